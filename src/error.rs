@@ -1,0 +1,136 @@
+//! The one error type: what was being done, on what, why, the way out, and the exit status it leads to.
+//!
+//! An error is made where the cause is known, gains one phrase of context on each level that knows more, and is
+//! printed once, by `cli::main`. Nothing here prints.
+
+use std::fmt::{self, Display};
+
+/// Exit status of usnea when usnea itself failed (docker's).
+pub const STATUS_OURS: u8 = 125;
+/// Exit status when the command was found and cannot be invoked (docker's).
+pub const STATUS_CANNOT_INVOKE: u8 = 126;
+/// Exit status when the command was not found (docker's).
+pub const STATUS_NOT_FOUND: u8 = 127;
+
+/// Result with usnea's own [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure: phrases from the outermost to the cause, a hint, an exit status.
+#[derive(Debug)]
+pub struct Error {
+    phrases: Vec<String>,
+    hint: Option<String>,
+    status: u8,
+}
+
+impl Error {
+    /// A failure whose cause is `cause`: lower case, no full stop.
+    pub fn new(cause: impl Display) -> Self {
+        Self {
+            phrases: vec![cause.to_string()],
+            hint: None,
+            status: STATUS_OURS,
+        }
+    }
+
+    /// Adds the way out: a whole sentence or a command to type. The innermost hint stays: it knows most.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
+    /// The way out, where one is known.
+    pub fn way_out(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Sets the exit status that this failure leads to (125 otherwise).
+    pub fn exit_status(mut self, status: u8) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The exit status that this failure leads to.
+    pub fn status(&self) -> u8 {
+        self.status
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut phrases = self.phrases.iter().rev();
+        write!(f, "{}", phrases.next().map(String::as_str).unwrap_or_default())?;
+        phrases.try_for_each(|phrase| write!(f, ": {phrase}"))
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What system calls fail with, as the bare text of the errno ("No such file or directory").
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        let text = error.to_string();
+        Self::new(text.split(" (os error").next().unwrap_or(&text))
+    }
+}
+
+impl From<rustix::io::Errno> for Error {
+    fn from(errno: rustix::io::Errno) -> Self {
+        std::io::Error::from(errno).into()
+    }
+}
+
+impl From<nix::errno::Errno> for Error {
+    fn from(errno: nix::errno::Errno) -> Self {
+        std::io::Error::from(errno).into()
+    }
+}
+
+/// `result.context(|| format!("cannot open {path}"))`: says what was being done, on what.
+pub trait Context<T> {
+    /// Puts `phrase` before the cause.
+    fn context<S: Into<String>>(self, phrase: impl FnOnce() -> S) -> Result<T>;
+    /// Adds a hint to a failure that has none.
+    fn hint<S: Into<String>>(self, hint: impl FnOnce() -> S) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Context<T> for Result<T, E> {
+    fn context<S: Into<String>>(self, phrase: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|error| {
+            let mut error: Error = error.into();
+            error.phrases.push(phrase().into());
+            error
+        })
+    }
+
+    fn hint<S: Into<String>>(self, hint: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|error| error.into().hint(hint()))
+    }
+}
+
+/// `fail!("{name}: not a program")`: returns an [`Error`] made from a format string.
+#[macro_export]
+macro_rules! fail {
+    ($($argument:tt)*) => { return Err($crate::error::Error::new(format!($($argument)*))) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_from_the_outside_to_the_cause() {
+        let cause: Result<()> = Err(std::io::Error::from_raw_os_error(libc::ENOENT).into());
+        let error = cause
+            .context(|| "bind /nope")
+            .hint(|| "create it first")
+            .context(|| "cannot mount the root filesystem")
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot mount the root filesystem: bind /nope: No such file or directory"
+        );
+        assert_eq!(error.way_out(), Some("create it first"));
+        assert_eq!(error.status(), STATUS_OURS);
+    }
+}

@@ -1,0 +1,206 @@
+//! User and group IDs and the maps between them. Vocabulary only: which map is wanted is `userns`, who may have which
+//! IDs is `host::subid`.
+
+use std::fmt;
+
+/// One line of `/proc/PID/uid_map`: `count` IDs from `inside` (in the namespace) are `outside` and following
+/// (in its parent).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IdMap {
+    /// First ID inside the namespace.
+    pub inside: u32,
+    /// First ID outside the namespace.
+    pub outside: u32,
+    /// How many IDs.
+    pub count: u32,
+}
+
+impl IdMap {
+    /// `count` IDs from `inside` are `outside` and following.
+    pub const fn new(inside: u32, outside: u32, count: u32) -> Self {
+        Self {
+            inside,
+            outside,
+            count,
+        }
+    }
+
+    /// The outer ID of an inner one, if this line covers it.
+    pub fn outside_of(&self, inside: u32) -> Option<u32> {
+        let offset = inside.checked_sub(self.inside)?;
+        (offset < self.count).then(|| self.outside + offset)
+    }
+
+    /// The inner ID of an outer one, if this line covers it.
+    pub fn inside_of(&self, outside: u32) -> Option<u32> {
+        let offset = outside.checked_sub(self.outside)?;
+        (offset < self.count).then(|| self.inside + offset)
+    }
+}
+
+impl fmt::Display for IdMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.inside, self.outside, self.count)
+    }
+}
+
+/// The user and group maps of one user namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdMaps {
+    /// Lines of uid_map.
+    pub uids: Vec<IdMap>,
+    /// Lines of gid_map.
+    pub gids: Vec<IdMap>,
+}
+
+/// The outer ID of `inside` in a map of several lines.
+pub fn outside_of(map: &[IdMap], inside: u32) -> Option<u32> {
+    map.iter().find_map(|line| line.outside_of(inside))
+}
+
+/// The inner ID of `outside` in a map of several lines.
+pub fn inside_of(map: &[IdMap], outside: u32) -> Option<u32> {
+    map.iter().find_map(|line| line.inside_of(outside))
+}
+
+/// The lines as the kernel reads them, one a line.
+pub fn lines(map: &[IdMap]) -> String {
+    map.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// How the container's IDs lie over the user's (`--userns`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UsernsMode {
+    /// Root inside is the user outside, the subordinate IDs follow (podman's `host` without root).
+    #[default]
+    Host,
+    /// The user keeps their IDs inside, or gets these.
+    KeepId {
+        /// The user's ID inside; their own where none is given.
+        uid: Option<u32>,
+        /// The group's ID inside; their own where none is given.
+        gid: Option<u32>,
+    },
+    /// The user has no ID inside: subordinate IDs alone.
+    NoMap,
+}
+
+impl std::str::FromStr for UsernsMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, options) = text
+            .split_once(':')
+            .map_or((text, None), |(name, rest)| (name, Some(rest)));
+        match (name, options) {
+            ("host", None) => Ok(Self::Host),
+            ("nomap", None) => Ok(Self::NoMap),
+            ("keep-id", options) => {
+                let (mut uid, mut gid) = (None, None);
+                for option in options.into_iter().flat_map(|options| options.split(',')) {
+                    match option.split_once('=') {
+                        Some(("uid", id)) => uid = Some(parse_id(id)?),
+                        Some(("gid", id)) => gid = Some(parse_id(id)?),
+                        _ => return Err(format!("'{option}' is neither uid=N nor gid=N")),
+                    }
+                }
+                Ok(Self::KeepId { uid, gid })
+            }
+            _ => Err("expected host, keep-id[:uid=N,gid=N] or nomap".into()),
+        }
+    }
+}
+
+/// `container:base[:count]` (`--uidmap`): base 0 is the user, 1 and following are their subordinate IDs.
+impl std::str::FromStr for IdMap {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split(':').map(parse_id).collect::<Result<Vec<_>, _>>()?;
+        let map = match numbers[..] {
+            [inside, outside] => Self::new(inside, outside, 1),
+            [inside, outside, count] => Self::new(inside, outside, count),
+            _ => return Err("expected container:base[:count]".into()),
+        };
+        if map.count == 0 {
+            return Err("a map of no IDs".into());
+        }
+        if inside_overflows(map) {
+            return Err("the IDs go beyond 4294967294".into());
+        }
+        Ok(map)
+    }
+}
+
+fn inside_overflows(map: IdMap) -> bool {
+    // 4294967295 is (uid_t) -1: "no change" to the system calls, never an ID.
+    map.inside.checked_add(map.count).is_none() || map.outside.checked_add(map.count).is_none()
+}
+
+fn parse_id(text: &str) -> Result<u32, String> {
+    // u32::from_str takes "+5"; an ID is digits alone.
+    match text.parse() {
+        Ok(id) if text.bytes().all(|byte| byte.is_ascii_digit()) && id != u32::MAX => Ok(id),
+        _ => Err(format!("'{text}' is not an ID")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn userns_modes_are_podmans() {
+        assert_eq!("host".parse(), Ok(UsernsMode::Host));
+        assert_eq!("nomap".parse(), Ok(UsernsMode::NoMap));
+        assert_eq!("keep-id".parse(), Ok(UsernsMode::KeepId { uid: None, gid: None }));
+        assert_eq!(
+            "keep-id:uid=5,gid=6".parse(),
+            Ok(UsernsMode::KeepId {
+                uid: Some(5),
+                gid: Some(6)
+            })
+        );
+        for wrong in [
+            "",
+            "keep-id:",
+            "keep-id:uid",
+            "keep-id:uid=x",
+            "nomap:1",
+            "private",
+            "host:",
+        ] {
+            assert!(wrong.parse::<UsernsMode>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_map_line_is_two_or_three_ids_that_fit() {
+        assert_eq!("0:1:10".parse(), Ok(IdMap::new(0, 1, 10)));
+        assert_eq!("7:0".parse(), Ok(IdMap::new(7, 0, 1)));
+        for wrong in [
+            "",
+            "0",
+            "0:1:0",
+            "0:1:2:3",
+            "a:b:c",
+            "-1:0:1",
+            "+1:0:1",
+            "4294967295:0:1",
+            "1:0:4294967294:",
+        ] {
+            assert!(wrong.parse::<IdMap>().is_err(), "{wrong}");
+        }
+        assert!("2:0:4294967294".parse::<IdMap>().is_err());
+    }
+
+    #[test]
+    fn maps_translate_both_ways() {
+        let map = [IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 65536)];
+        assert_eq!(outside_of(&map, 0), Some(1000));
+        assert_eq!(outside_of(&map, 33), Some(100_032));
+        assert_eq!(outside_of(&map, 65537), None);
+        assert_eq!(inside_of(&map, 100_032), Some(33));
+        assert_eq!(inside_of(&map, 999), None);
+    }
+}

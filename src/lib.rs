@@ -1,0 +1,19 @@
+//! usnea: runs containers for people without root. This page is the map.
+//!
+//! Imports point down only; siblings (one row) do not know each other:
+//!
+//! ```text
+//! cli                       the commands: clap, tables, JSON
+//! container                 the verbs: composes all below
+//! engine                    the OCI runtime: a spec in, a process out
+//! userns rootfs spec security
+//! config host               where our files are; what this machine can do
+//! error ids                 shared vocabulary
+//! sys                       system calls, and the only unsafe
+//! ```
+#![warn(missing_docs)]
+
+pub mod config;
+pub mod error;
+pub mod ids;
+pub mod sys;

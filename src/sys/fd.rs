@@ -1,0 +1,92 @@
+//! Descriptors: closing them at exec, passing them over a socket.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+
+/// Marks every descriptor from `first` on close-on-exec, whoever left it open (close_range(2), kernel 5.11; where it
+/// is missing, one by one as `/proc/self/fd` lists them).
+pub fn close_at_exec_from(first: RawFd) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: close_range with CLOEXEC closes nothing now and touches no memory of ours.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first as libc::c_uint,
+            libc::c_uint::MAX,
+            CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        if let Some(number) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<RawFd>().ok())
+            && number >= first
+        {
+            set_close_at_exec(number, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets or clears close-on-exec of a descriptor by number. Errors: EBADF when it is not open.
+pub fn set_close_at_exec(number: RawFd, closes: bool) -> io::Result<()> {
+    let flags = if closes { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: F_SETFD on any number touches no memory; a number that is not open gives EBADF.
+    match unsafe { libc::fcntl(number, libc::F_SETFD, flags) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Makes `number` (0, 1 or 2) a copy of `fd`, not close-on-exec.
+pub fn install(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the numbers 0 to 2 belong to the standard streams, which no OwnedFd of ours owns.
+    match unsafe { libc::dup2(fd.as_raw_fd(), number) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Sends `bytes` and at most one descriptor over a socket, as one message. No SIGPIPE.
+pub fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+    }
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(&socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)
+    })?;
+    Ok(())
+}
+
+/// Receives one message of at most `room.len()` bytes and the descriptor in it. 0 bytes: the other end is gone.
+pub fn receive(socket: impl AsFd, room: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(
+            &socket,
+            &mut [IoSliceMut::new(room)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+    })?;
+    let fd = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    Ok((message.bytes, fd))
+}

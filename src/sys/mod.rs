@@ -1,0 +1,13 @@
+//! Mechanism: system calls behind safe functions, no policy, and the only `unsafe` of the project.
+//!
+//! Every descriptor is an `OwnedFd`, close-on-exec at birth. Errors are `io::Error` with their errno, so that they can
+//! cross a fork; what was being done is the caller's to say.
+#![allow(unsafe_code)]
+
+pub mod fd;
+pub mod inroot;
+pub mod mount;
+pub mod namespace;
+pub mod process;
+pub mod pty;
+pub mod signal;

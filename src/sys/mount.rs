@@ -1,0 +1,269 @@
+//! Mounts by descriptor (fsopen(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2)): a mount is made
+//! detached, looked at if need be, and then put onto a descriptor. No target is ever named by a path.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+/// Attributes of a mount (MOUNT_ATTR_*): what is named is set, everything else stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes(u64);
+
+impl Attributes {
+    /// Nothing is set.
+    pub const NONE: Self = Self(0);
+    /// `ro`
+    pub const READ_ONLY: Self = Self(0x1);
+    /// `nosuid`
+    pub const NO_SUID: Self = Self(0x2);
+    /// `nodev`
+    pub const NO_DEV: Self = Self(0x4);
+    /// `noexec`
+    pub const NO_EXEC: Self = Self(0x8);
+    /// `noatime`
+    pub const NO_ATIME: Self = Self(0x10);
+
+    /// Both.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These less the others.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether all of `other` is set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The options of mount(8) for them, with commas between.
+    pub fn options(self) -> String {
+        [
+            (Self::READ_ONLY, "ro"),
+            (Self::NO_SUID, "nosuid"),
+            (Self::NO_DEV, "nodev"),
+            (Self::NO_EXEC, "noexec"),
+            (Self::NO_ATIME, "noatime"),
+        ]
+        .iter()
+        .filter(|(attribute, _)| self.contains(*attribute))
+        .map(|(_, name)| *name)
+        .collect::<Vec<_>>()
+        .join(",")
+    }
+}
+
+/// How mounts made later on one side are seen on the other (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// Neither way.
+    Private,
+    /// From the host into the container.
+    Slave,
+    /// Both ways (into a container: among its own copies; the host's side stays the master).
+    Shared,
+}
+
+/// Whether an operation takes the mounts below with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// This mount and all below.
+    Recursive,
+    /// This mount.
+    Alone,
+}
+
+/// Makes a detached mount of a new file system; an option without a value is a flag. Errors: fsconfig(2), fsmount(2).
+pub fn make(
+    kind: &str,
+    source: &str,
+    options: &[(String, Option<String>)],
+    attributes: Attributes,
+) -> io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "source", source)?;
+    for (name, value) in options {
+        match value {
+            Some(value) => fsconfig_set_string(context.as_fd(), name, value)?,
+            None => fsconfig_set_flag(context.as_fd(), name)?,
+        }
+    }
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::from_bits_retain(attributes.0 as u32);
+    Ok(fsmount(
+        context.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes,
+    )?)
+}
+
+/// What mounting needs to know of an overlay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlay<'a> {
+    /// Read-only layers, the topmost first.
+    pub lowers: Vec<&'a Path>,
+    /// The writable layer and the work folder beside it.
+    pub upper: Option<(&'a Path, &'a Path)>,
+    /// Options without a value, such as `userxattr`.
+    pub flags: Vec<&'a str>,
+}
+
+/// Makes a detached kernel overlay. Layers are given one by one where the kernel takes that (`lowerdir+`, kernel 6.7):
+/// no limit of one page for all of them, and no name needs escaping.
+pub fn overlay(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result<OwnedFd> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "source", "overlay")?;
+    for flag in &overlay.flags {
+        fsconfig_set_flag(context.as_fd(), *flag)?;
+    }
+    if let Some((first, others)) = overlay.lowers.split_first() {
+        match fsconfig_set_string(context.as_fd(), "lowerdir+", *first) {
+            Ok(()) => {
+                for lower in others {
+                    fsconfig_set_string(context.as_fd(), "lowerdir+", *lower)?;
+                }
+            }
+            Err(_) => fsconfig_set_string(context.as_fd(), "lowerdir", joined_lowers(&overlay.lowers))?,
+        }
+    }
+    if let Some((upper, work)) = overlay.upper {
+        fsconfig_set_string(context.as_fd(), "upperdir", upper)?;
+        fsconfig_set_string(context.as_fd(), "workdir", work)?;
+    }
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::from_bits_retain(attributes.0 as u32);
+    Ok(fsmount(
+        context.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes,
+    )?)
+}
+
+/// Lower layers as the `lowerdir` option takes them: `:` between, and `\` before `:` and `\` in a name.
+pub fn joined_lowers(lowers: &[&Path]) -> String {
+    let escaped = |path: &&Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
+    lowers.iter().map(escaped).collect::<Vec<_>>().join(":")
+}
+
+/// A detached copy of the mount at `path` below `at` (an empty path: of `at` itself): what a bind mount puts somewhere.
+pub fn copy(at: impl AsFd, path: &Path, reach: Reach) -> io::Result<OwnedFd> {
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if reach == Reach::Recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(open_tree(at, path, flags)?)
+}
+
+/// Puts a detached mount onto what `target` stands for.
+pub fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(mount, c"", target, c"", flags)?)
+}
+
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// Sets attributes of a mount (mount_setattr(2), kernel 5.12; before that a remount of this mount alone, which cannot
+/// reach those below: EOPNOTSUPP when that was asked for and there are some is left to the caller's wish for safety).
+pub fn set_attributes(mount: impl AsFd, attributes: Attributes, reach: Reach) -> io::Result<()> {
+    let arguments = MountAttr {
+        set: attributes.0,
+        clear: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    match mount_setattr(&mount, c"", &arguments, reach) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => remount(mount, attributes),
+        answer => answer,
+    }
+}
+
+/// Sets how mounts propagate to and from `mount` and all below (or it alone).
+pub fn set_propagation(mount: impl AsFd, propagation: Propagation, reach: Reach) -> io::Result<()> {
+    let propagation = match propagation {
+        Propagation::Private => libc::MS_PRIVATE,
+        Propagation::Slave => libc::MS_SLAVE,
+        Propagation::Shared => libc::MS_SHARED,
+    };
+    mount_setattr(
+        &mount,
+        c"",
+        &MountAttr {
+            set: 0,
+            clear: 0,
+            propagation,
+            userns_fd: 0,
+        },
+        reach,
+    )
+}
+
+fn mount_setattr(mount: &impl AsFd, path: &CStr, arguments: &MountAttr, reach: Reach) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH
+        | if reach == Reach::Recursive {
+            libc::AT_RECURSIVE
+        } else {
+            0
+        };
+    // SAFETY: `path` is a C string and `arguments` has the layout of struct mount_attr; both outlive the call.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            &raw const *arguments,
+            size_of::<MountAttr>(),
+        )
+    };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Without mount_setattr a mount is changed through its name, which `/proc/self/fd` gives once it is attached.
+fn remount(mount: impl AsFd, attributes: Attributes) -> io::Result<()> {
+    use rustix::mount::{MountFlags, mount_remount};
+    let mut flags = MountFlags::BIND;
+    for (attribute, flag) in [
+        (Attributes::READ_ONLY, MountFlags::RDONLY),
+        (Attributes::NO_SUID, MountFlags::NOSUID),
+        (Attributes::NO_DEV, MountFlags::NODEV),
+        (Attributes::NO_EXEC, MountFlags::NOEXEC),
+        (Attributes::NO_ATIME, MountFlags::NOATIME),
+    ] {
+        if attributes.contains(attribute) {
+            flags |= flag;
+        }
+    }
+    Ok(mount_remount(
+        format!("/proc/self/fd/{}", mount.as_fd().as_raw_fd()),
+        flags,
+        "",
+    )?)
+}
+
+/// Makes the current folder, a mount, the root directory, and lets go of the old root. pivot_root(2): with "." twice
+/// the old root lies on top of the new one and is the first to be unmounted there.
+pub fn pivot_root_here() -> io::Result<()> {
+    rustix::process::pivot_root(".", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")?;
+    Ok(())
+}

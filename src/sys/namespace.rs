@@ -1,0 +1,73 @@
+//! Namespaces: their flags, making them for ourselves, joining one.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// A set of namespaces, as clone(2) flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces(u64);
+
+impl Namespaces {
+    /// user_namespaces(7)
+    pub const USER: Self = Self(libc::CLONE_NEWUSER as u64);
+    /// mount_namespaces(7)
+    pub const MOUNT: Self = Self(libc::CLONE_NEWNS as u64);
+    /// pid_namespaces(7)
+    pub const PID: Self = Self(libc::CLONE_NEWPID as u64);
+    /// uts_namespaces(7)
+    pub const UTS: Self = Self(libc::CLONE_NEWUTS as u64);
+    /// ipc_namespaces(7)
+    pub const IPC: Self = Self(libc::CLONE_NEWIPC as u64);
+    /// network_namespaces(7)
+    pub const NET: Self = Self(libc::CLONE_NEWNET as u64);
+    /// cgroup_namespaces(7)
+    pub const CGROUP: Self = Self(libc::CLONE_NEWCGROUP as u64);
+    /// time_namespaces(7)
+    pub const TIME: Self = Self(0x80);
+
+    /// Every kind, with the name that `/proc/PID/ns` gives it and the option of unshare(1) for it.
+    pub const ALL: [(Self, &'static str, &'static str); 8] = [
+        (Self::USER, "user", "--user"),
+        (Self::MOUNT, "mnt", "--mount"),
+        (Self::PID, "pid", "--pid"),
+        (Self::UTS, "uts", "--uts"),
+        (Self::IPC, "ipc", "--ipc"),
+        (Self::NET, "net", "--net"),
+        (Self::CGROUP, "cgroup", "--cgroup"),
+        (Self::TIME, "time", "--time"),
+    ];
+
+    /// Both sets.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This set less the other.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether all of `other` is in this set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The clone(2) flags.
+    pub const fn flags(self) -> u64 {
+        self.0
+    }
+}
+
+/// Moves this process into new namespaces. Errors: unshare(2); EINVAL for a user namespace in a threaded process.
+pub fn unshare(namespaces: Namespaces) -> io::Result<()> {
+    // SAFETY: unshare with namespace flags alone touches no memory of ours.
+    match unsafe { libc::unshare(namespaces.0 as libc::c_int) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Joins the namespace that `namespace` (a descriptor of `/proc/PID/ns/*`) stands for. Errors: setns(2).
+pub fn join(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::thread::move_into_link_name_space(namespace, None).map_err(io::Error::from)
+}

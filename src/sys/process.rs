@@ -1,0 +1,237 @@
+//! Processes: making them, the small things that they set on themselves, waiting for their end.
+//!
+//! Where we stand after [`clone`]: the child is a copy of the calling thread alone. So it refuses when the process has
+//! several threads: a lock that another thread held would stay locked in the child for ever.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::namespace::Namespaces;
+
+/// Who goes on after [`clone`].
+pub enum Forked {
+    /// The caller, with the new process.
+    Parent(Child),
+    /// The new process.
+    Child,
+}
+
+/// A process that we made: its number (in our pid namespace) and a descriptor of it.
+#[derive(Debug)]
+pub struct Child {
+    /// Number of the process, as the maker sees it.
+    pub pid: i32,
+    /// Stands for the process, also after its number was used again.
+    pub pidfd: OwnedFd,
+}
+
+/// Whose child the new process becomes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Parentage {
+    /// The caller's.
+    Ours,
+    /// The caller's parent's (CLONE_PARENT).
+    OurParents,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this status.
+    Exited(i32),
+    /// This signal killed it.
+    Killed(i32),
+}
+
+impl Ended {
+    /// The exit status that a shell and docker give it: the command's own, or 128 + the signal.
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Exited(status) => status as u8,
+            Self::Killed(signal) => 128u8.wrapping_add(signal as u8),
+        }
+    }
+}
+
+/// Makes a process in new `namespaces` (clone3(2), kernel 5.3). Errors: clone3(2), and EBUSY when this process has
+/// several threads.
+pub fn clone(namespaces: Namespaces, parentage: Parentage) -> io::Result<Forked> {
+    if thread_count()? > 1 {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+    let mut pidfd: libc::c_int = -1;
+    let mut flags = namespaces.flags() | libc::CLONE_PIDFD as u64;
+    let mut exit_signal = libc::SIGCHLD as u64;
+    if parentage == Parentage::OurParents {
+        flags |= libc::CLONE_PARENT as u64;
+        exit_signal = 0; // with CLONE_PARENT it is taken from the caller, and giving one is EINVAL
+    }
+    // SAFETY: clone_args is plain data, for which all zeroes is a valid value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = flags;
+    arguments.exit_signal = exit_signal;
+    arguments.pidfd = &raw mut pidfd as u64;
+    // SAFETY: no CLONE_VM, so the child runs on a copy of this stack and memory, and we have a single thread (checked
+    // above), so no lock is held for ever in the copy. `pidfd` outlives the call.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw mut arguments,
+            size_of::<libc::clone_args>(),
+        )
+    };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        // SAFETY: the kernel has just given us this descriptor; nobody else owns it. It is close-on-exec (clone(2)).
+        pid => Ok(Forked::Parent(Child {
+            pid: pid as i32,
+            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        })),
+    }
+}
+
+/// fork(2) with the refusal and the descriptor of [`clone`].
+pub fn fork() -> io::Result<Forked> {
+    clone(Namespaces::default(), Parentage::Ours)
+}
+
+fn thread_count() -> io::Result<usize> {
+    // A link for each thread and ".", "..": the count of sub-folders is in st_nlink, one system call.
+    Ok(rustix::fs::stat("/proc/self/task").map(|stat| stat.st_nlink as usize - 2)?)
+}
+
+impl Child {
+    /// Sends it a signal. Errors: ESRCH when it has ended.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        pidfd_signal(self.pidfd.as_fd(), signal)
+    }
+
+    /// Waits for its end.
+    pub fn wait(&self) -> io::Result<Ended> {
+        wait(self.pidfd.as_fd())
+    }
+}
+
+/// Sends a signal to the process that `pidfd` stands for.
+pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: no memory is passed (a null siginfo is documented as "as kill(2) does").
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<()>(),
+            0,
+        )
+    };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Waits for the end of our child that `pidfd` stands for, and reaps it.
+pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    loop {
+        match waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {
+            Ok(Some(status)) => {
+                return Ok(match status.exit_status() {
+                    Some(status) => Ended::Exited(status),
+                    None => Ended::Killed(status.terminating_signal().unwrap_or(libc::SIGKILL)),
+                });
+            }
+            Ok(None) | Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits for the end of any child of ours: its number and how it ended; `None` when there is none left.
+pub fn wait_any() -> io::Result<Option<(i32, Ended)>> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` outlives the call.
+        match unsafe { libc::waitpid(-1, &raw mut status, 0) } {
+            -1 => match io::Error::last_os_error() {
+                error if error.raw_os_error() == Some(libc::EINTR) => continue,
+                error if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+                error => return Err(error),
+            },
+            pid if libc::WIFEXITED(status) => {
+                return Ok(Some((pid, Ended::Exited(libc::WEXITSTATUS(status)))));
+            }
+            pid => return Ok(Some((pid, Ended::Killed(libc::WTERMSIG(status))))),
+        }
+    }
+}
+
+/// Replaces this process by a program; returns only the error. Errors: execve(2).
+pub fn exec(program: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> io::Error {
+    let pointers = |list: &[&CStr]| -> Vec<*const libc::c_char> {
+        list.iter()
+            .map(|text| text.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end in a null pointer and point to C strings that outlive the call.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Ends a forked process at once: no destructors, no buffers of the parent flushed twice.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit touches no memory of ours and never returns.
+    unsafe { libc::_exit(status) }
+}
+
+fn prctl(option: libc::c_int, value: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: only options that take plain numbers are passed (the callers below); unused arguments must be zero.
+    match unsafe { libc::prctl(option, value, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// `signal` comes when the parent dies. The kernel forgets it when credentials change (PR_SET_PDEATHSIG).
+pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong)
+}
+
+/// exec gives no new powers from here on (PR_SET_NO_NEW_PRIVS).
+pub fn set_no_new_privileges() -> io::Result<()> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+/// Nobody without power over the host may look into this process (`/proc/PID/exe`, ptrace): PR_SET_DUMPABLE 0.
+pub fn hide_from_others() -> io::Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 0)
+}
+
+/// Undoes [`hide_from_others`].
+pub fn show_to_others() -> io::Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 1)
+}
+
+/// Capabilities stay permitted when the user changes from 0 to another (PR_SET_KEEPCAPS), until the next exec.
+pub fn keep_capabilities() -> io::Result<()> {
+    prctl(libc::PR_SET_KEEPCAPS, 1)
+}
+
+/// Orphans below us become our children, not those of a process far above (PR_SET_CHILD_SUBREAPER).
+pub fn adopt_orphans() -> io::Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// Becomes this user and group, all three IDs of both, without touching the supplementary groups.
+/// The group first: without the user's powers it could not be changed.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    nix::unistd::setresgid(gid.into(), gid.into(), gid.into())?;
+    nix::unistd::setresuid(uid.into(), uid.into(), uid.into())?;
+    Ok(())
+}

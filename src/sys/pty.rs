@@ -1,0 +1,63 @@
+//! Terminals: a pair inside a container's own devpts, raw mode of ours, window sizes.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+
+/// Opens a new terminal in the devpts that `devpts` (its root folder) stands for: master and terminal side.
+/// TIOCGPTPEER (kernel 4.13): the terminal side is opened through the master, never through a path.
+pub fn open_pair(devpts: BorrowedFd<'_>) -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = rustix::fs::openat(devpts, "ptmx", flags, Mode::empty())?;
+    rustix::pty::unlockpt(&master)?;
+    let terminal = rustix::pty::ioctl_tiocgptpeer(
+        &master,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )?;
+    Ok((master, terminal))
+}
+
+/// Makes `terminal` the controlling terminal of this process, which must lead a session that has none.
+pub fn make_controlling(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: TIOCSCTTY takes a plain number.
+    match unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Gives `to` the window size of `from`.
+pub fn copy_window_size(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+    let size: Winsize = tcgetwinsize(from)?;
+    Ok(tcsetwinsize(to, size)?)
+}
+
+/// A terminal of ours in raw mode; as it was before when this is dropped.
+pub struct Raw {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl Raw {
+    /// Sets `terminal` to raw mode.
+    pub fn set(terminal: BorrowedFd<'_>) -> io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(terminal, OptionalActions::Now, &raw)?;
+        Ok(Self {
+            terminal: terminal.try_clone_to_owned()?,
+            before,
+        })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // Now, not drained: a terminal whose reader is gone must not keep us here.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
+}

@@ -1,0 +1,84 @@
+//! Signals as data: blocked, and read from a descriptor (signalfd(2)).
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Signals that were blocked and come through a descriptor from now on.
+pub struct Signals {
+    fd: OwnedFd,
+    before: libc::sigset_t,
+}
+
+impl Signals {
+    /// Blocks `signals` for this process and those that it makes ([`Signals::restore`] undoes it in a child).
+    pub fn block(signals: &[i32]) -> io::Result<Self> {
+        // SAFETY: sigset_t is plain data and is filled by sigemptyset at once; the sets outlive the calls.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for signal in signals {
+                libc::sigaddset(&raw mut set, *signal);
+            }
+            if libc::sigprocmask(libc::SIG_BLOCK, &raw const set, &raw mut before) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(Self {
+                fd: OwnedFd::from_raw_fd(fd),
+                before,
+            })
+        }
+    }
+
+    /// The next signal that has come, without waiting.
+    pub fn next(&self) -> io::Result<Option<i32>> {
+        // SAFETY: signalfd_siginfo is plain data; read fills at most its size.
+        unsafe {
+            let mut info: libc::signalfd_siginfo = std::mem::zeroed();
+            let size = size_of::<libc::signalfd_siginfo>();
+            match libc::read(self.fd.as_raw_fd(), (&raw mut info).cast(), size) {
+                -1 => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                    error => Err(error),
+                },
+                _ => Ok(Some(info.ssi_signo as i32)),
+            }
+        }
+    }
+
+    /// Restores the mask of before [`Signals::block`]: in a child, before it becomes the user's command.
+    pub fn restore(&self) {
+        // SAFETY: `before` was filled by sigprocmask.
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
+}
+
+impl std::os::fd::AsFd for Signals {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Rust ignores SIGPIPE; a command must not inherit that. Also for our own output: `usnea spec | head` ends quietly.
+pub fn default_sigpipe() {
+    // SAFETY: SIG_DFL installs no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Ends this process by `signal`, as if it had never been caught.
+pub fn die_of(signal: i32) -> ! {
+    // SAFETY: SIG_DFL installs no handler; the set is filled before use; raise and _exit touch no memory of ours.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        libc::raise(signal);
+        libc::_exit(128 + signal)
+    }
+}
