@@ -15,5 +15,6 @@
 
 pub mod config;
 pub mod error;
+pub mod host;
 pub mod ids;
 pub mod sys;
