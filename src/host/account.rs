@@ -2,8 +2,13 @@
 //! linked dynamically they may start threads before the launch.
 
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use super::program;
+
+/// How long a directory server may take.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The names of `uid` in `/etc/passwd`: several accounts may share a number, and shadow's tools take each of them.
 /// Where the file knows none (LDAP, AD): `$USER`, else what getent(1) says.
@@ -43,14 +48,9 @@ fn is_listed(passwd: &str, name: &str) -> bool {
 }
 
 fn ask_getent(uid: u32) -> Option<String> {
-    let answer = std::process::Command::new(program::find("getent", Path::is_file)?)
-        .args(["passwd", &uid.to_string()])
-        .stdin(std::process::Stdio::null())
-        .output()
-        .ok()?;
-    names_in(&String::from_utf8_lossy(&answer.stdout), uid)
-        .into_iter()
-        .next()
+    let mut command = Command::new(program::find("getent", Path::is_file)?);
+    let answer = program::ask(command.args(["passwd", &uid.to_string()]), PATIENCE).ok()?;
+    names_in(&answer.output, uid).into_iter().next()
 }
 
 #[cfg(test)]

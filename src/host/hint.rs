@@ -3,7 +3,8 @@
 
 use std::fmt::{self, Display};
 
-use super::distribution::{self, Package};
+use super::distribution::{self, Family, Package};
+use super::kernel::Version;
 
 /// A way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,34 @@ pub enum Hint {
     HelpersWithoutEffect,
     /// The user (by name) has no subordinate IDs, or too few.
     SubordinateIds(String),
+    /// Parts of /proc are covered, as in a container.
+    MaskedProc,
+    /// The store's file system is unsuitable.
+    StoreElsewhere,
+    /// A newer kernel would do better.
+    Kernel(Version),
+    /// The kernel was built, or started, without something.
+    KernelOption(&'static str),
+    /// A module of the kernel is not loaded.
+    LoadModule(&'static str),
+    /// /dev/fuse is missing or closed.
+    Fuse,
+    /// Control groups are of version 1.
+    CgroupVersion2,
+    /// No systemd user manager could delegate a cgroup.
+    NoUserManager,
+    /// systemd delegates too few controllers.
+    Delegate,
+    /// `net.ipv4.ping_group_range` does not hold the user.
+    Ping,
+    /// Ports below 1024 are root's.
+    LowPorts,
+    /// XDG_RUNTIME_DIR is missing or not private.
+    RuntimeFolder,
+    /// A number of sysctl(8) is too low: its folder, its name, a better value.
+    Sysctl(&'static str, String, u64),
+    /// The hard limits of this session are too low.
+    Ulimits,
 }
 
 impl Display for Hint {
@@ -73,8 +102,58 @@ impl Display for Hint {
                  no --no-new-privs or 'nosuid' around it",
             ),
             Self::SubordinateIds(user) => {
-                write!(f, "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}")
+                let first = super::subid::first_free();
+                let last = first + 65535;
+                write!(f, "sudo usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}")
             }
+            Self::MaskedProc => f.write_str(
+                "parts of /proc are covered, so the kernel refuses a new one: start the container around this one \
+                 with '--security-opt unmask=ALL' (docker: '--security-opt systempaths=unconfined')",
+            ),
+            Self::StoreElsewhere => f.write_str(
+                "export USNEA_ROOT=DIR, with DIR a folder of yours on a local disk (/scratch/$USER, /var/tmp/...)",
+            ),
+            Self::Kernel(version) => write!(f, "use a kernel of version {version} or later"),
+            Self::KernelOption(option) => write!(f, "use a kernel with {option}"),
+            Self::LoadModule(module) => {
+                write!(f, "echo {module} | sudo tee /etc/modules-load.d/{module}.conf && sudo modprobe {module}")
+            }
+            Self::Fuse => f.write_str("sudo modprobe fuse && sudo chmod 666 /dev/fuse"),
+            Self::CgroupVersion2 => f.write_str(match distribution::family() {
+                Family::Fedora => {
+                    "sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && sudo reboot"
+                }
+                _ => {
+                    "add systemd.unified_cgroup_hierarchy=1 to GRUB_CMDLINE_LINUX in /etc/default/grub, \
+                     then 'sudo update-grub && sudo reboot'"
+                }
+            }),
+            Self::NoUserManager => f.write_str(
+                "log in through ssh or a console (not su or sudo), so that systemd starts your user manager; \
+                 or 'sudo loginctl enable-linger $USER'",
+            ),
+            Self::Delegate => f.write_str(
+                "sudo mkdir -p /etc/systemd/system/user@.service.d && \
+                 printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | \
+                 sudo tee /etc/systemd/system/user@.service.d/delegate.conf && \
+                 sudo systemctl daemon-reload, then log in anew",
+            ),
+            Self::Ping => f.write_str(
+                "echo 'net.ipv4.ping_group_range=0 2147483647' | sudo tee /etc/sysctl.d/90-ping.conf && \
+                 sudo sysctl --system",
+            ),
+            Self::LowPorts => f.write_str("for lower ports: sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80"),
+            Self::RuntimeFolder => f.write_str(
+                "log in through ssh or a console (not su or sudo), so that systemd makes /run/user/$UID; \
+                 without systemd: export XDG_RUNTIME_DIR=DIR, with DIR a local folder of yours of mode 700",
+            ),
+            Self::Sysctl(folder, name, value) => write!(
+                f,
+                "echo {folder}.{name}={value} | sudo tee /etc/sysctl.d/90-usnea-{name}.conf && sudo sysctl --system"
+            ),
+            Self::Ulimits => f.write_str(
+                "raise nofile and nproc in /etc/security/limits.conf (an administrator), then log in anew",
+            ),
         }
     }
 }

@@ -7,6 +7,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::distribution::Package;
+use super::hint::Hint;
 use super::program;
 
 /// The capability numbers of capabilities(7) that the two programs need.
@@ -82,6 +84,16 @@ pub fn why_unusable() -> Option<String> {
     });
     let reasons: Vec<String> = reasons.collect();
     (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+/// The way out where [`find`] found nothing.
+pub fn hint() -> Option<Hint> {
+    let (_, reason) = reason("newuidmap", CAP_SETUID).or_else(|| reason("newgidmap", CAP_SETGID))?;
+    Some(match reason {
+        Unusable::Missing => Hint::Install(Package::Uidmap),
+        Unusable::NotExecutable | Unusable::Powerless => Hint::PowerlessHelpers(Package::Uidmap),
+        Unusable::NoSuidMount | Unusable::NoNewPrivileges => Hint::HelpersWithoutEffect,
+    })
 }
 
 fn reason(name: &str, capability: u32) -> Option<(PathBuf, Unusable)> {

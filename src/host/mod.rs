@@ -5,9 +5,16 @@
 //! behind.
 
 pub mod account;
+pub mod cgroup;
+pub mod checks;
 pub mod distribution;
+pub mod filesystem;
+pub mod finding;
 pub mod hint;
 pub mod idmap_helpers;
+pub mod kernel;
 pub mod program;
+pub mod scratch;
 pub mod subid;
+pub mod trial;
 pub mod userns;

@@ -4,7 +4,7 @@
 //! own `getsubids` is asked, since newuidmap will ask that source and nothing else.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::{account, program};
 use crate::error::{Context, Result};
@@ -127,6 +127,20 @@ fn read_if_there(path: &str) -> Result<String> {
     }
 }
 
+/// The first ID from 100000 on (as useradd(8) counts) behind all that anybody was granted: where a new range may begin.
+pub fn first_free() -> u32 {
+    let files = [Kind::Users, Kind::Groups].map(|kind| read_if_there(kind.file()).unwrap_or_default());
+    let ends = files
+        .iter()
+        .flat_map(|file| file.lines().filter_map(parse_line))
+        .map(|(_, range)| range.end());
+    // A range at the very top leaves no room behind it; the administrator will see, usermod refuses.
+    ends.filter(|end| *end < u32::MAX - 65536)
+        .max()
+        .unwrap_or(0)
+        .max(100_000)
+}
+
 /// One line of subuid(5): whose, and which. `None`: malformed or a comment.
 pub fn parse_line(line: &str) -> Option<(&str, Range)> {
     let mut fields = line.trim().split(':');
@@ -231,10 +245,10 @@ fn ask_getsubids(source: &str, uid: u32) -> Ranges {
     };
     let ask = |options: &[&str]| {
         let mut command = Command::new(&program);
-        let answer = command.args(options).arg(&name).stdin(Stdio::null()).output();
+        let answer = program::ask(command.args(options).arg(&name), account::PATIENCE);
         // A user without any is an error to getsubids: no difference to us.
         answer
-            .map(|answer| parse_getsubids(&String::from_utf8_lossy(&answer.stdout)))
+            .map(|answer| parse_getsubids(&answer.output))
             .unwrap_or_default()
     };
     Ranges {
