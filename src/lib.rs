@@ -13,8 +13,10 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod cli;
 pub mod config;
 pub mod error;
+pub mod host;
 pub mod ids;
 pub mod userns;
 pub mod sys;

@@ -1,4 +1,4 @@
 //! The program: everything is in the library, `cli::main` reads as its table of contents.
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    usnea::cli::main()
 }

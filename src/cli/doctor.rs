@@ -1,0 +1,127 @@
+//! `usnea doctor`: the page that says what works on this machine. What it knows is `host::checks`; here it is only
+//! laid out.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::config;
+use crate::error::{Context, Result};
+use crate::host::checks;
+use crate::host::finding::{self, Finding, Status, Verdict};
+
+/// Says what works on this machine, what does not, and how to mend it
+///
+/// Tries, as you and without root, what containers need: namespaces, ID maps, an overlay mount, cgroups, network
+/// helpers. Leaves nothing behind. Exit status 0 when a container can run here, else 1.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// How to print: a page to read, or an array of objects with name, status, found, costs and fix
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// `--format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A page to read
+    Table,
+    /// An array of objects
+    Json,
+}
+
+/// Looks at everything and prints it; returns the exit status. `root` is the global `--root`.
+/// Errors: standard output cannot be written.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    // No place for the store is something to report, not a reason to give up.
+    let store = config::store_path(root).ok();
+    let findings = checks::all(store.as_deref());
+    let verdict = finding::verdict(&findings);
+    let text = match arguments.format {
+        Format::Json => {
+            serde_json::to_string_pretty(&findings).expect("strings alone always serialise") + "\n"
+        }
+        Format::Table => page(&findings, &verdict),
+    };
+    // anstream takes the colours out where there is no terminal, or NO_COLOR is set.
+    anstream::stdout()
+        .write_all(text.as_bytes())
+        .context(|| "cannot write to standard output")?;
+    Ok(match verdict {
+        Verdict::DoesNotWork(_) => 1,
+        Verdict::Works | Verdict::WorksWithLimits => 0,
+    })
+}
+
+fn page(findings: &[Finding], verdict: &Verdict) -> String {
+    let width = findings
+        .iter()
+        .map(|finding| finding.name.len())
+        .max()
+        .unwrap_or(0);
+    let mut page = String::new();
+    let mut line = |words: std::fmt::Arguments<'_>| page.write_fmt(words).expect("a String takes everything");
+    for Finding {
+        name,
+        status,
+        found,
+        costs,
+        fix,
+        ..
+    } in findings
+    {
+        let (start, end) = (colour(*status), "\x1b[0m");
+        line(format_args!(
+            "{start}{:<8}{end}  {name:<width$}  {found}\n",
+            status.word()
+        ));
+        for (label, text) in [("costs", costs), ("fix", fix)] {
+            if let Some(text) = text {
+                line(format_args!("{:8}  {:<width$}  {label}: {text}\n", "", ""));
+            }
+        }
+    }
+    line(format_args!("\n{}\n", sentence(verdict)));
+    page
+}
+
+fn colour(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "\x1b[32m",
+        Status::Degraded => "\x1b[33m",
+        Status::Missing => "\x1b[31m",
+    }
+}
+
+fn sentence(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Works => "usnea run works here".into(),
+        Verdict::WorksWithLimits => {
+            "usnea run works here, with limits: see degraded and missing above".into()
+        }
+        Verdict::DoesNotWork(why) => format!("usnea run does not work here: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_aligned_and_ends_in_the_verdict() {
+        let findings = [
+            Finding::ok("a longer name", "fine"),
+            Finding::missing("b", "nothing")
+                .costs("much")
+                .fix("sudo mend".to_owned())
+                .essential(),
+        ];
+        let page = page(&findings, &finding::verdict(&findings));
+        assert_eq!(
+            anstream::adapter::strip_str(&page).to_string(),
+            "ok        a longer name  fine\n\
+             missing   b              nothing\n                         costs: much\n                         \
+             fix: sudo mend\n\nusnea run does not work here: b: nothing\n"
+        );
+    }
+}

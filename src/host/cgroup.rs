@@ -1,0 +1,132 @@
+//! Which control groups this machine has, and which part of the tree is ours (cgroups(7)).
+
+use std::path::{Path, PathBuf};
+
+/// Where the trees are mounted on every distribution.
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// The controllers that limits of containers need.
+pub const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+
+/// The layout of the cgroup mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// One tree, version 2.
+    V2,
+    /// Controllers in version 1, an empty tree of version 2 beside them.
+    Hybrid,
+    /// Version 1 alone.
+    V1,
+    /// Nothing is mounted.
+    None,
+}
+
+/// The layout here: three calls of statfs(2) at most.
+pub fn version() -> Version {
+    let kind = |path: &str| super::filesystem::kind(Path::new(path)).name;
+    match kind(MOUNT) {
+        "cgroup2" => Version::V2,
+        "tmpfs"
+            if Path::new("/sys/fs/cgroup/unified").exists()
+                && kind("/sys/fs/cgroup/unified") == "cgroup2" =>
+        {
+            Version::Hybrid
+        }
+        // A tmpfs with a folder for each controller; any of them will do.
+        "tmpfs"
+            if Path::new("/sys/fs/cgroup/memory").exists()
+                || Path::new("/sys/fs/cgroup/systemd").exists() =>
+        {
+            Version::V1
+        }
+        _ => Version::None,
+    }
+}
+
+/// A cgroup of version 2 and what it lets us do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegation {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Whether we may make groups in it, move processes and hand controllers down: all three are needed.
+    pub writable: bool,
+    /// The controllers that it may hand down.
+    pub controllers: Vec<String>,
+}
+
+impl Delegation {
+    /// What the cgroup at `folder` lets us do; `None` when there is none.
+    pub fn of(folder: PathBuf) -> Option<Self> {
+        let controllers = std::fs::read_to_string(folder.join("cgroup.controllers")).ok()?;
+        let writable = ["", "cgroup.procs", "cgroup.subtree_control"]
+            .iter()
+            .all(|name| rustix::fs::access(folder.join(name), rustix::fs::Access::WRITE_OK).is_ok());
+        let controllers = controllers.split_whitespace().map(str::to_owned).collect();
+        Some(Self {
+            folder,
+            writable,
+            controllers,
+        })
+    }
+
+    /// Those of [`CONTROLLERS`] that are not here.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let here = |name: &&str| self.controllers.iter().any(|controller| controller == name);
+        CONTROLLERS.into_iter().filter(|name| !here(name)).collect()
+    }
+}
+
+/// The cgroup of version 2 that this process is in.
+pub fn own() -> Option<Delegation> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let mount = if version() == Version::V2 {
+        MOUNT
+    } else {
+        "/sys/fs/cgroup/unified"
+    };
+    Delegation::of(Path::new(mount).join(own_path(&groups)?))
+}
+
+/// The cgroup of the calling user's systemd manager: what a scope that we ask it for can have.
+pub fn of_user_manager() -> Option<Delegation> {
+    let uid = rustix::process::getuid().as_raw();
+    let folder = format!("{MOUNT}/user.slice/user-{uid}.slice/user@{uid}.service");
+    Delegation::of(folder.into())
+}
+
+/// The path of version 2 in `/proc/PID/cgroup`, relative to the mount. One with `..` is outside our cgroup namespace.
+fn own_path(groups: &str) -> Option<&str> {
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    (!path.split('/').any(|part| part == "..")).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_cgroup_is_the_line_of_version_2() {
+        assert_eq!(
+            own_path("9:name=systemd:/\n4:memory:/x\n0::/user.slice/a.scope\n"),
+            Some("user.slice/a.scope")
+        );
+        assert_eq!(own_path("0::/\n"), Some(""));
+        assert_eq!(own_path("0::/../../b\n"), None);
+        assert_eq!(own_path("4:memory:/x\n"), None);
+    }
+
+    #[test]
+    fn missing_controllers_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Delegation::of(folder.path().into()), None);
+        for (file, content) in [
+            ("cgroup.controllers", "memory pids hugetlb\n"),
+            ("cgroup.procs", ""),
+        ] {
+            std::fs::write(folder.path().join(file), content).unwrap();
+        }
+        let delegation = Delegation::of(folder.path().into()).unwrap();
+        assert_eq!(delegation.missing(), ["cpu", "cpuset", "io"]);
+        assert!(!delegation.writable, "cgroup.subtree_control is missing");
+    }
+}

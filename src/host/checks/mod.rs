@@ -1,0 +1,53 @@
+//! What `usnea doctor` looks at, in the order in which a container needs it. A check tries the real thing where that is
+//! possible, ends within a few seconds, needs no root and leaves nothing behind.
+
+mod confinement;
+mod identity;
+mod limits;
+mod network;
+mod resources;
+mod session;
+mod storage;
+
+use std::path::Path;
+
+use super::finding::Finding;
+
+/// Checks everything. `store` is the folder that holds our files; `None` when no place for it is known.
+/// The process must have a single thread.
+pub fn all(store: Option<&Path>) -> Vec<Finding> {
+    let mut findings = vec![
+        confinement::kernel(),
+        identity::user_namespace(),
+        identity::mounts(),
+        identity::subordinate_ids(),
+        identity::idmap_helpers(),
+        storage::store(store),
+        storage::kernel_overlay(store),
+        storage::fuse(),
+        storage::idmapped_fuse(),
+        resources::cgroups(),
+    ];
+    findings.extend(network::all());
+    findings.extend(session::all());
+    findings.extend(confinement::all());
+    findings.extend(limits::all());
+    findings
+}
+
+/// Whether we are the machine's administrator, who needs no subordinate IDs and no delegation.
+fn is_real_root() -> bool {
+    rustix::process::geteuid().is_root() && super::userns::in_initial_namespace()
+}
+
+/// The first line of a small file of the kernel's.
+fn first_line(path: &str) -> Option<String> {
+    Some(
+        std::fs::read_to_string(path)
+            .ok()?
+            .lines()
+            .next()?
+            .trim()
+            .to_owned(),
+    )
+}

@@ -1,0 +1,124 @@
+//! The way out of a container's own network: the helper programs, and what the kernel lets them do.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::first_line;
+use crate::host::distribution::Package;
+use crate::host::finding::Finding;
+use crate::host::hint::Hint;
+use crate::host::{program, trial};
+
+pub(super) fn all() -> Vec<Finding> {
+    vec![helpers(), tun(), ping(), ports()]
+}
+
+fn helpers() -> Finding {
+    let name = "network helper";
+    let found = ["pasta", "slirp4netns"].map(|program| {
+        let path = program::find(program, is_executable)?;
+        Some(format!("{} ({})", path.display(), version(&path)))
+    });
+    match found {
+        [None, None] => Finding::missing(name, "neither pasta nor slirp4netns is here")
+            .costs("containers have no network of their own: --network host or none")
+            .fix(Hint::Install(Package::Passt).to_string()),
+        [None, Some(slirp)] => Finding::degraded(name, format!("{slirp}; no pasta"))
+            .costs("published ports lose the caller's address, and IPv6 is not there")
+            .fix(Hint::Install(Package::Passt).to_string()),
+        found => Finding::ok(name, found.into_iter().flatten().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+fn version(path: &PathBuf) -> String {
+    let answer = program::ask(Command::new(path).arg("--version"), trial::PATIENCE);
+    let output = answer.map(|answer| answer.output).unwrap_or_default();
+    version_in(&output).unwrap_or("version unknown").to_owned()
+}
+
+/// `pasta 0.0~git20230309.7c7625d-1`, `slirp4netns version 1.2.0`: the first word with a digit.
+fn version_in(output: &str) -> Option<&str> {
+    let mut words = output.lines().next()?.split_whitespace().skip(1);
+    words.find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))
+}
+
+fn tun() -> Finding {
+    let name = "/dev/net/tun";
+    match File::options().read(true).write(true).open("/dev/net/tun") {
+        Ok(_) => Finding::ok(name, "opens for reading and writing"),
+        Err(error) => Finding::missing(
+            name,
+            format!("cannot be opened: {}", crate::error::Error::from(error)),
+        )
+        .costs("pasta and slirp4netns cannot work: --network host or none")
+        .fix(Hint::LoadModule("tun").to_string()),
+    }
+}
+
+fn ping() -> Finding {
+    let name = "ping";
+    let range = first_line("/proc/sys/net/ipv4/ping_group_range").unwrap_or_default();
+    let groups = nix::unistd::getgroups().unwrap_or_default();
+    let mut groups = groups
+        .iter()
+        .map(|gid| gid.as_raw())
+        .chain([rustix::process::getegid().as_raw()]);
+    if groups.any(|gid| is_in_range(&range, gid)) {
+        return Finding::ok(name, format!("groups {range} may ping"));
+    }
+    Finding::degraded(
+        name,
+        format!("no group of yours may ping (net.ipv4.ping_group_range is {range})"),
+    )
+    .costs("ping from a container reaches nothing outside")
+    .fix(Hint::Ping.to_string())
+}
+
+fn is_in_range(range: &str, gid: u32) -> bool {
+    let ends: Vec<u32> = range
+        .split_whitespace()
+        .filter_map(|end| end.parse().ok())
+        .collect();
+    matches!(ends[..], [first, last] if (first..=last).contains(&gid))
+}
+
+fn ports() -> Finding {
+    let name = "published ports";
+    let first =
+        first_line("/proc/sys/net/ipv4/ip_unprivileged_port_start").and_then(|line| line.parse().ok());
+    match first.unwrap_or(1024u32) {
+        0 | 1 => Finding::ok(name, "any port may be published"),
+        first => Finding::ok(name, format!("ports from {first} on may be published"))
+            .fix(Hint::LowPorts.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_what_the_helpers_print() {
+        assert_eq!(
+            version_in("pasta 0.0~git20230309.7c7625d-1\nCopyright\n"),
+            Some("0.0~git20230309.7c7625d-1")
+        );
+        assert_eq!(
+            version_in("slirp4netns version 1.2.0\ncommit: x\n"),
+            Some("1.2.0")
+        );
+        assert_eq!(version_in(""), None);
+    }
+
+    #[test]
+    fn an_upside_down_range_holds_nobody() {
+        assert!(!is_in_range("1\t0", 0));
+        assert!(is_in_range("0 2147483647", 1000));
+        assert!(!is_in_range("", 0));
+    }
+}

@@ -1,0 +1,127 @@
+//! Which package manager this machine has (os-release(5)), so that hints are commands to type and not riddles.
+
+/// The families of distributions that hints are written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Debian, Ubuntu and their children.
+    Debian,
+    /// Fedora, RHEL, Rocky, Alma, CentOS.
+    Fedora,
+    /// openSUSE and SLES.
+    Suse,
+    /// Arch and its children.
+    Arch,
+    /// Alpine.
+    Alpine,
+    /// Any other.
+    Other,
+}
+
+/// What a hint may ask to install.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Package {
+    /// newuidmap, newgidmap
+    Uidmap,
+    /// getsubids
+    Getsubids,
+    /// pasta
+    Passt,
+    /// slirp4netns
+    Slirp4netns,
+    /// The session bus of a user.
+    DbusUserSession,
+}
+
+/// The family of this machine.
+pub fn family() -> Family {
+    ["/etc/os-release", "/usr/lib/os-release"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok())
+        .map_or(Family::Other, |text| family_in(&text))
+}
+
+fn family_in(os_release: &str) -> Family {
+    let value = |key: &str| {
+        let value = os_release
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+        Some(value.trim_matches(['"', '\'']))
+    };
+    // ID first, then ID_LIKE from the closest relative on, as os-release(5) orders them.
+    let words = [value("ID"), value("ID_LIKE")].into_iter().flatten();
+    words
+        .flat_map(str::split_whitespace)
+        .find_map(family_of_word)
+        .unwrap_or(Family::Other)
+}
+
+fn family_of_word(word: &str) -> Option<Family> {
+    match word {
+        "debian" | "ubuntu" => Some(Family::Debian),
+        "fedora" | "rhel" | "centos" => Some(Family::Fedora),
+        "suse" | "opensuse" | "sles" => Some(Family::Suse),
+        "arch" => Some(Family::Arch),
+        "alpine" => Some(Family::Alpine),
+        _ => None,
+    }
+}
+
+impl Family {
+    /// The command that installs `package`.
+    pub fn install(self, package: Package) -> String {
+        let name = self.name_of(package);
+        match self {
+            Self::Debian => format!("sudo apt install {name}"),
+            Self::Fedora => format!("sudo dnf install {name}"),
+            Self::Suse => format!("sudo zypper install {name}"),
+            Self::Arch => format!("sudo pacman -S {name}"),
+            Self::Alpine => format!("sudo apk add {name}"),
+            Self::Other => format!("install the package {name}"),
+        }
+    }
+
+    fn name_of(self, package: Package) -> &'static str {
+        match (package, self) {
+            (Package::Uidmap, Self::Fedora) => "shadow-utils",
+            (Package::Uidmap | Package::Getsubids, Self::Suse | Self::Arch) => "shadow",
+            (Package::Uidmap, Self::Alpine) => "shadow-uidmap",
+            (Package::Getsubids, Self::Fedora) => "shadow-utils-subid",
+            (Package::Getsubids, Self::Alpine) => "shadow-subids",
+            (Package::Uidmap | Package::Getsubids, _) => "uidmap",
+            (Package::Passt, _) => "passt",
+            (Package::Slirp4netns, _) => "slirp4netns",
+            (Package::DbusUserSession, Self::Debian) => "dbus-user-session",
+            (Package::DbusUserSession, Self::Fedora) => "dbus-daemon",
+            (Package::DbusUserSession, _) => "dbus",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_is_known_by_its_relatives() {
+        for (text, family) in [
+            ("ID=debian\nVERSION_ID=\"12\"\n", Family::Debian),
+            ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", Family::Debian),
+            ("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", Family::Fedora),
+            ("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n", Family::Suse),
+            ("ID=alpine\n", Family::Alpine),
+            ("VERSION_ID=debian\n", Family::Other),
+            ("", Family::Other),
+        ] {
+            assert_eq!(family_in(text), family, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hint_names_the_package_as_the_distribution_does() {
+        assert_eq!(Family::Debian.install(Package::Uidmap), "sudo apt install uidmap");
+        assert_eq!(
+            Family::Fedora.install(Package::Uidmap),
+            "sudo dnf install shadow-utils"
+        );
+    }
+}

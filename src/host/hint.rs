@@ -1,0 +1,165 @@
+//! The one table of hints: the way out of what is wrong with a machine, as commands to type wherever there are any.
+//! `sudo` stands before what an administrator must do.
+
+use std::fmt::{self, Display};
+
+use super::distribution::{self, Family, Package};
+use super::kernel::Version;
+
+/// A way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// `user.max_user_namespaces` is 0.
+    MaxUserNamespaces,
+    /// `kernel.unprivileged_userns_clone` is 0 (Debian's kernels).
+    UnprivilegedUsernsClone,
+    /// AppArmor takes the powers from new user namespaces (Ubuntu 23.10 and later).
+    AppArmor,
+    /// A system-call filter lies on this process.
+    SyscallFilter,
+    /// This process is in a chroot.
+    Chroot,
+    /// The caller's own IDs do not exist in the user namespace that it is in.
+    UnmappedCaller,
+    /// The kernel was built without user namespaces.
+    NoUserNamespaces,
+    /// A package is missing.
+    Install(Package),
+    /// A helper lies there without its power.
+    PowerlessHelpers(Package),
+    /// no_new_privs, or a nosuid mount, takes the power from the helpers.
+    HelpersWithoutEffect,
+    /// The user (by name) has no subordinate IDs, or too few.
+    SubordinateIds(String),
+    /// Parts of /proc are covered, as in a container.
+    MaskedProc,
+    /// The store's file system is unsuitable.
+    StoreElsewhere,
+    /// A newer kernel would do better.
+    Kernel(Version),
+    /// The kernel was built, or started, without something.
+    KernelOption(&'static str),
+    /// A module of the kernel is not loaded.
+    LoadModule(&'static str),
+    /// /dev/fuse is missing or closed.
+    Fuse,
+    /// Control groups are of version 1.
+    CgroupVersion2,
+    /// No systemd user manager could delegate a cgroup.
+    NoUserManager,
+    /// systemd delegates too few controllers.
+    Delegate,
+    /// `net.ipv4.ping_group_range` does not hold the user.
+    Ping,
+    /// Ports below 1024 are root's.
+    LowPorts,
+    /// XDG_RUNTIME_DIR is missing or not private.
+    RuntimeFolder,
+    /// A number of sysctl(8) is too low: its folder, its name, a better value.
+    Sysctl(&'static str, String, u64),
+    /// The hard limits of this session are too low.
+    Ulimits,
+}
+
+impl Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let install = |package: &Package| distribution::family().install(*package);
+        match self {
+            Self::MaxUserNamespaces => f.write_str(
+                "echo user.max_user_namespaces=15000 | sudo tee /etc/sysctl.d/90-userns.conf && sudo sysctl --system",
+            ),
+            Self::UnprivilegedUsernsClone => f.write_str(
+                "echo kernel.unprivileged_userns_clone=1 | sudo tee /etc/sysctl.d/90-userns.conf && sudo sysctl --system",
+            ),
+            Self::AppArmor => f.write_str(
+                "AppArmor restricts user namespaces: let usnea alone have them with \
+                 'sudo install -m 644 packaging/apparmor/usnea /etc/apparmor.d/usnea && \
+                 sudo apparmor_parser -r /etc/apparmor.d/usnea' (it names the path of the program), or every program \
+                 with 'sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0'",
+            ),
+            Self::SyscallFilter => f.write_str(
+                "a system-call filter on this process forbids it: inside a container start that one with \
+                 '--security-opt seccomp=unconfined', in a systemd unit set RestrictNamespaces=no",
+            ),
+            Self::Chroot => f.write_str(
+                "this process is in a chroot, where the kernel refuses user namespaces: start usnea outside it",
+            ),
+            Self::UnmappedCaller => f.write_str(
+                "your user or group ID does not exist in the user namespace that you are in: give it a map that has \
+                 them (unshare --map-current-user)",
+            ),
+            Self::NoUserNamespaces => {
+                f.write_str("the kernel was built without user namespaces (CONFIG_USER_NS): use another kernel")
+            }
+            Self::Install(package) => f.write_str(&install(package)),
+            Self::PowerlessHelpers(package) => write!(
+                f,
+                "sudo chmod u+s /usr/bin/newuidmap /usr/bin/newgidmap (or reinstall them: {})",
+                install(package)
+            ),
+            Self::HelpersWithoutEffect => f.write_str(
+                "start usnea outside what forbids setuid programs: NoNewPrivileges=no in a systemd unit, \
+                 no --no-new-privs or 'nosuid' around it",
+            ),
+            Self::SubordinateIds(user) => {
+                let first = super::subid::first_free();
+                let last = first + 65535;
+                write!(f, "sudo usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}")
+            }
+            Self::MaskedProc => f.write_str(
+                "parts of /proc are covered, so the kernel refuses a new one: start the container around this one \
+                 with '--security-opt unmask=ALL' (docker: '--security-opt systempaths=unconfined')",
+            ),
+            Self::StoreElsewhere => f.write_str(
+                "export USNEA_ROOT=DIR, with DIR a folder of yours on a local disk (/scratch/$USER, /var/tmp/...)",
+            ),
+            Self::Kernel(version) => write!(f, "use a kernel of version {version} or later"),
+            Self::KernelOption(option) => write!(f, "use a kernel with {option}"),
+            Self::LoadModule(module) => {
+                write!(f, "echo {module} | sudo tee /etc/modules-load.d/{module}.conf && sudo modprobe {module}")
+            }
+            Self::Fuse => f.write_str("sudo modprobe fuse && sudo chmod 666 /dev/fuse"),
+            Self::CgroupVersion2 => f.write_str(match distribution::family() {
+                Family::Fedora => {
+                    "sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && sudo reboot"
+                }
+                _ => {
+                    "add systemd.unified_cgroup_hierarchy=1 to GRUB_CMDLINE_LINUX in /etc/default/grub, \
+                     then 'sudo update-grub && sudo reboot'"
+                }
+            }),
+            Self::NoUserManager => f.write_str(
+                "log in through ssh or a console (not su or sudo), so that systemd starts your user manager; \
+                 or 'sudo loginctl enable-linger $USER'",
+            ),
+            Self::Delegate => f.write_str(
+                "sudo mkdir -p /etc/systemd/system/user@.service.d && \
+                 printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | \
+                 sudo tee /etc/systemd/system/user@.service.d/delegate.conf && \
+                 sudo systemctl daemon-reload, then log in anew",
+            ),
+            Self::Ping => f.write_str(
+                "echo 'net.ipv4.ping_group_range=0 2147483647' | sudo tee /etc/sysctl.d/90-ping.conf && \
+                 sudo sysctl --system",
+            ),
+            Self::LowPorts => f.write_str("for lower ports: sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80"),
+            Self::RuntimeFolder => f.write_str(
+                "log in through ssh or a console (not su or sudo), so that systemd makes /run/user/$UID; \
+                 without systemd: export XDG_RUNTIME_DIR=DIR, with DIR a local folder of yours of mode 700",
+            ),
+            Self::Sysctl(folder, name, value) => write!(
+                f,
+                "echo {folder}.{name}={value} | sudo tee /etc/sysctl.d/90-usnea-{name}.conf && sudo sysctl --system"
+            ),
+            Self::Ulimits => f.write_str(
+                "raise nofile and nproc in /etc/security/limits.conf (an administrator), then log in anew",
+            ),
+        }
+    }
+}
+
+impl From<Hint> for String {
+    fn from(hint: Hint) -> Self {
+        hint.to_string()
+    }
+}

@@ -1,0 +1,190 @@
+//! shadow's newuidmap and newgidmap: the two programs that may write subordinate IDs into our maps.
+//!
+//! Taken by absolute path alone, and only where the kernel will really give them the power to: a helper that lies there
+//! without its setuid bit (an image unpacked without it, a nosuid mount, no_new_privs) fails much later with a bare
+//! "Operation not permitted".
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::distribution::Package;
+use super::hint::Hint;
+use super::program;
+
+/// The capability numbers of capabilities(7) that the two programs need.
+const CAP_SETGID: u32 = 6;
+const CAP_SETUID: u32 = 7;
+
+/// Where the two programs are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Helpers {
+    /// newuidmap(1)
+    pub newuidmap: PathBuf,
+    /// newgidmap(1)
+    pub newgidmap: PathBuf,
+}
+
+/// Both programs, if both can do their work when we run them.
+pub fn find() -> Option<Helpers> {
+    // After no_new_privs no exec gives any power (prctl(2)).
+    if rustix::thread::no_new_privs().unwrap_or(false) {
+        return None;
+    }
+    Some(Helpers {
+        newuidmap: program::find("newuidmap", |path| power(path, CAP_SETUID).is_ok())?,
+        newgidmap: program::find("newgidmap", |path| power(path, CAP_SETGID).is_ok())?,
+    })
+}
+
+/// What a helper has its power from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// It belongs to root and is setuid.
+    Setuid,
+    /// It has the file capability.
+    Capability,
+}
+
+/// Why a helper cannot do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// There is none.
+    Missing,
+    /// We may not run it.
+    NotExecutable,
+    /// Neither setuid root nor with the capability.
+    Powerless,
+    /// What it has does not count on a file system mounted nosuid.
+    NoSuidMount,
+    /// What it has does not count in this process.
+    NoNewPrivileges,
+}
+
+impl Unusable {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Missing => "is not installed",
+            Self::NotExecutable => "may not be run by you",
+            Self::Powerless => "is neither setuid root nor has the file capability",
+            Self::NoSuidMount => "lies on a file system mounted nosuid",
+            Self::NoNewPrivileges => {
+                "gets no power from its setuid bit here (no_new_privs is set on this process)"
+            }
+        }
+    }
+}
+
+/// Why [`find`] found nothing, for a hint: "/usr/bin/newuidmap is neither setuid root nor has the file capability".
+/// `None` when both programs are usable.
+pub fn why_unusable() -> Option<String> {
+    let reasons = [("newuidmap", CAP_SETUID), ("newgidmap", CAP_SETGID)];
+    let reasons = reasons.iter().filter_map(|(name, capability)| {
+        let (path, reason) = reason(name, *capability)?;
+        Some(format!("{} {}", path.display(), reason.text()))
+    });
+    let reasons: Vec<String> = reasons.collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+/// The way out where [`find`] found nothing.
+pub fn hint() -> Option<Hint> {
+    let (_, reason) = reason("newuidmap", CAP_SETUID).or_else(|| reason("newgidmap", CAP_SETGID))?;
+    Some(match reason {
+        Unusable::Missing => Hint::Install(Package::Uidmap),
+        Unusable::NotExecutable | Unusable::Powerless => Hint::PowerlessHelpers(Package::Uidmap),
+        Unusable::NoSuidMount | Unusable::NoNewPrivileges => Hint::HelpersWithoutEffect,
+    })
+}
+
+fn reason(name: &str, capability: u32) -> Option<(PathBuf, Unusable)> {
+    let mut first_found = None;
+    for path in program::candidates(name) {
+        match power(&path, capability) {
+            Ok(_) if rustix::thread::no_new_privs().unwrap_or(false) => {
+                return Some((path, Unusable::NoNewPrivileges));
+            }
+            Ok(_) => return None,
+            Err(Unusable::Missing) => {}
+            Err(other) => first_found = first_found.or(Some((path, other))),
+        }
+    }
+    first_found.or(Some((name.into(), Unusable::Missing)))
+}
+
+/// What the helper at `path` has its power from, or why it has none.
+pub fn power(path: &Path, capability: u32) -> Result<Power, Unusable> {
+    let stat = std::fs::metadata(path).map_err(|_| Unusable::Missing)?;
+    if !stat.is_file() {
+        return Err(Unusable::Missing);
+    }
+    if stat.mode() & 0o111 == 0 || rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_err() {
+        return Err(Unusable::NotExecutable);
+    }
+    // In another user namespace root's files belong to nobody, and so this also says no where their setuid bit is void.
+    let power = if stat.uid() == 0 && stat.mode() & 0o4000 != 0 {
+        Power::Setuid
+    } else if has_capability(path, capability) {
+        Power::Capability
+    } else {
+        return Err(Unusable::Powerless);
+    };
+    match rustix::fs::statvfs(path) {
+        Ok(mount) if mount.f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID) => {
+            Err(Unusable::NoSuidMount)
+        }
+        _ => Ok(power),
+    }
+}
+
+fn has_capability(path: &Path, capability: u32) -> bool {
+    let mut room = [0u8; 64];
+    match rustix::fs::getxattr(path, "security.capability", &mut room[..]) {
+        Ok(length) => permits(&room[..length], capability),
+        Err(_) => false,
+    }
+}
+
+/// Whether a `security.capability` value (struct vfs_cap_data, linux/capability.h: little-endian; revision and flags,
+/// then permitted and inheritable bits) permits the capability and makes it effective.
+fn permits(value: &[u8], capability: u32) -> bool {
+    const EFFECTIVE: u32 = 1;
+    let word = |index: usize| {
+        let bytes = value.get(index * 4..index * 4 + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    };
+    let (Some(head), Some(permitted)) = (word(0), word(1)) else {
+        return false;
+    };
+    let revision = head >> 24;
+    (1..=3).contains(&revision) && head & EFFECTIVE != 0 && permitted & (1 << capability) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn file_capabilities_are_read_as_the_kernel_writes_them() {
+        // `setcap cap_setuid+ep` and `setcap cap_setgid+p`, as getfattr(1) shows them.
+        let setuid_effective = [1, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let setgid_permitted = [0, 0, 0, 2, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(permits(&setuid_effective, CAP_SETUID));
+        assert!(!permits(&setuid_effective, CAP_SETGID));
+        assert!(!permits(&setgid_permitted, CAP_SETGID));
+        assert!(!permits(&[], CAP_SETUID));
+        assert!(!permits(&[1, 0, 0, 9, 0xff, 0xff, 0xff, 0xff], CAP_SETUID));
+    }
+
+    #[test]
+    fn a_program_without_power_is_not_a_helper() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("newuidmap");
+        assert_eq!(power(&program, CAP_SETUID), Err(Unusable::Missing));
+        std::fs::write(&program, "").unwrap();
+        assert_eq!(power(&program, CAP_SETUID), Err(Unusable::NotExecutable));
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        assert_eq!(power(&program, CAP_SETUID), Err(Unusable::Powerless));
+        assert_eq!(power(folder.path(), CAP_SETUID), Err(Unusable::Missing));
+    }
+}

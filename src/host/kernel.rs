@@ -1,0 +1,43 @@
+//! The version of the running kernel. What a kernel can do is tried, not read from here, wherever that is cheap:
+//! distributions carry features backwards.
+
+/// Major and minor number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u32, pub u32);
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// The release, as `uname -r` prints it.
+pub fn release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// The version of the running kernel; 0.0 when its release does not begin with two numbers.
+pub fn version() -> Version {
+    parse(&release()).unwrap_or(Version(0, 0))
+}
+
+fn parse(release: &str) -> Option<Version> {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    Some(Version(
+        numbers.next()?.parse().ok()?,
+        numbers.next()?.parse().ok()?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_begins_with_its_version() {
+        assert_eq!(parse("6.18.44-fc-v595"), Some(Version(6, 18)));
+        assert_eq!(parse("5.4-rc1"), Some(Version(5, 4)));
+        assert_eq!(parse("linux"), None);
+        assert!(Version(5, 11) < Version(6, 2));
+    }
+}

@@ -1,0 +1,20 @@
+//! What this machine can do: cheap probes, and the one table of hints. `usnea doctor` lists them, and the launch makes
+//! its choices by the same functions, so what the doctor says is what happens.
+//!
+//! Where it stops: probes look and say; which way to go is decided above. Nothing here needs root, and nothing is left
+//! behind.
+
+pub mod account;
+pub mod cgroup;
+pub mod checks;
+pub mod distribution;
+pub mod filesystem;
+pub mod finding;
+pub mod hint;
+pub mod idmap_helpers;
+pub mod kernel;
+pub mod program;
+pub mod scratch;
+pub mod subid;
+pub mod trial;
+pub mod userns;

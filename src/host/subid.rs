@@ -1,0 +1,393 @@
+//! Subordinate IDs: which further user and group IDs the calling user may map (subuid(5), subgid(5)).
+//!
+//! Read by us, not by libsubid: three small files in the usual case. Where nsswitch.conf names another source, shadow's
+//! own `getsubids` is asked, since newuidmap will ask that source and nothing else.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{account, program};
+use crate::error::{Context, Result};
+
+/// `count` IDs from `first`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first ID.
+    pub first: u32,
+    /// How many IDs; never 0, and `first + count` never overflows.
+    pub count: u32,
+}
+
+/// The subordinate IDs of a user, in the order in which they were granted: files on disk belong to the n-th of them, so
+/// the order must not change between two runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ranges {
+    /// User IDs.
+    pub uids: Vec<Range>,
+    /// Group IDs.
+    pub gids: Vec<Range>,
+}
+
+/// The two kinds of subordinate IDs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// subuid(5)
+    Users,
+    /// subgid(5)
+    Groups,
+}
+
+impl Kind {
+    /// The file that grants them.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Users => "/etc/subuid",
+            Self::Groups => "/etc/subgid",
+        }
+    }
+}
+
+impl Range {
+    /// A range that is not empty and ends before 4294967295, which is "no ID" to the system calls.
+    pub fn new(first: u32, count: u32) -> Option<Self> {
+        (count > 0 && first.checked_add(count).is_some()).then_some(Self { first, count })
+    }
+
+    /// The first ID behind the range.
+    pub fn end(self) -> u32 {
+        self.first + self.count
+    }
+
+    /// The IDs in both.
+    pub fn common(self, other: Self) -> Option<Self> {
+        let first = self.first.max(other.first);
+        Self::new(first, self.end().min(other.end()).saturating_sub(first))
+    }
+
+    /// The IDs of this range before and behind `taken`.
+    fn without(self, taken: Self) -> impl Iterator<Item = Self> {
+        let before = Self::new(self.first, taken.first.clamp(self.first, self.end()) - self.first);
+        let behind_first = taken.end().clamp(self.first, self.end());
+        let behind = Self::new(behind_first, self.end() - behind_first);
+        // Apart from `taken`, one of the two is the whole range and the other is empty.
+        before.into_iter().chain(behind)
+    }
+}
+
+/// How many IDs there are in all.
+pub fn total(ranges: &[Range]) -> u64 {
+    ranges.iter().map(|range| u64::from(range.count)).sum()
+}
+
+/// The subordinate IDs of the calling user that can be mapped here; `None` unless there are both user and group IDs,
+/// since an image's files need both. Errors: a file that is there and cannot be read.
+pub fn of_user() -> Result<Option<Ranges>> {
+    let ranges = granted()?;
+    if ranges.uids.is_empty() != ranges.gids.is_empty() {
+        log::debug!("subordinate IDs of one kind alone are of no use: {ranges:?}");
+    }
+    Ok((!ranges.uids.is_empty() && !ranges.gids.is_empty()).then_some(ranges))
+}
+
+/// As [`of_user`], also when IDs of one kind are missing.
+pub fn granted() -> Result<Ranges> {
+    let uid = rustix::process::getuid().as_raw();
+    let gid = rustix::process::getgid().as_raw();
+    let raw = match other_source() {
+        Some(source) => ask_getsubids(&source, uid),
+        None => {
+            let (subuid, subgid) = (
+                read_if_there(Kind::Users.file())?,
+                read_if_there(Kind::Groups.file())?,
+            );
+            // Who has no line at all needs no name: nobody asks a directory server for nothing.
+            let names = if subuid.is_empty() && subgid.is_empty() {
+                vec![]
+            } else {
+                account::names_of(uid)
+            };
+            Ranges {
+                uids: ranges_in(&subuid, &names, uid),
+                gids: ranges_in(&subgid, &names, uid),
+            }
+        }
+    };
+    let mappable = |file: &str| parse_mapped(&std::fs::read_to_string(file).unwrap_or_default());
+    Ok(Ranges {
+        uids: usable(&raw.uids, uid, &mappable("/proc/self/uid_map")),
+        gids: usable(&raw.gids, gid, &mappable("/proc/self/gid_map")),
+    })
+}
+
+fn read_if_there(path: &str) -> Result<String> {
+    match std::fs::read(path) {
+        Ok(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error).context(|| format!("cannot read subordinate IDs: open {path}")),
+    }
+}
+
+/// The first ID from 100000 on (as useradd(8) counts) behind all that anybody was granted: where a new range may begin.
+pub fn first_free() -> u32 {
+    let files = [Kind::Users, Kind::Groups].map(|kind| read_if_there(kind.file()).unwrap_or_default());
+    let ends = files
+        .iter()
+        .flat_map(|file| file.lines().filter_map(parse_line))
+        .map(|(_, range)| range.end());
+    // A range at the very top leaves no room behind it; the administrator will see, usermod refuses.
+    ends.filter(|end| *end < u32::MAX - 65536)
+        .max()
+        .unwrap_or(0)
+        .max(100_000)
+}
+
+/// One line of subuid(5): whose, and which. `None`: malformed or a comment.
+pub fn parse_line(line: &str) -> Option<(&str, Range)> {
+    let mut fields = line.trim().split(':');
+    let (owner, first, count) = (fields.next()?, fields.next()?, fields.next()?);
+    if owner.is_empty() || owner.starts_with('#') || fields.next().is_some() {
+        return None;
+    }
+    Some((owner, Range::new(number(first)?, number(count)?)?))
+}
+
+fn number(text: &str) -> Option<u32> {
+    // u32::from_str takes "+5", which shadow's tools refuse.
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
+}
+
+fn ranges_in(file: &str, names: &[String], uid: u32) -> Vec<Range> {
+    let mut ranges = Vec::new();
+    for line in file.lines().filter(|line| !line.trim().is_empty()) {
+        match parse_line(line) {
+            Some((owner, range)) if is_owner(owner, names, uid) => ranges.push(range),
+            Some(_) => {}
+            None => log::debug!("skipping a line of the subordinate IDs: {line:?}"),
+        }
+    }
+    ranges
+}
+
+fn is_owner(owner: &str, names: &[String], uid: u32) -> bool {
+    names.iter().any(|name| name == owner) || number(owner) == Some(uid)
+}
+
+/// What of the granted ranges one map can hold: the kernel refuses a map that names an ID twice (user_namespaces(7)), our
+/// own ID is always in it, and inside another container most IDs do not exist.
+fn usable(granted: &[Range], own: u32, mappable: &[Range]) -> Vec<Range> {
+    let mut taken: Vec<Range> = Range::new(own, 1).into_iter().collect();
+    let mut usable = Vec::new();
+    for range in granted {
+        let there = mappable
+            .iter()
+            .filter_map(|mapped| range.common(*mapped))
+            .collect::<Vec<_>>();
+        let free = taken.iter().fold(there, |pieces, taken| {
+            pieces
+                .into_iter()
+                .flat_map(|piece| piece.without(*taken))
+                .collect()
+        });
+        if free != [*range] {
+            log::debug!("of the subordinate IDs {range:?} only {free:?} can be mapped");
+        }
+        taken.extend(&free);
+        usable.extend(free);
+    }
+    usable
+}
+
+/// The inner IDs of a `/proc/PID/uid_map`; unreadable, it counts as that of the initial namespace.
+fn parse_mapped(map: &str) -> Vec<Range> {
+    let of_line = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().map(number);
+        let (first, _, count) = (fields.next()??, fields.next()??, fields.next()??);
+        Range::new(first, count)
+    };
+    let ranges: Vec<Range> = map.lines().filter_map(of_line).collect();
+    if ranges.is_empty() {
+        vec![Range {
+            first: 0,
+            count: u32::MAX,
+        }]
+    } else {
+        ranges
+    }
+}
+
+/// The source of subordinate IDs where nsswitch.conf names one that is not the files.
+pub fn other_source() -> Option<String> {
+    let switch = std::fs::read("/etc/nsswitch.conf").ok()?;
+    source_in(&String::from_utf8_lossy(&switch))
+}
+
+fn source_in(switch: &str) -> Option<String> {
+    // shadow takes the first word alone (lib/nss.c), and only where the keyword starts the line.
+    let sources = switch.lines().find_map(|line| line.strip_prefix("subid:"))?;
+    let first = sources.split('#').next()?.split_ascii_whitespace().next()?;
+    (first != "files").then(|| first.to_owned())
+}
+
+/// shadow's program that asks the source named in nsswitch.conf.
+pub fn getsubids() -> Option<PathBuf> {
+    program::find("getsubids", Path::is_file)
+}
+
+fn ask_getsubids(source: &str, uid: u32) -> Ranges {
+    let name = account::names_of(uid).into_iter().next();
+    let (Some(program), Some(name)) = (getsubids(), name) else {
+        log::warn!(
+            "subordinate IDs come from '{source}' (nsswitch.conf), and getsubids, which asks it, is not here"
+        );
+        return Ranges::default();
+    };
+    let ask = |options: &[&str]| {
+        let mut command = Command::new(&program);
+        let answer = program::ask(command.args(options).arg(&name), account::PATIENCE);
+        // A user without any is an error to getsubids: no difference to us.
+        answer
+            .map(|answer| parse_getsubids(&answer.output))
+            .unwrap_or_default()
+    };
+    Ranges {
+        uids: ask(&[]),
+        gids: ask(&["-g"]),
+    }
+}
+
+/// `0: alice 100000 65536`, one line a range.
+fn parse_getsubids(answer: &str) -> Vec<Range> {
+    let of_line = |line: &str| {
+        let mut from_the_end = line.split_ascii_whitespace().rev().map(number);
+        let (count, first) = (from_the_end.next()??, from_the_end.next()??);
+        Range::new(first, count)
+    };
+    answer.lines().filter_map(of_line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ALL: [Range; 1] = [Range {
+        first: 0,
+        count: u32::MAX,
+    }];
+
+    fn ranges(list: &[(u32, u32)]) -> Vec<Range> {
+        list.iter()
+            .map(|(first, count)| Range::new(*first, *count).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn lines_count_by_name_and_by_number() {
+        let file = "# comment\nalice:100000:65536\n\nbob:1:2\n1001:300000:10\nalicea:5:5\n";
+        let names = ["alice".to_owned()];
+        assert_eq!(
+            ranges_in(file, &names, 1001),
+            ranges(&[(100_000, 65536), (300_000, 10)])
+        );
+        assert_eq!(ranges_in(file, &[], 1002), []);
+    }
+
+    #[test]
+    fn malformed_lines_are_skipped() {
+        for wrong in [
+            "",
+            "alice",
+            "alice:1",
+            "alice:1:0",
+            "alice:+1:5",
+            "alice:1:2:3",
+            ":1:2",
+            "alice:x:2",
+            "alice:-1:2",
+            "alice:4294967295:1",
+            "alice:4294967290:6",
+            "alice:99999999999:1",
+            "#alice:1:2",
+        ] {
+            assert_eq!(parse_line(wrong), None, "{wrong}");
+        }
+        assert_eq!(
+            parse_line(" alice:7:8 "),
+            Some(("alice", Range { first: 7, count: 8 }))
+        );
+    }
+
+    #[test]
+    fn no_id_is_mapped_twice() {
+        let granted = ranges(&[(1000, 10), (1005, 10), (1000, 10), (2000, 1)]);
+        assert_eq!(
+            usable(&granted, 1003, &ALL),
+            ranges(&[(1000, 3), (1004, 6), (1010, 5), (2000, 1)])
+        );
+    }
+
+    #[test]
+    fn inside_a_container_only_what_exists_there_counts() {
+        let mapped = parse_mapped("         0       1000          1\n         1     100000      65536\n");
+        assert_eq!(
+            usable(&ranges(&[(60_000, 10_000)]), 0, &mapped),
+            ranges(&[(60_000, 5537)])
+        );
+        assert_eq!(usable(&ranges(&[(100_000, 65536)]), 0, &mapped), []);
+        assert_eq!(parse_mapped("0 0 4294967295\n"), ALL);
+    }
+
+    #[test]
+    fn nsswitch_is_read_as_shadow_reads_it() {
+        assert_eq!(
+            source_in("passwd: files sss\nsubid: sss\n").as_deref(),
+            Some("sss")
+        );
+        assert_eq!(source_in("subid:\tsss files # both\n").as_deref(), Some("sss"));
+        for files in [
+            "",
+            "passwd: sss\n",
+            "subid: files\n",
+            "#subid: sss\n",
+            "subid:\n",
+            "subid: # sss\n",
+        ] {
+            assert_eq!(source_in(files), None, "{files}");
+        }
+    }
+
+    #[test]
+    fn the_answer_of_getsubids_is_read() {
+        let answer = "0: alice 100000 65536\n1: alice 300000 10\n";
+        assert_eq!(
+            parse_getsubids(answer),
+            ranges(&[(100_000, 65536), (300_000, 10)])
+        );
+        assert_eq!(parse_getsubids("Error fetching ranges\n"), []);
+    }
+
+    proptest! {
+        #[test]
+        fn usable_ranges_are_granted_and_disjoint(
+            granted in prop::collection::vec((0u32..60, 1u32..20), 0..6),
+            own in 0u32..80,
+        ) {
+            let granted = ranges(&granted);
+            let usable = usable(&granted, own, &ALL);
+            let times = |ranges: &[Range], id| ranges.iter().filter(|r| r.first <= id && id < r.end()).count();
+            for id in 0..100 {
+                let expected = usize::from(times(&granted, id) > 0 && id != own);
+                prop_assert_eq!(times(&usable, id), expected, "ID {}", id);
+            }
+        }
+
+        #[test]
+        fn no_line_makes_the_parser_panic(line in ".*") {
+            if let Some((_, range)) = parse_line(&line) {
+                prop_assert!(range.end() > range.first);
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What forbids user namespaces here, and the way out.
+//!
+//! Asked after a failure only: whether they work is told by making one. The order of [`diagnose`] is from the certain
+//! cause to the likely one, since several may be there at once.
+
+use std::path::Path;
+
+use super::hint::Hint;
+
+/// The number of the first user namespace's file in every kernel (PROC_USER_INIT_INO, linux/proc_ns.h).
+const INITIAL_NAMESPACE: &str = "user:[4026531837]";
+
+/// The way out, after making a user namespace or writing its maps has failed; `None` when nothing known forbids it.
+pub fn forbidden_hint() -> Option<String> {
+    forbidden_by().map(String::from)
+}
+
+/// As [`forbidden_hint`], as an entry of the table.
+pub fn forbidden_by() -> Option<Hint> {
+    diagnose(&Facts::of_this_process())
+}
+
+/// Whether this process is in the machine's first user namespace, not in one of a container.
+pub fn in_initial_namespace() -> bool {
+    std::fs::read_link("/proc/self/ns/user").is_ok_and(|name| name.as_os_str() == INITIAL_NAMESPACE)
+}
+
+/// Whether AppArmor takes all powers from user namespaces that this process makes. Ubuntu lets it make them and write
+/// no map: EACCES or EPERM at uid_map, not at unshare.
+pub fn apparmor_restricts() -> bool {
+    let facts = Facts::of_this_process();
+    diagnose(&facts) == Some(Hint::AppArmor)
+}
+
+struct Facts {
+    kernel_has_them: bool,
+    is_root: bool,
+    /// `user.max_user_namespaces`
+    max: Option<u64>,
+    /// Debian's `kernel.unprivileged_userns_clone`
+    unprivileged_clone: Option<u64>,
+    /// Ubuntu's `kernel.apparmor_restrict_unprivileged_userns`
+    apparmor_restriction: Option<u64>,
+    /// The AppArmor profile of this process; "unconfined" without one.
+    apparmor_profile: String,
+    chroot: bool,
+    ids_are_mapped: bool,
+    has_filter: bool,
+}
+
+impl Facts {
+    fn of_this_process() -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        let has = |file: &str, id| is_mapped(&std::fs::read_to_string(file).unwrap_or_default(), id);
+        Self {
+            kernel_has_them: Path::new("/proc/self/ns/user").exists(),
+            is_root: uid == 0 && in_initial_namespace(),
+            max: number_in("/proc/sys/user/max_user_namespaces"),
+            unprivileged_clone: number_in("/proc/sys/kernel/unprivileged_userns_clone"),
+            apparmor_restriction: number_in("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+            apparmor_profile: read("/proc/self/attr/apparmor/current")
+                .or_else(|| read("/proc/self/attr/current"))
+                .unwrap_or_default(),
+            chroot: is_chroot(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
+            ids_are_mapped: has("/proc/self/uid_map", uid) && has("/proc/self/gid_map", gid),
+            has_filter: has_filter(&std::fs::read_to_string("/proc/self/status").unwrap_or_default()),
+        }
+    }
+}
+
+fn diagnose(facts: &Facts) -> Option<Hint> {
+    if !facts.kernel_has_them {
+        return Some(Hint::NoUserNamespaces);
+    }
+    if facts.max == Some(0) {
+        return Some(Hint::MaxUserNamespaces);
+    }
+    if facts.unprivileged_clone == Some(0) && !facts.is_root {
+        return Some(Hint::UnprivilegedUsernsClone);
+    }
+    // The restriction is for processes without a profile; one with a profile of its own has what that grants.
+    let unconfined = facts.apparmor_profile.is_empty() || facts.apparmor_profile == "unconfined";
+    if facts.apparmor_restriction == Some(1) && unconfined && !facts.is_root {
+        return Some(Hint::AppArmor);
+    }
+    if facts.chroot {
+        return Some(Hint::Chroot);
+    }
+    if !facts.ids_are_mapped {
+        return Some(Hint::UnmappedCaller);
+    }
+    facts.has_filter.then_some(Hint::SyscallFilter)
+}
+
+fn read(path: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text.trim_end_matches(['\n', '\0']).to_owned())
+}
+
+fn number_in(path: &str) -> Option<u64> {
+    read(path)?.trim().parse().ok()
+}
+
+/// Nothing is mounted on what this process takes for "/": its root is a folder inside a mount. (A chroot into a mount
+/// point looks like any other root from inside.)
+fn is_chroot(mountinfo: &str) -> bool {
+    !mountinfo.is_empty() && !mountinfo.lines().any(|line| line.split(' ').nth(4) == Some("/"))
+}
+
+fn is_mapped(map: &str, id: u32) -> bool {
+    let covers = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().map(str::parse::<u32>);
+        match (fields.next(), fields.nth(1)) {
+            (Some(Ok(first)), Some(Ok(count))) => id.checked_sub(first).is_some_and(|offset| offset < count),
+            _ => false,
+        }
+    };
+    map.lines().any(covers)
+}
+
+fn has_filter(status: &str) -> bool {
+    let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
+    mode.is_some_and(|mode| mode.trim() == "2")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn healthy() -> Facts {
+        Facts {
+            kernel_has_them: true,
+            is_root: false,
+            max: Some(96365),
+            unprivileged_clone: Some(1),
+            apparmor_restriction: Some(0),
+            apparmor_profile: "unconfined".into(),
+            chroot: false,
+            ids_are_mapped: true,
+            has_filter: false,
+        }
+    }
+
+    #[test]
+    fn each_cause_has_its_way_out() {
+        type Break = fn(&mut Facts);
+        let cases: [(Break, Hint); 8] = [
+            (|facts| facts.kernel_has_them = false, Hint::NoUserNamespaces),
+            (|facts| facts.max = Some(0), Hint::MaxUserNamespaces),
+            (
+                |facts| facts.unprivileged_clone = Some(0),
+                Hint::UnprivilegedUsernsClone,
+            ),
+            (|facts| facts.apparmor_restriction = Some(1), Hint::AppArmor),
+            (|facts| facts.chroot = true, Hint::Chroot),
+            (|facts| facts.ids_are_mapped = false, Hint::UnmappedCaller),
+            (|facts| facts.has_filter = true, Hint::SyscallFilter),
+            (
+                |facts| (facts.has_filter, facts.max) = (true, Some(0)),
+                Hint::MaxUserNamespaces,
+            ),
+        ];
+        assert_eq!(diagnose(&healthy()), None);
+        for (break_it, hint) in cases {
+            let mut facts = healthy();
+            break_it(&mut facts);
+            assert_eq!(diagnose(&facts), Some(hint));
+        }
+    }
+
+    #[test]
+    fn a_profile_of_its_own_lifts_the_restriction_of_apparmor() {
+        let mut facts = healthy();
+        facts.apparmor_restriction = Some(1);
+        facts.apparmor_profile = "usnea (unconfined)".into();
+        assert_eq!(diagnose(&facts), None);
+    }
+
+    #[test]
+    fn proc_files_are_read_as_they_are() {
+        assert!(!is_chroot(
+            "21 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n22 21 0:20 / /proc rw - proc proc rw\n"
+        ));
+        assert!(is_chroot("22 21 0:20 / /proc rw - proc proc rw\n"));
+        assert!(is_mapped(
+            "         0       1000          1\n         1     100000      65536\n",
+            33
+        ));
+        assert!(!is_mapped("         0       1000          1\n", 1));
+        assert!(has_filter("NoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t1\n"));
+        assert!(!has_filter("Seccomp:\t0\n"));
+    }
+}
