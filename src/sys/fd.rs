@@ -90,3 +90,25 @@ pub fn receive(socket: impl AsFd, room: &mut [u8]) -> io::Result<(usize, Option<
     });
     Ok((message.bytes, fd))
 }
+
+/// Closes every descriptor from `first` on, whoever owns it: for a process that never returns to its owners.
+pub fn close_from(first: RawFd) {
+    // SAFETY: the caller goes on in a function that never returns, so no OwnedFd of this process is used or dropped.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, 0) };
+    if done != 0 {
+        for number in first..65536 {
+            // SAFETY: as above.
+            unsafe { libc::close(number) };
+        }
+    }
+}
+
+/// Of the descriptors that we were started with, the command will keep `count` after 2; everything above is
+/// close-on-exec from here on. To be called before anything is opened. Errors: EBADF and the number that is not open.
+pub fn keep_only(count: u32) -> Result<(), (RawFd, io::Error)> {
+    let first = 3 + count as RawFd;
+    for number in 3..first {
+        set_close_at_exec(number, false).map_err(|error| (number, error))?;
+    }
+    close_at_exec_from(first).map_err(|error| (first, error))
+}

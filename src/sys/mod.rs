@@ -8,6 +8,7 @@ pub mod fd;
 pub mod inroot;
 pub mod mount;
 pub mod namespace;
+pub mod network;
 pub mod probe;
 pub mod process;
 pub mod pty;

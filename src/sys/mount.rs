@@ -28,6 +28,8 @@ impl Attributes {
     pub const NO_EXEC: Self = Self(0x8);
     /// `noatime`
     pub const NO_ATIME: Self = Self(0x10);
+    /// `strictatime`
+    pub const STRICT_ATIME: Self = Self(0x20);
 
     /// Both.
     pub const fn with(self, other: Self) -> Self {
@@ -52,6 +54,7 @@ impl Attributes {
             (Self::NO_DEV, "nodev"),
             (Self::NO_EXEC, "noexec"),
             (Self::NO_ATIME, "noatime"),
+            (Self::STRICT_ATIME, "strictatime"),
         ]
         .iter()
         .filter(|(attribute, _)| self.contains(*attribute))

@@ -114,6 +114,15 @@ impl Child {
     }
 }
 
+/// Sends a signal to a child of ours that was not reaped yet, by number.
+pub fn signal_child(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: kill touches no memory of ours.
+    match unsafe { libc::kill(pid, signal) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Sends a signal to the process that `pidfd` stands for.
 pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     use std::os::fd::AsRawFd;
@@ -151,12 +160,23 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
     }
 }
 
-/// Waits for the end of any child of ours: its number and how it ended; `None` when there is none left.
-pub fn wait_any() -> io::Result<Option<(i32, Ended)>> {
+/// Whether to wait when no child has ended yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Until one has.
+    Wait,
+    /// No: `None` then.
+    Look,
+}
+
+/// Reaps any child of ours that has ended: its number and how; `None` when there is none.
+pub fn reap_any(patience: Patience) -> io::Result<Option<(i32, Ended)>> {
+    let options = if patience == Patience::Look { libc::WNOHANG } else { 0 };
     let mut status = 0;
     loop {
         // SAFETY: `status` outlives the call.
-        match unsafe { libc::waitpid(-1, &raw mut status, 0) } {
+        match unsafe { libc::waitpid(-1, &raw mut status, options) } {
+            0 => return Ok(None),
             -1 => match io::Error::last_os_error() {
                 error if error.raw_os_error() == Some(libc::EINTR) => continue,
                 error if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),

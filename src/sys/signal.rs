@@ -82,3 +82,37 @@ pub fn die_of(signal: i32) -> ! {
         libc::_exit(128 + signal)
     }
 }
+
+/// Blocks every signal of this process, for one that only waits for them with [`wait`].
+pub fn block_all() {
+    // SAFETY: the set is filled before use and outlives the call.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// Waits for any blocked signal.
+pub fn wait() -> i32 {
+    loop {
+        // SAFETY: the set is filled before use and outlives the call; no information is asked for.
+        let signal = unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut set);
+            libc::sigwaitinfo(&raw const set, std::ptr::null_mut())
+        };
+        if signal > 0 {
+            return signal;
+        }
+    }
+}
+
+/// Whether whoever started us had `signal` ignored (nohup(1)).
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: sigaction is plain data; a null new action only asks.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
+    }
+}

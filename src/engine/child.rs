@@ -1,0 +1,531 @@
+//! The other side of the fork: base, then the container, then the command.
+//!
+//! One process lives this whole story, unless the container has a user namespace of its own: then it goes on in a child
+//! of it, from `Step::Container` on. Where we stand: in new namespaces with all powers over them and none over the host;
+//! the host's files are in sight until `Step::PivotRoot`.
+
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::sync::{Channel, Failure, Message};
+use super::{Command, Credentials, Groups, Mount, Plan, Source, Stdin, Step, init};
+use crate::ids::{self, IdMaps};
+use crate::sys::inroot::{self, Kind, Symlinks};
+use crate::sys::mount::{self, Attributes, Reach};
+use crate::sys::namespace::Namespaces;
+use crate::sys::process::{self, Forked, Parentage};
+use crate::sys::signal::{self, Signals};
+use crate::sys::{fd, network, pty};
+use crate::userns::Writer;
+
+/// What went wrong within a step: on what, and the errno.
+pub struct Trouble {
+    what: String,
+    errno: i32,
+}
+
+type Done<T = ()> = Result<T, Trouble>;
+
+impl<E: Into<io::Error>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self { what: String::new(), errno: error.into().raw_os_error().unwrap_or(libc::EIO) }
+    }
+}
+
+/// `answer.on(|| path)`: says on what.
+trait On<T> {
+    fn on<S: Into<String>>(self, what: impl FnOnce() -> S) -> Done<T>;
+}
+
+impl<T, E: Into<Trouble>> On<T> for Result<T, E> {
+    fn on<S: Into<String>>(self, what: impl FnOnce() -> S) -> Done<T> {
+        self.map_err(|error| Trouble { what: what().into(), ..error.into() })
+    }
+}
+
+/// Carries out the child's steps; the process is the command afterwards, or has ended.
+pub fn live(plan: &Plan, channel: Channel, signals: &Signals, started: Instant) -> ! {
+    let mut child = Child { plan, channel, signals, started, step: 0, trees: Vec::new(), hands: Hands::default() };
+    let Err(trouble) = child.become_command();
+    let failure = Failure { step: child.step, what: trouble.what, errno: trouble.errno };
+    // Nobody left to tell is no reason to stay.
+    let _ = child.channel.send(&Message::Failed(failure));
+    process::exit_now(125)
+}
+
+struct Child<'a> {
+    plan: &'a Plan,
+    channel: Channel,
+    signals: &'a Signals,
+    started: Instant,
+    /// Index of the step in hand: what a failure is reported with.
+    step: usize,
+    /// What was mounted in base, detached, by index of its step.
+    trees: Vec<Option<OwnedFd>>,
+    hands: Hands,
+}
+
+/// Descriptors that later steps work on.
+#[derive(Default)]
+struct Hands {
+    root: Option<OwnedFd>,
+    proc: Option<OwnedFd>,
+    devpts: Option<OwnedFd>,
+    empty: Option<OwnedFd>,
+    terminal: Option<OwnedFd>,
+}
+
+impl Hands {
+    fn root(&self) -> Done<&OwnedFd> {
+        self.root.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF).into())
+    }
+}
+
+impl Child<'_> {
+    fn become_command(&mut self) -> Done<Infallible> {
+        let plan = self.plan;
+        process::set_parent_death_signal(libc::SIGKILL)?;
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        for (index, step) in plan.steps.iter().enumerate() {
+            self.step = index;
+            match step {
+                Step::Namespaces(_) => {} // we are in them: clone3 made this process there
+                Step::Maps(maps) => {
+                    self.get_mapped(maps)?;
+                    if plan.levels.container.is_none() {
+                        self.mount_in_base()?;
+                    }
+                }
+                Step::Container(namespaces, maps) => {
+                    self.mount_in_base()?;
+                    self.step = index;
+                    self.go_on_in_container(*namespaces, maps)?;
+                }
+                Step::Exec(command) => {
+                    self.log(step);
+                    return self.exec(command);
+                }
+                step => self.carry_out(step)?,
+            }
+            self.log(step);
+        }
+        Err(io::Error::from_raw_os_error(libc::ENOEXEC).into())
+    }
+
+    fn log(&self, step: &Step) {
+        log::debug!("{:8.3} ms  {}", self.started.elapsed().as_secs_f64() * 1e3, step.doing());
+    }
+
+    fn get_mapped(&self, maps: &IdMaps) -> Done {
+        if self.plan.levels.base.writer == Writer::Itself {
+            return write_maps("/proc/self", maps, Setgroups::Deny);
+        }
+        self.wait_until_mapped()
+    }
+
+    fn wait_until_mapped(&self) -> Done {
+        match self.channel.receive()? {
+            Some(Message::Mapped) => Ok(()),
+            _ => process::exit_now(125), // the parent gave up or is gone, and says why itself
+        }
+    }
+
+    /// Everything that needs base's IDs, or the host's files with the user's own rights.
+    fn mount_in_base(&mut self) -> Done {
+        let plan = self.plan;
+        // Files made here (the overlay's) need an owner that is mapped: base's root, else who the user is in it.
+        let base = &plan.levels.base.maps;
+        let first = |map: &[ids::IdMap]| map.first().map_or(0, |line| line.inside);
+        process::become_user(first(&base.uids), first(&base.gids)).on(|| "become root of base")?;
+        self.trees = plan.steps.iter().map(|_| None).collect();
+        for (index, step) in plan.steps.iter().enumerate() {
+            if let Step::Root(mount) | Step::Mount(mount) = step
+                && mount.is_made_in_base()
+            {
+                self.step = index;
+                let is_root = matches!(step, Step::Root(_));
+                self.trees[index] = Some(if is_root { self.make_root(mount)? } else { make_tree(mount)? });
+            }
+        }
+        Ok(())
+    }
+
+    /// The kernel overlay; where it will not serve (no such file system, too deep a stack, a layer on a file system it
+    /// does not take), the upper layer is filled with a copy and is the root by itself.
+    fn make_root(&self, mount: &Mount) -> Done<OwnedFd> {
+        let overlay = make_tree(mount);
+        let Source::Overlay { lowers, upper: Some((upper, _)), .. } = &mount.source else { return overlay };
+        let Err(trouble) = overlay else { return overlay };
+        if ![libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP].contains(&trouble.errno) {
+            return Err(trouble);
+        }
+        log::info!("no kernel overlay here ({}): copying the root instead", io::Error::from_raw_os_error(trouble.errno));
+        for lower in lowers.iter().rev() {
+            crate::rootfs::copy::tree(lower, upper)
+                .map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
+        }
+        Ok(mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())?)
+    }
+
+    /// Makes the container's user namespace below base; the caller is its first process afterwards, base has ended.
+    fn go_on_in_container(&mut self, namespaces: Namespaces, maps: &IdMaps) -> Done {
+        match process::clone(namespaces, Parentage::OurParents)? {
+            Forked::Parent(container) => {
+                write_maps(&format!("/proc/{}", container.pid), maps, Setgroups::Allow)?;
+                let process::Child { pid, pidfd } = container;
+                self.channel.send(&Message::Container { pid, pidfd })?;
+                process::exit_now(0)
+            }
+            Forked::Child => {
+                process::set_parent_death_signal(libc::SIGKILL)?;
+                self.wait_until_mapped()
+            }
+        }
+    }
+
+    fn carry_out(&mut self, step: &Step) -> Done {
+        match step {
+            Step::BecomeRoot { uid, gid } => {
+                process::become_user(*uid, *gid)?;
+                // Its own session: no terminal of the user's can be typed into from here (TIOCSTI).
+                rustix::process::setsid()?;
+            }
+            Step::Root(mount) => self.enter_root(mount)?,
+            Step::Mount(mount) => self.mount(mount)?,
+            Step::Link { target, path } => self.link(target, Path::new(path))?,
+            Step::Loopback => network::loopback_up()?,
+            Step::Sysctl { path, value } => self.write_parameter(path, value)?,
+            Step::Mask(path) => self.mask(path)?,
+            Step::ReadOnly(path) => self.make_read_only(path)?,
+            Step::Terminal => self.open_terminal()?,
+            Step::PivotRoot => mount::pivot_root_here()?,
+            Step::ReadOnlyRoot => {
+                mount::set_attributes(self.hands.root()?, Attributes::READ_ONLY, Reach::Alone)?;
+            }
+            Step::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
+            Step::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
+            Step::Limit(limit) => nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?,
+            Step::WorkingFolder(path) => enter_folder(path)?,
+            Step::Credentials(who) => become_restricted(who)?,
+            Step::NoNewPrivileges => process::set_no_new_privileges()?,
+            Step::Namespaces(_) | Step::Maps(_) | Step::Container(..) | Step::Exec(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Onto "/" of our mount namespace: pivot_root(2) takes it from there.
+    fn enter_root(&mut self, mount: &Mount) -> Done {
+        let tree = self.trees[self.step].take().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
+        if mount.attributes != Attributes::NONE {
+            mount::set_attributes(&tree, mount.attributes, Reach::Recursive)?;
+        }
+        let here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        mount::attach(&tree, &here)?;
+        rustix::process::fchdir(&tree)?;
+        self.hands.root = Some(tree);
+        Ok(())
+    }
+
+    fn mount(&mut self, mount: &Mount) -> Done {
+        let target = inroot::mount_point(self.hands.root()?.as_fd(), &mount.target, mount.kind, mount.symlinks)
+            .map_err(|error| explain_target(error, mount))?;
+        let tree = match (&mount.source, self.trees[self.step].take()) {
+            (Source::New { fs, source, options }, _) => {
+                mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())?
+            }
+            (_, Some(tree)) => {
+                let reach = if let Source::Bind(_, reach) = mount.source { reach } else { Reach::Alone };
+                if mount.attributes != Attributes::NONE {
+                    mount::set_attributes(&tree, mount.attributes, reach)?;
+                }
+                tree
+            }
+            _ => return Err(io::Error::from_raw_os_error(libc::EBADF).into()),
+        };
+        if let Some((propagation, reach)) = mount.propagation {
+            mount::set_propagation(&tree, propagation, reach).on(|| "set the propagation")?;
+        }
+        mount::attach(&tree, &target)?;
+        match mount.target.to_str() {
+            Some("/proc") => self.hands.proc = Some(tree),
+            Some("/dev/pts") => self.hands.devpts = Some(tree),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn link(&self, target: &str, path: &Path) -> Done {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let folder = inroot::open(self.hands.root()?, folder, OFlags::PATH, Symlinks::Refuse)?;
+        Ok(rustix::fs::symlinkat(target, folder, path.file_name().unwrap_or_default())?)
+    }
+
+    /// Through the procfs that we mounted ourselves, and only if it is one (CVE-2025-52881).
+    fn write_parameter(&self, path: &Path, value: &str) -> Done {
+        const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+        let proc = self.hands.proc.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
+        let path = Path::new("sys").join(path);
+        let file = inroot::open(proc, &path, OFlags::WRONLY, Symlinks::Refuse).on(|| "open")?;
+        if rustix::fs::fstatfs(&file)?.f_type as i64 != PROC_SUPER_MAGIC {
+            return Err(io::Error::from_raw_os_error(libc::EXDEV).into());
+        }
+        rustix::io::write(&file, value.as_bytes()).on(|| format!("write '{value}'"))?;
+        Ok(())
+    }
+
+    fn mask(&mut self, path: &Path) -> Done {
+        let root = self.hands.root()?;
+        let target = match inroot::open(root, path, OFlags::PATH, Symlinks::Refuse) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(()),
+            answer => answer?,
+        };
+        let is_folder = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode).is_dir();
+        if !is_folder {
+            let null = inroot::open(root, Path::new("/dev/null"), OFlags::PATH, Symlinks::Refuse).on(|| "/dev/null")?;
+            if rustix::fs::fstat(&null)?.st_rdev != rustix::fs::makedev(1, 3) {
+                return Err(io::Error::from_raw_os_error(libc::ENODEV)).on(|| "/dev/null is not the null device");
+            }
+            return Ok(mount::attach(mount::copy(&null, Path::new(""), Reach::Alone)?, target)?);
+        }
+        // One empty folder serves for all: the first is attached, the others are copies of it.
+        match &self.hands.empty {
+            Some(empty) => mount::attach(mount::copy(empty, Path::new(""), Reach::Alone)?, target)?,
+            None => {
+                let attributes = Attributes::READ_ONLY
+                    .with(Attributes::NO_SUID)
+                    .with(Attributes::NO_DEV)
+                    .with(Attributes::NO_EXEC);
+                let empty = mount::make("tmpfs", "masked", &[("size".into(), Some("0".into()))], attributes)?;
+                mount::attach(&empty, target)?;
+                self.hands.empty = Some(empty);
+            }
+        }
+        Ok(())
+    }
+
+    fn make_read_only(&self, path: &Path) -> Done {
+        let target = match inroot::open(self.hands.root()?, path, OFlags::PATH, Symlinks::Refuse) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(()),
+            answer => answer?,
+        };
+        let tree = mount::copy(&target, Path::new(""), Reach::Recursive)?;
+        mount::set_attributes(&tree, Attributes::READ_ONLY, Reach::Recursive)?;
+        Ok(mount::attach(tree, target)?)
+    }
+
+    fn open_terminal(&mut self) -> Done {
+        let devpts = self.hands.devpts.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
+        let (master, terminal) = pty::open_pair(devpts.as_fd())?;
+        let console =
+            inroot::mount_point(self.hands.root()?.as_fd(), Path::new("/dev/console"), Kind::File, Symlinks::Refuse)
+                .on(|| "/dev/console")?;
+        mount::attach(mount::copy(&terminal, Path::new(""), Reach::Alone)?, console).on(|| "/dev/console")?;
+        self.channel.send(&Message::Terminal(master))?;
+        self.hands.terminal = Some(terminal);
+        Ok(())
+    }
+
+    fn exec(&mut self, command: &Command) -> Done<Infallible> {
+        // Credentials have changed: the kernel has forgotten this (prctl(2), PR_SET_PDEATHSIG). A parent that died
+        // meanwhile is seen by its end of the channel.
+        process::set_parent_death_signal(libc::SIGKILL)?;
+        if self.channel.is_deserted() {
+            process::exit_now(125);
+        }
+        if command.init {
+            init::stay_as_init_and_go_on_in_child()?;
+        }
+        self.wire_streams(command.terminal)?;
+        self.signals.restore();
+        signal::default_sigpipe();
+        run_program(command)
+    }
+
+    fn wire_streams(&self, terminal: bool) -> Done {
+        if terminal {
+            let terminal = self.hands.terminal.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
+            pty::make_controlling(terminal.as_fd())?;
+            return (0..=2).try_for_each(|number| Ok(fd::install(terminal.as_fd(), number)?));
+        }
+        if self.plan.options.stdin == Stdin::Null {
+            let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .on(|| "/dev/null")?;
+            fd::install(null.as_fd(), 0)?;
+        }
+        Ok(())
+    }
+}
+
+fn make_tree(mount: &Mount) -> Done<OwnedFd> {
+    match &mount.source {
+        Source::Bind(path, reach) => {
+            Ok(mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())?)
+        }
+        Source::Overlay { lowers, upper, flags } => {
+            let overlay = mount::Overlay {
+                lowers: lowers.iter().map(|path| path.as_path()).collect(),
+                upper: upper.as_ref().map(|(upper, work)| (upper.as_path(), work.as_path())),
+                flags: flags.iter().map(String::as_str).collect(),
+            };
+            Ok(mount::overlay(&overlay, mount.attributes).on(|| "overlay")?)
+        }
+        Source::New { .. } => Err(io::Error::from_raw_os_error(libc::EINVAL).into()),
+    }
+}
+
+fn explain_target(error: io::Error, mount: &Mount) -> Trouble {
+    let what = match error.raw_os_error() {
+        Some(libc::ELOOP) => "the image has a symbolic link on the way to it",
+        Some(libc::ENOENT) => "the target is a symbolic link that leads to nothing inside the root",
+        Some(libc::ENOTDIR) => "a part of the target's path is a file",
+        Some(libc::EROFS | libc::EACCES) => "the target does not exist and cannot be made",
+        _ => "",
+    };
+    let mut text = what.to_owned();
+    if let (Source::Bind(path, _), false) = (&mount.source, what.is_empty()) {
+        let _ = write!(text, " (source {})", path.display());
+    }
+    Trouble { what: text, ..error.into() }
+}
+
+/// Whether setgroups(2) stays allowed in a namespace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Setgroups {
+    Allow,
+    Deny,
+}
+
+fn write_maps(proc: &str, maps: &IdMaps, setgroups: Setgroups) -> Done {
+    let write = |name: &str, content: &str| {
+        let path = format!("{proc}/{name}");
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|mut file| io::Write::write_all(&mut file, content.as_bytes()))
+            .on(|| path)
+    };
+    if setgroups == Setgroups::Deny {
+        write("setgroups", "deny")?;
+    }
+    write("uid_map", &ids::lines(&maps.uids))?;
+    write("gid_map", &ids::lines(&maps.gids))
+}
+
+fn enter_folder(path: &Path) -> Done {
+    let answer = rustix::process::chdir(path);
+    if answer == Err(rustix::io::Errno::NOENT) {
+        std::fs::create_dir_all(path)?; // docker makes it too
+        rustix::process::chdir(path)?;
+    } else {
+        answer?;
+    }
+    // A working folder outside the root would have a path that does not begin with "/" (CVE-2024-21626).
+    let here = rustix::process::getcwd(Vec::new())?;
+    if !here.as_bytes().starts_with(b"/") {
+        return Err(io::Error::from_raw_os_error(libc::EXDEV).into());
+    }
+    Ok(())
+}
+
+/// Order matters: the bounding set needs CAP_SETPCAP, the groups CAP_SETGID, the user CAP_SETUID; the sets that remain
+/// are cut down last. Then it is verified: a wrong user must not go unseen (CVE-2026-30892).
+fn become_restricted(who: &Credentials) -> Done {
+    use caps::CapSet;
+    let failed = |_: caps::errors::CapsError| io::Error::from_raw_os_error(libc::EPERM);
+    for capability in caps::all() {
+        if !who.bounding.contains(&capability) {
+            match caps::drop(None, CapSet::Bounding, capability) {
+                Ok(()) => {}
+                Err(_) if !caps::has_cap(None, CapSet::Bounding, capability).unwrap_or(false) => {} // unknown here
+                Err(error) => return Err(failed(error)).on(|| format!("drop {capability}")),
+            }
+        }
+    }
+    process::keep_capabilities()?;
+    if let Groups::Set(groups) = &who.groups {
+        let groups: Vec<nix::unistd::Gid> = groups.iter().map(|gid| (*gid).into()).collect();
+        nix::unistd::setgroups(&groups).on(|| "setgroups")?;
+    }
+    process::become_user(who.uid, who.gid).on(|| format!("{}:{}", who.uid, who.gid))?;
+    // CVE-2022-27649, CVE-2022-29162: inheritable and ambient are empty unless asked for.
+    caps::clear(None, CapSet::Ambient).map_err(failed).on(|| "clear ambient")?;
+    caps::set(None, CapSet::Inheritable, &who.inheritable).map_err(failed).on(|| "set inheritable")?;
+    caps::set(None, CapSet::Effective, &who.effective).map_err(failed).on(|| "set effective")?;
+    caps::set(None, CapSet::Permitted, &who.permitted).map_err(failed).on(|| "set permitted")?;
+    for capability in &who.ambient {
+        caps::raise(None, CapSet::Ambient, *capability).map_err(failed).on(|| format!("raise {capability}"))?;
+    }
+    let (user, group) = (nix::unistd::getresuid()?, nix::unistd::getresgid()?);
+    let is_all = |ids: [u32; 3], id: u32| ids.iter().all(|now| *now == id);
+    if is_all([user.real.as_raw(), user.effective.as_raw(), user.saved.as_raw()], who.uid)
+        && is_all([group.real.as_raw(), group.effective.as_raw(), group.saved.as_raw()], who.gid)
+    {
+        return Ok(());
+    }
+    Err(io::Error::from_raw_os_error(libc::EPERM)).on(|| "the user did not change")
+}
+
+/// As execvpe(3), with the container's own PATH; never our own program (CVE-2019-5736: a link to /proc/self/exe would
+/// put the user's usnea within the container's reach).
+fn run_program(command: &Command) -> Done<Infallible> {
+    let name = command.arguments[0].to_string_lossy();
+    let path = |folder: &str| if folder.is_empty() { name.to_string() } else { format!("{folder}/{name}") };
+    let candidates: Vec<String> = if name.contains('/') {
+        vec![name.to_string()]
+    } else {
+        let variable = command.environment.iter().find_map(|text| text.to_str().ok()?.strip_prefix("PATH="));
+        variable.unwrap_or_default().split(':').filter(|folder| !folder.is_empty()).map(path).collect()
+    };
+    let arguments: Vec<_> = command.arguments.iter().map(|text| text.as_c_str()).collect();
+    let environment: Vec<_> = command.environment.iter().map(|text| text.as_c_str()).collect();
+    let mut last = io::Error::from_raw_os_error(libc::ENOENT);
+    for candidate in candidates {
+        let error = match refuse_ourselves(&candidate, command.ourselves) {
+            Ok(()) => match std::ffi::CString::new(candidate) {
+                Ok(program) => process::exec(&program, &arguments, &environment),
+                Err(_) => io::Error::from_raw_os_error(libc::EINVAL),
+            },
+            Err(error) => error,
+        };
+        match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => {}
+            // execvp(3): a match that may not be run is remembered, the search goes on.
+            Some(libc::EACCES) => last = error,
+            _ => return Err(error.into()),
+        }
+    }
+    Err(last.into())
+}
+
+/// Follows `#!` lines as the kernel does (binfmt_script: at most five).
+fn refuse_ourselves(program: &str, ourselves: (u64, u64)) -> io::Result<()> {
+    let mut program = program.to_owned();
+    for _ in 0..5 {
+        let stat = rustix::fs::stat(&*program)?;
+        if (stat.st_dev, stat.st_ino) == ourselves {
+            return Err(io::Error::from_raw_os_error(libc::EACCES));
+        }
+        let mut head = [0u8; 256];
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Ok(()); // exec refuses it, and opening a device could do something
+        }
+        // What cannot be read (mode 0111) is no script to the kernel either.
+        let Ok(file) = rustix::fs::open(&*program, flags, Mode::empty()) else { return Ok(()) };
+        let length = rustix::io::read(&file, &mut head).unwrap_or(0);
+        let Some(line) = head[..length].strip_prefix(b"#!") else { return Ok(()) };
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let Ok(text) = std::str::from_utf8(line) else { return Ok(()) };
+        match text.split_ascii_whitespace().next() {
+            Some(interpreter) => program = interpreter.to_owned(),
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! The OCI runtime: a spec in, a process out. It knows no image and no network helper.
+//!
+//! Read in this order: `plan` (spec to steps), `parent` (who makes the processes), `child` (who carries the steps out),
+//! `sync` (what they tell each other). `supervise` is the parent's life while the command runs, `init` that of process 1
+//! with `--init`, `explain` prints the steps as the commands an administrator would type.
+//!
+//! ```text
+//!   usnea run (parent)                    base                        container
+//!      |------ clone3 -------------------->|
+//!      |-- newuidmap, newgidmap            | (waits)
+//!      |------ Mapped -------------------->| mounts what needs base's IDs, detached
+//!      |                                   |-- clone3 (CLONE_PARENT) --->|   only when the container's map differs:
+//!      |<----- Container(pid, pidfd) ------|-- writes its maps           |   else base goes on as the container itself
+//!      |                                   |------- Mapped ------------->|
+//!      |                                   exits                         | root, mounts, pivot_root, ids
+//!      |<----- Terminal(fd) ---------------------------------------------|   only with a terminal
+//!      |<----- end of file ----------------------------------------------| exec: the socket is close-on-exec
+//!      |<----- Failed(step, what, errno) --------------------------------|   instead, from whoever failed
+//! ```
+
+mod child;
+mod explain;
+mod init;
+mod mounts;
+mod parent;
+mod plan;
+mod supervise;
+mod sync;
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use crate::ids::IdMaps;
+use crate::sys::namespace::Namespaces;
+use crate::userns::Levels;
+
+pub use explain::explain;
+pub use mounts::{Mount, Source};
+pub use parent::{Finished, run};
+pub use plan::plan;
+
+/// What the command's standard input is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stdin {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// Ours (`--interactive`).
+    Ours,
+}
+
+/// What a runtime is told beside the spec.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The command's standard input.
+    pub stdin: Stdin,
+    /// How many descriptors after 2 the command keeps (`--preserve-fds`).
+    pub preserve_fds: u32,
+}
+
+/// Everything decided before the first process is made.
+#[derive(Debug)]
+pub struct Plan {
+    /// The user namespaces.
+    pub levels: Levels,
+    /// The steps, in the order of their doing.
+    pub steps: Vec<Step>,
+    /// What a runtime is told beside the spec.
+    pub options: Options,
+}
+
+/// One step of a launch. The parent does `Namespaces` and `Maps`; the other steps are the child's.
+#[derive(Debug)]
+pub enum Step {
+    /// Make the base user namespace, and the other namespaces with it when one level serves for both.
+    Namespaces(Namespaces),
+    /// Write base's maps.
+    Maps(IdMaps),
+    /// Make the container's user namespace below base, with the other namespaces and these maps.
+    Container(Namespaces, IdMaps),
+    /// Become root of the namespace (or who the user is in it), and lead a session of our own.
+    BecomeRoot {
+        /// User ID inside.
+        uid: u32,
+        /// Group ID inside.
+        gid: u32,
+    },
+    /// Mount the root file system.
+    Root(Mount),
+    /// Mount something below it.
+    Mount(Mount),
+    /// Make a symbolic link in /dev.
+    Link {
+        /// What it says.
+        target: &'static str,
+        /// Where it is.
+        path: &'static str,
+    },
+    /// Set the loopback interface up.
+    Loopback,
+    /// Set a kernel parameter of one of the new namespaces.
+    Sysctl {
+        /// Path below /proc/sys.
+        path: PathBuf,
+        /// Its value.
+        value: String,
+    },
+    /// Hide a path: a file behind /dev/null, a folder behind an empty one.
+    Mask(PathBuf),
+    /// Make a path read-only.
+    ReadOnly(PathBuf),
+    /// Open a terminal in the container's own devpts and hand its master to the parent.
+    Terminal,
+    /// Make the root the root, and let go of the old one.
+    PivotRoot,
+    /// Make the root file system read-only.
+    ReadOnlyRoot,
+    /// sethostname(2)
+    Hostname(String),
+    /// setdomainname(2)
+    Domainname(String),
+    /// setrlimit(2)
+    Limit(Limit),
+    /// Enter the working folder, made where it is missing.
+    WorkingFolder(PathBuf),
+    /// Reduce the capabilities and become the user of the command.
+    Credentials(Credentials),
+    /// exec gives no new powers.
+    NoNewPrivileges,
+    /// Become the command.
+    Exec(Command),
+}
+
+/// A resource limit.
+#[derive(Debug)]
+pub struct Limit {
+    /// Its name as in config.json, `RLIMIT_NOFILE`.
+    pub name: String,
+    /// Which one.
+    pub resource: nix::sys::resource::Resource,
+    /// Soft limit.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// Whose groups the command has beside its own.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Groups {
+    /// These.
+    Set(Vec<u32>),
+    /// Those of the user who runs usnea (`--group-add keep-groups`, or where setgroups(2) is denied).
+    Keep,
+}
+
+/// Who the command is and what it may do.
+#[derive(Debug)]
+pub struct Credentials {
+    /// User ID inside.
+    pub uid: u32,
+    /// Group ID inside.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Groups,
+    /// Bounding set.
+    pub bounding: caps::CapsHashSet,
+    /// Permitted set.
+    pub permitted: caps::CapsHashSet,
+    /// Effective set.
+    pub effective: caps::CapsHashSet,
+    /// Inheritable set.
+    pub inheritable: caps::CapsHashSet,
+    /// Ambient set.
+    pub ambient: caps::CapsHashSet,
+}
+
+/// The command.
+#[derive(Debug)]
+pub struct Command {
+    /// `argv`
+    pub arguments: Vec<CString>,
+    /// `KEY=value`
+    pub environment: Vec<CString>,
+    /// Process 1 is our reaper, the command its child.
+    pub init: bool,
+    /// The command has a terminal of its own.
+    pub terminal: bool,
+    /// Device and inode of our own program: the command must not be it (CVE-2019-5736).
+    pub ourselves: (u64, u64),
+}
+
+impl Step {
+    /// What it does, for the log, `--explain` and the error message "cannot ...".
+    pub fn doing(&self) -> String {
+        match self {
+            Self::Namespaces(_) => "make the namespaces".into(),
+            Self::Maps(_) => "map the IDs".into(),
+            Self::Container(..) => "make the container's own user namespace".into(),
+            Self::BecomeRoot { .. } => "become root inside".into(),
+            Self::Root(_) => "mount the root filesystem".into(),
+            Self::Mount(mount) => format!("mount {}", mount.target.display()),
+            Self::Link { path, .. } => format!("make the link {path}"),
+            Self::Loopback => "set the loopback interface up".into(),
+            Self::Sysctl { path, .. } => format!("set the kernel parameter {}", path.display()),
+            Self::Mask(path) => format!("mask {}", path.display()),
+            Self::ReadOnly(path) => format!("make {} read-only", path.display()),
+            Self::Terminal => "open a terminal".into(),
+            Self::PivotRoot => "enter the root and leave the old one".into(),
+            Self::ReadOnlyRoot => "make the root filesystem read-only".into(),
+            Self::Hostname(name) => format!("set the hostname {name}"),
+            Self::Domainname(name) => format!("set the domain name {name}"),
+            Self::Limit(limit) => format!("set the limit {}", limit.name),
+            Self::WorkingFolder(path) => format!("enter the working directory {}", path.display()),
+            Self::Credentials(who) => format!("become user {}:{} with reduced capabilities", who.uid, who.gid),
+            Self::NoNewPrivileges => "forbid new privileges".into(),
+            Self::Exec(command) => {
+                format!("run {}", command.arguments.first().map(|name| name.to_string_lossy()).unwrap_or_default())
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The mounts of a plan: what config.json says of one, as data for the child and for `--explain`.
+//!
+//! A mount is made detached, where the powers for it are (`Source::in_base`), and attached in the container.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime;
+
+use crate::error::{Context, Result};
+use crate::fail;
+use crate::sys::inroot::{Kind, Symlinks};
+use crate::sys::mount::{Attributes, Propagation, Reach};
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file system of its own, made inside the container's namespaces.
+    New {
+        /// Its type, `proc`.
+        fs: String,
+        /// Its source, as /proc/self/mounts shows it.
+        source: String,
+        /// Options of the file system.
+        options: Vec<(String, Option<String>)>,
+    },
+    /// Layers, made in base: their files may be of IDs that the container has not.
+    Overlay {
+        /// Read-only layers, the topmost first.
+        lowers: Vec<PathBuf>,
+        /// Writable layer and work folder.
+        upper: Option<(PathBuf, PathBuf)>,
+        /// Options without a value.
+        flags: Vec<String>,
+    },
+    /// Something of the host, opened in base: the user may go where the container's root may not.
+    Bind(PathBuf, Reach),
+}
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// What.
+    pub source: Source,
+    /// Where, inside.
+    pub target: PathBuf,
+    /// What the target is made as, where it is missing.
+    pub kind: Kind,
+    /// Whether symbolic links of the image may lead to the target.
+    pub symlinks: Symlinks,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+    /// Propagation, where asked for.
+    pub propagation: Option<(Propagation, Reach)>,
+}
+
+impl Mount {
+    /// Reads one of config.json's mounts.
+    pub fn from_oci(mount: &runtime::Mount) -> Result<Self> {
+        let target = mount.destination().clone();
+        Self::parse(mount).context(|| format!("mount {}", target.display()))
+    }
+
+    fn parse(mount: &runtime::Mount) -> Result<Self> {
+        let words = Words::read(mount.options().as_deref().unwrap_or_default());
+        let source_text = mount.source().as_deref().unwrap_or(Path::new("none"));
+        let fs = mount.typ().as_deref().unwrap_or("bind");
+        let is_bind = fs == "bind" || words.bind.is_some();
+        let source = match fs {
+            _ if is_bind => {
+                if let Some((name, _)) = words.others.first() {
+                    fail!("a bind mount has no option '{name}'");
+                }
+                Source::Bind(source_text.to_owned(), words.bind.unwrap_or(Reach::Alone))
+            }
+            "overlay" => overlay(words.others)?,
+            // config.json's name for "whatever the host's cgroups are": version 2 is all we use.
+            "cgroup" => Source::New { fs: "cgroup2".into(), source: "cgroup2".into(), options: words.others },
+            _ => Source::New {
+                fs: fs.into(),
+                source: source_text.to_string_lossy().into_owned(),
+                options: words.others,
+            },
+        };
+        let kind = match &source {
+            Source::Bind(path, _) if !path.is_dir() => Kind::File,
+            _ => Kind::Directory,
+        };
+        // A user's mount may go through the image's links; our own /proc, /dev, /sys must be what they say
+        // (CVE-2025-52881 and its like).
+        let ours = matches!(&source, Source::New { fs, .. } if fs != "tmpfs") || mount.destination() == Path::new("/dev");
+        Ok(Self {
+            source,
+            target: mount.destination().clone(),
+            kind,
+            symlinks: if ours { Symlinks::Refuse } else { Symlinks::Follow },
+            attributes: words.attributes,
+            propagation: words.propagation,
+        })
+    }
+
+    /// A device node or another single file of the host.
+    pub fn bind_file(path: &str) -> Self {
+        Self {
+            source: Source::Bind(path.into(), Reach::Alone),
+            target: path.into(),
+            kind: Kind::File,
+            symlinks: Symlinks::Refuse,
+            attributes: Attributes::NONE,
+            propagation: None,
+        }
+    }
+
+    /// Whether it is made in base, before the container's own namespaces.
+    pub fn is_made_in_base(&self) -> bool {
+        !matches!(self.source, Source::New { .. })
+    }
+}
+
+fn overlay(options: Vec<(String, Option<String>)>) -> Result<Source> {
+    let (mut lowers, mut upper, mut work, mut flags) = (Vec::new(), None, None, Vec::new());
+    for (name, value) in options {
+        match (name.as_str(), value) {
+            ("lowerdir", Some(value)) => lowers = split_lowers(&value),
+            ("upperdir", Some(value)) => upper = Some(PathBuf::from(value)),
+            ("workdir", Some(value)) => work = Some(PathBuf::from(value)),
+            (_, None) => flags.push(name),
+            (_, Some(value)) => flags.push(format!("{name}={value}")),
+        }
+    }
+    if lowers.is_empty() {
+        fail!("an overlay without lowerdir");
+    }
+    Ok(Source::Overlay { lowers, upper: upper.zip(work), flags })
+}
+
+/// The inverse of `sys::mount::joined_lowers`.
+fn split_lowers(text: &str) -> Vec<PathBuf> {
+    let (mut lowers, mut lower) = (Vec::new(), String::new());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => lower.extend(characters.next()),
+            ':' => lowers.push(std::mem::take(&mut lower).into()),
+            _ => lower.push(character),
+        }
+    }
+    lowers.push(lower.into());
+    lowers
+}
+
+/// The options of one mount, sorted by what they concern.
+#[derive(Default)]
+struct Words {
+    attributes: Attributes,
+    propagation: Option<(Propagation, Reach)>,
+    bind: Option<Reach>,
+    others: Vec<(String, Option<String>)>,
+}
+
+impl Words {
+    fn read(options: &[String]) -> Self {
+        let mut words = Self::default();
+        for option in options {
+            words.read_one(option);
+        }
+        words
+    }
+
+    fn read_one(&mut self, option: &str) {
+        use Propagation::{Private, Shared, Slave};
+        use Reach::{Alone, Recursive};
+        let set = |attribute: Attributes, now: Attributes| now.with(attribute);
+        let clear = |attribute: Attributes, now: Attributes| now.without(attribute);
+        match option {
+            "ro" => self.attributes = set(Attributes::READ_ONLY, self.attributes),
+            "rw" => self.attributes = clear(Attributes::READ_ONLY, self.attributes),
+            "nosuid" => self.attributes = set(Attributes::NO_SUID, self.attributes),
+            "suid" => self.attributes = clear(Attributes::NO_SUID, self.attributes),
+            "nodev" => self.attributes = set(Attributes::NO_DEV, self.attributes),
+            "dev" => self.attributes = clear(Attributes::NO_DEV, self.attributes),
+            "noexec" => self.attributes = set(Attributes::NO_EXEC, self.attributes),
+            "exec" => self.attributes = clear(Attributes::NO_EXEC, self.attributes),
+            "noatime" => self.attributes = set(Attributes::NO_ATIME, self.attributes),
+            "strictatime" => self.attributes = set(Attributes::STRICT_ATIME, self.attributes),
+            "relatime" => {}
+            "bind" => self.bind = Some(Alone),
+            "rbind" => self.bind = Some(Recursive),
+            "private" => self.propagation = Some((Private, Alone)),
+            "rprivate" => self.propagation = Some((Private, Recursive)),
+            "slave" => self.propagation = Some((Slave, Alone)),
+            "rslave" => self.propagation = Some((Slave, Recursive)),
+            "shared" => self.propagation = Some((Shared, Alone)),
+            "rshared" => self.propagation = Some((Shared, Recursive)),
+            _ => self.others.push(match option.split_once('=') {
+                Some((name, value)) => (name.into(), Some(value.into())),
+                None => (option.into(), None),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lowers_with_colons_and_backslashes_survive_joining() {
+        let lowers = ["/a:b", "/c\\d", "/e"].map(Path::new);
+        let joined = crate::sys::mount::joined_lowers(&lowers);
+        assert_eq!(joined, "/a\\:b:/c\\\\d:/e");
+        assert_eq!(split_lowers(&joined), lowers);
+    }
+
+    #[test]
+    fn options_are_sorted_by_what_they_concern() {
+        let options = ["rbind", "ro", "nosuid", "suid", "rslave", "size=1m"].map(String::from);
+        let words = Words::read(&options);
+        assert_eq!(words.attributes, Attributes::READ_ONLY);
+        assert_eq!(words.bind, Some(Reach::Recursive));
+        assert_eq!(words.propagation, Some((Propagation::Slave, Reach::Recursive)));
+        assert_eq!(words.others, [("size".to_owned(), Some("1m".to_owned()))]);
+    }
+}

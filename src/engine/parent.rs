@@ -1,0 +1,210 @@
+//! This side of the fork: makes the first process, maps its IDs, hears how the launch goes, then supervises.
+//!
+//! Nothing here starts a thread, and nothing that was made outlives an error: whoever was started is ended and reaped
+//! before the error is returned.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child as Helper, Stdio};
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::sync::{self, Channel, Failure, Message};
+use super::{Plan, Step, child, supervise};
+use crate::error::{self, Context, Error, Result};
+use crate::fail;
+use crate::host;
+use crate::ids::{self, IdMap, IdMaps};
+use crate::sys::process::{self, Child, Ended, Forked, Parentage, Patience};
+use crate::sys::signal::Signals;
+use crate::userns::Writer;
+
+/// How a container ended, and what is needed to clean up after it.
+#[derive(Debug)]
+pub struct Finished {
+    /// How its command ended.
+    pub ended: Ended,
+    /// The base user namespace: files of other IDs can be removed in it.
+    pub base: OwnedFd,
+}
+
+/// Carries out a plan and stays until the command has ended. `signals` were blocked by the caller before it made
+/// anything that must be cleaned up.
+pub fn run(plan: &Plan, signals: &Signals) -> Result<Finished> {
+    let started = Instant::now();
+    let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
+    let Some(Step::Namespaces(namespaces)) = plan.steps.first() else { fail!("a plan without namespaces") };
+
+    let base = match process::clone(*namespaces, Parentage::Ours).map_err(|error| forbidden(error.into()))? {
+        Forked::Child => {
+            drop(ours);
+            child::live(plan, theirs, signals, started)
+        }
+        Forked::Parent(base) => base,
+    };
+    drop(theirs);
+    log::debug!("{:8.3} ms  process {} in its namespaces", started.elapsed().as_secs_f64() * 1e3, base.pid);
+
+    let launch = || -> Result<(OwnedFd, supervise::Container)> {
+        map_ids(plan, &base)?;
+        let namespace = std::fs::File::open(format!("/proc/{}/ns/user", base.pid))
+            .context(|| "cannot open the container's user namespace")?;
+        if plan.levels.base.writer != Writer::Itself {
+            ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
+        }
+        Ok((namespace.into(), hear_until_exec(plan, &ours, signals)?))
+    };
+    match launch() {
+        Ok((namespace, mut container)) => {
+            log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
+            let ended = supervise::until_end(&mut container, container.process.as_ref().unwrap_or(&base), signals);
+            end_all(&[Some(&base), container.process.as_ref()]);
+            Ok(Finished { ended: ended?, base: namespace })
+        }
+        Err(error) => {
+            let _ = base.signal(libc::SIGKILL);
+            drop(ours); // a container that we do not know yet ends when it sees this
+            end_all(&[Some(&base)]);
+            Err(error)
+        }
+    }
+}
+
+/// Ends and reaps every process that is left of a launch.
+fn end_all(known: &[Option<&Child>]) {
+    for child in known.iter().flatten() {
+        let _ = child.signal(libc::SIGKILL);
+    }
+    while let Ok(Some(_)) = process::reap_any(Patience::Wait) {}
+}
+
+fn forbidden(error: Error) -> Error {
+    let error = Err::<(), _>(error).context(|| "cannot make a user namespace").unwrap_err();
+    match host::userns::forbidden_hint() {
+        Some(hint) => error.hint(hint),
+        None => error.hint("'usnea doctor' tells what containers need here"),
+    }
+}
+
+fn map_ids(plan: &Plan, base: &Child) -> Result<()> {
+    let Some(Step::Maps(maps)) = plan.steps.get(1) else { return Ok(()) };
+    match &plan.levels.base.writer {
+        Writer::Itself => Ok(()),
+        Writer::Root => write_as_root(base, maps),
+        Writer::Helpers(helpers) => {
+            // Side by side: each takes about a millisecond.
+            let uids = start(&helpers.newuidmap, base.pid, &maps.uids)?;
+            let gids = start(&helpers.newgidmap, base.pid, &maps.gids)?;
+            let (uids, gids) = (finish(&helpers.newuidmap, uids), finish(&helpers.newgidmap, gids));
+            uids.and(gids)
+        }
+    }
+}
+
+fn write_as_root(base: &Child, maps: &IdMaps) -> Result<()> {
+    for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
+        let path = format!("/proc/{}/{name}", base.pid);
+        std::fs::write(&path, ids::lines(map)).map_err(|error| forbidden(error.into())).context(|| path)?;
+    }
+    Ok(())
+}
+
+fn start(program: &std::path::Path, pid: i32, map: &[IdMap]) -> Result<Helper> {
+    let numbers = map.iter().flat_map(|line| [line.inside, line.outside, line.count]).map(|number| number.to_string());
+    std::process::Command::new(program)
+        .arg(pid.to_string())
+        .args(numbers)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context(|| format!("cannot run {}", program.display()))
+}
+
+fn finish(program: &std::path::Path, helper: Helper) -> Result<()> {
+    let output = helper.wait_with_output().context(|| format!("cannot wait for {}", program.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().next().unwrap_or("it said nothing");
+    let name = program.file_name().unwrap_or_default().display();
+    let error = Error::new(said.strip_prefix(&format!("{name}: ")).unwrap_or(said));
+    let error = Err::<(), _>(error).context(|| format!("cannot map IDs: {name} refuses")).unwrap_err();
+    Err(match host::userns::forbidden_hint() {
+        Some(hint) => error.hint(hint),
+        None => error.hint("see /etc/subuid and /etc/subgid; 'usnea doctor' tells what is wrong"),
+    })
+}
+
+/// Hears the messages of the launch until the command runs (end of file) or something failed.
+fn hear_until_exec(plan: &Plan, ours: &Channel, signals: &Signals) -> Result<supervise::Container> {
+    let mut container = supervise::Container::default();
+    loop {
+        wait_for_message(ours, signals)?;
+        match ours.receive().context(|| "cannot hear the container's process")? {
+            Some(Message::Container { pid, pidfd }) => {
+                container.process = Some(Child { pid, pidfd });
+                ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
+            }
+            Some(Message::Terminal(master)) => container.terminal = Some(master),
+            Some(Message::Failed(failure)) => {
+                if let Some(process) = &container.process {
+                    let _ = process.signal(libc::SIGKILL);
+                }
+                return Err(told(plan, failure));
+            }
+            Some(Message::Mapped) => {}
+            None => return Ok(container),
+        }
+    }
+}
+
+/// Waits until there is something to hear; a signal that ends programs ends the launch.
+fn wait_for_message(ours: &Channel, signals: &Signals) -> Result<()> {
+    loop {
+        let mut fds = [PollFd::new(ours, PollFlags::IN), PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            answer => answer.context(|| "cannot wait for the container's process")?,
+        };
+        let heard = !fds[0].revents().is_empty();
+        while let Some(signal) = signals.next().context(|| "cannot read signals")? {
+            if [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM].contains(&signal) {
+                let error = Error::new(format!("ended by signal {signal} before the command ran"));
+                return Err(error.exit_status(128 + signal as u8));
+            }
+        }
+        if heard {
+            return Ok(());
+        }
+    }
+}
+
+/// The failure as the user reads it: the step, on what, why, the way out.
+fn told(plan: &Plan, failure: Failure) -> Error {
+    let Some(step) = plan.steps.get(failure.step) else { return Error::new(failure.what) };
+    let mut error = match failure.errno {
+        0 => Error::new(&failure.what),
+        errno => Error::from(std::io::Error::from_raw_os_error(errno)),
+    };
+    let context = |error: Error, phrase: String| Err::<(), _>(error).context(|| phrase).unwrap_err();
+    if failure.errno != 0 && !failure.what.is_empty() {
+        error = context(error, failure.what);
+    }
+    error = context(error, format!("cannot {}", step.doing()));
+    match (step, failure.errno) {
+        (Step::Exec(_), libc::ENOENT | libc::ENOTDIR) => {
+            error.exit_status(error::STATUS_NOT_FOUND).hint("the command is looked up inside the container, in its PATH")
+        }
+        (Step::Exec(_), libc::ENOEXEC) => {
+            error.exit_status(error::STATUS_CANNOT_INVOKE).hint("is it a program for another architecture, or a script without '#!'?")
+        }
+        (Step::Exec(_), _) => error.exit_status(error::STATUS_CANNOT_INVOKE),
+        (Step::Maps(_), _) => match host::userns::forbidden_hint() {
+            Some(hint) => error.hint(hint),
+            None => error,
+        },
+        _ => error,
+    }
+}

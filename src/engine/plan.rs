@@ -1,0 +1,278 @@
+//! From config.json to steps. Everything that can be refused is refused here, before the first process is made; what
+//! the spec asks for and this engine does not do is an error, never ignored (CVE-2025-65105).
+
+use std::ffi::CString;
+use std::path::Path;
+use std::str::FromStr;
+
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Process, Spec};
+
+use super::{Command, Credentials, Groups, Limit, Mount, Options, Plan, Source, Step};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::ids::{IdMap, IdMaps, inside_of};
+use crate::sys::inroot::{Kind, Symlinks};
+use crate::sys::mount::{Attributes, Reach};
+use crate::sys::namespace::Namespaces;
+use crate::userns::{Base, Writer};
+
+/// Annotation: process 1 is our reaper (`--init`).
+pub const INIT: &str = "usnea.init";
+/// Annotation (crun's): the user's supplementary groups stay.
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// Device nodes that every container has (OCI runtime spec, "Default Devices"); /dev/ptmx is a link, /dev/console
+/// comes with the terminal.
+const DEVICES: [&str; 6] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+/// Links in /dev (OCI runtime spec, "Dev symbolic links").
+const LINKS: [(&str, &str); 6] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    ("pts/ptmx", "/dev/ptmx"),
+    ("/proc/kcore", "/dev/core"),
+];
+
+/// Decides how `spec` is launched for a user whose IDs are `base`.
+pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
+    refuse_what_is_not_done(spec)?;
+    let process = spec.process().as_ref().ok_or_else(|| Error::new("config.json: no process"))?;
+    let setgroups_denied = base.writer == Writer::Itself;
+    let levels = base.levels(&maps(spec))?;
+    let namespaces = namespaces(spec)?;
+    let mut steps = Vec::new();
+
+    match &levels.container {
+        None => {
+            steps.push(Step::Namespaces(namespaces.with(Namespaces::USER)));
+            steps.push(Step::Maps(levels.base.maps.clone()));
+        }
+        Some(maps) => {
+            steps.push(Step::Namespaces(Namespaces::USER.with(Namespaces::MOUNT)));
+            steps.push(Step::Maps(levels.base.maps.clone()));
+            steps.push(Step::Container(namespaces.with(Namespaces::USER), maps.clone()));
+        }
+    }
+    let inner = levels.innermost();
+    steps.push(Step::BecomeRoot { uid: setup_id(&inner.uids), gid: setup_id(&inner.gids) });
+
+    root_and_mounts(spec, &mut steps)?;
+    if namespaces.contains(Namespaces::NET) {
+        steps.push(Step::Loopback);
+    }
+    kernel_parameters(spec, &mut steps);
+    if process.terminal() == Some(true) {
+        steps.push(Step::Terminal);
+    }
+    steps.push(Step::PivotRoot);
+    steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
+    steps.extend(spec.domainname().iter().map(|name| Step::Domainname(name.clone())));
+    steps.push(Step::WorkingFolder(process.cwd().clone()));
+    if spec.root().as_ref().and_then(|root| root.readonly()) == Some(true) {
+        steps.push(Step::ReadOnlyRoot);
+    }
+    limits(process, &mut steps)?;
+    steps.push(Step::Credentials(credentials(spec, process, setgroups_denied)?));
+    if process.no_new_privileges() == Some(true) {
+        steps.push(Step::NoNewPrivileges);
+    }
+    steps.push(Step::Exec(command(spec, process)?));
+    Ok(Plan { levels, steps, options })
+}
+
+fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
+    let linux = spec.linux().as_ref();
+    let process = spec.process().as_ref();
+    let asked = [
+        ("hooks", spec.hooks().is_some()),
+        ("linux.seccomp", linux.is_some_and(|linux| linux.seccomp().is_some())),
+        ("linux.resources", linux.is_some_and(|linux| linux.resources().is_some())),
+        ("linux.devices", linux.is_some_and(|linux| linux.devices().as_ref().is_some_and(|list| !list.is_empty()))),
+        ("linux.rootfsPropagation", linux.is_some_and(|linux| linux.rootfs_propagation().is_some())),
+        ("linux.mountLabel", linux.is_some_and(|linux| linux.mount_label().is_some())),
+        ("process.apparmorProfile", process.is_some_and(|process| process.apparmor_profile().is_some())),
+        ("process.selinuxLabel", process.is_some_and(|process| process.selinux_label().is_some())),
+    ];
+    match asked.iter().find(|(_, is_asked)| *is_asked) {
+        Some((what, _)) => fail!("config.json: {what} cannot be applied"),
+        None => Ok(()),
+    }
+}
+
+fn maps(spec: &Spec) -> IdMaps {
+    let linux = spec.linux().as_ref();
+    let read = |list: Option<&Vec<LinuxIdMapping>>| {
+        let line = |line: &LinuxIdMapping| IdMap::new(line.container_id(), line.host_id(), line.size());
+        list.into_iter().flatten().map(line).collect()
+    };
+    IdMaps {
+        uids: read(linux.and_then(|linux| linux.uid_mappings().as_ref())),
+        gids: read(linux.and_then(|linux| linux.gid_mappings().as_ref())),
+    }
+}
+
+fn namespaces(spec: &Spec) -> Result<Namespaces> {
+    let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let mut namespaces = Namespaces::default();
+    for namespace in list.into_iter().flatten() {
+        if let Some(path) = namespace.path() {
+            fail!("config.json: joining the namespace {} cannot be applied", path.display());
+        }
+        namespaces = namespaces.with(match namespace.typ() {
+            LinuxNamespaceType::Mount => Namespaces::MOUNT,
+            LinuxNamespaceType::Cgroup => Namespaces::CGROUP,
+            LinuxNamespaceType::Uts => Namespaces::UTS,
+            LinuxNamespaceType::Ipc => Namespaces::IPC,
+            LinuxNamespaceType::User => Namespaces::USER,
+            LinuxNamespaceType::Pid => Namespaces::PID,
+            LinuxNamespaceType::Network => Namespaces::NET,
+            LinuxNamespaceType::Time => Namespaces::TIME,
+        });
+    }
+    if !namespaces.contains(Namespaces::MOUNT) {
+        fail!("config.json: a container needs a mount namespace");
+    }
+    Ok(namespaces)
+}
+
+/// Who sets the container up: root where there is one (files made on the way are root's), else who the user is inside.
+fn setup_id(map: &[IdMap]) -> u32 {
+    let user = || inside_of(map, 0).or(map.first().map(|line| line.inside)).unwrap_or(0);
+    if map.iter().any(|line| line.inside == 0) { 0 } else { user() }
+}
+
+fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
+    let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
+    let mut mounts = spec.mounts().as_deref().unwrap_or_default().iter().peekable();
+    // The writable layer over the root is the mount onto "/"; without one the folder itself is the root.
+    let layered = mounts.next_if(|mount| mount.destination() == Path::new("/"));
+    steps.push(Step::Root(match layered {
+        Some(mount) => Mount::from_oci(mount)?,
+        None => Mount {
+            source: Source::Bind(root.path().clone(), Reach::Recursive),
+            target: "/".into(),
+            kind: Kind::Directory,
+            symlinks: Symlinks::Refuse,
+            attributes: Attributes::NONE,
+            propagation: None,
+        },
+    }));
+    for mount in mounts {
+        let mount = Mount::from_oci(mount)?;
+        let is_dev = mount.target == Path::new("/dev") && matches!(mount.source, Source::New { .. });
+        steps.push(Step::Mount(mount));
+        if is_dev {
+            steps.extend(DEVICES.iter().map(|path| Step::Mount(Mount::bind_file(path))));
+            steps.extend(LINKS.iter().map(|(target, path)| Step::Link { target, path }));
+        }
+    }
+    Ok(())
+}
+
+/// Parameters first: /proc/sys is read-only afterwards.
+fn kernel_parameters(spec: &Spec, steps: &mut Vec<Step>) {
+    let Some(linux) = spec.linux() else { return };
+    let mut parameters: Vec<_> = linux.sysctl().iter().flatten().collect();
+    parameters.sort();
+    steps.extend(parameters.into_iter().map(|(name, value)| Step::Sysctl {
+        path: if name.contains('/') { name.into() } else { name.replace('.', "/").into() },
+        value: value.clone(),
+    }));
+    steps.extend(linux.masked_paths().iter().flatten().map(|path| Step::Mask(path.into())));
+    steps.extend(linux.readonly_paths().iter().flatten().map(|path| Step::ReadOnly(path.into())));
+}
+
+fn limits(process: &Process, steps: &mut Vec<Step>) -> Result<()> {
+    for limit in process.rlimits().iter().flatten() {
+        let name = limit.typ().to_string();
+        steps.push(Step::Limit(Limit {
+            resource: resource(&name)?,
+            name,
+            soft: limit.soft(),
+            hard: limit.hard(),
+        }));
+    }
+    Ok(())
+}
+
+fn resource(name: &str) -> Result<nix::sys::resource::Resource> {
+    use nix::sys::resource::Resource::*;
+    Ok(match name {
+        "RLIMIT_AS" => RLIMIT_AS,
+        "RLIMIT_CORE" => RLIMIT_CORE,
+        "RLIMIT_CPU" => RLIMIT_CPU,
+        "RLIMIT_DATA" => RLIMIT_DATA,
+        "RLIMIT_FSIZE" => RLIMIT_FSIZE,
+        "RLIMIT_LOCKS" => RLIMIT_LOCKS,
+        "RLIMIT_MEMLOCK" => RLIMIT_MEMLOCK,
+        "RLIMIT_MSGQUEUE" => RLIMIT_MSGQUEUE,
+        "RLIMIT_NICE" => RLIMIT_NICE,
+        "RLIMIT_NOFILE" => RLIMIT_NOFILE,
+        "RLIMIT_NPROC" => RLIMIT_NPROC,
+        "RLIMIT_RSS" => RLIMIT_RSS,
+        "RLIMIT_RTPRIO" => RLIMIT_RTPRIO,
+        "RLIMIT_RTTIME" => RLIMIT_RTTIME,
+        "RLIMIT_SIGPENDING" => RLIMIT_SIGPENDING,
+        "RLIMIT_STACK" => RLIMIT_STACK,
+        _ => fail!("config.json: no limit is called {name}"),
+    })
+}
+
+fn credentials(spec: &Spec, process: &Process, setgroups_denied: bool) -> Result<Credentials> {
+    let user = process.user();
+    let additional = user.additional_gids().clone().unwrap_or_default();
+    let groups = if spec.annotations().as_ref().is_some_and(|all| all.contains_key(KEEP_GROUPS)) {
+        Groups::Keep
+    } else if setgroups_denied {
+        // setgroups(2) is denied in a namespace that its own process mapped (CVE-2014-8989).
+        if additional.iter().any(|gid| *gid != user.gid()) {
+            return Err(Error::new("supplementary groups need subordinate group IDs, and you have none that can be used")
+                .hint("see 'usnea doctor'; --group-add keep-groups keeps those that you have"));
+        }
+        Groups::Keep
+    } else {
+        Groups::Set(additional)
+    };
+    let capabilities = process.capabilities().as_ref();
+    let set = |list: Option<&std::collections::HashSet<oci_spec::runtime::Capability>>| {
+        list.into_iter().flatten().map(capability).collect::<Result<caps::CapsHashSet>>()
+    };
+    Ok(Credentials {
+        uid: user.uid(),
+        gid: user.gid(),
+        groups,
+        bounding: set(capabilities.and_then(|all| all.bounding().as_ref()))?,
+        permitted: set(capabilities.and_then(|all| all.permitted().as_ref()))?,
+        effective: set(capabilities.and_then(|all| all.effective().as_ref()))?,
+        inheritable: set(capabilities.and_then(|all| all.inheritable().as_ref()))?,
+        ambient: set(capabilities.and_then(|all| all.ambient().as_ref()))?,
+    })
+}
+
+fn capability(capability: &oci_spec::runtime::Capability) -> Result<caps::Capability> {
+    let name = capability.to_string();
+    let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
+    caps::Capability::from_str(&name).map_err(|_| Error::new(format!("config.json: no capability is called {name}")))
+}
+
+fn command(spec: &Spec, process: &Process) -> Result<Command> {
+    let texts = |list: &Option<Vec<String>>| {
+        let text = |text: &String| {
+            CString::new(text.as_str()).map_err(|_| Error::new(format!("{text:?}: a NUL byte in an argument or variable")))
+        };
+        list.iter().flatten().map(text).collect::<Result<Vec<_>>>()
+    };
+    let arguments = texts(process.args())?;
+    if arguments.first().is_none_or(|name| name.is_empty()) {
+        fail!("no command given");
+    }
+    let ourselves = rustix::fs::stat("/proc/self/exe").context(|| "cannot look at /proc/self/exe")?;
+    Ok(Command {
+        arguments,
+        environment: texts(process.env())?,
+        init: spec.annotations().as_ref().is_some_and(|all| all.contains_key(INIT)),
+        terminal: process.terminal() == Some(true),
+        ourselves: (ourselves.st_dev, ourselves.st_ino),
+    })
+}

@@ -1,0 +1,219 @@
+//! The parent's life while the command runs: signals go in, the terminal's bytes go both ways, and the end is reported.
+//! One thread, one loop.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
+use crate::sys::process::{self, Child, Ended};
+use crate::sys::pty;
+use crate::sys::signal::Signals;
+
+/// The signals that are handed to the command.
+pub const FORWARDED: [i32; 8] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGCONT,
+    libc::SIGWINCH,
+];
+
+/// A command that is process 1 ignores what it does not handle: the third request to end is not left to it.
+const REQUESTS_TO_END: u32 = 3;
+/// How long a command may go on when the user's terminal is gone (docker's stop time-out).
+const AFTER_HANGUP: Duration = Duration::from_secs(10);
+
+/// What the launch has told of the container.
+#[derive(Debug, Default)]
+pub struct Container {
+    /// Its process, where it is not base's.
+    pub process: Option<Child>,
+    /// The master of its terminal.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Stays until the container's first process has ended.
+pub fn until_end(container: &mut Container, process: &Child, signals: &Signals) -> Result<Ended> {
+    let mut relay = match container.terminal.take() {
+        Some(master) => Some(Relay::start(master).context(|| "cannot relay the terminal")?),
+        None => None,
+    };
+    let had_terminal = rustix::termios::isatty(rustix::stdio::stdin());
+    let (mut requests, mut deadline) = (0, None);
+    loop {
+        let ready = wait(process, signals, relay.as_ref(), deadline)?;
+        while let Some(signal) = signals.next().context(|| "cannot read signals")? {
+            if signal == libc::SIGWINCH && let Some(relay) = &relay {
+                relay.follow_window_size();
+                continue;
+            }
+            if [libc::SIGINT, libc::SIGTERM].contains(&signal) {
+                requests += 1;
+            }
+            if signal == libc::SIGHUP && had_terminal && !rustix::termios::isatty(rustix::stdio::stdin()) {
+                deadline = Some(Instant::now() + AFTER_HANGUP);
+            }
+            let signal = if requests >= REQUESTS_TO_END { libc::SIGKILL } else { signal };
+            // ESRCH: it has just ended, which the next round sees.
+            let _ = process.signal(signal);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            let _ = process.signal(libc::SIGKILL);
+            deadline = None;
+        }
+        if let Some(relay) = &mut relay {
+            relay.turn(&ready);
+        }
+        if ready.ended {
+            if let Some(mut relay) = relay.take() {
+                relay.finish();
+            }
+            return process::wait(process.pidfd.as_fd()).context(|| "cannot wait for the container");
+        }
+    }
+}
+
+/// What can be done without waiting.
+#[derive(Default)]
+struct Ready {
+    ended: bool,
+    output: bool,
+    input: bool,
+    room: bool,
+}
+
+fn wait(process: &Child, signals: &Signals, relay: Option<&Relay>, deadline: Option<Instant>) -> Result<Ready> {
+    let mut fds = vec![PollFd::new(&process.pidfd, PollFlags::IN), PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+    if let Some(relay) = relay {
+        let writes = if relay.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        fds.push(PollFd::new(&relay.master, PollFlags::IN | writes));
+        if relay.reads_input() {
+            fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
+        }
+    }
+    let timeout = deadline.map(|deadline| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
+    });
+    match poll(&mut fds, timeout.as_ref()) {
+        Err(Errno::INTR) => return Ok(Ready::default()),
+        answer => answer.context(|| "cannot wait for the container")?,
+    };
+    let came = |index: usize, flags: PollFlags| fds.get(index).is_some_and(|fd| fd.revents().intersects(flags));
+    let hangs = PollFlags::HUP | PollFlags::ERR;
+    Ok(Ready {
+        ended: came(0, PollFlags::IN),
+        output: came(2, PollFlags::IN | hangs),
+        room: came(2, PollFlags::OUT),
+        input: came(3, PollFlags::IN | hangs),
+    })
+}
+
+/// Carries bytes between our standard streams and the master of the command's terminal.
+struct Relay {
+    master: OwnedFd,
+    /// Ours is raw while this lives.
+    _raw: Option<pty::Raw>,
+    input: Input,
+    /// Read from our input, not yet taken by the terminal: its buffer is small, and waiting for room while the command
+    /// waits for us to read would be for ever.
+    pending: Vec<u8>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Input {
+    Open,
+    Closed,
+}
+
+impl Relay {
+    fn start(master: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&master, true)?;
+        let raw = match rustix::termios::isatty(rustix::stdio::stdin()) {
+            true => Some(pty::Raw::set(rustix::stdio::stdin())?),
+            false => None,
+        };
+        let relay = Self { master, _raw: raw, input: Input::Open, pending: Vec::new() };
+        relay.follow_window_size();
+        Ok(relay)
+    }
+
+    fn follow_window_size(&self) {
+        // Not a terminal, or one that is gone: the size stays as it is.
+        let _ = pty::copy_window_size(rustix::stdio::stdin(), &self.master)
+            .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &self.master));
+    }
+
+    fn reads_input(&self) -> bool {
+        self.input == Input::Open && self.pending.is_empty()
+    }
+
+    fn turn(&mut self, ready: &Ready) {
+        if ready.output {
+            self.carry_output();
+        }
+        if ready.input && self.reads_input() {
+            self.carry_input();
+        }
+        if ready.room {
+            self.write_pending();
+        }
+    }
+
+    /// At most one buffer a turn, so that signals are never far away. True when there may be more.
+    fn carry_output(&mut self) -> bool {
+        let mut room = [0; 16384];
+        match rustix::io::read(&self.master, &mut room) {
+            Ok(length) if length > 0 => write_all(rustix::stdio::stdout(), &room[..length]).is_ok(),
+            _ => false, // EAGAIN: no more now; EIO: nobody has the terminal open
+        }
+    }
+
+    fn carry_input(&mut self) {
+        const END_OF_TRANSMISSION: u8 = 4;
+        let mut room = [0; 1024];
+        match rustix::io::read(rustix::stdio::stdin(), &mut room) {
+            Ok(length) if length > 0 => self.pending.extend(&room[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            _ => {
+                self.input = Input::Closed;
+                self.pending.push(END_OF_TRANSMISSION);
+            }
+        }
+        self.write_pending();
+    }
+
+    fn write_pending(&mut self) {
+        match rustix::io::write(&self.master, &self.pending) {
+            Ok(written) => drop(self.pending.drain(..written)),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.pending.clear(),
+        }
+    }
+
+    /// What the command wrote last.
+    fn finish(&mut self) {
+        while self.carry_output() {}
+    }
+}
+
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(to, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

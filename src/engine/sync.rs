@@ -1,0 +1,145 @@
+//! What the processes of a launch tell each other: one message type, one way to send, one to wait.
+//!
+//! A sequenced-packet socket pair, close-on-exec: a message arrives whole or not at all, and when the other end is gone
+//! (it became the command, or died) the next receive says so.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::sys::fd;
+
+/// Longest text that crosses: a path and some words.
+const ROOM: usize = 8192;
+
+/// One message.
+#[derive(Debug)]
+pub enum Message {
+    /// parent -> base -> container: your IDs are mapped, go on.
+    Mapped,
+    /// base -> parent: the container's process is this one, your child.
+    Container {
+        /// Its number in our pid namespace.
+        pid: i32,
+        /// Stands for it.
+        pidfd: OwnedFd,
+    },
+    /// container -> parent: the master of the command's terminal.
+    Terminal(OwnedFd),
+    /// base or container -> parent: this step failed.
+    Failed(Failure),
+}
+
+/// A failure that crosses the fork: the step, what on, and the errno.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Index in the plan's steps.
+    pub step: usize,
+    /// What was being done within the step; may be empty.
+    pub what: String,
+    /// errno, or 0 when `what` says it all.
+    pub errno: i32,
+}
+
+/// One end of the socket pair.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+/// The two ends.
+pub fn pair() -> io::Result<(Channel, Channel)> {
+    let (one, other) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    Ok((Channel(one), Channel(other)))
+}
+
+impl Channel {
+    /// Sends one message.
+    pub fn send(&self, message: &Message) -> io::Result<()> {
+        match message {
+            Message::Mapped => fd::send(&self.0, b"M", None),
+            Message::Container { pid, pidfd } => {
+                fd::send(&self.0, &[b"C", &pid.to_ne_bytes()[..]].concat(), Some(pidfd.as_fd()))
+            }
+            Message::Terminal(master) => fd::send(&self.0, b"T", Some(master.as_fd())),
+            Message::Failed(failure) => {
+                let mut bytes = vec![b'F'];
+                bytes.extend((failure.step as u32).to_ne_bytes());
+                bytes.extend(failure.errno.to_ne_bytes());
+                bytes.extend(&failure.what.as_bytes()[..failure.what.len().min(ROOM - bytes.len())]);
+                fd::send(&self.0, &bytes, None)
+            }
+        }
+    }
+
+    /// Waits for the next message; `None` when the other end is gone.
+    pub fn receive(&self) -> io::Result<Option<Message>> {
+        let mut room = [0; ROOM];
+        let (length, fd) = match fd::receive(&self.0, &mut room) {
+            // The other end closed with a message of ours unread.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            answer => answer?,
+        };
+        let number = |at: usize| room.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes);
+        let message = match (room[..length].first(), fd) {
+            (None, _) => return Ok(None),
+            (Some(b'M'), _) => Some(Message::Mapped),
+            (Some(b'C'), Some(pidfd)) => number(1).map(|pid| Message::Container { pid, pidfd }),
+            (Some(b'T'), Some(master)) => Some(Message::Terminal(master)),
+            (Some(b'F'), _) if length >= 9 => number(1).zip(number(5)).map(|(step, errno)| {
+                let what = String::from_utf8_lossy(&room[9..length]).into_owned();
+                Message::Failed(Failure { step: step as usize, what, errno })
+            }),
+            _ => None,
+        };
+        message.map(Some).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADMSG))
+    }
+
+    /// Whether the other end is gone, without waiting.
+    pub fn is_deserted(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut fds, Some(&now)), Ok(1)) && fds[0].revents().contains(PollFlags::HUP)
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_crosses_unchanged_and_then_the_end_is_seen() {
+        let (one, other) = pair().unwrap();
+        for what in ["bind /nope", "", &"x".repeat(ROOM * 2)] {
+            one.send(&Message::Failed(Failure { step: 7, what: what.into(), errno: libc::ENOENT })).unwrap();
+            let Some(Message::Failed(got)) = other.receive().unwrap() else { panic!() };
+            assert_eq!((got.step, got.errno), (7, libc::ENOENT));
+            assert!(what.starts_with(&got.what));
+        }
+        assert!(!other.is_deserted());
+        drop(one);
+        assert!(other.is_deserted());
+        assert!(other.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_descriptor_crosses() {
+        let (one, other) = pair().unwrap();
+        let (near, far) = rustix::pipe::pipe().unwrap();
+        one.send(&Message::Terminal(far)).unwrap();
+        let Some(Message::Terminal(far)) = other.receive().unwrap() else { panic!() };
+        rustix::io::write(&far, b"x").unwrap();
+        assert_eq!(rustix::io::read(&near, &mut [0; 4]).unwrap(), 1);
+    }
+}
