@@ -31,6 +31,8 @@ pub enum Hint {
     HelpersWithoutEffect,
     /// The user (by name) has no subordinate IDs, or too few.
     SubordinateIds(String),
+    /// The user namespace around us has too few IDs.
+    NestedIds,
     /// Parts of /proc are covered, as in a container.
     MaskedProc,
     /// The store's file system is unsuitable.
@@ -103,9 +105,12 @@ impl Display for Hint {
             ),
             Self::SubordinateIds(user) => {
                 let first = super::subid::first_free();
-                let last = first + 65535;
-                write!(f, "sudo usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}")
+                write!(f, "echo {user}:{first}:65536 | sudo tee -a /etc/subuid /etc/subgid")
             }
+            Self::NestedIds => f.write_str(
+                "give the container around this one more IDs: --uidmap and --gidmap (or /etc/subuid and /etc/subgid \
+                 outside) with 131072 or more, and a range of them in its own /etc/subuid and /etc/subgid",
+            ),
             Self::MaskedProc => f.write_str(
                 "parts of /proc are covered, so the kernel refuses a new one: start the container around this one \
                  with '--security-opt unmask=ALL' (docker: '--security-opt systempaths=unconfined')",
@@ -120,6 +125,9 @@ impl Display for Hint {
             }
             Self::Fuse => f.write_str("sudo modprobe fuse && sudo chmod 666 /dev/fuse"),
             Self::CgroupVersion2 => f.write_str(match distribution::family() {
+                _ if !super::systemd_runs() => {
+                    "start the kernel with cgroup_no_v1=all, and have its init mount cgroup2 on /sys/fs/cgroup"
+                }
                 Family::Fedora => {
                     "sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && sudo reboot"
                 }

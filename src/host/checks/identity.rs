@@ -81,6 +81,7 @@ pub(super) fn subordinate_ids() -> Finding {
             "ask the administrator of '{source}' (nsswitch.conf) for a range, and {}",
             getsubids()
         ),
+        None if !userns::in_initial_namespace() => Hint::NestedIds.to_string(),
         None => Hint::SubordinateIds(account::own_name()).to_string(),
     };
     if count == 0 && is_real_root() {

@@ -2,6 +2,7 @@
 //! possible, ends within a few seconds, needs no root and leaves nothing behind.
 
 mod confinement;
+mod fuse;
 mod identity;
 mod limits;
 mod network;
@@ -24,8 +25,8 @@ pub fn all(store: Option<&Path>) -> Vec<Finding> {
         identity::idmap_helpers(),
         storage::store(store),
         storage::kernel_overlay(store),
-        storage::fuse(),
-        storage::idmapped_fuse(),
+        fuse::device(),
+        fuse::idmapped(),
         resources::cgroups(),
     ];
     findings.extend(network::all());

@@ -1,7 +1,7 @@
 //! Where containers' files can lie, and how layers can be stacked there.
 
-use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -88,14 +88,14 @@ fn overlay_fix(scratch: &Path) -> Option<String> {
 /// Mounts one and does in it what containers do to layers: change, delete, and make a folder anew over a deleted one,
 /// which needs extended attributes on the upper layer.
 fn try_overlay(scratch: &Scratch) -> Result<String> {
-    let folder = |name| scratch.folder(name).context(|| format!("cannot make {name}"));
-    let (lower, upper, work) = (folder("lower")?, folder("upper")?, folder("work")?);
-    fs::write(lower.join("file"), "x").context(|| "cannot write a file")?;
-    fs::create_dir(lower.join("folder")).context(|| "cannot make a folder")?;
     trial::run(
         Namespaces::USER.with(Namespaces::MOUNT),
         trial::map_own_ids,
         || {
+            let folder = |name| scratch.folder(name).context(|| format!("cannot make {name}"));
+            let (lower, upper, work) = (folder("lower")?, folder("upper")?, folder("work")?);
+            fs::write(lower.join("file"), "x").context(|| "cannot write a file")?;
+            fs::create_dir(lower.join("folder")).context(|| "cannot make a folder")?;
             let layers = Overlay {
                 lowers: vec![&lower],
                 upper: Some((&upper, &work)),
@@ -120,38 +120,4 @@ fn exercise(merged: impl AsFd + Copy) -> Result<()> {
         .context(|| "mounted, but cannot delete a folder")?;
     rustix::fs::mkdirat(merged, "folder", Mode::from_raw_mode(0o755))
         .context(|| "mounted, but cannot make a folder in place of another")
-}
-
-fn open_fuse() -> Result<OwnedFd> {
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/fuse")
-        .context(|| "cannot open /dev/fuse")?;
-    Ok(file.into())
-}
-
-pub(super) fn fuse() -> Finding {
-    let name = "FUSE";
-    match open_fuse() {
-        Ok(_) => Finding::ok(name, "/dev/fuse opens for reading and writing"),
-        Err(error) => Finding::missing(name, error.to_string())
-            .costs("without a kernel overlay the layers of an image must be copied for each container")
-            .fix(Hint::Fuse.to_string()),
-    }
-}
-
-pub(super) fn idmapped_fuse() -> Finding {
-    let name = "idmapped FUSE";
-    let needed = Version(6, 12);
-    let found = format!(
-        "kernel {} (needs {needed}; by its version, not tried)",
-        kernel::version()
-    );
-    if kernel::version() >= needed {
-        return Finding::ok(name, found);
-    }
-    Finding::degraded(name, found)
-        .costs("--userns=keep-id and auto translate IDs in usnea's own file server: slower")
-        .fix(Hint::Kernel(needed).to_string())
 }
