@@ -63,7 +63,7 @@ mod tests {
         let store = tempfile::tempdir().unwrap();
         let scratch = Scratch::new(&store.path().join("not/there/yet")).unwrap();
         let work = scratch.folder("work").unwrap();
-        DirBuilder::new().mode(0).create(work.join("work")).unwrap();
+        DirBuilder::new().mode(0o000).create(work.join("work")).unwrap();
         drop(scratch);
         assert_eq!(std::fs::read_dir(&store).unwrap().count(), 0);
     }

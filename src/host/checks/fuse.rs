@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 use crate::error::{Context, Result};
 use crate::fail;
@@ -29,11 +30,17 @@ pub(super) fn device() -> Finding {
 }
 
 fn open() -> Result<File> {
-    File::options()
+    let device = File::options()
         .read(true)
         .write(true)
         .open("/dev/fuse")
-        .context(|| "cannot open /dev/fuse")
+        .context(|| "cannot open /dev/fuse")?;
+    // Sandboxes put an empty file or /dev/null in its place.
+    let number = device.metadata()?.rdev();
+    if number != rustix::fs::makedev(10, 229) {
+        fail!("/dev/fuse is not the FUSE device (10:229)");
+    }
+    Ok(device)
 }
 
 pub(super) fn idmapped() -> Finding {
