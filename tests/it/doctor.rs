@@ -181,6 +181,21 @@ fn a_store_that_cannot_be_is_a_finding_and_not_a_failure() {
 }
 
 #[test]
+fn a_file_server_that_never_answers_hangs_nothing() {
+    if need("unshare") && std::path::Path::new("/dev/fuse").exists() {
+        // A FUSE mount whose server never reads is what a dead file server looks like.
+        let script = r#"exec 9<>/dev/fuse && mkdir dead &&
+            mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 dead dead && exec "$@""#;
+        let place = Place::new();
+        let root = format!("USNEA_ROOT={}", place.path("dead/store").display());
+        let wrapper = ["unshare", "-Urm", "sh", "-c", script, "sh", "env", &root];
+        let (findings, status) = findings(&place, &wrapper);
+        assert_eq!(status, 0);
+        assert_says(named(&findings, "store"), "missing", "found", "no answer within 2 seconds");
+    }
+}
+
+#[test]
 fn a_runtime_folder_of_somebody_else_is_not_ours() {
     let (findings, _) = findings(&Place::new(), &["env", "XDG_RUNTIME_DIR=/run"]);
     assert_says(

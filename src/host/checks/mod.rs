@@ -23,12 +23,9 @@ pub fn all(store: Option<&Path>) -> Vec<Finding> {
         identity::mounts(),
         identity::subordinate_ids(),
         identity::idmap_helpers(),
-        storage::store(store),
-        storage::kernel_overlay(store),
-        fuse::device(),
-        fuse::idmapped(),
-        resources::cgroups(),
     ];
+    findings.extend(storage::all(store));
+    findings.extend([fuse::device(), fuse::idmapped(), resources::cgroups()]);
     findings.extend(network::all());
     findings.extend(session::all());
     findings.extend(confinement::all());

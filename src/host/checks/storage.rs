@@ -15,25 +15,49 @@ use crate::host::{filesystem, trial, userns};
 use crate::sys::mount::{self, Attributes, Overlay};
 use crate::sys::namespace::Namespaces;
 
+const STORE: &str = "store";
+const OVERLAY: &str = "kernel overlay";
+const WITHOUT_OVERLAY: &str = "layers are stacked by usnea itself (FUSE) or copied: slower with many files";
+
 /// Below this an image hardly fits.
 const ENOUGH_BYTES: u64 = 1 << 30;
 
-pub(super) fn store(store: Option<&Path>) -> Finding {
-    let name = "store";
+pub(super) fn all(store: Option<&Path>) -> Vec<Finding> {
     let Some(store) = store else {
-        return Finding::missing(name, "no place is known: neither HOME nor USNEA_ROOT is set")
-            .costs("nothing can be kept: no images, no stopped containers")
-            .fix(Hint::StoreElsewhere.to_string());
+        return vec![
+            unusable("no place is known: neither HOME nor USNEA_ROOT is set"),
+            overlay_not_tried(),
+        ];
     };
-    let kind = filesystem::kind(store);
-    let found = format!("{} on {}", store.display(), kind.name);
-    if let Err(error) = Scratch::new(store).context(|| "cannot write there") {
-        return Finding::missing(name, format!("{found}: {error}"))
-            .costs("nothing can be kept: no images, no stopped containers")
-            .fix(Hint::StoreElsewhere.to_string());
+    match answers(store) {
+        Ok(()) => vec![place(store), kernel_overlay(store)],
+        Err(error) => vec![
+            unusable(format!("{}: {error}", store.display())),
+            overlay_not_tried(),
+        ],
     }
+}
+
+fn unusable(found: impl Into<String>) -> Finding {
+    Finding::missing(STORE, found)
+        .costs("nothing can be kept: no images, no stopped containers")
+        .fix(Hint::StoreElsewhere.to_string())
+}
+
+/// Writes in the store, first in a child: on a file server that is gone nobody comes back.
+fn answers(store: &Path) -> Result<()> {
+    let write = || {
+        Scratch::new(store).context(|| "cannot write there")?;
+        Ok(String::new())
+    };
+    trial::run(Namespaces::default(), |_| Ok(()), write).map(drop)
+}
+
+fn place(store: &Path) -> Finding {
+    let kind = filesystem::kind(store);
     let free = free_bytes(store);
-    let found = format!("{found}, {:.1} GiB free", free as f64 / (1 << 30) as f64);
+    let free_text = format!("{:.1} GiB free", free as f64 / (1 << 30) as f64);
+    let found = format!("{} on {}, {free_text}", store.display(), kind.name);
     let costs = match kind.name {
         _ if kind.network => {
             "images unpack slowly, the kernel overlay may refuse it, and other machines see it too"
@@ -41,9 +65,9 @@ pub(super) fn store(store: Option<&Path>) -> Finding {
         "tmpfs" | "ramfs" => "images and containers take memory, and are gone after a restart",
         "ecryptfs" => "long file names are refused, and the kernel overlay too",
         _ if free < ENOUGH_BYTES => "hardly an image fits",
-        _ => return Finding::ok(name, found),
+        _ => return Finding::ok(STORE, found),
     };
-    Finding::degraded(name, found)
+    Finding::degraded(STORE, found)
         .costs(costs)
         .fix(Hint::StoreElsewhere.to_string())
 }
@@ -53,17 +77,18 @@ fn free_bytes(store: &Path) -> u64 {
     stat.map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-pub(super) fn kernel_overlay(store: Option<&Path>) -> Finding {
-    let name = "kernel overlay";
-    let costs = "layers are stacked by usnea itself (FUSE) or copied: slower with many files";
-    let scratch = store.map(Scratch::new);
-    let Some(Ok(scratch)) = scratch else {
-        return Finding::degraded(name, "not tried: the store cannot be written").costs(costs);
+fn overlay_not_tried() -> Finding {
+    Finding::degraded(OVERLAY, "not tried: the store cannot be written").costs(WITHOUT_OVERLAY)
+}
+
+fn kernel_overlay(store: &Path) -> Finding {
+    let Ok(scratch) = Scratch::new(store) else {
+        return overlay_not_tried();
     };
     match try_overlay(&scratch) {
-        Ok(found) => Finding::ok(name, found),
-        Err(error) => Finding::degraded(name, error.to_string())
-            .costs(costs)
+        Ok(found) => Finding::ok(OVERLAY, found),
+        Err(error) => Finding::degraded(OVERLAY, error.to_string())
+            .costs(WITHOUT_OVERLAY)
             .fix(overlay_fix(scratch.path())),
     }
 }
