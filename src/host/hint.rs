@@ -136,6 +136,15 @@ impl Display for Hint {
                      then 'sudo update-grub && sudo reboot'"
                 }
             }),
+            Self::NoUserManager if !super::systemd_runs() => f.write_str(
+                "sudo mkdir /sys/fs/cgroup/$USER && (cd /sys/fs/cgroup/$USER && \
+                 sudo chown $USER . cgroup.procs cgroup.subtree_control cgroup.threads) && \
+                 echo $$ | sudo tee /sys/fs/cgroup/$USER/cgroup.procs",
+            ),
+            Self::Delegate if !super::systemd_runs() => f.write_str(
+                "echo '+cpu +cpuset +io +memory +pids' | sudo tee /sys/fs/cgroup/cgroup.subtree_control, \
+                 and the same in each folder between there and yours",
+            ),
             Self::NoUserManager => f.write_str(
                 "log in through ssh or a console (not su or sudo), so that systemd starts your user manager; \
                  or 'sudo loginctl enable-linger $USER'",

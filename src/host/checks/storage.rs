@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
 use crate::host::kernel::{self, Version};
@@ -89,25 +89,29 @@ fn kernel_overlay(store: &Path) -> Finding {
         Ok(found) => Finding::ok(OVERLAY, found),
         Err(error) => Finding::degraded(OVERLAY, error.to_string())
             .costs(WITHOUT_OVERLAY)
-            .fix(overlay_fix(scratch.path())),
+            .fix(overlay_fix(scratch.path(), &error)),
     }
 }
 
-fn overlay_fix(scratch: &Path) -> Option<String> {
-    userns::forbidden_hint().or_else(|| {
-        let kind = filesystem::kind(scratch);
-        // An overlay on these is refused whatever the kernel.
-        let unsuitable =
-            kind.network || ["ecryptfs", "overlay", "fuse", "vfat", "exfat"].contains(&kind.name);
-        let hint = if kernel::version() < Version(5, 11) {
-            Hint::Kernel(Version(5, 11))
-        } else if unsuitable {
-            Hint::StoreElsewhere
-        } else {
-            Hint::LoadModule("overlay")
-        };
-        Some(hint.into())
-    })
+fn overlay_fix(scratch: &Path, error: &Error) -> Option<String> {
+    // Before the mount it is not the overlay's fault, and AppArmor strikes at the mount.
+    if !error.to_string().contains("mount") || userns::apparmor_restricts() {
+        return userns::forbidden_hint();
+    }
+    let kind = filesystem::kind(scratch);
+    let refused_as_upper =
+        kind.network || ["ecryptfs", "overlay", "fuse", "vfat", "exfat"].contains(&kind.name);
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let hint = if kernel::version() < Version(5, 11) {
+        Hint::Kernel(Version(5, 11))
+    } else if refused_as_upper {
+        Hint::StoreElsewhere
+    } else if !known.contains("\toverlay\n") {
+        Hint::LoadModule("overlay")
+    } else {
+        return None;
+    };
+    Some(hint.into())
 }
 
 /// Mounts one and does in it what containers do to layers: change, delete, and make a folder anew over a deleted one,
