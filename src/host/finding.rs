@@ -133,7 +133,7 @@ mod tests {
         let limit = Finding::missing("b", "y");
         let stop = Finding::missing("c", "z").essential();
         assert_eq!(verdict(&[]), Verdict::Works);
-        assert_eq!(verdict(&[fine.clone()]), Verdict::Works);
+        assert_eq!(verdict(std::slice::from_ref(&fine)), Verdict::Works);
         assert_eq!(verdict(&[fine, limit.clone()]), Verdict::WorksWithLimits);
         assert_eq!(verdict(&[limit, stop]), Verdict::DoesNotWork("c: z".into()));
     }

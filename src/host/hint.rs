@@ -31,6 +31,8 @@ pub enum Hint {
     HelpersWithoutEffect,
     /// The user (by name) has no subordinate IDs, or too few.
     SubordinateIds(String),
+    /// The user namespace around us has too few IDs.
+    NestedIds,
     /// Parts of /proc are covered, as in a container.
     MaskedProc,
     /// The store's file system is unsuitable.
@@ -103,9 +105,12 @@ impl Display for Hint {
             ),
             Self::SubordinateIds(user) => {
                 let first = super::subid::first_free();
-                let last = first + 65535;
-                write!(f, "sudo usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}")
+                write!(f, "echo {user}:{first}:65536 | sudo tee -a /etc/subuid /etc/subgid")
             }
+            Self::NestedIds => f.write_str(
+                "give the container around this one more IDs: --uidmap and --gidmap (or /etc/subuid and /etc/subgid \
+                 outside) with 131072 or more, and a range of them in its own /etc/subuid and /etc/subgid",
+            ),
             Self::MaskedProc => f.write_str(
                 "parts of /proc are covered, so the kernel refuses a new one: start the container around this one \
                  with '--security-opt unmask=ALL' (docker: '--security-opt systempaths=unconfined')",
@@ -120,6 +125,9 @@ impl Display for Hint {
             }
             Self::Fuse => f.write_str("sudo modprobe fuse && sudo chmod 666 /dev/fuse"),
             Self::CgroupVersion2 => f.write_str(match distribution::family() {
+                _ if !super::systemd_runs() => {
+                    "start the kernel with cgroup_no_v1=all, and have its init mount cgroup2 on /sys/fs/cgroup"
+                }
                 Family::Fedora => {
                     "sudo grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1 && sudo reboot"
                 }
@@ -128,6 +136,15 @@ impl Display for Hint {
                      then 'sudo update-grub && sudo reboot'"
                 }
             }),
+            Self::NoUserManager if !super::systemd_runs() => f.write_str(
+                "sudo mkdir /sys/fs/cgroup/$USER && (cd /sys/fs/cgroup/$USER && \
+                 sudo chown $USER . cgroup.procs cgroup.subtree_control cgroup.threads) && \
+                 echo $$ | sudo tee /sys/fs/cgroup/$USER/cgroup.procs",
+            ),
+            Self::Delegate if !super::systemd_runs() => f.write_str(
+                "echo '+cpu +cpuset +io +memory +pids' | sudo tee /sys/fs/cgroup/cgroup.subtree_control, \
+                 and the same in each folder between there and yours",
+            ),
             Self::NoUserManager => f.write_str(
                 "log in through ssh or a console (not su or sudo), so that systemd starts your user manager; \
                  or 'sudo loginctl enable-linger $USER'",

@@ -54,6 +54,8 @@ pub enum Unusable {
     NotExecutable,
     /// Neither setuid root nor with the capability.
     Powerless,
+    /// Its owner does not exist in our user namespace, so that its setuid bit is void.
+    OtherNamespace,
     /// What it has does not count on a file system mounted nosuid.
     NoSuidMount,
     /// What it has does not count in this process.
@@ -66,6 +68,7 @@ impl Unusable {
             Self::Missing => "is not installed",
             Self::NotExecutable => "may not be run by you",
             Self::Powerless => "is neither setuid root nor has the file capability",
+            Self::OtherNamespace => "belongs to a root that does not exist in this user namespace",
             Self::NoSuidMount => "lies on a file system mounted nosuid",
             Self::NoNewPrivileges => {
                 "gets no power from its setuid bit here (no_new_privs is set on this process)"
@@ -92,6 +95,7 @@ pub fn hint() -> Option<Hint> {
     Some(match reason {
         Unusable::Missing => Hint::Install(Package::Uidmap),
         Unusable::NotExecutable | Unusable::Powerless => Hint::PowerlessHelpers(Package::Uidmap),
+        Unusable::OtherNamespace => Hint::NestedIds,
         Unusable::NoSuidMount | Unusable::NoNewPrivileges => Hint::HelpersWithoutEffect,
     })
 }
@@ -125,6 +129,8 @@ pub fn power(path: &Path, capability: u32) -> Result<Power, Unusable> {
         Power::Setuid
     } else if has_capability(path, capability) {
         Power::Capability
+    } else if stat.mode() & 0o4000 != 0 && !super::userns::in_initial_namespace() {
+        return Err(Unusable::OtherNamespace);
     } else {
         return Err(Unusable::Powerless);
     };

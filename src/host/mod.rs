@@ -18,3 +18,8 @@ pub mod scratch;
 pub mod subid;
 pub mod trial;
 pub mod userns;
+
+/// Whether systemd is this machine's init (sd_booted(3)).
+pub fn systemd_runs() -> bool {
+    std::path::Path::new("/run/systemd/system").exists()
+}

@@ -1,12 +1,12 @@
 //! Subordinate IDs: which further user and group IDs the calling user may map (subuid(5), subgid(5)).
 //!
 //! Read by us, not by libsubid: three small files in the usual case. Where nsswitch.conf names another source, shadow's
-//! own `getsubids` is asked, since newuidmap will ask that source and nothing else.
+//! own `getsubids` is asked, since newuidmap will ask that source too.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{account, program};
+use super::{account, program, userns};
 use crate::error::{Context, Result};
 
 /// `count` IDs from `first`.
@@ -112,7 +112,16 @@ pub fn granted() -> Result<Ranges> {
             }
         }
     };
-    let mappable = |file: &str| parse_mapped(&std::fs::read_to_string(file).unwrap_or_default());
+    let outermost = userns::in_initial_namespace();
+    let mappable = |file: &str| {
+        // There every ID exists: one readlink(2) instead of reading two files.
+        let map = if outermost {
+            Ok(String::new())
+        } else {
+            std::fs::read_to_string(file)
+        };
+        parse_mapped(&map.unwrap_or_default())
+    };
     Ok(Ranges {
         uids: usable(&raw.uids, uid, &mappable("/proc/self/uid_map")),
         gids: usable(&raw.gids, gid, &mappable("/proc/self/gid_map")),
@@ -199,7 +208,7 @@ fn usable(granted: &[Range], own: u32, mappable: &[Range]) -> Vec<Range> {
     usable
 }
 
-/// The inner IDs of a `/proc/PID/uid_map`; unreadable, it counts as that of the initial namespace.
+/// The inner IDs of a `/proc/PID/uid_map`; empty, it counts as that of the initial namespace.
 fn parse_mapped(map: &str) -> Vec<Range> {
     let of_line = |line: &str| {
         let mut fields = line.split_ascii_whitespace().map(number);

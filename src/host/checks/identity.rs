@@ -54,17 +54,15 @@ pub(super) fn mounts() -> Finding {
         Ok(found) => Finding::ok(name, found),
         Err(error) => Finding::missing(name, error.to_string())
             .costs("no container can run")
-            .fix(userns::forbidden_hint().or_else(|| masked_proc(&error))),
+            .fix(masked_proc(&error).or_else(userns::forbidden_hint)),
     }
     .essential()
 }
 
 /// mount_too_revealing() in the kernel: a new proc is refused while parts of the present one are covered.
 fn masked_proc(error: &Error) -> Option<String> {
-    error
-        .to_string()
-        .contains("proc")
-        .then(|| Hint::MaskedProc.to_string())
+    let at_proc = error.to_string().starts_with("cannot mount proc");
+    at_proc.then(|| Hint::MaskedProc.to_string())
 }
 
 pub(super) fn subordinate_ids() -> Finding {
@@ -81,6 +79,7 @@ pub(super) fn subordinate_ids() -> Finding {
             "ask the administrator of '{source}' (nsswitch.conf) for a range, and {}",
             getsubids()
         ),
+        None if !userns::in_initial_namespace() => Hint::NestedIds.to_string(),
         None => Hint::SubordinateIds(account::own_name()).to_string(),
     };
     if count == 0 && is_real_root() {

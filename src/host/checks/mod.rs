@@ -2,6 +2,7 @@
 //! possible, ends within a few seconds, needs no root and leaves nothing behind.
 
 mod confinement;
+mod fuse;
 mod identity;
 mod limits;
 mod network;
@@ -22,12 +23,9 @@ pub fn all(store: Option<&Path>) -> Vec<Finding> {
         identity::mounts(),
         identity::subordinate_ids(),
         identity::idmap_helpers(),
-        storage::store(store),
-        storage::kernel_overlay(store),
-        storage::fuse(),
-        storage::idmapped_fuse(),
-        resources::cgroups(),
     ];
+    findings.extend(storage::all(store));
+    findings.extend([fuse::device(), fuse::idmapped(), resources::cgroups()]);
     findings.extend(network::all());
     findings.extend(session::all());
     findings.extend(confinement::all());

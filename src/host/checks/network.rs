@@ -37,8 +37,13 @@ fn is_executable(path: &Path) -> bool {
 
 fn version(path: &PathBuf) -> String {
     let answer = program::ask(Command::new(path).arg("--version"), trial::PATIENCE);
-    let output = answer.map(|answer| answer.output).unwrap_or_default();
-    version_in(&output).unwrap_or("version unknown").to_owned()
+    match answer {
+        Ok(answer) if answer.status.success() => {
+            version_in(&answer.output).unwrap_or("unknown version").to_owned()
+        }
+        Ok(_) => "fails when asked for its version".into(),
+        Err(error) => format!("cannot be run: {}", crate::error::Error::from(error)),
+    }
 }
 
 /// `pasta 0.0~git20230309.7c7625d-1`, `slirp4netns version 1.2.0`: the first word with a digit.
@@ -62,7 +67,9 @@ fn tun() -> Finding {
 
 fn ping() -> Finding {
     let name = "ping";
-    let range = first_line("/proc/sys/net/ipv4/ping_group_range").unwrap_or_default();
+    let range = first_line("/proc/sys/net/ipv4/ping_group_range")
+        .unwrap_or_default()
+        .replace('\t', " ");
     let groups = nix::unistd::getgroups().unwrap_or_default();
     let mut groups = groups
         .iter()

@@ -11,7 +11,7 @@ use crate::fail;
 use crate::host::distribution::Package;
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
-use crate::host::{account, cgroup};
+use crate::host::{self, account, cgroup};
 
 pub(super) fn all() -> Vec<Finding> {
     vec![runtime_folder(), session_bus(), linger()]
@@ -64,6 +64,9 @@ fn session_bus() -> Finding {
     if is_real_root() || cgroup::own().is_some_and(|own| own.writable) {
         return Finding::ok(name, format!("{found}; not needed, your cgroup is delegated"));
     }
+    if !host::systemd_runs() {
+        return Finding::ok(name, format!("{found}; no systemd here to ask for anything"));
+    }
     Finding::degraded(name, found)
         .costs("systemd cannot be asked for a cgroup: no limits")
         .fix(Hint::Install(Package::DbusUserSession).to_string())
@@ -102,7 +105,7 @@ fn socket_address(address: &str) -> Result<SocketAddrUnix> {
 fn linger() -> Finding {
     let name = "linger";
     let user = account::own_name();
-    if !Path::new("/run/systemd/system").exists() {
+    if !host::systemd_runs() {
         return Finding::ok(name, "no systemd here that would end processes at logout");
     }
     if is_real_root() {

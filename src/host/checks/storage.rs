@@ -1,12 +1,12 @@
 //! Where containers' files can lie, and how layers can be stacked there.
 
-use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
 use crate::host::kernel::{self, Version};
@@ -15,25 +15,49 @@ use crate::host::{filesystem, trial, userns};
 use crate::sys::mount::{self, Attributes, Overlay};
 use crate::sys::namespace::Namespaces;
 
+const STORE: &str = "store";
+const OVERLAY: &str = "kernel overlay";
+const WITHOUT_OVERLAY: &str = "layers are stacked by usnea itself (FUSE) or copied: slower with many files";
+
 /// Below this an image hardly fits.
 const ENOUGH_BYTES: u64 = 1 << 30;
 
-pub(super) fn store(store: Option<&Path>) -> Finding {
-    let name = "store";
+pub(super) fn all(store: Option<&Path>) -> Vec<Finding> {
     let Some(store) = store else {
-        return Finding::missing(name, "no place is known: neither HOME nor USNEA_ROOT is set")
-            .costs("nothing can be kept: no images, no stopped containers")
-            .fix(Hint::StoreElsewhere.to_string());
+        return vec![
+            unusable("no place is known: neither HOME nor USNEA_ROOT is set"),
+            overlay_not_tried(),
+        ];
     };
-    let kind = filesystem::kind(store);
-    let found = format!("{} on {}", store.display(), kind.name);
-    if let Err(error) = Scratch::new(store).context(|| "cannot write there") {
-        return Finding::missing(name, format!("{found}: {error}"))
-            .costs("nothing can be kept: no images, no stopped containers")
-            .fix(Hint::StoreElsewhere.to_string());
+    match answers(store) {
+        Ok(()) => vec![place(store), kernel_overlay(store)],
+        Err(error) => vec![
+            unusable(format!("{}: {error}", store.display())),
+            overlay_not_tried(),
+        ],
     }
+}
+
+fn unusable(found: impl Into<String>) -> Finding {
+    Finding::missing(STORE, found)
+        .costs("nothing can be kept: no images, no stopped containers")
+        .fix(Hint::StoreElsewhere.to_string())
+}
+
+/// Writes in the store, first in a child: on a file server that is gone nobody comes back.
+fn answers(store: &Path) -> Result<()> {
+    let write = || {
+        Scratch::new(store).context(|| "cannot write there")?;
+        Ok(String::new())
+    };
+    trial::run(Namespaces::default(), |_| Ok(()), write).map(drop)
+}
+
+fn place(store: &Path) -> Finding {
+    let kind = filesystem::kind(store);
     let free = free_bytes(store);
-    let found = format!("{found}, {:.1} GiB free", free as f64 / (1 << 30) as f64);
+    let free_text = format!("{:.1} GiB free", free as f64 / (1 << 30) as f64);
+    let found = format!("{} on {}, {free_text}", store.display(), kind.name);
     let costs = match kind.name {
         _ if kind.network => {
             "images unpack slowly, the kernel overlay may refuse it, and other machines see it too"
@@ -41,9 +65,9 @@ pub(super) fn store(store: Option<&Path>) -> Finding {
         "tmpfs" | "ramfs" => "images and containers take memory, and are gone after a restart",
         "ecryptfs" => "long file names are refused, and the kernel overlay too",
         _ if free < ENOUGH_BYTES => "hardly an image fits",
-        _ => return Finding::ok(name, found),
+        _ => return Finding::ok(STORE, found),
     };
-    Finding::degraded(name, found)
+    Finding::degraded(STORE, found)
         .costs(costs)
         .fix(Hint::StoreElsewhere.to_string())
 }
@@ -53,49 +77,54 @@ fn free_bytes(store: &Path) -> u64 {
     stat.map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-pub(super) fn kernel_overlay(store: Option<&Path>) -> Finding {
-    let name = "kernel overlay";
-    let costs = "layers are stacked by usnea itself (FUSE) or copied: slower with many files";
-    let scratch = store.map(Scratch::new);
-    let Some(Ok(scratch)) = scratch else {
-        return Finding::degraded(name, "not tried: the store cannot be written").costs(costs);
+fn overlay_not_tried() -> Finding {
+    Finding::degraded(OVERLAY, "not tried: the store cannot be written").costs(WITHOUT_OVERLAY)
+}
+
+fn kernel_overlay(store: &Path) -> Finding {
+    let Ok(scratch) = Scratch::new(store) else {
+        return overlay_not_tried();
     };
     match try_overlay(&scratch) {
-        Ok(found) => Finding::ok(name, found),
-        Err(error) => Finding::degraded(name, error.to_string())
-            .costs(costs)
-            .fix(overlay_fix(scratch.path())),
+        Ok(found) => Finding::ok(OVERLAY, found),
+        Err(error) => Finding::degraded(OVERLAY, error.to_string())
+            .costs(WITHOUT_OVERLAY)
+            .fix(overlay_fix(scratch.path(), &error)),
     }
 }
 
-fn overlay_fix(scratch: &Path) -> Option<String> {
-    userns::forbidden_hint().or_else(|| {
-        let kind = filesystem::kind(scratch);
-        // An overlay on these is refused whatever the kernel.
-        let unsuitable =
-            kind.network || ["ecryptfs", "overlay", "fuse", "vfat", "exfat"].contains(&kind.name);
-        let hint = if kernel::version() < Version(5, 11) {
-            Hint::Kernel(Version(5, 11))
-        } else if unsuitable {
-            Hint::StoreElsewhere
-        } else {
-            Hint::LoadModule("overlay")
-        };
-        Some(hint.into())
-    })
+fn overlay_fix(scratch: &Path, error: &Error) -> Option<String> {
+    // Before the mount it is not the overlay's fault, and AppArmor strikes at the mount.
+    if !error.to_string().contains("mount") || userns::apparmor_restricts() {
+        return userns::forbidden_hint();
+    }
+    let kind = filesystem::kind(scratch);
+    let refused_as_upper =
+        kind.network || ["ecryptfs", "overlay", "fuse", "vfat", "exfat"].contains(&kind.name);
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let hint = if kernel::version() < Version(5, 11) {
+        Hint::Kernel(Version(5, 11))
+    } else if refused_as_upper {
+        Hint::StoreElsewhere
+    } else if !known.contains("\toverlay\n") {
+        Hint::LoadModule("overlay")
+    } else {
+        return None;
+    };
+    Some(hint.into())
 }
 
 /// Mounts one and does in it what containers do to layers: change, delete, and make a folder anew over a deleted one,
 /// which needs extended attributes on the upper layer.
 fn try_overlay(scratch: &Scratch) -> Result<String> {
-    let folder = |name| scratch.folder(name).context(|| format!("cannot make {name}"));
-    let (lower, upper, work) = (folder("lower")?, folder("upper")?, folder("work")?);
-    fs::write(lower.join("file"), "x").context(|| "cannot write a file")?;
-    fs::create_dir(lower.join("folder")).context(|| "cannot make a folder")?;
     trial::run(
         Namespaces::USER.with(Namespaces::MOUNT),
         trial::map_own_ids,
         || {
+            let folder = |name| scratch.folder(name).context(|| format!("cannot make {name}"));
+            let (lower, upper, work) = (folder("lower")?, folder("upper")?, folder("work")?);
+            fs::write(lower.join("file"), "x").context(|| "cannot write a file")?;
+            fs::create_dir(lower.join("folder")).context(|| "cannot make a folder")?;
             let layers = Overlay {
                 lowers: vec![&lower],
                 upper: Some((&upper, &work)),
@@ -120,38 +149,4 @@ fn exercise(merged: impl AsFd + Copy) -> Result<()> {
         .context(|| "mounted, but cannot delete a folder")?;
     rustix::fs::mkdirat(merged, "folder", Mode::from_raw_mode(0o755))
         .context(|| "mounted, but cannot make a folder in place of another")
-}
-
-fn open_fuse() -> Result<OwnedFd> {
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/fuse")
-        .context(|| "cannot open /dev/fuse")?;
-    Ok(file.into())
-}
-
-pub(super) fn fuse() -> Finding {
-    let name = "FUSE";
-    match open_fuse() {
-        Ok(_) => Finding::ok(name, "/dev/fuse opens for reading and writing"),
-        Err(error) => Finding::missing(name, error.to_string())
-            .costs("without a kernel overlay the layers of an image must be copied for each container")
-            .fix(Hint::Fuse.to_string()),
-    }
-}
-
-pub(super) fn idmapped_fuse() -> Finding {
-    let name = "idmapped FUSE";
-    let needed = Version(6, 12);
-    let found = format!(
-        "kernel {} (needs {needed}; by its version, not tried)",
-        kernel::version()
-    );
-    if kernel::version() >= needed {
-        return Finding::ok(name, found);
-    }
-    Finding::degraded(name, found)
-        .costs("--userns=keep-id and auto translate IDs in usnea's own file server: slower")
-        .fix(Hint::Kernel(needed).to_string())
 }
