@@ -16,4 +16,5 @@
 pub mod config;
 pub mod error;
 pub mod ids;
+pub mod rootfs;
 pub mod sys;
