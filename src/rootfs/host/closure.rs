@@ -84,7 +84,7 @@ impl Closure {
         let path = program::find(asked, self.surroundings.search.as_deref(), &mut self.tree.seen)?;
         self.add_program(&path, 0)?;
         while let Some(found) = self.found.pop_front() {
-            self.add_extras(&found)?;
+            self.add_extras(&found);
         }
         Ok(path)
     }
@@ -250,50 +250,52 @@ impl Closure {
         name: &OsStr,
     ) -> Result<Option<Object>> {
         for path in main.loader.places(objects, by, name) {
-            let elf = match self.elf(&path) {
-                Ok(Some(elf)) if elf.target == main.object.elf.target => elf,
-                Ok(_) => {
-                    // Nothing there, or of another machine: the loader goes on, and so will the next start.
-                    self.tree.seen.look(&path);
-                    continue;
-                }
-                Err(error) => {
-                    return Err(error).context(|| {
-                        format!(
-                            "library {} (needed by {})",
-                            name.display(),
-                            objects[by].path.display()
-                        )
-                    });
-                }
+            let needed_by = || {
+                format!(
+                    "library {} (needed by {})",
+                    name.display(),
+                    objects[by].path.display()
+                )
             };
-            let taken = self
-                .tree
-                .take(&path, Notes::Each)
-                .context(|| format!("cannot use {}", path.display()))?;
-            for variant in main.loader.variants(name) {
-                let _ = self.tree.take(&variant, Notes::Each);
+            match self.elf(&path).context(needed_by)? {
+                Some(elf) if elf.target == main.object.elf.target => {
+                    self.take_library(main, &path, name)?;
+                    return Ok(Some(Object {
+                        path,
+                        elf,
+                        loaded_by: Some(by),
+                    }));
+                }
+                // Nothing there, or of another machine: the loader goes on, and so will the next start.
+                _ => self.tree.seen.look(&path),
             }
-            let library = path.file_name().map(OsStr::to_owned);
-            self.found.push_back(Found {
-                library,
-                real: taken.real,
-                main: Some(Rc::clone(main)),
-            });
-            return Ok(Some(Object {
-                path,
-                elf,
-                loaded_by: Some(by),
-            }));
         }
         Ok(None)
     }
 
-    fn add_extras(&mut self, found: &Found) -> Result<()> {
+    fn take_library(&mut self, main: &Rc<Main>, path: &Path, name: &OsStr) -> Result<()> {
+        let taken = self
+            .tree
+            .take(path, Notes::Each)
+            .context(|| format!("cannot use {}", path.display()))?;
+        for variant in main.loader.variants(name) {
+            // The cache may name one that is gone.
+            let _ = self.tree.take(&variant, Notes::Each);
+        }
+        let library = path.file_name().map(OsStr::to_owned);
+        self.found.push_back(Found {
+            library,
+            real: taken.real,
+            main: Some(Rc::clone(main)),
+        });
+        Ok(())
+    }
+
+    fn add_extras(&mut self, found: &Found) {
         let term = self.surroundings.term.as_deref();
         let wanted = match &found.library {
             // A library is found once by each program that needs it.
-            Some(_) if !self.libraries.insert(found.real.clone()) => return Ok(()),
+            Some(_) if !self.libraries.insert(found.real.clone()) => return,
             Some(name) => extras::of_library(name, &found.real, term),
             None => extras::of_program(&found.real, term),
         };
@@ -301,15 +303,20 @@ impl Closure {
             match (wanted, &found.main) {
                 (Wanted::Path(pattern, except), main) => self.add_paths(&pattern, except, main.as_ref()),
                 (Wanted::Library(name), Some(main)) => {
-                    let objects = [main.object.clone()];
-                    if let Some(object) = self.search(main, &objects, 0, &name)? {
-                        self.add_libraries(main, Some(object), Missing::Tolerated)?;
+                    if let Err(error) = self.add_dlopened(&name, main) {
+                        log::debug!("library {}: {error}", name.display());
                     }
                 }
                 (Wanted::Library(_), None) => {}
             }
         }
-        Ok(())
+    }
+
+    fn add_dlopened(&mut self, name: &OsStr, main: &Rc<Main>) -> Result<()> {
+        match self.search(main, std::slice::from_ref(&main.object), 0, name)? {
+            Some(library) => self.add_libraries(main, Some(library), Missing::Tolerated),
+            None => Ok(()),
+        }
     }
 
     fn add_paths(&mut self, pattern: &Path, except: &[&str], main: Option<&Rc<Main>>) {

@@ -164,64 +164,59 @@ where
     E: FileHeader<Endian = Endianness>,
     R: ReadRef<'data>,
 {
-    let Some(segment) = segments
-        .iter()
-        .find(|segment| segment.p_type(endian) == format::PT_DYNAMIC)
-    else {
-        return Ok(());
-    };
-    // Split-off debug files keep the header and no content.
-    let size: u64 = segment.p_filesz(endian).into();
-    if size > LARGEST_DYNAMIC {
-        return Err(broken("its dynamic section is absurdly large"));
-    }
-    let entries = segment
-        .dynamic(endian, data)
-        .map_err(|_| broken("its dynamic section is outside the file"))?
-        .unwrap_or_default();
-    let end = entries
-        .iter()
-        .position(|entry| entry.tag(endian) == format::DT_NULL);
-    let entries = &entries[..end.unwrap_or(entries.len())];
-    let value = |tag: DynamicTag| {
+    let entries = dynamic_entries::<E, R>(segments, endian, data)?;
+    let value = |wanted: DynamicTag| {
         entries
             .iter()
-            .find(|entry| entry.tag(endian) == tag)
-            .map(|entry| entry.val(endian))
+            .find(|(tag, _)| *tag == wanted)
+            .map(|(_, value)| *value)
     };
-
-    let strings = match value(format::DT_STRTAB) {
-        Some(address) => file_offset::<E>(segments, endian, address),
-        None => None,
-    };
+    let strings = value(format::DT_STRTAB).and_then(|address| file_offset::<E>(segments, endian, address));
     let string = |offset: u64| {
-        let at = strings?.checked_add(offset)?;
-        string_at(data, at)
+        strings
+            .and_then(|strings| string_at(data, strings.checked_add(offset)?))
+            .ok_or_else(|| broken("a name is outside the file"))
     };
-    let named = |tag: DynamicTag| match value(tag) {
-        Some(offset) => string(offset)
-            .map(Some)
-            .ok_or_else(|| broken("a string is outside the file")),
-        None => Ok(None),
-    };
-    for entry in entries
-        .iter()
-        .filter(|entry| entry.tag(endian) == format::DT_NEEDED)
-    {
-        let name = string(entry.val(endian)).filter(|name| !name.is_empty());
-        elf.needed
-            .push(name.ok_or_else(|| broken("the name of a library is outside the file"))?);
+    let named = |tag: DynamicTag| value(tag).map(string).transpose();
+
+    for (_, offset) in entries.iter().filter(|(tag, _)| *tag == format::DT_NEEDED) {
+        elf.needed.push(string(*offset)?);
     }
     elf.soname = named(format::DT_SONAME)?;
     elf.rpath = named(format::DT_RPATH)?;
     elf.runpath = named(format::DT_RUNPATH)?;
     let flags = value(format::DT_FLAGS_1).unwrap_or_default();
-    elf.no_default_folders = flags & u64::from(NODEFLIB) != 0;
+    elf.no_default_folders = flags & NODEFLIB != 0;
     Ok(())
 }
 
+/// The dynamic section up to its end mark.
+fn dynamic_entries<'data, E, R>(
+    segments: &'data [E::ProgramHeader],
+    endian: Endianness,
+    data: R,
+) -> io::Result<Vec<(DynamicTag, u64)>>
+where
+    E: FileHeader<Endian = Endianness>,
+    R: ReadRef<'data>,
+{
+    let is_dynamic = |segment: &&E::ProgramHeader| segment.p_type(endian) == format::PT_DYNAMIC;
+    let Some(segment) = segments.iter().find(is_dynamic) else {
+        return Ok(Vec::new());
+    };
+    if segment.p_filesz(endian).into() > LARGEST_DYNAMIC {
+        return Err(broken("its dynamic section is absurdly large"));
+    }
+    let section = segment
+        .dynamic(endian, data)
+        .map_err(|_| broken("its dynamic section is outside the file"))?
+        .unwrap_or_default();
+    let entries = section.iter().map(|entry| (entry.tag(endian), entry.val(endian)));
+    Ok(entries.take_while(|(tag, _)| *tag != format::DT_NULL).collect())
+}
+
 /// DF_1_NODEFLIB of <elf.h>.
-const NODEFLIB: u32 = 0x800;
+const NODEFLIB: u64 = 0x800;
 
 /// Where in the file the loaded address is.
 fn file_offset<E>(segments: &[E::ProgramHeader], endian: Endianness, address: u64) -> Option<u64>

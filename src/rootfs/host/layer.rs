@@ -26,7 +26,22 @@ use crate::error::{Context, Error, Result};
 
 /// A layer's name: 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct LayerName(String);
+
+impl TryFrom<String> for LayerName {
+    type Error = &'static str;
+
+    // The name becomes a path that is removed some day: a damaged record must not say which.
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let is_name = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_name {
+            Ok(Self(text))
+        } else {
+            Err("not a layer's name")
+        }
+    }
+}
 
 impl LayerName {
     /// Where the layer is, or would be.
@@ -366,27 +381,46 @@ pub fn remove_unused(store: &Path, name: &LayerName) {
     }
 }
 
-/// Removes what killed processes left in tmp/: folders of ours whose lock is free.
+/// Removes what killed processes left in tmp/: what is named as ours and not locked.
 pub fn sweep(store: &Path) {
     let Ok(entries) = fs::read_dir(store.join("tmp")) else {
         return;
     };
-    for entry in entries.filter_map(Result::ok) {
-        let is_ours = entry.file_name().to_string_lossy().starts_with("host-");
-        let Ok(lock) = File::open(entry.path()) else {
+    let named = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("host-"));
+    for path in named.map(|entry| entry.path()) {
+        let Ok(lock) = File::open(&path) else { continue };
+        if lock.try_lock().is_err() {
             continue;
-        };
-        if is_ours && lock.metadata().is_ok_and(|metadata| metadata.is_dir()) && lock.try_lock().is_ok() {
-            let _ = fs::remove_dir_all(entry.path());
         }
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        log::debug!(
+            "removed {}, left by a killed process: {removed:?}",
+            path.display()
+        );
     }
 }
 
 /// Writes a small file so that others see the old content or the new.
 pub fn replace(store: &Path, path: &Path, text: &str) -> Result<()> {
-    let new = store.join("tmp").join(format!("{}.json", random_name()));
-    write_text(&new, text)?;
-    fs::rename(&new, path).map_err(|error| {
+    let new = store.join("tmp").join(random_name());
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)?;
+        // Locked until it has its name. A sweeper that is quicker makes the rename fail: that is said, and nothing lost.
+        file.lock()?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&new, path)
+    };
+    write().map_err(|error| {
         let _ = fs::remove_file(&new);
         cannot_write(error, path)
     })
