@@ -13,10 +13,16 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod capability;
 pub mod cli;
 pub mod config;
+pub mod container;
+pub mod engine;
 pub mod error;
 pub mod host;
 pub mod ids;
-pub mod userns;
+pub mod rootfs;
+pub mod security;
+pub mod spec;
 pub mod sys;
+pub mod userns;

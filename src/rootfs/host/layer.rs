@@ -1,0 +1,427 @@
+//! The plan made real, once: `layers/NAME/{fs/,layer.json}`, where NAME is the SHA-256 of the listing of `fs`.
+//!
+//! Born in `tmp/host-RANDOM`, renamed into place when whole; a kill at any instant leaves something in tmp/ alone. Locks
+//! are flocks of the folders themselves, so they go with the process that holds them:
+//!
+//! | folder | shared | exclusive |
+//! | --- | --- | --- |
+//! | tmp/host-RANDOM | | its maker, until it is a layer |
+//! | layers/NAME | whoever runs on it | whoever removes it, until it is renamed into tmp/ |
+//!
+//! Between opening a folder and locking it, it may have gone: after the lock, the path must still lead to it.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{OFlags, Timespec, Timestamps};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::seen::Stamp;
+use super::tree::{Node, Tree};
+use crate::error::{Context, Error, Result};
+
+/// A layer's name: 64 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LayerName(String);
+
+impl TryFrom<String> for LayerName {
+    type Error = &'static str;
+
+    // The name becomes a path that is removed some day: a damaged record must not say which.
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let is_name = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_name {
+            Ok(Self(text))
+        } else {
+            Err("not a layer's name")
+        }
+    }
+}
+
+impl LayerName {
+    /// Where the layer is, or would be.
+    pub fn folder(&self, store: &Path) -> PathBuf {
+        store.join("layers").join(&self.0)
+    }
+
+    /// The digits.
+    pub fn digits(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A layer that stays while this value lives.
+#[derive(Debug)]
+pub struct Layer {
+    /// The root directory in it.
+    pub fs: PathBuf,
+    /// The folder, with a shared flock.
+    pub lock: File,
+}
+
+/// Why a layer was not made.
+#[derive(Debug)]
+pub enum Failure {
+    /// The host's file changed since it was looked at: a package is being upgraded. Plan again.
+    Changed(PathBuf),
+    /// Anything else.
+    Other(Error),
+}
+
+impl Failure {
+    /// Puts `phrase` before an error.
+    pub fn context(self, phrase: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Other(error) => Self::Other(said(error, phrase)),
+            changed => changed,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// The hexadecimal SHA-256 of `bytes`.
+pub fn digest(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The name that `tree` has as a layer: reads every file of it once.
+pub fn name(tree: &Tree) -> Result<LayerName, Failure> {
+    let mut listing = Sha256::new();
+    let mut known: HashMap<(u64, u64), String> = HashMap::new();
+    for (path, node) in tree.nodes() {
+        let entry = match node {
+            Node::Folder(mode) => format!("d {mode:04o}"),
+            Node::Link(target) => format!("l {}", target.display()),
+            Node::Text(text) => format!("f 0644 {}", digest(text.as_bytes())),
+            Node::File { mode, stamp } => {
+                let content = match known.get(&stamp.identity()) {
+                    Some(content) => content.clone(),
+                    None => file_digest(path, *stamp)?,
+                };
+                known.insert(stamp.identity(), content.clone());
+                format!("f {mode:04o} {content}")
+            }
+        };
+        // NUL is the one byte that neither a path nor a link can hold.
+        listing.update(path.as_os_str().as_encoded_bytes());
+        listing.update(format!("\0{entry}\0\n"));
+    }
+    Ok(LayerName(hexadecimal(&listing.finalize())))
+}
+
+fn file_digest(path: &Path, stamp: Stamp) -> Result<String, Failure> {
+    let mut file = open_unchanged(path, stamp)?;
+    let mut digest = Sha256::new();
+    let mut room = vec![0; 128 * 1024];
+    loop {
+        match file
+            .read(&mut room)
+            .context(|| format!("cannot read {}", path.display()))?
+        {
+            0 => break,
+            length => digest.update(&room[..length]),
+        }
+    }
+    Ok(hexadecimal(&digest.finalize()))
+}
+
+/// Opens the host's file if it is still the one that was looked at.
+fn open_unchanged(path: &Path, stamp: Stamp) -> Result<File, Failure> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path);
+    match opened {
+        Ok(file) if is_unchanged(&file, stamp) => Ok(file),
+        Ok(_) => Err(Failure::Changed(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::Changed(path.to_owned())),
+        Err(error) => Err(Failure::Other(said(error, || {
+            format!("cannot read {}", path.display())
+        }))),
+    }
+}
+
+fn said(error: impl Into<Error>, phrase: impl FnOnce() -> String) -> Error {
+    Err::<(), _>(error).context(phrase).unwrap_err()
+}
+
+fn is_unchanged(file: &File, stamp: Stamp) -> bool {
+    file.metadata()
+        .is_ok_and(|metadata| Stamp::from(&metadata) == stamp)
+}
+
+/// The layer, if it is there.
+pub fn open(store: &Path, name: &LayerName) -> Option<Layer> {
+    let folder = name.folder(store);
+    let lock = File::open(&folder).ok()?;
+    lock.lock_shared().ok()?;
+    let layer = Layer {
+        fs: folder.join("fs"),
+        lock,
+    };
+    leads_to(&folder, &layer.lock).then_some(layer)
+}
+
+fn leads_to(path: &Path, open: &File) -> bool {
+    match (path.symlink_metadata(), open.metadata()) {
+        (Ok(named), Ok(opened)) => (named.dev(), named.ino()) == (opened.dev(), opened.ino()),
+        _ => false,
+    }
+}
+
+/// A folder in tmp/ that is being filled; removed with all it holds unless it becomes a layer.
+struct Birth {
+    path: PathBuf,
+    lock: Option<File>,
+}
+
+impl Birth {
+    fn new(store: &Path) -> Result<Self> {
+        loop {
+            let path = store.join("tmp").join(random_name());
+            let made = fs::DirBuilder::new().mode(0o700).create(&path);
+            made.map_err(|error| cannot_write(error, &path))?;
+            let lock = File::open(&path).and_then(|folder| folder.lock().map(|()| folder));
+            let lock = lock.map_err(|error| cannot_write(error, &path))?;
+            // Another process's `sweep` may have taken it for a leftover before it was locked.
+            if leads_to(&path, &lock) {
+                return Ok(Self {
+                    path,
+                    lock: Some(lock),
+                });
+            }
+        }
+    }
+
+    /// Renames it into place. None: another process was first, with the same content.
+    fn become_layer(&mut self, store: &Path, name: &LayerName) -> Result<Option<Layer>> {
+        let folder = name.folder(store);
+        match fs::rename(&self.path, &folder) {
+            Ok(()) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EEXIST | libc::ENOTEMPTY)) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(cannot_write(error, &folder)),
+        }
+        let Some(lock) = self.lock.take() else {
+            return Ok(None);
+        };
+        sync(&store.join("layers"))?;
+        // The change from exclusive to shared is not atomic (flock(2)): a remover may come between.
+        lock.lock_shared()
+            .context(|| format!("cannot lock {}", folder.display()))?;
+        let layer = Layer {
+            fs: folder.join("fs"),
+            lock,
+        };
+        Ok(leads_to(&folder, &layer.lock).then_some(layer))
+    }
+}
+
+impl Drop for Birth {
+    fn drop(&mut self) {
+        if self.lock.is_some()
+            && let Err(error) = fs::remove_dir_all(&self.path)
+        {
+            log::debug!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+fn random_name() -> String {
+    let mut bytes = [0; 8];
+    // Cannot fail for so few bytes; were it to, the name is taken and mkdir says so.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    format!("host-{}", hexadecimal(&bytes))
+}
+
+fn cannot_write(error: io::Error, path: &Path) -> Error {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    let is_full = matches!(error.kind(), StorageFull | QuotaExceeded);
+    let error = said(error, || format!("cannot write {}", path.display()));
+    if is_full {
+        return error
+            .hint("free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT");
+    }
+    error
+}
+
+/// Makes the layer of `tree`, whose name is `name`, with `story` (what it was made from) beside it; or finds it made.
+pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<Layer, Failure> {
+    loop {
+        if let Some(layer) = open(store, name) {
+            return Ok(layer);
+        }
+        let mut birth = Birth::new(store)?;
+        fill(&birth.path.join("fs"), tree)?;
+        write_synced(&birth.path.join("layer.json"), story)?;
+        if let Some(layer) = birth.become_layer(store, name)? {
+            return Ok(layer);
+        }
+    }
+}
+
+fn fill(fs: &Path, tree: &Tree) -> Result<(), Failure> {
+    make_folder(fs, 0o755)?;
+    let mut copied: HashMap<(u64, u64), PathBuf> = HashMap::new();
+    for (path, node) in tree.nodes() {
+        let inside = fs.join(path.strip_prefix("/").unwrap_or(path));
+        match node {
+            Node::Folder(mode) => make_folder(&inside, *mode)?,
+            Node::Link(target) => symlink(target, &inside).map_err(|error| cannot_write(error, &inside))?,
+            Node::Text(text) => write_text(&inside, text)?,
+            Node::File { mode, stamp } => {
+                // Hard links of the host (git's 140 names) stay one file, among themselves: never one with the host's.
+                if let Some(first) = copied.get(&stamp.identity()) {
+                    fs::hard_link(first, &inside).map_err(|error| cannot_write(error, &inside))?;
+                    continue;
+                }
+                copy(path, *stamp, *mode, &inside)?;
+                copied.insert(stamp.identity(), inside);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    let made = fs::create_dir(path).and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)));
+    made.map_err(|error| cannot_write(error, path))
+}
+
+fn write_text(path: &Path, text: &str) -> Result<()> {
+    let written =
+        fs::write(path, text).and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o644)));
+    written.map_err(|error| cannot_write(error, path))
+}
+
+/// Copies the host's file. That it is the file that was hashed is known by its stamp, before and after.
+fn copy(from: &Path, stamp: Stamp, mode: u32, to: &Path) -> Result<(), Failure> {
+    let mut source = open_unchanged(from, stamp)?;
+    write_copy(&mut source, mode, to).map_err(|error| cannot_write(error, to))?;
+    if is_unchanged(&source, stamp) {
+        Ok(())
+    } else {
+        Err(Failure::Changed(from.to_owned()))
+    }
+}
+
+/// Shares the blocks where the filesystem can (FICLONE), else copies them.
+fn write_copy(source: &mut File, mode: u32, to: &Path) -> io::Result<()> {
+    let mut target = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to)?;
+    if rustix::fs::ioctl_ficlone(&target, &*source).is_err() {
+        io::copy(source, &mut target)?;
+    }
+    target.set_permissions(Permissions::from_mode(mode))?;
+    // Python trusts its compiled files by the time of their sources.
+    let metadata = source.metadata()?;
+    let time = Timespec {
+        tv_sec: metadata.mtime(),
+        tv_nsec: metadata.mtime_nsec(),
+    };
+    Ok(rustix::fs::futimens(
+        &target,
+        &Timestamps {
+            last_access: time,
+            last_modification: time,
+        },
+    )?)
+}
+
+fn write_synced(path: &Path, text: &str) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|error| cannot_write(error, path))
+}
+
+fn sync(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| cannot_write(error, folder))
+}
+
+/// Removes a layer that nobody runs on. The caller knows that no record names it.
+pub fn remove_unused(store: &Path, name: &LayerName) {
+    let folder = name.folder(store);
+    let grave = store.join("tmp").join(random_name());
+    let Ok(lock) = File::open(&folder) else { return };
+    if lock.try_lock().is_err() || !leads_to(&folder, &lock) {
+        return;
+    }
+    let removed = fs::rename(&folder, &grave).and_then(|()| fs::remove_dir_all(&grave));
+    match removed {
+        Ok(()) => log::debug!("removed {}: the host's files are newer", folder.display()),
+        Err(error) => log::debug!("cannot remove {}: {error}", folder.display()),
+    }
+}
+
+/// Removes what killed processes left in tmp/: what is named as ours and not locked.
+pub fn sweep(store: &Path) {
+    let Ok(entries) = fs::read_dir(store.join("tmp")) else {
+        return;
+    };
+    let named = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("host-"));
+    for path in named.map(|entry| entry.path()) {
+        let Ok(lock) = File::open(&path) else { continue };
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        log::debug!(
+            "removed {}, left by a killed process: {removed:?}",
+            path.display()
+        );
+    }
+}
+
+/// Writes a small file so that others see the old content or the new.
+pub fn replace(store: &Path, path: &Path, text: &str) -> Result<()> {
+    let new = store.join("tmp").join(random_name());
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)?;
+        // Locked until it has its name. A sweeper that is quicker makes the rename fail: that is said, and nothing lost.
+        file.lock()?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&new, path)
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(&new);
+        cannot_write(error, path)
+    })
+}

@@ -1,0 +1,103 @@
+//! What was looked at on the host to decide what a root holds, so that a second start can tell by lstat(2) alone that
+//! nothing has changed.
+//!
+//! Of a big folder (python's library, gconv) only the folders are noted, not each file: package managers, `cp` and
+//! editors replace a file by a rename or make a new one, and both change the folder's times. A file of such a folder
+//! that is overwritten in place goes unnoticed until something else changes; a program, its libraries and every
+//! symbolic link on the way to them are noted one by one.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Which file it was, in which state: device, inode, size, mtime and ctime in nanoseconds. The ctime is what nobody can
+/// set back (inode(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stamp(u64, u64, u64, i64, i64);
+
+impl Stamp {
+    /// The same device and inode: hard links of one file share it.
+    pub fn identity(self) -> (u64, u64) {
+        (self.0, self.1)
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        let nanoseconds =
+            |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+        Self(
+            metadata.dev(),
+            metadata.ino(),
+            metadata.size(),
+            nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        )
+    }
+}
+
+/// Paths with their state when they were looked at; None where there was nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen(BTreeMap<PathBuf, Option<Stamp>>);
+
+impl Seen {
+    /// Notes a path as `stamp` says. The first note stays: what was decided earlier was decided on that.
+    pub fn note(&mut self, path: &Path, stamp: Option<Stamp>) {
+        if !self.0.contains_key(path) {
+            self.0.insert(path.to_owned(), stamp);
+        }
+    }
+
+    /// Looks at a path (not through a link at its end) and notes what is there, or that nothing is.
+    pub fn look(&mut self, path: &Path) {
+        if !self.0.contains_key(path) {
+            self.0.insert(path.to_owned(), state(path).unwrap_or_default());
+        }
+    }
+
+    /// Whether everything is as it was noted.
+    pub fn is_unchanged(&self) -> bool {
+        self.0
+            .iter()
+            .all(|(path, noted)| state(path).is_ok_and(|now| now == *noted))
+    }
+}
+
+/// What is there now; None for nothing, also where a folder on the way is missing or is no folder.
+fn state(path: &Path) -> io::Result<Option<Stamp>> {
+    match path.symlink_metadata() {
+        Ok(metadata) => Ok(Some(Stamp::from(&metadata))),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_appears_or_is_replaced_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, missing) = (folder.path().join("here"), folder.path().join("missing/file"));
+        std::fs::write(&here, "a").unwrap();
+        let mut seen = Seen::default();
+        seen.look(&here);
+        seen.look(&missing);
+        assert!(seen.is_unchanged());
+        std::fs::write(folder.path().join("new"), "a").unwrap();
+        std::fs::rename(folder.path().join("new"), &here).unwrap();
+        assert!(!seen.is_unchanged());
+
+        let mut seen = Seen::default();
+        seen.look(&missing);
+        std::fs::create_dir(missing.parent().unwrap()).unwrap();
+        assert!(seen.is_unchanged());
+        std::fs::write(&missing, "").unwrap();
+        assert!(!seen.is_unchanged());
+    }
+}

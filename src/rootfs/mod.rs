@@ -1,0 +1,4 @@
+//! Root filesystems: where the files that a container sees come from. Making a folder is this module's; mounting it is
+//! the engine's.
+
+pub mod host;
