@@ -8,12 +8,15 @@
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns rootfs spec security
 //! config host               where our files are; what this machine can do
-//! error ids                 shared vocabulary
+//! error ids capability      shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 #![warn(missing_docs)]
 
+pub mod capability;
 pub mod config;
 pub mod error;
 pub mod ids;
+pub mod security;
+pub mod spec;
 pub mod sys;
