@@ -154,3 +154,105 @@ fn named(flag: &str, changes: &[CapabilityChange], known: &[Capability]) -> Resu
     }
     Ok(named)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(text: &str) -> Vec<CapabilityChange> {
+        text.split_whitespace()
+            .map(|name| name.parse().unwrap())
+            .collect()
+    }
+
+    fn sorted(set: &Capabilities) -> Vec<String> {
+        let mut names: Vec<String> = set.iter().map(Capability::to_string).collect();
+        names.sort();
+        names
+    }
+
+    fn sets(uid: u32, add: &str, drop: &str) -> Sets {
+        Sets::new(uid, &changes(add), &changes(drop), &IN_KERNEL_ORDER).unwrap()
+    }
+
+    #[test]
+    fn changes_combine_as_docker_says() {
+        let names = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let default = sorted(&DEFAULT.into_iter().collect());
+        assert_eq!(sorted(&sets(0, "", "").bounding), default);
+        assert_eq!(sorted(&sets(0, "", "all").bounding), names(""));
+        assert_eq!(
+            sorted(&sets(0, "kill chown", "all").bounding),
+            names("CHOWN KILL")
+        );
+        assert_eq!(sets(0, "all", "").bounding.len(), IN_KERNEL_ORDER.len());
+        assert_eq!(sets(0, "all", "all").bounding.len(), IN_KERNEL_ORDER.len());
+        let all_but = sets(0, "all", "sys_admin").bounding;
+        assert_eq!(all_but.len(), IN_KERNEL_ORDER.len() - 1);
+        assert!(!all_but.contains(&Capability::SysAdmin));
+        let more = sets(0, "net_admin", "kill mknod").bounding;
+        assert_eq!(more.len(), DEFAULT.len() - 1);
+        assert!(more.contains(&Capability::NetAdmin) && !more.contains(&Capability::Kill));
+    }
+
+    #[test]
+    fn root_passes_nothing_on_by_inheritance() {
+        for (add, drop) in [("", ""), ("all", ""), ("net_admin", "all")] {
+            let sets = sets(0, add, drop);
+            assert_eq!(sets.held, sets.bounding, "{add} {drop}");
+            assert!(sets.passed_on.is_empty(), "{add} {drop}");
+        }
+    }
+
+    #[test]
+    fn another_user_holds_what_was_added_and_nothing_else() {
+        let none = sets(1000, "", "");
+        assert!(none.held.is_empty() && none.passed_on.is_empty());
+        assert_eq!(none.bounding.len(), DEFAULT.len());
+        let one = sets(1000, "net_bind_service", "");
+        assert_eq!(sorted(&one.held), ["NET_BIND_SERVICE"]);
+        assert_eq!(one.held, one.passed_on);
+        let all = sets(1000, "all", "sys_admin");
+        assert_eq!(all.held, all.bounding);
+        assert!(!all.held.contains(&Capability::SysAdmin));
+    }
+
+    #[test]
+    fn a_capability_the_kernel_does_not_have_is_an_error_only_by_name() {
+        let old = &IN_KERNEL_ORDER[..38];
+        let error = Sets::new(0, &changes("bpf"), &[], old).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--cap-add BPF: this kernel has no such capability"
+        );
+        assert!(Sets::new(0, &[], &changes("bpf"), old).is_err());
+        let all = Sets::new(0, &changes("all"), &[], old).unwrap();
+        assert_eq!(all.bounding.len(), 38);
+    }
+
+    #[test]
+    fn the_last_capability_is_the_kernels_word() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cap_last_cap");
+        for (text, count) in [("40\n", 41), ("37\n", 38), ("50\n", 41)] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(known_to_kernel(&file).unwrap().len(), count);
+        }
+        std::fs::write(&file, "x").unwrap();
+        assert!(known_to_kernel(&file).is_err());
+    }
+
+    #[test]
+    fn a_config_is_confined_whatever_was_in_it() {
+        let mut spec = Spec::default();
+        confine(&mut spec, &[], &[]).unwrap();
+        let process = spec.process().as_ref().unwrap();
+        let capabilities = process.capabilities().as_ref().unwrap();
+        assert_eq!(capabilities.bounding().as_ref().unwrap().len(), DEFAULT.len());
+        assert!(capabilities.inheritable().as_ref().unwrap().is_empty());
+        assert!(capabilities.ambient().as_ref().unwrap().is_empty());
+        let linux = spec.linux().as_ref().unwrap();
+        assert_eq!(linux.masked_paths().as_ref().unwrap()[..], MASKED);
+        assert_eq!(linux.readonly_paths().as_ref().unwrap()[..], READ_ONLY);
+    }
+}

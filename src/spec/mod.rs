@@ -27,6 +27,8 @@ mod name;
 mod namespace;
 mod options;
 mod process;
+#[cfg(test)]
+mod scenarios;
 mod security_option;
 mod size;
 mod switch;
