@@ -69,21 +69,21 @@ pub(super) struct Group {
 /// No account file is larger.
 const LARGEST: u64 = 1 << 20;
 
-/// The users of the root. None where there is no file. Errors: it cannot be read, is a FIFO or larger than 1 MiB.
-pub(super) fn users(root: impl AsFd) -> Result<Vec<User>> {
-    Ok(read(root, "etc/passwd")?.lines().filter_map(user).collect())
+/// The users of the root; None: it has no such file. Errors: it cannot be read, is a FIFO or larger than 1 MiB.
+pub(super) fn users(root: impl AsFd) -> Result<Option<Vec<User>>> {
+    Ok(read(root, "etc/passwd")?.map(|text| text.lines().filter_map(user).collect()))
 }
 
 /// The groups of the root, as [`users`].
-pub(super) fn groups(root: impl AsFd) -> Result<Vec<Group>> {
-    Ok(read(root, "etc/group")?.lines().filter_map(group).collect())
+pub(super) fn groups(root: impl AsFd) -> Result<Option<Vec<Group>>> {
+    Ok(read(root, "etc/group")?.map(|text| text.lines().filter_map(group).collect()))
 }
 
-fn read(root: impl AsFd, path: &str) -> Result<String> {
+fn read(root: impl AsFd, path: &str) -> Result<Option<String>> {
     match inroot::read(root, Path::new(path), LARGEST) {
-        Ok(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
-        // ENOTDIR: /etc is no folder; ELOOP: a ring of links. There is no file either way.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(String::new()),
+        Ok(content) => Ok(Some(String::from_utf8_lossy(&content).into_owned())),
+        // ENOTDIR: /etc is no folder.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
         Err(error) => Err(error).context(|| format!("cannot read the image's /{path}")),
     }
 }
@@ -171,14 +171,14 @@ mod tests {
     fn account_files_are_read_inside_the_root_and_only_when_regular() {
         let root = tempfile::tempdir().unwrap();
         let open = || std::fs::File::open(root.path()).unwrap();
-        assert_eq!(users(open()).unwrap(), vec![]);
+        assert_eq!(users(open()).unwrap(), None);
         std::fs::create_dir(root.path().join("etc")).unwrap();
         let passwd = root.path().join("etc/passwd");
         // CVE-2024-9676: a link out of the root is followed inside it, a FIFO is never waited for.
         std::os::unix::fs::symlink("/etc/group", &passwd).unwrap();
-        assert_eq!(users(open()).unwrap(), vec![]);
+        assert_eq!(users(open()).unwrap(), None);
         std::fs::write(root.path().join("etc/group"), "a:x:5:6::/h:").unwrap();
-        assert_eq!(users(open()).unwrap()[0].home, "/h");
+        assert_eq!(users(open()).unwrap().unwrap()[0].home, "/h");
         std::fs::remove_file(&passwd).unwrap();
         rustix::fs::mknodat(
             rustix::fs::CWD,

@@ -39,10 +39,10 @@ pub enum Root<'a> {
 
 impl<'a> Root<'a> {
     /// The folders in which a file of the root is looked for, in this order.
-    pub(super) fn folders(&self) -> &'a [PathBuf] {
+    pub(super) fn folders(&self) -> Vec<&'a Path> {
         match self {
-            Self::Itself(_) => &[],
-            Self::Layered(lowers) => lowers,
+            Self::Itself(path) => vec![path],
+            Self::Layered(lowers) => lowers.iter().map(PathBuf::as_path).collect(),
         }
     }
 
@@ -112,7 +112,8 @@ pub struct Inputs<'a> {
     pub cgroups: CgroupHierarchy,
 }
 
-/// The config of the container. Errors: something asked for cannot be had, named as it was written.
+/// The config of the container. To be called before any user namespace is entered: keep-id is about who the caller is.
+/// Errors: something asked for cannot be had, named as it was written.
 pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
     refuse_contradictions(inputs.options)?;
     let path = inputs.root.path()?;

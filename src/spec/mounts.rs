@@ -99,38 +99,39 @@ fn system(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
         terminals(inputs)?,
     ];
     mounts.extend(ipc(inputs)?);
-    mounts.push(match options.network {
-        Network::None => mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?,
-        // A sysfs of our own shows the devices of our own network, which there is none of (sysfs(5)).
+    mounts.push(sys(options.network)?);
+    if inputs.cgroups == CgroupHierarchy::Unified {
+        // Read-only: CVE-2023-25809.
+        let flags = ["ro", "nosuid", "noexec", "nodev"];
+        mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &flags)?);
+    }
+    mounts.extend(names(options.network)?);
+    Ok(mounts)
+}
+
+fn sys(network: Network) -> Result<Mount> {
+    let flags = ["nosuid", "noexec", "nodev", "ro"];
+    match network {
+        Network::None => mount("/sys", "sysfs", "sysfs", &flags),
+        // A sysfs can be mounted only by who owns the network namespace (sysfs_init_fs_context), which is the host's.
         Network::Host => mount(
             "/sys",
             "bind",
             "/sys",
-            &["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro", "rro"],
-        )?,
-    });
-    if inputs.cgroups == CgroupHierarchy::Unified {
-        // Read-only: CVE-2023-25809.
-        mounts.push(mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &["ro", "nosuid", "noexec", "nodev"],
-        )?);
+            &[&["rbind", "rprivate"], &flags[..], &["rro"]].concat(),
+        ),
     }
-    if options.network == Network::Host {
-        for file in ["/etc/resolv.conf", "/etc/hosts"] {
-            if Path::new(file).exists() {
-                mounts.push(mount(
-                    file,
-                    "bind",
-                    file,
-                    &["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"],
-                )?);
-            }
-        }
-    }
-    Ok(mounts)
+}
+
+/// On the host's network names are the host's too.
+fn names(network: Network) -> Result<Vec<Mount>> {
+    let flags = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"];
+    let files = match network {
+        Network::None => &[][..],
+        Network::Host => &["/etc/resolv.conf", "/etc/hosts"],
+    };
+    let found = files.iter().filter(|file| Path::new(file).exists());
+    found.map(|file| mount(file, "bind", file, &flags)).collect()
 }
 
 fn terminals(inputs: &Inputs<'_>) -> Result<Mount> {
@@ -168,7 +169,7 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
     let options = inputs.options;
     let mut all = Vec::new();
     for flag in &options.tmpfs {
-        all.push(tmpfs(flag, "--tmpfs", inputs)?);
+        all.push(tmpfs(flag, "--tmpfs ", inputs)?);
     }
     for flag in &options.mount {
         all.push(match flag {
@@ -208,7 +209,7 @@ fn tmpfs(tmpfs: &Tmpfs, flag: &str, inputs: &Inputs<'_>) -> Result<Asked> {
     let (uids, gids) = (&inputs.maps.uids, &inputs.maps.gids);
     if let Some(id) = unmapped(uids, tmpfs.uid).or_else(|| unmapped(gids, tmpfs.gid)) {
         fail!(
-            "{flag} {}: the ID {id} is not mapped in the container",
+            "{flag}{}: the ID {id} is not mapped in the container",
             tmpfs.destination
         );
     }

@@ -8,7 +8,7 @@ use oci_spec::runtime::{
 };
 
 use super::account::{self, Group};
-use super::build::{Inputs, Root, seen_hostname};
+use super::build::{Inputs, seen_hostname};
 use super::env::{EnvChange, Environment, host_value};
 use super::group::GroupAdd;
 use super::security_option::SecurityOption;
@@ -170,26 +170,19 @@ fn unmapped(label: &str, id: u32) -> Error {
     )
 }
 
-/// The image's accounts, from the topmost layer that has them.
+/// The image's accounts, each file from the topmost layer that has it.
 fn accounts(inputs: &Inputs<'_>) -> Result<(Vec<account::User>, Vec<Group>)> {
-    let mut found = (Vec::new(), Vec::new());
-    let only = match inputs.root {
-        Root::Itself(path) => Some(path),
-        Root::Layered(_) => None,
-    };
-    for folder in only
-        .into_iter()
-        .chain(inputs.root.folders().iter().map(|path| path.as_path()))
-    {
+    let (mut users, mut groups) = (None, None);
+    for folder in inputs.root.folders() {
         let root = open_root(folder)?;
-        if found.0.is_empty() {
-            found.0 = account::users(&root)?;
+        if users.is_none() {
+            users = account::users(&root)?;
         }
-        if found.1.is_empty() {
-            found.1 = account::groups(&root)?;
+        if groups.is_none() {
+            groups = account::groups(&root)?;
         }
     }
-    Ok(found)
+    Ok((users.unwrap_or_default(), groups.unwrap_or_default()))
 }
 
 fn open_root(folder: &Path) -> Result<File> {
