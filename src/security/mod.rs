@@ -1,0 +1,258 @@
+//! What a container may not do unless it is asked for: docker's capabilities, hidden and read-only parts of /proc and
+//! /sys. Puts them onto a config that has none yet; knows nothing of where the config comes from.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use oci_spec::runtime::{Capabilities, LinuxCapabilitiesBuilder, Spec};
+
+use crate::capability::{Capability, CapabilityChange, IN_KERNEL_ORDER};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+
+/// docker's default set.
+const DEFAULT: [Capability; 14] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fsetid,
+    Capability::Fowner,
+    Capability::Mknod,
+    Capability::NetRaw,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setfcap,
+    Capability::Setpcap,
+    Capability::NetBindService,
+    Capability::SysChroot,
+    Capability::Kill,
+    Capability::AuditWrite,
+];
+
+/// docker's: what tells of the host, or of other containers on it.
+const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// docker's: what changes the host.
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// Gives the process its capabilities and hides what is the host's. Errors: a capability that this kernel does not
+/// have, a config without a process.
+pub fn confine(spec: &mut Spec, add: &[CapabilityChange], drop: &[CapabilityChange]) -> Result<()> {
+    let known = known_to_kernel(Path::new("/proc/sys/kernel/cap_last_cap"))?;
+    let paths = |paths: &[&str]| Some(paths.iter().map(|path| (*path).to_owned()).collect());
+    match spec.linux_mut() {
+        Some(linux) => {
+            linux.set_masked_paths(paths(&MASKED));
+            linux.set_readonly_paths(paths(&READ_ONLY));
+        }
+        None => fail!("a config without its linux part"),
+    }
+    let Some(process) = spec.process_mut() else {
+        fail!("a config without a process");
+    };
+    let sets = Sets::new(process.user().uid(), add, drop, known)?;
+    let capabilities = LinuxCapabilitiesBuilder::default()
+        .bounding(sets.bounding)
+        .effective(sets.held.clone())
+        .permitted(sets.held)
+        .inheritable(sets.passed_on.clone())
+        .ambient(sets.passed_on)
+        .build()
+        .map_err(Error::new)?;
+    process.set_capabilities(Some(capabilities));
+    Ok(())
+}
+
+/// The capabilities that this kernel has. They are numbered without gaps (capabilities(7), cap_last_cap).
+fn known_to_kernel(last: &Path) -> Result<&'static [Capability]> {
+    let failed = || format!("cannot read {}", last.display());
+    let text = std::fs::read_to_string(last).context(failed)?;
+    let last = text.trim().parse::<usize>().map_err(Error::new).context(failed)?;
+    // A kernel newer than this table has some that nobody can name yet.
+    Ok(&IN_KERNEL_ORDER[..IN_KERNEL_ORDER.len().min(last.saturating_add(1))])
+}
+
+/// The five sets of capabilities(7): effective and permitted are alike, inheritable and ambient are.
+#[derive(Debug)]
+struct Sets {
+    bounding: Capabilities,
+    held: Capabilities,
+    passed_on: Capabilities,
+}
+
+impl Sets {
+    /// Root holds all it may ever have and passes nothing on by inheritance (CVE-2022-27649: a non-empty inheritable
+    /// set is what a set-user-ID program of another user could take up). Another user holds what was added by name, and
+    /// keeps it across exec(2), for which all of the sets are needed.
+    fn new(
+        uid: u32,
+        add: &[CapabilityChange],
+        drop: &[CapabilityChange],
+        known: &[Capability],
+    ) -> Result<Self> {
+        let added = named("--cap-add", add, known)?;
+        let dropped = named("--cap-drop", drop, known)?;
+        let all = || known.iter().copied();
+        // docker's order: ALL to be added counts for more than ALL to be dropped, a name added more than it dropped.
+        let bounding: Capabilities = if add.contains(&CapabilityChange::All) {
+            all().filter(|capability| !dropped.contains(capability)).collect()
+        } else if drop.contains(&CapabilityChange::All) {
+            added.clone()
+        } else {
+            let default = all().filter(|capability| DEFAULT.contains(capability));
+            let kept = default.filter(|capability| !dropped.contains(capability));
+            kept.chain(added.iter().copied()).collect()
+        };
+        if uid == 0 {
+            return Ok(Self {
+                held: bounding.clone(),
+                bounding,
+                passed_on: Capabilities::new(),
+            });
+        }
+        let asked = if add.contains(&CapabilityChange::All) {
+            bounding.clone()
+        } else {
+            added.intersection(&bounding).copied().collect()
+        };
+        Ok(Self {
+            bounding,
+            held: asked.clone(),
+            passed_on: asked,
+        })
+    }
+}
+
+/// Those that are called by name. Errors: one is unknown to the kernel.
+fn named(flag: &str, changes: &[CapabilityChange], known: &[Capability]) -> Result<HashSet<Capability>> {
+    let mut named = HashSet::new();
+    for change in changes {
+        if let CapabilityChange::One(capability) = change {
+            if !known.contains(capability) {
+                fail!("{flag} {capability}: this kernel has no such capability");
+            }
+            named.insert(*capability);
+        }
+    }
+    Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(text: &str) -> Vec<CapabilityChange> {
+        text.split_whitespace()
+            .map(|name| name.parse().unwrap())
+            .collect()
+    }
+
+    fn sorted(set: &Capabilities) -> Vec<String> {
+        let mut names: Vec<String> = set.iter().map(Capability::to_string).collect();
+        names.sort();
+        names
+    }
+
+    fn sets(uid: u32, add: &str, drop: &str) -> Sets {
+        Sets::new(uid, &changes(add), &changes(drop), &IN_KERNEL_ORDER).unwrap()
+    }
+
+    #[test]
+    fn changes_combine_as_docker_says() {
+        let names = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let default = sorted(&DEFAULT.into_iter().collect());
+        assert_eq!(sorted(&sets(0, "", "").bounding), default);
+        assert_eq!(sorted(&sets(0, "", "all").bounding), names(""));
+        assert_eq!(
+            sorted(&sets(0, "kill chown", "all").bounding),
+            names("CHOWN KILL")
+        );
+        assert_eq!(sets(0, "all", "").bounding.len(), IN_KERNEL_ORDER.len());
+        assert_eq!(sets(0, "all", "all").bounding.len(), IN_KERNEL_ORDER.len());
+        let all_but = sets(0, "all", "sys_admin").bounding;
+        assert_eq!(all_but.len(), IN_KERNEL_ORDER.len() - 1);
+        assert!(!all_but.contains(&Capability::SysAdmin));
+        let more = sets(0, "net_admin", "kill mknod").bounding;
+        assert_eq!(more.len(), DEFAULT.len() - 1);
+        assert!(more.contains(&Capability::NetAdmin) && !more.contains(&Capability::Kill));
+    }
+
+    #[test]
+    fn root_passes_nothing_on_by_inheritance() {
+        for (add, drop) in [("", ""), ("all", ""), ("net_admin", "all")] {
+            let sets = sets(0, add, drop);
+            assert_eq!(sets.held, sets.bounding, "{add} {drop}");
+            assert!(sets.passed_on.is_empty(), "{add} {drop}");
+        }
+    }
+
+    #[test]
+    fn another_user_holds_what_was_added_and_nothing_else() {
+        let none = sets(1000, "", "");
+        assert!(none.held.is_empty() && none.passed_on.is_empty());
+        assert_eq!(none.bounding.len(), DEFAULT.len());
+        let one = sets(1000, "net_bind_service", "");
+        assert_eq!(sorted(&one.held), ["NET_BIND_SERVICE"]);
+        assert_eq!(one.held, one.passed_on);
+        let all = sets(1000, "all", "sys_admin");
+        assert_eq!(all.held, all.bounding);
+        assert!(!all.held.contains(&Capability::SysAdmin));
+    }
+
+    #[test]
+    fn a_capability_the_kernel_does_not_have_is_an_error_only_by_name() {
+        let old = &IN_KERNEL_ORDER[..38];
+        let error = Sets::new(0, &changes("bpf"), &[], old).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--cap-add BPF: this kernel has no such capability"
+        );
+        assert!(Sets::new(0, &[], &changes("bpf"), old).is_err());
+        let all = Sets::new(0, &changes("all"), &[], old).unwrap();
+        assert_eq!(all.bounding.len(), 38);
+    }
+
+    #[test]
+    fn the_last_capability_is_the_kernels_word() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cap_last_cap");
+        for (text, count) in [("40\n", 41), ("37\n", 38), ("50\n", 41)] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(known_to_kernel(&file).unwrap().len(), count);
+        }
+        std::fs::write(&file, "x").unwrap();
+        assert!(known_to_kernel(&file).is_err());
+    }
+
+    #[test]
+    fn a_config_is_confined_whatever_was_in_it() {
+        let mut spec = Spec::default();
+        confine(&mut spec, &[], &[]).unwrap();
+        let process = spec.process().as_ref().unwrap();
+        let capabilities = process.capabilities().as_ref().unwrap();
+        assert_eq!(capabilities.bounding().as_ref().unwrap().len(), DEFAULT.len());
+        assert!(capabilities.inheritable().as_ref().unwrap().is_empty());
+        assert!(capabilities.ambient().as_ref().unwrap().is_empty());
+        let linux = spec.linux().as_ref().unwrap();
+        assert_eq!(linux.masked_paths().as_ref().unwrap()[..], MASKED);
+        assert_eq!(linux.readonly_paths().as_ref().unwrap()[..], READ_ONLY);
+    }
+}

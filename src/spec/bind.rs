@@ -1,0 +1,122 @@
+//! A file or folder of the host shown in the container: what `--volume` and `--mount type=bind` have in common.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::error::{Context, Result};
+
+/// What is shown, as it was written: absolute, or relative with `./` or `../` in front.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source(PathBuf);
+
+impl Source {
+    /// The absolute path. Errors: it does not exist, or cannot be looked at.
+    pub(super) fn found(&self) -> Result<PathBuf> {
+        let path = std::path::absolute(&self.0).context(|| self.0.display().to_string())?;
+        // Followed to the end: a link to nothing is as good as nothing.
+        std::fs::metadata(&path).context(|| self.0.display().to_string())?;
+        Ok(path)
+    }
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let relative = matches!(text, "." | "..") || text.starts_with("./") || text.starts_with("../");
+        if text.is_empty() {
+            return Err("the path on the host is empty".into());
+        }
+        if !text.starts_with('/') && !relative {
+            return Err(format!(
+                "'{text}' would be a named volume, which usnea does not have: for a path write ./{text}"
+            ));
+        }
+        Ok(Self(Path::new(text).to_owned()))
+    }
+}
+
+/// Whether the container may write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// It may.
+    #[default]
+    ReadWrite,
+    /// It may not, neither here nor in the mounts below.
+    ReadOnly,
+}
+
+/// How a bind mount is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// Whether the container may write.
+    pub access: Access,
+    /// `rbind` or `bind`.
+    pub reach: &'static str,
+    /// One of mount(8)'s propagation words.
+    pub propagation: &'static str,
+    /// Of nosuid, nodev, noexec, suid, dev, exec.
+    pub flags: Vec<&'static str>,
+}
+
+/// docker's: with all below it, and no mount passes either way.
+impl Default for Bind {
+    fn default() -> Self {
+        Self {
+            access: Access::ReadWrite,
+            reach: "rbind",
+            propagation: "rprivate",
+            flags: Vec::new(),
+        }
+    }
+}
+
+impl Bind {
+    /// The options of the OCI mount.
+    pub(super) fn options(&self) -> Vec<String> {
+        let mut options = vec![self.reach, self.propagation];
+        options.extend(&self.flags);
+        if self.access == Access::ReadOnly {
+            options.push("ro");
+            // "ro" is the topmost mount's alone (OCI config.md, "Linux mount options"): what is mounted below it on
+            // the host would stay writable.
+            if self.reach == "rbind" {
+                options.push("rro");
+            }
+        }
+        options.into_iter().map(str::to_owned).collect()
+    }
+}
+
+/// The word among `words` that `text` is.
+pub(super) fn word_of(words: &[&'static str], text: &str) -> Option<&'static str> {
+    words.iter().find(|word| **word == text).copied()
+}
+
+/// Words of how mounts pass between the host's side and the container's.
+pub(super) const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_path_and_never_the_name_of_a_volume() {
+        for text in ["/", "/a", "./a", "../a", ".", ".."] {
+            assert!(text.parse::<Source>().is_ok(), "{text}");
+        }
+        for text in ["", "a", "a/b", ".a", "~/a", "..a"] {
+            assert!(text.parse::<Source>().is_err(), "{text}");
+        }
+        assert!("data".parse::<Source>().unwrap_err().contains("./data"));
+    }
+
+    #[test]
+    fn a_missing_source_is_named_with_its_cause() {
+        let source: Source = "/nope".parse().unwrap();
+        assert_eq!(
+            source.found().unwrap_err().to_string(),
+            "/nope: No such file or directory"
+        );
+    }
+}

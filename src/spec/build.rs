@@ -1,0 +1,258 @@
+//! Options, root and image put together: the whole OCI runtime config, or the first reason why it cannot be.
+//!
+//! Nothing is made or changed here. The host is asked only what must be known before anything runs: whether sources of
+//! mounts exist, which limits are ours, who the user is in the image. Capabilities are left at none at all: until
+//! `security` has had its say the container has no powers.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{
+    Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType, RootBuilder, Spec, SpecBuilder,
+};
+
+use super::group::GroupAdd;
+use super::namespace::{Network, Sharing};
+use super::options::Options;
+use super::{mounts, process, sysctl};
+use crate::error::{Error, Result};
+use crate::fail;
+use crate::ids::{IdMap, IdMaps, UsernsMode};
+
+/// The version of the OCI runtime spec that is written: the first with time namespaces.
+const VERSION: &str = "1.2.0";
+
+/// Annotation, "1": the process keeps the caller's supplementary groups (crun's name for it).
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+/// Annotation, "true": our init is PID 1 and runs the process.
+pub const RUN_INIT: &str = "usnea.init";
+
+/// The root file system.
+#[derive(Clone, Copy, Debug)]
+pub enum Root<'a> {
+    /// The folder itself is the root and is written to (`--rw-root`).
+    Itself(&'a Path),
+    /// Read-only layers, the topmost first, under one that is thrown away: `upper` and `work` in the inputs' folder.
+    Layered(&'a [PathBuf]),
+}
+
+impl<'a> Root<'a> {
+    /// The folders in which a file of the root is looked for, in this order.
+    pub(super) fn folders(&self) -> Vec<&'a Path> {
+        match self {
+            Self::Itself(path) => vec![path],
+            Self::Layered(lowers) => lowers.iter().map(PathBuf::as_path).collect(),
+        }
+    }
+
+    /// The folder that stands for the root in config.json.
+    fn path(&self) -> Result<&'a Path> {
+        match self {
+            Self::Itself(path) => Ok(path),
+            Self::Layered([top, ..]) => Ok(top),
+            Self::Layered([]) => Err(Error::new("a root file system without a layer")),
+        }
+    }
+}
+
+/// What an image wants where the options say nothing. Empty for a root that is no image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageDefaults {
+    /// What stands before the command.
+    pub entrypoint: Vec<String>,
+    /// The command where none is given.
+    pub cmd: Vec<String>,
+    /// `NAME=VALUE`, one each.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub workdir: Option<String>,
+    /// As `--user`.
+    pub user: Option<String>,
+}
+
+/// Whether the kernel has time namespaces (5.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeNamespace {
+    /// It has.
+    Available,
+    /// It has not.
+    Missing,
+}
+
+/// What /sys/fs/cgroup is on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupHierarchy {
+    /// cgroup v2.
+    Unified,
+    /// v1, v1 and v2 side by side, or nothing.
+    Other,
+}
+
+/// All that a config is made from.
+#[derive(Clone, Debug)]
+pub struct Inputs<'a> {
+    /// What was asked for.
+    pub options: &'a Options,
+    /// The container's ID, 12 hex digits: its host name where none is asked for.
+    pub id: &'a str,
+    /// The root file system.
+    pub root: Root<'a>,
+    /// The container's folder: `upper`, `work` and `volume-N` are in it. Whoever runs the config makes [`layer_folders`].
+    pub folder: &'a Path,
+    /// IDs of the container over those of the namespace it is made in.
+    pub maps: &'a IdMaps,
+    /// What the image wants.
+    pub image: ImageDefaults,
+    /// What to run, and its arguments.
+    pub command: &'a [String],
+    /// Whether the kernel has time namespaces.
+    pub time_namespace: TimeNamespace,
+    /// What /sys/fs/cgroup is on the host.
+    pub cgroups: CgroupHierarchy,
+}
+
+/// The config of the container. To be called before any user namespace is entered: keep-id is about who the caller is.
+/// Errors: something asked for cannot be had, named as it was written.
+pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
+    refuse_contradictions(inputs.options)?;
+    let path = inputs.root.path()?;
+    mounts::text(path)?;
+    let root = RootBuilder::default()
+        .path(path)
+        .readonly(inputs.options.read_only)
+        .build()
+        .map_err(Error::new)?;
+    let mut spec = SpecBuilder::default()
+        .version(VERSION)
+        .root(root)
+        .process(process::process(inputs)?)
+        .mounts(mounts::mounts(inputs)?)
+        .linux(linux(inputs)?)
+        .annotations(annotations(inputs.options))
+        .build()
+        .map_err(Error::new)?;
+    spec.set_hostname(hostname(inputs));
+    Ok(spec)
+}
+
+fn refuse_contradictions(options: &Options) -> Result<()> {
+    if options.uts == Sharing::Host && options.hostname.is_some() {
+        fail!("--hostname and --uts host exclude each other: it would be the host's name that is set");
+    }
+    if options.read_only && options.rw_root {
+        fail!("--read-only and --rw-root exclude each other");
+    }
+    if options.userns != UsernsMode::Host && !(options.uidmap.is_empty() && options.gidmap.is_empty()) {
+        fail!("--userns and --uidmap or --gidmap exclude each other");
+    }
+    if options.group_add.len() > 1 && options.group_add.contains(&GroupAdd::KeepGroups) {
+        let error = Error::new("--group-add keep-groups must stand alone");
+        return Err(error.hint("without root no group can be added to those that are kept"));
+    }
+    Ok(())
+}
+
+/// The host name to set; None: it is the host's.
+fn hostname(inputs: &Inputs<'_>) -> Option<String> {
+    match (inputs.options.uts, &inputs.options.hostname) {
+        (Sharing::Host, _) => None,
+        (Sharing::Private, Some(name)) => Some(name.as_str().to_owned()),
+        (Sharing::Private, None) => Some(inputs.id.to_owned()),
+    }
+}
+
+/// The name that processes of the container see.
+pub(super) fn seen_hostname(inputs: &Inputs<'_>) -> String {
+    hostname(inputs).unwrap_or_else(|| {
+        let uname = rustix::system::uname();
+        uname.nodename().to_string_lossy().into_owned()
+    })
+}
+
+fn annotations(options: &Options) -> HashMap<String, String> {
+    let mut annotations = HashMap::new();
+    if options.group_add.contains(&GroupAdd::KeepGroups) {
+        annotations.insert(KEEP_GROUPS.to_owned(), "1".to_owned());
+    }
+    if options.init {
+        annotations.insert(RUN_INIT.to_owned(), "true".to_owned());
+    }
+    annotations
+}
+
+fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
+    let options = inputs.options;
+    let mut sysctls = HashMap::new();
+    for asked in &options.sysctl {
+        sysctl::refuse_hosts(asked, options.ipc, options.network)?;
+        sysctls.insert(asked.name.clone(), asked.value.clone());
+    }
+    let mut linux = LinuxBuilder::default()
+        .uid_mappings(mappings(&inputs.maps.uids)?)
+        .gid_mappings(mappings(&inputs.maps.gids)?)
+        .namespaces(namespaces(inputs)?)
+        .sysctl(sysctls)
+        .build()
+        .map_err(Error::new)?;
+    // The crate's defaults, which are not ours to give: limits are cgroup's, paths are security's.
+    linux.set_resources(None);
+    linux.set_masked_paths(None);
+    linux.set_readonly_paths(None);
+    Ok(linux)
+}
+
+fn mappings(map: &[IdMap]) -> Result<Vec<LinuxIdMapping>> {
+    let line = |line: &IdMap| {
+        LinuxIdMappingBuilder::default()
+            .container_id(line.inside)
+            .host_id(line.outside)
+            .size(line.count)
+            .build()
+            .map_err(Error::new)
+    };
+    map.iter().map(line).collect()
+}
+
+fn namespaces(inputs: &Inputs<'_>) -> Result<Vec<LinuxNamespace>> {
+    let options = inputs.options;
+    let own = |sharing: Sharing| sharing == Sharing::Private;
+    [
+        (LinuxNamespaceType::Pid, own(options.pid)),
+        (LinuxNamespaceType::Mount, true),
+        (LinuxNamespaceType::Ipc, own(options.ipc)),
+        (LinuxNamespaceType::Uts, own(options.uts)),
+        (LinuxNamespaceType::Network, options.network == Network::None),
+        (LinuxNamespaceType::Cgroup, true),
+        (LinuxNamespaceType::User, true),
+        (
+            LinuxNamespaceType::Time,
+            inputs.time_namespace == TimeNamespace::Available,
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, own)| *own)
+    .map(|(kind, _)| {
+        LinuxNamespaceBuilder::default()
+            .typ(kind)
+            .build()
+            .map_err(Error::new)
+    })
+    .collect()
+}
+
+/// The folders that must exist before the config is run: upper and work folders of its overlays, in order.
+pub fn layer_folders(spec: &Spec) -> Vec<PathBuf> {
+    spec.mounts()
+        .iter()
+        .flatten()
+        .filter(|mount| mount.typ().as_deref() == Some("overlay"))
+        .flat_map(|mount| mount.options().iter().flatten())
+        .filter_map(|option| {
+            option
+                .strip_prefix("upperdir=")
+                .or_else(|| option.strip_prefix("workdir="))
+        })
+        .map(|folder| PathBuf::from(folder.replace("\\\\", "\\")))
+        .collect()
+}

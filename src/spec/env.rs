@@ -1,0 +1,153 @@
+//! Environment variables: what `--env` says, and docker's rules for who wins.
+
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+use crate::fail;
+
+/// One value of `--env`, or one line of an `--env-file`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EnvChange {
+    /// `NAME=VALUE`
+    Set(String, String),
+    /// `NAME`: the host's value; where the host has none the variable is taken away (docker).
+    FromHost(String),
+    /// `NAME*`: all variables of the host whose names begin so (podman).
+    AllFromHost(String),
+}
+
+impl FromStr for EnvChange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('\0') {
+            return Err("a variable holds no zero byte".into());
+        }
+        match text.split_once('=') {
+            Some(("", _)) => Err("the name of the variable is missing".into()),
+            Some((name, value)) => Ok(Self::Set(name.to_owned(), value.to_owned())),
+            None if text.is_empty() => Err("the name of the variable is missing".into()),
+            None => Ok(match text.strip_suffix('*') {
+                Some(prefix) => Self::AllFromHost(prefix.to_owned()),
+                None => Self::FromHost(text.to_owned()),
+            }),
+        }
+    }
+}
+
+/// The variables of a container, each once, in the order in which they first came up.
+#[derive(Debug, Default)]
+pub(super) struct Environment(Vec<(String, String)>);
+
+impl Environment {
+    /// Sets a variable, over what was there.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => self.0.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    /// Sets a variable unless it is there. An empty value counts as none.
+    pub(super) fn set_missing(&mut self, name: &str, value: &str) {
+        if !self.0.iter().any(|(known, old)| known == name && !old.is_empty()) {
+            self.set(name, value);
+        }
+    }
+
+    /// Carries out a change. Errors: a value of the host is not UTF-8, which config.json cannot hold.
+    pub(super) fn apply(&mut self, change: &EnvChange) -> Result<()> {
+        match change {
+            EnvChange::Set(name, value) => self.set(name, value),
+            EnvChange::FromHost(name) => match host_value(name)? {
+                Some(value) => self.set(name, &value),
+                None => self.0.retain(|(known, _)| known != name),
+            },
+            EnvChange::AllFromHost(prefix) => self.take_all(prefix)?,
+        }
+        Ok(())
+    }
+
+    fn take_all(&mut self, prefix: &str) -> Result<()> {
+        for (name, value) in std::env::vars_os() {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(prefix)) else {
+                continue;
+            };
+            match value.to_str() {
+                Some(value) => self.set(name, value),
+                None => fail!("-e {prefix}*: {name}: the host's value is not UTF-8"),
+            }
+        }
+        Ok(())
+    }
+
+    /// `NAME=VALUE`, one each.
+    pub(super) fn into_strings(self) -> Vec<String> {
+        self.0
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect()
+    }
+}
+
+/// The host's value of a variable.
+pub(super) fn host_value(name: &str) -> Result<Option<String>> {
+    match std::env::var_os(name).map(std::ffi::OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value)),
+        Some(Err(_)) => Err(Error::new(format!("-e {name}: the host's value is not UTF-8"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_variable_is_set_taken_from_the_host_or_taken_with_its_like() {
+        let set = |name: &str, value: &str| Ok(EnvChange::Set(name.into(), value.into()));
+        assert_eq!("A=1".parse(), set("A", "1"));
+        assert_eq!("A=".parse(), set("A", ""));
+        assert_eq!("A=b=c".parse(), set("A", "b=c"));
+        assert_eq!("A*=1".parse(), set("A*", "1"));
+        assert_eq!("A".parse(), Ok(EnvChange::FromHost("A".into())));
+        assert_eq!("A*".parse(), Ok(EnvChange::AllFromHost("A".into())));
+        assert_eq!("*".parse(), Ok(EnvChange::AllFromHost(String::new())));
+        for wrong in ["", "=", "=1", "A\0=1"] {
+            assert!(wrong.parse::<EnvChange>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_value_wins_and_a_name_the_host_does_not_know_is_taken_away() {
+        let mut environment = Environment::default();
+        for change in ["A=1", "B=2", "A=3", "USNEA_TEST_UNKNOWN=4", "USNEA_TEST_UNKNOWN"] {
+            environment.apply(&change.parse().unwrap()).unwrap();
+        }
+        environment.set_missing("A", "5");
+        environment.set_missing("C", "6");
+        assert_eq!(environment.into_strings(), ["A=3", "B=2", "C=6"]);
+    }
+
+    #[test]
+    fn a_pattern_takes_every_variable_of_the_host_that_begins_so() {
+        let mut environment = Environment::default();
+        environment.apply(&"PAT*".parse().unwrap()).unwrap();
+        environment.apply(&"USNEA_TEST_NONE*".parse().unwrap()).unwrap();
+        assert!(
+            environment
+                .into_strings()
+                .iter()
+                .any(|line| line.starts_with("PATH="))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_set_comes_back(name in "[^=\0]+", value in "[^\0]*") {
+            let change: EnvChange = format!("{name}={value}").parse().unwrap();
+            prop_assert_eq!(change, EnvChange::Set(name, value));
+        }
+    }
+}

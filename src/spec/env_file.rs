@@ -1,0 +1,126 @@
+//! `--env-file`: docker's format. A line is NAME=VALUE (the value as it stands: no quotes, no expansion), NAME (the
+//! host's value, if it has one), empty, or a comment.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::env::{EnvChange, host_value};
+use crate::error::{Context, Result};
+use crate::fail;
+
+/// No such file is larger.
+const LARGEST: u64 = 1 << 20;
+
+/// What the file says, in its order. Errors: with file and line where the file is malformed.
+pub(super) fn read(path: &Path) -> Result<Vec<EnvChange>> {
+    let failed = || format!("--env-file {}", path.display());
+    let mut content = Vec::new();
+    // Not only a regular file: --env-file <(command) is a pipe.
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content))
+        .context(failed)?;
+    if content.len() as u64 > LARGEST {
+        fail!("{}: larger than 1 MiB", failed());
+    }
+    let content = content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&content);
+    let mut changes = Vec::new();
+    for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
+        let here = || format!("--env-file {}:{}", path.display(), index + 1);
+        if let Some(change) = parse_line(line).context(here)? {
+            changes.push(change);
+        }
+    }
+    Ok(changes)
+}
+
+fn parse_line(line: &[u8]) -> Result<Option<EnvChange>> {
+    let Ok(line) = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) else {
+        fail!("not UTF-8");
+    };
+    let line = line.trim_start();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    if line.contains('\0') {
+        fail!("a zero byte");
+    }
+    let (name, value) = match line.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (line.trim_end(), None),
+    };
+    if name.is_empty() {
+        fail!("no variable name in '{line}'");
+    }
+    if name.contains(char::is_whitespace) {
+        fail!("variable '{name}' contains white space");
+    }
+    let value = match value {
+        Some(value) => Some(value.to_owned()),
+        // Other than with --env, a name the host does not know is passed over (docker).
+        None => host_value(name)?,
+    };
+    Ok(value.map(|value| EnvChange::Set(name.to_owned(), value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read_text(text: &[u8]) -> Result<Vec<String>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, text).unwrap();
+        let changes = read(&path).map_err(|error| {
+            crate::error::Error::new(error.to_string().replace(folder.path().to_str().unwrap(), "DIR"))
+        })?;
+        Ok(changes
+            .into_iter()
+            .map(|change| match change {
+                EnvChange::Set(name, value) => format!("{name}={value}"),
+                other => panic!("{other:?}"),
+            })
+            .collect())
+    }
+
+    #[test]
+    fn an_env_file_is_read_as_docker_reads_it() {
+        let text = "\u{feff}A=1\n# comment\n\n   \n  B = 2 # kept \r\nC=\"quoted\"\nD=\nUSNEA_TEST_UNKNOWN\n#E=1\nA=3";
+        // "B " has white space before the sign: docker refuses it.
+        assert!(read_text(text.as_bytes()).is_err());
+        let text = text.replace("B = 2", "B= 2");
+        assert_eq!(
+            read_text(text.as_bytes()).unwrap(),
+            ["A=1", "B= 2 # kept ", "C=\"quoted\"", "D=", "A=3"]
+        );
+        assert!(read_text(b"PATH  ").unwrap()[0].starts_with("PATH=/"));
+    }
+
+    #[test]
+    fn a_malformed_line_is_an_error_with_file_and_line() {
+        for (text, said) in [
+            (
+                &b"A=1\nB C=2"[..],
+                "--env-file DIR/file:2: variable 'B C' contains white space",
+            ),
+            (b"=1", "--env-file DIR/file:1: no variable name in '=1'"),
+            (b"\n\nA\0=1", "--env-file DIR/file:3: a zero byte"),
+            (b"A=\xff", "--env-file DIR/file:1: not UTF-8"),
+        ] {
+            assert_eq!(read_text(text).unwrap_err().to_string(), said);
+        }
+        assert!(read_text(&vec![b'\n'; LARGEST as usize + 1]).is_err());
+        assert!(read_text(&vec![b'\n'; LARGEST as usize]).is_ok());
+        assert_eq!(
+            read(Path::new("/nope")).unwrap_err().to_string(),
+            "--env-file /nope: No such file or directory"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_a_panic(line in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = parse_line(&line);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What a container is asked to be, and the OCI runtime config that says so.
+//!
+//! `Options` are the flags of `usnea run` and `usnea spec`; each value has a type that refuses what is malformed when
+//! clap reads it. `build` puts options, root and image together: it looks at the host (do the sources exist?) and at the
+//! image's accounts, makes and changes nothing, and is the last to say no before anything runs. Capabilities and masked
+//! paths are not from here: `security` puts them on top.
+//!
+//! ```text
+//! options            the flags
+//! account bind destination device entrypoint env env_file group mount name namespace
+//! security_option size switch sysctl tmpfs ulimit user volume       the nouns in them
+//! build              the whole Spec:  mounts  process
+//! ```
+
+mod account;
+mod bind;
+mod build;
+mod destination;
+mod device;
+mod entrypoint;
+mod env;
+mod env_file;
+mod group;
+mod mount;
+mod mounts;
+mod name;
+mod namespace;
+mod options;
+mod process;
+#[cfg(test)]
+mod scenarios;
+mod security_option;
+mod size;
+mod switch;
+mod sysctl;
+mod tmpfs;
+mod ulimit;
+mod user;
+mod volume;
+
+pub use bind::{Access, Bind, Source};
+pub use build::{
+    CgroupHierarchy, ImageDefaults, Inputs, KEEP_GROUPS, RUN_INIT, Root, TimeNamespace, build, layer_folders,
+};
+pub use destination::Destination;
+pub use device::Device;
+pub use entrypoint::Entrypoint;
+pub use env::EnvChange;
+pub use group::GroupAdd;
+pub use mount::MountFlag;
+pub use name::{ContainerName, Hostname};
+pub use namespace::{Network, Sharing};
+pub use options::Options;
+pub use security_option::SecurityOption;
+pub use size::Size;
+pub use sysctl::Sysctl;
+pub use tmpfs::Tmpfs;
+pub use ulimit::Ulimit;
+pub use user::UserFlag;
+pub use volume::Volume;

@@ -1,0 +1,266 @@
+//! `--mount KEY=VALUE,...`: docker's comma-separated form, with quotes around a field that holds a comma.
+
+use std::str::FromStr;
+
+use super::bind::{Access, Bind, PROPAGATIONS, Source, word_of};
+use super::destination::Destination;
+use super::size::Size;
+use super::switch::parse_switch;
+use super::tmpfs::{Tmpfs, parse_mode};
+
+/// One value of `--mount`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountFlag {
+    /// `type=bind`
+    Bind {
+        /// As it was written.
+        text: String,
+        /// What of the host is shown.
+        source: Source,
+        /// Where.
+        destination: Destination,
+        /// How.
+        bind: Bind,
+    },
+    /// `type=tmpfs`
+    Tmpfs(Tmpfs),
+}
+
+/// What was said, before it is known of which type the mount is.
+#[derive(Default)]
+struct Said {
+    kind: Option<String>,
+    source: Option<String>,
+    target: Option<String>,
+    access: Access,
+    propagation: Option<&'static str>,
+    reach: Option<&'static str>,
+    relabel: bool,
+    size: Option<Size>,
+    mode: Option<u32>,
+}
+
+impl Said {
+    fn take(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
+        let needed = || {
+            value
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| format!("{key} needs a value"))
+        };
+        let switch = || value.map_or(Ok(true), parse_switch);
+        match key {
+            "type" => self.kind = Some(needed()?.to_owned()),
+            "source" | "src" => self.source = Some(needed()?.to_owned()),
+            "target" | "dst" | "destination" => self.target = Some(needed()?.to_owned()),
+            "readonly" | "ro" if switch()? => self.access = Access::ReadOnly,
+            "readonly" | "ro" => self.access = Access::ReadWrite,
+            "bind-propagation" => {
+                let word = word_of(&PROPAGATIONS, needed()?);
+                self.propagation = Some(
+                    word.ok_or_else(|| format!("bind-propagation is one of {}", PROPAGATIONS.join(", ")))?,
+                );
+            }
+            "bind-nonrecursive" => self.reach = Some(if switch()? { "bind" } else { "rbind" }),
+            "relabel" if matches!(value, Some("shared" | "private")) => self.relabel = true,
+            "relabel" => return Err("relabel is shared or private".into()),
+            "tmpfs-size" => self.size = Some(super::size::parse_some(needed()?)?),
+            "tmpfs-mode" => self.mode = Some(parse_mode(needed()?)?),
+            _ => return Err(format!("'{key}' is not a key of a mount")),
+        }
+        Ok(())
+    }
+
+    fn bind(self, destination: Destination, text: &str) -> Result<MountFlag, String> {
+        if self.size.is_some() || self.mode.is_some() {
+            return Err("tmpfs-size and tmpfs-mode are not for type=bind".into());
+        }
+        let default = Bind::default();
+        Ok(MountFlag::Bind {
+            text: text.to_owned(),
+            source: self.source.ok_or("source is missing")?.parse()?,
+            destination,
+            bind: Bind {
+                access: self.access,
+                reach: self.reach.unwrap_or(default.reach),
+                propagation: self.propagation.unwrap_or(default.propagation),
+                flags: Vec::new(),
+            },
+        })
+    }
+
+    fn tmpfs(self, destination: Destination) -> Result<MountFlag, String> {
+        if self.source.is_some() {
+            return Err("a tmpfs has no source".into());
+        }
+        if self.propagation.is_some() || self.reach.is_some() || self.relabel {
+            return Err("bind-propagation, bind-nonrecursive and relabel are not for type=tmpfs".into());
+        }
+        let mut tmpfs = Tmpfs::new(destination);
+        if self.access == Access::ReadOnly {
+            tmpfs.flags[0] = "ro";
+        }
+        tmpfs.mode = self.mode.unwrap_or(tmpfs.mode);
+        tmpfs.size = self.size.map(|size| size.to_string());
+        Ok(MountFlag::Tmpfs(tmpfs))
+    }
+}
+
+impl FromStr for MountFlag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut said = Said::default();
+        for field in fields(text)? {
+            match field.split_once('=') {
+                Some((key, value)) => said.take(&key.to_ascii_lowercase(), Some(value))?,
+                None => said.take(&field.to_ascii_lowercase(), None)?,
+            }
+        }
+        let destination = said.target.take().ok_or("target is missing")?.parse()?;
+        match said.kind.as_deref() {
+            Some("bind") => said.bind(destination, text),
+            Some("tmpfs") => said.tmpfs(destination),
+            Some(kind @ "volume") => Err(format!(
+                "type={kind}: usnea has no volumes: use type=bind or type=tmpfs"
+            )),
+            Some(kind) => Err(format!("type={kind}: expected type=bind or type=tmpfs")),
+            None => Err("type=bind or type=tmpfs is missing".into()),
+        }
+    }
+}
+
+/// The fields of one CSV record (RFC 4180, as Go reads it): a quoted field may hold commas, and `""` for a quote.
+fn fields(text: &str) -> Result<Vec<String>, String> {
+    let mut fields = Vec::new();
+    let mut rest = text;
+    loop {
+        let (field, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_field(quoted)?,
+            None => {
+                let end = rest.find(',').unwrap_or(rest.len());
+                if rest[..end].contains('"') {
+                    return Err("a quote in the middle of a field: put quotes around the whole field".into());
+                }
+                (rest[..end].to_owned(), &rest[end..])
+            }
+        };
+        fields.push(field);
+        match after.strip_prefix(',') {
+            Some(next) => rest = next,
+            None if after.is_empty() => return Ok(fields),
+            None => return Err("a quoted field ends at its quote".into()),
+        }
+    }
+}
+
+/// The field whose opening quote is already taken, and what follows its closing one.
+fn quoted_field(text: &str) -> Result<(String, &str), String> {
+    let mut field = String::new();
+    let mut rest = text;
+    loop {
+        let end = rest.find('"').ok_or("a quote is not closed")?;
+        field.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(next) => {
+                field.push('"');
+                rest = next;
+            }
+            None => return Ok((field, rest)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn options(text: &str) -> String {
+        match text.parse().unwrap_or_else(|error| panic!("{text}: {error}")) {
+            MountFlag::Bind { bind, .. } => bind.options().join(","),
+            MountFlag::Tmpfs(tmpfs) => tmpfs.options().join(","),
+        }
+    }
+
+    #[test]
+    fn dockers_keys_and_their_short_forms_mean_the_same() {
+        for (text, expected) in [
+            ("type=bind,source=/a,target=/b", "rbind,rprivate"),
+            ("type=bind,src=/a,dst=/b,readonly", "rbind,rprivate,ro,rro"),
+            ("TYPE=bind,src=/a,destination=/b,ro=true", "rbind,rprivate,ro,rro"),
+            (
+                "type=bind,src=/a,dst=/b,ro=false,relabel=shared",
+                "rbind,rprivate",
+            ),
+            (
+                "type=bind,src=/a,dst=/b,bind-propagation=rslave,bind-nonrecursive",
+                "bind,rslave",
+            ),
+            ("type=tmpfs,dst=/b", "rw,noexec,nosuid,nodev,mode=1777"),
+            (
+                "type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-mode=700,ro",
+                "ro,noexec,nosuid,nodev,mode=700,size=1048576",
+            ),
+        ] {
+            assert_eq!(options(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_field_may_hold_commas_and_quotes() {
+        let mount = "type=bind,\"source=/a,\"\"b\",target=/c".parse().unwrap();
+        match mount {
+            MountFlag::Bind { source, .. } => assert_eq!(Ok(source), "/a,\"b".parse()),
+            MountFlag::Tmpfs(_) => panic!("not a tmpfs"),
+        }
+    }
+
+    #[test]
+    fn a_malformed_mount_is_refused_with_the_part_that_is_wrong() {
+        for (wrong, said) in [
+            ("", "''"),
+            ("type=bind", "target"),
+            ("type=bind,target=/b", "source"),
+            ("source=/a,target=/b", "type"),
+            ("type=volume,source=/a,target=/b", "volume"),
+            ("type=npipe,source=/a,target=/b", "npipe"),
+            ("type=bind,source=a,target=/b", "./a"),
+            ("type=bind,source=/a,target=b", "absolute"),
+            ("type=bind,source=/a,target=/", "root itself"),
+            ("type=bind,source=,target=/b", "source needs a value"),
+            ("type=bind,source=/a,target=/b,ro=maybe", "maybe"),
+            (
+                "type=bind,source=/a,target=/b,bind-propagation=up",
+                "bind-propagation",
+            ),
+            ("type=bind,source=/a,target=/b,relabel=x", "relabel"),
+            ("type=bind,source=/a,target=/b,tmpfs-size=1m", "tmpfs-size"),
+            ("type=bind,source=/a,target=/b,idmap", "idmap"),
+            ("type=bind,source=/a,target=/b,", "''"),
+            ("type=tmpfs,source=/a,target=/b", "no source"),
+            ("type=tmpfs,target=/b,bind-propagation=slave", "bind-propagation"),
+            ("type=tmpfs,target=/b,tmpfs-mode=9", "octal"),
+            ("type=tmpfs,target=/b,tmpfs-size=x", "size"),
+            ("type=bind,\"source=/a,target=/b", "closed"),
+            ("type=bind,\"source=/a\"x,target=/b", "quote"),
+            ("type=bind,source=/a\"b,target=/b", "quote"),
+        ] {
+            let error = wrong.parse::<MountFlag>().unwrap_err();
+            assert!(error.contains(said), "{wrong}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_a_panic(text in "\\PC*") {
+            let _ = text.parse::<MountFlag>();
+        }
+
+        #[test]
+        fn a_quoted_field_comes_back(field in "\\PC*") {
+            let quoted = format!("\"{}\",x", field.replace('"', "\"\""));
+            prop_assert_eq!(fields(&quoted), Ok(vec![field, "x".to_owned()]));
+        }
+    }
+}

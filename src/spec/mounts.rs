@@ -1,0 +1,268 @@
+//! The mounts of the config, in the order in which they are made: the root's overlay, the system's own, the user's.
+//!
+//! The user's are sorted by depth, so that what lies inside another is mounted after it, whatever the order of the
+//! flags. Where one of them would cover a mount of the system, that one is left out (docker).
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Mount, MountBuilder};
+
+use super::bind::Bind;
+use super::build::{CgroupHierarchy, Inputs, Root};
+use super::destination::Destination;
+use super::mount::MountFlag;
+use super::namespace::{Network, Sharing};
+use super::tmpfs::Tmpfs;
+use super::volume::{Volume, VolumeKind};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::ids::outside_of;
+use crate::sys::mount::joined_lowers;
+
+/// The group that owns terminals, in every distribution.
+const TTY: u32 = 5;
+
+/// A mount that was asked for.
+struct Asked {
+    destination: Destination,
+    mount: Mount,
+}
+
+/// All mounts. Errors: a source that does not exist, one destination twice, an owner who is not mapped.
+pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
+    let asked = asked(inputs)?;
+    let covered = |mount: &Mount| {
+        asked
+            .iter()
+            .any(|asked| mount.destination().starts_with(asked.destination.path()))
+    };
+    let mut mounts = Vec::with_capacity(16);
+    if let Root::Layered(lowers) = inputs.root {
+        let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
+        mounts.push(overlay(Path::new("/"), &lowers, inputs.folder, &[])?);
+    }
+    mounts.extend(system(inputs)?.into_iter().filter(|mount| !covered(mount)));
+    mounts.extend(asked.into_iter().map(|asked| asked.mount));
+    Ok(mounts)
+}
+
+fn mount(
+    destination: impl Into<PathBuf>,
+    kind: &str,
+    source: impl Into<PathBuf>,
+    options: &[&str],
+) -> Result<Mount> {
+    let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+    MountBuilder::default()
+        .destination(destination)
+        .typ(kind)
+        .source(source)
+        .options(options)
+        .build()
+        .map_err(Error::new)
+}
+
+/// Layers under one in `folder` that is thrown away: `volatile` never waits for the disk for its sake.
+fn overlay(destination: &Path, lowers: &[&Path], folder: &Path, flags: &[&'static str]) -> Result<Mount> {
+    for path in lowers.iter().chain([&folder]) {
+        text(path)?;
+    }
+    // The kernel takes `\` as an escape here too (ovl_mount_dir), a `:` as itself.
+    let option = |name, part| {
+        format!(
+            "{name}={}",
+            folder.join(part).to_string_lossy().replace('\\', "\\\\")
+        )
+    };
+    let lowerdir = format!("lowerdir={}", joined_lowers(lowers));
+    let (upperdir, workdir) = (option("upperdir", "upper"), option("workdir", "work"));
+    let mut options = vec![lowerdir.as_str(), &upperdir, &workdir, "userxattr", "volatile"];
+    options.extend(flags);
+    mount(destination, "overlay", "overlay", &options)
+}
+
+/// What every container has.
+fn system(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
+    let options = inputs.options;
+    let mut mounts = vec![
+        match options.pid {
+            Sharing::Private => mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
+            Sharing::Host => mount("/proc", "bind", "/proc", &["rbind", "nosuid", "noexec", "nodev"])?,
+        },
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        )?,
+        terminals(inputs)?,
+    ];
+    mounts.extend(ipc(inputs)?);
+    mounts.push(sys(options.network)?);
+    if inputs.cgroups == CgroupHierarchy::Unified {
+        // Read-only: CVE-2023-25809.
+        let flags = ["ro", "nosuid", "noexec", "nodev"];
+        mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &flags)?);
+    }
+    mounts.extend(names(options.network)?);
+    Ok(mounts)
+}
+
+fn sys(network: Network) -> Result<Mount> {
+    let flags = ["nosuid", "noexec", "nodev", "ro"];
+    match network {
+        Network::None => mount("/sys", "sysfs", "sysfs", &flags),
+        // A sysfs can be mounted only by who owns the network namespace (sysfs_init_fs_context), which is the host's.
+        Network::Host => mount(
+            "/sys",
+            "bind",
+            "/sys",
+            &[&["rbind", "rprivate"], &flags[..], &["rro"]].concat(),
+        ),
+    }
+}
+
+/// On the host's network names are the host's too.
+fn names(network: Network) -> Result<Vec<Mount>> {
+    let flags = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"];
+    let files = match network {
+        Network::None => &[][..],
+        Network::Host => &["/etc/resolv.conf", "/etc/hosts"],
+    };
+    let found = files.iter().filter(|file| Path::new(file).exists());
+    found.map(|file| mount(file, "bind", file, &flags)).collect()
+}
+
+fn terminals(inputs: &Inputs<'_>) -> Result<Mount> {
+    let mut options = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    // devpts refuses a group that is not mapped (EINVAL).
+    if outside_of(&inputs.maps.gids, TTY).is_some() {
+        options.push("gid=5");
+    }
+    mount("/dev/pts", "devpts", "devpts", &options)
+}
+
+/// Shared memory and message queues: the namespace's own, or the host's where it has them.
+fn ipc(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
+    let flags = ["nosuid", "noexec", "nodev"];
+    if inputs.options.ipc == Sharing::Host {
+        return ["/dev/shm", "/dev/mqueue"]
+            .into_iter()
+            .filter(|path| Path::new(path).exists())
+            .map(|path| mount(path, "bind", path, &[&["bind", "rprivate"], &flags[..]].concat()))
+            .collect();
+    }
+    let size = match inputs.options.shm_size {
+        Some(size) => format!("size={size}"),
+        None => "size=65536k".to_owned(),
+    };
+    let shm = [&flags[..], &["mode=1777", &size]].concat();
+    Ok(vec![
+        mount("/dev/shm", "tmpfs", "shm", &shm)?,
+        mount("/dev/mqueue", "mqueue", "mqueue", &flags)?,
+    ])
+}
+
+/// What was asked for, the outer before the inner.
+fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
+    let options = inputs.options;
+    let mut all = Vec::new();
+    for flag in &options.tmpfs {
+        all.push(tmpfs(flag, "--tmpfs ", inputs)?);
+    }
+    for flag in &options.mount {
+        all.push(match flag {
+            MountFlag::Tmpfs(flag) => tmpfs(flag, "--mount type=tmpfs,target=", inputs)?,
+            MountFlag::Bind {
+                text,
+                source,
+                destination,
+                bind,
+            } => bound(
+                destination,
+                &source.found().context(|| format!("--mount {text}"))?,
+                bind,
+            )?,
+        });
+    }
+    let mut layers = 0;
+    for flag in &options.volume {
+        let folder = inputs.folder.join(format!("volume-{layers}"));
+        layers += usize::from(matches!(flag.kind, VolumeKind::Overlay(_)));
+        all.push(volume(flag, &folder).context(|| format!("-v {}", flag.text))?);
+    }
+    for flag in &options.device {
+        let nodes = flag.nodes().context(|| format!("--device {}", flag.text))?;
+        for (source, destination) in nodes {
+            let mount = mount(destination.path(), "bind", source, &["bind", "nosuid", "noexec"])?;
+            all.push(Asked { destination, mount });
+        }
+    }
+    refuse_duplicates(&all)?;
+    all.sort_by_key(|asked| asked.destination.depth());
+    Ok(all)
+}
+
+fn tmpfs(tmpfs: &Tmpfs, flag: &str, inputs: &Inputs<'_>) -> Result<Asked> {
+    let unmapped = |map, id: Option<u32>| id.filter(|id| outside_of(map, *id).is_none());
+    let (uids, gids) = (&inputs.maps.uids, &inputs.maps.gids);
+    if let Some(id) = unmapped(uids, tmpfs.uid).or_else(|| unmapped(gids, tmpfs.gid)) {
+        fail!(
+            "{flag}{}: the ID {id} is not mapped in the container",
+            tmpfs.destination
+        );
+    }
+    let options = tmpfs.options();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    Ok(Asked {
+        destination: tmpfs.destination.clone(),
+        mount: mount(tmpfs.destination.path(), "tmpfs", "tmpfs", &options)?,
+    })
+}
+
+fn bound(destination: &Destination, source: &Path, bind: &Bind) -> Result<Asked> {
+    text(source)?;
+    let options = bind.options();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    Ok(Asked {
+        destination: destination.clone(),
+        mount: mount(destination.path(), "bind", source, &options)?,
+    })
+}
+
+fn volume(volume: &Volume, folder: &Path) -> Result<Asked> {
+    let source = volume.source.found()?;
+    match &volume.kind {
+        VolumeKind::Bind(bind) => bound(&volume.destination, &source, bind),
+        VolumeKind::Overlay(flags) => {
+            if !source.is_dir() {
+                fail!("{}: a layer can lie over a folder only", source.display());
+            }
+            Ok(Asked {
+                destination: volume.destination.clone(),
+                mount: overlay(volume.destination.path(), &[&source], folder, flags)?,
+            })
+        }
+    }
+}
+
+fn refuse_duplicates(all: &[Asked]) -> Result<()> {
+    let mut seen = HashSet::with_capacity(all.len());
+    for asked in all {
+        if asked.destination.path() == Path::new("/proc") {
+            let error = Error::new("/proc cannot be mounted on: the container would lose its own");
+            return Err(error.hint("--pid host shows the host's processes"));
+        }
+        if !seen.insert(asked.destination.path()) {
+            fail!("duplicate mount point: {}", asked.destination);
+        }
+    }
+    Ok(())
+}
+
+/// The path as JSON can hold it.
+pub(super) fn text(path: &Path) -> Result<&str> {
+    path.to_str()
+        .ok_or_else(|| Error::new(format!("{}: the path is not UTF-8", path.display())))
+}

@@ -1,0 +1,157 @@
+//! The flags of `usnea run` and `usnea spec`: docker's and podman's names and meanings. The comments are the help text.
+//! What is said here is well-formed; whether it can be done is for `build` to find out.
+
+use std::path::PathBuf;
+
+use super::switch::parse_switch;
+use super::{
+    ContainerName, Device, Entrypoint, EnvChange, GroupAdd, Hostname, MountFlag, Network, SecurityOption,
+    Sharing, Size, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
+};
+use crate::capability::CapabilityChange;
+use crate::ids::{IdMap, UsernsMode};
+
+/// What the container is to be. As with docker, a flag with one value may be repeated and the last one counts; the
+/// others append.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(args_override_self = true)]
+pub struct Options {
+    /// Keep standard input open.
+    #[arg(short, long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    pub interactive: bool,
+
+    /// Give the container a terminal of its own.
+    #[arg(short, long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    pub tty: bool,
+
+    /// Remove the container when it exits.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    pub rm: bool,
+
+    /// Name the container.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<ContainerName>,
+
+    /// Set the container's host name. Default: the first 12 digits of its ID.
+    #[arg(short = 'h', long, value_name = "NAME")]
+    pub hostname: Option<Hostname>,
+
+    /// Run this program instead of the image's; empty: only the command that is given. Podman's JSON array is taken too.
+    #[arg(long, value_name = "PROGRAM")]
+    pub entrypoint: Option<Entrypoint>,
+
+    /// Set an environment variable. NAME alone takes the host's value, NAME* every variable of the host that begins so.
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<EnvChange>,
+
+    /// Read environment variables from a file: NAME=VALUE or NAME on each line, # begins a comment.
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+
+    /// Working directory inside the container.
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+
+    /// Run as this user and group, by name (in the image's own accounts) or ID.
+    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
+    pub user: Option<UserFlag>,
+
+    /// Bind a file or folder of the host into the container. Options: ro, rw, O (changes go to a layer that is thrown
+    /// away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec;
+    /// z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel.
+    #[arg(short, long, value_name = "HOST:CONTAINER[:OPTIONS]")]
+    pub volume: Vec<Volume>,
+
+    /// Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...]
+    /// [,bind-nonrecursive][,relabel=shared|private] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    pub mount: Vec<MountFlag>,
+
+    /// Mount a tmpfs. Options: size, mode, uid, gid, nr_inodes, rw, ro, exec, noexec, suid, nosuid, dev, nodev.
+    /// Default: rw,noexec,nosuid,nodev,mode=1777.
+    #[arg(long, value_name = "CONTAINER[:OPTIONS]")]
+    pub tmpfs: Vec<Tmpfs>,
+
+    /// Mount the container's root file system read-only.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    pub read_only: bool,
+
+    /// Write to the root directory itself, without a layer that is thrown away.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    pub rw_root: bool,
+
+    /// Add a capability, or ALL.
+    #[arg(long, value_name = "CAPABILITY")]
+    pub cap_add: Vec<CapabilityChange>,
+
+    /// Drop a capability, or ALL.
+    #[arg(long, value_name = "CAPABILITY")]
+    pub cap_drop: Vec<CapabilityChange>,
+
+    /// Security options: no-new-privileges[=true|false].
+    #[arg(long, value_name = "OPTION")]
+    pub security_opt: Vec<SecurityOption>,
+
+    /// How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N] (you stay yourself), nomap
+    /// (you have no ID inside).
+    #[arg(long, value_name = "MODE", default_value = "host")]
+    pub userns: UsernsMode,
+
+    /// Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs.
+    #[arg(long, value_name = "CONTAINER:BASE[:COUNT]")]
+    pub uidmap: Vec<IdMap>,
+
+    /// Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs.
+    #[arg(long, value_name = "CONTAINER:BASE[:COUNT]")]
+    pub gidmap: Vec<IdMap>,
+
+    /// Add the process to a group, by name (in the image's own accounts) or ID; keep-groups keeps your own ones.
+    #[arg(long, value_name = "NAME|GID|keep-groups")]
+    pub group_add: Vec<GroupAdd>,
+
+    /// Network: none, or host.
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "none")]
+    pub network: Network,
+
+    /// PID namespace: private, or host.
+    #[arg(long, value_name = "MODE", default_value = "private")]
+    pub pid: Sharing,
+
+    /// IPC namespace: private, or host.
+    #[arg(long, value_name = "MODE", default_value = "private")]
+    pub ipc: Sharing,
+
+    /// UTS namespace (host name): private, or host.
+    #[arg(long, value_name = "MODE", default_value = "private")]
+    pub uts: Sharing,
+
+    /// Set a resource limit of processes, such as nofile=1024:2048; -1 is unlimited; "host" keeps all of yours.
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub ulimit: Vec<Ulimit>,
+
+    /// Set a kernel parameter that belongs to a namespace of the container, such as net.ipv4.ip_forward=1.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub sysctl: Vec<Sysctl>,
+
+    /// Run a small init as PID 1 that forwards signals and reaps processes.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    pub init: bool,
+
+    /// Size of /dev/shm, such as 64m or 1g. Default: 64m.
+    #[arg(long, value_name = "BYTES", value_parser = super::size::parse_some)]
+    pub shm_size: Option<Size>,
+
+    /// Give the container a device of the host, or all devices below a folder.
+    #[arg(long, value_name = "HOST[:CONTAINER][:PERMISSIONS]")]
+    pub device: Vec<Device>,
+
+    /// Hand N more open descriptors to the container, from 3 on.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub preserve_fds: u32,
+}

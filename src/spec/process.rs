@@ -1,0 +1,233 @@
+//! The process of the config: who it is, what it runs, where, with which environment and limits.
+
+use std::fs::File;
+use std::path::Path;
+
+use oci_spec::runtime::{
+    Capabilities, LinuxCapabilities, LinuxCapabilitiesBuilder, Process, ProcessBuilder, User, UserBuilder,
+};
+
+use super::account::{self, Group};
+use super::build::{Inputs, seen_hostname};
+use super::env::{EnvChange, Environment, host_value};
+use super::group::GroupAdd;
+use super::security_option::SecurityOption;
+use super::ulimit;
+use super::user::{Identity, UserFlag, find_group, identify};
+use super::{env_file, mounts};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::ids::{UsernsMode, outside_of};
+
+/// docker's, which has both halves of a merged /usr.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The process. Errors: no command, an unknown or unmapped user, a limit above ours, a relative working directory.
+pub(super) fn process(inputs: &Inputs<'_>) -> Result<Process> {
+    let options = inputs.options;
+    let (identity, groups) = who(inputs)?;
+    let no_new_privileges = options.security_opt.last() == Some(&SecurityOption::NoNewPrivileges);
+    ProcessBuilder::default()
+        .terminal(options.tty)
+        .user(user(inputs, &identity, &groups)?)
+        .args(args(inputs)?)
+        .env(environment(inputs, &identity)?)
+        .cwd(cwd(inputs)?)
+        .rlimits(ulimit::limits(&options.ulimit)?)
+        .no_new_privileges(no_new_privileges)
+        .capabilities(no_capabilities()?)
+        .build()
+        .map_err(Error::new)
+}
+
+fn no_capabilities() -> Result<LinuxCapabilities> {
+    let none = Capabilities::new;
+    LinuxCapabilitiesBuilder::default()
+        .bounding(none())
+        .effective(none())
+        .permitted(none())
+        .inheritable(none())
+        .ambient(none())
+        .build()
+        .map_err(Error::new)
+}
+
+/// docker's rules: an entrypoint that is asked for takes the image's command away too.
+fn args(inputs: &Inputs<'_>) -> Result<Vec<String>> {
+    let (entrypoint, cmd) = match &inputs.options.entrypoint {
+        Some(entrypoint) => (entrypoint.words(), &[][..]),
+        None => (&inputs.image.entrypoint[..], &inputs.image.cmd[..]),
+    };
+    let command = if inputs.command.is_empty() {
+        cmd
+    } else {
+        inputs.command
+    };
+    let args = [entrypoint, command].concat();
+    match args.first().map(String::as_str) {
+        None => Err(Error::new("no command given").hint("write the command after the image, such as: sh")),
+        Some("") => Err(Error::new("the command is an empty word")),
+        Some(_) => Ok(args),
+    }
+}
+
+fn cwd(inputs: &Inputs<'_>) -> Result<String> {
+    let given = |folder: &&String| !folder.is_empty();
+    let asked = inputs.options.workdir.as_ref().filter(given);
+    let folder = match asked.or(inputs.image.workdir.as_ref().filter(given)) {
+        Some(folder) => folder.as_str(),
+        None => "/",
+    };
+    if !folder.starts_with('/') {
+        fail!("-w {folder}: the working directory must be an absolute path");
+    }
+    Ok(folder.to_owned())
+}
+
+/// Base, image, files, flags: each over the one before (docker). Nothing of the host's environment comes by itself.
+fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> {
+    let options = inputs.options;
+    let mut environment = Environment::default();
+    environment.set("PATH", PATH);
+    environment.set("HOSTNAME", &seen_hostname(inputs));
+    let terminal = if options.tty { host_value("TERM")? } else { None };
+    environment.set(
+        "TERM",
+        terminal
+            .as_deref()
+            .filter(|term| !term.is_empty())
+            .unwrap_or("xterm"),
+    );
+    environment.set("container", "usnea");
+    for line in &inputs.image.env {
+        let change = line.parse::<EnvChange>().map_err(Error::new);
+        environment.apply(&change.context(|| format!("the image's variable '{line}'"))?)?;
+    }
+    for file in &options.env_file {
+        for change in env_file::read(file)? {
+            environment.apply(&change)?;
+        }
+    }
+    for change in &options.env {
+        environment.apply(change)?;
+    }
+    let home = match (&identity.home, identity.uid) {
+        (Some(home), _) => home,
+        (None, 0) => "/root",
+        (None, _) => "/",
+    };
+    environment.set_missing("HOME", home);
+    Ok(environment.into_strings())
+}
+
+/// Whose wish it is who runs, as an error names it.
+fn wish(inputs: &Inputs<'_>) -> Result<(String, UserFlag)> {
+    if let Some(flag) = &inputs.options.user {
+        return Ok((format!("-u {flag}"), flag.clone()));
+    }
+    if let UsernsMode::KeepId { uid, gid } = inputs.options.userns {
+        let uid = uid.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+        let gid = gid.unwrap_or_else(|| rustix::process::getegid().as_raw());
+        return Ok(("--userns keep-id".to_owned(), UserFlag::of(uid, Some(gid))));
+    }
+    match inputs.image.user.as_deref().filter(|user| !user.is_empty()) {
+        Some(user) => {
+            let label = format!("the image's user {user}");
+            let flag = user
+                .parse::<UserFlag>()
+                .map_err(Error::new)
+                .context(|| label.clone())?;
+            Ok((label, flag))
+        }
+        None => Ok(("user 0".to_owned(), UserFlag::of(0, None))),
+    }
+}
+
+fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<Group>)> {
+    let (label, flag) = wish(inputs)?;
+    let (users, groups) = accounts(inputs)?;
+    let identity = identify(&flag, &users, &groups)?;
+    for (map, id) in [
+        (&inputs.maps.uids, identity.uid),
+        (&inputs.maps.gids, identity.gid),
+    ] {
+        if outside_of(map, id).is_none() {
+            return Err(unmapped(&label, id));
+        }
+    }
+    Ok((identity, groups))
+}
+
+fn unmapped(label: &str, id: u32) -> Error {
+    let named = label.split([' ', ':']).any(|word| word == id.to_string());
+    let which = if named {
+        "the ID".to_owned()
+    } else {
+        format!("the ID {id}")
+    };
+    Error::new(format!("{label}: {which} is not mapped in the container")).hint(
+        "the container has as many IDs as you have subordinate ones: an administrator gives them in /etc/subuid and /etc/subgid",
+    )
+}
+
+/// The image's accounts, each file from the topmost layer that has it.
+fn accounts(inputs: &Inputs<'_>) -> Result<(Vec<account::User>, Vec<Group>)> {
+    let (mut users, mut groups) = (None, None);
+    for folder in inputs.root.folders() {
+        let root = open_root(folder)?;
+        if users.is_none() {
+            users = account::users(&root)?;
+        }
+        if groups.is_none() {
+            groups = account::groups(&root)?;
+        }
+    }
+    Ok((users.unwrap_or_default(), groups.unwrap_or_default()))
+}
+
+fn open_root(folder: &Path) -> Result<File> {
+    mounts::text(folder)?;
+    let root = File::open(folder).context(|| format!("root file system {}", folder.display()))?;
+    let metadata = root
+        .metadata()
+        .context(|| format!("root file system {}", folder.display()))?;
+    if !metadata.is_dir() {
+        fail!("root file system {}: not a folder", folder.display());
+    }
+    Ok(root)
+}
+
+/// The user of the config: the group of the process among its supplementary ones too, or else it could be shed to get
+/// around a file that is closed to it (CVE-2022-36109).
+fn user(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -> Result<User> {
+    let builder = UserBuilder::default().uid(identity.uid).gid(identity.gid);
+    let additional = additional_gids(inputs, identity, groups)?;
+    builder.additional_gids(additional).build().map_err(Error::new)
+}
+
+fn additional_gids(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -> Result<Vec<u32>> {
+    let map = &inputs.maps.gids;
+    let mut gids = vec![identity.gid];
+    // What the image lists beyond the map is passed over: alpine's root is in a dozen groups, and a container of one ID
+    // could not run it at all. What was asked for is an error.
+    let mapped = |gid: &u32| outside_of(map, *gid).is_some();
+    gids.extend(identity.others.iter().copied().filter(mapped));
+    for asked in &inputs.options.group_add {
+        let GroupAdd::Group(group) = asked else {
+            return Ok(Vec::new());
+        };
+        let label = format!("--group-add {group}");
+        let gid = find_group(group, groups).context(|| "--group-add")?;
+        if !mapped(&gid) {
+            return Err(unmapped(&label, gid));
+        }
+        gids.push(gid);
+    }
+    // A self-mapped group can only be had with setgroups(2) denied (user_namespaces(7)): nothing to add then.
+    if map.iter().map(|line| u64::from(line.count)).sum::<u64>() <= 1 {
+        return Ok(Vec::new());
+    }
+    let mut seen = std::collections::HashSet::new();
+    gids.retain(|gid| seen.insert(*gid));
+    Ok(gids)
+}
