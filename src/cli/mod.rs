@@ -1,38 +1,134 @@
-//! The command line: clap, one file a command, tables and JSON.
+//! The command line: clap, one file a command, tables and JSON. What it says is decided below; here it is read, printed,
+//! and turned into an exit status.
 
+mod doctor;
+mod run;
+
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
-pub mod doctor;
+use crate::error::{Error, Result, STATUS_OURS};
+use crate::sys::signal;
 
+/// Run containers without root: no daemon, no setuid program, and nothing stays behind.
 #[derive(Parser)]
-#[command(name = "usnea", version, about)]
-struct Options {
-    /// The folder that holds everything of usnea's.
-    #[arg(long, global = true)]
+#[command(name = "usnea", version, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Arguments {
+    /// Keep usnea's files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea.
+    #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
+
+    /// Say more or less on standard error; debug prints each step of a launch with its time.
+    #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Warn)]
+    log_level: LogLevel,
+
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum Command {
+    /// Run a command in a new container.
+    Run(run::RunArguments),
+    /// Print the OCI runtime config.json that run with the same flags would run.
+    Spec(run::SpecArguments),
+    /// Try what containers need on this machine, and say how to mend what is missing.
     Doctor(doctor::Arguments),
+}
+
+/// The grammar, for the man pages and completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// The program.
 pub fn main() -> ExitCode {
-    let options = Options::parse();
-    let outcome = match &options.verb {
-        Verb::Doctor(arguments) => doctor::run(arguments, options.root.as_deref()),
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refused(&error),
     };
-    outcome.map_or_else(
-        |error| {
-            eprintln!("usnea: {error}");
-            ExitCode::from(error.status())
-        },
-        ExitCode::from,
-    )
+    start_log(arguments.log_level);
+    match carry_out(arguments) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => report(&error),
+    }
+}
+
+fn carry_out(arguments: Arguments) -> Result<u8> {
+    match arguments.command {
+        Command::Run(run) => run::run(run, arguments.root),
+        Command::Spec(spec) => run::spec(spec, arguments.root),
+        Command::Doctor(doctor) => {
+            signal::default_sigpipe();
+            doctor::run(&doctor, arguments.root.as_deref())
+        }
+    }
+}
+
+/// What clap says: help and version on standard output, status 0; else one line, and docker's status for our own errors.
+fn refused(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(STATUS_OURS);
+    }
+    let text = error.render().to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let said = first.strip_prefix("error: ").unwrap_or(first);
+    // "the following required arguments were not provided:" is followed by their names.
+    let more: Vec<&str> = match said.ends_with(':') {
+        true => text.lines().skip(1).take_while(|line| !line.is_empty()).map(str::trim).collect(),
+        false => Vec::new(),
+    };
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let whole = [said, &more.join(" ")].join(" ");
+    let error = Error::new(whole.trim());
+    report(&error.hint(tip.map_or_else(|| "try 'usnea --help'".to_owned(), str::to_owned)))
+}
+
+fn report(error: &Error) -> ExitCode {
+    let mut stderr = anstream::stderr().lock();
+    // Standard error may be gone; the status still tells.
+    let _ = writeln!(stderr, "usnea: {error}");
+    if let Some(hint) = error.way_out() {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+    ExitCode::from(error.status())
+}
+
+fn start_log(level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => log::LevelFilter::Error,
+        LogLevel::Warn => log::LevelFilter::Warn,
+        LogLevel::Info => log::LevelFilter::Info,
+        LogLevel::Debug => log::LevelFilter::Debug,
+        LogLevel::Trace => log::LevelFilter::Trace,
+    };
+    env_logger::Builder::new()
+        .filter_level(level)
+        .format(|to, record| {
+            let word = match record.level() {
+                log::Level::Error => "error: ",
+                log::Level::Warn => "warning: ",
+                _ => "",
+            };
+            writeln!(to, "usnea: {word}{}", record.args())
+        })
+        .init();
 }

@@ -22,7 +22,7 @@ use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{fd, network, pty};
-use crate::userns::Writer;
+use crate::userns::{self, Writer};
 
 /// What went wrong within a step: on what, and the errno.
 pub struct Trouble {
@@ -124,7 +124,7 @@ impl Child<'_> {
 
     fn get_mapped(&self, maps: &IdMaps) -> Done {
         if self.plan.levels.base.writer == Writer::Itself {
-            return write_maps("/proc/self", maps, Setgroups::Deny);
+            return Ok(userns::write_own_maps(maps)?);
         }
         self.wait_until_mapped()
     }
@@ -140,9 +140,7 @@ impl Child<'_> {
     fn mount_in_base(&mut self) -> Done {
         let plan = self.plan;
         // Files made here (the overlay's) need an owner that is mapped: base's root, else who the user is in it.
-        let base = &plan.levels.base.maps;
-        let first = |map: &[ids::IdMap]| map.first().map_or(0, |line| line.inside);
-        process::become_user(first(&base.uids), first(&base.gids)).on(|| "become root of base")?;
+        userns::become_root(&plan.levels.base).on(|| "become root of base")?;
         self.trees = plan.steps.iter().map(|_| None).collect();
         for (index, step) in plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
@@ -177,7 +175,7 @@ impl Child<'_> {
     fn go_on_in_container(&mut self, namespaces: Namespaces, maps: &IdMaps) -> Done {
         match process::clone(namespaces, Parentage::OurParents)? {
             Forked::Parent(container) => {
-                write_maps(&format!("/proc/{}", container.pid), maps, Setgroups::Allow)?;
+                write_maps(container.pid, maps)?;
                 let process::Child { pid, pidfd } = container;
                 self.channel.send(&Message::Container { pid, pidfd })?;
                 process::exit_now(0)
@@ -394,27 +392,13 @@ fn explain_target(error: io::Error, mount: &Mount) -> Trouble {
     Trouble { what: text, ..error.into() }
 }
 
-/// Whether setgroups(2) stays allowed in a namespace.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Setgroups {
-    Allow,
-    Deny,
-}
-
-fn write_maps(proc: &str, maps: &IdMaps, setgroups: Setgroups) -> Done {
-    let write = |name: &str, content: &str| {
-        let path = format!("{proc}/{name}");
-        std::fs::OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .and_then(|mut file| io::Write::write_all(&mut file, content.as_bytes()))
-            .on(|| path)
-    };
-    if setgroups == Setgroups::Deny {
-        write("setgroups", "deny")?;
+/// From base, over a namespace below it: all powers are here, so setgroups(2) stays allowed there.
+fn write_maps(pid: i32, maps: &IdMaps) -> Done {
+    for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
+        let path = format!("/proc/{pid}/{name}");
+        std::fs::write(&path, ids::lines(map)).on(|| path)?;
     }
-    write("uid_map", &ids::lines(&maps.uids))?;
-    write("gid_map", &ids::lines(&maps.gids))
+    Ok(())
 }
 
 fn enter_folder(path: &Path) -> Done {

@@ -38,6 +38,7 @@ pub use explain::explain;
 pub use mounts::{Mount, Source};
 pub use parent::{Finished, run};
 pub use plan::plan;
+pub use supervise::FORWARDED;
 
 /// What the command's standard input is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 //! before the error is returned.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child as Helper, Stdio};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -14,10 +13,9 @@ use super::{Plan, Step, child, supervise};
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
 use crate::host;
-use crate::ids::{self, IdMap, IdMaps};
 use crate::sys::process::{self, Child, Ended, Forked, Parentage, Patience};
 use crate::sys::signal::Signals;
-use crate::userns::Writer;
+use crate::userns::{self, Writer};
 
 /// How a container ended, and what is needed to clean up after it.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Finished> {
     let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
     let Some(Step::Namespaces(namespaces)) = plan.steps.first() else { fail!("a plan without namespaces") };
 
-    let base = match process::clone(*namespaces, Parentage::Ours).map_err(|error| forbidden(error.into()))? {
+    let base = match process::clone(*namespaces, Parentage::Ours).map_err(userns::forbidden)? {
         Forked::Child => {
             drop(ours);
             child::live(plan, theirs, signals, started)
@@ -46,7 +44,7 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Finished> {
     log::debug!("{:8.3} ms  process {} in its namespaces", started.elapsed().as_secs_f64() * 1e3, base.pid);
 
     let launch = || -> Result<(OwnedFd, supervise::Container)> {
-        map_ids(plan, &base)?;
+        userns::write_maps(&plan.levels.base, base.pid)?;
         let namespace = std::fs::File::open(format!("/proc/{}/ns/user", base.pid))
             .context(|| "cannot open the container's user namespace")?;
         if plan.levels.base.writer != Writer::Itself {
@@ -76,65 +74,6 @@ fn end_all(known: &[Option<&Child>]) {
         let _ = child.signal(libc::SIGKILL);
     }
     while let Ok(Some(_)) = process::reap_any(Patience::Wait) {}
-}
-
-fn forbidden(error: Error) -> Error {
-    let error = Err::<(), _>(error).context(|| "cannot make a user namespace").unwrap_err();
-    match host::userns::forbidden_hint() {
-        Some(hint) => error.hint(hint),
-        None => error.hint("'usnea doctor' tells what containers need here"),
-    }
-}
-
-fn map_ids(plan: &Plan, base: &Child) -> Result<()> {
-    let Some(Step::Maps(maps)) = plan.steps.get(1) else { return Ok(()) };
-    match &plan.levels.base.writer {
-        Writer::Itself => Ok(()),
-        Writer::Root => write_as_root(base, maps),
-        Writer::Helpers(helpers) => {
-            // Side by side: each takes about a millisecond.
-            let uids = start(&helpers.newuidmap, base.pid, &maps.uids)?;
-            let gids = start(&helpers.newgidmap, base.pid, &maps.gids)?;
-            let (uids, gids) = (finish(&helpers.newuidmap, uids), finish(&helpers.newgidmap, gids));
-            uids.and(gids)
-        }
-    }
-}
-
-fn write_as_root(base: &Child, maps: &IdMaps) -> Result<()> {
-    for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
-        let path = format!("/proc/{}/{name}", base.pid);
-        std::fs::write(&path, ids::lines(map)).map_err(|error| forbidden(error.into())).context(|| path)?;
-    }
-    Ok(())
-}
-
-fn start(program: &std::path::Path, pid: i32, map: &[IdMap]) -> Result<Helper> {
-    let numbers = map.iter().flat_map(|line| [line.inside, line.outside, line.count]).map(|number| number.to_string());
-    std::process::Command::new(program)
-        .arg(pid.to_string())
-        .args(numbers)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context(|| format!("cannot run {}", program.display()))
-}
-
-fn finish(program: &std::path::Path, helper: Helper) -> Result<()> {
-    let output = helper.wait_with_output().context(|| format!("cannot wait for {}", program.display()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().next().unwrap_or("it said nothing");
-    let name = program.file_name().unwrap_or_default().display();
-    let error = Error::new(said.strip_prefix(&format!("{name}: ")).unwrap_or(said));
-    let error = Err::<(), _>(error).context(|| format!("cannot map IDs: {name} refuses")).unwrap_err();
-    Err(match host::userns::forbidden_hint() {
-        Some(hint) => error.hint(hint),
-        None => error.hint("see /etc/subuid and /etc/subgid; 'usnea doctor' tells what is wrong"),
-    })
 }
 
 /// Hears the messages of the launch until the command runs (end of file) or something failed.

@@ -1,4 +1,5 @@
 //! Root filesystems: where the files that a container sees come from. Making a folder is this module's; mounting it is
 //! the engine's.
 
+pub mod copy;
 pub mod host;

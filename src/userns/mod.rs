@@ -5,12 +5,15 @@
 //! itself, or a child of it with another map of the same IDs, which needs no newuidmap: base holds all powers over it.
 
 mod lines;
+mod write;
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::host::idmap_helpers::{self, Helpers};
 use crate::host::subid;
 use crate::ids::{IdMap, IdMaps, UsernsMode};
+
+pub use write::{become_root, forbidden, in_base, write_maps, write_own_maps};
 
 /// Who writes the maps of base.
 #[derive(Clone, Debug, PartialEq, Eq)]

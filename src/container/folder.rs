@@ -1,0 +1,134 @@
+//! The folder of a container that is thrown away: `tmp/run-ID` in the store, locked (flock) as long as its container's
+//! parent lives. What a killed one leaves is removed by the next command that finds the lock free.
+//!
+//! Files in it may be of subordinate IDs: those are removed in the base user namespace.
+
+use std::fs::{DirBuilder, File, Permissions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, Result};
+use crate::sys::process::{self, Ended, Forked};
+use crate::sys::namespace;
+use crate::userns::{self, Base};
+
+const PREFIX: &str = "run-";
+
+/// Where the folder of container `id` is.
+pub fn path(store: &Path, id: &str) -> PathBuf {
+    store.join("tmp").join(format!("{PREFIX}{id}"))
+}
+
+/// A folder, locked.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes it, and `layers` in it; the first of them (the upper layer of the root) with the mode of the root directory
+    /// `root`, which it covers.
+    pub fn make(path: &Path, layers: &[PathBuf], root: &Path) -> Result<Self> {
+        let said = || format!("cannot make {}", path.display());
+        DirBuilder::new().mode(0o700).create(path).map_err(full).context(said)?;
+        let lock = File::open(path).context(said)?;
+        lock.lock().context(said)?;
+        let folder = Self { path: path.to_owned(), _lock: lock };
+        match folder.fill(layers, root) {
+            Ok(()) => Ok(folder),
+            Err(error) => {
+                let _ = std::fs::remove_dir_all(path);
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&self, layers: &[PathBuf], root: &Path) -> Result<()> {
+        for layer in layers {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(layer)
+                .map_err(full)
+                .context(|| format!("cannot make {}", layer.display()))?;
+        }
+        if let Some(upper) = layers.first() {
+            let mode = root.metadata().context(|| format!("cannot look at {}", root.display()))?.permissions().mode();
+            // The user's own right to it stays, else it could not be removed.
+            std::fs::set_permissions(upper, Permissions::from_mode(mode & 0o7777 | 0o700))
+                .context(|| format!("cannot change {}", upper.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes it with all that is in it; what is not the user's own, in `base`.
+    pub fn remove(self, base: Option<&OwnedFd>) -> Result<()> {
+        let said = || format!("cannot remove {}", self.path.display());
+        match (remove_as_user(&self.path), base) {
+            (Err(error), Some(base)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                remove_in(base, &self.path).context(said)
+            }
+            (answer, _) => answer.context(said),
+        }
+    }
+}
+
+fn full(error: io::Error) -> Error {
+    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let error = Error::from(error);
+    if is_full {
+        return error.hint("free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT");
+    }
+    error
+}
+
+fn remove_as_user(path: &Path) -> io::Result<()> {
+    // The overlay leaves work/work with mode 000, which could not even be listed.
+    if let Ok(work) = path.join("work/work").symlink_metadata()
+        && work.is_dir()
+    {
+        std::fs::set_permissions(path.join("work/work"), Permissions::from_mode(0o700))?;
+    }
+    std::fs::remove_dir_all(path)
+}
+
+fn remove_in(base: &OwnedFd, path: &Path) -> Result<()> {
+    match process::fork().context(|| "cannot fork")? {
+        Forked::Child => {
+            let done = namespace::join(base.as_fd())
+                .and_then(|()| process::become_user(0, 0).or(Ok(())))
+                .and_then(|()| std::fs::remove_dir_all(path));
+            process::exit_now(done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0))
+        }
+        Forked::Parent(child) => match child.wait().context(|| "cannot wait for the remover")? {
+            Ended::Exited(0) => Ok(()),
+            Ended::Exited(errno) => Err(io::Error::from_raw_os_error(errno).into()),
+            Ended::Killed(signal) => Err(Error::new(format!("the remover was killed by signal {signal}"))),
+        },
+    }
+}
+
+/// Removes what killed commands left behind. Failures are no reason to fail: the next command tries again.
+pub fn sweep(store: &Path, base: &Base) {
+    let Ok(entries) = std::fs::read_dir(store.join("tmp")) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let path = entry.path();
+        let Ok(lock) = File::open(&path) else { continue };
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        let removed = match remove_as_user(&path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                userns::in_base(base, || std::fs::remove_dir_all(&path))
+            }
+            answer => answer.map_err(Error::from),
+        };
+        log::debug!("removed {}, left by a killed command: {removed:?}", path.display());
+    }
+}

@@ -1,0 +1,9 @@
+//! The verbs: composes images, root filesystems, specs and the engine into what a user asks for.
+
+mod folder;
+mod image;
+mod name;
+mod run;
+
+pub use image::Image;
+pub use run::{Request, explain, run, spec};

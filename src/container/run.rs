@@ -1,0 +1,133 @@
+//! `usnea run`, in the foreground: decide everything, make the folder, launch, wait, clean up.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+
+use super::image::Image;
+use super::{folder, name};
+use crate::config;
+use crate::engine::{self, Plan, Stdin};
+use crate::error::{Context, Error, Result};
+use crate::host::cgroup;
+use crate::security;
+use crate::spec::{CgroupHierarchy, ImageDefaults, Inputs, Options, Root, TimeNamespace};
+use crate::sys::{fd, signal::Signals};
+use crate::userns::Base;
+
+/// What was asked for.
+#[derive(Debug)]
+pub struct Request {
+    /// Where usnea's files are, if said.
+    pub store: Option<PathBuf>,
+    /// IMAGE
+    pub image: Image,
+    /// COMMAND [ARG...]
+    pub command: Vec<String>,
+    /// The flags.
+    pub options: Options,
+}
+
+/// Everything decided, nothing made but the image's root.
+struct Decided {
+    base: Base,
+    spec: Spec,
+    /// The container's folder, and those in it that its layers need.
+    folder: PathBuf,
+    layers: Vec<PathBuf>,
+}
+
+/// Runs the command; its exit status.
+pub fn run(request: &Request) -> Result<u8> {
+    keep_descriptors(request.options.preserve_fds)?;
+    let signals = Signals::block(&engine::FORWARDED).context(|| "cannot block signals")?;
+    let store = make_store(request)?;
+    let root = request.image.root(&store)?;
+    let decided = decide(request, &store, &root.path)?;
+    let plan = plan(request, &decided)?;
+
+    let _name = request.options.name.as_ref().map(|name| name::take(&store, name.as_str())).transpose()?;
+    let folder = folder::Folder::make(&decided.folder, &decided.layers, &root.path)?;
+    let finished = engine::run(&plan, &signals);
+    let removed = folder.remove(finished.as_ref().ok().map(|finished| &finished.base));
+    folder::sweep(&store, &decided.base);
+    let finished = finished?;
+    if let Err(error) = removed {
+        log::warn!("{error}");
+    }
+    Ok(finished.ended.status())
+}
+
+/// What [`run`] would do, as the steps that an administrator would type. Makes nothing.
+pub fn explain(request: &Request) -> Result<String> {
+    keep_descriptors(request.options.preserve_fds)?;
+    let store = config::store_path(request.store.as_deref())?;
+    let decided = decide(request, &store, &request.image.would_be_root(&store)?)?;
+    let plan = plan(request, &decided)?;
+    Ok(engine::explain(&plan, &decided.folder, &decided.layers))
+}
+
+/// The config.json that [`run`] would run. Makes nothing.
+pub fn spec(request: &Request) -> Result<Spec> {
+    let store = config::store_path(request.store.as_deref())?;
+    Ok(decide(request, &store, &request.image.would_be_root(&store)?)?.spec)
+}
+
+fn keep_descriptors(count: u32) -> Result<()> {
+    fd::keep_only(count).map_err(|(number, error)| {
+        let error = Err::<(), _>(error).context(|| format!("--preserve-fds {count}: descriptor {number}")).unwrap_err();
+        error.hint("--preserve-fds N hands on the descriptors 3 to N+2, which must be open")
+    })
+}
+
+fn make_store(request: &Request) -> Result<PathBuf> {
+    let store = config::open_private(&config::store_path(request.store.as_deref())?)?;
+    config::open_private(&store.join("tmp"))?;
+    Ok(store)
+}
+
+fn decide(request: &Request, store: &Path, root: &Path) -> Result<Decided> {
+    let options = &request.options;
+    let base = Base::of_user()?;
+    let maps = base.container_maps(options.userns, &options.uidmap, &options.gidmap)?;
+    let id = random_id()?;
+    let folder = folder::path(store, &id);
+    let lowers = [root.to_owned()];
+    let mut spec = crate::spec::build(&Inputs {
+        options,
+        id: &id,
+        root: if options.rw_root { Root::Itself(root) } else { Root::Layered(&lowers) },
+        folder: &folder,
+        maps: &maps,
+        image: ImageDefaults::default(),
+        command: &request.command,
+        time_namespace: match Path::new("/proc/self/ns/time").symlink_metadata() {
+            Ok(_) => TimeNamespace::Available,
+            Err(_) => TimeNamespace::Missing,
+        },
+        cgroups: match cgroup::version() {
+            cgroup::Version::V2 => CgroupHierarchy::Unified,
+            _ => CgroupHierarchy::Other,
+        },
+    })?;
+    security::confine(&mut spec, &options.cap_add, &options.cap_drop)?;
+    let layers = crate::spec::layer_folders(&spec);
+    Ok(Decided { base, spec, folder, layers })
+}
+
+fn plan(request: &Request, decided: &Decided) -> Result<Plan> {
+    let options = engine::Options {
+        stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
+        preserve_fds: request.options.preserve_fds,
+    };
+    engine::plan(&decided.spec, decided.base.clone(), options)
+}
+
+/// 12 hexadecimal digits, as docker shortens an ID.
+fn random_id() -> Result<String> {
+    let mut bytes = [0u8; 6];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(Error::from)
+        .context(|| "cannot get random bytes")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

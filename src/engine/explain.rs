@@ -1,0 +1,301 @@
+//! A plan as the steps that an administrator would type. Nothing is made here.
+//!
+//! The text is a script: fed to a POSIX shell it does the same. What the engine does by descriptor is typed by path, below
+//! `$root`; what it does in processes it makes is typed with unshare(1) and nsenter(1). After pivot_root the host's
+//! programs are gone, so umount and setpriv are then the new root's own.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::plan::INIT;
+use super::{Command, Credentials, Groups, Mount, Plan, Source, Stdin, Step};
+use crate::ids::{IdMap, IdMaps};
+use crate::sys::mount::{Attributes, Propagation, Reach};
+use crate::sys::namespace::Namespaces;
+use crate::userns::Writer;
+
+/// The script. `folder` is the container's own, of which `folders` are made before and which is removed at the end.
+pub fn explain(plan: &Plan, folder: &Path, folders: &[std::path::PathBuf]) -> String {
+    let mut script = Script::default();
+    let root = folder.join("merged");
+    script.step("make a folder for the layer that is thrown away at the end");
+    let made: Vec<String> = folders.iter().map(|path| quote(&path.to_string_lossy())).collect();
+    script.line(&format!("root={}", quote(&root.to_string_lossy())));
+    script.line(&format!("mkdir -p {} \"$root\"", made.join(" ")).replace("  ", " "));
+    for step in &plan.steps {
+        script.step(&step.doing());
+        script.commands(step, plan);
+    }
+    script.inside = false;
+    script.line("INSIDE");
+    script.line("status=$?");
+    script.step("clean up");
+    script.line(&format!("kill $base{}", if plan.levels.container.is_some() { " $container" } else { "" }));
+    let remove = format!("rm -rf {}", quote(&folder.to_string_lossy()));
+    // Files of subordinate IDs can only be removed where the IDs are mapped.
+    script.line(&match plan.levels.base.writer {
+        Writer::Helpers(_) => format!("unshare --user --map-root-user --map-auto {remove}"),
+        _ => remove,
+    });
+    script.line("(exit $status)");
+    script.text
+}
+
+#[derive(Default)]
+struct Script {
+    text: String,
+    number: usize,
+    inside: bool,
+}
+
+impl Script {
+    fn step(&mut self, doing: &str) {
+        self.number += 1;
+        let _ = writeln!(self.text, "# {}. {doing}", self.number);
+    }
+
+    fn line(&mut self, line: &str) {
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    fn commands(&mut self, step: &Step, plan: &Plan) {
+        match step {
+            Step::Namespaces(_) => {
+                self.line("unshare --user sleep 1000 & base=$!");
+                self.line("until [ \"$(readlink /proc/$base/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; do :; done");
+            }
+            Step::Maps(maps) => {
+                self.maps(maps, &plan.levels.base.writer);
+                if plan.levels.container.is_none() && let Some(Step::Namespaces(namespaces)) = plan.steps.first() {
+                    self.enter("base", *namespaces);
+                }
+            }
+            Step::Container(namespaces, maps) => {
+                self.line("nsenter --user --preserve-credentials --target $base unshare --user sleep 1000 & container=$!");
+                self.line("until [ \"$(readlink /proc/$container/ns/user)\" != \"$(readlink /proc/$base/ns/user)\" ] && [ \"$(readlink /proc/$container/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; do :; done");
+                for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
+                    self.line(&format!(
+                        "printf '{}' | nsenter --user --preserve-credentials --target $base tee /proc/$container/{name} > /dev/null",
+                        numbers(map, " ", "\\n")
+                    ));
+                }
+                self.enter("container", *namespaces);
+            }
+            Step::BecomeRoot { .. } => self.line("# (unshare has done that)"),
+            Step::Root(mount) => {
+                self.mount(mount, "\"$root\"");
+                self.line("cd \"$root\"");
+            }
+            Step::Mount(mount) => {
+                let target = below(&mount.target);
+                self.line(&match mount.kind {
+                    crate::sys::inroot::Kind::Directory => format!("mkdir -p {target}"),
+                    crate::sys::inroot::Kind::File => format!("[ -e {target} ] || : > {target}"),
+                });
+                self.mount(mount, &target);
+            }
+            Step::Link { target, path } => self.line(&format!("ln -s {target} {}", below(Path::new(path)))),
+            Step::Loopback => self.line("ip link set lo up"),
+            Step::Sysctl { path, value } => {
+                self.line(&format!("printf %s {} > {}", quote(value), below(&Path::new("/proc/sys").join(path))));
+            }
+            Step::Mask(path) => {
+                let path = below(path);
+                self.line(&format!(
+                    "if [ -d {path} ]; then mount -t tmpfs -o ro,size=0 masked {path}; elif [ -e {path} ]; then mount --bind /dev/null {path}; fi"
+                ));
+            }
+            Step::ReadOnly(path) => {
+                let path = below(path);
+                self.line(&format!(
+                    "if [ -e {path} ]; then mount --rbind {path} {path} && mount -o remount,bind,ro {path}; fi"
+                ));
+            }
+            Step::Terminal => self.line("# (a new terminal of $root/dev/pts, bound onto $root/dev/console)"),
+            Step::PivotRoot => {
+                self.line("pivot_root . .");
+                self.line("umount -l .");
+                self.line("cd /");
+            }
+            Step::ReadOnlyRoot => self.line("mount -o remount,bind,ro /"),
+            Step::Hostname(name) => self.line(&format!("printf %s {} > /proc/sys/kernel/hostname", quote(name))),
+            Step::Domainname(name) => self.line(&format!("printf %s {} > /proc/sys/kernel/domainname", quote(name))),
+            Step::Limit(limit) => {
+                let name = limit.name.trim_start_matches("RLIMIT_").to_lowercase();
+                self.line(&format!("prlimit --pid $$ --{name}={}:{}", limit.soft, limit.hard));
+            }
+            Step::WorkingFolder(path) => {
+                let path = quote(&path.to_string_lossy());
+                self.line(&format!("[ -d {path} ] || mkdir -p {path}; cd {path}"));
+            }
+            Step::Credentials(_) | Step::NoNewPrivileges => self.line("# (options of setpriv in the last step)"),
+            Step::Exec(command) => self.exec(command, plan),
+        }
+    }
+
+    fn maps(&mut self, maps: &IdMaps, writer: &Writer) {
+        match writer {
+            Writer::Helpers(helpers) => {
+                self.line(&format!("{} $base {}", helpers.newuidmap.display(), numbers(&maps.uids, " ", " ")));
+                self.line(&format!("{} $base {}", helpers.newgidmap.display(), numbers(&maps.gids, " ", " ")));
+            }
+            _ => {
+                if *writer == Writer::Itself {
+                    self.line("printf deny > /proc/$base/setgroups");
+                }
+                self.line(&format!("printf '{}' > /proc/$base/uid_map", numbers(&maps.uids, " ", "\\n")));
+                self.line(&format!("printf '{}' > /proc/$base/gid_map", numbers(&maps.gids, " ", "\\n")));
+            }
+        }
+    }
+
+    fn enter(&mut self, who: &str, namespaces: Namespaces) {
+        let options: Vec<&str> = Namespaces::ALL
+            .iter()
+            .filter(|(namespace, ..)| namespaces.without(Namespaces::USER).contains(*namespace))
+            .map(|(_, _, option)| *option)
+            .collect();
+        self.line(&format!(
+            "nsenter --user --preserve-credentials --target ${who} \\\n  unshare {} --fork --kill-child setsid --wait \\\n  env root=\"$root\" sh -e /dev/fd/3 3<<'INSIDE'",
+            options.join(" ")
+        ));
+        self.inside = true;
+    }
+
+    fn mount(&mut self, mount: &Mount, target: &str) {
+        let attributes = mount.attributes.options();
+        match &mount.source {
+            Source::New { fs, source, options } => {
+                let all = options_text(&attributes, options);
+                self.line(&format!("mount -t {fs}{} {} {target}", dash_o(&all), quote(source)));
+            }
+            Source::Overlay { lowers, upper, flags } => {
+                let lowers: Vec<&Path> = lowers.iter().map(|path| path.as_path()).collect();
+                let mut options = vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
+                if let Some((upper, work)) = upper {
+                    options.push(format!("upperdir={},workdir={}", upper.display(), work.display()));
+                }
+                options.extend(flags.iter().cloned());
+                if !attributes.is_empty() {
+                    options.push(attributes);
+                }
+                self.line(&format!("mount -t overlay{} overlay {target}", dash_o(&options.join(","))));
+            }
+            Source::Bind(path, reach) => {
+                let bind = if *reach == Reach::Recursive { "--rbind" } else { "--bind" };
+                self.line(&format!("mount {bind} {} {target}", quote(&path.to_string_lossy())));
+                if mount.attributes != Attributes::NONE {
+                    self.line(&format!("mount -o remount,bind,{attributes} {target}"));
+                }
+            }
+        }
+        if let Some((propagation, reach)) = mount.propagation {
+            let name = match propagation {
+                Propagation::Private => "private",
+                Propagation::Slave => "slave",
+                Propagation::Shared => "shared",
+            };
+            let prefix = if reach == Reach::Recursive { "r" } else { "" };
+            self.line(&format!("mount --make-{prefix}{name} {target}"));
+        }
+    }
+
+    fn exec(&mut self, command: &Command, plan: &Plan) {
+        let mut line = String::from("exec setpriv");
+        for step in &plan.steps {
+            match step {
+                Step::Credentials(who) => line.push_str(&setpriv(who)),
+                Step::NoNewPrivileges => line.push_str(" --no-new-privs"),
+                _ => {}
+            }
+        }
+        line.push_str(" \\\n  env -i");
+        for text in command.environment.iter().chain(&command.arguments) {
+            let _ = write!(line, " {}", quote(&text.to_string_lossy()));
+        }
+        if plan.options.stdin == Stdin::Null && !command.terminal {
+            line.push_str(" < /dev/null");
+        }
+        if command.init {
+            self.line(&format!("# ({INIT}: usnea's reaper is process 1 and this its child)"));
+        }
+        self.line(&line);
+    }
+}
+
+fn setpriv(who: &Credentials) -> String {
+    let names = |set: &caps::CapsHashSet, sign: &str| {
+        let mut names: Vec<String> =
+            set.iter().map(|capability| format!("{sign}{}", capability.to_string()[4..].to_lowercase())).collect();
+        names.sort();
+        names.join(",")
+    };
+    let minus_all = |kept: &caps::CapsHashSet| match kept.is_empty() {
+        true => "-all".to_owned(),
+        false => format!("-all,{}", names(kept, "+")),
+    };
+    let mut line = format!(" --bounding-set={} --inh-caps={}", minus_all(&who.bounding), minus_all(&who.inheritable));
+    if !who.ambient.is_empty() {
+        let _ = write!(line, " --ambient-caps={}", minus_all(&who.ambient));
+    }
+    if (who.uid, who.gid) != (0, 0) {
+        let _ = write!(line, " --reuid={} --regid={}", who.uid, who.gid);
+    }
+    match &who.groups {
+        Groups::Set(groups) if groups.is_empty() => line.push_str(" --clear-groups"),
+        Groups::Set(groups) => {
+            let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
+            let _ = write!(line, " --groups={}", groups.join(","));
+        }
+        Groups::Keep if (who.uid, who.gid) != (0, 0) => line.push_str(" --keep-groups"),
+        Groups::Keep => {}
+    }
+    line
+}
+
+fn numbers(map: &[IdMap], between: &str, lines: &str) -> String {
+    let line = |line: &IdMap| [line.inside, line.outside, line.count].map(|number| number.to_string()).join(between);
+    map.iter().map(line).collect::<Vec<_>>().join(lines)
+}
+
+fn options_text(attributes: &str, options: &[(String, Option<String>)]) -> String {
+    let option = |(name, value): &(String, Option<String>)| match value {
+        Some(value) => format!("{name}={value}"),
+        None => name.clone(),
+    };
+    let mut all: Vec<String> = options.iter().map(option).collect();
+    if !attributes.is_empty() {
+        all.insert(0, attributes.to_owned());
+    }
+    all.join(",")
+}
+
+fn dash_o(options: &str) -> String {
+    if options.is_empty() { String::new() } else { format!(" -o {}", quote(options)) }
+}
+
+fn below(path: &Path) -> String {
+    format!("\"$root\"{}", quote(&path.to_string_lossy()))
+}
+
+/// As one word to a POSIX shell.
+fn quote(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=,:+@%".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_when_a_shell_would_split_or_expand_them() {
+        assert_eq!(quote("/usr/bin:x=1"), "/usr/bin:x=1");
+        assert_eq!(quote(""), "''");
+        assert_eq!(quote("a b"), "'a b'");
+        assert_eq!(quote("it's $HOME"), "'it'\\''s $HOME'");
+    }
+}

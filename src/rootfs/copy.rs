@@ -1,0 +1,180 @@
+//! A root copied, for where nothing can be stacked: owners, modes, times, links and attributes as they are.
+//!
+//! Runs in the base user namespace. What cannot be had there is left out and logged: device nodes, owners that base has
+//! no ID for, attributes of other namespaces. Both trees are walked by descriptor of the folder and last name, never
+//! through a symbolic link.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+
+use crate::error::{Context, Result};
+
+/// Copies what is in the folder `from` into the folder `to`, over what is there. Errors: the first file that could not
+/// be copied, by name.
+pub fn tree(from: &Path, to: &Path) -> Result<()> {
+    let open = |path: &Path| {
+        rustix::fs::open(path, FOLDER, Mode::empty()).context(|| format!("cannot open {}", path.display()))
+    };
+    let mut copy = Copy { links: HashMap::new() };
+    copy.folder(open(from)?.as_fd(), open(to)?.as_fd(), &mut PathBuf::from("/"))
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+struct Copy {
+    /// Where files with several names were copied first: device and inode to folder and name.
+    links: HashMap<(u64, u64), (OwnedFd, CString)>,
+}
+
+impl Copy {
+    fn folder(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &mut PathBuf) -> Result<()> {
+        let entries = Dir::read_from(from).context(|| format!("cannot list {}", path.display()))?;
+        for entry in entries {
+            let entry = entry.context(|| format!("cannot list {}", path.display()))?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            path.push(name.to_string_lossy().as_ref());
+            self.entry(from, to, name, path)?;
+            path.pop();
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, path: &mut PathBuf) -> Result<()> {
+        let said = |path: &Path| format!("cannot copy {}", path.display());
+        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).context(|| said(path))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let source = rustix::fs::openat(from, name, FOLDER, Mode::empty()).context(|| said(path))?;
+                match rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)) {
+                    Err(rustix::io::Errno::EXIST) => {}
+                    answer => answer.context(|| said(path))?,
+                }
+                let target = rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| said(path))?;
+                self.folder(source.as_fd(), target.as_fd(), path)?;
+                copy_attributes(&source, &target);
+            }
+            FileType::RegularFile => {
+                if self.link_if_known(&stat, to, name).context(|| said(path))? {
+                    return Ok(());
+                }
+                copy_file(from, to, name).context(|| said(path))?;
+                if stat.st_nlink > 1 {
+                    let folder = to.try_clone_to_owned().context(|| said(path))?;
+                    self.links.insert((stat.st_dev, stat.st_ino), (folder, name.to_owned()));
+                }
+            }
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(from, name, Vec::new()).context(|| said(path))?;
+                rustix::fs::symlinkat(&*target, to, name).context(|| said(path))?;
+            }
+            FileType::Fifo => {
+                rustix::fs::mknodat(to, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0).context(|| said(path))?;
+            }
+            kind => {
+                log::info!("not copied: {} ({kind:?})", path.display());
+                return Ok(());
+            }
+        }
+        finish(to, name, &stat).context(|| said(path))
+    }
+
+    fn link_if_known(&self, stat: &Stat, to: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+        match self.links.get(&(stat.st_dev, stat.st_ino)) {
+            Some((folder, first)) => {
+                rustix::fs::linkat(folder, first, to, name, AtFlags::empty())?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+}
+
+fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut source = File::from(rustix::fs::openat(from, name, flags | OFlags::RDONLY, Mode::empty())?);
+    let make = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    let mut target = File::from(rustix::fs::openat(to, name, make, Mode::from_raw_mode(0o600))?);
+    // Shared blocks where the file system can; std copies inside the kernel where that can.
+    if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
+        io::copy(&mut source, &mut target)?;
+    }
+    copy_attributes(&source, &target);
+    Ok(())
+}
+
+fn copy_attributes(from: impl AsFd, to: impl AsFd) {
+    let mut names = vec![0u8; 65536];
+    let Ok(length) = rustix::fs::flistxattr(&from, &mut names[..]) else { return };
+    for name in names[..length].split_inclusive(|byte| *byte == 0) {
+        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+        let mut value = vec![0u8; 65536];
+        let copied = rustix::fs::fgetxattr(&from, name, &mut value[..])
+            .and_then(|length| rustix::fs::fsetxattr(&to, name, &value[..length], XattrFlags::empty()));
+        if let Err(error) = copied {
+            log::debug!("attribute {} not copied: {error}", name.to_string_lossy());
+        }
+    }
+}
+
+/// Owner, mode, times: in this order, since chown(2) clears setuid bits and everything moves the times.
+fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    if let Err(error) = rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+        log::debug!("owner {uid:?}:{gid:?} not copied: {error}");
+    }
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+        rustix::fs::chmodat(to, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())?;
+    }
+    let time = |tv_sec: i64, tv_nsec: u64| Timespec { tv_sec, tv_nsec: tv_nsec as _ };
+    let times = Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    };
+    Ok(rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    #[test]
+    fn a_copy_has_the_same_files_modes_links_and_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        std::fs::create_dir_all(from.join("a/b")).unwrap();
+        std::fs::create_dir(&to).unwrap();
+        std::fs::write(from.join("a/file"), "content").unwrap();
+        std::fs::set_permissions(from.join("a/file"), std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::hard_link(from.join("a/file"), from.join("a/b/same")).unwrap();
+        symlink("/nowhere/../x", from.join("link")).unwrap();
+        tree(&from, &to).unwrap();
+        assert_eq!(std::fs::read_to_string(to.join("a/b/same")).unwrap(), "content");
+        let meta = |path: &str| to.join(path).symlink_metadata().unwrap();
+        assert_eq!(meta("a/file").mode() & 0o7777, 0o640);
+        assert_eq!(meta("a/file").ino(), meta("a/b/same").ino());
+        assert_eq!(meta("a/file").mtime_nsec(), from.join("a/file").metadata().unwrap().mtime_nsec());
+        assert_eq!(std::fs::read_link(to.join("link")).unwrap(), Path::new("/nowhere/../x"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_copied_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        std::fs::create_dir_all(from.join("sub")).unwrap();
+        std::fs::create_dir_all(&to).unwrap();
+        std::fs::write(from.join("sub/x"), "").unwrap();
+        std::fs::write(to.join("sub"), "in the way").unwrap();
+        let error = tree(&from, &to).unwrap_err().to_string();
+        assert!(error.starts_with("cannot copy /sub: "), "{error}");
+    }
+}
