@@ -79,7 +79,7 @@ impl Device {
             .min_depth(1)
             .sort_by_file_name()
         {
-            let entry = entry.map_err(Error::new)?;
+            let entry = entry.or_else(|error| self.unreadable(error))?;
             if is_device(entry.file_type()) {
                 nodes.push((entry.path().to_owned(), self.inside(entry.path())));
             }
@@ -88,6 +88,14 @@ impl Device {
             fail!("{}: no device in this folder", self.source.display());
         }
         Ok(nodes)
+    }
+
+    fn unreadable<T>(&self, error: walkdir::Error) -> Result<T> {
+        let path = error.path().unwrap_or(&self.source).display().to_string();
+        let cause = error
+            .into_io_error()
+            .map_or_else(|| Error::new("a ring of links"), Error::from);
+        Err(cause).context(|| path)
     }
 
     /// Where a device below the folder goes.
@@ -155,11 +163,11 @@ mod tests {
         );
         let empty = tempfile::tempdir().unwrap();
         assert!(nodes(empty.path().to_str().unwrap()).is_err());
-        let all = nodes("/dev:/mnt").unwrap();
+        let all = nodes("/dev/pts:/mnt").unwrap();
         assert!(
             all.iter()
-                .any(|(source, destination)| source == Path::new("/dev/null")
-                    && destination.path() == Path::new("/mnt/null"))
+                .any(|(source, destination)| source == Path::new("/dev/pts/ptmx")
+                    && destination.path() == Path::new("/mnt/ptmx"))
         );
     }
 

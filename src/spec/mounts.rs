@@ -68,7 +68,7 @@ fn overlay(destination: &Path, lowers: &[&Path], folder: &Path, flags: &[&'stati
     for path in lowers.iter().chain([&folder]) {
         text(path)?;
     }
-    // The kernel takes `\` as an escape here too (ovl_mount_dir), a `:` as itself.
+    // The kernel takes `\` as an escape here too, and a `:` as itself (ovl_mount_dir; tried on 6.18).
     let option = |name, part| {
         format!(
             "{name}={}",
