@@ -52,11 +52,20 @@ impl Seen {
         }
     }
 
-    /// Looks at a path (not through a link at its end) and notes what is there, or that nothing is.
+    /// Looks at a path (not through a link at its end) and notes what is there. Where nothing is, the first missing folder
+    /// on the way is noted in its place: nothing can appear below before it does.
     pub fn look(&mut self, path: &Path) {
-        if !self.0.contains_key(path) {
-            self.0.insert(path.to_owned(), state(path).unwrap_or_default());
+        if self.0.contains_key(path) {
+            return;
         }
+        let now = state(path).unwrap_or_default();
+        let mut noted = path;
+        if now.is_none() {
+            while let Some(parent) = noted.parent().filter(|parent| matches!(state(parent), Ok(None))) {
+                noted = parent;
+            }
+        }
+        self.note(noted, now);
     }
 
     /// Whether everything is as it was noted.
@@ -95,7 +104,11 @@ mod tests {
 
         let mut seen = Seen::default();
         seen.look(&missing);
+        assert!(seen.0.contains_key(missing.parent().unwrap()) && seen.is_unchanged());
         std::fs::create_dir(missing.parent().unwrap()).unwrap();
+        assert!(!seen.is_unchanged());
+        let mut seen = Seen::default();
+        seen.look(&missing);
         assert!(seen.is_unchanged());
         std::fs::write(&missing, "").unwrap();
         assert!(!seen.is_unchanged());

@@ -36,7 +36,7 @@ fn programs_work_inside() {
         &[
             bash,
             "-c",
-            "id; ls -l /; hostname; echo $BASH_VERSION; sh -c 'echo from sh'; ls -ld /tmp ~",
+            "id; ls -l /; hostname; echo $BASH_VERSION; sh -c 'echo from sh'; ls -ld /tmp",
         ],
     );
     for part in ["uid=0(root) gid=0(root)", "from sh", "drwxrwxrwt"] {
