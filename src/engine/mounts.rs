@@ -172,7 +172,7 @@ impl Words {
         let set = |attribute: Attributes, now: Attributes| now.with(attribute);
         let clear = |attribute: Attributes, now: Attributes| now.without(attribute);
         match option {
-            "ro" => self.attributes = set(Attributes::READ_ONLY, self.attributes),
+            "ro" | "rro" => self.attributes = set(Attributes::READ_ONLY, self.attributes),
             "rw" => self.attributes = clear(Attributes::READ_ONLY, self.attributes),
             "nosuid" => self.attributes = set(Attributes::NO_SUID, self.attributes),
             "suid" => self.attributes = clear(Attributes::NO_SUID, self.attributes),

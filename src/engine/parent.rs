@@ -55,7 +55,7 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Finished> {
     match launch() {
         Ok((namespace, mut container)) => {
             log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
-            let ended = supervise::until_end(&mut container, container.process.as_ref().unwrap_or(&base), signals);
+            let ended = supervise::until_end(container.process.as_ref().unwrap_or(&base), container.terminal.take(), signals);
             end_all(&[Some(&base), container.process.as_ref()]);
             Ok(Finished { ended: ended?, base: namespace })
         }

@@ -176,11 +176,24 @@ fn kernel_parameters(spec: &Spec, steps: &mut Vec<Step>) {
     let mut parameters: Vec<_> = linux.sysctl().iter().flatten().collect();
     parameters.sort();
     steps.extend(parameters.into_iter().map(|(name, value)| Step::Sysctl {
-        path: if name.contains('/') { name.into() } else { name.replace('.', "/").into() },
+        path: parameter_path(name),
         value: value.clone(),
     }));
     steps.extend(linux.masked_paths().iter().flatten().map(|path| Step::Mask(path.into())));
     steps.extend(linux.readonly_paths().iter().flatten().map(|path| Step::ReadOnly(path.into())));
+}
+
+/// sysctl(8): dots separate the parts, and a slash stands for a dot within one.
+fn parameter_path(name: &str) -> std::path::PathBuf {
+    let swapped: String = name
+        .chars()
+        .map(|character| match character {
+            '.' => '/',
+            '/' => '.',
+            other => other,
+        })
+        .collect();
+    swapped.into()
 }
 
 fn limits(process: &Process, steps: &mut Vec<Step>) -> Result<()> {

@@ -40,8 +40,8 @@ pub struct Container {
 }
 
 /// Stays until the container's first process has ended.
-pub fn until_end(container: &mut Container, process: &Child, signals: &Signals) -> Result<Ended> {
-    let mut relay = match container.terminal.take() {
+pub fn until_end(process: &Child, terminal: Option<OwnedFd>, signals: &Signals) -> Result<Ended> {
+    let mut relay = match terminal {
         Some(master) => Some(Relay::start(master).context(|| "cannot relay the terminal")?),
         None => None,
     };
