@@ -42,7 +42,12 @@ pub struct RunArguments {
 
 impl SpecArguments {
     fn request(self, store: Option<PathBuf>) -> Result<Request> {
-        Ok(Request { store, image: self.image.parse()?, command: self.command, options: self.options })
+        Ok(Request {
+            store,
+            image: self.image.parse()?,
+            command: self.command,
+            options: self.options,
+        })
     }
 }
 
@@ -59,12 +64,16 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
 /// Prints config.json.
 pub fn spec(arguments: SpecArguments, store: Option<PathBuf>) -> Result<u8> {
     let spec = container::spec(&arguments.request(store)?)?;
-    let json = serde_json::to_string_pretty(&spec).map_err(std::io::Error::from).context(|| "cannot write JSON")?;
+    let json = serde_json::to_string_pretty(&spec)
+        .map_err(std::io::Error::from)
+        .context(|| "cannot write JSON")?;
     print(&(json + "\n"))
 }
 
 fn print(text: &str) -> Result<u8> {
     signal::default_sigpipe();
-    std::io::stdout().write_all(text.as_bytes()).context(|| "cannot write to standard output")?;
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context(|| "cannot write to standard output")?;
     Ok(0)
 }

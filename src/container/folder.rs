@@ -10,8 +10,8 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
-use crate::sys::process::{self, Ended, Forked};
 use crate::sys::namespace;
+use crate::sys::process::{self, Ended, Forked};
 use crate::userns::{self, Base};
 
 const PREFIX: &str = "run-";
@@ -33,10 +33,17 @@ impl Folder {
     /// `root`, which it covers.
     pub fn make(path: &Path, layers: &[PathBuf], root: &Path) -> Result<Self> {
         let said = || format!("cannot make {}", path.display());
-        DirBuilder::new().mode(0o700).create(path).map_err(full).context(said)?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(path)
+            .map_err(full)
+            .context(said)?;
         let lock = File::open(path).context(said)?;
         lock.lock().context(said)?;
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let folder = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
         match folder.fill(layers, root) {
             Ok(()) => Ok(folder),
             Err(error) => {
@@ -56,7 +63,11 @@ impl Folder {
                 .context(|| format!("cannot make {}", layer.display()))?;
         }
         if let Some(upper) = layers.first() {
-            let mode = root.metadata().context(|| format!("cannot look at {}", root.display()))?.permissions().mode();
+            let mode = root
+                .metadata()
+                .context(|| format!("cannot look at {}", root.display()))?
+                .permissions()
+                .mode();
             // The user's own right to it stays, else it could not be removed.
             std::fs::set_permissions(upper, Permissions::from_mode(mode & 0o7777 | 0o700))
                 .context(|| format!("cannot change {}", upper.display()))?;
@@ -77,10 +88,14 @@ impl Folder {
 }
 
 fn full(error: io::Error) -> Error {
-    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let is_full = matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    );
     let error = Error::from(error);
     if is_full {
-        return error.hint("free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT");
+        return error
+            .hint("free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT");
     }
     error
 }
@@ -113,7 +128,9 @@ fn remove_in(base: &OwnedFd, path: &Path) -> Result<()> {
 
 /// Removes what killed commands left behind. Failures are no reason to fail: the next command tries again.
 pub fn sweep(store: &Path, base: &Base) {
-    let Ok(entries) = std::fs::read_dir(store.join("tmp")) else { return };
+    let Ok(entries) = std::fs::read_dir(store.join("tmp")) else {
+        return;
+    };
     for entry in entries.filter_map(Result::ok) {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
@@ -129,6 +146,9 @@ pub fn sweep(store: &Path, base: &Base) {
             }
             answer => answer.map_err(Error::from),
         };
-        log::debug!("removed {}, left by a killed command: {removed:?}", path.display());
+        log::debug!(
+            "removed {}, left by a killed command: {removed:?}",
+            path.display()
+        );
     }
 }

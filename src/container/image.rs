@@ -48,9 +48,15 @@ impl Image {
         match self {
             Self::Host(programs) => {
                 let root = host::assemble(store, programs)?;
-                Ok(Root { path: root.path.clone(), _held: Some(root) })
+                Ok(Root {
+                    path: root.path.clone(),
+                    _held: Some(root),
+                })
             }
-            Self::Directory(path) => Ok(Root { path: directory(path)?, _held: None }),
+            Self::Directory(path) => Ok(Root {
+                path: directory(path)?,
+                _held: None,
+            }),
         }
     }
 
@@ -70,7 +76,11 @@ fn directory(path: &Path) -> Result<PathBuf> {
         fail!("image {}: not a directory", path.display());
     }
     // x on it, as the mount and the look-up of users need it: said here, not as the overlay's bare EACCES.
-    rustix::fs::access(&absolute, rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK).context(said)?;
+    rustix::fs::access(
+        &absolute,
+        rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK,
+    )
+    .context(said)?;
     Ok(absolute)
 }
 
@@ -80,7 +90,10 @@ mod tests {
 
     #[test]
     fn transports_are_told_apart() {
-        assert_eq!("host:a,/b/c".parse::<Image>().unwrap(), Image::Host(vec!["a".into(), "/b/c".into()]));
+        assert_eq!(
+            "host:a,/b/c".parse::<Image>().unwrap(),
+            Image::Host(vec!["a".into(), "/b/c".into()])
+        );
         for text in ["dir:/x", "/x"] {
             assert_eq!(text.parse::<Image>().unwrap(), Image::Directory("/x".into()));
         }

@@ -34,7 +34,10 @@ type Done<T = ()> = Result<T, Trouble>;
 
 impl<E: Into<io::Error>> From<E> for Trouble {
     fn from(error: E) -> Self {
-        Self { what: String::new(), errno: error.into().raw_os_error().unwrap_or(libc::EIO) }
+        Self {
+            what: String::new(),
+            errno: error.into().raw_os_error().unwrap_or(libc::EIO),
+        }
     }
 }
 
@@ -45,15 +48,30 @@ trait On<T> {
 
 impl<T, E: Into<Trouble>> On<T> for Result<T, E> {
     fn on<S: Into<String>>(self, what: impl FnOnce() -> S) -> Done<T> {
-        self.map_err(|error| Trouble { what: what().into(), ..error.into() })
+        self.map_err(|error| Trouble {
+            what: what().into(),
+            ..error.into()
+        })
     }
 }
 
 /// Carries out the child's steps; the process is the command afterwards, or has ended.
 pub fn live(plan: &Plan, channel: Channel, signals: &Signals, started: Instant) -> ! {
-    let mut child = Child { plan, channel, signals, started, step: 0, trees: Vec::new(), hands: Hands::default() };
+    let mut child = Child {
+        plan,
+        channel,
+        signals,
+        started,
+        step: 0,
+        trees: Vec::new(),
+        hands: Hands::default(),
+    };
     let Err(trouble) = child.become_command();
-    let failure = Failure { step: child.step, what: trouble.what, errno: trouble.errno };
+    let failure = Failure {
+        step: child.step,
+        what: trouble.what,
+        errno: trouble.errno,
+    };
     // Nobody left to tell is no reason to stay.
     let _ = child.channel.send(&Message::Failed(failure));
     process::exit_now(125)
@@ -83,7 +101,9 @@ struct Hands {
 
 impl Hands {
     fn root(&self) -> Done<&OwnedFd> {
-        self.root.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF).into())
+        self.root
+            .as_ref()
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF).into())
     }
 }
 
@@ -119,7 +139,11 @@ impl Child<'_> {
     }
 
     fn log(&self, step: &Step) {
-        log::debug!("{:8.3} ms  {}", self.started.elapsed().as_secs_f64() * 1e3, step.doing());
+        log::debug!(
+            "{:8.3} ms  {}",
+            self.started.elapsed().as_secs_f64() * 1e3,
+            step.doing()
+        );
     }
 
     fn get_mapped(&self, maps: &IdMaps) -> Done {
@@ -148,7 +172,11 @@ impl Child<'_> {
             {
                 self.step = index;
                 let is_root = matches!(step, Step::Root(_));
-                self.trees[index] = Some(if is_root { self.make_root(mount)? } else { make_tree(mount)? });
+                self.trees[index] = Some(if is_root {
+                    self.make_root(mount)?
+                } else {
+                    make_tree(mount)?
+                });
             }
         }
         Ok(())
@@ -158,15 +186,27 @@ impl Child<'_> {
     /// does not take), the upper layer is filled with a copy and is the root by itself.
     fn make_root(&self, mount: &Mount) -> Done<OwnedFd> {
         let overlay = make_tree(mount);
-        let Source::Overlay { lowers, upper: Some((upper, _)), .. } = &mount.source else { return overlay };
+        let Source::Overlay {
+            lowers,
+            upper: Some((upper, _)),
+            ..
+        } = &mount.source
+        else {
+            return overlay;
+        };
         let Err(trouble) = overlay else { return overlay };
         if ![libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP].contains(&trouble.errno) {
             return Err(trouble);
         }
-        log::info!("no kernel overlay here ({}): copying the root instead", io::Error::from_raw_os_error(trouble.errno));
+        log::info!(
+            "no kernel overlay here ({}): copying the root instead",
+            io::Error::from_raw_os_error(trouble.errno)
+        );
         for lower in lowers.iter().rev() {
-            crate::rootfs::copy::tree(lower, upper)
-                .map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
+            crate::rootfs::copy::tree(lower, upper).map_err(|error| Trouble {
+                what: error.to_string(),
+                errno: 0,
+            })?;
         }
         Ok(mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())?)
     }
@@ -219,7 +259,9 @@ impl Child<'_> {
 
     /// Onto "/" of our mount namespace: pivot_root(2) takes it from there.
     fn enter_root(&mut self, mount: &Mount) -> Done {
-        let tree = self.trees[self.step].take().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
+        let tree = self.trees[self.step]
+            .take()
+            .ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
         if mount.attributes != Attributes::NONE {
             mount::set_attributes(&tree, mount.attributes, Reach::Recursive)?;
         }
@@ -231,14 +273,23 @@ impl Child<'_> {
     }
 
     fn mount(&mut self, mount: &Mount) -> Done {
-        let target = inroot::mount_point(self.hands.root()?.as_fd(), &mount.target, mount.kind, mount.symlinks)
-            .map_err(|error| explain_target(error, mount))?;
+        let target = inroot::mount_point(
+            self.hands.root()?.as_fd(),
+            &mount.target,
+            mount.kind,
+            mount.symlinks,
+        )
+        .map_err(|error| explain_target(error, mount))?;
         let tree = match (&mount.source, self.trees[self.step].take()) {
             (Source::New { fs, source, options }, _) => {
                 mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())?
             }
             (_, Some(tree)) => {
-                let reach = if let Source::Bind(_, reach) = mount.source { reach } else { Reach::Alone };
+                let reach = if let Source::Bind(_, reach) = mount.source {
+                    reach
+                } else {
+                    Reach::Alone
+                };
                 if mount.attributes != Attributes::NONE {
                     mount::set_attributes(&tree, mount.attributes, reach)?;
                 }
@@ -261,13 +312,21 @@ impl Child<'_> {
     fn link(&self, target: &str, path: &Path) -> Done {
         let folder = path.parent().unwrap_or(Path::new("/"));
         let folder = inroot::open(self.hands.root()?, folder, OFlags::PATH, Symlinks::Refuse)?;
-        Ok(rustix::fs::symlinkat(target, folder, path.file_name().unwrap_or_default())?)
+        Ok(rustix::fs::symlinkat(
+            target,
+            folder,
+            path.file_name().unwrap_or_default(),
+        )?)
     }
 
     /// Through the procfs that we mounted ourselves, and only if it is one (CVE-2025-52881).
     fn write_parameter(&self, path: &Path, value: &str) -> Done {
         const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-        let proc = self.hands.proc.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
+        let proc = self
+            .hands
+            .proc
+            .as_ref()
+            .ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
         let path = Path::new("sys").join(path);
         let file = inroot::open(proc, &path, OFlags::WRONLY, Symlinks::Refuse).on(|| "open")?;
         if rustix::fs::fstatfs(&file)?.f_type as i64 != PROC_SUPER_MAGIC {
@@ -285,11 +344,16 @@ impl Child<'_> {
         };
         let is_folder = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode).is_dir();
         if !is_folder {
-            let null = inroot::open(root, Path::new("/dev/null"), OFlags::PATH, Symlinks::Refuse).on(|| "/dev/null")?;
+            let null = inroot::open(root, Path::new("/dev/null"), OFlags::PATH, Symlinks::Refuse)
+                .on(|| "/dev/null")?;
             if rustix::fs::fstat(&null)?.st_rdev != rustix::fs::makedev(1, 3) {
-                return Err(io::Error::from_raw_os_error(libc::ENODEV)).on(|| "/dev/null is not the null device");
+                return Err(io::Error::from_raw_os_error(libc::ENODEV))
+                    .on(|| "/dev/null is not the null device");
             }
-            return Ok(mount::attach(mount::copy(&null, Path::new(""), Reach::Alone)?, target)?);
+            return Ok(mount::attach(
+                mount::copy(&null, Path::new(""), Reach::Alone)?,
+                target,
+            )?);
         }
         // One empty folder serves for all: the first is attached, the others are copies of it.
         match &self.hands.empty {
@@ -299,7 +363,12 @@ impl Child<'_> {
                     .with(Attributes::NO_SUID)
                     .with(Attributes::NO_DEV)
                     .with(Attributes::NO_EXEC);
-                let empty = mount::make("tmpfs", "masked", &[("size".into(), Some("0".into()))], attributes)?;
+                let empty = mount::make(
+                    "tmpfs",
+                    "masked",
+                    &[("size".into(), Some("0".into()))],
+                    attributes,
+                )?;
                 mount::attach(&empty, target)?;
                 self.hands.empty = Some(empty);
             }
@@ -318,11 +387,19 @@ impl Child<'_> {
     }
 
     fn open_terminal(&mut self) -> Done {
-        let devpts = self.hands.devpts.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
+        let devpts = self
+            .hands
+            .devpts
+            .as_ref()
+            .ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
         let (master, terminal) = pty::open_pair(devpts.as_fd())?;
-        let console =
-            inroot::mount_point(self.hands.root()?.as_fd(), Path::new("/dev/console"), Kind::File, Symlinks::Refuse)
-                .on(|| "/dev/console")?;
+        let console = inroot::mount_point(
+            self.hands.root()?.as_fd(),
+            Path::new("/dev/console"),
+            Kind::File,
+            Symlinks::Refuse,
+        )
+        .on(|| "/dev/console")?;
         mount::attach(mount::copy(&terminal, Path::new(""), Reach::Alone)?, console).on(|| "/dev/console")?;
         self.channel.send(&Message::Terminal(master))?;
         self.hands.terminal = Some(terminal);
@@ -347,7 +424,11 @@ impl Child<'_> {
 
     fn wire_streams(&self, terminal: bool) -> Done {
         if terminal {
-            let terminal = self.hands.terminal.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
+            let terminal = self
+                .hands
+                .terminal
+                .as_ref()
+                .ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
             pty::make_controlling(terminal.as_fd())?;
             return (0..=2).try_for_each(|number| Ok(fd::install(terminal.as_fd(), number)?));
         }
@@ -368,7 +449,9 @@ fn make_tree(mount: &Mount) -> Done<OwnedFd> {
         Source::Overlay { lowers, upper, flags } => {
             let overlay = mount::Overlay {
                 lowers: lowers.iter().map(|path| path.as_path()).collect(),
-                upper: upper.as_ref().map(|(upper, work)| (upper.as_path(), work.as_path())),
+                upper: upper
+                    .as_ref()
+                    .map(|(upper, work)| (upper.as_path(), work.as_path())),
                 flags: flags.iter().map(String::as_str).collect(),
             };
             Ok(mount::overlay(&overlay, mount.attributes).on(|| "overlay")?)
@@ -389,7 +472,10 @@ fn explain_target(error: io::Error, mount: &Mount) -> Trouble {
     if let (Source::Bind(path, _), false) = (&mount.source, what.is_empty()) {
         let _ = write!(text, " (source {})", path.display());
     }
-    Trouble { what: text, ..error.into() }
+    Trouble {
+        what: text,
+        ..error.into()
+    }
 }
 
 /// From base, over a namespace below it: all powers are here, so setgroups(2) stays allowed there.
@@ -438,18 +524,36 @@ fn become_restricted(who: &Credentials) -> Done {
     }
     process::become_user(who.uid, who.gid).on(|| format!("{}:{}", who.uid, who.gid))?;
     // CVE-2022-27649, CVE-2022-29162: inheritable and ambient are empty unless asked for.
-    caps::clear(None, CapSet::Ambient).map_err(failed).on(|| "clear ambient")?;
-    caps::set(None, CapSet::Inheritable, &who.inheritable).map_err(failed).on(|| "set inheritable")?;
-    caps::set(None, CapSet::Effective, &who.effective).map_err(failed).on(|| "set effective")?;
-    caps::set(None, CapSet::Permitted, &who.permitted).map_err(failed).on(|| "set permitted")?;
+    caps::clear(None, CapSet::Ambient)
+        .map_err(failed)
+        .on(|| "clear ambient")?;
+    caps::set(None, CapSet::Inheritable, &who.inheritable)
+        .map_err(failed)
+        .on(|| "set inheritable")?;
+    caps::set(None, CapSet::Effective, &who.effective)
+        .map_err(failed)
+        .on(|| "set effective")?;
+    caps::set(None, CapSet::Permitted, &who.permitted)
+        .map_err(failed)
+        .on(|| "set permitted")?;
     for capability in &who.ambient {
-        caps::raise(None, CapSet::Ambient, *capability).map_err(failed).on(|| format!("raise {capability}"))?;
+        caps::raise(None, CapSet::Ambient, *capability)
+            .map_err(failed)
+            .on(|| format!("raise {capability}"))?;
     }
     let (user, group) = (nix::unistd::getresuid()?, nix::unistd::getresgid()?);
     let is_all = |ids: [u32; 3], id: u32| ids.iter().all(|now| *now == id);
-    if is_all([user.real.as_raw(), user.effective.as_raw(), user.saved.as_raw()], who.uid)
-        && is_all([group.real.as_raw(), group.effective.as_raw(), group.saved.as_raw()], who.gid)
-    {
+    if is_all(
+        [user.real.as_raw(), user.effective.as_raw(), user.saved.as_raw()],
+        who.uid,
+    ) && is_all(
+        [
+            group.real.as_raw(),
+            group.effective.as_raw(),
+            group.saved.as_raw(),
+        ],
+        who.gid,
+    ) {
         return Ok(());
     }
     Err(io::Error::from_raw_os_error(libc::EPERM)).on(|| "the user did not change")
@@ -459,12 +563,26 @@ fn become_restricted(who: &Credentials) -> Done {
 /// put the user's usnea within the container's reach).
 fn run_program(command: &Command) -> Done<Infallible> {
     let name = command.arguments[0].to_string_lossy();
-    let path = |folder: &str| if folder.is_empty() { name.to_string() } else { format!("{folder}/{name}") };
+    let path = |folder: &str| {
+        if folder.is_empty() {
+            name.to_string()
+        } else {
+            format!("{folder}/{name}")
+        }
+    };
     let candidates: Vec<String> = if name.contains('/') {
         vec![name.to_string()]
     } else {
-        let variable = command.environment.iter().find_map(|text| text.to_str().ok()?.strip_prefix("PATH="));
-        variable.unwrap_or_default().split(':').filter(|folder| !folder.is_empty()).map(path).collect()
+        let variable = command
+            .environment
+            .iter()
+            .find_map(|text| text.to_str().ok()?.strip_prefix("PATH="));
+        variable
+            .unwrap_or_default()
+            .split(':')
+            .filter(|folder| !folder.is_empty())
+            .map(path)
+            .collect()
     };
     let arguments: Vec<_> = command.arguments.iter().map(|text| text.as_c_str()).collect();
     let environment: Vec<_> = command.environment.iter().map(|text| text.as_c_str()).collect();
@@ -501,11 +619,17 @@ fn refuse_ourselves(program: &str, ourselves: (u64, u64)) -> io::Result<()> {
             return Ok(()); // exec refuses it, and opening a device could do something
         }
         // What cannot be read (mode 0111) is no script to the kernel either.
-        let Ok(file) = rustix::fs::open(&*program, flags, Mode::empty()) else { return Ok(()) };
+        let Ok(file) = rustix::fs::open(&*program, flags, Mode::empty()) else {
+            return Ok(());
+        };
         let length = rustix::io::read(&file, &mut head).unwrap_or(0);
-        let Some(line) = head[..length].strip_prefix(b"#!") else { return Ok(()) };
+        let Some(line) = head[..length].strip_prefix(b"#!") else {
+            return Ok(());
+        };
         let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let Ok(text) = std::str::from_utf8(line) else { return Ok(()) };
+        let Ok(text) = std::str::from_utf8(line) else {
+            return Ok(());
+        };
         match text.split_ascii_whitespace().next() {
             Some(interpreter) => program = interpreter.to_owned(),
             None => return Ok(()),

@@ -19,7 +19,10 @@ pub fn explain(plan: &Plan, folder: &Path, folders: &[std::path::PathBuf]) -> St
     let mut script = Script::default();
     let root = folder.join("merged");
     script.step("make a folder for the layer that is thrown away at the end");
-    let made: Vec<String> = folders.iter().map(|path| quote(&path.to_string_lossy())).collect();
+    let made: Vec<String> = folders
+        .iter()
+        .map(|path| quote(&path.to_string_lossy()))
+        .collect();
     script.line(&format!("root={}", quote(&root.to_string_lossy())));
     script.line(&format!("mkdir -p {} \"$root\"", made.join(" ")).replace("  ", " "));
     for step in &plan.steps {
@@ -30,7 +33,14 @@ pub fn explain(plan: &Plan, folder: &Path, folders: &[std::path::PathBuf]) -> St
     script.line("INSIDE");
     script.line("status=$?");
     script.step("clean up");
-    script.line(&format!("kill $base{}", if plan.levels.container.is_some() { " $container" } else { "" }));
+    script.line(&format!(
+        "kill $base{}",
+        if plan.levels.container.is_some() {
+            " $container"
+        } else {
+            ""
+        }
+    ));
     let remove = format!("rm -rf {}", quote(&folder.to_string_lossy()));
     // Files of subordinate IDs can only be removed where the IDs are mapped.
     script.line(&match plan.levels.base.writer {
@@ -66,7 +76,9 @@ impl Script {
             }
             Step::Maps(maps) => {
                 self.maps(maps, &plan.levels.base.writer);
-                if plan.levels.container.is_none() && let Some(Step::Namespaces(namespaces)) = plan.steps.first() {
+                if plan.levels.container.is_none()
+                    && let Some(Step::Namespaces(namespaces)) = plan.steps.first()
+                {
                     self.enter("base", *namespaces);
                 }
             }
@@ -97,7 +109,11 @@ impl Script {
             Step::Link { target, path } => self.line(&format!("ln -s {target} {}", below(Path::new(path)))),
             Step::Loopback => self.line("ip link set lo up"),
             Step::Sysctl { path, value } => {
-                self.line(&format!("printf %s {} > {}", quote(value), below(&Path::new("/proc/sys").join(path))));
+                self.line(&format!(
+                    "printf %s {} > {}",
+                    quote(value),
+                    below(&Path::new("/proc/sys").join(path))
+                ));
             }
             Step::Mask(path) => {
                 let path = below(path);
@@ -118,17 +134,27 @@ impl Script {
                 self.line("cd /");
             }
             Step::ReadOnlyRoot => self.line("mount -o remount,bind,ro /"),
-            Step::Hostname(name) => self.line(&format!("printf %s {} > /proc/sys/kernel/hostname", quote(name))),
-            Step::Domainname(name) => self.line(&format!("printf %s {} > /proc/sys/kernel/domainname", quote(name))),
+            Step::Hostname(name) => {
+                self.line(&format!("printf %s {} > /proc/sys/kernel/hostname", quote(name)))
+            }
+            Step::Domainname(name) => self.line(&format!(
+                "printf %s {} > /proc/sys/kernel/domainname",
+                quote(name)
+            )),
             Step::Limit(limit) => {
                 let name = limit.name.trim_start_matches("RLIMIT_").to_lowercase();
-                self.line(&format!("prlimit --pid $$ --{name}={}:{}", limit.soft, limit.hard));
+                self.line(&format!(
+                    "prlimit --pid $$ --{name}={}:{}",
+                    limit.soft, limit.hard
+                ));
             }
             Step::WorkingFolder(path) => {
                 let path = quote(&path.to_string_lossy());
                 self.line(&format!("[ -d {path} ] || mkdir -p {path}; cd {path}"));
             }
-            Step::Credentials(_) | Step::NoNewPrivileges => self.line("# (options of setpriv in the last step)"),
+            Step::Credentials(_) | Step::NoNewPrivileges => {
+                self.line("# (options of setpriv in the last step)")
+            }
             Step::Exec(command) => self.exec(command, plan),
         }
     }
@@ -136,15 +162,29 @@ impl Script {
     fn maps(&mut self, maps: &IdMaps, writer: &Writer) {
         match writer {
             Writer::Helpers(helpers) => {
-                self.line(&format!("{} $base {}", helpers.newuidmap.display(), numbers(&maps.uids, " ", " ")));
-                self.line(&format!("{} $base {}", helpers.newgidmap.display(), numbers(&maps.gids, " ", " ")));
+                self.line(&format!(
+                    "{} $base {}",
+                    helpers.newuidmap.display(),
+                    numbers(&maps.uids, " ", " ")
+                ));
+                self.line(&format!(
+                    "{} $base {}",
+                    helpers.newgidmap.display(),
+                    numbers(&maps.gids, " ", " ")
+                ));
             }
             _ => {
                 if *writer == Writer::Itself {
                     self.line("printf deny > /proc/$base/setgroups");
                 }
-                self.line(&format!("printf '{}' > /proc/$base/uid_map", numbers(&maps.uids, " ", "\\n")));
-                self.line(&format!("printf '{}' > /proc/$base/gid_map", numbers(&maps.gids, " ", "\\n")));
+                self.line(&format!(
+                    "printf '{}' > /proc/$base/uid_map",
+                    numbers(&maps.uids, " ", "\\n")
+                ));
+                self.line(&format!(
+                    "printf '{}' > /proc/$base/gid_map",
+                    numbers(&maps.gids, " ", "\\n")
+                ));
             }
         }
     }
@@ -167,7 +207,11 @@ impl Script {
         match &mount.source {
             Source::New { fs, source, options } => {
                 let all = options_text(&attributes, options);
-                self.line(&format!("mount -t {fs}{} {} {target}", dash_o(&all), quote(source)));
+                self.line(&format!(
+                    "mount -t {fs}{} {} {target}",
+                    dash_o(&all),
+                    quote(source)
+                ));
             }
             Source::Overlay { lowers, upper, flags } => {
                 let lowers: Vec<&Path> = lowers.iter().map(|path| path.as_path()).collect();
@@ -179,11 +223,21 @@ impl Script {
                 if !attributes.is_empty() {
                     options.push(attributes);
                 }
-                self.line(&format!("mount -t overlay{} overlay {target}", dash_o(&options.join(","))));
+                self.line(&format!(
+                    "mount -t overlay{} overlay {target}",
+                    dash_o(&options.join(","))
+                ));
             }
             Source::Bind(path, reach) => {
-                let bind = if *reach == Reach::Recursive { "--rbind" } else { "--bind" };
-                self.line(&format!("mount {bind} {} {target}", quote(&path.to_string_lossy())));
+                let bind = if *reach == Reach::Recursive {
+                    "--rbind"
+                } else {
+                    "--bind"
+                };
+                self.line(&format!(
+                    "mount {bind} {} {target}",
+                    quote(&path.to_string_lossy())
+                ));
                 if mount.attributes != Attributes::NONE {
                     self.line(&format!("mount -o remount,bind,{attributes} {target}"));
                 }
@@ -217,7 +271,9 @@ impl Script {
             line.push_str(" < /dev/null");
         }
         if command.init {
-            self.line(&format!("# ({INIT}: usnea's reaper is process 1 and this its child)"));
+            self.line(&format!(
+                "# ({INIT}: usnea's reaper is process 1 and this its child)"
+            ));
         }
         self.line(&line);
     }
@@ -225,8 +281,10 @@ impl Script {
 
 fn setpriv(who: &Credentials) -> String {
     let names = |set: &caps::CapsHashSet, sign: &str| {
-        let mut names: Vec<String> =
-            set.iter().map(|capability| format!("{sign}{}", capability.to_string()[4..].to_lowercase())).collect();
+        let mut names: Vec<String> = set
+            .iter()
+            .map(|capability| format!("{sign}{}", capability.to_string()[4..].to_lowercase()))
+            .collect();
         names.sort();
         names.join(",")
     };
@@ -234,7 +292,11 @@ fn setpriv(who: &Credentials) -> String {
         true => "-all".to_owned(),
         false => format!("-all,{}", names(kept, "+")),
     };
-    let mut line = format!(" --bounding-set={} --inh-caps={}", minus_all(&who.bounding), minus_all(&who.inheritable));
+    let mut line = format!(
+        " --bounding-set={} --inh-caps={}",
+        minus_all(&who.bounding),
+        minus_all(&who.inheritable)
+    );
     if !who.ambient.is_empty() {
         let _ = write!(line, " --ambient-caps={}", minus_all(&who.ambient));
     }
@@ -254,7 +316,11 @@ fn setpriv(who: &Credentials) -> String {
 }
 
 fn numbers(map: &[IdMap], between: &str, lines: &str) -> String {
-    let line = |line: &IdMap| [line.inside, line.outside, line.count].map(|number| number.to_string()).join(between);
+    let line = |line: &IdMap| {
+        [line.inside, line.outside, line.count]
+            .map(|number| number.to_string())
+            .join(between)
+    };
     map.iter().map(line).collect::<Vec<_>>().join(lines)
 }
 
@@ -271,7 +337,11 @@ fn options_text(attributes: &str, options: &[(String, Option<String>)]) -> Strin
 }
 
 fn dash_o(options: &str) -> String {
-    if options.is_empty() { String::new() } else { format!(" -o {}", quote(options)) }
+    if options.is_empty() {
+        String::new()
+    } else {
+        format!(" -o {}", quote(options))
+    }
 }
 
 fn below(path: &Path) -> String {

@@ -212,10 +212,19 @@ impl Step {
             Self::Domainname(name) => format!("set the domain name {name}"),
             Self::Limit(limit) => format!("set the limit {}", limit.name),
             Self::WorkingFolder(path) => format!("enter the working directory {}", path.display()),
-            Self::Credentials(who) => format!("become user {}:{} with reduced capabilities", who.uid, who.gid),
+            Self::Credentials(who) => {
+                format!("become user {}:{} with reduced capabilities", who.uid, who.gid)
+            }
             Self::NoNewPrivileges => "forbid new privileges".into(),
             Self::Exec(command) => {
-                format!("run {}", command.arguments.first().map(|name| name.to_string_lossy()).unwrap_or_default())
+                format!(
+                    "run {}",
+                    command
+                        .arguments
+                        .first()
+                        .map(|name| name.to_string_lossy())
+                        .unwrap_or_default()
+                )
             }
         }
     }

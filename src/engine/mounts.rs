@@ -74,7 +74,11 @@ impl Mount {
             }
             "overlay" => overlay(words.others)?,
             // config.json's name for "whatever the host's cgroups are": version 2 is all we use.
-            "cgroup" => Source::New { fs: "cgroup2".into(), source: "cgroup2".into(), options: words.others },
+            "cgroup" => Source::New {
+                fs: "cgroup2".into(),
+                source: "cgroup2".into(),
+                options: words.others,
+            },
             _ => Source::New {
                 fs: fs.into(),
                 source: source_text.to_string_lossy().into_owned(),
@@ -87,7 +91,8 @@ impl Mount {
         };
         // A user's mount may go through the image's links; our own /proc, /dev, /sys must be what they say
         // (CVE-2025-52881 and its like).
-        let ours = matches!(&source, Source::New { fs, .. } if fs != "tmpfs") || mount.destination() == Path::new("/dev");
+        let ours = matches!(&source, Source::New { fs, .. } if fs != "tmpfs")
+            || mount.destination() == Path::new("/dev");
         Ok(Self {
             source,
             target: mount.destination().clone(),
@@ -130,7 +135,11 @@ fn overlay(options: Vec<(String, Option<String>)>) -> Result<Source> {
     if lowers.is_empty() {
         fail!("an overlay without lowerdir");
     }
-    Ok(Source::Overlay { lowers, upper: upper.zip(work), flags })
+    Ok(Source::Overlay {
+        lowers,
+        upper: upper.zip(work),
+        flags,
+    })
 }
 
 /// The inverse of `sys::mount::joined_lowers`.

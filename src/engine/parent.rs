@@ -31,7 +31,9 @@ pub struct Finished {
 pub fn run(plan: &Plan, signals: &Signals) -> Result<Finished> {
     let started = Instant::now();
     let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
-    let Some(Step::Namespaces(namespaces)) = plan.steps.first() else { fail!("a plan without namespaces") };
+    let Some(Step::Namespaces(namespaces)) = plan.steps.first() else {
+        fail!("a plan without namespaces")
+    };
 
     let base = match process::clone(*namespaces, Parentage::Ours).map_err(userns::forbidden)? {
         Forked::Child => {
@@ -41,23 +43,38 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Finished> {
         Forked::Parent(base) => base,
     };
     drop(theirs);
-    log::debug!("{:8.3} ms  process {} in its namespaces", started.elapsed().as_secs_f64() * 1e3, base.pid);
+    log::debug!(
+        "{:8.3} ms  process {} in its namespaces",
+        started.elapsed().as_secs_f64() * 1e3,
+        base.pid
+    );
 
     let launch = || -> Result<(OwnedFd, supervise::Container)> {
         userns::write_maps(&plan.levels.base, base.pid)?;
         let namespace = std::fs::File::open(format!("/proc/{}/ns/user", base.pid))
             .context(|| "cannot open the container's user namespace")?;
         if plan.levels.base.writer != Writer::Itself {
-            ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
+            ours.send(&Message::Mapped)
+                .context(|| "the container's process is gone")?;
         }
         Ok((namespace.into(), hear_until_exec(plan, &ours, signals)?))
     };
     match launch() {
         Ok((namespace, mut container)) => {
-            log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
-            let ended = supervise::until_end(container.process.as_ref().unwrap_or(&base), container.terminal.take(), signals);
+            log::debug!(
+                "{:8.3} ms  the command runs",
+                started.elapsed().as_secs_f64() * 1e3
+            );
+            let ended = supervise::until_end(
+                container.process.as_ref().unwrap_or(&base),
+                container.terminal.take(),
+                signals,
+            );
             end_all(&[Some(&base), container.process.as_ref()]);
-            Ok(Finished { ended: ended?, base: namespace })
+            Ok(Finished {
+                ended: ended?,
+                base: namespace,
+            })
         }
         Err(error) => {
             let _ = base.signal(libc::SIGKILL);
@@ -84,7 +101,8 @@ fn hear_until_exec(plan: &Plan, ours: &Channel, signals: &Signals) -> Result<sup
         match ours.receive().context(|| "cannot hear the container's process")? {
             Some(Message::Container { pid, pidfd }) => {
                 container.process = Some(Child { pid, pidfd });
-                ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
+                ours.send(&Message::Mapped)
+                    .context(|| "the container's process is gone")?;
             }
             Some(Message::Terminal(master)) => container.terminal = Some(master),
             Some(Message::Failed(failure)) => {
@@ -102,7 +120,10 @@ fn hear_until_exec(plan: &Plan, ours: &Channel, signals: &Signals) -> Result<sup
 /// Waits until there is something to hear; a signal that ends programs ends the launch.
 fn wait_for_message(ours: &Channel, signals: &Signals) -> Result<()> {
     loop {
-        let mut fds = [PollFd::new(ours, PollFlags::IN), PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        let mut fds = [
+            PollFd::new(ours, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,
             answer => answer.context(|| "cannot wait for the container's process")?,
@@ -122,7 +143,9 @@ fn wait_for_message(ours: &Channel, signals: &Signals) -> Result<()> {
 
 /// The failure as the user reads it: the step, on what, why, the way out.
 fn told(plan: &Plan, failure: Failure) -> Error {
-    let Some(step) = plan.steps.get(failure.step) else { return Error::new(failure.what) };
+    let Some(step) = plan.steps.get(failure.step) else {
+        return Error::new(failure.what);
+    };
     let mut error = match failure.errno {
         0 => Error::new(&failure.what),
         errno => Error::from(std::io::Error::from_raw_os_error(errno)),
@@ -133,12 +156,12 @@ fn told(plan: &Plan, failure: Failure) -> Error {
     }
     error = context(error, format!("cannot {}", step.doing()));
     match (step, failure.errno) {
-        (Step::Exec(_), libc::ENOENT | libc::ENOTDIR) => {
-            error.exit_status(error::STATUS_NOT_FOUND).hint("the command is looked up inside the container, in its PATH")
-        }
-        (Step::Exec(_), libc::ENOEXEC) => {
-            error.exit_status(error::STATUS_CANNOT_INVOKE).hint("is it a program for another architecture, or a script without '#!'?")
-        }
+        (Step::Exec(_), libc::ENOENT | libc::ENOTDIR) => error
+            .exit_status(error::STATUS_NOT_FOUND)
+            .hint("the command is looked up inside the container, in its PATH"),
+        (Step::Exec(_), libc::ENOEXEC) => error
+            .exit_status(error::STATUS_CANNOT_INVOKE)
+            .hint("is it a program for another architecture, or a script without '#!'?"),
         (Step::Exec(_), _) => error.exit_status(error::STATUS_CANNOT_INVOKE),
         (Step::Maps(_), _) => match host::userns::forbidden_hint() {
             Some(hint) => error.hint(hint),

@@ -50,7 +50,9 @@ pub fn until_end(process: &Child, terminal: Option<OwnedFd>, signals: &Signals) 
     loop {
         let ready = wait(process, signals, relay.as_ref(), deadline)?;
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
-            if signal == libc::SIGWINCH && let Some(relay) = &relay {
+            if signal == libc::SIGWINCH
+                && let Some(relay) = &relay
+            {
                 relay.follow_window_size();
                 continue;
             }
@@ -60,7 +62,11 @@ pub fn until_end(process: &Child, terminal: Option<OwnedFd>, signals: &Signals) 
             if signal == libc::SIGHUP && had_terminal && !rustix::termios::isatty(rustix::stdio::stdin()) {
                 deadline = Some(Instant::now() + AFTER_HANGUP);
             }
-            let signal = if requests >= REQUESTS_TO_END { libc::SIGKILL } else { signal };
+            let signal = if requests >= REQUESTS_TO_END {
+                libc::SIGKILL
+            } else {
+                signal
+            };
             // ESRCH: it has just ended, which the next round sees.
             let _ = process.signal(signal);
         }
@@ -89,10 +95,22 @@ struct Ready {
     room: bool,
 }
 
-fn wait(process: &Child, signals: &Signals, relay: Option<&Relay>, deadline: Option<Instant>) -> Result<Ready> {
-    let mut fds = vec![PollFd::new(&process.pidfd, PollFlags::IN), PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+fn wait(
+    process: &Child,
+    signals: &Signals,
+    relay: Option<&Relay>,
+    deadline: Option<Instant>,
+) -> Result<Ready> {
+    let mut fds = vec![
+        PollFd::new(&process.pidfd, PollFlags::IN),
+        PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+    ];
     if let Some(relay) = relay {
-        let writes = if relay.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        let writes = if relay.pending.is_empty() {
+            PollFlags::empty()
+        } else {
+            PollFlags::OUT
+        };
         fds.push(PollFd::new(&relay.master, PollFlags::IN | writes));
         if relay.reads_input() {
             fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
@@ -100,13 +118,17 @@ fn wait(process: &Child, signals: &Signals, relay: Option<&Relay>, deadline: Opt
     }
     let timeout = deadline.map(|deadline| {
         let left = deadline.saturating_duration_since(Instant::now());
-        Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
+        Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        }
     });
     match poll(&mut fds, timeout.as_ref()) {
         Err(Errno::INTR) => return Ok(Ready::default()),
         answer => answer.context(|| "cannot wait for the container")?,
     };
-    let came = |index: usize, flags: PollFlags| fds.get(index).is_some_and(|fd| fd.revents().intersects(flags));
+    let came =
+        |index: usize, flags: PollFlags| fds.get(index).is_some_and(|fd| fd.revents().intersects(flags));
     let hangs = PollFlags::HUP | PollFlags::ERR;
     Ok(Ready {
         ended: came(0, PollFlags::IN),
@@ -140,7 +162,12 @@ impl Relay {
             true => Some(pty::Raw::set(rustix::stdio::stdin())?),
             false => None,
         };
-        let relay = Self { master, _raw: raw, input: Input::Open, pending: Vec::new() };
+        let relay = Self {
+            master,
+            _raw: raw,
+            input: Input::Open,
+            pending: Vec::new(),
+        };
         relay.follow_window_size();
         Ok(relay)
     }

@@ -21,11 +21,16 @@ pub fn tree(from: &Path, to: &Path) -> Result<()> {
     let open = |path: &Path| {
         rustix::fs::open(path, FOLDER, Mode::empty()).context(|| format!("cannot open {}", path.display()))
     };
-    let mut copy = Copy { links: HashMap::new() };
+    let mut copy = Copy {
+        links: HashMap::new(),
+    };
     copy.folder(open(from)?.as_fd(), open(to)?.as_fd(), &mut PathBuf::from("/"))
 }
 
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 struct Copy {
     /// Where files with several names were copied first: device and inode to folder and name.
@@ -48,7 +53,13 @@ impl Copy {
         Ok(())
     }
 
-    fn entry(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, path: &mut PathBuf) -> Result<()> {
+    fn entry(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &CStr,
+        path: &mut PathBuf,
+    ) -> Result<()> {
         let said = |path: &Path| format!("cannot copy {}", path.display());
         let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).context(|| said(path))?;
         match FileType::from_raw_mode(stat.st_mode) {
@@ -69,7 +80,8 @@ impl Copy {
                 copy_file(from, to, name).context(|| said(path))?;
                 if stat.st_nlink > 1 {
                     let folder = to.try_clone_to_owned().context(|| said(path))?;
-                    self.links.insert((stat.st_dev, stat.st_ino), (folder, name.to_owned()));
+                    self.links
+                        .insert((stat.st_dev, stat.st_ino), (folder, name.to_owned()));
                 }
             }
             FileType::Symlink => {
@@ -77,7 +89,8 @@ impl Copy {
                 rustix::fs::symlinkat(&*target, to, name).context(|| said(path))?;
             }
             FileType::Fifo => {
-                rustix::fs::mknodat(to, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0).context(|| said(path))?;
+                rustix::fs::mknodat(to, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+                    .context(|| said(path))?;
             }
             kind => {
                 log::info!("not copied: {} ({kind:?})", path.display());
@@ -100,7 +113,12 @@ impl Copy {
 
 fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let mut source = File::from(rustix::fs::openat(from, name, flags | OFlags::RDONLY, Mode::empty())?);
+    let mut source = File::from(rustix::fs::openat(
+        from,
+        name,
+        flags | OFlags::RDONLY,
+        Mode::empty(),
+    )?);
     let make = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let mut target = File::from(rustix::fs::openat(to, name, make, Mode::from_raw_mode(0o600))?);
     // Shared blocks where the file system can; std copies inside the kernel where that can.
@@ -113,9 +131,13 @@ fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Resul
 
 fn copy_attributes(from: impl AsFd, to: impl AsFd) {
     let mut names = vec![0u8; 65536];
-    let Ok(length) = rustix::fs::flistxattr(&from, &mut names[..]) else { return };
+    let Ok(length) = rustix::fs::flistxattr(&from, &mut names[..]) else {
+        return;
+    };
     for name in names[..length].split_inclusive(|byte| *byte == 0) {
-        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+        let Ok(name) = CStr::from_bytes_with_nul(name) else {
+            continue;
+        };
         let mut value = vec![0u8; 65536];
         let copied = rustix::fs::fgetxattr(&from, name, &mut value[..])
             .and_then(|length| rustix::fs::fsetxattr(&to, name, &value[..length], XattrFlags::empty()));
@@ -132,14 +154,27 @@ fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
         log::debug!("owner {uid:?}:{gid:?} not copied: {error}");
     }
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        rustix::fs::chmodat(to, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())?;
+        rustix::fs::chmodat(
+            to,
+            name,
+            Mode::from_raw_mode(stat.st_mode & 0o7777),
+            AtFlags::empty(),
+        )?;
     }
-    let time = |tv_sec: i64, tv_nsec: u64| Timespec { tv_sec, tv_nsec: tv_nsec as _ };
+    let time = |tv_sec: i64, tv_nsec: u64| Timespec {
+        tv_sec,
+        tv_nsec: tv_nsec as _,
+    };
     let times = Timestamps {
         last_access: time(stat.st_atime, stat.st_atime_nsec),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     };
-    Ok(rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(rustix::fs::utimensat(
+        to,
+        name,
+        &times,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
 }
 
 #[cfg(test)]
@@ -162,8 +197,14 @@ mod tests {
         let meta = |path: &str| to.join(path).symlink_metadata().unwrap();
         assert_eq!(meta("a/file").mode() & 0o7777, 0o640);
         assert_eq!(meta("a/file").ino(), meta("a/b/same").ino());
-        assert_eq!(meta("a/file").mtime_nsec(), from.join("a/file").metadata().unwrap().mtime_nsec());
-        assert_eq!(std::fs::read_link(to.join("link")).unwrap(), Path::new("/nowhere/../x"));
+        assert_eq!(
+            meta("a/file").mtime_nsec(),
+            from.join("a/file").metadata().unwrap().mtime_nsec()
+        );
+        assert_eq!(
+            std::fs::read_link(to.join("link")).unwrap(),
+            Path::new("/nowhere/../x")
+        );
     }
 
     #[test]

@@ -171,7 +171,11 @@ pub enum Patience {
 
 /// Reaps any child of ours that has ended: its number and how; `None` when there is none.
 pub fn reap_any(patience: Patience) -> io::Result<Option<(i32, Ended)>> {
-    let options = if patience == Patience::Look { libc::WNOHANG } else { 0 };
+    let options = if patience == Patience::Look {
+        libc::WNOHANG
+    } else {
+        0
+    };
     let mut status = 0;
     loop {
         // SAFETY: `status` outlives the call.

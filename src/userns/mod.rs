@@ -48,26 +48,52 @@ impl Base {
     /// The base of the calling user: all that they have. Without subordinate IDs, or without newuidmap to use them
     /// (a warning says so), it is their own ID alone.
     pub fn of_user() -> Result<Self> {
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        if uid == 0 && caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SETUID).unwrap_or(false) {
-            return Ok(Self { maps: lines::identity()?, writer: Writer::Root });
+        let (uid, gid) = (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
+        if uid == 0
+            && caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SETUID).unwrap_or(false)
+        {
+            return Ok(Self {
+                maps: lines::identity()?,
+                writer: Writer::Root,
+            });
         }
-        let own = IdMaps { uids: vec![IdMap::new(0, uid, 1)], gids: vec![IdMap::new(0, gid, 1)] };
+        let own = IdMaps {
+            uids: vec![IdMap::new(0, uid, 1)],
+            gids: vec![IdMap::new(0, gid, 1)],
+        };
         let Some(ranges) = subid::of_user()? else {
-            return Ok(Self { maps: own, writer: Writer::Itself });
+            return Ok(Self {
+                maps: own,
+                writer: Writer::Itself,
+            });
         };
         let Some(helpers) = idmap_helpers::find() else {
             log::warn!(
                 "your subordinate IDs are not used: {}",
                 idmap_helpers::why_unusable().unwrap_or_default()
             );
-            return Ok(Self { maps: own, writer: Writer::Itself });
+            return Ok(Self {
+                maps: own,
+                writer: Writer::Itself,
+            });
         };
         let maps = IdMaps {
-            uids: lines::append(own.uids, ranges.uids.iter().map(|range| (range.first, range.count))),
-            gids: lines::append(own.gids, ranges.gids.iter().map(|range| (range.first, range.count))),
+            uids: lines::append(
+                own.uids,
+                ranges.uids.iter().map(|range| (range.first, range.count)),
+            ),
+            gids: lines::append(
+                own.gids,
+                ranges.gids.iter().map(|range| (range.first, range.count)),
+            ),
         };
-        Ok(Self { maps, writer: Writer::Helpers(helpers) })
+        Ok(Self {
+            maps,
+            writer: Writer::Helpers(helpers),
+        })
     }
 
     /// The maps (container -> host) that `--userns`, or `--uidmap` and `--gidmap`, ask for.
@@ -76,8 +102,14 @@ impl Base {
             match mode {
                 UsernsMode::Host => return Ok(self.maps.clone()),
                 UsernsMode::KeepId { uid, gid } => IdMaps {
-                    uids: lines::keep(&self.maps.uids, uid.unwrap_or(rustix::process::geteuid().as_raw())),
-                    gids: lines::keep(&self.maps.gids, gid.unwrap_or(rustix::process::getegid().as_raw())),
+                    uids: lines::keep(
+                        &self.maps.uids,
+                        uid.unwrap_or(rustix::process::geteuid().as_raw()),
+                    ),
+                    gids: lines::keep(
+                        &self.maps.gids,
+                        gid.unwrap_or(rustix::process::getegid().as_raw()),
+                    ),
                 },
                 UsernsMode::NoMap => IdMaps {
                     uids: lines::without_first(&self.maps.uids),
@@ -87,7 +119,10 @@ impl Base {
         } else {
             // podman: one of the two alone serves for both.
             let or = |asked: &[IdMap], other: &[IdMap]| if asked.is_empty() { other } else { asked }.to_vec();
-            IdMaps { uids: or(uidmap, gidmap), gids: or(gidmap, uidmap) }
+            IdMaps {
+                uids: or(uidmap, gidmap),
+                gids: or(gidmap, uidmap),
+            }
         };
         if in_base.uids.is_empty() || in_base.gids.is_empty() {
             return Err(self.no_subordinate_ids("--userns nomap"));
@@ -102,32 +137,49 @@ impl Base {
         lines::check_disjoint(map).context(|| format!("--{flag}"))?;
         lines::through(map, base).ok_or_else(|| match lines::count(base) {
             1 => self.no_subordinate_ids(&format!("--{flag}")),
-            count => Error::new(format!("--{flag}: an ID is not yours: you have 0 to {}", count - 1))
-                .hint("the middle number counts from 0 (you), 1 (the first of your subordinate IDs) and so on"),
+            count => Error::new(format!(
+                "--{flag}: an ID is not yours: you have 0 to {}",
+                count - 1
+            ))
+            .hint("the middle number counts from 0 (you), 1 (the first of your subordinate IDs) and so on"),
         })
     }
 
     fn no_subordinate_ids(&self, what: &str) -> Error {
         let hint = match self.writer {
-            Writer::Itself => "an administrator can give some: usermod --add-subuids 100000-165535 \
-                               --add-subgids 100000-165535 USER; see 'usnea doctor'",
+            Writer::Itself => {
+                "an administrator can give some: usermod --add-subuids 100000-165535 \
+                               --add-subgids 100000-165535 USER; see 'usnea doctor'"
+            }
             _ => "see 'usnea doctor'",
         };
-        Error::new(format!("{what}: needs subordinate IDs, and you have none that can be used")).hint(hint)
+        Error::new(format!(
+            "{what}: needs subordinate IDs, and you have none that can be used"
+        ))
+        .hint(hint)
     }
 
     /// The levels that a container with `maps` (container -> host) needs. Errors: an ID that is not in base.
     pub fn levels(self, maps: &IdMaps) -> Result<Levels> {
         let (wanted, own) = (lines::normalise(maps), lines::normalise(&self.maps));
         if wanted == own {
-            return Ok(Levels { base: self, container: None });
+            return Ok(Levels {
+                base: self,
+                container: None,
+            });
         }
         if self.writer == Writer::Itself {
             // One ID under another name: a map of its own is written as easily as base's.
             if lines::count(&wanted.uids) != 1 || lines::count(&wanted.gids) != 1 {
                 fail!("the container's map has IDs that are not yours");
             }
-            return Ok(Levels { base: Self { maps: wanted, writer: Writer::Itself }, container: None });
+            return Ok(Levels {
+                base: Self {
+                    maps: wanted,
+                    writer: Writer::Itself,
+                },
+                container: None,
+            });
         }
         let inward = |map: &[IdMap], base: &[IdMap]| {
             lines::through(map, &lines::inverse(base)).ok_or_else(|| {
@@ -135,9 +187,14 @@ impl Base {
                     .hint("see /etc/subuid and /etc/subgid, or 'usnea doctor'")
             })
         };
-        let container =
-            IdMaps { uids: inward(&wanted.uids, &own.uids)?, gids: inward(&wanted.gids, &own.gids)? };
-        Ok(Levels { base: self, container: Some(container) })
+        let container = IdMaps {
+            uids: inward(&wanted.uids, &own.uids)?,
+            gids: inward(&wanted.gids, &own.gids)?,
+        };
+        Ok(Levels {
+            base: self,
+            container: Some(container),
+        })
     }
 }
 

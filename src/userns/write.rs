@@ -12,7 +12,9 @@ use crate::sys::process::{self, Ended, Forked, Parentage};
 
 /// A failure to make a user namespace or to map IDs in it, with what forbids it here.
 pub fn forbidden(error: impl Into<Error>) -> Error {
-    let error = Err::<(), _>(error.into()).context(|| "cannot make a user namespace").unwrap_err();
+    let error = Err::<(), _>(error.into())
+        .context(|| "cannot make a user namespace")
+        .unwrap_err();
     match host::userns::forbidden_hint() {
         Some(hint) => error.hint(hint),
         None => error.hint("'usnea doctor' tells what containers need here"),
@@ -39,13 +41,18 @@ pub fn write_maps(base: &Base, pid: i32) -> Result<()> {
 fn write_as_root(pid: i32, maps: &IdMaps) -> Result<()> {
     for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
         let path = format!("/proc/{pid}/{name}");
-        std::fs::write(&path, ids::lines(map)).map_err(forbidden).context(|| path)?;
+        std::fs::write(&path, ids::lines(map))
+            .map_err(forbidden)
+            .context(|| path)?;
     }
     Ok(())
 }
 
 fn start(program: &std::path::Path, pid: i32, map: &[IdMap]) -> Result<Helper> {
-    let numbers = map.iter().flat_map(|line| [line.inside, line.outside, line.count]).map(|number| number.to_string());
+    let numbers = map
+        .iter()
+        .flat_map(|line| [line.inside, line.outside, line.count])
+        .map(|number| number.to_string());
     std::process::Command::new(program)
         .arg(pid.to_string())
         .args(numbers)
@@ -57,7 +64,9 @@ fn start(program: &std::path::Path, pid: i32, map: &[IdMap]) -> Result<Helper> {
 }
 
 fn finish(program: &std::path::Path, helper: Helper) -> Result<()> {
-    let output = helper.wait_with_output().context(|| format!("cannot wait for {}", program.display()))?;
+    let output = helper
+        .wait_with_output()
+        .context(|| format!("cannot wait for {}", program.display()))?;
     if output.status.success() {
         return Ok(());
     }
@@ -65,13 +74,14 @@ fn finish(program: &std::path::Path, helper: Helper) -> Result<()> {
     let said = said.lines().next().unwrap_or("it said nothing");
     let name = program.file_name().unwrap_or_default().display();
     let error = Error::new(said.strip_prefix(&format!("{name}: ")).unwrap_or(said));
-    let error = Err::<(), _>(error).context(|| format!("cannot map IDs: {name} refuses")).unwrap_err();
+    let error = Err::<(), _>(error)
+        .context(|| format!("cannot map IDs: {name} refuses"))
+        .unwrap_err();
     Err(match host::userns::forbidden_hint() {
         Some(hint) => error.hint(hint),
         None => error.hint("see /etc/subuid and /etc/subgid; 'usnea doctor' tells what is wrong"),
     })
 }
-
 
 /// Writes the maps of the namespace that this process is in, as its first process may: its own ID alone.
 pub fn write_own_maps(maps: &IdMaps) -> std::io::Result<()> {
@@ -83,7 +93,8 @@ pub fn write_own_maps(maps: &IdMaps) -> std::io::Result<()> {
 
 /// Does `work` as root of a new base namespace, in a process of its own. Errors: the namespace, or `work` failed.
 pub fn in_base(base: &Base, work: impl FnOnce() -> std::io::Result<()>) -> Result<()> {
-    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
+    let (near, far) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
     match process::clone(Namespaces::USER, Parentage::Ours).map_err(forbidden)? {
         Forked::Child => {
             drop(far);
