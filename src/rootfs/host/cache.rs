@@ -186,7 +186,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damage_never_panics(damage in proptest::collection::vec((0usize..20_000, any::<u8>()), 1..50), length in 0usize..40_000) {
+        fn damage_never_panics(
+            damage in proptest::collection::vec((0usize..20_000, any::<u8>()), 1..50),
+            length in 0usize..40_000,
+        ) {
             let mut bytes = std::fs::read("/etc/ld.so.cache").unwrap();
             bytes.truncate(length);
             for (at, byte) in damage {

@@ -169,12 +169,29 @@ fn is_unchanged(file: &File, stamp: Stamp) -> bool {
 pub fn open(store: &Path, name: &LayerName) -> Option<Layer> {
     let folder = name.folder(store);
     let lock = File::open(&folder).ok()?;
-    lock.lock_shared().ok()?;
+    without_support(lock.lock_shared()).ok()?;
     let layer = Layer {
         fs: folder.join("fs"),
         lock,
     };
     leads_to(&folder, &layer.lock).then_some(layer)
+}
+
+/// Some filesystems of clusters have no flock (Lustre without its option). There nothing is held back from removal, and
+/// nothing is ever removed: `try_lock` fails there as well.
+fn without_support(locked: io::Result<()>) -> io::Result<()> {
+    match locked {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK)
+            ) =>
+        {
+            log::debug!("the store's filesystem has no locks: {error}");
+            Ok(())
+        }
+        answer => answer,
+    }
 }
 
 fn leads_to(path: &Path, open: &File) -> bool {
@@ -196,7 +213,7 @@ impl Birth {
             let path = store.join("tmp").join(random_name());
             let made = fs::DirBuilder::new().mode(0o700).create(&path);
             made.map_err(|error| cannot_write(error, &path))?;
-            let lock = File::open(&path).and_then(|folder| folder.lock().map(|()| folder));
+            let lock = File::open(&path).and_then(|folder| without_support(folder.lock()).map(|()| folder));
             let lock = lock.map_err(|error| cannot_write(error, &path))?;
             // Another process's `sweep` may have taken it for a leftover before it was locked.
             if leads_to(&path, &lock) {
@@ -223,8 +240,7 @@ impl Birth {
         };
         sync(&store.join("layers"))?;
         // The change from exclusive to shared is not atomic (flock(2)): a remover may come between.
-        lock.lock_shared()
-            .context(|| format!("cannot lock {}", folder.display()))?;
+        without_support(lock.lock_shared()).context(|| format!("cannot lock {}", folder.display()))?;
         let layer = Layer {
             fs: folder.join("fs"),
             lock,
@@ -263,7 +279,7 @@ fn cannot_write(error: io::Error, path: &Path) -> Error {
 
 /// Makes the layer of `tree`, whose name is `name`, with `story` (what it was made from) beside it; or finds it made.
 pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<Layer, Failure> {
-    loop {
+    for _ in 0..MOST_RACES {
         if let Some(layer) = open(store, name) {
             return Ok(layer);
         }
@@ -274,7 +290,12 @@ pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<
             return Ok(layer);
         }
     }
+    let folder = name.folder(store);
+    Err(Error::new(format!("{} is there and cannot be opened", folder.display())).into())
 }
+
+/// How often another process may win the rename and lose the layer again before we use it.
+const MOST_RACES: u32 = 3;
 
 fn fill(fs: &Path, tree: &Tree) -> Result<(), Failure> {
     make_folder(fs, 0o755)?;
@@ -416,7 +437,7 @@ pub fn replace(store: &Path, path: &Path, text: &str) -> Result<()> {
             .mode(0o600)
             .open(&new)?;
         // Locked until it has its name. A sweeper that is quicker makes the rename fail: that is said, and nothing lost.
-        file.lock()?;
+        without_support(file.lock())?;
         file.write_all(text.as_bytes())?;
         fs::rename(&new, path)
     };

@@ -22,6 +22,7 @@ mod etc;
 mod extras;
 mod layer;
 mod ldso;
+mod pattern;
 mod program;
 mod record;
 mod seen;

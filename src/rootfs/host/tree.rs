@@ -2,13 +2,14 @@
 //! inside what it means outside. Nothing is read but names and attributes, nothing is written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Access;
 
+use super::pattern::matches;
 use super::seen::{Seen, Stamp};
 
 /// As many links as the kernel follows on one path (MAXSYMLINKS, path_resolution(7)).
@@ -127,7 +128,7 @@ impl Tree {
         self.nodes.insert(path, node);
     }
 
-    /// Takes a folder with everything in it, except what is named `except`; answers with the files. A link that leads out
+    /// Takes a folder with everything in it, except names that match one of `except`; answers with the files. A link that leads out
     /// of the folder brings the file it leads to, and of a folder that alone: a link to / must not bring the world.
     /// What cannot be read is left out. `path` may be a file, too.
     pub fn take_all(&mut self, path: &Path, except: &[&str]) -> io::Result<Vec<Taken>> {
@@ -213,7 +214,7 @@ pub fn names_in(folder: &Path, except: &[&str]) -> Vec<OsString> {
             Vec::new()
         }
     };
-    names.retain(|name| !except.iter().any(|other| OsStr::new(other) == name));
+    names.retain(|name| !except.iter().any(|pattern| matches(pattern, name).is_some()));
     names.sort();
     names
 }

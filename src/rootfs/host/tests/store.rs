@@ -188,6 +188,32 @@ fn what_a_killed_process_left_is_removed_and_what_a_living_one_makes_is_not() {
 }
 
 #[test]
+fn a_damaged_record_costs_time_and_nothing_else() {
+    let store = new_store();
+    let request = request(&["sh"]);
+    let path = assemble_for(store.path(), &request).unwrap().path;
+    let record = std::fs::read_dir(store.path().join("host"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let good = std::fs::read_to_string(&record).unwrap();
+    let digits = &good[10..74];
+    for bad in [
+        "",
+        "{",
+        &good[..good.len() / 2],
+        &good.replace(digits, "../../../x"),
+        &good.replace(digits, "00"),
+    ] {
+        std::fs::write(&record, bad).unwrap();
+        assert_eq!(assemble_for(store.path(), &request).unwrap().path, path);
+        assert_eq!(std::fs::read_to_string(&record).unwrap(), good);
+    }
+}
+
+#[test]
 fn a_description_makes_nothing() {
     let store = new_store();
     let programs = ["/bin/sh".to_owned()];
