@@ -311,7 +311,6 @@ impl Started {
     /// Waits for its end.
     #[track_caller]
     pub fn end(mut self) -> Ran {
-        let deadline = Instant::now() + TIME_LIMIT;
         let mut ended = None;
         within(TIME_LIMIT, || {
             ended = self.child.try_wait().expect("a child of ours");
@@ -321,7 +320,7 @@ impl Started {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-        let (stdout, closed) = collect(&self.stdout, deadline.max(Instant::now() + SETTLING));
+        let (stdout, closed) = collect(&self.stdout, Instant::now() + SETTLING);
         let (stderr, _) = collect(&self.stderr, Instant::now() + SETTLING);
         let Some(ended) = ended else {
             panic!("{} took longer than {TIME_LIMIT:?}: {stdout:?}, {stderr:?}", self.words);
