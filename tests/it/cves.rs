@@ -36,8 +36,14 @@ fn the_runtime_cannot_be_overwritten() {
     command.args(place.arguments(&["--init", "--cap-add", "ALL"], &["sh", "-c", script]));
     place.prepare(&mut command);
     finish(&mut command, "").works();
-    assert!(fs::read(&copy).expect("the copy") == before, "usnea was overwritten from inside");
-    assert_eq!(fs::metadata(&copy).expect("the copy").permissions().mode() & 0o022, 0);
+    assert!(
+        fs::read(&copy).expect("the copy") == before,
+        "usnea was overwritten from inside"
+    );
+    assert_eq!(
+        fs::metadata(&copy).expect("the copy").permissions().mode() & 0o022,
+        0
+    );
 }
 
 /// CVE-2024-21626 (runc): a working folder of `/proc/self/fd/N` with a leaked descriptor leads to the host.
@@ -50,10 +56,16 @@ fn the_working_folder_is_never_a_leaked_descriptor() {
         let options = ["-w", &format!("/proc/self/fd/{number}")];
         let words = place.arguments(&options, &["sh", "-c", "ls; ls ..; cat host-marker && echo host"]);
         let mut command = Command::new("bash");
-        command.args(["-c", "exec 9< \"$0\"; exec \"$@\"", text(&outside)]).arg(binary()).args(&words);
+        command
+            .args(["-c", "exec 9< \"$0\"; exec \"$@\"", text(&outside)])
+            .arg(binary())
+            .args(&words);
         place.prepare(&mut command);
         let ran = finish(&mut command, "");
-        assert!(ran.status != 0 && !ran.stdout.contains("host-marker"), "{number}: {ran:?}");
+        assert!(
+            ran.status != 0 && !ran.stdout.contains("host-marker"),
+            "{number}: {ran:?}"
+        );
     }
 }
 
@@ -67,7 +79,9 @@ fn a_root_whose_proc_sys_or_dev_is_a_link_is_refused() {
             let path = place.small_root().join(name);
             fs::remove_dir(&path).expect("an empty folder");
             symlink(target, &path).expect("a link");
-            place.usnea(&place.arguments(&[], &["true"])).fails_with(125, &[&format!("/{name}")]);
+            place
+                .usnea(&place.arguments(&[], &["true"]))
+                .fails_with(125, &[&format!("/{name}")]);
         }
     }
 }
@@ -78,7 +92,9 @@ fn a_volume_cannot_be_put_over_the_kernel_s_files() {
     for target in ["/proc", "/proc/sys", "/proc/self/attr", "/proc/../proc/sys"] {
         let place = Place::new();
         let volume = format!("{}:{target}", text(&place.folder("data")));
-        place.usnea(&place.arguments(&["-v", &volume], &["true"])).fails_with(125, &["/proc"]);
+        place
+            .usnea(&place.arguments(&["-v", &volume], &["true"]))
+            .fails_with(125, &["/proc"]);
     }
 }
 
@@ -89,12 +105,20 @@ fn a_link_on_the_way_of_a_mount_point_stays_inside() {
     let root = place.small_root();
     let outside = place.folder("outside");
     let data = place.folder("data");
-    symlink("../../../../../../../../..".to_owned() + text(&outside), root.join("climb")).expect("a link");
+    symlink(
+        "../../../../../../../../..".to_owned() + text(&outside),
+        root.join("climb"),
+    )
+    .expect("a link");
     for target in ["/climb", "/climb/deeper", "/tmp/../climb/deeper"] {
         let volume = format!("{}:{target}", text(&data));
         // Inside the root that place does not exist, so an error is right; success must have stayed inside.
         place.usnea(&place.arguments(&["-v", &volume], &["true"]));
-        assert_eq!(fs::read_dir(&outside).expect("the folder").count(), 0, "{target} was made outside");
+        assert_eq!(
+            fs::read_dir(&outside).expect("the folder").count(),
+            0,
+            "{target} was made outside"
+        );
     }
 }
 
@@ -116,7 +140,12 @@ fn no_capability_is_inheritable_or_ambient() {
     let place = Place::new();
     for options in [&[][..], &["--cap-add", "ALL"], &["--init"]] {
         let ran = place.run(options, "grep -E '^Cap(Inh|Amb)' /proc/self/status");
-        assert!(ran.works().lines().all(|line| line.ends_with("\t0000000000000000")), "{options:?} {ran:?}");
+        assert!(
+            ran.works()
+                .lines()
+                .all(|line| line.ends_with("\t0000000000000000")),
+            "{options:?} {ran:?}"
+        );
     }
 }
 
@@ -124,7 +153,10 @@ fn no_capability_is_inheritable_or_ambient() {
 #[test]
 fn the_cgroup_tree_cannot_be_written() {
     let place = Place::new();
-    let ran = place.run(&["--cap-add", "ALL"], "mkdir /sys/fs/cgroup/usnea-was-here && echo made");
+    let ran = place.run(
+        &["--cap-add", "ALL"],
+        "mkdir /sys/fs/cgroup/usnea-was-here && echo made",
+    );
     assert_eq!(ran.stdout, "", "{ran:?}");
 }
 
@@ -145,12 +177,24 @@ fn newuidmap_is_not_taken_from_the_caller_s_path() {
         return;
     }
     let place = Place::new();
-    let path = format!("{}:{}", text(&place.folder("bin")), std::env::var("PATH").expect("PATH"));
+    let path = format!(
+        "{}:{}",
+        text(&place.folder("bin")),
+        std::env::var("PATH").expect("PATH")
+    );
     for name in ["newuidmap", "newgidmap"] {
-        let file = place.write(&format!("bin/{name}"), format!("#!/bin/sh\ntouch {}\n", text(&place.path("taken"))));
+        let file = place.write(
+            &format!("bin/{name}"),
+            format!("#!/bin/sh\ntouch {}\n", text(&place.path("taken"))),
+        );
         fs::set_permissions(file, fs::Permissions::from_mode(0o755)).expect("executable");
     }
-    let ran = finish(place.command(&place.arguments(&[], &["id", "-u"])).env("PATH", path), "");
+    let ran = finish(
+        place
+            .command(&place.arguments(&[], &["id", "-u"]))
+            .env("PATH", path),
+        "",
+    );
     assert_eq!(ran.works(), "0");
     assert!(!place.path("taken").exists(), "a newuidmap from PATH was run");
 }
@@ -159,10 +203,20 @@ fn newuidmap_is_not_taken_from_the_caller_s_path() {
 #[test]
 fn the_caller_s_terminal_is_not_the_command_s() {
     let place = Place::new();
-    let words = place.arguments(&[], &["sh", "-c", "(echo reached > /dev/tty) 2> /dev/null && echo open || echo closed"]);
+    let words = place.arguments(
+        &[],
+        &[
+            "sh",
+            "-c",
+            "(echo reached > /dev/tty) 2> /dev/null && echo open || echo closed",
+        ],
+    );
     // script(1) is not everywhere; python3 gives usnea a controlling terminal as well.
     let mut command = Command::new("python3");
-    command.args(["-c", "import pty, sys, os; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"]);
+    command.args([
+        "-c",
+        "import pty, sys, os; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))",
+    ]);
     command.arg(binary()).args(&words);
     place.prepare(&mut command);
     let ran = finish(&mut command, "");
@@ -177,22 +231,48 @@ fn the_passwd_file_of_a_root_is_read_with_care() {
     let outside = place.write("outside", "evil:x:0:0::/:/bin/sh\n");
     fs::remove_file(&passwd).expect("passwd");
     symlink(&outside, &passwd).expect("a link");
-    place.usnea(&place.arguments(&["-u", "evil"], &["true"])).fails_with(125, &["evil"]);
+    place
+        .usnea(&place.arguments(&["-u", "evil"], &["true"]))
+        .fails_with(125, &["evil"]);
     fs::remove_file(&passwd).expect("the link");
-    assert!(Command::new("mkfifo").arg(&passwd).status().expect("mkfifo").success());
-    place.usnea(&place.arguments(&["-u", "worker"], &["true"])).fails_with(125, &[]);
+    assert!(
+        Command::new("mkfifo")
+            .arg(&passwd)
+            .status()
+            .expect("mkfifo")
+            .success()
+    );
+    place
+        .usnea(&place.arguments(&["-u", "worker"], &["true"]))
+        .fails_with(125, &[]);
     fs::remove_file(&passwd).expect("the FIFO");
-    assert!(Command::new("truncate").args(["-s", "1T"]).arg(&passwd).status().expect("truncate").success());
-    place.usnea(&place.arguments(&["-u", "worker"], &["true"])).fails_with(125, &[]);
+    assert!(
+        Command::new("truncate")
+            .args(["-s", "1T"])
+            .arg(&passwd)
+            .status()
+            .expect("truncate")
+            .success()
+    );
+    place
+        .usnea(&place.arguments(&["-u", "worker"], &["true"]))
+        .fails_with(125, &[]);
 }
 
 /// CVE-2025-65105 (apptainer): a security option that is not carried out must not be taken.
 #[test]
 fn a_security_option_that_cannot_be_carried_out_is_an_error() {
-    for option in ["no-such-option", "apparmor=nosuchprofile", "seccomp=/no/such/profile.json", "label=type:nosuch"] {
+    for option in [
+        "no-such-option",
+        "apparmor=nosuchprofile",
+        "seccomp=/no/such/profile.json",
+        "label=type:nosuch",
+    ] {
         let place = Place::new();
         let words = place.arguments(&["--security-opt", option], &["true"]);
-        place.usnea(&words).fails_with(125, &[option.split(['=', ':']).next().expect("a name")]);
+        place
+            .usnea(&words)
+            .fails_with(125, &[option.split(['=', ':']).next().expect("a name")]);
     }
 }
 
@@ -203,5 +283,8 @@ fn the_store_is_closed_to_others() {
     let store = place.folder("store");
     fs::set_permissions(&store, fs::Permissions::from_mode(0o777)).expect("an open folder");
     place.run(&[], "true").works();
-    assert_eq!(fs::metadata(&store).expect("the store").permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(&store).expect("the store").permissions().mode() & 0o777,
+        0o700
+    );
 }

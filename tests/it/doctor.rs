@@ -31,7 +31,9 @@ fn collect_verdicts(value: &serde_json::Value, verdicts: &mut Vec<String>) {
             verdicts.push(text.clone());
         }
         serde_json::Value::Array(values) => values.iter().for_each(|value| collect_verdicts(value, verdicts)),
-        serde_json::Value::Object(fields) => fields.values().for_each(|value| collect_verdicts(value, verdicts)),
+        serde_json::Value::Object(fields) => fields
+            .values()
+            .for_each(|value| collect_verdicts(value, verdicts)),
         _ => {}
     }
 }
@@ -40,11 +42,21 @@ fn collect_verdicts(value: &serde_json::Value, verdicts: &mut Vec<String>) {
 fn where_user_namespaces_are_forbidden_doctor_says_so_and_how_to_allow_them() {
     let place = Place::new();
     let mut command = Command::new("unshare");
-    command.args(["-Ur", "sh", "-c", "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$0\" doctor"]).arg(binary());
+    command
+        .args([
+            "-Ur",
+            "sh",
+            "-c",
+            "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$0\" doctor",
+        ])
+        .arg(binary());
     place.prepare(&mut command);
     let ran = finish(&mut command, "");
     assert_ne!(ran.status, 0, "{ran:?}");
-    assert!(ran.stdout.contains("missing") && ran.stdout.contains("max_user_namespaces"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("missing") && ran.stdout.contains("max_user_namespaces"),
+        "{ran:?}"
+    );
 }
 
 #[test]

@@ -14,7 +14,17 @@ fn explaining_makes_nothing() {
     for words in [
         &["run", "--explain", PROGRAMS, "id"][..],
         &["run", "--explain", "dir:root", "id"],
-        &["run", "--explain", "-v", "./root:/data", "-t", "--hostname", "box", "dir:root", "id"],
+        &[
+            "run",
+            "--explain",
+            "-v",
+            "./root:/data",
+            "-t",
+            "--hostname",
+            "box",
+            "dir:root",
+            "id",
+        ],
     ] {
         place.usnea(words).works();
         assert!(!place.store().exists(), "{words:?} made the store");
@@ -26,38 +36,72 @@ fn explaining_makes_nothing() {
 fn the_steps_are_numbered_and_in_the_words_of_the_shell() {
     let place = Place::new();
     let ran = place.usnea(&["run", "--explain", "--hostname", "box", PROGRAMS, "id"]);
-    for word in ["unshare", "mount -t proc", "pivot_root", "umount", "hostname box", "1", "2", "3", "4", "5"] {
+    for word in [
+        "unshare",
+        "mount -t proc",
+        "pivot_root",
+        "umount",
+        "hostname box",
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+    ] {
         assert!(ran.works().contains(word), "'{word}' is not in:\n{}", ran.stdout);
     }
     let private = |line: &str| line.contains("lowerdir") || line.contains("mount -t overlay");
-    assert!(ran.stdout.lines().any(private), "no word of the layer:\n{}", ran.stdout);
+    assert!(
+        ran.stdout.lines().any(private),
+        "no word of the layer:\n{}",
+        ran.stdout
+    );
 }
 
 #[test]
 fn what_cannot_be_run_cannot_be_explained() {
     let place = Place::new();
-    place.usnea(&["run", "--explain", "host:nosuchprogram", "id"]).fails_with(125, &["nosuchprogram"]);
-    place.usnea(&["run", "--explain", "dir:/no/such/root", "id"]).fails_with(125, &["/no/such/root"]);
+    place
+        .usnea(&["run", "--explain", "host:nosuchprogram", "id"])
+        .fails_with(125, &["nosuchprogram"]);
+    place
+        .usnea(&["run", "--explain", "dir:/no/such/root", "id"])
+        .fails_with(125, &["/no/such/root"]);
 }
 
 #[test]
 fn the_printed_commands_do_what_the_run_does() {
     for program in ["unshare", "setpriv", "hostname", "mount", "pivot_root"] {
-        let anywhere = on_path(program) || ["/sbin", "/usr/sbin"].iter().any(|folder| std::path::Path::new(folder).join(program).is_file());
+        let anywhere = on_path(program)
+            || ["/sbin", "/usr/sbin"]
+                .iter()
+                .any(|folder| std::path::Path::new(folder).join(program).is_file());
         if !need_that(anywhere, program) {
             return;
         }
     }
     let place = Place::new();
     let script = "id; hostname; ls -A /; ls /dev; grep ^Cap /proc/self/status";
-    let script = script.replace("grep ^Cap /proc/self/status", "while read -r line; do case $line in Cap*) echo \"$line\";; esac; done < /proc/self/status");
+    let script = script.replace(
+        "grep ^Cap /proc/self/status",
+        "while read -r line; do case $line in Cap*) echo \"$line\";; esac; done < /proc/self/status",
+    );
     let words = ["--hostname", "box", PROGRAMS, "sh", "-c", &script];
     let by_us = place.usnea(&[&["run"], &words[..]].concat());
     let plan = place.usnea(&[&["run", "--explain"], &words[..]].concat());
     let steps = place.write("steps", plan.works());
     let mut shell = Command::new("sh");
-    shell.arg(steps).env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    shell.arg(steps).env(
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    );
     place.prepare(&mut shell);
     let by_hand = finish(&mut shell, "");
-    assert_eq!(by_hand.works(), by_us.works(), "the steps were:\n{}\nand said:\n{}", plan.stdout, by_hand.stderr);
+    assert_eq!(
+        by_hand.works(),
+        by_us.works(),
+        "the steps were:\n{}\nand said:\n{}",
+        plan.stdout,
+        by_hand.stderr
+    );
 }

@@ -13,7 +13,11 @@ const NO_CAPABILITIES: &str = "0000000000000000";
 /// A line of the command's /proc/self/status.
 fn status_line(place: &Place, options: &[&str], name: &str) -> String {
     let ran = place.run(options, &format!("grep ^{name}: /proc/self/status"));
-    ran.works().split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    ran.works()
+        .split_whitespace()
+        .skip(1)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[test]
@@ -38,10 +42,21 @@ fn capabilities_are_added_and_dropped() {
         (&["--cap-drop", "all", "--cap-add", "chown"], 1),
         (&["--cap-drop", "CAP_CHOWN"], 0xa804_25fa),
         (&["--cap-add", "SYS_ADMIN"], 0xa824_25fb),
-        (&["--cap-add", "CAP_NET_ADMIN", "--cap-drop", "NET_RAW"], 0xa804_15fb),
+        (
+            &["--cap-add", "CAP_NET_ADMIN", "--cap-drop", "NET_RAW"],
+            0xa804_15fb,
+        ),
     ] {
-        assert_eq!(status_line(&place, options, "CapEff"), format!("{expected:016x}"), "{options:?}");
-        assert_eq!(status_line(&place, options, "CapBnd"), format!("{expected:016x}"), "{options:?}");
+        assert_eq!(
+            status_line(&place, options, "CapEff"),
+            format!("{expected:016x}"),
+            "{options:?}"
+        );
+        assert_eq!(
+            status_line(&place, options, "CapBnd"),
+            format!("{expected:016x}"),
+            "{options:?}"
+        );
     }
     let all = status_line(&place, &["--cap-add", "ALL"], "CapEff");
     let host = fs::read_to_string("/proc/sys/kernel/cap_last_cap").expect("cap_last_cap");
@@ -53,8 +68,18 @@ fn capabilities_are_added_and_dropped() {
 fn no_new_privileges_is_set_on_request_alone() {
     let place = Place::new();
     assert_eq!(status_line(&place, &[], "NoNewPrivs"), "0");
-    assert_eq!(status_line(&place, &["--security-opt", "no-new-privileges"], "NoNewPrivs"), "1");
-    assert_eq!(status_line(&place, &["--security-opt", "no-new-privileges:true"], "NoNewPrivs"), "1");
+    assert_eq!(
+        status_line(&place, &["--security-opt", "no-new-privileges"], "NoNewPrivs"),
+        "1"
+    );
+    assert_eq!(
+        status_line(
+            &place,
+            &["--security-opt", "no-new-privileges:true"],
+            "NoNewPrivs"
+        ),
+        "1"
+    );
 }
 
 #[test]
@@ -74,15 +99,26 @@ fn a_namespace_is_the_host_s_when_asked_for() {
         (["--ipc", "host"], "ipc"),
         (["--uts", "host"], "uts"),
     ] {
-        assert_eq!(namespace(&place, &options, name), host_namespace(name), "{options:?}");
+        assert_eq!(
+            namespace(&place, &options, name),
+            host_namespace(name),
+            "{options:?}"
+        );
     }
     for options in [["--pid", "private"], ["--network", "none"]] {
-        assert_ne!(namespace(&place, &options, "pid"), host_namespace("pid"), "{options:?}");
+        assert_ne!(
+            namespace(&place, &options, "pid"),
+            host_namespace("pid"),
+            "{options:?}"
+        );
     }
 }
 
 fn namespace(place: &Place, options: &[&str], name: &str) -> String {
-    place.run(options, &format!("readlink /proc/self/ns/{name}")).works().to_owned()
+    place
+        .run(options, &format!("readlink /proc/self/ns/{name}"))
+        .works()
+        .to_owned()
 }
 
 fn host_namespace(name: &str) -> String {
@@ -103,7 +139,10 @@ fn the_loopback_is_up() {
     let place = Place::new();
     let ran = place.run(&[], "ls /sys/class/net; ip addr show lo");
     assert!(ran.works().lines().any(|line| line == "lo"), "{ran:?}");
-    assert!(ran.stdout.contains("UP") && ran.stdout.contains("127.0.0.1/8"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("UP") && ran.stdout.contains("127.0.0.1/8"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -129,7 +168,10 @@ fn descriptors_are_preserved_as_many_as_asked() {
 /// usnea under a shell that leaves `file` open as 3 and 9.
 fn with_descriptors(place: &Place, words: &[String], file: &str) -> std::process::Command {
     let mut command = std::process::Command::new("bash");
-    command.args(["-c", "exec 3<\"$0\" 9<\"$0\"; exec \"$@\"", file]).arg(crate::support::binary()).args(words);
+    command
+        .args(["-c", "exec 3<\"$0\" 9<\"$0\"; exec \"$@\"", file])
+        .arg(crate::support::binary())
+        .args(words);
     place.prepare(&mut command);
     command
 }
@@ -137,19 +179,34 @@ fn with_descriptors(place: &Place, words: &[String], file: &str) -> std::process
 #[test]
 fn the_devices_are_the_usual_ones() {
     let place = Place::new();
-    for (device, numbers) in
-        [("null", "1:3"), ("zero", "1:5"), ("full", "1:7"), ("random", "1:8"), ("urandom", "1:9"), ("tty", "5:0")]
-    {
+    for (device, numbers) in [
+        ("null", "1:3"),
+        ("zero", "1:5"),
+        ("full", "1:7"),
+        ("random", "1:8"),
+        ("urandom", "1:9"),
+        ("tty", "5:0"),
+    ] {
         let ran = place.run(&[], &format!("stat -c '%t:%T %F' /dev/{device}"));
-        assert_eq!(ran.works(), format!("{numbers} character special file"), "{device}");
+        assert_eq!(
+            ran.works(),
+            format!("{numbers} character special file"),
+            "{device}"
+        );
     }
     let script = "echo x > /dev/null && test -c /dev/ptmx && test -d /dev/pts && touch /dev/shm/x && test -d /dev/mqueue \
                   && readlink /dev/fd /dev/stdin /dev/stdout /dev/stderr";
-    let links = ["/proc/self/fd", "/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2"];
+    let links = [
+        "/proc/self/fd",
+        "/proc/self/fd/0",
+        "/proc/self/fd/1",
+        "/proc/self/fd/2",
+    ];
     assert_eq!(place.run(&[], script).works().lines().collect::<Vec<_>>(), links);
     let all = place.run(&[], "ls /dev");
     for name in all.works().lines() {
-        let usual = "console core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero";
+        let usual =
+            "console core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero";
         assert!(usual.split(' ').any(|known| known == name), "/dev/{name}");
     }
 }
@@ -157,7 +214,10 @@ fn the_devices_are_the_usual_ones() {
 #[test]
 fn no_device_can_be_made() {
     let place = Place::new();
-    let ran = place.run(&["--cap-add", "ALL"], "mknod /tmp/null c 1 3 && echo x > /tmp/null");
+    let ran = place.run(
+        &["--cap-add", "ALL"],
+        "mknod /tmp/null c 1 3 && echo x > /tmp/null",
+    );
     assert_ne!(ran.status, 0, "{ran:?}");
 }
 
@@ -183,7 +243,10 @@ fn what_steers_the_kernel_cannot_be_written() {
         let script = format!("test ! -d {folder} || grep ' {folder} ' /proc/self/mountinfo");
         let ran = place.run(&[], &script);
         let mount = ran.works();
-        assert!(mount.is_empty() || mount.split(' ').nth(5).is_some_and(|o| o.starts_with("ro")), "{folder}: {mount}");
+        assert!(
+            mount.is_empty() || mount.split(' ').nth(5).is_some_and(|o| o.starts_with("ro")),
+            "{folder}: {mount}"
+        );
     }
 }
 
@@ -191,10 +254,20 @@ fn what_steers_the_kernel_cannot_be_written() {
 fn the_old_root_is_gone() {
     let place = Place::new();
     let ran = place.run(&[], "cat /proc/self/mountinfo");
-    let ours = ["/", "/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+    let ours = [
+        "/",
+        "/proc",
+        "/sys",
+        "/dev",
+        "/etc/hosts",
+        "/etc/hostname",
+        "/etc/resolv.conf",
+    ];
     for line in ran.works().lines() {
         let point = line.split(' ').nth(4).expect("a mount point");
-        let below = ["/proc/", "/sys/", "/dev/"].iter().any(|top| point.starts_with(top));
+        let below = ["/proc/", "/sys/", "/dev/"]
+            .iter()
+            .any(|top| point.starts_with(top));
         assert!(ours.contains(&point) || below, "{line}");
     }
     // No way up: neither by dots, nor by the working folder of process 1.

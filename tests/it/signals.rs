@@ -16,9 +16,13 @@ fn start(place: &Place, options: &[&str], script: &str) -> Started {
 
 #[test]
 fn a_signal_reaches_the_command() {
-    for (signal, name) in
-        [(Signal::TERM, "TERM"), (Signal::INT, "INT"), (Signal::HUP, "HUP"), (Signal::USR1, "USR1"), (Signal::QUIT, "QUIT")]
-    {
+    for (signal, name) in [
+        (Signal::TERM, "TERM"),
+        (Signal::INT, "INT"),
+        (Signal::HUP, "HUP"),
+        (Signal::USR1, "USR1"),
+        (Signal::QUIT, "QUIT"),
+    ] {
         let place = Place::new();
         let script = format!("trap 'echo got; exit 3' {name}; echo ready; while :; do sleep 0.05; done");
         let started = start(&place, &[], &script);
@@ -42,12 +46,26 @@ fn the_container_dies_with_usnea() {
         let place = Place::new();
         // The mark tells our sleep from all others on the machine.
         let mark = format!("100.0{}", std::process::id());
-        let started = start(&place, options, &format!("sleep {mark} & setsid sleep {mark} & echo ready; wait"));
-        let running = || processes_with(&mark).into_iter().filter(|process| process.text("cmdline").starts_with("sleep "));
-        assert!(within(Duration::from_secs(2), || running().count() == 2), "{options:?}: the sleeps never ran");
+        let started = start(
+            &place,
+            options,
+            &format!("sleep {mark} & setsid sleep {mark} & echo ready; wait"),
+        );
+        let running = || {
+            processes_with(&mark)
+                .into_iter()
+                .filter(|process| process.text("cmdline").starts_with("sleep "))
+        };
+        assert!(
+            within(Duration::from_secs(2), || running().count() == 2),
+            "{options:?}: the sleeps never ran"
+        );
         started.signal(Signal::KILL);
         assert_eq!(started.end().status, -9);
-        assert!(within(Duration::from_secs(2), || running().count() == 0), "{options:?}: the container outlives usnea");
+        assert!(
+            within(Duration::from_secs(2), || running().count() == 0),
+            "{options:?}: the container outlives usnea"
+        );
         // What its killed parent could not remove, the next run does.
         place.run(&[], "true").works();
     }
@@ -85,7 +103,11 @@ fn init_waits_for_the_command_not_for_its_orphans() {
 #[test]
 fn a_stopped_usnea_goes_on() {
     let place = Place::new();
-    let started = start(&place, &[], "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done");
+    let started = start(
+        &place,
+        &[],
+        "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done",
+    );
     started.signal(Signal::STOP);
     started.signal(Signal::CONT);
     started.signal(Signal::TERM);

@@ -20,7 +20,14 @@ fn the_command_is_in_the_spec_as_it_was_typed() {
     let process = spec.process().as_ref().expect("a process");
     assert_eq!(process.args().as_ref().expect("words"), &["sh", "-c", "echo $A"]);
     assert_eq!(process.cwd(), std::path::Path::new("/tmp"));
-    assert!(process.env().as_ref().expect("an environment").iter().any(|line| line == "A=b"));
+    assert!(
+        process
+            .env()
+            .as_ref()
+            .expect("an environment")
+            .iter()
+            .any(|line| line == "A=b")
+    );
     assert_eq!(spec.hostname().as_deref(), Some("box"));
     assert!(spec.version().starts_with("1."));
 }
@@ -31,7 +38,13 @@ fn the_namespaces_are_in_the_spec() {
     let kinds = |options: &[&str]| -> Vec<LinuxNamespaceType> {
         let spec = spec(&place, options, &["true"]);
         let linux = spec.linux().as_ref().expect("a part for Linux");
-        linux.namespaces().as_ref().expect("namespaces").iter().map(|namespace| namespace.typ()).collect()
+        linux
+            .namespaces()
+            .as_ref()
+            .expect("namespaces")
+            .iter()
+            .map(|namespace| namespace.typ())
+            .collect()
     };
     let all = kinds(&[]);
     for kind in [
@@ -46,20 +59,35 @@ fn the_namespaces_are_in_the_spec() {
         assert!(all.contains(&kind), "{kind:?} is not in {all:?}");
     }
     let fewer = kinds(&["--network", "host", "--pid", "host"]);
-    assert!(!fewer.contains(&LinuxNamespaceType::Network) && !fewer.contains(&LinuxNamespaceType::Pid), "{fewer:?}");
+    assert!(
+        !fewer.contains(&LinuxNamespaceType::Network) && !fewer.contains(&LinuxNamespaceType::Pid),
+        "{fewer:?}"
+    );
 }
 
 #[test]
 fn capabilities_and_privileges_are_in_the_spec() {
     let place = Place::new();
-    let options = ["--cap-drop", "ALL", "--cap-add", "KILL", "--security-opt", "no-new-privileges"];
+    let options = [
+        "--cap-drop",
+        "ALL",
+        "--cap-add",
+        "KILL",
+        "--security-opt",
+        "no-new-privileges",
+    ];
     let spec = spec(&place, &options, &["true"]);
     let process = spec.process().as_ref().expect("a process");
     assert_eq!(process.no_new_privileges(), Some(true));
     let capabilities = process.capabilities().as_ref().expect("capabilities");
     let text = serde_json::to_string(capabilities.bounding().as_ref().expect("a set")).expect("JSON");
     assert_eq!(text, r#"["CAP_KILL"]"#);
-    assert!(capabilities.inheritable().as_ref().is_none_or(|set| set.is_empty()));
+    assert!(
+        capabilities
+            .inheritable()
+            .as_ref()
+            .is_none_or(|set| set.is_empty())
+    );
 }
 
 #[test]
@@ -69,9 +97,18 @@ fn volumes_and_a_read_only_root_are_in_the_spec() {
     let spec = spec(&place, &["-v", "./data:/data:ro", "--read-only"], &["true"]);
     assert_eq!(spec.root().as_ref().expect("a root").readonly(), Some(true));
     let mounts = spec.mounts().as_ref().expect("mounts");
-    let data = mounts.iter().find(|mount| mount.destination() == std::path::Path::new("/data")).expect("the volume");
+    let data = mounts
+        .iter()
+        .find(|mount| mount.destination() == std::path::Path::new("/data"))
+        .expect("the volume");
     assert_eq!(data.source().as_deref(), Some(place.path("data").as_path()));
-    assert!(data.options().as_ref().expect("options").iter().any(|option| option == "ro" || option == "rro"));
+    assert!(
+        data.options()
+            .as_ref()
+            .expect("options")
+            .iter()
+            .any(|option| option == "ro" || option == "rro")
+    );
 }
 
 #[test]

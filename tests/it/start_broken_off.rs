@@ -9,7 +9,9 @@ use crate::support::{Place, Ran, Started};
 
 /// From before the first system call of ours to well after the exec of the command.
 fn moments() -> impl Iterator<Item = Duration> {
-    (0..40).map(|step| Duration::from_micros(step * 250)).chain((10..20).map(Duration::from_millis))
+    (0..40)
+        .map(|step| Duration::from_micros(step * 250))
+        .chain((10..20).map(Duration::from_millis))
 }
 
 /// A run of a command that would last, ended by `signal` after each of the moments.
@@ -30,14 +32,26 @@ fn sweep(options: &[&str], signal: Signal, check: impl Fn(&Ran, Duration)) {
 fn ended_by(signal: Signal) -> impl Fn(&Ran, Duration) {
     let number = signal.as_raw();
     move |ran, moment| {
-        assert!([128 + number, -number, 125].contains(&ran.status), "after {moment:?}: {ran:?}");
-        assert!(ran.stderr.lines().filter(|line| !line.starts_with("hint: ")).count() <= 1, "{moment:?}: {ran:?}");
+        assert!(
+            [128 + number, -number, 125].contains(&ran.status),
+            "after {moment:?}: {ran:?}"
+        );
+        assert!(
+            ran.stderr
+                .lines()
+                .filter(|line| !line.starts_with("hint: "))
+                .count()
+                <= 1,
+            "{moment:?}: {ran:?}"
+        );
     }
 }
 
 #[test]
 fn sigkill_at_any_moment() {
-    sweep(&[], Signal::KILL, |ran, moment| assert_eq!(ran.status, -9, "after {moment:?}: {ran:?}"));
+    sweep(&[], Signal::KILL, |ran, moment| {
+        assert_eq!(ran.status, -9, "after {moment:?}: {ran:?}")
+    });
 }
 
 #[test]
@@ -63,11 +77,18 @@ fn any_signal_while_a_root_is_assembled() {
             let ran = started.end();
             // Process 1 may be bash by then, and already at its end.
             let number = signal.as_raw();
-            assert!([9, 125, 128 + number, -number].contains(&ran.status), "{signal:?} after {moment:?}: {ran:?}");
+            assert!(
+                [9, 125, 128 + number, -number].contains(&ran.status),
+                "{signal:?} after {moment:?}: {ran:?}"
+            );
             if signal != Signal::KILL {
                 place.nothing_is_left();
             }
-            assert_eq!(place.usnea(&words).status, 9, "{signal:?} after {moment:?} spoilt the store");
+            assert_eq!(
+                place.usnea(&words).status,
+                9,
+                "{signal:?} after {moment:?} spoilt the store"
+            );
         }
     }
 }

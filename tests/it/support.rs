@@ -41,7 +41,10 @@ impl Place {
             !rustix::process::geteuid().is_root(),
             "these tests are for an ordinary user: run them by tests/run"
         );
-        let folder = tempfile::Builder::new().prefix("usnea-it-").tempdir().expect("a temporary folder");
+        let folder = tempfile::Builder::new()
+            .prefix("usnea-it-")
+            .tempdir()
+            .expect("a temporary folder");
         Self { folder }
     }
 
@@ -99,7 +102,9 @@ impl Place {
 
     /// Any program, with the environment that [`Place::command`] gives usnea.
     pub fn prepare(&self, command: &mut Command) {
-        command.env("USNEA_ROOT", self.store()).current_dir(self.folder.path());
+        command
+            .env("USNEA_ROOT", self.store())
+            .current_dir(self.folder.path());
     }
 
     /// Runs usnea with these arguments.
@@ -115,7 +120,11 @@ impl Place {
     /// The arguments of `usnea run OPTIONS dir:ROOT COMMAND`.
     pub fn arguments(&self, options: &[&str], command: &[&str]) -> Vec<String> {
         let image = self.image();
-        let words = ["run"].iter().chain(options).chain([&image.as_str()]).chain(command);
+        let words = ["run"]
+            .iter()
+            .chain(options)
+            .chain([&image.as_str()])
+            .chain(command);
         words.map(ToString::to_string).collect()
     }
 
@@ -135,16 +144,28 @@ impl Place {
     fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
         for folder in ["tmp", "containers"] {
-            for entry in fs::read_dir(self.store().join(folder)).into_iter().flatten().flatten() {
+            for entry in fs::read_dir(self.store().join(folder))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
                 left.push(format!("file {}", entry.path().display()));
             }
         }
         let here = self.folder.path().to_str().expect("a UTF-8 path");
         // Also the mount tables of others: an overlay that outlives its container is seen only from inside.
         for process in processes() {
-            for (what, text) in [("mount", "mountinfo"), ("process", "cmdline"), ("process", "environ")] {
+            for (what, text) in [
+                ("mount", "mountinfo"),
+                ("process", "cmdline"),
+                ("process", "environ"),
+            ] {
                 if process.text(text).contains(here) {
-                    left.push(format!("{what} of {} ({})", process.number, process.text("comm").trim()));
+                    left.push(format!(
+                        "{what} of {} ({})",
+                        process.number,
+                        process.text("comm").trim()
+                    ));
                 }
             }
         }
@@ -158,7 +179,11 @@ impl Drop for Place {
             self.nothing_is_left();
         }
         // A store may hold folders without write permission, which only hide their content from removal.
-        let _ = Command::new("chmod").args(["-R", "u+rwX"]).arg(self.folder.path()).stderr(Stdio::null()).status();
+        let _ = Command::new("chmod")
+            .args(["-R", "u+rwX"])
+            .arg(self.folder.path())
+            .stderr(Stdio::null())
+            .status();
     }
 }
 
@@ -178,7 +203,9 @@ impl Process {
     /// Whether it runs (a zombie does not).
     pub fn runs(&self) -> bool {
         let stat = self.text("stat");
-        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
     }
 }
 
@@ -186,12 +213,18 @@ impl Process {
 pub fn processes() -> Vec<Process> {
     let numbers = fs::read_dir("/proc").expect("/proc").flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.filter(|number| *number != std::process::id() as i32).map(|number| Process { number }).collect()
+    numbers
+        .filter(|number| *number != std::process::id() as i32)
+        .map(|number| Process { number })
+        .collect()
 }
 
 /// Processes whose command line contains `mark`.
 pub fn processes_with(mark: &str) -> Vec<Process> {
-    processes().into_iter().filter(|process| process.text("cmdline").contains(mark) && process.runs()).collect()
+    processes()
+        .into_iter()
+        .filter(|process| process.text("cmdline").contains(mark) && process.runs())
+        .collect()
 }
 
 /// Waits until `condition` holds, at most `limit`; whether it does.
@@ -238,9 +271,14 @@ impl Ran {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.stdout, "", "{self:?}");
         let lines: Vec<&str> = self.stderr.lines().collect();
-        let (line, hints) = lines.split_first().unwrap_or_else(|| panic!("no word of the cause: {self:?}"));
+        let (line, hints) = lines
+            .split_first()
+            .unwrap_or_else(|| panic!("no word of the cause: {self:?}"));
         assert!(line.starts_with("usnea: "), "{self:?}");
-        assert!(hints.len() <= 1 && hints.iter().all(|hint| hint.starts_with("hint: ")), "{self:?}");
+        assert!(
+            hints.len() <= 1 && hints.iter().all(|hint| hint.starts_with("hint: ")),
+            "{self:?}"
+        );
         for phrase in phrases {
             assert!(line.contains(phrase), "'{phrase}' is not in: {line}");
         }
@@ -249,7 +287,10 @@ impl Ran {
     /// Asserts that [`Ran::fails_with`] gave a hint too.
     #[track_caller]
     pub fn hints(&self) {
-        assert!(self.stderr.lines().any(|line| line.starts_with("hint: ")), "no hint: {self:?}");
+        assert!(
+            self.stderr.lines().any(|line| line.starts_with("hint: ")),
+            "no hint: {self:?}"
+        );
     }
 }
 
@@ -269,14 +310,22 @@ pub struct Started {
 impl Started {
     /// Starts a command with `input` on its standard input.
     pub fn new(command: &mut Command, input: &str) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let words = format!("{command:?}");
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{words}: {error}"));
         // A command that reads nothing closes the pipe: no error of ours.
         let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
         let stdout = read_in_chunks(child.stdout.take().expect("a pipe"));
         let stderr = read_in_chunks(child.stderr.take().expect("a pipe"));
-        Self { child, stdout, stderr, words }
+        Self {
+            child,
+            stdout,
+            stderr,
+            words,
+        }
     }
 
     /// Its process number.
@@ -297,7 +346,10 @@ impl Started {
         let mut seen = String::new();
         let deadline = Instant::now() + TIME_LIMIT;
         while !seen.contains(mark) {
-            match self.stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self
+                .stdout
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
                 Ok(bytes) => seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(_) => {
                     let _ = self.child.kill();
@@ -323,11 +375,20 @@ impl Started {
         let (stdout, closed) = collect(&self.stdout, Instant::now() + SETTLING);
         let (stderr, _) = collect(&self.stderr, Instant::now() + SETTLING);
         let Some(ended) = ended else {
-            panic!("{} took longer than {TIME_LIMIT:?}: {stdout:?}, {stderr:?}", self.words);
+            panic!(
+                "{} took longer than {TIME_LIMIT:?}: {stdout:?}, {stderr:?}",
+                self.words
+            );
         };
         assert!(closed, "a process that outlives {} holds its output", self.words);
-        let status = ended.code().unwrap_or_else(|| -ended.signal().expect("a status or a signal"));
-        Ran { status, stdout, stderr }
+        let status = ended
+            .code()
+            .unwrap_or_else(|| -ended.signal().expect("a status or a signal"));
+        Ran {
+            status,
+            stdout,
+            stderr,
+        }
     }
 }
 
@@ -378,7 +439,10 @@ pub fn need_that(condition: bool, what: &str) -> bool {
 pub fn need_subids() -> bool {
     match std::env::var("USNEA_TEST_USER_KIND").as_deref() {
         Ok("bare") => {
-            say(&format!("NOT APPLICABLE {}: this user has no subordinate IDs", test_name()));
+            say(&format!(
+                "NOT APPLICABLE {}: this user has no subordinate IDs",
+                test_name()
+            ));
             false
         }
         _ => need_that(has_subids(), "subordinate IDs and newuidmap"),
@@ -390,7 +454,10 @@ pub fn need_subids() -> bool {
 pub fn need_no_subids() -> bool {
     let bare = !has_subids();
     if !bare {
-        say(&format!("NOT APPLICABLE {}: this user has subordinate IDs", test_name()));
+        say(&format!(
+            "NOT APPLICABLE {}: this user has subordinate IDs",
+            test_name()
+        ));
     }
     bare
 }
@@ -401,7 +468,9 @@ fn has_subids() -> bool {
     let number = rustix::process::getuid().as_raw().to_string();
     let listed = |file: &str| {
         fs::read_to_string(file).unwrap_or_default().lines().any(|line| {
-            line.split(':').next().is_some_and(|owner| owner == name || owner == number)
+            line.split(':')
+                .next()
+                .is_some_and(|owner| owner == name || owner == number)
         })
     };
     listed("/etc/subuid") && listed("/etc/subgid") && on_path("newuidmap") && on_path("newgidmap")

@@ -39,18 +39,34 @@ impl Screen {
         let copy = || terminal.try_clone().expect("a copy");
         // setsid --ctty makes the terminal the controlling one; only then does a new size send SIGWINCH.
         let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(binary()).args(arguments).stdin(copy()).stdout(copy()).stderr(copy());
+        command
+            .arg("--ctty")
+            .arg(binary())
+            .args(arguments)
+            .stdin(copy())
+            .stdout(copy())
+            .stderr(copy());
         place.prepare(&mut command);
         let child = command.spawn().expect("setsid");
         let master = File::from(master);
         let output = read_in_chunks(master.try_clone().expect("a copy"));
-        Self { master, terminal, before, output, seen: String::new(), child }
+        Self {
+            master,
+            terminal,
+            before,
+            output,
+            seen: String::new(),
+            child,
+        }
     }
 
     fn wait_for(&mut self, mark: &str) {
         let deadline = Instant::now() + LIMIT;
         while !self.seen.contains(mark) {
-            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self
+                .output
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(_) => {
                     let _ = self.child.kill();
@@ -65,7 +81,10 @@ impl Screen {
     }
 
     fn is_raw(&self) -> bool {
-        !tcgetattr(&self.terminal).expect("settings").local_modes.contains(LocalModes::ICANON)
+        !tcgetattr(&self.terminal)
+            .expect("settings")
+            .local_modes
+            .contains(LocalModes::ICANON)
     }
 
     /// Waits for the end and checks that the terminal is as it was: the exit status and all that was shown.
@@ -81,13 +100,23 @@ impl Screen {
         }
         let ended = ended.unwrap_or_else(|| panic!("it never ended: {:?}", self.seen));
         let after = tcgetattr(&self.terminal).expect("settings");
-        assert_eq!(modes(&after), modes(&self.before), "the terminal is not as it was: {:?}", self.seen);
+        assert_eq!(
+            modes(&after),
+            modes(&self.before),
+            "the terminal is not as it was: {:?}",
+            self.seen
+        );
         (ended.code().unwrap_or(-1), self.seen)
     }
 }
 
 fn size(rows: u16, columns: u16) -> Winsize {
-    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+    Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
 }
 
 fn modes(settings: &Termios) -> String {
@@ -117,23 +146,37 @@ fn sh(place: &Place, options: &[&str], script: &str) -> Vec<String> {
 #[test]
 fn the_command_has_a_terminal_of_the_container_s_own() {
     let place = Place::new();
-    let script = "tty; test -t 0 && test -t 1 && test -t 2 && echo three; echo hi > /dev/tty; echo term=$TERM; exit 6";
+    let script =
+        "tty; test -t 0 && test -t 1 && test -t 2 && echo three; echo hi > /dev/tty; echo term=$TERM; exit 6";
     let (status, shown) = Screen::start(&place, &sh(&place, &["-it"], script)).end();
     assert_eq!(status, 6, "{shown}");
-    assert!(shown.contains("/dev/pts/0") || shown.contains("/dev/console"), "{shown}");
-    assert!(shown.contains("three\r\nhi\r\nterm=") && !shown.contains("term=\r\n"), "{shown}");
+    assert!(
+        shown.contains("/dev/pts/0") || shown.contains("/dev/console"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("three\r\nhi\r\nterm=") && !shown.contains("term=\r\n"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn what_is_typed_reaches_the_command_and_is_shown_once() {
     let place = Place::new();
-    let mut screen = Screen::start(&place, &sh(&place, &["-i", "-t"], "echo ready; read line; echo \"<$line>\""));
+    let mut screen = Screen::start(
+        &place,
+        &sh(&place, &["-i", "-t"], "echo ready; read line; echo \"<$line>\""),
+    );
     screen.wait_for("ready");
     assert!(screen.is_raw(), "two terminals would edit the line");
     screen.types("hello\r");
     let (status, shown) = screen.end();
     assert_eq!(status, 0, "{shown}");
-    assert_eq!(shown.matches("hello").count(), 2, "the echo and the answer: {shown}");
+    assert_eq!(
+        shown.matches("hello").count(),
+        2,
+        "the echo and the answer: {shown}"
+    );
     assert!(shown.contains("<hello>"), "{shown}");
 }
 
@@ -171,7 +214,10 @@ fn the_terminal_is_restored_when_the_command_is_not_found() {
 #[test]
 fn the_terminal_is_restored_when_a_signal_ends_the_run() {
     let place = Place::new();
-    let mut screen = Screen::start(&place, &sh(&place, &["-it", "--init"], "echo ready; exec sleep 100"));
+    let mut screen = Screen::start(
+        &place,
+        &sh(&place, &["-it", "--init"], "echo ready; exec sleep 100"),
+    );
     screen.wait_for("ready");
     assert!(within(LIMIT, || screen.is_raw()), "never in raw mode");
     let number = rustix::process::Pid::from_child(&screen.child);

@@ -20,11 +20,19 @@ fn subordinate_ids_follow_root() {
         return;
     }
     let place = Place::new();
-    let ran = place.run(&[], "awk '{ sum += $3 } END { print sum }' /proc/self/uid_map; cat /proc/self/setgroups");
+    let ran = place.run(
+        &[],
+        "awk '{ sum += $3 } END { print sum }' /proc/self/uid_map; cat /proc/self/setgroups",
+    );
     let (count, setgroups) = ran.works().split_once('\n').expect("two lines");
     assert!(count.parse::<u32>().is_ok_and(|count| count > 1000), "{ran:?}");
     assert_eq!(setgroups, "allow");
-    place.run(&[], "touch /tmp/x && chown 33:33 /tmp/x && test $(stat -c %u:%g /tmp/x) = 33:33").works();
+    place
+        .run(
+            &[],
+            "touch /tmp/x && chown 33:33 /tmp/x && test $(stat -c %u:%g /tmp/x) = 33:33",
+        )
+        .works();
 }
 
 #[test]
@@ -33,7 +41,10 @@ fn without_subordinate_ids_root_is_the_only_one() {
         return;
     }
     let place = Place::new();
-    let ran = place.run(&[], "awk '{ print $1, $3 }' /proc/self/uid_map /proc/self/gid_map; cat /proc/self/setgroups");
+    let ran = place.run(
+        &[],
+        "awk '{ print $1, $3 }' /proc/self/uid_map /proc/self/gid_map; cat /proc/self/setgroups",
+    );
     // CVE-2018-7169: with a map that nobody privileged wrote, dropping groups could open what they were kept out of.
     assert_eq!(ran.works().lines().collect::<Vec<_>>(), ["0 1", "0 1", "deny"]);
 }
@@ -65,7 +76,11 @@ fn a_user_gets_the_groups_of_the_root_s_group_file() {
     let place = Place::new();
     let groups = |options: &[&str]| -> Vec<u32> {
         let ran = place.run(options, "id -G");
-        let mut groups: Vec<u32> = ran.works().split(' ').map(|id| id.parse().expect("a number")).collect();
+        let mut groups: Vec<u32> = ran
+            .works()
+            .split(' ')
+            .map(|id| id.parse().expect("a number"))
+            .collect();
         groups.sort_unstable();
         groups
     };
@@ -80,8 +95,16 @@ fn a_user_other_than_root_has_no_capabilities() {
         return;
     }
     let place = Place::new();
-    let ran = place.run(&["-u", "1000"], "grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status");
-    assert!(ran.works().lines().all(|line| line.ends_with("\t0000000000000000")), "{ran:?}");
+    let ran = place.run(
+        &["-u", "1000"],
+        "grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status",
+    );
+    assert!(
+        ran.works()
+            .lines()
+            .all(|line| line.ends_with("\t0000000000000000")),
+        "{ran:?}"
+    );
     let ran = place.run(&["-u", "1000"], "touch /etc/x");
     assert!(ran.stderr.contains("Permission denied"), "{ran:?}");
 }
@@ -92,7 +115,9 @@ fn root_is_the_only_user_of_a_map_of_one() {
         return;
     }
     let place = Place::new();
-    place.usnea(&place.arguments(&["-u", "1"], &["id"])).fails_with(125, &["1"]);
+    place
+        .usnea(&place.arguments(&["-u", "1"], &["id"]))
+        .fails_with(125, &["1"]);
     assert_eq!(place.run(&["-u", "root"], "id -u").works(), "0");
 }
 
@@ -101,7 +126,10 @@ fn keep_id_keeps_the_caller_s_ids() {
     let place = Place::new();
     let data = place.folder("data");
     let volume = format!("{}:/data", text(&data));
-    let ran = place.run(&["--userns", "keep-id", "-v", &volume], "id -u; id -g; touch /data/x; stat -c %u /data/x");
+    let ran = place.run(
+        &["--userns", "keep-id", "-v", &volume],
+        "id -u; id -g; touch /data/x; stat -c %u /data/x",
+    );
     let (uid, gid) = (own_uid().to_string(), own_gid().to_string());
     assert_eq!(ran.works().lines().collect::<Vec<_>>(), [&uid, &gid, &uid]);
     assert_eq!(data.join("x").metadata().expect("the file").uid(), own_uid());
@@ -141,7 +169,12 @@ fn a_map_of_one_s_own_is_taken_as_it_is() {
     let ran = place.run(&options, script);
     let expected = ["0 10", "10 1"];
     assert_eq!(ran.works().lines().take(2).collect::<Vec<_>>(), expected);
-    let groups: u32 = ran.stdout.lines().skip(2).map(|line| line.split(' ').nth(1).map_or(0, |n| n.parse().unwrap_or(0))).sum();
+    let groups: u32 = ran
+        .stdout
+        .lines()
+        .skip(2)
+        .map(|line| line.split(' ').nth(1).map_or(0, |n| n.parse().unwrap_or(0)))
+        .sum();
     assert_eq!(groups, 20);
     let data = place.folder("data");
     let volume = format!("{}:/data", text(&data));
@@ -152,7 +185,11 @@ fn a_map_of_one_s_own_is_taken_as_it_is() {
 /// A file that only a supplementary group of the caller may read: made by `tests/run`, which has the power to.
 fn group_file() -> Option<String> {
     let file = std::env::var("USNEA_TEST_GROUP_FILE").ok();
-    need_that(file.is_some(), "USNEA_TEST_GROUP_FILE, a file for a supplementary group of the caller").then_some(file?)
+    need_that(
+        file.is_some(),
+        "USNEA_TEST_GROUP_FILE, a file for a supplementary group of the caller",
+    )
+    .then_some(file?)
 }
 
 #[test]
