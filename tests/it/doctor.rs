@@ -1,67 +1,212 @@
-//! `usnea doctor`: what this machine can do, for people and for scripts.
+//! `usnea doctor`: what it says where all is well, and where something is broken on purpose, by a namespace around it.
 
 use std::process::Command;
 
-use crate::support::{Place, binary, finish};
+use serde_json::Value;
 
-#[test]
-fn where_the_main_job_works_doctor_is_content() {
-    let place = Place::new();
-    place.run(&[], "true").works();
-    let ran = place.usnea(&["doctor"]);
-    for word in ["ok", "user namespace", "overlay", "cgroup"] {
-        assert!(ran.works().contains(word), "'{word}' is not in:\n{}", ran.stdout);
-    }
+use crate::support::{Place, Ran, binary, finish, need, need_no_subids, need_subids};
+
+/// The program's findings from `place`, run by `wrapper`, and its exit status.
+fn findings(place: &Place, wrapper: &[&str]) -> (Vec<Value>, i32) {
+    let ran = doctor(place, wrapper, &["--format", "json"]);
+    assert_eq!(ran.stderr, "", "{ran:?}");
+    let Ok(Value::Array(findings)) = serde_json::from_str(&ran.stdout) else {
+        panic!("not an array: {ran:?}");
+    };
+    (findings, ran.status)
 }
 
-#[test]
-fn the_json_says_the_same_in_the_same_order() {
-    let place = Place::new();
-    let ran = place.usnea(&["doctor", "--format", "json"]);
-    let value: serde_json::Value = serde_json::from_str(ran.works()).expect("JSON");
-    let mut verdicts = Vec::new();
-    collect_verdicts(&value, &mut verdicts);
-    assert!(verdicts.len() >= 10, "{}", ran.stdout);
-}
-
-/// All strings that are one of the three verdicts, wherever they stand.
-fn collect_verdicts(value: &serde_json::Value, verdicts: &mut Vec<String>) {
-    match value {
-        serde_json::Value::String(text) if ["ok", "degraded", "missing"].contains(&text.as_str()) => {
-            verdicts.push(text.clone());
-        }
-        serde_json::Value::Array(values) => values.iter().for_each(|value| collect_verdicts(value, verdicts)),
-        serde_json::Value::Object(fields) => fields
-            .values()
-            .for_each(|value| collect_verdicts(value, verdicts)),
-        _ => {}
-    }
-}
-
-#[test]
-fn where_user_namespaces_are_forbidden_doctor_says_so_and_how_to_allow_them() {
-    let place = Place::new();
-    let mut command = Command::new("unshare");
-    command
-        .args([
-            "-Ur",
-            "sh",
-            "-c",
-            "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$0\" doctor",
-        ])
-        .arg(binary());
+fn doctor(place: &Place, wrapper: &[&str], options: &[&str]) -> Ran {
+    let program = binary();
+    let program = program.to_str().expect("a UTF-8 path");
+    let words: Vec<&str> = [wrapper, &[program, "doctor"], options].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     place.prepare(&mut command);
-    let ran = finish(&mut command, "");
-    assert_ne!(ran.status, 0, "{ran:?}");
+    finish(&mut command, "")
+}
+
+#[track_caller]
+fn named<'a>(findings: &'a [Value], name: &str) -> &'a Value {
+    let found = findings.iter().find(|finding| finding["name"] == name);
+    found.unwrap_or_else(|| panic!("no finding '{name}'"))
+}
+
+#[track_caller]
+fn assert_says(finding: &Value, status: &str, key: &str, phrase: &str) {
+    assert_eq!(finding["status"], status, "{finding}");
     assert!(
-        ran.stdout.contains("missing") && ran.stdout.contains("max_user_namespaces"),
-        "{ran:?}"
+        finding[key].as_str().is_some_and(|text| text.contains(phrase)),
+        "{finding}"
     );
 }
 
 #[test]
-fn doctor_leaves_no_trace() {
+fn what_is_wrong_has_a_cost_and_each_finding_five_keys() {
+    let (findings, status) = findings(&Place::new(), &["env"]);
+    assert_eq!(status, 0);
+    for finding in &findings {
+        let keys: Vec<&str> = finding
+            .as_object()
+            .expect("an object")
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(keys, ["costs", "fix", "found", "name", "status"], "{finding}");
+        if finding["status"] != "ok" {
+            assert!(finding["costs"].is_string(), "{finding}");
+        }
+    }
+}
+
+#[test]
+fn the_page_is_plain_without_a_terminal_and_ends_in_the_verdict() {
+    let ran = doctor(&Place::new(), &["env"], &[]);
+    assert!(
+        ran.works()
+            .lines()
+            .last()
+            .is_some_and(|line| line.starts_with("usnea run works here")),
+        "{ran:?}"
+    );
+    assert!(!ran.stdout.contains('\x1b'), "{ran:?}");
+}
+
+#[test]
+fn nothing_is_left_in_the_store_or_above_it() {
     let place = Place::new();
-    place.usnea(&["doctor"]);
-    place.nothing_is_left();
+    findings(&place, &["env"]);
+    let left = std::fs::read_dir(place.path("")).expect("the folder").count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn forbidden_user_namespaces_are_the_end_and_the_sysctl_is_named() {
+    if !need("unshare") {
+        return;
+    }
+    let script = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$@""#;
+    let (findings, status) = findings(&Place::new(), &["unshare", "-Ur", "sh", "-c", script, "sh"]);
+    assert_eq!(status, 1);
+    let finding = named(&findings, "user namespace");
+    assert_says(finding, "missing", "fix", "sudo tee /etc/sysctl.d");
+    assert_says(finding, "missing", "fix", "user.max_user_namespaces=");
+}
+
+#[test]
+fn a_caller_without_an_id_is_told_so() {
+    if need("unshare") {
+        let (findings, status) = findings(&Place::new(), &["unshare", "-U"]);
+        assert_eq!(status, 1);
+        assert_says(
+            named(&findings, "user namespace"),
+            "missing",
+            "fix",
+            "does not exist in the user namespace",
+        );
+    }
+}
+
+#[test]
+fn a_covered_proc_is_found_before_a_container_fails_at_it() {
+    if need("unshare") {
+        let script = r#"mount -t tmpfs t /proc/fs && exec "$@""#;
+        let (findings, status) = findings(&Place::new(), &["unshare", "-Urm", "sh", "-c", script, "sh"]);
+        assert_eq!(status, 1);
+        assert_says(
+            named(&findings, "namespaces, mounts"),
+            "missing",
+            "fix",
+            "parts of /proc are covered",
+        );
+    }
+}
+
+#[test]
+fn newuidmap_is_of_no_use_after_no_new_privs() {
+    if need("setpriv") && need_subids() {
+        let (findings, status) = findings(&Place::new(), &["setpriv", "--no-new-privs"]);
+        assert_eq!(status, 0);
+        assert_says(
+            named(&findings, "newuidmap, newgidmap"),
+            "missing",
+            "found",
+            "no_new_privs",
+        );
+    }
+}
+
+#[test]
+fn subordinate_ids_are_really_mapped() {
+    if need_subids() {
+        let (findings, _) = findings(&Place::new(), &["env"]);
+        assert_eq!(named(&findings, "subordinate IDs")["status"], "ok");
+        assert_says(
+            named(&findings, "newuidmap, newgidmap"),
+            "ok",
+            "found",
+            "and they map",
+        );
+    }
+}
+
+#[test]
+fn newuidmap_is_found_whatever_path_says() {
+    if need_subids() {
+        let (findings, _) = findings(&Place::new(), &["env", "PATH=/nowhere"]);
+        assert_eq!(named(&findings, "newuidmap, newgidmap")["status"], "ok");
+    }
+}
+
+#[test]
+fn who_has_no_subordinate_ids_gets_the_line_to_add() {
+    if need_no_subids() {
+        let (findings, status) = findings(&Place::new(), &["env"]);
+        assert_eq!(status, 0);
+        assert_says(
+            named(&findings, "subordinate IDs"),
+            "missing",
+            "fix",
+            ":65536 | sudo tee -a /etc/subuid",
+        );
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_is_a_finding_and_not_a_failure() {
+    let (findings, status) = findings(&Place::new(), &["env", "USNEA_ROOT=/proc/usnea"]);
+    assert_eq!(status, 0);
+    assert_says(named(&findings, "store"), "missing", "fix", "USNEA_ROOT=");
+    assert_eq!(named(&findings, "kernel overlay")["status"], "degraded");
+}
+
+#[test]
+fn a_file_server_that_never_answers_hangs_nothing() {
+    if need("unshare") && std::path::Path::new("/dev/fuse").exists() {
+        // A FUSE mount whose server never reads is what a dead file server looks like.
+        let script = r#"exec 9<>/dev/fuse && mkdir dead &&
+            mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 dead dead && exec "$@""#;
+        let place = Place::new();
+        let root = format!("USNEA_ROOT={}", place.path("dead/store").display());
+        let wrapper = ["unshare", "-Urm", "sh", "-c", script, "sh", "env", &root];
+        let (findings, status) = findings(&place, &wrapper);
+        assert_eq!(status, 0);
+        assert_says(
+            named(&findings, "store"),
+            "missing",
+            "found",
+            "no answer within 2 seconds",
+        );
+    }
+}
+
+#[test]
+fn a_runtime_folder_of_somebody_else_is_not_ours() {
+    let (findings, _) = findings(&Place::new(), &["env", "XDG_RUNTIME_DIR=/run"]);
+    assert_says(
+        named(&findings, "XDG_RUNTIME_DIR"),
+        "degraded",
+        "found",
+        "belongs to user 0",
+    );
 }

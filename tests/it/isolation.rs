@@ -38,7 +38,7 @@ fn capabilities_are_docker_s_default_set() {
 fn capabilities_are_added_and_dropped() {
     let place = Place::new();
     for (options, expected) in [
-        (&["--cap-drop", "ALL"][..], 0),
+        (&["--cap-drop", "ALL"][..], 0_u32),
         (&["--cap-drop", "all", "--cap-add", "chown"], 1),
         (&["--cap-drop", "CAP_CHOWN"], 0xa804_25fa),
         (&["--cap-add", "SYS_ADMIN"], 0xa824_25fb),

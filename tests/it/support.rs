@@ -120,12 +120,8 @@ impl Place {
     /// The arguments of `usnea run OPTIONS dir:ROOT COMMAND`.
     pub fn arguments(&self, options: &[&str], command: &[&str]) -> Vec<String> {
         let image = self.image();
-        let words = ["run"]
-            .iter()
-            .chain(options)
-            .chain([&image.as_str()])
-            .chain(command);
-        words.map(ToString::to_string).collect()
+        let words = [&["run"], options, &[image.as_str()], command].concat();
+        words.into_iter().map(str::to_owned).collect()
     }
 
     /// Asserts that no run is left here: no leftover files of the store, no mounts, no processes.
@@ -326,11 +322,6 @@ impl Started {
             stderr,
             words,
         }
-    }
-
-    /// Its process number.
-    pub fn number(&self) -> i32 {
-        self.child.id() as i32
     }
 
     /// Sends it a signal.
