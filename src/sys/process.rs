@@ -84,11 +84,11 @@ pub fn clone(namespaces: Namespaces, parentage: Parentage) -> io::Result<Forked>
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Forked::Child),
-        // SAFETY: the kernel has just given us this descriptor; nobody else owns it. It is close-on-exec (clone(2)).
-        pid => Ok(Forked::Parent(Child {
-            pid: pid as i32,
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-        })),
+        pid => {
+            // SAFETY: the kernel has just given us this descriptor, close-on-exec (clone(2)); nobody else owns it.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Forked::Parent(Child { pid: pid as i32, pidfd }))
+        }
     }
 }
 

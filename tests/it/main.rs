@@ -1,1 +1,23 @@
-//! x
+//! The integration tests: one program, one file for each part of the behaviour. `support` is what they stand on.
+//!
+//! They run as an ordinary user, with subordinate IDs and without: `tests/run` sees to both. `house` and `man` read the
+//! source tree; all others run the built program.
+
+mod small_root;
+mod support;
+
+mod cves;
+mod doctor;
+mod errors;
+mod explain;
+mod host_image;
+mod house;
+mod isolation;
+mod man;
+mod run;
+mod signals;
+mod spec;
+mod start_broken_off;
+mod terminal;
+mod users;
+mod volumes;

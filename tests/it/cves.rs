@@ -1,0 +1,290 @@
+//! The holes that container runtimes had, each with the test that ours has not. One test, one class; the numbers are
+//! those of the peers' reports.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use crate::support::{Place, binary, finish, need_no_subids, need_subids, text};
+
+/// CVE-2019-5736 (runc): the container starts `/proc/self/exe`, which is the runtime, and writes to it.
+#[test]
+fn the_runtime_is_never_the_command() {
+    let place = Place::new();
+    place.small_root();
+    symlink("/proc/self/exe", place.path("root/bin/link")).expect("a link");
+    let script = place.write("root/bin/script", "#!/proc/self/exe\n");
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).expect("executable");
+    for command in ["/proc/self/exe", "/bin/link", "/bin/script"] {
+        for options in [&[][..], &["--init"]] {
+            let ran = place.usnea(&place.arguments(options, &[command, "--version"]));
+            ran.fails_with(126, &[command]);
+        }
+    }
+}
+
+/// CVE-2019-5736 again: with `--init`, process 1 is our binary.
+#[test]
+fn the_runtime_cannot_be_overwritten() {
+    let place = Place::new();
+    let copy = place.path("usnea");
+    fs::copy(binary(), &copy).expect("a copy of usnea");
+    let before = fs::read(&copy).expect("the copy");
+    let mut command = Command::new(&copy);
+    let script = "for i in 1 2 3; do (echo bad > /proc/1/exe) 2> /dev/null; \
+                  (echo bad > /proc/$PPID/exe) 2> /dev/null; done; chmod 777 /proc/1/exe 2> /dev/null; true";
+    command.args(place.arguments(&["--init", "--cap-add", "ALL"], &["sh", "-c", script]));
+    place.prepare(&mut command);
+    finish(&mut command, "").works();
+    assert!(
+        fs::read(&copy).expect("the copy") == before,
+        "usnea was overwritten from inside"
+    );
+    assert_eq!(
+        fs::metadata(&copy).expect("the copy").permissions().mode() & 0o022,
+        0
+    );
+}
+
+/// CVE-2024-21626 (runc): a working folder of `/proc/self/fd/N` with a leaked descriptor leads to the host.
+#[test]
+fn the_working_folder_is_never_a_leaked_descriptor() {
+    let place = Place::new();
+    let outside = place.folder("outside");
+    place.write("outside/host-marker", "");
+    for number in 3..14 {
+        let options = ["-w", &format!("/proc/self/fd/{number}")];
+        let words = place.arguments(&options, &["sh", "-c", "ls; ls ..; cat host-marker && echo host"]);
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", "exec 9< \"$0\"; exec \"$@\"", text(&outside)])
+            .arg(binary())
+            .args(&words);
+        place.prepare(&mut command);
+        let ran = finish(&mut command, "");
+        assert!(
+            ran.status != 0 && !ran.stdout.contains("host-marker"),
+            "{number}: {ran:?}"
+        );
+    }
+}
+
+/// CVE-2023-27561, CVE-2023-28642 (runc): an image whose /proc or /sys is a link moves what hides the kernel.
+/// CVE-2026-41579 and CVE-2026-47766: the same with /dev.
+#[test]
+fn a_root_whose_proc_sys_or_dev_is_a_link_is_refused() {
+    for name in ["proc", "sys", "dev"] {
+        for target in ["/tmp", "tmp", "/nowhere"] {
+            let place = Place::new();
+            let path = place.small_root().join(name);
+            fs::remove_dir(&path).expect("an empty folder");
+            symlink(target, &path).expect("a link");
+            place
+                .usnea(&place.arguments(&[], &["true"]))
+                .fails_with(125, &[&format!("/{name}")]);
+        }
+    }
+}
+
+/// CVE-2019-16884 (runc), CVE-2025-52881: a volume over /proc makes writes to it go elsewhere.
+#[test]
+fn a_volume_cannot_be_put_over_the_kernel_s_files() {
+    for target in ["/proc", "/proc/sys", "/proc/self/attr", "/proc/../proc/sys"] {
+        let place = Place::new();
+        let volume = format!("{}:{target}", text(&place.folder("data")));
+        place
+            .usnea(&place.arguments(&["-v", &volume], &["true"]))
+            .fails_with(125, &["/proc"]);
+    }
+}
+
+/// CVE-2021-30465 (runc): a link on the way of a mount point leads the mount onto the host.
+#[test]
+fn a_link_on_the_way_of_a_mount_point_stays_inside() {
+    let place = Place::new();
+    let root = place.small_root();
+    let outside = place.folder("outside");
+    let data = place.folder("data");
+    symlink(
+        "../../../../../../../../..".to_owned() + text(&outside),
+        root.join("climb"),
+    )
+    .expect("a link");
+    for target in ["/climb", "/climb/deeper", "/tmp/../climb/deeper"] {
+        let volume = format!("{}:{target}", text(&data));
+        // Inside the root that place does not exist, so an error is right; success must have stayed inside.
+        place.usnea(&place.arguments(&["-v", &volume], &["true"]));
+        assert_eq!(
+            fs::read_dir(&outside).expect("the folder").count(),
+            0,
+            "{target} was made outside"
+        );
+    }
+}
+
+/// CVE-2025-31133 (runc): what hides files is /dev/null, if the image can exchange that for something else.
+#[test]
+fn what_hides_files_is_the_real_null_device() {
+    let place = Place::new();
+    place.small_root();
+    symlink("/proc/sysrq-trigger", place.path("root/dev/null")).expect("a link");
+    for file in ["/proc/keys", "/proc/kcore"] {
+        let ran = place.run(&[], &format!("test ! -e {file} || stat -c %t:%T {file}"));
+        assert!(["", "1:3"].contains(&ran.works()), "{file}: {ran:?}");
+    }
+}
+
+/// CVE-2022-29162, CVE-2022-27649, CVE-2022-27650: inheritable capabilities that an exec turns into powers.
+#[test]
+fn no_capability_is_inheritable_or_ambient() {
+    let place = Place::new();
+    for options in [&[][..], &["--cap-add", "ALL"], &["--init"]] {
+        let ran = place.run(options, "grep -E '^Cap(Inh|Amb)' /proc/self/status");
+        assert!(
+            ran.works()
+                .lines()
+                .all(|line| line.ends_with("\t0000000000000000")),
+            "{options:?} {ran:?}"
+        );
+    }
+}
+
+/// CVE-2023-25809 (runc): without a cgroup namespace, /sys/fs/cgroup was the host's and writable.
+#[test]
+fn the_cgroup_tree_cannot_be_written() {
+    let place = Place::new();
+    let ran = place.run(
+        &["--cap-add", "ALL"],
+        "mkdir /sys/fs/cgroup/usnea-was-here && echo made",
+    );
+    assert_eq!(ran.stdout, "", "{ran:?}");
+}
+
+/// CVE-2018-7169 (shadow): who may drop a group in a namespace opens what that group was kept out of.
+#[test]
+fn groups_cannot_be_dropped_with_a_map_of_one() {
+    if !need_no_subids() {
+        return;
+    }
+    let place = Place::new();
+    assert_eq!(place.run(&[], "cat /proc/self/setgroups").works(), "deny");
+}
+
+/// CVE-2018-7169 again: newuidmap and newgidmap are run from the system's folders, whatever PATH says.
+#[test]
+fn newuidmap_is_not_taken_from_the_caller_s_path() {
+    if !need_subids() {
+        return;
+    }
+    let place = Place::new();
+    let path = format!(
+        "{}:{}",
+        text(&place.folder("bin")),
+        std::env::var("PATH").expect("PATH")
+    );
+    for name in ["newuidmap", "newgidmap"] {
+        let file = place.write(
+            &format!("bin/{name}"),
+            format!("#!/bin/sh\ntouch {}\n", text(&place.path("taken"))),
+        );
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).expect("executable");
+    }
+    let ran = finish(
+        place
+            .command(&place.arguments(&[], &["id", "-u"]))
+            .env("PATH", path),
+        "",
+    );
+    assert_eq!(ran.works(), "0");
+    assert!(!place.path("taken").exists(), "a newuidmap from PATH was run");
+}
+
+/// CVE-2016-2568, CVE-2017-5226 (bubblewrap): TIOCSTI types into the caller's terminal through an inherited /dev/tty.
+#[test]
+fn the_caller_s_terminal_is_not_the_command_s() {
+    let place = Place::new();
+    let words = place.arguments(
+        &[],
+        &[
+            "sh",
+            "-c",
+            "(echo reached > /dev/tty) 2> /dev/null && echo open || echo closed",
+        ],
+    );
+    // script(1) is not everywhere; python3 gives usnea a controlling terminal as well.
+    let mut command = Command::new("python3");
+    command.args([
+        "-c",
+        "import pty, sys, os; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))",
+    ]);
+    command.arg(binary()).args(&words);
+    place.prepare(&mut command);
+    let ran = finish(&mut command, "");
+    assert_eq!(ran.works(), "closed");
+}
+
+/// CVE-2024-9676 (podman): /etc/passwd as a link out of the root, or as a FIFO that is never written to.
+#[test]
+fn the_passwd_file_of_a_root_is_read_with_care() {
+    let place = Place::new();
+    let passwd = place.small_root().join("etc/passwd");
+    let outside = place.write("outside", "evil:x:0:0::/:/bin/sh\n");
+    fs::remove_file(&passwd).expect("passwd");
+    symlink(&outside, &passwd).expect("a link");
+    place
+        .usnea(&place.arguments(&["-u", "evil"], &["true"]))
+        .fails_with(125, &["evil"]);
+    fs::remove_file(&passwd).expect("the link");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&passwd)
+            .status()
+            .expect("mkfifo")
+            .success()
+    );
+    place
+        .usnea(&place.arguments(&["-u", "worker"], &["true"]))
+        .fails_with(125, &[]);
+    fs::remove_file(&passwd).expect("the FIFO");
+    assert!(
+        Command::new("truncate")
+            .args(["-s", "1T"])
+            .arg(&passwd)
+            .status()
+            .expect("truncate")
+            .success()
+    );
+    place
+        .usnea(&place.arguments(&["-u", "worker"], &["true"]))
+        .fails_with(125, &[]);
+}
+
+/// CVE-2025-65105 (apptainer): a security option that is not carried out must not be taken.
+#[test]
+fn a_security_option_that_cannot_be_carried_out_is_an_error() {
+    for option in [
+        "no-such-option",
+        "apparmor=nosuchprofile",
+        "seccomp=/no/such/profile.json",
+        "label=type:nosuch",
+    ] {
+        let place = Place::new();
+        let words = place.arguments(&["--security-opt", option], &["true"]);
+        place
+            .usnea(&words)
+            .fails_with(125, &[option.split(['=', ':']).next().expect("a name")]);
+    }
+}
+
+/// The folders of many users of one machine: ours are closed to all others, whatever the umask and however they were.
+#[test]
+fn the_store_is_closed_to_others() {
+    let place = Place::new();
+    let store = place.folder("store");
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o777)).expect("an open folder");
+    place.run(&[], "true").works();
+    assert_eq!(
+        fs::metadata(&store).expect("the store").permissions().mode() & 0o777,
+        0o700
+    );
+}

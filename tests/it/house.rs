@@ -1,0 +1,300 @@
+//! The rules of the house that a program can check: who may import whom, where `unsafe` may stand, how a file begins
+//! and how long it may grow, what lies at the top of the tree.
+//!
+//! The source is read as text: comments are cut off, strings are not, so no rule's word may stand in a string of ours.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::source;
+
+/// The layers, the highest first. A module may import those of lower rows; those of its own row do not know each other.
+const ROWS: &[&[&str]] = &[
+    &["cli"],
+    &["container"],
+    &["monitor"],
+    &["engine"],
+    &["userns", "image", "rootfs", "cgroup", "net", "spec", "security"],
+    &["config", "host"],
+    &["ids", "files", "digest", "capability"],
+    &["error"],
+    &["sys"],
+];
+
+/// Names at the top of the source that are no modules: the map, the program, the macro of `error`.
+const NO_MODULES: &[&str] = &["lib", "main", "fail"];
+
+/// What may lie at the top beside dot-files; `target` is what cargo builds.
+const TOP: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "LICENSE",
+    "README.md",
+    "src",
+    "tests",
+    "packaging",
+    "man",
+    "target",
+];
+
+const LONGEST_FILE: usize = 600;
+
+#[test]
+fn imports_point_down_and_siblings_do_not_know_each_other() {
+    let mut wrong = Vec::new();
+    for file in rust_files("src") {
+        let module = top_module(&file);
+        if NO_MODULES.contains(&module.as_str()) {
+            continue;
+        }
+        let own = row(&module).unwrap_or_else(|| panic!("src/{module} has no row in tests/it/house.rs"));
+        for import in imports(&file) {
+            if import == module || NO_MODULES.contains(&import.as_str()) {
+                continue;
+            }
+            match row(&import) {
+                Some(other) if other > own => {}
+                Some(_) => wrong.push(format!("{} imports {import}", file.display())),
+                None => wrong.push(format!("{} imports {import}, which has no row", file.display())),
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "imports must point down:\n  {}",
+        wrong.join("\n  ")
+    );
+}
+
+#[test]
+fn imports_are_found_however_they_are_written() {
+    let text = "use crate::ids::{IdMap, x};\nuse crate::{fail, error::{Error, Result},\n  sys};\n// crate::no\nlet x = crate::net::y();";
+    let names: Vec<_> = crate_paths(&code_of(text)).into_iter().collect();
+    assert_eq!(names, ["error", "fail", "ids", "net", "sys"]);
+    assert_eq!(
+        above_crate("use super::cgroup::x; use super::super::y;", 1),
+        BTreeSet::from(["cgroup".into()])
+    );
+    assert_eq!(
+        above_crate("use super::super::y; use super::z;", 2),
+        BTreeSet::from(["y".into()])
+    );
+}
+
+#[test]
+fn only_sys_is_unsafe() {
+    let word = concat!("un", "safe");
+    let files = rust_files("src").into_iter().chain(rust_files("tests"));
+    for file in files.filter(|file| !file.starts_with(source().join("src/sys"))) {
+        let code = code_of(&read(&file));
+        let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        assert!(!words.any(|found| found == word), "{} is {word}", file.display());
+    }
+}
+
+#[test]
+fn every_file_opens_with_what_it_is() {
+    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+        assert!(
+            read(&file).starts_with("//! "),
+            "{} does not open with //!",
+            file.display()
+        );
+    }
+    for script in ["tests/run", ".ci/run"].map(|name| source().join(name)) {
+        let text = read(&script);
+        assert!(
+            text.lines().nth(1).is_some_and(|line| line.starts_with("# ")),
+            "{}",
+            script.display()
+        );
+    }
+}
+
+#[test]
+fn no_file_outgrows_its_reader() {
+    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+        let lines = read(&file).lines().count();
+        assert!(lines < LONGEST_FILE, "{} has {lines} lines", file.display());
+    }
+}
+
+#[test]
+fn a_file_is_named_for_what_is_in_it() {
+    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+        for part in file
+            .strip_prefix(source())
+            .expect("below the source")
+            .components()
+        {
+            let name = Path::new(part.as_os_str())
+                .file_stem()
+                .and_then(|name| name.to_str());
+            let vague = [
+                "utils", "util", "common", "helpers", "helper", "misc", "types", "manager",
+            ];
+            assert!(!vague.contains(&name.expect("a name")), "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_else_lies_at_the_top() {
+    for entry in fs::read_dir(source()).expect("the source tree").flatten() {
+        let name = entry.file_name().into_string().expect("a UTF-8 name");
+        assert!(
+            name.starts_with('.') || TOP.contains(&name.as_str()),
+            "{name} at the top of the tree"
+        );
+    }
+}
+
+#[test]
+fn both_licences_are_in_the_one_file() {
+    let licence = read(&source().join("LICENSE"));
+    for phrase in [
+        "MIT License",
+        "Apache License",
+        "at your option",
+        "Permission is hereby granted",
+    ] {
+        assert!(licence.contains(phrase), "LICENSE lacks '{phrase}'");
+    }
+}
+
+#[test]
+fn no_test_file_is_forgotten() {
+    let main = read(&source().join("tests/it/main.rs"));
+    for file in rust_files("tests/it") {
+        let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
+        let declared = main.lines().any(|line| line == format!("mod {name};"));
+        assert!(
+            name == "main" || declared,
+            "tests/it/main.rs does not declare {name}"
+        );
+    }
+}
+
+#[test]
+fn every_flag_is_in_the_manual() {
+    check_flags(&usnea::cli::command(), "usnea");
+}
+
+fn check_flags(command: &clap::Command, page: &str) {
+    let text = read(&source().join(format!("man/{page}.1"))).replace('\\', "");
+    for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+        if let Some(long) = argument.get_long() {
+            // "-" alone would find --net in --network.
+            let flag = format!("--{long}");
+            let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-');
+            let named = text
+                .match_indices(&flag)
+                .any(|(at, _)| ends(&text[at + flag.len()..]));
+            assert!(named, "man/{page}.1 lacks {flag}");
+        }
+    }
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        check_flags(below, &format!("{page}-{}", below.get_name()));
+    }
+}
+
+fn row(module: &str) -> Option<usize> {
+    ROWS.iter().position(|row| row.contains(&module))
+}
+
+/// `src/engine/child.rs` and `src/engine.rs` are both of `engine`.
+fn top_module(file: &Path) -> String {
+    let below = file.strip_prefix(source().join("src")).expect("a file of src");
+    let first = below.components().next().expect("a name");
+    Path::new(first.as_os_str())
+        .file_stem()
+        .and_then(|name| name.to_str())
+        .expect("a name")
+        .to_owned()
+}
+
+fn imports(file: &Path) -> BTreeSet<String> {
+    let code = code_of(&read(file));
+    let below = file.strip_prefix(source().join("src")).expect("a file of src");
+    let is_folder = below.file_name().is_some_and(|name| name == "mod.rs");
+    let depth = below.components().count() - usize::from(is_folder);
+    // What a file's own tests call `super` is the file itself.
+    let without_tests = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut names = crate_paths(&code);
+    names.extend(above_crate(without_tests, depth));
+    names
+}
+
+/// Names that follow `super::` repeated `depth` times: from a file that deep, the modules at the top.
+fn above_crate(code: &str, depth: usize) -> BTreeSet<String> {
+    let climb = "super::".repeat(depth);
+    let starts = code
+        .match_indices(&climb)
+        .filter(|(at, _)| !code[..*at].ends_with("super::"));
+    let rests = starts
+        .map(|(at, _)| &code[at + climb.len()..])
+        .filter(|rest| !rest.starts_with("super::"));
+    rests.flat_map(names_at).collect()
+}
+
+fn crate_paths(code: &str) -> BTreeSet<String> {
+    let starts = code.match_indices("crate::");
+    // `$crate::` is what a macro says where it is used, not where it stands.
+    let own = starts
+        .filter(|(at, _)| !code[..*at].ends_with(|c: char| c == '$' || c.is_alphanumeric() || c == '_'));
+    own.flat_map(|(at, word)| names_at(&code[at + word.len()..]))
+        .collect()
+}
+
+/// The first names of the path or the `{group}` that `rest` begins with.
+fn names_at(rest: &str) -> Vec<String> {
+    let Some(group) = rest.strip_prefix('{') else {
+        return vec![word(rest)];
+    };
+    let (mut depth, mut names, mut starts) = (0, Vec::new(), true);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => starts = true,
+            c if starts && c.is_alphabetic() => {
+                names.push(word(&group[at..]));
+                starts = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+fn word(text: &str) -> String {
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
+}
+
+/// The text without its comments.
+fn code_of(text: &str) -> String {
+    let lines = text
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let files = walkdir::WalkDir::new(source().join(folder))
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.into_path());
+    let files: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        .collect();
+    assert!(!files.is_empty(), "no source in {folder}");
+    files
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

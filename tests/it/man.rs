@@ -1,0 +1,100 @@
+//! The manual pages in `man/` and the completions in `packaging/completions/` are what the command line makes of
+//! itself. `USNEA_UPDATE=1` writes them anew.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use clap_complete::Shell;
+
+use crate::support::source;
+
+#[test]
+fn the_manual_pages_are_those_of_the_command_line() {
+    let mut command = usnea::cli::command().disable_help_subcommand(true);
+    command.build();
+    let mut pages = BTreeMap::new();
+    render(&command, "usnea", &mut pages);
+    compare(&source().join("man"), &pages);
+}
+
+#[test]
+fn the_completions_are_those_of_the_command_line() {
+    let shells = [
+        (Shell::Bash, "usnea.bash"),
+        (Shell::Zsh, "_usnea"),
+        (Shell::Fish, "usnea.fish"),
+    ];
+    let scripts = shells.map(|(shell, name)| {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut usnea::cli::command(), "usnea", &mut script);
+        (name.to_owned(), script)
+    });
+    compare(&source().join("packaging/completions"), &scripts.into());
+}
+
+/// One page a command. Without version and date: a release must not make every page another one.
+fn render(command: &clap::Command, name: &str, pages: &mut BTreeMap<String, Vec<u8>>) {
+    let man = clap_mangen::Man::new(command.clone())
+        .title(name)
+        .date("")
+        .source("usnea")
+        .manual("usnea");
+    let mut page = Vec::new();
+    let sections = [
+        clap_mangen::Man::render_title,
+        clap_mangen::Man::render_name_section,
+        clap_mangen::Man::render_synopsis_section,
+        clap_mangen::Man::render_description_section,
+        clap_mangen::Man::render_options_section,
+    ];
+    for section in sections {
+        section(&man, &mut page).expect("a page in memory");
+    }
+    // An empty SUBCOMMANDS section is what clap_mangen writes for a command that has none.
+    let below: Vec<_> = command
+        .get_subcommands()
+        .filter(|below| !below.is_hide_set())
+        .collect();
+    if !below.is_empty() {
+        man.render_subcommands_section(&mut page)
+            .expect("a page in memory");
+    }
+    if command.get_after_help().is_some() || command.get_after_long_help().is_some() {
+        man.render_extra_section(&mut page).expect("a page in memory");
+    }
+    pages.insert(format!("{name}.1"), page);
+    for below in below {
+        render(below, &format!("{name}-{}", below.get_name()), pages);
+    }
+}
+
+fn compare(folder: &Path, wanted: &BTreeMap<String, Vec<u8>>) {
+    if std::env::var_os("USNEA_UPDATE").is_some_and(|value| value == "1") {
+        fs::create_dir_all(folder).expect("the folder");
+        for (name, content) in wanted {
+            fs::write(folder.join(name), content).expect("a file of the source tree");
+        }
+    }
+    for (name, content) in wanted {
+        let found = fs::read(folder.join(name)).unwrap_or_default();
+        let found = String::from_utf8_lossy(&found);
+        let wanted = String::from_utf8_lossy(content);
+        let first = wanted
+            .lines()
+            .zip(found.lines())
+            .find(|(wanted, found)| wanted != found);
+        assert!(
+            found == wanted,
+            "{name} is out of date (USNEA_UPDATE=1 cargo test --test it man:: writes it); first difference: {first:?}"
+        );
+    }
+    for entry in fs::read_dir(folder).expect("the folder").flatten() {
+        let name = entry.file_name().into_string().expect("a UTF-8 name");
+        assert!(
+            wanted.contains_key(&name),
+            "{name} in {} belongs to no command",
+            folder.display()
+        );
+    }
+}

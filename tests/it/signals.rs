@@ -1,0 +1,115 @@
+//! Signals go through usnea to the command; the end of usnea is the end of the container; `--init` adopts and reaps.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::{Place, Started, processes_with, within};
+
+/// Starts `usnea run OPTIONS dir:ROOT sh -c SCRIPT` and waits for the "ready" that the script prints.
+fn start(place: &Place, options: &[&str], script: &str) -> Started {
+    let mut command = place.command(&place.arguments(options, &["sh", "-c", script]));
+    let mut started = Started::new(&mut command, "");
+    started.wait_for("ready");
+    started
+}
+
+#[test]
+fn a_signal_reaches_the_command() {
+    for (signal, name) in [
+        (Signal::TERM, "TERM"),
+        (Signal::INT, "INT"),
+        (Signal::HUP, "HUP"),
+        (Signal::USR1, "USR1"),
+        (Signal::QUIT, "QUIT"),
+    ] {
+        let place = Place::new();
+        let script = format!("trap 'echo got; exit 3' {name}; echo ready; while :; do sleep 0.05; done");
+        let started = start(&place, &[], &script);
+        started.signal(signal);
+        assert_eq!(started.end().exits(3), "got", "{name}");
+    }
+}
+
+#[test]
+fn a_command_that_a_signal_killed_gives_128_and_the_signal() {
+    let place = Place::new();
+    assert_eq!(place.run(&["--init"], "kill -KILL $$").status, 137);
+    let started = start(&place, &["--init"], "echo ready; exec sleep 100");
+    started.signal(Signal::TERM);
+    assert_eq!(started.end().status, 143);
+}
+
+#[test]
+fn the_container_dies_with_usnea() {
+    for options in [&[][..], &["--init"]] {
+        let place = Place::new();
+        // The mark tells our sleep from all others on the machine.
+        let mark = format!("100.0{}", std::process::id());
+        let started = start(
+            &place,
+            options,
+            &format!("sleep {mark} & setsid sleep {mark} & echo ready; wait"),
+        );
+        let running = || {
+            processes_with(&mark)
+                .into_iter()
+                .filter(|process| process.text("cmdline").starts_with("sleep "))
+        };
+        assert!(
+            within(Duration::from_secs(2), || running().count() == 2),
+            "{options:?}: the sleeps never ran"
+        );
+        started.signal(Signal::KILL);
+        assert_eq!(started.end().status, -9);
+        assert!(
+            within(Duration::from_secs(2), || running().count() == 0),
+            "{options:?}: the container outlives usnea"
+        );
+        // What its killed parent could not remove, the next run does.
+        place.run(&[], "true").works();
+    }
+}
+
+#[test]
+fn what_the_command_left_running_ends_with_it() {
+    let place = Place::new();
+    let ran = place.run(&[], "setsid sleep 100 & echo done");
+    assert_eq!(ran.works(), "done");
+}
+
+#[test]
+fn init_is_ours_and_needs_no_other_binary() {
+    let place = Place::new();
+    let ran = place.run(&["--init"], "echo $$; exit 5");
+    assert_ne!(ran.exits(5), "1");
+}
+
+#[test]
+fn init_reaps_orphans() {
+    let place = Place::new();
+    // The inner shell ends before its child, which then belongs to process 1.
+    let script = "sh -c 'sleep 0.1 & :'; sleep 0.5; ps -o pid,ppid,stat,comm | awk '$3 ~ /^Z/' | wc -l";
+    assert_eq!(place.run(&["--init"], script).works(), "0");
+}
+
+#[test]
+fn init_waits_for_the_command_not_for_its_orphans() {
+    let place = Place::new();
+    let ran = place.run(&["--init"], "sh -c 'sleep 0.1 & exit 9'; sleep 0.3; exit 4");
+    assert_eq!(ran.status, 4);
+}
+
+#[test]
+fn a_stopped_usnea_goes_on() {
+    let place = Place::new();
+    let started = start(
+        &place,
+        &[],
+        "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done",
+    );
+    started.signal(Signal::STOP);
+    started.signal(Signal::CONT);
+    started.signal(Signal::TERM);
+    assert_eq!(started.end().status, 3);
+}

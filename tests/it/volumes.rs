@@ -1,0 +1,205 @@
+//! `-v`, `--mount` and `--tmpfs`: what of the host is inside, where, and who may write to it.
+
+use std::os::unix::fs::MetadataExt;
+
+use crate::support::{Place, need_that, text};
+
+/// `-v SOURCE:REST` with a source of the place.
+fn volume(place: &Place, source: &str, rest: &str) -> String {
+    format!("{}:{rest}", text(&place.path(source)))
+}
+
+#[test]
+fn a_volume_is_the_host_s_folder_and_files_in_it_belong_to_the_caller() {
+    let place = Place::new();
+    place.write("data/from-host", "hello");
+    let ran = place.run(
+        &["-v", &volume(&place, "data", "/data")],
+        "cat /data/from-host; echo back > /data/reply",
+    );
+    assert_eq!(ran.works(), "hello");
+    assert_eq!(place.read("data/reply"), "back\n");
+    let owner = place.path("data/reply").metadata().expect("the reply").uid();
+    assert_eq!(owner, rustix::process::getuid().as_raw());
+}
+
+#[test]
+fn a_relative_source_begins_with_a_dot_and_is_taken_from_here() {
+    let place = Place::new();
+    place.write("data/file", "here");
+    assert_eq!(
+        place.run(&["-v", "./data:/data"], "cat /data/file").works(),
+        "here"
+    );
+}
+
+#[test]
+fn a_file_can_be_a_volume() {
+    let place = Place::new();
+    place.write("file", "content");
+    assert_eq!(
+        place
+            .run(
+                &["-v", &volume(&place, "file", "/etc/deep/er:ro")],
+                "cat /etc/deep/er"
+            )
+            .works(),
+        "content"
+    );
+    assert!(
+        !place.path("root/etc/deep").exists(),
+        "the mount point was made in the root itself"
+    );
+}
+
+#[test]
+fn a_read_only_volume_cannot_be_written() {
+    let place = Place::new();
+    place.write("data/file", "old");
+    let ran = place.run(
+        &["-v", &volume(&place, "data", "/data:ro")],
+        "echo new > /data/file",
+    );
+    assert!(
+        ran.status != 0 && ran.stderr.contains("Read-only file system"),
+        "{ran:?}"
+    );
+    assert_eq!(place.read("data/file"), "old");
+}
+
+#[test]
+fn what_is_mounted_below_a_read_only_volume_is_read_only_too() {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    if !need_that(
+        mounts.contains(" /dev/shm "),
+        "a file system of its own on /dev/shm",
+    ) {
+        return;
+    }
+    let place = Place::new();
+    let ran = place.run(&["-v", "/dev:/host:ro"], "touch /host/shm/usnea-was-here");
+    assert!(
+        ran.status != 0 && ran.stderr.contains("Read-only file system"),
+        "{ran:?}"
+    );
+    assert!(!std::path::Path::new("/dev/shm/usnea-was-here").exists());
+}
+
+#[test]
+fn a_read_only_volume_cannot_be_made_writable_from_inside() {
+    let place = Place::new();
+    place.write("data/file", "old");
+    let options = [
+        "--cap-add",
+        "SYS_ADMIN",
+        "-v",
+        &volume(&place, "data", "/data:ro"),
+    ];
+    let ran = place.run(
+        &options,
+        "mount -o remount,bind,rw /data; umount /data; echo new > /data/file",
+    );
+    assert_ne!(ran.status, 0, "{ran:?}");
+    assert_eq!(place.read("data/file"), "old");
+}
+
+#[test]
+fn volumes_nest_in_whatever_order_they_are_named() {
+    let place = Place::new();
+    place.write("outer/file", "outer");
+    place.folder("outer/sub");
+    place.write("inner/file", "inner");
+    let (outer, inner) = (
+        volume(&place, "outer", "/data"),
+        volume(&place, "inner", "/data/sub"),
+    );
+    for options in [["-v", &outer, "-v", &inner], ["-v", &inner, "-v", &outer]] {
+        let ran = place.run(&options, "cat /data/file /data/sub/file");
+        assert_eq!(ran.works(), "outerinner", "{options:?}");
+    }
+}
+
+#[test]
+fn an_overlay_volume_takes_changes_and_forgets_them() {
+    let place = Place::new();
+    place.write("data/file", "old");
+    let script = "echo new > /data/file; touch /data/more; cat /data/file";
+    assert_eq!(
+        place
+            .run(&["-v", &volume(&place, "data", "/data:O")], script)
+            .works(),
+        "new"
+    );
+    assert_eq!(place.read("data/file"), "old");
+    assert!(!place.path("data/more").exists());
+}
+
+#[test]
+fn options_that_selinux_or_propagation_need_are_taken() {
+    let place = Place::new();
+    place.write("data/file", "x");
+    for option in ["rw", "z", "Z", "ro,z", "rslave", "rprivate", "rw,rshared"] {
+        let ran = place.run(
+            &["-v", &volume(&place, "data", &format!("/data:{option}"))],
+            "cat /data/file",
+        );
+        assert_eq!(ran.works(), "x", "{option}");
+    }
+}
+
+#[test]
+fn mount_binds_with_named_fields() {
+    let place = Place::new();
+    place.write("data/file", "x");
+    let mount = format!(
+        "type=bind,source={},target=/data,readonly",
+        text(&place.path("data"))
+    );
+    let ran = place.run(&["--mount", &mount], "cat /data/file; touch /data/new");
+    assert!(
+        ran.status != 0 && ran.stdout == "x" && ran.stderr.contains("Read-only"),
+        "{ran:?}"
+    );
+    let mount = format!("type=bind,src={},dst=/data", text(&place.path("data")));
+    place.run(&["--mount", &mount], "touch /data/new").works();
+    assert!(place.path("data/new").exists());
+}
+
+#[test]
+fn a_tmpfs_is_empty_writable_and_as_large_as_asked() {
+    let place = Place::new();
+    for options in [
+        ["--tmpfs", "/etc:size=64k"],
+        ["--mount", "type=tmpfs,destination=/etc,tmpfs-size=64k"],
+    ] {
+        let script = "ls -A /etc; touch /etc/x && dd if=/dev/zero of=/etc/x bs=1024 count=128";
+        let ran = place.run(&options, script);
+        assert_eq!(ran.stdout, "", "{options:?}");
+        assert!(
+            ran.status != 0 && ran.stderr.contains("No space left"),
+            "{options:?} {ran:?}"
+        );
+    }
+}
+
+#[test]
+fn a_tmpfs_has_the_asked_mode() {
+    let place = Place::new();
+    let ran = place.run(
+        &["--tmpfs", "/scratch:mode=1770,noexec"],
+        "stat -c %a /scratch; grep ' /scratch ' /proc/self/mountinfo",
+    );
+    assert!(ran.works().starts_with("1770\n"), "{ran:?}");
+    assert!(ran.stdout.contains("noexec"), "{ran:?}");
+}
+
+#[test]
+fn a_volume_over_a_symbolic_link_lands_where_the_link_leads_inside() {
+    let place = Place::new();
+    place.small_root();
+    place.folder("root/real");
+    std::os::unix::fs::symlink("/real", place.path("root/link")).expect("a link");
+    place.write("data/file", "x");
+    let ran = place.run(&["-v", &volume(&place, "data", "/link")], "cat /real/file");
+    assert_eq!(ran.works(), "x");
+}
