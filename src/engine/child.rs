@@ -208,7 +208,7 @@ impl Child<'_> {
                 errno: 0,
             })?;
         }
-        Ok(mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())?)
+        mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
     }
 
     /// Makes the container's user namespace below base; the caller is its first process afterwards, base has ended.
@@ -443,9 +443,7 @@ impl Child<'_> {
 
 fn make_tree(mount: &Mount) -> Done<OwnedFd> {
     match &mount.source {
-        Source::Bind(path, reach) => {
-            Ok(mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())?)
-        }
+        Source::Bind(path, reach) => mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy()),
         Source::Overlay { lowers, upper, flags } => {
             let overlay = mount::Overlay {
                 lowers: lowers.iter().map(|path| path.as_path()).collect(),

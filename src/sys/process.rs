@@ -87,7 +87,10 @@ pub fn clone(namespaces: Namespaces, parentage: Parentage) -> io::Result<Forked>
         pid => {
             // SAFETY: the kernel has just given us this descriptor, close-on-exec (clone(2)); nobody else owns it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Forked::Parent(Child { pid: pid as i32, pidfd }))
+            Ok(Forked::Parent(Child {
+                pid: pid as i32,
+                pidfd,
+            }))
         }
     }
 }

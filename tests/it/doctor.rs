@@ -191,7 +191,12 @@ fn a_file_server_that_never_answers_hangs_nothing() {
         let wrapper = ["unshare", "-Urm", "sh", "-c", script, "sh", "env", &root];
         let (findings, status) = findings(&place, &wrapper);
         assert_eq!(status, 0);
-        assert_says(named(&findings, "store"), "missing", "found", "no answer within 2 seconds");
+        assert_says(
+            named(&findings, "store"),
+            "missing",
+            "found",
+            "no answer within 2 seconds",
+        );
     }
 }
 
