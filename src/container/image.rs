@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::{Context, Error, Result};
-use crate::fail;
 use crate::rootfs::host::{self, HostRoot};
 
 /// IMAGE, as it was asked for.
@@ -73,7 +72,7 @@ fn directory(path: &Path) -> Result<PathBuf> {
     let said = || format!("image {}", path.display());
     let absolute = path.canonicalize().context(said)?;
     if !absolute.is_dir() {
-        fail!("image {}: not a directory", path.display());
+        return Err(std::io::Error::from_raw_os_error(libc::ENOTDIR)).context(said);
     }
     // x on it, as the mount and the look-up of users need it: said here, not as the overlay's bare EACCES.
     rustix::fs::access(

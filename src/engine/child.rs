@@ -171,15 +171,28 @@ impl Child<'_> {
                 && mount.is_made_in_base()
             {
                 self.step = index;
-                let is_root = matches!(step, Step::Root(_));
-                self.trees[index] = Some(if is_root {
-                    self.make_root(mount)?
-                } else {
-                    make_tree(mount)?
-                });
+                let tree = match step {
+                    Step::Root(_) => self.make_root(mount)?,
+                    _ => make_tree(mount)?,
+                };
+                if matches!(step, Step::Root(_)) && plan.levels.container.is_some() {
+                    self.make_mount_points(&tree);
+                }
+                self.trees[index] = Some(tree);
             }
         }
         Ok(())
+    }
+
+    /// Mount points directly in the root, made by base's root: the container's may have no right to its folders.
+    /// What cannot be made is left to the mount's own step, which says so.
+    fn make_mount_points(&self, root: &OwnedFd) {
+        let mounts = || self.plan.steps.iter().filter_map(|step| if let Step::Mount(mount) = step { Some(mount) } else { None });
+        for (index, mount) in mounts().enumerate() {
+            if !mounts().take(index).any(|outer| mount.target.starts_with(&outer.target)) {
+                let _ = inroot::mount_point(root.as_fd(), &mount.target, mount.kind, mount.symlinks);
+            }
+        }
     }
 
     /// The kernel overlay; where it will not serve (no such file system, too deep a stack, a layer on a file system it
@@ -238,7 +251,7 @@ impl Child<'_> {
             Step::Mount(mount) => self.mount(mount)?,
             Step::Link { target, path } => self.link(target, Path::new(path))?,
             Step::Loopback => network::loopback_up()?,
-            Step::Sysctl { path, value } => self.write_parameter(path, value)?,
+            Step::Sysctl { path, value, .. } => self.write_parameter(path, value)?,
             Step::Mask(path) => self.mask(path)?,
             Step::ReadOnly(path) => self.make_read_only(path)?,
             Step::Terminal => self.open_terminal()?,
@@ -393,6 +406,9 @@ impl Child<'_> {
             .as_ref()
             .ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
         let (master, terminal) = pty::open_pair(devpts.as_fd())?;
+        // Before the command can look; where neither is a terminal there is no size to have.
+        let _ = pty::copy_window_size(rustix::stdio::stdin(), &master)
+            .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &master));
         let console = inroot::mount_point(
             self.hands.root()?.as_fd(),
             Path::new("/dev/console"),

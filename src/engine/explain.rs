@@ -42,10 +42,11 @@ pub fn explain(plan: &Plan, folder: &Path, folders: &[std::path::PathBuf]) -> St
         }
     ));
     let remove = format!("rm -rf {}", quote(&folder.to_string_lossy()));
-    // Files of subordinate IDs can only be removed where the IDs are mapped.
+    // Files of subordinate IDs can only be removed where the IDs are mapped, the overlay's mode 000 folder by a root.
     script.line(&match plan.levels.base.writer {
         Writer::Helpers(_) => format!("unshare --user --map-root-user --map-auto {remove}"),
-        _ => remove,
+        Writer::Itself => format!("unshare --user --map-root-user {remove}"),
+        Writer::Root => remove,
     });
     script.line("(exit $status)");
     script.text
@@ -108,7 +109,7 @@ impl Script {
             }
             Step::Link { target, path } => self.line(&format!("ln -s {target} {}", below(Path::new(path)))),
             Step::Loopback => self.line("ip link set lo up"),
-            Step::Sysctl { path, value } => {
+            Step::Sysctl { path, value, .. } => {
                 self.line(&format!(
                     "printf %s {} > {}",
                     quote(value),
@@ -135,12 +136,9 @@ impl Script {
             }
             Step::ReadOnlyRoot => self.line("mount -o remount,bind,ro /"),
             Step::Hostname(name) => {
-                self.line(&format!("printf %s {} > /proc/sys/kernel/hostname", quote(name)))
+                self.line(&format!("hostname {}", quote(name)))
             }
-            Step::Domainname(name) => self.line(&format!(
-                "printf %s {} > /proc/sys/kernel/domainname",
-                quote(name)
-            )),
+            Step::Domainname(name) => self.line(&format!("domainname {}", quote(name))),
             Step::Limit(limit) => {
                 let name = limit.name.trim_start_matches("RLIMIT_").to_lowercase();
                 self.line(&format!(

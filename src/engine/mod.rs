@@ -101,6 +101,8 @@ pub enum Step {
     Loopback,
     /// Set a kernel parameter of one of the new namespaces.
     Sysctl {
+        /// Its name, as sysctl(8) takes it.
+        name: String,
         /// Path below /proc/sys.
         path: PathBuf,
         /// Its value.
@@ -202,11 +204,11 @@ impl Step {
             Self::Mount(mount) => format!("mount {}", mount.target.display()),
             Self::Link { path, .. } => format!("make the link {path}"),
             Self::Loopback => "set the loopback interface up".into(),
-            Self::Sysctl { path, .. } => format!("set the kernel parameter {}", path.display()),
+            Self::Sysctl { name, .. } => format!("set the kernel parameter {name}"),
             Self::Mask(path) => format!("mask {}", path.display()),
             Self::ReadOnly(path) => format!("make {} read-only", path.display()),
             Self::Terminal => "open a terminal".into(),
-            Self::PivotRoot => "enter the root and leave the old one".into(),
+            Self::PivotRoot => "pivot_root: enter the root, let go of the old one".into(),
             Self::ReadOnlyRoot => "make the root filesystem read-only".into(),
             Self::Hostname(name) => format!("set the hostname {name}"),
             Self::Domainname(name) => format!("set the domain name {name}"),

@@ -128,15 +128,14 @@ fn wait_for_message(ours: &Channel, signals: &Signals) -> Result<()> {
             Err(rustix::io::Errno::INTR) => continue,
             answer => answer.context(|| "cannot wait for the container's process")?,
         };
-        let heard = !fds[0].revents().is_empty();
+        if !fds[0].revents().is_empty() {
+            return Ok(()); // first: the command may run already, and the signal is then for it
+        }
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
             if [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM].contains(&signal) {
                 let error = Error::new(format!("ended by signal {signal} before the command ran"));
                 return Err(error.exit_status(128 + signal as u8));
             }
-        }
-        if heard {
-            return Ok(());
         }
     }
 }

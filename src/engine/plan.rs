@@ -70,6 +70,9 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
         gid: setup_id(&inner.gids),
     });
 
+    steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
+    steps.extend(spec.domainname().iter().map(|name| Step::Domainname(name.clone())));
+
     root_and_mounts(spec, &mut steps)?;
     if namespaces.contains(Namespaces::NET) {
         steps.push(Step::Loopback);
@@ -79,12 +82,6 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
         steps.push(Step::Terminal);
     }
     steps.push(Step::PivotRoot);
-    steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
-    steps.extend(
-        spec.domainname()
-            .iter()
-            .map(|name| Step::Domainname(name.clone())),
-    );
     steps.push(Step::WorkingFolder(process.cwd().clone()));
     if spec.root().as_ref().and_then(|root| root.readonly()) == Some(true) {
         steps.push(Step::ReadOnlyRoot);
@@ -235,6 +232,7 @@ fn kernel_parameters(spec: &Spec, steps: &mut Vec<Step>) {
     let mut parameters: Vec<_> = linux.sysctl().iter().flatten().collect();
     parameters.sort();
     steps.extend(parameters.into_iter().map(|(name, value)| Step::Sysctl {
+        name: name.clone(),
         path: parameter_path(name),
         value: value.clone(),
     }));

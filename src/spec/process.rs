@@ -174,6 +174,10 @@ fn unmapped(label: &str, id: u32) -> Error {
 fn accounts(inputs: &Inputs<'_>) -> Result<(Vec<account::User>, Vec<Group>)> {
     let (mut users, mut groups) = (None, None);
     for folder in inputs.root.folders() {
+        // A root that is yet to be made (--explain) has no accounts yet.
+        if !folder.exists() {
+            continue;
+        }
         let root = open_root(folder)?;
         if users.is_none() {
             users = account::users(&root)?;

@@ -188,8 +188,8 @@ impl Base {
             })
         };
         let container = IdMaps {
-            uids: inward(&wanted.uids, &own.uids)?,
-            gids: inward(&wanted.gids, &own.gids)?,
+            uids: inward(&wanted.uids, &self.maps.uids)?,
+            gids: inward(&wanted.gids, &self.maps.gids)?,
         };
         Ok(Levels {
             base: self,
