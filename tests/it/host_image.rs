@@ -29,7 +29,11 @@ fn the_command_of_the_readme_works() {
         .lines()
         .skip_while(|line| !line.contains("PID"))
         .count();
-    assert_eq!(processes, 3, "the heading, bash and ps: {ran:?}");
+    // bash becomes the last command of its line where it can.
+    assert!(
+        (2..=3).contains(&processes),
+        "the heading, maybe bash, and ps: {ran:?}"
+    );
     assert_eq!(ran.stderr, "");
 }
 

@@ -194,7 +194,7 @@ fn the_devices_are_the_usual_ones() {
         );
     }
     let script = "echo x > /dev/null && test -c /dev/ptmx && test -d /dev/pts && touch /dev/shm/x && test -d /dev/mqueue \
-                  && readlink /dev/fd /dev/stdin /dev/stdout /dev/stderr";
+                  && for link in fd stdin stdout stderr; do readlink /dev/$link; done";
     let links = [
         "/proc/self/fd",
         "/proc/self/fd/0",
@@ -235,9 +235,9 @@ fn what_tells_of_the_kernel_cannot_be_read() {
 fn what_steers_the_kernel_cannot_be_written() {
     let place = Place::new();
     let script = "for file in /proc/sys/kernel/hostname /proc/sys/net/ipv4/ip_forward /proc/sysrq-trigger; do \
-                    (echo 1 > $file) 2>&1; done";
+                    if test -e $file; then (echo 1 > $file) 2>&1 || echo refused; else echo refused; fi; done";
     let ran = place.run(&["--cap-add", "ALL"], script);
-    assert_eq!(ran.stdout.matches("Read-only file system").count(), 3, "{ran:?}");
+    assert_eq!(ran.stdout.matches("refused").count(), 3, "{ran:?}");
     for folder in ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/sys"] {
         let script = format!("test ! -d {folder} || grep ' {folder} ' /proc/self/mountinfo");
         let ran = place.run(&[], &script);
