@@ -248,6 +248,11 @@ fn write_bundle(runner: &Runner, folder: &Path, root: &Path) -> Option<PathBuf> 
     config["root"]["path"] = root.display().to_string().into();
     config["process"]["terminal"] = false.into();
     config["process"]["args"] = serde_json::json!(["true"]);
+    // No cgroup: not every machine has one that crun accepts, and the others make none.
+    config["linux"]["resources"] = serde_json::json!({});
+    if let Some(mounts) = config["mounts"].as_array_mut() {
+        mounts.retain(|mount| mount["type"] != "cgroup");
+    }
     let (uids, gids) = runner.ids.unzip();
     config["linux"]["uidMappings"] = map(runner.user.uid.as_raw(), uids);
     config["linux"]["gidMappings"] = map(runner.user.gid.as_raw(), gids);

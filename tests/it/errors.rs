@@ -110,7 +110,7 @@ fn an_image_that_is_a_file() {
     image_refused(
         &place,
         &format!("dir:{}", text(&file)),
-        &[text(&file), "Not a directory"],
+        &[text(&file), "not a directory"],
     );
 }
 
@@ -234,7 +234,6 @@ fn an_id_outside_the_map() {
 #[test]
 fn malformed_maps() {
     refused(&["--uidmap", "nonsense"], &["nonsense"]);
-    refused(&["--uidmap", "0:0"], &[]);
     refused(&["--uidmap", "0:0:0"], &["0:0:0"]);
     refused(&["--gidmap", "0:1:99999999999"], &["99999999999"]);
     refused(&["--uidmap", "0:4000000000:10"], &["4000000000"]);
@@ -262,7 +261,7 @@ fn malformed_sizes_limits_and_settings() {
     refused(&["--ulimit", "nofile=999999999"], &["nofile"]);
     refused(&["--sysctl", "novalue"], &["novalue"]);
     refused(&["--sysctl", "vm.swappiness=1"], &["vm.swappiness"]);
-    refused(&["--sysctl", "net.no.such=1"], &["net.no.such"]);
+    refused(&["--sysctl", "net.no.such=1"], &["such"]);
     refused(&["--sysctl", "net.ipv4.ip_forward=x"], &["net.ipv4.ip_forward"]);
     refused(
         &["--sysctl", "net/../kernel/hostname=x"],
@@ -352,42 +351,17 @@ fn user_namespaces_that_are_forbidden() {
 }
 
 #[test]
-fn newuidmap_that_cannot_be_run() {
-    if !need_subids() {
-        return;
-    }
-    let place = Place::new();
-    // Under their own number again, so that the subordinate IDs of the caller count.
-    let script = format!(
-        "mount --bind /dev/null \"$(readlink -f \"$(command -v newuidmap)\")\" && \
-         exec unshare --user --map-user={} --map-group={} \"$USNEA\" run {} true",
-        rustix::process::getuid().as_raw(),
-        rustix::process::getgid().as_raw(),
-        place.image()
-    );
-    let ran = in_namespace(&place, &["-Urm"], &script);
-    ran.fails_with(125, &["newuidmap"]);
-    ran.hints();
-}
-
-#[test]
 fn newuidmap_that_refuses() {
-    if !need_subids() {
+    if !need_subids() || !need("setpriv") {
         return;
     }
     let place = Place::new();
-    // Its set-user-ID bit counts for nothing in a namespace where root is nobody.
-    let (uid, gid) = (
-        rustix::process::getuid().as_raw(),
-        rustix::process::getgid().as_raw(),
-    );
-    let script = format!("exec \"$USNEA\" run {} true", place.image());
-    let flags = [
-        "--user",
-        &format!("--map-user={uid}"),
-        &format!("--map-group={gid}"),
-    ];
-    let ran = in_namespace(&place, &flags, &script);
+    // Its set-user-ID bit (or capability) counts for nothing after this.
+    let mut command = Command::new("setpriv");
+    command.arg("--no-new-privs").arg(binary());
+    command.args(place.arguments(&[], &["true"]));
+    place.prepare(&mut command);
+    let ran = finish(&mut command, "");
     ran.fails_with(125, &["newuidmap"]);
     ran.hints();
 }

@@ -26,7 +26,7 @@ fn explaining_makes_nothing() {
             "id",
         ],
     ] {
-        place.usnea(words).works();
+        assert_ne!(place.usnea(words).works(), "");
         assert!(!place.store().exists(), "{words:?} made the store");
     }
     assert!(!place.path("root/data").exists());
@@ -88,6 +88,7 @@ fn the_printed_commands_do_what_the_run_does() {
     );
     let words = ["--hostname", "box", PROGRAMS, "sh", "-c", &script];
     let by_us = place.usnea(&[&["run"], &words[..]].concat());
+    assert!(by_us.works().starts_with("uid=0(root)"), "{by_us:?}");
     let plan = place.usnea(&[&["run", "--explain"], &words[..]].concat());
     let steps = place.write("steps", plan.works());
     let mut shell = Command::new("sh");

@@ -29,7 +29,11 @@ fn the_command_of_the_readme_works() {
         .lines()
         .skip_while(|line| !line.contains("PID"))
         .count();
-    assert_eq!(processes, 3, "the heading, bash and ps: {ran:?}");
+    // bash becomes the last command of its line where it can.
+    assert!(
+        (2..=3).contains(&processes),
+        "the heading, maybe bash, and ps: {ran:?}"
+    );
     assert_eq!(ran.stderr, "");
 }
 
@@ -53,14 +57,14 @@ fn all_libraries_that_ldd_names_are_inside() {
         let place = Place::new();
         let libraries = libraries_by_ldd(program);
         assert!(!libraries.is_empty(), "ldd says nothing about {program}");
-        let script = "for file; do test -r \"$file\" || echo \"$file\"; done";
+        let script = "for file; do test -r \"$file\" || echo \"$file\"; done; echo checked";
         let libraries: Vec<&str> = libraries.iter().map(String::as_str).collect();
         let ran = run(
             &place,
             &format!("sh,{program}"),
             &[&["sh", "-c", script, "sh"], &libraries[..]].concat(),
         );
-        assert_eq!(ran.works(), "", "{program} lacks these");
+        assert_eq!(ran.works(), "checked", "{program} lacks these");
     }
 }
 
@@ -241,5 +245,8 @@ fn several_first_runs_at_once_assemble_one_root() {
         .map(|_| crate::support::Started::new(&mut place.command(&words), ""))
         .collect();
     let outputs: BTreeSet<String> = runs.into_iter().map(|run| run.end().works().to_owned()).collect();
-    assert_eq!(outputs.len(), 1, "{outputs:?}");
+    assert!(
+        outputs.len() == 1 && outputs.iter().all(|output| output.contains("usr")),
+        "{outputs:?}"
+    );
 }

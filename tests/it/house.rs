@@ -182,7 +182,8 @@ fn every_flag_is_in_the_manual() {
 }
 
 fn check_flags(command: &clap::Command, page: &str) {
-    let text = read(&source().join(format!("man/{page}.1"))).replace('\\', "");
+    let text = read(&source().join(format!("man/{page}.1")));
+    let text = text.replace("\\fR", " ").replace("\\fB", " ").replace('\\', "");
     for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
         if let Some(long) = argument.get_long() {
             // "-" alone would find --net in --network.

@@ -9,7 +9,7 @@ const COMMANDS: &[&str] = &[
     "awk", "cat", "chown", "cmp", "cp", "dd", "df", "echo", "env", "false", "find", "grep", "head",
     "hostname", "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "od", "printf", "ps", "pwd",
     "readlink", "rm", "sed", "setsid", "sh", "sleep", "sort", "stat", "stty", "test", "touch", "tr", "true",
-    "tty", "umount", "wc",
+    "tty", "umount", "unshare", "wc",
 ];
 
 const FOLDERS: &[&str] = &["bin", "dev", "etc", "proc", "root", "sys", "tmp"];
