@@ -26,11 +26,7 @@ pub struct Error {
 impl Error {
     /// A failure whose cause is `cause`: lower case, no full stop.
     pub fn new(cause: impl Display) -> Self {
-        Self {
-            phrases: vec![cause.to_string()],
-            hint: None,
-            status: STATUS_OURS,
-        }
+        Self { phrases: vec![cause.to_string()], hint: None, status: STATUS_OURS }
     }
 
     /// Adds the way out: a whole sentence or a command to type. The innermost hint stays: it knows most.

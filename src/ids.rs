@@ -18,11 +18,7 @@ pub struct IdMap {
 impl IdMap {
     /// `count` IDs from `inside` are `outside` and following.
     pub const fn new(inside: u32, outside: u32, count: u32) -> Self {
-        Self {
-            inside,
-            outside,
-            count,
-        }
+        Self { inside, outside, count }
     }
 
     /// The outer ID of an inner one, if this line covers it.
@@ -89,9 +85,8 @@ impl std::str::FromStr for UsernsMode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, options) = text
-            .split_once(':')
-            .map_or((text, None), |(name, rest)| (name, Some(rest)));
+        let (name, options) =
+            text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
         match (name, options) {
             ("host", None) => Ok(Self::Host),
             ("nomap", None) => Ok(Self::NoMap),
@@ -156,20 +151,10 @@ mod tests {
         assert_eq!("keep-id".parse(), Ok(UsernsMode::KeepId { uid: None, gid: None }));
         assert_eq!(
             "keep-id:uid=5,gid=6".parse(),
-            Ok(UsernsMode::KeepId {
-                uid: Some(5),
-                gid: Some(6)
-            })
+            Ok(UsernsMode::KeepId { uid: Some(5), gid: Some(6) })
         );
-        for wrong in [
-            "",
-            "keep-id:",
-            "keep-id:uid",
-            "keep-id:uid=x",
-            "nomap:1",
-            "private",
-            "host:",
-        ] {
+        for wrong in ["", "keep-id:", "keep-id:uid", "keep-id:uid=x", "nomap:1", "private", "host:"]
+        {
             assert!(wrong.parse::<UsernsMode>().is_err(), "{wrong}");
         }
     }

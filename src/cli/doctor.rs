@@ -44,9 +44,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         Format::Table => page(&findings, &verdict),
     };
     // anstream takes the colours out where there is no terminal, or NO_COLOR is set.
-    anstream::stdout()
-        .write_all(text.as_bytes())
-        .context(|| "cannot write to standard output")?;
+    anstream::stdout().write_all(text.as_bytes()).context(|| "cannot write to standard output")?;
     Ok(match verdict {
         Verdict::DoesNotWork(_) => 1,
         Verdict::Works | Verdict::WorksWithLimits => 0,
@@ -54,27 +52,13 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
 }
 
 fn page(findings: &[Finding], verdict: &Verdict) -> String {
-    let width = findings
-        .iter()
-        .map(|finding| finding.name.len())
-        .max()
-        .unwrap_or(0);
+    let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
     let mut page = String::new();
-    let mut line = |words: std::fmt::Arguments<'_>| page.write_fmt(words).expect("a String takes everything");
-    for Finding {
-        name,
-        status,
-        found,
-        costs,
-        fix,
-        ..
-    } in findings
-    {
+    let mut line =
+        |words: std::fmt::Arguments<'_>| page.write_fmt(words).expect("a String takes everything");
+    for Finding { name, status, found, costs, fix, .. } in findings {
         let (start, end) = (colour(*status), "\x1b[0m");
-        line(format_args!(
-            "{start}{:<8}{end}  {name:<width$}  {found}\n",
-            status.word()
-        ));
+        line(format_args!("{start}{:<8}{end}  {name:<width$}  {found}\n", status.word()));
         for (label, text) in [("costs", costs), ("fix", fix)] {
             if let Some(text) = text {
                 line(format_args!("{:8}  {:<width$}  {label}: {text}\n", "", ""));
@@ -111,10 +95,7 @@ mod tests {
     fn the_page_is_aligned_and_ends_in_the_verdict() {
         let findings = [
             Finding::ok("a longer name", "fine"),
-            Finding::missing("b", "nothing")
-                .costs("much")
-                .fix("sudo mend".to_owned())
-                .essential(),
+            Finding::missing("b", "nothing").costs("much").fix("sudo mend".to_owned()).essential(),
         ];
         let page = page(&findings, &finding::verdict(&findings));
         assert_eq!(

@@ -16,12 +16,7 @@ use crate::sys::signal;
 
 /// Run containers without root: no daemon, no setuid program, and nothing stays behind.
 #[derive(Parser)]
-#[command(
-    name = "usnea",
-    version,
-    arg_required_else_help = true,
-    disable_help_subcommand = true
-)]
+#[command(name = "usnea", version, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Arguments {
     /// Keep usnea's files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea.
     #[arg(long, global = true, value_name = "DIR")]
@@ -98,12 +93,7 @@ fn refused(error: &clap::Error) -> ExitCode {
     let said = first.strip_prefix("error: ").unwrap_or(first);
     // "the following required arguments were not provided:" is followed by their names.
     let more: Vec<&str> = match said.ends_with(':') {
-        true => text
-            .lines()
-            .skip(1)
-            .take_while(|line| !line.is_empty())
-            .map(str::trim)
-            .collect(),
+        true => text.lines().skip(1).take_while(|line| !line.is_empty()).map(str::trim).collect(),
         false => Vec::new(),
     };
     let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));

@@ -10,16 +10,15 @@ use crate::fail;
 /// The folder that holds everything of ours: `--root`, else `$USNEA_ROOT`, else `$XDG_DATA_HOME/usnea`.
 /// Errors: none of them is known (no HOME either), or not absolute.
 pub fn store_path(asked: Option<&Path>) -> Result<PathBuf> {
-    let from_environment = || {
-        std::env::var_os("USNEA_ROOT")
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from)
-    };
+    let from_environment =
+        || std::env::var_os("USNEA_ROOT").filter(|path| !path.is_empty()).map(PathBuf::from);
     let path = match asked.map(Path::to_owned).or_else(from_environment) {
         Some(path) => path,
         None => directories::BaseDirs::new()
             .map(|base| base.data_dir().join("usnea"))
-            .ok_or_else(|| Error::new("no place to keep files: neither HOME nor a home directory is known"))
+            .ok_or_else(|| {
+                Error::new("no place to keep files: neither HOME nor a home directory is known")
+            })
             .hint(|| "set HOME, or name a folder with --root or USNEA_ROOT")?,
     };
     if path.is_absolute() {
@@ -44,16 +43,13 @@ pub fn open_private(path: &Path) -> Result<PathBuf> {
         _ => {}
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder =
-        rustix::fs::open(path, flags, Mode::empty()).context(|| format!("cannot open {}", path.display()))?;
-    let stat = rustix::fs::fstat(&folder).context(|| format!("cannot look at {}", path.display()))?;
+    let folder = rustix::fs::open(path, flags, Mode::empty())
+        .context(|| format!("cannot open {}", path.display()))?;
+    let stat =
+        rustix::fs::fstat(&folder).context(|| format!("cannot look at {}", path.display()))?;
     let me = rustix::process::geteuid().as_raw();
     if stat.st_uid != me {
-        fail!(
-            "{} belongs to user {}, not to you ({me})",
-            path.display(),
-            stat.st_uid
-        );
+        fail!("{} belongs to user {}, not to you ({me})", path.display(), stat.st_uid);
     }
     if stat.st_mode & 0o077 != 0 {
         rustix::fs::fchmod(&folder, Mode::from_raw_mode(0o700))

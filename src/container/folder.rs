@@ -33,17 +33,10 @@ impl Folder {
     /// `root`, which it covers.
     pub fn make(path: &Path, layers: &[PathBuf], root: &Path) -> Result<Self> {
         let said = || format!("cannot make {}", path.display());
-        DirBuilder::new()
-            .mode(0o700)
-            .create(path)
-            .map_err(full)
-            .context(said)?;
+        DirBuilder::new().mode(0o700).create(path).map_err(full).context(said)?;
         let lock = File::open(path).context(said)?;
         lock.lock().context(said)?;
-        let folder = Self {
-            path: path.to_owned(),
-            _lock: lock,
-        };
+        let folder = Self { path: path.to_owned(), _lock: lock };
         match folder.fill(layers, root) {
             Ok(()) => Ok(folder),
             Err(error) => {
@@ -88,14 +81,12 @@ impl Folder {
 }
 
 fn full(error: io::Error) -> Error {
-    let is_full = matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    );
+    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     let error = Error::from(error);
     if is_full {
-        return error
-            .hint("free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT");
+        return error.hint(
+            "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT",
+        );
     }
     error
 }
@@ -116,12 +107,16 @@ fn remove_in(base: &OwnedFd, path: &Path) -> Result<()> {
             let done = namespace::join(base.as_fd())
                 .and_then(|()| process::become_user(0, 0).or(Ok(())))
                 .and_then(|()| std::fs::remove_dir_all(path));
-            process::exit_now(done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0))
+            process::exit_now(
+                done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0),
+            )
         }
         Forked::Parent(child) => match child.wait().context(|| "cannot wait for the remover")? {
             Ended::Exited(0) => Ok(()),
             Ended::Exited(errno) => Err(io::Error::from_raw_os_error(errno).into()),
-            Ended::Killed(signal) => Err(Error::new(format!("the remover was killed by signal {signal}"))),
+            Ended::Killed(signal) => {
+                Err(Error::new(format!("the remover was killed by signal {signal}")))
+            }
         },
     }
 }
@@ -146,9 +141,6 @@ pub fn sweep(store: &Path, base: &Base) {
             }
             answer => answer.map_err(Error::from),
         };
-        log::debug!(
-            "removed {}, left by a killed command: {removed:?}",
-            path.display()
-        );
+        log::debug!("removed {}, left by a killed command: {removed:?}", path.display());
     }
 }

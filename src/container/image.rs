@@ -33,7 +33,8 @@ impl FromStr for Image {
         if let Some(path) = text.strip_prefix("dir:") {
             return Ok(Self::Directory(path.into()));
         }
-        if text.starts_with('/') || text.starts_with("./") || text.starts_with("../") || text == "." {
+        if text.starts_with('/') || text.starts_with("./") || text.starts_with("../") || text == "."
+        {
             return Ok(Self::Directory(text.into()));
         }
         Err(Error::new(format!("image '{text}': not a kind of image that is known"))
@@ -47,15 +48,9 @@ impl Image {
         match self {
             Self::Host(programs) => {
                 let root = host::assemble(store, programs)?;
-                Ok(Root {
-                    path: root.path.clone(),
-                    _held: Some(root),
-                })
+                Ok(Root { path: root.path.clone(), _held: Some(root) })
             }
-            Self::Directory(path) => Ok(Root {
-                path: directory(path)?,
-                _held: None,
-            }),
+            Self::Directory(path) => Ok(Root { path: directory(path)?, _held: None }),
         }
     }
 
@@ -75,11 +70,8 @@ fn directory(path: &Path) -> Result<PathBuf> {
         return Err(std::io::Error::from_raw_os_error(libc::ENOTDIR)).context(said);
     }
     // x on it, as the mount and the look-up of users need it: said here, not as the overlay's bare EACCES.
-    rustix::fs::access(
-        &absolute,
-        rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK,
-    )
-    .context(said)?;
+    rustix::fs::access(&absolute, rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK)
+        .context(said)?;
     Ok(absolute)
 }
 

@@ -27,9 +27,7 @@ pub fn take(store: &Path, name: &str) -> Result<Held> {
             .open(&path)
             .context(said)?;
         if file.try_lock().is_err() {
-            return Err(Error::new(format!(
-                "--name {name}: another container has this name"
-            )));
+            return Err(Error::new(format!("--name {name}: another container has this name")));
         }
         // Its last holder may have removed it between our open and our lock.
         let open = file.metadata().context(said)?.ino();

@@ -46,12 +46,8 @@ pub fn run(request: &Request) -> Result<u8> {
     let decided = decide(request, &store, &root.path)?;
     let plan = plan(request, &decided)?;
 
-    let _name = request
-        .options
-        .name
-        .as_ref()
-        .map(|name| name::take(&store, name.as_str()))
-        .transpose()?;
+    let _name =
+        request.options.name.as_ref().map(|name| name::take(&store, name.as_str())).transpose()?;
     let folder = folder::Folder::make(&decided.folder, &decided.layers, &root.path)?;
     let finished = engine::run(&plan, &signals);
     let removed = folder.remove(finished.as_ref().ok().map(|finished| &finished.base));
@@ -103,11 +99,7 @@ fn decide(request: &Request, store: &Path, root: &Path) -> Result<Decided> {
     let mut spec = crate::spec::build(&Inputs {
         options,
         id: &id,
-        root: if options.rw_root {
-            Root::Itself(root)
-        } else {
-            Root::Layered(&lowers)
-        },
+        root: if options.rw_root { Root::Itself(root) } else { Root::Layered(&lowers) },
         folder: &folder,
         maps: &maps,
         image: ImageDefaults::default(),
@@ -123,21 +115,12 @@ fn decide(request: &Request, store: &Path, root: &Path) -> Result<Decided> {
     })?;
     security::confine(&mut spec, &options.cap_add, &options.cap_drop)?;
     let layers = crate::spec::layer_folders(&spec);
-    Ok(Decided {
-        base,
-        spec,
-        folder,
-        layers,
-    })
+    Ok(Decided { base, spec, folder, layers })
 }
 
 fn plan(request: &Request, decided: &Decided) -> Result<Plan> {
     let options = engine::Options {
-        stdin: if request.options.interactive {
-            Stdin::Ours
-        } else {
-            Stdin::Null
-        },
+        stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,
     };
     engine::plan(&decided.spec, decided.base.clone(), options)

@@ -34,10 +34,7 @@ type Done<T = ()> = Result<T, Trouble>;
 
 impl<E: Into<io::Error>> From<E> for Trouble {
     fn from(error: E) -> Self {
-        Self {
-            what: String::new(),
-            errno: error.into().raw_os_error().unwrap_or(libc::EIO),
-        }
+        Self { what: String::new(), errno: error.into().raw_os_error().unwrap_or(libc::EIO) }
     }
 }
 
@@ -48,10 +45,7 @@ trait On<T> {
 
 impl<T, E: Into<Trouble>> On<T> for Result<T, E> {
     fn on<S: Into<String>>(self, what: impl FnOnce() -> S) -> Done<T> {
-        self.map_err(|error| Trouble {
-            what: what().into(),
-            ..error.into()
-        })
+        self.map_err(|error| Trouble { what: what().into(), ..error.into() })
     }
 }
 
@@ -67,11 +61,7 @@ pub fn live(plan: &Plan, channel: Channel, signals: &Signals, started: Instant) 
         hands: Hands::default(),
     };
     let Err(trouble) = child.become_command();
-    let failure = Failure {
-        step: child.step,
-        what: trouble.what,
-        errno: trouble.errno,
-    };
+    let failure = Failure { step: child.step, what: trouble.what, errno: trouble.errno };
     // Nobody left to tell is no reason to stay.
     let _ = child.channel.send(&Message::Failed(failure));
     process::exit_now(125)
@@ -101,9 +91,7 @@ struct Hands {
 
 impl Hands {
     fn root(&self) -> Done<&OwnedFd> {
-        self.root
-            .as_ref()
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF).into())
+        self.root.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF).into())
     }
 }
 
@@ -139,11 +127,7 @@ impl Child<'_> {
     }
 
     fn log(&self, step: &Step) {
-        log::debug!(
-            "{:8.3} ms  {}",
-            self.started.elapsed().as_secs_f64() * 1e3,
-            step.doing()
-        );
+        log::debug!("{:8.3} ms  {}", self.started.elapsed().as_secs_f64() * 1e3, step.doing());
     }
 
     fn get_mapped(&self, maps: &IdMaps) -> Done {
@@ -187,10 +171,16 @@ impl Child<'_> {
     /// Mount points directly in the root, made by base's root: the container's may have no right to its folders.
     /// What cannot be made is left to the mount's own step, which says so.
     fn make_mount_points(&self, root: &OwnedFd) {
-        let mounts = || self.plan.steps.iter().filter_map(|step| if let Step::Mount(mount) = step { Some(mount) } else { None });
+        let mounts = || {
+            self.plan
+                .steps
+                .iter()
+                .filter_map(|step| if let Step::Mount(mount) = step { Some(mount) } else { None })
+        };
         for (index, mount) in mounts().enumerate() {
             if !mounts().take(index).any(|outer| mount.target.starts_with(&outer.target)) {
-                let _ = inroot::mount_point(root.as_fd(), &mount.target, mount.kind, mount.symlinks);
+                let _ =
+                    inroot::mount_point(root.as_fd(), &mount.target, mount.kind, mount.symlinks);
             }
         }
     }
@@ -199,12 +189,7 @@ impl Child<'_> {
     /// does not take), the upper layer is filled with a copy and is the root by itself.
     fn make_root(&self, mount: &Mount) -> Done<OwnedFd> {
         let overlay = make_tree(mount);
-        let Source::Overlay {
-            lowers,
-            upper: Some((upper, _)),
-            ..
-        } = &mount.source
-        else {
+        let Source::Overlay { lowers, upper: Some((upper, _)), .. } = &mount.source else {
             return overlay;
         };
         let Err(trouble) = overlay else { return overlay };
@@ -216,10 +201,8 @@ impl Child<'_> {
             io::Error::from_raw_os_error(trouble.errno)
         );
         for lower in lowers.iter().rev() {
-            crate::rootfs::copy::tree(lower, upper).map_err(|error| Trouble {
-                what: error.to_string(),
-                errno: 0,
-            })?;
+            crate::rootfs::copy::tree(lower, upper)
+                .map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
         }
         mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
     }
@@ -261,7 +244,9 @@ impl Child<'_> {
             }
             Step::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
             Step::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
-            Step::Limit(limit) => nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?,
+            Step::Limit(limit) => {
+                nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?
+            }
             Step::WorkingFolder(path) => enter_folder(path)?,
             Step::Credentials(who) => become_restricted(who)?,
             Step::NoNewPrivileges => process::set_no_new_privileges()?,
@@ -272,9 +257,7 @@ impl Child<'_> {
 
     /// Onto "/" of our mount namespace: pivot_root(2) takes it from there.
     fn enter_root(&mut self, mount: &Mount) -> Done {
-        let tree = self.trees[self.step]
-            .take()
-            .ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
+        let tree = self.trees[self.step].take().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
         if mount.attributes != Attributes::NONE {
             mount::set_attributes(&tree, mount.attributes, Reach::Recursive)?;
         }
@@ -298,11 +281,8 @@ impl Child<'_> {
                 mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())?
             }
             (_, Some(tree)) => {
-                let reach = if let Source::Bind(_, reach) = mount.source {
-                    reach
-                } else {
-                    Reach::Alone
-                };
+                let reach =
+                    if let Source::Bind(_, reach) = mount.source { reach } else { Reach::Alone };
                 if mount.attributes != Attributes::NONE {
                     mount::set_attributes(&tree, mount.attributes, reach)?;
                 }
@@ -325,21 +305,13 @@ impl Child<'_> {
     fn link(&self, target: &str, path: &Path) -> Done {
         let folder = path.parent().unwrap_or(Path::new("/"));
         let folder = inroot::open(self.hands.root()?, folder, OFlags::PATH, Symlinks::Refuse)?;
-        Ok(rustix::fs::symlinkat(
-            target,
-            folder,
-            path.file_name().unwrap_or_default(),
-        )?)
+        Ok(rustix::fs::symlinkat(target, folder, path.file_name().unwrap_or_default())?)
     }
 
     /// Through the procfs that we mounted ourselves, and only if it is one (CVE-2025-52881).
     fn write_parameter(&self, path: &Path, value: &str) -> Done {
         const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-        let proc = self
-            .hands
-            .proc
-            .as_ref()
-            .ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
+        let proc = self.hands.proc.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
         let path = Path::new("sys").join(path);
         let file = inroot::open(proc, &path, OFlags::WRONLY, Symlinks::Refuse).on(|| "open")?;
         if rustix::fs::fstatfs(&file)?.f_type as i64 != PROC_SUPER_MAGIC {
@@ -352,10 +324,13 @@ impl Child<'_> {
     fn mask(&mut self, path: &Path) -> Done {
         let root = self.hands.root()?;
         let target = match inroot::open(root, path, OFlags::PATH, Symlinks::Refuse) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+                return Ok(());
+            }
             answer => answer?,
         };
-        let is_folder = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode).is_dir();
+        let is_folder =
+            rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode).is_dir();
         if !is_folder {
             let null = inroot::open(root, Path::new("/dev/null"), OFlags::PATH, Symlinks::Refuse)
                 .on(|| "/dev/null")?;
@@ -363,10 +338,7 @@ impl Child<'_> {
                 return Err(io::Error::from_raw_os_error(libc::ENODEV))
                     .on(|| "/dev/null is not the null device");
             }
-            return Ok(mount::attach(
-                mount::copy(&null, Path::new(""), Reach::Alone)?,
-                target,
-            )?);
+            return Ok(mount::attach(mount::copy(&null, Path::new(""), Reach::Alone)?, target)?);
         }
         // One empty folder serves for all: the first is attached, the others are copies of it.
         match &self.hands.empty {
@@ -391,7 +363,9 @@ impl Child<'_> {
 
     fn make_read_only(&self, path: &Path) -> Done {
         let target = match inroot::open(self.hands.root()?, path, OFlags::PATH, Symlinks::Refuse) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+                return Ok(());
+            }
             answer => answer?,
         };
         let tree = mount::copy(&target, Path::new(""), Reach::Recursive)?;
@@ -400,11 +374,7 @@ impl Child<'_> {
     }
 
     fn open_terminal(&mut self) -> Done {
-        let devpts = self
-            .hands
-            .devpts
-            .as_ref()
-            .ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
+        let devpts = self.hands.devpts.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
         let (master, terminal) = pty::open_pair(devpts.as_fd())?;
         // Before the command can look; where neither is a terminal there is no size to have.
         let _ = pty::copy_window_size(rustix::stdio::stdin(), &master)
@@ -416,7 +386,8 @@ impl Child<'_> {
             Symlinks::Refuse,
         )
         .on(|| "/dev/console")?;
-        mount::attach(mount::copy(&terminal, Path::new(""), Reach::Alone)?, console).on(|| "/dev/console")?;
+        mount::attach(mount::copy(&terminal, Path::new(""), Reach::Alone)?, console)
+            .on(|| "/dev/console")?;
         self.channel.send(&Message::Terminal(master))?;
         self.hands.terminal = Some(terminal);
         Ok(())
@@ -440,17 +411,15 @@ impl Child<'_> {
 
     fn wire_streams(&self, terminal: bool) -> Done {
         if terminal {
-            let terminal = self
-                .hands
-                .terminal
-                .as_ref()
-                .ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
+            let terminal =
+                self.hands.terminal.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
             pty::make_controlling(terminal.as_fd())?;
             return (0..=2).try_for_each(|number| Ok(fd::install(terminal.as_fd(), number)?));
         }
         if self.plan.options.stdin == Stdin::Null {
-            let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .on(|| "/dev/null")?;
+            let null =
+                rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                    .on(|| "/dev/null")?;
             fd::install(null.as_fd(), 0)?;
         }
         Ok(())
@@ -459,13 +428,13 @@ impl Child<'_> {
 
 fn make_tree(mount: &Mount) -> Done<OwnedFd> {
     match &mount.source {
-        Source::Bind(path, reach) => mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy()),
+        Source::Bind(path, reach) => {
+            mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
+        }
         Source::Overlay { lowers, upper, flags } => {
             let overlay = mount::Overlay {
                 lowers: lowers.iter().map(|path| path.as_path()).collect(),
-                upper: upper
-                    .as_ref()
-                    .map(|(upper, work)| (upper.as_path(), work.as_path())),
+                upper: upper.as_ref().map(|(upper, work)| (upper.as_path(), work.as_path())),
                 flags: flags.iter().map(String::as_str).collect(),
             };
             Ok(mount::overlay(&overlay, mount.attributes).on(|| "overlay")?)
@@ -486,10 +455,7 @@ fn explain_target(error: io::Error, mount: &Mount) -> Trouble {
     if let (Source::Bind(path, _), false) = (&mount.source, what.is_empty()) {
         let _ = write!(text, " (source {})", path.display());
     }
-    Trouble {
-        what: text,
-        ..error.into()
-    }
+    Trouble { what: text, ..error.into() }
 }
 
 /// From base, over a namespace below it: all powers are here, so setgroups(2) stays allowed there.
@@ -538,18 +504,12 @@ fn become_restricted(who: &Credentials) -> Done {
     }
     process::become_user(who.uid, who.gid).on(|| format!("{}:{}", who.uid, who.gid))?;
     // CVE-2022-27649, CVE-2022-29162: inheritable and ambient are empty unless asked for.
-    caps::clear(None, CapSet::Ambient)
-        .map_err(failed)
-        .on(|| "clear ambient")?;
+    caps::clear(None, CapSet::Ambient).map_err(failed).on(|| "clear ambient")?;
     caps::set(None, CapSet::Inheritable, &who.inheritable)
         .map_err(failed)
         .on(|| "set inheritable")?;
-    caps::set(None, CapSet::Effective, &who.effective)
-        .map_err(failed)
-        .on(|| "set effective")?;
-    caps::set(None, CapSet::Permitted, &who.permitted)
-        .map_err(failed)
-        .on(|| "set permitted")?;
+    caps::set(None, CapSet::Effective, &who.effective).map_err(failed).on(|| "set effective")?;
+    caps::set(None, CapSet::Permitted, &who.permitted).map_err(failed).on(|| "set permitted")?;
     for capability in &who.ambient {
         caps::raise(None, CapSet::Ambient, *capability)
             .map_err(failed)
@@ -557,17 +517,9 @@ fn become_restricted(who: &Credentials) -> Done {
     }
     let (user, group) = (nix::unistd::getresuid()?, nix::unistd::getresgid()?);
     let is_all = |ids: [u32; 3], id: u32| ids.iter().all(|now| *now == id);
-    if is_all(
-        [user.real.as_raw(), user.effective.as_raw(), user.saved.as_raw()],
-        who.uid,
-    ) && is_all(
-        [
-            group.real.as_raw(),
-            group.effective.as_raw(),
-            group.saved.as_raw(),
-        ],
-        who.gid,
-    ) {
+    if is_all([user.real.as_raw(), user.effective.as_raw(), user.saved.as_raw()], who.uid)
+        && is_all([group.real.as_raw(), group.effective.as_raw(), group.saved.as_raw()], who.gid)
+    {
         return Ok(());
     }
     Err(io::Error::from_raw_os_error(libc::EPERM)).on(|| "the user did not change")
@@ -578,19 +530,13 @@ fn become_restricted(who: &Credentials) -> Done {
 fn run_program(command: &Command) -> Done<Infallible> {
     let name = command.arguments[0].to_string_lossy();
     let path = |folder: &str| {
-        if folder.is_empty() {
-            name.to_string()
-        } else {
-            format!("{folder}/{name}")
-        }
+        if folder.is_empty() { name.to_string() } else { format!("{folder}/{name}") }
     };
     let candidates: Vec<String> = if name.contains('/') {
         vec![name.to_string()]
     } else {
-        let variable = command
-            .environment
-            .iter()
-            .find_map(|text| text.to_str().ok()?.strip_prefix("PATH="));
+        let variable =
+            command.environment.iter().find_map(|text| text.to_str().ok()?.strip_prefix("PATH="));
         variable
             .unwrap_or_default()
             .split(':')

@@ -19,10 +19,7 @@ pub fn explain(plan: &Plan, folder: &Path, folders: &[std::path::PathBuf]) -> St
     let mut script = Script::default();
     let root = folder.join("merged");
     script.step("make a folder for the layer that is thrown away at the end");
-    let made: Vec<String> = folders
-        .iter()
-        .map(|path| quote(&path.to_string_lossy()))
-        .collect();
+    let made: Vec<String> = folders.iter().map(|path| quote(&path.to_string_lossy())).collect();
     script.line(&format!("root={}", quote(&root.to_string_lossy())));
     script.line(&format!("mkdir -p {} \"$root\"", made.join(" ")).replace("  ", " "));
     for step in &plan.steps {
@@ -35,11 +32,7 @@ pub fn explain(plan: &Plan, folder: &Path, folders: &[std::path::PathBuf]) -> St
     script.step("clean up");
     script.line(&format!(
         "kill $base{}",
-        if plan.levels.container.is_some() {
-            " $container"
-        } else {
-            ""
-        }
+        if plan.levels.container.is_some() { " $container" } else { "" }
     ));
     let remove = format!("rm -rf {}", quote(&folder.to_string_lossy()));
     // Files of subordinate IDs can only be removed where the IDs are mapped, the overlay's mode 000 folder by a root.
@@ -107,7 +100,9 @@ impl Script {
                 });
                 self.mount(mount, &target);
             }
-            Step::Link { target, path } => self.line(&format!("ln -s {target} {}", below(Path::new(path)))),
+            Step::Link { target, path } => {
+                self.line(&format!("ln -s {target} {}", below(Path::new(path))))
+            }
             Step::Loopback => self.line("ip link set lo up"),
             Step::Sysctl { path, value, .. } => {
                 self.line(&format!(
@@ -128,23 +123,20 @@ impl Script {
                     "if [ -e {path} ]; then mount --rbind {path} {path} && mount -o remount,bind,ro {path}; fi"
                 ));
             }
-            Step::Terminal => self.line("# (a new terminal of $root/dev/pts, bound onto $root/dev/console)"),
+            Step::Terminal => {
+                self.line("# (a new terminal of $root/dev/pts, bound onto $root/dev/console)")
+            }
             Step::PivotRoot => {
                 self.line("pivot_root . .");
                 self.line("umount -l .");
                 self.line("cd /");
             }
             Step::ReadOnlyRoot => self.line("mount -o remount,bind,ro /"),
-            Step::Hostname(name) => {
-                self.line(&format!("hostname {}", quote(name)))
-            }
+            Step::Hostname(name) => self.line(&format!("hostname {}", quote(name))),
             Step::Domainname(name) => self.line(&format!("domainname {}", quote(name))),
             Step::Limit(limit) => {
                 let name = limit.name.trim_start_matches("RLIMIT_").to_lowercase();
-                self.line(&format!(
-                    "prlimit --pid $$ --{name}={}:{}",
-                    limit.soft, limit.hard
-                ));
+                self.line(&format!("prlimit --pid $$ --{name}={}:{}", limit.soft, limit.hard));
             }
             Step::WorkingFolder(path) => {
                 let path = quote(&path.to_string_lossy());
@@ -205,17 +197,18 @@ impl Script {
         match &mount.source {
             Source::New { fs, source, options } => {
                 let all = options_text(&attributes, options);
-                self.line(&format!(
-                    "mount -t {fs}{} {} {target}",
-                    dash_o(&all),
-                    quote(source)
-                ));
+                self.line(&format!("mount -t {fs}{} {} {target}", dash_o(&all), quote(source)));
             }
             Source::Overlay { lowers, upper, flags } => {
                 let lowers: Vec<&Path> = lowers.iter().map(|path| path.as_path()).collect();
-                let mut options = vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
+                let mut options =
+                    vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
                 if let Some((upper, work)) = upper {
-                    options.push(format!("upperdir={},workdir={}", upper.display(), work.display()));
+                    options.push(format!(
+                        "upperdir={},workdir={}",
+                        upper.display(),
+                        work.display()
+                    ));
                 }
                 options.extend(flags.iter().cloned());
                 if !attributes.is_empty() {
@@ -227,15 +220,8 @@ impl Script {
                 ));
             }
             Source::Bind(path, reach) => {
-                let bind = if *reach == Reach::Recursive {
-                    "--rbind"
-                } else {
-                    "--bind"
-                };
-                self.line(&format!(
-                    "mount {bind} {} {target}",
-                    quote(&path.to_string_lossy())
-                ));
+                let bind = if *reach == Reach::Recursive { "--rbind" } else { "--bind" };
+                self.line(&format!("mount {bind} {} {target}", quote(&path.to_string_lossy())));
                 if mount.attributes != Attributes::NONE {
                     self.line(&format!("mount -o remount,bind,{attributes} {target}"));
                 }
@@ -269,9 +255,7 @@ impl Script {
             line.push_str(" < /dev/null");
         }
         if command.init {
-            self.line(&format!(
-                "# ({INIT}: usnea's reaper is process 1 and this its child)"
-            ));
+            self.line(&format!("# ({INIT}: usnea's reaper is process 1 and this its child)"));
         }
         self.line(&line);
     }
@@ -315,9 +299,7 @@ fn setpriv(who: &Credentials) -> String {
 
 fn numbers(map: &[IdMap], between: &str, lines: &str) -> String {
     let line = |line: &IdMap| {
-        [line.inside, line.outside, line.count]
-            .map(|number| number.to_string())
-            .join(between)
+        [line.inside, line.outside, line.count].map(|number| number.to_string()).join(between)
     };
     map.iter().map(line).collect::<Vec<_>>().join(lines)
 }
@@ -335,11 +317,7 @@ fn options_text(attributes: &str, options: &[(String, Option<String>)]) -> Strin
 }
 
 fn dash_o(options: &str) -> String {
-    if options.is_empty() {
-        String::new()
-    } else {
-        format!(" -o {}", quote(options))
-    }
+    if options.is_empty() { String::new() } else { format!(" -o {}", quote(options)) }
 }
 
 fn below(path: &Path) -> String {

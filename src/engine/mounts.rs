@@ -135,11 +135,7 @@ fn overlay(options: Vec<(String, Option<String>)>) -> Result<Source> {
     if lowers.is_empty() {
         fail!("an overlay without lowerdir");
     }
-    Ok(Source::Overlay {
-        lowers,
-        upper: upper.zip(work),
-        flags,
-    })
+    Ok(Source::Overlay { lowers, upper: upper.zip(work), flags })
 }
 
 /// The inverse of `sys::mount::joined_lowers`.

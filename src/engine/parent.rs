@@ -54,27 +54,20 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Finished> {
         let namespace = std::fs::File::open(format!("/proc/{}/ns/user", base.pid))
             .context(|| "cannot open the container's user namespace")?;
         if plan.levels.base.writer != Writer::Itself {
-            ours.send(&Message::Mapped)
-                .context(|| "the container's process is gone")?;
+            ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
         }
         Ok((namespace.into(), hear_until_exec(plan, &ours, signals)?))
     };
     match launch() {
         Ok((namespace, mut container)) => {
-            log::debug!(
-                "{:8.3} ms  the command runs",
-                started.elapsed().as_secs_f64() * 1e3
-            );
+            log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
             let ended = supervise::until_end(
                 container.process.as_ref().unwrap_or(&base),
                 container.terminal.take(),
                 signals,
             );
             end_all(&[Some(&base), container.process.as_ref()]);
-            Ok(Finished {
-                ended: ended?,
-                base: namespace,
-            })
+            Ok(Finished { ended: ended?, base: namespace })
         }
         Err(error) => {
             let _ = base.signal(libc::SIGKILL);
@@ -101,8 +94,7 @@ fn hear_until_exec(plan: &Plan, ours: &Channel, signals: &Signals) -> Result<sup
         match ours.receive().context(|| "cannot hear the container's process")? {
             Some(Message::Container { pid, pidfd }) => {
                 container.process = Some(Child { pid, pidfd });
-                ours.send(&Message::Mapped)
-                    .context(|| "the container's process is gone")?;
+                ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
             }
             Some(Message::Terminal(master)) => container.terminal = Some(master),
             Some(Message::Failed(failure)) => {
@@ -149,7 +141,8 @@ fn told(plan: &Plan, failure: Failure) -> Error {
         0 => Error::new(&failure.what),
         errno => Error::from(std::io::Error::from_raw_os_error(errno)),
     };
-    let context = |error: Error, phrase: String| Err::<(), _>(error).context(|| phrase).unwrap_err();
+    let context =
+        |error: Error, phrase: String| Err::<(), _>(error).context(|| phrase).unwrap_err();
     if failure.errno != 0 && !failure.what.is_empty() {
         error = context(error, failure.what);
     }

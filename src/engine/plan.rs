@@ -23,14 +23,8 @@ pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// Device nodes that every container has (OCI runtime spec, "Default Devices"); /dev/ptmx is a link, /dev/console
 /// comes with the terminal.
-const DEVICES: [&str; 6] = [
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/random",
-    "/dev/urandom",
-    "/dev/tty",
-];
+const DEVICES: [&str; 6] =
+    ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 /// Links in /dev (OCI runtime spec, "Dev symbolic links").
 const LINKS: [(&str, &str); 6] = [
     ("/proc/self/fd", "/dev/fd"),
@@ -44,10 +38,7 @@ const LINKS: [(&str, &str); 6] = [
 /// Decides how `spec` is launched for a user whose IDs are `base`.
 pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     refuse_what_is_not_done(spec)?;
-    let process = spec
-        .process()
-        .as_ref()
-        .ok_or_else(|| Error::new("config.json: no process"))?;
+    let process = spec.process().as_ref().ok_or_else(|| Error::new("config.json: no process"))?;
     let setgroups_denied = base.writer == Writer::Itself;
     let levels = base.levels(&maps(spec))?;
     let namespaces = namespaces(spec)?;
@@ -65,10 +56,7 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
         }
     }
     let inner = levels.innermost();
-    steps.push(Step::BecomeRoot {
-        uid: setup_id(&inner.uids),
-        gid: setup_id(&inner.gids),
-    });
+    steps.push(Step::BecomeRoot { uid: setup_id(&inner.uids), gid: setup_id(&inner.gids) });
 
     steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
     steps.extend(spec.domainname().iter().map(|name| Step::Domainname(name.clone())));
@@ -92,11 +80,7 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
         steps.push(Step::NoNewPrivileges);
     }
     steps.push(Step::Exec(command(spec, process)?));
-    Ok(Plan {
-        levels,
-        steps,
-        options,
-    })
+    Ok(Plan { levels, steps, options })
 }
 
 fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
@@ -104,34 +88,23 @@ fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
     let process = spec.process().as_ref();
     let asked = [
         ("hooks", spec.hooks().is_some()),
-        (
-            "linux.seccomp",
-            linux.is_some_and(|linux| linux.seccomp().is_some()),
-        ),
-        (
-            "linux.resources",
-            linux.is_some_and(|linux| linux.resources().is_some()),
-        ),
+        ("linux.seccomp", linux.is_some_and(|linux| linux.seccomp().is_some())),
+        ("linux.resources", linux.is_some_and(|linux| linux.resources().is_some())),
         (
             "linux.devices",
-            linux.is_some_and(|linux| linux.devices().as_ref().is_some_and(|list| !list.is_empty())),
+            linux
+                .is_some_and(|linux| linux.devices().as_ref().is_some_and(|list| !list.is_empty())),
         ),
         (
             "linux.rootfsPropagation",
             linux.is_some_and(|linux| linux.rootfs_propagation().is_some()),
         ),
-        (
-            "linux.mountLabel",
-            linux.is_some_and(|linux| linux.mount_label().is_some()),
-        ),
+        ("linux.mountLabel", linux.is_some_and(|linux| linux.mount_label().is_some())),
         (
             "process.apparmorProfile",
             process.is_some_and(|process| process.apparmor_profile().is_some()),
         ),
-        (
-            "process.selinuxLabel",
-            process.is_some_and(|process| process.selinux_label().is_some()),
-        ),
+        ("process.selinuxLabel", process.is_some_and(|process| process.selinux_label().is_some())),
     ];
     match asked.iter().find(|(_, is_asked)| *is_asked) {
         Some((what, _)) => fail!("config.json: {what} cannot be applied"),
@@ -142,7 +115,8 @@ fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
 fn maps(spec: &Spec) -> IdMaps {
     let linux = spec.linux().as_ref();
     let read = |list: Option<&Vec<LinuxIdMapping>>| {
-        let line = |line: &LinuxIdMapping| IdMap::new(line.container_id(), line.host_id(), line.size());
+        let line =
+            |line: &LinuxIdMapping| IdMap::new(line.container_id(), line.host_id(), line.size());
         list.into_iter().flatten().map(line).collect()
     };
     IdMaps {
@@ -152,17 +126,11 @@ fn maps(spec: &Spec) -> IdMaps {
 }
 
 fn namespaces(spec: &Spec) -> Result<Namespaces> {
-    let list = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.namespaces().as_ref());
+    let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     let mut namespaces = Namespaces::default();
     for namespace in list.into_iter().flatten() {
         if let Some(path) = namespace.path() {
-            fail!(
-                "config.json: joining the namespace {} cannot be applied",
-                path.display()
-            );
+            fail!("config.json: joining the namespace {} cannot be applied", path.display());
         }
         namespaces = namespaces.with(match namespace.typ() {
             LinuxNamespaceType::Mount => Namespaces::MOUNT,
@@ -183,23 +151,12 @@ fn namespaces(spec: &Spec) -> Result<Namespaces> {
 
 /// Who sets the container up: root where there is one (files made on the way are root's), else who the user is inside.
 fn setup_id(map: &[IdMap]) -> u32 {
-    let user = || {
-        inside_of(map, 0)
-            .or(map.first().map(|line| line.inside))
-            .unwrap_or(0)
-    };
-    if map.iter().any(|line| line.inside == 0) {
-        0
-    } else {
-        user()
-    }
+    let user = || inside_of(map, 0).or(map.first().map(|line| line.inside)).unwrap_or(0);
+    if map.iter().any(|line| line.inside == 0) { 0 } else { user() }
 }
 
 fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
-    let root = spec
-        .root()
-        .as_ref()
-        .ok_or_else(|| Error::new("config.json: no root"))?;
+    let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
     let mut mounts = spec.mounts().as_deref().unwrap_or_default().iter().peekable();
     // The writable layer over the root is the mount onto "/"; without one the folder itself is the root.
     let layered = mounts.next_if(|mount| mount.destination() == Path::new("/"));
@@ -216,7 +173,8 @@ fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
     }));
     for mount in mounts {
         let mount = Mount::from_oci(mount)?;
-        let is_dev = mount.target == Path::new("/dev") && matches!(mount.source, Source::New { .. });
+        let is_dev =
+            mount.target == Path::new("/dev") && matches!(mount.source, Source::New { .. });
         steps.push(Step::Mount(mount));
         if is_dev {
             steps.extend(DEVICES.iter().map(|path| Step::Mount(Mount::bind_file(path))));
@@ -236,20 +194,8 @@ fn kernel_parameters(spec: &Spec, steps: &mut Vec<Step>) {
         path: parameter_path(name),
         value: value.clone(),
     }));
-    steps.extend(
-        linux
-            .masked_paths()
-            .iter()
-            .flatten()
-            .map(|path| Step::Mask(path.into())),
-    );
-    steps.extend(
-        linux
-            .readonly_paths()
-            .iter()
-            .flatten()
-            .map(|path| Step::ReadOnly(path.into())),
-    );
+    steps.extend(linux.masked_paths().iter().flatten().map(|path| Step::Mask(path.into())));
+    steps.extend(linux.readonly_paths().iter().flatten().map(|path| Step::ReadOnly(path.into())));
 }
 
 /// sysctl(8): dots separate the parts, and a slash stands for a dot within one.
@@ -304,11 +250,7 @@ fn resource(name: &str) -> Result<nix::sys::resource::Resource> {
 fn credentials(spec: &Spec, process: &Process, setgroups_denied: bool) -> Result<Credentials> {
     let user = process.user();
     let additional = user.additional_gids().clone().unwrap_or_default();
-    let groups = if spec
-        .annotations()
-        .as_ref()
-        .is_some_and(|all| all.contains_key(KEEP_GROUPS))
-    {
+    let groups = if spec.annotations().as_ref().is_some_and(|all| all.contains_key(KEEP_GROUPS)) {
         Groups::Keep
     } else if setgroups_denied {
         // setgroups(2) is denied in a namespace that its own process mapped (CVE-2014-8989).
@@ -324,10 +266,7 @@ fn credentials(spec: &Spec, process: &Process, setgroups_denied: bool) -> Result
     };
     let capabilities = process.capabilities().as_ref();
     let set = |list: Option<&std::collections::HashSet<oci_spec::runtime::Capability>>| {
-        list.into_iter()
-            .flatten()
-            .map(capability)
-            .collect::<Result<caps::CapsHashSet>>()
+        list.into_iter().flatten().map(capability).collect::<Result<caps::CapsHashSet>>()
     };
     Ok(Credentials {
         uid: user.uid(),
@@ -343,11 +282,7 @@ fn credentials(spec: &Spec, process: &Process, setgroups_denied: bool) -> Result
 
 fn capability(capability: &oci_spec::runtime::Capability) -> Result<caps::Capability> {
     let name = capability.to_string();
-    let name = if name.starts_with("CAP_") {
-        name
-    } else {
-        format!("CAP_{name}")
-    };
+    let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
     caps::Capability::from_str(&name)
         .map_err(|_| Error::new(format!("config.json: no capability is called {name}")))
 }
@@ -364,14 +299,12 @@ fn command(spec: &Spec, process: &Process) -> Result<Command> {
     if arguments.first().is_none_or(|name| name.is_empty()) {
         fail!("no command given");
     }
-    let ourselves = rustix::fs::stat("/proc/self/exe").context(|| "cannot look at /proc/self/exe")?;
+    let ourselves =
+        rustix::fs::stat("/proc/self/exe").context(|| "cannot look at /proc/self/exe")?;
     Ok(Command {
         arguments,
         environment: texts(process.env())?,
-        init: spec
-            .annotations()
-            .as_ref()
-            .is_some_and(|all| all.contains_key(INIT)),
+        init: spec.annotations().as_ref().is_some_and(|all| all.contains_key(INIT)),
         terminal: process.terminal() == Some(true),
         ourselves: (ourselves.st_dev, ourselves.st_ino),
     })

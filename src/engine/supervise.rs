@@ -59,14 +59,13 @@ pub fn until_end(process: &Child, terminal: Option<OwnedFd>, signals: &Signals) 
             if [libc::SIGINT, libc::SIGTERM].contains(&signal) {
                 requests += 1;
             }
-            if signal == libc::SIGHUP && had_terminal && !rustix::termios::isatty(rustix::stdio::stdin()) {
+            if signal == libc::SIGHUP
+                && had_terminal
+                && !rustix::termios::isatty(rustix::stdio::stdin())
+            {
                 deadline = Some(Instant::now() + AFTER_HANGUP);
             }
-            let signal = if requests >= REQUESTS_TO_END {
-                libc::SIGKILL
-            } else {
-                signal
-            };
+            let signal = if requests >= REQUESTS_TO_END { libc::SIGKILL } else { signal };
             // ESRCH: it has just ended, which the next round sees.
             let _ = process.signal(signal);
         }
@@ -81,7 +80,8 @@ pub fn until_end(process: &Child, terminal: Option<OwnedFd>, signals: &Signals) 
             if let Some(mut relay) = relay.take() {
                 relay.finish();
             }
-            return process::wait(process.pidfd.as_fd()).context(|| "cannot wait for the container");
+            return process::wait(process.pidfd.as_fd())
+                .context(|| "cannot wait for the container");
         }
     }
 }
@@ -106,11 +106,7 @@ fn wait(
         PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
     ];
     if let Some(relay) = relay {
-        let writes = if relay.pending.is_empty() {
-            PollFlags::empty()
-        } else {
-            PollFlags::OUT
-        };
+        let writes = if relay.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         fds.push(PollFd::new(&relay.master, PollFlags::IN | writes));
         if relay.reads_input() {
             fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
@@ -118,17 +114,15 @@ fn wait(
     }
     let timeout = deadline.map(|deadline| {
         let left = deadline.saturating_duration_since(Instant::now());
-        Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        }
+        Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
     });
     match poll(&mut fds, timeout.as_ref()) {
         Err(Errno::INTR) => return Ok(Ready::default()),
         answer => answer.context(|| "cannot wait for the container")?,
     };
-    let came =
-        |index: usize, flags: PollFlags| fds.get(index).is_some_and(|fd| fd.revents().intersects(flags));
+    let came = |index: usize, flags: PollFlags| {
+        fds.get(index).is_some_and(|fd| fd.revents().intersects(flags))
+    };
     let hangs = PollFlags::HUP | PollFlags::ERR;
     Ok(Ready {
         ended: came(0, PollFlags::IN),
@@ -162,12 +156,7 @@ impl Relay {
             true => Some(pty::Raw::set(rustix::stdio::stdin())?),
             false => None,
         };
-        let relay = Self {
-            master,
-            _raw: raw,
-            input: Input::Open,
-            pending: Vec::new(),
-        };
+        let relay = Self { master, _raw: raw, input: Input::Open, pending: Vec::new() };
         relay.follow_window_size();
         Ok(relay)
     }

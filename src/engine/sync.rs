@@ -62,17 +62,16 @@ impl Channel {
     pub fn send(&self, message: &Message) -> io::Result<()> {
         match message {
             Message::Mapped => fd::send(&self.0, b"M", None),
-            Message::Container { pid, pidfd } => fd::send(
-                &self.0,
-                &[b"C", &pid.to_ne_bytes()[..]].concat(),
-                Some(pidfd.as_fd()),
-            ),
+            Message::Container { pid, pidfd } => {
+                fd::send(&self.0, &[b"C", &pid.to_ne_bytes()[..]].concat(), Some(pidfd.as_fd()))
+            }
             Message::Terminal(master) => fd::send(&self.0, b"T", Some(master.as_fd())),
             Message::Failed(failure) => {
                 let mut bytes = vec![b'F'];
                 bytes.extend((failure.step as u32).to_ne_bytes());
                 bytes.extend(failure.errno.to_ne_bytes());
-                bytes.extend(&failure.what.as_bytes()[..failure.what.len().min(ROOM - bytes.len())]);
+                bytes
+                    .extend(&failure.what.as_bytes()[..failure.what.len().min(ROOM - bytes.len())]);
                 fd::send(&self.0, &bytes, None)
             }
         }
@@ -87,9 +86,7 @@ impl Channel {
             answer => answer?,
         };
         let number = |at: usize| {
-            room.get(at..at + 4)
-                .and_then(|bytes| bytes.try_into().ok())
-                .map(i32::from_ne_bytes)
+            room.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_ne_bytes)
         };
         let message = match (room[..length].first(), fd) {
             (None, _) => return Ok(None),
@@ -98,27 +95,18 @@ impl Channel {
             (Some(b'T'), Some(master)) => Some(Message::Terminal(master)),
             (Some(b'F'), _) if length >= 9 => number(1).zip(number(5)).map(|(step, errno)| {
                 let what = String::from_utf8_lossy(&room[9..length]).into_owned();
-                Message::Failed(Failure {
-                    step: step as usize,
-                    what,
-                    errno,
-                })
+                Message::Failed(Failure { step: step as usize, what, errno })
             }),
             _ => None,
         };
-        message
-            .map(Some)
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::EBADMSG))
+        message.map(Some).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADMSG))
     }
 
     /// Whether the other end is gone, without waiting.
     pub fn is_deserted(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         matches!(poll(&mut fds, Some(&now)), Ok(1)) && fds[0].revents().contains(PollFlags::HUP)
     }
 }
@@ -137,15 +125,9 @@ mod tests {
     fn a_failure_crosses_unchanged_and_then_the_end_is_seen() {
         let (one, other) = pair().unwrap();
         for what in ["bind /nope", "", &"x".repeat(ROOM * 2)] {
-            one.send(&Message::Failed(Failure {
-                step: 7,
-                what: what.into(),
-                errno: libc::ENOENT,
-            }))
-            .unwrap();
-            let Some(Message::Failed(got)) = other.receive().unwrap() else {
-                panic!()
-            };
+            one.send(&Message::Failed(Failure { step: 7, what: what.into(), errno: libc::ENOENT }))
+                .unwrap();
+            let Some(Message::Failed(got)) = other.receive().unwrap() else { panic!() };
             assert_eq!((got.step, got.errno), (7, libc::ENOENT));
             assert!(what.starts_with(&got.what));
         }
@@ -160,9 +142,7 @@ mod tests {
         let (one, other) = pair().unwrap();
         let (near, far) = rustix::pipe::pipe().unwrap();
         one.send(&Message::Terminal(far)).unwrap();
-        let Some(Message::Terminal(far)) = other.receive().unwrap() else {
-            panic!()
-        };
+        let Some(Message::Terminal(far)) = other.receive().unwrap() else { panic!() };
         rustix::io::write(&far, b"x").unwrap();
         assert_eq!(rustix::io::read(&near, &mut [0; 4]).unwrap(), 1);
     }

@@ -28,10 +28,7 @@ pub fn names_of(uid: u32) -> Vec<String> {
 /// The calling user's name, for messages and paths: the first of [`names_of`], else the number.
 pub fn own_name() -> String {
     let uid = rustix::process::getuid().as_raw();
-    names_of(uid)
-        .into_iter()
-        .next()
-        .unwrap_or_else(|| uid.to_string())
+    names_of(uid).into_iter().next().unwrap_or_else(|| uid.to_string())
 }
 
 fn names_in(passwd: &str, uid: u32) -> Vec<String> {

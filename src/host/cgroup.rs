@@ -58,15 +58,11 @@ impl Delegation {
     /// What the cgroup at `folder` lets us do; `None` when there is none.
     pub fn of(folder: PathBuf) -> Option<Self> {
         let controllers = std::fs::read_to_string(folder.join("cgroup.controllers")).ok()?;
-        let writable = ["", "cgroup.procs", "cgroup.subtree_control"]
-            .iter()
-            .all(|name| rustix::fs::access(folder.join(name), rustix::fs::Access::WRITE_OK).is_ok());
+        let writable = ["", "cgroup.procs", "cgroup.subtree_control"].iter().all(|name| {
+            rustix::fs::access(folder.join(name), rustix::fs::Access::WRITE_OK).is_ok()
+        });
         let controllers = controllers.split_whitespace().map(str::to_owned).collect();
-        Some(Self {
-            folder,
-            writable,
-            controllers,
-        })
+        Some(Self { folder, writable, controllers })
     }
 
     /// Those of [`CONTROLLERS`] that are not here.
@@ -79,11 +75,7 @@ impl Delegation {
 /// The cgroup of version 2 that this process is in.
 pub fn own() -> Option<Delegation> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let mount = if version() == Version::V2 {
-        MOUNT
-    } else {
-        "/sys/fs/cgroup/unified"
-    };
+    let mount = if version() == Version::V2 { MOUNT } else { "/sys/fs/cgroup/unified" };
     Delegation::of(Path::new(mount).join(own_path(&groups)?))
 }
 
@@ -119,10 +111,9 @@ mod tests {
     fn missing_controllers_are_named() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Delegation::of(folder.path().into()), None);
-        for (file, content) in [
-            ("cgroup.controllers", "memory pids hugetlb\n"),
-            ("cgroup.procs", ""),
-        ] {
+        for (file, content) in
+            [("cgroup.controllers", "memory pids hugetlb\n"), ("cgroup.procs", "")]
+        {
             std::fs::write(folder.path().join(file), content).unwrap();
         }
         let delegation = Delegation::of(folder.path().into()).unwrap();

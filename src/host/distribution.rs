@@ -42,17 +42,13 @@ pub fn family() -> Family {
 
 fn family_in(os_release: &str) -> Family {
     let value = |key: &str| {
-        let value = os_release
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+        let value =
+            os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
         Some(value.trim_matches(['"', '\'']))
     };
     // ID first, then ID_LIKE from the closest relative on, as os-release(5) orders them.
     let words = [value("ID"), value("ID_LIKE")].into_iter().flatten();
-    words
-        .flat_map(str::split_whitespace)
-        .find_map(family_of_word)
-        .unwrap_or(Family::Other)
+    words.flat_map(str::split_whitespace).find_map(family_of_word).unwrap_or(Family::Other)
 }
 
 fn family_of_word(word: &str) -> Option<Family> {
@@ -119,9 +115,6 @@ mod tests {
     #[test]
     fn a_hint_names_the_package_as_the_distribution_does() {
         assert_eq!(Family::Debian.install(Package::Uidmap), "sudo apt install uidmap");
-        assert_eq!(
-            Family::Fedora.install(Package::Uidmap),
-            "sudo dnf install shadow-utils"
-        );
+        assert_eq!(Family::Fedora.install(Package::Uidmap), "sudo dnf install shadow-utils");
     }
 }

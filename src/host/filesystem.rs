@@ -64,32 +64,18 @@ enum Reach {
 /// The file system that `path`, or its nearest ancestor that exists, lies on.
 pub fn kind(path: &Path) -> Kind {
     let magic = rustix::fs::statfs(nearest_existing(path)).map(|stat| stat.f_type as u32);
-    magic.map_or(
-        Kind {
-            name: "unknown",
-            network: false,
-        },
-        of_magic,
-    )
+    magic.map_or(Kind { name: "unknown", network: false }, of_magic)
 }
 
 /// `path` itself if it exists, else its nearest ancestor that does.
 pub fn nearest_existing(path: &Path) -> &Path {
-    path.ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("/"))
+    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
 }
 
 fn of_magic(magic: u32) -> Kind {
     match KINDS.iter().find(|(number, ..)| *number == magic) {
-        Some((_, name, reach)) => Kind {
-            name,
-            network: *reach == Reach::Network,
-        },
-        None => Kind {
-            name: "unknown",
-            network: false,
-        },
+        Some((_, name, reach)) => Kind { name, network: *reach == Reach::Network },
+        None => Kind { name: "unknown", network: false },
     }
 }
 
@@ -100,13 +86,7 @@ mod tests {
     #[test]
     fn a_path_that_is_not_there_lies_where_its_ancestor_does() {
         assert_eq!(kind(Path::new("/proc/self/no/such/thing")).name, "proc");
-        assert_eq!(
-            kind(Path::new("/proc")),
-            Kind {
-                name: "proc",
-                network: false
-            }
-        );
+        assert_eq!(kind(Path::new("/proc")), Kind { name: "proc", network: false });
     }
 
     #[test]

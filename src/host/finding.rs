@@ -56,14 +56,7 @@ pub struct Finding {
 impl Finding {
     fn new(name: &'static str, status: Status, found: impl Into<String>) -> Self {
         let found = found.into();
-        Self {
-            name,
-            status,
-            found,
-            costs: None,
-            fix: None,
-            weight: Weight::Limit,
-        }
+        Self { name, status, found, costs: None, fix: None, weight: Weight::Limit }
     }
 
     /// It works.
@@ -113,7 +106,9 @@ pub enum Verdict {
 
 /// What all findings come to.
 pub fn verdict(findings: &[Finding]) -> Verdict {
-    let stops = |finding: &&Finding| finding.weight == Weight::Essential && finding.status == Status::Missing;
+    let stops = |finding: &&Finding| {
+        finding.weight == Weight::Essential && finding.status == Status::Missing
+    };
     if let Some(finding) = findings.iter().find(stops) {
         return Verdict::DoesNotWork(format!("{}: {}", finding.name, finding.found));
     }

@@ -91,7 +91,8 @@ pub fn why_unusable() -> Option<String> {
 
 /// The way out where [`find`] found nothing.
 pub fn hint() -> Option<Hint> {
-    let (_, reason) = reason("newuidmap", CAP_SETUID).or_else(|| reason("newgidmap", CAP_SETGID))?;
+    let (_, reason) =
+        reason("newuidmap", CAP_SETUID).or_else(|| reason("newgidmap", CAP_SETGID))?;
     Some(match reason {
         Unusable::Missing => Hint::Install(Package::Uidmap),
         Unusable::NotExecutable | Unusable::Powerless => Hint::PowerlessHelpers(Package::Uidmap),

@@ -51,11 +51,8 @@ pub struct Answer {
 /// Runs a program that answers in a few lines. Errors: it cannot be started; TimedOut after `patience`.
 pub fn ask(command: &mut Command, patience: Duration) -> io::Result<Answer> {
     let deadline = Instant::now() + patience;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut pause = Duration::from_micros(200);
     let status = loop {
         if let Some(status) = child.try_wait()? {
@@ -94,7 +91,8 @@ mod tests {
     #[test]
     fn a_folder_that_others_write_is_not_trusted() {
         let folder = tempfile::tempdir().unwrap();
-        let set = |mode| std::fs::set_permissions(&folder, PermissionsExt::from_mode(mode)).unwrap();
+        let set =
+            |mode| std::fs::set_permissions(&folder, PermissionsExt::from_mode(mode)).unwrap();
         set(0o755);
         assert!(only_we_or_root_write(folder.path()));
         set(0o777);
@@ -113,15 +111,10 @@ mod tests {
     #[test]
     fn an_answer_is_read_although_a_child_keeps_the_pipe_open() {
         let mut command = Command::new("/bin/sh");
-        let answer = ask(
-            command.args(["-c", "sleep 3 & echo yes; echo no >&2"]),
-            Duration::from_secs(2),
-        )
-        .unwrap();
-        assert_eq!(
-            (answer.output.as_str(), answer.complaint.as_str()),
-            ("yes\n", "no\n")
-        );
+        let answer =
+            ask(command.args(["-c", "sleep 3 & echo yes; echo no >&2"]), Duration::from_secs(2))
+                .unwrap();
+        assert_eq!((answer.output.as_str(), answer.complaint.as_str()), ("yes\n", "no\n"));
     }
 
     #[test]

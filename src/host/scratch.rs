@@ -17,11 +17,7 @@ impl Scratch {
     pub fn new(store: &Path) -> io::Result<Self> {
         let mut random = [0u8; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let name = format!(
-            ".doctor-{}-{:016x}",
-            std::process::id(),
-            u64::from_ne_bytes(random)
-        );
+        let name = format!(".doctor-{}-{:016x}", std::process::id(), u64::from_ne_bytes(random));
         let folder = nearest_existing(&store.join("tmp")).join(name);
         DirBuilder::new().mode(0o700).create(&folder)?;
         Ok(Self(folder))

@@ -96,30 +96,21 @@ pub fn granted() -> Result<Ranges> {
     let raw = match other_source() {
         Some(source) => ask_getsubids(&source, uid),
         None => {
-            let (subuid, subgid) = (
-                read_if_there(Kind::Users.file())?,
-                read_if_there(Kind::Groups.file())?,
-            );
+            let (subuid, subgid) =
+                (read_if_there(Kind::Users.file())?, read_if_there(Kind::Groups.file())?);
             // Who has no line at all needs no name: nobody asks a directory server for nothing.
             let names = if subuid.is_empty() && subgid.is_empty() {
                 vec![]
             } else {
                 account::names_of(uid)
             };
-            Ranges {
-                uids: ranges_in(&subuid, &names, uid),
-                gids: ranges_in(&subgid, &names, uid),
-            }
+            Ranges { uids: ranges_in(&subuid, &names, uid), gids: ranges_in(&subgid, &names, uid) }
         }
     };
     let outermost = userns::in_initial_namespace();
     let mappable = |file: &str| {
         // There every ID exists: one readlink(2) instead of reading two files.
-        let map = if outermost {
-            Ok(String::new())
-        } else {
-            std::fs::read_to_string(file)
-        };
+        let map = if outermost { Ok(String::new()) } else { std::fs::read_to_string(file) };
         parse_mapped(&map.unwrap_or_default())
     };
     Ok(Ranges {
@@ -138,16 +129,14 @@ fn read_if_there(path: &str) -> Result<String> {
 
 /// The first ID from 100000 on (as useradd(8) counts) behind all that anybody was granted: where a new range may begin.
 pub fn first_free() -> u32 {
-    let files = [Kind::Users, Kind::Groups].map(|kind| read_if_there(kind.file()).unwrap_or_default());
+    let files =
+        [Kind::Users, Kind::Groups].map(|kind| read_if_there(kind.file()).unwrap_or_default());
     let ends = files
         .iter()
         .flat_map(|file| file.lines().filter_map(parse_line))
         .map(|(_, range)| range.end());
     // A range at the very top leaves no room behind it; the administrator will see, usermod refuses.
-    ends.filter(|end| *end < u32::MAX - 65536)
-        .max()
-        .unwrap_or(0)
-        .max(100_000)
+    ends.filter(|end| *end < u32::MAX - 65536).max().unwrap_or(0).max(100_000)
 }
 
 /// One line of subuid(5): whose, and which. `None`: malformed or a comment.
@@ -162,9 +151,7 @@ pub fn parse_line(line: &str) -> Option<(&str, Range)> {
 
 fn number(text: &str) -> Option<u32> {
     // u32::from_str takes "+5", which shadow's tools refuse.
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 fn ranges_in(file: &str, names: &[String], uid: u32) -> Vec<Range> {
@@ -189,15 +176,9 @@ fn usable(granted: &[Range], own: u32, mappable: &[Range]) -> Vec<Range> {
     let mut taken: Vec<Range> = Range::new(own, 1).into_iter().collect();
     let mut usable = Vec::new();
     for range in granted {
-        let there = mappable
-            .iter()
-            .filter_map(|mapped| range.common(*mapped))
-            .collect::<Vec<_>>();
+        let there = mappable.iter().filter_map(|mapped| range.common(*mapped)).collect::<Vec<_>>();
         let free = taken.iter().fold(there, |pieces, taken| {
-            pieces
-                .into_iter()
-                .flat_map(|piece| piece.without(*taken))
-                .collect()
+            pieces.into_iter().flat_map(|piece| piece.without(*taken)).collect()
         });
         if free != [*range] {
             log::debug!("of the subordinate IDs {range:?} only {free:?} can be mapped");
@@ -216,14 +197,7 @@ fn parse_mapped(map: &str) -> Vec<Range> {
         Range::new(first, count)
     };
     let ranges: Vec<Range> = map.lines().filter_map(of_line).collect();
-    if ranges.is_empty() {
-        vec![Range {
-            first: 0,
-            count: u32::MAX,
-        }]
-    } else {
-        ranges
-    }
+    if ranges.is_empty() { vec![Range { first: 0, count: u32::MAX }] } else { ranges }
 }
 
 /// The source of subordinate IDs where nsswitch.conf names one that is not the files.
@@ -256,14 +230,9 @@ fn ask_getsubids(source: &str, uid: u32) -> Ranges {
         let mut command = Command::new(&program);
         let answer = program::ask(command.args(options).arg(&name), account::PATIENCE);
         // A user without any is an error to getsubids: no difference to us.
-        answer
-            .map(|answer| parse_getsubids(&answer.output))
-            .unwrap_or_default()
+        answer.map(|answer| parse_getsubids(&answer.output)).unwrap_or_default()
     };
-    Ranges {
-        uids: ask(&[]),
-        gids: ask(&["-g"]),
-    }
+    Ranges { uids: ask(&[]), gids: ask(&["-g"]) }
 }
 
 /// `0: alice 100000 65536`, one line a range.
@@ -281,25 +250,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [Range; 1] = [Range {
-        first: 0,
-        count: u32::MAX,
-    }];
+    const ALL: [Range; 1] = [Range { first: 0, count: u32::MAX }];
 
     fn ranges(list: &[(u32, u32)]) -> Vec<Range> {
-        list.iter()
-            .map(|(first, count)| Range::new(*first, *count).unwrap())
-            .collect()
+        list.iter().map(|(first, count)| Range::new(*first, *count).unwrap()).collect()
     }
 
     #[test]
     fn lines_count_by_name_and_by_number() {
         let file = "# comment\nalice:100000:65536\n\nbob:1:2\n1001:300000:10\nalicea:5:5\n";
         let names = ["alice".to_owned()];
-        assert_eq!(
-            ranges_in(file, &names, 1001),
-            ranges(&[(100_000, 65536), (300_000, 10)])
-        );
+        assert_eq!(ranges_in(file, &names, 1001), ranges(&[(100_000, 65536), (300_000, 10)]));
         assert_eq!(ranges_in(file, &[], 1002), []);
     }
 
@@ -322,10 +283,7 @@ mod tests {
         ] {
             assert_eq!(parse_line(wrong), None, "{wrong}");
         }
-        assert_eq!(
-            parse_line(" alice:7:8 "),
-            Some(("alice", Range { first: 7, count: 8 }))
-        );
+        assert_eq!(parse_line(" alice:7:8 "), Some(("alice", Range { first: 7, count: 8 })));
     }
 
     #[test]
@@ -339,30 +297,20 @@ mod tests {
 
     #[test]
     fn inside_a_container_only_what_exists_there_counts() {
-        let mapped = parse_mapped("         0       1000          1\n         1     100000      65536\n");
-        assert_eq!(
-            usable(&ranges(&[(60_000, 10_000)]), 0, &mapped),
-            ranges(&[(60_000, 5537)])
-        );
+        let mapped =
+            parse_mapped("         0       1000          1\n         1     100000      65536\n");
+        assert_eq!(usable(&ranges(&[(60_000, 10_000)]), 0, &mapped), ranges(&[(60_000, 5537)]));
         assert_eq!(usable(&ranges(&[(100_000, 65536)]), 0, &mapped), []);
         assert_eq!(parse_mapped("0 0 4294967295\n"), ALL);
     }
 
     #[test]
     fn nsswitch_is_read_as_shadow_reads_it() {
-        assert_eq!(
-            source_in("passwd: files sss\nsubid: sss\n").as_deref(),
-            Some("sss")
-        );
+        assert_eq!(source_in("passwd: files sss\nsubid: sss\n").as_deref(), Some("sss"));
         assert_eq!(source_in("subid:\tsss files # both\n").as_deref(), Some("sss"));
-        for files in [
-            "",
-            "passwd: sss\n",
-            "subid: files\n",
-            "#subid: sss\n",
-            "subid:\n",
-            "subid: # sss\n",
-        ] {
+        for files in
+            ["", "passwd: sss\n", "subid: files\n", "#subid: sss\n", "subid:\n", "subid: # sss\n"]
+        {
             assert_eq!(source_in(files), None, "{files}");
         }
     }
@@ -370,10 +318,7 @@ mod tests {
     #[test]
     fn the_answer_of_getsubids_is_read() {
         let answer = "0: alice 100000 65536\n1: alice 300000 10\n";
-        assert_eq!(
-            parse_getsubids(answer),
-            ranges(&[(100_000, 65536), (300_000, 10)])
-        );
+        assert_eq!(parse_getsubids(answer), ranges(&[(100_000, 65536), (300_000, 10)]));
         assert_eq!(parse_getsubids("Error fetching ranges\n"), []);
     }
 

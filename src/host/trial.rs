@@ -40,9 +40,7 @@ pub fn run(
         Forked::Parent(child) => {
             drop((go_out, answer_in));
             let outcome = map(child.pid).and_then(|()| {
-                File::from(go_in)
-                    .write_all(&[DONE])
-                    .context(|| "the child is gone")?;
+                File::from(go_in).write_all(&[DONE]).context(|| "the child is gone")?;
                 answer(answer_out)
             });
             end(&child);

@@ -52,19 +52,24 @@ impl Facts {
     fn of_this_process() -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
-        let has = |file: &str, id| is_mapped(&std::fs::read_to_string(file).unwrap_or_default(), id);
+        let has =
+            |file: &str, id| is_mapped(&std::fs::read_to_string(file).unwrap_or_default(), id);
         Self {
             kernel_has_them: Path::new("/proc/self/ns/user").exists(),
             is_root: uid == 0 && in_initial_namespace(),
             max: number_in("/proc/sys/user/max_user_namespaces"),
             unprivileged_clone: number_in("/proc/sys/kernel/unprivileged_userns_clone"),
-            apparmor_restriction: number_in("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+            apparmor_restriction: number_in(
+                "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            ),
             apparmor_profile: read("/proc/self/attr/apparmor/current")
                 .or_else(|| read("/proc/self/attr/current"))
                 .unwrap_or_default(),
             chroot: is_chroot(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
             ids_are_mapped: has("/proc/self/uid_map", uid) && has("/proc/self/gid_map", gid),
-            has_filter: has_filter(&std::fs::read_to_string("/proc/self/status").unwrap_or_default()),
+            has_filter: has_filter(
+                &std::fs::read_to_string("/proc/self/status").unwrap_or_default(),
+            ),
         }
     }
 }
@@ -112,7 +117,9 @@ fn is_mapped(map: &str, id: u32) -> bool {
     let covers = |line: &str| {
         let mut fields = line.split_ascii_whitespace().map(str::parse::<u32>);
         match (fields.next(), fields.nth(1)) {
-            (Some(Ok(first)), Some(Ok(count))) => id.checked_sub(first).is_some_and(|offset| offset < count),
+            (Some(Ok(first)), Some(Ok(count))) => {
+                id.checked_sub(first).is_some_and(|offset| offset < count)
+            }
             _ => false,
         }
     };
@@ -148,18 +155,12 @@ mod tests {
         let cases: [(Break, Hint); 8] = [
             (|facts| facts.kernel_has_them = false, Hint::NoUserNamespaces),
             (|facts| facts.max = Some(0), Hint::MaxUserNamespaces),
-            (
-                |facts| facts.unprivileged_clone = Some(0),
-                Hint::UnprivilegedUsernsClone,
-            ),
+            (|facts| facts.unprivileged_clone = Some(0), Hint::UnprivilegedUsernsClone),
             (|facts| facts.apparmor_restriction = Some(1), Hint::AppArmor),
             (|facts| facts.chroot = true, Hint::Chroot),
             (|facts| facts.ids_are_mapped = false, Hint::UnmappedCaller),
             (|facts| facts.has_filter = true, Hint::SyscallFilter),
-            (
-                |facts| (facts.has_filter, facts.max) = (true, Some(0)),
-                Hint::MaxUserNamespaces,
-            ),
+            (|facts| (facts.has_filter, facts.max) = (true, Some(0)), Hint::MaxUserNamespaces),
         ];
         assert_eq!(diagnose(&healthy()), None);
         for (break_it, hint) in cases {

@@ -11,7 +11,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+};
 
 use crate::error::{Context, Result};
 
@@ -19,18 +21,15 @@ use crate::error::{Context, Result};
 /// be copied, by name.
 pub fn tree(from: &Path, to: &Path) -> Result<()> {
     let open = |path: &Path| {
-        rustix::fs::open(path, FOLDER, Mode::empty()).context(|| format!("cannot open {}", path.display()))
+        rustix::fs::open(path, FOLDER, Mode::empty())
+            .context(|| format!("cannot open {}", path.display()))
     };
-    let mut copy = Copy {
-        links: HashMap::new(),
-    };
+    let mut copy = Copy { links: HashMap::new() };
     copy.folder(open(from)?.as_fd(), open(to)?.as_fd(), &mut PathBuf::from("/"))
 }
 
-const FOLDER: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 struct Copy {
     /// Where files with several names were copied first: device and inode to folder and name.
@@ -38,7 +37,12 @@ struct Copy {
 }
 
 impl Copy {
-    fn folder(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &mut PathBuf) -> Result<()> {
+    fn folder(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        path: &mut PathBuf,
+    ) -> Result<()> {
         let entries = Dir::read_from(from).context(|| format!("cannot list {}", path.display()))?;
         for entry in entries {
             let entry = entry.context(|| format!("cannot list {}", path.display()))?;
@@ -61,15 +65,18 @@ impl Copy {
         path: &mut PathBuf,
     ) -> Result<()> {
         let said = |path: &Path| format!("cannot copy {}", path.display());
-        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).context(|| said(path))?;
+        let stat =
+            rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).context(|| said(path))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
-                let source = rustix::fs::openat(from, name, FOLDER, Mode::empty()).context(|| said(path))?;
+                let source =
+                    rustix::fs::openat(from, name, FOLDER, Mode::empty()).context(|| said(path))?;
                 match rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)) {
                     Err(rustix::io::Errno::EXIST) => {}
                     answer => answer.context(|| said(path))?,
                 }
-                let target = rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| said(path))?;
+                let target =
+                    rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| said(path))?;
                 self.folder(source.as_fd(), target.as_fd(), path)?;
                 copy_attributes(&source, &target);
             }
@@ -80,12 +87,12 @@ impl Copy {
                 copy_file(from, to, name).context(|| said(path))?;
                 if stat.st_nlink > 1 {
                     let folder = to.try_clone_to_owned().context(|| said(path))?;
-                    self.links
-                        .insert((stat.st_dev, stat.st_ino), (folder, name.to_owned()));
+                    self.links.insert((stat.st_dev, stat.st_ino), (folder, name.to_owned()));
                 }
             }
             FileType::Symlink => {
-                let target = rustix::fs::readlinkat(from, name, Vec::new()).context(|| said(path))?;
+                let target =
+                    rustix::fs::readlinkat(from, name, Vec::new()).context(|| said(path))?;
                 rustix::fs::symlinkat(&*target, to, name).context(|| said(path))?;
             }
             FileType::Fifo => {
@@ -113,12 +120,8 @@ impl Copy {
 
 fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let mut source = File::from(rustix::fs::openat(
-        from,
-        name,
-        flags | OFlags::RDONLY,
-        Mode::empty(),
-    )?);
+    let mut source =
+        File::from(rustix::fs::openat(from, name, flags | OFlags::RDONLY, Mode::empty())?);
     let make = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let mut target = File::from(rustix::fs::openat(to, name, make, Mode::from_raw_mode(0o600))?);
     // Shared blocks where the file system can; std copies inside the kernel where that can.
@@ -139,8 +142,9 @@ fn copy_attributes(from: impl AsFd, to: impl AsFd) {
             continue;
         };
         let mut value = vec![0u8; 65536];
-        let copied = rustix::fs::fgetxattr(&from, name, &mut value[..])
-            .and_then(|length| rustix::fs::fsetxattr(&to, name, &value[..length], XattrFlags::empty()));
+        let copied = rustix::fs::fgetxattr(&from, name, &mut value[..]).and_then(|length| {
+            rustix::fs::fsetxattr(&to, name, &value[..length], XattrFlags::empty())
+        });
         if let Err(error) = copied {
             log::debug!("attribute {} not copied: {error}", name.to_string_lossy());
         }
@@ -150,7 +154,9 @@ fn copy_attributes(from: impl AsFd, to: impl AsFd) {
 /// Owner, mode, times: in this order, since chown(2) clears setuid bits and everything moves the times.
 fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    if let Err(error) = rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+    if let Err(error) =
+        rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+    {
         log::debug!("owner {uid:?}:{gid:?} not copied: {error}");
     }
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
@@ -161,20 +167,12 @@ fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
             AtFlags::empty(),
         )?;
     }
-    let time = |tv_sec: i64, tv_nsec: u64| Timespec {
-        tv_sec,
-        tv_nsec: tv_nsec as _,
-    };
+    let time = |tv_sec: i64, tv_nsec: u64| Timespec { tv_sec, tv_nsec: tv_nsec as _ };
     let times = Timestamps {
         last_access: time(stat.st_atime, stat.st_atime_nsec),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     };
-    Ok(rustix::fs::utimensat(
-        to,
-        name,
-        &times,
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?)
+    Ok(rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 #[cfg(test)]
@@ -189,7 +187,8 @@ mod tests {
         std::fs::create_dir_all(from.join("a/b")).unwrap();
         std::fs::create_dir(&to).unwrap();
         std::fs::write(from.join("a/file"), "content").unwrap();
-        std::fs::set_permissions(from.join("a/file"), std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::set_permissions(from.join("a/file"), std::fs::Permissions::from_mode(0o640))
+            .unwrap();
         std::fs::hard_link(from.join("a/file"), from.join("a/b/same")).unwrap();
         symlink("/nowhere/../x", from.join("link")).unwrap();
         tree(&from, &to).unwrap();
@@ -201,10 +200,7 @@ mod tests {
             meta("a/file").mtime_nsec(),
             from.join("a/file").metadata().unwrap().mtime_nsec()
         );
-        assert_eq!(
-            std::fs::read_link(to.join("link")).unwrap(),
-            Path::new("/nowhere/../x")
-        );
+        assert_eq!(std::fs::read_link(to.join("link")).unwrap(), Path::new("/nowhere/../x"));
     }
 
     #[test]

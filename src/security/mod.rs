@@ -45,13 +45,8 @@ const MASKED: [&str; 12] = [
 ];
 
 /// docker's: what changes the host.
-const READ_ONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Gives the process its capabilities and hides what is the host's. Errors: a capability that this kernel does not
 /// have, a config without a process.
@@ -122,27 +117,23 @@ impl Sets {
             kept.chain(added.iter().copied()).collect()
         };
         if uid == 0 {
-            return Ok(Self {
-                held: bounding.clone(),
-                bounding,
-                passed_on: Capabilities::new(),
-            });
+            return Ok(Self { held: bounding.clone(), bounding, passed_on: Capabilities::new() });
         }
         let asked = if add.contains(&CapabilityChange::All) {
             bounding.clone()
         } else {
             added.intersection(&bounding).copied().collect()
         };
-        Ok(Self {
-            bounding,
-            held: asked.clone(),
-            passed_on: asked,
-        })
+        Ok(Self { bounding, held: asked.clone(), passed_on: asked })
     }
 }
 
 /// Those that are called by name. Errors: one is unknown to the kernel.
-fn named(flag: &str, changes: &[CapabilityChange], known: &[Capability]) -> Result<HashSet<Capability>> {
+fn named(
+    flag: &str,
+    changes: &[CapabilityChange],
+    known: &[Capability],
+) -> Result<HashSet<Capability>> {
     let mut named = HashSet::new();
     for change in changes {
         if let CapabilityChange::One(capability) = change {
@@ -160,9 +151,7 @@ mod tests {
     use super::*;
 
     fn changes(text: &str) -> Vec<CapabilityChange> {
-        text.split_whitespace()
-            .map(|name| name.parse().unwrap())
-            .collect()
+        text.split_whitespace().map(|name| name.parse().unwrap()).collect()
     }
 
     fn sorted(set: &Capabilities) -> Vec<String> {
@@ -181,10 +170,7 @@ mod tests {
         let default = sorted(&DEFAULT.into_iter().collect());
         assert_eq!(sorted(&sets(0, "", "").bounding), default);
         assert_eq!(sorted(&sets(0, "", "all").bounding), names(""));
-        assert_eq!(
-            sorted(&sets(0, "kill chown", "all").bounding),
-            names("CHOWN KILL")
-        );
+        assert_eq!(sorted(&sets(0, "kill chown", "all").bounding), names("CHOWN KILL"));
         assert_eq!(sets(0, "all", "").bounding.len(), IN_KERNEL_ORDER.len());
         assert_eq!(sets(0, "all", "all").bounding.len(), IN_KERNEL_ORDER.len());
         let all_but = sets(0, "all", "sys_admin").bounding;
@@ -221,10 +207,7 @@ mod tests {
     fn a_capability_the_kernel_does_not_have_is_an_error_only_by_name() {
         let old = &IN_KERNEL_ORDER[..38];
         let error = Sets::new(0, &changes("bpf"), &[], old).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "--cap-add BPF: this kernel has no such capability"
-        );
+        assert_eq!(error.to_string(), "--cap-add BPF: this kernel has no such capability");
         assert!(Sets::new(0, &[], &changes("bpf"), old).is_err());
         let all = Sets::new(0, &changes("all"), &[], old).unwrap();
         assert_eq!(all.bounding.len(), 38);

@@ -83,7 +83,9 @@ fn read(root: impl AsFd, path: &str) -> Result<Option<String>> {
     match inroot::read(root, Path::new(path), LARGEST) {
         Ok(content) => Ok(Some(String::from_utf8_lossy(&content).into_owned())),
         // ENOTDIR: /etc is no folder.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+            Ok(None)
+        }
         Err(error) => Err(error).context(|| format!("cannot read the image's /{path}")),
     }
 }

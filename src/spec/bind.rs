@@ -23,7 +23,8 @@ impl FromStr for Source {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let relative = matches!(text, "." | "..") || text.starts_with("./") || text.starts_with("../");
+        let relative =
+            matches!(text, "." | "..") || text.starts_with("./") || text.starts_with("../");
         if text.is_empty() {
             return Err("the path on the host is empty".into());
         }
@@ -94,7 +95,8 @@ pub(super) fn word_of(words: &[&'static str], text: &str) -> Option<&'static str
 }
 
 /// Words of how mounts pass between the host's side and the container's.
-pub(super) const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
+pub(super) const PROPAGATIONS: [&str; 6] =
+    ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
 
 #[cfg(test)]
 mod tests {
@@ -114,9 +116,6 @@ mod tests {
     #[test]
     fn a_missing_source_is_named_with_its_cause() {
         let source: Source = "/nope".parse().unwrap();
-        assert_eq!(
-            source.found().unwrap_err().to_string(),
-            "/nope: No such file or directory"
-        );
+        assert_eq!(source.found().unwrap_err().to_string(), "/nope: No such file or directory");
     }
 }

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder,
-    LinuxNamespaceType, RootBuilder, Spec, SpecBuilder,
+    Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace,
+    LinuxNamespaceBuilder, LinuxNamespaceType, RootBuilder, Spec, SpecBuilder,
 };
 
 use super::group::GroupAdd;
@@ -138,12 +138,16 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
 
 fn refuse_contradictions(options: &Options) -> Result<()> {
     if options.uts == Sharing::Host && options.hostname.is_some() {
-        fail!("--hostname and --uts host exclude each other: it would be the host's name that is set");
+        fail!(
+            "--hostname and --uts host exclude each other: it would be the host's name that is set"
+        );
     }
     if options.read_only && options.rw_root {
         fail!("--read-only and --rw-root exclude each other");
     }
-    if options.userns != UsernsMode::Host && !(options.uidmap.is_empty() && options.gidmap.is_empty()) {
+    if options.userns != UsernsMode::Host
+        && !(options.uidmap.is_empty() && options.gidmap.is_empty())
+    {
         fail!("--userns and --uidmap or --gidmap exclude each other");
     }
     if options.group_add.len() > 1 && options.group_add.contains(&GroupAdd::KeepGroups) {
@@ -225,19 +229,11 @@ fn namespaces(inputs: &Inputs<'_>) -> Result<Vec<LinuxNamespace>> {
         (LinuxNamespaceType::Network, options.network == Network::None),
         (LinuxNamespaceType::Cgroup, true),
         (LinuxNamespaceType::User, true),
-        (
-            LinuxNamespaceType::Time,
-            inputs.time_namespace == TimeNamespace::Available,
-        ),
+        (LinuxNamespaceType::Time, inputs.time_namespace == TimeNamespace::Available),
     ]
     .into_iter()
     .filter(|(_, own)| *own)
-    .map(|(kind, _)| {
-        LinuxNamespaceBuilder::default()
-            .typ(kind)
-            .build()
-            .map_err(Error::new)
-    })
+    .map(|(kind, _)| LinuxNamespaceBuilder::default().typ(kind).build().map_err(Error::new))
     .collect()
 }
 
@@ -249,9 +245,7 @@ pub fn layer_folders(spec: &Spec) -> Vec<PathBuf> {
         .filter(|mount| mount.typ().as_deref() == Some("overlay"))
         .flat_map(|mount| mount.options().iter().flatten())
         .filter_map(|option| {
-            option
-                .strip_prefix("upperdir=")
-                .or_else(|| option.strip_prefix("workdir="))
+            option.strip_prefix("upperdir=").or_else(|| option.strip_prefix("workdir="))
         })
         .map(|folder| PathBuf::from(folder.replace("\\\\", "\\")))
         .collect()

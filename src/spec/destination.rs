@@ -39,13 +39,8 @@ impl FromStr for Destination {
         if !path.is_absolute() {
             return Err(format!("the path in the container must be absolute: '{text}'"));
         }
-        if path
-            .components()
-            .any(|component| component == Component::ParentDir)
-        {
-            return Err(format!(
-                "the path in the container must be without '..': '{text}'"
-            ));
+        if path.components().any(|component| component == Component::ParentDir) {
+            return Err(format!("the path in the container must be without '..': '{text}'"));
         }
         if text.contains('\0') {
             return Err("a path has no zero byte".into());
@@ -66,17 +61,12 @@ mod tests {
 
     #[test]
     fn a_destination_is_absolute_and_normal() {
-        for (text, path) in [
-            ("/a", "/a"),
-            ("//a//b/./c/", "/a/b/c"),
-            ("/a b", "/a b"),
-            ("/...", "/..."),
-        ] {
+        for (text, path) in
+            [("/a", "/a"), ("//a//b/./c/", "/a/b/c"), ("/a b", "/a b"), ("/...", "/...")]
+        {
             assert_eq!(text.parse::<Destination>().unwrap().path().to_str(), Some(path));
         }
-        for wrong in [
-            "", "a", "./a", "/", "//", "/.", "/a/..", "/../a", "/a/../b", "/a\0",
-        ] {
+        for wrong in ["", "a", "./a", "/", "//", "/.", "/a/..", "/../a", "/a/../b", "/a\0"] {
             assert!(wrong.parse::<Destination>().is_err(), "{wrong}");
         }
     }

@@ -36,11 +36,7 @@ impl FromStr for Device {
             return Err(format!("'{source}' is not an absolute path to a device"));
         }
         permissions.map_or(Ok(()), refuse_limits)?;
-        Ok(Self {
-            text: text.to_owned(),
-            source: source.into(),
-            destination: destination.parse()?,
-        })
+        Ok(Self { text: text.to_owned(), source: source.into(), destination: destination.parse()? })
     }
 }
 
@@ -48,9 +44,7 @@ impl FromStr for Device {
 fn refuse_limits(permissions: &str) -> Result<(), String> {
     let once = |letter| permissions.matches(letter).count() <= 1;
     if permissions.is_empty()
-        || !permissions
-            .chars()
-            .all(|letter| "rwm".contains(letter) && once(letter))
+        || !permissions.chars().all(|letter| "rwm".contains(letter) && once(letter))
     {
         return Err(format!(
             "'{permissions}' is neither a path in the container nor of the letters rwm"
@@ -59,15 +53,14 @@ fn refuse_limits(permissions: &str) -> Result<(), String> {
     if permissions.contains('r') && permissions.contains('w') {
         return Ok(());
     }
-    Err(format!(
-        "'{permissions}': a device cannot be limited without root: rw or rwm"
-    ))
+    Err(format!("'{permissions}': a device cannot be limited without root: rw or rwm"))
 }
 
 impl Device {
     /// The devices meant: this one, or all below the folder. Errors: none is there, or what is there is no device.
     pub(super) fn nodes(&self) -> Result<Vec<(PathBuf, Destination)>> {
-        let metadata = std::fs::metadata(&self.source).context(|| self.source.display().to_string())?;
+        let metadata =
+            std::fs::metadata(&self.source).context(|| self.source.display().to_string())?;
         if is_device(metadata.file_type()) {
             return Ok(vec![(self.source.clone(), self.destination.clone())]);
         }
@@ -75,10 +68,7 @@ impl Device {
             fail!("{}: not a device", self.source.display());
         }
         let mut nodes = Vec::new();
-        for entry in walkdir::WalkDir::new(&self.source)
-            .min_depth(1)
-            .sort_by_file_name()
-        {
+        for entry in walkdir::WalkDir::new(&self.source).min_depth(1).sort_by_file_name() {
             let entry = entry.or_else(|error| self.unreadable(error))?;
             if is_device(entry.file_type()) {
                 nodes.push((entry.path().to_owned(), self.inside(entry.path())));
@@ -92,9 +82,8 @@ impl Device {
 
     fn unreadable<T>(&self, error: walkdir::Error) -> Result<T> {
         let path = error.path().unwrap_or(&self.source).display().to_string();
-        let cause = error
-            .into_io_error()
-            .map_or_else(|| Error::new("a ring of links"), Error::from);
+        let cause =
+            error.into_io_error().map_or_else(|| Error::new("a ring of links"), Error::from);
         Err(cause).context(|| path)
     }
 
@@ -153,22 +142,13 @@ mod tests {
     fn a_folder_stands_for_the_devices_in_it() {
         let nodes = |text: &str| text.parse::<Device>().unwrap().nodes();
         assert_eq!(nodes("/dev/null").unwrap().len(), 1);
-        assert_eq!(
-            nodes("/nope").unwrap_err().to_string(),
-            "/nope: No such file or directory"
-        );
-        assert_eq!(
-            nodes("/etc/passwd").unwrap_err().to_string(),
-            "/etc/passwd: not a device"
-        );
+        assert_eq!(nodes("/nope").unwrap_err().to_string(), "/nope: No such file or directory");
+        assert_eq!(nodes("/etc/passwd").unwrap_err().to_string(), "/etc/passwd: not a device");
         let empty = tempfile::tempdir().unwrap();
         assert!(nodes(empty.path().to_str().unwrap()).is_err());
         let all = nodes("/dev/pts:/mnt").unwrap();
-        assert!(
-            all.iter()
-                .any(|(source, destination)| source == Path::new("/dev/pts/ptmx")
-                    && destination.path() == Path::new("/mnt/ptmx"))
-        );
+        assert!(all.iter().any(|(source, destination)| source == Path::new("/dev/pts/ptmx")
+            && destination.path() == Path::new("/mnt/ptmx")));
     }
 
     proptest! {

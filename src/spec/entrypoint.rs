@@ -38,10 +38,7 @@ mod tests {
         let words = |text: &str| text.parse::<Entrypoint>().map(|entrypoint| entrypoint.0);
         assert_eq!(words("/bin/sh -c"), Ok(vec!["/bin/sh -c".to_owned()]));
         assert_eq!(words(""), Ok(vec![]));
-        assert_eq!(
-            words(r#"["a","b c"]"#),
-            Ok(vec!["a".to_owned(), "b c".to_owned()])
-        );
+        assert_eq!(words(r#"["a","b c"]"#), Ok(vec!["a".to_owned(), "b c".to_owned()]));
         assert!(words("[").is_err());
         assert!(words("[1]").is_err());
     }

@@ -83,10 +83,7 @@ impl Environment {
 
     /// `NAME=VALUE`, one each.
     pub(super) fn into_strings(self) -> Vec<String> {
-        self.0
-            .into_iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect()
+        self.0.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 }
 
@@ -135,12 +132,7 @@ mod tests {
         let mut environment = Environment::default();
         environment.apply(&"PAT*".parse().unwrap()).unwrap();
         environment.apply(&"USNEA_TEST_NONE*".parse().unwrap()).unwrap();
-        assert!(
-            environment
-                .into_strings()
-                .iter()
-                .any(|line| line.starts_with("PATH="))
-        );
+        assert!(environment.into_strings().iter().any(|line| line.starts_with("PATH=")));
     }
 
     proptest! {

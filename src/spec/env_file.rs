@@ -72,7 +72,9 @@ mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, text).unwrap();
         let changes = read(&path).map_err(|error| {
-            crate::error::Error::new(error.to_string().replace(folder.path().to_str().unwrap(), "DIR"))
+            crate::error::Error::new(
+                error.to_string().replace(folder.path().to_str().unwrap(), "DIR"),
+            )
         })?;
         Ok(changes
             .into_iter()
@@ -99,10 +101,7 @@ mod tests {
     #[test]
     fn a_malformed_line_is_an_error_with_file_and_line() {
         for (text, said) in [
-            (
-                &b"A=1\nB C=2"[..],
-                "--env-file DIR/file:2: variable 'B C' contains white space",
-            ),
+            (&b"A=1\nB C=2"[..], "--env-file DIR/file:2: variable 'B C' contains white space"),
             (b"=1", "--env-file DIR/file:1: no variable name in '=1'"),
             (b"\n\nA\0=1", "--env-file DIR/file:3: a zero byte"),
             (b"A=\xff", "--env-file DIR/file:1: not UTF-8"),

@@ -43,9 +43,7 @@ struct Said {
 impl Said {
     fn take(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
         let needed = || {
-            value
-                .filter(|value| !value.is_empty())
-                .ok_or_else(|| format!("{key} needs a value"))
+            value.filter(|value| !value.is_empty()).ok_or_else(|| format!("{key} needs a value"))
         };
         let switch = || value.map_or(Ok(true), parse_switch);
         match key {
@@ -56,9 +54,9 @@ impl Said {
             "readonly" | "ro" => self.access = Access::ReadWrite,
             "bind-propagation" => {
                 let word = word_of(&PROPAGATIONS, needed()?);
-                self.propagation = Some(
-                    word.ok_or_else(|| format!("bind-propagation is one of {}", PROPAGATIONS.join(", ")))?,
-                );
+                self.propagation = Some(word.ok_or_else(|| {
+                    format!("bind-propagation is one of {}", PROPAGATIONS.join(", "))
+                })?);
             }
             "bind-nonrecursive" => self.reach = Some(if switch()? { "bind" } else { "rbind" }),
             "relabel" if matches!(value, Some("shared" | "private")) => self.relabel = true,
@@ -93,7 +91,9 @@ impl Said {
             return Err("a tmpfs has no source".into());
         }
         if self.propagation.is_some() || self.reach.is_some() || self.relabel {
-            return Err("bind-propagation, bind-nonrecursive and relabel are not for type=tmpfs".into());
+            return Err(
+                "bind-propagation, bind-nonrecursive and relabel are not for type=tmpfs".into()
+            );
         }
         let mut tmpfs = Tmpfs::new(destination);
         if self.access == Access::ReadOnly {
@@ -120,9 +120,9 @@ impl FromStr for MountFlag {
         match said.kind.as_deref() {
             Some("bind") => said.bind(destination, text),
             Some("tmpfs") => said.tmpfs(destination),
-            Some(kind @ "volume") => Err(format!(
-                "type={kind}: usnea has no volumes: use type=bind or type=tmpfs"
-            )),
+            Some(kind @ "volume") => {
+                Err(format!("type={kind}: usnea has no volumes: use type=bind or type=tmpfs"))
+            }
             Some(kind) => Err(format!("type={kind}: expected type=bind or type=tmpfs")),
             None => Err("type=bind or type=tmpfs is missing".into()),
         }
@@ -139,7 +139,10 @@ fn fields(text: &str) -> Result<Vec<String>, String> {
             None => {
                 let end = rest.find(',').unwrap_or(rest.len());
                 if rest[..end].contains('"') {
-                    return Err("a quote in the middle of a field: put quotes around the whole field".into());
+                    return Err(
+                        "a quote in the middle of a field: put quotes around the whole field"
+                            .into(),
+                    );
                 }
                 (rest[..end].to_owned(), &rest[end..])
             }
@@ -189,14 +192,8 @@ mod tests {
             ("type=bind,source=/a,target=/b", "rbind,rprivate"),
             ("type=bind,src=/a,dst=/b,readonly", "rbind,rprivate,ro,rro"),
             ("TYPE=bind,src=/a,destination=/b,ro=true", "rbind,rprivate,ro,rro"),
-            (
-                "type=bind,src=/a,dst=/b,ro=false,relabel=shared",
-                "rbind,rprivate",
-            ),
-            (
-                "type=bind,src=/a,dst=/b,bind-propagation=rslave,bind-nonrecursive",
-                "bind,rslave",
-            ),
+            ("type=bind,src=/a,dst=/b,ro=false,relabel=shared", "rbind,rprivate"),
+            ("type=bind,src=/a,dst=/b,bind-propagation=rslave,bind-nonrecursive", "bind,rslave"),
             ("type=tmpfs,dst=/b", "rw,noexec,nosuid,nodev,mode=1777"),
             (
                 "type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-mode=700,ro",
@@ -230,10 +227,7 @@ mod tests {
             ("type=bind,source=/a,target=/", "root itself"),
             ("type=bind,source=,target=/b", "source needs a value"),
             ("type=bind,source=/a,target=/b,ro=maybe", "maybe"),
-            (
-                "type=bind,source=/a,target=/b,bind-propagation=up",
-                "bind-propagation",
-            ),
+            ("type=bind,source=/a,target=/b,bind-propagation=up", "bind-propagation"),
             ("type=bind,source=/a,target=/b,relabel=x", "relabel"),
             ("type=bind,source=/a,target=/b,tmpfs-size=1m", "tmpfs-size"),
             ("type=bind,source=/a,target=/b,idmap", "idmap"),

@@ -33,9 +33,7 @@ struct Asked {
 pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let asked = asked(inputs)?;
     let covered = |mount: &Mount| {
-        asked
-            .iter()
-            .any(|asked| mount.destination().starts_with(asked.destination.path()))
+        asked.iter().any(|asked| mount.destination().starts_with(asked.destination.path()))
     };
     let mut mounts = Vec::with_capacity(16);
     if let Root::Layered(lowers) = inputs.root {
@@ -64,16 +62,18 @@ fn mount(
 }
 
 /// Layers under one in `folder` that is thrown away: `volatile` never waits for the disk for its sake.
-fn overlay(destination: &Path, lowers: &[&Path], folder: &Path, flags: &[&'static str]) -> Result<Mount> {
+fn overlay(
+    destination: &Path,
+    lowers: &[&Path],
+    folder: &Path,
+    flags: &[&'static str],
+) -> Result<Mount> {
     for path in lowers.iter().chain([&folder]) {
         text(path)?;
     }
     // The kernel takes `\` as an escape here too, and a `:` as itself (ovl_mount_dir; tried on 6.18).
     let option = |name, part| {
-        format!(
-            "{name}={}",
-            folder.join(part).to_string_lossy().replace('\\', "\\\\")
-        )
+        format!("{name}={}", folder.join(part).to_string_lossy().replace('\\', "\\\\"))
     };
     let lowerdir = format!("lowerdir={}", joined_lowers(lowers));
     let (upperdir, workdir) = (option("upperdir", "upper"), option("workdir", "work"));
@@ -88,14 +88,11 @@ fn system(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let mut mounts = vec![
         match options.pid {
             Sharing::Private => mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
-            Sharing::Host => mount("/proc", "bind", "/proc", &["rbind", "nosuid", "noexec", "nodev"])?,
+            Sharing::Host => {
+                mount("/proc", "bind", "/proc", &["rbind", "nosuid", "noexec", "nodev"])?
+            }
         },
-        mount(
-            "/dev",
-            "tmpfs",
-            "tmpfs",
-            &["nosuid", "strictatime", "mode=755", "size=65536k"],
-        )?,
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
         terminals(inputs)?,
     ];
     mounts.extend(ipc(inputs)?);
@@ -114,12 +111,9 @@ fn sys(network: Network) -> Result<Mount> {
     match network {
         Network::None => mount("/sys", "sysfs", "sysfs", &flags),
         // A sysfs can be mounted only by who owns the network namespace (sysfs_init_fs_context), which is the host's.
-        Network::Host => mount(
-            "/sys",
-            "bind",
-            "/sys",
-            &[&["rbind", "rprivate"], &flags[..], &["rro"]].concat(),
-        ),
+        Network::Host => {
+            mount("/sys", "bind", "/sys", &[&["rbind", "rprivate"], &flags[..], &["rro"]].concat())
+        }
     }
 }
 
@@ -174,16 +168,9 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
     for flag in &options.mount {
         all.push(match flag {
             MountFlag::Tmpfs(flag) => tmpfs(flag, "--mount type=tmpfs,target=", inputs)?,
-            MountFlag::Bind {
-                text,
-                source,
-                destination,
-                bind,
-            } => bound(
-                destination,
-                &source.found().context(|| format!("--mount {text}"))?,
-                bind,
-            )?,
+            MountFlag::Bind { text, source, destination, bind } => {
+                bound(destination, &source.found().context(|| format!("--mount {text}"))?, bind)?
+            }
         });
     }
     let mut layers = 0;
@@ -208,10 +195,7 @@ fn tmpfs(tmpfs: &Tmpfs, flag: &str, inputs: &Inputs<'_>) -> Result<Asked> {
     let unmapped = |map, id: Option<u32>| id.filter(|id| outside_of(map, *id).is_none());
     let (uids, gids) = (&inputs.maps.uids, &inputs.maps.gids);
     if let Some(id) = unmapped(uids, tmpfs.uid).or_else(|| unmapped(gids, tmpfs.gid)) {
-        fail!(
-            "{flag}{}: the ID {id} is not mapped in the container",
-            tmpfs.destination
-        );
+        fail!("{flag}{}: the ID {id} is not mapped in the container", tmpfs.destination);
     }
     let options = tmpfs.options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
@@ -263,6 +247,5 @@ fn refuse_duplicates(all: &[Asked]) -> Result<()> {
 
 /// The path as JSON can hold it.
 pub(super) fn text(path: &Path) -> Result<&str> {
-    path.to_str()
-        .ok_or_else(|| Error::new(format!("{}: the path is not UTF-8", path.display())))
+    path.to_str().ok_or_else(|| Error::new(format!("{}: the path is not UTF-8", path.display())))
 }

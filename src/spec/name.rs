@@ -26,13 +26,11 @@ impl FromStr for ContainerName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        let begins_well = text
-            .bytes()
-            .next()
-            .is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let begins_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
         if !begins_well || !text.bytes().all(fits) || !(2..=255).contains(&text.len()) {
             return Err(
-                "a name is two or more of a-z, A-Z, 0-9, _, . and -, the first a letter or digit".into(),
+                "a name is two or more of a-z, A-Z, 0-9, _, . and -, the first a letter or digit"
+                    .into(),
             );
         }
         Ok(Self(text.to_owned()))
@@ -64,9 +62,7 @@ impl FromStr for Hostname {
             !label.is_empty()
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         };
         if !text.split('.').all(label) {
             return Err("a host name is letters, digits and hyphens, with dots between".into());
@@ -86,9 +82,7 @@ mod tests {
             assert_eq!(name.parse::<ContainerName>().unwrap().as_str(), name);
         }
         let long = "a".repeat(256);
-        for wrong in [
-            "", "a", "-a", ".a", "_a", "a/b", "a b", "..", "é1", "a\n", "a\0b", &long,
-        ] {
+        for wrong in ["", "a", "-a", ".a", "_a", "a/b", "a b", "..", "é1", "a\n", "a\0b", &long] {
             assert!(wrong.parse::<ContainerName>().is_err(), "{wrong}");
         }
     }
@@ -100,9 +94,7 @@ mod tests {
             assert_eq!(name.parse::<Hostname>().unwrap().as_str(), name);
         }
         let long = "a".repeat(65);
-        for wrong in [
-            "", ".", "a.", ".a", "a..b", "-a", "a-", "a_b", "a b", "ü", "a\0", &long,
-        ] {
+        for wrong in ["", ".", "a.", ".a", "a..b", "-a", "a-", "a_b", "a b", "ü", "a\0", &long] {
             assert!(wrong.parse::<Hostname>().is_err(), "{wrong}");
         }
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::switch::parse_switch;
 use super::{
-    ContainerName, Device, Entrypoint, EnvChange, GroupAdd, Hostname, MountFlag, Network, SecurityOption,
-    Sharing, Size, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
+    ContainerName, Device, Entrypoint, EnvChange, GroupAdd, Hostname, MountFlag, Network,
+    SecurityOption, Sharing, Size, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
 };
 use crate::capability::CapabilityChange;
 use crate::ids::{IdMap, UsernsMode};

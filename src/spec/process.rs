@@ -4,7 +4,8 @@ use std::fs::File;
 use std::path::Path;
 
 use oci_spec::runtime::{
-    Capabilities, LinuxCapabilities, LinuxCapabilitiesBuilder, Process, ProcessBuilder, User, UserBuilder,
+    Capabilities, LinuxCapabilities, LinuxCapabilitiesBuilder, Process, ProcessBuilder, User,
+    UserBuilder,
 };
 
 use super::account::{self, Group};
@@ -58,14 +59,13 @@ fn args(inputs: &Inputs<'_>) -> Result<Vec<String>> {
         Some(entrypoint) => (entrypoint.words(), &[][..]),
         None => (&inputs.image.entrypoint[..], &inputs.image.cmd[..]),
     };
-    let command = if inputs.command.is_empty() {
-        cmd
-    } else {
-        inputs.command
-    };
+    let command = if inputs.command.is_empty() { cmd } else { inputs.command };
     let args = [entrypoint, command].concat();
     match args.first().map(String::as_str) {
-        None => Err(Error::new("no command given").hint("write the command after the image, such as: sh")),
+        None => {
+            Err(Error::new("no command given")
+                .hint("write the command after the image, such as: sh"))
+        }
         Some("") => Err(Error::new("the command is an empty word")),
         Some(_) => Ok(args),
     }
@@ -91,13 +91,7 @@ fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> 
     environment.set("PATH", PATH);
     environment.set("HOSTNAME", &seen_hostname(inputs));
     let terminal = if options.tty { host_value("TERM")? } else { None };
-    environment.set(
-        "TERM",
-        terminal
-            .as_deref()
-            .filter(|term| !term.is_empty())
-            .unwrap_or("xterm"),
-    );
+    environment.set("TERM", terminal.as_deref().filter(|term| !term.is_empty()).unwrap_or("xterm"));
     environment.set("container", "usnea");
     for line in &inputs.image.env {
         let change = line.parse::<EnvChange>().map_err(Error::new);
@@ -133,10 +127,7 @@ fn wish(inputs: &Inputs<'_>) -> Result<(String, UserFlag)> {
     match inputs.image.user.as_deref().filter(|user| !user.is_empty()) {
         Some(user) => {
             let label = format!("the image's user {user}");
-            let flag = user
-                .parse::<UserFlag>()
-                .map_err(Error::new)
-                .context(|| label.clone())?;
+            let flag = user.parse::<UserFlag>().map_err(Error::new).context(|| label.clone())?;
             Ok((label, flag))
         }
         None => Ok(("user 0".to_owned(), UserFlag::of(0, None))),
@@ -147,10 +138,7 @@ fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<Group>)> {
     let (label, flag) = wish(inputs)?;
     let (users, groups) = accounts(inputs)?;
     let identity = identify(&flag, &users, &groups)?;
-    for (map, id) in [
-        (&inputs.maps.uids, identity.uid),
-        (&inputs.maps.gids, identity.gid),
-    ] {
+    for (map, id) in [(&inputs.maps.uids, identity.uid), (&inputs.maps.gids, identity.gid)] {
         if outside_of(map, id).is_none() {
             return Err(unmapped(&label, id));
         }
@@ -160,11 +148,7 @@ fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<Group>)> {
 
 fn unmapped(label: &str, id: u32) -> Error {
     let named = label.split([' ', ':']).any(|word| word == id.to_string());
-    let which = if named {
-        "the ID".to_owned()
-    } else {
-        format!("the ID {id}")
-    };
+    let which = if named { "the ID".to_owned() } else { format!("the ID {id}") };
     Error::new(format!("{label}: {which} is not mapped in the container")).hint(
         "the container has as many IDs as you have subordinate ones: an administrator gives them in /etc/subuid and /etc/subgid",
     )
@@ -192,9 +176,7 @@ fn accounts(inputs: &Inputs<'_>) -> Result<(Vec<account::User>, Vec<Group>)> {
 fn open_root(folder: &Path) -> Result<File> {
     mounts::text(folder)?;
     let root = File::open(folder).context(|| format!("root file system {}", folder.display()))?;
-    let metadata = root
-        .metadata()
-        .context(|| format!("root file system {}", folder.display()))?;
+    let metadata = root.metadata().context(|| format!("root file system {}", folder.display()))?;
     if !metadata.is_dir() {
         fail!("root file system {}: not a folder", folder.display());
     }

@@ -46,10 +46,7 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(SecurityOption::NoNewPrivileges), "{text}");
         }
-        assert_eq!(
-            "no-new-privileges:false".parse(),
-            Ok(SecurityOption::NewPrivileges)
-        );
+        assert_eq!("no-new-privileges:false".parse(), Ok(SecurityOption::NewPrivileges));
         for wrong in [
             "",
             "no-new-privileges=",

@@ -24,25 +24,26 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = || format!("'{text}' is not a size: expected a number and b, k, m, g, t or p");
+        let malformed =
+            || format!("'{text}' is not a size: expected a number and b, k, m, g, t or p");
         let end = text
             .find(|character: char| !character.is_ascii_digit() && character != '.')
             .unwrap_or(text.len());
         let (number, suffix) = text.split_at(end);
         let unit = unit(suffix.strip_prefix(' ').unwrap_or(suffix)).ok_or_else(malformed)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(whole) || !digits(fraction) {
             return Err(malformed());
         }
         // Past nine places a fraction is less than a byte of any size that fits.
         let fraction = &fraction[..fraction.len().min(9)];
         let parts = fraction.parse::<u128>().map_err(|_| malformed())? * u128::from(unit);
-        let bytes = whole
-            .parse::<u64>()
-            .ok()
-            .and_then(|whole| whole.checked_mul(unit))
-            .and_then(|bytes| bytes.checked_add((parts / 10_u128.pow(fraction.len() as u32)) as u64));
+        let bytes =
+            whole.parse::<u64>().ok().and_then(|whole| whole.checked_mul(unit)).and_then(|bytes| {
+                bytes.checked_add((parts / 10_u128.pow(fraction.len() as u32)) as u64)
+            });
         // The kernel's sizes are signed (loff_t).
         match bytes {
             Some(bytes) if i64::try_from(bytes).is_ok() => Ok(Self(bytes)),

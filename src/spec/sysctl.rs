@@ -20,34 +20,23 @@ impl FromStr for Sysctl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-        Ok(Self {
-            name: dotted(name)?,
-            value: value.to_owned(),
-        })
+        Ok(Self { name: dotted(name)?, value: value.to_owned() })
     }
 }
 
 /// sysctl(8): the first separator tells which of the two it is; in the slash form a dot is part of a name.
 fn dotted(name: &str) -> Result<String, String> {
-    let slashes = name
-        .find(['.', '/'])
-        .is_some_and(|at| name.as_bytes()[at] == b'/');
+    let slashes = name.find(['.', '/']).is_some_and(|at| name.as_bytes()[at] == b'/');
     let swap = |character| match character {
         '.' => '/',
         '/' => '.',
         other => other,
     };
-    let dotted: String = if slashes {
-        name.chars().map(swap).collect()
-    } else {
-        name.to_owned()
-    };
+    let dotted: String = if slashes { name.chars().map(swap).collect() } else { name.to_owned() };
     // A part becomes a name below /proc/sys: one of dots alone would lead out of there.
     let part = |part: &str| {
         part.bytes().any(|byte| byte != b'/')
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_-/:@".contains(&byte))
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-/:@".contains(&byte))
     };
     if !dotted.split('.').all(part) || !dotted.contains('.') {
         return Err(format!("'{name}' is not the name of a kernel parameter"));
@@ -94,25 +83,13 @@ mod tests {
         for (text, name, value) in [
             ("net.ipv4.ip_forward=1", "net.ipv4.ip_forward", "1"),
             ("net/ipv4/ip_forward=1", "net.ipv4.ip_forward", "1"),
-            (
-                "net/ipv4/conf/eth0.100/forwarding=1",
-                "net.ipv4.conf.eth0/100.forwarding",
-                "1",
-            ),
-            (
-                "net.ipv4.conf.eth0/100.forwarding=1",
-                "net.ipv4.conf.eth0/100.forwarding",
-                "1",
-            ),
+            ("net/ipv4/conf/eth0.100/forwarding=1", "net.ipv4.conf.eth0/100.forwarding", "1"),
+            ("net.ipv4.conf.eth0/100.forwarding=1", "net.ipv4.conf.eth0/100.forwarding", "1"),
             ("kernel.sem=250 32000=x", "kernel.sem", "250 32000=x"),
             ("kernel.shmmax=", "kernel.shmmax", ""),
         ] {
             let sysctl: Sysctl = text.parse().unwrap();
-            assert_eq!(
-                (sysctl.name.as_str(), sysctl.value.as_str()),
-                (name, value),
-                "{text}"
-            );
+            assert_eq!((sysctl.name.as_str(), sysctl.value.as_str()), (name, value), "{text}");
         }
     }
 

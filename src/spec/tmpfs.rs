@@ -25,12 +25,8 @@ pub struct Tmpfs {
 }
 
 /// Pairs of which each tmpfs has one word; the first is docker's default.
-const PAIRS: [[&str; 2]; 4] = [
-    ["rw", "ro"],
-    ["noexec", "exec"],
-    ["nosuid", "suid"],
-    ["nodev", "dev"],
-];
+const PAIRS: [[&str; 2]; 4] =
+    [["rw", "ro"], ["noexec", "exec"], ["nosuid", "suid"], ["nodev", "dev"]];
 
 impl Tmpfs {
     /// docker's: writable by all, no programs, no set-user-ID, no devices, half of memory.
@@ -133,11 +129,7 @@ mod tests {
                 "rw,noexec,nosuid,nodev,mode=755,nr_inodes=1024,uid=5,gid=6",
             ),
         ] {
-            assert_eq!(
-                text.parse::<Tmpfs>().unwrap().options().join(","),
-                options,
-                "{text}"
-            );
+            assert_eq!(text.parse::<Tmpfs>().unwrap().options().join(","), options, "{text}");
         }
     }
 

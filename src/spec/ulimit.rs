@@ -41,11 +41,7 @@ const NAMES: [(&str, PosixRlimitType, Resource); 16] = [
     ("rss", PosixRlimitType::RlimitRss, Resource::Rss),
     ("rtprio", PosixRlimitType::RlimitRtprio, Resource::Rtprio),
     ("rttime", PosixRlimitType::RlimitRttime, Resource::Rttime),
-    (
-        "sigpending",
-        PosixRlimitType::RlimitSigpending,
-        Resource::Sigpending,
-    ),
+    ("sigpending", PosixRlimitType::RlimitSigpending, Resource::Sigpending),
     ("stack", PosixRlimitType::RlimitStack, Resource::Stack),
 ];
 
@@ -76,11 +72,7 @@ impl FromStr for Ulimit {
         if soft > hard {
             return Err("the soft limit is above the hard limit".into());
         }
-        Ok(Self::Limit {
-            name: index,
-            soft,
-            hard,
-        })
+        Ok(Self::Limit { name: index, soft, hard })
     }
 }
 
@@ -120,14 +112,9 @@ fn refuse_above_own(name: usize, hard: u64) -> Result<()> {
     if hard <= own {
         return Ok(());
     }
-    let asked = if hard == UNLIMITED {
-        "unlimited".to_owned()
-    } else {
-        hard.to_string()
-    };
-    let error = Error::new(format!(
-        "--ulimit {name}: {asked} is above your own hard limit of {own}"
-    ));
+    let asked = if hard == UNLIMITED { "unlimited".to_owned() } else { hard.to_string() };
+    let error =
+        Error::new(format!("--ulimit {name}: {asked} is above your own hard limit of {own}"));
     Err(error.hint(format!(
         "only root can raise a hard limit (limits.conf(5), or LimitNOFILE= and its like in systemd): ask for at most {own}"
     )))
@@ -191,10 +178,7 @@ mod tests {
         let asked = ["core=5:5", "host", "core=0:0"].map(|text| text.parse().unwrap());
         let limits = limits(&asked).unwrap();
         assert_eq!(limits.len(), NAMES.len());
-        let core = limits
-            .iter()
-            .find(|limit| limit.typ() == PosixRlimitType::RlimitCore)
-            .unwrap();
+        let core = limits.iter().find(|limit| limit.typ() == PosixRlimitType::RlimitCore).unwrap();
         assert_eq!((core.soft(), core.hard()), (0, 0));
     }
 

@@ -43,10 +43,7 @@ impl FromStr for UserFlag {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
-        Ok(Self {
-            user: user.parse()?,
-            group: group.map(str::parse).transpose()?,
-        })
+        Ok(Self { user: user.parse()?, group: group.map(str::parse).transpose()? })
     }
 }
 
@@ -64,10 +61,12 @@ pub(super) struct Identity {
 /// Looks `flag` up among the image's accounts. Errors: a name without an entry.
 pub(super) fn identify(flag: &UserFlag, users: &[User], groups: &[Group]) -> Result<Identity> {
     let entry = match &flag.user {
-        NameOrId::Name(name) => Some(users.iter().find(|user| user.name == *name).ok_or_else(|| {
-            Error::new(format!("user {name}: not in the image's /etc/passwd"))
-                .hint("an ID needs no entry: -u UID")
-        })?),
+        NameOrId::Name(name) => {
+            Some(users.iter().find(|user| user.name == *name).ok_or_else(|| {
+                Error::new(format!("user {name}: not in the image's /etc/passwd"))
+                    .hint("an ID needs no entry: -u UID")
+            })?)
+        }
         NameOrId::Id(uid) => users.iter().find(|user| user.uid == *uid),
     };
     let uid = match (&flag.user, entry) {
@@ -87,9 +86,7 @@ pub(super) fn identify(flag: &UserFlag, users: &[User], groups: &[Group]) -> Res
         uid,
         gid,
         others,
-        home: entry
-            .map(|user| user.home.clone())
-            .filter(|home| home.starts_with('/')),
+        home: entry.map(|user| user.home.clone()).filter(|home| home.starts_with('/')),
     })
 }
 
@@ -97,14 +94,14 @@ pub(super) fn identify(flag: &UserFlag, users: &[User], groups: &[Group]) -> Res
 pub(super) fn find_group(group: &NameOrId, groups: &[Group]) -> Result<u32> {
     match group {
         NameOrId::Id(gid) => Ok(*gid),
-        NameOrId::Name(name) => groups
-            .iter()
-            .find(|group| group.name == *name)
-            .map(|group| group.gid)
-            .ok_or_else(|| {
-                Error::new(format!("group {name}: not in the image's /etc/group"))
-                    .hint("an ID needs no entry")
-            }),
+        NameOrId::Name(name) => {
+            groups.iter().find(|group| group.name == *name).map(|group| group.gid).ok_or_else(
+                || {
+                    Error::new(format!("group {name}: not in the image's /etc/group"))
+                        .hint("an ID needs no entry")
+                },
+            )
+        }
     }
 }
 
@@ -175,10 +172,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_an_error_that_says_where_it_was_looked_for() {
-        assert_eq!(
-            who("foo").unwrap_err().to_string(),
-            "user foo: not in the image's /etc/passwd"
-        );
+        assert_eq!(who("foo").unwrap_err().to_string(), "user foo: not in the image's /etc/passwd");
         assert_eq!(
             who("web:foo").unwrap_err().to_string(),
             "group foo: not in the image's /etc/group"
@@ -187,17 +181,7 @@ mod tests {
 
     #[test]
     fn a_malformed_user_is_refused() {
-        for wrong in [
-            "",
-            ":",
-            ":0",
-            "root:",
-            "a:b:c",
-            "-1",
-            "4294967295",
-            "0:4294967295",
-            "a\nb",
-        ] {
+        for wrong in ["", ":", ":0", "root:", "a:b:c", "-1", "4294967295", "0:4294967295", "a\nb"] {
             assert!(wrong.parse::<UserFlag>().is_err(), "{wrong}");
         }
     }

@@ -32,13 +32,17 @@ impl FromStr for Volume {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(':');
-        let (source, destination, options) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(_), None, ..) => {
-                return Err("usnea has no anonymous volumes: write HOST:CONTAINER, or use --tmpfs".into());
-            }
-            (Some(source), Some(destination), options, None) => (source, destination, options),
-            _ => return Err("expected HOST:CONTAINER[:OPTIONS]".into()),
-        };
+        let (source, destination, options) =
+            match (parts.next(), parts.next(), parts.next(), parts.next()) {
+                (Some(_), None, ..) => {
+                    return Err(
+                        "usnea has no anonymous volumes: write HOST:CONTAINER, or use --tmpfs"
+                            .into(),
+                    );
+                }
+                (Some(source), Some(destination), options, None) => (source, destination, options),
+                _ => return Err("expected HOST:CONTAINER[:OPTIONS]".into()),
+            };
         Ok(Self {
             text: text.to_owned(),
             source: source.parse()?,
@@ -88,11 +92,7 @@ fn parse_options(text: &str) -> Result<VolumeKind, String> {
     }
     let default = Bind::default();
     Ok(VolumeKind::Bind(Bind {
-        access: if access == Some("ro") {
-            Access::ReadOnly
-        } else {
-            Access::ReadWrite
-        },
+        access: if access == Some("ro") { Access::ReadOnly } else { Access::ReadWrite },
         reach: reach.unwrap_or(default.reach),
         propagation: propagation.unwrap_or(default.propagation),
         flags,
@@ -107,7 +107,9 @@ mod tests {
     fn options(text: &str) -> Vec<String> {
         match text.parse::<Volume>().unwrap().kind {
             VolumeKind::Bind(bind) => bind.options(),
-            VolumeKind::Overlay(flags) => ["O"].into_iter().chain(flags).map(str::to_owned).collect(),
+            VolumeKind::Overlay(flags) => {
+                ["O"].into_iter().chain(flags).map(str::to_owned).collect()
+            }
         }
     }
 

@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 
 /// Marks every descriptor from `first` on close-on-exec, whoever left it open (close_range(2), kernel 5.11; where it
@@ -26,10 +26,8 @@ pub fn close_at_exec_from(first: RawFd) -> io::Result<()> {
         return Ok(());
     }
     for entry in std::fs::read_dir("/proc/self/fd")? {
-        if let Some(number) = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<RawFd>().ok())
+        if let Some(number) =
+            entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok())
             && number >= first
         {
             set_close_at_exec(number, true)?;
@@ -94,7 +92,9 @@ pub fn receive(socket: impl AsFd, room: &mut [u8]) -> io::Result<(usize, Option<
 /// Closes every descriptor from `first` on, whoever owns it: for a process that never returns to its owners.
 pub fn close_from(first: RawFd) {
     // SAFETY: the caller goes on in a function that never returns, so no OwnedFd of this process is used or dropped.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, 0) };
+    let done = unsafe {
+        libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, 0)
+    };
     if done != 0 {
         for number in first..65536 {
             // SAFETY: as above.

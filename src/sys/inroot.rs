@@ -28,15 +28,16 @@ pub enum Kind {
 
 fn resolve(symlinks: Symlinks) -> ResolveFlags {
     let flags = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    if symlinks == Symlinks::Refuse {
-        flags | ResolveFlags::NO_SYMLINKS
-    } else {
-        flags
-    }
+    if symlinks == Symlinks::Refuse { flags | ResolveFlags::NO_SYMLINKS } else { flags }
 }
 
 /// Opens `path` below `root` with `flags` (close-on-exec always). Errors: openat2(2).
-pub fn open(root: impl AsFd, path: &Path, flags: OFlags, symlinks: Symlinks) -> io::Result<OwnedFd> {
+pub fn open(
+    root: impl AsFd,
+    path: &Path,
+    flags: OFlags,
+    symlinks: Symlinks,
+) -> io::Result<OwnedFd> {
     loop {
         match rustix::fs::openat2(
             &root,
@@ -54,9 +55,16 @@ pub fn open(root: impl AsFd, path: &Path, flags: OFlags, symlinks: Symlinks) -> 
 
 /// The place to mount on: `path` below `root`, made with its folders (mode 0755) where it is missing. A symbolic link
 /// that leads to nothing inside the root is ENOENT, never followed out of it.
-pub fn mount_point(root: BorrowedFd<'_>, path: &Path, kind: Kind, symlinks: Symlinks) -> io::Result<OwnedFd> {
+pub fn mount_point(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    kind: Kind,
+    symlinks: Symlinks,
+) -> io::Result<OwnedFd> {
     match open(root, path, OFlags::PATH, symlinks) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => make(root, path, kind, symlinks),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+            make(root, path, kind, symlinks)
+        }
         answer => answer,
     }
 }
@@ -76,8 +84,11 @@ fn make(root: BorrowedFd<'_>, path: &Path, kind: Kind, symlinks: Symlinks) -> io
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
                 // Made in the folder just resolved; EEXIST here is a link to nothing: the open below then says ENOENT.
                 let made = if last && kind == Kind::File {
-                    let flags =
-                        OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let flags = OFlags::CREATE
+                        | OFlags::EXCL
+                        | OFlags::WRONLY
+                        | OFlags::NOFOLLOW
+                        | OFlags::CLOEXEC;
                     rustix::fs::openat(&here, name, flags, Mode::from_raw_mode(0o644)).map(drop)
                 } else {
                     rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(0o755))
@@ -96,13 +107,9 @@ fn make(root: BorrowedFd<'_>, path: &Path, kind: Kind, symlinks: Symlinks) -> io
 /// Reads a small regular file below `root`: at most `limit` bytes (EFBIG), never a FIFO or a device (EINVAL).
 pub fn read(root: impl AsFd, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     use std::io::Read;
-    let file: std::fs::File = open(
-        root,
-        path,
-        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
-        Symlinks::Follow,
-    )?
-    .into();
+    let file: std::fs::File =
+        open(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, Symlinks::Follow)?
+            .into();
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));

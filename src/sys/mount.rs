@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+    open_tree,
 };
 
 /// Attributes of a mount (MOUNT_ATTR_*): what is named is set, everything else stays as it is.
@@ -101,11 +102,7 @@ pub fn make(
     }
     fsconfig_create(context.as_fd())?;
     let attributes = MountAttrFlags::from_bits_retain(attributes.0 as u32);
-    Ok(fsmount(
-        context.as_fd(),
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        attributes,
-    )?)
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// What mounting needs to know of an overlay.
@@ -134,7 +131,9 @@ pub fn overlay(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result<Owne
                     fsconfig_set_string(context.as_fd(), "lowerdir+", *lower)?;
                 }
             }
-            Err(_) => fsconfig_set_string(context.as_fd(), "lowerdir", joined_lowers(&overlay.lowers))?,
+            Err(_) => {
+                fsconfig_set_string(context.as_fd(), "lowerdir", joined_lowers(&overlay.lowers))?
+            }
         }
     }
     if let Some((upper, work)) = overlay.upper {
@@ -143,11 +142,7 @@ pub fn overlay(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result<Owne
     }
     fsconfig_create(context.as_fd())?;
     let attributes = MountAttrFlags::from_bits_retain(attributes.0 as u32);
-    Ok(fsmount(
-        context.as_fd(),
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        attributes,
-    )?)
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// Lower layers as the `lowerdir` option takes them: `:` between, and `\` before `:` and `\` in a name.
@@ -158,8 +153,9 @@ pub fn joined_lowers(lowers: &[&Path]) -> String {
 
 /// A detached copy of the mount at `path` below `at` (an empty path: of `at` itself): what a bind mount puts somewhere.
 pub fn copy(at: impl AsFd, path: &Path, reach: Reach) -> io::Result<OwnedFd> {
-    let mut flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
     if reach == Reach::Recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
@@ -183,12 +179,7 @@ struct MountAttr {
 /// Sets attributes of a mount (mount_setattr(2), kernel 5.12; before that a remount of this mount alone, which cannot
 /// reach those below: EOPNOTSUPP when that was asked for and there are some is left to the caller's wish for safety).
 pub fn set_attributes(mount: impl AsFd, attributes: Attributes, reach: Reach) -> io::Result<()> {
-    let arguments = MountAttr {
-        set: attributes.0,
-        clear: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let arguments = MountAttr { set: attributes.0, clear: 0, propagation: 0, userns_fd: 0 };
     match mount_setattr(&mount, c"", &arguments, reach) {
         Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => remount(mount, attributes),
         answer => answer,
@@ -202,26 +193,17 @@ pub fn set_propagation(mount: impl AsFd, propagation: Propagation, reach: Reach)
         Propagation::Slave => libc::MS_SLAVE,
         Propagation::Shared => libc::MS_SHARED,
     };
-    mount_setattr(
-        &mount,
-        c"",
-        &MountAttr {
-            set: 0,
-            clear: 0,
-            propagation,
-            userns_fd: 0,
-        },
-        reach,
-    )
+    mount_setattr(&mount, c"", &MountAttr { set: 0, clear: 0, propagation, userns_fd: 0 }, reach)
 }
 
-fn mount_setattr(mount: &impl AsFd, path: &CStr, arguments: &MountAttr, reach: Reach) -> io::Result<()> {
-    let flags = libc::AT_EMPTY_PATH
-        | if reach == Reach::Recursive {
-            libc::AT_RECURSIVE
-        } else {
-            0
-        };
+fn mount_setattr(
+    mount: &impl AsFd,
+    path: &CStr,
+    arguments: &MountAttr,
+    reach: Reach,
+) -> io::Result<()> {
+    let flags =
+        libc::AT_EMPTY_PATH | if reach == Reach::Recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: `path` is a C string and `arguments` has the layout of struct mount_attr; both outlive the call.
     let answer = unsafe {
         libc::syscall(
@@ -233,11 +215,7 @@ fn mount_setattr(mount: &impl AsFd, path: &CStr, arguments: &MountAttr, reach: R
             size_of::<MountAttr>(),
         )
     };
-    if answer == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Without mount_setattr a mount is changed through its name, which `/proc/self/fd` gives once it is attached.
@@ -255,11 +233,7 @@ fn remount(mount: impl AsFd, attributes: Attributes) -> io::Result<()> {
             flags |= flag;
         }
     }
-    Ok(mount_remount(
-        format!("/proc/self/fd/{}", mount.as_fd().as_raw_fd()),
-        flags,
-        "",
-    )?)
+    Ok(mount_remount(format!("/proc/self/fd/{}", mount.as_fd().as_raw_fd()), flags, "")?)
 }
 
 /// Makes the current folder, a mount, the root directory, and lets go of the old root. pivot_root(2): with "." twice

@@ -7,8 +7,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 /// Sets the loopback interface up (netdevice(7)); the kernel gives it 127.0.0.1 and ::1 by itself.
 pub fn loopback_up() -> io::Result<()> {
-    let socket =
-        rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let socket = rustix::net::socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     // SAFETY: ifreq is plain data, for which all zeroes is a valid value; it outlives both calls, which read and write
     // only within it; the name is shorter than its field and stays NUL-terminated.
     unsafe {

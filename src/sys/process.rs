@@ -75,11 +75,7 @@ pub fn clone(namespaces: Namespaces, parentage: Parentage) -> io::Result<Forked>
     // SAFETY: no CLONE_VM, so the child runs on a copy of this stack and memory, and we have a single thread (checked
     // above), so no lock is held for ever in the copy. `pidfd` outlives the call.
     let pid = unsafe {
-        libc::syscall(
-            libc::SYS_clone3,
-            &raw mut arguments,
-            size_of::<libc::clone_args>(),
-        )
+        libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>())
     };
     match pid {
         -1 => Err(io::Error::last_os_error()),
@@ -87,10 +83,7 @@ pub fn clone(namespaces: Namespaces, parentage: Parentage) -> io::Result<Forked>
         pid => {
             // SAFETY: the kernel has just given us this descriptor, close-on-exec (clone(2)); nobody else owns it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Forked::Parent(Child {
-                pid: pid as i32,
-                pidfd,
-            }))
+            Ok(Forked::Parent(Child { pid: pid as i32, pidfd }))
         }
     }
 }
@@ -139,11 +132,7 @@ pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
             0,
         )
     };
-    if answer == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Waits for the end of our child that `pidfd` stands for, and reaps it.
@@ -174,11 +163,7 @@ pub enum Patience {
 
 /// Reaps any child of ours that has ended: its number and how; `None` when there is none.
 pub fn reap_any(patience: Patience) -> io::Result<Option<(i32, Ended)>> {
-    let options = if patience == Patience::Look {
-        libc::WNOHANG
-    } else {
-        0
-    };
+    let options = if patience == Patience::Look { libc::WNOHANG } else { 0 };
     let mut status = 0;
     loop {
         // SAFETY: `status` outlives the call.
@@ -200,10 +185,7 @@ pub fn reap_any(patience: Patience) -> io::Result<Option<(i32, Ended)>> {
 /// Replaces this process by a program; returns only the error. Errors: execve(2).
 pub fn exec(program: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> io::Error {
     let pointers = |list: &[&CStr]| -> Vec<*const libc::c_char> {
-        list.iter()
-            .map(|text| text.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
+        list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let (arguments, environment) = (pointers(arguments), pointers(environment));
     // SAFETY: both arrays end in a null pointer and point to C strings that outlive the call.

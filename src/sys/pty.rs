@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
-use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{
+    OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
 
 /// Opens a new terminal in the devpts that `devpts` (its root folder) stands for: master and terminal side.
 /// TIOCGPTPEER (kernel 4.13): the terminal side is opened through the master, never through a path.
@@ -48,10 +50,7 @@ impl Raw {
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(terminal, OptionalActions::Now, &raw)?;
-        Ok(Self {
-            terminal: terminal.try_clone_to_owned()?,
-            before,
-        })
+        Ok(Self { terminal: terminal.try_clone_to_owned()?, before })
     }
 }
 

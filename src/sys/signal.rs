@@ -27,10 +27,7 @@ impl Signals {
             if fd < 0 {
                 return Err(io::Error::last_os_error());
             }
-            Ok(Self {
-                fd: OwnedFd::from_raw_fd(fd),
-                before,
-            })
+            Ok(Self { fd: OwnedFd::from_raw_fd(fd), before })
         }
     }
 
@@ -53,7 +50,9 @@ impl Signals {
     /// Restores the mask of before [`Signals::block`]: in a child, before it becomes the user's command.
     pub fn restore(&self) {
         // SAFETY: `before` was filled by sigprocmask.
-        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+        unsafe {
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut())
+        };
     }
 }
 
@@ -113,6 +112,7 @@ pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: sigaction is plain data; a null new action only asks.
     unsafe {
         let mut now: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
+        libc::sigaction(signal, std::ptr::null(), &raw mut now) == 0
+            && now.sa_sigaction == libc::SIG_IGN
     }
 }

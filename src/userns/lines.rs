@@ -10,10 +10,8 @@ pub fn identity() -> Result<IdMaps> {
         let text = std::fs::read_to_string(path).context(|| format!("cannot read {path}"))?;
         let mut map = Vec::new();
         for line in text.lines() {
-            let numbers: Vec<u32> = line
-                .split_ascii_whitespace()
-                .filter_map(|number| number.parse().ok())
-                .collect();
+            let numbers: Vec<u32> =
+                line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
             match numbers[..] {
                 [inside, _, count] => map.push(IdMap::new(inside, inside, count)),
                 _ => fail!("{path}: cannot understand '{line}'"),
@@ -21,10 +19,7 @@ pub fn identity() -> Result<IdMaps> {
         }
         Ok(merged(map))
     };
-    Ok(IdMaps {
-        uids: read("/proc/self/uid_map")?,
-        gids: read("/proc/self/gid_map")?,
-    })
+    Ok(IdMaps { uids: read("/proc/self/uid_map")?, gids: read("/proc/self/gid_map")? })
 }
 
 /// `map` with `ranges` of outer IDs, each following the last inner ID.
@@ -38,8 +33,7 @@ pub fn append(mut map: Vec<IdMap>, ranges: impl Iterator<Item = (u32, u32)>) -> 
 
 /// How many IDs a map has.
 pub fn count(map: &[IdMap]) -> u32 {
-    map.iter()
-        .fold(0, |sum: u32, line| sum.saturating_add(line.count))
+    map.iter().fold(0, |sum: u32, line| sum.saturating_add(line.count))
 }
 
 /// The map to base in which base's first ID (the user) is `own` and the others follow from 0, leaving `own` out.
@@ -59,11 +53,7 @@ pub fn keep(base: &[IdMap], own: u32) -> Vec<IdMap> {
 /// The map to base without the user: base's second ID is 0.
 pub fn without_first(base: &[IdMap]) -> Vec<IdMap> {
     let others = count(base) - 1;
-    if others == 0 {
-        Vec::new()
-    } else {
-        vec![IdMap::new(0, 1, others)]
-    }
+    if others == 0 { Vec::new() } else { vec![IdMap::new(0, 1, others)] }
 }
 
 /// Fails when an ID is mapped twice: the kernel would refuse with a bare EINVAL.
@@ -109,17 +99,12 @@ pub fn through(map: &[IdMap], next: &[IdMap]) -> Option<Vec<IdMap>> {
 
 /// Outer to inner.
 pub fn inverse(map: &[IdMap]) -> Vec<IdMap> {
-    map.iter()
-        .map(|line| IdMap::new(line.outside, line.inside, line.count))
-        .collect()
+    map.iter().map(|line| IdMap::new(line.outside, line.inside, line.count)).collect()
 }
 
 /// Sorted, and lines that continue each other made one: so that equal maps are equal.
 pub fn normalise(maps: &IdMaps) -> IdMaps {
-    IdMaps {
-        uids: merged(maps.uids.clone()),
-        gids: merged(maps.gids.clone()),
-    }
+    IdMaps { uids: merged(maps.uids.clone()), gids: merged(maps.gids.clone()) }
 }
 
 fn merged(mut map: Vec<IdMap>) -> Vec<IdMap> {
@@ -128,7 +113,8 @@ fn merged(mut map: Vec<IdMap>) -> Vec<IdMap> {
     for line in map {
         match result.last_mut() {
             Some(last)
-                if last.inside + last.count == line.inside && last.outside + last.count == line.outside =>
+                if last.inside + last.count == line.inside
+                    && last.outside + last.count == line.outside =>
             {
                 last.count += line.count;
             }
@@ -144,11 +130,8 @@ mod tests {
     use crate::ids::{inside_of, outside_of};
     use proptest::prelude::*;
 
-    const BASE: [IdMap; 3] = [
-        IdMap::new(0, 1000, 1),
-        IdMap::new(1, 100_000, 10),
-        IdMap::new(11, 200_000, 10),
-    ];
+    const BASE: [IdMap; 3] =
+        [IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 10), IdMap::new(11, 200_000, 10)];
 
     #[test]
     fn keep_id_gives_the_user_their_own_number_and_fills_the_rest() {
@@ -164,10 +147,7 @@ mod tests {
     #[test]
     fn a_map_through_base_is_split_where_base_is() {
         let map = through(&[IdMap::new(0, 5, 10)], &BASE);
-        assert_eq!(
-            map,
-            Some(vec![IdMap::new(0, 100_004, 6), IdMap::new(6, 200_000, 4)])
-        );
+        assert_eq!(map, Some(vec![IdMap::new(0, 100_004, 6), IdMap::new(6, 200_000, 4)]));
         assert_eq!(through(&[IdMap::new(0, 15, 10)], &BASE), None);
     }
 

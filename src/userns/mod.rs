@@ -48,37 +48,23 @@ impl Base {
     /// The base of the calling user: all that they have. Without subordinate IDs, or without newuidmap to use them
     /// (a warning says so), it is their own ID alone.
     pub fn of_user() -> Result<Self> {
-        let (uid, gid) = (
-            rustix::process::geteuid().as_raw(),
-            rustix::process::getegid().as_raw(),
-        );
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         if uid == 0
-            && caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SETUID).unwrap_or(false)
+            && caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SETUID)
+                .unwrap_or(false)
         {
-            return Ok(Self {
-                maps: lines::identity()?,
-                writer: Writer::Root,
-            });
+            return Ok(Self { maps: lines::identity()?, writer: Writer::Root });
         }
-        let own = IdMaps {
-            uids: vec![IdMap::new(0, uid, 1)],
-            gids: vec![IdMap::new(0, gid, 1)],
-        };
+        let own = IdMaps { uids: vec![IdMap::new(0, uid, 1)], gids: vec![IdMap::new(0, gid, 1)] };
         let Some(ranges) = subid::of_user()? else {
-            return Ok(Self {
-                maps: own,
-                writer: Writer::Itself,
-            });
+            return Ok(Self { maps: own, writer: Writer::Itself });
         };
         let Some(helpers) = idmap_helpers::find() else {
             log::warn!(
                 "your subordinate IDs are not used: {}",
                 idmap_helpers::why_unusable().unwrap_or_default()
             );
-            return Ok(Self {
-                maps: own,
-                writer: Writer::Itself,
-            });
+            return Ok(Self { maps: own, writer: Writer::Itself });
         };
         let maps = IdMaps {
             uids: lines::append(
@@ -90,14 +76,16 @@ impl Base {
                 ranges.gids.iter().map(|range| (range.first, range.count)),
             ),
         };
-        Ok(Self {
-            maps,
-            writer: Writer::Helpers(helpers),
-        })
+        Ok(Self { maps, writer: Writer::Helpers(helpers) })
     }
 
     /// The maps (container -> host) that `--userns`, or `--uidmap` and `--gidmap`, ask for.
-    pub fn container_maps(&self, mode: UsernsMode, uidmap: &[IdMap], gidmap: &[IdMap]) -> Result<IdMaps> {
+    pub fn container_maps(
+        &self,
+        mode: UsernsMode,
+        uidmap: &[IdMap],
+        gidmap: &[IdMap],
+    ) -> Result<IdMaps> {
         let in_base = if uidmap.is_empty() && gidmap.is_empty() {
             match mode {
                 UsernsMode::Host => return Ok(self.maps.clone()),
@@ -118,11 +106,10 @@ impl Base {
             }
         } else {
             // podman: one of the two alone serves for both.
-            let or = |asked: &[IdMap], other: &[IdMap]| if asked.is_empty() { other } else { asked }.to_vec();
-            IdMaps {
-                uids: or(uidmap, gidmap),
-                gids: or(gidmap, uidmap),
-            }
+            let or = |asked: &[IdMap], other: &[IdMap]| {
+                if asked.is_empty() { other } else { asked }.to_vec()
+            };
+            IdMaps { uids: or(uidmap, gidmap), gids: or(gidmap, uidmap) }
         };
         if in_base.uids.is_empty() || in_base.gids.is_empty() {
             return Err(self.no_subordinate_ids("--userns nomap"));
@@ -153,20 +140,15 @@ impl Base {
             }
             _ => "see 'usnea doctor'",
         };
-        Error::new(format!(
-            "{what}: needs subordinate IDs, and you have none that can be used"
-        ))
-        .hint(hint)
+        Error::new(format!("{what}: needs subordinate IDs, and you have none that can be used"))
+            .hint(hint)
     }
 
     /// The levels that a container with `maps` (container -> host) needs. Errors: an ID that is not in base.
     pub fn levels(self, maps: &IdMaps) -> Result<Levels> {
         let (wanted, own) = (lines::normalise(maps), lines::normalise(&self.maps));
         if wanted == own {
-            return Ok(Levels {
-                base: self,
-                container: None,
-            });
+            return Ok(Levels { base: self, container: None });
         }
         if self.writer == Writer::Itself {
             // One ID under another name: a map of its own is written as easily as base's.
@@ -174,10 +156,7 @@ impl Base {
                 fail!("the container's map has IDs that are not yours");
             }
             return Ok(Levels {
-                base: Self {
-                    maps: wanted,
-                    writer: Writer::Itself,
-                },
+                base: Self { maps: wanted, writer: Writer::Itself },
                 container: None,
             });
         }
@@ -191,10 +170,7 @@ impl Base {
             uids: inward(&wanted.uids, &self.maps.uids)?,
             gids: inward(&wanted.gids, &self.maps.gids)?,
         };
-        Ok(Levels {
-            base: self,
-            container: Some(container),
-        })
+        Ok(Levels { base: self, container: Some(container) })
     }
 }
 

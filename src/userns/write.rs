@@ -12,9 +12,7 @@ use crate::sys::process::{self, Ended, Forked, Parentage};
 
 /// A failure to make a user namespace or to map IDs in it, with what forbids it here.
 pub fn forbidden(error: impl Into<Error>) -> Error {
-    let error = Err::<(), _>(error.into())
-        .context(|| "cannot make a user namespace")
-        .unwrap_err();
+    let error = Err::<(), _>(error.into()).context(|| "cannot make a user namespace").unwrap_err();
     match host::userns::forbidden_hint() {
         Some(hint) => error.hint(hint),
         None => error.hint("'usnea doctor' tells what containers need here"),
@@ -41,9 +39,7 @@ pub fn write_maps(base: &Base, pid: i32) -> Result<()> {
 fn write_as_root(pid: i32, maps: &IdMaps) -> Result<()> {
     for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
         let path = format!("/proc/{pid}/{name}");
-        std::fs::write(&path, ids::lines(map))
-            .map_err(forbidden)
-            .context(|| path)?;
+        std::fs::write(&path, ids::lines(map)).map_err(forbidden).context(|| path)?;
     }
     Ok(())
 }
@@ -64,9 +60,8 @@ fn start(program: &std::path::Path, pid: i32, map: &[IdMap]) -> Result<Helper> {
 }
 
 fn finish(program: &std::path::Path, helper: Helper) -> Result<()> {
-    let output = helper
-        .wait_with_output()
-        .context(|| format!("cannot wait for {}", program.display()))?;
+    let output =
+        helper.wait_with_output().context(|| format!("cannot wait for {}", program.display()))?;
     if output.status.success() {
         return Ok(());
     }
@@ -74,9 +69,8 @@ fn finish(program: &std::path::Path, helper: Helper) -> Result<()> {
     let said = said.lines().next().unwrap_or("it said nothing");
     let name = program.file_name().unwrap_or_default().display();
     let error = Error::new(said.strip_prefix(&format!("{name}: ")).unwrap_or(said));
-    let error = Err::<(), _>(error)
-        .context(|| format!("cannot map IDs: {name} refuses"))
-        .unwrap_err();
+    let error =
+        Err::<(), _>(error).context(|| format!("cannot map IDs: {name} refuses")).unwrap_err();
     Err(match host::userns::forbidden_hint() {
         Some(hint) => error.hint(hint),
         None => error.hint("see /etc/subuid and /etc/subgid; 'usnea doctor' tells what is wrong"),
@@ -93,8 +87,8 @@ pub fn write_own_maps(maps: &IdMaps) -> std::io::Result<()> {
 
 /// Does `work` as root of a new base namespace, in a process of its own. Errors: the namespace, or `work` failed.
 pub fn in_base(base: &Base, work: impl FnOnce() -> std::io::Result<()>) -> Result<()> {
-    let (near, far) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
+    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .context(|| "cannot make a pipe")?;
     match process::clone(Namespaces::USER, Parentage::Ours).map_err(forbidden)? {
         Forked::Child => {
             drop(far);
@@ -107,7 +101,9 @@ pub fn in_base(base: &Base, work: impl FnOnce() -> std::io::Result<()>) -> Resul
                 },
             };
             let done = result.and_then(|()| become_root(base)).and_then(|()| work());
-            process::exit_now(done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0))
+            process::exit_now(
+                done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0),
+            )
         }
         Forked::Parent(child) => {
             drop(near);

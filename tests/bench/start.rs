@@ -83,21 +83,11 @@ impl Runner {
     fn all() -> Vec<Self> {
         let user = |name: &str| User::from_name(name).ok().flatten();
         let users: Vec<User> = if nix::unistd::geteuid().is_root() {
-            ["usnea-test", "usnea-test-bare"]
-                .iter()
-                .filter_map(|name| user(name))
-                .collect()
+            ["usnea-test", "usnea-test-bare"].iter().filter_map(|name| user(name)).collect()
         } else {
-            User::from_uid(nix::unistd::getuid())
-                .ok()
-                .flatten()
-                .into_iter()
-                .collect()
+            User::from_uid(nix::unistd::getuid()).ok().flatten().into_iter().collect()
         };
-        assert!(
-            !users.is_empty(),
-            "no ordinary user to measure as: tests/run makes two"
-        );
+        assert!(!users.is_empty(), "no ordinary user to measure as: tests/run makes two");
         let runner = |user: User| {
             let ids = range("/etc/subuid", &user).zip(range("/etc/subgid", &user));
             Self { user, ids }
@@ -106,11 +96,7 @@ impl Runner {
     }
 
     fn kind(&self) -> &'static str {
-        if self.ids.is_some() {
-            "with subordinate IDs"
-        } else {
-            "single-ID map"
-        }
+        if self.ids.is_some() { "with subordinate IDs" } else { "single-ID map" }
     }
 
     /// A command of this user. Every candidate is made here, so that starting costs all the same.
@@ -135,13 +121,12 @@ impl Runner {
 fn range(file: &str, user: &User) -> Option<Range> {
     let text = fs::read_to_string(file).ok()?;
     let number = user.uid.to_string();
-    text.lines()
-        .find_map(|line| match line.split(':').collect::<Vec<_>>()[..] {
-            [owner, first, count] if owner == user.name || owner == number => {
-                Some((first.parse().ok()?, count.parse().ok()?))
-            }
-            _ => None,
-        })
+    text.lines().find_map(|line| match line.split(':').collect::<Vec<_>>()[..] {
+        [owner, first, count] if owner == user.name || owner == number => {
+            Some((first.parse().ok()?, count.parse().ok()?))
+        }
+        _ => None,
+    })
 }
 
 struct Candidate {
@@ -161,20 +146,12 @@ fn compare(programs: &Programs, runner: &Runner, place: &Path, rounds: usize) ->
     if nix::unistd::geteuid().is_root() {
         let owner = format!("{}:{}", runner.user.uid, runner.user.gid);
         let given = Command::new("chown").args(["-R", &owner]).arg(&folder).status();
-        assert!(
-            given.is_ok_and(|status| status.success()),
-            "chown of {}",
-            folder.display()
-        );
+        assert!(given.is_ok_and(|status| status.success()), "chown of {}", folder.display());
     }
     let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
     for (name, words) in commands(&programs.usnea, &root, bundle.as_deref()) {
         match try_once(runner.command(&words, &folder)) {
-            Ok(()) => candidates.push(Candidate {
-                name,
-                words,
-                times: Vec::new(),
-            }),
+            Ok(()) => candidates.push(Candidate { name, words, times: Vec::new() }),
             Err(why) => left_out.push(format!("{name} ({why})")),
         }
     }
@@ -184,12 +161,7 @@ fn compare(programs: &Programs, runner: &Runner, place: &Path, rounds: usize) ->
             let start = Instant::now();
             let output = command.output().expect("a candidate that ran before");
             let time = start.elapsed();
-            assert!(
-                output.status.success(),
-                "{}: {}",
-                candidate.name,
-                said(&output.stderr)
-            );
+            assert!(output.status.success(), "{}: {}", candidate.name, said(&output.stderr));
             if round >= WARM_UPS {
                 candidate.times.push(time);
             }
@@ -206,15 +178,10 @@ fn commands(usnea: &Path, root: &Path, bundle: Option<&Path>) -> Vec<(&'static s
     let words = |line: String| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let (usnea, root) = (usnea.display(), root.display());
     let mut commands = vec![
-        (
-            "usnea",
-            words(format!("{usnea} run --rm --network none dir:{root} true")),
-        ),
+        ("usnea", words(format!("{usnea} run --rm --network none dir:{root} true"))),
         (
             "bwrap",
-            words(format!(
-                "bwrap --unshare-all --bind {root} / --proc /proc --dev /dev true"
-            )),
+            words(format!("bwrap --unshare-all --bind {root} / --proc /proc --dev /dev true")),
         ),
         ("unshare", words("unshare -Urmpf --mount-proc true".into())),
     ];
@@ -223,9 +190,7 @@ fn commands(usnea: &Path, root: &Path, bundle: Option<&Path>) -> Vec<(&'static s
         2,
         (
             "crun",
-            words(format!(
-                "crun --cgroup-manager=disabled run --bundle {bundle} usnea-bench"
-            )),
+            words(format!("crun --cgroup-manager=disabled run --bundle {bundle} usnea-bench")),
         ),
     );
     commands
@@ -235,10 +200,7 @@ fn commands(usnea: &Path, root: &Path, bundle: Option<&Path>) -> Vec<(&'static s
 fn write_bundle(runner: &Runner, folder: &Path, root: &Path) -> Option<PathBuf> {
     let bundle = folder.join("bundle");
     fs::create_dir(&bundle).expect("a folder");
-    let made = Command::new("crun")
-        .args(["spec", "--rootless"])
-        .current_dir(&bundle)
-        .output();
+    let made = Command::new("crun").args(["spec", "--rootless"]).current_dir(&bundle).output();
     if !made.is_ok_and(|made| made.status.success()) {
         return None;
     }
@@ -277,22 +239,14 @@ fn try_once(mut command: Command) -> Result<(), String> {
 }
 
 fn said(stderr: &[u8]) -> String {
-    String::from_utf8_lossy(stderr)
-        .lines()
-        .next()
-        .unwrap_or("no word")
-        .to_owned()
+    String::from_utf8_lossy(stderr).lines().next().unwrap_or("no word").to_owned()
 }
 
 fn print_table(programs: &Programs, runner: &Runner, folder: &Path, candidates: &mut [Candidate]) {
     candidates.iter_mut().for_each(|candidate| candidate.times.sort());
-    let median = |candidate: &Candidate| candidate.times[candidate.times.len() / 2].as_secs_f64() * 1e3;
-    let of = |name: &str| {
-        candidates
-            .iter()
-            .find(|candidate| candidate.name == name)
-            .map(median)
-    };
+    let median =
+        |candidate: &Candidate| candidate.times[candidate.times.len() / 2].as_secs_f64() * 1e3;
+    let of = |name: &str| candidates.iter().find(|candidate| candidate.name == name).map(median);
     let (bwrap, crun) = (of("bwrap"), of("crun"));
     println!("\nas {}, {}", runner.user.name, runner.kind());
     println!(
@@ -301,8 +255,9 @@ fn print_table(programs: &Programs, runner: &Runner, folder: &Path, candidates: 
     );
     for candidate in candidates.iter() {
         let own = median(candidate);
-        let ratio =
-            |peer: Option<f64>| peer.map_or_else(|| "-".to_owned(), |peer| format!("{:.2}", own / peer));
+        let ratio = |peer: Option<f64>| {
+            peer.map_or_else(|| "-".to_owned(), |peer| format!("{:.2}", own / peer))
+        };
         println!(
             "{:10} {:>9.2} {:>9.2} {:>8} {:>8} {:>8.1}",
             candidate.name,
@@ -316,22 +271,21 @@ fn print_table(programs: &Programs, runner: &Runner, folder: &Path, candidates: 
 }
 
 /// The largest resident size of any process of one run.
-fn peak_megabytes(programs: &Programs, runner: &Runner, folder: &Path, candidate: &Candidate) -> f64 {
+fn peak_megabytes(
+    programs: &Programs,
+    runner: &Runner,
+    folder: &Path,
+    candidate: &Candidate,
+) -> f64 {
     let itself = [programs.bench.display().to_string(), MEASURE.to_owned()];
     let mut command = runner.command(&[&itself, &candidate.words[..]].concat(), folder);
-    let output = command
-        .stdout(Stdio::piped())
-        .output()
-        .expect("this program again");
+    let output = command.stdout(Stdio::piped()).output().expect("this program again");
     let kilobytes = String::from_utf8_lossy(&output.stdout).trim().parse::<f64>();
     kilobytes.map_or(f64::NAN, |kilobytes| kilobytes / 1024.0)
 }
 
 fn measure_memory_of(words: &[String]) -> ExitCode {
-    let ended = Command::new(&words[0])
-        .args(&words[1..])
-        .stdout(Stdio::null())
-        .status();
+    let ended = Command::new(&words[0]).args(&words[1..]).stdout(Stdio::null()).status();
     if !ended.is_ok_and(|status| status.success()) {
         return ExitCode::FAILURE;
     }

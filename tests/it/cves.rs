@@ -36,14 +36,8 @@ fn the_runtime_cannot_be_overwritten() {
     command.args(place.arguments(&["--init", "--cap-add", "ALL"], &["sh", "-c", script]));
     place.prepare(&mut command);
     assert_eq!(finish(&mut command, "").works(), "tried");
-    assert!(
-        fs::read(&copy).expect("the copy") == before,
-        "usnea was overwritten from inside"
-    );
-    assert_eq!(
-        fs::metadata(&copy).expect("the copy").permissions().mode() & 0o022,
-        0
-    );
+    assert!(fs::read(&copy).expect("the copy") == before, "usnea was overwritten from inside");
+    assert_eq!(fs::metadata(&copy).expect("the copy").permissions().mode() & 0o022, 0);
 }
 
 /// CVE-2024-21626 (runc): a working folder of `/proc/self/fd/N` with a leaked descriptor leads to the host.
@@ -54,7 +48,8 @@ fn the_working_folder_is_never_a_leaked_descriptor() {
     place.write("outside/host-marker", "");
     for number in 3..14 {
         let options = ["-w", &format!("/proc/self/fd/{number}")];
-        let words = place.arguments(&options, &["sh", "-c", "ls; ls ..; cat host-marker && echo host"]);
+        let words =
+            place.arguments(&options, &["sh", "-c", "ls; ls ..; cat host-marker && echo host"]);
         let mut command = Command::new("bash");
         command
             .args(["-c", "exec 9< \"$0\"; exec \"$@\"", text(&outside)])
@@ -62,10 +57,7 @@ fn the_working_folder_is_never_a_leaked_descriptor() {
             .args(&words);
         place.prepare(&mut command);
         let ran = finish(&mut command, "");
-        assert!(
-            ran.status != 0 && !ran.stdout.contains("host-marker"),
-            "{number}: {ran:?}"
-        );
+        assert!(ran.status != 0 && !ran.stdout.contains("host-marker"), "{number}: {ran:?}");
     }
 }
 
@@ -79,9 +71,7 @@ fn a_root_whose_proc_sys_or_dev_is_a_link_is_refused() {
             let path = place.small_root().join(name);
             fs::remove_dir(&path).expect("an empty folder");
             symlink(target, &path).expect("a link");
-            place
-                .usnea(&place.arguments(&[], &["true"]))
-                .fails_with(125, &[&format!("/{name}")]);
+            place.usnea(&place.arguments(&[], &["true"])).fails_with(125, &[&format!("/{name}")]);
         }
     }
 }
@@ -92,9 +82,7 @@ fn a_volume_cannot_be_put_over_the_kernel_s_files() {
     for target in ["/proc", "/proc/sys", "/proc/self/attr", "/proc/../proc/sys"] {
         let place = Place::new();
         let volume = format!("{}:{target}", text(&place.folder("data")));
-        place
-            .usnea(&place.arguments(&["-v", &volume], &["true"]))
-            .fails_with(125, &["/proc"]);
+        place.usnea(&place.arguments(&["-v", &volume], &["true"])).fails_with(125, &["/proc"]);
     }
 }
 
@@ -105,11 +93,8 @@ fn a_link_on_the_way_of_a_mount_point_stays_inside() {
     let root = place.small_root();
     let outside = place.folder("outside");
     let data = place.folder("data");
-    symlink(
-        "../../../../../../../../..".to_owned() + text(&outside),
-        root.join("climb"),
-    )
-    .expect("a link");
+    symlink("../../../../../../../../..".to_owned() + text(&outside), root.join("climb"))
+        .expect("a link");
     for target in ["/climb", "/climb/deeper", "/tmp/../climb/deeper"] {
         let volume = format!("{}:{target}", text(&data));
         // Inside the root that place does not exist, so an error is right; success must have stayed inside.
@@ -130,10 +115,7 @@ fn what_hides_files_is_the_real_null_device() {
     place.small_root();
     symlink("/proc/sysrq-trigger", place.path("root/dev/null")).expect("a link");
     for file in ["/proc/keys", "/proc/kcore"] {
-        let ran = place.run(
-            &[],
-            &format!("test ! -e {file} || stat -c %t:%T {file}; echo tried"),
-        );
+        let ran = place.run(&[], &format!("test ! -e {file} || stat -c %t:%T {file}; echo tried"));
         assert!(["tried", "1:3\ntried"].contains(&ran.works()), "{file}: {ran:?}");
     }
 }
@@ -146,9 +128,7 @@ fn no_capability_is_inheritable_or_ambient() {
         let ran = place.run(options, "grep -E '^Cap(Inh|Amb)' /proc/self/status");
         assert_eq!(ran.works().lines().count(), 2, "{options:?} {ran:?}");
         assert!(
-            ran.works()
-                .lines()
-                .all(|line| line.ends_with("\t0000000000000000")),
+            ran.works().lines().all(|line| line.ends_with("\t0000000000000000")),
             "{options:?} {ran:?}"
         );
     }
@@ -158,10 +138,8 @@ fn no_capability_is_inheritable_or_ambient() {
 #[test]
 fn the_cgroup_tree_cannot_be_written() {
     let place = Place::new();
-    let ran = place.run(
-        &["--cap-add", "ALL"],
-        "mkdir /sys/fs/cgroup/usnea-was-here && echo made; echo tried",
-    );
+    let ran = place
+        .run(&["--cap-add", "ALL"], "mkdir /sys/fs/cgroup/usnea-was-here && echo made; echo tried");
     assert_eq!(ran.stdout, "tried\n", "{ran:?}");
 }
 
@@ -182,11 +160,7 @@ fn newuidmap_is_not_taken_from_the_caller_s_path() {
         return;
     }
     let place = Place::new();
-    let path = format!(
-        "{}:{}",
-        text(&place.folder("bin")),
-        std::env::var("PATH").expect("PATH")
-    );
+    let path = format!("{}:{}", text(&place.folder("bin")), std::env::var("PATH").expect("PATH"));
     for name in ["newuidmap", "newgidmap"] {
         let file = place.write(
             &format!("bin/{name}"),
@@ -194,12 +168,7 @@ fn newuidmap_is_not_taken_from_the_caller_s_path() {
         );
         fs::set_permissions(file, fs::Permissions::from_mode(0o755)).expect("executable");
     }
-    let ran = finish(
-        place
-            .command(&place.arguments(&[], &["id", "-u"]))
-            .env("PATH", path),
-        "",
-    );
+    let ran = finish(place.command(&place.arguments(&[], &["id", "-u"])).env("PATH", path), "");
     assert_eq!(ran.works(), "0");
     assert!(!place.path("taken").exists(), "a newuidmap from PATH was run");
 }
@@ -210,11 +179,7 @@ fn the_caller_s_terminal_is_not_the_command_s() {
     let place = Place::new();
     let words = place.arguments(
         &[],
-        &[
-            "sh",
-            "-c",
-            "(echo reached > /dev/tty) 2> /dev/null && echo open || echo closed",
-        ],
+        &["sh", "-c", "(echo reached > /dev/tty) 2> /dev/null && echo open || echo closed"],
     );
     // script(1) is not everywhere; python3 gives usnea a controlling terminal as well.
     let mut command = Command::new("python3");
@@ -236,20 +201,10 @@ fn the_passwd_file_of_a_root_is_read_with_care() {
     let outside = place.write("outside", "evil:x:0:0::/:/bin/sh\n");
     fs::remove_file(&passwd).expect("passwd");
     symlink(&outside, &passwd).expect("a link");
-    place
-        .usnea(&place.arguments(&["-u", "evil"], &["true"]))
-        .fails_with(125, &["evil"]);
+    place.usnea(&place.arguments(&["-u", "evil"], &["true"])).fails_with(125, &["evil"]);
     fs::remove_file(&passwd).expect("the link");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&passwd)
-            .status()
-            .expect("mkfifo")
-            .success()
-    );
-    place
-        .usnea(&place.arguments(&["-u", "worker"], &["true"]))
-        .fails_with(125, &[]);
+    assert!(Command::new("mkfifo").arg(&passwd).status().expect("mkfifo").success());
+    place.usnea(&place.arguments(&["-u", "worker"], &["true"])).fails_with(125, &[]);
     fs::remove_file(&passwd).expect("the FIFO");
     assert!(
         Command::new("truncate")
@@ -259,9 +214,7 @@ fn the_passwd_file_of_a_root_is_read_with_care() {
             .expect("truncate")
             .success()
     );
-    place
-        .usnea(&place.arguments(&["-u", "worker"], &["true"]))
-        .fails_with(125, &[]);
+    place.usnea(&place.arguments(&["-u", "worker"], &["true"])).fails_with(125, &[]);
 }
 
 /// CVE-2025-65105 (apptainer): a security option that is not carried out must not be taken.
@@ -275,9 +228,7 @@ fn a_security_option_that_cannot_be_carried_out_is_an_error() {
     ] {
         let place = Place::new();
         let words = place.arguments(&["--security-opt", option], &["true"]);
-        place
-            .usnea(&words)
-            .fails_with(125, &[option.split(['=', ':']).next().expect("a name")]);
+        place.usnea(&words).fails_with(125, &[option.split(['=', ':']).next().expect("a name")]);
     }
 }
 
@@ -288,8 +239,5 @@ fn the_store_is_closed_to_others() {
     let store = place.folder("store");
     fs::set_permissions(&store, fs::Permissions::from_mode(0o777)).expect("an open folder");
     place.run(&[], "true").works();
-    assert_eq!(
-        fs::metadata(&store).expect("the store").permissions().mode() & 0o777,
-        0o700
-    );
+    assert_eq!(fs::metadata(&store).expect("the store").permissions().mode() & 0o777, 0o700);
 }

@@ -35,10 +35,7 @@ fn named<'a>(findings: &'a [Value], name: &str) -> &'a Value {
 #[track_caller]
 fn assert_says(finding: &Value, status: &str, key: &str, phrase: &str) {
     assert_eq!(finding["status"], status, "{finding}");
-    assert!(
-        finding[key].as_str().is_some_and(|text| text.contains(phrase)),
-        "{finding}"
-    );
+    assert!(finding[key].as_str().is_some_and(|text| text.contains(phrase)), "{finding}");
 }
 
 #[test]
@@ -46,12 +43,8 @@ fn what_is_wrong_has_a_cost_and_each_finding_five_keys() {
     let (findings, status) = findings(&Place::new(), &["env"]);
     assert_eq!(status, 0);
     for finding in &findings {
-        let keys: Vec<&str> = finding
-            .as_object()
-            .expect("an object")
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let keys: Vec<&str> =
+            finding.as_object().expect("an object").keys().map(String::as_str).collect();
         assert_eq!(keys, ["costs", "fix", "found", "name", "status"], "{finding}");
         if finding["status"] != "ok" {
             assert!(finding["costs"].is_string(), "{finding}");
@@ -63,10 +56,7 @@ fn what_is_wrong_has_a_cost_and_each_finding_five_keys() {
 fn the_page_is_plain_without_a_terminal_and_ends_in_the_verdict() {
     let ran = doctor(&Place::new(), &["env"], &[]);
     assert!(
-        ran.works()
-            .lines()
-            .last()
-            .is_some_and(|line| line.starts_with("usnea run works here")),
+        ran.works().lines().last().is_some_and(|line| line.starts_with("usnea run works here")),
         "{ran:?}"
     );
     assert!(!ran.stdout.contains('\x1b'), "{ran:?}");
@@ -111,7 +101,8 @@ fn a_caller_without_an_id_is_told_so() {
 fn a_covered_proc_is_found_before_a_container_fails_at_it() {
     if need("unshare") {
         let script = r#"mount -t tmpfs t /proc/fs && exec "$@""#;
-        let (findings, status) = findings(&Place::new(), &["unshare", "-Urm", "sh", "-c", script, "sh"]);
+        let (findings, status) =
+            findings(&Place::new(), &["unshare", "-Urm", "sh", "-c", script, "sh"]);
         assert_eq!(status, 1);
         assert_says(
             named(&findings, "namespaces, mounts"),
@@ -127,12 +118,7 @@ fn newuidmap_is_of_no_use_after_no_new_privs() {
     if need("setpriv") && need_subids() {
         let (findings, status) = findings(&Place::new(), &["setpriv", "--no-new-privs"]);
         assert_eq!(status, 0);
-        assert_says(
-            named(&findings, "newuidmap, newgidmap"),
-            "missing",
-            "found",
-            "no_new_privs",
-        );
+        assert_says(named(&findings, "newuidmap, newgidmap"), "missing", "found", "no_new_privs");
     }
 }
 
@@ -141,12 +127,7 @@ fn subordinate_ids_are_really_mapped() {
     if need_subids() {
         let (findings, _) = findings(&Place::new(), &["env"]);
         assert_eq!(named(&findings, "subordinate IDs")["status"], "ok");
-        assert_says(
-            named(&findings, "newuidmap, newgidmap"),
-            "ok",
-            "found",
-            "and they map",
-        );
+        assert_says(named(&findings, "newuidmap, newgidmap"), "ok", "found", "and they map");
     }
 }
 
@@ -191,22 +172,12 @@ fn a_file_server_that_never_answers_hangs_nothing() {
         let wrapper = ["unshare", "-Urm", "sh", "-c", script, "sh", "env", &root];
         let (findings, status) = findings(&place, &wrapper);
         assert_eq!(status, 0);
-        assert_says(
-            named(&findings, "store"),
-            "missing",
-            "found",
-            "no answer within 2 seconds",
-        );
+        assert_says(named(&findings, "store"), "missing", "found", "no answer within 2 seconds");
     }
 }
 
 #[test]
 fn a_runtime_folder_of_somebody_else_is_not_ours() {
     let (findings, _) = findings(&Place::new(), &["env", "XDG_RUNTIME_DIR=/run"]);
-    assert_says(
-        named(&findings, "XDG_RUNTIME_DIR"),
-        "degraded",
-        "found",
-        "belongs to user 0",
-    );
+    assert_says(named(&findings, "XDG_RUNTIME_DIR"), "degraded", "found", "belongs to user 0");
 }

@@ -13,9 +13,7 @@ const NO_SUCH_FILE: &str = "No such file or directory";
 #[track_caller]
 fn refused(options: &[&str], phrases: &[&str]) {
     let place = Place::new();
-    place
-        .usnea(&place.arguments(options, &["true"]))
-        .fails_with(125, phrases);
+    place.usnea(&place.arguments(options, &["true"])).fails_with(125, phrases);
 }
 
 #[track_caller]
@@ -45,11 +43,7 @@ fn a_program_for_another_machine() {
 fn a_broken_program() {
     let place = Place::new();
     let whole = fs::read(place.small_root().join("bin/busybox")).expect("busybox");
-    for (name, content) in [
-        ("junk", &b"\x7fELFjunk"[..]),
-        ("torn", &whole[..60]),
-        ("empty", b""),
-    ] {
+    for (name, content) in [("junk", &b"\x7fELFjunk"[..]), ("torn", &whole[..60]), ("empty", b"")] {
         let program = executable(&place, name, content);
         image_refused(&place, &format!("host:{program}"), &[name]);
     }
@@ -62,10 +56,7 @@ fn a_program_whose_library_is_not_found() {
     }
     let place = Place::new();
     place.write("lib.c", "int answer(void) { return 42; }\n");
-    place.write(
-        "main.c",
-        "int answer(void); int main(void) { return answer(); }\n",
-    );
+    place.write("main.c", "int answer(void); int main(void) { return answer(); }\n");
     for arguments in [
         &["-shared", "-o", "libgone.so", "lib.c"][..],
         &["-o", "program", "main.c", "-L.", "-lgone"],
@@ -107,11 +98,7 @@ fn an_image_that_does_not_exist() {
 fn an_image_that_is_a_file() {
     let place = Place::new();
     let file = place.write("file", "");
-    image_refused(
-        &place,
-        &format!("dir:{}", text(&file)),
-        &[text(&file), "not a directory"],
-    );
+    image_refused(&place, &format!("dir:{}", text(&file)), &[text(&file), "not a directory"]);
 }
 
 #[test]
@@ -131,12 +118,8 @@ fn an_image_of_an_unknown_kind() {
 fn a_command_that_is_not_found() {
     let place = Place::new();
     for command in ["nosuchcommand", "/no/such/command"] {
-        place
-            .usnea(&place.arguments(&[], &[command]))
-            .fails_with(127, &[command]);
-        place
-            .usnea(&place.arguments(&["--init"], &[command]))
-            .fails_with(127, &[command]);
+        place.usnea(&place.arguments(&[], &[command])).fails_with(127, &[command]);
+        place.usnea(&place.arguments(&["--init"], &[command])).fails_with(127, &[command]);
     }
 }
 
@@ -146,29 +129,20 @@ fn a_command_that_cannot_be_run() {
     place.small_root();
     executable(&place, "root/bin/noformat", b"\x01\x02\x03 no program");
     for command in ["/etc/passwd", "/etc", "/bin/noformat"] {
-        place
-            .usnea(&place.arguments(&[], &[command]))
-            .fails_with(126, &[command]);
-        place
-            .usnea(&place.arguments(&["--init"], &[command]))
-            .fails_with(126, &[command]);
+        place.usnea(&place.arguments(&[], &[command])).fails_with(126, &[command]);
+        place.usnea(&place.arguments(&["--init"], &[command])).fails_with(126, &[command]);
     }
 }
 
 #[test]
 fn no_command_where_the_image_names_none() {
     let place = Place::new();
-    place
-        .usnea(&place.arguments(&[], &[]))
-        .fails_with(125, &["command"]);
+    place.usnea(&place.arguments(&[], &[])).fails_with(125, &["command"]);
 }
 
 #[test]
 fn a_volume_whose_source_is_missing() {
-    refused(
-        &["-v", "/no/such/source:/data"],
-        &["/no/such/source", NO_SUCH_FILE],
-    );
+    refused(&["-v", "/no/such/source:/data"], &["/no/such/source", NO_SUCH_FILE]);
     refused(
         &["--mount", "type=bind,source=/no/such/source,target=/data"],
         &["/no/such/source", NO_SUCH_FILE],
@@ -184,9 +158,7 @@ fn a_volume_whose_target_leads_out_of_the_root() {
     symlink(&outside, place.path("root/way-out")).expect("a link");
     for target in ["/way-out", "/way-out/new"] {
         let volume = format!("{}:{target}", text(&data));
-        place
-            .usnea(&place.arguments(&["-v", &volume], &["true"]))
-            .fails_with(125, &["/way-out"]);
+        place.usnea(&place.arguments(&["-v", &volume], &["true"])).fails_with(125, &["/way-out"]);
     }
     assert_eq!(
         fs::read_dir(&outside).expect("the folder").count(),
@@ -206,10 +178,7 @@ fn malformed_volumes() {
     refused(&["--mount", "type=bind,target=/data"], &["source"]);
     refused(&["--mount", "type=bind,source=/tmp"], &["target"]);
     refused(&["--mount", "type=nosuchtype,target=/data"], &["nosuchtype"]);
-    refused(
-        &["--mount", "type=tmpfs,target=/data,nosuchfield=1"],
-        &["nosuchfield"],
-    );
+    refused(&["--mount", "type=tmpfs,target=/data,nosuchfield=1"], &["nosuchfield"]);
     refused(&["--tmpfs", "relative"], &["relative"]);
     refused(&["--tmpfs", "/data:size=lots"], &["lots"]);
     refused(&["--tmpfs", "/data:nosuchoption"], &["nosuchoption"]);
@@ -240,20 +209,14 @@ fn malformed_maps() {
     refused(&["--uidmap", "0:0:1", "--uidmap", "0:1:1"], &[]);
     refused(&["--userns", "nosuchmode"], &["nosuchmode"]);
     refused(&["--userns", "keep-id:uid=x"], &["x"]);
-    refused(
-        &["--userns", "keep-id", "--uidmap", "0:0:1"],
-        &["--userns", "--uidmap"],
-    );
+    refused(&["--userns", "keep-id", "--uidmap", "0:0:1"], &["--userns", "--uidmap"]);
 }
 
 #[test]
 fn malformed_sizes_limits_and_settings() {
     refused(&["--shm-size", "lots"], &["lots"]);
     refused(&["--shm-size", "-1"], &["-1"]);
-    refused(
-        &["--shm-size", "99999999999999999999g"],
-        &["99999999999999999999g"],
-    );
+    refused(&["--shm-size", "99999999999999999999g"], &["99999999999999999999g"]);
     refused(&["--ulimit", "nofile"], &["nofile"]);
     refused(&["--ulimit", "nofile=x"], &["x"]);
     refused(&["--ulimit", "nofile=20:10"], &["nofile"]);
@@ -263,10 +226,7 @@ fn malformed_sizes_limits_and_settings() {
     refused(&["--sysctl", "vm.swappiness=1"], &["vm.swappiness"]);
     refused(&["--sysctl", "net.no.such=1"], &["such"]);
     refused(&["--sysctl", "net.ipv4.ip_forward=x"], &["net.ipv4.ip_forward"]);
-    refused(
-        &["--sysctl", "net/../kernel/hostname=x"],
-        &["net/../kernel/hostname"],
-    );
+    refused(&["--sysctl", "net/../kernel/hostname=x"], &["net/../kernel/hostname"]);
 }
 
 #[test]
@@ -306,10 +266,7 @@ fn unknown_names_of_all_kinds() {
 #[test]
 fn two_wishes_that_exclude_each_other() {
     refused(&["--uts", "host", "--hostname", "box"], &["--hostname"]);
-    refused(
-        &["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"],
-        &["net.ipv4.ip_forward"],
-    );
+    refused(&["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"], &["net.ipv4.ip_forward"]);
 }
 
 #[test]
@@ -317,11 +274,7 @@ fn a_store_that_cannot_be_used() {
     let place = Place::new();
     let file = place.write("file", "");
     for store in ["/proc/nowhere", text(&file)] {
-        let words = [
-            vec!["--root".into(), store.into()],
-            place.arguments(&[], &["true"]),
-        ]
-        .concat();
+        let words = [vec!["--root".into(), store.into()], place.arguments(&[], &["true"])].concat();
         place.usnea(&words).fails_with(125, &[store]);
     }
 }
@@ -329,10 +282,7 @@ fn a_store_that_cannot_be_used() {
 /// Runs a script in a user namespace of its own, where it is root over namespaces and mounts; `$USNEA` is the program.
 fn in_namespace(place: &Place, flags: &[&str], script: &str) -> Ran {
     let mut command = Command::new("unshare");
-    command
-        .args(flags)
-        .args(["sh", "-c", script])
-        .env("USNEA", binary());
+    command.args(flags).args(["sh", "-c", script]).env("USNEA", binary());
     place.prepare(&mut command);
     finish(&mut command, "")
 }

@@ -14,17 +14,7 @@ fn explaining_makes_nothing() {
     for words in [
         &["run", "--explain", PROGRAMS, "id"][..],
         &["run", "--explain", "dir:root", "id"],
-        &[
-            "run",
-            "--explain",
-            "-v",
-            "./root:/data",
-            "-t",
-            "--hostname",
-            "box",
-            "dir:root",
-            "id",
-        ],
+        &["run", "--explain", "-v", "./root:/data", "-t", "--hostname", "box", "dir:root", "id"],
     ] {
         assert_ne!(place.usnea(words).works(), "");
         assert!(!place.store().exists(), "{words:?} made the store");
@@ -51,11 +41,7 @@ fn the_steps_are_numbered_and_in_the_words_of_the_shell() {
         assert!(ran.works().contains(word), "'{word}' is not in:\n{}", ran.stdout);
     }
     let private = |line: &str| line.contains("lowerdir") || line.contains("mount -t overlay");
-    assert!(
-        ran.stdout.lines().any(private),
-        "no word of the layer:\n{}",
-        ran.stdout
-    );
+    assert!(ran.stdout.lines().any(private), "no word of the layer:\n{}", ran.stdout);
 }
 
 #[test]
@@ -92,10 +78,7 @@ fn the_printed_commands_do_what_the_run_does() {
     let plan = place.usnea(&[&["run", "--explain"], &words[..]].concat());
     let steps = place.write("steps", plan.works());
     let mut shell = Command::new("sh");
-    shell.arg(steps).env(
-        "PATH",
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    );
+    shell.arg(steps).env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     place.prepare(&mut shell);
     let by_hand = finish(&mut shell, "");
     assert_eq!(

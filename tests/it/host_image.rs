@@ -18,33 +18,19 @@ fn run(place: &Place, programs: &str, command: &[&str]) -> Ran {
 #[test]
 fn the_command_of_the_readme_works() {
     let place = Place::new();
-    let ran = run(
-        &place,
-        "bash,ls,id,ps,hostname",
-        &["bash", "-c", "id; hostname; ls /; ps"],
-    );
+    let ran = run(&place, "bash,ls,id,ps,hostname", &["bash", "-c", "id; hostname; ls /; ps"]);
     assert!(ran.works().starts_with("uid=0(root) gid=0(root)"), "{ran:?}");
-    let processes = ran
-        .stdout
-        .lines()
-        .skip_while(|line| !line.contains("PID"))
-        .count();
+    let processes = ran.stdout.lines().skip_while(|line| !line.contains("PID")).count();
     // bash becomes the last command of its line where it can.
-    assert!(
-        (2..=3).contains(&processes),
-        "the heading, maybe bash, and ps: {ran:?}"
-    );
+    assert!((2..=3).contains(&processes), "the heading, maybe bash, and ps: {ran:?}");
     assert_eq!(ran.stderr, "");
 }
 
 #[test]
 fn only_what_was_named_is_inside() {
     let place = Place::new();
-    let ran = run(
-        &place,
-        "sh",
-        &["sh", "-c", "command -v ls || command -v python3 || echo neither"],
-    );
+    let ran =
+        run(&place, "sh", &["sh", "-c", "command -v ls || command -v python3 || echo neither"]);
     assert_eq!(ran.works(), "neither");
 }
 
@@ -76,30 +62,18 @@ fn libraries_by_ldd(program: &str) -> BTreeSet<String> {
         .output()
         .expect("ldd");
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
-    output
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'))
-        .map(str::to_owned)
-        .collect()
+    output.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned).collect()
 }
 
 #[test]
 fn programs_with_parts_that_are_loaded_later_work() {
     let place = Place::new();
     for (program, command, expected) in [
-        (
-            "python3",
-            &["python3", "-c", "import json, hashlib; print(json.dumps(6 * 7))"][..],
-            "42",
-        ),
+        ("python3", &["python3", "-c", "import json, hashlib; print(json.dumps(6 * 7))"][..], "42"),
         ("git", &["git", "--version"], "git version"),
         ("ls", &["ls", "-ld", "/root"], " root root "),
         ("id", &["id"], "uid=0(root) gid=0(root)"),
-        (
-            "bash",
-            &["bash", "-c", "echo ~ ${BASH_VERSION:+bash}"],
-            "/root bash",
-        ),
+        ("bash", &["bash", "-c", "echo ~ ${BASH_VERSION:+bash}"], "/root bash"),
     ] {
         if need(program) {
             let ran = run(&place, program, command);
@@ -114,10 +88,7 @@ fn a_script_brings_its_interpreter() {
     let script = place.write("tool", "#!/bin/sh\necho \"from $0 with $1\"\n");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");
     let script = text(&script);
-    assert_eq!(
-        run(&place, script, &[script, "word"]).works(),
-        format!("from {script} with word")
-    );
+    assert_eq!(run(&place, script, &[script, "word"]).works(), format!("from {script} with word"));
 }
 
 #[test]
@@ -138,10 +109,7 @@ fn symbolic_links_of_the_host_stay_links() {
         return assert!(need_that(Path::new("/bin").is_dir(), "/bin"));
     };
     let place = Place::new();
-    assert_eq!(
-        run(&place, "sh,readlink", &["readlink", "/bin"]).works(),
-        text(&link)
-    );
+    assert_eq!(run(&place, "sh,readlink", &["readlink", "/bin"]).works(), text(&link));
 }
 
 #[test]
@@ -152,26 +120,13 @@ fn libraries_are_found_beside_the_program_as_its_runpath_says() {
     for tags in ["--enable-new-dtags", "--disable-new-dtags"] {
         let place = Place::new();
         place.write("lib.c", "int answer(void) { return 42; }\n");
-        place.write(
-            "main.c",
-            "int answer(void); int main(void) { return answer(); }\n",
-        );
+        place.write("main.c", "int answer(void); int main(void) { return answer(); }\n");
         place.folder("private");
-        gcc(
-            &place,
-            &["-shared", "-fPIC", "-o", "private/libanswer.so", "lib.c"],
-        );
+        gcc(&place, &["-shared", "-fPIC", "-o", "private/libanswer.so", "lib.c"]);
         let runpath = format!("-Wl,{tags},-rpath,$ORIGIN/private");
-        gcc(
-            &place,
-            &["-o", "program", "main.c", "-Lprivate", "-lanswer", &runpath],
-        );
+        gcc(&place, &["-o", "program", "main.c", "-Lprivate", "-lanswer", &runpath]);
         let program = place.path("program");
-        assert_eq!(
-            run(&place, text(&program), &[text(&program)]).status,
-            42,
-            "{tags}"
-        );
+        assert_eq!(run(&place, text(&program), &[text(&program)]).status, 42, "{tags}");
     }
 }
 
@@ -241,10 +196,10 @@ fn what_is_done_inside_does_not_reach_the_host_s_files_nor_the_next_run() {
 fn several_first_runs_at_once_assemble_one_root() {
     let place = Place::new();
     let words = ["run", "host:sh,ls", "ls", "/"];
-    let runs: Vec<_> = (0..5)
-        .map(|_| crate::support::Started::new(&mut place.command(&words), ""))
-        .collect();
-    let outputs: BTreeSet<String> = runs.into_iter().map(|run| run.end().works().to_owned()).collect();
+    let runs: Vec<_> =
+        (0..5).map(|_| crate::support::Started::new(&mut place.command(&words), "")).collect();
+    let outputs: BTreeSet<String> =
+        runs.into_iter().map(|run| run.end().works().to_owned()).collect();
     assert!(
         outputs.len() == 1 && outputs.iter().all(|output| output.contains("usr")),
         "{outputs:?}"

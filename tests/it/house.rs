@@ -48,7 +48,8 @@ fn imports_point_down_and_siblings_do_not_know_each_other() {
         if NO_MODULES.contains(&module.as_str()) {
             continue;
         }
-        let own = row(&module).unwrap_or_else(|| panic!("src/{module} has no row in tests/it/house.rs"));
+        let own =
+            row(&module).unwrap_or_else(|| panic!("src/{module} has no row in tests/it/house.rs"));
         for import in imports(&file) {
             if import == module || NO_MODULES.contains(&import.as_str()) {
                 continue;
@@ -56,15 +57,13 @@ fn imports_point_down_and_siblings_do_not_know_each_other() {
             match row(&import) {
                 Some(other) if other > own => {}
                 Some(_) => wrong.push(format!("{} imports {import}", file.display())),
-                None => wrong.push(format!("{} imports {import}, which has no row", file.display())),
+                None => {
+                    wrong.push(format!("{} imports {import}, which has no row", file.display()))
+                }
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "imports must point down:\n  {}",
-        wrong.join("\n  ")
-    );
+    assert!(wrong.is_empty(), "imports must point down:\n  {}", wrong.join("\n  "));
 }
 
 #[test]
@@ -76,10 +75,7 @@ fn imports_are_found_however_they_are_written() {
         above_crate("use super::cgroup::x; use super::super::y;", 1),
         BTreeSet::from(["cgroup".into()])
     );
-    assert_eq!(
-        above_crate("use super::super::y; use super::z;", 2),
-        BTreeSet::from(["y".into()])
-    );
+    assert_eq!(above_crate("use super::super::y; use super::z;", 2), BTreeSet::from(["y".into()]));
 }
 
 #[test]
@@ -96,11 +92,7 @@ fn only_sys_is_unsafe() {
 #[test]
 fn every_file_opens_with_what_it_is() {
     for file in rust_files("src").into_iter().chain(rust_files("tests")) {
-        assert!(
-            read(&file).starts_with("//! "),
-            "{} does not open with //!",
-            file.display()
-        );
+        assert!(read(&file).starts_with("//! "), "{} does not open with //!", file.display());
     }
     for script in ["tests/run", ".ci/run"].map(|name| source().join(name)) {
         let text = read(&script);
@@ -123,17 +115,10 @@ fn no_file_outgrows_its_reader() {
 #[test]
 fn a_file_is_named_for_what_is_in_it() {
     for file in rust_files("src").into_iter().chain(rust_files("tests")) {
-        for part in file
-            .strip_prefix(source())
-            .expect("below the source")
-            .components()
-        {
-            let name = Path::new(part.as_os_str())
-                .file_stem()
-                .and_then(|name| name.to_str());
-            let vague = [
-                "utils", "util", "common", "helpers", "helper", "misc", "types", "manager",
-            ];
+        for part in file.strip_prefix(source()).expect("below the source").components() {
+            let name = Path::new(part.as_os_str()).file_stem().and_then(|name| name.to_str());
+            let vague =
+                ["utils", "util", "common", "helpers", "helper", "misc", "types", "manager"];
             assert!(!vague.contains(&name.expect("a name")), "{}", file.display());
         }
     }
@@ -153,12 +138,9 @@ fn nothing_else_lies_at_the_top() {
 #[test]
 fn both_licences_are_in_the_one_file() {
     let licence = read(&source().join("LICENSE"));
-    for phrase in [
-        "MIT License",
-        "Apache License",
-        "at your option",
-        "Permission is hereby granted",
-    ] {
+    for phrase in
+        ["MIT License", "Apache License", "at your option", "Permission is hereby granted"]
+    {
         assert!(licence.contains(phrase), "LICENSE lacks '{phrase}'");
     }
 }
@@ -169,10 +151,7 @@ fn no_test_file_is_forgotten() {
     for file in rust_files("tests/it") {
         let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
         let declared = main.lines().any(|line| line == format!("mod {name};"));
-        assert!(
-            name == "main" || declared,
-            "tests/it/main.rs does not declare {name}"
-        );
+        assert!(name == "main" || declared, "tests/it/main.rs does not declare {name}");
     }
 }
 
@@ -189,9 +168,7 @@ fn check_flags(command: &clap::Command, page: &str) {
             // "-" alone would find --net in --network.
             let flag = format!("--{long}");
             let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-');
-            let named = text
-                .match_indices(&flag)
-                .any(|(at, _)| ends(&text[at + flag.len()..]));
+            let named = text.match_indices(&flag).any(|(at, _)| ends(&text[at + flag.len()..]));
             assert!(named, "man/{page}.1 lacks {flag}");
         }
     }
@@ -230,22 +207,19 @@ fn imports(file: &Path) -> BTreeSet<String> {
 /// Names that follow `super::` repeated `depth` times: from a file that deep, the modules at the top.
 fn above_crate(code: &str, depth: usize) -> BTreeSet<String> {
     let climb = "super::".repeat(depth);
-    let starts = code
-        .match_indices(&climb)
-        .filter(|(at, _)| !code[..*at].ends_with("super::"));
-    let rests = starts
-        .map(|(at, _)| &code[at + climb.len()..])
-        .filter(|rest| !rest.starts_with("super::"));
+    let starts = code.match_indices(&climb).filter(|(at, _)| !code[..*at].ends_with("super::"));
+    let rests =
+        starts.map(|(at, _)| &code[at + climb.len()..]).filter(|rest| !rest.starts_with("super::"));
     rests.flat_map(names_at).collect()
 }
 
 fn crate_paths(code: &str) -> BTreeSet<String> {
     let starts = code.match_indices("crate::");
     // `$crate::` is what a macro says where it is used, not where it stands.
-    let own = starts
-        .filter(|(at, _)| !code[..*at].ends_with(|c: char| c == '$' || c.is_alphanumeric() || c == '_'));
-    own.flat_map(|(at, word)| names_at(&code[at + word.len()..]))
-        .collect()
+    let own = starts.filter(|(at, _)| {
+        !code[..*at].ends_with(|c: char| c == '$' || c.is_alphanumeric() || c == '_')
+    });
+    own.flat_map(|(at, word)| names_at(&code[at + word.len()..])).collect()
 }
 
 /// The first names of the path or the `{group}` that `rest` begins with.
@@ -271,16 +245,12 @@ fn names_at(rest: &str) -> Vec<String> {
 }
 
 fn word(text: &str) -> String {
-    text.chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect()
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
 /// The text without its comments.
 fn code_of(text: &str) -> String {
-    let lines = text
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default());
+    let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -289,9 +259,8 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .map(|entry| entry.into_path());
-    let files: Vec<_> = files
-        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
-        .collect();
+    let files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "rs")).collect();
     assert!(!files.is_empty(), "no source in {folder}");
     files
 }

@@ -13,11 +13,7 @@ const NO_CAPABILITIES: &str = "0000000000000000";
 /// A line of the command's /proc/self/status.
 fn status_line(place: &Place, options: &[&str], name: &str) -> String {
     let ran = place.run(options, &format!("grep ^{name}: /proc/self/status"));
-    ran.works()
-        .split_whitespace()
-        .skip(1)
-        .collect::<Vec<_>>()
-        .join(" ")
+    ran.works().split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -42,10 +38,7 @@ fn capabilities_are_added_and_dropped() {
         (&["--cap-drop", "all", "--cap-add", "chown"], 1),
         (&["--cap-drop", "CAP_CHOWN"], 0xa804_25fa),
         (&["--cap-add", "SYS_ADMIN"], 0xa824_25fb),
-        (
-            &["--cap-add", "CAP_NET_ADMIN", "--cap-drop", "NET_RAW"],
-            0xa804_15fb,
-        ),
+        (&["--cap-add", "CAP_NET_ADMIN", "--cap-drop", "NET_RAW"], 0xa804_15fb),
     ] {
         assert_eq!(
             status_line(&place, options, "CapEff"),
@@ -68,16 +61,9 @@ fn capabilities_are_added_and_dropped() {
 fn no_new_privileges_is_set_on_request_alone() {
     let place = Place::new();
     assert_eq!(status_line(&place, &[], "NoNewPrivs"), "0");
+    assert_eq!(status_line(&place, &["--security-opt", "no-new-privileges"], "NoNewPrivs"), "1");
     assert_eq!(
-        status_line(&place, &["--security-opt", "no-new-privileges"], "NoNewPrivs"),
-        "1"
-    );
-    assert_eq!(
-        status_line(
-            &place,
-            &["--security-opt", "no-new-privileges:true"],
-            "NoNewPrivs"
-        ),
+        status_line(&place, &["--security-opt", "no-new-privileges:true"], "NoNewPrivs"),
         "1"
     );
 }
@@ -99,18 +85,10 @@ fn a_namespace_is_the_host_s_when_asked_for() {
         (["--ipc", "host"], "ipc"),
         (["--uts", "host"], "uts"),
     ] {
-        assert_eq!(
-            namespace(&place, &options, name),
-            host_namespace(name),
-            "{options:?}"
-        );
+        assert_eq!(namespace(&place, &options, name), host_namespace(name), "{options:?}");
     }
     for options in [["--pid", "private"], ["--network", "none"]] {
-        assert_ne!(
-            namespace(&place, &options, "pid"),
-            host_namespace("pid"),
-            "{options:?}"
-        );
+        assert_ne!(namespace(&place, &options, "pid"), host_namespace("pid"), "{options:?}");
     }
 }
 
@@ -138,10 +116,7 @@ fn the_loopback_is_up() {
     let place = Place::new();
     let ran = place.run(&[], "ls /sys/class/net; ip addr show lo");
     assert!(ran.works().lines().any(|line| line == "lo"), "{ran:?}");
-    assert!(
-        ran.stdout.contains("UP") && ran.stdout.contains("127.0.0.1/8"),
-        "{ran:?}"
-    );
+    assert!(ran.stdout.contains("UP") && ran.stdout.contains("127.0.0.1/8"), "{ran:?}");
 }
 
 #[test]
@@ -187,25 +162,15 @@ fn the_devices_are_the_usual_ones() {
         ("tty", "5:0"),
     ] {
         let ran = place.run(&[], &format!("stat -c '%t:%T %F' /dev/{device}"));
-        assert_eq!(
-            ran.works(),
-            format!("{numbers} character special file"),
-            "{device}"
-        );
+        assert_eq!(ran.works(), format!("{numbers} character special file"), "{device}");
     }
     let script = "echo x > /dev/null && test -c /dev/ptmx && test -d /dev/pts && touch /dev/shm/x && test -d /dev/mqueue \
                   && for link in fd stdin stdout stderr; do readlink /dev/$link; done";
-    let links = [
-        "/proc/self/fd",
-        "/proc/self/fd/0",
-        "/proc/self/fd/1",
-        "/proc/self/fd/2",
-    ];
+    let links = ["/proc/self/fd", "/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2"];
     assert_eq!(place.run(&[], script).works().lines().collect::<Vec<_>>(), links);
     let all = place.run(&[], "ls /dev");
     for name in all.works().lines() {
-        let usual =
-            "console core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero";
+        let usual = "console core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero";
         assert!(usual.split(' ').any(|known| known == name), "/dev/{name}");
     }
 }
@@ -213,10 +178,7 @@ fn the_devices_are_the_usual_ones() {
 #[test]
 fn no_device_can_be_made() {
     let place = Place::new();
-    let ran = place.run(
-        &["--cap-add", "ALL"],
-        "mknod /tmp/null c 1 3 && echo x > /tmp/null",
-    );
+    let ran = place.run(&["--cap-add", "ALL"], "mknod /tmp/null c 1 3 && echo x > /tmp/null");
     assert_ne!(ran.status, 0, "{ran:?}");
 }
 
@@ -253,27 +215,18 @@ fn what_steers_the_kernel_cannot_be_written() {
 fn the_old_root_is_gone() {
     let place = Place::new();
     let ran = place.run(&[], "cat /proc/self/mountinfo");
-    let ours = [
-        "/",
-        "/proc",
-        "/sys",
-        "/dev",
-        "/etc/hosts",
-        "/etc/hostname",
-        "/etc/resolv.conf",
-    ];
+    let ours = ["/", "/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
     assert!(ran.works().contains(" /proc "), "{ran:?}");
     for line in ran.stdout.lines() {
         let point = line.split(' ').nth(4).expect("a mount point");
-        let below = ["/proc/", "/sys/", "/dev/"]
-            .iter()
-            .any(|top| point.starts_with(top));
+        let below = ["/proc/", "/sys/", "/dev/"].iter().any(|top| point.starts_with(top));
         assert!(ours.contains(&point) || below, "{line}");
     }
     // No way up: neither by dots, nor by the working folder of process 1.
     let host_only = text(&place.path("root")).to_owned();
-    let script =
-        format!("ls -d /../../..{host_only} /proc/1/cwd{host_only} /proc/1/root{host_only}; echo tried");
+    let script = format!(
+        "ls -d /../../..{host_only} /proc/1/cwd{host_only} /proc/1/root{host_only}; echo tried"
+    );
     let ran = place.run(&[], &script);
     assert_eq!(ran.stdout, "tried\n", "{ran:?}");
 }

@@ -20,11 +20,7 @@ fn the_manual_pages_are_those_of_the_command_line() {
 
 #[test]
 fn the_completions_are_those_of_the_command_line() {
-    let shells = [
-        (Shell::Bash, "usnea.bash"),
-        (Shell::Zsh, "_usnea"),
-        (Shell::Fish, "usnea.fish"),
-    ];
+    let shells = [(Shell::Bash, "usnea.bash"), (Shell::Zsh, "_usnea"), (Shell::Fish, "usnea.fish")];
     let scripts = shells.map(|(shell, name)| {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut usnea::cli::command(), "usnea", &mut script);
@@ -35,11 +31,8 @@ fn the_completions_are_those_of_the_command_line() {
 
 /// One page a command. Without version and date: a release must not make every page another one.
 fn render(command: &clap::Command, name: &str, pages: &mut BTreeMap<String, Vec<u8>>) {
-    let man = clap_mangen::Man::new(command.clone())
-        .title(name)
-        .date("")
-        .source("usnea")
-        .manual("usnea");
+    let man =
+        clap_mangen::Man::new(command.clone()).title(name).date("").source("usnea").manual("usnea");
     let mut page = Vec::new();
     let sections = [
         clap_mangen::Man::render_title,
@@ -52,13 +45,9 @@ fn render(command: &clap::Command, name: &str, pages: &mut BTreeMap<String, Vec<
         section(&man, &mut page).expect("a page in memory");
     }
     // An empty SUBCOMMANDS section is what clap_mangen writes for a command that has none.
-    let below: Vec<_> = command
-        .get_subcommands()
-        .filter(|below| !below.is_hide_set())
-        .collect();
+    let below: Vec<_> = command.get_subcommands().filter(|below| !below.is_hide_set()).collect();
     if !below.is_empty() {
-        man.render_subcommands_section(&mut page)
-            .expect("a page in memory");
+        man.render_subcommands_section(&mut page).expect("a page in memory");
     }
     if command.get_after_help().is_some() || command.get_after_long_help().is_some() {
         man.render_extra_section(&mut page).expect("a page in memory");
@@ -80,10 +69,7 @@ fn compare(folder: &Path, wanted: &BTreeMap<String, Vec<u8>>) {
         let found = fs::read(folder.join(name)).unwrap_or_default();
         let found = String::from_utf8_lossy(&found);
         let wanted = String::from_utf8_lossy(content);
-        let first = wanted
-            .lines()
-            .zip(found.lines())
-            .find(|(wanted, found)| wanted != found);
+        let first = wanted.lines().zip(found.lines()).find(|(wanted, found)| wanted != found);
         assert!(
             found == wanted,
             "{name} is out of date (USNEA_UPDATE=1 cargo test --test it man:: writes it); first difference: {first:?}"
@@ -91,10 +77,6 @@ fn compare(folder: &Path, wanted: &BTreeMap<String, Vec<u8>>) {
     }
     for entry in fs::read_dir(folder).expect("the folder").flatten() {
         let name = entry.file_name().into_string().expect("a UTF-8 name");
-        assert!(
-            wanted.contains_key(&name),
-            "{name} in {} belongs to no command",
-            folder.display()
-        );
+        assert!(wanted.contains_key(&name), "{name} in {} belongs to no command", folder.display());
     }
 }

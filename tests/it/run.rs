@@ -16,18 +16,9 @@ fn the_command_s_exit_status_is_ours() {
 fn a_path_alone_is_a_root_directory() {
     let place = Place::new();
     let root = place.small_root();
-    assert_eq!(
-        place.usnea(&["run", text(&root), "echo", "absolute"]).works(),
-        "absolute"
-    );
-    assert_eq!(
-        place.usnea(&["run", "./root", "echo", "relative"]).works(),
-        "relative"
-    );
-    assert_eq!(
-        place.usnea(&["run", "dir:root", "echo", "by name"]).works(),
-        "by name"
-    );
+    assert_eq!(place.usnea(&["run", text(&root), "echo", "absolute"]).works(), "absolute");
+    assert_eq!(place.usnea(&["run", "./root", "echo", "relative"]).works(), "relative");
+    assert_eq!(place.usnea(&["run", "dir:root", "echo", "by name"]).works(), "by name");
 }
 
 #[test]
@@ -48,15 +39,9 @@ fn the_command_is_process_1_and_root() {
 #[test]
 fn the_hostname_is_the_asked_one_else_not_the_host_s() {
     let place = Place::new();
-    assert_eq!(
-        place.run(&["--hostname", "box.example"], "hostname").works(),
-        "box.example"
-    );
+    assert_eq!(place.run(&["--hostname", "box.example"], "hostname").works(), "box.example");
     let host = rustix::system::uname();
-    assert_ne!(
-        place.run(&[], "hostname").works(),
-        host.nodename().to_string_lossy()
-    );
+    assert_ne!(place.run(&[], "hostname").works(), host.nodename().to_string_lossy());
 }
 
 #[test]
@@ -77,40 +62,21 @@ fn the_entrypoint_takes_the_command_as_its_words() {
 #[test]
 fn the_environment_is_what_was_asked_and_nothing_of_the_host_s() {
     let place = Place::new();
-    place.write(
-        "environment",
-        "# a comment\n\nFROM_FILE=a b\nFROM_HOST\nUNKNOWN_ON_HOST\n",
-    );
-    let options = [
-        "-e",
-        "A=1",
-        "-e",
-        "ALSO_FROM_HOST",
-        "--env-file",
-        "environment",
-        "--env",
-        "EMPTY=",
-    ];
+    place.write("environment", "# a comment\n\nFROM_FILE=a b\nFROM_HOST\nUNKNOWN_ON_HOST\n");
+    let options =
+        ["-e", "A=1", "-e", "ALSO_FROM_HOST", "--env-file", "environment", "--env", "EMPTY="];
     let mut command = place.command(&place.arguments(&options, &["env"]));
     command.envs([("FROM_HOST", "x"), ("ALSO_FROM_HOST", "y=z"), ("SECRET", "s")]);
     let ran = finish(&mut command, "");
     let lines: Vec<_> = ran.works().lines().collect();
-    for line in [
-        "A=1",
-        "ALSO_FROM_HOST=y=z",
-        "FROM_FILE=a b",
-        "FROM_HOST=x",
-        "EMPTY=",
-        "HOME=/root",
-    ] {
+    for line in
+        ["A=1", "ALSO_FROM_HOST=y=z", "FROM_FILE=a b", "FROM_HOST=x", "EMPTY=", "HOME=/root"]
+    {
         assert!(lines.contains(&line), "{line} is not in {lines:?}");
     }
     assert!(lines.iter().any(|line| line.starts_with("PATH=")), "{lines:?}");
     for name in ["SECRET=", "UNKNOWN_ON_HOST", "USNEA_ROOT=", "XDG_RUNTIME_DIR="] {
-        assert!(
-            !lines.iter().any(|line| line.starts_with(name)),
-            "{name} is in {lines:?}"
-        );
+        assert!(!lines.iter().any(|line| line.starts_with(name)), "{name} is in {lines:?}");
     }
 }
 
@@ -128,9 +94,7 @@ fn the_working_folder_is_the_asked_one_else_the_top() {
     assert_eq!(place.run(&[], "pwd").works(), "/");
     assert_eq!(place.run(&["-w", "/tmp"], "pwd").works(), "/tmp");
     assert_eq!(
-        place
-            .run(&["--workdir", "/etc"], "cat passwd | head -n 1")
-            .works(),
+        place.run(&["--workdir", "/etc"], "cat passwd | head -n 1").works(),
         "root:x:0:0:root:/root:/bin/sh"
     );
 }
@@ -162,17 +126,15 @@ fn much_output_comes_whole() {
 fn what_is_written_to_the_root_is_thrown_away() {
     let place = Place::new();
     let root = place.small_root();
-    let script =
-        "echo new > /new; echo more >> /etc/passwd; rm /etc/group; mkdir /proc2; chown 0:0 /bin/sh; cat /new";
+    let script = "echo new > /new; echo more >> /etc/passwd; rm /etc/group; mkdir /proc2; chown 0:0 /bin/sh; cat /new";
     assert_eq!(place.run(&[], script).works(), "new");
-    assert!(!root.join("new").exists() && !root.join("proc2").exists() && root.join("etc/group").exists());
-    assert!(!place.read("root/etc/passwd").contains("more"));
-    assert_eq!(
-        place
-            .run(&[], "ls /new /proc2 2>/dev/null; cat /etc/group | wc -l")
-            .exits(0),
-        "3"
+    assert!(
+        !root.join("new").exists()
+            && !root.join("proc2").exists()
+            && root.join("etc/group").exists()
     );
+    assert!(!place.read("root/etc/passwd").contains("more"));
+    assert_eq!(place.run(&[], "ls /new /proc2 2>/dev/null; cat /etc/group | wc -l").exits(0), "3");
 }
 
 #[test]
@@ -189,10 +151,7 @@ fn a_read_only_root_is_read_only_and_its_mounts_are_not() {
     assert_ne!(ran.status, 0);
     assert!(ran.stderr.contains("Read-only file system"), "{ran:?}");
     place
-        .run(
-            &["--read-only", "--tmpfs", "/scratch"],
-            "touch /scratch/x && touch /dev/shm/x",
-        )
+        .run(&["--read-only", "--tmpfs", "/scratch"], "touch /scratch/x && touch /dev/shm/x")
         .works();
 }
 
@@ -219,20 +178,11 @@ fn limits_on_resources_are_set() {
 #[test]
 fn kernel_settings_of_the_namespaces_are_set() {
     let place = Place::new();
-    let options = [
-        "--sysctl",
-        "net.ipv4.ip_forward=1",
-        "--sysctl",
-        "net.ipv4.ping_group_range=0 0",
-    ];
-    let ran = place.run(
-        &options,
-        "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ping_group_range",
-    );
-    assert_eq!(
-        ran.works().split_whitespace().collect::<Vec<_>>(),
-        ["1", "0", "0"]
-    );
+    let options =
+        ["--sysctl", "net.ipv4.ip_forward=1", "--sysctl", "net.ipv4.ping_group_range=0 0"];
+    let ran = place
+        .run(&options, "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ping_group_range");
+    assert_eq!(ran.works().split_whitespace().collect::<Vec<_>>(), ["1", "0", "0"]);
 }
 
 #[test]
@@ -241,14 +191,8 @@ fn shared_memory_has_the_asked_size_else_64_mb() {
     let script = "df -k /dev/shm | awk 'END { print $2 }'";
     assert_eq!(place.run(&[], script).works(), "65536");
     assert_eq!(place.run(&["--shm-size", "1m"], script).works(), "1024");
-    let full = place.run(
-        &["--shm-size", "1m"],
-        "dd if=/dev/zero of=/dev/shm/x bs=65536 count=32",
-    );
-    assert!(
-        full.status != 0 && full.stderr.contains("No space left"),
-        "{full:?}"
-    );
+    let full = place.run(&["--shm-size", "1m"], "dd if=/dev/zero of=/dev/shm/x bs=65536 count=32");
+    assert!(full.status != 0 && full.stderr.contains("No space left"), "{full:?}");
 }
 
 #[test]
@@ -258,9 +202,7 @@ fn a_device_is_there_when_asked_for() {
     assert_eq!(place.run(&[], there).works(), "no");
     let options = ["--device", "/dev/zero:/dev/nought"];
     assert_eq!(
-        place
-            .run(&options, "head -c 2 /dev/nought | od -An -tx1 | tr -d ' '")
-            .works(),
+        place.run(&options, "head -c 2 /dev/nought | od -An -tx1 | tr -d ' '").works(),
         "0000"
     );
     if need_that(std::path::Path::new("/dev/fuse").exists(), "/dev/fuse") {
@@ -275,10 +217,7 @@ fn twenty_runs_at_once_do_not_meet() {
     let runs: Vec<_> = (0..20)
         .map(|number| {
             let script = format!("touch /mine-{number}; sleep 0.2; ls -d /mine-*");
-            Started::new(
-                &mut place.command(&place.arguments(&[], &["sh", "-c", &script])),
-                "",
-            )
+            Started::new(&mut place.command(&place.arguments(&[], &["sh", "-c", &script])), "")
         })
         .collect();
     let ends: Vec<_> = runs.into_iter().map(Started::end).collect();
@@ -292,17 +231,10 @@ fn debug_tells_the_steps_and_otherwise_nothing_is_said() {
     let place = Place::new();
     assert_eq!(place.run(&[], "true").stderr, "");
     let ran = place.usnea(
-        &[
-            vec!["--log-level".into(), "debug".into()],
-            place.arguments(&[], &["true"]),
-        ]
-        .concat(),
+        &[vec!["--log-level".into(), "debug".into()], place.arguments(&[], &["true"])].concat(),
     );
     ran.works();
-    assert!(
-        ran.stderr.contains("/proc") && ran.stderr.contains(" ms "),
-        "{ran:?}"
-    );
+    assert!(ran.stderr.contains("/proc") && ran.stderr.contains(" ms "), "{ran:?}");
 }
 
 #[test]

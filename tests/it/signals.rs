@@ -24,7 +24,8 @@ fn a_signal_reaches_the_command() {
         (Signal::QUIT, "QUIT"),
     ] {
         let place = Place::new();
-        let script = format!("trap 'echo got; exit 3' {name}; echo ready; while :; do sleep 0.05; done");
+        let script =
+            format!("trap 'echo got; exit 3' {name}; echo ready; while :; do sleep 0.05; done");
         let started = start(&place, &[], &script);
         started.signal(signal);
         assert_eq!(started.end().exits(3), "got", "{name}");
@@ -89,7 +90,8 @@ fn init_is_ours_and_needs_no_other_binary() {
 fn init_reaps_orphans() {
     let place = Place::new();
     // The inner shell ends before its child, which then belongs to process 1.
-    let script = "sh -c 'sleep 0.1 & :'; sleep 0.5; ps -o pid,ppid,stat,comm | awk '$3 ~ /^Z/' | wc -l";
+    let script =
+        "sh -c 'sleep 0.1 & :'; sleep 0.5; ps -o pid,ppid,stat,comm | awk '$3 ~ /^Z/' | wc -l";
     assert_eq!(place.run(&["--init"], script).works(), "0");
 }
 
@@ -103,11 +105,8 @@ fn init_waits_for_the_command_not_for_its_orphans() {
 #[test]
 fn a_stopped_usnea_goes_on() {
     let place = Place::new();
-    let started = start(
-        &place,
-        &[],
-        "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done",
-    );
+    let started =
+        start(&place, &[], "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done");
     started.signal(Signal::STOP);
     started.signal(Signal::CONT);
     started.signal(Signal::TERM);

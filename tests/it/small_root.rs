@@ -7,31 +7,25 @@ use std::path::{Path, PathBuf};
 
 const COMMANDS: &[&str] = &[
     "awk", "cat", "chown", "cmp", "cp", "dd", "df", "echo", "env", "false", "find", "grep", "head",
-    "hostname", "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "od", "printf", "ps", "pwd",
-    "readlink", "rm", "sed", "setsid", "sh", "sleep", "sort", "stat", "stty", "test", "touch", "tr", "true",
-    "tty", "umount", "unshare", "wc",
+    "hostname", "id", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "od", "printf", "ps",
+    "pwd", "readlink", "rm", "sed", "setsid", "sh", "sleep", "sort", "stat", "stty", "test",
+    "touch", "tr", "true", "tty", "umount", "unshare", "wc",
 ];
 
 const FOLDERS: &[&str] = &["bin", "dev", "etc", "proc", "root", "sys", "tmp"];
 
 /// The host's static busybox, if it has one.
 pub fn static_busybox() -> Option<PathBuf> {
-    [
-        "/bin/busybox",
-        "/usr/bin/busybox",
-        "/bin/busybox.static",
-        "/bin/busybox-static",
-    ]
-    .iter()
-    .map(PathBuf::from)
-    .find(|path| fs::read(path).is_ok_and(|program| !names_an_interpreter(&program)))
+    ["/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static", "/bin/busybox-static"]
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| fs::read(path).is_ok_and(|program| !names_an_interpreter(&program)))
 }
 
 // A static program has no PT_INTERP; looking for the loader's name spares reading the program headers.
 fn names_an_interpreter(program: &[u8]) -> bool {
     let head = &program[..program.len().min(4096)];
-    head.windows(7)
-        .any(|bytes| bytes == b"/ld-lin" || bytes == b"/ld-mus")
+    head.windows(7).any(|bytes| bytes == b"/ld-lin" || bytes == b"/ld-mus")
 }
 
 /// Makes the root directory in `place`, which must not exist, owned by the caller.
@@ -47,11 +41,9 @@ pub fn make(place: &Path) {
     for command in COMMANDS {
         symlink("busybox", place.join("bin").join(command)).expect("a name of busybox");
     }
-    let write =
-        |name: &str, text: &str| fs::write(place.join("etc").join(name), text).expect("a file in etc");
-    write(
-        "passwd",
-        "root:x:0:0:root:/root:/bin/sh\nworker:x:1000:1001:worker:/tmp:/bin/sh\n",
-    );
+    let write = |name: &str, text: &str| {
+        fs::write(place.join("etc").join(name), text).expect("a file in etc")
+    };
+    write("passwd", "root:x:0:0:root:/root:/bin/sh\nworker:x:1000:1001:worker:/tmp:/bin/sh\n");
     write("group", "root:x:0:\nworker:x:1001:\nextra:x:1002:worker\n");
 }

@@ -20,14 +20,7 @@ fn the_command_is_in_the_spec_as_it_was_typed() {
     let process = spec.process().as_ref().expect("a process");
     assert_eq!(process.args().as_ref().expect("words"), &["sh", "-c", "echo $A"]);
     assert_eq!(process.cwd(), std::path::Path::new("/tmp"));
-    assert!(
-        process
-            .env()
-            .as_ref()
-            .expect("an environment")
-            .iter()
-            .any(|line| line == "A=b")
-    );
+    assert!(process.env().as_ref().expect("an environment").iter().any(|line| line == "A=b"));
     assert_eq!(spec.hostname().as_deref(), Some("box"));
     assert!(spec.version().starts_with("1."));
 }
@@ -68,26 +61,15 @@ fn the_namespaces_are_in_the_spec() {
 #[test]
 fn capabilities_and_privileges_are_in_the_spec() {
     let place = Place::new();
-    let options = [
-        "--cap-drop",
-        "ALL",
-        "--cap-add",
-        "KILL",
-        "--security-opt",
-        "no-new-privileges",
-    ];
+    let options = ["--cap-drop", "ALL", "--cap-add", "KILL", "--security-opt", "no-new-privileges"];
     let spec = spec(&place, &options, &["true"]);
     let process = spec.process().as_ref().expect("a process");
     assert_eq!(process.no_new_privileges(), Some(true));
     let capabilities = process.capabilities().as_ref().expect("capabilities");
-    let text = serde_json::to_string(capabilities.bounding().as_ref().expect("a set")).expect("JSON");
+    let text =
+        serde_json::to_string(capabilities.bounding().as_ref().expect("a set")).expect("JSON");
     assert_eq!(text, r#"["CAP_KILL"]"#);
-    assert!(
-        capabilities
-            .inheritable()
-            .as_ref()
-            .is_none_or(|set| set.is_empty())
-    );
+    assert!(capabilities.inheritable().as_ref().is_none_or(|set| set.is_empty()));
 }
 
 #[test]

@@ -9,9 +9,7 @@ use crate::support::{Place, Ran, Started};
 
 /// From before the first system call of ours to well after the exec of the command.
 fn moments() -> impl Iterator<Item = Duration> {
-    (0..40)
-        .map(|step| Duration::from_micros(step * 250))
-        .chain((10..20).map(Duration::from_millis))
+    (0..40).map(|step| Duration::from_micros(step * 250)).chain((10..20).map(Duration::from_millis))
 }
 
 /// A run of a command that would last, ended by `signal` after each of the moments.
@@ -32,16 +30,9 @@ fn sweep(options: &[&str], signal: Signal, check: impl Fn(&Ran, Duration)) {
 fn ended_by(signal: Signal) -> impl Fn(&Ran, Duration) {
     let number = signal.as_raw();
     move |ran, moment| {
+        assert!([128 + number, -number, 125].contains(&ran.status), "after {moment:?}: {ran:?}");
         assert!(
-            [128 + number, -number, 125].contains(&ran.status),
-            "after {moment:?}: {ran:?}"
-        );
-        assert!(
-            ran.stderr
-                .lines()
-                .filter(|line| !line.starts_with("hint: "))
-                .count()
-                <= 1,
+            ran.stderr.lines().filter(|line| !line.starts_with("hint: ")).count() <= 1,
             "{moment:?}: {ran:?}"
         );
     }
@@ -49,9 +40,7 @@ fn ended_by(signal: Signal) -> impl Fn(&Ran, Duration) {
 
 #[test]
 fn sigkill_at_any_moment() {
-    sweep(&[], Signal::KILL, |ran, moment| {
-        assert_eq!(ran.status, -9, "after {moment:?}: {ran:?}")
-    });
+    sweep(&[], Signal::KILL, |ran, moment| assert_eq!(ran.status, -9, "after {moment:?}: {ran:?}"));
 }
 
 #[test]

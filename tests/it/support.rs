@@ -26,7 +26,8 @@ pub fn binary() -> PathBuf {
 
 /// The source tree, for the tests that read it.
 pub fn source() -> PathBuf {
-    std::env::var_os("USNEA_SOURCE").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+    std::env::var_os("USNEA_SOURCE")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 }
 
 /// A folder of one test: removed at its end, after the check that nothing of ours is left in it or works in it.
@@ -41,10 +42,8 @@ impl Place {
             !rustix::process::geteuid().is_root(),
             "these tests are for an ordinary user: run them by tests/run"
         );
-        let folder = tempfile::Builder::new()
-            .prefix("usnea-it-")
-            .tempdir()
-            .expect("a temporary folder");
+        let folder =
+            tempfile::Builder::new().prefix("usnea-it-").tempdir().expect("a temporary folder");
         Self { folder }
     }
 
@@ -102,9 +101,7 @@ impl Place {
 
     /// Any program, with the environment that [`Place::command`] gives usnea.
     pub fn prepare(&self, command: &mut Command) {
-        command
-            .env("USNEA_ROOT", self.store())
-            .current_dir(self.folder.path());
+        command.env("USNEA_ROOT", self.store()).current_dir(self.folder.path());
     }
 
     /// Runs usnea with these arguments.
@@ -140,22 +137,16 @@ impl Place {
     fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
         for folder in ["tmp", "containers"] {
-            for entry in fs::read_dir(self.store().join(folder))
-                .into_iter()
-                .flatten()
-                .flatten()
-            {
+            for entry in fs::read_dir(self.store().join(folder)).into_iter().flatten().flatten() {
                 left.push(format!("file {}", entry.path().display()));
             }
         }
         let here = self.folder.path().to_str().expect("a UTF-8 path");
         // Also the mount tables of others: an overlay that outlives its container is seen only from inside.
         for process in processes() {
-            for (what, text) in [
-                ("mount", "mountinfo"),
-                ("process", "cmdline"),
-                ("process", "environ"),
-            ] {
+            for (what, text) in
+                [("mount", "mountinfo"), ("process", "cmdline"), ("process", "environ")]
+            {
                 if process.text(text).contains(here) {
                     left.push(format!(
                         "{what} of {} ({})",
@@ -267,9 +258,8 @@ impl Ran {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.stdout, "", "{self:?}");
         let lines: Vec<&str> = self.stderr.lines().collect();
-        let (line, hints) = lines
-            .split_first()
-            .unwrap_or_else(|| panic!("no word of the cause: {self:?}"));
+        let (line, hints) =
+            lines.split_first().unwrap_or_else(|| panic!("no word of the cause: {self:?}"));
         assert!(line.starts_with("usnea: "), "{self:?}");
         assert!(
             hints.len() <= 1 && hints.iter().all(|hint| hint.starts_with("hint: ")),
@@ -285,10 +275,7 @@ impl Ran {
     /// Asserts that [`Ran::fails_with`] gave a hint too.
     #[track_caller]
     pub fn hints(&self) {
-        assert!(
-            self.stderr.lines().any(|line| line.starts_with("hint: ")),
-            "no hint: {self:?}"
-        );
+        assert!(self.stderr.lines().any(|line| line.starts_with("hint: ")), "no hint: {self:?}");
     }
 }
 
@@ -308,22 +295,14 @@ pub struct Started {
 impl Started {
     /// Starts a command with `input` on its standard input.
     pub fn new(command: &mut Command, input: &str) -> Self {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let words = format!("{command:?}");
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{words}: {error}"));
         // A command that reads nothing closes the pipe: no error of ours.
         let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
         let stdout = read_in_chunks(child.stdout.take().expect("a pipe"));
         let stderr = read_in_chunks(child.stderr.take().expect("a pipe"));
-        Self {
-            child,
-            stdout,
-            stderr,
-            words,
-        }
+        Self { child, stdout, stderr, words }
     }
 
     /// Sends it a signal.
@@ -339,10 +318,7 @@ impl Started {
         let mut seen = String::new();
         let deadline = Instant::now() + TIME_LIMIT;
         while !seen.contains(mark) {
-            match self
-                .stdout
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+            match self.stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(_) => {
                     let _ = self.child.kill();
@@ -368,20 +344,11 @@ impl Started {
         let (stdout, closed) = collect(&self.stdout, Instant::now() + SETTLING);
         let (stderr, _) = collect(&self.stderr, Instant::now() + SETTLING);
         let Some(ended) = ended else {
-            panic!(
-                "{} took longer than {TIME_LIMIT:?}: {stdout:?}, {stderr:?}",
-                self.words
-            );
+            panic!("{} took longer than {TIME_LIMIT:?}: {stdout:?}, {stderr:?}", self.words);
         };
         assert!(closed, "a process that outlives {} holds its output", self.words);
-        let status = ended
-            .code()
-            .unwrap_or_else(|| -ended.signal().expect("a status or a signal"));
-        Ran {
-            status,
-            stdout,
-            stderr,
-        }
+        let status = ended.code().unwrap_or_else(|| -ended.signal().expect("a status or a signal"));
+        Ran { status, stdout, stderr }
     }
 }
 
@@ -432,10 +399,7 @@ pub fn need_that(condition: bool, what: &str) -> bool {
 pub fn need_subids() -> bool {
     match std::env::var("USNEA_TEST_USER_KIND").as_deref() {
         Ok("bare") => {
-            say(&format!(
-                "NOT APPLICABLE {}: this user has no subordinate IDs",
-                test_name()
-            ));
+            say(&format!("NOT APPLICABLE {}: this user has no subordinate IDs", test_name()));
             false
         }
         _ => need_that(has_subids(), "subordinate IDs and newuidmap"),
@@ -447,10 +411,7 @@ pub fn need_subids() -> bool {
 pub fn need_no_subids() -> bool {
     let bare = !has_subids();
     if !bare {
-        say(&format!(
-            "NOT APPLICABLE {}: this user has subordinate IDs",
-            test_name()
-        ));
+        say(&format!("NOT APPLICABLE {}: this user has subordinate IDs", test_name()));
     }
     bare
 }
@@ -461,9 +422,7 @@ fn has_subids() -> bool {
     let number = rustix::process::getuid().as_raw().to_string();
     let listed = |file: &str| {
         fs::read_to_string(file).unwrap_or_default().lines().any(|line| {
-            line.split(':')
-                .next()
-                .is_some_and(|owner| owner == name || owner == number)
+            line.split(':').next().is_some_and(|owner| owner == name || owner == number)
         })
     };
     listed("/etc/subuid") && listed("/etc/subgid") && on_path("newuidmap") && on_path("newgidmap")

@@ -28,7 +28,8 @@ struct Screen {
 impl Screen {
     /// Starts usnea with these arguments in a terminal of 33 lines and 120 columns.
     fn start(place: &Place, arguments: &[String]) -> Self {
-        let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        let master =
+            rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         rustix::pty::grantpt(&master).expect("grantpt");
         rustix::pty::unlockpt(&master).expect("unlockpt");
         let name = rustix::pty::ptsname(&master, Vec::new()).expect("a name");
@@ -50,23 +51,13 @@ impl Screen {
         let child = command.spawn().expect("setsid");
         let master = File::from(master);
         let output = read_in_chunks(master.try_clone().expect("a copy"));
-        Self {
-            master,
-            terminal,
-            before,
-            output,
-            seen: String::new(),
-            child,
-        }
+        Self { master, terminal, before, output, seen: String::new(), child }
     }
 
     fn wait_for(&mut self, mark: &str) {
         let deadline = Instant::now() + LIMIT;
         while !self.seen.contains(mark) {
-            match self
-                .output
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(_) => {
                     let _ = self.child.kill();
@@ -81,10 +72,7 @@ impl Screen {
     }
 
     fn is_raw(&self) -> bool {
-        !tcgetattr(&self.terminal)
-            .expect("settings")
-            .local_modes
-            .contains(LocalModes::ICANON)
+        !tcgetattr(&self.terminal).expect("settings").local_modes.contains(LocalModes::ICANON)
     }
 
     /// Waits for the end and checks that the terminal is as it was: the exit status and all that was shown.
@@ -111,12 +99,7 @@ impl Screen {
 }
 
 fn size(rows: u16, columns: u16) -> Winsize {
-    Winsize {
-        ws_row: rows,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    }
+    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 fn modes(settings: &Termios) -> String {
@@ -146,18 +129,11 @@ fn sh(place: &Place, options: &[&str], script: &str) -> Vec<String> {
 #[test]
 fn the_command_has_a_terminal_of_the_container_s_own() {
     let place = Place::new();
-    let script =
-        "tty; test -t 0 && test -t 1 && test -t 2 && echo three; echo hi > /dev/tty; echo term=$TERM; exit 6";
+    let script = "tty; test -t 0 && test -t 1 && test -t 2 && echo three; echo hi > /dev/tty; echo term=$TERM; exit 6";
     let (status, shown) = Screen::start(&place, &sh(&place, &["-it"], script)).end();
     assert_eq!(status, 6, "{shown}");
-    assert!(
-        shown.contains("/dev/pts/0") || shown.contains("/dev/console"),
-        "{shown}"
-    );
-    assert!(
-        shown.contains("three\r\nhi\r\nterm=") && !shown.contains("term=\r\n"),
-        "{shown}"
-    );
+    assert!(shown.contains("/dev/pts/0") || shown.contains("/dev/console"), "{shown}");
+    assert!(shown.contains("three\r\nhi\r\nterm=") && !shown.contains("term=\r\n"), "{shown}");
 }
 
 #[test]
@@ -172,11 +148,7 @@ fn what_is_typed_reaches_the_command_and_is_shown_once() {
     screen.types("hello\r");
     let (status, shown) = screen.end();
     assert_eq!(status, 0, "{shown}");
-    assert_eq!(
-        shown.matches("hello").count(),
-        2,
-        "the echo and the answer: {shown}"
-    );
+    assert_eq!(shown.matches("hello").count(), 2, "the echo and the answer: {shown}");
     assert!(shown.contains("<hello>"), "{shown}");
 }
 
@@ -195,7 +167,8 @@ fn control_c_goes_to_the_command() {
 #[test]
 fn the_size_is_ours_and_follows_it() {
     let place = Place::new();
-    let script = "stty size; while test \"$(stty size)\" != '40 100'; do sleep 0.05; done; echo followed";
+    let script =
+        "stty size; while test \"$(stty size)\" != '40 100'; do sleep 0.05; done; echo followed";
     let mut screen = Screen::start(&place, &sh(&place, &["-it"], script));
     screen.wait_for("33 120");
     tcsetwinsize(&screen.master, size(40, 100)).expect("a window size");
@@ -206,7 +179,8 @@ fn the_size_is_ours_and_follows_it() {
 #[test]
 fn the_terminal_is_restored_when_the_command_is_not_found() {
     let place = Place::new();
-    let (status, shown) = Screen::start(&place, &place.arguments(&["-it"], &["nosuchcommand"])).end();
+    let (status, shown) =
+        Screen::start(&place, &place.arguments(&["-it"], &["nosuchcommand"])).end();
     assert_eq!(status, 127, "{shown}");
     assert!(shown.contains("usnea: "), "{shown}");
 }
@@ -214,10 +188,8 @@ fn the_terminal_is_restored_when_the_command_is_not_found() {
 #[test]
 fn the_terminal_is_restored_when_a_signal_ends_the_run() {
     let place = Place::new();
-    let mut screen = Screen::start(
-        &place,
-        &sh(&place, &["-it", "--init"], "echo ready; exec sleep 100"),
-    );
+    let mut screen =
+        Screen::start(&place, &sh(&place, &["-it", "--init"], "echo ready; exec sleep 100"));
     screen.wait_for("ready");
     assert!(within(LIMIT, || screen.is_raw()), "never in raw mode");
     let number = rustix::process::Pid::from_child(&screen.child);

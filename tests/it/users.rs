@@ -28,10 +28,7 @@ fn subordinate_ids_follow_root() {
     assert!(count.parse::<u32>().is_ok_and(|count| count > 1000), "{ran:?}");
     assert_eq!(setgroups, "allow");
     place
-        .run(
-            &[],
-            "touch /tmp/x && chown 33:33 /tmp/x && test $(stat -c %u:%g /tmp/x) = 33:33",
-        )
+        .run(&[], "touch /tmp/x && chown 33:33 /tmp/x && test $(stat -c %u:%g /tmp/x) = 33:33")
         .works();
 }
 
@@ -76,11 +73,8 @@ fn a_user_gets_the_groups_of_the_root_s_group_file() {
     let place = Place::new();
     let groups = |options: &[&str]| -> Vec<u32> {
         let ran = place.run(options, "id -G");
-        let mut groups: Vec<u32> = ran
-            .works()
-            .split(' ')
-            .map(|id| id.parse().expect("a number"))
-            .collect();
+        let mut groups: Vec<u32> =
+            ran.works().split(' ').map(|id| id.parse().expect("a number")).collect();
         groups.sort_unstable();
         groups
     };
@@ -95,16 +89,8 @@ fn a_user_other_than_root_has_no_capabilities() {
         return;
     }
     let place = Place::new();
-    let ran = place.run(
-        &["-u", "1000"],
-        "grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status",
-    );
-    assert!(
-        ran.works()
-            .lines()
-            .all(|line| line.ends_with("\t0000000000000000")),
-        "{ran:?}"
-    );
+    let ran = place.run(&["-u", "1000"], "grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status");
+    assert!(ran.works().lines().all(|line| line.ends_with("\t0000000000000000")), "{ran:?}");
     let ran = place.run(&["-u", "1000"], "touch /etc/x");
     assert!(ran.stderr.contains("Permission denied"), "{ran:?}");
 }
@@ -115,9 +101,7 @@ fn root_is_the_only_user_of_a_map_of_one() {
         return;
     }
     let place = Place::new();
-    place
-        .usnea(&place.arguments(&["-u", "1"], &["id"]))
-        .fails_with(125, &["1"]);
+    place.usnea(&place.arguments(&["-u", "1"], &["id"])).fails_with(125, &["1"]);
     assert_eq!(place.run(&["-u", "root"], "id -u").works(), "0");
 }
 
@@ -165,7 +149,8 @@ fn a_map_of_one_s_own_is_taken_as_it_is() {
     }
     let place = Place::new();
     let options = ["--uidmap", "0:1:10", "--uidmap", "10:0:1", "--gidmap", "0:0:20"];
-    let script = "awk '{ print $1, $3 }' /proc/self/uid_map; awk '{ print $1, $3 }' /proc/self/gid_map";
+    let script =
+        "awk '{ print $1, $3 }' /proc/self/uid_map; awk '{ print $1, $3 }' /proc/self/gid_map";
     let ran = place.run(&options, script);
     let expected = ["0 10", "10 1"];
     assert_eq!(ran.works().lines().take(2).collect::<Vec<_>>(), expected);

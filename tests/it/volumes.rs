@@ -27,10 +27,7 @@ fn a_volume_is_the_host_s_folder_and_files_in_it_belong_to_the_caller() {
 fn a_relative_source_begins_with_a_dot_and_is_taken_from_here() {
     let place = Place::new();
     place.write("data/file", "here");
-    assert_eq!(
-        place.run(&["-v", "./data:/data"], "cat /data/file").works(),
-        "here"
-    );
+    assert_eq!(place.run(&["-v", "./data:/data"], "cat /data/file").works(), "here");
 }
 
 #[test]
@@ -38,50 +35,30 @@ fn a_file_can_be_a_volume() {
     let place = Place::new();
     place.write("file", "content");
     assert_eq!(
-        place
-            .run(
-                &["-v", &volume(&place, "file", "/etc/deep/er:ro")],
-                "cat /etc/deep/er"
-            )
-            .works(),
+        place.run(&["-v", &volume(&place, "file", "/etc/deep/er:ro")], "cat /etc/deep/er").works(),
         "content"
     );
-    assert!(
-        !place.path("root/etc/deep").exists(),
-        "the mount point was made in the root itself"
-    );
+    assert!(!place.path("root/etc/deep").exists(), "the mount point was made in the root itself");
 }
 
 #[test]
 fn a_read_only_volume_cannot_be_written() {
     let place = Place::new();
     place.write("data/file", "old");
-    let ran = place.run(
-        &["-v", &volume(&place, "data", "/data:ro")],
-        "echo new > /data/file",
-    );
-    assert!(
-        ran.status != 0 && ran.stderr.contains("Read-only file system"),
-        "{ran:?}"
-    );
+    let ran = place.run(&["-v", &volume(&place, "data", "/data:ro")], "echo new > /data/file");
+    assert!(ran.status != 0 && ran.stderr.contains("Read-only file system"), "{ran:?}");
     assert_eq!(place.read("data/file"), "old");
 }
 
 #[test]
 fn what_is_mounted_below_a_read_only_volume_is_read_only_too() {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-    if !need_that(
-        mounts.contains(" /dev/shm "),
-        "a file system of its own on /dev/shm",
-    ) {
+    if !need_that(mounts.contains(" /dev/shm "), "a file system of its own on /dev/shm") {
         return;
     }
     let place = Place::new();
     let ran = place.run(&["-v", "/dev:/host:ro"], "touch /host/shm/usnea-was-here");
-    assert!(
-        ran.status != 0 && ran.stderr.contains("Read-only file system"),
-        "{ran:?}"
-    );
+    assert!(ran.status != 0 && ran.stderr.contains("Read-only file system"), "{ran:?}");
     assert!(!std::path::Path::new("/dev/shm/usnea-was-here").exists());
 }
 
@@ -102,10 +79,7 @@ fn volumes_nest_in_whatever_order_they_are_named() {
     place.write("outer/file", "outer");
     place.folder("outer/sub");
     place.write("inner/file", "inner");
-    let (outer, inner) = (
-        volume(&place, "outer", "/data"),
-        volume(&place, "inner", "/data/sub"),
-    );
+    let (outer, inner) = (volume(&place, "outer", "/data"), volume(&place, "inner", "/data/sub"));
     for options in [["-v", &outer, "-v", &inner], ["-v", &inner, "-v", &outer]] {
         let ran = place.run(&options, "cat /data/file /data/sub/file");
         assert_eq!(ran.works(), "outerinner", "{options:?}");
@@ -117,12 +91,7 @@ fn an_overlay_volume_takes_changes_and_forgets_them() {
     let place = Place::new();
     place.write("data/file", "old");
     let script = "echo new > /data/file; touch /data/more; cat /data/file";
-    assert_eq!(
-        place
-            .run(&["-v", &volume(&place, "data", "/data:O")], script)
-            .works(),
-        "new"
-    );
+    assert_eq!(place.run(&["-v", &volume(&place, "data", "/data:O")], script).works(), "new");
     assert_eq!(place.read("data/file"), "old");
     assert!(!place.path("data/more").exists());
 }
@@ -132,10 +101,8 @@ fn options_that_selinux_or_propagation_need_are_taken() {
     let place = Place::new();
     place.write("data/file", "x");
     for option in ["rw", "z", "Z", "ro,z", "rslave", "rprivate", "rw,rshared"] {
-        let ran = place.run(
-            &["-v", &volume(&place, "data", &format!("/data:{option}"))],
-            "cat /data/file",
-        );
+        let ran = place
+            .run(&["-v", &volume(&place, "data", &format!("/data:{option}"))], "cat /data/file");
         assert_eq!(ran.works(), "x", "{option}");
     }
 }
@@ -144,15 +111,9 @@ fn options_that_selinux_or_propagation_need_are_taken() {
 fn mount_binds_with_named_fields() {
     let place = Place::new();
     place.write("data/file", "x");
-    let mount = format!(
-        "type=bind,source={},target=/data,readonly",
-        text(&place.path("data"))
-    );
+    let mount = format!("type=bind,source={},target=/data,readonly", text(&place.path("data")));
     let ran = place.run(&["--mount", &mount], "cat /data/file; touch /data/new");
-    assert!(
-        ran.status != 0 && ran.stdout == "x" && ran.stderr.contains("Read-only"),
-        "{ran:?}"
-    );
+    assert!(ran.status != 0 && ran.stdout == "x" && ran.stderr.contains("Read-only"), "{ran:?}");
     let mount = format!("type=bind,src={},dst=/data", text(&place.path("data")));
     place.run(&["--mount", &mount], "touch /data/new").works();
     assert!(place.path("data/new").exists());
@@ -161,17 +122,13 @@ fn mount_binds_with_named_fields() {
 #[test]
 fn a_tmpfs_is_empty_writable_and_as_large_as_asked() {
     let place = Place::new();
-    for options in [
-        ["--tmpfs", "/etc:size=64k"],
-        ["--mount", "type=tmpfs,destination=/etc,tmpfs-size=64k"],
-    ] {
+    for options in
+        [["--tmpfs", "/etc:size=64k"], ["--mount", "type=tmpfs,destination=/etc,tmpfs-size=64k"]]
+    {
         let script = "ls -A /etc; touch /etc/x && dd if=/dev/zero of=/etc/x bs=1024 count=128";
         let ran = place.run(&options, script);
         assert_eq!(ran.stdout, "", "{options:?}");
-        assert!(
-            ran.status != 0 && ran.stderr.contains("No space left"),
-            "{options:?} {ran:?}"
-        );
+        assert!(ran.status != 0 && ran.stderr.contains("No space left"), "{options:?} {ran:?}");
     }
 }
 

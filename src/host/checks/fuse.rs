@@ -24,7 +24,9 @@ pub(super) fn device() -> Finding {
     match open() {
         Ok(_) => Finding::ok(name, "/dev/fuse opens for reading and writing"),
         Err(error) => Finding::missing(name, error.to_string())
-            .costs("without a kernel overlay the layers of an image must be copied for each container")
+            .costs(
+                "without a kernel overlay the layers of an image must be copied for each container",
+            )
             .fix(Hint::Fuse.to_string()),
     }
 }
@@ -45,20 +47,16 @@ fn open() -> Result<File> {
 
 pub(super) fn idmapped() -> Finding {
     let name = "idmapped FUSE";
-    match trial::run(
-        Namespaces::USER.with(Namespaces::MOUNT),
-        trial::map_own_ids,
-        mount_and_idmap,
-    ) {
+    match trial::run(Namespaces::USER.with(Namespaces::MOUNT), trial::map_own_ids, mount_and_idmap)
+    {
         Ok(found) => Finding::ok(name, found),
         Err(error) => {
             let fix = (kernel::version() < IDMAPS).then(|| Hint::Kernel(IDMAPS).to_string());
-            Finding::degraded(
-                name,
-                format!("{error} (kernel {}; {IDMAPS} can)", kernel::version()),
-            )
-            .costs("--userns=keep-id and auto have usnea's own file server translate IDs: slower")
-            .fix(fix)
+            Finding::degraded(name, format!("{error} (kernel {}; {IDMAPS} can)", kernel::version()))
+                .costs(
+                    "--userns=keep-id and auto have usnea's own file server translate IDs: slower",
+                )
+                .fix(fix)
         }
     }
 }
@@ -75,10 +73,12 @@ fn mount_and_idmap() -> Result<String> {
         ("default_permissions", None),
     ]
     .map(|(name, value)| (name.to_owned(), value));
-    let mount = mount::make("fuse", "usnea", &options, Attributes::NONE).context(|| "cannot mount FUSE")?;
+    let mount =
+        mount::make("fuse", "usnea", &options, Attributes::NONE).context(|| "cannot mount FUSE")?;
     greet(&mut device).context(|| "FUSE does not start")?;
     let userns = another_namespace()?;
-    probe::idmap_mount(mount.as_fd(), userns.as_fd()).context(|| "FUSE mounts, but cannot be idmapped")?;
+    probe::idmap_mount(mount.as_fd(), userns.as_fd())
+        .context(|| "FUSE mounts, but cannot be idmapped")?;
     Ok("mounted and idmapped".into())
 }
 
@@ -92,9 +92,7 @@ fn greet(device: &mut File) -> Result<()> {
     let length = device.read(&mut request)?;
     let word = |index: usize| {
         let bytes = request[..length].get(index * 4..index * 4 + 4);
-        bytes.map_or(0, |bytes| {
-            u32::from_ne_bytes(bytes.try_into().expect("four bytes"))
-        })
+        bytes.map_or(0, |bytes| u32::from_ne_bytes(bytes.try_into().expect("four bytes")))
     };
     if word(1) != FUSE_INIT {
         fail!("the kernel's first request is {}, not FUSE_INIT", word(1));
@@ -112,7 +110,9 @@ fn greet(device: &mut File) -> Result<()> {
 
 /// A user namespace below ours, held by its descriptor alone.
 fn another_namespace() -> Result<OwnedFd> {
-    match process::clone(Namespaces::USER, Parentage::Ours).context(|| "cannot nest user namespaces")? {
+    match process::clone(Namespaces::USER, Parentage::Ours)
+        .context(|| "cannot nest user namespaces")?
+    {
         Forked::Child => {
             // It only has to be there while the parent, which then kills it, opens its namespace.
             let _ = process::set_parent_death_signal(libc::SIGKILL);
@@ -121,7 +121,8 @@ fn another_namespace() -> Result<OwnedFd> {
         }
         Forked::Parent(child) => {
             let opened = trial::map_own_ids(child.pid).and_then(|()| {
-                File::open(format!("/proc/{}/ns/user", child.pid)).context(|| "cannot open a user namespace")
+                File::open(format!("/proc/{}/ns/user", child.pid))
+                    .context(|| "cannot open a user namespace")
             });
             let _ = child.signal(libc::SIGKILL);
             let _ = child.wait();

@@ -36,19 +36,16 @@ pub(super) fn user_namespace() -> Finding {
 
 pub(super) fn mounts() -> Finding {
     let name = "namespaces, mounts";
-    let namespaces = [
-        Namespaces::PID,
-        Namespaces::UTS,
-        Namespaces::IPC,
-        Namespaces::NET,
-        Namespaces::CGROUP,
-    ]
-    .into_iter()
-    .fold(Namespaces::USER.with(Namespaces::MOUNT), Namespaces::with);
+    let namespaces =
+        [Namespaces::PID, Namespaces::UTS, Namespaces::IPC, Namespaces::NET, Namespaces::CGROUP]
+            .into_iter()
+            .fold(Namespaces::USER.with(Namespaces::MOUNT), Namespaces::with);
     let mount = || {
-        mount::make("tmpfs", "tmpfs", &[], Attributes::NO_SUID).context(|| "cannot mount a tmpfs")?;
+        mount::make("tmpfs", "tmpfs", &[], Attributes::NO_SUID)
+            .context(|| "cannot mount a tmpfs")?;
         mount::make("proc", "proc", &[], Attributes::NO_SUID).context(|| "cannot mount proc")?;
-        Ok("user, mnt, pid, uts, ipc, net and cgroup made; tmpfs and proc mounted in them".to_owned())
+        Ok("user, mnt, pid, uts, ipc, net and cgroup made; tmpfs and proc mounted in them"
+            .to_owned())
     };
     match trial::run(namespaces, trial::map_own_ids, mount) {
         Ok(found) => Finding::ok(name, found),
@@ -154,17 +151,13 @@ pub(super) fn idmap_helpers() -> Finding {
             .costs(costs)
             .fix(idmap_helpers::hint().map(String::from));
     };
-    let found = format!(
-        "{} and {}",
-        helpers.newuidmap.display(),
-        helpers.newgidmap.display()
-    );
+    let found = format!("{} and {}", helpers.newuidmap.display(), helpers.newgidmap.display());
     match subid::of_user() {
         Ok(Some(ranges)) => match really_map(&helpers, &ranges) {
             Ok(_) => Finding::ok(name, format!("{found}, and they map")),
-            Err(error) => Finding::missing(name, error.to_string())
-                .costs(costs)
-                .fix(userns::forbidden_hint()),
+            Err(error) => {
+                Finding::missing(name, error.to_string()).costs(costs).fix(userns::forbidden_hint())
+            }
         },
         _ => Finding::ok(name, format!("{found} (not tried: no subordinate IDs to map)")),
     }
@@ -179,7 +172,8 @@ fn really_map(helpers: &Helpers, ranges: &Ranges) -> Result<String> {
         write_map(Command::new(&helpers.newgidmap), pid, gid, &ranges.gids)
     };
     trial::run(Namespaces::USER, map, || {
-        process::become_user(1, 1).context(|| "the maps were written, but user 1 does not exist inside")?;
+        process::become_user(1, 1)
+            .context(|| "the maps were written, but user 1 does not exist inside")?;
         Ok(String::new())
     })
 }
@@ -192,7 +186,8 @@ fn write_map(mut command: Command, pid: i32, own: u32, ranges: &[Range]) -> Resu
         command.args([inside, range.first, range.count].map(|number| number.to_string()));
         inside += range.count;
     }
-    let answer = program::ask(&mut command, trial::PATIENCE).context(|| format!("cannot run {program}"))?;
+    let answer =
+        program::ask(&mut command, trial::PATIENCE).context(|| format!("cannot run {program}"))?;
     if !answer.status.success() {
         fail!("{program} fails: {}", answer.complaint.trim());
     }

@@ -19,8 +19,9 @@ fn number(path: &str) -> Option<u64> {
 
 fn namespaces() -> Finding {
     let name = "namespace limits";
-    let limit =
-        |kind: &&'static str| Some((number(&format!("/proc/sys/user/max_{kind}_namespaces"))?, *kind));
+    let limit = |kind: &&'static str| {
+        Some((number(&format!("/proc/sys/user/max_{kind}_namespaces"))?, *kind))
+    };
     match KINDS.iter().filter_map(limit).min() {
         Some((0, kind)) => Finding::missing(name, format!("user.max_{kind}_namespaces is 0"))
             .costs(format!("no container can have a {kind} namespace of its own"))
@@ -40,18 +41,15 @@ fn inotify() -> Finding {
     let instances = number("/proc/sys/fs/inotify/max_user_instances").unwrap_or(128);
     let watches = number("/proc/sys/fs/inotify/max_user_watches").unwrap_or(8192);
     let found = format!("{instances} instances, {watches} watches");
-    let fix = |what: &str, value| Hint::Sysctl("fs.inotify", format!("max_user_{what}"), value).to_string();
-    let costs =
-        "programs in containers that watch files (editors, servers in development, kubelets) may fail";
+    let fix = |what: &str, value| {
+        Hint::Sysctl("fs.inotify", format!("max_user_{what}"), value).to_string()
+    };
+    let costs = "programs in containers that watch files (editors, servers in development, kubelets) may fail";
     if instances < 128 {
-        return Finding::degraded(name, found)
-            .costs(costs)
-            .fix(fix("instances", 1024));
+        return Finding::degraded(name, found).costs(costs).fix(fix("instances", 1024));
     }
     if watches < 8192 {
-        return Finding::degraded(name, found)
-            .costs(costs)
-            .fix(fix("watches", 524_288));
+        return Finding::degraded(name, found).costs(costs).fix(fix("watches", 524_288));
     }
     Finding::ok(name, found)
 }

@@ -40,12 +40,5 @@ fn is_real_root() -> bool {
 
 /// The first line of a small file of the kernel's.
 fn first_line(path: &str) -> Option<String> {
-    Some(
-        std::fs::read_to_string(path)
-            .ok()?
-            .lines()
-            .next()?
-            .trim()
-            .to_owned(),
-    )
+    Some(std::fs::read_to_string(path).ok()?.lines().next()?.trim().to_owned())
 }

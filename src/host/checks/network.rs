@@ -67,14 +67,11 @@ fn tun() -> Finding {
 
 fn ping() -> Finding {
     let name = "ping";
-    let range = first_line("/proc/sys/net/ipv4/ping_group_range")
-        .unwrap_or_default()
-        .replace('\t', " ");
+    let range =
+        first_line("/proc/sys/net/ipv4/ping_group_range").unwrap_or_default().replace('\t', " ");
     let groups = nix::unistd::getgroups().unwrap_or_default();
-    let mut groups = groups
-        .iter()
-        .map(|gid| gid.as_raw())
-        .chain([rustix::process::getegid().as_raw()]);
+    let mut groups =
+        groups.iter().map(|gid| gid.as_raw()).chain([rustix::process::getegid().as_raw()]);
     if groups.any(|gid| is_in_range(&range, gid)) {
         return Finding::ok(name, format!("groups {range} may ping"));
     }
@@ -87,17 +84,14 @@ fn ping() -> Finding {
 }
 
 fn is_in_range(range: &str, gid: u32) -> bool {
-    let ends: Vec<u32> = range
-        .split_whitespace()
-        .filter_map(|end| end.parse().ok())
-        .collect();
+    let ends: Vec<u32> = range.split_whitespace().filter_map(|end| end.parse().ok()).collect();
     matches!(ends[..], [first, last] if (first..=last).contains(&gid))
 }
 
 fn ports() -> Finding {
     let name = "published ports";
-    let first =
-        first_line("/proc/sys/net/ipv4/ip_unprivileged_port_start").and_then(|line| line.parse().ok());
+    let first = first_line("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .and_then(|line| line.parse().ok());
     match first.unwrap_or(1024u32) {
         0 | 1 => Finding::ok(name, "any port may be published"),
         first => Finding::ok(name, format!("ports from {first} on may be published"))
@@ -115,10 +109,7 @@ mod tests {
             version_in("pasta 0.0~git20230309.7c7625d-1\nCopyright\n"),
             Some("0.0~git20230309.7c7625d-1")
         );
-        assert_eq!(
-            version_in("slirp4netns version 1.2.0\ncommit: x\n"),
-            Some("1.2.0")
-        );
+        assert_eq!(version_in("slirp4netns version 1.2.0\ncommit: x\n"), Some("1.2.0"));
         assert_eq!(version_in(""), None);
     }
 

@@ -48,9 +48,6 @@ fn controllers(delegation: &Delegation, how: &str) -> Finding {
         return Finding::ok(NAME, found);
     }
     Finding::degraded(NAME, format!("{found}; not {}", missing.join(" ")))
-        .costs(format!(
-            "limits are refused where they need {}",
-            missing.join(" or ")
-        ))
+        .costs(format!("limits are refused where they need {}", missing.join(" or ")))
         .fix(Hint::Delegate.to_string())
 }

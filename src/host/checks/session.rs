@@ -22,7 +22,9 @@ fn runtime_folder() -> Finding {
     match checked_runtime_folder() {
         Ok(path) => Finding::ok(name, format!("{}, yours alone", path.display())),
         Err(error) => Finding::degraded(name, error.to_string())
-            .costs("the state of running containers lies in the store, slower if that is a network's")
+            .costs(
+                "the state of running containers lies in the store, slower if that is a network's",
+            )
             .fix(Hint::RuntimeFolder.to_string()),
     }
 }
@@ -115,7 +117,9 @@ fn linger() -> Finding {
         return Finding::ok(name, format!("on for {user}: containers survive a logout"));
     }
     Finding::degraded(name, format!("off for {user}"))
-        .costs("detached containers may be ended when you log out, and do not start with the machine")
+        .costs(
+            "detached containers may be ended when you log out, and do not start with the machine",
+        )
         .fix("loginctl enable-linger".to_owned())
 }
 

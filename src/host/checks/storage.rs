@@ -17,7 +17,8 @@ use crate::sys::namespace::Namespaces;
 
 const STORE: &str = "store";
 const OVERLAY: &str = "kernel overlay";
-const WITHOUT_OVERLAY: &str = "layers are stacked by usnea itself (FUSE) or copied: slower with many files";
+const WITHOUT_OVERLAY: &str =
+    "layers are stacked by usnea itself (FUSE) or copied: slower with many files";
 
 /// Below this an image hardly fits.
 const ENOUGH_BYTES: u64 = 1 << 30;
@@ -31,10 +32,7 @@ pub(super) fn all(store: Option<&Path>) -> Vec<Finding> {
     };
     match answers(store) {
         Ok(()) => vec![place(store), kernel_overlay(store)],
-        Err(error) => vec![
-            unusable(format!("{}: {error}", store.display())),
-            overlay_not_tried(),
-        ],
+        Err(error) => vec![unusable(format!("{}: {error}", store.display())), overlay_not_tried()],
     }
 }
 
@@ -67,9 +65,7 @@ fn place(store: &Path) -> Finding {
         _ if free < ENOUGH_BYTES => "hardly an image fits",
         _ => return Finding::ok(STORE, found),
     };
-    Finding::degraded(STORE, found)
-        .costs(costs)
-        .fix(Hint::StoreElsewhere.to_string())
+    Finding::degraded(STORE, found).costs(costs).fix(Hint::StoreElsewhere.to_string())
 }
 
 fn free_bytes(store: &Path) -> u64 {
@@ -117,34 +113,28 @@ fn overlay_fix(scratch: &Path, error: &Error) -> Option<String> {
 /// Mounts one and does in it what containers do to layers: change, delete, and make a folder anew over a deleted one,
 /// which needs extended attributes on the upper layer.
 fn try_overlay(scratch: &Scratch) -> Result<String> {
-    trial::run(
-        Namespaces::USER.with(Namespaces::MOUNT),
-        trial::map_own_ids,
-        || {
-            let folder = |name| scratch.folder(name).context(|| format!("cannot make {name}"));
-            let (lower, upper, work) = (folder("lower")?, folder("upper")?, folder("work")?);
-            fs::write(lower.join("file"), "x").context(|| "cannot write a file")?;
-            fs::create_dir(lower.join("folder")).context(|| "cannot make a folder")?;
-            let layers = Overlay {
-                lowers: vec![&lower],
-                upper: Some((&upper, &work)),
-                flags: vec!["userxattr"],
-            };
-            let merged = mount::overlay(&layers, Attributes::NONE).context(|| "cannot mount it")?;
-            exercise(merged.as_fd())?;
-            Ok(format!(
-                "mounted on {} and written to",
-                filesystem::kind(&upper).name
-            ))
-        },
-    )
+    trial::run(Namespaces::USER.with(Namespaces::MOUNT), trial::map_own_ids, || {
+        let folder = |name| scratch.folder(name).context(|| format!("cannot make {name}"));
+        let (lower, upper, work) = (folder("lower")?, folder("upper")?, folder("work")?);
+        fs::write(lower.join("file"), "x").context(|| "cannot write a file")?;
+        fs::create_dir(lower.join("folder")).context(|| "cannot make a folder")?;
+        let layers = Overlay {
+            lowers: vec![&lower],
+            upper: Some((&upper, &work)),
+            flags: vec!["userxattr"],
+        };
+        let merged = mount::overlay(&layers, Attributes::NONE).context(|| "cannot mount it")?;
+        exercise(merged.as_fd())?;
+        Ok(format!("mounted on {} and written to", filesystem::kind(&upper).name))
+    })
 }
 
 fn exercise(merged: impl AsFd + Copy) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
     rustix::fs::openat(merged, "file", flags, Mode::empty())
         .context(|| "mounted, but cannot change a file")?;
-    rustix::fs::unlinkat(merged, "file", AtFlags::empty()).context(|| "mounted, but cannot delete a file")?;
+    rustix::fs::unlinkat(merged, "file", AtFlags::empty())
+        .context(|| "mounted, but cannot delete a file")?;
     rustix::fs::unlinkat(merged, "folder", AtFlags::REMOVEDIR)
         .context(|| "mounted, but cannot delete a folder")?;
     rustix::fs::mkdirat(merged, "folder", Mode::from_raw_mode(0o755))

@@ -54,7 +54,8 @@ impl Cache {
         let entries = bytes.get(HEADER..)?.chunks_exact(ENTRY).take(count);
         let mut cache = Self::default();
         for entry in entries {
-            let (Some(name), Some(path)) = (string(bytes, entry, 4), string(bytes, entry, 8)) else {
+            let (Some(name), Some(path)) = (string(bytes, entry, 4), string(bytes, entry, 8))
+            else {
                 continue;
             };
             let (Some(flags), Some(low), Some(high)) =
@@ -64,16 +65,8 @@ impl Cache {
             };
             // Which half is which matters not: zero or not is all we ask.
             let hwcap = u64::from(low) | u64::from(high) << 32;
-            let line = Line {
-                path: OsStr::from_bytes(path).into(),
-                flags,
-                hwcap,
-            };
-            cache
-                .lines
-                .entry(OsStr::from_bytes(name).to_owned())
-                .or_default()
-                .push(line);
+            let line = Line { path: OsStr::from_bytes(path).into(), flags, hwcap };
+            cache.lines.entry(OsStr::from_bytes(name).to_owned()).or_default().push(line);
         }
         Some(cache)
     }
@@ -89,9 +82,7 @@ impl Cache {
 
     #[cfg(test)]
     fn all(&self) -> impl Iterator<Item = (&OsString, &Line)> {
-        self.lines
-            .iter()
-            .flat_map(|(name, lines)| lines.iter().map(move |line| (name, line)))
+        self.lines.iter().flat_map(|(name, lines)| lines.iter().map(move |line| (name, line)))
     }
 }
 
@@ -146,11 +137,7 @@ mod tests {
 
     #[test]
     fn the_hosts_cache_reads_as_ldconfig_prints_it() {
-        let printed = Command::new("/sbin/ldconfig")
-            .arg("-p")
-            .env("LC_ALL", "C")
-            .output()
-            .unwrap();
+        let printed = Command::new("/sbin/ldconfig").arg("-p").env("LC_ALL", "C").output().unwrap();
         let theirs: BTreeSet<(String, String)> = String::from_utf8(printed.stdout)
             .unwrap()
             .lines()
@@ -161,10 +148,7 @@ mod tests {
         let ours: BTreeSet<(String, String)> = cache
             .all()
             .map(|(name, line)| {
-                (
-                    name.to_str().unwrap().to_owned(),
-                    line.path.to_str().unwrap().to_owned(),
-                )
+                (name.to_str().unwrap().to_owned(), line.path.to_str().unwrap().to_owned())
             })
             .collect();
         assert!(!ours.is_empty());

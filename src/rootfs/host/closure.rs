@@ -95,14 +95,10 @@ impl Closure {
             .tree
             .take(path, Notes::Each)
             .context(|| format!("cannot use {}", path.display()))?;
-        if let Some(place) = ["/proc", "/sys", "/dev"]
-            .iter()
-            .find(|place| taken.real.starts_with(place))
+        if let Some(place) =
+            ["/proc", "/sys", "/dev"].iter().find(|place| taken.real.starts_with(place))
         {
-            fail!(
-                "{} is in {place}, which the container has anew",
-                taken.real.display()
-            );
+            fail!("{} is in {place}, which the container has anew", taken.real.display());
         }
         if !self.programs.insert(taken.real.clone()) {
             return Ok(());
@@ -116,31 +112,16 @@ impl Closure {
     fn add_script(&mut self, path: &Path, real: &Path, depth: u32) -> Result<()> {
         let script = program::script(real).context(|| format!("cannot use {}", path.display()))?;
         let Some(script) = script else {
-            fail!(
-                "{} is neither an ELF program nor a script with a #! line",
-                path.display()
-            );
+            fail!("{} is neither an ELF program nor a script with a #! line", path.display());
         };
         if depth == MOST_INTERPRETERS {
-            fail!(
-                "{} is a script of a script, more than {MOST_INTERPRETERS} deep",
-                path.display()
-            );
+            fail!("{} is a script of a script, more than {MOST_INTERPRETERS} deep", path.display());
         }
-        self.found.push_back(Found {
-            library: None,
-            real: real.to_owned(),
-            main: None,
-        });
+        self.found.push_back(Found { library: None, real: real.to_owned(), main: None });
         let needed_by = || {
-            format!(
-                "interpreter {} (needed by {})",
-                script.interpreter.display(),
-                path.display()
-            )
+            format!("interpreter {} (needed by {})", script.interpreter.display(), path.display())
         };
-        self.add_program(&script.interpreter, depth + 1)
-            .context(needed_by)?;
+        self.add_program(&script.interpreter, depth + 1).context(needed_by)?;
         if let Some(name) = &script.by_env {
             let search = self.surroundings.search.as_deref();
             program::find(name, search, &mut self.tree.seen)
@@ -161,14 +142,10 @@ impl Closure {
         }
         let main = match &elf.interpreter {
             Some(interpreter) => {
-                let loader = self
-                    .loader(interpreter, &elf)
-                    .context(|| format!("loader {} (needed by {})", interpreter.display(), path.display()))?;
-                let object = Object {
-                    path: real.clone(),
-                    elf: Rc::clone(&elf),
-                    loaded_by: None,
-                };
+                let loader = self.loader(interpreter, &elf).context(|| {
+                    format!("loader {} (needed by {})", interpreter.display(), path.display())
+                })?;
+                let object = Object { path: real.clone(), elf: Rc::clone(&elf), loaded_by: None };
                 let main = Rc::new(Main { object, loader });
                 self.add_libraries(&main, None, Missing::Fails)?;
                 Some(main)
@@ -176,11 +153,7 @@ impl Closure {
             // Static: nothing is searched at start. A library called as a program is not known to search, either.
             None => None,
         };
-        self.found.push_back(Found {
-            library: None,
-            real,
-            main,
-        });
+        self.found.push_back(Found { library: None, real, main });
         Ok(())
     }
 
@@ -192,31 +165,26 @@ impl Closure {
         }
         match self.elf(&taken.real)? {
             Some(elf) if elf.target == program.target => {}
-            Some(elf) => fail!(
-                "it is for {}, the program for {}",
-                elf.target.name(),
-                program.target.name()
-            ),
+            Some(elf) => {
+                fail!("it is for {}, the program for {}", elf.target.name(), program.target.name())
+            }
             None => fail!("it is no ELF file"),
         }
-        let loader = Rc::new(Loader::new(
-            interpreter,
-            &taken.real,
-            program.target,
-            &mut self.tree.seen,
-        ));
+        let loader =
+            Rc::new(Loader::new(interpreter, &taken.real, program.target, &mut self.tree.seen));
         self.loaders.insert(interpreter.to_owned(), Rc::clone(&loader));
         let library = interpreter.file_name().map(OsStr::to_owned);
-        self.found.push_back(Found {
-            library,
-            real: taken.real,
-            main: None,
-        });
+        self.found.push_back(Found { library, real: taken.real, main: None });
         Ok(loader)
     }
 
     /// Takes the libraries of a program, or of a `plugin` that it loads, breadth first as the loader does.
-    fn add_libraries(&mut self, main: &Rc<Main>, plugin: Option<Object>, missing: Missing) -> Result<()> {
+    fn add_libraries(
+        &mut self,
+        main: &Rc<Main>,
+        plugin: Option<Object>,
+        missing: Missing,
+    ) -> Result<()> {
         let mut names = already_loaded(main);
         let first = usize::from(plugin.is_some());
         let mut objects: Vec<Object> = std::iter::once(main.object.clone()).chain(plugin).collect();
@@ -250,21 +218,12 @@ impl Closure {
         name: &OsStr,
     ) -> Result<Option<Object>> {
         for path in main.loader.places(objects, by, name) {
-            let needed_by = || {
-                format!(
-                    "library {} (needed by {})",
-                    name.display(),
-                    objects[by].path.display()
-                )
-            };
+            let needed_by =
+                || format!("library {} (needed by {})", name.display(), objects[by].path.display());
             match self.elf(&path).context(needed_by)? {
                 Some(elf) if elf.target == main.object.elf.target => {
                     self.take_library(main, &path, name)?;
-                    return Ok(Some(Object {
-                        path,
-                        elf,
-                        loaded_by: Some(by),
-                    }));
+                    return Ok(Some(Object { path, elf, loaded_by: Some(by) }));
                 }
                 // Nothing there, or of another machine: the loader goes on, and so will the next start.
                 _ => self.tree.seen.look(&path),
@@ -283,11 +242,7 @@ impl Closure {
             let _ = self.tree.take(&variant, Notes::Each);
         }
         let library = path.file_name().map(OsStr::to_owned);
-        self.found.push_back(Found {
-            library,
-            real: taken.real,
-            main: Some(Rc::clone(main)),
-        });
+        self.found.push_back(Found { library, real: taken.real, main: Some(Rc::clone(main)) });
         Ok(())
     }
 
@@ -301,7 +256,9 @@ impl Closure {
         };
         for wanted in wanted {
             match (wanted, &found.main) {
-                (Wanted::Path(pattern, except), main) => self.add_paths(&pattern, except, main.as_ref()),
+                (Wanted::Path(pattern, except), main) => {
+                    self.add_paths(&pattern, except, main.as_ref())
+                }
                 (Wanted::Library(name), Some(main)) => {
                     if let Err(error) = self.add_dlopened(&name, main) {
                         log::debug!("library {}: {error}", name.display());
@@ -350,19 +307,11 @@ impl Closure {
             Some(elf) if elf.interpreter.is_some() => {
                 let interpreter = elf.interpreter.clone().unwrap_or_default();
                 let loader = self.loader(&interpreter, &elf)?;
-                let object = Object {
-                    path: file.real.clone(),
-                    elf,
-                    loaded_by: None,
-                };
+                let object = Object { path: file.real.clone(), elf, loaded_by: None };
                 self.add_libraries(&Rc::new(Main { object, loader }), None, Missing::Tolerated)
             }
             Some(elf) if elf.target == main.object.elf.target => {
-                let object = Object {
-                    path: file.real.clone(),
-                    elf,
-                    loaded_by: Some(0),
-                };
+                let object = Object { path: file.real.clone(), elf, loaded_by: Some(0) };
                 self.add_libraries(main, Some(object), Missing::Tolerated)
             }
             _ => Ok(()),
@@ -374,9 +323,7 @@ impl Closure {
         if let Some(known) = self.elves.get(path) {
             return Ok(known.clone());
         }
-        let elf = read_elf(path)
-            .context(|| path.display().to_string())?
-            .map(Rc::new);
+        let elf = read_elf(path).context(|| path.display().to_string())?.map(Rc::new);
         self.elves.insert(path.to_owned(), elf.clone());
         Ok(elf)
     }
@@ -397,11 +344,7 @@ fn read_elf(path: &Path) -> io::Result<Option<Elf>> {
 /// The names under which the loader knows itself: libc needs it by name.
 fn already_loaded(main: &Main) -> HashSet<OsString> {
     let interpreter = main.object.elf.interpreter.as_deref();
-    interpreter
-        .and_then(Path::file_name)
-        .map(OsStr::to_owned)
-        .into_iter()
-        .collect()
+    interpreter.and_then(Path::file_name).map(OsStr::to_owned).into_iter().collect()
 }
 
 fn may_be_plugin(file: &Taken) -> bool {
@@ -410,11 +353,7 @@ fn may_be_plugin(file: &Taken) -> bool {
 }
 
 fn say_missing(name: &OsStr, by: &Path, missing: Missing) -> Result<()> {
-    let text = format!(
-        "library {} (needed by {}) is not found",
-        name.display(),
-        by.display()
-    );
+    let text = format!("library {} (needed by {}) is not found", name.display(), by.display());
     if missing == Missing::Tolerated {
         log::debug!("{text}");
         return Ok(());

@@ -166,12 +166,10 @@ where
 {
     let entries = dynamic_entries::<E, R>(segments, endian, data)?;
     let value = |wanted: DynamicTag| {
-        entries
-            .iter()
-            .find(|(tag, _)| *tag == wanted)
-            .map(|(_, value)| *value)
+        entries.iter().find(|(tag, _)| *tag == wanted).map(|(_, value)| *value)
     };
-    let strings = value(format::DT_STRTAB).and_then(|address| file_offset::<E>(segments, endian, address));
+    let strings =
+        value(format::DT_STRTAB).and_then(|address| file_offset::<E>(segments, endian, address));
     let string = |offset: u64| {
         strings
             .and_then(|strings| string_at(data, strings.checked_add(offset)?))
@@ -225,10 +223,9 @@ where
 {
     segments.iter().find_map(|segment| {
         let into = address.checked_sub(segment.p_vaddr(endian).into())?;
-        let loaded = segment.p_type(endian) == format::PT_LOAD && into < segment.p_filesz(endian).into();
-        loaded
-            .then(|| segment.p_offset(endian).into().checked_add(into))
-            .flatten()
+        let loaded =
+            segment.p_type(endian) == format::PT_LOAD && into < segment.p_filesz(endian).into();
+        loaded.then(|| segment.p_offset(endian).into().checked_add(into)).flatten()
     })
 }
 

@@ -80,10 +80,8 @@ fn read(tree: &mut Tree, path: &str) -> String {
 fn passwd(tree: &mut Tree, invoker: &Invoker) -> String {
     let host = read(tree, PASSWD);
     let shell = |wanted: Option<&str>| {
-        let there = wanted
-            .into_iter()
-            .chain(["/bin/bash"])
-            .find(|shell| tree.has(Path::new(shell)));
+        let there =
+            wanted.into_iter().chain(["/bin/bash"]).find(|shell| tree.has(Path::new(shell)));
         there.unwrap_or("/bin/sh").to_owned()
     };
     let mut lines = format!("root:x:0:0:root:/root:{}\n", shell(None));
@@ -99,12 +97,7 @@ fn passwd(tree: &mut Tree, invoker: &Invoker) -> String {
             .map(str::to_owned)
             .or_else(|| said(&invoker.home))
             .unwrap_or_else(|| "/".into());
-        let shell = shell(
-            field(6)
-                .map(str::to_owned)
-                .or_else(|| said(&invoker.shell))
-                .as_deref(),
-        );
+        let shell = shell(field(6).map(str::to_owned).or_else(|| said(&invoker.shell)).as_deref());
         let (uid, gid) = (invoker.uid, invoker.gid);
         lines.push_str(&format!(
             "{name}:x:{uid}:{gid}:{}:{home}:{shell}\n",
@@ -121,9 +114,8 @@ fn group(host: &str, invoker: &Invoker) -> String {
     let mut lines = String::from("root:x:0:\n");
     if invoker.gid != 0 && invoker.gid != NOBODY {
         let known = entry(host, 2, invoker.gid).and_then(|fields| fields.first().copied());
-        let name = known
-            .or(invoker.name.as_deref().filter(|name| is_field(name)))
-            .unwrap_or("users");
+        let name =
+            known.or(invoker.name.as_deref().filter(|name| is_field(name))).unwrap_or("users");
         lines.push_str(&format!("{name}:x:{}:\n", invoker.gid));
     }
     lines + "nogroup:x:65534:\n"
@@ -155,26 +147,16 @@ mod tests {
             shell: Some("/bin/nosuch".into()),
         };
         let passwd = passwd(&mut Tree::default(), &invoker);
-        assert!(
-            passwd.contains("\nada:x:4000000000:4000000001::/:/bin/sh\n"),
-            "{passwd}"
-        );
+        assert!(passwd.contains("\nada:x:4000000000:4000000001::/:/bin/sh\n"), "{passwd}");
         assert!(group("", &invoker).contains("\nada:x:4000000001:\n"));
     }
 
     #[test]
     fn the_hosts_names_win() {
         let host = "root:x:0:\nstaff:x:50:\nada:x:1000:bob\n";
-        let invoker = Invoker {
-            uid: 1000,
-            gid: 1000,
-            name: Some("other".into()),
-            ..Invoker::default()
-        };
-        assert_eq!(
-            group(host, &invoker),
-            "root:x:0:\nada:x:1000:\nnogroup:x:65534:\n"
-        );
+        let invoker =
+            Invoker { uid: 1000, gid: 1000, name: Some("other".into()), ..Invoker::default() };
+        assert_eq!(group(host, &invoker), "root:x:0:\nada:x:1000:\nnogroup:x:65534:\n");
         assert_eq!(group(host, &Invoker::default()), "root:x:0:\nnogroup:x:65534:\n");
     }
 }

@@ -37,15 +37,8 @@ use Who::{Library, Program};
 
 /// Python's test suites and editor, what pip installs (a program of that kind brings its own environment), and the
 /// objects for building a Python.
-const PYTHON_LEAVES_OUT: &[&str] = &[
-    "test",
-    "tests",
-    "idlelib",
-    "turtledemo",
-    "site-packages",
-    "dist-packages",
-    "libpython*.a",
-];
+const PYTHON_LEAVES_OUT: &[&str] =
+    &["test", "tests", "idlelib", "turtledemo", "site-packages", "dist-packages", "libpython*.a"];
 
 const TERMINALS: &[Want] = &[
     All("/etc/terminfo"),
@@ -99,10 +92,7 @@ const TABLE: &[(Who, &[Want])] = &[
             All("{dir}/ossl-modules"),
         ],
     ),
-    (
-        Library("libgnutls.so.*"),
-        &[All("/etc/ssl/certs"), All("/etc/pki/tls/certs/ca-bundle.crt")],
-    ),
+    (Library("libgnutls.so.*"), &[All("/etc/ssl/certs"), All("/etc/pki/tls/certs/ca-bundle.crt")]),
     (
         Program("python3.*"),
         &[
@@ -133,14 +123,7 @@ const TABLE: &[(Who, &[Want])] = &[
             All("/etc/gitconfig"),
         ],
     ),
-    (
-        Program("java"),
-        &[
-            All("{prefix}/lib"),
-            All("{prefix}/conf"),
-            All("/etc/java-*-openjdk"),
-        ],
-    ),
+    (Program("java"), &[All("{prefix}/lib"), All("{prefix}/conf"), All("/etc/java-*-openjdk")]),
     (
         Program("zsh*"),
         &[
@@ -162,11 +145,7 @@ const TABLE: &[(Who, &[Want])] = &[
     ),
     (
         Program("gawk"),
-        &[
-            All("{prefix}/lib/*/gawk"),
-            All("{prefix}/lib/gawk"),
-            All("{prefix}/share/awk"),
-        ],
+        &[All("{prefix}/lib/*/gawk"), All("{prefix}/lib/gawk"), All("{prefix}/share/awk")],
     ),
 ];
 
@@ -186,9 +165,7 @@ pub fn of_program(real: &Path, term: Option<&str>) -> Vec<Wanted> {
         Program(pattern) => Some((matches(pattern, name)?, *wants)),
         Library(_) => None,
     });
-    matched
-        .flat_map(|(star, wants)| fill(wants, real, &star, term))
-        .collect()
+    matched.flat_map(|(star, wants)| fill(wants, real, &star, term)).collect()
 }
 
 /// What the library found as `name` needs, whose file really is `real`.
@@ -197,32 +174,26 @@ pub fn of_library(name: &OsStr, real: &Path, term: Option<&str>) -> Vec<Wanted> 
         Library(pattern) => Some((matches(pattern, name)?, *wants)),
         Program(_) => None,
     });
-    matched
-        .flat_map(|(star, wants)| fill(wants, real, &star, term))
-        .collect()
+    matched.flat_map(|(star, wants)| fill(wants, real, &star, term)).collect()
 }
 
 fn fill(wants: &[Want], real: &Path, star: &str, term: Option<&str>) -> Vec<Wanted> {
     let folder = real.parent().unwrap_or(Path::new("/"));
     let path = |text: &str| {
         // A name of a terminal with a slash or a leading dot would lead elsewhere.
-        let term = term.filter(|term| !term.contains('/') && !term.starts_with('.') && !term.is_empty());
+        let term =
+            term.filter(|term| !term.contains('/') && !term.starts_with('.') && !term.is_empty());
         if text.contains("{t") && term.is_none() {
             return None;
         }
         let term = term.unwrap_or_default();
         let first: String = term.chars().take(1).collect();
-        let text = text
-            .replace("{*}", star)
-            .replace("{term}", term)
-            .replace("{t}", &first);
-        Some(
-            match (text.strip_prefix("{dir}/"), text.strip_prefix("{prefix}/")) {
-                (Some(below), _) => folder.join(below),
-                (_, Some(below)) => folder.parent().unwrap_or(folder).join(below),
-                _ => text.into(),
-            },
-        )
+        let text = text.replace("{*}", star).replace("{term}", term).replace("{t}", &first);
+        Some(match (text.strip_prefix("{dir}/"), text.strip_prefix("{prefix}/")) {
+            (Some(below), _) => folder.join(below),
+            (_, Some(below)) => folder.parent().unwrap_or(folder).join(below),
+            _ => text.into(),
+        })
     };
     wants
         .iter()
@@ -250,11 +221,7 @@ pub fn paths(pattern: &Path, mut listed: impl FnMut(&Path)) -> Vec<PathBuf> {
             .flat_map(|folder| {
                 {
                     listed(folder);
-                    let names = if folder.is_dir() {
-                        names_in(folder, &[])
-                    } else {
-                        Vec::new()
-                    };
+                    let names = if folder.is_dir() { names_in(folder, &[]) } else { Vec::new() };
                     names
                         .into_iter()
                         .filter(|name| matches(pattern, name).is_some())
@@ -274,18 +241,12 @@ mod tests {
     #[test]
     fn places_are_filled_in() {
         let wanted = of_program(Path::new("/opt/py/bin/python3.12"), None);
-        assert_eq!(
-            wanted[0],
-            Wanted::Path("/opt/py/lib/python3.12".into(), PYTHON_LEAVES_OUT)
+        assert_eq!(wanted[0], Wanted::Path("/opt/py/lib/python3.12".into(), PYTHON_LEAVES_OUT));
+        let term =
+            |term| of_library(OsStr::new("libtinfo.so.6"), Path::new("/lib/libtinfo.so.6.4"), term);
+        assert!(
+            term(Some("foot")).contains(&Wanted::Path("/usr/share/terminfo/f/foot".into(), &[]))
         );
-        let term = |term| {
-            of_library(
-                OsStr::new("libtinfo.so.6"),
-                Path::new("/lib/libtinfo.so.6.4"),
-                term,
-            )
-        };
-        assert!(term(Some("foot")).contains(&Wanted::Path("/usr/share/terminfo/f/foot".into(), &[])));
         assert_eq!(term(Some("../x")), term(None));
     }
 

@@ -35,11 +35,7 @@ impl TryFrom<String> for LayerName {
     // The name becomes a path that is removed some day: a damaged record must not say which.
     fn try_from(text: String) -> Result<Self, &'static str> {
         let is_name = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_name {
-            Ok(Self(text))
-        } else {
-            Err("not a layer's name")
-        }
+        if is_name { Ok(Self(text)) } else { Err("not a layer's name") }
     }
 }
 
@@ -128,10 +124,7 @@ fn file_digest(path: &Path, stamp: Stamp) -> Result<String, Failure> {
     let mut digest = Sha256::new();
     let mut room = vec![0; 128 * 1024];
     loop {
-        match file
-            .read(&mut room)
-            .context(|| format!("cannot read {}", path.display()))?
-        {
+        match file.read(&mut room).context(|| format!("cannot read {}", path.display()))? {
             0 => break,
             length => digest.update(&room[..length]),
         }
@@ -142,17 +135,16 @@ fn file_digest(path: &Path, stamp: Stamp) -> Result<String, Failure> {
 /// Opens the host's file if it is still the one that was looked at.
 fn open_unchanged(path: &Path, stamp: Stamp) -> Result<File, Failure> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits() as i32)
-        .open(path);
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
     match opened {
         Ok(file) if is_unchanged(&file, stamp) => Ok(file),
         Ok(_) => Err(Failure::Changed(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::Changed(path.to_owned())),
-        Err(error) => Err(Failure::Other(said(error, || {
-            format!("cannot read {}", path.display())
-        }))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Failure::Changed(path.to_owned()))
+        }
+        Err(error) => {
+            Err(Failure::Other(said(error, || format!("cannot read {}", path.display()))))
+        }
     }
 }
 
@@ -161,8 +153,7 @@ fn said(error: impl Into<Error>, phrase: impl FnOnce() -> String) -> Error {
 }
 
 fn is_unchanged(file: &File, stamp: Stamp) -> bool {
-    file.metadata()
-        .is_ok_and(|metadata| Stamp::from(&metadata) == stamp)
+    file.metadata().is_ok_and(|metadata| Stamp::from(&metadata) == stamp)
 }
 
 /// The layer, if it is there.
@@ -170,10 +161,7 @@ pub fn open(store: &Path, name: &LayerName) -> Option<Layer> {
     let folder = name.folder(store);
     let lock = File::open(&folder).ok()?;
     without_support(lock.lock_shared()).ok()?;
-    let layer = Layer {
-        fs: folder.join("fs"),
-        lock,
-    };
+    let layer = Layer { fs: folder.join("fs"), lock };
     leads_to(&folder, &layer.lock).then_some(layer)
 }
 
@@ -213,14 +201,12 @@ impl Birth {
             let path = store.join("tmp").join(random_name());
             let made = fs::DirBuilder::new().mode(0o700).create(&path);
             made.map_err(|error| cannot_write(error, &path))?;
-            let lock = File::open(&path).and_then(|folder| without_support(folder.lock()).map(|()| folder));
+            let lock = File::open(&path)
+                .and_then(|folder| without_support(folder.lock()).map(|()| folder));
             let lock = lock.map_err(|error| cannot_write(error, &path))?;
             // Another process's `sweep` may have taken it for a leftover before it was locked.
             if leads_to(&path, &lock) {
-                return Ok(Self {
-                    path,
-                    lock: Some(lock),
-                });
+                return Ok(Self { path, lock: Some(lock) });
             }
         }
     }
@@ -240,11 +226,9 @@ impl Birth {
         };
         sync(&store.join("layers"))?;
         // The change from exclusive to shared is not atomic (flock(2)): a remover may come between.
-        without_support(lock.lock_shared()).context(|| format!("cannot lock {}", folder.display()))?;
-        let layer = Layer {
-            fs: folder.join("fs"),
-            lock,
-        };
+        without_support(lock.lock_shared())
+            .context(|| format!("cannot lock {}", folder.display()))?;
+        let layer = Layer { fs: folder.join("fs"), lock };
         Ok(leads_to(&folder, &layer.lock).then_some(layer))
     }
 }
@@ -271,8 +255,9 @@ fn cannot_write(error: io::Error, path: &Path) -> Error {
     let is_full = matches!(error.kind(), StorageFull | QuotaExceeded);
     let error = said(error, || format!("cannot write {}", path.display()));
     if is_full {
-        return error
-            .hint("free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT");
+        return error.hint(
+            "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT",
+        );
     }
     error
 }
@@ -304,7 +289,9 @@ fn fill(fs: &Path, tree: &Tree) -> Result<(), Failure> {
         let inside = fs.join(path.strip_prefix("/").unwrap_or(path));
         match node {
             Node::Folder(mode) => make_folder(&inside, *mode)?,
-            Node::Link(target) => symlink(target, &inside).map_err(|error| cannot_write(error, &inside))?,
+            Node::Link(target) => {
+                symlink(target, &inside).map_err(|error| cannot_write(error, &inside))?
+            }
             Node::Text(text) => write_text(&inside, text)?,
             Node::File { mode, stamp } => {
                 // Hard links of the host (git's 140 names) stay one file, among themselves: never one with the host's.
@@ -321,13 +308,14 @@ fn fill(fs: &Path, tree: &Tree) -> Result<(), Failure> {
 }
 
 fn make_folder(path: &Path, mode: u32) -> Result<()> {
-    let made = fs::create_dir(path).and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)));
+    let made =
+        fs::create_dir(path).and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)));
     made.map_err(|error| cannot_write(error, path))
 }
 
 fn write_text(path: &Path, text: &str) -> Result<()> {
-    let written =
-        fs::write(path, text).and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o644)));
+    let written = fs::write(path, text)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o644)));
     written.map_err(|error| cannot_write(error, path))
 }
 
@@ -335,46 +323,25 @@ fn write_text(path: &Path, text: &str) -> Result<()> {
 fn copy(from: &Path, stamp: Stamp, mode: u32, to: &Path) -> Result<(), Failure> {
     let mut source = open_unchanged(from, stamp)?;
     write_copy(&mut source, mode, to).map_err(|error| cannot_write(error, to))?;
-    if is_unchanged(&source, stamp) {
-        Ok(())
-    } else {
-        Err(Failure::Changed(from.to_owned()))
-    }
+    if is_unchanged(&source, stamp) { Ok(()) } else { Err(Failure::Changed(from.to_owned())) }
 }
 
 /// Shares the blocks where the filesystem can (FICLONE), else copies them.
 fn write_copy(source: &mut File, mode: u32, to: &Path) -> io::Result<()> {
-    let mut target = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(to)?;
+    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     if rustix::fs::ioctl_ficlone(&target, &*source).is_err() {
         io::copy(source, &mut target)?;
     }
     target.set_permissions(Permissions::from_mode(mode))?;
     // Python trusts its compiled files by the time of their sources.
     let metadata = source.metadata()?;
-    let time = Timespec {
-        tv_sec: metadata.mtime(),
-        tv_nsec: metadata.mtime_nsec(),
-    };
-    Ok(rustix::fs::futimens(
-        &target,
-        &Timestamps {
-            last_access: time,
-            last_modification: time,
-        },
-    )?)
+    let time = Timespec { tv_sec: metadata.mtime(), tv_nsec: metadata.mtime_nsec() };
+    Ok(rustix::fs::futimens(&target, &Timestamps { last_access: time, last_modification: time })?)
 }
 
 fn write_synced(path: &Path, text: &str) -> Result<()> {
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };
@@ -415,15 +382,9 @@ pub fn sweep(store: &Path) {
         if lock.try_lock().is_err() {
             continue;
         }
-        let removed = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        log::debug!(
-            "removed {}, left by a killed process: {removed:?}",
-            path.display()
-        );
+        let removed =
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        log::debug!("removed {}, left by a killed process: {removed:?}", path.display());
     }
 }
 
@@ -431,11 +392,7 @@ pub fn sweep(store: &Path) {
 pub fn replace(store: &Path, path: &Path, text: &str) -> Result<()> {
     let new = store.join("tmp").join(random_name());
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         // Locked until it has its name. A sweeper that is quicker makes the rename fail: that is said, and nothing lost.
         without_support(file.lock())?;
         file.write_all(text.as_bytes())?;

@@ -52,43 +52,23 @@ impl Loader {
     /// The loader at `interpreter` (as the program names it), whose file really is `real`. What it reads is noted in `seen`.
     pub fn new(interpreter: &Path, real: &Path, target: Target, seen: &mut Seen) -> Self {
         let name = interpreter.file_name().unwrap_or_default().to_string_lossy();
-        if let Some(machine) = name
-            .strip_prefix("ld-musl-")
-            .and_then(|name| name.split('.').next())
+        if let Some(machine) = name.strip_prefix("ld-musl-").and_then(|name| name.split('.').next())
         {
             // The prefix is that of the loader as named by the program: /lib/ld-musl-... looks in /etc.
-            let prefix = interpreter
-                .parent()
-                .and_then(Path::parent)
-                .unwrap_or(Path::new("/"));
+            let prefix = interpreter.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
             let list = prefix.join("etc").join(format!("ld-musl-{machine}.path"));
-            return Self {
-                folders: musl_folders(&list, seen),
-                kind: Kind::Musl,
-                target,
-            };
+            return Self { folders: musl_folders(&list, seen), kind: Kind::Musl, target };
         }
         seen.look(Path::new(CACHE));
-        let cache = std::fs::read(CACHE)
-            .map(|bytes| Cache::parse(&bytes))
-            .unwrap_or_default();
-        let kind = Kind::Glibc {
-            cache,
-            lib: lib_token(real),
-        };
-        Self {
-            folders: glibc_folders(real, target),
-            kind,
-            target,
-        }
+        let cache = std::fs::read(CACHE).map(|bytes| Cache::parse(&bytes)).unwrap_or_default();
+        let kind = Kind::Glibc { cache, lib: lib_token(real) };
+        Self { folders: glibc_folders(real, target), kind, target }
     }
 
     /// Whether the loader itself serves `name`: musl has all of libc in one file.
     pub fn provides(&self, name: &OsStr) -> bool {
         const PARTS: [&str; 7] = ["c", "pthread", "rt", "m", "dl", "util", "xnet"];
-        let part = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("lib")?.split_once('.'));
+        let part = name.to_str().and_then(|name| name.strip_prefix("lib")?.split_once('.'));
         matches!(self.kind, Kind::Musl) && part.is_some_and(|(part, _)| PARTS.contains(&part))
     }
 
@@ -114,7 +94,9 @@ impl Loader {
             }
             Kind::Glibc { cache, .. } => {
                 if object.elf.runpath.is_none() {
-                    for ancestor in ancestors(objects, by).filter(|ancestor| ancestor.elf.runpath.is_none()) {
+                    for ancestor in
+                        ancestors(objects, by).filter(|ancestor| ancestor.elf.runpath.is_none())
+                    {
                         places.extend(self.in_list(ancestor.elf.rpath.as_ref(), ancestor, name));
                     }
                 }
@@ -134,9 +116,8 @@ impl Loader {
         match &self.kind {
             Kind::Musl => Vec::new(),
             Kind::Glibc { cache, .. } => {
-                let lines = cache
-                    .lines(name, self.target)
-                    .filter(|line| line.is_for_some_processors());
+                let lines =
+                    cache.lines(name, self.target).filter(|line| line.is_for_some_processors());
                 lines.map(|line| line.path.clone()).collect()
             }
         }
@@ -144,9 +125,8 @@ impl Loader {
 
     fn in_cache(&self, cache: &Cache, object: &Object, name: &OsStr) -> Vec<PathBuf> {
         let is_default = |path: &Path| self.folders.iter().any(|folder| path.starts_with(folder));
-        let (some, all): (Vec<_>, Vec<_>) = cache
-            .lines(name, self.target)
-            .partition(|line| line.is_for_some_processors());
+        let (some, all): (Vec<_>, Vec<_>) =
+            cache.lines(name, self.target).partition(|line| line.is_for_some_processors());
         all.into_iter()
             .chain(some)
             .map(|line| line.path.clone())
@@ -155,9 +135,7 @@ impl Loader {
     }
 
     fn in_list(&self, list: Option<&OsString>, object: &Object, name: &OsStr) -> Vec<PathBuf> {
-        let entries = list
-            .into_iter()
-            .flat_map(|list| list.as_bytes().split(|byte| *byte == b':'));
+        let entries = list.into_iter().flat_map(|list| list.as_bytes().split(|byte| *byte == b':'));
         entries
             .filter_map(|entry| self.expand(OsStr::from_bytes(entry), object))
             .map(PathBuf::from)
@@ -171,7 +149,9 @@ impl Loader {
     fn expand(&self, text: &OsStr, object: &Object) -> Option<OsString> {
         let origin = object.path.parent().unwrap_or(Path::new("/")).as_os_str();
         let (lib, platform) = match &self.kind {
-            Kind::Glibc { lib, .. } => (Some(lib.as_os_str()), Some(OsStr::new(self.target.platform()))),
+            Kind::Glibc { lib, .. } => {
+                (Some(lib.as_os_str()), Some(OsStr::new(self.target.platform())))
+            }
             Kind::Musl => (None, None),
         };
         let mut expanded = Vec::new();
@@ -223,7 +203,11 @@ fn lib_token(loader: &Path) -> OsString {
     let folder = loader.parent().unwrap_or(Path::new("/lib"));
     let below = folder.strip_prefix("/usr").or_else(|_| folder.strip_prefix("/"));
     match below {
-        Ok(below) if below.starts_with("lib") || below.starts_with("lib64") || below.starts_with("lib32") => {
+        Ok(below)
+            if below.starts_with("lib")
+                || below.starts_with("lib64")
+                || below.starts_with("lib32") =>
+        {
             below.as_os_str().to_owned()
         }
         _ => "lib".into(),
@@ -263,13 +247,14 @@ mod tests {
 
     use super::*;
 
-    const TARGET: Target = Target {
-        machine: format::EM_X86_64,
-        is_64: true,
-        is_big_endian: false,
-    };
+    const TARGET: Target = Target { machine: format::EM_X86_64, is_64: true, is_big_endian: false };
 
-    fn object(path: &str, rpath: Option<&str>, runpath: Option<&str>, loaded_by: Option<usize>) -> Object {
+    fn object(
+        path: &str,
+        rpath: Option<&str>,
+        runpath: Option<&str>,
+        loaded_by: Option<usize>,
+    ) -> Object {
         let elf = Elf {
             target: TARGET,
             interpreter: None,
@@ -279,41 +264,28 @@ mod tests {
             runpath: runpath.map(OsString::from),
             no_default_folders: false,
         };
-        Object {
-            path: path.into(),
-            elf: Rc::new(elf),
-            loaded_by,
-        }
+        Object { path: path.into(), elf: Rc::new(elf), loaded_by }
     }
 
     fn glibc() -> Loader {
         let lib = "lib64".into();
         Loader {
             folders: vec!["/lib64".into()],
-            kind: Kind::Glibc {
-                cache: Cache::default(),
-                lib,
-            },
+            kind: Kind::Glibc { cache: Cache::default(), lib },
             target: TARGET,
         }
     }
 
     fn places(loader: &Loader, objects: &[Object]) -> Vec<String> {
         let places = loader.places(objects, objects.len() - 1, OsStr::new("x"));
-        places
-            .iter()
-            .map(|place| place.to_str().unwrap().to_owned())
-            .collect()
+        places.iter().map(|place| place.to_str().unwrap().to_owned()).collect()
     }
 
     #[test]
     fn rpath_is_inherited_and_runpath_is_not() {
         let main = object("/m/main", Some("/main"), None, None);
         let rpath = object("/m/liba", Some("/liba"), None, Some(0));
-        assert_eq!(
-            places(&glibc(), &[main.clone(), rpath]),
-            ["/liba/x", "/main/x", "/lib64/x"]
-        );
+        assert_eq!(places(&glibc(), &[main.clone(), rpath]), ["/liba/x", "/main/x", "/lib64/x"]);
         let runpath = object("/m/liba", Some("/ignored"), Some("/liba"), Some(0));
         assert_eq!(places(&glibc(), &[main, runpath]), ["/liba/x", "/lib64/x"]);
         let main = object("/m/main", None, Some("/main"), None);
@@ -341,11 +313,8 @@ mod tests {
     fn musl_inherits_both_kinds_and_serves_libc_itself() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("etc")).unwrap();
-        std::fs::write(
-            folder.path().join("etc/ld-musl-x86_64.path"),
-            "/one:/two\n/three\n",
-        )
-        .unwrap();
+        std::fs::write(folder.path().join("etc/ld-musl-x86_64.path"), "/one:/two\n/three\n")
+            .unwrap();
         let interpreter = folder.path().join("lib/ld-musl-x86_64.so.1");
         let musl = Loader::new(&interpreter, &interpreter, TARGET, &mut Seen::default());
         let main = object("/m/main", None, Some("/main"), None);
@@ -354,7 +323,11 @@ mod tests {
             places(&musl, &[main, library]),
             ["/m/x", "/main/x", "/one/x", "/two/x", "/three/x"]
         );
-        assert!(musl.provides(OsStr::new("libpthread.so.0")) && musl.provides(OsStr::new("libc.so")));
-        assert!(!musl.provides(OsStr::new("libcurl.so.4")) && !glibc().provides(OsStr::new("libc.so")));
+        assert!(
+            musl.provides(OsStr::new("libpthread.so.0")) && musl.provides(OsStr::new("libc.so"))
+        );
+        assert!(
+            !musl.provides(OsStr::new("libcurl.so.4")) && !glibc().provides(OsStr::new("libc.so"))
+        );
     }
 }

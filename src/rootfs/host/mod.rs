@@ -99,11 +99,7 @@ pub fn describe(store: &Path, programs: &[String]) -> Result<Description> {
         }
     };
     let path = name.folder(store).join("fs");
-    Ok(Description {
-        is_made: path.is_dir(),
-        path,
-        programs: request.in_order(&places),
-    })
+    Ok(Description { is_made: path.is_dir(), path, programs: request.in_order(&places) })
 }
 
 fn assemble_for(store: &Path, request: &Request) -> Result<HostRoot> {
@@ -129,17 +125,17 @@ fn assemble_for(store: &Path, request: &Request) -> Result<HostRoot> {
     Err(keeps_changing(request, &last))
 }
 
-fn assemble_anew(store: &Path, request: &Request, old: Option<&Record>) -> Result<HostRoot, Failure> {
+fn assemble_anew(
+    store: &Path,
+    request: &Request,
+    old: Option<&Record>,
+) -> Result<HostRoot, Failure> {
     let plan = plan(request)?;
     let name = layer::name(&plan.tree)?;
     let made = layer::make(store, &plan.tree, &name, &request.story(&plan.places));
     let layer = made.map_err(|failure| failure.context(|| format!("cannot assemble {request}")))?;
     let programs = request.in_order(&plan.places);
-    let record = Record {
-        layer: name,
-        places: plan.places,
-        seen: plan.tree.seen,
-    };
+    let record = Record { layer: name, places: plan.places, seen: plan.tree.seen };
     // The layer is there and locked: without a record the next start only takes longer.
     if let Err(error) = record.save(store, request) {
         log::debug!("the next start will look at everything again: {error}");
@@ -147,18 +143,13 @@ fn assemble_anew(store: &Path, request: &Request, old: Option<&Record>) -> Resul
     if let Some(old) = old.filter(|old| old.layer != record.layer) {
         record::forget(store, &old.layer);
     }
-    Ok(HostRoot {
-        path: layer.fs,
-        programs,
-        lock: layer.lock,
-    })
+    Ok(HostRoot { path: layer.fs, programs, lock: layer.lock })
 }
 
 fn plan(request: &Request) -> Result<Plan> {
     if request.programs.is_empty() {
-        return Err(
-            Error::new("host: names no program").hint("write host:PROGRAM[,PROGRAM...], like host:bash,ls")
-        );
+        return Err(Error::new("host: names no program")
+            .hint("write host:PROGRAM[,PROGRAM...], like host:bash,ls"));
     }
     let mut closure = Closure::new(request.surroundings.clone());
     let mut places = BTreeMap::new();
@@ -170,10 +161,7 @@ fn plan(request: &Request) -> Result<Plan> {
         closure.add("/bin/sh").context(|| "host:/bin/sh")?;
     }
     etc::add(&mut closure.tree, &request.invoker);
-    Ok(Plan {
-        tree: closure.tree,
-        places,
-    })
+    Ok(Plan { tree: closure.tree, places })
 }
 
 fn named_plan(request: &Request) -> Result<(Plan, LayerName)> {
@@ -190,11 +178,8 @@ fn named_plan(request: &Request) -> Result<(Plan, LayerName)> {
 }
 
 fn keeps_changing(request: &Request, path: &Path) -> Error {
-    Error::new(format!(
-        "{request}: {} changes while it is copied",
-        path.display()
-    ))
-    .hint("a package manager may be at work: try again when it is done")
+    Error::new(format!("{request}: {} changes while it is copied", path.display()))
+        .hint("a package manager may be at work: try again when it is done")
 }
 
 /// The store's folders that we write to, and no leftovers in tmp/.

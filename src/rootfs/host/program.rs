@@ -33,11 +33,7 @@ pub fn find(asked: &str, search: Option<&OsStr>, seen: &mut Seen) -> Result<Path
         return Err(Error::new("neither a name nor an absolute path").hint(hint));
     }
     let mut refusal = None;
-    for folder in search
-        .unwrap_or(OsStr::new(USUAL_PATH))
-        .as_bytes()
-        .split(|byte| *byte == b':')
-    {
+    for folder in search.unwrap_or(OsStr::new(USUAL_PATH)).as_bytes().split(|byte| *byte == b':') {
         // An empty or relative entry means the working directory of the moment.
         if !folder.starts_with(b"/") {
             continue;
@@ -93,16 +89,9 @@ fn parse(head: &[u8]) -> Result<Option<Script>> {
     let Some(line) = head.strip_prefix(b"#!") else {
         return Ok(None);
     };
-    let line = line
-        .split(|byte| matches!(byte, b'\n' | 0))
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
+    let line = line.split(|byte| matches!(byte, b'\n' | 0)).next().unwrap_or_default().trim_ascii();
     // The kernel ends the interpreter at the first blank and gives all the rest as one argument.
-    let end = line
-        .iter()
-        .position(|byte| matches!(byte, b' ' | b'\t'))
-        .unwrap_or(line.len());
+    let end = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
     let interpreter = Path::new(OsStr::from_bytes(&line[..end]));
     if !interpreter.is_absolute() {
         fail!("its #! line names no absolute path");

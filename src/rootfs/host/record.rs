@@ -33,10 +33,7 @@ impl Request {
         Self {
             asked: programs.to_vec(),
             programs: programs.iter().cloned().collect(),
-            surroundings: Surroundings {
-                search: std::env::var_os("PATH"),
-                term: text("TERM"),
-            },
+            surroundings: Surroundings { search: std::env::var_os("PATH"), term: text("TERM") },
             invoker: Invoker {
                 uid: rustix::process::getuid().as_raw(),
                 gid: rustix::process::getgid().as_raw(),
@@ -49,10 +46,7 @@ impl Request {
 
     /// Where each asked program is, in the order asked.
     pub fn in_order(&self, places: &BTreeMap<String, PathBuf>) -> Vec<PathBuf> {
-        self.asked
-            .iter()
-            .filter_map(|name| places.get(name).cloned())
-            .collect()
+        self.asked.iter().filter_map(|name| places.get(name).cloned()).collect()
     }
 
     /// What `layer.json` says.
@@ -80,9 +74,7 @@ impl Request {
                 &self.invoker
             )
         );
-        store
-            .join("host")
-            .join(format!("{}.json", layer::digest(key.as_bytes())))
+        store.join("host").join(format!("{}.json", layer::digest(key.as_bytes())))
     }
 }
 
@@ -129,12 +121,10 @@ pub fn forget(store: &Path, layer: &LayerName) {
         return;
     };
     // Text is enough: 64 hexadecimal digits stand in a record for one reason only.
-    let is_named =
-        |path: &Path| std::fs::read_to_string(path).is_ok_and(|record| record.contains(layer.digits()));
-    if !entries
-        .filter_map(std::result::Result::ok)
-        .any(|entry| is_named(&entry.path()))
-    {
+    let is_named = |path: &Path| {
+        std::fs::read_to_string(path).is_ok_and(|record| record.contains(layer.digits()))
+    };
+    if !entries.filter_map(std::result::Result::ok).any(|entry| is_named(&entry.path())) {
         layer::remove_unused(store, layer);
     }
 }

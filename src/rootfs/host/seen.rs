@@ -61,7 +61,9 @@ impl Seen {
         let now = state(path).unwrap_or_default();
         let mut noted = path;
         if now.is_none() {
-            while let Some(parent) = noted.parent().filter(|parent| matches!(state(parent), Ok(None))) {
+            while let Some(parent) =
+                noted.parent().filter(|parent| matches!(state(parent), Ok(None)))
+            {
                 noted = parent;
             }
         }
@@ -70,9 +72,7 @@ impl Seen {
 
     /// Whether everything is as it was noted.
     pub fn is_unchanged(&self) -> bool {
-        self.0
-            .iter()
-            .all(|(path, noted)| state(path).is_ok_and(|now| now == *noted))
+        self.0.iter().all(|(path, noted)| state(path).is_ok_and(|now| now == *noted))
     }
 }
 
@@ -80,7 +80,9 @@ impl Seen {
 fn state(path: &Path) -> io::Result<Option<Stamp>> {
     match path.symlink_metadata() {
         Ok(metadata) => Ok(Some(Stamp::from(&metadata))),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

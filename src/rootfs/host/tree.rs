@@ -67,8 +67,7 @@ impl Tree {
 
     /// Whether the root has something at `path`, links followed.
     pub fn has(&self, path: &Path) -> bool {
-        path.canonicalize()
-            .is_ok_and(|real| self.nodes.contains_key(&real))
+        path.canonicalize().is_ok_and(|real| self.nodes.contains_key(&real))
     }
 
     /// Takes the host's `path` (absolute) with all links on the way and all folders above; of a folder, the folder alone.
@@ -205,10 +204,7 @@ fn look(path: &Path, notes: Notes) -> io::Result<(Node, Option<Stamp>)> {
 /// The names in a folder, sorted, so that the same host gives the same order of work; none where it cannot be read.
 pub fn names_in(folder: &Path, except: &[&str]) -> Vec<OsString> {
     let mut names: Vec<OsString> = match std::fs::read_dir(folder) {
-        Ok(entries) => entries
-            .filter_map(Result::ok)
-            .map(|entry| entry.file_name())
-            .collect(),
+        Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect(),
         Err(error) => {
             log::debug!("left out {}: {error}", folder.display());
             Vec::new()
@@ -243,14 +239,8 @@ mod tests {
         let mut tree = Tree::default();
         let taken = tree.take(&at("tool"), Notes::Each).unwrap();
         assert_eq!(taken.real, at("real/bin/tool-1.2"));
-        for name in [
-            "tool",
-            "alternative",
-            "merged",
-            "real",
-            "real/bin/tool",
-            "real/bin/tool-1.2",
-        ] {
+        for name in ["tool", "alternative", "merged", "real", "real/bin/tool", "real/bin/tool-1.2"]
+        {
             assert!(has(&tree, &at(name)), "{name}");
         }
         assert!(tree.seen.is_unchanged());
@@ -265,9 +255,7 @@ mod tests {
         std::fs::write(folder.path().join("file"), "").unwrap();
         let mut tree = Tree::default();
         let mut errno = |name: &str| {
-            tree.take(&folder.path().join(name), Notes::Each)
-                .unwrap_err()
-                .raw_os_error()
+            tree.take(&folder.path().join(name), Notes::Each).unwrap_err().raw_os_error()
         };
         assert_eq!(errno("a"), Some(libc::ELOOP));
         assert_eq!(errno("c"), Some(libc::ENOENT));
@@ -288,7 +276,11 @@ mod tests {
         symlink("..", at("data/sub/loop")).unwrap();
         let mut tree = Tree::default();
         tree.take_all(&at("data"), &[]).unwrap();
-        assert!(has(&tree, &at("outside")) && has(&tree, &at("world")) && has(&tree, &at("data/sub/loop")));
+        assert!(
+            has(&tree, &at("outside"))
+                && has(&tree, &at("world"))
+                && has(&tree, &at("data/sub/loop"))
+        );
         assert!(!has(&tree, &at("world/secret")));
     }
 }

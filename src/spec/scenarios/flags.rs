@@ -34,27 +34,13 @@ fn flags_are_typed_as_with_docker() {
         "-it",
         "--rm",
     ]);
-    let Line {
-        options,
-        image,
-        command,
-    } = line.unwrap_or_else(|error| panic!("{error}"));
+    let Line { options, image, command } = line.unwrap_or_else(|error| panic!("{error}"));
     assert!(options.interactive && options.tty && options.rm && options.read_only && !options.init);
     assert_eq!(options.hostname.unwrap().as_str(), "web");
     assert_eq!(options.name.unwrap().as_str(), "w2");
     assert_eq!(options.env.len(), 2);
-    assert_eq!(
-        (
-            options.cap_add.len(),
-            options.cap_drop.len(),
-            options.preserve_fds
-        ),
-        (1, 1, 2)
-    );
-    assert_eq!(
-        (image.as_str(), command.join(" ").as_str()),
-        ("image", "sh -c -it --rm")
-    );
+    assert_eq!((options.cap_add.len(), options.cap_drop.len(), options.preserve_fds), (1, 1, 2));
+    assert_eq!((image.as_str(), command.join(" ").as_str()), ("image", "sh -c -it --rm"));
 }
 
 #[test]
@@ -80,18 +66,13 @@ fn a_malformed_value_is_an_error_that_names_flag_and_value() {
         ("--entrypoint", "["),
     ] {
         let error = parsed(&[flag, value, "image"]).err().expect(flag).to_string();
-        assert!(
-            error.contains(&format!("invalid value '{value}' for '{flag} ")),
-            "{error}"
-        );
+        assert!(error.contains(&format!("invalid value '{value}' for '{flag} ")), "{error}");
     }
 }
 
 #[test]
 fn defaults_of_the_flags_are_the_defaults_of_the_type() {
-    let parsed = parsed(&["image"])
-        .unwrap_or_else(|error| panic!("{error}"))
-        .options;
+    let parsed = parsed(&["image"]).unwrap_or_else(|error| panic!("{error}")).options;
     assert_eq!(format!("{parsed:?}"), format!("{:?}", Options::default()));
 }
 

@@ -43,22 +43,15 @@ impl Scene {
         let root = tempfile::tempdir().unwrap();
         let etc = root.path().join("etc");
         std::fs::create_dir(&etc).unwrap();
-        let passwd =
-            "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\nfar:x:70000:70000::/far:/bin/sh\n";
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\nfar:x:70000:70000::/far:/bin/sh\n";
         std::fs::write(etc.join("passwd"), passwd).unwrap();
-        std::fs::write(
-            etc.join("group"),
-            "root:x:0:root\ntape:x:26:web\nfar:x:70000:web\n",
-        )
-        .unwrap();
+        std::fs::write(etc.join("group"), "root:x:0:root\ntape:x:26:web\nfar:x:70000:web\n")
+            .unwrap();
         let map = vec![IdMap::new(0, 0, 1), IdMap::new(1, 1, 65535)];
         Self {
             layers: vec![root.path().to_owned()],
             root,
-            maps: IdMaps {
-                uids: map.clone(),
-                gids: map,
-            },
+            maps: IdMaps { uids: map.clone(), gids: map },
             image: ImageDefaults::default(),
             itself: false,
         }
@@ -67,13 +60,7 @@ impl Scene {
     /// A user without subordinate IDs.
     fn alone() -> Self {
         let map = vec![IdMap::new(0, 0, 1)];
-        Self {
-            maps: IdMaps {
-                uids: map.clone(),
-                gids: map,
-            },
-            ..Self::new()
-        }
+        Self { maps: IdMaps { uids: map.clone(), gids: map }, ..Self::new() }
     }
 
     fn spec(&self, flags: &[&str]) -> Result<Spec> {
@@ -96,9 +83,7 @@ impl Scene {
     }
 
     fn json(&self, flags: &[&str]) -> Value {
-        let spec = self
-            .spec(flags)
-            .unwrap_or_else(|error| panic!("{flags:?}: {error}"));
+        let spec = self.spec(flags).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
         let json = serde_json::to_value(&spec).unwrap();
         assert_eq!(serde_json::from_value::<Spec>(json.clone()).unwrap(), spec);
         assert_valid(&json);
@@ -151,41 +136,25 @@ fn mount<'a>(json: &'a Value, destination: &str) -> &'a Value {
         .unwrap()
         .iter()
         .filter(|mount| mount["destination"] == destination);
-    let mount = found
-        .next()
-        .unwrap_or_else(|| panic!("no {destination}: {json:#}"));
+    let mount = found.next().unwrap_or_else(|| panic!("no {destination}: {json:#}"));
     assert!(found.next().is_none(), "{destination} twice");
     mount
 }
 
 fn destinations(json: &Value) -> Vec<&str> {
     let mounts = json["mounts"].as_array().unwrap().iter();
-    mounts
-        .map(|mount| mount["destination"].as_str().unwrap())
-        .collect()
+    mounts.map(|mount| mount["destination"].as_str().unwrap()).collect()
 }
 
 fn env(json: &Value, name: &str) -> Option<String> {
     let lines = json["process"]["env"].as_array().unwrap().iter();
-    let mut values = lines.filter_map(|line| {
-        line.as_str()?
-            .strip_prefix(name)?
-            .strip_prefix('=')
-            .map(str::to_owned)
-    });
+    let mut values = lines
+        .filter_map(|line| line.as_str()?.strip_prefix(name)?.strip_prefix('=').map(str::to_owned));
     values.next()
 }
 
-const SYSTEM: [&str; 8] = [
-    "/",
-    "/proc",
-    "/dev",
-    "/dev/pts",
-    "/dev/shm",
-    "/dev/mqueue",
-    "/sys",
-    "/sys/fs/cgroup",
-];
+const SYSTEM: [&str; 8] =
+    ["/", "/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys", "/sys/fs/cgroup"];
 
 #[test]
 fn a_container_of_defaults_is_this() {
@@ -220,8 +189,8 @@ fn a_container_of_defaults_is_this() {
             "capabilities": {"bounding": [], "effective": [], "permitted": [], "inheritable": [], "ambient": []},
         })
     );
-    let namespaces =
-        ["pid", "mount", "ipc", "uts", "network", "cgroup", "user", "time"].map(|kind| json!({"type": kind}));
+    let namespaces = ["pid", "mount", "ipc", "uts", "network", "cgroup", "user", "time"]
+        .map(|kind| json!({"type": kind}));
     let map = json!([
         {"containerID": 0, "hostID": 0, "size": 1}, {"containerID": 1, "hostID": 1, "size": 65535},
     ]);

@@ -13,11 +13,7 @@ fn the_systems_mounts_have_dockers_options() {
     for (destination, kind, options) in [
         ("/proc", "proc", "nosuid,noexec,nodev"),
         ("/dev", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
-        (
-            "/dev/pts",
-            "devpts",
-            "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5",
-        ),
+        ("/dev/pts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
         ("/dev/shm", "tmpfs", "nosuid,noexec,nodev,mode=1777,size=1048576"),
         ("/dev/mqueue", "mqueue", "nosuid,noexec,nodev"),
         ("/sys", "sysfs", "nosuid,noexec,nodev,ro"),
@@ -37,11 +33,7 @@ fn the_root_itself_has_no_layer_and_may_not_be_read_only() {
     let json = scene.json(&["--rw-root", "image", "a"]);
     assert_eq!(destinations(&json), SYSTEM[1..]);
     assert_eq!(json["root"]["path"], scene.root.path().to_str().unwrap());
-    assert!(
-        scene
-            .error(&["--rw-root", "--read-only", "image", "a"])
-            .contains("exclude")
-    );
+    assert!(scene.error(&["--rw-root", "--read-only", "image", "a"]).contains("exclude"));
 }
 
 #[test]
@@ -52,14 +44,8 @@ fn layers_are_escaped_and_the_topmost_is_the_root() {
     scene.layers = vec![odd.clone(), scene.root.path().to_owned()];
     let json = scene.json(&["--read-only", "-u", "web", "image", "a"]);
     let root = scene.root.path().to_str().unwrap();
-    assert_eq!(
-        json["root"],
-        json!({"path": odd.to_str().unwrap(), "readonly": true})
-    );
-    assert_eq!(
-        mount(&json, "/")["options"][0],
-        format!("lowerdir={root}/a\\:b\\\\c:{root}")
-    );
+    assert_eq!(json["root"], json!({"path": odd.to_str().unwrap(), "readonly": true}));
+    assert_eq!(mount(&json, "/")["options"][0], format!("lowerdir={root}/a\\:b\\\\c:{root}"));
     // The accounts are in the lower one.
     assert_eq!(json["process"]["user"]["uid"], 33);
 }
@@ -69,29 +55,11 @@ fn the_folders_of_all_layers_are_known_before_the_run() {
     let scene = Scene::new();
     let root = scene.root.path().to_str().unwrap();
     let volume = |name: &str| format!("{root}:/{name}:O,nosuid");
-    let spec = scene.spec(&[
-        "-v",
-        &volume("a"),
-        "-v",
-        "/etc:/b",
-        "-v",
-        &volume("c"),
-        "image",
-        "a",
-    ]);
+    let spec = scene.spec(&["-v", &volume("a"), "-v", "/etc:/b", "-v", &volume("c"), "image", "a"]);
     let spec = spec.unwrap();
-    let folders = [
-        "upper",
-        "work",
-        "volume-0/upper",
-        "volume-0/work",
-        "volume-1/upper",
-        "volume-1/work",
-    ];
-    assert_eq!(
-        layer_folders(&spec),
-        folders.map(|folder| Path::new("/store/c1").join(folder))
-    );
+    let folders =
+        ["upper", "work", "volume-0/upper", "volume-0/work", "volume-1/upper", "volume-1/work"];
+    assert_eq!(layer_folders(&spec), folders.map(|folder| Path::new("/store/c1").join(folder)));
     let json = serde_json::to_value(&spec).unwrap();
     assert_eq!(
         mount(&json, "/c")["options"],
@@ -113,9 +81,8 @@ fn the_folders_of_all_layers_are_known_before_the_run() {
 #[test]
 fn the_hosts_namespaces_are_left_out_and_shown_by_binding() {
     let scene = Scene::new();
-    let json = scene.json(&[
-        "--pid", "host", "--ipc", "host", "--uts", "host", "--net", "host", "image", "a",
-    ]);
+    let json = scene
+        .json(&["--pid", "host", "--ipc", "host", "--uts", "host", "--net", "host", "image", "a"]);
     let kinds = ["mount", "cgroup", "user", "time"].map(|kind| json!({"type": kind}));
     assert_eq!(json["linux"]["namespaces"], json!(kinds));
     assert_eq!(json["hostname"], Value::Null);
@@ -128,10 +95,7 @@ fn the_hosts_namespaces_are_left_out_and_shown_by_binding() {
         ("/etc/hosts", "bind,rprivate,nosuid,nodev,noexec,ro"),
     ] {
         let mount = mount(&json, destination);
-        assert_eq!(
-            (&mount["type"], &mount["source"]),
-            (&json!("bind"), &json!(destination))
-        );
+        assert_eq!((&mount["type"], &mount["source"]), (&json!("bind"), &json!(destination)));
         let options: Vec<&str> = options.split(',').collect();
         assert_eq!(mount["options"], json!(options), "{destination}");
     }
@@ -155,10 +119,7 @@ fn an_inner_mount_comes_after_the_outer_one_whatever_the_order_of_flags() {
         "image",
         "a",
     ]);
-    assert_eq!(
-        destinations(&json)[SYSTEM.len()..],
-        ["/a", "/a/b", "/a/null", "/a/b/c", "/a/b/d"]
-    );
+    assert_eq!(destinations(&json)[SYSTEM.len()..], ["/a", "/a/b", "/a/null", "/a/b/c", "/a/b/d"]);
     assert_eq!(
         mount(&json, "/a/null"),
         &json!({
@@ -173,21 +134,10 @@ fn a_mount_of_the_users_replaces_what_it_would_cover() {
     let json = scene.json(&["--tmpfs", "/dev/shm:size=1m", "-v", "/sys:/sys:ro", "image", "a"]);
     assert_eq!(
         destinations(&json),
-        [
-            "/",
-            "/proc",
-            "/dev",
-            "/dev/pts",
-            "/dev/mqueue",
-            "/sys",
-            "/dev/shm"
-        ]
+        ["/", "/proc", "/dev", "/dev/pts", "/dev/mqueue", "/sys", "/dev/shm"]
     );
     let json = scene.json(&["-v", "/dev:/dev", "image", "a"]);
-    assert_eq!(
-        destinations(&json),
-        ["/", "/proc", "/sys", "/sys/fs/cgroup", "/dev"]
-    );
+    assert_eq!(destinations(&json), ["/", "/proc", "/sys", "/sys/fs/cgroup", "/dev"]);
     let json = scene.json(&["-v", "/etc:/device", "image", "a"]);
     assert_eq!(destinations(&json)[..8], SYSTEM);
 }
@@ -196,31 +146,16 @@ fn a_mount_of_the_users_replaces_what_it_would_cover() {
 fn a_mount_that_cannot_be_is_named_before_anything_runs() {
     let scene = Scene::new();
     for (flags, said) in [
-        (
-            &["-v", "/nope:/x"][..],
-            "-v /nope:/x: /nope: No such file or directory",
-        ),
-        (
-            &["-v", "./nope:/x"],
-            "-v ./nope:/x: ./nope: No such file or directory",
-        ),
+        (&["-v", "/nope:/x"][..], "-v /nope:/x: /nope: No such file or directory"),
+        (&["-v", "./nope:/x"], "-v ./nope:/x: ./nope: No such file or directory"),
         (
             &["--mount", "type=bind,src=/nope,dst=/x"],
             "--mount type=bind,src=/nope,dst=/x: /nope: No such file or directory",
         ),
-        (
-            &["--device", "/dev/nope"],
-            "--device /dev/nope: /dev/nope: No such file or directory",
-        ),
+        (&["--device", "/dev/nope"], "--device /dev/nope: /dev/nope: No such file or directory"),
         (&["-v", "/etc:/x", "--tmpfs", "/x/"], "duplicate mount point: /x"),
-        (
-            &["-v", "/etc:/proc"],
-            "/proc cannot be mounted on: the container would lose its own",
-        ),
-        (
-            &["--tmpfs", "/x:uid=70000"],
-            "--tmpfs /x: the ID 70000 is not mapped in the container",
-        ),
+        (&["-v", "/etc:/proc"], "/proc cannot be mounted on: the container would lose its own"),
+        (&["--tmpfs", "/x:uid=70000"], "--tmpfs /x: the ID 70000 is not mapped in the container"),
     ] {
         let flags = [flags, &["image", "a"]].concat();
         assert_eq!(scene.error(&flags), said);

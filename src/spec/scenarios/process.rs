@@ -8,26 +8,10 @@ use super::{Scene, env, mount};
 fn users_are_the_images_and_must_be_mapped() {
     let scene = Scene::new();
     for (flags, user, home) in [
-        (
-            &["-u", "web"][..],
-            json!({"uid": 33, "gid": 34, "additionalGids": [34, 26]}),
-            "/srv",
-        ),
-        (
-            &["-u", "33"],
-            json!({"uid": 33, "gid": 34, "additionalGids": [34, 26]}),
-            "/srv",
-        ),
-        (
-            &["-u", "web:root"],
-            json!({"uid": 33, "gid": 0, "additionalGids": [0]}),
-            "/srv",
-        ),
-        (
-            &["-u", "50:60"],
-            json!({"uid": 50, "gid": 60, "additionalGids": [60]}),
-            "/",
-        ),
+        (&["-u", "web"][..], json!({"uid": 33, "gid": 34, "additionalGids": [34, 26]}), "/srv"),
+        (&["-u", "33"], json!({"uid": 33, "gid": 34, "additionalGids": [34, 26]}), "/srv"),
+        (&["-u", "web:root"], json!({"uid": 33, "gid": 0, "additionalGids": [0]}), "/srv"),
+        (&["-u", "50:60"], json!({"uid": 50, "gid": 60, "additionalGids": [60]}), "/"),
         (
             &["--group-add", "tape", "--group-add", "9", "--group-add", "0"],
             json!({"uid": 0, "gid": 0, "additionalGids": [0, 26, 9]}),
@@ -50,23 +34,11 @@ fn users_are_the_images_and_must_be_mapped() {
     }
     for (flags, said) in [
         (["-u", "70000"], "-u 70000: the ID is not mapped in the container"),
-        (
-            ["-u", "0:70000"],
-            "-u 0:70000: the ID is not mapped in the container",
-        ),
-        (
-            ["-u", "far"],
-            "-u far: the ID 70000 is not mapped in the container",
-        ),
+        (["-u", "0:70000"], "-u 0:70000: the ID is not mapped in the container"),
+        (["-u", "far"], "-u far: the ID 70000 is not mapped in the container"),
         (["-u", "foo"], "user foo: not in the image's /etc/passwd"),
-        (
-            ["--group-add", "foo"],
-            "--group-add: group foo: not in the image's /etc/group",
-        ),
-        (
-            ["--group-add", "far"],
-            "--group-add far: the ID 70000 is not mapped in the container",
-        ),
+        (["--group-add", "foo"], "--group-add: group foo: not in the image's /etc/group"),
+        (["--group-add", "far"], "--group-add far: the ID 70000 is not mapped in the container"),
     ] {
         assert_eq!(scene.error(&[&flags[..], &["image", "a"]].concat()), said);
     }
@@ -79,10 +51,7 @@ fn a_container_of_one_id_has_no_other_groups() {
     assert_eq!(json["process"]["user"]["additionalGids"], json!([]));
     assert!(!mount(&json, "/dev/pts")["options"].to_string().contains("gid=5"));
     let error = scene.spec(&["-u", "5000", "image", "a"]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "-u 5000: the ID is not mapped in the container"
-    );
+    assert_eq!(error.to_string(), "-u 5000: the ID is not mapped in the container");
     assert!(error.way_out().unwrap().contains("/etc/subuid"));
 }
 
@@ -112,10 +81,7 @@ fn entrypoint_and_command_combine_as_docker_says() {
     assert_eq!(args(&scene, &["image"]), json!(["ie", "x", "ic"]));
     assert_eq!(args(&scene, &["image", "a"]), json!(["ie", "x", "a"]));
     assert_eq!(args(&scene, &["--entrypoint", "e", "image"]), json!(["e"]));
-    assert_eq!(
-        args(&scene, &["--entrypoint", "e", "image", "a"]),
-        json!(["e", "a"])
-    );
+    assert_eq!(args(&scene, &["--entrypoint", "e", "image", "a"]), json!(["e", "a"]));
     assert_eq!(args(&scene, &["--entrypoint", "", "image", "a"]), json!(["a"]));
     assert_eq!(
         args(&scene, &["--entrypoint", r#"["e","f"]"#, "image", "a"]),
@@ -127,16 +93,9 @@ fn entrypoint_and_command_combine_as_docker_says() {
 #[test]
 fn a_flag_wins_over_a_file_a_file_over_the_image_the_image_over_us() {
     let mut scene = Scene::new();
-    scene.image.env = [
-        "PATH=/image",
-        "A=image",
-        "B=image",
-        "C=image",
-        "D=image",
-        "HOME=/image",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    scene.image.env = ["PATH=/image", "A=image", "B=image", "C=image", "D=image", "HOME=/image"]
+        .map(str::to_owned)
+        .to_vec();
     let file = scene.root.path().join("env");
     std::fs::write(&file, "A=file\nB=file\nE=file\n").unwrap();
     let file = file.to_str().unwrap();
@@ -205,14 +164,8 @@ fn sysctls_limits_and_privileges_arrive() {
         "a",
     ]);
     assert_eq!(json["linux"]["sysctl"], json!({"net.ipv4.ip_forward": "1"}));
-    assert_eq!(
-        json["process"]["rlimits"],
-        json!([{"type": "RLIMIT_CORE", "hard": 0, "soft": 0}])
-    );
+    assert_eq!(json["process"]["rlimits"], json!([{"type": "RLIMIT_CORE", "hard": 0, "soft": 0}]));
     assert_eq!(json["process"]["noNewPrivileges"], true);
     let error = scene.error(&["--sysctl", "vm.swappiness=1", "image", "a"]);
-    assert!(
-        error.starts_with("--sysctl vm.swappiness: belongs to no namespace"),
-        "{error}"
-    );
+    assert!(error.starts_with("--sysctl vm.swappiness: belongs to no namespace"), "{error}");
 }

@@ -23,11 +23,9 @@ fn by_ldd(program: &Path) -> Option<BTreeSet<PathBuf>> {
     }
     let paths = text.lines().filter_map(|line| {
         let place = line.split_once(" => ").map_or(line, |(_, place)| place).trim();
-        place.starts_with('/').then(|| {
-            Path::new(place.split(" (").next().unwrap())
-                .canonicalize()
-                .unwrap()
-        })
+        place
+            .starts_with('/')
+            .then(|| Path::new(place.split(" (").next().unwrap()).canonicalize().unwrap())
     });
     Some(paths.collect())
 }
@@ -36,17 +34,10 @@ fn by_us(program: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut closure = Closure::new(Surroundings::default());
     closure.add_program(program, 0)?;
     let real = program.canonicalize().unwrap();
-    let files = closure
-        .tree
-        .nodes()
-        .filter(|(_, node)| matches!(node, Node::File { .. }));
-    let files = files
-        .map(|(path, _)| path.to_owned())
-        .filter(|path| *path != real);
+    let files = closure.tree.nodes().filter(|(_, node)| matches!(node, Node::File { .. }));
+    let files = files.map(|(path, _)| path.to_owned()).filter(|path| *path != real);
     // ldd names the one variant that fits this processor; we take all and the ordinary one.
-    Ok(files
-        .filter(|path| !path.to_string_lossy().contains("hwcaps"))
-        .collect())
+    Ok(files.filter(|path| !path.to_string_lossy().contains("hwcaps")).collect())
 }
 
 fn is_elf(path: &Path) -> bool {
@@ -68,10 +59,8 @@ fn the_libraries_are_those_that_ldd_finds() {
         "gdb",
         "expr",
     ];
-    let mut programs: BTreeSet<PathBuf> = named
-        .iter()
-        .map(|name| Path::new("/usr/bin").join(name))
-        .collect();
+    let mut programs: BTreeSet<PathBuf> =
+        named.iter().map(|name| Path::new("/usr/bin").join(name)).collect();
     programs.retain(|path| path.exists());
     assert!(programs.contains(Path::new("/usr/bin/bash")));
     let mut all: Vec<PathBuf> = std::fs::read_dir("/usr/bin")
@@ -98,22 +87,13 @@ fn compile(folder: &Path, output: &str, arguments: &[&str]) -> PathBuf {
     let is_library = output.to_string_lossy().contains(".so");
     std::fs::write(
         folder.join("source.c"),
-        if is_library {
-            ""
-        } else {
-            "int main(void) { return 0; }"
-        },
+        if is_library { "" } else { "int main(void) { return 0; }" },
     )
     .unwrap();
     let mut cc = Command::new("cc");
-    cc.current_dir(folder)
-        .arg("source.c")
-        .arg("-o")
-        .arg(&output)
-        .arg("-Wl,--no-as-needed");
+    cc.current_dir(folder).arg("source.c").arg("-o").arg(&output).arg("-Wl,--no-as-needed");
     if is_library {
-        cc.arg("-shared")
-            .arg(format!("-Wl,-soname,{}", output.file_name().unwrap().display()));
+        cc.arg("-shared").arg(format!("-Wl,-soname,{}", output.file_name().unwrap().display()));
     }
     let done = cc.args(arguments).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -136,10 +116,7 @@ fn run_paths_lead_where_the_loader_goes() {
     compile(
         folder.path(),
         "private/libold.so",
-        &[
-            "deep/libdeep.so",
-            "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../deep",
-        ],
+        &["deep/libdeep.so", "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../deep"],
     );
     symlink("private", folder.path().join("linked")).unwrap();
     let rpath = |tags: &str, list: &str| format!("-Wl,--{tags}-new-dtags,-rpath,{list}");
@@ -150,11 +127,7 @@ fn run_paths_lead_where_the_loader_goes() {
         ("own", "disable", "$ORIGIN/../private"),
         ("old", "disable", "/nonexistent:$ORIGIN/../linked"),
         ("old", "enable", "relative:$ORIGIN/../private"),
-        (
-            "deep",
-            "disable",
-            "$ORIGIN/../$PLATFORM:$ORIGIN/../deep:$ORIGIN/../private",
-        ),
+        ("deep", "disable", "$ORIGIN/../$PLATFORM:$ORIGIN/../deep:$ORIGIN/../private"),
     ];
     for (library, tags, list) in cases {
         let library = format!("private/lib{library}.so");
@@ -174,11 +147,7 @@ fn run_paths_lead_where_the_loader_goes() {
         let through_link = folder.path().join("elsewhere");
         let _ = std::fs::remove_file(&through_link);
         symlink(&program, &through_link).unwrap();
-        assert_eq!(
-            by_us(&through_link).ok(),
-            theirs,
-            "through a link: {library} {tags} {list}"
-        );
+        assert_eq!(by_us(&through_link).ok(), theirs, "through a link: {library} {tags} {list}");
     }
 }
 
@@ -191,10 +160,8 @@ fn a_missing_library_is_named_with_who_needs_it() {
     let asked = program.to_str().unwrap();
     let error = plan(&request(&[asked])).err().unwrap();
     let real = program.canonicalize().unwrap();
-    let wanted = format!(
-        "host:{asked}: library libabsent.so (needed by {}) is not found",
-        real.display()
-    );
+    let wanted =
+        format!("host:{asked}: library libabsent.so (needed by {}) is not found", real.display());
     assert_eq!(error.to_string(), wanted);
     assert!(error.way_out().is_some());
 }

@@ -29,7 +29,8 @@ pub fn says(root: &HostRoot, command: &[&str]) -> String {
 #[test]
 fn programs_work_inside() {
     let store = new_store();
-    let root = assemble_for(store.path(), &request(&["bash", "ls", "id", "hostname", "ps"])).unwrap();
+    let root =
+        assemble_for(store.path(), &request(&["bash", "ls", "id", "hostname", "ps"])).unwrap();
     let bash = root.programs[0].to_str().unwrap();
     let text = says(
         &root,

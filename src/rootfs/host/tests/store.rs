@@ -56,10 +56,8 @@ fn set_user_id_bits_are_not_inherited() {
 
 /// Every path below with its times, for telling whether anything was touched.
 fn times(store: &Path) -> Vec<(PathBuf, i64, i64)> {
-    let entries = walkdir::WalkDir::new(store)
-        .sort_by_file_name()
-        .into_iter()
-        .map(|entry| entry.unwrap());
+    let entries =
+        walkdir::WalkDir::new(store).sort_by_file_name().into_iter().map(|entry| entry.unwrap());
     entries
         .map(|entry| {
             (
@@ -84,12 +82,7 @@ fn a_second_call_touches_nothing() {
     }
     println!("a second call takes {:?}", start.elapsed() / 100);
     assert_eq!(times(store.path()), before);
-    assert!(
-        std::fs::read_dir(store.path().join("tmp"))
-            .unwrap()
-            .next()
-            .is_none()
-    );
+    assert!(std::fs::read_dir(store.path().join("tmp")).unwrap().next().is_none());
 }
 
 #[test]
@@ -123,11 +116,8 @@ fn a_changed_program_makes_a_new_layer_and_the_old_one_goes_when_unused() {
 
 #[test]
 fn a_program_that_comes_first_in_path_later_is_noticed() {
-    let (first, second, store) = (
-        tempfile::tempdir().unwrap(),
-        tempfile::tempdir().unwrap(),
-        new_store(),
-    );
+    let (first, second, store) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), new_store());
     symlink("/bin/sh", second.path().join("tool")).unwrap();
     let mut request = request(&["tool"]);
     let search = format!("relative::{}:{}", first.path().display(), second.path().display());
@@ -137,10 +127,7 @@ fn a_program_that_comes_first_in_path_later_is_noticed() {
         [second.path().join("tool")]
     );
     symlink("/bin/sh", first.path().join("tool")).unwrap();
-    assert_eq!(
-        assemble_for(store.path(), &request).unwrap().programs,
-        [first.path().join("tool")]
-    );
+    assert_eq!(assemble_for(store.path(), &request).unwrap().programs, [first.path().join("tool")]);
 }
 
 #[test]
@@ -192,12 +179,8 @@ fn a_damaged_record_costs_time_and_nothing_else() {
     let store = new_store();
     let request = request(&["sh"]);
     let path = assemble_for(store.path(), &request).unwrap().path;
-    let record = std::fs::read_dir(store.path().join("host"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let record =
+        std::fs::read_dir(store.path().join("host")).unwrap().next().unwrap().unwrap().path();
     let good = std::fs::read_to_string(&record).unwrap();
     let digits = &good[10..74];
     for bad in [
@@ -222,13 +205,7 @@ fn a_description_makes_nothing() {
     assert_eq!(std::fs::read_dir(store.path()).unwrap().count(), 0);
     let root = assemble(store.path(), &programs).unwrap();
     assert_eq!(root.path, before.path);
-    assert_eq!(
-        describe(store.path(), &programs).unwrap(),
-        Description {
-            is_made: true,
-            ..before
-        }
-    );
+    assert_eq!(describe(store.path(), &programs).unwrap(), Description { is_made: true, ..before });
 }
 
 /// The child of the next test: assembles where the environment says and prints what came of it.
@@ -240,10 +217,7 @@ fn assemble_on_a_full_disk() {
     };
     let error = assemble_for(Path::new(&store), &request(&["bash"])).unwrap_err();
     println!("ERROR {error} HINT {}", error.way_out().unwrap_or_default());
-    println!(
-        "LEFT {}",
-        walkdir::WalkDir::new(store).min_depth(2).into_iter().count()
-    );
+    println!("LEFT {}", walkdir::WalkDir::new(store).min_depth(2).into_iter().count());
 }
 
 #[test]
@@ -256,15 +230,9 @@ fn a_full_disk_leaves_nothing() {
         .env("USNEA_TEST_STORE", folder.path())
         .output()
         .unwrap();
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(
-        text.contains("ERROR cannot assemble host:bash: cannot write "),
-        "{text}"
-    );
-    assert!(
-        text.contains("No space left on device HINT free some space"),
-        "{text}"
-    );
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("ERROR cannot assemble host:bash: cannot write "), "{text}");
+    assert!(text.contains("No space left on device HINT free some space"), "{text}");
     assert!(text.contains("LEFT 0"), "{text}");
 }
