@@ -1,8 +1,8 @@
 //! The OCI runtime: a spec in, a process out. It knows no image and no network helper.
 //!
-//! Read in this order: `plan` (spec to steps), `parent` (who makes the processes), `child` (who carries the steps out),
-//! `sync` (what they tell each other). `supervise` is the parent's life while the command runs, `init` that of process 1
-//! with `--init`, `explain` prints the steps as the commands an administrator would type.
+//! Read in this order: `plan` (spec to steps), `parent` (who makes the processes), `child` (who carries the steps out;
+//! the last of them in `command`), `sync` (what they tell each other). `supervise` is the parent's life while the command
+//! runs, `init` that of process 1 with `--init`, `explain` prints the steps as the commands an administrator would type.
 //!
 //! ```text
 //!   usnea run (parent)                    base                        container
@@ -19,6 +19,7 @@
 //! ```
 
 mod child;
+mod command;
 mod explain;
 mod init;
 mod mounts;
@@ -26,6 +27,7 @@ mod parent;
 mod plan;
 mod supervise;
 mod sync;
+mod trouble;
 
 use std::ffi::CString;
 use std::path::PathBuf;
