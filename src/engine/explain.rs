@@ -186,7 +186,7 @@ impl Script {
             .map(|(_, _, option)| *option)
             .collect();
         self.line(&format!(
-            "nsenter --user --preserve-credentials --target ${who} \\\n  unshare {} --fork --kill-child setsid --wait \\\n  env root=\"$root\" sh -e /dev/fd/3 3<<'INSIDE'",
+            "nsenter --user --preserve-credentials --target ${who} \\\n  unshare {} --fork --kill-child setsid --wait \\\n  env -i PATH=\"$PATH\" root=\"$root\" sh -e /dev/fd/3 3<<'INSIDE'",
             options.join(" ")
         ));
         self.inside = true;
@@ -247,8 +247,8 @@ impl Script {
                 _ => {}
             }
         }
-        line.push_str(" \\\n  env -i");
-        for text in command.environment.iter().chain(&command.arguments) {
+        line.push_str(" --");
+        for text in &command.arguments {
             let _ = write!(line, " {}", quote(&text.to_string_lossy()));
         }
         if plan.options.stdin == Stdin::Null && !command.terminal {
@@ -256,6 +256,12 @@ impl Script {
         }
         if command.init {
             self.line(&format!("# ({INIT}: usnea's reaper is process 1 and this its child)"));
+        }
+        self.line("unset root PWD OLDPWD");
+        for text in &command.environment {
+            let text = text.to_string_lossy();
+            let (name, value) = text.split_once('=').unwrap_or((&text, ""));
+            self.line(&format!("export {name}={}", quote(value)));
         }
         self.line(&line);
     }

@@ -234,15 +234,34 @@ fn volume(volume: &Volume, folder: &Path) -> Result<Asked> {
 fn refuse_duplicates(all: &[Asked]) -> Result<()> {
     let mut seen = HashSet::with_capacity(all.len());
     for asked in all {
-        if asked.destination.path() == Path::new("/proc") {
-            let error = Error::new("/proc cannot be mounted on: the container would lose its own");
-            return Err(error.hint("--pid host shows the host's processes"));
-        }
+        refuse_proc(asked.destination.path())?;
         if !seen.insert(asked.destination.path()) {
             fail!("duplicate mount point: {}", asked.destination);
         }
     }
     Ok(())
+}
+
+/// What is mounted over the kernel's files makes writes to them go elsewhere: security labels, capabilities of the next
+/// program (CVE-2019-16884). The files that lxcfs and its like serve are harmless; the list is runc's.
+fn refuse_proc(path: &Path) -> Result<()> {
+    const HARMLESS: [&str; 10] = [
+        "/proc/cpuinfo",
+        "/proc/diskstats",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/slabinfo",
+        "/proc/stat",
+        "/proc/swaps",
+        "/proc/sys/crypto/fips_enabled",
+        "/proc/sys/kernel/ns_last_pid",
+        "/proc/uptime",
+    ];
+    if !path.starts_with("/proc") || HARMLESS.iter().any(|harmless| path == Path::new(harmless)) {
+        return Ok(());
+    }
+    let error = Error::new(format!("{} cannot be mounted on: it would not be the kernel's", path.display()));
+    Err(error.hint("--pid host shows the host's processes"))
 }
 
 /// The path as JSON can hold it.
