@@ -236,7 +236,7 @@ fn malformed_maps() {
     refused(&["--uidmap", "nonsense"], &["nonsense"]);
     refused(&["--uidmap", "0:0:0"], &["0:0:0"]);
     refused(&["--gidmap", "0:1:99999999999"], &["99999999999"]);
-    refused(&["--uidmap", "0:4000000000:10"], &["4000000000"]);
+    refused(&["--uidmap", "0:4000000000:10"], &["--uidmap"]);
     refused(&["--uidmap", "0:0:1", "--uidmap", "0:1:1"], &[]);
     refused(&["--userns", "nosuchmode"], &["nosuchmode"]);
     refused(&["--userns", "keep-id:uid=x"], &["x"]);
@@ -308,7 +308,7 @@ fn two_wishes_that_exclude_each_other() {
     refused(&["--uts", "host", "--hostname", "box"], &["--hostname"]);
     refused(
         &["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"],
-        &["net.ipv4.ip_forward"],
+        &["ip_forward"],
     );
 }
 
