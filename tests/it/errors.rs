@@ -262,7 +262,7 @@ fn malformed_sizes_limits_and_settings() {
     refused(&["--sysctl", "novalue"], &["novalue"]);
     refused(&["--sysctl", "vm.swappiness=1"], &["vm.swappiness"]);
     refused(&["--sysctl", "net.no.such=1"], &["such"]);
-    refused(&["--sysctl", "net.ipv4.ip_forward=x"], &["net.ipv4.ip_forward"]);
+    refused(&["--sysctl", "net.ipv4.ip_forward=x"], &["ip_forward"]);
     refused(
         &["--sysctl", "net/../kernel/hostname=x"],
         &["net/../kernel/hostname"],
@@ -308,7 +308,7 @@ fn two_wishes_that_exclude_each_other() {
     refused(&["--uts", "host", "--hostname", "box"], &["--hostname"]);
     refused(
         &["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"],
-        &["ip_forward"],
+        &["net.ipv4.ip_forward"],
     );
 }
 
