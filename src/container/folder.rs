@@ -6,7 +6,7 @@
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
@@ -32,11 +32,7 @@ impl Folder {
     /// Makes it, and `layers` in it; the first of them (the upper layer of the root) with the mode of the root directory
     /// `root`, which it covers.
     pub fn make(path: &Path, layers: &[PathBuf], root: &Path) -> Result<Self> {
-        let said = || format!("cannot make {}", path.display());
-        DirBuilder::new().mode(0o700).create(path).map_err(full).context(said)?;
-        let lock = File::open(path).context(said)?;
-        lock.lock().context(said)?;
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let folder = Self { path: path.to_owned(), _lock: locked(path)? };
         match folder.fill(layers, root) {
             Ok(()) => Ok(folder),
             Err(error) => {
@@ -76,6 +72,23 @@ impl Folder {
                 remove_in(base, &self.path).context(said)
             }
             (answer, _) => answer.context(said),
+        }
+    }
+}
+
+/// Makes the folder and locks it. Between the two another command's [`sweep`] may take it for a leftover: then again.
+fn locked(path: &Path) -> Result<File> {
+    let said = || format!("cannot make {}", path.display());
+    loop {
+        DirBuilder::new().mode(0o700).create(path).map_err(full).context(said)?;
+        let lock = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            answer => answer.context(said)?,
+        };
+        lock.lock().context(said)?;
+        let open = lock.metadata().context(said)?.ino();
+        if path.metadata().is_ok_and(|now| now.ino() == open) {
+            return Ok(lock);
         }
     }
 }

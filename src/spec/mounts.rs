@@ -260,7 +260,10 @@ fn refuse_proc(path: &Path) -> Result<()> {
     if !path.starts_with("/proc") || HARMLESS.iter().any(|harmless| path == Path::new(harmless)) {
         return Ok(());
     }
-    let error = Error::new(format!("{} cannot be mounted on: it would not be the kernel's", path.display()));
+    let error = Error::new(format!(
+        "{} cannot be mounted on: it would not be the kernel's",
+        path.display()
+    ));
     Err(error.hint("--pid host shows the host's processes"))
 }
 

@@ -56,6 +56,12 @@ pub fn without_first(base: &[IdMap]) -> Vec<IdMap> {
     if others == 0 { Vec::new() } else { vec![IdMap::new(0, 1, others)] }
 }
 
+/// The lines as they are typed.
+pub fn shown(map: &[IdMap]) -> String {
+    let line = |line: &IdMap| format!("{}:{}:{}", line.inside, line.outside, line.count);
+    map.iter().map(line).collect::<Vec<_>>().join(" ")
+}
+
 /// Fails when an ID is mapped twice: the kernel would refuse with a bare EINVAL.
 pub fn check_disjoint(map: &[IdMap]) -> Result<()> {
     let overlap = |a: (u32, u32), b: (u32, u32)| a.0 < b.0 + b.1 && b.0 < a.0 + a.1;

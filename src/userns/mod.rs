@@ -124,10 +124,7 @@ impl Base {
         lines::check_disjoint(map).context(|| format!("--{flag}"))?;
         lines::through(map, base).ok_or_else(|| match lines::count(base) {
             1 => self.no_subordinate_ids(&format!("--{flag}")),
-            count => Error::new(format!(
-                "--{flag}: an ID is not yours: you have 0 to {}",
-                count - 1
-            ))
+            count => Error::new(format!("--{flag}: {}: you have 0 to {}", lines::shown(map), count - 1))
             .hint("the middle number counts from 0 (you), 1 (the first of your subordinate IDs) and so on"),
         })
     }

@@ -1,4 +1,6 @@
 //! How long a container takes from nothing to the end of `true`, beside the peers: `cargo bench --bench start [-- -n N]`.
+//! crun refuses machines that have both cgroup versions; hiding the second from it, as root, is enough there:
+//! `unshare --mount sh -c 'umount /sys/fs/cgroup/unified; cargo bench --bench start'`.
 //!
 //! The candidates take turns (A B C A B C ...), so that what else the machine does falls on all alike. All are started in
 //! the same way by the same user. As root that is each of the two users that `tests/run` makes; else it is the caller.
