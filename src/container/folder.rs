@@ -5,13 +5,10 @@
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
-use crate::sys::namespace;
-use crate::sys::process::{self, Ended, Forked};
 use crate::userns::{self, Base};
 
 const PREFIX: &str = "run-";
@@ -64,15 +61,9 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes it with all that is in it; what is not the user's own, in `base`.
-    pub fn remove(self, base: Option<&OwnedFd>) -> Result<()> {
-        let said = || format!("cannot remove {}", self.path.display());
-        match (remove_as_user(&self.path), base) {
-            (Err(error), Some(base)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                remove_in(base, &self.path).context(said)
-            }
-            (answer, _) => answer.context(said),
-        }
+    /// Removes it with all that is in it.
+    pub fn remove(self, base: &Base) -> Result<()> {
+        remove(&self.path, base).context(|| format!("cannot remove {}", self.path.display()))
     }
 }
 
@@ -105,32 +96,23 @@ fn full(error: io::Error) -> Error {
 }
 
 fn remove_as_user(path: &Path) -> io::Result<()> {
-    // The overlay leaves work/work with mode 000, which could not even be listed.
-    if let Ok(work) = path.join("work/work").symlink_metadata()
-        && work.is_dir()
-    {
-        std::fs::set_permissions(path.join("work/work"), Permissions::from_mode(0o700))?;
+    // The overlay leaves these with mode 000, which could not even be listed.
+    for closed in ["work/work", "work/work/incompat", "work/work/incompat/volatile"] {
+        let closed = path.join(closed);
+        if closed.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            std::fs::set_permissions(closed, Permissions::from_mode(0o700))?;
+        }
     }
     std::fs::remove_dir_all(path)
 }
 
-fn remove_in(base: &OwnedFd, path: &Path) -> Result<()> {
-    match process::fork().context(|| "cannot fork")? {
-        Forked::Child => {
-            let done = namespace::join(base.as_fd())
-                .and_then(|()| process::become_user(0, 0).or(Ok(())))
-                .and_then(|()| std::fs::remove_dir_all(path));
-            process::exit_now(
-                done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0),
-            )
+fn remove(path: &Path, base: &Base) -> Result<()> {
+    match remove_as_user(path) {
+        // Folders of subordinate IDs: theirs to empty.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            userns::in_base(base, || std::fs::remove_dir_all(path))
         }
-        Forked::Parent(child) => match child.wait().context(|| "cannot wait for the remover")? {
-            Ended::Exited(0) => Ok(()),
-            Ended::Exited(errno) => Err(io::Error::from_raw_os_error(errno).into()),
-            Ended::Killed(signal) => {
-                Err(Error::new(format!("the remover was killed by signal {signal}")))
-            }
-        },
+        answer => Ok(answer?),
     }
 }
 
@@ -148,12 +130,7 @@ pub fn sweep(store: &Path, base: &Base) {
         if lock.try_lock().is_err() {
             continue;
         }
-        let removed = match remove_as_user(&path) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                userns::in_base(base, || std::fs::remove_dir_all(&path))
-            }
-            answer => answer.map_err(Error::from),
-        };
+        let removed = remove(&path, base);
         log::debug!("removed {}, left by a killed command: {removed:?}", path.display());
     }
 }

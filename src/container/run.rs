@@ -49,14 +49,14 @@ pub fn run(request: &Request) -> Result<u8> {
     let _name =
         request.options.name.as_ref().map(|name| name::take(&store, name.as_str())).transpose()?;
     let folder = folder::Folder::make(&decided.folder, &decided.layers, &root.path)?;
-    let finished = engine::run(&plan, &signals);
-    let removed = folder.remove(finished.as_ref().ok().map(|finished| &finished.base));
+    let ended = engine::run(&plan, &signals);
+    let removed = folder.remove(&decided.base);
     folder::sweep(&store, &decided.base);
-    let finished = finished?;
+    let status = ended?.status();
     if let Err(error) = removed {
         log::warn!("{error}");
     }
-    Ok(finished.ended.status())
+    Ok(status)
 }
 
 /// What [`run`] would do, as the steps that an administrator would type. Makes nothing.

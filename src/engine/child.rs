@@ -33,7 +33,7 @@ pub fn live(plan: &Plan, channel: Channel, signals: &Signals, started: Instant) 
         signals,
         started,
         step: 0,
-        trees: Vec::new(),
+        trees: plan.steps.iter().map(|_| None).collect(),
         hands: Hands::default(),
     };
     let Err(trouble) = child.become_command();
@@ -50,7 +50,7 @@ struct Child<'a> {
     started: Instant,
     /// Index of the step in hand: what a failure is reported with.
     step: usize,
-    /// What was mounted in base, detached, by index of its step.
+    /// What is mounted already, detached, by index of its step.
     trees: Vec<Option<OwnedFd>>,
     hands: Hands,
 }
@@ -60,6 +60,8 @@ struct Child<'a> {
 struct Hands {
     root: Option<OwnedFd>,
     proc: Option<OwnedFd>,
+    dev: Option<OwnedFd>,
+    null: Option<OwnedFd>,
     devpts: Option<OwnedFd>,
     empty: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
@@ -106,11 +108,24 @@ impl Child<'_> {
         log::debug!("{:8.3} ms  {}", self.started.elapsed().as_secs_f64() * 1e3, step.doing());
     }
 
-    fn get_mapped(&self, maps: &IdMaps) -> Done {
+    /// newuidmap takes longer than most mounts: what needs no mapped ID is mounted meanwhile.
+    fn get_mapped(&mut self, maps: &IdMaps) -> Done {
         if self.plan.levels.base.writer == Writer::Itself {
             return Ok(userns::write_own_maps(maps)?);
         }
+        self.mount_early();
         self.wait_until_mapped()
+    }
+
+    /// Mounts detached what can be already. A failure counts for nothing yet: each has its turn again.
+    fn mount_early(&mut self) {
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            if let Step::Root(mount) | Step::Mount(mount) = step
+                && (mount.is_made_in_base() || self.plan.levels.container.is_none())
+            {
+                self.trees[index] = make_tree(mount).ok();
+            }
+        }
     }
 
     fn wait_until_mapped(&self) -> Done {
@@ -120,20 +135,20 @@ impl Child<'_> {
         }
     }
 
-    /// Everything that needs base's IDs, or the host's files with the user's own rights.
+    /// Mounts detached what needs base's IDs, or the host's files with the user's own rights.
     fn mount_in_base(&mut self) -> Done {
         let plan = self.plan;
         // Files made here (the overlay's) need an owner that is mapped: base's root, else who the user is in it.
         userns::become_root(&plan.levels.base).on(|| "become root of base")?;
-        self.trees = plan.steps.iter().map(|_| None).collect();
         for (index, step) in plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
                 && mount.is_made_in_base()
             {
                 self.step = index;
-                let tree = match step {
-                    Step::Root(_) => self.make_root(mount)?,
-                    _ => make_tree(mount)?,
+                let tree = match (step, self.trees[index].take()) {
+                    (_, Some(early)) => early,
+                    (Step::Root(_), None) => make_root(mount)?,
+                    (_, None) => make_tree(mount)?,
                 };
                 if matches!(step, Step::Root(_)) && plan.levels.container.is_some() {
                     self.make_mount_points(&tree);
@@ -161,28 +176,6 @@ impl Child<'_> {
         }
     }
 
-    /// The kernel overlay; where it will not serve (no such file system, too deep a stack, a layer on a file system it
-    /// does not take), the upper layer is filled with a copy and is the root by itself.
-    fn make_root(&self, mount: &Mount) -> Done<OwnedFd> {
-        let overlay = make_tree(mount);
-        let Source::Overlay { lowers, upper: Some((upper, _)), .. } = &mount.source else {
-            return overlay;
-        };
-        let Err(trouble) = overlay else { return overlay };
-        if ![libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP].contains(&trouble.errno) {
-            return Err(trouble);
-        }
-        log::info!(
-            "no kernel overlay here ({}): copying the root instead",
-            io::Error::from_raw_os_error(trouble.errno)
-        );
-        for lower in lowers.iter().rev() {
-            crate::rootfs::copy::tree(lower, upper)
-                .map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
-        }
-        mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
-    }
-
     /// Makes the container's user namespace below base; the caller is its first process afterwards, base has ended.
     fn go_on_in_container(&mut self, namespaces: Namespaces, maps: &IdMaps) -> Done {
         match process::clone(namespaces, Parentage::OurParents)? {
@@ -208,7 +201,7 @@ impl Child<'_> {
             }
             Step::Root(mount) => self.enter_root(mount)?,
             Step::Mount(mount) => self.mount(mount)?,
-            Step::Link { target, path } => self.link(target, Path::new(path))?,
+            Step::Link { target, name } => self.link(target, name)?,
             Step::Loopback => network::loopback_up()?,
             Step::Sysctl { path, value, .. } => self.write_parameter(path, value)?,
             Step::Mask(path) => self.mask(path)?,
@@ -245,43 +238,46 @@ impl Child<'_> {
     }
 
     fn mount(&mut self, mount: &Mount) -> Done {
-        let target = inroot::mount_point(
-            self.hands.root()?.as_fd(),
-            &mount.target,
-            mount.kind,
-            mount.symlinks,
-        )
-        .map_err(|error| explain_target(error, mount))?;
-        let tree = match (&mount.source, self.trees[self.step].take()) {
-            (Source::New { fs, source, options }, _) => {
-                mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())?
-            }
-            (_, Some(tree)) => {
-                let reach =
-                    if let Source::Bind(_, reach) = mount.source { reach } else { Reach::Alone };
-                if mount.attributes != Attributes::NONE {
-                    mount::set_attributes(&tree, mount.attributes, reach)?;
-                }
-                tree
-            }
-            _ => return Err(io::Error::from_raw_os_error(libc::EBADF).into()),
+        let target = self.target_of(mount)?;
+        let tree = match self.trees[self.step].take() {
+            Some(tree) => tree,
+            None => make_tree(mount)?,
         };
+        if let Source::Bind(_, reach) = mount.source
+            && mount.attributes != Attributes::NONE
+        {
+            mount::set_attributes(&tree, mount.attributes, reach)?;
+        }
         if let Some((propagation, reach)) = mount.propagation {
             mount::set_propagation(&tree, propagation, reach).on(|| "set the propagation")?;
         }
         mount::attach(&tree, &target)?;
         match mount.target.to_str() {
             Some("/proc") => self.hands.proc = Some(tree),
+            Some("/dev") => self.hands.dev = Some(tree),
+            Some("/dev/null") => self.hands.null = Some(tree),
             Some("/dev/pts") => self.hands.devpts = Some(tree),
             _ => {}
         }
         Ok(())
     }
 
-    fn link(&self, target: &str, path: &Path) -> Done {
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        let folder = inroot::open(self.hands.root()?, folder, OFlags::PATH, Symlinks::Refuse)?;
-        Ok(rustix::fs::symlinkat(target, folder, path.file_name().unwrap_or_default())?)
+    /// Where a mount goes. Most are new names directly in our own /dev: those need no walk from the root.
+    fn target_of(&self, mount: &Mount) -> Done<OwnedFd> {
+        if let (Some(dev), Kind::File, Some(parent), Some(name)) =
+            (&self.hands.dev, mount.kind, mount.target.parent(), mount.target.file_name())
+            && parent == Path::new("/dev")
+            && let Ok(made) = inroot::make_file(dev, name)
+        {
+            return Ok(made);
+        }
+        inroot::mount_point(self.hands.root()?.as_fd(), &mount.target, mount.kind, mount.symlinks)
+            .map_err(|error| explain_target(error, mount))
+    }
+
+    fn link(&self, target: &str, name: &str) -> Done {
+        let dev = self.hands.dev.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
+        Ok(rustix::fs::symlinkat(target, dev, name)?)
     }
 
     /// Through the procfs that we mounted ourselves, and only if it is one (CVE-2025-52881).
@@ -298,8 +294,7 @@ impl Child<'_> {
     }
 
     fn mask(&mut self, path: &Path) -> Done {
-        let root = self.hands.root()?;
-        let target = match inroot::open(root, path, OFlags::PATH, Symlinks::Refuse) {
+        let target = match inroot::open(self.hands.root()?, path, OFlags::PATH, Symlinks::Refuse) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
                 return Ok(());
             }
@@ -308,13 +303,8 @@ impl Child<'_> {
         let is_folder =
             rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode).is_dir();
         if !is_folder {
-            let null = inroot::open(root, Path::new("/dev/null"), OFlags::PATH, Symlinks::Refuse)
-                .on(|| "/dev/null")?;
-            if rustix::fs::fstat(&null)?.st_rdev != rustix::fs::makedev(1, 3) {
-                return Err(io::Error::from_raw_os_error(libc::ENODEV))
-                    .on(|| "/dev/null is not the null device");
-            }
-            return Ok(mount::attach(mount::copy(&null, Path::new(""), Reach::Alone)?, target)?);
+            let null = self.null_device()?;
+            return Ok(mount::attach(mount::copy(null, Path::new(""), Reach::Alone)?, target)?);
         }
         // One empty folder serves for all: the first is attached, the others are copies of it.
         match &self.hands.empty {
@@ -335,6 +325,25 @@ impl Child<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The container's /dev/null, looked at: what hides a file must not be something else (CVE-2025-31133).
+    fn null_device(&mut self) -> Done<&OwnedFd> {
+        let null = match self.hands.null.take() {
+            Some(null) => null,
+            None => inroot::open(
+                self.hands.root()?,
+                Path::new("/dev/null"),
+                OFlags::PATH,
+                Symlinks::Refuse,
+            )
+            .on(|| "/dev/null")?,
+        };
+        if rustix::fs::fstat(&null)?.st_rdev != rustix::fs::makedev(1, 3) {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV))
+                .on(|| "/dev/null is not the null device");
+        }
+        Ok(self.hands.null.insert(null))
     }
 
     fn make_read_only(&self, path: &Path) -> Done {
@@ -402,6 +411,29 @@ impl Child<'_> {
     }
 }
 
+/// The kernel overlay; where it will not serve (no such file system, too deep a stack, a layer on a file system it
+/// does not take), the upper layer is filled with a copy and is the root by itself.
+fn make_root(mount: &Mount) -> Done<OwnedFd> {
+    let overlay = make_tree(mount);
+    let Source::Overlay { lowers, upper: Some((upper, _)), .. } = &mount.source else {
+        return overlay;
+    };
+    let Err(trouble) = overlay else { return overlay };
+    if ![libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP].contains(&trouble.errno) {
+        return Err(trouble);
+    }
+    log::info!(
+        "no kernel overlay here ({}): copying the root instead",
+        io::Error::from_raw_os_error(trouble.errno)
+    );
+    for lower in lowers.iter().rev() {
+        crate::rootfs::copy::tree(lower, upper)
+            .map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
+    }
+    mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
+}
+
+/// A mount, detached.
 fn make_tree(mount: &Mount) -> Done<OwnedFd> {
     match &mount.source {
         Source::Bind(path, reach) => {
@@ -415,7 +447,9 @@ fn make_tree(mount: &Mount) -> Done<OwnedFd> {
             };
             Ok(mount::overlay(&overlay, mount.attributes).on(|| "overlay")?)
         }
-        Source::New { .. } => Err(io::Error::from_raw_os_error(libc::EINVAL).into()),
+        Source::New { fs, source, options } => {
+            mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())
+        }
     }
 }
 

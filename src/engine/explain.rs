@@ -100,8 +100,8 @@ impl Script {
                 });
                 self.mount(mount, &target);
             }
-            Step::Link { target, path } => {
-                self.line(&format!("ln -s {target} {}", below(Path::new(path))))
+            Step::Link { target, name } => {
+                self.line(&format!("ln -s {target} {}", below(&Path::new("/dev").join(name))))
             }
             Step::Loopback => self.line("ip link set lo up"),
             Step::Sysctl { path, value, .. } => {

@@ -38,7 +38,7 @@ use crate::userns::Levels;
 
 pub use explain::explain;
 pub use mounts::{Mount, Source};
-pub use parent::{Finished, run};
+pub use parent::run;
 pub use plan::plan;
 pub use supervise::FORWARDED;
 
@@ -96,8 +96,8 @@ pub enum Step {
     Link {
         /// What it says.
         target: &'static str,
-        /// Where it is.
-        path: &'static str,
+        /// Its name in /dev.
+        name: &'static str,
     },
     /// Set the loopback interface up.
     Loopback,
@@ -204,7 +204,7 @@ impl Step {
             Self::BecomeRoot { .. } => "become root inside".into(),
             Self::Root(_) => "mount the root filesystem".into(),
             Self::Mount(mount) => format!("mount {}", mount.target.display()),
-            Self::Link { path, .. } => format!("make the link {path}"),
+            Self::Link { name, .. } => format!("make the link /dev/{name}"),
             Self::Loopback => "set the loopback interface up".into(),
             Self::Sysctl { name, .. } => format!("set the kernel parameter {name}"),
             Self::Mask(path) => format!("mask {}", path.display()),

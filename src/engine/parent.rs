@@ -3,7 +3,7 @@
 //! Nothing here starts a thread, and nothing that was made outlives an error: whoever was started is ended and reaped
 //! before the error is returned.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -17,18 +17,9 @@ use crate::sys::process::{self, Child, Ended, Forked, Parentage, Patience};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
 
-/// How a container ended, and what is needed to clean up after it.
-#[derive(Debug)]
-pub struct Finished {
-    /// How its command ended.
-    pub ended: Ended,
-    /// The base user namespace: files of other IDs can be removed in it.
-    pub base: OwnedFd,
-}
-
 /// Carries out a plan and stays until the command has ended. `signals` were blocked by the caller before it made
 /// anything that must be cleaned up.
-pub fn run(plan: &Plan, signals: &Signals) -> Result<Finished> {
+pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
     let started = Instant::now();
     let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
     let Some(Step::Namespaces(namespaces)) = plan.steps.first() else {
@@ -49,17 +40,15 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Finished> {
         base.pid
     );
 
-    let launch = || -> Result<(OwnedFd, supervise::Container)> {
+    let launch = || -> Result<supervise::Container> {
         userns::write_maps(&plan.levels.base, base.pid)?;
-        let namespace = std::fs::File::open(format!("/proc/{}/ns/user", base.pid))
-            .context(|| "cannot open the container's user namespace")?;
         if plan.levels.base.writer != Writer::Itself {
             ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
         }
-        Ok((namespace.into(), hear_until_exec(plan, &ours, signals)?))
+        hear_until_exec(plan, &ours, signals)
     };
     match launch() {
-        Ok((namespace, mut container)) => {
+        Ok(mut container) => {
             log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
             let ended = supervise::until_end(
                 container.process.as_ref().unwrap_or(&base),
@@ -67,7 +56,7 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Finished> {
                 signals,
             );
             end_all(&[Some(&base), container.process.as_ref()]);
-            Ok(Finished { ended: ended?, base: namespace })
+            ended
         }
         Err(error) => {
             let _ = base.signal(libc::SIGKILL);

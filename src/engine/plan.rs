@@ -27,12 +27,12 @@ const DEVICES: [&str; 6] =
     ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 /// Links in /dev (OCI runtime spec, "Dev symbolic links").
 const LINKS: [(&str, &str); 6] = [
-    ("/proc/self/fd", "/dev/fd"),
-    ("/proc/self/fd/0", "/dev/stdin"),
-    ("/proc/self/fd/1", "/dev/stdout"),
-    ("/proc/self/fd/2", "/dev/stderr"),
-    ("pts/ptmx", "/dev/ptmx"),
-    ("/proc/kcore", "/dev/core"),
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("pts/ptmx", "ptmx"),
+    ("/proc/kcore", "core"),
 ];
 
 /// Decides how `spec` is launched for a user whose IDs are `base`.
@@ -178,7 +178,7 @@ fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
         steps.push(Step::Mount(mount));
         if is_dev {
             steps.extend(DEVICES.iter().map(|path| Step::Mount(Mount::bind_file(path))));
-            steps.extend(LINKS.iter().map(|(target, path)| Step::Link { target, path }));
+            steps.extend(LINKS.iter().map(|(target, name)| Step::Link { target, name }));
         }
     }
     Ok(())

@@ -1,9 +1,10 @@
 //! Paths that an image or a container can influence: resolved once, inside a root, to a descriptor; only the
 //! descriptor is used after that. openat2(2), kernel 5.6: no path check of ours could be as tight.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -69,39 +70,40 @@ pub fn mount_point(
     }
 }
 
+/// Makes what is missing of `path`, from the outside in. Each folder is resolved anew from the root, and only a name in
+/// it is made: a link that appears meanwhile is resolved in the root too.
 fn make(root: BorrowedFd<'_>, path: &Path, kind: Kind, symlinks: Symlinks) -> io::Result<OwnedFd> {
-    let mut names = path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name),
-        _ => None,
-    });
-    let mut here = open(root, Path::new("."), OFlags::PATH, symlinks)?;
-    let mut so_far = std::path::PathBuf::new();
-    while let Some(name) = names.next() {
-        so_far.push(name);
-        let last = names.clone().next().is_none();
-        here = match open(root, &so_far, OFlags::PATH, symlinks) {
-            Ok(found) => found,
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                // Made in the folder just resolved; EEXIST here is a link to nothing: the open below then says ENOENT.
-                let made = if last && kind == Kind::File {
-                    let flags = OFlags::CREATE
-                        | OFlags::EXCL
-                        | OFlags::WRONLY
-                        | OFlags::NOFOLLOW
-                        | OFlags::CLOEXEC;
-                    rustix::fs::openat(&here, name, flags, Mode::from_raw_mode(0o644)).map(drop)
-                } else {
-                    rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(0o755))
-                };
-                match made {
-                    Ok(()) | Err(Errno::EXIST) => open(root, &so_far, OFlags::PATH, symlinks)?,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            Err(error) => return Err(error),
-        };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL)); // "/" is always there
+    };
+    let folder = match open(root, parent, OFlags::PATH, symlinks) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+            make(root, parent, Kind::Directory, symlinks)?
+        }
+        answer => answer?,
+    };
+    let made = match kind {
+        Kind::File => make_file(&folder, name).map(Some),
+        Kind::Directory => {
+            let made = rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755));
+            made.map(|()| None).map_err(io::Error::from)
+        }
+    };
+    match made {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => open(root, path, OFlags::PATH, symlinks),
+        // Made by somebody else meanwhile; or a link to nothing, which this opening calls ENOENT.
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+            open(root, path, OFlags::PATH, symlinks)
+        }
+        Err(error) => Err(error),
     }
-    Ok(here)
+}
+
+/// Makes an empty file named `name` in `folder`, mode 0644. Errors: EEXIST when there is anything of that name.
+pub fn make_file(folder: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644))?)
 }
 
 /// Reads a small regular file below `root`: at most `limit` bytes (EFBIG), never a FIFO or a device (EINVAL).
