@@ -27,10 +27,10 @@ pub struct Folder {
 
 impl Folder {
     /// Makes it, and `layers` in it; the first of them (the upper layer of the root) with the mode of the root directory
-    /// `root`, which it covers.
-    pub fn make(path: &Path, layers: &[PathBuf], root: &Path) -> Result<Self> {
+    /// that it covers.
+    pub fn make(path: &Path, layers: &[PathBuf], mode: u32) -> Result<Self> {
         let folder = Self { path: path.to_owned(), _lock: locked(path)? };
-        match folder.fill(layers, root) {
+        match folder.fill(layers, mode) {
             Ok(()) => Ok(folder),
             Err(error) => {
                 let _ = std::fs::remove_dir_all(path);
@@ -39,7 +39,7 @@ impl Folder {
         }
     }
 
-    fn fill(&self, layers: &[PathBuf], root: &Path) -> Result<()> {
+    fn fill(&self, layers: &[PathBuf], mode: u32) -> Result<()> {
         for layer in layers {
             DirBuilder::new()
                 .recursive(true)
@@ -49,13 +49,8 @@ impl Folder {
                 .context(|| format!("cannot make {}", layer.display()))?;
         }
         if let Some(upper) = layers.first() {
-            let mode = root
-                .metadata()
-                .context(|| format!("cannot look at {}", root.display()))?
-                .permissions()
-                .mode();
             // The user's own right to it stays, else it could not be removed.
-            std::fs::set_permissions(upper, Permissions::from_mode(mode & 0o7777 | 0o700))
+            std::fs::set_permissions(upper, Permissions::from_mode(mode | 0o700))
                 .context(|| format!("cannot change {}", upper.display()))?;
         }
         Ok(())

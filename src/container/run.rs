@@ -1,5 +1,6 @@
 //! `usnea run`, in the foreground: decide everything, make the folder, launch, wait, clean up.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
@@ -7,9 +8,9 @@ use oci_spec::runtime::Spec;
 use super::image::Image;
 use super::{folder, name};
 use crate::config;
-use crate::engine::{self, Plan, Stdin};
+use crate::engine::{self, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
-use crate::host::cgroup;
+use crate::host::{cgroup, filesystem};
 use crate::security;
 use crate::spec::{CgroupHierarchy, ImageDefaults, Inputs, Options, Root, TimeNamespace};
 use crate::sys::{fd, signal::Signals};
@@ -35,6 +36,8 @@ struct Decided {
     /// The container's folder, and those in it that its layers need.
     folder: PathBuf,
     layers: Vec<PathBuf>,
+    /// Mode of the root directory.
+    mode: u32,
 }
 
 /// Runs the command; its exit status.
@@ -48,7 +51,10 @@ pub fn run(request: &Request) -> Result<u8> {
 
     let _name =
         request.options.name.as_ref().map(|name| name::take(&store, name.as_str())).transpose()?;
-    let folder = folder::Folder::make(&decided.folder, &decided.layers, &root.path)?;
+    if plan.options.layers.is_some() || decided.layers.is_empty() {
+        return Ok(engine::run(&plan, &signals)?.status());
+    }
+    let folder = folder::Folder::make(&decided.folder, &decided.layers, decided.mode)?;
     let ended = engine::run(&plan, &signals);
     let removed = folder.remove(&decided.base);
     folder::sweep(&store, &decided.base);
@@ -115,11 +121,22 @@ fn decide(request: &Request, store: &Path, root: &Path) -> Result<Decided> {
     })?;
     security::confine(&mut spec, &options.cap_add, &options.cap_drop)?;
     let layers = crate::spec::layer_folders(&spec);
-    Ok(Decided { base, spec, folder, layers })
+    // A root that is yet to be made (--explain) will have the usual mode.
+    let mode = root.metadata().map_or(0o755, |metadata| metadata.permissions().mode() & 0o7777);
+    Ok(Decided { base, spec, folder, layers, mode })
 }
 
 fn plan(request: &Request, decided: &Decided) -> Result<Plan> {
+    // Thrown away at the end, so not worth a disk: in memory nothing is left behind even by a kill, and a home on NFS,
+    // which cannot be an upper layer, does not matter.
+    let in_memory = !decided.layers.is_empty() && filesystem::memory_keeps_attributes();
+    let layers = in_memory.then(|| MemoryLayers {
+        on: decided.folder.parent().unwrap_or(&decided.folder).to_owned(),
+        folders: decided.layers.clone(),
+        mode: decided.mode,
+    });
     let options = engine::Options {
+        layers,
         stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,
     };

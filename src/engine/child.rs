@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{Command, Mount, Plan, Source, Stdin, Step, command, init};
+use super::{Command, MemoryLayers, Mount, Plan, Source, Stdin, Step, command, init};
 use crate::ids::{self, IdMaps};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
@@ -84,9 +84,8 @@ impl Child<'_> {
                 Step::Namespaces(_) => {} // we are in them: clone3 made this process there
                 Step::Maps(maps) => {
                     self.get_mapped(maps)?;
-                    if plan.levels.container.is_none() {
-                        self.mount_in_base()?;
-                    }
+                    // Files made from here on need an owner that is mapped: base's root, else who the user is in it.
+                    userns::become_root(&plan.levels.base).on(|| "become root of base")?;
                 }
                 Step::Container(namespaces, maps) => {
                     self.mount_in_base()?;
@@ -122,6 +121,7 @@ impl Child<'_> {
         for (index, step) in self.plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
                 && (mount.is_made_in_base() || self.plan.levels.container.is_none())
+                && !matches!(mount.source, Source::Overlay { .. })
             {
                 self.trees[index] = make_tree(mount).ok();
             }
@@ -138,8 +138,6 @@ impl Child<'_> {
     /// Mounts detached what needs base's IDs, or the host's files with the user's own rights.
     fn mount_in_base(&mut self) -> Done {
         let plan = self.plan;
-        // Files made here (the overlay's) need an owner that is mapped: base's root, else who the user is in it.
-        userns::become_root(&plan.levels.base).on(|| "become root of base")?;
         for (index, step) in plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
                 && mount.is_made_in_base()
@@ -194,7 +192,13 @@ impl Child<'_> {
 
     fn carry_out(&mut self, step: &Step) -> Done {
         match step {
+            Step::Layers(layers) => make_layers(layers)?,
             Step::BecomeRoot { uid, gid } => {
+                if self.plan.levels.container.is_none() {
+                    let step = self.step;
+                    self.mount_in_base()?;
+                    self.step = step;
+                }
                 process::become_user(*uid, *gid)?;
                 // Its own session: no terminal of the user's can be typed into from here (TIOCSTI).
                 rustix::process::setsid()?;
@@ -431,6 +435,25 @@ fn make_root(mount: &Mount) -> Done<OwnedFd> {
             .map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
     }
     mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
+}
+
+/// The tmpfs hides what lies there on disk from this mount namespace alone; pivot_root leaves it behind, and the overlays
+/// keep their own hold of the layers.
+fn make_layers(layers: &MemoryLayers) -> Done {
+    let on = rustix::fs::open(&layers.on, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .on(|| layers.on.to_string_lossy())?;
+    let attributes = Attributes::NO_SUID.with(Attributes::NO_DEV);
+    let memory =
+        mount::make("tmpfs", "layers", &[("mode".into(), Some("700".into()))], attributes)?;
+    mount::attach(memory, on)?;
+    for folder in &layers.folders {
+        std::fs::create_dir_all(folder).on(|| folder.to_string_lossy())?;
+    }
+    if let Some(upper) = layers.folders.first() {
+        rustix::fs::chmod(upper, Mode::from_raw_mode(layers.mode))
+            .on(|| upper.to_string_lossy())?;
+    }
+    Ok(())
 }
 
 /// A mount, detached.

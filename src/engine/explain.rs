@@ -5,7 +5,7 @@
 //! programs are gone, so umount and setpriv are then the new root's own.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::plan::INIT;
 use super::{Command, Credentials, Groups, Mount, Plan, Source, Stdin, Step};
@@ -14,19 +14,22 @@ use crate::sys::mount::{Attributes, Propagation, Reach};
 use crate::sys::namespace::Namespaces;
 use crate::userns::Writer;
 
-/// The script. `folder` is the container's own, of which `folders` are made before and which is removed at the end.
-pub fn explain(plan: &Plan, folder: &Path, folders: &[std::path::PathBuf]) -> String {
+/// The script. `folder` is the container's own; what is made in it on disk (`layers`, unless they are kept in memory) is
+/// removed at the end.
+pub fn explain(plan: &Plan, folder: &Path, layers: &[PathBuf]) -> String {
     let mut script = Script::default();
-    let root = folder.join("merged");
-    script.step("make a folder for the layer that is thrown away at the end");
-    let made: Vec<String> = folders.iter().map(|path| quote(&path.to_string_lossy())).collect();
-    script.line(&format!("root={}", quote(&root.to_string_lossy())));
-    script.line(&format!("mkdir -p {} \"$root\"", made.join(" ")).replace("  ", " "));
+    let on_disk = plan.options.layers.is_none() && !layers.is_empty();
+    script.line(&format!("root={}", quote(&folder.join("merged").to_string_lossy())));
+    if on_disk {
+        script.step("make the layers that are thrown away at the end");
+        script.folders(layers);
+    } else if let Some(memory) = &plan.options.layers {
+        script.line(&format!("mkdir -p {}", quote(&memory.on.to_string_lossy())));
+    }
     for step in &plan.steps {
         script.step(&step.doing());
         script.commands(step, plan);
     }
-    script.inside = false;
     script.line("INSIDE");
     script.line("status=$?");
     script.step("clean up");
@@ -34,13 +37,15 @@ pub fn explain(plan: &Plan, folder: &Path, folders: &[std::path::PathBuf]) -> St
         "kill $base{}",
         if plan.levels.container.is_some() { " $container" } else { "" }
     ));
-    let remove = format!("rm -rf {}", quote(&folder.to_string_lossy()));
-    // Files of subordinate IDs can only be removed where the IDs are mapped, the overlay's mode 000 folder by a root.
-    script.line(&match plan.levels.base.writer {
-        Writer::Helpers(_) => format!("unshare --user --map-root-user --map-auto {remove}"),
-        Writer::Itself => format!("unshare --user --map-root-user {remove}"),
-        Writer::Root => remove,
-    });
+    if on_disk {
+        let remove = format!("rm -rf {}", quote(&folder.to_string_lossy()));
+        // Files of subordinate IDs can only be removed where the IDs are mapped, the overlay's mode 000 folder by a root.
+        script.line(&match plan.levels.base.writer {
+            Writer::Helpers(_) => format!("unshare --user --map-root-user --map-auto {remove}"),
+            Writer::Itself => format!("unshare --user --map-root-user {remove}"),
+            Writer::Root => remove,
+        });
+    }
     script.line("(exit $status)");
     script.text
 }
@@ -49,7 +54,6 @@ pub fn explain(plan: &Plan, folder: &Path, folders: &[std::path::PathBuf]) -> St
 struct Script {
     text: String,
     number: usize,
-    inside: bool,
 }
 
 impl Script {
@@ -62,8 +66,26 @@ impl Script {
         let _ = writeln!(self.text, "{line}");
     }
 
+    fn folders(&mut self, folders: &[PathBuf]) {
+        let folders: Vec<String> =
+            folders.iter().map(|path| quote(&path.to_string_lossy())).collect();
+        self.line(&format!("mkdir -p {}", folders.join(" ")));
+    }
+
     fn commands(&mut self, step: &Step, plan: &Plan) {
         match step {
+            Step::Layers(layers) => {
+                let on = quote(&layers.on.to_string_lossy());
+                self.line(&format!("mount -t tmpfs -o mode=700,nosuid,nodev layers {on}"));
+                self.folders(&layers.folders);
+                if let Some(upper) = layers.folders.first() {
+                    self.line(&format!(
+                        "chmod {:o} {}",
+                        layers.mode,
+                        quote(&upper.to_string_lossy())
+                    ));
+                }
+            }
             Step::Namespaces(_) => {
                 self.line("unshare --user sleep 1000 & base=$!");
                 self.line("until [ \"$(readlink /proc/$base/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; do :; done");
@@ -89,6 +111,7 @@ impl Script {
             }
             Step::BecomeRoot { .. } => self.line("# (unshare has done that)"),
             Step::Root(mount) => {
+                self.line("mkdir -p \"$root\"");
                 self.mount(mount, "\"$root\"");
                 self.line("cd \"$root\"");
             }
@@ -189,7 +212,6 @@ impl Script {
             "nsenter --user --preserve-credentials --target ${who} \\\n  unshare {} --fork --kill-child setsid --wait \\\n  env -i PATH=\"$PATH\" root=\"$root\" sh -e /dev/fd/3 3<<'INSIDE'",
             options.join(" ")
         ));
-        self.inside = true;
     }
 
     fn mount(&mut self, mount: &Mount, target: &str) {

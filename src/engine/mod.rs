@@ -52,9 +52,22 @@ pub enum Stdin {
     Ours,
 }
 
+/// Layers that are kept in memory: a tmpfs that goes with the container's mount namespace, whatever dies when.
+#[derive(Clone, Debug)]
+pub struct MemoryLayers {
+    /// The folder that the tmpfs lies on, seen by the container's processes alone.
+    pub on: PathBuf,
+    /// Upper and work folders below it, the root's upper first.
+    pub folders: Vec<PathBuf>,
+    /// Mode of the root's upper folder: that of the root which it covers.
+    pub mode: u32,
+}
+
 /// What a runtime is told beside the spec.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// The overlays' writable layers; `None`: their folders are there already.
+    pub layers: Option<MemoryLayers>,
     /// The command's standard input.
     pub stdin: Stdin,
     /// How many descriptors after 2 the command keeps (`--preserve-fds`).
@@ -88,6 +101,8 @@ pub enum Step {
         /// Group ID inside.
         gid: u32,
     },
+    /// Make the writable layers, in memory.
+    Layers(MemoryLayers),
     /// Mount the root file system.
     Root(Mount),
     /// Mount something below it.
@@ -202,6 +217,7 @@ impl Step {
             Self::Maps(_) => "map the IDs".into(),
             Self::Container(..) => "make the container's own user namespace".into(),
             Self::BecomeRoot { .. } => "become root inside".into(),
+            Self::Layers(_) => "make the layers that are thrown away, in memory".into(),
             Self::Root(_) => "mount the root filesystem".into(),
             Self::Mount(mount) => format!("mount {}", mount.target.display()),
             Self::Link { name, .. } => format!("make the link /dev/{name}"),

@@ -44,16 +44,14 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     let namespaces = namespaces(spec)?;
     let mut steps = Vec::new();
 
-    match &levels.container {
-        None => {
-            steps.push(Step::Namespaces(namespaces.with(Namespaces::USER)));
-            steps.push(Step::Maps(levels.base.maps.clone()));
-        }
-        Some(maps) => {
-            steps.push(Step::Namespaces(Namespaces::USER.with(Namespaces::MOUNT)));
-            steps.push(Step::Maps(levels.base.maps.clone()));
-            steps.push(Step::Container(namespaces.with(Namespaces::USER), maps.clone()));
-        }
+    steps.push(Step::Namespaces(match &levels.container {
+        None => namespaces.with(Namespaces::USER),
+        Some(_) => Namespaces::USER.with(Namespaces::MOUNT),
+    }));
+    steps.push(Step::Maps(levels.base.maps.clone()));
+    steps.extend(options.layers.clone().map(Step::Layers));
+    if let Some(maps) = &levels.container {
+        steps.push(Step::Container(namespaces.with(Namespaces::USER), maps.clone()));
     }
     let inner = levels.innermost();
     steps.push(Step::BecomeRoot { uid: setup_id(&inner.uids), gid: setup_id(&inner.gids) });
