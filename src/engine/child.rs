@@ -83,14 +83,19 @@ impl Child<'_> {
             match step {
                 Step::Namespaces(_) => {} // we are in them: clone3 made this process there
                 Step::Maps(maps) => {
+                    if let Some(Step::Container(namespaces, None)) = plan.steps.get(index + 1) {
+                        self.go_on_in_container(*namespaces, None)?;
+                    }
                     self.get_mapped(maps)?;
                     // Files made from here on need an owner that is mapped: base's root, else who the user is in it.
                     userns::become_root(&plan.levels.base).on(|| "become root of base")?;
                 }
-                Step::Container(namespaces, maps) => {
+                Step::Container(_, None) => {} // made before the maps were awaited
+                Step::Container(namespaces, Some(maps)) => {
                     self.mount_in_base()?;
                     self.step = index;
-                    self.go_on_in_container(*namespaces, maps)?;
+                    self.go_on_in_container(*namespaces, Some(maps))?;
+                    self.wait_until_mapped()?;
                 }
                 Step::Exec(command) => {
                     self.log(step);
@@ -174,19 +179,22 @@ impl Child<'_> {
         }
     }
 
-    /// Makes the container's user namespace below base; the caller is its first process afterwards, base has ended.
-    fn go_on_in_container(&mut self, namespaces: Namespaces, maps: &IdMaps) -> Done {
+    /// Makes the container's process; the caller is that process afterwards, and base has ended: with `maps` once it has
+    /// written them, without once its own are written, which needs it alive.
+    fn go_on_in_container(&mut self, namespaces: Namespaces, maps: Option<&IdMaps>) -> Done {
         match process::clone(namespaces, Parentage::OurParents)? {
             Forked::Parent(container) => {
-                write_maps(container.pid, maps)?;
+                if let Some(maps) = maps {
+                    write_maps(container.pid, maps)?;
+                }
                 let process::Child { pid, pidfd } = container;
                 self.channel.send(&Message::Container { pid, pidfd })?;
+                if maps.is_none() {
+                    self.wait_until_mapped()?;
+                }
                 process::exit_now(0)
             }
-            Forked::Child => {
-                process::set_parent_death_signal(libc::SIGKILL)?;
-                self.wait_until_mapped()
-            }
+            Forked::Child => Ok(process::set_parent_death_signal(libc::SIGKILL)?),
         }
     }
 

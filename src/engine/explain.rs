@@ -92,13 +92,13 @@ impl Script {
             }
             Step::Maps(maps) => {
                 self.maps(maps, &plan.levels.base.writer);
-                if plan.levels.container.is_none()
-                    && let Some(Step::Namespaces(namespaces)) = plan.steps.first()
-                {
+                let alone = !plan.steps.iter().any(|step| matches!(step, Step::Container(..)));
+                if let (true, Some(Step::Namespaces(namespaces))) = (alone, plan.steps.first()) {
                     self.enter("base", *namespaces);
                 }
             }
-            Step::Container(namespaces, maps) => {
+            Step::Container(namespaces, None) => self.enter("base", *namespaces),
+            Step::Container(namespaces, Some(maps)) => {
                 self.line("nsenter --user --preserve-credentials --target $base unshare --user sleep 1000 & container=$!");
                 self.line("until [ \"$(readlink /proc/$container/ns/user)\" != \"$(readlink /proc/$base/ns/user)\" ] && [ \"$(readlink /proc/$container/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; do :; done");
                 for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {

@@ -9,8 +9,9 @@
 //!      |------ clone3 -------------------->|
 //!      |-- newuidmap, newgidmap            | (waits)
 //!      |------ Mapped -------------------->| mounts what needs base's IDs, detached
-//!      |                                   |-- clone3 (CLONE_PARENT) --->|   only when the container's map differs:
-//!      |<----- Container(pid, pidfd) ------|-- writes its maps           |   else base goes on as the container itself
+//!      |                                   |-- clone3 (CLONE_PARENT) --->|   when the container's map differs; else base
+//!      |<----- Container(pid, pidfd) ------|-- writes its maps           |   goes on as the container itself, or makes it
+//!      |                                   |                             |   at once and waits with it for newuidmap
 //!      |                                   |------- Mapped ------------->|
 //!      |                                   exits                         | root, mounts, pivot_root, ids
 //!      |<----- Terminal(fd) ---------------------------------------------|   only with a terminal
@@ -92,8 +93,9 @@ pub enum Step {
     Namespaces(Namespaces),
     /// Write base's maps.
     Maps(IdMaps),
-    /// Make the container's user namespace below base, with the other namespaces and these maps.
-    Container(Namespaces, IdMaps),
+    /// Make the container's process in these namespaces. With maps: a user namespace of its own, below base. Without:
+    /// base's serves, and the process is made while newuidmap is at work on it.
+    Container(Namespaces, Option<IdMaps>),
     /// Become root of the namespace (or who the user is in it), and lead a session of our own.
     BecomeRoot {
         /// User ID inside.
@@ -213,9 +215,15 @@ impl Step {
     /// What it does, for the log, `--explain` and the error message "cannot ...".
     pub fn doing(&self) -> String {
         match self {
+            Self::Namespaces(namespaces) if *namespaces == Namespaces::USER => {
+                "make the user namespace".into()
+            }
             Self::Namespaces(_) => "make the namespaces".into(),
             Self::Maps(_) => "map the IDs".into(),
-            Self::Container(..) => "make the container's own user namespace".into(),
+            Self::Container(_, Some(_)) => {
+                "make the container's own user namespace, and the others in it".into()
+            }
+            Self::Container(_, None) => "make the other namespaces".into(),
             Self::BecomeRoot { .. } => "become root inside".into(),
             Self::Layers(_) => "make the layers that are thrown away, in memory".into(),
             Self::Root(_) => "mount the root filesystem".into(),

@@ -44,14 +44,26 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     let namespaces = namespaces(spec)?;
     let mut steps = Vec::new();
 
+    // newuidmap takes longer than making namespaces: where it is needed, the user namespace alone comes first, and the
+    // rest is made meanwhile.
+    let waits = matches!(levels.base.writer, Writer::Helpers(_));
     steps.push(Step::Namespaces(match &levels.container {
-        None => namespaces.with(Namespaces::USER),
         Some(_) => Namespaces::USER.with(Namespaces::MOUNT),
+        None if waits => Namespaces::USER,
+        None => namespaces.with(Namespaces::USER),
     }));
     steps.push(Step::Maps(levels.base.maps.clone()));
-    steps.extend(options.layers.clone().map(Step::Layers));
-    if let Some(maps) = &levels.container {
-        steps.push(Step::Container(namespaces.with(Namespaces::USER), maps.clone()));
+    match &levels.container {
+        Some(maps) => {
+            steps.extend(options.layers.clone().map(Step::Layers));
+            steps.push(Step::Container(namespaces.with(Namespaces::USER), Some(maps.clone())));
+        }
+        None => {
+            if waits {
+                steps.push(Step::Container(namespaces.without(Namespaces::USER), None));
+            }
+            steps.extend(options.layers.clone().map(Step::Layers));
+        }
     }
     let inner = levels.innermost();
     steps.push(Step::BecomeRoot { uid: setup_id(&inner.uids), gid: setup_id(&inner.gids) });
