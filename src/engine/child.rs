@@ -239,11 +239,11 @@ impl Child<'_> {
     /// Onto "/" of our mount namespace: pivot_root(2) takes it from there.
     fn enter_root(&mut self, mount: &Mount) -> Done {
         let tree = self.trees[self.step].take().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
+        let here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        mount::attach(&tree, &here)?;
         if mount.attributes != Attributes::NONE {
             mount::set_attributes(&tree, mount.attributes, Reach::Recursive)?;
         }
-        let here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        mount::attach(&tree, &here)?;
         rustix::process::fchdir(&tree)?;
         self.hands.root = Some(tree);
         Ok(())
@@ -255,6 +255,8 @@ impl Child<'_> {
             Some(tree) => tree,
             None => make_tree(mount)?,
         };
+        mount::attach(&tree, &target)?;
+        // After the attaching: kernels before 5.12 change only what has a place.
         if let Source::Bind(_, reach) = mount.source
             && mount.attributes != Attributes::NONE
         {
@@ -263,7 +265,6 @@ impl Child<'_> {
         if let Some((propagation, reach)) = mount.propagation {
             mount::set_propagation(&tree, propagation, reach).on(|| "set the propagation")?;
         }
-        mount::attach(&tree, &target)?;
         match mount.target.to_str() {
             Some("/proc") => self.hands.proc = Some(tree),
             Some("/dev") => self.hands.dev = Some(tree),
@@ -366,8 +367,8 @@ impl Child<'_> {
             answer => answer?,
         };
         let tree = mount::copy(&target, Path::new(""), Reach::Recursive)?;
-        mount::set_attributes(&tree, Attributes::READ_ONLY, Reach::Recursive)?;
-        Ok(mount::attach(tree, target)?)
+        mount::attach(&tree, target)?;
+        Ok(mount::set_attributes(&tree, Attributes::READ_ONLY, Reach::Recursive)?)
     }
 
     fn open_terminal(&mut self) -> Done {

@@ -13,6 +13,7 @@ use super::{Plan, Step, child, supervise};
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
 use crate::host;
+use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Ended, Forked, Parentage, Patience};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
@@ -34,50 +35,69 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         Forked::Parent(base) => base,
     };
     drop(theirs);
+    if !has_pid_namespace(plan) {
+        // What the command leaves running comes to us, and goes with it.
+        process::adopt_orphans().context(|| "cannot adopt orphans")?;
+    }
     log::debug!(
         "{:8.3} ms  process {} in its namespaces",
         started.elapsed().as_secs_f64() * 1e3,
         base.pid
     );
 
-    let launch = || -> Result<supervise::Container> {
+    let mut container = supervise::Container::default();
+    let mut launch = || -> Result<()> {
         userns::write_maps(&plan.levels.base, base.pid)?;
         if plan.levels.base.writer != Writer::Itself {
             ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
         }
-        hear_until_exec(plan, &ours, signals)
+        hear_until_exec(plan, &ours, signals, &mut container)
     };
-    match launch() {
-        Ok(mut container) => {
-            log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
-            let ended = supervise::until_end(
-                container.process.as_ref().unwrap_or(&base),
-                container.terminal.take(),
-                signals,
-            );
-            end_all(&[Some(&base), container.process.as_ref()]);
-            ended
-        }
-        Err(error) => {
-            let _ = base.signal(libc::SIGKILL);
-            drop(ours); // a container that we do not know yet ends when it sees this
-            end_all(&[Some(&base)]);
-            Err(error)
-        }
+    if let Err(error) = launch() {
+        end_all();
+        return Err(error);
     }
+    log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
+    let command = container.process.as_ref().unwrap_or(&base);
+    let ended = supervise::until_end(command, container.terminal.take(), signals);
+    if ended.is_err() || !has_pid_namespace(plan) {
+        end_all();
+    } else if container.process.is_some() {
+        let _ = base.wait(); // it ended when the maps were written
+    }
+    ended
 }
 
-/// Ends and reaps every process that is left of a launch.
-fn end_all(known: &[Option<&Child>]) {
-    for child in known.iter().flatten() {
-        let _ = child.signal(libc::SIGKILL);
+/// Whether the end of the command is the end of all that it started.
+fn has_pid_namespace(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| match step {
+        Step::Namespaces(namespaces) | Step::Container(namespaces, _) => {
+            namespaces.contains(Namespaces::PID)
+        }
+        _ => false,
+    })
+}
+
+/// Ends and reaps every process that is left of a launch: whoever is our child now, and whoever becomes it when its
+/// parent goes. We run nothing else, so all children are the launch's.
+fn end_all() {
+    while let Ok(children) = process::children()
+        && !children.is_empty()
+    {
+        for child in children {
+            let _ = process::signal_child(child, libc::SIGKILL);
+        }
+        let _ = process::reap_any(Patience::Wait);
     }
-    while let Ok(Some(_)) = process::reap_any(Patience::Wait) {}
 }
 
 /// Hears the messages of the launch until the command runs (end of file) or something failed.
-fn hear_until_exec(plan: &Plan, ours: &Channel, signals: &Signals) -> Result<supervise::Container> {
-    let mut container = supervise::Container::default();
+fn hear_until_exec(
+    plan: &Plan,
+    ours: &Channel,
+    signals: &Signals,
+    container: &mut supervise::Container,
+) -> Result<()> {
     loop {
         wait_for_message(ours, signals)?;
         match ours.receive().context(|| "cannot hear the container's process")? {
@@ -86,14 +106,9 @@ fn hear_until_exec(plan: &Plan, ours: &Channel, signals: &Signals) -> Result<sup
                 ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
             }
             Some(Message::Terminal(master)) => container.terminal = Some(master),
-            Some(Message::Failed(failure)) => {
-                if let Some(process) = &container.process {
-                    let _ = process.signal(libc::SIGKILL);
-                }
-                return Err(told(plan, failure));
-            }
+            Some(Message::Failed(failure)) => return Err(told(plan, failure)),
             Some(Message::Mapped) => {}
-            None => return Ok(container),
+            None => return Ok(()),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -176,24 +176,60 @@ struct MountAttr {
     userns_fd: u64,
 }
 
-/// Sets attributes of a mount (mount_setattr(2), kernel 5.12; before that a remount of this mount alone, which cannot
-/// reach those below: EOPNOTSUPP when that was asked for and there are some is left to the caller's wish for safety).
+/// Sets attributes of a mount that has a place (mount_setattr(2), kernel 5.12; before that by remounting it, and each
+/// mount below it, by name).
 pub fn set_attributes(mount: impl AsFd, attributes: Attributes, reach: Reach) -> io::Result<()> {
     let arguments = MountAttr { set: attributes.0, clear: 0, propagation: 0, userns_fd: 0 };
     match mount_setattr(&mount, c"", &arguments, reach) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => remount(mount, attributes),
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+            places(&mount, reach)?.iter().try_for_each(|place| remount(place, attributes))
+        }
         answer => answer,
     }
 }
 
-/// Sets how mounts propagate to and from `mount` and all below (or it alone).
+/// Sets how mounts propagate to and from `mount`, which has a place, and all below (or it alone).
 pub fn set_propagation(mount: impl AsFd, propagation: Propagation, reach: Reach) -> io::Result<()> {
-    let propagation = match propagation {
+    let flag = match propagation {
         Propagation::Private => libc::MS_PRIVATE,
         Propagation::Slave => libc::MS_SLAVE,
         Propagation::Shared => libc::MS_SHARED,
     };
-    mount_setattr(&mount, c"", &MountAttr { set: 0, clear: 0, propagation, userns_fd: 0 }, reach)
+    match mount_setattr(
+        &mount,
+        c"",
+        &MountAttr { set: 0, clear: 0, propagation: flag, userns_fd: 0 },
+        reach,
+    ) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+            use rustix::mount::{MountPropagationFlags, mount_change};
+            let flags = MountPropagationFlags::from_bits_retain(flag as u32);
+            places(&mount, reach)?.iter().try_for_each(|place| Ok(mount_change(place, flags)?))
+        }
+        answer => answer,
+    }
+}
+
+/// Where `mount` is, and (for [`Reach::Recursive`]) each mount below it, as this process sees them.
+fn places(mount: &impl AsFd, reach: Reach) -> io::Result<Vec<PathBuf>> {
+    let own = PathBuf::from(format!("/proc/self/fd/{}", mount.as_fd().as_raw_fd()));
+    let top = std::fs::read_link(&own)?;
+    let mut places = vec![own];
+    if reach == Reach::Recursive {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+        let targets = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
+        places.extend(targets.filter(|target| target.starts_with(&top) && *target != top));
+    }
+    Ok(places)
+}
+
+/// proc(5) writes blanks and backslashes of a path as `\040` and so on.
+fn unescaped(text: &str) -> PathBuf {
+    let mut path = text.to_owned();
+    for (code, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        path = path.replace(code, character);
+    }
+    path.into()
 }
 
 fn mount_setattr(
@@ -218,8 +254,7 @@ fn mount_setattr(
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Without mount_setattr a mount is changed through its name, which `/proc/self/fd` gives once it is attached.
-fn remount(mount: impl AsFd, attributes: Attributes) -> io::Result<()> {
+fn remount(place: &Path, attributes: Attributes) -> io::Result<()> {
     use rustix::mount::{MountFlags, mount_remount};
     let mut flags = MountFlags::BIND;
     for (attribute, flag) in [
@@ -233,7 +268,7 @@ fn remount(mount: impl AsFd, attributes: Attributes) -> io::Result<()> {
             flags |= flag;
         }
     }
-    Ok(mount_remount(format!("/proc/self/fd/{}", mount.as_fd().as_raw_fd()), flags, "")?)
+    Ok(mount_remount(place, flags, "")?)
 }
 
 /// Makes the current folder, a mount, the root directory, and lets go of the old root. pivot_root(2): with "." twice

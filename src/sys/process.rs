@@ -152,6 +152,12 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
     }
 }
 
+/// The numbers of our children, ended ones that were not reaped yet included (proc(5), `/proc/PID/task/TID/children`).
+pub fn children() -> io::Result<Vec<i32>> {
+    let text = std::fs::read_to_string("/proc/thread-self/children")?;
+    Ok(text.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect())
+}
+
 /// Whether to wait when no child has ended yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
