@@ -96,7 +96,9 @@ fn refused(error: &clap::Error) -> ExitCode {
         true => text.lines().skip(1).take_while(|line| !line.is_empty()).map(str::trim).collect(),
         false => Vec::new(),
     };
-    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    // "a similar argument exists" helps; "to pass '-d' as a value" leads astray.
+    let tips = || text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
+    let tip = tips().find(|tip| tip.contains("similar"));
     let whole = [said, &more.join(" ")].join(" ");
     let error = Error::new(whole.trim());
     report(&error.hint(tip.map_or_else(|| "try 'usnea --help'".to_owned(), str::to_owned)))

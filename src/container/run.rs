@@ -43,6 +43,13 @@ struct Decided {
 /// Runs the command; its exit status.
 pub fn run(request: &Request) -> Result<u8> {
     keep_descriptors(request.options.preserve_fds)?;
+    if request.options.tty
+        && request.options.interactive
+        && !rustix::termios::isatty(rustix::stdio::stdin())
+    {
+        return Err(Error::new("-it: standard input is not a terminal")
+            .hint("leave -t out to feed the command from a file or a pipe"));
+    }
     let signals = Signals::block(&engine::FORWARDED).context(|| "cannot block signals")?;
     let store = make_store(request)?;
     let root = request.image.root(&store)?;

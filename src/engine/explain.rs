@@ -19,6 +19,7 @@ use crate::userns::Writer;
 pub fn explain(plan: &Plan, folder: &Path, layers: &[PathBuf]) -> String {
     let mut script = Script::default();
     let on_disk = plan.options.layers.is_none() && !layers.is_empty();
+    script.line("PATH=$PATH:/usr/sbin:/sbin");
     script.line(&format!("root={}", quote(&folder.join("merged").to_string_lossy())));
     if on_disk {
         script.step("make the layers that are thrown away at the end");
@@ -151,6 +152,7 @@ impl Script {
             }
             Step::PivotRoot => {
                 self.line("pivot_root . .");
+                self.line("# (the host's programs are gone: umount and setpriv are the new root's, which must have them)");
                 self.line("umount -l .");
                 self.line("cd /");
             }

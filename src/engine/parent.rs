@@ -154,7 +154,7 @@ fn told(plan: &Plan, failure: Failure) -> Error {
     match (step, failure.errno) {
         (Step::Exec(_), libc::ENOENT | libc::ENOTDIR) => error
             .exit_status(error::STATUS_NOT_FOUND)
-            .hint("the command is looked up inside the container, in its PATH"),
+            .hint("it is looked up inside the container; a host: root has only the programs that were named"),
         (Step::Exec(_), libc::ENOEXEC) => error
             .exit_status(error::STATUS_CANNOT_INVOKE)
             .hint("is it a program for another architecture, or a script without '#!'?"),

@@ -138,19 +138,19 @@ fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<Group>)> {
     let (label, flag) = wish(inputs)?;
     let (users, groups) = accounts(inputs)?;
     let identity = identify(&flag, &users, &groups)?;
-    for (map, id) in [(&inputs.maps.uids, identity.uid), (&inputs.maps.gids, identity.gid)] {
+    for (map, kind, id) in
+        [(&inputs.maps.uids, "user", identity.uid), (&inputs.maps.gids, "group", identity.gid)]
+    {
         if outside_of(map, id).is_none() {
-            return Err(unmapped(&label, id));
+            return Err(unmapped(&label, kind, id));
         }
     }
     Ok((identity, groups))
 }
 
-fn unmapped(label: &str, id: u32) -> Error {
-    let named = label.split([' ', ':']).any(|word| word == id.to_string());
-    let which = if named { "the ID".to_owned() } else { format!("the ID {id}") };
-    Error::new(format!("{label}: {which} is not mapped in the container")).hint(
-        "the container has as many IDs as you have subordinate ones: an administrator gives them in /etc/subuid and /etc/subgid",
+fn unmapped(label: &str, kind: &str, id: u32) -> Error {
+    Error::new(format!("{label}: the {kind} ID {id} is not mapped in the container")).hint(
+        "the container has as many IDs as you have subordinate ones; 'usnea doctor' tells how many, and how to get more",
     )
 }
 
@@ -205,7 +205,7 @@ fn additional_gids(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -
         let label = format!("--group-add {group}");
         let gid = find_group(group, groups).context(|| "--group-add")?;
         if !mapped(&gid) {
-            return Err(unmapped(&label, gid));
+            return Err(unmapped(&label, "group", gid));
         }
         gids.push(gid);
     }

@@ -9,8 +9,9 @@ mod write;
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::host::hint::Hint;
 use crate::host::idmap_helpers::{self, Helpers};
-use crate::host::subid;
+use crate::host::{account, subid};
 use crate::ids::{IdMap, IdMaps, UsernsMode};
 
 pub use write::{become_root, forbidden, in_base, write_maps, write_own_maps};
@@ -130,15 +131,13 @@ impl Base {
     }
 
     fn no_subordinate_ids(&self, what: &str) -> Error {
-        let hint = match self.writer {
-            Writer::Itself => {
-                "an administrator can give some: usermod --add-subuids 100000-165535 \
-                               --add-subgids 100000-165535 USER; see 'usnea doctor'"
-            }
-            _ => "see 'usnea doctor'",
-        };
-        Error::new(format!("{what}: needs subordinate IDs, and you have none that can be used"))
-            .hint(hint)
+        let error = Error::new(format!(
+            "{what}: needs subordinate IDs, and you have none that can be used"
+        ));
+        match (subid::of_user(), idmap_helpers::hint()) {
+            (Ok(Some(_)), Some(hint)) => error.hint(hint),
+            _ => error.hint(Hint::SubordinateIds(account::own_name())),
+        }
     }
 
     /// The levels that a container with `maps` (container -> host) needs. Errors: an ID that is not in base.
