@@ -54,14 +54,14 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         hear_until_exec(plan, &ours, signals, &mut container)
     };
     if let Err(error) = launch() {
-        end_all();
+        end_all(&[Some(&base), container.process.as_ref()]);
         return Err(error);
     }
     log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
     let command = container.process.as_ref().unwrap_or(&base);
     let ended = supervise::until_end(command, container.terminal.take(), signals);
     if ended.is_err() || !has_pid_namespace(plan) {
-        end_all();
+        end_all(&[Some(&base), container.process.as_ref()]);
     } else if container.process.is_some() {
         let _ = base.wait(); // it ended when the maps were written
     }
@@ -78,16 +78,20 @@ fn has_pid_namespace(plan: &Plan) -> bool {
     })
 }
 
-/// Ends and reaps every process that is left of a launch: whoever is our child now, and whoever becomes it when its
-/// parent goes. We run nothing else, so all children are the launch's.
-fn end_all() {
-    while let Ok(children) = process::children()
-        && !children.is_empty()
-    {
-        for child in children {
+/// Ends and reaps every process that is left of a launch: those we know, then whoever is our child, and whoever becomes
+/// it when its parent goes. We run nothing else, so all children are the launch's.
+fn end_all(known: &[Option<&Child>]) {
+    for child in known.iter().flatten() {
+        let _ = child.signal(libc::SIGKILL);
+    }
+    // A kernel that does not list children (CONFIG_PROC_CHILDREN) leaves it at those we know.
+    loop {
+        for child in process::children().unwrap_or_default() {
             let _ = process::signal_child(child, libc::SIGKILL);
         }
-        let _ = process::reap_any(Patience::Wait);
+        if !matches!(process::reap_any(Patience::Wait), Ok(Some(_))) {
+            return;
+        }
     }
 }
 

@@ -254,8 +254,10 @@ fn mount_setattr(
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// A remount names all attributes anew: those that the mount has stay, also because some may be locked to it.
 fn remount(place: &Path, attributes: Attributes) -> io::Result<()> {
     use rustix::mount::{MountFlags, mount_remount};
+    let now = rustix::fs::statvfs(place)?.f_flag.bits();
     let mut flags = MountFlags::BIND;
     for (attribute, flag) in [
         (Attributes::READ_ONLY, MountFlags::RDONLY),
@@ -264,7 +266,8 @@ fn remount(place: &Path, attributes: Attributes) -> io::Result<()> {
         (Attributes::NO_EXEC, MountFlags::NOEXEC),
         (Attributes::NO_ATIME, MountFlags::NOATIME),
     ] {
-        if attributes.contains(attribute) {
+        // statvfs(3) has the same numbers for these.
+        if attributes.contains(attribute) || now & u64::from(flag.bits()) != 0 {
             flags |= flag;
         }
     }
