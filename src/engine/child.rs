@@ -437,7 +437,7 @@ fn make_root(mount: &Mount) -> Done<OwnedFd> {
     }
     log::info!(
         "no kernel overlay here ({}): copying the root instead",
-        io::Error::from_raw_os_error(trouble.errno)
+        crate::error::Error::from(io::Error::from_raw_os_error(trouble.errno))
     );
     for lower in lowers.iter().rev() {
         crate::rootfs::copy::tree(lower, upper)

@@ -39,7 +39,7 @@ const LINKS: [(&str, &str); 6] = [
 pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     refuse_what_is_not_done(spec)?;
     let process = spec.process().as_ref().ok_or_else(|| Error::new("config.json: no process"))?;
-    let setgroups_denied = base.writer == Writer::Itself;
+    let setgroups_denied = base.denies_setgroups();
     let levels = base.levels(&maps(spec))?;
     let namespaces = namespaces(spec)?;
     let mut steps = Vec::new();

@@ -140,6 +140,15 @@ impl Base {
         }
     }
 
+    /// Whether setgroups(2) is denied in it: its own process maps it, or it is denied around us already, which
+    /// everything below inherits (user_namespaces(7)).
+    pub fn denies_setgroups(&self) -> bool {
+        let around_us = || {
+            std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
+        };
+        self.writer == Writer::Itself || (self.writer == Writer::Root && around_us())
+    }
+
     /// The levels that a container with `maps` (container -> host) needs. Errors: an ID that is not in base.
     pub fn levels(self, maps: &IdMaps) -> Result<Levels> {
         let (wanted, own) = (lines::normalise(maps), lines::normalise(&self.maps));

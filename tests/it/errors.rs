@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use crate::support::{Place, Ran, binary, finish, need, need_subids, need_that, text};
+use crate::support::{Place, Ran, binary, finish, need, need_that, text};
 
 const NO_SUCH_FILE: &str = "No such file or directory";
 

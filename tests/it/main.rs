@@ -13,6 +13,7 @@ mod explain;
 mod host_image;
 mod house;
 mod isolation;
+mod layers;
 mod man;
 mod run;
 mod signals;
