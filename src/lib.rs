@@ -8,7 +8,7 @@
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns rootfs spec security
 //! config host               where our files are; what this machine can do
-//! error ids                 shared vocabulary
+//! error ids capability      shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 #![warn(missing_docs)]

@@ -1,7 +1,6 @@
 //! Mounts by descriptor (fsopen(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2)): a mount is made
 //! detached, looked at if need be, and then put onto a descriptor. No target is ever named by a path.
 
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -180,7 +179,7 @@ struct MountAttr {
 /// mount below it, by name).
 pub fn set_attributes(mount: impl AsFd, attributes: Attributes, reach: Reach) -> io::Result<()> {
     let arguments = MountAttr { set: attributes.0, clear: 0, propagation: 0, userns_fd: 0 };
-    match mount_setattr(&mount, c"", &arguments, reach) {
+    match mount_setattr(&mount, &arguments, reach) {
         Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
             places(&mount, reach)?.iter().try_for_each(|place| remount(place, attributes))
         }
@@ -197,7 +196,6 @@ pub fn set_propagation(mount: impl AsFd, propagation: Propagation, reach: Reach)
     };
     match mount_setattr(
         &mount,
-        c"",
         &MountAttr { set: 0, clear: 0, propagation: flag, userns_fd: 0 },
         reach,
     ) {
@@ -208,6 +206,15 @@ pub fn set_propagation(mount: impl AsFd, propagation: Propagation, reach: Reach)
         }
         answer => answer,
     }
+}
+
+/// Maps the owners of all files of a detached mount through the user namespace that `userns` stands for
+/// (MOUNT_ATTR_IDMAP). Errors: EPERM where the caller does not own the file system, EINVAL where the file system cannot.
+pub fn idmap(mount: impl AsFd, userns: impl AsFd) -> io::Result<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+    let userns_fd = userns.as_fd().as_raw_fd() as u64;
+    let arguments = MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns_fd };
+    mount_setattr(&mount, &arguments, Reach::Alone)
 }
 
 /// Where `mount` is, and (for [`Reach::Recursive`]) each mount below it, as this process sees them.
@@ -232,20 +239,15 @@ fn unescaped(text: &str) -> PathBuf {
     path.into()
 }
 
-fn mount_setattr(
-    mount: &impl AsFd,
-    path: &CStr,
-    arguments: &MountAttr,
-    reach: Reach,
-) -> io::Result<()> {
+fn mount_setattr(mount: &impl AsFd, arguments: &MountAttr, reach: Reach) -> io::Result<()> {
     let flags =
         libc::AT_EMPTY_PATH | if reach == Reach::Recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: `path` is a C string and `arguments` has the layout of struct mount_attr; both outlive the call.
+    // SAFETY: the path is a C string and `arguments` has the layout of struct mount_attr; both outlive the call.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             mount.as_fd().as_raw_fd(),
-            path.as_ptr(),
+            c"".as_ptr(),
             flags,
             &raw const *arguments,
             size_of::<MountAttr>(),

@@ -13,7 +13,6 @@ use crate::host::kernel::{self, Version};
 use crate::host::trial;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::namespace::Namespaces;
-use crate::sys::probe;
 use crate::sys::process::{self, Forked, Parentage};
 
 /// The first kernel that idmaps FUSE mounts of a user namespace.
@@ -77,7 +76,7 @@ fn mount_and_idmap() -> Result<String> {
         mount::make("fuse", "usnea", &options, Attributes::NONE).context(|| "cannot mount FUSE")?;
     greet(&mut device).context(|| "FUSE does not start")?;
     let userns = another_namespace()?;
-    probe::idmap_mount(mount.as_fd(), userns.as_fd())
+    mount::idmap(mount.as_fd(), userns.as_fd())
         .context(|| "FUSE mounts, but cannot be idmapped")?;
     Ok("mounted and idmapped".into())
 }

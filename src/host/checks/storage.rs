@@ -125,7 +125,10 @@ fn try_overlay(scratch: &Scratch) -> Result<String> {
         };
         let merged = mount::overlay(&layers, Attributes::NONE).context(|| "cannot mount it")?;
         exercise(merged.as_fd())?;
-        Ok(format!("mounted on {} and written to", filesystem::kind(&upper).name))
+        let place =
+            if filesystem::memory_keeps_attributes() { "in memory" } else { "in the store" };
+        let on = filesystem::kind(&upper).name;
+        Ok(format!("mounted on {on} and written to; layers that are thrown away are kept {place}"))
     })
 }
 
