@@ -61,6 +61,7 @@ pub fn main() -> ExitCode {
         Err(error) => return refused(&error),
     };
     start_log(arguments.log_level);
+    signal::set_default(&[libc::SIGCHLD]);
     match carry_out(arguments) {
         Ok(status) => ExitCode::from(status),
         Err(error) => report(&error),
@@ -72,7 +73,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Run(run) => run::run(run, arguments.root),
         Command::Spec(spec) => run::spec(spec, arguments.root),
         Command::Doctor(doctor) => {
-            signal::default_sigpipe();
+            signal::set_default(&[libc::SIGPIPE]);
             doctor::run(&doctor, arguments.root.as_deref())
         }
     }

@@ -71,7 +71,7 @@ pub fn spec(arguments: SpecArguments, store: Option<PathBuf>) -> Result<u8> {
 }
 
 fn print(text: &str) -> Result<u8> {
-    signal::default_sigpipe();
+    signal::set_default(&[libc::SIGPIPE]);
     std::io::stdout().write_all(text.as_bytes()).context(|| "cannot write to standard output")?;
     Ok(0)
 }

@@ -403,7 +403,9 @@ impl Child<'_> {
         }
         self.wire_streams(exec.terminal)?;
         self.signals.restore();
-        signal::default_sigpipe();
+        // A command in a container starts with none of the user's signals ignored, as with docker.
+        signal::set_default(&super::FORWARDED);
+        signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
         command::run_program(exec)
     }
 

@@ -10,14 +10,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Blocks `signals` for this process and those that it makes ([`Signals::restore`] undoes it in a child).
+    /// Blocks `signals` for this process and those that it makes ([`Signals::restore`] undoes it in a child). What
+    /// whoever started us had ignored (nohup(1), background jobs of scripts) stays ignored.
     pub fn block(signals: &[i32]) -> io::Result<Self> {
         // SAFETY: sigset_t is plain data and is filled by sigemptyset at once; the sets outlive the calls.
         unsafe {
             let mut set: libc::sigset_t = std::mem::zeroed();
             let mut before: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut set);
-            for signal in signals {
+            for signal in signals.iter().filter(|signal| !is_ignored(**signal)) {
                 libc::sigaddset(&raw mut set, *signal);
             }
             if libc::sigprocmask(libc::SIG_BLOCK, &raw const set, &raw mut before) != 0 {
@@ -62,10 +63,13 @@ impl std::os::fd::AsFd for Signals {
     }
 }
 
-/// Rust ignores SIGPIPE; a command must not inherit that. Also for our own output: `usnea spec | head` ends quietly.
-pub fn default_sigpipe() {
-    // SAFETY: SIG_DFL installs no handler.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+/// Undoes that `signals` are ignored, whoever had them so. SIGPIPE: Rust ignores it, and `usnea spec | head` must end
+/// quietly. SIGCHLD: ignored, children would vanish before they are waited for (wait(2)).
+pub fn set_default(signals: &[i32]) {
+    for signal in signals {
+        // SAFETY: SIG_DFL installs no handler.
+        unsafe { libc::signal(*signal, libc::SIG_DFL) };
+    }
 }
 
 /// Ends this process by `signal`, as if it had never been caught.
@@ -107,8 +111,7 @@ pub fn wait() -> i32 {
     }
 }
 
-/// Whether whoever started us had `signal` ignored (nohup(1)).
-pub fn is_ignored(signal: i32) -> bool {
+fn is_ignored(signal: i32) -> bool {
     // SAFETY: sigaction is plain data; a null new action only asks.
     unsafe {
         let mut now: libc::sigaction = std::mem::zeroed();

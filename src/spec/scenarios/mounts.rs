@@ -154,7 +154,7 @@ fn a_mount_that_cannot_be_is_named_before_anything_runs() {
         ),
         (&["--device", "/dev/nope"], "--device /dev/nope: /dev/nope: No such file or directory"),
         (&["-v", "/etc:/x", "--tmpfs", "/x/"], "duplicate mount point: /x"),
-        (&["-v", "/etc:/proc"], "/proc cannot be mounted on: the container would lose its own"),
+        (&["-v", "/etc:/proc"], "/proc cannot be mounted on: it would not be the kernel's"),
         (&["--tmpfs", "/x:uid=70000"], "--tmpfs /x: the ID 70000 is not mapped in the container"),
     ] {
         let flags = [flags, &["image", "a"]].concat();

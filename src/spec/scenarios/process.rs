@@ -33,12 +33,15 @@ fn users_are_the_images_and_must_be_mapped() {
         assert_eq!(env(&json, "HOME").unwrap(), home, "{flags:?}");
     }
     for (flags, said) in [
-        (["-u", "70000"], "-u 70000: the ID is not mapped in the container"),
-        (["-u", "0:70000"], "-u 0:70000: the ID is not mapped in the container"),
-        (["-u", "far"], "-u far: the ID 70000 is not mapped in the container"),
+        (["-u", "70000"], "-u 70000: the user ID 70000 is not mapped in the container"),
+        (["-u", "0:70000"], "-u 0:70000: the group ID 70000 is not mapped in the container"),
+        (["-u", "far"], "-u far: the user ID 70000 is not mapped in the container"),
         (["-u", "foo"], "user foo: not in the image's /etc/passwd"),
         (["--group-add", "foo"], "--group-add: group foo: not in the image's /etc/group"),
-        (["--group-add", "far"], "--group-add far: the ID 70000 is not mapped in the container"),
+        (
+            ["--group-add", "far"],
+            "--group-add far: the group ID 70000 is not mapped in the container",
+        ),
     ] {
         assert_eq!(scene.error(&[&flags[..], &["image", "a"]].concat()), said);
     }
@@ -51,8 +54,8 @@ fn a_container_of_one_id_has_no_other_groups() {
     assert_eq!(json["process"]["user"]["additionalGids"], json!([]));
     assert!(!mount(&json, "/dev/pts")["options"].to_string().contains("gid=5"));
     let error = scene.spec(&["-u", "5000", "image", "a"]).unwrap_err();
-    assert_eq!(error.to_string(), "-u 5000: the ID is not mapped in the container");
-    assert!(error.way_out().unwrap().contains("/etc/subuid"));
+    assert_eq!(error.to_string(), "-u 5000: the user ID 5000 is not mapped in the container");
+    assert!(error.way_out().unwrap().contains("usnea doctor"));
 }
 
 #[test]
