@@ -26,34 +26,16 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes it, and `layers` in it; the first of them (the upper layer of the root) with the mode of the root directory
-    /// that it covers.
-    pub fn make(path: &Path, layers: &[PathBuf], mode: u32) -> Result<Self> {
+    /// Makes it, and `layers` in it.
+    pub fn make(path: &Path, layers: &[PathBuf]) -> Result<Self> {
         let folder = Self { path: path.to_owned(), _lock: locked(path)? };
-        match folder.fill(layers, mode) {
+        match fill(layers) {
             Ok(()) => Ok(folder),
             Err(error) => {
                 let _ = std::fs::remove_dir_all(path);
                 Err(error)
             }
         }
-    }
-
-    fn fill(&self, layers: &[PathBuf], mode: u32) -> Result<()> {
-        for layer in layers {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(layer)
-                .map_err(full)
-                .context(|| format!("cannot make {}", layer.display()))?;
-        }
-        if let Some(upper) = layers.first() {
-            // The user's own right to it stays, else it could not be removed.
-            std::fs::set_permissions(upper, Permissions::from_mode(mode | 0o700))
-                .context(|| format!("cannot change {}", upper.display()))?;
-        }
-        Ok(())
     }
 
     /// Removes it with all that is in it.
@@ -77,6 +59,14 @@ fn locked(path: &Path) -> Result<File> {
             return Ok(lock);
         }
     }
+}
+
+fn fill(layers: &[PathBuf]) -> Result<()> {
+    for layer in layers {
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(layer);
+        made.map_err(full).context(|| format!("cannot make {}", layer.display()))?;
+    }
+    Ok(())
 }
 
 fn full(error: io::Error) -> Error {

@@ -1,6 +1,5 @@
 //! `usnea run`, in the foreground: decide everything, make the folder, launch, wait, clean up.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
@@ -36,8 +35,6 @@ struct Decided {
     /// The container's folder, and those in it that its layers need.
     folder: PathBuf,
     layers: Vec<PathBuf>,
-    /// Mode of the root directory.
-    mode: u32,
 }
 
 /// Runs the command; its exit status.
@@ -50,7 +47,7 @@ pub fn run(request: &Request) -> Result<u8> {
         return Err(Error::new("-it: standard input is not a terminal")
             .hint("leave -t out to feed the command from a file or a pipe"));
     }
-    let signals = Signals::block(&engine::FORWARDED).context(|| "cannot block signals")?;
+    let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let store = make_store(request)?;
     let root = request.image.root(&store)?;
     let decided = decide(request, &store, &root.path)?;
@@ -61,7 +58,7 @@ pub fn run(request: &Request) -> Result<u8> {
     if plan.options.layers.is_some() || decided.layers.is_empty() {
         return Ok(engine::run(&plan, &signals)?.status());
     }
-    let folder = folder::Folder::make(&decided.folder, &decided.layers, decided.mode)?;
+    let folder = folder::Folder::make(&decided.folder, &decided.layers)?;
     let ended = engine::run(&plan, &signals);
     let removed = folder.remove(&decided.base);
     folder::sweep(&store, &decided.base);
@@ -128,9 +125,7 @@ fn decide(request: &Request, store: &Path, root: &Path) -> Result<Decided> {
     })?;
     security::confine(&mut spec, &options.cap_add, &options.cap_drop)?;
     let layers = crate::spec::layer_folders(&spec);
-    // A root that is yet to be made (--explain) will have the usual mode.
-    let mode = root.metadata().map_or(0o755, |metadata| metadata.permissions().mode() & 0o7777);
-    Ok(Decided { base, spec, folder, layers, mode })
+    Ok(Decided { base, spec, folder, layers })
 }
 
 fn plan(request: &Request, decided: &Decided) -> Result<Plan> {
@@ -140,7 +135,6 @@ fn plan(request: &Request, decided: &Decided) -> Result<Plan> {
     let layers = in_memory.then(|| MemoryLayers {
         on: decided.folder.parent().unwrap_or(&decided.folder).to_owned(),
         folders: decided.layers.clone(),
-        mode: decided.mode,
     });
     let options = engine::Options {
         layers,

@@ -26,10 +26,17 @@ use crate::sys::{fd, network, pty};
 use crate::userns::{self, Writer};
 
 /// Carries out the child's steps; the process is the command afterwards, or has ended.
-pub fn live(plan: &Plan, channel: Channel, signals: &Signals, started: Instant) -> ! {
+pub fn live(
+    plan: &Plan,
+    channel: Channel,
+    watched: OwnedFd,
+    signals: &Signals,
+    started: Instant,
+) -> ! {
     let mut child = Child {
         plan,
         channel,
+        watched,
         signals,
         started,
         step: 0,
@@ -46,6 +53,8 @@ pub fn live(plan: &Plan, channel: Channel, signals: &Signals, started: Instant) 
 struct Child<'a> {
     plan: &'a Plan,
     channel: Channel,
+    /// A pipe of the parent's: it hangs up when the parent is dead.
+    watched: OwnedFd,
     signals: &'a Signals,
     started: Instant,
     /// Index of the step in hand: what a failure is reported with.
@@ -115,13 +124,16 @@ impl Child<'_> {
     /// newuidmap takes longer than most mounts: what needs no mapped ID is mounted meanwhile.
     fn get_mapped(&mut self, maps: &IdMaps) -> Done {
         if self.plan.levels.base.writer == Writer::Itself {
-            return Ok(userns::write_own_maps(maps)?);
+            userns::write_own_maps(maps)?;
+            self.mount_early();
+            return Ok(());
         }
         self.mount_early();
         self.wait_until_mapped()
     }
 
-    /// Mounts detached what can be already. A failure counts for nothing yet: each has its turn again.
+    /// Mounts detached what can be already: also before the layers come to lie where a volume could show them. A failure
+    /// counts for nothing yet: each has its turn again.
     fn mount_early(&mut self) {
         for (index, step) in self.plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
@@ -179,8 +191,9 @@ impl Child<'_> {
         }
     }
 
-    /// Makes the container's process; the caller is that process afterwards, and base has ended: with `maps` once it has
-    /// written them, without once its own are written, which needs it alive.
+    /// Makes the container's process; the caller is that process afterwards. Base stays behind as its keeper: a command
+    /// that changes its user (gosu, su) is no longer killed by the parent's death (prctl(2), PR_SET_PDEATHSIG), and base
+    /// holds the power to do it.
     fn go_on_in_container(&mut self, namespaces: Namespaces, maps: Option<&IdMaps>) -> Done {
         match process::clone(namespaces, Parentage::OurParents)? {
             Forked::Parent(container) => {
@@ -188,11 +201,15 @@ impl Child<'_> {
                     write_maps(container.pid, maps)?;
                 }
                 let process::Child { pid, pidfd } = container;
-                self.channel.send(&Message::Container { pid, pidfd })?;
+                let message = Message::Container { pid, pidfd };
+                self.channel.send(&message)?;
                 if maps.is_none() {
                     self.wait_until_mapped()?;
                 }
-                process::exit_now(0)
+                match message {
+                    Message::Container { pidfd, .. } => init::keep(&pidfd, &self.watched),
+                    _ => process::exit_now(125),
+                }
             }
             Forked::Child => Ok(process::set_parent_death_signal(libc::SIGKILL)?),
         }
@@ -404,7 +421,7 @@ impl Child<'_> {
         self.wire_streams(exec.terminal)?;
         self.signals.restore();
         // A command in a container starts with none of the user's signals ignored, as with docker.
-        signal::set_default(&super::FORWARDED);
+        signal::set_default(&super::forwarded());
         signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
         command::run_program(exec)
     }
@@ -460,10 +477,6 @@ fn make_layers(layers: &MemoryLayers) -> Done {
     for folder in &layers.folders {
         std::fs::create_dir_all(folder).on(|| folder.to_string_lossy())?;
     }
-    if let Some(upper) = layers.folders.first() {
-        rustix::fs::chmod(upper, Mode::from_raw_mode(layers.mode))
-            .on(|| upper.to_string_lossy())?;
-    }
     Ok(())
 }
 
@@ -474,6 +487,9 @@ fn make_tree(mount: &Mount) -> Done<OwnedFd> {
             mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
         }
         Source::Overlay { lowers, upper, flags } => {
+            if let (Some((upper, _)), Some(lower)) = (upper, lowers.first()) {
+                cover(lower, upper).on(|| upper.to_string_lossy())?;
+            }
             let overlay = mount::Overlay {
                 lowers: lowers.iter().map(|path| path.as_path()).collect(),
                 upper: upper.as_ref().map(|(upper, work)| (upper.as_path(), work.as_path())),
@@ -485,6 +501,16 @@ fn make_tree(mount: &Mount) -> Done<OwnedFd> {
             mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())
         }
     }
+}
+
+/// The folder that both are is shown with the upper one's mode and owner: it gets the lower one's.
+fn cover(lower: &Path, upper: &Path) -> Done {
+    let stat = rustix::fs::stat(lower)?;
+    let (uid, gid) =
+        (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
+    // An owner without an ID here cannot be given: it stays who made the folder.
+    let _ = rustix::fs::chown(upper, Some(uid), Some(gid));
+    Ok(rustix::fs::chmod(upper, Mode::from_raw_mode(stat.st_mode & 0o7777))?)
 }
 
 fn explain_target(error: io::Error, mount: &Mount) -> Trouble {

@@ -79,13 +79,6 @@ impl Script {
                 let on = quote(&layers.on.to_string_lossy());
                 self.line(&format!("mount -t tmpfs -o mode=700,nosuid,nodev layers {on}"));
                 self.folders(&layers.folders);
-                if let Some(upper) = layers.folders.first() {
-                    self.line(&format!(
-                        "chmod {:o} {}",
-                        layers.mode,
-                        quote(&upper.to_string_lossy())
-                    ));
-                }
             }
             Step::Namespaces(_) => {
                 self.line("unshare --user sleep 1000 & base=$!");
@@ -227,6 +220,11 @@ impl Script {
                 let lowers: Vec<&Path> = lowers.iter().map(|path| path.as_path()).collect();
                 let mut options =
                     vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
+                if let Some((upper, _)) = upper {
+                    let (lower, upper) =
+                        (quote(&lowers[0].to_string_lossy()), quote(&upper.to_string_lossy()));
+                    self.line(&format!("chmod --reference={lower} {upper}"));
+                }
                 if let Some((upper, work)) = upper {
                     options.push(format!(
                         "upperdir={},workdir={}",

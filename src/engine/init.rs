@@ -1,13 +1,17 @@
-//! Process 1 of a container with `--init`: reaps what is left to it, hands signals on, ends as the command ends.
+//! The two processes of ours that stay beside a command. `keep`: base, which ends the container when the parent is dead.
+//! And process 1 of a container with `--init`: reaps what is left to it, hands signals on, ends as the command ends.
 //!
 //! It is our own image, without exec: so it is hidden from the container (`/proc/1/exe` would be the user's usnea), and
 //! keeps no descriptor but /dev/null.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
-use crate::sys::process::{self, Child, Ended, Forked, Patience};
+use crate::sys::process::{self, Child, Ended, Forked};
 use crate::sys::{fd, signal};
 
 /// Forks: the caller goes on in the child, which becomes the command; this process stays and never returns.
@@ -15,6 +19,8 @@ pub fn stay_as_init_and_go_on_in_child() -> io::Result<()> {
     // Before the fork: the command must not find a moment at which it could look. Its exec ends that for itself.
     process::hide_from_others()?;
     process::adopt_orphans()?; // where it is not process 1 (--pid host)
+    // Before the fork: the end of a quick command would be a signal that nobody waits for yet.
+    signal::block_all();
     match process::fork()? {
         Forked::Parent(command) => be_init(&command),
         Forked::Child => {
@@ -25,20 +31,37 @@ pub fn stay_as_init_and_go_on_in_child() -> io::Result<()> {
     }
 }
 
-fn be_init(command: &Child) -> ! {
+/// Base after its work: waits until the container ends, or ends it when the parent is dead. Never returns.
+pub fn keep(container: &OwnedFd, watched: &OwnedFd) -> ! {
     signal::block_all();
-    let pid = command.pid;
-    fd::close_from(3);
+    // From here on the parent's death is to be seen, not shared.
+    let _ = process::set_parent_death_signal(0);
+    fd::close_all_but(&[container.as_fd(), watched.as_fd()]);
+    leave_standard_streams();
+    let mut fds = [PollFd::new(container, PollFlags::IN), PollFd::new(watched, PollFlags::IN)];
+    while !matches!(poll(&mut fds, None), Ok(_) | Err(Errno::INVAL | Errno::NOMEM)) {}
+    // Where it has ended by itself, nobody is left to hear this.
+    let _ = process::pidfd_signal(container.as_fd(), libc::SIGKILL);
+    process::exit_now(0)
+}
+
+/// Whoever reads what the command writes must see its end, not wait for ours.
+fn leave_standard_streams() {
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
-        use std::os::fd::AsFd;
         for number in 0..=2 {
             let _ = fd::install(null.as_fd(), number);
         }
     }
+}
+
+fn be_init(command: &Child) -> ! {
+    let pid = command.pid;
+    fd::close_from(3);
+    leave_standard_streams();
     loop {
         match signal::wait() {
             libc::SIGCHLD => {
-                while let Ok(Some((ended, how))) = process::reap_any(Patience::Look) {
+                while let Ok(Some((ended, how))) = process::reap_any() {
                     if ended == pid {
                         process::exit_now(match how {
                             Ended::Exited(status) => status,

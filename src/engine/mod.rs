@@ -41,7 +41,7 @@ pub use explain::explain;
 pub use mounts::{Mount, Source};
 pub use parent::run;
 pub use plan::plan;
-pub use supervise::FORWARDED;
+pub use supervise::forwarded;
 
 /// What the command's standard input is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,10 +58,8 @@ pub enum Stdin {
 pub struct MemoryLayers {
     /// The folder that the tmpfs lies on, seen by the container's processes alone.
     pub on: PathBuf,
-    /// Upper and work folders below it, the root's upper first.
+    /// Upper and work folders below it.
     pub folders: Vec<PathBuf>,
-    /// Mode of the root's upper folder: that of the root which it covers.
-    pub mode: u32,
 }
 
 /// What a runtime is told beside the spec.

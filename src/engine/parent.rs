@@ -14,7 +14,7 @@ use crate::error::{self, Context, Error, Result};
 use crate::fail;
 use crate::host;
 use crate::sys::namespace::Namespaces;
-use crate::sys::process::{self, Child, Ended, Forked, Parentage, Patience};
+use crate::sys::process::{self, Child, Ended, Forked, Parentage};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
 
@@ -23,6 +23,10 @@ use crate::userns::{self, Writer};
 pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
     let started = Instant::now();
     let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
+    // Our end of it closes when we die, however: then the keeper ends the container (see `child`).
+    let (watched, _alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .context(|| "cannot make a pipe")?;
+    let strangers = process::children().unwrap_or_default(); // a shell that became us by exec leaves us its jobs
     let Some(Step::Namespaces(namespaces)) = plan.steps.first() else {
         fail!("a plan without namespaces")
     };
@@ -30,11 +34,11 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
     let base = match process::clone(*namespaces, Parentage::Ours).map_err(userns::forbidden)? {
         Forked::Child => {
             drop(ours);
-            child::live(plan, theirs, signals, started)
+            child::live(plan, theirs, watched, signals, started)
         }
         Forked::Parent(base) => base,
     };
-    drop(theirs);
+    drop((theirs, watched));
     if !has_pid_namespace(plan) {
         // What the command leaves running comes to us, and goes with it.
         process::adopt_orphans().context(|| "cannot adopt orphans")?;
@@ -54,16 +58,17 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         hear_until_exec(plan, &ours, signals, &mut container)
     };
     if let Err(error) = launch() {
-        end_all(&[Some(&base), container.process.as_ref()]);
+        end_all(&[Some(&base), container.process.as_ref()], &strangers);
         return Err(error);
     }
     log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
     let command = container.process.as_ref().unwrap_or(&base);
-    let ended = supervise::until_end(command, container.terminal.take(), signals);
+    let ended =
+        supervise::until_end(command, container.terminal.take(), plan.options.stdin, signals);
     if ended.is_err() || !has_pid_namespace(plan) {
-        end_all(&[Some(&base), container.process.as_ref()]);
+        end_all(&[Some(&base), container.process.as_ref()], &strangers);
     } else if container.process.is_some() {
-        let _ = base.wait(); // it ended when the maps were written
+        let _ = base.wait(); // the keeper has seen the end too
     }
     ended
 }
@@ -79,18 +84,22 @@ fn has_pid_namespace(plan: &Plan) -> bool {
 }
 
 /// Ends and reaps every process that is left of a launch: those we know, then whoever is our child, and whoever becomes
-/// it when its parent goes. We run nothing else, so all children are the launch's.
-fn end_all(known: &[Option<&Child>]) {
+/// it when its parent goes; but for `strangers`, who were our children before.
+fn end_all(known: &[Option<&Child>], strangers: &[i32]) {
     for child in known.iter().flatten() {
         let _ = child.signal(libc::SIGKILL);
+        let _ = child.wait();
     }
-    // A kernel that does not list children (CONFIG_PROC_CHILDREN) leaves it at those we know.
     loop {
-        for child in process::children().unwrap_or_default() {
-            let _ = process::signal_child(child, libc::SIGKILL);
-        }
-        if !matches!(process::reap_any(Patience::Wait), Ok(Some(_))) {
+        // A kernel that does not list children (CONFIG_PROC_CHILDREN) leaves it at those we know.
+        let mut left = process::children().unwrap_or_default();
+        left.retain(|child| !strangers.contains(child));
+        if left.is_empty() {
             return;
+        }
+        for child in left {
+            let _ = process::signal_child(child, libc::SIGKILL);
+            let _ = process::reap(child);
         }
     }
 }

@@ -44,9 +44,9 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     let namespaces = namespaces(spec)?;
     let mut steps = Vec::new();
 
-    // newuidmap takes longer than making namespaces: where it is needed, the user namespace alone comes first, and the
-    // rest is made meanwhile.
-    let waits = matches!(levels.base.writer, Writer::Helpers(_));
+    // newuidmap takes longer than making namespaces: where others write the maps, the user namespace alone comes first,
+    // and the rest is made meanwhile.
+    let waits = levels.base.writer != Writer::Itself;
     steps.push(Step::Namespaces(match &levels.container {
         Some(_) => Namespaces::USER.with(Namespaces::MOUNT),
         None if waits => Namespaces::USER,

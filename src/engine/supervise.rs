@@ -8,25 +8,42 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::Stdin;
 use crate::error::{Context, Result};
 use crate::sys::process::{self, Child, Ended};
 use crate::sys::pty;
 use crate::sys::signal::Signals;
 
-/// The signals that are handed to the command.
-pub const FORWARDED: [i32; 8] = [
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGTERM,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGCONT,
-    libc::SIGWINCH,
-];
+/// The signals that are handed to the command: all but those that cannot be caught, that tell of a fault of our own, or
+/// that are about us and our terminal (docker leaves out the same; 32 and 33 are libc's own).
+pub fn forwarded() -> Vec<i32> {
+    const OURS: [i32; 16] = [
+        libc::SIGKILL,
+        libc::SIGSTOP,
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGILL,
+        libc::SIGTRAP,
+        libc::SIGABRT,
+        libc::SIGSYS,
+        libc::SIGCHLD,
+        libc::SIGPIPE,
+        libc::SIGURG,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGTSTP,
+        32,
+    ];
+    (1..=64).filter(|signal| !OURS.contains(signal) && *signal != 33).collect()
+}
 
-/// A command that is process 1 ignores what it does not handle: the third request to end is not left to it.
+/// A command that is process 1 ignores what it does not handle: the third request to end in a row is not left to it.
 const REQUESTS_TO_END: u32 = 3;
+/// Requests that are further apart than this are not in a row.
+const IN_A_ROW: Duration = Duration::from_secs(1);
+/// How often a terminal is looked at again that nobody inside had open: anybody may open it anew.
+const WHILE_DESERTED: Duration = Duration::from_millis(100);
 /// How long a command may go on when the user's terminal is gone (docker's stop time-out).
 const AFTER_HANGUP: Duration = Duration::from_secs(10);
 
@@ -40,34 +57,38 @@ pub struct Container {
 }
 
 /// Stays until the container's first process has ended.
-pub fn until_end(process: &Child, terminal: Option<OwnedFd>, signals: &Signals) -> Result<Ended> {
+pub fn until_end(
+    process: &Child,
+    terminal: Option<OwnedFd>,
+    stdin: Stdin,
+    signals: &Signals,
+) -> Result<Ended> {
     let mut relay = match terminal {
-        Some(master) => Some(Relay::start(master).context(|| "cannot relay the terminal")?),
+        Some(master) => Some(Relay::start(master, stdin).context(|| "cannot relay the terminal")?),
         None => None,
     };
     let had_terminal = rustix::termios::isatty(rustix::stdio::stdin());
-    let (mut requests, mut deadline) = (0, None);
+    let mut requests = Requests::default();
+    let mut deadline = None;
     loop {
         let ready = wait(process, signals, relay.as_ref(), deadline)?;
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
-            if signal == libc::SIGWINCH
-                && let Some(relay) = &relay
-            {
-                relay.follow_window_size();
-                continue;
+            match (signal, &relay) {
+                (libc::SIGWINCH, Some(relay)) => {
+                    relay.follow_window_size();
+                    continue;
+                }
+                // We were stopped, and a shell has set the terminal to its own liking.
+                (libc::SIGCONT, Some(relay)) => relay.resume(),
+                (libc::SIGHUP, _)
+                    if had_terminal && !rustix::termios::isatty(rustix::stdio::stdin()) =>
+                {
+                    deadline = Some(Instant::now() + AFTER_HANGUP);
+                }
+                _ => {}
             }
-            if [libc::SIGINT, libc::SIGTERM].contains(&signal) {
-                requests += 1;
-            }
-            if signal == libc::SIGHUP
-                && had_terminal
-                && !rustix::termios::isatty(rustix::stdio::stdin())
-            {
-                deadline = Some(Instant::now() + AFTER_HANGUP);
-            }
-            let signal = if requests >= REQUESTS_TO_END { libc::SIGKILL } else { signal };
             // ESRCH: it has just ended, which the next round sees.
-            let _ = process.signal(signal);
+            let _ = process.signal(requests.heard(signal));
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             let _ = process.signal(libc::SIGKILL);
@@ -83,6 +104,27 @@ pub fn until_end(process: &Child, terminal: Option<OwnedFd>, signals: &Signals) 
             return process::wait(process.pidfd.as_fd())
                 .context(|| "cannot wait for the container");
         }
+    }
+}
+
+/// Requests to end that came in a row.
+#[derive(Default)]
+struct Requests {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Requests {
+    /// The signal to hand on for the one that came.
+    fn heard(&mut self, signal: i32) -> i32 {
+        if ![libc::SIGINT, libc::SIGTERM].contains(&signal) {
+            return signal;
+        }
+        let now = Instant::now();
+        let in_a_row = self.last.is_some_and(|last| now.duration_since(last) < IN_A_ROW);
+        self.count = if in_a_row { self.count + 1 } else { 1 };
+        self.last = Some(now);
+        if self.count >= REQUESTS_TO_END { libc::SIGKILL } else { signal }
     }
 }
 
@@ -105,16 +147,20 @@ fn wait(
         PollFd::new(&process.pidfd, PollFlags::IN),
         PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
     ];
-    if let Some(relay) = relay {
+    let deserted = relay.is_some_and(|relay| relay.deserted);
+    if let Some(relay) = relay.filter(|relay| !relay.deserted) {
         let writes = if relay.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         fds.push(PollFd::new(&relay.master, PollFlags::IN | writes));
         if relay.reads_input() {
             fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
         }
     }
-    let timeout = deadline.map(|deadline| {
-        let left = deadline.saturating_duration_since(Instant::now());
-        Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let left =
+        if deserted { Some(left.unwrap_or(WHILE_DESERTED).min(WHILE_DESERTED)) } else { left };
+    let timeout = left.map(|left| Timespec {
+        tv_sec: left.as_secs() as i64,
+        tv_nsec: left.subsec_nanos().into(),
     });
     match poll(&mut fds, timeout.as_ref()) {
         Err(Errno::INTR) => return Ok(Ready::default()),
@@ -126,7 +172,7 @@ fn wait(
     let hangs = PollFlags::HUP | PollFlags::ERR;
     Ok(Ready {
         ended: came(0, PollFlags::IN),
-        output: came(2, PollFlags::IN | hangs),
+        output: deserted || came(2, PollFlags::IN | hangs),
         room: came(2, PollFlags::OUT),
         input: came(3, PollFlags::IN | hangs),
     })
@@ -136,7 +182,9 @@ fn wait(
 struct Relay {
     master: OwnedFd,
     /// Ours is raw while this lives.
-    _raw: Option<pty::Raw>,
+    raw: Option<pty::Raw>,
+    /// Nobody inside has the terminal open, which poll(2) would report for ever.
+    deserted: bool,
     input: Input,
     /// Read from our input, not yet taken by the terminal: its buffer is small, and waiting for room while the command
     /// waits for us to read would be for ever.
@@ -150,13 +198,16 @@ enum Input {
 }
 
 impl Relay {
-    fn start(master: OwnedFd) -> io::Result<Self> {
+    fn start(master: OwnedFd, stdin: Stdin) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&master, true)?;
-        let raw = match rustix::termios::isatty(rustix::stdio::stdin()) {
-            true => Some(pty::Raw::set(rustix::stdio::stdin())?),
-            false => None,
+        let raw = match stdin {
+            Stdin::Ours if rustix::termios::isatty(rustix::stdio::stdin()) => {
+                Some(pty::Raw::set(rustix::stdio::stdin())?)
+            }
+            _ => None,
         };
-        let relay = Self { master, _raw: raw, input: Input::Open, pending: Vec::new() };
+        let input = if stdin == Stdin::Ours { Input::Open } else { Input::Closed };
+        let relay = Self { master, raw, deserted: false, input, pending: Vec::new() };
         relay.follow_window_size();
         Ok(relay)
     }
@@ -165,6 +216,13 @@ impl Relay {
         // Not a terminal, or one that is gone: the size stays as it is.
         let _ = pty::copy_window_size(rustix::stdio::stdin(), &self.master)
             .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &self.master));
+    }
+
+    fn resume(&self) {
+        if let Some(raw) = &self.raw {
+            raw.renew();
+        }
+        self.follow_window_size();
     }
 
     fn reads_input(&self) -> bool {
@@ -187,8 +245,14 @@ impl Relay {
     fn carry_output(&mut self) -> bool {
         let mut room = [0; 16384];
         match rustix::io::read(&self.master, &mut room) {
-            Ok(length) if length > 0 => write_all(rustix::stdio::stdout(), &room[..length]).is_ok(),
-            _ => false, // EAGAIN: no more now; EIO: nobody has the terminal open
+            Ok(length) if length > 0 => {
+                self.deserted = false;
+                write_all(rustix::stdio::stdout(), &room[..length]).is_ok()
+            }
+            answer => {
+                self.deserted = matches!(answer, Ok(_) | Err(Errno::IO));
+                false
+            }
         }
     }
 

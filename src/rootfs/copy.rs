@@ -5,15 +5,17 @@
 //! through a symbolic link.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
+    XattrFlags,
 };
+use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 
@@ -24,28 +26,32 @@ pub fn tree(from: &Path, to: &Path) -> Result<()> {
         rustix::fs::open(path, FOLDER, Mode::empty())
             .context(|| format!("cannot open {}", path.display()))
     };
-    let mut copy = Copy { links: HashMap::new() };
-    copy.folder(open(from)?.as_fd(), open(to)?.as_fd(), &mut PathBuf::from("/"))
+    let (from, to) = (open(from)?, open(to)?);
+    let mut copy = Copy { top: to.as_fd(), links: HashMap::new() };
+    copy.folder(from.as_fd(), to.as_fd(), &mut PathBuf::new())
 }
 
 const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-struct Copy {
-    /// Where files with several names were copied first: device and inode to folder and name.
-    links: HashMap<(u64, u64), (OwnedFd, CString)>,
+struct Copy<'a> {
+    /// The folder that is filled. It is nobody else's yet: paths below it lead where they did.
+    top: BorrowedFd<'a>,
+    /// Where files with several names were copied first, by device and inode.
+    links: HashMap<(u64, u64), PathBuf>,
 }
 
-impl Copy {
+impl Copy<'_> {
     fn folder(
         &mut self,
         from: BorrowedFd<'_>,
         to: BorrowedFd<'_>,
         path: &mut PathBuf,
     ) -> Result<()> {
-        let entries = Dir::read_from(from).context(|| format!("cannot list {}", path.display()))?;
+        let entries =
+            Dir::read_from(from).context(|| format!("cannot list /{}", path.display()))?;
         for entry in entries {
-            let entry = entry.context(|| format!("cannot list {}", path.display()))?;
+            let entry = entry.context(|| format!("cannot list /{}", path.display()))?;
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
@@ -64,17 +70,20 @@ impl Copy {
         name: &CStr,
         path: &mut PathBuf,
     ) -> Result<()> {
-        let said = |path: &Path| format!("cannot copy {}", path.display());
+        let said = |path: &Path| format!("cannot copy /{}", path.display());
         let stat =
             rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).context(|| said(path))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
-                let source =
-                    rustix::fs::openat(from, name, FOLDER, Mode::empty()).context(|| said(path))?;
+                let source = open_folder(from, name).context(|| said(path))?;
                 match rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)) {
-                    Err(rustix::io::Errno::EXIST) => {}
+                    Err(Errno::EXIST) => {}
                     answer => answer.context(|| said(path))?,
                 }
+                // What is mounted in the root is not of it: an overlay does not show it either.
+                let Some(source) = source else {
+                    return finish(to, name, &stat).context(|| said(path));
+                };
                 let target =
                     rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| said(path))?;
                 self.folder(source.as_fd(), target.as_fd(), path)?;
@@ -86,8 +95,7 @@ impl Copy {
                 }
                 copy_file(from, to, name).context(|| said(path))?;
                 if stat.st_nlink > 1 {
-                    let folder = to.try_clone_to_owned().context(|| said(path))?;
-                    self.links.insert((stat.st_dev, stat.st_ino), (folder, name.to_owned()));
+                    self.links.insert((stat.st_dev, stat.st_ino), path.clone());
                 }
             }
             FileType::Symlink => {
@@ -109,12 +117,20 @@ impl Copy {
 
     fn link_if_known(&self, stat: &Stat, to: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
         match self.links.get(&(stat.st_dev, stat.st_ino)) {
-            Some((folder, first)) => {
-                rustix::fs::linkat(folder, first, to, name, AtFlags::empty())?;
+            Some(first) => {
+                rustix::fs::linkat(self.top, first, to, name, AtFlags::empty())?;
                 Ok(true)
             }
             None => Ok(false),
         }
+    }
+}
+
+/// `None`: something is mounted on it.
+fn open_folder(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<OwnedFd>> {
+    match rustix::fs::openat2(folder, name, FOLDER, Mode::empty(), ResolveFlags::NO_XDEV) {
+        Err(Errno::XDEV) => Ok(None),
+        answer => Ok(Some(answer?)),
     }
 }
 

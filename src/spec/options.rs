@@ -152,6 +152,7 @@ pub struct Options {
     pub device: Vec<Device>,
 
     /// Hand N more open descriptors to the container, from 3 on.
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
+          value_parser = clap::value_parser!(u32).range(..=1_048_573))]
     pub preserve_fds: u32,
 }

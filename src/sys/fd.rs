@@ -103,6 +103,22 @@ pub fn close_from(first: RawFd) {
     }
 }
 
+/// Closes every descriptor from 3 on but `kept`, whoever owns them: for a process that never returns to their owners.
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
+    use std::os::fd::AsRawFd;
+    let mut kept: Vec<RawFd> = kept.iter().map(|fd| fd.as_raw_fd()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for number in kept {
+        for other in first..number {
+            // SAFETY: as in `close_from`.
+            unsafe { libc::close(other) };
+        }
+        first = number + 1;
+    }
+    close_from(first);
+}
+
 /// Of the descriptors that we were started with, the command will keep `count` after 2; everything above is
 /// close-on-exec from here on. To be called before anything is opened. Errors: EBADF and the number that is not open.
 pub fn keep_only(count: u32) -> Result<(), (RawFd, io::Error)> {

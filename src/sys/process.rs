@@ -158,26 +158,30 @@ pub fn children() -> io::Result<Vec<i32>> {
     Ok(text.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect())
 }
 
-/// Whether to wait when no child has ended yet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// Until one has.
-    Wait,
-    /// No: `None` then.
-    Look,
+/// Waits for the end of one child of ours, by number, and reaps it. Errors: ECHILD when it is none.
+pub fn reap(child: i32) -> io::Result<Ended> {
+    loop {
+        match reap_with(child, 0) {
+            Ok(Some((_, ended))) => return Ok(ended),
+            Ok(None) => continue,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
-/// Reaps any child of ours that has ended: its number and how; `None` when there is none.
-pub fn reap_any(patience: Patience) -> io::Result<Option<(i32, Ended)>> {
-    let options = if patience == Patience::Look { libc::WNOHANG } else { 0 };
+/// Reaps any child of ours that has ended, without waiting: its number and how; `None` when there is none.
+pub fn reap_any() -> io::Result<Option<(i32, Ended)>> {
+    reap_with(-1, libc::WNOHANG)
+}
+
+fn reap_with(which: i32, options: libc::c_int) -> io::Result<Option<(i32, Ended)>> {
     let mut status = 0;
     loop {
         // SAFETY: `status` outlives the call.
-        match unsafe { libc::waitpid(-1, &raw mut status, options) } {
+        match unsafe { libc::waitpid(which, &raw mut status, options) } {
             0 => return Ok(None),
             -1 => match io::Error::last_os_error() {
                 error if error.raw_os_error() == Some(libc::EINTR) => continue,
-                error if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
                 error => return Err(error),
             },
             pid if libc::WIFEXITED(status) => {
@@ -213,7 +217,7 @@ fn prctl(option: libc::c_int, value: libc::c_ulong) -> io::Result<()> {
     }
 }
 
-/// `signal` comes when the parent dies. The kernel forgets it when credentials change (PR_SET_PDEATHSIG).
+/// `signal` comes when the parent dies; 0: none does. The kernel forgets it when credentials change (PR_SET_PDEATHSIG).
 pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong)
 }

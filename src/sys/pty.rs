@@ -52,6 +52,13 @@ impl Raw {
         tcsetattr(terminal, OptionalActions::Now, &raw)?;
         Ok(Self { terminal: terminal.try_clone_to_owned()?, before })
     }
+
+    /// Sets it to raw mode again, after somebody else has changed it.
+    pub fn renew(&self) {
+        let mut raw = self.before.clone();
+        raw.make_raw();
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &raw);
+    }
 }
 
 impl Drop for Raw {

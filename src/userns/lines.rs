@@ -17,7 +17,7 @@ pub fn identity() -> Result<IdMaps> {
                 _ => fail!("{path}: cannot understand '{line}'"),
             }
         }
-        Ok(merged(map))
+        Ok(map) // line by line: a line over two of the kernel's is EPERM
     };
     Ok(IdMaps { uids: read("/proc/self/uid_map")?, gids: read("/proc/self/gid_map")? })
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Place, Started, processes_with, within};
+use crate::support::{
+    Place, Started, binary, finish, need, need_subids, processes, processes_with, within,
+};
 
 /// Starts `usnea run OPTIONS dir:ROOT sh -c SCRIPT` and waits for the "ready" that the script prints.
 fn start(place: &Place, options: &[&str], script: &str) -> Started {
@@ -111,4 +113,49 @@ fn a_stopped_usnea_goes_on() {
     started.signal(Signal::CONT);
     started.signal(Signal::TERM);
     assert_eq!(started.end().status, 3);
+}
+
+/// The kernel forgets the death signal of a process that changes its user (prctl(2), PR_SET_PDEATHSIG).
+#[test]
+fn a_command_that_changed_its_user_dies_with_usnea_too() {
+    if !need_subids() || !need("setpriv") {
+        return;
+    }
+    let place = Place::new();
+    let script = "exec setpriv --reuid 33 --regid 33 --clear-groups sh -c 'echo ready; sleep 100'";
+    let words = ["run", "host:sh,setpriv,sleep", "sh", "-c", script];
+    let mut started = Started::new(&mut place.command(&words), "");
+    started.wait_for("ready");
+    started.signal(Signal::KILL);
+    assert_eq!(started.end().status, -9);
+    // It is of another user: seen by its environment no more, but by its name.
+    let left = || {
+        processes().iter().any(|process| {
+            process.runs() && process.text("cmdline").contains("echo ready; sleep 100")
+        })
+    };
+    assert!(within(Duration::from_secs(2), || !left()), "the command lives on");
+}
+
+/// A shell that becomes usnea by exec leaves it its background jobs.
+#[test]
+fn children_that_are_not_the_launch_s_are_left_alone() {
+    let place = Place::new();
+    for (options, command, status) in [("", "no-such-command", 127), ("--pid host", "true", 0)] {
+        let script = format!(
+            "sleep 20 > /dev/null 2>&1 & job=$!; \
+             echo $job; exec \"$USNEA\" run {options} {} {command}",
+            place.image()
+        );
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &script]).env("USNEA", binary());
+        place.prepare(&mut shell);
+        let ran = finish(&mut shell, "");
+        assert_eq!(ran.status, status, "{ran:?}");
+        let job: i32 =
+            ran.stdout.lines().next().and_then(|line| line.parse().ok()).expect("the job's number");
+        let job = rustix::process::Pid::from_raw(job).expect("a process");
+        assert!(rustix::process::test_kill_process(job).is_ok(), "the job was ended");
+        rustix::process::kill_process(job, Signal::KILL).expect("the job");
+    }
 }
