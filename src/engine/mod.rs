@@ -13,7 +13,8 @@
 //!      |<----- Container(pid, pidfd) ------|-- writes its maps           |   goes on as the container itself, or makes it
 //!      |                                   |                             |   at once and waits with it for newuidmap
 //!      |                                   |------- Mapped ------------->|
-//!      |                                   exits                         | root, mounts, pivot_root, ids
+//!      |                                   | keeps watch: the parent's   | root, mounts, pivot_root, ids
+//!      |                                   | death is the container's    |
 //!      |<----- Terminal(fd) ---------------------------------------------|   only with a terminal
 //!      |<----- end of file ----------------------------------------------| exec: the socket is close-on-exec
 //!      |<----- Failed(step, what, errno) --------------------------------|   instead, from whoever failed

@@ -67,9 +67,8 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         supervise::until_end(command, container.terminal.take(), plan.options.stdin, signals);
     if ended.is_err() || !has_pid_namespace(plan) {
         end_all(&[Some(&base), container.process.as_ref()], &strangers);
-    } else if container.process.is_some() {
-        let _ = base.wait(); // the keeper has seen the end too
     }
+    // A keeper has seen the end too and goes by itself: waiting for it would take longer than it does.
     ended
 }
 
