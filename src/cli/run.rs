@@ -64,10 +64,24 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
 /// Prints config.json.
 pub fn spec(arguments: SpecArguments, store: Option<PathBuf>) -> Result<u8> {
     let spec = container::spec(&arguments.request(store)?)?;
-    let json = serde_json::to_string_pretty(&spec)
-        .map_err(std::io::Error::from)
-        .context(|| "cannot write JSON")?;
+    let as_io = std::io::Error::from;
+    let mut value = serde_json::to_value(&spec).map_err(as_io).context(|| "cannot write JSON")?;
+    sort_capabilities(&mut value);
+    let json =
+        serde_json::to_string_pretty(&value).map_err(as_io).context(|| "cannot write JSON")?;
     print(&(json + "\n"))
+}
+
+/// They are sets, which come in another order each time: a reader, and diff(1), want one.
+fn sort_capabilities(spec: &mut serde_json::Value) {
+    let sets = spec.pointer_mut("/process/capabilities").and_then(serde_json::Value::as_object_mut);
+    for set in sets
+        .into_iter()
+        .flat_map(|sets| sets.values_mut())
+        .filter_map(serde_json::Value::as_array_mut)
+    {
+        set.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    }
 }
 
 fn print(text: &str) -> Result<u8> {

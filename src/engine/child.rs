@@ -203,9 +203,6 @@ impl Child<'_> {
                 let process::Child { pid, pidfd } = container;
                 let message = Message::Container { pid, pidfd };
                 self.channel.send(&message)?;
-                if maps.is_none() {
-                    self.wait_until_mapped()?;
-                }
                 match message {
                     Message::Container { pidfd, .. } => init::keep(&pidfd, &self.watched),
                     _ => process::exit_now(125),
@@ -419,6 +416,7 @@ impl Child<'_> {
             init::stay_as_init_and_go_on_in_child()?;
         }
         self.wire_streams(exec.terminal)?;
+        self.channel.send(&Message::Running)?;
         self.signals.restore();
         // A command in a container starts with none of the user's signals ignored, as with docker.
         signal::set_default(&super::forwarded());

@@ -16,6 +16,7 @@
 //!      |                                   | keeps watch: the parent's   | root, mounts, pivot_root, ids
 //!      |                                   | death is the container's    |
 //!      |<----- Terminal(fd) ---------------------------------------------|   only with a terminal
+//!      |<----- Running -------------------------------------------------|   from here on signals are the command's
 //!      |<----- end of file ----------------------------------------------| exec: the socket is close-on-exec
 //!      |<----- Failed(step, what, errno) --------------------------------|   instead, from whoever failed
 //! ```

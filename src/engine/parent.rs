@@ -6,7 +6,7 @@
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::sync::{self, Channel, Failure, Message};
 use super::{Plan, Step, child, supervise};
@@ -63,8 +63,14 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
     }
     log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
     let command = container.process.as_ref().unwrap_or(&base);
-    let ended =
-        supervise::until_end(command, container.terminal.take(), plan.options.stdin, signals);
+    let early = std::mem::take(&mut container.signals);
+    let ended = supervise::until_end(
+        command,
+        container.terminal.take(),
+        plan.options.stdin,
+        early,
+        signals,
+    );
     if ended.is_err() || !has_pid_namespace(plan) {
         end_all(&[Some(&base), container.process.as_ref()], &strangers);
     }
@@ -111,39 +117,52 @@ fn hear_until_exec(
     container: &mut supervise::Container,
 ) -> Result<()> {
     loop {
-        wait_for_message(ours, signals)?;
+        wait_for_message(ours, signals, container)?;
         match ours.receive().context(|| "cannot hear the container's process")? {
             Some(Message::Container { pid, pidfd }) => {
                 container.process = Some(Child { pid, pidfd });
-                ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
+                if plan.levels.container.is_some() {
+                    ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
+                }
             }
             Some(Message::Terminal(master)) => container.terminal = Some(master),
             Some(Message::Failed(failure)) => return Err(told(plan, failure)),
+            Some(Message::Running) => container.runs = true,
             Some(Message::Mapped) => {}
             None => return Ok(()),
         }
     }
 }
 
-/// Waits until there is something to hear; a signal that ends programs ends the launch.
-fn wait_for_message(ours: &Channel, signals: &Signals) -> Result<()> {
+/// Waits until there is something to hear. A signal that ends programs ends the launch, unless the command runs already:
+/// that is known only when there is nothing more to hear. All others wait for the command.
+fn wait_for_message(
+    ours: &Channel,
+    signals: &Signals,
+    container: &mut supervise::Container,
+) -> Result<()> {
+    const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
     loop {
+        let ending = container.signals.iter().find(|signal| ENDING.contains(signal)).copied();
+        let ending = ending.filter(|_| !container.runs);
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut fds = [
             PollFd::new(ours, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
         ];
-        match poll(&mut fds, None) {
+        match poll(&mut fds, ending.is_some().then_some(&now)) {
             Err(rustix::io::Errno::INTR) => continue,
             answer => answer.context(|| "cannot wait for the container's process")?,
         };
         if !fds[0].revents().is_empty() {
-            return Ok(()); // first: the command may run already, and the signal is then for it
+            return Ok(());
+        }
+        if let Some(signal) = ending {
+            let error = Error::new(format!("ended by signal {signal} before the command ran"));
+            return Err(error.exit_status(128 + signal as u8));
         }
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
-            if [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM].contains(&signal) {
-                let error = Error::new(format!("ended by signal {signal} before the command ran"));
-                return Err(error.exit_status(128 + signal as u8));
-            }
+            container.signals.push(signal);
         }
     }
 }

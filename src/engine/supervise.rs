@@ -54,6 +54,10 @@ pub struct Container {
     pub process: Option<Child>,
     /// The master of its terminal.
     pub terminal: Option<OwnedFd>,
+    /// Its next step is, or was, exec.
+    pub runs: bool,
+    /// Signals that came during the launch and are for the command.
+    pub signals: Vec<i32>,
 }
 
 /// Stays until the container's first process has ended.
@@ -61,6 +65,7 @@ pub fn until_end(
     process: &Child,
     terminal: Option<OwnedFd>,
     stdin: Stdin,
+    early: Vec<i32>,
     signals: &Signals,
 ) -> Result<Ended> {
     let mut relay = match terminal {
@@ -70,6 +75,9 @@ pub fn until_end(
     let had_terminal = rustix::termios::isatty(rustix::stdio::stdin());
     let mut requests = Requests::default();
     let mut deadline = None;
+    for signal in early {
+        let _ = process.signal(requests.heard(signal));
+    }
     loop {
         let ready = wait(process, signals, relay.as_ref(), deadline)?;
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {

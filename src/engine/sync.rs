@@ -27,6 +27,8 @@ pub enum Message {
     },
     /// container -> parent: the master of the command's terminal.
     Terminal(OwnedFd),
+    /// container -> parent: the next thing is exec; a signal is the command's from here on.
+    Running,
     /// base or container -> parent: this step failed.
     Failed(Failure),
 }
@@ -66,6 +68,7 @@ impl Channel {
                 fd::send(&self.0, &[b"C", &pid.to_ne_bytes()[..]].concat(), Some(pidfd.as_fd()))
             }
             Message::Terminal(master) => fd::send(&self.0, b"T", Some(master.as_fd())),
+            Message::Running => fd::send(&self.0, b"R", None),
             Message::Failed(failure) => {
                 let mut bytes = vec![b'F'];
                 bytes.extend((failure.step as u32).to_ne_bytes());
@@ -91,6 +94,7 @@ impl Channel {
         let message = match (room[..length].first(), fd) {
             (None, _) => return Ok(None),
             (Some(b'M'), _) => Some(Message::Mapped),
+            (Some(b'R'), _) => Some(Message::Running),
             (Some(b'C'), Some(pidfd)) => number(1).map(|pid| Message::Container { pid, pidfd }),
             (Some(b'T'), Some(master)) => Some(Message::Terminal(master)),
             (Some(b'F'), _) if length >= 9 => number(1).zip(number(5)).map(|(step, errno)| {

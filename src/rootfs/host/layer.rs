@@ -271,6 +271,8 @@ pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<
         let mut birth = Birth::new(store)?;
         fill(&birth.path.join("fs"), tree)?;
         write_synced(&birth.path.join("layer.json"), story)?;
+        // One flush for all: file by file it would be thousands. After the name is there the content must be too.
+        sync_filesystem(&birth.path)?;
         if let Some(layer) = birth.become_layer(store, name)? {
             return Ok(layer);
         }
@@ -346,6 +348,11 @@ fn write_synced(path: &Path, text: &str) -> Result<()> {
         file.sync_all()
     };
     write().map_err(|error| cannot_write(error, path))
+}
+
+fn sync_filesystem(folder: &Path) -> Result<()> {
+    let synced = File::open(folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+    synced.map_err(|error| cannot_write(error, folder))
 }
 
 fn sync(folder: &Path) -> Result<()> {
