@@ -82,10 +82,11 @@ fn full(error: io::Error) -> Error {
 
 fn remove_as_user(path: &Path) -> io::Result<()> {
     // The overlay leaves these with mode 000, which could not even be listed.
-    for closed in ["work/work", "work/work/incompat", "work/work/incompat/volatile"] {
-        let closed = path.join(closed);
+    let mut closed = path.join("work");
+    for name in ["work", "incompat", "volatile"] {
+        closed.push(name);
         if closed.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            std::fs::set_permissions(closed, Permissions::from_mode(0o700))?;
+            std::fs::set_permissions(&closed, Permissions::from_mode(0o700))?;
         }
     }
     std::fs::remove_dir_all(path)

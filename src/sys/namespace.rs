@@ -1,7 +1,4 @@
-//! Namespaces: their flags, making them for ourselves, joining one.
-
-use std::io;
-use std::os::fd::BorrowedFd;
+//! Namespaces: their flags and names.
 
 /// A set of namespaces, as clone(2) flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,18 +53,4 @@ impl Namespaces {
     pub const fn flags(self) -> u64 {
         self.0
     }
-}
-
-/// Moves this process into new namespaces. Errors: unshare(2); EINVAL for a user namespace in a threaded process.
-pub fn unshare(namespaces: Namespaces) -> io::Result<()> {
-    // SAFETY: unshare with namespace flags alone touches no memory of ours.
-    match unsafe { libc::unshare(namespaces.0 as libc::c_int) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Joins the namespace that `namespace` (a descriptor of `/proc/PID/ns/*`) stands for. Errors: setns(2).
-pub fn join(namespace: BorrowedFd<'_>) -> io::Result<()> {
-    rustix::thread::move_into_link_name_space(namespace, None).map_err(io::Error::from)
 }

@@ -232,11 +232,6 @@ pub fn hide_from_others() -> io::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0)
 }
 
-/// Undoes [`hide_from_others`].
-pub fn show_to_others() -> io::Result<()> {
-    prctl(libc::PR_SET_DUMPABLE, 1)
-}
-
 /// Capabilities stay permitted when the user changes from 0 to another (PR_SET_KEEPCAPS), until the next exec.
 pub fn keep_capabilities() -> io::Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, 1)

@@ -72,20 +72,6 @@ pub fn set_default(signals: &[i32]) {
     }
 }
 
-/// Ends this process by `signal`, as if it had never been caught.
-pub fn die_of(signal: i32) -> ! {
-    // SAFETY: SIG_DFL installs no handler; the set is filled before use; raise and _exit touch no memory of ours.
-    unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, signal);
-        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
-        libc::raise(signal);
-        libc::_exit(128 + signal)
-    }
-}
-
 /// Blocks every signal of this process, for one that only waits for them with [`wait`].
 pub fn block_all() {
     // SAFETY: the set is filled before use and outlives the call.
