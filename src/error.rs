@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Display};
 
+use serde::{Deserialize, Serialize};
+
 /// Exit status of usnea when usnea itself failed (docker's).
 pub const STATUS_OURS: u8 = 125;
 /// Exit status when the command was found and cannot be invoked (docker's).
@@ -15,8 +17,8 @@ pub const STATUS_NOT_FOUND: u8 = 127;
 /// Result with usnea's own [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failure: phrases from the outermost to the cause, a hint, an exit status.
-#[derive(Debug)]
+/// A failure: phrases from the outermost to the cause, a hint, an exit status. It can cross a pipe.
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Error {
     phrases: Vec<String>,
     hint: Option<String>,

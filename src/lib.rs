@@ -6,9 +6,9 @@
 //! cli                       the commands: clap, tables, JSON
 //! container                 the verbs: composes all below
 //! engine                    the OCI runtime: a spec in, a process out
-//! userns rootfs spec security
+//! userns image rootfs spec security
 //! config host               where our files are; what this machine can do
-//! error ids capability      shared vocabulary
+//! error ids files digest capability   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 #![warn(missing_docs)]
@@ -17,10 +17,13 @@ pub mod capability;
 pub mod cli;
 pub mod config;
 pub mod container;
+pub mod digest;
 pub mod engine;
 pub mod error;
+pub mod files;
 pub mod host;
 pub mod ids;
+pub mod image;
 pub mod rootfs;
 pub mod security;
 pub mod spec;

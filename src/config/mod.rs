@@ -1,4 +1,6 @@
-//! Where usnea keeps its files. Settings files come with what they set.
+//! Where usnea keeps its files, and what its settings say.
+
+mod settings;
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +8,8 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
+
+pub use settings::{Limits, Settings, user_folder};
 
 /// The folder that holds everything of ours: `--root`, else `$USNEA_ROOT`, else `$XDG_DATA_HOME/usnea`.
 /// Errors: none of them is known (no HOME either), or not absolute.

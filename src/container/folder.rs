@@ -96,7 +96,7 @@ fn remove(path: &Path, base: &Base) -> Result<()> {
     match remove_as_user(path) {
         // Folders of subordinate IDs: theirs to empty.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            userns::in_base(base, || std::fs::remove_dir_all(path))
+            userns::in_base(base, || Ok(std::fs::remove_dir_all(path)?))
         }
         answer => Ok(answer?),
     }

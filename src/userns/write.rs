@@ -1,6 +1,10 @@
 //! Making the base user namespace real: its maps, and work that must be done in it.
 
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::process::{Child as Helper, Stdio};
+
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Base, Writer};
 use crate::error::{Context, Error, Result};
@@ -85,42 +89,72 @@ pub fn write_own_maps(maps: &IdMaps) -> std::io::Result<()> {
     std::fs::write("/proc/self/gid_map", ids::lines(&maps.gids))
 }
 
-/// Does `work` as root of a new base namespace, in a process of its own. Errors: the namespace, or `work` failed.
-pub fn in_base(base: &Base, work: impl FnOnce() -> std::io::Result<()>) -> Result<()> {
-    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .context(|| "cannot make a pipe")?;
+/// Does `work` as root of a new base namespace, in a process of its own, and gives its answer. That process has one
+/// thread and may start more: nothing of it comes back but the answer. It dies with us. Errors: the namespace, or
+/// `work` failed, or the process died.
+pub fn in_base<T: Serialize + DeserializeOwned>(
+    base: &Base,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let pipe = || {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "cannot make a pipe")
+    };
+    let (mapped_near, mapped_far) = pipe()?;
+    let (answer_near, answer_far) = pipe()?;
+    let parent = rustix::process::getpid();
     match process::clone(Namespaces::USER, Parentage::Ours).map_err(forbidden)? {
         Forked::Child => {
-            drop(far);
-            let result = match base.writer {
-                Writer::Itself => write_own_maps(&base.maps),
-                // One byte: the maps are written. End of file: they could not be.
-                _ => match rustix::io::read(&near, &mut [0]) {
-                    Ok(1) => Ok(()),
-                    _ => process::exit_now(1),
-                },
-            };
-            let done = result.and_then(|()| become_root(base)).and_then(|()| work());
-            process::exit_now(
-                done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0),
-            )
+            drop((mapped_far, answer_near));
+            let answer = enter(base, &mapped_near, parent).and_then(|()| work());
+            // The parent gone: nobody to tell.
+            let _ = serde_json::to_writer(std::fs::File::from(answer_far), &answer);
+            process::exit_now(0)
         }
         Forked::Parent(child) => {
-            drop(near);
+            drop((mapped_near, answer_far));
             let mapped = write_maps(base, child.pid);
             if mapped.is_ok() {
-                let _ = rustix::io::write(&far, &[1]);
+                let _ = rustix::io::write(&mapped_far, &[1]);
             }
-            drop(far);
+            drop(mapped_far);
+            let mut answer = String::new();
+            let read = std::fs::File::from(answer_near).read_to_string(&mut answer);
             let ended = child.wait().context(|| "cannot wait for the process in base")?;
             mapped?;
+            read.context(|| "cannot read the answer of the process in base")?;
             match ended {
-                Ended::Exited(0) => Ok(()),
-                Ended::Exited(errno) => Err(std::io::Error::from_raw_os_error(errno).into()),
-                Ended::Killed(signal) => fail!("killed by signal {signal}"),
+                Ended::Exited(_) => match serde_json::from_str::<Result<T>>(&answer) {
+                    Ok(answer) => answer,
+                    Err(_) => fail!("the process that worked in the user namespace gave no answer"),
+                },
+                Ended::Killed(signal) => {
+                    fail!(
+                        "the process that worked in the user namespace was killed by signal {signal}"
+                    )
+                }
             }
         }
     }
+}
+
+/// The new process, until its namespace is whole.
+fn enter(base: &Base, mapped: &OwnedFd, parent: rustix::process::Pid) -> Result<()> {
+    match base.writer {
+        Writer::Itself => write_own_maps(&base.maps).map_err(forbidden)?,
+        // One byte: the maps are written. End of file: they could not be, which the parent says.
+        _ => match rustix::io::read(mapped, &mut [0]) {
+            Ok(1) => {}
+            _ => process::exit_now(1),
+        },
+    }
+    become_root(base).context(|| "cannot become root of the user namespace")?;
+    // After the change of user, which forgets it. Our parent may have died before: then it is another already.
+    process::set_parent_death_signal(libc::SIGKILL)
+        .context(|| "cannot ask for the parent's death")?;
+    if rustix::process::getppid() != Some(parent) {
+        process::exit_now(1);
+    }
+    Ok(())
 }
 
 /// Becomes base's first user: root, or who the user is in it.

@@ -3,6 +3,8 @@
 //! They run as an ordinary user, with subordinate IDs and without: `tests/run` sees to both. `house` and `man` read the
 //! source tree; all others run the built program.
 
+mod fault_registry;
+mod real_registry;
 mod small_root;
 mod support;
 
@@ -15,6 +17,7 @@ mod house;
 mod isolation;
 mod layers;
 mod man;
+mod registry_faults;
 mod run;
 mod signals;
 mod spec;

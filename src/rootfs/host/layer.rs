@@ -1,19 +1,17 @@
 //! The plan made real, once: `layers/NAME/{fs/,layer.json}`, where NAME is the SHA-256 of the listing of `fs`.
 //!
 //! Born in `tmp/host-RANDOM`, renamed into place when whole; a kill at any instant leaves something in tmp/ alone. Locks
-//! are flocks of the folders themselves, so they go with the process that holds them:
+//! are those of [`files`]:
 //!
 //! | folder | shared | exclusive |
 //! | --- | --- | --- |
 //! | tmp/host-RANDOM | | its maker, until it is a layer |
 //! | layers/NAME | whoever runs on it | whoever removes it, until it is renamed into tmp/ |
-//!
-//! Between opening a folder and locking it, it may have gone: after the lock, the path must still lead to it.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, Timespec, Timestamps};
@@ -23,6 +21,10 @@ use sha2::{Digest, Sha256};
 use super::seen::Stamp;
 use super::tree::{Node, Tree};
 use crate::error::{Context, Error, Result};
+use crate::files::{self, Birth, cannot_write};
+
+/// What is ours in tmp/.
+const PREFIX: &str = "host-";
 
 /// A layer's name: 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,107 +161,8 @@ fn is_unchanged(file: &File, stamp: Stamp) -> bool {
 /// The layer, if it is there.
 pub fn open(store: &Path, name: &LayerName) -> Option<Layer> {
     let folder = name.folder(store);
-    let lock = File::open(&folder).ok()?;
-    without_support(lock.lock_shared()).ok()?;
-    let layer = Layer { fs: folder.join("fs"), lock };
-    leads_to(&folder, &layer.lock).then_some(layer)
-}
-
-/// Some filesystems of clusters have no flock (Lustre without its option). There nothing is held back from removal, and
-/// nothing is ever removed: `try_lock` fails there as well.
-fn without_support(locked: io::Result<()>) -> io::Result<()> {
-    match locked {
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK)
-            ) =>
-        {
-            log::debug!("the store's filesystem has no locks: {error}");
-            Ok(())
-        }
-        answer => answer,
-    }
-}
-
-fn leads_to(path: &Path, open: &File) -> bool {
-    match (path.symlink_metadata(), open.metadata()) {
-        (Ok(named), Ok(opened)) => (named.dev(), named.ino()) == (opened.dev(), opened.ino()),
-        _ => false,
-    }
-}
-
-/// A folder in tmp/ that is being filled; removed with all it holds unless it becomes a layer.
-struct Birth {
-    path: PathBuf,
-    lock: Option<File>,
-}
-
-impl Birth {
-    fn new(store: &Path) -> Result<Self> {
-        loop {
-            let path = store.join("tmp").join(random_name());
-            let made = fs::DirBuilder::new().mode(0o700).create(&path);
-            made.map_err(|error| cannot_write(error, &path))?;
-            let lock = File::open(&path)
-                .and_then(|folder| without_support(folder.lock()).map(|()| folder));
-            let lock = lock.map_err(|error| cannot_write(error, &path))?;
-            // Another process's `sweep` may have taken it for a leftover before it was locked.
-            if leads_to(&path, &lock) {
-                return Ok(Self { path, lock: Some(lock) });
-            }
-        }
-    }
-
-    /// Renames it into place. None: another process was first, with the same content.
-    fn become_layer(&mut self, store: &Path, name: &LayerName) -> Result<Option<Layer>> {
-        let folder = name.folder(store);
-        match fs::rename(&self.path, &folder) {
-            Ok(()) => {}
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EEXIST | libc::ENOTEMPTY)) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(cannot_write(error, &folder)),
-        }
-        let Some(lock) = self.lock.take() else {
-            return Ok(None);
-        };
-        sync(&store.join("layers"))?;
-        // The change from exclusive to shared is not atomic (flock(2)): a remover may come between.
-        without_support(lock.lock_shared())
-            .context(|| format!("cannot lock {}", folder.display()))?;
-        let layer = Layer { fs: folder.join("fs"), lock };
-        Ok(leads_to(&folder, &layer.lock).then_some(layer))
-    }
-}
-
-impl Drop for Birth {
-    fn drop(&mut self) {
-        if self.lock.is_some()
-            && let Err(error) = fs::remove_dir_all(&self.path)
-        {
-            log::debug!("cannot remove {}: {error}", self.path.display());
-        }
-    }
-}
-
-fn random_name() -> String {
-    let mut bytes = [0; 8];
-    // Cannot fail for so few bytes; were it to, the name is taken and mkdir says so.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    format!("host-{}", hexadecimal(&bytes))
-}
-
-fn cannot_write(error: io::Error, path: &Path) -> Error {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
-    let is_full = matches!(error.kind(), StorageFull | QuotaExceeded);
-    let error = said(error, || format!("cannot write {}", path.display()));
-    if is_full {
-        return error.hint(
-            "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT",
-        );
-    }
-    error
+    let lock = files::hold(&folder, files::Lock::Shared).ok()??;
+    Some(Layer { fs: folder.join("fs"), lock })
 }
 
 /// Makes the layer of `tree`, whose name is `name`, with `story` (what it was made from) beside it; or finds it made.
@@ -268,13 +171,15 @@ pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<
         if let Some(layer) = open(store, name) {
             return Ok(layer);
         }
-        let mut birth = Birth::new(store)?;
+        let birth = Birth::folder(&store.join("tmp"), PREFIX)?;
         fill(&birth.path.join("fs"), tree)?;
-        write_synced(&birth.path.join("layer.json"), story)?;
+        let told = birth.path.join("layer.json");
+        files::write_synced(&told, story.as_bytes()).map_err(|error| cannot_write(error, &told))?;
         // One flush for all: file by file it would be thousands. After the name is there the content must be too.
-        sync_filesystem(&birth.path)?;
-        if let Some(layer) = birth.become_layer(store, name)? {
-            return Ok(layer);
+        files::sync_filesystem(&birth.path)?;
+        let folder = name.folder(store);
+        if let Some(lock) = birth.put(&folder)? {
+            return Ok(Layer { fs: folder.join("fs"), lock });
         }
     }
     let folder = name.folder(store);
@@ -341,35 +246,12 @@ fn write_copy(source: &mut File, mode: u32, to: &Path) -> io::Result<()> {
     Ok(rustix::fs::futimens(&target, &Timestamps { last_access: time, last_modification: time })?)
 }
 
-fn write_synced(path: &Path, text: &str) -> Result<()> {
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(|error| cannot_write(error, path))
-}
-
-fn sync_filesystem(folder: &Path) -> Result<()> {
-    let synced = File::open(folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
-    synced.map_err(|error| cannot_write(error, folder))
-}
-
-fn sync(folder: &Path) -> Result<()> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| cannot_write(error, folder))
-}
-
 /// Removes a layer that nobody runs on. The caller knows that no record names it.
 pub fn remove_unused(store: &Path, name: &LayerName) {
     let folder = name.folder(store);
-    let grave = store.join("tmp").join(random_name());
-    let Ok(lock) = File::open(&folder) else { return };
-    if lock.try_lock().is_err() || !leads_to(&folder, &lock) {
-        return;
-    }
-    let removed = fs::rename(&folder, &grave).and_then(|()| fs::remove_dir_all(&grave));
+    let grave = store.join("tmp").join(files::random_name(PREFIX));
+    let Some(_lock) = files::try_exclusive(&folder) else { return };
+    let removed = fs::rename(&folder, &grave).and_then(|()| files::remove_tree(&grave));
     match removed {
         Ok(()) => log::debug!("removed {}: the host's files are newer", folder.display()),
         Err(error) => log::debug!("cannot remove {}: {error}", folder.display()),
@@ -378,35 +260,10 @@ pub fn remove_unused(store: &Path, name: &LayerName) {
 
 /// Removes what killed processes left in tmp/: what is named as ours and not locked.
 pub fn sweep(store: &Path) {
-    let Ok(entries) = fs::read_dir(store.join("tmp")) else {
-        return;
-    };
-    let named = entries
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("host-"));
-    for path in named.map(|entry| entry.path()) {
-        let Ok(lock) = File::open(&path) else { continue };
-        if lock.try_lock().is_err() {
-            continue;
-        }
-        let removed =
-            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        log::debug!("removed {}, left by a killed process: {removed:?}", path.display());
-    }
+    files::sweep(&store.join("tmp"), &[PREFIX, files::FILE_PREFIX]);
 }
 
 /// Writes a small file so that others see the old content or the new.
 pub fn replace(store: &Path, path: &Path, text: &str) -> Result<()> {
-    let new = store.join("tmp").join(random_name());
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        // Locked until it has its name. A sweeper that is quicker makes the rename fail: that is said, and nothing lost.
-        without_support(file.lock())?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&new, path)
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&new);
-        cannot_write(error, path)
-    })
+    files::replace(&store.join("tmp"), path, text.as_bytes())
 }

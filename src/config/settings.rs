@@ -1,0 +1,145 @@
+//! Settings: `/etc/usnea/usnea.toml`, then `$XDG_CONFIG_HOME/usnea/usnea.toml` (`~/.config`) over it, key by key.
+//!
+//! ```toml
+//! [images]
+//! stores = ["/shared/images"]      # more stores, read-only; $USNEA_IMAGE_STORES (with colons) comes before them
+//! parallel-downloads = 4
+//!
+//! [limits]                         # what a layer may hold before it is refused
+//! layer-bytes = 137438953472       # unpacked
+//! layer-entries = 2000000
+//! layer-ratio = 200                # unpacked : packed, looked at from 1 GiB on
+//! ```
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::error::{Context, Error, Result};
+
+/// The settings, complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Stores of others, in which images are looked for after our own. Absolute.
+    pub image_stores: Vec<PathBuf>,
+    /// How many blobs are fetched at once.
+    pub parallel_downloads: Option<usize>,
+    /// What a layer may hold.
+    pub limits: Limits,
+}
+
+/// What a layer may hold before it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes, unpacked.
+    pub layer_bytes: u64,
+    /// Entries: files, folders, links, whiteouts.
+    pub layer_entries: u64,
+    /// Unpacked bytes for each packed one; looked at from [`Limits::RATIO_FROM`] on.
+    pub layer_ratio: u64,
+}
+
+impl Limits {
+    /// Unpacked bytes below which no ratio is suspicious.
+    pub const RATIO_FROM: u64 = 1 << 30;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { layer_bytes: 128 << 30, layer_entries: 2_000_000, layer_ratio: 200 }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    #[serde(default)]
+    images: Images,
+    #[serde(default)]
+    limits: FileLimits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Images {
+    stores: Option<Vec<PathBuf>>,
+    parallel_downloads: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileLimits {
+    layer_bytes: Option<u64>,
+    layer_entries: Option<u64>,
+    layer_ratio: Option<u64>,
+}
+
+/// The folder of the user's settings files: `$XDG_CONFIG_HOME`, else `~/.config`.
+pub fn user_folder() -> Option<PathBuf> {
+    directories::BaseDirs::new().map(|base| base.config_dir().to_owned())
+}
+
+impl Settings {
+    /// Reads them. Errors: a file that cannot be read or has a key that is not known.
+    pub fn load() -> Result<Self> {
+        let mut settings = Self::default();
+        let user = user_folder().map(|folder| folder.join("usnea/usnea.toml"));
+        for path in [Some(PathBuf::from("/etc/usnea/usnea.toml")), user].into_iter().flatten() {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => settings.apply(&text).context(|| path.display().to_string())?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(error).context(|| format!("cannot read {}", path.display()));
+                }
+            }
+        }
+        if let Some(stores) = std::env::var_os("USNEA_IMAGE_STORES") {
+            let mut all: Vec<PathBuf> = std::env::split_paths(&stores)
+                .filter(|path| !path.as_os_str().is_empty())
+                .collect();
+            all.append(&mut settings.image_stores);
+            settings.image_stores = all;
+        }
+        if let Some(relative) = settings.image_stores.iter().find(|path| !path.is_absolute()) {
+            return Err(Error::new(format!(
+                "image store {}: not an absolute path",
+                relative.display()
+            ))
+            .hint("see USNEA_IMAGE_STORES and 'stores' in usnea.toml"));
+        }
+        Ok(settings)
+    }
+
+    fn apply(&mut self, text: &str) -> Result<()> {
+        let file: File = toml::from_str(text)
+            .map_err(|error| Error::new(error.message()).hint(error.to_string()))?;
+        if let Some(stores) = file.images.stores {
+            self.image_stores = stores;
+        }
+        self.parallel_downloads = file.images.parallel_downloads.or(self.parallel_downloads);
+        let limits = &mut self.limits;
+        limits.layer_bytes = file.limits.layer_bytes.unwrap_or(limits.layer_bytes);
+        limits.layer_entries = file.limits.layer_entries.unwrap_or(limits.layer_entries);
+        limits.layer_ratio = file.limits.layer_ratio.unwrap_or(limits.layer_ratio);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_file_changes_what_it_names() {
+        let mut settings = Settings::default();
+        settings.apply("[limits]\nlayer-entries = 5\nlayer-ratio = 3\n").unwrap();
+        settings.apply("[images]\nstores = ['/a']\n[limits]\nlayer-ratio = 7").unwrap();
+        assert_eq!(
+            settings.limits,
+            Limits { layer_entries: 5, layer_ratio: 7, ..Limits::default() }
+        );
+        assert_eq!(settings.image_stores, [PathBuf::from("/a")]);
+        assert!(settings.apply("[limits]\nlayer-size = 1").is_err());
+        assert!(settings.apply("nonsense").is_err());
+    }
+}

@@ -1,0 +1,233 @@
+//! Files that are whole or not there: born in `tmp/`, renamed into place; and the locks that tell who uses what.
+//!
+//! Locks are flocks of the objects themselves (a blob, a layer's folder, a folder being born), so they go with the
+//! process that holds them. Between opening an object and locking it, it may have been renamed or removed: after the
+//! lock, the path must still lead to it ([`leads_to`]).
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, Result};
+
+/// Who else may hold the same lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Users: many at once.
+    Shared,
+    /// The one that makes or removes it.
+    Exclusive,
+}
+
+/// Some filesystems of clusters have no flock (Lustre without its option). There nothing is held back from removal, and
+/// nothing is ever removed: [`try_exclusive`] fails there.
+fn without_support(locked: io::Result<()>) -> io::Result<()> {
+    match locked {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK)
+            ) =>
+        {
+            log::debug!("the store's filesystem has no locks: {error}");
+            Ok(())
+        }
+        answer => answer,
+    }
+}
+
+/// Whether `path` is (still) the name of what was opened.
+pub fn leads_to(path: &Path, open: &File) -> bool {
+    match (path.symlink_metadata(), open.metadata()) {
+        (Ok(named), Ok(opened)) => (named.dev(), named.ino()) == (opened.dev(), opened.ino()),
+        _ => false,
+    }
+}
+
+/// Opens what is at `path` (a file or a folder, for reading) and locks it, waiting for others. `None`: there is nothing,
+/// or it went meanwhile.
+pub fn hold(path: &Path, lock: Lock) -> io::Result<Option<File>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        answer => answer?,
+    };
+    without_support(match lock {
+        Lock::Shared => file.lock_shared(),
+        Lock::Exclusive => file.lock(),
+    })?;
+    Ok(leads_to(path, &file).then_some(file))
+}
+
+/// Opens what is at `path` and locks it for its removal. `None`: somebody uses it, it is gone, or nobody can tell.
+pub fn try_exclusive(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    file.try_lock().ok()?;
+    leads_to(path, &file).then_some(file)
+}
+
+/// Opens the lock file `path` (made where it is missing, never removed) and locks it, waiting.
+pub fn lock_file(path: &Path, lock: Lock) -> Result<File> {
+    let open = || {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+    };
+    let file = open().map_err(|error| cannot_write(error, path))?;
+    let locked = match lock {
+        Lock::Shared => file.lock_shared(),
+        Lock::Exclusive => file.lock(),
+    };
+    without_support(locked).context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// A name that nobody else has: `prefix` and 16 hexadecimal digits.
+pub fn random_name(prefix: &str) -> String {
+    let mut bytes = [0; 8];
+    // Cannot fail for so few bytes; were it to, the name is taken and mkdir says so.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    format!("{prefix}{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// What [`replace`] puts into `tmp` meanwhile.
+pub const FILE_PREFIX: &str = "file-";
+
+/// A failure to write, with the way out where the place is full.
+pub fn cannot_write(error: io::Error, path: &Path) -> Error {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    let is_full = matches!(error.kind(), StorageFull | QuotaExceeded);
+    let error =
+        Err::<(), _>(error).context(|| format!("cannot write {}", path.display())).unwrap_err();
+    if is_full {
+        return error.hint(
+            "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT",
+        );
+    }
+    error
+}
+
+/// A folder that is being filled, locked; removed with all it holds unless it is put in place.
+#[derive(Debug)]
+pub struct Birth {
+    /// Where it is.
+    pub path: PathBuf,
+    lock: Option<File>,
+}
+
+impl Birth {
+    /// Makes `folder/PREFIXrandom`, mode 0700.
+    pub fn folder(folder: &Path, prefix: &str) -> Result<Self> {
+        loop {
+            let path = folder.join(random_name(prefix));
+            let made = DirBuilder::new().mode(0o700).create(&path);
+            made.map_err(|error| cannot_write(error, &path))?;
+            // A sweep may have taken it for a leftover before it was locked: then again.
+            let held = hold(&path, Lock::Exclusive).map_err(|error| cannot_write(error, &path))?;
+            if let Some(lock) = held {
+                return Ok(Self { path, lock: Some(lock) });
+            }
+        }
+    }
+
+    /// Renames it to `place`, syncs the folder above, and gives its lock, now shared. `None`: `place` was there already,
+    /// made by somebody else; what was born is removed.
+    pub fn put(mut self, place: &Path) -> Result<Option<File>> {
+        match fs::rename(&self.path, place) {
+            Ok(()) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EEXIST | libc::ENOTEMPTY)) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(cannot_write(error, place)),
+        }
+        let Some(lock) = self.lock.take() else { return Ok(None) };
+        sync_folder(place.parent().unwrap_or(place))?;
+        // The change from exclusive to shared is not atomic (flock(2)): a remover may come between.
+        without_support(lock.lock_shared())
+            .context(|| format!("cannot lock {}", place.display()))?;
+        Ok(leads_to(place, &lock).then_some(lock))
+    }
+}
+
+impl Drop for Birth {
+    fn drop(&mut self) {
+        if self.lock.is_some()
+            && let Err(error) = remove_tree(&self.path)
+        {
+            log::debug!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Puts a file with `content` (mode 0600) in the place of `path`, by way of `tmp`, which is on the same filesystem.
+/// After a power cut there is the old content or the new.
+pub fn replace(tmp: &Path, path: &Path, content: &[u8]) -> Result<()> {
+    let born = tmp.join(random_name(FILE_PREFIX));
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&born)?;
+        // Locked until it has its name. A sweeper that is quicker makes the rename fail: that is said, and nothing lost.
+        without_support(file.lock())?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&born, path)
+    };
+    if let Err(error) = write() {
+        let _ = fs::remove_file(&born);
+        return Err(cannot_write(error, path));
+    }
+    sync_folder(path.parent().unwrap_or(path))
+}
+
+/// Writes a new file (mode 0600) and waits until it is on the disk.
+pub fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Waits until the names in `folder` are on the disk.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| cannot_write(error, folder))
+}
+
+/// Waits until everything on the filesystem of `folder` is on the disk: one flush for thousands of files.
+pub fn sync_filesystem(folder: &Path) -> Result<()> {
+    let synced = File::open(folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+    synced.map_err(|error| cannot_write(error, folder))
+}
+
+/// Removes what is at `path`, a file or a folder with all it holds. Nothing there is no error.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        answer => answer,
+    }
+}
+
+/// Removes what killed processes left in `folder`: named with one of `prefixes`, and locked by nobody. Failures are no
+/// reason to fail: the next command tries again.
+pub fn sweep(folder: &Path, prefixes: &[&str]) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.filter_map(io::Result::ok) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+            continue;
+        }
+        let path = entry.path();
+        let Some(_lock) = try_exclusive(&path) else { continue };
+        let removed = remove_tree(&path);
+        log::debug!("removed {}, left by a killed command: {removed:?}", path.display());
+    }
+}

@@ -1,0 +1,19 @@
+//! Images: what they are called, where they come from, how they are kept, and how their layers become folders.
+//!
+//! ```text
+//!  Reference --registries.conf--> Endpoint --+                        +-- blobs/       verified bytes
+//!  oci: oci-archive: docker-archive: --------+--> Source --> pull --> +-- layers/      unpacked (base namespace)
+//!                                                                     +-- images.json  names -> manifests
+//!  store --> push --> Target: registry, layout, archive
+//! ```
+//!
+//! Nothing here knows containers. Everything that writes runs in the base user namespace (`userns::in_base`), in a
+//! process that was made for it: that process may start threads, the one that launches containers may not.
+
+pub mod endpoint;
+pub mod manifest;
+pub mod reference;
+pub mod registry;
+pub mod source;
+
+pub use reference::Reference;

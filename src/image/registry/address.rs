@@ -1,0 +1,138 @@
+//! Addresses: what counts as the same server, and what a `Location` means.
+
+use ureq::http::Uri;
+
+use crate::error::{Error, Result};
+
+/// A server as a credential sees it: scheme, host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// Of an absolute address; `None` where it is not one of http or https, or has a name and password in it.
+    pub fn of(address: &Uri) -> Option<Self> {
+        let scheme = address.scheme_str()?.to_ascii_lowercase();
+        let default = match scheme.as_str() {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        let authority = address.authority()?;
+        if authority.as_str().contains('@') || authority.host().is_empty() {
+            return None;
+        }
+        let host = authority.host().to_ascii_lowercase();
+        Some(Self { scheme, host, port: authority.port_u16().unwrap_or(default) })
+    }
+
+    /// Whether what is sent there is sealed.
+    pub fn is_https(&self) -> bool {
+        self.scheme == "https"
+    }
+}
+
+/// What `location` means where `base` was asked (RFC 3986, 5.2, without dot segments: a server resolves those).
+/// Errors: not an address of http or https.
+pub fn resolve(base: &Uri, location: &str) -> Result<Uri> {
+    let bad = || Error::new(format!("'{}' is not an address", super::refusal::shown(location)));
+    let scheme = base.scheme_str().unwrap_or("https");
+    let authority = base.authority().map(|authority| authority.as_str()).unwrap_or_default();
+    let path = base.path();
+    let text = location.split('#').next().unwrap_or_default();
+    let absolute = if text.contains("://") && !text.starts_with(['/', '?']) {
+        text.to_owned()
+    } else if text.starts_with("//") {
+        format!("{scheme}:{text}")
+    } else if text.starts_with('/') {
+        format!("{scheme}://{authority}{text}")
+    } else if text.starts_with('?') {
+        format!("{scheme}://{authority}{path}{text}")
+    } else if text.is_empty() {
+        return Err(bad());
+    } else {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{text}")
+    };
+    let address: Uri = absolute.parse().map_err(|_| bad())?;
+    Origin::of(&address).ok_or_else(bad)?;
+    Ok(address)
+}
+
+/// `address` with one more field in its query. `value` is escaped.
+pub fn with_query(address: &Uri, name: &str, value: &str) -> Result<Uri> {
+    let text = address.to_string();
+    let separator = if address.query().is_some() { '&' } else { '?' };
+    let text = format!("{text}{separator}{name}={}", escape(value));
+    text.parse().map_err(|_| Error::new("an address that is too long"))
+}
+
+/// Percent-encoding of all that is not unreserved (RFC 3986, 2.3).
+pub fn escape(value: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    value.bytes().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_location_means_what_a_browser_makes_of_it() {
+        let base: Uri = "https://r.example:5000/v2/a/blobs/uploads/".parse().unwrap();
+        for (location, meant) in [
+            ("https://cdn.example/x?sig=1", "https://cdn.example/x?sig=1"),
+            ("//cdn.example/x", "https://cdn.example/x"),
+            ("/v2/y?_state=a:b", "https://r.example:5000/v2/y?_state=a:b"),
+            ("123", "https://r.example:5000/v2/a/blobs/uploads/123"),
+            ("?x=y", "https://r.example:5000/v2/a/blobs/uploads/?x=y"),
+            ("/x?next=https://o/", "https://r.example:5000/x?next=https://o/"),
+        ] {
+            assert_eq!(resolve(&base, location).unwrap().to_string(), meant);
+        }
+        for bad in ["", "#x", "ftp://x/", "file:///etc/passwd", "https://", "https://u:p@h/", "a b"]
+        {
+            assert!(resolve(&base, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn another_port_or_scheme_is_another_server() {
+        let origin = |text: &str| Origin::of(&text.parse().unwrap());
+        assert_eq!(origin("https://A.b/x"), origin("https://a.B:443/y"));
+        assert_ne!(origin("https://a.b/"), origin("http://a.b/"));
+        assert_ne!(origin("https://a.b/"), origin("https://a.b:444/"));
+        assert_ne!(origin("https://a.b/"), origin("https://a.b.c/"));
+    }
+
+    #[test]
+    fn a_query_grows() {
+        let address: Uri = "http://h/x".parse().unwrap();
+        let address = with_query(&address, "digest", "sha256:a").unwrap();
+        assert_eq!(address.to_string(), "http://h/x?digest=sha256%3Aa");
+        assert_eq!(
+            with_query(&address, "b", "&").unwrap().query(),
+            Some("digest=sha256%3Aa&b=%26")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_location_breaks_us(location in ".{0,80}") {
+            let base: Uri = "https://r.example/v2/".parse().unwrap();
+            if let Ok(address) = resolve(&base, &location) {
+                prop_assert!(Origin::of(&address).is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Who we are: challenges (RFC 9110, 11; distribution's "Token Authentication") and what answers them.
+//!
+//! A token is asked for when the registry wants one, kept until it runs out, and had anew at most once for a request.
+
+use std::io::Read;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use ureq::http::{HeaderValue, Method, Uri};
+
+use super::Access;
+use super::address::{self, Origin};
+use super::http::Failure;
+use super::refusal::Subject;
+use super::session::{Ask, Place, Session};
+use crate::error::{Error, Result};
+use crate::image::endpoint::{Credentials, Endpoint};
+
+/// Most bytes of a token server's answer.
+const LARGEST: u64 = 1 << 20;
+/// What a token lasts when nothing is said of it (distribution's specification).
+const DEFAULT_LIFE: u64 = 60;
+/// A token is not used in its last moments: the request would come too late.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// One challenge: `Bearer realm="https://...",service="..."`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Challenge {
+    scheme: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Challenge {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What goes into `Authorization`, and until when.
+struct Grant {
+    value: HeaderValue,
+    until: Option<Instant>,
+}
+
+/// Keeps what was granted.
+pub struct Keeper {
+    /// `repository:library/debian:pull`; `None` where no repository is meant.
+    scope: Option<String>,
+    credentials: Option<Credentials>,
+    grant: Mutex<Option<Grant>>,
+}
+
+impl Keeper {
+    /// Nothing is granted yet, but where the token itself was given to us.
+    pub fn new(endpoint: &Endpoint, access: Access) -> Result<Self> {
+        let actions = match access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        };
+        let repository = &endpoint.repository;
+        let scope = (!repository.is_empty()).then(|| format!("repository:{repository}:{actions}"));
+        let grant = match &endpoint.credentials {
+            Some(Credentials::RegistryToken(token)) => {
+                Some(Grant { value: header(&format!("Bearer {token}"))?, until: None })
+            }
+            _ => None,
+        };
+        let credentials = endpoint.credentials.clone();
+        Ok(Self { scope, credentials, grant: Mutex::new(grant) })
+    }
+
+    /// What is granted now.
+    pub fn current(&self) -> Option<HeaderValue> {
+        let grant = self.grant.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |grant: &&Grant| grant.until.is_none_or(|until| Instant::now() < until);
+        grant.as_ref().filter(fresh).map(|grant| grant.value.clone())
+    }
+
+    /// Something else than `used`, which was refused with these challenges. `None`: there is nothing else.
+    pub fn renew(
+        &self,
+        session: &Session,
+        challenges: &[String],
+        used: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>, Failure> {
+        // Held while a token is fetched: other threads want the same one.
+        let mut kept = self.grant.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(grant) = kept.as_ref().filter(|grant| Some(&grant.value) != used)
+            && grant.until.is_none_or(|until| Instant::now() < until)
+        {
+            return Ok(Some(grant.value.clone()));
+        }
+        let challenges: Vec<Challenge> =
+            challenges.iter().filter_map(|text| parse(text)).flatten().collect();
+        let of = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
+        let grant = match (of("bearer"), of("basic"), &self.credentials) {
+            (_, _, Some(Credentials::RegistryToken(_))) => return Ok(None),
+            (Some(challenge), ..) => self.fetch(session, challenge)?,
+            (None, Some(_), Some(Credentials::Password { username, password })) => {
+                Grant { value: basic(username, password)?, until: None }
+            }
+            (None, Some(_), _) => return Ok(None),
+            (None, None, _) => {
+                return Err(Error::new("it wants a login of a kind that is not known here").into());
+            }
+        };
+        if Some(&grant.value) == used {
+            return Ok(None);
+        }
+        let value = grant.value.clone();
+        *kept = Some(grant);
+        Ok(Some(value))
+    }
+
+    fn fetch(&self, session: &Session, challenge: &Challenge) -> Result<Grant, Failure> {
+        let realm = challenge.field("realm").unwrap_or_default();
+        let realm: Uri = realm.parse().map_err(|_| no_realm())?;
+        let host = realm.host().ok_or_else(no_realm)?.to_owned();
+        Origin::of(&realm).ok_or_else(no_realm)?;
+        session.check_sealed(&realm)?;
+        let mut fields = Vec::new();
+        fields.extend(challenge.field("service").map(|service| ("service", service)));
+        fields.extend(self.scopes(challenge).into_iter().map(|scope| ("scope", scope)));
+        let mut form = String::new();
+        let (ask, authorization) = match &self.credentials {
+            Some(Credentials::IdentityToken(token)) => {
+                fields.push(("grant_type", "refresh_token"));
+                fields.push(("client_id", "usnea"));
+                fields.push(("refresh_token", token));
+                for (name, value) in fields {
+                    form += &format!("&{name}={}", address::escape(value));
+                }
+                let form = form.trim_start_matches('&').as_bytes();
+                let ask = Ask::at(Method::POST, Place::Path(String::new()));
+                ((ask.bytes("application/x-www-form-urlencoded", form), realm), None)
+            }
+            credentials => {
+                let mut authorization = None;
+                if let Some(Credentials::Password { username, password }) = credentials {
+                    fields.push(("account", username));
+                    authorization = Some(basic(username, password)?);
+                }
+                let mut realm = realm;
+                for (name, value) in fields {
+                    realm = address::with_query(&realm, name, value)?;
+                }
+                ((Ask::new(Method::GET, String::new()), realm), authorization)
+            }
+        };
+        let (ask, realm) = ask;
+        let answer = session.exchange(&ask, &realm, authorization.as_ref())?;
+        let subject = Subject::Token(&host);
+        let answer = session.passing(answer, &subject)?;
+        if !(200..300).contains(&answer.status) {
+            return Err(session.refused(answer, &subject).into());
+        }
+        let mut bytes = Vec::new();
+        let mut body = answer.body.into_reader().take(LARGEST);
+        body.read_to_end(&mut bytes).map_err(Failure::of_read)?;
+        Ok(read_token(&bytes)?)
+    }
+
+    /// Ours, and the registry's where it is about something else (a repository that is called otherwise there).
+    fn scopes<'a>(&'a self, challenge: &'a Challenge) -> Vec<&'a str> {
+        let Some(own) = self.scope.as_deref() else { return Vec::new() };
+        let subject = |scope: &str| scope.rsplit_once(':').map(|(subject, _)| subject.to_owned());
+        let other = challenge.field("scope").filter(|scope| subject(scope) != subject(own));
+        [Some(own), other].into_iter().flatten().collect()
+    }
+}
+
+fn no_realm() -> Error {
+    Error::new("it sends us for a token to what is not an address of http or https")
+}
+
+fn read_token(bytes: &[u8]) -> Result<Grant> {
+    #[derive(Deserialize)]
+    struct Token {
+        token: Option<String>,
+        access_token: Option<String>,
+        expires_in: Option<u64>,
+    }
+    let bad = || Error::new("the token server's answer has no token");
+    // serde's own words would show a piece of it.
+    let read: Token = serde_json::from_slice(bytes).map_err(|_| bad())?;
+    let token = [read.token, read.access_token].into_iter().flatten().find(|one| !one.is_empty());
+    let life = Duration::from_secs(read.expires_in.unwrap_or(DEFAULT_LIFE).clamp(1, 86_400));
+    let life = life.checked_sub(MARGIN).filter(|left| *left >= MARGIN).unwrap_or(life);
+    let value = header(&format!("Bearer {}", token.ok_or_else(bad)?))?;
+    Ok(Grant { value, until: Some(Instant::now() + life) })
+}
+
+fn basic(username: &str, password: &str) -> Result<HeaderValue> {
+    header(&format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))
+}
+
+fn header(text: &str) -> Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| Error::new("a token that is none: not plain text"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The challenges of one `WWW-Authenticate`, schemes and names in small letters. `None`: it is not of that form.
+fn parse(text: &str) -> Option<Vec<Challenge>> {
+    let mut challenges: Vec<Challenge> = Vec::new();
+    let mut rest = text.trim_start_matches([' ', '\t', ',']);
+    while !rest.is_empty() {
+        let (word, after) = token(rest)?;
+        match after.trim_start_matches([' ', '\t']).strip_prefix('=') {
+            Some(value) => {
+                let (value, after) = value_of(value.trim_start_matches([' ', '\t']))?;
+                let challenge = challenges.last_mut()?;
+                if challenge.field(&word).is_some() {
+                    return None;
+                }
+                challenge.fields.push((word, value));
+                rest = separated(after)?;
+            }
+            None => {
+                challenges.push(Challenge { scheme: word, fields: Vec::new() });
+                if !after.is_empty() && !after.starts_with([' ', '\t', ',']) {
+                    return None;
+                }
+                rest = after.trim_start_matches([' ', '\t', ',']);
+            }
+        }
+    }
+    Some(challenges)
+}
+
+/// What follows a comma, or the end.
+fn separated(rest: &str) -> Option<&str> {
+    let rest = rest.trim_start_matches([' ', '\t']);
+    if rest.is_empty() || rest.starts_with(',') {
+        return Some(rest.trim_start_matches([' ', '\t', ',']));
+    }
+    None
+}
+
+fn token(text: &str) -> Option<(String, &str)> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let end = text.find(|c| !is_token(c)).unwrap_or(text.len());
+    let (word, rest) = text.split_at_checked(end)?;
+    (!word.is_empty()).then(|| (word.to_ascii_lowercase(), rest))
+}
+
+fn value_of(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find([',', ' ', '\t']).unwrap_or(text.len());
+        let (value, rest) = text.split_at_checked(end)?;
+        let is_bare = !value.is_empty() && !value.contains('"');
+        return is_bare.then(|| (value.to_owned(), rest));
+    };
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return quoted.get(at + 1..).map(|rest| (value, rest)),
+            '\\' => value.push(chars.next()?.1),
+            c => value.push(c),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn challenges_are_read_strictly() {
+        let text = r#"Bearer realm="https://a.example/token",service="r, \"x\"", scope="repository:x:pull,push",Basic realm=plain"#;
+        let all = parse(text).unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!(all[0].field("service"), Some("r, \"x\""));
+        assert_eq!(all[0].field("scope"), Some("repository:x:pull,push"));
+        assert_eq!((all[1].scheme.as_str(), all[1].field("realm")), ("basic", Some("plain")));
+        assert_eq!(parse("Negotiate, Basic realm=\"\"").unwrap().len(), 2);
+        for bad in [
+            r#"Bearer realm="https://a"#,
+            r#"Bearer realm="a" service="b""#,
+            r#"Bearer realm="a",realm="b""#,
+            r#"realm="a""#,
+            "Bearer realm=,x=y",
+            "\"Bearer\"",
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn tokens_have_two_names_and_a_life() {
+        let value = |text: &str| read_token(text.as_bytes()).map(|grant| grant.value);
+        assert_eq!(value(r#"{"token":"a"}"#).unwrap(), "Bearer a");
+        assert_eq!(value(r#"{"access_token":"b","expires_in":1}"#).unwrap(), "Bearer b");
+        for bad in ["", "{}", r#"{"token":""}"#, r#"{"token":"secret\n"}"#] {
+            let error = value(bad).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+        let endless = format!(r#"{{"token":"a","expires_in":{}}}"#, u64::MAX);
+        assert!(read_token(endless.as_bytes()).unwrap().until.is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn no_challenge_breaks_us(text in "[a-zA-Z=\", \\\\é]{0,40}|.{0,40}") {
+            parse(&text);
+        }
+    }
+}

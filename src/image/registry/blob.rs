@@ -1,0 +1,137 @@
+//! A blob as one stream: what is cut off is asked for again from where it stopped. Nothing is kept in memory.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use ureq::http::Method;
+
+use super::http::{Failure, Kind};
+use super::refusal::Subject;
+use super::retry::Patience;
+use super::session::{Answer, Ask, Session};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::image::manifest::Descriptor;
+
+/// Reads a blob to its end, over as many connections as that takes.
+pub struct Mended {
+    session: Arc<Session>,
+    digest: Digest,
+    size: u64,
+    // How much came.
+    at: u64,
+    body: Option<Box<dyn Read + Send>>,
+    patience: Patience,
+}
+
+impl Mended {
+    /// Opens it at `from`, trying as often as need be. Errors: it is refused, or nobody answers.
+    pub fn open(session: Arc<Session>, descriptor: &Descriptor, from: u64) -> Result<Self> {
+        let mut blob = Self {
+            patience: Patience::new(session.tempo),
+            session,
+            digest: descriptor.digest.clone(),
+            size: descriptor.size,
+            at: from,
+            body: None,
+        };
+        if from > blob.size {
+            return Err(Error::new(format!("blob {} has no byte {from}", blob.digest)));
+        }
+        while blob.at < blob.size && blob.body.is_none() {
+            if let Err(failure) = blob.connect() {
+                blob.bear(failure)?;
+            }
+        }
+        Ok(blob)
+    }
+
+    fn bear(&mut self, failure: Failure) -> Result<()> {
+        self.body = None;
+        self.patience.bear(failure).context(|| self.session.name())
+    }
+
+    fn connect(&mut self) -> Result<(), Failure> {
+        let path = self.session.path(&format!("blobs/{}", self.digest));
+        let ask = Ask::new(Method::GET, path).from(self.at);
+        let answer = self.session.attempt(&ask)?;
+        let starts = match answer.status {
+            206 => range_start(&answer)?,
+            // Ranges are not for everybody: what came before comes again.
+            200 => 0,
+            416 => return Err(self.error("is shorter than its manifest says").into()),
+            _ => {
+                let subject = Subject::Blob(&self.digest);
+                return Err(self.session.refused(answer, &subject).into());
+            }
+        };
+        let skip = self.at.checked_sub(starts);
+        let skip = skip.ok_or_else(|| self.error("comes from the wrong byte on"))?;
+        let said = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
+        if said.is_some_and(|said| said > self.size.saturating_sub(starts)) {
+            return Err(self.error("is longer than its manifest says").into());
+        }
+        let mut body = answer.body.into_reader();
+        let skipped = io::copy(&mut (&mut body).take(skip), &mut io::sink());
+        if skipped.map_err(Failure::of_read)? != skip {
+            return Err(Failure::passing(self.error("breaks off")));
+        }
+        self.body = Some(Box::new(body));
+        Ok(())
+    }
+
+    fn error(&self, what: &str) -> Error {
+        Error::new(format!("blob {} {what}", self.digest))
+    }
+
+    // All came: more than that is none of its bytes.
+    fn finish(&mut self) -> io::Result<usize> {
+        let Some(mut body) = self.body.take() else { return Ok(0) };
+        match body.read(&mut [0]) {
+            Ok(1..) => Err(io::Error::other(self.error("is longer than its manifest says"))),
+            _ => Ok(0),
+        }
+    }
+}
+
+impl Read for Mended {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let left = self.size.saturating_sub(self.at);
+            if left == 0 {
+                return self.finish();
+            }
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(room.len());
+            let Some(room) = room.get_mut(..most).filter(|room| !room.is_empty()) else {
+                return Ok(0);
+            };
+            let failure = match &mut self.body {
+                Some(body) => match body.read(room) {
+                    Ok(0) => Failure::passing(self.error("breaks off")),
+                    Ok(length) => {
+                        self.at = self.at.saturating_add(length as u64);
+                        self.patience.progress();
+                        return Ok(length);
+                    }
+                    Err(error) => Failure::of_read(error),
+                },
+                None => match self.connect() {
+                    Ok(()) => continue,
+                    // It answered before: a registry that is being restarted does so again.
+                    Err(failure) if failure.kind == Kind::Unanswered => {
+                        Failure { kind: Kind::Passing, ..failure }
+                    }
+                    Err(failure) => failure,
+                },
+            };
+            self.bear(failure).map_err(io::Error::other)?;
+        }
+    }
+}
+
+/// N of `Content-Range: bytes N-M/L`.
+fn range_start(answer: &Answer) -> Result<u64, Failure> {
+    let range = answer.header("content-range").and_then(|text| text.strip_prefix("bytes "));
+    let start = range.and_then(|range| range.split('-').next()?.trim().parse().ok());
+    start.ok_or_else(|| Error::new("a part of a blob that does not say which").into())
+}

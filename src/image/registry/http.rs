@@ -1,0 +1,190 @@
+//! Connections: one request to one address, and what its failure means. No redirect is followed here, no token known.
+
+use std::io;
+
+use ureq::http::{Request, Response, Uri};
+use ureq::unversioned::transport::DefaultConnector;
+use ureq::{Agent, AsSendBody, Body};
+
+use super::proxy::Proxies;
+use super::retry::Tempo;
+use super::{Access, dns, tls};
+use crate::error::{Error, Result};
+use crate::image::endpoint::Endpoint;
+
+/// What a failure means for the next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It may go better next time.
+    Passing,
+    /// Nothing was there to talk to: no address, nobody listens, no TLS.
+    Unanswered,
+    /// It would be the same again.
+    Lasting,
+}
+
+/// Why there is no answer, or none to be had now.
+#[derive(Debug)]
+pub struct Failure {
+    /// What to say.
+    pub error: Error,
+    /// What it means.
+    pub kind: Kind,
+    /// How long the registry wants to be left alone.
+    pub after: Option<std::time::Duration>,
+}
+
+impl Failure {
+    /// One that would come again.
+    pub fn lasting(error: Error) -> Self {
+        Self { error, kind: Kind::Lasting, after: None }
+    }
+
+    /// One that may not come again.
+    pub fn passing(error: Error) -> Self {
+        Self { error, kind: Kind::Passing, after: None }
+    }
+
+    /// A body that broke off.
+    pub fn of_read(error: io::Error) -> Self {
+        explain(&ureq::Error::from(error))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::lasting(error)
+    }
+}
+
+/// A push is answered only when the registry has stored what came, which takes its time.
+const STORING: u32 = 8;
+
+/// Connections to a registry and to where it sends us: kept open, direct or through proxies.
+pub struct Http {
+    proxies: Proxies,
+    direct: Agent,
+    // One for each scheme: ureq builds its TLS anew for a request that has settings of its own.
+    http: Option<Agent>,
+    https: Option<Agent>,
+}
+
+impl Http {
+    /// None is made yet.
+    pub fn new(endpoint: &Endpoint, access: Access, tempo: Tempo) -> Result<Self> {
+        let tls = tls::config(endpoint.transport, &endpoint.certificates)?;
+        let stall = tempo.stall * if access == Access::Push { STORING } else { 1 };
+        let agent = |proxy| {
+            let config = Agent::config_builder()
+                .tls_config(tls.clone())
+                .proxy(proxy)
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .user_agent(concat!("usnea/", env!("CARGO_PKG_VERSION")))
+                .timeout_connect(Some(tempo.connect))
+                .timeout_per_read(Some(stall))
+                .timeout_per_write(Some(stall))
+                .build();
+            Agent::with_parts(config, DefaultConnector::default(), dns::Names)
+        };
+        let proxies = Proxies::of_environment()?;
+        let through = |address: &str| {
+            let address = address.parse::<Uri>().ok()?;
+            proxies.for_address(&address).map(|proxy| agent(Some(proxy.clone())))
+        };
+        // Names that no exception can mean but '*', which means all.
+        let (http, https) = (through("http://0.invalid"), through("https://0.invalid"));
+        Ok(Self { direct: agent(None), http, https, proxies })
+    }
+
+    /// Sends one request and gives the head of its answer.
+    pub fn send(&self, request: Request<impl AsSendBody>) -> Result<Response<Body>, Failure> {
+        let agent = match self.proxies.for_address(request.uri()) {
+            None => None,
+            Some(_) if request.uri().scheme_str() == Some("https") => self.https.as_ref(),
+            Some(_) => self.http.as_ref(),
+        };
+        agent.unwrap_or(&self.direct).run(request).map_err(|error| explain(&error))
+    }
+}
+
+fn explain(error: &ureq::Error) -> Failure {
+    let unanswered = |error| Failure { error, kind: Kind::Unanswered, after: None };
+    match error {
+        ureq::Error::Rustls(error) => explain_tls(error),
+        ureq::Error::Io(error) => {
+            let inner = error.get_ref();
+            if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                return explain_tls(error);
+            }
+            match error.kind() {
+                io::ErrorKind::ConnectionRefused => unanswered(
+                    Error::new("connection refused")
+                        .hint("is the registry running, and are its name and port right?"),
+                ),
+                io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+                    unanswered(Error::new(error).hint("is this machine connected?"))
+                }
+                // What we could not read of our own, to send it.
+                io::ErrorKind::Other if inner.is_some_and(|inner| inner.is::<Error>()) => {
+                    Failure::lasting(Error::new(error))
+                }
+                _ => Failure::passing(Error::new(format!(
+                    "the connection broke off ({})",
+                    Error::from(io::Error::from(error.kind()))
+                ))),
+            }
+        }
+        ureq::Error::Timeout(ureq::Timeout::Connect) => unanswered(
+            Error::new("it does not answer").hint("is its name right, and a proxy needed?"),
+        ),
+        ureq::Error::Timeout(_) => Failure::passing(Error::new("nothing came for too long")),
+        ureq::Error::Other(inner) => match inner.downcast_ref::<Error>() {
+            Some(ours) => {
+                let error = Error::new(ours);
+                unanswered(match ours.way_out() {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                })
+            }
+            None => Failure::lasting(Error::new(inner)),
+        },
+        ureq::Error::ConnectProxyFailed(why) => Failure::lasting(
+            Error::new(format!("the proxy refuses: {}", super::refusal::shown(why)))
+                .hint("see HTTPS_PROXY and NO_PROXY in the environment"),
+        ),
+        ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::LargeResponseHeader(..) => {
+            Failure::lasting(Error::new("what answers there does not speak HTTP"))
+        }
+        other => Failure::passing(Error::new(super::refusal::shown(&other.to_string()))),
+    }
+}
+
+fn explain_tls(error: &rustls::Error) -> Failure {
+    use rustls::{CertificateError, InvalidMessage};
+    let trust = "put the certificate of its authority into certs.d/HOST:PORT/ca.crt (below /etc/docker or /etc/containers), or use --tls-verify=false";
+    match error {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Failure {
+            error: Error::new("what answers there does not speak TLS")
+                .hint("a registry without TLS is used with --tls-verify=false"),
+            kind: Kind::Unanswered,
+            after: None,
+        },
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Failure::lasting(
+            Error::new("its certificate is not of an authority that is known here").hint(trust),
+        ),
+        rustls::Error::InvalidCertificate(why) => Failure::lasting(
+            Error::new(format!("its certificate: {}", super::refusal::shown(&why.to_string())))
+                .hint(trust),
+        ),
+        rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
+            Failure::lasting(Error::new("it wants to see a certificate of ours").hint(
+                "put client.cert and client.key into certs.d/HOST:PORT, below /etc/docker or /etc/containers",
+            ))
+        }
+        other => {
+            Failure::lasting(Error::new(format!("TLS: {}", super::refusal::shown(&other.to_string()))))
+        }
+    }
+}

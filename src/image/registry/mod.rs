@@ -1,0 +1,217 @@
+//! The registry client: OCI distribution 1.1 (docker's registry v2) over HTTP, as a [`Source`] and a [`Target`].
+//!
+//! ```text
+//!  Registry (manifests)   blob (reads that mend themselves)   push (uploads)
+//!        \                        |                            /
+//!         +--- session: one request: token, redirects, refusals; tries again (retry)
+//!                 |            |
+//!               auth        http: connections: tls, dns, proxy, address
+//! ```
+//!
+//! The other side is believed nothing: all it sends is limited, and what of it is shown is escaped. A credential leaves
+//! for the registry's own address or the realm that it names, never along a redirect.
+
+mod address;
+mod auth;
+mod blob;
+mod dns;
+mod http;
+mod proxy;
+mod push;
+mod refusal;
+mod retry;
+mod session;
+mod tls;
+
+use std::io::Read;
+use std::sync::Arc;
+
+use ureq::http::Method;
+
+use self::refusal::Subject;
+pub use self::retry::Tempo;
+use self::session::{Answer, Ask, Session};
+use super::endpoint::Endpoint;
+use super::manifest::{Descriptor, LARGEST, media};
+use super::source::{Blob, Fetched, Source, Target};
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+
+/// What for a token is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Pull,
+    /// Reading and writing.
+    Push,
+}
+
+/// Docker's manifests of 2015 and before: asked for so that the answer says what they are, not that there is nothing.
+const SCHEMA_1: [&str; 2] = [
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    "application/vnd.docker.distribution.manifest.v1+json",
+];
+
+/// One repository of a registry, and which manifest of it. Cheap to clone; used by several threads at once.
+#[derive(Clone)]
+pub struct Registry {
+    session: Arc<Session>,
+    which: String,
+}
+
+impl Registry {
+    /// `which`: a tag, or a digest. Nothing is sent yet. Errors: names that are none, certificates that cannot be read.
+    pub fn new(endpoint: Endpoint, which: String, access: Access) -> Result<Self> {
+        Self::with_tempo(endpoint, which, access, Tempo::default())
+    }
+
+    /// [`Registry::new`] with other waiting times, for tests.
+    pub fn with_tempo(
+        endpoint: Endpoint,
+        which: String,
+        access: Access,
+        tempo: Tempo,
+    ) -> Result<Self> {
+        let good = |text: &str, more: &[u8]| {
+            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+        };
+        if !good(&endpoint.repository, b"._-/") || endpoint.repository.contains("..") {
+            fail!("'{}' is not a repository", endpoint.repository.escape_debug());
+        }
+        if !good(&which, b"._-:") {
+            fail!("'{}' is neither a tag nor a digest", which.escape_debug());
+        }
+        Ok(Self { session: Arc::new(Session::new(endpoint, access, tempo)?), which })
+    }
+
+    /// Whether the registry takes our credentials, for a login. Errors: it does not, or it cannot be reached.
+    pub fn check_credentials(&self) -> Result<()> {
+        let ask = Ask::new(Method::GET, "/v2/".to_owned());
+        let answer = self.session.ask(&ask)?;
+        match answer.status {
+            200..=299 => Ok(()),
+            _ => Err(self.session.refused(answer, &Subject::Api)),
+        }
+    }
+
+    /// The digest of what `which` names now, without its content where the registry can do so. `None`: there is nothing.
+    pub fn head_manifest(&self) -> Result<Option<Digest>> {
+        let answer = self.session.ask(&self.manifest_ask(Method::HEAD, &self.which))?;
+        let digest = match answer.status {
+            404 => return Ok(None),
+            200..=299 => answer.header("docker-content-digest").and_then(|text| text.parse().ok()),
+            // Without a body there is no word of the cause: the GET below brings it.
+            _ => None,
+        };
+        match digest {
+            Some(digest) => Ok(Some(digest)),
+            None => self.manifest(None).map(|fetched| Some(Digest::of(&fetched.bytes))),
+        }
+    }
+
+    fn manifest_ask(&self, method: Method, which: &str) -> Ask<'static> {
+        let kinds =
+            [media::OCI_MANIFEST, media::OCI_INDEX, media::DOCKER_MANIFEST, media::DOCKER_LIST];
+        let accept = [&kinds[..], &SCHEMA_1[..]].concat().join(", ");
+        Ask::new(method, self.session.path(&format!("manifests/{which}"))).accept(accept)
+    }
+}
+
+/// The answer's body, at most [`LARGEST`] bytes.
+fn read_manifest(answer: Answer) -> Result<Fetched, http::Failure> {
+    let media_type = answer.header("content-type").map(str::to_owned);
+    let mut bytes = Vec::new();
+    // A length that is said is believed only as far as it refuses.
+    let said = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
+    let mut body = answer.body.into_reader().take(LARGEST + 1);
+    if said.is_none_or(|said| said <= LARGEST) {
+        body.read_to_end(&mut bytes).map_err(http::Failure::of_read)?;
+    }
+    if said.is_some_and(|said| said > LARGEST) || bytes.len() as u64 > LARGEST {
+        let error = Error::new(format!("the manifest is larger than {LARGEST} bytes"));
+        return Err(http::Failure::lasting(error));
+    }
+    Ok(Fetched { bytes, media_type })
+}
+
+impl Source for Registry {
+    fn describe(&self) -> String {
+        let separator = if self.which.contains(':') { '@' } else { ':' };
+        let endpoint = &self.session.endpoint;
+        format!("docker://{}/{}{separator}{}", endpoint.host, endpoint.repository, self.which)
+    }
+
+    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched> {
+        let which = digest.map_or_else(|| self.which.clone(), Digest::to_string);
+        let ask = self.manifest_ask(Method::GET, &which);
+        self.session.persist(|| {
+            let answer = self.session.attempt(&ask)?;
+            match answer.status {
+                200..=299 => read_manifest(answer),
+                _ => {
+                    let error = self.session.refused(answer, &Subject::Manifest(&which));
+                    Err(http::Failure::lasting(error))
+                }
+            }
+        })
+    }
+
+    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {
+        Ok(Box::new(blob::Mended::open(self.session.clone(), descriptor, from)?))
+    }
+}
+
+impl Target for Registry {
+    fn describe(&self) -> String {
+        Source::describe(self)
+    }
+
+    fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {
+        let path = self.session.path(&format!("blobs/{}", descriptor.digest));
+        let answer = self.session.ask(&Ask::new(Method::HEAD, path))?;
+        match answer.status {
+            200..=299 => Ok(true),
+            404 => Ok(false),
+            _ => Err(self.session.refused(answer, &Subject::Blob(&descriptor.digest))),
+        }
+    }
+
+    fn put_blob(
+        &self,
+        descriptor: &Descriptor,
+        open: &dyn Fn() -> Result<std::fs::File>,
+        progress: &dyn Fn(u64),
+    ) -> Result<()> {
+        if self.has_blob(descriptor)? {
+            progress(descriptor.size);
+            return Ok(());
+        }
+        push::upload(&self.session, descriptor, open, progress)
+    }
+
+    fn put_manifest(&self, digest: Option<&Digest>, media_type: &str, bytes: &[u8]) -> Result<()> {
+        let which = digest.map_or_else(|| self.which.clone(), Digest::to_string);
+        let ask = Ask::new(Method::PUT, self.session.path(&format!("manifests/{which}")))
+            .bytes(media_type, bytes);
+        let answer = self.session.ask(&ask)?;
+        if !(200..300).contains(&answer.status) {
+            return Err(self.session.refused(answer, &Subject::Manifest(&which)));
+        }
+        let Some(said) = answer.header("docker-content-digest") else { return Ok(()) };
+        let said: Digest = said.parse().context(|| self.session.name())?;
+        if said != digest_of(bytes, said.algorithm()) {
+            fail!(
+                "{}: stored our manifest {which} as {said}, which is not its digest",
+                self.session.name()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn digest_of(bytes: &[u8], algorithm: Algorithm) -> Digest {
+    let mut hasher = Hasher::new(algorithm);
+    hasher.update(bytes);
+    hasher.finish()
+}

@@ -1,0 +1,135 @@
+//! A registry's refusals, in our words first and in its own after: those are a stranger's, so they are cut and escaped.
+
+use std::io::Read;
+
+use serde::Deserialize;
+
+use super::session::Answer;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::image::endpoint::Endpoint;
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// The registry as such.
+    Api,
+    /// A tag or digest.
+    Manifest(&'a str),
+    /// A blob.
+    Blob(&'a Digest),
+    /// The upload of one.
+    Upload,
+    /// A token of this host.
+    Token(&'a str),
+}
+
+/// Longest text of a stranger that is shown, in characters.
+const LONGEST: usize = 200;
+
+/// `text`, short enough and without anything that a terminal obeys.
+pub fn shown(text: &str) -> String {
+    let mut all: String = text.chars().take(LONGEST).flat_map(escape).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        all += "...";
+    }
+    all
+}
+
+fn escape(c: char) -> Vec<char> {
+    if matches!(c, '"' | '\'') { vec![c] } else { c.escape_debug().collect() }
+}
+
+/// What the body of a refusal says: `{"errors":[{"code":"DENIED","message":"..."}]}`, or a token server's
+/// `{"details":"..."}`.
+fn own_words(answer: Answer) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(default)]
+        errors: Vec<One>,
+        details: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct One {
+        code: Option<String>,
+        message: Option<String>,
+    }
+    let mut bytes = Vec::new();
+    // Cut off is no error: there are other words for it.
+    let _ = answer.body.into_reader().take(64 << 10).read_to_end(&mut bytes);
+    let body: Body = serde_json::from_slice(&bytes).ok()?;
+    let text = match body.errors.into_iter().next() {
+        Some(One { code: Some(code), message: Some(message) }) => format!("{code}: {message}"),
+        Some(one) => one.message.or(one.code)?,
+        None => body.details?,
+    };
+    Some(shown(&text))
+}
+
+/// How people call the registry.
+pub fn login_name(host: &str) -> &str {
+    if host == "registry-1.docker.io" { "docker.io" } else { host }
+}
+
+/// The error for an answer that is no success.
+pub fn explain(answer: Answer, subject: &Subject<'_>, endpoint: &Endpoint) -> Error {
+    let status = answer.status;
+    let has_login = endpoint.credentials.is_some();
+    let login = format!("usnea login {}", login_name(&endpoint.host));
+    let repository = &endpoint.repository;
+    let what = match subject {
+        Subject::Api => "its API".to_owned(),
+        Subject::Manifest(which) if which.contains(':') => format!("'{repository}@{which}'"),
+        Subject::Manifest(which) => format!("'{repository}:{which}'"),
+        Subject::Blob(digest) => format!("blob {digest} of '{repository}'"),
+        Subject::Upload => format!("an upload to '{repository}'"),
+        Subject::Token(host) => format!("a token of {}", shown(host)),
+    };
+    let is_home = answer.is_home;
+    let words = own_words(answer).map(|words| format!(" ({words})")).unwrap_or_default();
+    let (text, hint) = match (status, subject) {
+        (401, Subject::Api | Subject::Token(_)) if has_login => {
+            ("our user name or password is refused".to_owned(), Some(login))
+        }
+        (401, Subject::Api) => ("a login is needed".to_owned(), Some(login)),
+        (401, _) if is_home && !has_login => {
+            (format!("{what} does not exist, or needs a login"), Some(login))
+        }
+        (401, _) if is_home => {
+            (format!("{what} does not exist, or our login may not have it"), Some(login))
+        }
+        (403, _) => (format!("access to {what} is denied"), is_home.then_some(login)),
+        (404, Subject::Api) => ("it is no registry: it has no /v2/".to_owned(), None),
+        (404, Subject::Manifest(_)) => {
+            (format!("{what} does not exist"), Some("check the name and the tag".to_owned()))
+        }
+        (404, _) => (format!("{what} does not exist"), None),
+        (429, _) => ("too many requests".to_owned(), (!has_login).then_some(login)),
+        (status, _) => (format!("{what}: it answers {status}"), None),
+    };
+    let error = Error::new(format!("{text}{words}"));
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_strangers_words_are_cut_and_tamed() {
+        assert_eq!(shown("it's \"x\"\n\u{1b}[2J\u{202e}"), "it's \"x\"\\n\\u{1b}[2J\\u{202e}");
+        assert_eq!(shown(&"a".repeat(500)).len(), LONGEST + 3);
+    }
+
+    proptest! {
+        #[test]
+        fn no_control_character_is_shown(text in "\\PC*|[\\x00-\\x1f]{0,9}") {
+            prop_assert!(!shown(&text).chars().any(char::is_control));
+        }
+    }
+}

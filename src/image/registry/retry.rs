@@ -1,0 +1,111 @@
+//! How long is waited, and how often it is tried again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::http::{Failure, Kind};
+use crate::error::{Error, Result};
+
+/// Waiting times. The defaults are for people; tests have shorter ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Tempo {
+    /// Until a connection stands, over all addresses of the name.
+    pub connect: Duration,
+    /// Without a byte, until a transfer counts as interrupted.
+    pub stall: Duration,
+    /// Before the second try; doubled before each further one.
+    pub pause: Duration,
+}
+
+impl Default for Tempo {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(20),
+            stall: Duration::from_secs(30),
+            pause: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Most failures in a row without progress.
+const MOST_FAILURES: u32 = 5;
+/// Longest wait that a registry may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Counts failures in a row.
+#[derive(Debug)]
+pub struct Patience {
+    tempo: Tempo,
+    failures: u32,
+}
+
+impl Patience {
+    /// No failure yet.
+    pub fn new(tempo: Tempo) -> Self {
+        Self { tempo, failures: 0 }
+    }
+
+    /// Something came: all is forgiven.
+    pub fn progress(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Waits before the next try. Errors: the failure, when there is no next try.
+    pub fn bear(&mut self, failure: Failure) -> Result<(), Error> {
+        self.failures += 1;
+        if failure.kind != Kind::Passing || self.failures >= MOST_FAILURES {
+            return Err(failure.error);
+        }
+        log::debug!("{}; once more", failure.error);
+        let pause = self.tempo.pause.saturating_mul(1 << (self.failures - 1));
+        // Half of it by chance, so that many who were cut off together do not come back together.
+        let jittered = pause.mul_f64(0.5 + f64::from(chance()) / 255.0 / 2.0);
+        std::thread::sleep(failure.after.map_or(jittered, |after| after.max(jittered)));
+        Ok(())
+    }
+}
+
+fn chance() -> u8 {
+    let mut byte = [0];
+    let _ = rustix::rand::getrandom(&mut byte, rustix::rand::GetRandomFlags::empty());
+    byte[0]
+}
+
+/// What `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3); at most a minute.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(value.parse().map_or(LONGEST_WAIT, Duration::from_secs).min(LONGEST_WAIT));
+    }
+    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    let seconds = date.as_second().saturating_sub(now.as_second());
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(LONGEST_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2015-10-21T07:27:50Z".parse().unwrap();
+        let after = |value| retry_after(value, now).map(|wait| wait.as_secs());
+        assert_eq!(after("7"), Some(7));
+        assert_eq!(after("99999999999999999999999"), Some(60));
+        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(10));
+        assert_eq!(after("Wed, 21 Oct 2015 07:20:00 GMT"), Some(0));
+        assert_eq!(after("Wed, 21 Oct 2099 07:20:00 GMT"), Some(60));
+        assert_eq!((after(""), after("-1"), after("soon")), (None, None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_wait_is_longer_than_a_minute(value in ".{0,40}") {
+            let wait = retry_after(&value, Timestamp::UNIX_EPOCH).unwrap_or_default();
+            prop_assert!(wait <= LONGEST_WAIT);
+        }
+    }
+}

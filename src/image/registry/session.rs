@@ -1,0 +1,351 @@
+//! Requests to one repository: the address, the token, redirects; tried again where that helps.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::OnceLock;
+
+use jiff::Timestamp;
+use ureq::http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use ureq::{Body, SendBody};
+
+use super::Access;
+use super::address::{self, Origin};
+use super::auth::Keeper;
+use super::http::{Failure, Http, Kind};
+use super::refusal::{self, Subject, shown};
+use super::retry::{self, Patience, Tempo};
+use crate::error::{Context, Error, Result};
+use crate::image::endpoint::{Endpoint, Transport};
+
+/// Most redirects of one request.
+const MOST_REDIRECTS: usize = 10;
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A path at the registry.
+    Path(String),
+    /// An address that it gave.
+    Address(Uri),
+}
+
+/// What a request brings along, as often as it must be sent.
+#[derive(Clone, Copy)]
+pub enum Content<'a> {
+    /// Nothing.
+    Nothing,
+    /// These bytes, and what they are.
+    Bytes(&'a str, &'a [u8]),
+    /// A file of this length; told how much of it went out.
+    File { length: u64, open: &'a dyn Fn() -> Result<File>, progress: &'a dyn Fn(u64) },
+}
+
+/// A request.
+#[derive(Clone)]
+pub struct Ask<'a> {
+    method: Method,
+    place: Place,
+    accept: Option<String>,
+    from: u64,
+    content: Content<'a>,
+}
+
+impl<'a> Ask<'a> {
+    /// For a path at the registry.
+    pub fn new(method: Method, path: String) -> Self {
+        Self::at(method, Place::Path(path))
+    }
+
+    /// For any place.
+    pub fn at(method: Method, place: Place) -> Self {
+        Self { method, place, accept: None, from: 0, content: Content::Nothing }
+    }
+
+    /// Takes these media types.
+    pub fn accept(mut self, accept: String) -> Self {
+        self.accept = Some(accept);
+        self
+    }
+
+    /// From this byte on.
+    pub fn from(mut self, from: u64) -> Self {
+        self.from = from;
+        self
+    }
+
+    /// Brings bytes.
+    pub fn bytes(mut self, kind: &'a str, bytes: &'a [u8]) -> Self {
+        self.content = Content::Bytes(kind, bytes);
+        self
+    }
+
+    /// Brings something.
+    pub fn content(mut self, content: Content<'a>) -> Self {
+        self.content = content;
+        self
+    }
+
+    /// GET, POST
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    fn is_reading(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+}
+
+/// An answer whose body is still to be read.
+pub struct Answer {
+    /// 200
+    pub status: u16,
+    /// Who gave it.
+    pub address: Uri,
+    /// Whether it is of the registry itself.
+    pub is_home: bool,
+    /// The rest of it.
+    pub body: Body,
+    headers: HeaderMap,
+}
+
+impl Answer {
+    /// A field, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// All fields of that name.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+}
+
+/// One repository of one registry.
+pub struct Session {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// How patiently.
+    pub tempo: Tempo,
+    http: Http,
+    keeper: Keeper,
+    // Which of the two an insecure registry speaks.
+    scheme: OnceLock<&'static str>,
+}
+
+impl Session {
+    /// Nothing is sent yet.
+    pub fn new(endpoint: Endpoint, access: Access, tempo: Tempo) -> Result<Self> {
+        let host = &endpoint.host;
+        let address = format!("https://{host}/").parse::<Uri>().ok();
+        if address.is_none_or(|address| Origin::of(&address).is_none() || address.path() != "/") {
+            return Err(Error::new(format!("'{}' is not a registry's name", shown(host))));
+        }
+        let http = Http::new(&endpoint, access, tempo)?;
+        let keeper = Keeper::new(&endpoint, access)?;
+        let scheme = OnceLock::new();
+        if endpoint.transport == Transport::Verified {
+            let _ = scheme.set("https");
+        }
+        Ok(Self { endpoint, tempo, http, keeper, scheme })
+    }
+
+    /// `registry 127.0.0.1:5000`, before what went wrong there.
+    pub fn name(&self) -> String {
+        format!("registry {}", refusal::login_name(&self.endpoint.host))
+    }
+
+    /// A path of the repository.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/v2/{}/{rest}", self.endpoint.repository)
+    }
+
+    /// The error for an answer that is no success.
+    pub fn refused(&self, answer: Answer, subject: &Subject<'_>) -> Error {
+        refusal::explain(answer, subject, &self.endpoint)
+    }
+
+    /// Does something until it works or it is hopeless.
+    pub fn persist<T>(&self, mut work: impl FnMut() -> Result<T, Failure>) -> Result<T> {
+        let mut patience = Patience::new(self.tempo);
+        loop {
+            match work() {
+                Ok(done) => return Ok(done),
+                Err(failure) => patience.bear(failure).context(|| self.name())?,
+            }
+        }
+    }
+
+    /// Asks until there is an answer.
+    pub fn ask(&self, ask: &Ask<'_>) -> Result<Answer> {
+        self.persist(|| self.attempt(ask))
+    }
+
+    /// Asks once, and once more with a new token where one is wanted. Errors also for an answer that may be better next
+    /// time: 429 and all of 5xx.
+    pub fn attempt(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
+        let used = self.keeper.current();
+        let mut answer = self.reach(ask, used.as_ref())?;
+        if answer.status == 401 && answer.is_home {
+            let challenge: Vec<String> =
+                answer.headers("www-authenticate").map(str::to_owned).collect();
+            if let Some(new) = self.keeper.renew(self, &challenge, used.as_ref())? {
+                answer = self.reach(ask, Some(&new))?;
+            }
+        }
+        self.passing(answer, &Subject::Api)
+    }
+
+    /// The answer, unless it is one that may be better next time.
+    pub fn passing(&self, answer: Answer, subject: &Subject<'_>) -> Result<Answer, Failure> {
+        if !matches!(answer.status, 408 | 429 | 500..=599) {
+            return Ok(answer);
+        }
+        let after = answer.header("retry-after");
+        let after = after.and_then(|value| retry::retry_after(value, Timestamp::now()));
+        let error = refusal::explain(answer, subject, &self.endpoint);
+        Err(Failure { error, kind: Kind::Passing, after })
+    }
+
+    fn reach(&self, ask: &Ask<'_>, token: Option<&HeaderValue>) -> Result<Answer, Failure> {
+        let at = |scheme: &str, path: &str| -> Result<Uri, Failure> {
+            let text = format!("{scheme}://{}{path}", self.endpoint.host);
+            text.parse().map_err(|_| Failure::lasting(Error::new("not an address")))
+        };
+        let path = match (&ask.place, self.scheme.get()) {
+            (Place::Address(address), _) => return self.exchange(ask, address, token),
+            (Place::Path(path), Some(scheme)) => {
+                return self.exchange(ask, &at(scheme, path)?, token);
+            }
+            (Place::Path(path), None) => path,
+        };
+        // Insecure: HTTPS unless nobody speaks it.
+        let (scheme, answer) = match self.exchange(ask, &at("https", path)?, token) {
+            Err(failure) if failure.kind != Kind::Lasting => {
+                match self.exchange(ask, &at("http", path)?, token) {
+                    // That is how a server that wants TLS takes a request without.
+                    Ok(answer) if answer.status != 400 => ("http", answer),
+                    Err(plain) if plain.kind != Kind::Unanswered => return Err(plain),
+                    _ => return Err(failure),
+                }
+            }
+            answer => ("https", answer?),
+        };
+        let _ = self.scheme.set(scheme);
+        Ok(answer)
+    }
+
+    /// Asks at `start` and follows redirects. `authorization` stays with the server of `start`, and does not come back
+    /// to it once another was asked.
+    pub fn exchange(
+        &self,
+        ask: &Ask<'_>,
+        start: &Uri,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Failure> {
+        let home = Origin::of(start);
+        let own = format!("{}://{}", start.scheme_str().unwrap_or_default(), self.endpoint.host);
+        let own = own.parse().ok().and_then(|own| Origin::of(&own));
+        let mut address = start.clone();
+        // An upload's address may be another server's: our token is not for that one.
+        let mut is_home = home == own || !matches!(ask.place, Place::Address(_));
+        for _ in 0..=MOST_REDIRECTS {
+            let authorization = authorization.filter(|_| is_home);
+            let response = self.send(ask, &address, authorization)?;
+            let status = response.status().as_u16();
+            let (parts, body) = response.into_parts();
+            let answer = Answer { status, address, is_home, body, headers: parts.headers };
+            let Some(location) = answer.header(header::LOCATION.as_str()) else {
+                return Ok(answer);
+            };
+            let is_redirect = match status {
+                301..=303 => ask.is_reading(),
+                307 | 308 => true,
+                _ => false,
+            };
+            if !is_redirect {
+                return Ok(answer);
+            }
+            let next = address::resolve(&answer.address, location)?;
+            is_home &= Origin::of(&next) == home;
+            if !ask.is_reading() && !is_home {
+                return Err(Error::new("it sends what we upload to another server").into());
+            }
+            self.check_sealed(&next)?;
+            address = next;
+        }
+        Err(Error::new(format!("more than {MOST_REDIRECTS} redirects")).into())
+    }
+
+    /// Refuses plain HTTP where the registry must be verified.
+    pub fn check_sealed(&self, address: &Uri) -> Result<()> {
+        let is_sealed = Origin::of(address).is_some_and(|origin| origin.is_https());
+        if is_sealed || self.endpoint.transport == Transport::Insecure {
+            return Ok(());
+        }
+        let host = shown(address.host().unwrap_or_default());
+        Err(Error::new(format!("it sends us to {host} without TLS"))
+            .hint("a registry without TLS is used with --tls-verify=false"))
+    }
+
+    fn send(
+        &self,
+        ask: &Ask<'_>,
+        address: &Uri,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<ureq::http::Response<Body>, Failure> {
+        let mut request = Request::builder().method(ask.method.clone()).uri(address.clone());
+        if let Some(value) = authorization {
+            request = request.header(header::AUTHORIZATION, value.clone());
+        }
+        if let Some(accept) = &ask.accept {
+            request = request.header(header::ACCEPT, accept);
+        }
+        if ask.from > 0 {
+            request = request.header(header::RANGE, format!("bytes={}-", ask.from));
+        }
+        let (mut slice, mut file);
+        let (length, kind, reader): (u64, _, &mut dyn Read) = match ask.content {
+            Content::Nothing if ask.is_reading() => {
+                return self.http.send(request.body(()).map_err(|_| no_request())?);
+            }
+            Content::Nothing => {
+                slice = &[][..];
+                (0, None, &mut slice)
+            }
+            Content::Bytes(kind, bytes) => {
+                slice = bytes;
+                (bytes.len() as u64, Some(kind), &mut slice)
+            }
+            Content::File { length, open, progress } => {
+                file = Counted { inner: open()?.take(length), count: 0, progress };
+                (length, Some("application/octet-stream"), &mut file)
+            }
+        };
+        if let Some(kind) = kind {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        let request = request.header(header::CONTENT_LENGTH, length);
+        let request = request.body(SendBody::from_reader(reader)).map_err(|_| no_request())?;
+        self.http.send(request)
+    }
+}
+
+fn no_request() -> Error {
+    Error::new("not a request")
+}
+
+/// Tells how much was read.
+struct Counted<'a> {
+    inner: io::Take<File>,
+    count: u64,
+    progress: &'a dyn Fn(u64),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(room)?;
+        self.count = self.count.saturating_add(length as u64);
+        (self.progress)(self.count);
+        Ok(length)
+    }
+}

@@ -1,0 +1,55 @@
+//! What an image is pulled from and pushed to, whatever the transport.
+
+use std::fs::File;
+use std::io::Read;
+
+use super::manifest::Descriptor;
+use crate::digest::Digest;
+use crate::error::Result;
+
+/// A manifest or an index as it came.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The bytes, at most [`super::manifest::LARGEST`] of them.
+    pub bytes: Vec<u8>,
+    /// What the transport says that it is (Content-Type); `None` where it says nothing.
+    pub media_type: Option<String>,
+}
+
+/// Bytes of a blob, in order. Interruptions are the source's to mend.
+pub type Blob = Box<dyn Read + Send>;
+
+/// Where an image comes from. Used by several threads at once.
+pub trait Source: Sync {
+    /// Its name, for messages: `docker://docker.io/library/debian:12`, `oci:/x:1`.
+    fn describe(&self) -> String;
+
+    /// The manifest or index that `digest` names; `None`: what the source stands for. Whether the bytes have that digest
+    /// is checked by the caller.
+    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched>;
+
+    /// The blob's bytes from offset `from` (bytes) on. Whether they have the digest is checked by the caller, who reads
+    /// no further than the descriptor's size.
+    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob>;
+}
+
+/// Where an image goes.
+pub trait Target: Sync {
+    /// Its name, for messages.
+    fn describe(&self) -> String;
+
+    /// Whether the blob is there already.
+    fn has_blob(&self, descriptor: &Descriptor) -> Result<bool>;
+
+    /// Puts the blob there. `open` gives its file from the beginning, as often as need be.
+    fn put_blob(
+        &self,
+        descriptor: &Descriptor,
+        open: &dyn Fn() -> Result<File>,
+        progress: &dyn Fn(u64),
+    ) -> Result<()>;
+
+    /// Puts the manifest there after its blobs; `Some(digest)`: one of an index, under its digest alone; `None`: what the
+    /// target stands for.
+    fn put_manifest(&self, digest: Option<&Digest>, media_type: &str, bytes: &[u8]) -> Result<()>;
+}
