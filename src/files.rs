@@ -66,6 +66,11 @@ pub fn try_exclusive(path: &Path) -> Option<File> {
     leads_to(path, &file).then_some(file)
 }
 
+/// Turns the lock on `file` into a shared one. Not atomic (flock(2)): a remover may come between.
+pub fn share(file: &File) -> io::Result<()> {
+    without_support(file.lock_shared())
+}
+
 /// Opens the lock file `path` (made where it is missing, never removed) and locks it, waiting.
 pub fn lock_file(path: &Path, lock: Lock) -> Result<File> {
     let open = || {
@@ -147,7 +152,7 @@ impl Birth {
         let Some(lock) = self.lock.take() else { return Ok(None) };
         sync_folder(place.parent().unwrap_or(place))?;
         // The change from exclusive to shared is not atomic (flock(2)): a remover may come between.
-        without_support(lock.lock_shared())
+        share(&lock)
             .context(|| format!("cannot lock {}", place.display()))?;
         Ok(leads_to(place, &lock).then_some(lock))
     }

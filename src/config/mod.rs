@@ -31,8 +31,9 @@ pub fn store_path(asked: Option<&Path>) -> Result<PathBuf> {
     std::path::absolute(&path).context(|| format!("cannot tell where {} is", path.display()))
 }
 
-/// Opens a folder of ours, made with mode 0700 where it is missing. What is there must be a folder, ours, and closed to
-/// others: checked on the descriptor, so that nobody can swap it afterwards.
+/// Opens a folder of ours, made with mode 0700 where it is missing. What is there must be a folder and ours: checked on
+/// the descriptor, so that nobody can swap it afterwards. Nobody else may write to it; that others may look into it is its
+/// owner's choice (a store of images that a whole machine uses).
 pub fn open_private(path: &Path) -> Result<PathBuf> {
     let make = || std::fs::DirBuilder::new();
     if let Some(parent) = path.parent() {
@@ -55,8 +56,8 @@ pub fn open_private(path: &Path) -> Result<PathBuf> {
     if stat.st_uid != me {
         fail!("{} belongs to user {}, not to you ({me})", path.display(), stat.st_uid);
     }
-    if stat.st_mode & 0o077 != 0 {
-        rustix::fs::fchmod(&folder, Mode::from_raw_mode(0o700))
+    if stat.st_mode & 0o022 != 0 {
+        rustix::fs::fchmod(&folder, Mode::from_raw_mode(stat.st_mode & 0o755))
             .context(|| format!("cannot close {} to other users", path.display()))?;
     }
     Ok(path.to_owned())

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
@@ -15,7 +17,8 @@ pub const DOCKER_HUB: &str = "docker.io";
 pub const LOCALHOST: &str = "localhost";
 
 /// A complete reference: registry, repository, and a tag or digest or both.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Reference {
     /// `docker.io`, `127.0.0.1:5000`
     pub registry: String,
@@ -119,6 +122,12 @@ impl Reference {
         }
     }
 
+    /// The same by its tag alone; `None`: it has none.
+    pub fn without_digest(&self) -> Option<Self> {
+        self.tag.as_ref()?;
+        Some(Self { digest: None, ..self.clone() })
+    }
+
     /// As docker shows it: without `docker.io/` and `library/`.
     pub fn familiar(&self) -> String {
         let text = self.to_string();
@@ -137,6 +146,20 @@ impl FromStr for Reference {
     /// A complete reference, as it stands in images.json; a short name is completed as docker does.
     fn from_str(text: &str) -> Result<Self> {
         Ok(text.parse::<Typed>()?.in_registry(DOCKER_HUB))
+    }
+}
+
+impl TryFrom<String> for Reference {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Reference> for String {
+    fn from(reference: Reference) -> Self {
+        reference.to_string()
     }
 }
 

@@ -1,18 +1,18 @@
 //! Blobs: fetched once whoever wants them, verified before they have their name.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::Store;
-use crate::digest::{Digest, Hasher};
-use crate::error::{Context, Result};
+use super::{SPOOL, Store};
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
 use crate::image::manifest::LARGEST;
+use crate::image::source::Blob;
 
 /// A verified blob that stays while this value lives.
 #[derive(Debug)]
@@ -29,24 +29,6 @@ pub enum Download {
     Ours(Partial),
 }
 
-/// A blob on its way, locked. A killed one stays in downloads/ and goes on there.
-pub struct Partial {
-    file: File,
-    path: PathBuf,
-    digest: Digest,
-    /// What is known to be written; readers follow it.
-    progress: Mutex<Progress>,
-    news: Condvar,
-    written: AtomicU64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    Going,
-    Complete,
-    Failed,
-}
-
 impl Store {
     /// Where the blob is, or would be.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -56,152 +38,256 @@ impl Store {
     /// The blob, if it is there.
     pub fn blob(&self, digest: &Digest) -> Result<Option<HeldBlob>> {
         let path = self.blob_path(digest);
-        let held = files::hold(&path, Lock::Shared).context(|| format!("cannot open {}", path.display()))?;
+        let held = files::hold(&path, Lock::Shared)
+            .context(|| format!("cannot open {}", path.display()))?;
         Ok(held.map(|file| HeldBlob { file }))
     }
 
-    /// A small blob's bytes (manifest, index, config). Errors: it is not there, or larger than [`LARGEST`].
+    /// A small blob's bytes (manifest, index, config). Errors: it is not there, damaged, or larger than [`LARGEST`].
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
         let path = self.blob_path(digest);
-        let read = || -> std::io::Result<Vec<u8>> {
+        let read = || -> io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
             File::open(&path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        let bytes = read()
-            .context(|| format!("cannot read {}", path.display()))
-            .hint(|| "a file of the store is missing or damaged: pull the image again")?;
-        if bytes.len() as u64 > LARGEST || Digest::of(&bytes) != *digest && digest.algorithm().name() == "sha256" {
-            fail!("{} is damaged: its content is not what its name says", path.display());
+        let bytes =
+            read().context(|| format!("cannot read {}", path.display())).hint(|| MENDING)?;
+        if bytes.len() as u64 > LARGEST || digest_of(&bytes, digest.algorithm()) != *digest {
+            let error = format!("{} is damaged: it is not what its name says", path.display());
+            return Err(Error::new(error).hint(MENDING));
         }
         Ok(bytes)
     }
 
-    /// Puts a small blob there.
+    /// Puts a small blob there, under its digest, which the caller has checked.
     pub fn add_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<HeldBlob> {
         loop {
             if let Some(held) = self.blob(digest)? {
                 return Ok(held);
             }
-            files::replace(&self.tmp(), &self.blob_path(digest), bytes)?;
+            let path = self.blob_path(digest);
+            files::replace(&self.tmp(), &path, bytes)?;
+            self.publish(&path)?;
         }
+    }
+
+    /// Puts all that `source` gives there; its digest and length in bytes.
+    pub fn add_large_blob(&self, mut source: impl Read) -> Result<(HeldBlob, Digest, u64)> {
+        let mut spool = self.spool()?;
+        let mut tee = Tee { to: &mut spool.file, hasher: Hasher::new(Algorithm::Sha256) };
+        let length = io::copy(&mut source, &mut tee).map_err(|error| match error.kind() {
+            io::ErrorKind::Other => Error::from(error),
+            _ => files::cannot_write(error, &spool.path),
+        })?;
+        let digest = tee.hasher.finish();
+        if let Some(held) = self.blob(&digest)? {
+            return Ok((held, digest, length));
+        }
+        let held = self.give_name(&spool.file, &spool.path, &digest)?;
+        Ok((held, digest, length))
+    }
+
+    /// Renames a verified file, on which we have the exclusive lock, to its place among the blobs. The lock is a shared
+    /// one then.
+    fn give_name(&self, file: &File, path: &Path, digest: &Digest) -> Result<HeldBlob> {
+        self.publish(path)?;
+        let place = self.blob_path(digest);
+        std::fs::rename(path, &place).map_err(|error| files::cannot_write(error, &place))?;
+        let lock = file.try_clone().and_then(|file| {
+            files::share(&file)?;
+            Ok(file)
+        });
+        let file = lock.context(|| format!("cannot lock {}", place.display()))?;
+        // The change of the lock is not atomic (flock(2)): a remover may have come between.
+        if !files::leads_to(&place, &file) {
+            fail!("blob {digest} was removed at once by another command");
+        }
+        Ok(HeldBlob { file })
+    }
+
+    /// A new file in tmp/, locked; it goes with the value unless it was renamed.
+    pub fn spool(&self) -> Result<Spool> {
+        let path = self.tmp().join(files::random_name(SPOOL));
+        let mut options = OpenOptions::new();
+        let open = options.read(true).write(true).create_new(true).mode(0o644).open(&path);
+        let file = open.map_err(|error| files::cannot_write(error, &path))?;
+        // Where there are no locks nobody removes leftovers either.
+        let _ = file.lock();
+        Ok(Spool { path, file })
     }
 
     /// The blob, or the right to fetch it; waits while another process fetches it.
     pub fn download(&self, digest: &Digest) -> Result<Download> {
-        let path = self.root.join("downloads").join(format!("{}-{}", digest.algorithm().name(), digest.hex()));
+        let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
+        let path = self.root.join("downloads").join(name);
         loop {
             if let Some(held) = self.blob(digest)? {
                 return Ok(Download::There(held));
             }
-            let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-            let file = open.map_err(|error| files::cannot_write(error, &path))?;
-            drop(file);
-            let Some(_) = files::hold(&path, Lock::Shared).context(|| format!("cannot lock {}", path.display()))? else {
-                continue;
-            };
             let file = files::lock_file(&path, Lock::Exclusive)?;
             // While we waited it may have been finished (renamed) or pruned.
             if !files::leads_to(&path, &file) {
                 continue;
             }
-            let have = file.metadata().context(|| format!("cannot look at {}", path.display()))?.len();
+            if let Some(held) = self.blob(digest)? {
+                let _ = std::fs::remove_file(&path);
+                return Ok(Download::There(held));
+            }
+            let have = file.metadata().context(|| format!("cannot look at {}", path.display()))?;
+            let progress = Progress { written: have.len(), end: None };
             return Ok(Download::Ours(Partial {
                 file,
                 path,
                 digest: digest.clone(),
-                progress: Mutex::new(Progress::Going),
+                progress: Mutex::new(progress),
                 news: Condvar::new(),
-                written: AtomicU64::new(have),
             }));
         }
     }
 }
 
-impl Partial {
-    /// How many bytes there are.
-    pub fn length(&self) -> u64 {
-        self.written.load(Ordering::Acquire)
+/// What helps where a file of the store is missing or damaged.
+const MENDING: &str = "'usnea check --repair' mends the store, or pull the image again";
+
+/// The digest of `bytes` by this algorithm.
+pub(super) fn digest_of(bytes: &[u8], algorithm: Algorithm) -> Digest {
+    let mut hasher = Hasher::new(algorithm);
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+/// A file that has no name yet but one in tmp/.
+#[derive(Debug)]
+pub struct Spool {
+    /// Where it is.
+    pub path: PathBuf,
+    /// It, for reading and writing.
+    pub file: File,
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if files::leads_to(&self.path, &self.file) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+struct Tee<'a> {
+    to: &'a mut File,
+    hasher: Hasher,
+}
+
+impl Write for Tee<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.to.write(bytes)?;
+        self.hasher.update(bytes.get(..length).unwrap_or_default());
+        Ok(length)
     }
 
-    /// Fetches the rest from `from` (which begins at [`Partial::length`]) up to `size` bytes and gives the blob its name.
-    /// Errors: too few bytes, or not those of the digest; in the latter case what was fetched is thrown away.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A blob on its way, locked. What a killed command fetched stays in downloads/, and the next one goes on there.
+pub struct Partial {
+    file: File,
+    path: PathBuf,
+    digest: Digest,
+    progress: Mutex<Progress>,
+    news: Condvar,
+}
+
+struct Progress {
+    written: u64,
+    /// Whether it is complete and verified, or will never be.
+    end: Option<bool>,
+}
+
+/// Bytes that are moved at once.
+const PIECE: usize = 256 * 1024;
+
+impl Partial {
+    fn set(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
+        self.news.notify_all();
+    }
+
+    fn written(&self) -> u64 {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).written
+    }
+
+    /// Fetches what is missing of `size` bytes, verifies all, and gives the blob its name. `open` begins at an offset;
+    /// `told` hears how many bytes there are. Errors: the source's; too few bytes; not those of the digest, and then what
+    /// was fetched is thrown away.
     pub fn finish(
         &self,
         store: &Store,
         size: u64,
-        open: impl FnOnce(u64) -> Result<crate::image::source::Blob>,
+        open: &dyn Fn(u64) -> Result<Blob>,
         told: &dyn Fn(u64),
     ) -> Result<HeldBlob> {
-        let outcome = self.fetch(store, size, open, told);
-        let end = if outcome.is_ok() { Progress::Complete } else { Progress::Failed };
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = end;
-        self.news.notify_all();
+        let outcome = self.fetch_and_name(store, size, open, told);
+        self.set(|progress| progress.end = Some(outcome.is_ok()));
         outcome
+    }
+
+    fn fetch_and_name(
+        &self,
+        store: &Store,
+        size: u64,
+        open: &dyn Fn(u64) -> Result<Blob>,
+        told: &dyn Fn(u64),
+    ) -> Result<HeldBlob> {
+        let came = self.fetch(size, open, told)?;
+        if came != self.digest {
+            self.file.set_len(0).map_err(|error| files::cannot_write(error, &self.path))?;
+            fail!("blob {}: what came is {came}", self.digest);
+        }
+        store.give_name(&self.file, &self.path, &self.digest)
     }
 
     fn fetch(
         &self,
-        store: &Store,
         size: u64,
-        open: impl FnOnce(u64) -> Result<crate::image::source::Blob>,
+        open: &dyn Fn(u64) -> Result<Blob>,
         told: &dyn Fn(u64),
-    ) -> Result<HeldBlob> {
+    ) -> Result<Digest> {
         let unwritable = |error| files::cannot_write(error, &self.path);
-        if self.length() > size {
-            self.start_again()?;
+        if self.written() > size {
+            self.file.set_len(0).map_err(unwritable)?;
+            self.set(|progress| progress.written = 0);
         }
+        let mut room = vec![0; PIECE];
         let mut hasher = Hasher::new(self.digest.algorithm());
-        let mut room = vec![0; 256 * 1024];
-        let mut at = 0;
-        while at < self.length() {
-            let length = self.file.read_at(&mut room, at).context(|| format!("cannot read {}", self.path.display()))?;
-            if length == 0 {
-                break;
-            }
+        let mut at = hash_beginning(&self.file, self.written(), &mut room, &mut hasher)
+            .context(|| format!("cannot read {}", self.path.display()))?;
+        told(at);
+        if at == size {
+            return Ok(hasher.finish());
+        }
+        let mut source = open(at)?;
+        while at < size {
+            let most = usize::try_from(size - at).unwrap_or(PIECE).min(PIECE);
+            let length = match source.read(&mut room[..most]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error).context(|| format!("blob {}", self.digest)),
+                Ok(0) => fail!("blob {}: {at} bytes came, not {size}", self.digest),
+                Ok(length) => length,
+            };
+            self.file.write_all_at(&room[..length], at).map_err(unwritable)?;
             hasher.update(&room[..length]);
             at += length as u64;
+            self.set(|progress| progress.written = at);
+            told(at);
         }
-        told(at);
-        if at < size {
-            let mut source = open(at)?;
-            (&self.file).seek(SeekFrom::Start(at)).map_err(unwritable)?;
-            while at < size {
-                let wanted = room.len().min(usize::try_from(size - at).unwrap_or(usize::MAX));
-                let length = match source.read(&mut room[..wanted]) {
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                    Err(error) => return Err(error).context(|| format!("blob {}", self.digest)),
-                    Ok(0) => fail!("blob {}: {at} bytes came, not {size}", self.digest),
-                    Ok(length) => length,
-                };
-                (&self.file).write_all(&room[..length]).map_err(unwritable)?;
-                hasher.update(&room[..length]);
-                at += length as u64;
-                self.written.store(at, Ordering::Release);
-                drop(self.progress.lock().unwrap_or_else(PoisonError::into_inner));
-                self.news.notify_all();
-                told(length as u64);
-            }
+        // What is longer than its descriptor says is not that blob: the source tells at its end.
+        if source.read(&mut room[..1]).context(|| format!("blob {}", self.digest))? != 0 {
+            fail!("blob {} is longer than its manifest says", self.digest);
         }
-        let came = hasher.finish();
-        if came != self.digest {
-            self.start_again()?;
-            fail!("blob {}: what came is {came}", self.digest);
-        }
-        self.file.sync_all().map_err(unwritable)?;
-        let place = store.blob_path(&self.digest);
-        std::fs::rename(&self.path, &place).map_err(|error| files::cannot_write(error, &place))?;
-        files::sync_folder(place.parent().unwrap_or(&place))?;
-        match store.blob(&self.digest)? {
-            Some(held) => Ok(held),
-            None => fail!("blob {} was removed at once by another command: try again", self.digest),
-        }
-    }
-
-    fn start_again(&self) -> Result<()> {
-        self.file.set_len(0).map_err(|error| files::cannot_write(error, &self.path))?;
-        self.written.store(0, Ordering::Release);
-        Ok(())
+        Ok(hasher.finish())
     }
 
     /// Reads what comes in, from the beginning, while it comes in.
@@ -210,28 +296,157 @@ impl Partial {
     }
 }
 
-/// A reader of a blob on its way. Ends when the blob is complete and verified; fails when it fails.
+/// Hashes the first `length` bytes of `file`; how many there were.
+fn hash_beginning(
+    file: &File,
+    length: u64,
+    room: &mut [u8],
+    hasher: &mut Hasher,
+) -> io::Result<u64> {
+    let mut at = 0;
+    while at < length {
+        let most = usize::try_from(length - at).unwrap_or(room.len()).min(room.len());
+        let read = file.read_at(&mut room[..most], at)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&room[..read]);
+        at += read as u64;
+    }
+    Ok(at)
+}
+
+/// A reader of a blob on its way. It ends when the blob is complete and verified, and fails when that fails.
 pub struct Follow<'a> {
     partial: &'a Partial,
     at: u64,
 }
 
 impl Read for Follow<'_> {
-    fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let partial = self.partial;
-        loop {
-            if self.at < partial.length() {
-                let length = partial.file.read_at(room, self.at)?;
-                self.at += length as u64;
-                return Ok(length);
+        let mut progress = partial.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = loop {
+            match (progress.written.saturating_sub(self.at), progress.end) {
+                (there @ 1.., _) => break there,
+                (_, Some(true)) => return Ok(0),
+                (_, Some(false)) => return Err(io::Error::other(Interrupted)),
+                (_, None) => {
+                    progress =
+                        partial.news.wait(progress).unwrap_or_else(PoisonError::into_inner);
+                }
             }
-            let progress = partial.progress.lock().unwrap_or_else(PoisonError::into_inner);
-            match *progress {
-                _ if self.at < partial.length() => continue,
-                Progress::Complete => return Ok(0),
-                Progress::Failed => return Err(std::io::Error::other("the download failed")),
-                Progress::Going => drop(partial.news.wait(progress).unwrap_or_else(PoisonError::into_inner)),
-            }
+        };
+        drop(progress);
+        let most = usize::try_from(there).unwrap_or(room.len()).min(room.len());
+        let length = partial.file.read_at(&mut room[..most], self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+/// Why a [`Follow`] fails: whoever fetches says the cause.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the download failed")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Whether the file at `path` has this digest. Errors: it cannot be read.
+pub(super) fn has_digest(path: &Path, digest: &Digest) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let mut hasher = Hasher::new(digest.algorithm());
+    hash_beginning(&file, u64::MAX, &mut vec![0; PIECE], &mut hasher)?;
+    Ok(hasher.finish() == *digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        (folder, store)
+    }
+
+    fn ours(store: &Store, digest: &Digest) -> Partial {
+        match store.download(digest).unwrap() {
+            Download::Ours(partial) => partial,
+            Download::There(_) => panic!("it is there already"),
         }
+    }
+
+    fn from(bytes: &'static [u8]) -> impl Fn(u64) -> Result<Blob> {
+        move |at| Ok(Box::new(&bytes[at as usize..]))
+    }
+
+    #[test]
+    fn a_blob_is_fetched_once_and_followed_meanwhile() {
+        let (_folder, store) = store();
+        let digest = Digest::of(b"content");
+        let partial = ours(&store, &digest);
+        std::thread::scope(|scope| {
+            let follower = scope.spawn(|| {
+                let mut all = Vec::new();
+                partial.follow().read_to_end(&mut all).map(|_| all)
+            });
+            partial.finish(&store, 7, &from(b"content"), &|_| ()).unwrap();
+            assert_eq!(follower.join().unwrap().unwrap(), b"content");
+        });
+        assert!(matches!(store.download(&digest).unwrap(), Download::There(_)));
+        assert_eq!(store.read_blob(&digest).unwrap(), b"content");
+    }
+
+    #[test]
+    fn a_download_goes_on_where_it_stopped() {
+        let (_folder, store) = store();
+        let digest = Digest::of(b"content");
+        let broken = |_| -> Result<Blob> { Ok(Box::new(&b"cont"[..])) };
+        let error = ours(&store, &digest).finish(&store, 7, &broken, &|_| ()).unwrap_err();
+        assert!(error.to_string().ends_with("4 bytes came, not 7"), "{error}");
+        let rest = |at| -> Result<Blob> {
+            assert_eq!(at, 4);
+            Ok(Box::new(&b"ent"[..]))
+        };
+        ours(&store, &digest).finish(&store, 7, &rest, &|_| ()).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_the_blob_never_gets_its_name() {
+        let (_folder, store) = store();
+        let digest = Digest::of(b"content");
+        for wrong in [&b"c0ntent"[..], b"content and more"] {
+            let partial = ours(&store, &digest);
+            assert!(partial.finish(&store, 7, &from(wrong), &|_| ()).is_err());
+            let mut all = Vec::new();
+            assert!(partial.follow().read_to_end(&mut all).is_err());
+        }
+        assert!(store.blob(&digest).unwrap().is_none());
+        // What was thrown away is no burden for the next one.
+        ours(&store, &digest).finish(&store, 7, &from(b"content"), &|_| ()).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_blob_is_never_read() {
+        let (_folder, store) = store();
+        let digest = Digest::of(b"content");
+        store.add_blob(&digest, b"content").unwrap();
+        std::fs::write(store.blob_path(&digest), "c0ntent").unwrap();
+        assert!(store.read_blob(&digest).unwrap_err().to_string().contains("damaged"));
+        assert!(!has_digest(&store.blob_path(&digest), &digest).unwrap());
+    }
+
+    #[test]
+    fn a_large_blob_is_named_by_what_it_holds() {
+        let (_folder, store) = store();
+        let (_held, digest, length) = store.add_large_blob(&b"content"[..]).unwrap();
+        assert_eq!((digest, length), (Digest::of(b"content"), 7));
+        assert_eq!(std::fs::read_dir(store.tmp()).unwrap().count(), 0);
     }
 }

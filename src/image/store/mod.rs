@@ -3,25 +3,37 @@
 //! ```text
 //! blobs/sha256/<hex>              what came from a registry, verified
 //! downloads/sha256-<hex>          a blob on its way: goes on where it stopped
-//! layers/<diff ID or chain ID>.<owners>/{fs/,layer.json}    unpacked once, shared by all images
+//! layers/<diff ID>.<owners>/{fs/,layer.json}    unpacked once, shared by all images
 //! images.json                     images and their names (replaced atomically); images.lock: who changes it
 //! tmp/                            everything is born here and renamed into place
 //! ```
 //!
-//! Whoever uses a blob or a layer holds a shared lock on it; whoever removes one needs it exclusively, and holds
-//! `images.lock` too, so that what an image just recorded needs cannot go. Nothing waits for a network with a lock that
-//! others need, but those who want the same blob: they wait for the one that fetches it.
+//! **Who holds what.** Whoever needs a blob or a layer that no recorded image needs yet (a pull) holds a shared lock on
+//! it. What recorded images need is not removed; a recorded image is not removed while somebody holds its manifest's
+//! blob (a container that runs). Whoever removes anything holds `images.lock` and takes an exclusive lock on it first,
+//! without waiting. Nothing waits for a network with a lock that others need, but those who want the same blob: they
+//! wait for the one that fetches it.
+//!
+//! **What a power cut leaves.** Names appear before their content is on the disk; `images.json` is written after one
+//! flush of the whole file system. So what a recorded image needs is whole. A layer that no recorded image needs is
+//! believed only within the boot that made it, and a blob is hashed again whenever it is unpacked.
 
 mod blobs;
+mod check;
+mod collect;
+mod images;
 mod layers;
-mod names;
+mod record;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-pub use blobs::{Download, HeldBlob, Partial};
-pub use layers::{HeldLayer, Layers, Unpacking};
-pub use names::{Image, Images};
+pub use blobs::{Download, Follow, HeldBlob, Partial};
+pub use check::{Fault, Repair};
+pub use collect::{Freed, Removal, Usage};
+pub use images::Images;
+pub use layers::{HeldLayer, LayerStory, Unpacking, Wanted};
+pub use record::{Image, Layer};
 
 use crate::config;
 use crate::error::{Context, Result};
@@ -31,6 +43,7 @@ use crate::files::{self, Lock};
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    is_shared: bool,
 }
 
 impl Store {
@@ -39,14 +52,18 @@ impl Store {
         let root = config::open_private(root)?;
         for folder in ["blobs/sha256", "blobs/sha512", "downloads", "layers", "tmp"] {
             let folder = root.join(folder);
-            std::fs::create_dir_all(&folder).map_err(|error| files::cannot_write(error, &folder))?;
+            std::fs::create_dir_all(&folder)
+                .map_err(|error| files::cannot_write(error, &folder))?;
         }
-        Ok(Self { root })
+        Ok(Self::look(&root))
     }
 
     /// A store to look into: nothing is made.
     pub fn look(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        let mode = root.metadata().map_or(0, |metadata| {
+            std::os::unix::fs::PermissionsExt::mode(&metadata.permissions())
+        });
+        Self { root: root.to_owned(), is_shared: mode & 0o001 != 0 }
     }
 
     /// Where it is.
@@ -54,13 +71,20 @@ impl Store {
         &self.root
     }
 
-    pub(super) fn tmp(&self) -> PathBuf {
+    /// Whether other users may look into it (its folder's mode): then its layers are unpacked in the form that serves
+    /// everybody, with owners recorded and no setuid program of ours.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Where everything is born: on the same file system, ours alone.
+    pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
 
     /// Removes what killed commands left in tmp/. In the base namespace: layers have files of other IDs.
     pub fn sweep(&self) {
-        files::sweep(&self.tmp(), &[layers::PREFIX, GRAVE, files::FILE_PREFIX]);
+        files::sweep(&self.tmp(), &[layers::PREFIX, GRAVE, SPOOL, files::FILE_PREFIX]);
     }
 
     /// The lock of images.json: exclusive for whoever changes it or removes what no image needs.
@@ -68,14 +92,26 @@ impl Store {
         files::lock_file(&self.root.join("images.lock"), Lock::Exclusive)
     }
 
-    /// Takes what is at `path` out of the store, for its removal, if nobody uses it: it is in tmp/ then.
-    fn bury(&self, path: &Path) -> Result<Option<PathBuf>> {
-        let Some(_lock) = files::try_exclusive(path) else { return Ok(None) };
+    /// Lets other users read the file, where they may look into the store.
+    fn publish(&self, path: &Path) -> Result<()> {
+        if !self.is_shared {
+            return Ok(());
+        }
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(path, open).map_err(|error| files::cannot_write(error, path))
+    }
+
+    /// Takes what is at `path` out of the store, for its removal, if nobody uses it: it is in tmp/ then, locked until the
+    /// second value goes.
+    fn bury(&self, path: &Path) -> Result<Option<(PathBuf, File)>> {
+        let Some(lock) = files::try_exclusive(path) else { return Ok(None) };
         let grave = self.tmp().join(files::random_name(GRAVE));
         std::fs::rename(path, &grave).context(|| format!("cannot remove {}", path.display()))?;
-        Ok(Some(grave))
+        Ok(Some((grave, lock)))
     }
 }
 
 /// What is to be removed, in tmp/.
 const GRAVE: &str = "removed-";
+/// What comes in and has no name yet, in tmp/.
+pub const SPOOL: &str = "spool-";

@@ -1,0 +1,197 @@
+//! The layers of a pull, several at once, each unpacked while it is downloaded.
+
+use std::io::Read;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Pull;
+use crate::config::Limits;
+use crate::digest::{Algorithm, Digest, Hashed};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::image::manifest::Descriptor;
+use crate::image::owners::Owners;
+use crate::image::source::Source;
+use crate::image::store::{Download, HeldBlob, HeldLayer, Image, Partial, Store, Unpacking, Wanted};
+
+/// What must stay until the image is recorded.
+pub struct Held {
+    _blob: HeldBlob,
+    layer: HeldLayer,
+}
+
+/// The blob, fetched if need be.
+pub fn blob(
+    store: &Store,
+    source: &dyn Source,
+    descriptor: &Descriptor,
+    told: &dyn Fn(u64),
+) -> Result<HeldBlob> {
+    match store.download(&descriptor.digest)? {
+        Download::There(held) => Ok(held),
+        Download::Ours(partial) => finish(&partial, store, source, descriptor, told),
+    }
+}
+
+fn finish(
+    partial: &Partial,
+    store: &Store,
+    source: &dyn Source,
+    descriptor: &Descriptor,
+    told: &dyn Fn(u64),
+) -> Result<HeldBlob> {
+    let open = |from| source.blob(descriptor, from);
+    partial.finish(store, descriptor.size, &open, told)
+}
+
+/// Fetches and unpacks all layers: the unpacked size of each in bytes, and what keeps them.
+pub fn fetch(
+    pull: &Pull<'_>,
+    source: &dyn Source,
+    layers: &[(&Descriptor, &Digest)],
+) -> Result<(Vec<u64>, Vec<Held>)> {
+    let shown = |(layer, _): &(&Descriptor, &Digest)| (layer.digest.short().to_owned(), layer.size);
+    pull.progress.layers(&layers.iter().map(shown).collect::<Vec<_>>());
+    // The largest first: begun last, it would be waited for alone.
+    let mut order: Vec<usize> = (0..layers.len()).collect();
+    order.sort_by_key(|at| std::cmp::Reverse(layers[*at].0.size));
+    let recorded = recorded_layers(pull.store)?;
+    let next = AtomicUsize::new(0);
+    let results: Vec<Mutex<Option<Result<Held>>>> =
+        layers.iter().map(|_| Mutex::new(None)).collect();
+    let work = || {
+        while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (descriptor, diff_id) = layers[*at];
+            let is_recorded = recorded.contains(diff_id);
+            let result = one(pull, source, *at, descriptor, diff_id, is_recorded);
+            if result.is_err() {
+                // The image is lost: nobody begins another layer.
+                next.store(order.len(), Ordering::Relaxed);
+            }
+            *results[*at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..pull.parallel.min(layers.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut held = Vec::new();
+    let results = results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let (failed, fine): (Vec<_>, Vec<_>) = results.partition(|slot| matches!(slot, Some(Err(_))));
+    if let Some(Some(Err(error))) = failed.into_iter().next() {
+        return Err(error);
+    }
+    for slot in fine {
+        match slot {
+            Some(result) => held.push(result?),
+            None => fail!("a layer was left out"),
+        }
+    }
+    Ok((held.iter().map(|held| held.layer.story.size).collect(), held))
+}
+
+fn recorded_layers(store: &Store) -> Result<std::collections::HashSet<Digest>> {
+    let images = store.images()?;
+    let layers = images.all().iter().flat_map(|image| &image.layers);
+    Ok(layers.map(|layer| layer.diff_id.clone()).collect())
+}
+
+fn one(
+    pull: &Pull<'_>,
+    source: &dyn Source,
+    at: usize,
+    descriptor: &Descriptor,
+    diff_id: &Digest,
+    is_recorded: bool,
+) -> Result<Held> {
+    let told = |bytes| pull.progress.came(at, bytes);
+    let (held, was_there) = match pull.store.want_layer(diff_id, pull.owners, is_recorded)? {
+        Wanted::There(layer) => {
+            let blob = blob(pull.store, source, descriptor, &told)?;
+            (Held { _blob: blob, layer }, true)
+        }
+        Wanted::Ours(unpacking) => match pull.store.download(&descriptor.digest)? {
+            Download::There(blob) => {
+                told(descriptor.size);
+                let layer = unpack_blob(unpacking, &blob, descriptor, pull.limits)?;
+                (Held { _blob: blob, layer }, false)
+            }
+            Download::Ours(partial) => {
+                let (blob, layer) =
+                    download_and_unpack(pull, source, descriptor, &partial, unpacking, &told)?;
+                (Held { _blob: blob, layer }, false)
+            }
+        },
+    };
+    pull.progress.done(at, was_there);
+    Ok(held)
+}
+
+/// From a blob that is there. It is hashed once more: it may be older than the last power cut.
+fn unpack_blob(
+    unpacking: Unpacking<'_>,
+    blob: &HeldBlob,
+    descriptor: &Descriptor,
+    limits: &Limits,
+) -> Result<HeldLayer> {
+    let mut hashed = Hashed::new(&blob.file, descriptor.digest.algorithm());
+    let unpacked = unpacking.unpack(&mut hashed, descriptor.size, limits);
+    let (digest, _) = hashed.finish();
+    match unpacked {
+        Ok(layer) if digest == descriptor.digest => Ok(layer),
+        Ok(_) => Err(damaged(&descriptor.digest)),
+        Err(error) => Err(error).hint(|| "'usnea check --repair' finds damaged blobs"),
+    }
+}
+
+fn damaged(digest: &Digest) -> Error {
+    Error::new(format!("blob {digest} of the store is damaged"))
+        .hint("'usnea check --repair' removes it; then pull again")
+}
+
+fn download_and_unpack(
+    pull: &Pull<'_>,
+    source: &dyn Source,
+    descriptor: &Descriptor,
+    partial: &Partial,
+    unpacking: Unpacking<'_>,
+    told: &(dyn Fn(u64) + Sync),
+) -> Result<(HeldBlob, HeldLayer)> {
+    std::thread::scope(|scope| {
+        let unpacked = scope.spawn(|| unpacking.unpack(partial.follow(), descriptor.size, pull.limits));
+        // To its end whatever the unpacking says: what was fetched is not fetched again.
+        let blob = finish(partial, pull.store, source, descriptor, told);
+        let layer = match unpacked.join() {
+            Ok(layer) => layer,
+            Err(_) => fail!("unpacking broke down"),
+        };
+        // Where both failed the download's error is the cause.
+        Ok((blob?, layer?))
+    })
+}
+
+/// Unpacks from their blobs the layers of a recorded image that are missing in this form: other subordinate IDs than
+/// when it was pulled, or none.
+pub fn unpack_missing(store: &Store, image: &Image, owners: &Owners, limits: &Limits) -> Result<()> {
+    for layer in &image.layers {
+        let Wanted::Ours(unpacking) = store.want_layer(&layer.diff_id, owners, true)? else { continue };
+        let Some(blob) = store.blob(&layer.blob)? else {
+            return Err(Error::new(format!("blob {} is missing", layer.blob)))
+                .hint(|| "pull the image again");
+        };
+        let mut hashed = Hashed::new(&blob.file, Algorithm::Sha256);
+        unpacking
+            .unpack(&mut hashed, layer.packed, limits)
+            .hint(|| "pull the image again, or 'usnea check --repair'")?;
+    }
+    crate::files::sync_filesystem(store.root())
+}
+
+// A reader that may go to another thread: what `unpack` wants of one.
+const _: fn() = || {
+    fn sends<T: Read + Send>() {}
+    sends::<Hashed<&std::fs::File>>();
+};

@@ -1,0 +1,178 @@
+//! A pull: from a [`Source`] into the store, layers unpacked while they come in.
+//!
+//! ```text
+//!  manifest (or index, then manifest) --> config --> layers, several at once:
+//!      download (a thread): source --> downloads/ --verified--> blobs/
+//!      unpack (a thread): follows the download --> tmp/ --diff ID verified--> layers/
+//!  one flush of the file system --> images.json
+//! ```
+//!
+//! Runs in a process of its own that is root of the base user namespace, and starts threads. It may be killed at any
+//! instant: what was fetched goes on where it stopped.
+
+mod layers;
+
+use super::Reference;
+use super::manifest::{Descriptor, Document, LARGEST, Manifest, Platform, parse_config};
+use super::owners::Owners;
+use super::source::{Fetched, Source};
+use super::store::{HeldBlob, Image, Layer, Store};
+use crate::config::Limits;
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::error::{Context, Result};
+use crate::fail;
+use crate::files;
+
+pub use layers::unpack_missing;
+
+/// Most indexes one in the other.
+const DEEPEST: usize = 4;
+
+/// How a pull is told of. Called by several threads.
+pub trait Progress: Sync {
+    /// These layers make the image: short digest and packed size in bytes.
+    fn layers(&self, layers: &[(String, u64)]);
+    /// Layer `at` has come so far, in bytes.
+    fn came(&self, at: usize, bytes: u64);
+    /// Layer `at` is there, unpacked.
+    fn done(&self, at: usize, was_there: bool);
+}
+
+/// What is pulled, and how.
+pub struct Pull<'a> {
+    /// Where it is kept.
+    pub store: &'a Store,
+    /// Which image of an index.
+    pub platform: &'a Platform,
+    /// What it will be called; one with a digest must have that digest.
+    pub names: &'a [Reference],
+    /// How its files' owners are kept.
+    pub owners: &'a Owners,
+    /// What a layer may hold.
+    pub limits: &'a Limits,
+    /// How many layers at once.
+    pub parallel: usize,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+}
+
+/// A manifest that is verified, and what led to it.
+pub struct Chosen {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its bytes.
+    bytes: Vec<u8>,
+    /// The index that it was chosen from.
+    index: Option<(Digest, Vec<u8>)>,
+}
+
+/// The digest of `bytes`, by the algorithm of `wanted` if there is one. Errors: it is another than `wanted`.
+fn verified(fetched: &Fetched, wanted: Option<&Digest>) -> Result<Digest> {
+    let mut hasher = Hasher::new(wanted.map_or(Algorithm::Sha256, Digest::algorithm));
+    hasher.update(&fetched.bytes);
+    let digest = hasher.finish();
+    match wanted {
+        Some(wanted) if *wanted != digest => {
+            fail!("manifest {wanted}: what came is {digest}")
+        }
+        _ => Ok(digest),
+    }
+}
+
+/// Fetches what `source` stands for and, where that is an index, the manifest for `platform`.
+pub fn choose(source: &dyn Source, platform: &Platform, wanted: Option<&Digest>) -> Result<Chosen> {
+    let mut fetched = source.manifest(wanted)?;
+    let mut digest = verified(&fetched, wanted)?;
+    let mut index = None;
+    for _ in 0..DEEPEST {
+        match Document::parse(&fetched.bytes, fetched.media_type.as_deref())? {
+            Document::Manifest(manifest) => {
+                return Ok(Chosen { manifest, digest, bytes: fetched.bytes, index });
+            }
+            Document::Index(list) => {
+                let entry = list.choose(platform)?;
+                let next = source.manifest(Some(&entry.digest))?;
+                if next.bytes.len() as u64 != entry.size {
+                    fail!("manifest {}: not as long as its index says", entry.digest);
+                }
+                let next_digest = verified(&next, Some(&entry.digest))?;
+                // The outermost is what the name stands for.
+                index.get_or_insert((digest, fetched.bytes));
+                (fetched, digest) = (next, next_digest);
+            }
+        }
+    }
+    fail!("more than {DEEPEST} indexes, one in the other")
+}
+
+impl Pull<'_> {
+    /// Pulls and records the image.
+    pub fn run(&self, source: &dyn Source) -> Result<Image> {
+        self.run_inner(source).context(|| format!("cannot pull {}", source.describe()))
+    }
+
+    fn run_inner(&self, source: &dyn Source) -> Result<Image> {
+        let wanted = self.names.iter().find_map(|name| name.digest.as_ref());
+        let chosen = choose(source, self.platform, wanted)?;
+        let mut held = vec![self.store.add_blob(&chosen.digest, &chosen.bytes)?];
+        if let Some((digest, bytes)) = &chosen.index {
+            held.push(self.store.add_blob(digest, bytes)?);
+        }
+        let descriptor = &chosen.manifest.config;
+        held.push(self.fetch_small(source, descriptor)?);
+        let bytes = self.store.read_blob(&descriptor.digest)?;
+        let descriptors = &chosen.manifest.layers;
+        let (config, diff_ids) = parse_config(&bytes, descriptors.len())?;
+        let pairs: Vec<(&Descriptor, &Digest)> = descriptors.iter().zip(&diff_ids).collect();
+        let (sizes, _held_layers) = layers::fetch(self, source, &pairs)?;
+        let layer = |((descriptor, diff_id), size): (&(&Descriptor, &Digest), u64)| Layer {
+            blob: descriptor.digest.clone(),
+            packed: descriptor.size,
+            diff_id: (*diff_id).clone(),
+            size,
+        };
+        let image = Image {
+            manifest: chosen.digest,
+            index: chosen.index.map(|(digest, _)| digest),
+            config: descriptor.digest.clone(),
+            layers: pairs.iter().zip(sizes).map(layer).collect(),
+            platform: Platform {
+                os: config.os().to_string(),
+                architecture: config.architecture().to_string(),
+                variant: config.variant().clone(),
+            },
+            names: self.names.iter().filter_map(Reference::without_digest).collect(),
+            digests: Vec::new(),
+            created: config.created().as_ref().and_then(|text| text.parse().ok()),
+            added: jiff::Timestamp::now(),
+        };
+        self.record(image)
+    }
+
+    fn fetch_small(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<HeldBlob> {
+        if descriptor.size > LARGEST {
+            fail!("the image's config is larger than {LARGEST} bytes");
+        }
+        layers::blob(self.store, source, descriptor, &|_| ())
+    }
+
+    /// Flushes all to the disk, then names it: after a power cut a recorded image is whole.
+    fn record(&self, mut image: Image) -> Result<Image> {
+        let named = image.index.as_ref().unwrap_or(&image.manifest);
+        let of = |name: &Reference| Reference {
+            tag: None,
+            digest: Some(named.clone()),
+            ..name.clone()
+        };
+        image.digests = self.names.iter().map(of).collect();
+        image.digests.dedup();
+        files::sync_filesystem(self.store.root())?;
+        self.store.change_images(|images| {
+            images.add(image.clone());
+            Ok(())
+        })?;
+        Ok(image)
+    }
+}

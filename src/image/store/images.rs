@@ -1,0 +1,254 @@
+//! images.json: which images there are, and what they are called.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Image, Store};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::files;
+use crate::image::Reference;
+
+/// The images of a store, the newest last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Images {
+    version: u32,
+    images: Vec<Image>,
+}
+
+const VERSION: u32 = 1;
+
+impl Images {
+    /// All of them.
+    pub fn all(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// The image with this manifest.
+    pub fn of_manifest(&self, manifest: &Digest) -> Option<&Image> {
+        self.images.iter().find(|image| image.manifest == *manifest)
+    }
+
+    /// The image that `reference` names: by its tag, or by the digest of its manifest or of the index it came from.
+    pub fn named(&self, reference: &Reference) -> Option<&Image> {
+        let Some(digest) = &reference.digest else {
+            return self.images.iter().find(|image| image.names.contains(reference));
+        };
+        let from_there = |one: &Reference| one.name() == reference.name();
+        let has = |image: &&Image| {
+            (image.manifest == *digest || image.index.as_ref() == Some(digest))
+                && image.names.iter().chain(&image.digests).any(from_there)
+        };
+        self.images.iter().rev().find(has)
+    }
+
+    /// The image whose ID (config or manifest digest) begins with `hex`. `None`: there is none. Errors: there are several.
+    pub fn with_id(&self, text: &str) -> Result<Option<&Image>> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        let is_hex = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if hex.is_empty() || hex.len() > 64 || !is_hex {
+            return Ok(None);
+        }
+        let begins = |digest: &Digest| digest.hex().starts_with(hex);
+        let mut found = self
+            .images
+            .iter()
+            .filter(|image| begins(&image.config) || begins(&image.manifest));
+        let Some(first) = found.next() else { return Ok(None) };
+        // One image packed twice has one ID and two manifests: either will do.
+        if found.any(|other| other.config != first.config) {
+            fail!("image ID {text}: several images begin so; give more digits");
+        }
+        Ok(Some(first))
+    }
+
+    /// Adds `image`, or what is new of it where its manifest is there already; its names are taken from whoever had them.
+    pub fn add(&mut self, image: Image) {
+        for name in &image.names {
+            self.untag(name);
+        }
+        match self.images.iter_mut().find(|old| old.manifest == image.manifest) {
+            Some(old) => {
+                old.index = image.index.or(old.index.take());
+                old.names.extend(image.names);
+                let new = image.digests.into_iter().filter(|digest| !old.digests.contains(digest));
+                let new: Vec<Reference> = new.collect();
+                old.digests.extend(new);
+                old.layers = image.layers;
+            }
+            None => self.images.push(image),
+        }
+    }
+
+    /// Takes a name away from whoever has it; whether anybody had.
+    pub fn untag(&mut self, name: &Reference) -> bool {
+        let mut had = false;
+        for image in &mut self.images {
+            let before = image.names.len();
+            image.names.retain(|one| one != name);
+            had |= image.names.len() != before;
+        }
+        had
+    }
+
+    /// Gives the image with this manifest one more name.
+    pub fn tag(&mut self, manifest: &Digest, name: Reference) {
+        self.untag(&name);
+        if let Some(image) = self.images.iter_mut().find(|image| image.manifest == *manifest) {
+            image.names.push(name);
+        }
+    }
+
+    /// Takes the image with this manifest out.
+    pub fn remove(&mut self, manifest: &Digest) -> Option<Image> {
+        let at = self.images.iter().position(|image| image.manifest == *manifest)?;
+        Some(self.images.remove(at))
+    }
+}
+
+impl Store {
+    fn images_path(&self) -> PathBuf {
+        self.root.join("images.json")
+    }
+
+    /// The images. Errors: images.json cannot be read or is not one.
+    pub fn images(&self) -> Result<Images> {
+        let path = self.images_path();
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Images { version: VERSION, images: Vec::new() });
+            }
+            answer => answer.context(|| format!("cannot read {}", path.display()))?,
+        };
+        let images: Images = serde_json::from_slice(&bytes)
+            .map_err(Error::new)
+            .context(|| path.display().to_string())
+            .hint(|| "'usnea check --repair' makes it anew from the blobs that are there")?;
+        if images.version != VERSION {
+            fail!(
+                "{} is of version {}: it was written by another usnea; this one reads {VERSION}",
+                path.display(),
+                images.version
+            );
+        }
+        Ok(images)
+    }
+
+    /// Changes images.json: read, changed by `change`, replaced, with the lock held. After a power cut there is the old
+    /// one or the new one.
+    pub fn change_images<T>(&self, change: impl FnOnce(&mut Images) -> Result<T>) -> Result<T> {
+        let _lock = self.lock_images()?;
+        let mut images = self.images()?;
+        let before = images.clone();
+        let answer = change(&mut images)?;
+        if images != before {
+            self.write_images(&images)?;
+        }
+        Ok(answer)
+    }
+
+    /// Replaces images.json; the caller holds the lock.
+    pub(super) fn write_images(&self, images: &Images) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(images).map_err(Error::new)?;
+        files::replace(&self.tmp(), &self.images_path(), &bytes)?;
+        self.publish(&self.images_path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::manifest::Platform;
+    use crate::image::store::Layer;
+
+    fn image(seed: &str, names: &[&str]) -> Image {
+        Image {
+            manifest: Digest::of(seed.as_bytes()),
+            index: None,
+            config: Digest::of(format!("{seed}'s config").as_bytes()),
+            layers: vec![Layer {
+                blob: Digest::of(b"blob"),
+                packed: 1,
+                diff_id: Digest::of(b"diff"),
+                size: 5,
+            }],
+            platform: Platform::host(),
+            names: names.iter().map(|name| name.parse().unwrap()).collect(),
+            digests: vec![format!("q.io/x@{}", Digest::of(seed.as_bytes())).parse().unwrap()],
+            created: None,
+            added: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_name_belongs_to_the_last_that_got_it() {
+        let mut images = Images::default();
+        images.add(image("a", &["q.io/x:1", "q.io/x:2"]));
+        images.add(image("b", &["q.io/x:1"]));
+        let named = |images: &Images, name: &str| {
+            images.named(&name.parse().unwrap()).map(|image| image.manifest.clone())
+        };
+        assert_eq!(named(&images, "q.io/x:1"), Some(Digest::of(b"b")));
+        assert_eq!(named(&images, "q.io/x:2"), Some(Digest::of(b"a")));
+        assert_eq!(named(&images, "q.io/x:3"), None);
+        images.tag(&Digest::of(b"a"), "q.io/y:1".parse().unwrap());
+        assert_eq!(named(&images, "q.io/y:1"), Some(Digest::of(b"a")));
+        assert!(images.untag(&"q.io/y:1".parse().unwrap()));
+        assert!(!images.untag(&"q.io/y:1".parse().unwrap()));
+        assert_eq!(images.all().len(), 2);
+    }
+
+    #[test]
+    fn an_image_is_found_by_its_digest_only_where_it_came_from() {
+        let mut images = Images::default();
+        images.add(image("a", &[]));
+        let digest = Digest::of(b"a");
+        let find = |name: &str| images.named(&format!("{name}@{digest}").parse().unwrap());
+        assert!(find("q.io/x").is_some());
+        assert!(find("q.io/y").is_none());
+    }
+
+    #[test]
+    fn ids_may_be_shortened_but_not_ambiguous() {
+        let mut images = Images::default();
+        images.add(image("a", &[]));
+        images.add(image("b", &[]));
+        let id = images.all()[0].config.hex().to_owned();
+        assert_eq!(images.with_id(&id[..12]).unwrap().unwrap().config.hex(), id);
+        assert!(images.with_id(&format!("sha256:{id}")).unwrap().is_some());
+        assert!(images.with_id("").unwrap().is_none());
+        assert!(images.with_id("debian").unwrap().is_none());
+        let (a, b) = (images.all()[0].config.hex(), images.all()[1].config.hex());
+        if a.as_bytes()[0] == b.as_bytes()[0] {
+            assert!(images.with_id(&a[..1]).is_err());
+        }
+    }
+
+    #[test]
+    fn an_image_that_comes_again_keeps_its_names() {
+        let mut images = Images::default();
+        images.add(image("a", &["q.io/x:1"]));
+        images.add(image("a", &["q.io/x:2"]));
+        assert_eq!(images.all().len(), 1);
+        assert_eq!(images.all()[0].names.len(), 2);
+        assert_eq!(images.all()[0].digests.len(), 1);
+    }
+
+    #[test]
+    fn a_store_keeps_its_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        assert_eq!(store.images().unwrap().all(), []);
+        store
+            .change_images(|images| {
+                images.add(image("a", &["debian"]));
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(store.images().unwrap().all(), [image("a", &["debian:latest"])]);
+        std::fs::write(folder.path().join("store/images.json"), "{").unwrap();
+        assert!(store.images().unwrap_err().way_out().unwrap().contains("check --repair"));
+    }
+}

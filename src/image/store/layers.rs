@@ -1,0 +1,196 @@
+//! Unpacked layers: `layers/<diff ID>.<owners>/{fs/,layer.json}`.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use crate::config::Limits;
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::files::{self, Birth, Lock};
+use crate::image::extract::{self, How};
+use crate::image::owners::Owners;
+
+/// What a layer is called in tmp/ while it is being unpacked.
+pub const PREFIX: &str = "layer-";
+
+/// A layer that stays while this value lives.
+#[derive(Debug)]
+pub struct HeldLayer {
+    /// Its files.
+    pub fs: PathBuf,
+    /// What is known of it.
+    pub story: LayerStory,
+    _lock: File,
+}
+
+/// `layer.json`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerStory {
+    /// The digest of its tar.
+    pub diff_id: Digest,
+    /// Bytes of its files.
+    pub size: u64,
+    /// How many entries its tar has.
+    pub entries: u64,
+    /// The boot in which it was unpacked.
+    boot: String,
+}
+
+/// The right to unpack a layer: others who want it wait.
+pub struct Unpacking<'a> {
+    store: &'a Store,
+    diff_id: Digest,
+    owners: &'a Owners,
+    lock: File,
+    lock_path: PathBuf,
+}
+
+/// What somebody who wants a layer finds.
+pub enum Wanted<'a> {
+    /// It is there.
+    There(HeldLayer),
+    /// It is ours to unpack.
+    Ours(Unpacking<'a>),
+}
+
+/// The name of the layer's folder.
+fn name(diff_id: &Digest, owners: &Owners) -> String {
+    format!("{}.{}", diff_id.hex(), owners.suffix())
+}
+
+/// The diff ID in the name of a layer's folder; `None`: it is not one of an image (the host's own programs).
+pub(super) fn diff_id_of(name: &str) -> Option<Digest> {
+    let (hex, _) = name.split_once('.')?;
+    format!("sha256:{hex}").parse().ok()
+}
+
+fn this_boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+impl Store {
+    pub(super) fn layers_folder(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
+    /// Where the layer's files are, or would be.
+    pub fn layer_path(&self, diff_id: &Digest, owners: &Owners) -> PathBuf {
+        self.layers_folder().join(name(diff_id, owners)).join("fs")
+    }
+
+    /// The layer's folder, if it is there and whole. A recorded image needs it: its content is on the disk.
+    pub fn has_layer(&self, diff_id: &Digest, owners: &Owners) -> bool {
+        let fs = self.layer_path(diff_id, owners);
+        fs.is_dir() && fs.with_file_name("layer.json").is_file()
+    }
+
+    /// What is known of a layer; `None`: it is not there, or not whole.
+    pub(super) fn story(&self, folder: &Path) -> Option<LayerStory> {
+        let mut text = String::new();
+        File::open(folder.join("layer.json")).ok()?.take(1 << 20).read_to_string(&mut text).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// The layer, or the right to unpack it; waits while another process unpacks it. One that is there is believed when
+    /// `is_recorded` (an image that is recorded needs it) or when it was made since the machine was started.
+    pub fn want_layer<'a>(
+        &'a self,
+        diff_id: &Digest,
+        owners: &'a Owners,
+        is_recorded: bool,
+    ) -> Result<Wanted<'a>> {
+        let folder = self.layers_folder().join(name(diff_id, owners));
+        let lock_path = self.root.join("downloads").join(format!("layer-{}", name(diff_id, owners)));
+        loop {
+            if let Some(held) = self.hold_layer(&folder)?
+                && (is_recorded || held.story.boot == this_boot())
+            {
+                return Ok(Wanted::There(held));
+            }
+            let lock = files::lock_file(&lock_path, Lock::Exclusive)?;
+            if !files::leads_to(&lock_path, &lock) {
+                continue;
+            }
+            match self.hold_layer(&folder)? {
+                Some(held) if is_recorded || held.story.boot == this_boot() => {
+                    let _ = std::fs::remove_file(&lock_path);
+                    return Ok(Wanted::There(held));
+                }
+                _ => {}
+            }
+            let diff_id = diff_id.clone();
+            return Ok(Wanted::Ours(Unpacking { store: self, diff_id, owners, lock, lock_path }));
+        }
+    }
+
+    fn hold_layer(&self, folder: &Path) -> Result<Option<HeldLayer>> {
+        let held = files::hold(folder, Lock::Shared)
+            .context(|| format!("cannot open {}", folder.display()))?;
+        Ok(held.zip(self.story(folder)).map(|(lock, story)| HeldLayer {
+            fs: folder.join("fs"),
+            story,
+            _lock: lock,
+        }))
+    }
+}
+
+impl Unpacking<'_> {
+    /// Unpacks `packed`, the layer's blob of `size` bytes, and puts the layer in its place. Errors: it breaks off, is
+    /// hostile, exceeds a limit, or is not what the diff ID says.
+    pub fn unpack(self, packed: impl Read + Send, size: u64, limits: &Limits) -> Result<HeldLayer> {
+        let birth = Birth::folder(&self.store.tmp(), PREFIX)?;
+        let fs = birth.path.join("fs");
+        let mut builder = std::fs::DirBuilder::new();
+        builder.mode(0o755).create(&fs).map_err(|error| files::cannot_write(error, &fs))?;
+        let into = File::open(&fs).context(|| format!("cannot open {}", fs.display()))?;
+        let how = How { owners: self.owners, limits, size };
+        let (unpacked, diff_id) = extract::layer(packed, std::os::fd::AsFd::as_fd(&into), &how)
+            .context(|| format!("layer {}", self.diff_id.short()))?;
+        if diff_id != self.diff_id {
+            fail!("layer {}: its content is {diff_id}, not what the image says", self.diff_id);
+        }
+        let story = LayerStory {
+            diff_id,
+            size: unpacked.bytes,
+            entries: unpacked.entries,
+            boot: this_boot(),
+        };
+        let path = birth.path.join("layer.json");
+        let json = serde_json::to_vec_pretty(&story).map_err(Error::new)?;
+        std::fs::write(&path, json).map_err(|error| files::cannot_write(error, &path))?;
+        self.put(birth, story)
+    }
+
+    fn put(&self, birth: Birth, story: LayerStory) -> Result<HeldLayer> {
+        // What others may look into has neither programs with powers of ours nor files of other IDs; else nobody may.
+        let mode = if self.store.is_shared && *self.owners == Owners::Recorded { 0o755 } else { 0o700 };
+        std::fs::set_permissions(&birth.path, std::fs::Permissions::from_mode(mode))
+            .map_err(|error| files::cannot_write(error, &birth.path))?;
+        let folder = self.store.layers_folder().join(name(&self.diff_id, self.owners));
+        // One that is not believed is in the way.
+        if folder.symlink_metadata().is_ok() {
+            match self.store.bury(&folder)? {
+                Some((grave, _lock)) => drop(files::remove_tree(&grave)),
+                None => fail!("{} is damaged, and in use", folder.display()),
+            }
+        }
+        match birth.put(&folder)? {
+            Some(lock) => Ok(HeldLayer { fs: folder.join("fs"), story, _lock: lock }),
+            None => fail!("{} was removed at once by another command", folder.display()),
+        }
+    }
+}
+
+impl Drop for Unpacking<'_> {
+    fn drop(&mut self) {
+        if files::leads_to(&self.lock_path, &self.lock) {
+            let _ = std::fs::remove_file(&self.lock_path);
+        }
+    }
+}
