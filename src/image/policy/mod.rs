@@ -34,7 +34,8 @@ use crate::config;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 
-/// Gives what a tag of the image's own repository stands for; `None`: there is no such tag.
+/// Gives what a tag of the image's own repository stands for; `None`: there is no such tag. For a registry:
+/// `|tag| registry.beside(tag)`.
 pub type Neighbour<'a> = dyn Fn(&str) -> Result<Option<Box<dyn Source>>> + 'a;
 
 /// A policy: what must hold for which image.

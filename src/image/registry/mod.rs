@@ -95,6 +95,12 @@ impl Registry {
         }
     }
 
+    /// What lies at another tag of the same repository, such as an image's signatures; `None`: nothing does.
+    pub fn beside(&self, tag: &str) -> Result<Option<Box<dyn Source>>> {
+        let other = self.other(tag.to_owned())?;
+        Ok(other.head_manifest()?.map(|_| Box::new(other) as Box<dyn Source>))
+    }
+
     /// The digest of what `which` names now, without its content where the registry can do so. `None`: there is nothing.
     pub fn head_manifest(&self) -> Result<Option<Digest>> {
         let answer = self.session.ask(&self.manifest_ask(Method::HEAD, &self.which))?;
