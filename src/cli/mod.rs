@@ -1,8 +1,11 @@
 //! The command line: clap, one file a command, tables and JSON. What it says is decided below; here it is read, printed,
 //! and turned into an exit status.
 
+pub mod amount;
 mod doctor;
+pub mod format;
 mod run;
+pub mod table;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -20,6 +20,7 @@ mod man;
 mod registry_faults;
 mod run;
 mod signals;
+mod signature_policy;
 mod spec;
 mod start_broken_off;
 mod terminal;

@@ -73,16 +73,16 @@ impl Registry {
         access: Access,
         tempo: Tempo,
     ) -> Result<Self> {
-        let good = |text: &str, more: &[u8]| {
-            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
-        };
-        if !good(&endpoint.repository, b"._-/") || endpoint.repository.contains("..") {
+        if !is_made_of(&endpoint.repository, b"._-/") || endpoint.repository.contains("..") {
             fail!("'{}' is not a repository", endpoint.repository.escape_debug());
         }
-        if !good(&which, b"._-:") {
-            fail!("'{}' is neither a tag nor a digest", which.escape_debug());
-        }
+        let which = tag_or_digest(which)?;
         Ok(Self { session: Arc::new(Session::new(endpoint, access, tempo)?), which })
+    }
+
+    /// Another tag or digest of the same repository, over the same connections. Errors: `which` is neither.
+    pub fn other(&self, which: String) -> Result<Self> {
+        Ok(Self { session: self.session.clone(), which: tag_or_digest(which)? })
     }
 
     /// Whether the registry takes our credentials, for a login. Errors: it does not, or it cannot be reached.
@@ -93,6 +93,12 @@ impl Registry {
             200..=299 => Ok(()),
             _ => Err(self.session.refused(answer, &Subject::Api)),
         }
+    }
+
+    /// What lies at another tag of the same repository, such as an image's signatures; `None`: nothing does.
+    pub fn beside(&self, tag: &str) -> Result<Option<Box<dyn Source>>> {
+        let other = self.other(tag.to_owned())?;
+        Ok(other.head_manifest()?.map(|_| Box::new(other) as Box<dyn Source>))
     }
 
     /// The digest of what `which` names now, without its content where the registry can do so. `None`: there is nothing.
@@ -115,6 +121,17 @@ impl Registry {
             [media::OCI_MANIFEST, media::OCI_INDEX, media::DOCKER_MANIFEST, media::DOCKER_LIST];
         let accept = [&kinds[..], &SCHEMA_1[..]].concat().join(", ");
         Ask::new(method, self.session.path(&format!("manifests/{which}"))).accept(accept)
+    }
+}
+
+fn is_made_of(text: &str, more: &[u8]) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+}
+
+fn tag_or_digest(which: String) -> Result<String> {
+    match is_made_of(&which, b"._-:") {
+        true => Ok(which),
+        false => fail!("'{}' is neither a tag nor a digest", which.escape_debug()),
     }
 }
 

@@ -1,0 +1,172 @@
+//! The functions of templates that docker adds to Go's, with docker's order of arguments.
+
+use std::sync::Arc;
+
+use gotmpl::{FuncMap, TemplateError, Value, ValueFunc};
+use serde_json::Value as Json;
+
+type Answer = Result<Value, TemplateError>;
+type Function = fn(&[Value]) -> Answer;
+
+/// Longest text that `pad` makes longer, and most that it adds on a side.
+const MOST_PADDING: i64 = 65_535;
+
+/// For the rows.
+pub fn of_rows() -> FuncMap {
+    let functions: [(&str, Function); 9] = [
+        ("index", index),
+        ("join", join),
+        ("json", json),
+        ("lower", |args| map_text("lower", args, str::to_lowercase)),
+        ("pad", pad),
+        ("split", split),
+        ("title", |args| map_text("title", args, title)),
+        ("truncate", truncate),
+        ("upper", |args| map_text("upper", args, str::to_uppercase)),
+    ];
+    functions.into_iter().map(|(name, function)| (name.into(), shared(function))).collect()
+}
+
+/// For the headings: what would change a value leaves its heading alone, and every condition holds.
+pub fn of_headings() -> FuncMap {
+    let first = |args: &[Value]| Ok(args.first().map_or(Value::Nil, leaf));
+    let last = |args: &[Value]| Ok(args.last().map_or(Value::Nil, leaf));
+    let holds = |_: &[Value]| Ok(Value::Bool(true));
+    let whole = [
+        "html", "index", "join", "js", "json", "len", "lower", "pad", "slice", "split", "title",
+        "truncate", "upper", "urlquery",
+    ];
+    let mut functions = FuncMap::new();
+    functions.extend(whole.map(|name| (name.into(), shared(first))));
+    functions.extend(
+        ["eq", "ge", "gt", "le", "lt", "ne", "not"].map(|name| (name.into(), shared(holds))),
+    );
+    functions.insert("printf".into(), shared(last));
+    functions
+}
+
+fn shared(function: impl Fn(&[Value]) -> Answer + Send + Sync + 'static) -> ValueFunc {
+    Arc::new(function)
+}
+
+/// The heading in a list of it.
+fn leaf(value: &Value) -> Value {
+    match value {
+        Value::List(list) => list.first().map_or(Value::Nil, leaf),
+        other => other.clone(),
+    }
+}
+
+fn wrong(usage: &str) -> TemplateError {
+    TemplateError::Exec(format!("arguments do not fit, it is {usage}"))
+}
+
+fn text(text: impl Into<Arc<str>>) -> Value {
+    Value::String(text.into())
+}
+
+fn map_text(name: &str, args: &[Value], change: impl Fn(&str) -> String) -> Answer {
+    match args {
+        [Value::String(value)] => Ok(text(change(value))),
+        _ => Err(wrong(&format!("'{name} TEXT'"))),
+    }
+}
+
+/// Each word's first letter in upper case (Go's `strings.Title`).
+fn title(text: &str) -> String {
+    let mut begins = true;
+    let letter = |c: char| {
+        let upper = begins && c.is_alphabetic();
+        begins = !(c.is_alphanumeric() || c == '_' || c == '\'');
+        if upper { c.to_uppercase().collect() } else { c.to_string() }
+    };
+    text.chars().map(letter).collect()
+}
+
+/// As Go's, but a key that is missing from a map of text (labels), or from no map at all, gives no text: there Go has the
+/// zero value of a type that JSON does not know.
+fn index(args: &[Value]) -> Answer {
+    let (value, keys) = match args {
+        [value, keys @ ..] if !keys.is_empty() => (value, keys),
+        _ => return Err(wrong("'index LIST-OR-MAP KEY...'")),
+    };
+    keys.iter().try_fold(value.clone(), |value, key| match (&value, key) {
+        (Value::Nil, Value::String(_)) => Ok(text("")),
+        (Value::Map(map), Value::String(key)) if !map.contains_key(key) => {
+            let of_text = map.values().all(|value| matches!(value, Value::String(_)));
+            Ok(if of_text { text("") } else { Value::Nil })
+        }
+        _ => value.index(key),
+    })
+}
+
+fn join(args: &[Value]) -> Answer {
+    let (list, between) = match args {
+        [Value::List(list), Value::String(between)] => (&**list, between),
+        [Value::Nil, Value::String(between)] => (&[][..], between),
+        _ => return Err(wrong("'join LIST TEXT-BETWEEN'")),
+    };
+    let words: Vec<String> = list.iter().map(ToString::to_string).collect();
+    Ok(text(words.join(between)))
+}
+
+fn split(args: &[Value]) -> Answer {
+    match args {
+        [Value::String(value), Value::String(at)] => {
+            // Without a separator Go splits between characters, Rust at the ends too.
+            let words = value.split(&**at).filter(|word| !at.is_empty() || !word.is_empty());
+            Ok(Value::List(words.map(text).collect()))
+        }
+        _ => Err(wrong("'split TEXT TEXT-BETWEEN'")),
+    }
+}
+
+/// At most so many characters (docker counts bytes, and may cut one in half).
+fn truncate(args: &[Value]) -> Answer {
+    match args {
+        [Value::String(value), length] if length.as_int().is_some_and(|length| length >= 0) => {
+            let length = length.as_int().and_then(|length| usize::try_from(length).ok());
+            Ok(text(value.chars().take(length.unwrap_or_default()).collect::<String>()))
+        }
+        _ => Err(wrong("'truncate TEXT LENGTH'")),
+    }
+}
+
+/// Spaces before and after what is not empty.
+fn pad(args: &[Value]) -> Answer {
+    let spaces = |count: &Value| {
+        let count = count.as_int().filter(|count| (0..=MOST_PADDING).contains(count))?;
+        Some(" ".repeat(usize::try_from(count).ok()?))
+    };
+    match args {
+        [Value::String(value), before, after] => match (spaces(before), spaces(after)) {
+            (Some(_), Some(_)) if value.is_empty() => Ok(text("")),
+            (Some(before), Some(after)) => Ok(text(format!("{before}{value}{after}"))),
+            _ => Err(wrong("'pad TEXT BEFORE AFTER'")),
+        },
+        _ => Err(wrong("'pad TEXT BEFORE AFTER'")),
+    }
+}
+
+fn json(args: &[Value]) -> Answer {
+    match args {
+        [value] => Ok(text(to_json(value).to_string())),
+        _ => Err(wrong("'json VALUE'")),
+    }
+}
+
+fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Nil | Value::Function(_) => Json::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::Int(value) => (*value).into(),
+        Value::Uint(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::String(value) => (&**value).into(),
+        Value::List(list) => list.iter().map(to_json).collect(),
+        Value::Map(map) => {
+            let pairs = map.iter().map(|(key, value)| (key.to_string(), to_json(value)));
+            Json::Object(pairs.collect())
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `--format`: what a command knows, printed as a table, as JSON, or through a Go template, as docker and podman do.
+//!
+//! ```text
+//!  rows: Serialize --> JSON ----------------------------------> json: one array
+//!                       +--> template (+ functions) ----------> TEMPLATE: a line for each row
+//!                       +--> escaped --> template + headings --> table [TEMPLATE]: aligned
+//! ```
+//!
+//! A command brings its rows, whose fields bear the names that templates ask for (`#[serde(rename_all =
+//! "PascalCase")]`), and a [`Layout`]. A row gives every field always; where Go has a nil list or map it gives an empty
+//! one: `null` prints as `<no value>`.
+
+mod actions;
+mod functions;
+mod headings;
+mod template;
+
+use std::str::FromStr;
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub use self::template::Template;
+use super::table;
+use crate::error::{Error, Result};
+
+/// What `--format` says.
+#[derive(Clone, Debug)]
+pub enum Format {
+    /// Columns: those of the template, else the command's own.
+    Table(Option<Template>),
+    /// One array of objects.
+    Json,
+    /// Text, once for each row.
+    Template(Template),
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Self::Table(None)
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    /// `table`, `table TEMPLATE`, `json`, or a template. Errors: it is not a Go template.
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim_matches(' ');
+        let columns = text.strip_prefix("table").filter(|rest| {
+            rest.is_empty() || rest.starts_with(char::is_whitespace) || rest.starts_with("\\t")
+        });
+        Ok(match (columns.map(str::trim_start), text) {
+            (Some(""), _) => Self::Table(None),
+            (Some(rest), _) => {
+                Self::Table(Some(rest.strip_prefix("\\t").unwrap_or(rest).trim_start().parse()?))
+            }
+            (None, "json") => Self::Json,
+            (None, _) => Self::Template(text.parse()?),
+        })
+    }
+}
+
+/// How a command's table looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// The columns unless others are asked for: a template, with tabs between cells.
+    pub table: &'static str,
+    /// Fields whose heading is not their name: `("ID", "IMAGE ID")`. The rest are their words: `CREATED AT`.
+    pub headings: &'static [(&'static str, &'static str)],
+}
+
+/// Whether a table says what its columns are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Headings {
+    /// It does.
+    #[default]
+    Shown,
+    /// It does not (`--noheading`).
+    Hidden,
+}
+
+/// The text to print: empty, or lines that end. Errors: rows that cannot be JSON; a template that fails on a row, such as
+/// for a field that there is not.
+pub fn render<R: Serialize>(
+    format: &Format,
+    layout: &Layout,
+    headings: Headings,
+    rows: &[R],
+) -> Result<String> {
+    let rows = rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+    let rows = rows.map_err(Error::new)?;
+    match format {
+        Format::Json => Ok(format!("{:#}\n", Value::Array(rows))),
+        Format::Template(template) => lines(template, &rows),
+        Format::Table(Some(template)) => in_columns(template, layout, headings, rows),
+        Format::Table(None) => in_columns(&layout.table.parse()?, layout, headings, rows),
+    }
+}
+
+fn lines(template: &Template, rows: &[Value]) -> Result<String> {
+    let mut text = String::new();
+    for row in rows {
+        text += &template.row(row)?;
+        // What ends in a line's end of its own gets no second one (podman's rule; docker leaves a blank line).
+        if !template.ends_line() {
+            text.push('\n');
+        }
+    }
+    Ok(text)
+}
+
+fn in_columns(
+    template: &Template,
+    layout: &Layout,
+    headings: Headings,
+    mut rows: Vec<Value>,
+) -> Result<String> {
+    rows.iter_mut().for_each(escape);
+    let head = match headings {
+        Headings::Shown => headings::line(template, layout.headings, rows.first()),
+        Headings::Hidden => String::new(),
+    };
+    Ok(table::align(&(head + &lines(template, &rows)?)))
+}
+
+/// Escapes the control characters of all text in `value`.
+fn escape(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = table::escape(text).into_owned(),
+        Value::Array(list) => list.iter_mut().for_each(escape),
+        Value::Object(map) => {
+            *map = std::mem::take(map)
+                .into_iter()
+                .map(|(key, mut value)| {
+                    escape(&mut value);
+                    (table::escape(&key).into_owned(), value)
+                })
+                .collect();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! The JSON of `policy.json`: read strictly, since what is overlooked here is an image that nobody checked. Unknown and
+//! repeated keys, empty lists and keys that are none are errors.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::identity::SignedIdentity;
+use super::key::Key;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+
+/// One thing that must hold.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
+pub enum Requirement {
+    /// Nothing is asked.
+    InsecureAcceptAnything {},
+    /// Every image is refused.
+    Reject {},
+    /// GPG's "simple signing": not verified here.
+    SignedBy(SignedBy),
+    /// Never defined further; containers/image refuses it too.
+    #[serde(rename_all = "camelCase")]
+    SignedBaseLayer {
+        /// Whose.
+        base_layer_identity: SignedIdentity,
+    },
+    /// A signature of sigstore's `cosign`.
+    SigstoreSigned(Box<SigstoreSigned>),
+}
+
+/// `signedBy`: known as far as its form.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SignedBy {
+    #[serde(rename = "keyType")]
+    _key_type: KeyType,
+    key_path: Option<PathBuf>,
+    key_paths: Option<Vec<PathBuf>>,
+    key_data: Option<Data>,
+    #[serde(default, rename = "signedIdentity")]
+    _signed_identity: SignedIdentity,
+}
+
+#[derive(Debug, Deserialize)]
+enum KeyType {
+    #[serde(rename = "GPGKeys")]
+    GpgKeys,
+    #[serde(rename = "signedByGPGKeys")]
+    SignedByGpgKeys,
+    X509Certificates,
+    #[serde(rename = "signedByX509CAs")]
+    SignedByX509Cas,
+}
+
+/// `sigstoreSigned`: one signature, by one of the keys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SigstoreSigned {
+    key_path: Option<PathBuf>,
+    key_paths: Option<Vec<PathBuf>>,
+    key_data: Option<Data>,
+    key_datas: Option<Vec<Data>>,
+    fulcio: Option<Fulcio>,
+    pki: Option<Pki>,
+    rekor_public_key_path: Option<PathBuf>,
+    rekor_public_key_paths: Option<Vec<PathBuf>>,
+    rekor_public_key_data: Option<Data>,
+    rekor_public_key_datas: Option<Vec<Data>>,
+    /// Which name the signature must give the image.
+    #[serde(default)]
+    pub signed_identity: SignedIdentity,
+}
+
+// The forms of what is not verified here: still no place for a key that is misspelt.
+#[allow(dead_code)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Fulcio {
+    #[serde(rename = "caPath")]
+    ca_path: Option<PathBuf>,
+    #[serde(rename = "caData")]
+    ca_data: Option<Data>,
+    oidc_issuer: String,
+    subject_email: String,
+}
+
+#[allow(dead_code)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pki {
+    #[serde(rename = "caRootsPath")]
+    roots_path: Option<PathBuf>,
+    #[serde(rename = "caRootsData")]
+    roots_data: Option<Data>,
+    #[serde(rename = "caIntermediatesPath")]
+    intermediates_path: Option<PathBuf>,
+    #[serde(rename = "caIntermediatesData")]
+    intermediates_data: Option<Data>,
+    #[serde(rename = "subjectEmail")]
+    email: Option<String>,
+    #[serde(rename = "subjectHostname")]
+    hostname: Option<String>,
+}
+
+impl Requirement {
+    /// Its `type`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::InsecureAcceptAnything {} => "insecureAcceptAnything",
+            Self::Reject {} => "reject",
+            Self::SignedBy(_) => "signedBy",
+            Self::SignedBaseLayer { .. } => "signedBaseLayer",
+            Self::SigstoreSigned(_) => "sigstoreSigned",
+        }
+    }
+
+    /// The keys of which one must have signed; empty where no signature is asked for. Errors: nothing can satisfy it
+    /// here, or a key cannot be read.
+    pub(super) fn keys(&self) -> Result<Vec<Key>> {
+        let signed = match self {
+            Self::InsecureAcceptAnything {} => return Ok(Vec::new()),
+            Self::Reject {} => fail!("images from there are rejected"),
+            Self::SignedBy(_) | Self::SignedBaseLayer { .. } => {
+                return Err(not_here("GPG's signatures (simple signing)"));
+            }
+            Self::SigstoreSigned(signed) => signed,
+        };
+        if signed.fulcio.is_some() || signed.pki.is_some() {
+            return Err(not_here("sigstore's certificates (fulcio, pki)"));
+        }
+        if signed.has_rekor() {
+            return Err(not_here("entries of a transparency log (rekor)"));
+        }
+        signed.read_keys()
+    }
+
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::SignedBy(signed) => one_of(
+                "keyPath, keyPaths, keyData",
+                [signed.key_path.is_some(), signed.key_paths.is_some(), signed.key_data.is_some()],
+            ),
+            Self::SigstoreSigned(signed) => signed.check(),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn not_here(what: &str) -> Error {
+    Error::new(format!("{what} cannot be verified here"))
+        .hint("of signatures, those made with sigstore keys are known (sigstoreSigned with keyPath or keyData)")
+}
+
+impl SigstoreSigned {
+    fn has_rekor(&self) -> bool {
+        self.rekor_public_key_path.is_some()
+            || self.rekor_public_key_paths.is_some()
+            || self.rekor_public_key_data.is_some()
+            || self.rekor_public_key_datas.is_some()
+    }
+
+    fn check(&self) -> Result<()> {
+        one_of(
+            "keyPath, keyPaths, keyData, keyDatas, fulcio, pki",
+            [
+                self.key_path.is_some(),
+                self.key_paths.is_some(),
+                self.key_data.is_some(),
+                self.key_datas.is_some(),
+                self.fulcio.is_some(),
+                self.pki.is_some(),
+            ],
+        )?;
+        let no_paths = |paths: &Option<Vec<PathBuf>>| paths.as_ref().is_some_and(Vec::is_empty);
+        let no_datas = |datas: &Option<Vec<Data>>| datas.as_ref().is_some_and(Vec::is_empty);
+        if no_paths(&self.key_paths) || no_datas(&self.key_datas) {
+            fail!("no key: the list is empty");
+        }
+        Ok(())
+    }
+
+    fn read_keys(&self) -> Result<Vec<Key>> {
+        let paths = self.key_path.iter().chain(self.key_paths.iter().flatten()).map(|path| {
+            let pem = std::fs::read(path).map_err(Error::from);
+            pem.and_then(|pem| Key::from_pem(&pem)).context(|| format!("key {}", path.display()))
+        });
+        let datas = self.key_data.iter().chain(self.key_datas.iter().flatten());
+        let datas = datas.map(|data| Key::from_pem(&data.0).context(|| "keyData"));
+        paths.chain(datas).collect()
+    }
+}
+
+fn one_of<const N: usize>(names: &str, there: [bool; N]) -> Result<()> {
+    match there.into_iter().filter(|there| *there).count() {
+        1 => Ok(()),
+        0 => fail!("none of {names}"),
+        _ => fail!("more than one of {names}"),
+    }
+}
+
+/// Errors: there are no requirements, or one that contradicts itself.
+pub fn check(requirements: &[Requirement]) -> Result<()> {
+    if requirements.is_empty() {
+        fail!(
+            "no requirements: to accept everything, write [{{\"type\": \"insecureAcceptAnything\"}}]"
+        );
+    }
+    requirements.iter().try_for_each(|one| one.check().context(|| one.name()))
+}
+
+/// Bytes in base64.
+#[derive(Debug)]
+struct Data(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        // Go's decoder, too, passes over line ends.
+        let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+        let bytes = BASE64_STANDARD.decode(text);
+        Ok(Self(bytes.map_err(|error| D::Error::custom(format_args!("not base64: {error}")))?))
+    }
+}
+
+/// A map of JSON in which no key stands twice.
+#[derive(Debug)]
+pub struct Unique<T>(pub BTreeMap<String, T>);
+
+impl<T> Default for Unique<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Unique<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Pairs<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
+            type Value = Unique<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
+                let mut map = BTreeMap::new();
+                while let Some(key) = pairs.next_key::<String>()? {
+                    if map.contains_key(&key) {
+                        return Err(A::Error::custom(format_args!("'{key}' stands there twice")));
+                    }
+                    map.insert(key, pairs.next_value()?);
+                }
+                Ok(Unique(map))
+            }
+        }
+        from.deserialize_map(Pairs(PhantomData))
+    }
+}

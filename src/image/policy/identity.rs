@@ -1,0 +1,169 @@
+//! `signedIdentity`: whether the name in a signature is that of the image. Without this, whoever may sign one image
+//! could pass it off as any other of the same signer.
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::image::reference::{DOCKER_HUB, Reference, Typed};
+
+/// Which name a signature must give the image.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
+pub enum SignedIdentity {
+    /// The image's own, tag or digest and all.
+    MatchExact {},
+    /// The image's own; of an image that is named by digest, the repository. The default.
+    MatchRepoDigestOrExact {},
+    /// The image's repository (what `cosign sign` gives).
+    MatchRepository {},
+    /// This name.
+    #[serde(rename_all = "camelCase")]
+    ExactReference {
+        /// With a tag or digest.
+        docker_reference: Exact,
+    },
+    /// This repository.
+    #[serde(rename_all = "camelCase")]
+    ExactRepository {
+        /// A tag or digest does not matter.
+        docker_repository: Name,
+    },
+    /// As [`SignedIdentity::MatchRepoDigestOrExact`], after `prefix` was replaced.
+    #[serde(rename_all = "camelCase")]
+    RemapIdentity {
+        /// A registry, or a namespace or repository of it.
+        prefix: Prefix,
+        /// What stands in the signature instead.
+        signed_prefix: Prefix,
+    },
+}
+
+impl Default for SignedIdentity {
+    fn default() -> Self {
+        Self::MatchRepoDigestOrExact {}
+    }
+}
+
+/// A name, completed as docker does, but without `latest` where there is neither tag nor digest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Name {
+    complete: Reference,
+    is_bare: bool,
+}
+
+impl TryFrom<String> for Name {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+
+impl Name {
+    fn parse(text: &str) -> Result<Self> {
+        let typed: Typed = text.parse()?;
+        let is_bare = typed.tag.is_none() && typed.digest.is_none();
+        Ok(Self { complete: typed.in_registry(DOCKER_HUB), is_bare })
+    }
+}
+
+/// A name with a tag or digest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Exact(Reference);
+
+impl TryFrom<String> for Exact {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        let name = Name::parse(&text)?;
+        match name.is_bare {
+            true => Err(Error::new(format!("'{text}' has neither a tag nor a digest"))),
+            false => Ok(Self(name.complete)),
+        }
+    }
+}
+
+/// `REGISTRY[/COMPONENT...]`: complete, without tag and digest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Prefix(String);
+
+impl TryFrom<String> for Prefix {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        let inside = format!("{text}/x").parse::<Typed>();
+        match inside.is_ok_and(|typed| typed.registry.is_some()) {
+            true => Ok(Self(text)),
+            false => Err(Error::new(format!(
+                "'{}' is not the beginning of a complete name, such as docker.io/library",
+                text.escape_debug()
+            ))),
+        }
+    }
+}
+
+impl Prefix {
+    /// What follows it in `name`: nothing, or a slash and more. `None`: it does not begin so.
+    fn rest<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let rest = name.strip_prefix(&*self.0)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    }
+}
+
+impl SignedIdentity {
+    /// Whether a signature for `signed` is one for `image`; `None`: an image without such a name (from a folder).
+    pub(super) fn accepts(&self, image: Option<&Reference>, signed: &str) -> bool {
+        let Ok(signed) = Name::parse(signed) else { return false };
+        let same_name = |image: &Reference| image.name() == signed.complete.name();
+        match (self, image) {
+            (Self::ExactReference { docker_reference: Exact(exact) }, _) => {
+                !signed.is_bare && *exact == signed.complete
+            }
+            (Self::ExactRepository { docker_repository }, _) => {
+                same_name(&docker_repository.complete)
+            }
+            (_, None) => false,
+            (Self::MatchRepository {}, Some(image)) => same_name(image),
+            (Self::MatchExact {}, Some(image)) => {
+                !signed.is_bare && without_idle_tag(image) == signed.complete
+            }
+            (Self::MatchRepoDigestOrExact {}, Some(image)) => {
+                matches_digest_or_exact(image, &signed)
+            }
+            (Self::RemapIdentity { prefix, signed_prefix }, Some(image)) => {
+                match remap(image, prefix, signed_prefix) {
+                    Some(image) => matches_digest_or_exact(&image, &signed),
+                    None => false,
+                }
+            }
+        }
+    }
+}
+
+/// A digest says all: the tag beside it is not asked for, of the registry either (containers/image drops it).
+fn without_idle_tag(image: &Reference) -> Reference {
+    let tag = image.tag.clone().filter(|_| image.digest.is_none());
+    Reference { tag, ..image.clone() }
+}
+
+fn matches_digest_or_exact(image: &Reference, signed: &Name) -> bool {
+    !signed.is_bare
+        && match image.digest {
+            Some(_) => image.name() == signed.complete.name(),
+            None => *image == signed.complete,
+        }
+}
+
+/// The image under its other name; as it is where `from` does not begin its name. `None`: the other name is none.
+fn remap(image: &Reference, from: &Prefix, to: &Prefix) -> Option<Reference> {
+    let name = image.name();
+    let Some(rest) = from.rest(&name) else { return Some(image.clone()) };
+    let typed: Typed = format!("{}{rest}", to.0).parse().ok()?;
+    // Of a registry alone there is no image.
+    typed.registry.as_ref()?;
+    let renamed = typed.in_registry(DOCKER_HUB);
+    Some(Reference { registry: renamed.registry, repository: renamed.repository, ..image.clone() })
+}

@@ -1,0 +1,187 @@
+//! Which images are accepted: `policy.json`, as containers-policy.json(5) has it and podman reads it.
+//!
+//! ```text
+//!  Origin --scopes--> requirements --check_before--> reject, or what cannot be verified here: refused, nothing fetched
+//!                          `------------verify-----> sigstoreSigned: sha256-HEX.sig beside the image
+//! ```
+//!
+//! The first that is there is read: `$XDG_CONFIG_HOME/containers/policy.json` (`~/.config`),
+//! `/etc/containers/policy.json`, `/usr/share/containers/policy.json`. Where there is none, everything is accepted, as
+//! docker does (podman refuses everything there: a program that a file must first make usable protects nobody). What
+//! is read is honoured: unknown keys, types and scopes are errors, and what cannot be verified here (GPG's `signedBy`,
+//! Fulcio, PKI, Rekor) refuses the images that it stands for, and them alone.
+
+mod file;
+mod identity;
+mod key;
+mod scope;
+mod signature;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use self::file::Unique;
+pub use self::file::{Requirement, SigstoreSigned};
+pub use self::identity::SignedIdentity;
+pub use self::scope::Origin;
+use self::signature::Signature;
+use super::source::Source;
+use crate::config;
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+
+/// Gives what a tag of the image's own repository stands for; `None`: there is no such tag. For a registry:
+/// `|tag| registry.beside(tag)`.
+pub type Neighbour<'a> = dyn Fn(&str) -> Result<Option<Box<dyn Source>>> + 'a;
+
+/// A policy: what must hold for which image.
+#[derive(Debug)]
+pub struct Policy {
+    // For messages; `None`: there is no file.
+    path: Option<PathBuf>,
+    default: Vec<Requirement>,
+    transports: BTreeMap<String, BTreeMap<String, Vec<Requirement>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    default: Vec<Requirement>,
+    #[serde(default)]
+    transports: Unique<Unique<Vec<Requirement>>>,
+}
+
+impl Policy {
+    /// The user's, else the machine's, else one that accepts everything. Errors: as of [`Policy::load_from`].
+    pub fn load() -> Result<Self> {
+        let folders = ["/etc", "/usr/share"].map(PathBuf::from);
+        for folder in config::user_folder().into_iter().chain(folders) {
+            let path = folder.join("containers/policy.json");
+            match fs::read_to_string(&path) {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+                read => return Self::parse(&path, &read.context(|| cannot_read(&path))?),
+            }
+        }
+        Ok(Self {
+            path: None,
+            default: vec![Requirement::InsecureAcceptAnything {}],
+            transports: BTreeMap::new(),
+        })
+    }
+
+    /// The one in the file `path` (`--signature-policy`). Errors: it cannot be read; it is not a policy.
+    pub fn load_from(path: &Path) -> Result<Self> {
+        Self::parse(path, &fs::read_to_string(path).context(|| cannot_read(path))?)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self> {
+        let parse = || -> Result<Self> {
+            let file: File = serde_json::from_str(text).map_err(Error::new)?;
+            let transports = file.transports.0.into_iter().map(|(name, scopes)| (name, scopes.0));
+            let policy = Self {
+                path: Some(path.to_owned()),
+                default: file.default,
+                transports: transports.collect(),
+            };
+            policy.check().map(|()| policy)
+        };
+        parse()
+            .hint(|| "see containers-policy.json(5)")
+            .context(|| format!("signature policy {}", path.display()))
+    }
+
+    /// What the grammar of JSON does not say.
+    fn check(&self) -> Result<()> {
+        file::check(&self.default).context(|| "default")?;
+        for (transport, scopes) in &self.transports {
+            for (scope, requirements) in scopes {
+                let name = || rule_name(transport, scope);
+                scope::check(transport, scope).context(name)?;
+                file::check(requirements).context(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What must hold for an image from there, all of it.
+    pub fn requirements(&self, origin: &Origin) -> &[Requirement] {
+        self.rule(origin).1
+    }
+
+    /// The rule for images from there: its name, what it demands.
+    fn rule(&self, origin: &Origin) -> (String, &[Requirement]) {
+        let scopes = self.transports.get(origin.transport());
+        let found = scopes.and_then(|scopes| {
+            let all = origin.scopes().iter().map(String::as_str).chain([""]);
+            all.into_iter().find_map(|scope| scopes.get_key_value(scope))
+        });
+        match found {
+            Some((scope, requirements)) => (rule_name(origin.transport(), scope), requirements),
+            None => ("default".to_owned(), &self.default),
+        }
+    }
+
+    /// What can be told before anything is fetched. Errors: the image is rejected, or what is required of it cannot be
+    /// verified here: a kind of signature, a key that cannot be read.
+    pub fn check_before(&self, origin: &Origin) -> Result<()> {
+        let (rule, requirements) = self.rule(origin);
+        requirements.iter().try_for_each(|requirement| {
+            requirement.keys().map(drop).context(|| self.refusal(origin, &rule, requirement))
+        })
+    }
+
+    /// Verifies the image whose manifest has the digest `digest`, by its signatures at the tag `ALGORITHM-HEX.sig`.
+    ///
+    /// Where the reference names an index, `digest` is that of the manifest chosen from it for the platform, not the
+    /// index's own: this is what containers/image verifies (copy/single.go), so an index must be signed with all that is
+    /// in it (`cosign sign --recursive`). That the manifest has this digest, and is of what the reference names, is the
+    /// caller's to check. Errors: as of [`Policy::check_before`]; no signature holds; they cannot be fetched.
+    pub fn verify(
+        &self,
+        origin: &Origin,
+        digest: &Digest,
+        neighbour: &Neighbour<'_>,
+    ) -> Result<()> {
+        let (rule, requirements) = self.rule(origin);
+        // Fetched once, whatever many requirements look at them.
+        let mut signatures: Option<Vec<Signature>> = None;
+        for requirement in requirements {
+            let mut hold = || -> Result<()> {
+                let keys = requirement.keys()?;
+                let Requirement::SigstoreSigned(signed) = requirement else { return Ok(()) };
+                let fetched = match signatures.take() {
+                    Some(fetched) => fetched,
+                    None => signature::fetch(digest, neighbour)?,
+                };
+                let fetched = signatures.insert(fetched);
+                signature::verify(fetched, &keys, digest, &|name| {
+                    signed.signed_identity.accepts(origin.reference(), name)
+                })
+            };
+            hold().context(|| self.refusal(origin, &rule, requirement))?;
+        }
+        Ok(())
+    }
+
+    /// `signature policy /etc/containers/policy.json: docker "q.io": sigstoreSigned: q.io/x:1`
+    fn refusal(&self, origin: &Origin, rule: &str, requirement: &Requirement) -> String {
+        let path = self.path.as_deref().unwrap_or(Path::new("(none)")).display();
+        format!("signature policy {path}: {rule}: {}: {origin}", requirement.name())
+    }
+}
+
+fn cannot_read(path: &Path) -> String {
+    format!("cannot read the signature policy {}", path.display())
+}
+
+fn rule_name(transport: &str, scope: &str) -> String {
+    format!("{} \"{}\"", transport.escape_debug(), scope.escape_debug())
+}
+
+#[cfg(test)]
+mod tests;
