@@ -95,6 +95,15 @@ impl Logins {
         failed.map_or(Ok(None), Err).context(said)
     }
 
+    /// [`Logins::find`] for one who may not have logged in yet: the file that was named need not be there.
+    pub fn kept(&self, host: &str, path: &str) -> Result<Option<Found>> {
+        if self.shelves.named.as_ref().is_some_and(|named| !named.exists()) {
+            let helpers = self.helpers.iter().filter(|name| *name != AUTH_FILES).cloned().collect();
+            return Self::new(helpers, self.shelves.clone()).find(host, path);
+        }
+        self.find(host, path)
+    }
+
     fn find_in_files(&self, host: &str, repository: &str) -> Result<Option<Found>> {
         if let Some(path) = &self.shelves.named {
             let file = AuthFile::read(path, Form::Auths)?;

@@ -272,9 +272,7 @@ esac"#,
         let folder = tempfile::tempdir().unwrap();
         let programs = keeping(folder.path(), "test");
         let get = |server: &str| {
-            patiently(|| programs.get("test", server))
-                .unwrap()
-                .map(|all| (all.username, all.secret))
+            programs.get("test", server).unwrap().map(|all| (all.username, all.secret))
         };
         assert_eq!(get("a.io"), None);
         programs.store("test", "a.io", "me", "se\"cr:et").unwrap();
