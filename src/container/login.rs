@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::credentials::{Found, Keeper, Logins};
 use crate::image::endpoint::Credentials;
@@ -139,7 +139,10 @@ fn check(
         Some(hint) if hint.starts_with("usnea login") => Error::new(error.to_string()),
         _ => error,
     };
-    registry.check_credentials().map_err(without_hint)
+    registry
+        .check_credentials()
+        .map_err(without_hint)
+        .context(|| format!("cannot log in to {account}"))
 }
 
 /// The name with which we are logged in. Errors: we are not.

@@ -1,4 +1,4 @@
-//! `usnea login` and `logout` against a real registry; podman and skopeo read what we keep, and we what they keep.
+//! `usnea login` and `logout` against a real registry; skopeo reads what we keep, and we what it keeps.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -41,7 +41,7 @@ fn log_in(place: &Place, host: &str, password: &str, more: &[&str]) -> Ran {
 const AUTH: &str = "run/containers/auth.json";
 
 #[test]
-fn what_we_keep_is_what_skopeo_and_podman_look_for() {
+fn what_we_keep_is_what_skopeo_looks_for() {
     let Some(registry) = RealRegistry::start(Tls::Off, Auth::Basic) else { return };
     let place = Place::new();
     let host = registry.host.as_str();

@@ -116,9 +116,9 @@ pub type Entries = Map<String, Value>;
 /// Changes the entries of the file at `path`, which is made where it is missing: mode 0600, whole or not at all. A
 /// symlink stays one. Errors: it cannot be read or written, or is no auth file.
 pub fn change(path: &Path, change: impl FnOnce(&mut Entries)) -> Result<()> {
-    let path = target(path);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let here = || format!("cannot tell where {} is", path.display());
+    let path = std::path::absolute(target(path)).context(here)?;
+    let folder = path.parent().unwrap_or(&path);
     make_folder(folder)?;
     // Two logins at once are both kept. Where a folder cannot be locked (NFS), the later one wins.
     let _lock = files::hold(folder, Lock::Exclusive)
