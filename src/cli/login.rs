@@ -7,7 +7,7 @@ use clap::builder::BoolishValueParser;
 
 use super::prompt::{self, Answer};
 use super::run::print;
-use crate::container::login::{self, Account, From, Typing};
+use crate::container::login::{self, Account, Means, Typing};
 use crate::error::{Error, Result};
 use crate::image::credentials::Keeper;
 use crate::image::registries::Asked;
@@ -91,13 +91,13 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     };
     let keeper = match (arguments.username, password) {
         (Some(username), Some(password)) => {
-            login::login(&account, &asked, From::Given(Typing { username, password }))
+            login::login(&account, &asked, Means::Given(Typing { username, password }))
         }
         (username, password) => {
             let or_kept = username.is_none() && password.is_none();
             let ask =
                 &mut |proposed: Option<&str>| ask(username.clone(), password.clone(), proposed);
-            login::login(&account, &asked, From::Asking { ask, or_kept })
+            login::login(&account, &asked, Means::Asking { ask, or_kept })
         }
     }?;
     if let Keeper::File(path) = &keeper

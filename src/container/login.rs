@@ -85,7 +85,7 @@ impl Typing {
 }
 
 /// Where name and password come from.
-pub enum From<'a> {
+pub enum Means<'a> {
     /// They are given.
     Given(Typing),
     /// They are asked for: gets the name that is proposed.
@@ -99,12 +99,12 @@ pub enum From<'a> {
 
 /// Logs in: the registry is asked whether it takes name and password, then they are kept; who keeps them. Errors: it does
 /// not, or cannot be reached, and nothing is kept; or they cannot be kept.
-pub fn login(account: &Account, asked: &Asked, from: From<'_>) -> Result<Keeper> {
+pub fn login(account: &Account, asked: &Asked, means: Means<'_>) -> Result<Keeper> {
     let registries = Registries::load()?;
     let logins = registries.logins(asked.authfile.as_deref());
-    let typing = match from {
-        From::Given(typing) => typing,
-        From::Asking { ask, or_kept } => {
+    let typing = match means {
+        Means::Given(typing) => typing,
+        Means::Asking { ask, or_kept } => {
             let kept = logins.kept(&account.host, &account.path)?;
             let refused = |found: &Found| {
                 check(&registries, account, asked, &found.credentials)
