@@ -4,6 +4,9 @@
 pub mod amount;
 mod doctor;
 pub mod format;
+mod login;
+mod logout;
+mod prompt;
 mod run;
 pub mod table;
 
@@ -48,6 +51,10 @@ enum Command {
     Run(run::RunArguments),
     /// Print the OCI runtime config.json that run with the same flags would run.
     Spec(run::SpecArguments),
+    /// Log in to a registry.
+    Login(login::Arguments),
+    /// Forget the login for a registry.
+    Logout(logout::Arguments),
     /// Try what containers need on this machine, and say how to mend what is missing.
     Doctor(doctor::Arguments),
 }
@@ -75,6 +82,8 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
     match arguments.command {
         Command::Run(run) => run::run(run, arguments.root),
         Command::Spec(spec) => run::spec(spec, arguments.root),
+        Command::Login(login) => login::run(login),
+        Command::Logout(logout) => logout::run(logout),
         Command::Doctor(doctor) => {
             signal::set_default(&[libc::SIGPIPE]);
             doctor::run(&doctor, arguments.root.as_deref())

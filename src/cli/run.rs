@@ -84,7 +84,8 @@ fn sort_capabilities(spec: &mut serde_json::Value) {
     }
 }
 
-fn print(text: &str) -> Result<u8> {
+/// Prints it; ends quietly when nobody reads.
+pub(super) fn print(text: &str) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
     std::io::stdout().write_all(text.as_bytes()).context(|| "cannot write to standard output")?;
     Ok(0)

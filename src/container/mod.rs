@@ -2,6 +2,7 @@
 
 mod folder;
 mod image;
+pub mod login;
 mod name;
 mod run;
 

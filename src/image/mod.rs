@@ -10,10 +10,12 @@
 //! Nothing here knows containers. Everything that writes runs in the base user namespace (`userns::in_base`), in a
 //! process that was made for it: that process may start threads, the one that launches containers may not.
 
+pub mod credentials;
 pub mod endpoint;
 pub mod manifest;
 pub mod policy;
 pub mod reference;
+pub mod registries;
 pub mod registry;
 pub mod source;
 

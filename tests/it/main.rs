@@ -16,6 +16,7 @@ mod host_image;
 mod house;
 mod isolation;
 mod layers;
+mod login;
 mod man;
 mod registry_faults;
 mod run;

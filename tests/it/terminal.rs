@@ -16,7 +16,7 @@ use crate::support::{Place, binary, within};
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A terminal with usnea in it, as the leader of a session of its own.
-struct Screen {
+pub struct Screen {
     master: File,
     terminal: OwnedFd,
     before: Termios,
@@ -27,7 +27,16 @@ struct Screen {
 
 impl Screen {
     /// Starts usnea with these arguments in a terminal of 33 lines and 120 columns.
-    fn start(place: &Place, arguments: &[String]) -> Self {
+    pub fn start(place: &Place, arguments: &[String]) -> Self {
+        Self::start_with(place, arguments, |_| {})
+    }
+
+    /// The same, with a last change to the command.
+    pub fn start_with(
+        place: &Place,
+        arguments: &[String],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let master =
             rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         rustix::pty::grantpt(&master).expect("grantpt");
@@ -48,13 +57,15 @@ impl Screen {
             .stdout(copy())
             .stderr(copy());
         place.prepare(&mut command);
+        change(&mut command);
         let child = command.spawn().expect("setsid");
         let master = File::from(master);
         let output = read_in_chunks(master.try_clone().expect("a copy"));
         Self { master, terminal, before, output, seen: String::new(), child }
     }
 
-    fn wait_for(&mut self, mark: &str) {
+    /// Waits until `mark` is shown.
+    pub fn wait_for(&mut self, mark: &str) {
         let deadline = Instant::now() + LIMIT;
         while !self.seen.contains(mark) {
             match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -67,7 +78,8 @@ impl Screen {
         }
     }
 
-    fn types(&mut self, text: &str) {
+    /// Types.
+    pub fn types(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).expect("the terminal");
     }
 
@@ -76,7 +88,7 @@ impl Screen {
     }
 
     /// Waits for the end and checks that the terminal is as it was: the exit status and all that was shown.
-    fn end(mut self) -> (i32, String) {
+    pub fn end(mut self) -> (i32, String) {
         let mut ended = None;
         within(LIMIT, || {
             ended = self.child.try_wait().expect("a child of ours");

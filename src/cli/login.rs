@@ -1,0 +1,143 @@
+//! `usnea login`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+
+use super::prompt::{self, Answer};
+use super::run::print;
+use crate::container::login::{self, Account, Means, Typing};
+use crate::error::{Error, Result};
+use crate::image::credentials::Keeper;
+use crate::image::registries::Asked;
+
+/// Log in to a registry
+///
+/// The registry is asked whether it takes name and password; then they are kept, for usnea and for podman, skopeo and
+/// buildah: by a credential helper where one is set up, else in $XDG_RUNTIME_DIR/containers/auth.json until the last
+/// session ends, else, without XDG_RUNTIME_DIR, in ~/.config/containers/auth.json.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// What to log in to: HOST[:PORT], or HOST[:PORT]/NAMESPACE for a part of it. Default: docker.io.
+    #[arg(value_name = "REGISTRY")]
+    registry: Option<String>,
+
+    /// User name.
+    #[arg(short, long, value_name = "NAME")]
+    username: Option<String>,
+
+    /// Password. Every user of the machine can see it in ps: --password-stdin is safer.
+    #[arg(
+        short,
+        long,
+        conflicts_with = "password_stdin",
+        value_name = "PASSWORD",
+        allow_hyphen_values = true
+    )]
+    password: Option<String>,
+
+    /// Read the password from standard input.
+    #[arg(long, requires = "username")]
+    password_stdin: bool,
+
+    /// Keep and look up logins in this file. Default: $REGISTRY_AUTH_FILE.
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+
+    /// Certificates for the registry: *.crt authorities, *.cert with *.key who we are.
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+
+    /// Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless
+    /// registries.conf says that the registry is insecure.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    tls_verify: Option<bool>,
+
+    /// Print the name with which you are logged in, and do nothing.
+    #[arg(long, conflicts_with_all = ["username", "password", "password_stdin"])]
+    get_login: bool,
+
+    /// Say where the login is kept.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// Logs in, or prints who is logged in.
+pub fn run(arguments: Arguments) -> Result<u8> {
+    let account: Account =
+        arguments.registry.map_or(Ok(Account::default()), |text| text.parse())?;
+    if arguments.get_login {
+        let username = login::username(&account, arguments.authfile.as_deref())?;
+        return print(&format!("{username}\n"));
+    }
+    if arguments.password.is_some() {
+        log::warn!(
+            "--password can be seen by others, in ps and in the shell's history: use --password-stdin"
+        );
+    }
+    let password = match arguments.password {
+        None if arguments.password_stdin => Some(prompt::read_all()?),
+        password => password,
+    };
+    let has_place =
+        arguments.authfile.is_some() || std::env::var_os("REGISTRY_AUTH_FILE").is_some();
+    let asked = Asked {
+        tls_verify: arguments.tls_verify,
+        cert_dir: arguments.cert_dir,
+        credentials: None,
+        authfile: arguments.authfile,
+    };
+    let keeper = match (arguments.username, password) {
+        (Some(username), Some(password)) => {
+            login::login(&account, &asked, Means::Given(Typing { username, password }))
+        }
+        (username, password) => {
+            let or_kept = username.is_none() && password.is_none();
+            let ask =
+                &mut |proposed: Option<&str>| ask(username.clone(), password.clone(), proposed);
+            login::login(&account, &asked, Means::Asking { ask, or_kept })
+        }
+    }?;
+    if let Keeper::File(path) = &keeper
+        && !has_place
+    {
+        log::warn!(
+            "the login is kept, unencrypted, in {} until 'usnea logout {account}'",
+            path.display()
+        );
+    }
+    let used = if arguments.verbose { format!("Used: {keeper}\n") } else { String::new() };
+    print(&format!("{used}Login Succeeded!\n"))
+}
+
+/// Asks for what was not said.
+fn ask(
+    username: Option<String>,
+    password: Option<String>,
+    proposed: Option<&str>,
+) -> Result<Typing> {
+    if !std::io::stdin().is_terminal() {
+        let what = if username.is_some() { "password" } else { "user name" };
+        return Err(Error::new(format!(
+            "no {what}, and standard input is not a terminal to ask for it"
+        ))
+        .hint("usnea login --username NAME --password-stdin REGISTRY < FILE"));
+    }
+    let username = match (username, proposed) {
+        (Some(username), _) => username,
+        (None, None) => prompt::ask("Username", Answer::Shown)?,
+        (None, Some(proposed)) => {
+            // From a file: not for the terminal to obey.
+            let question = format!("Username ({})", proposed.escape_debug());
+            let answer = prompt::ask(&question, Answer::Shown)?;
+            if answer.is_empty() { proposed.to_owned() } else { answer }
+        }
+    };
+    let password = match password {
+        Some(password) => password,
+        None => prompt::ask("Password", Answer::Hidden)?,
+    };
+    Ok(Typing { username, password })
+}

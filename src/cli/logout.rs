@@ -1,0 +1,38 @@
+//! `usnea logout`.
+
+use std::path::PathBuf;
+
+use super::run::print;
+use crate::container::login::{self, Account};
+use crate::error::Result;
+
+/// Forget the login for a registry
+///
+/// It is taken out of the place in which usnea login and podman login keep it: a credential helper, or an auth file.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// What to log out of: as with usnea login. Default: docker.io.
+    #[arg(value_name = "REGISTRY", conflicts_with = "all")]
+    registry: Option<String>,
+
+    /// Forget the logins for all registries.
+    #[arg(short, long)]
+    all: bool,
+
+    /// Take the login out of this file. Default: $REGISTRY_AUTH_FILE.
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+}
+
+/// Logs out.
+pub fn run(arguments: Arguments) -> Result<u8> {
+    let authfile = arguments.authfile.as_deref();
+    if arguments.all {
+        login::logout_everywhere(authfile)?;
+        return print("Removed login credentials for all registries\n");
+    }
+    let account: Account =
+        arguments.registry.map_or(Ok(Account::default()), |text| text.parse())?;
+    login::logout(&account, authfile)?;
+    print(&format!("Removed login credentials for {account}\n"))
+}

@@ -1,0 +1,141 @@
+//! Questions at the terminal. What is secret is not shown while it is typed, and the terminal is as it was on every way
+//! out, a signal's included.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::sys::signal::Signals;
+
+/// Longest answer, in bytes.
+const LONGEST: usize = 16 << 10;
+
+/// Whether what is typed is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is.
+    Shown,
+    /// A password.
+    Hidden,
+}
+
+/// A terminal with its echo off; as it was before when this is dropped.
+struct Hidden<'a> {
+    terminal: &'a File,
+    before: Termios,
+}
+
+impl<'a> Hidden<'a> {
+    fn set(terminal: &'a File) -> io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        hidden.local_modes.insert(LocalModes::ECHONL);
+        // What was typed before the question is no answer to it.
+        tcsetattr(terminal, OptionalActions::Flush, &hidden)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Hidden<'_> {
+    fn drop(&mut self) {
+        let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
+    }
+}
+
+/// Asks `question` at the terminal; one line, without its end. Errors: there is no terminal, or no answer.
+pub fn ask(question: &str, answer: Answer) -> Result<String> {
+    let mut terminal = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .context(|| "cannot ask at the terminal")?;
+    // Held back meanwhile: a signal must not end us before the terminal is as it was.
+    let signals =
+        Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP])
+            .context(|| "cannot block signals")?;
+    let hidden = match answer {
+        Answer::Hidden => Some(Hidden::set(&terminal).context(|| "cannot hide what is typed")?),
+        Answer::Shown => None,
+    };
+    let line = write!(&terminal, "{question}: ")
+        .map_err(Error::from)
+        .and_then(|()| read_line(&terminal, &signals))
+        .context(|| "cannot ask at the terminal");
+    drop(hidden);
+    if line.is_err() {
+        let _ = writeln!(terminal);
+    }
+    signals.restore();
+    line
+}
+
+fn read_line(mut terminal: &File, signals: &Signals) -> Result<String> {
+    let mut line = Vec::new();
+    let mut room = [0; 4096];
+    while line.last() != Some(&b'\n') {
+        let both = &mut [
+            PollFd::from_borrowed_fd(terminal.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        match poll(both, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(signal) = signals.next()?.filter(|signal| *signal != libc::SIGTSTP) {
+            return Err(Error::new("interrupted").exit_status(128u8.wrapping_add(signal as u8)));
+        }
+        let [ready, _] = both;
+        if ready.revents().is_empty() {
+            continue;
+        }
+        match terminal.read(&mut room)? {
+            0 => fail!("no answer"),
+            length => line.extend(room.iter().take(length)),
+        }
+        if line.len() > LONGEST {
+            fail!("the answer is longer than {LONGEST} bytes");
+        }
+    }
+    text_of(line)
+}
+
+/// All of standard input but the end of its last line. Errors: it is too long, or not text.
+pub fn read_all() -> Result<String> {
+    let mut bytes = Vec::new();
+    io::stdin()
+        .take(LONGEST as u64 + 1)
+        .read_to_end(&mut bytes)
+        .context(|| "cannot read standard input")?;
+    if bytes.len() > LONGEST {
+        fail!("standard input is longer than {LONGEST} bytes");
+    }
+    text_of(bytes)
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String> {
+    // The error would hold the bytes.
+    let Ok(text) = String::from_utf8(bytes) else { fail!("it is not UTF-8") };
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_end_of_line_is_not_part_of_a_password() {
+        for (typed, meant) in
+            [("a b\n", "a b"), ("a\r\n", "a"), ("a", "a"), ("a\n\n", "a\n"), ("", "")]
+        {
+            assert_eq!(text_of(typed.into()).unwrap(), meant);
+        }
+        assert!(text_of(vec![0xff]).is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! `usnea login` and `usnea logout`: what the registry takes is kept, what is kept can be forgotten.
+//!
+//! The registry is asked in this very process, which has threads from then on. No container is made in it.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::image::credentials::{Found, Keeper, Logins};
+use crate::image::endpoint::Credentials;
+use crate::image::reference::{DOCKER_HUB, Typed};
+use crate::image::registries::{Asked, Registries};
+use crate::image::registry::{Access, Registry};
+
+/// What a login is for: `HOST[:PORT][/NAMESPACE[/REPOSITORY]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    host: String,
+    path: String,
+}
+
+impl Default for Account {
+    /// docker.io, as with docker.
+    fn default() -> Self {
+        Self { host: DOCKER_HUB.to_owned(), path: String::new() }
+    }
+}
+
+impl FromStr for Account {
+    type Err = Error;
+
+    /// Also an address, of which the host alone counts, as docker takes one.
+    fn from_str(text: &str) -> Result<Self> {
+        let address = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let (host, path) = match (address, text.split_once('/')) {
+            (Some(address), _) => (address.split('/').next().unwrap_or_default(), ""),
+            (None, Some((host, path))) => (host, path.trim_end_matches('/')),
+            (None, None) => (text, ""),
+        };
+        let repository = if path.is_empty() { "x" } else { path };
+        let shown = text.escape_debug();
+        let typed: Option<Typed> = format!("{host}/{repository}").parse().ok();
+        let Some(typed) = typed.filter(|typed| typed.registry.as_deref() == Some(host)) else {
+            return Err(Error::new(format!("'{shown}' is not a registry"))
+                .hint("HOST[:PORT], with a dot or a port, such as quay.io or localhost:5000"));
+        };
+        if typed.tag.is_some() || typed.digest.is_some() {
+            fail!("'{shown}': a login is for a registry or a repository, not for one image of it");
+        }
+        let host = typed.in_registry(DOCKER_HUB).registry;
+        Ok(Self { host, path: path.to_owned() })
+    }
+}
+
+impl std::fmt::Display for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let separator = if self.path.is_empty() { "" } else { "/" };
+        write!(f, "{}{separator}{}", self.host, self.path)
+    }
+}
+
+/// A name and its password, as they were typed.
+pub struct Typing {
+    /// The name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+impl Typing {
+    fn check(&self) -> Result<()> {
+        if self.username.is_empty() {
+            fail!("no user name");
+        }
+        if self.username.contains(':') {
+            // Where name and password stand together, the first colon is between them.
+            fail!("a user name has no colon");
+        }
+        if self.password.is_empty() {
+            fail!("no password");
+        }
+        Ok(())
+    }
+}
+
+/// Where name and password come from.
+pub enum Means<'a> {
+    /// They are given.
+    Given(Typing),
+    /// They are asked for: gets the name that is proposed.
+    Asking {
+        /// Asks.
+        ask: &'a mut dyn FnMut(Option<&str>) -> Result<Typing>,
+        /// Whether what is kept already will do, if the registry still takes it.
+        or_kept: bool,
+    },
+}
+
+/// Logs in: the registry is asked whether it takes name and password, then they are kept; who keeps them. Errors: it does
+/// not, or cannot be reached, and nothing is kept; or they cannot be kept.
+pub fn login(account: &Account, asked: &Asked, means: Means<'_>) -> Result<Keeper> {
+    let registries = Registries::load()?;
+    let logins = registries.logins(asked.authfile.as_deref());
+    let typing = match means {
+        Means::Given(typing) => typing,
+        Means::Asking { ask, or_kept } => {
+            let kept = logins.kept(&account.host, &account.path)?;
+            let refused = |found: &Found| {
+                check(&registries, account, asked, &found.credentials)
+                    .inspect_err(|error| log::info!("what {} keeps: {error}", found.keeper))
+                    .is_err()
+            };
+            match kept {
+                Some(found) if or_kept && !refused(&found) => return Ok(found.keeper),
+                kept => ask(kept.and_then(|found| found.username).as_deref())?,
+            }
+        }
+    };
+    typing.check()?;
+    let Typing { username, password } = typing;
+    let credentials =
+        Credentials::Password { username: username.clone(), password: password.clone() };
+    check(&registries, account, asked, &credentials)?;
+    logins.store(&account.host, &account.path, &username, &password)
+}
+
+fn check(
+    registries: &Registries,
+    account: &Account,
+    asked: &Asked,
+    credentials: &Credentials,
+) -> Result<()> {
+    let asked = Asked { credentials: Some(credentials.clone()), ..asked.clone() };
+    let endpoint = registries.login_endpoint(&account.host, &asked)?;
+    let registry = Registry::new(endpoint, "latest".to_owned(), Access::Pull)?;
+    // Its hint would be to log in.
+    let without_hint = |error: Error| match error.way_out() {
+        Some(hint) if hint.starts_with("usnea login") => Error::new(error.to_string()),
+        _ => error,
+    };
+    registry
+        .check_credentials()
+        .map_err(without_hint)
+        .context(|| format!("cannot log in to {account}"))
+}
+
+/// The name with which we are logged in. Errors: we are not.
+pub fn username(account: &Account, authfile: Option<&Path>) -> Result<String> {
+    let kept = Registries::load()?.logins(authfile).kept(&account.host, &account.path)?;
+    match kept {
+        // docker's word for a login without a name.
+        Some(found) => Ok(found.username.unwrap_or_else(|| "<token>".to_owned())),
+        None => Err(not_logged_in(account)),
+    }
+}
+
+/// Forgets a login. Errors: there is none; or it cannot be forgotten.
+pub fn logout(account: &Account, authfile: Option<&Path>) -> Result<()> {
+    let logins = Registries::load()?.logins(authfile);
+    if logins.erase(&account.host, &account.path)? {
+        return Ok(());
+    }
+    let error = not_logged_in(account);
+    Err(match elsewhere(&logins, account) {
+        Some(Keeper::File(path) | Keeper::SessionFile(path)) => {
+            let path = path.display();
+            error.hint(format!("its login is in {path}: usnea logout --authfile {path} {account}"))
+        }
+        _ => error,
+    })
+}
+
+fn elsewhere(logins: &Logins, account: &Account) -> Option<Keeper> {
+    logins.kept(&account.host, &account.path).ok().flatten().map(|found| found.keeper)
+}
+
+fn not_logged_in(account: &Account) -> Error {
+    Error::new(format!("not logged in to {account}"))
+}
+
+/// Forgets all logins that are kept in our place. Errors: one cannot be forgotten.
+pub fn logout_everywhere(authfile: Option<&Path>) -> Result<()> {
+    Registries::load()?.logins(authfile).erase_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_a_registry_or_a_part_of_one() {
+        for (text, shown) in [
+            ("quay.io", "quay.io"),
+            ("quay.io/ns/", "quay.io/ns"),
+            ("localhost", "localhost"),
+            ("127.0.0.1:5000", "127.0.0.1:5000"),
+            ("docker.io/me", "docker.io/me"),
+            ("index.docker.io", "docker.io"),
+            ("https://index.docker.io/v1/", "docker.io"),
+            ("http://localhost:5000/v2/", "localhost:5000"),
+            ("[::1]:5000", "[::1]:5000"),
+        ] {
+            assert_eq!(text.parse::<Account>().unwrap().to_string(), shown);
+        }
+        for text in
+            ["", "plain", "me/x", "https://", "a.io/x:1", "a.io/X", "../x", "a b.io", "u:p@a.io"]
+        {
+            assert!(text.parse::<Account>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_and_passwords_are_checked() {
+        let check = |username: &str, password: &str| {
+            Typing { username: username.into(), password: password.into() }.check()
+        };
+        assert!(check("me", "a:b").is_ok());
+        for (username, password) in [("", "p"), ("a:b", "p"), ("me", "")] {
+            assert!(check(username, password).is_err());
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The entries of an auth file: under which names a registry stands there, and what an entry says.
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::image::endpoint::Credentials;
+use crate::image::reference::DOCKER_HUB;
+
+/// What docker calls docker.io in its files and to its helpers.
+pub const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// Which of an entry's fields say who we are.
+const FIELDS: [&str; 5] = ["auth", "identitytoken", "registrytoken", "username", "password"];
+
+/// How the names of an auth file are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `{"auths": {...}}`: auth.json, docker's config.json.
+    Auths,
+    /// `{...}`: `.dockercfg`, where all names are addresses or registries.
+    Old,
+}
+
+/// Who an entry says that we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// What goes to the registry.
+    pub credentials: Credentials,
+    /// The name, where one stands there.
+    pub username: Option<String>,
+}
+
+impl Login {
+    /// What a helper keeps, or an entry with a name and a password. `None`: nothing.
+    pub fn of_pair(username: &str, secret: &str) -> Option<Self> {
+        let name = || username.to_owned();
+        let (credentials, username) = match username {
+            _ if secret.is_empty() => return None,
+            "<token>" => (Credentials::IdentityToken(secret.to_owned()), None),
+            _ => {
+                let password = secret.to_owned();
+                (Credentials::Password { username: name(), password }, Some(name()))
+            }
+        };
+        Some(Self { credentials, username })
+    }
+}
+
+/// From the most to the least specific: `quay.io/ns/image`, `quay.io/ns`, `quay.io`.
+pub fn keys(host: &str, path: &str) -> Vec<String> {
+    let mut key = format!("{host}/{path}").trim_end_matches('/').to_owned();
+    let mut keys = Vec::new();
+    while key.len() > host.len() {
+        let end = key.rfind('/').unwrap_or(host.len());
+        keys.push(key.clone());
+        key.truncate(end);
+    }
+    keys.push(host.to_owned());
+    keys
+}
+
+/// The registry that a name of an auth file means: docker has stored addresses (`https://HOST/v1/`) for years.
+pub fn registry_of(key: &str, form: Form) -> &str {
+    let stripped = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
+    let host = match (stripped, form) {
+        (None, Form::Auths) => key,
+        _ => stripped.unwrap_or(key).split('/').next().unwrap_or_default(),
+    };
+    match host {
+        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
+        other => other,
+    }
+}
+
+/// What helpers, `credHelpers` and logins of docker call the registry, podman's name first.
+pub fn names(host: &str) -> Vec<&str> {
+    if host == DOCKER_HUB {
+        vec![DOCKER_HUB, DOCKER_HUB_KEY, "index.docker.io"]
+    } else {
+        vec![host]
+    }
+}
+
+/// Who the entry says that we are. `None`: it says nothing, as docker's marks of what its helper keeps. Errors, without a
+/// word of its content: it is no entry.
+pub fn read(entry: &Value) -> Result<Option<Login>> {
+    let Value::Object(fields) = entry else {
+        return Err(Error::new("it is not an object"));
+    };
+    let field = |name: &str| match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+        Some(_) => Err(Error::new(format!("'{name}' is not a text"))),
+    };
+    let pair = field("auth")?.map(decode).transpose()?.flatten();
+    let username = pair.as_ref().map(|(username, _)| username.clone());
+    let username =
+        username.or(field("username")?.map(str::to_owned)).filter(|name| !name.is_empty());
+    let token = match (field("identitytoken")?, field("registrytoken")?) {
+        (Some(token), _) => Some(Credentials::IdentityToken(token.to_owned())),
+        (_, Some(token)) => Some(Credentials::RegistryToken(token.to_owned())),
+        _ => None,
+    };
+    if let Some(credentials) = token {
+        return Ok(Some(Login { credentials, username }));
+    }
+    match (pair, field("username")?, field("password")?) {
+        (Some((username, password)), ..) => Ok(Login::of_pair(&username, &password)),
+        (None, Some(username), Some(password)) => Ok(Login::of_pair(username, password)),
+        _ => Ok(None),
+    }
+}
+
+/// Name and password; a password may have colons, a name not.
+fn decode(auth: &str) -> Result<Option<(String, String)>> {
+    // Written by hand, the padding is often missing.
+    let padding =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let engine = GeneralPurpose::new(&STANDARD, padding);
+    let bytes = engine.decode(auth.trim()).map_err(|_| Error::new("'auth' is not base64"))?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::new("'auth' is not UTF-8"))?;
+    // docker fills up with zeroes.
+    let pair = text.split_once(':');
+    Ok(pair.map(|(name, password)| (name.to_owned(), password.trim_matches('\0').to_owned())))
+}
+
+/// Sets name and password in an entry; what else it says stays.
+pub fn write(entry: &mut Map<String, Value>, username: &str, password: &str) {
+    FIELDS.iter().for_each(|field| drop(entry.remove(*field)));
+    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
+    entry.insert("auth".to_owned(), Value::String(auth));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn password(username: &str, password: &str) -> Option<Login> {
+        Login::of_pair(username, password)
+    }
+
+    #[test]
+    fn entries_say_who_we_are() {
+        let auth = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        let reads = |entry: Value| read(&entry).unwrap();
+        assert_eq!(reads(json!({"auth": auth("me:a:b c")})), password("me", "a:b c"));
+        assert_eq!(reads(json!({"auth": auth("me:x\0\0"), "email": "m@x"})), password("me", "x"));
+        assert_eq!(reads(json!({"auth": "bWU6eA"})), password("me", "x"));
+        assert_eq!(reads(json!({"auth": "bWU6eA==\n"})), password("me", "x"));
+        assert_eq!(reads(json!({"username": "me", "password": "p"})), password("me", "p"));
+        for nothing in [
+            json!({}),
+            json!({"auth": ""}),
+            json!({"auth": auth("me:")}),
+            json!({"auth": auth("me")}),
+            json!({"username": "me"}),
+        ] {
+            assert_eq!(reads(nothing), None);
+        }
+        let token = reads(json!({"auth": auth("me:"), "identitytoken": "t"})).unwrap();
+        assert_eq!(token.credentials, Credentials::IdentityToken("t".into()));
+        assert_eq!(token.username.as_deref(), Some("me"));
+        let token = reads(json!({"registrytoken": "t"})).unwrap();
+        assert_eq!(token.credentials, Credentials::RegistryToken("t".into()));
+        assert_eq!(
+            Login::of_pair("<token>", "t").unwrap().credentials,
+            Credentials::IdentityToken("t".into())
+        );
+    }
+
+    #[test]
+    fn what_is_no_entry_is_refused_without_a_word_of_it() {
+        for entry in [
+            json!("hidden"),
+            json!({"auth": "hidden!"}),
+            json!({"auth": ["hidden"]}),
+            json!({"auth": "/w=="}),
+        ] {
+            let error = read(&entry).unwrap_err().to_string();
+            assert!(!error.contains("hidden"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_lead_from_the_image_to_the_registry() {
+        assert_eq!(
+            keys("my-registry.local", "namespace/user/image"),
+            [
+                "my-registry.local/namespace/user/image",
+                "my-registry.local/namespace/user",
+                "my-registry.local/namespace",
+                "my-registry.local"
+            ]
+        );
+        assert_eq!(keys("h:5000", ""), ["h:5000"]);
+        for (key, form, registry) in [
+            ("https://index.docker.io/v1/", Form::Auths, "docker.io"),
+            ("index.docker.io", Form::Auths, "docker.io"),
+            ("http://h:5000/v2/", Form::Auths, "h:5000"),
+            ("quay.io/ns", Form::Auths, "quay.io/ns"),
+            ("quay.io/v1/", Form::Old, "quay.io"),
+        ] {
+            assert_eq!(registry_of(key, form), registry);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let Value::Object(mut entry) = json!({"email": "m@x", "identitytoken": "old"}) else {
+            panic!()
+        };
+        write(&mut entry, "me", "a:b");
+        assert_eq!(entry["email"], "m@x");
+        assert_eq!(read(&Value::Object(entry)).unwrap(), password("me", "a:b"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_entry_breaks_us(auth in "[a-zA-Z0-9+/=]{0,12}|.{0,12}", host in ".{0,6}", path in "[a-z/é]{0,9}") {
+            let _ = read(&json!({"auth": auth}));
+            prop_assert!(!keys(&host, &path).is_empty());
+            registry_of(&host, Form::Old);
+        }
+
+        #[test]
+        fn every_password_comes_back(username in "[^:\\x00]{1,9}", secret in "[^\\x00]{1,20}") {
+            let mut entry = Map::new();
+            write(&mut entry, &username, &secret);
+            prop_assert_eq!(read(&Value::Object(entry)).unwrap(), password(&username, &secret));
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Who we are for a registry: looked up, kept and forgotten, in containers' auth.json, docker's config.json and
+//! credential helpers. Secrets are in no error, no log and no `Debug`.
+//!
+//! ```text
+//!  credential-helpers (registries.conf), in order
+//!    +-- "containers-auth.json": the auth files, in order (shelves)
+//!    |     +-- credHelpers: the helper for this registry
+//!    |     +-- HOST/NAMESPACE/REPOSITORY, HOST/NAMESPACE
+//!    |     +-- credsStore: docker's helper for all registries
+//!    |     `-- HOST
+//!    `-- NAME: the program docker-credential-NAME
+//! ```
+
+mod entry;
+mod file;
+mod program;
+mod shelves;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use self::entry::{Form, Login};
+use self::file::AuthFile;
+pub use self::program::Programs;
+pub use self::shelves::Shelves;
+use super::endpoint::Credentials;
+use crate::error::{Context, Error, Result};
+
+/// The name among `credential-helpers` that means the auth files.
+pub const AUTH_FILES: &str = "containers-auth.json";
+
+/// Credentials that are kept somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What goes to the registry.
+    pub credentials: Credentials,
+    /// The name, which a token may lack.
+    pub username: Option<String>,
+    /// Who keeps them.
+    pub keeper: Keeper,
+}
+
+/// Who keeps credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// A file below XDG_RUNTIME_DIR: until the user's last session ends.
+    SessionFile(PathBuf),
+    /// A file that stays.
+    File(PathBuf),
+    /// `docker-credential-NAME`
+    Helper(String),
+}
+
+impl fmt::Display for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SessionFile(path) | Self::File(path) => write!(f, "{}", path.display()),
+            Self::Helper(name) => write!(f, "docker-credential-{name}"),
+        }
+    }
+}
+
+/// All places in which credentials are looked up and kept.
+#[derive(Clone, Debug)]
+pub struct Logins {
+    helpers: Vec<String>,
+    shelves: Shelves,
+}
+
+impl Logins {
+    /// `helpers`: `credential-helpers` of registries.conf, where [`AUTH_FILES`] stands for the files.
+    pub fn new(helpers: Vec<String>, shelves: Shelves) -> Self {
+        Self { helpers, shelves }
+    }
+
+    /// Who we are for `repository` of the registry `host` (`docker.io`, not what is dialled for it); an empty repository:
+    /// for the registry as such. Errors: the file that was named cannot be read, an entry for the registry is none, or its
+    /// helper fails and no other place knows.
+    pub fn find(&self, host: &str, repository: &str) -> Result<Option<Found>> {
+        let mut failed = None;
+        for helper in &self.helpers {
+            let found = match helper.as_str() {
+                AUTH_FILES => self.find_in_files(host, repository),
+                name => self.ask(name, &entry::names(host)),
+            };
+            match found {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => {}
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        let said = || format!("cannot find out who we are for {host}");
+        failed.map_or(Ok(None), Err).context(said)
+    }
+
+    /// [`Logins::find`] for one who may not have logged in yet: the file that was named need not be there.
+    pub fn kept(&self, host: &str, path: &str) -> Result<Option<Found>> {
+        if self.shelves.named.as_ref().is_some_and(|named| !named.exists()) {
+            let helpers = self.helpers.iter().filter(|name| *name != AUTH_FILES).cloned().collect();
+            return Self::new(helpers, self.shelves.clone()).find(host, path);
+        }
+        self.find(host, path)
+    }
+
+    fn find_in_files(&self, host: &str, repository: &str) -> Result<Option<Found>> {
+        if let Some(path) = &self.shelves.named {
+            let file = AuthFile::read(path, Form::Auths)?;
+            let missing = || Error::new(format!("cannot read {}: no such file", path.display()));
+            return self.find_in_file(&file.ok_or_else(missing)?, path, host, repository);
+        }
+        let files = self.shelves.files.iter().map(|path| (path, Form::Auths));
+        let old = self.shelves.old.iter().map(|path| (path, Form::Old));
+        for (path, form) in files.chain(old) {
+            // After su(1), XDG_RUNTIME_DIR is often somebody else's: no reason to refuse a public image.
+            if std::fs::File::open(path)
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+            {
+                log::warn!("cannot read {}: Permission denied", path.display());
+                continue;
+            }
+            let Some(file) = AuthFile::read(path, form)? else { continue };
+            if let Some(found) = self.find_in_file(&file, path, host, repository)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn find_in_file(
+        &self,
+        file: &AuthFile,
+        path: &Path,
+        host: &str,
+        repository: &str,
+    ) -> Result<Option<Found>> {
+        if let Some((helper, name)) = file.helper(host) {
+            let others = entry::names(host).into_iter().filter(|other| *other != name);
+            return self.ask(helper, &[&[name][..], &others.collect::<Vec<_>>()].concat());
+        }
+        let found = |login: Login| self.found(login, self.keeper(path));
+        if let Some(login) = file.login_for_folder(host, repository)? {
+            return Ok(Some(found(login)));
+        }
+        if let Some(store) = file.store() {
+            // It is there for every registry, also those that want no login. So, as with docker, its failure (no D-Bus over
+            // ssh, a helper of another machine) is no reason to fail.
+            match self.ask(store, &entry::names(host)) {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => {}
+                Err(error) => log::warn!("credsStore of {}: {error}", path.display()),
+            }
+        }
+        Ok(file.login_for_registry(host)?.map(found))
+    }
+
+    /// The registry may have several names at a helper.
+    fn ask(&self, helper: &str, names: &[&str]) -> Result<Option<Found>> {
+        for name in names {
+            let secret = self.shelves.programs.get(helper, name)?;
+            let login = secret.and_then(|secret| Login::of_pair(&secret.username, &secret.secret));
+            if let Some(login) = login {
+                return Ok(Some(self.found(login, Keeper::Helper(helper.to_owned()))));
+            }
+        }
+        Ok(None)
+    }
+
+    fn found(&self, login: Login, keeper: Keeper) -> Found {
+        Found { credentials: login.credentials, username: login.username, keeper }
+    }
+
+    fn keeper(&self, path: &Path) -> Keeper {
+        match &self.shelves.runtime {
+            Some(runtime) if path.starts_with(runtime) => Keeper::SessionFile(path.to_owned()),
+            _ => Keeper::File(path.to_owned()),
+        }
+    }
+
+    /// Keeps a name and a password for a registry, or for `path` of it where that is not empty. The first of
+    /// `credential-helpers` that does it. Errors: none does.
+    pub fn store(&self, host: &str, path: &str, username: &str, password: &str) -> Result<Keeper> {
+        let mut failed = None;
+        for helper in &self.helpers {
+            let kept = match helper.as_str() {
+                AUTH_FILES => self.store_in_file(host, path, username, password),
+                name => self.hand_over(name, host, path, username, password),
+            };
+            match kept {
+                Ok(keeper) => return Ok(keeper),
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        let none = || Error::new("credential-helpers is empty");
+        Err(failed.unwrap_or_else(none)).context(|| format!("cannot keep the login for {host}"))
+    }
+
+    fn store_in_file(
+        &self,
+        host: &str,
+        path: &str,
+        username: &str,
+        password: &str,
+    ) -> Result<Keeper> {
+        let place = self.written()?;
+        let file = AuthFile::read(place, Form::Auths)?;
+        if let Some((helper, name)) = file.as_ref().and_then(|file| file.helper(host)) {
+            return self.hand_over(helper, name, path, username, password);
+        }
+        let name = if AuthFile::is_dockers(place) { dockers_name(host) } else { host };
+        let key = if path.is_empty() { name.to_owned() } else { format!("{host}/{path}") };
+        // A helper knows registries alone, so what is for a path stands in the file.
+        let store = file.as_ref().and_then(AuthFile::store).filter(|_| path.is_empty());
+        if let Some(store) = store {
+            let keeper = self.hand_over(store, dockers_name(host), path, username, password)?;
+            // docker's mark that its helper has something; a password of before must not outlive the new one.
+            file::change(place, |entries| drop(entries.insert(key, Value::Object(Map::new()))))?;
+            return Ok(keeper);
+        }
+        file::change(place, |entries| {
+            let entry = entries.entry(key).or_insert(Value::Null);
+            if !entry.is_object() {
+                *entry = Value::Object(Map::new());
+            }
+            if let Value::Object(entry) = entry {
+                entry::write(entry, username, password);
+            }
+        })?;
+        Ok(self.keeper(place))
+    }
+
+    fn hand_over(
+        &self,
+        helper: &str,
+        name: &str,
+        path: &str,
+        username: &str,
+        password: &str,
+    ) -> Result<Keeper> {
+        if !path.is_empty() {
+            return Err(Error::new(format!(
+                "docker-credential-{helper} keeps logins for registries, not for a path such as '{path}'"
+            )));
+        }
+        self.shelves.programs.store(helper, name, username, password)?;
+        Ok(Keeper::Helper(helper.to_owned()))
+    }
+
+    /// Forgets what [`Logins::store`] keeps; whether there was anything. Goes on to the end, then gives the first failure.
+    pub fn erase(&self, host: &str, path: &str) -> Result<bool> {
+        let mut erased = false;
+        let mut failed = None;
+        for helper in &self.helpers {
+            let one = match helper.as_str() {
+                AUTH_FILES => self.erase_in_file(host, path),
+                _ if !path.is_empty() => Ok(false),
+                name => self.take_back(name, host),
+            };
+            match one {
+                Ok(one) => erased |= one,
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        failed.map_or(Ok(erased), Err).context(|| format!("cannot forget the login for {host}"))
+    }
+
+    fn erase_in_file(&self, host: &str, path: &str) -> Result<bool> {
+        let place = self.written()?;
+        let Some(file) = AuthFile::read(place, Form::Auths)? else { return Ok(false) };
+        let is_meant = |key: &str| match path {
+            "" => entry::registry_of(key, Form::Auths) == host,
+            path => key == format!("{host}/{path}"),
+        };
+        let has_entry = file.keys().into_iter().any(is_meant);
+        if has_entry {
+            file::change(place, |entries| entries.retain(|key, _| !is_meant(key)))?;
+        }
+        let helpers = [file.helper(host).map(|(helper, _)| helper), file.store()];
+        let mut erased = has_entry;
+        for helper in helpers.into_iter().flatten().filter(|_| path.is_empty()) {
+            erased |= self.take_back(helper, host)?;
+        }
+        Ok(erased)
+    }
+
+    /// Under all its names. A helper that has nothing says no more than one that had: so it is asked first.
+    fn take_back(&self, helper: &str, host: &str) -> Result<bool> {
+        let mut erased = false;
+        for name in entry::names(host) {
+            if self.shelves.programs.get(helper, name)?.is_some() {
+                self.shelves.programs.erase(helper, name)?;
+                erased = true;
+            }
+        }
+        Ok(erased)
+    }
+
+    /// Forgets all logins in the file that is written, and in the helpers that it or registries.conf names; which
+    /// helper is for which registry stays. Goes on to the end, then gives the first failure.
+    pub fn erase_all(&self) -> Result<()> {
+        let mut failed = None;
+        for helper in &self.helpers {
+            let one = match helper.as_str() {
+                AUTH_FILES => self.erase_all_in_file(),
+                // The list of helpers may be a whole site's, with some that are not installed here.
+                name if !self.shelves.programs.has(name) => Ok(()),
+                name => self.shelves.programs.list(name).and_then(|servers| {
+                    servers.iter().try_for_each(|one| self.shelves.programs.erase(name, one))
+                }),
+            };
+            if let Err(error) = one {
+                failed.get_or_insert(error);
+            }
+        }
+        failed.map_or(Ok(()), Err).context(|| "cannot forget all logins")
+    }
+
+    fn erase_all_in_file(&self) -> Result<()> {
+        let place = self.written()?;
+        let Some(file) = AuthFile::read(place, Form::Auths)? else { return Ok(()) };
+        let of_registries = file.helpers().into_iter().map(|(name, helper)| (helper, name));
+        let of_store = file
+            .store()
+            .into_iter()
+            .flat_map(|store| file.keys().into_iter().map(move |key| (store, key)));
+        let programs = &self.shelves.programs;
+        let erase = |(helper, name): (&str, &str)| programs.erase(helper, name);
+        let erased: Vec<Result<()>> = of_registries.chain(of_store).map(erase).collect();
+        file::change(place, Map::clear)?;
+        erased.into_iter().collect()
+    }
+
+    /// The file that is written. Errors: there is no place for one, or it is not ours.
+    fn written(&self) -> Result<&Path> {
+        let written = self.shelves.written();
+        let path = written.ok_or_else(|| {
+            Error::new("no place for it: neither XDG_RUNTIME_DIR nor HOME is set")
+                .hint("name a file with --authfile or REGISTRY_AUTH_FILE")
+        })?;
+        if self.shelves.named.is_none() {
+            if let Some(runtime) = &self.shelves.runtime {
+                std::fs::metadata(runtime)
+                    .context(|| format!("XDG_RUNTIME_DIR is {}", runtime.display()))
+                    .hint(|| "unset XDG_RUNTIME_DIR, or name a file with --authfile")?;
+            }
+            path.parent().map_or(Ok(()), file::check_owner)?;
+        }
+        Ok(path)
+    }
+}
+
+fn dockers_name(host: &str) -> &str {
+    if host == super::reference::DOCKER_HUB { entry::DOCKER_HUB_KEY } else { host }
+}
+
+#[cfg(test)]
+mod tests;

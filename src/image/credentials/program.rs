@@ -1,0 +1,340 @@
+//! Credential helpers: `docker-credential-NAME get|store|erase|list`, asked over standard input and output
+//! (docker-credential-helpers, "Development"). They run while usnea has no other thread, for a limited time.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Result};
+use crate::fail;
+
+/// What all helpers answer when they have nothing.
+const NOTHING: &str = "credentials not found in native keychain";
+/// Most bytes of an answer, and of what is written to a helper: that fits into a pipe, so writing never waits.
+const LARGEST: usize = 60_000;
+
+/// Where helpers are, and how long one may take.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The folders of PATH.
+    pub folders: Vec<PathBuf>,
+    /// Somebody may have to type a passphrase meanwhile.
+    pub patience: Duration,
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self { folders: Vec::new(), patience: Duration::from_secs(30) }
+    }
+}
+
+/// What a helper keeps for a server.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Secret {
+    #[serde(rename = "ServerURL", default)]
+    server: String,
+    /// `<token>`: the secret is an identity token.
+    #[serde(default)]
+    pub username: String,
+    /// The password or token.
+    #[serde(default)]
+    pub secret: String,
+}
+
+/// How a helper ended.
+struct Answer {
+    status: ExitStatus,
+    output: Vec<u8>,
+}
+
+impl Programs {
+    /// Those of this process's PATH.
+    pub fn of_user() -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        // A relative folder is whatever somebody has put where we happen to stand.
+        let folders = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
+        Self { folders: folders.collect(), ..Self::default() }
+    }
+
+    /// Whether there is such a helper.
+    pub fn has(&self, helper: &str) -> bool {
+        self.path(helper).is_ok()
+    }
+
+    /// What the helper keeps for `server`; `None`: nothing. Errors: the helper is missing, fails, or hangs.
+    pub fn get(&self, helper: &str, server: &str) -> Result<Option<Secret>> {
+        let answer = self.run(helper, "get", server.as_bytes())?;
+        if !answer.status.success() {
+            return match said(&answer.output) {
+                Some(text) if text == NOTHING => Ok(None),
+                text => Err(failed(helper, "get", &answer, text)),
+            };
+        }
+        // serde's own words would show a piece of it.
+        let read: Secret = serde_json::from_slice(&answer.output)
+            .map_err(|_| Error::new("its answer is not what a credential helper answers"))
+            .context(|| format!("{}: get", name_of(helper)))?;
+        Ok((!read.secret.is_empty()).then_some(read))
+    }
+
+    /// Has the helper keep a secret. Errors: as [`Programs::get`].
+    pub fn store(&self, helper: &str, server: &str, username: &str, secret: &str) -> Result<()> {
+        let all = Secret {
+            server: server.to_owned(),
+            username: username.to_owned(),
+            secret: secret.to_owned(),
+        };
+        let input = serde_json::to_vec(&all).map_err(io::Error::from)?;
+        let answer = self.run(helper, "store", &input)?;
+        let text = said(&answer.output).filter(|text| !text.contains(secret));
+        if answer.status.success() { Ok(()) } else { Err(failed(helper, "store", &answer, text)) }
+    }
+
+    /// Has the helper forget what it keeps for `server`. Errors: as [`Programs::get`].
+    pub fn erase(&self, helper: &str, server: &str) -> Result<()> {
+        let answer = self.run(helper, "erase", server.as_bytes())?;
+        let text = said(&answer.output);
+        if answer.status.success() || text.as_deref() == Some(NOTHING) {
+            return Ok(());
+        }
+        Err(failed(helper, "erase", &answer, text))
+    }
+
+    /// For which servers the helper keeps something. Errors: as [`Programs::get`].
+    pub fn list(&self, helper: &str) -> Result<Vec<String>> {
+        let answer = self.run(helper, "list", b"unused")?;
+        if !answer.status.success() {
+            return Err(failed(helper, "list", &answer, said(&answer.output)));
+        }
+        let all: BTreeMap<String, String> = serde_json::from_slice(&answer.output)
+            .map_err(|_| Error::new("its answer is not what a credential helper answers"))
+            .context(|| format!("{}: list", name_of(helper)))?;
+        Ok(all.into_keys().collect())
+    }
+
+    fn path(&self, helper: &str) -> Result<PathBuf> {
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if helper.is_empty() || !helper.bytes().all(good) {
+            fail!("'{}' is not the name of a credential helper", helper.escape_debug());
+        }
+        let name = name_of(helper);
+        let is_program = |path: &PathBuf| {
+            path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+        };
+        let found = self.folders.iter().map(|folder| folder.join(&name)).find(is_program);
+        found.ok_or_else(|| {
+            Error::new(format!("{name}: no such program")).hint(
+                "install it, or take it out of credsStore, credHelpers (config.json, auth.json) or \
+                 credential-helpers (registries.conf)",
+            )
+        })
+    }
+
+    fn run(&self, helper: &str, verb: &str, input: &[u8]) -> Result<Answer> {
+        if input.len() > LARGEST {
+            fail!("too long for a credential helper");
+        }
+        let path = self.path(helper)?;
+        let said = || format!("{}: {verb}", path.display());
+        // Its standard error is ours: it may ask for something there.
+        let mut command = Command::new(&path);
+        command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().context(said)?;
+        if let Some(mut pipe) = child.stdin.take() {
+            // Who reads nothing has no need of it.
+            let _ = pipe.write_all(input);
+        }
+        let answer = self.listen(&mut child);
+        if answer.is_err() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        answer.context(said)
+    }
+
+    fn listen(&self, child: &mut Child) -> Result<Answer> {
+        let deadline = Instant::now() + self.patience;
+        let mut pipe = child.stdout.take().ok_or_else(|| Error::new("no pipe"))?;
+        rustix::fs::fcntl_setfl(&pipe, rustix::fs::OFlags::NONBLOCK)?;
+        let number = rustix::process::Pid::from_child(child);
+        let pidfd = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty())?;
+        let mut output = Vec::new();
+        let mut is_open = true;
+        loop {
+            // Asked before the pipe is read: what it wrote before its end is there.
+            let status = child.try_wait()?;
+            is_open = is_open && read_what_is_there(&mut pipe, &mut output)?;
+            if let Some(status) = status {
+                return Ok(Answer { status, output });
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                fail!("it took longer than {} seconds", self.patience.as_secs_f32());
+            }
+            let end = PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN);
+            let both = &mut [end, PollFd::new(&pipe, PollFlags::IN)];
+            let waited_for = if is_open { &mut both[..] } else { &mut both[..1] };
+            match poll(waited_for, Timespec::try_from(left).ok().as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Whether more may come.
+fn read_what_is_there(pipe: &mut ChildStdout, output: &mut Vec<u8>) -> Result<bool> {
+    let mut room = [0; 4096];
+    loop {
+        match pipe.read(&mut room) {
+            Ok(0) => return Ok(false),
+            Ok(length) => output.extend(room.iter().take(length)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+        if output.len() > LARGEST {
+            fail!("its answer is longer than {LARGEST} bytes");
+        }
+    }
+}
+
+fn name_of(helper: &str) -> String {
+    format!("docker-credential-{helper}")
+}
+
+/// What a helper says when it fails (on standard output, all of them), unless there may be a secret in it.
+fn said(output: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(output);
+    let text = text.trim();
+    let harmless = !text.is_empty() && text.len() < 200 && !text.contains(['{', '"']);
+    harmless.then(|| text.to_owned())
+}
+
+fn failed(helper: &str, verb: &str, answer: &Answer, text: Option<String>) -> Error {
+    let why =
+        text.map_or_else(|| answer.status.to_string(), |text| text.escape_debug().to_string());
+    Error::new(format!("{}: {verb}: {why}", name_of(helper)))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Puts a helper NAME into `folder`, which keeps each secret in a file of `folder/kept`.
+    pub fn keeping(folder: &Path, name: &str) -> Programs {
+        let kept = folder.join("kept");
+        std::fs::create_dir_all(&kept).unwrap();
+        let script = format!(
+            r#"cd {} || exit 9
+case $1 in
+store) all=$(cat); url=${{all#*URL\":\"}}; url=${{url%%\"*}}; printf %s "$all" > "$(printf %s "$url" | tr / _)" ;;
+get) file=$(cat | tr / _); [ -f "$file" ] || {{ echo 'credentials not found in native keychain'; exit 1; }}; cat "$file" ;;
+erase) rm -f "$(cat | tr / _)" ;;
+list) printf '{{'; for one in *; do [ -f "$one" ] && printf '%s"%s":"x"' "$comma" "$(printf %s "$one" | tr _ /)" && comma=,; done; printf '}}' ;;
+esac"#,
+            kept.display()
+        );
+        with_script(folder, name, &script)
+    }
+
+    /// Puts a helper NAME that does what `script` says into `folder`.
+    pub fn with_script(folder: &Path, name: &str, script: &str) -> Programs {
+        let path = folder.join(name_of(name));
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        // Other tests fork meanwhile, and their children hold it open for writing until they exec: ETXTBSY.
+        let mut command = Command::new(&path);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = loop {
+            match command.spawn() {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+                spawned => break spawned.unwrap(),
+            }
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        Programs { folders: vec![folder.join("nothing"), folder.to_owned()], ..Programs::default() }
+    }
+
+    #[test]
+    fn a_helper_keeps_and_forgets() {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = keeping(folder.path(), "test");
+        let get = |server: &str| {
+            programs.get("test", server).unwrap().map(|all| (all.username, all.secret))
+        };
+        assert_eq!(get("a.io"), None);
+        programs.store("test", "a.io", "me", "se\"cr:et").unwrap();
+        programs.store("test", "https://b.io/v1/", "<token>", "t").unwrap();
+        assert_eq!(get("a.io"), Some(("me".into(), "se\"cr:et".into())));
+        assert_eq!(get("https://b.io/v1/"), Some(("<token>".into(), "t".into())));
+        assert_eq!(programs.list("test").unwrap(), ["a.io", "https://b.io/v1/"]);
+        programs.erase("test", "a.io").unwrap();
+        assert_eq!(get("a.io"), None);
+    }
+
+    #[test]
+    fn failures_name_the_helper_and_hide_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |script: &str| {
+            let programs = with_script(folder.path(), "test", script);
+            programs.get("test", "a.io").map(|found| found.is_some())
+        };
+        for (script, why) in [
+            ("echo no keyring here; exit 3", "docker-credential-test: get: no keyring here"),
+            ("echo '{\"Secret\":\"hidden\"}'; exit 3", "exit status: 3"),
+            ("echo hidden", "not what a credential helper answers"),
+            ("echo '{\"Secret\":[\"hidden\"]}'", "not what a credential helper answers"),
+            ("yes", "longer than 60000 bytes"),
+        ] {
+            let error = run(script).unwrap_err().to_string();
+            assert!(error.contains(why) && error.contains("docker-credential-test"), "{error}");
+            assert!(!error.contains("hidden"), "{error}");
+        }
+        assert!(!run("echo '{\"ServerURL\":\"a.io\",\"Username\":\"\",\"Secret\":\"\"}'").unwrap());
+        let programs = with_script(folder.path(), "test", "echo cannot keep $(cat); exit 1");
+        let error = programs.store("test", "a.io", "me", "hidden").unwrap_err();
+        assert!(!error.to_string().contains("hidden"), "{error}");
+    }
+
+    #[test]
+    fn a_helper_that_hangs_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let patience = Duration::from_millis(300);
+        let programs = Programs { patience, ..with_script(folder.path(), "test", "exec sleep 60") };
+        let asked = Instant::now();
+        let error = programs.get("test", "a.io").map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("docker-credential-test: get: it took longer than 0.3"), "{error}");
+        assert!(asked.elapsed() < Duration::from_secs(20));
+        // A child of the helper that holds its output open is not waited for.
+        let programs = with_script(folder.path(), "test", "sleep 5 & echo '{\"Secret\":\"x\"}'");
+        let asked = Instant::now();
+        assert!(programs.get("test", "a.io").unwrap().is_some());
+        assert!(asked.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn a_helper_that_is_missing_or_badly_named_is_an_error() {
+        let programs = Programs { folders: vec!["/nonexistent".into()], ..Programs::default() };
+        for (name, why) in [
+            ("x", "docker-credential-x: no such program"),
+            ("../x", "is not the name"),
+            ("", "is not the name"),
+            ("a b", "is not the name"),
+        ] {
+            let error = programs.get(name, "a.io").map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Where credentials lie: containers-auth.json(5), and docker's files after it.
+
+use std::path::{Path, PathBuf};
+
+use super::program::Programs;
+use crate::config;
+
+/// The files and programs that keep credentials.
+#[derive(Clone, Debug, Default)]
+pub struct Shelves {
+    /// `--authfile`, else `$REGISTRY_AUTH_FILE`: this file and no other.
+    pub named: Option<PathBuf>,
+    /// Else these, in this order; the first is the one that is written.
+    pub files: Vec<PathBuf>,
+    /// docker's `.dockercfg` of 2015, after them.
+    pub old: Option<PathBuf>,
+    /// `$XDG_RUNTIME_DIR`: what lies in it is gone when the user's last session ends.
+    pub runtime: Option<PathBuf>,
+    /// The helpers.
+    pub programs: Programs,
+}
+
+impl Shelves {
+    /// Those of this process's user. podman's place where there is no XDG_RUNTIME_DIR is /run/containers/UID, which only
+    /// root could make; ours is `~/.config/containers/auth.json`, never anything below /tmp.
+    pub fn of_user() -> Self {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let folder = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let runtime = folder("XDG_RUNTIME_DIR");
+        let home = folder("HOME");
+        let docker = set("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or(home.as_ref().map(|home| home.join(".docker")));
+        let of_containers = |folder: &PathBuf| folder.join("containers/auth.json");
+        let files = [
+            runtime.as_ref().map(of_containers),
+            config::user_folder().as_ref().map(of_containers),
+            docker.map(|folder| folder.join("config.json")),
+        ];
+        Self {
+            named: set("REGISTRY_AUTH_FILE").map(PathBuf::from),
+            files: files.into_iter().flatten().collect(),
+            old: home.map(|home| home.join(".dockercfg")),
+            runtime,
+            programs: Programs::of_user(),
+        }
+    }
+
+    /// The same with `--authfile`, where that was said.
+    pub fn with_authfile(self, authfile: Option<&Path>) -> Self {
+        match authfile {
+            Some(path) => Self { named: Some(path.to_owned()), ..self },
+            None => self,
+        }
+    }
+
+    /// The file that logins are written to.
+    pub fn written(&self) -> Option<&Path> {
+        self.named.as_deref().or(self.files.first().map(PathBuf::as_path))
+    }
+}

@@ -1,0 +1,182 @@
+//! What a name means that was typed, and where what it means is had and put: containers-registries.conf(5), certs.d(5),
+//! and who we are there. Decided before anything is sent; nothing here starts a thread.
+//!
+//! ```text
+//!  typed --candidates--> Reference --pull_endpoints--> Endpoint: mirrors, then the registry
+//!                                  --push_endpoint---> Endpoint: the registry
+//! ```
+//!
+//! Read as containers/image reads it, so that one file has one meaning for podman, skopeo and usnea. Where the files say
+//! nothing of short names they are docker's: docker.io, and `library/` where there is no other folder.
+
+mod entry;
+mod file;
+mod places;
+
+use std::path::{Path, PathBuf};
+
+use self::entry::{Entry, Place};
+use self::file::{Settings, ShortNames};
+pub use self::places::Places;
+use super::credentials::{AUTH_FILES, Logins, Shelves};
+use super::endpoint::{Credentials, Endpoint, Transport};
+use super::reference::{DOCKER_HUB, Reference, Typed};
+use crate::error::{Error, Result};
+
+/// What the command line says of registries; it beats the files.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// `--tls-verify`
+    pub tls_verify: Option<bool>,
+    /// `--cert-dir`
+    pub cert_dir: Option<PathBuf>,
+    /// `--creds`: for the registry of the reference alone, not for its mirrors.
+    pub credentials: Option<Credentials>,
+    /// `--authfile`
+    pub authfile: Option<PathBuf>,
+}
+
+/// All that the files say.
+#[derive(Clone, Debug)]
+pub struct Registries {
+    settings: Settings,
+    places: Places,
+    shelves: Shelves,
+}
+
+impl Registries {
+    /// Reads the files of this process's user. Errors: a file that cannot be read or says what cannot be.
+    pub fn load() -> Result<Self> {
+        Self::load_from(Places::of_user(), Shelves::of_user())
+    }
+
+    /// [`Registries::load`] from other places.
+    pub fn load_from(places: Places, shelves: Shelves) -> Result<Self> {
+        Ok(Self { settings: places.read()?, places, shelves })
+    }
+
+    /// The complete references that what was typed may mean, in order; at least one. Errors: several, and
+    /// `short-name-mode` is enforcing.
+    pub fn candidates(&self, typed: &Typed) -> Result<Vec<Reference>> {
+        if typed.registry.is_some() {
+            return Ok(vec![typed.in_registry(DOCKER_HUB)]);
+        }
+        if let Some(Some(alias)) = self.settings.aliases.get(&typed.repository) {
+            let meant =
+                Typed { tag: typed.tag.clone(), digest: typed.digest.clone(), ..alias.clone() };
+            return Ok(vec![meant.in_registry(DOCKER_HUB)]);
+        }
+        let search = self.settings.search.as_deref().filter(|names| !names.is_empty());
+        let Some(search) = search else { return Ok(vec![typed.in_registry(DOCKER_HUB)]) };
+        let all: Vec<Reference> = search.iter().map(|name| typed.in_registry(name)).collect();
+        if all.len() > 1 && self.settings.short_names == Some(ShortNames::Enforcing) {
+            let names: Vec<String> = all.iter().map(Reference::to_string).collect();
+            let error = Error::new(format!(
+                "image '{}' may be {}, and short-name-mode is enforcing",
+                typed.repository,
+                names.join(" or ")
+            ));
+            return Err(
+                error.hint("type the whole name, or add it to [aliases] in registries.conf")
+            );
+        }
+        Ok(all)
+    }
+
+    /// Where `reference` can be had: mirrors in their order, then the registry itself. Errors: it is blocked, or a
+    /// location that makes no reference of it, or who we are there cannot be found out.
+    pub fn pull_endpoints(&self, reference: &Reference, asked: &Asked) -> Result<Vec<Endpoint>> {
+        let places = match self.entry(&reference.to_string())? {
+            Some(entry) => entry.places(reference)?,
+            None => vec![Place { reference: reference.clone(), insecure: false }],
+        };
+        let logins = self.logins(asked.authfile.as_deref());
+        let endpoint = |place: &Place| {
+            let Reference { registry, repository, .. } = &place.reference;
+            let given = asked.credentials.clone().filter(|_| *registry == reference.registry);
+            let credentials = match given {
+                Some(given) => Some(given),
+                None => logins.find(registry, repository)?.map(|found| found.credentials),
+            };
+            self.endpoint(registry, repository, place.insecure, credentials, asked)
+        };
+        places.iter().map(endpoint).collect()
+    }
+
+    /// Where it is pushed to: the registry itself, never a mirror, and never a location that stands for it when it is
+    /// read (containers-registries.conf(5): redirection is for reading alone). Errors: as with
+    /// [`Registries::pull_endpoints`].
+    pub fn push_endpoint(&self, reference: &Reference, asked: &Asked) -> Result<Endpoint> {
+        let insecure = self.entry(&reference.to_string())?.is_some_and(|entry| entry.insecure);
+        let Reference { registry, repository, .. } = reference;
+        let credentials = match &asked.credentials {
+            Some(given) => Some(given.clone()),
+            None => {
+                let logins = self.logins(asked.authfile.as_deref());
+                logins.find(registry, repository)?.map(|found| found.credentials)
+            }
+        };
+        self.endpoint(registry, repository, insecure, credentials, asked)
+    }
+
+    /// The registry as such, for a login with `asked.credentials`. Errors: it is blocked.
+    pub fn login_endpoint(&self, registry: &str, asked: &Asked) -> Result<Endpoint> {
+        let insecure = self.entry(registry)?.is_some_and(|entry| entry.insecure);
+        self.endpoint(registry, "", insecure, asked.credentials.clone(), asked)
+    }
+
+    /// Where credentials are looked up and kept; `authfile` is `--authfile`.
+    pub fn logins(&self, authfile: Option<&Path>) -> Logins {
+        let named = self.settings.helpers.as_deref().filter(|names| !names.is_empty());
+        let helpers = named.map_or_else(|| vec![AUTH_FILES.to_owned()], <[String]>::to_vec);
+        Logins::new(helpers, self.shelves.clone().with_authfile(authfile))
+    }
+
+    /// The `[[registry]]` with the longest prefix. Errors: it is blocked.
+    fn entry(&self, name: &str) -> Result<Option<&Entry>> {
+        let ranked =
+            self.settings.entries.iter().filter_map(|entry| Some((entry.rank(name)?, entry)));
+        let best = ranked.max_by_key(|(rank, _)| *rank).map(|(_, entry)| entry);
+        match best.filter(|entry| entry.blocked) {
+            Some(entry) => {
+                let (prefix, file) = (&entry.prefix, entry.file.display());
+                Err(Error::new(format!("{name}: '{prefix}' is blocked in {file}")))
+            }
+            None => Ok(best),
+        }
+    }
+
+    fn endpoint(
+        &self,
+        registry: &str,
+        repository: &str,
+        insecure: bool,
+        credentials: Option<Credentials>,
+        asked: &Asked,
+    ) -> Result<Endpoint> {
+        // docker takes any certificate, and plain HTTP, of 127.0.0.0/8 and localhost. On a machine of many users the port
+        // may be anybody's, and a password would go to them: insecure is only what is said to be (as podman).
+        let transport = match (asked.tls_verify, insecure) {
+            (Some(false), _) | (None, true) => Transport::Insecure,
+            _ => Transport::Verified,
+        };
+        let certificates = match &asked.cert_dir {
+            Some(folder) if !folder.is_dir() => {
+                return Err(Error::new(format!("--cert-dir {}: no such folder", folder.display())));
+            }
+            Some(folder) => vec![folder.clone()],
+            None => self.places.certificates_for(registry).into_iter().collect(),
+        };
+        let host = if registry == DOCKER_HUB { "registry-1.docker.io" } else { registry };
+        Ok(Endpoint {
+            host: host.to_owned(),
+            repository: repository.to_owned(),
+            transport,
+            credentials,
+            certificates,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! The examples of containers-registries.conf(5), and what the command line changes.
+
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A folder with a registries.conf, and an auth.json where there is something for it.
+fn load(conf: &str, auth: &str) -> (tempfile::TempDir, Result<Registries>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("registries.conf"), conf).unwrap();
+    if !auth.is_empty() {
+        fs::write(path("auth.json"), auth).unwrap();
+    }
+    let places = Places {
+        system: vec![folder.path().to_owned()],
+        certificates: vec![path("certs.d")],
+        ..Places::default()
+    };
+    let shelves = Shelves { files: vec![path("auth.json")], ..Shelves::default() };
+    let registries = Registries::load_from(places, shelves);
+    (folder, registries)
+}
+
+fn read(conf: &str) -> Registries {
+    load(conf, "").1.unwrap()
+}
+
+fn candidates(conf: &str, typed: &str) -> Vec<String> {
+    let all = read(conf).candidates(&typed.parse().unwrap()).unwrap();
+    all.iter().map(Reference::to_string).collect()
+}
+
+fn pulled(registries: &Registries, reference: &str) -> Vec<String> {
+    let all = registries.pull_endpoints(&reference.parse().unwrap(), &Asked::default()).unwrap();
+    let shown = |one: &Endpoint| {
+        let mark = if one.transport == Transport::Insecure { "!" } else { "" };
+        format!("{}/{}{mark}", one.host, one.repository)
+    };
+    all.iter().map(shown).collect()
+}
+
+const EXAMPLE: &str = r#"
+unqualified-search-registries = ["example.com"]
+
+[[registry]]
+prefix = "example.com/foo"
+insecure = false
+blocked = false
+location = "internal-registry-for-example.com/bar"
+
+[[registry.mirror]]
+location = "example-mirror-0.local/mirror-for-foo"
+
+[[registry.mirror]]
+location = "example-mirror-1.local/mirrors/foo"
+insecure = true
+
+[[registry]]
+location = "registry.com"
+
+[[registry.mirror]]
+location = "mirror.registry.com"
+"#;
+
+#[test]
+fn the_example_of_the_manual_means_what_it_says_there() {
+    let registries = read(EXAMPLE);
+    assert_eq!(
+        pulled(&registries, "example.com/foo/image:latest"),
+        [
+            "example-mirror-0.local/mirror-for-foo/image",
+            "example-mirror-1.local/mirrors/foo/image!",
+            "internal-registry-for-example.com/bar/image",
+        ]
+    );
+    assert_eq!(
+        pulled(&registries, "registry.com/image:latest"),
+        ["mirror.registry.com/image", "registry.com/image"]
+    );
+    assert_eq!(pulled(&registries, "example.com/other"), ["example.com/other"]);
+    assert_eq!(candidates(EXAMPLE, "foo"), ["example.com/foo:latest"]);
+    let pushed = registries
+        .push_endpoint(&"example.com/foo/image".parse().unwrap(), &Asked::default())
+        .unwrap();
+    assert_eq!((pushed.host.as_str(), pushed.repository.as_str()), ("example.com", "foo/image"));
+}
+
+#[test]
+fn a_wildcard_without_location_leaves_the_name_alone() {
+    let registries = read(
+        "[[registry]]\nprefix = '*.example.com'\ninsecure = true\n[[registry.mirror]]\nlocation = 'm.io/all'\n\
+         [[registry]]\nprefix = '*.sub.example.com'\nblocked = true\n[[registry]]\nlocation = 'open.sub.example.com'",
+    );
+    assert_eq!(
+        pulled(&registries, "blah.example.com/foo/myimage:latest"),
+        ["m.io/all/foo/myimage", "blah.example.com/foo/myimage!"]
+    );
+    let refused = |name: &str| registries.pull_endpoints(&name.parse().unwrap(), &Asked::default());
+    let error = refused("a.sub.example.com/x").unwrap_err().to_string();
+    assert!(error.contains("'*.sub.example.com' is blocked in /"), "{error}");
+    assert!(
+        registries
+            .push_endpoint(&"a.sub.example.com/x".parse().unwrap(), &Asked::default())
+            .is_err()
+    );
+    assert!(registries.login_endpoint("a.sub.example.com", &Asked::default()).is_err());
+    assert_eq!(pulled(&registries, "open.sub.example.com/x"), ["open.sub.example.com/x"]);
+}
+
+#[test]
+fn the_longest_prefix_wins() {
+    let registries = read(
+        "[[registry]]\nprefix='a.io/x'\nlocation='b.io'\n[[registry]]\nlocation='a.io'\nblocked=true\n\
+         [[registry]]\nprefix='a.io/x/y'\nlocation='c.io/z'\n",
+    );
+    assert_eq!(pulled(&registries, "a.io/x/y:1"), ["c.io/z"]);
+    assert_eq!(pulled(&registries, "a.io/x/yz"), ["b.io/yz"]);
+    assert!(registries.pull_endpoints(&"a.io/z".parse().unwrap(), &Asked::default()).is_err());
+}
+
+#[test]
+fn mirrors_serve_what_they_are_for() {
+    let mirror = |of: &str, name: &str, serves: &str| {
+        format!("{of}[[registry.mirror]]\nlocation='{name}.io'\npull-from-mirror='{serves}'\n")
+    };
+    let conf = mirror("[[registry]]\nlocation='a.io'\n", "all", "all");
+    let conf = mirror(&mirror(&conf, "digests", "digest-only"), "tags", "tag-only");
+    let registries = read(&conf);
+    let digest = crate::digest::Digest::of(b"x");
+    assert_eq!(pulled(&registries, "a.io/x:1"), ["all.io/x", "tags.io/x", "a.io/x"]);
+    let by_digest = pulled(&registries, &format!("a.io/x@{digest}"));
+    assert_eq!(by_digest, ["all.io/x", "digests.io/x", "a.io/x"]);
+    let registries = read(
+        "[[registry]]\nlocation='a.io'\nmirror-by-digest-only=true\n[[registry.mirror]]\nlocation='m.io'",
+    );
+    assert_eq!(pulled(&registries, "a.io/x"), ["a.io/x"]);
+    assert_eq!(pulled(&registries, &format!("a.io/x:1@{digest}")), ["m.io/x", "a.io/x"]);
+}
+
+#[test]
+fn docker_hub_is_dialled_by_its_other_name() {
+    assert_eq!(pulled(&read(""), "debian"), ["registry-1.docker.io/library/debian"]);
+    let mirrored = "[[registry]]\nprefix='docker.io/library'\nlocation='docker.io/library'\n\
+        [[registry.mirror]]\nlocation='mirror.io/hub'";
+    assert_eq!(
+        pulled(&read(mirrored), "debian"),
+        ["mirror.io/hub/debian", "registry-1.docker.io/library/debian"]
+    );
+    assert_eq!(pulled(&read(mirrored), "me/x"), ["registry-1.docker.io/me/x"]);
+}
+
+#[test]
+fn short_names_go_by_aliases_then_search_then_docker() {
+    let digest = crate::digest::Digest::of(b"x");
+    assert_eq!(candidates("", "debian:12"), ["docker.io/library/debian:12"]);
+    assert_eq!(candidates("", "localhost/x"), ["localhost/x:latest"]);
+    let aliases = "unqualified-search-registries = ['a.io', 'docker.io']\n\
+        [aliases]\n'image' = 'registry.com/namespace/image'\n'hub' = 'docker.io/hub'\n'me/x' = 'b.io/y'\n'gone' = ''";
+    for (typed, meant) in [
+        ("image", "registry.com/namespace/image:latest"),
+        ("image:1", "registry.com/namespace/image:1"),
+        ("hub", "docker.io/library/hub:latest"),
+        ("me/x:2", "b.io/y:2"),
+    ] {
+        assert_eq!(candidates(aliases, typed), [meant]);
+    }
+    assert_eq!(
+        candidates(aliases, &format!("image@{digest}")),
+        [format!("registry.com/namespace/image@{digest}")]
+    );
+    for name in ["x", "gone"] {
+        let both = [format!("a.io/{name}:latest"), format!("docker.io/library/{name}:latest")];
+        assert_eq!(candidates(aliases, name), both);
+    }
+    assert_eq!(candidates(aliases, "q.io/image"), ["q.io/image:latest"]);
+    assert_eq!(
+        candidates("unqualified-search-registries = []", "x"),
+        ["docker.io/library/x:latest"]
+    );
+}
+
+#[test]
+fn an_ambiguous_name_is_refused_where_that_is_enforced() {
+    let conf = "short-name-mode = 'enforcing'\nunqualified-search-registries = ";
+    let registries = read(&format!("{conf}['a.io', 'b.io']"));
+    let error = registries.candidates(&"x".parse().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("a.io/x:latest or b.io/x:latest"), "{error}");
+    assert_eq!(candidates(&format!("{conf}['a.io']"), "x"), ["a.io/x:latest"]);
+}
+
+#[test]
+fn the_command_line_beats_the_files() {
+    let (folder, registries) = load("[[registry]]\nlocation='a.io'\ninsecure=true", "");
+    let registries = registries.unwrap();
+    let transport = |name: &str, tls_verify| {
+        let asked = Asked { tls_verify, ..Asked::default() };
+        registries.push_endpoint(&name.parse().unwrap(), &asked).unwrap().transport
+    };
+    assert_eq!(transport("a.io/x", None), Transport::Insecure);
+    assert_eq!(transport("a.io/x", Some(true)), Transport::Verified);
+    assert_eq!(transport("b.io/x", Some(false)), Transport::Insecure);
+    for name in ["b.io/x", "127.0.0.1:5000/x", "localhost:5000/x"] {
+        assert_eq!(transport(name, None), Transport::Verified);
+    }
+    let certificates = |cert_dir: Option<&str>| {
+        let cert_dir = cert_dir.map(|name| folder.path().join(name));
+        let asked = Asked { cert_dir, ..Asked::default() };
+        registries
+            .pull_endpoints(&"docker.io/x".parse().unwrap(), &asked)
+            .map(|mut all| all.remove(0).certificates)
+    };
+    assert!(certificates(None).unwrap().is_empty());
+    fs::create_dir_all(folder.path().join("certs.d/docker.io")).unwrap();
+    assert_eq!(certificates(None).unwrap(), [folder.path().join("certs.d/docker.io")]);
+    assert_eq!(certificates(Some("certs.d")).unwrap(), [folder.path().join("certs.d")]);
+    assert!(certificates(Some("none")).is_err());
+}
+
+#[test]
+fn each_endpoint_has_its_own_credentials() {
+    // "a:1", "m:2"
+    let auth = r#"{"auths":{"a.io":{"auth":"YTox"},"m.io/mirror":{"auth":"bToy"}}}"#;
+    let conf = "[[registry]]\nlocation='a.io'\n[[registry.mirror]]\nlocation='m.io/mirror'";
+    let (_folder, registries) = load(conf, auth);
+    let registries = registries.unwrap();
+    let names = |asked: &Asked| -> Vec<String> {
+        let all = registries.pull_endpoints(&"a.io/x".parse().unwrap(), asked).unwrap();
+        all.iter().map(|one| format!("{:?}", one.credentials)).collect()
+    };
+    assert_eq!(names(&Asked::default()), ["Some(Password(m, ***))", "Some(Password(a, ***))"]);
+    let given = Credentials::Password { username: "given".into(), password: "3".into() };
+    let asked = Asked { credentials: Some(given), ..Asked::default() };
+    // What is given for a registry is not for its mirrors.
+    assert_eq!(names(&asked), ["Some(Password(m, ***))", "Some(Password(given, ***))"]);
+}
+
+#[test]
+fn nothing_is_read_where_there_is_nothing() {
+    let registries = Registries::load_from(Places::default(), Shelves::default()).unwrap();
+    let endpoints =
+        registries.pull_endpoints(&"debian".parse().unwrap(), &Asked::default()).unwrap();
+    assert_eq!(endpoints.len(), 1);
+    assert_eq!(endpoints[0].credentials, None);
+}
+
+proptest! {
+    #[test]
+    fn no_name_breaks_us(typed in "([a-z.]{1,4}(:[0-9]{1,5})?/)?[a-z/]{1,8}(:[a-z]{1,3})?") {
+        let registries = read(&format!("{EXAMPLE}\n[aliases]\n'a'='b.io/c'"));
+        if let Ok(typed) = typed.parse::<Typed>() {
+            for reference in registries.candidates(&typed).unwrap() {
+                prop_assert_eq!(&reference.to_string().parse::<Reference>().unwrap(), &reference);
+                let _ = registries.pull_endpoints(&reference, &Asked::default());
+            }
+        }
+    }
+}
