@@ -14,6 +14,8 @@ pub mod endpoint;
 pub mod manifest;
 pub mod reference;
 pub mod registry;
+pub mod section;
 pub mod source;
+pub mod transport;
 
 pub use reference::Reference;
