@@ -10,6 +10,7 @@
 //! Nothing here knows containers. Everything that writes runs in the base user namespace (`userns::in_base`), in a
 //! process that was made for it: that process may start threads, the one that launches containers may not.
 
+pub mod archive;
 pub mod endpoint;
 pub mod layout;
 pub mod manifest;

@@ -169,7 +169,8 @@ fn read_file(files: &dyn Files, path: &str, limit: u64) -> Result<Vec<u8>> {
     file.read_small(limit).context(|| path)
 }
 
-fn blob_path(digest: &Digest) -> String {
+/// Where a blob is in a layout.
+pub fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
 
