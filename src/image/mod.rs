@@ -14,6 +14,7 @@ pub mod archive;
 pub mod endpoint;
 pub mod layout;
 pub mod manifest;
+pub mod owners;
 pub mod reference;
 pub mod registry;
 pub mod section;
