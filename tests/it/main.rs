@@ -23,5 +23,6 @@ mod signals;
 mod spec;
 mod start_broken_off;
 mod terminal;
+mod transports;
 mod users;
 mod volumes;
