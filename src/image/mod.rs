@@ -11,6 +11,7 @@
 //! process that was made for it: that process may start threads, the one that launches containers may not.
 
 pub mod archive;
+pub mod change;
 pub mod endpoint;
 pub mod layout;
 pub mod manifest;
