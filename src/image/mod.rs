@@ -14,6 +14,7 @@ pub mod archive;
 pub mod change;
 pub mod endpoint;
 pub mod layout;
+pub mod made;
 pub mod manifest;
 pub mod owners;
 pub mod reference;

@@ -120,7 +120,7 @@ fn what_cannot_be_is_refused() {
     let error = "RUN x".parse::<Change>().unwrap_err();
     assert!(error.way_out().unwrap().starts_with("one of CMD, ENTRYPOINT"));
     let change: Change = "ENV A=1".parse().unwrap();
-    assert!(apply(&mut json!({"config": {"Env": {}}}), &[change.clone()]).is_err());
+    assert!(apply(&mut json!({"config": {"Env": {}}}), std::slice::from_ref(&change)).is_err());
     assert!(apply(&mut json!([]), &[change]).is_err());
 }
 
