@@ -12,6 +12,7 @@
 
 pub mod archive;
 pub mod change;
+pub mod diff;
 pub mod endpoint;
 pub mod layout;
 pub mod made;

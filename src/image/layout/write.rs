@@ -70,10 +70,13 @@ impl LayoutTarget {
     }
 }
 
-fn lock(dir: &Path) -> Result<File> {
-    let held = files::hold(dir, Lock::Exclusive);
-    let held = held.context(|| format!("cannot lock {}", dir.display()))?;
-    held.ok_or_else(|| Error::new(format!("{} was removed meanwhile", dir.display())))
+fn lock(dir: &Path) -> Result<Option<File>> {
+    match files::hold(dir, Lock::Exclusive) {
+        // NFS makes of it a lock that needs a file opened for writing, which no folder can be (flock(2)).
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
+        Ok(None) => fail!("{} was removed meanwhile", dir.display()),
+        held => held.context(|| format!("cannot lock {}", dir.display())),
+    }
 }
 
 /// The bytes of index.json with `entry` in the place of what has its name, or, when it has none, of what has its digest
