@@ -11,12 +11,20 @@
 //! process that was made for it: that process may start threads, the one that launches containers may not.
 
 pub mod credentials;
+pub mod archive;
+pub mod change;
+pub mod diff;
 pub mod endpoint;
+pub mod layout;
+pub mod made;
 pub mod manifest;
 pub mod policy;
+pub mod owners;
 pub mod reference;
 pub mod registries;
 pub mod registry;
+pub mod section;
 pub mod source;
+pub mod transport;
 
 pub use reference::Reference;

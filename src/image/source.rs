@@ -1,7 +1,7 @@
 //! What an image is pulled from and pushed to, whatever the transport.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::manifest::Descriptor;
 use crate::digest::Digest;
@@ -52,4 +52,41 @@ pub trait Target: Sync {
     /// Puts the manifest there after its blobs; `Some(digest)`: one of an index, under its digest alone; `None`: what the
     /// target stands for.
     fn put_manifest(&self, digest: Option<&Digest>, media_type: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Ends the work, once, after the last manifest: an archive is whole, and has its name, only then.
+    fn finish(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A blob's file on its way to a target: exactly its bytes, and word of how many went out.
+pub struct Told<'a> {
+    file: File,
+    size: u64,
+    count: u64,
+    told: &'a dyn Fn(u64),
+}
+
+impl<'a> Told<'a> {
+    /// `size` bytes of `file`; `told` hears how many went out so far.
+    pub fn new(file: File, size: u64, told: &'a dyn Fn(u64)) -> Self {
+        Self { file, size, count: 0, told }
+    }
+}
+
+impl Read for Told<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.size.saturating_sub(self.count)).unwrap_or(usize::MAX);
+        let most = left.min(room.len());
+        let Some(room) = room.get_mut(..most).filter(|room| !room.is_empty()) else {
+            return Ok(0);
+        };
+        let length = self.file.read(room)?;
+        if length == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the blob breaks off"));
+        }
+        self.count += length as u64;
+        (self.told)(self.count);
+        Ok(length)
+    }
 }

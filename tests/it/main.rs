@@ -25,5 +25,6 @@ mod signature_policy;
 mod spec;
 mod start_broken_off;
 mod terminal;
+mod transports;
 mod users;
 mod volumes;

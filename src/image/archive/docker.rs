@@ -1,0 +1,208 @@
+//! Images of a docker-archive: manifest.json says which members are the config and the layers of each. What docker and
+//! everybody else wrote so far is read: layers compressed or not, reached over links, in folders or as blobs.
+//!
+//! There is no manifest in such an archive: one is made up, in docker's form. A layer without compression has the diff ID
+//! that the config says for its digest (who reads it checks that); a compressed one is hashed here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::compression::{Compression, sniff_section};
+use super::members::Members;
+use crate::digest::{Algorithm, Digest, Hashed};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::image::Reference;
+use crate::image::layout::Files;
+use crate::image::manifest::{Descriptor, LARGEST, MOST_LAYERS, media, parse_config};
+use crate::image::section::Section;
+use crate::image::source::{Blob, Fetched, Source};
+use crate::image::transport::Which;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+/// A docker-archive that is read.
+pub struct DockerArchive {
+    members: Arc<Members>,
+    name: String,
+    entries: Vec<Entry>,
+    // Compressed layers that were hashed: images share them.
+    hashed: Mutex<HashMap<String, Descriptor>>,
+}
+
+impl DockerArchive {
+    /// The archive with these members, called `name` in messages. Errors: no manifest.json, or a damaged one.
+    pub fn new(members: Arc<Members>, name: String) -> Result<Self> {
+        let read = || -> Result<Vec<Entry>> {
+            let file = members.open("manifest.json")?.ok_or_else(|| {
+                Error::new("no manifest.json in it")
+                    .hint("what docker save, podman save and usnea save write has one (docker since 1.10)")
+            })?;
+            let bytes = file.read_small(LARGEST).context(|| "manifest.json")?;
+            serde_json::from_slice(&bytes).map_err(Error::new).context(|| "manifest.json")
+        };
+        let entries = read().context(|| name.clone())?;
+        Ok(Self { members, name, entries, hashed: Mutex::default() })
+    }
+
+    /// How many images are in it.
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The names of the image at `number`, as they stand there.
+    pub fn names(&self, number: usize) -> Vec<String> {
+        self.entries.get(number).and_then(|entry| entry.repo_tags.clone()).unwrap_or_default()
+    }
+
+    /// The place of the image that `which` says; of the only one when it says nothing. Errors name those that there are.
+    pub fn find(&self, which: Option<&Which>) -> Result<usize> {
+        let listed = || {
+            let names: Vec<String> =
+                (0..self.count().min(10)).flat_map(|at| self.names(at)).collect();
+            let names = names.join(", ").chars().take(400).collect::<String>();
+            format!(
+                "there is {}",
+                if names.is_empty() {
+                    "@0, and so on".to_owned()
+                } else {
+                    names.escape_debug().to_string()
+                }
+            )
+        };
+        let found = match which {
+            None if self.count() == 1 => Some(0),
+            None => {
+                let error = Error::new(format!("{}: it has {} images", self.name, self.count()));
+                return Err(error.hint(format!("say which: {}", listed())));
+            }
+            Some(Which::At(number)) => Some(*number).filter(|number| *number < self.count()),
+            Some(Which::Named(typed)) => {
+                let wanted = typed.in_registry(crate::image::reference::DOCKER_HUB);
+                let is_it =
+                    |name: &String| name.parse::<Reference>().is_ok_and(|name| name == wanted);
+                (0..self.count()).find(|at| self.names(*at).iter().any(is_it))
+            }
+        };
+        found.ok_or_else(|| {
+            let which = which.map(ToString::to_string).unwrap_or_default();
+            Error::new(format!("{}: no image in it is called {which}", self.name)).hint(listed())
+        })
+    }
+
+    /// The image at `number`. Errors: members that are not there, a config that does not fit.
+    pub fn image(&self, number: usize) -> Result<DockerImage> {
+        let name = match self.names(number).first() {
+            Some(name) => format!("{}:{}", self.name, name.escape_debug()),
+            None => format!("{}:@{number}", self.name),
+        };
+        let entry = self.entries.get(number);
+        let entry = entry.ok_or_else(|| Error::new(format!("{name}: there is no such image")))?;
+        self.compose(entry, name.clone()).context(|| name)
+    }
+
+    fn compose(&self, entry: &Entry, name: String) -> Result<DockerImage> {
+        let paths = entry.layers.as_deref().unwrap_or_default();
+        if paths.len() > MOST_LAYERS {
+            fail!("it has {} layers, more than {MOST_LAYERS}", paths.len());
+        }
+        let config = self.member(&entry.config)?;
+        let bytes = config.clone().read_small(LARGEST).context(|| "the config")?;
+        let (_, diff_ids) = parse_config(&bytes, paths.len())?;
+        let config_is = descriptor(media::DOCKER_CONFIG, Digest::of(&bytes), config.size());
+        let mut blobs = HashMap::from([(config_is.digest.clone(), config)]);
+        let mut layers = Vec::new();
+        for (path, diff_id) in paths.iter().zip(&diff_ids) {
+            let section = self.member(path)?;
+            let layer = self.layer(path, &section, diff_id).context(|| shown(path))?;
+            blobs.insert(layer.digest.clone(), section);
+            layers.push(layer);
+        }
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media::DOCKER_MANIFEST,
+            "config": config_is,
+            "layers": layers,
+        });
+        Ok(DockerImage { name, manifest: manifest.to_string().into_bytes(), blobs })
+    }
+
+    fn layer(&self, path: &str, section: &Section, diff_id: &Digest) -> Result<Descriptor> {
+        let media_type = match sniff_section(section)? {
+            Compression::None => {
+                return Ok(descriptor(media::DOCKER_LAYER, diff_id.clone(), section.size()));
+            }
+            Compression::Gzip => media::DOCKER_LAYER_GZIP,
+            // Docker's own types have none for it.
+            Compression::Zstd => media::OCI_LAYER_ZSTD,
+        };
+        let mut known = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(layer) = known.get(path) {
+            return Ok(layer.clone());
+        }
+        let mut hashed = Hashed::new(section.clone(), Algorithm::Sha256);
+        std::io::copy(&mut hashed, &mut std::io::sink()).context(|| "cannot read it")?;
+        let layer = descriptor(media_type, hashed.finish().0, section.size());
+        known.insert(path.to_owned(), layer.clone());
+        Ok(layer)
+    }
+
+    fn member(&self, path: &str) -> Result<Section> {
+        let found = self.members.open(path)?;
+        found.ok_or_else(|| Error::new(format!("there is no {} in it", shown(path))))
+    }
+}
+
+fn shown(path: &str) -> String {
+    path.chars().take(200).collect::<String>().escape_debug().to_string()
+}
+
+fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+        platform: None,
+        annotations: Default::default(),
+        urls: Vec::new(),
+    }
+}
+
+/// One image of a docker-archive.
+pub struct DockerImage {
+    name: String,
+    manifest: Vec<u8>,
+    blobs: HashMap<Digest, Section>,
+}
+
+impl Source for DockerImage {
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+
+    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched> {
+        if digest.is_some_and(|digest| *digest != Digest::of(&self.manifest)) {
+            fail!("{}: there is one image in it, no index", self.name);
+        }
+        let media_type = Some(media::DOCKER_MANIFEST.to_owned());
+        Ok(Fetched { bytes: self.manifest.clone(), media_type })
+    }
+
+    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {
+        match self.blobs.get(&descriptor.digest) {
+            Some(section) => Ok(Box::new(section.clone().skip(from))),
+            None => fail!("{}: there is no blob {}", self.name, descriptor.digest),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Images in tar archives: what `docker save` writes and OCI layouts in a tar, read where they are and written as one
+//! stream.
+//!
+//! ```text
+//!  FILE, -  --compression: spooled when need be--> members (names -> offsets) --+--> docker: images of manifest.json
+//!                                                                              +--> layout: images of index.json
+//!  Target --docker_write, oci_write--> output: FILE's temporary name, or standard output
+//! ```
+
+pub mod compression;
+mod docker;
+mod docker_write;
+mod members;
+mod oci_write;
+pub mod output;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use docker::{DockerArchive, DockerImage};
+pub use docker_write::DockerArchiveTarget;
+pub use members::Members;
+pub use oci_write::OciArchiveTarget;
+
+use super::layout::Layout;
+use super::source::Source;
+use crate::error::{Context, Error, Result};
+
+/// What images are loaded from: an archive of either form, or a layout's folder.
+pub enum Archive {
+    /// `docker save`'s.
+    Docker(DockerArchive),
+    /// OCI's image layout.
+    Oci(Layout),
+}
+
+/// An image in an archive: its names as they stand there (references, or with OCI any words, or none), and itself.
+pub type Loaded = (Vec<String>, Box<dyn Source + Send>);
+
+impl Archive {
+    /// Opens what is at `path` (`-`: standard input) and tells by its content what it is. An archive that is compressed
+    /// or comes through a pipe is first written to a file without a name in `tmp`. Errors: neither of the two forms.
+    pub fn open(path: &Path, tmp: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Ok(Self::Oci(Layout::open(path)?));
+        }
+        let name = path.display().to_string();
+        let file = compression::open_plain(path, tmp)?;
+        Self::of_members(Members::index(file).context(|| name.clone())?, &name)
+    }
+
+    /// The same of an open file, called `name` in messages.
+    pub fn open_file(file: File, name: &str, tmp: &Path) -> Result<Self> {
+        let file = compression::plain(file, tmp).context(|| name)?;
+        Self::of_members(Members::index(file).context(|| name)?, name)
+    }
+
+    fn of_members(members: Members, name: &str) -> Result<Self> {
+        let members = Arc::new(members);
+        // Docker's newer archives are both: in manifest.json each image has all its names.
+        if members.has("manifest.json") {
+            return Ok(Self::Docker(DockerArchive::new(
+                members,
+                format!("docker-archive:{name}"),
+            )?));
+        }
+        if members.has("oci-layout") || members.has("index.json") {
+            return Ok(Self::Oci(Layout::of(members, format!("oci-archive:{name}"))?));
+        }
+        Err(Error::new(format!(
+            "{name}: an archive, but not of images: no manifest.json, no index.json"
+        ))
+        .hint("the root directory of an image is imported, not loaded: usnea import"))
+    }
+
+    /// All images in it.
+    pub fn images(&self) -> Result<Vec<Loaded>> {
+        match self {
+            Self::Docker(archive) => (0..archive.count())
+                .map(|at| Ok((archive.names(at), Box::new(archive.image(at)?) as _)))
+                .collect(),
+            Self::Oci(layout) => Ok(layout
+                .images()
+                .into_iter()
+                .map(|(names, image)| (names, Box::new(image) as _))
+                .collect()),
+        }
+    }
+}
+
+/// The layout in the archive at `path` (`-`: standard input).
+pub fn open_oci(path: &Path, tmp: &Path) -> Result<Layout> {
+    let name = format!("oci-archive:{}", path.display());
+    let members = Members::index(compression::open_plain(path, tmp)?).context(|| name.clone())?;
+    Layout::of(Arc::new(members), name)
+}
+
+/// The docker-archive at `path` (`-`: standard input).
+pub fn open_docker(path: &Path, tmp: &Path) -> Result<DockerArchive> {
+    let name = format!("docker-archive:{}", path.display());
+    let members = Members::index(compression::open_plain(path, tmp)?).context(|| name.clone())?;
+    DockerArchive::new(Arc::new(members), name)
+}
+
+#[cfg(test)]
+mod tests;

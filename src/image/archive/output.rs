@@ -1,0 +1,180 @@
+//! Where an archive goes, and the tar that is written there: members one after the other, nothing read back, so that it
+//! may be a pipe. The same members give the same bytes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+
+use tar_core::EntryType;
+use tar_core::builder::EntryBuilder;
+
+use crate::error::{Context, Error, Result};
+use crate::files;
+
+/// A file that has its name only when it is whole; or something that is written as it is (`-`, a pipe, a device).
+pub struct Output {
+    writer: BufWriter<Box<dyn Write + Send>>,
+    path: PathBuf,
+    // The file and its temporary name.
+    born: Option<(File, PathBuf)>,
+}
+
+impl Output {
+    /// Opens what `path` says. Errors: no such folder, a terminal.
+    pub fn create(path: &Path) -> Result<Self> {
+        let unwritable = |error| files::cannot_write(error, path);
+        if path == Path::new("-") {
+            let stdout = io::stdout();
+            if stdout.is_terminal() {
+                return Err(Error::new("an archive is not written to a terminal")
+                    .hint("name a file with -o, or redirect standard output"));
+            }
+            return Ok(Self::to(Box::new(stdout), path));
+        }
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            let file = OpenOptions::new().write(true).open(path).map_err(unwritable)?;
+            return Ok(Self::to(Box::new(file), path));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let born = path.with_file_name(files::random_name(&format!(".{name:.200}.")));
+        let file = File::create_new(&born).map_err(unwritable)?;
+        let clone = file.try_clone().map_err(unwritable)?;
+        let mut output = Self::to(Box::new(file), path);
+        output.born = Some((clone, born));
+        Ok(output)
+    }
+
+    fn to(writer: Box<dyn Write + Send>, path: &Path) -> Self {
+        Self {
+            writer: BufWriter::with_capacity(256 << 10, writer),
+            path: path.to_owned(),
+            born: None,
+        }
+    }
+
+    /// Where it goes.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Everything was written: gives the file its name.
+    pub fn put(mut self) -> Result<()> {
+        let mut put = || -> io::Result<()> {
+            self.writer.flush()?;
+            let Some((file, born)) = &self.born else { return Ok(()) };
+            file.sync_all()?;
+            std::fs::rename(born, &self.path)
+        };
+        put().map_err(|error| files::cannot_write(error, &self.path))?;
+        self.born = None;
+        Ok(())
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if let Some((_, born)) = &self.born {
+            let _ = std::fs::remove_file(born);
+        }
+    }
+}
+
+/// Writes a tar archive.
+pub struct TarWriter<W> {
+    out: W,
+}
+
+impl<W: Write> TarWriter<W> {
+    /// An archive with nothing in it yet.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+
+    /// Adds a member's headers and its content: exactly `size` bytes of `content`, which the headers must say.
+    pub fn append(&mut self, headers: &[u8], size: u64, content: &mut dyn Read) -> io::Result<()> {
+        self.out.write_all(headers)?;
+        if io::copy(&mut content.take(size), &mut self.out)? != size {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it was"));
+        }
+        let padding = usize::try_from(size.next_multiple_of(512) - size).unwrap_or(0);
+        self.out.write_all([0; 512].get(..padding).unwrap_or_default())
+    }
+
+    /// Adds a regular file that has nothing but a name and content.
+    pub fn file(&mut self, path: &str, size: u64, content: &mut dyn Read) -> io::Result<()> {
+        self.append(&headers(path, EntryType::Regular, 0o644, size)?, size, content)
+    }
+
+    /// Adds a folder.
+    pub fn folder(&mut self, path: &str) -> io::Result<()> {
+        self.append(&headers(path, EntryType::Directory, 0o755, 0)?, 0, &mut io::empty())
+    }
+
+    /// Ends the archive; gives what it was written to.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.out.write_all(&[0; 1024])?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+fn headers(path: &str, kind: EntryType, mode: u32, size: u64) -> io::Result<Vec<u8>> {
+    let mut entry = EntryBuilder::new_ustar();
+    entry.path(path).entry_type(kind);
+    let numbers = entry.mode(mode).and_then(|entry| entry.uid(0)).and_then(|entry| entry.gid(0));
+    let numbers = numbers.and_then(|entry| entry.mtime(0)).and_then(|entry| entry.size(size));
+    numbers.map(EntryBuilder::finish_bytes).map_err(io::Error::other)
+}
+
+/// [`Output`] as the tar of a target: one writer at a time, none after its end.
+pub struct Tar {
+    tar: Option<TarWriter<Output>>,
+    path: PathBuf,
+}
+
+impl Tar {
+    /// An archive that goes to `path`.
+    pub fn create(path: &Path) -> Result<Self> {
+        let output = Output::create(path)?;
+        Ok(Self { tar: Some(TarWriter::new(output)), path: path.to_owned() })
+    }
+
+    /// Adds a file.
+    pub fn file(&mut self, name: &str, size: u64, content: &mut dyn Read) -> Result<()> {
+        self.with(|tar| tar.file(name, size, content))
+    }
+
+    /// Adds a folder.
+    pub fn folder(&mut self, name: &str) -> Result<()> {
+        self.with(|tar| tar.folder(name))
+    }
+
+    // What broke off in the middle of a member cannot go on.
+    fn with(&mut self, write: impl FnOnce(&mut TarWriter<Output>) -> io::Result<()>) -> Result<()> {
+        let mut tar = self.tar.take().ok_or_else(|| self.ended())?;
+        write(&mut tar).map_err(|error| files::cannot_write(error, &self.path))?;
+        self.tar = Some(tar);
+        Ok(())
+    }
+
+    fn ended(&self) -> Error {
+        Error::new(format!("{} has ended, or could not be written", self.path.display()))
+    }
+
+    /// Ends it and gives the file its name.
+    pub fn finish(&mut self) -> Result<()> {
+        let tar = self.tar.take().ok_or_else(|| self.ended())?;
+        let output = tar.finish().context(|| format!("cannot write {}", self.path.display()))?;
+        output.put()
+    }
+}

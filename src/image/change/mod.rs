@@ -1,0 +1,275 @@
+//! Changes to an image's config as `docker import --change` and `docker commit --change` take them: one instruction of a
+//! Dockerfile each, in shell or JSON form. `words` splits and expands, `health` reads HEALTHCHECK.
+//!
+//! The config is JSON as it came: what docker keeps there beyond OCI (Healthcheck, OnBuild, Shell) stays.
+
+mod health;
+mod words;
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use words::{expand, pairs, split};
+
+/// One instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    instruction: Instruction,
+    // All after the instruction's name, on one line.
+    rest: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instruction {
+    Cmd,
+    Entrypoint,
+    Env,
+    Expose,
+    Healthcheck,
+    Label,
+    Onbuild,
+    Stopsignal,
+    User,
+    Volume,
+    Workdir,
+}
+
+const INSTRUCTIONS: [(&str, Instruction); 11] = [
+    ("CMD", Instruction::Cmd),
+    ("ENTRYPOINT", Instruction::Entrypoint),
+    ("ENV", Instruction::Env),
+    ("EXPOSE", Instruction::Expose),
+    ("HEALTHCHECK", Instruction::Healthcheck),
+    ("LABEL", Instruction::Label),
+    ("ONBUILD", Instruction::Onbuild),
+    ("STOPSIGNAL", Instruction::Stopsignal),
+    ("USER", Instruction::User),
+    ("VOLUME", Instruction::Volume),
+    ("WORKDIR", Instruction::Workdir),
+];
+
+impl FromStr for Change {
+    type Err = Error;
+
+    /// Errors: no such instruction, or what it says cannot be (found by applying it to an empty config).
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.replace("\\\r\n", "").replace("\\\n", "");
+        let text = text.trim();
+        // podman's way to write it too: CMD=/bin/sh
+        let end = text.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(text.len());
+        let (name, rest) = text.split_at(end);
+        let rest = rest.strip_prefix('=').unwrap_or(rest).trim().to_owned();
+        let of = || format!("--change '{}'", text.escape_debug());
+        let known = INSTRUCTIONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let Some((_, instruction)) = known else {
+            let all: Vec<&str> = INSTRUCTIONS.iter().map(|(name, _)| *name).collect();
+            return Err(Error::new(format!("{}: not an instruction that changes an image", of()))
+                .hint(format!("one of {}", all.join(", "))));
+        };
+        let change = Self { instruction: *instruction, rest };
+        apply(&mut json!({}), std::slice::from_ref(&change)).context(of)?;
+        Ok(change)
+    }
+}
+
+/// Applies `changes`, in order, to an image's config (the whole document). Errors: a config whose fields are not of
+/// their types.
+pub fn apply(document: &mut Value, changes: &[Change]) -> Result<()> {
+    let config = object(document, "the config")?.entry("config").or_insert_with(|| json!({}));
+    if config.is_null() {
+        *config = json!({});
+    }
+    let config = object(config, "config")?;
+    let mut has_cmd = false;
+    for change in changes {
+        let rest = change.rest.as_str();
+        if rest.is_empty() {
+            fail!("it needs an argument");
+        }
+        match change.instruction {
+            Instruction::Cmd => {
+                let command = command(rest, config)?;
+                config.insert("Cmd".to_owned(), command);
+                has_cmd = true;
+            }
+            Instruction::Entrypoint => {
+                let command = command(rest, config)?;
+                config.insert("Entrypoint".to_owned(), command);
+                // The old one was made for the old entrypoint.
+                if !has_cmd {
+                    config.remove("Cmd");
+                }
+            }
+            Instruction::Env => set_env(rest, config)?,
+            Instruction::Expose => expose(rest, config)?,
+            Instruction::Healthcheck => {
+                let check = health::parse(rest, |text| command_of(text, config))?;
+                config.insert("Healthcheck".to_owned(), check);
+            }
+            Instruction::Label => {
+                let labels = pairs(rest, &env(config))?;
+                let all = entry(config, "Labels", json!({}));
+                let all = object(all, "Labels")?;
+                all.extend(labels.into_iter().map(|(name, value)| (name, json!(value))));
+            }
+            Instruction::Onbuild => add_trigger(rest, config)?,
+            Instruction::Stopsignal => {
+                let signal = one_word(rest, config)?;
+                if !signal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-".contains(&byte))
+                {
+                    fail!("'{}' is not a signal", signal.escape_debug());
+                }
+                config.insert("StopSignal".to_owned(), json!(signal));
+            }
+            Instruction::User => {
+                let user = one_word(rest, config)?;
+                config.insert("User".to_owned(), json!(user));
+            }
+            Instruction::Volume => add_volumes(rest, config)?,
+            Instruction::Workdir => {
+                let folder = expand(rest, &env(config))?;
+                let from = config.get("WorkingDir").and_then(Value::as_str).unwrap_or_default();
+                let folder = working_dir(from, &folder);
+                config.insert("WorkingDir".to_owned(), json!(folder));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn object<'a>(value: &'a mut Value, name: &str) -> Result<&'a mut Map<String, Value>> {
+    value.as_object_mut().ok_or_else(|| Error::new(format!("the image's {name} is no JSON object")))
+}
+
+/// The field `name`, made `empty` where it is missing or null.
+fn entry<'a>(config: &'a mut Map<String, Value>, name: &str, empty: Value) -> &'a mut Value {
+    let field = config.entry(name).or_insert(Value::Null);
+    if field.is_null() {
+        *field = empty;
+    }
+    field
+}
+
+fn env(config: &Map<String, Value>) -> Vec<(String, String)> {
+    let all = config.get("Env").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let pair = |text: &str| {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    all.iter().filter_map(Value::as_str).map(pair).collect()
+}
+
+/// The JSON form, else the text for the shell that the image names.
+fn command(rest: &str, config: &Map<String, Value>) -> Result<Value> {
+    command_of(rest, config).map(|(words, _)| json!(words))
+}
+
+/// The words of a command, and whether a shell is the first of them.
+fn command_of(rest: &str, config: &Map<String, Value>) -> Result<(Vec<String>, bool)> {
+    if let Some(words) = json_words(rest) {
+        return Ok((words, false));
+    }
+    let shell = config.get("Shell").and_then(Value::as_array).map(Vec::as_slice);
+    let shell = shell.unwrap_or_default().iter().filter_map(Value::as_str).map(str::to_owned);
+    let mut words: Vec<String> = shell.collect();
+    if words.is_empty() {
+        words = vec!["/bin/sh".to_owned(), "-c".to_owned()];
+    }
+    words.push(rest.to_owned());
+    Ok((words, true))
+}
+
+// What is not quite JSON is text, as with docker.
+fn json_words(rest: &str) -> Option<Vec<String>> {
+    rest.starts_with('[').then(|| serde_json::from_str(rest).ok()).flatten()
+}
+
+fn one_word(rest: &str, config: &Map<String, Value>) -> Result<String> {
+    let word = expand(rest, &env(config))?;
+    if word.is_empty() || word.contains(char::is_whitespace) {
+        fail!("it takes one word");
+    }
+    Ok(word)
+}
+
+fn set_env(rest: &str, config: &mut Map<String, Value>) -> Result<()> {
+    let new = pairs(rest, &env(config))?;
+    let all = entry(config, "Env", json!([]));
+    let all = all.as_array_mut().ok_or_else(|| Error::new("the image's Env is no JSON list"))?;
+    for (name, value) in new {
+        let text = json!(format!("{name}={value}"));
+        let has_name = |old: &&mut Value| {
+            old.as_str().is_some_and(|old| old.split('=').next() == Some(name.as_str()))
+        };
+        match all.iter_mut().find(has_name) {
+            Some(old) => *old = text,
+            None => all.push(text),
+        }
+    }
+    Ok(())
+}
+
+fn expose(rest: &str, config: &mut Map<String, Value>) -> Result<()> {
+    let mut ports = Vec::new();
+    for word in split(rest, &env(config))? {
+        let bad = || Error::new(format!("'{}' is not PORT[-PORT][/PROTOCOL]", word.escape_debug()));
+        let (range, protocol) = word.split_once('/').unwrap_or((&word, "tcp"));
+        let protocol = protocol.to_ascii_lowercase();
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(bad);
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last || !matches!(&*protocol, "tcp" | "udp" | "sctp") {
+            return Err(bad());
+        }
+        ports.extend((first..=last).map(|port| format!("{port}/{protocol}")));
+    }
+    let all = object(entry(config, "ExposedPorts", json!({})), "ExposedPorts")?;
+    all.extend(ports.into_iter().map(|port| (port, json!({}))));
+    Ok(())
+}
+
+fn add_trigger(rest: &str, config: &mut Map<String, Value>) -> Result<()> {
+    let first = rest.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    if matches!(&*first, "ONBUILD" | "FROM" | "MAINTAINER") {
+        fail!("{first} cannot be a trigger of ONBUILD");
+    }
+    let all = entry(config, "OnBuild", json!([]));
+    let all =
+        all.as_array_mut().ok_or_else(|| Error::new("the image's OnBuild is no JSON list"))?;
+    all.push(json!(rest));
+    Ok(())
+}
+
+fn add_volumes(rest: &str, config: &mut Map<String, Value>) -> Result<()> {
+    let env = env(config);
+    let volumes = match json_words(rest) {
+        Some(words) => words.iter().map(|word| expand(word, &env)).collect::<Result<_>>()?,
+        None => split(rest, &env)?,
+    };
+    if volumes.iter().any(String::is_empty) {
+        fail!("a volume has no name");
+    }
+    let all = object(entry(config, "Volumes", json!({})), "Volumes")?;
+    all.extend(volumes.into_iter().map(|volume| (volume, json!({}))));
+    Ok(())
+}
+
+/// `to` from `from` on, without `.`, `..` and doubled slashes; `from` is the root where it is empty.
+fn working_dir(from: &str, to: &str) -> String {
+    let from = if to.starts_with('/') { "" } else { from };
+    let mut parts = Vec::new();
+    for part in from.split('/').chain(to.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            name => parts.push(name),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! What a writable layer changes in the tree below it, as `docker diff` says it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::layers::{Entry, Layers, Merged};
+use super::node::{Found, Node};
+use crate::error::{Context, Result};
+use crate::image::owners::Owners;
+
+/// How a file changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// It was not there.
+    Added,
+    /// It was there, and it or something in it is another now.
+    Changed,
+    /// It is gone, with all that was in it.
+    Deleted,
+}
+
+/// One file that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// How.
+    pub kind: Kind,
+    /// Its absolute path in the container.
+    pub path: PathBuf,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Added => "A",
+            Self::Changed => "C",
+            Self::Deleted => "D",
+        })
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.path.display())
+    }
+}
+
+/// What the layer in the folder `upper` changes of the layers in `lowers`, topmost first: folders before what is in
+/// them, each sorted. A folder is changed when something in it is, or its owner, mode or time.
+pub fn changes(upper: &Path, lowers: &[PathBuf], owners: &Owners) -> Result<Vec<Change>> {
+    let walk = Walk {
+        upper: Layers::open(&[upper.to_owned()], owners)?,
+        lowers: Layers::open(lowers, owners)?,
+    };
+    let mut found = Vec::new();
+    let (root, lower) = (walk.upper.root()?, walk.lowers.root()?);
+    walk.folder(&root, Some(&lower), false, &mut found)?;
+    Ok(found)
+}
+
+struct Walk {
+    upper: Layers,
+    lowers: Layers,
+}
+
+impl Walk {
+    /// `lower`: the folder of the same path below; `is_hidden`: nothing of that is to be seen any more.
+    fn folder(
+        &self,
+        upper: &Merged,
+        lower: Option<&Merged>,
+        is_hidden: bool,
+        found: &mut Vec<Change>,
+    ) -> Result<()> {
+        let mut entries: BTreeMap<OsString, Option<Entry>> =
+            self.upper.list(upper)?.into_iter().collect();
+        if let (true, Some(lower)) = (is_hidden, lower) {
+            for (name, _) in self.lowers.list(lower)? {
+                entries.entry(name).or_insert(None);
+            }
+        }
+        for (name, entry) in entries {
+            let path = Path::new("/").join(upper.path.join(&name));
+            let below = lower.map(|lower| self.lowers.child(lower, &name)).transpose()?.flatten();
+            match (entry, below) {
+                (Some(entry), below) => {
+                    let below = lower.zip(below.as_ref());
+                    self.entry(upper, &entry, below, is_hidden, found, path)?;
+                }
+                // A whiteout, or what an opaque folder hides.
+                (None, Some(_)) => found.push(Change { kind: Kind::Deleted, path }),
+                (None, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// `below`: what the tree below has of that name, and in which folder.
+    fn entry(
+        &self,
+        upper: &Merged,
+        entry: &Entry,
+        below: Option<(&Merged, &Entry)>,
+        is_hidden: bool,
+        found: &mut Vec<Change>,
+        path: PathBuf,
+    ) -> Result<()> {
+        let of = || path.display().to_string();
+        let Some(Found::Node(node)) = self.upper.look(upper, entry).context(of)? else {
+            return Ok(());
+        };
+        let kind = if below.is_some() { Kind::Changed } else { Kind::Added };
+        found.push(Change { kind, path: path.clone() });
+        let Some(folder) = &entry.folder else { return Ok(()) };
+        let count = found.len();
+        let below_folder = below.and_then(|(_, below)| below.folder.as_ref());
+        self.folder(folder, below_folder, is_hidden || node.is_opaque, found)?;
+        if let (Some((lower, below)), Some(_)) = (below, below_folder)
+            && count == found.len()
+            && let Some(Found::Node(old)) = self.lowers.look(lower, below).context(of)?
+            && is_same(&node, &old)
+        {
+            // Copied up on the way to something that is as it was.
+            found.pop();
+        }
+        Ok(())
+    }
+}
+
+fn is_same(one: &Node, other: &Node) -> bool {
+    let facts = |node: &Node| (node.mode, node.uid, node.gid, node.mtime);
+    facts(one) == facts(other) && one.xattrs == other.xattrs
+}

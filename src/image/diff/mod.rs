@@ -1,0 +1,25 @@
+//! The files of layers' folders on their way out: what changed in a writable layer (`usnea diff`), a layer's tar of it
+//! (`commit`), and the whole tree of a stack of layers as one tar (`export`).
+//!
+//! ```text
+//!  node: one file, by descriptor     layers: a stack of folders as one tree
+//!          \                          /             \
+//!           tree: nodes as members of a tar         changes
+//!          /               \
+//!   layer_tar           merged_tar
+//! ```
+//!
+//! Folders have the kernel overlay's form: a whiteout is a character device 0:0, an opaque folder has the attribute
+//! `user.overlay.opaque` or `trusted.overlay.opaque`. A container made the files: no symbolic link is followed, nothing
+//! but regular files is opened, and what cannot be told apart is an error. In the base namespace, where all can be read.
+
+mod changes;
+mod layers;
+mod node;
+mod tree;
+
+pub use changes::{Change, Kind, changes};
+pub use tree::{layer_tar, merged_tar};
+
+#[cfg(test)]
+mod tests;

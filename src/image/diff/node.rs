@@ -1,0 +1,276 @@
+//! One file of a layer's folder as a container sees it: its recorded owner and mode where there are such, the
+//! attributes that belong to an image, and what overlayfs wrote beside it.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType as OnDisk, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
+use crate::sys::inroot::{self, Symlinks};
+
+/// What stands under a name.
+pub enum Found {
+    /// What the layers below have of this name is gone.
+    Whiteout,
+    /// A file.
+    Node(Node),
+}
+
+/// A file of any kind.
+pub struct Node {
+    /// What it is.
+    pub file_type: FileType,
+    /// Permissions with setuid, setgid and sticky.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// Length in bytes of a regular file.
+    pub size: u64,
+    /// When it was changed: seconds since 1970.
+    pub mtime: i64,
+    /// Which file it is, to tell hard links: device and inode.
+    pub id: (u64, u64),
+    /// How many names it has.
+    pub links: u64,
+    /// What an image keeps of its extended attributes, sorted by name.
+    pub xattrs: Vec<(String, Vec<u8>)>,
+    /// A folder that hides what the layers below have in it.
+    pub is_opaque: bool,
+    /// Where a symbolic link leads.
+    pub target: OsString,
+    /// A regular file, open for reading.
+    pub content: Option<File>,
+}
+
+/// The names in a folder, sorted by their bytes.
+pub fn names(folder: impl AsFd) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name.to_vec()));
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The folder at `path` below `root`. `None`: there is none, or it is no folder. Errors: a link on the way.
+pub fn folder(root: impl AsFd, path: &Path) -> io::Result<Option<OwnedFd>> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    match inroot::open(root, path, flags, Symlinks::Refuse) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+/// A file's stat, its own where it is a symbolic link. `None`: there is none.
+pub fn stat(folder: impl AsFd, name: &OsStr) -> io::Result<Option<Stat>> {
+    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// A character device 0:0.
+pub fn is_whiteout(stat: &Stat) -> bool {
+    OnDisk::from_raw_mode(stat.st_mode) == OnDisk::CharacterDevice && stat.st_rdev == 0
+}
+
+/// Whether it is a folder.
+pub fn is_folder(stat: &Stat) -> bool {
+    OnDisk::from_raw_mode(stat.st_mode) == OnDisk::Directory
+}
+
+/// Whether the folder `fd` hides what is below it.
+pub fn is_opaque(fd: impl AsFd) -> Result<bool> {
+    for name in [c"user.overlay.opaque", c"trusted.overlay.opaque"] {
+        // "x" says something else: that there may be whiteouts in the form of attributes in it (kernel 6.8).
+        if xattr(&fd, name)?.is_some_and(|value| value == b"y") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What stands under `name` in `folder`. `None`: nothing.
+pub fn look(folder: impl AsFd, name: &OsStr, owners: &Owners) -> Result<Option<Found>> {
+    let Some(stat) = stat(&folder, name)? else { return Ok(None) };
+    if is_whiteout(&stat) {
+        return Ok(Some(Found::Whiteout));
+    }
+    let mut node = Node::of(&stat)?;
+    match node.file_type {
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(&folder, name, Vec::new())?;
+            node.target = OsString::from_vec(target.into_bytes());
+        }
+        FileType::File | FileType::Folder => {
+            let kind = node.file_type;
+            // NONBLOCK: should it have become a FIFO meanwhile.
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+            let file = rustix::fs::openat(&folder, name, flags | OFlags::CLOEXEC, Mode::empty())?;
+            node = Node::of(&rustix::fs::fstat(&file)?)?;
+            if node.file_type != kind {
+                fail!("it changed while it was read");
+            }
+            node.read_xattrs(&file, owners)?;
+            if node.file_type == FileType::File {
+                node.content = Some(file.into());
+            }
+        }
+        _ => {}
+    }
+    Ok(Some(Found::Node(node)))
+}
+
+impl Node {
+    fn of(stat: &Stat) -> Result<Self> {
+        let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        let file_type = match OnDisk::from_raw_mode(stat.st_mode) {
+            OnDisk::RegularFile => FileType::File,
+            OnDisk::Directory => FileType::Folder,
+            OnDisk::Symlink => FileType::Symlink,
+            OnDisk::Fifo => FileType::Pipe,
+            OnDisk::Socket => FileType::Socket,
+            OnDisk::BlockDevice => FileType::Block(major, minor),
+            OnDisk::CharacterDevice => FileType::Character(major, minor),
+            _ => fail!("a file of an unknown kind"),
+        };
+        Ok(Self {
+            file_type,
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            mtime: stat.st_mtime,
+            id: (stat.st_dev, stat.st_ino),
+            links: stat.st_nlink,
+            xattrs: Vec::new(),
+            is_opaque: false,
+            target: OsString::new(),
+            content: None,
+        })
+    }
+
+    fn read_xattrs(&mut self, file: &OwnedFd, owners: &Owners) -> Result<()> {
+        let list = xattr_names(file)?;
+        for name in list.split_inclusive(|byte| *byte == 0) {
+            let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+            let Ok(text) = name.to_str() else {
+                log::warn!("an extended attribute whose name is no text is left out: {name:?}");
+                continue;
+            };
+            match text {
+                "user.overlay.redirect"
+                | "trusted.overlay.redirect"
+                | "user.overlay.metacopy"
+                | "trusted.overlay.metacopy" => {
+                    return Err(Error::new(format!("it is somewhere else: {text}")).hint(
+                        "usnea mounts no overlay with redirect_dir or metacopy: somebody else did",
+                    ));
+                }
+                OVERRIDE_STAT => {
+                    if let Some(value) = xattr(file, name)? {
+                        self.be(OverrideStat::parse(&value)?, owners);
+                    }
+                }
+                "user.overlay.opaque" | "trusted.overlay.opaque" => {
+                    self.is_opaque = self.file_type == FileType::Folder && is_opaque(file)?;
+                }
+                _ if is_of_an_image(text) => {
+                    if let Some(value) = xattr(file, name)? {
+                        self.xattrs.push((text.to_owned(), value));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.xattrs.sort_unstable();
+        Ok(())
+    }
+
+    /// Owner, mode and, for what only root may make, kind: as recorded. With real owners a record is ours only where the
+    /// real one could not be had: a user in the container who writes it to his own file makes no setuid root of it.
+    fn be(&mut self, stat: OverrideStat, owners: &Owners) {
+        if matches!(owners, Owners::Mapped(_)) && owners.has(stat.uid, stat.gid) {
+            return;
+        }
+        (self.uid, self.gid, self.mode) = (stat.uid, stat.gid, stat.mode);
+        use FileType::{Block, Character, File, Pipe, Socket};
+        if let (File, Some(recorded @ (Block(..) | Character(..) | Pipe | Socket))) =
+            (self.file_type, stat.file_type)
+        {
+            self.file_type = recorded;
+        }
+    }
+}
+
+/// Nothing of what overlayfs and containers keep there, of the security modules' the capabilities alone: labels are the
+/// host's. A name with = has no place in a PAX header.
+fn is_of_an_image(name: &str) -> bool {
+    let theirs = ["user.overlay.", "user.containers.", "user.fuseoverlayfs."];
+    let kept = name == "security.capability"
+        || name.starts_with("user.") && !theirs.iter().any(|prefix| name.starts_with(prefix));
+    if kept && name.contains('=') {
+        log::warn!("the extended attribute {} is left out", name.escape_debug());
+    }
+    kept && !name.contains('=')
+}
+
+// Attributes can grow between two calls, but they have their largest size (xattr(7)).
+const LARGEST_XATTR: usize = 64 << 10;
+
+fn xattr(file: impl AsFd, name: &CStr) -> Result<Option<Vec<u8>>> {
+    let mut value = vec![0; 256];
+    loop {
+        match rustix::fs::fgetxattr(&file, name, &mut value[..]) {
+            Ok(length) => {
+                value.truncate(length);
+                return Ok(Some(value));
+            }
+            Err(Errno::RANGE) if value.len() < LARGEST_XATTR => value.resize(LARGEST_XATTR, 0),
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => return Ok(None),
+            Err(errno) => {
+                return Err(errno)
+                    .context(|| format!("extended attribute {}", name.to_string_lossy()));
+            }
+        }
+    }
+}
+
+fn xattr_names(file: impl AsFd) -> Result<Vec<u8>> {
+    let mut list = vec![0; 1024];
+    loop {
+        match rustix::fs::flistxattr(&file, &mut list[..]) {
+            Ok(length) => {
+                list.truncate(length);
+                return Ok(list);
+            }
+            Err(Errno::RANGE) if list.len() < LARGEST_XATTR => list.resize(LARGEST_XATTR, 0),
+            Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            Err(errno) => return Err(errno).context(|| "its extended attributes"),
+        }
+    }
+}
+
+/// A path as bytes, for names in archives.
+pub fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}

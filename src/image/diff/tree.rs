@@ -1,0 +1,169 @@
+//! Layers' folders as tar archives. The same files give the same bytes: names are sorted, times are whole seconds (as in
+//! docker's layers), nothing of this machine but the files gets in.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use tar_core::builder::EntryBuilder;
+use tar_core::{EntryType, HeaderError};
+
+use super::layers::{Entry, Layers, Merged};
+use super::node::{Found, Node, bytes};
+use crate::error::{Context, Error, Result};
+use crate::image::archive::output::TarWriter;
+use crate::image::owners::{FileType, Owners};
+
+/// What begins the name of a whiteout (image spec, layer.md, "Whiteouts").
+const WHITEOUT: &str = ".wh.";
+/// What stands in an opaque folder.
+const OPAQUE: &str = ".wh..wh..opq";
+
+/// Writes the layer's tar of what is in the folder `upper`, which is a writable layer. Sockets are left out. Gives the
+/// writer back. Errors: a file that has the name of a whiteout, that changes meanwhile, that cannot be read.
+pub fn layer_tar<W: Write>(upper: &Path, owners: &Owners, writer: W) -> Result<W> {
+    write_tree(Layers::open(&[upper.to_owned()], owners)?, Form::Layer, writer)
+}
+
+/// Writes a tar of the tree that the layers in `folders` (topmost first) make. Sockets are left out. Gives the writer
+/// back. Errors: a file that changes meanwhile, or cannot be read.
+pub fn merged_tar<W: Write>(folders: &[PathBuf], owners: &Owners, writer: W) -> Result<W> {
+    write_tree(Layers::open(folders, owners)?, Form::Whole, writer)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// With whiteouts, for layers below.
+    Layer,
+    /// All that there is.
+    Whole,
+}
+
+fn write_tree<W: Write>(layers: Layers, form: Form, writer: W) -> Result<W> {
+    let root = layers.root()?;
+    let mut tree = Tree { tar: TarWriter::new(writer), layers, form, links: HashMap::new() };
+    tree.folder(&root)?;
+    tree.tar.finish().context(|| "cannot write the archive")
+}
+
+struct Tree<W> {
+    tar: TarWriter<W>,
+    layers: Layers,
+    form: Form,
+    // Files with several names, and the first of them.
+    links: HashMap<(u64, u64), PathBuf>,
+}
+
+impl<W: Write> Tree<W> {
+    fn folder(&mut self, folder: &Merged) -> Result<()> {
+        for (name, entry) in self.layers.list(folder)? {
+            let path = folder.path.join(&name);
+            let written = match &entry {
+                Some(entry) => self.entry(folder, entry, &path),
+                None => self.gone(&folder.path, &name),
+            };
+            written.context(|| format!("/{}", path.display()))?;
+            if let Some(folder) = entry.and_then(|entry| entry.folder) {
+                self.folder(&folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, folder: &Merged, entry: &Entry, path: &Path) -> Result<()> {
+        if self.form == Form::Layer && entry.name.as_bytes().starts_with(WHITEOUT.as_bytes()) {
+            return Err(Error::new(
+                "no layer can have a file of this name: .wh. begins a whiteout",
+            )
+            .hint("rename or remove it in the container"));
+        }
+        match self.layers.look(folder, entry)? {
+            Some(Found::Node(node)) => self.node(path, node),
+            // Only a container that runs meanwhile can do that.
+            Some(Found::Whiteout) | None => {
+                Err(Error::new("it went while it was read")
+                    .hint("pause or stop the container first"))
+            }
+        }
+    }
+
+    fn gone(&mut self, folder: &Path, name: &OsStr) -> Result<()> {
+        if self.form == Form::Whole {
+            return Ok(());
+        }
+        let mut whiteout = OsStr::new(WHITEOUT).to_owned();
+        whiteout.push(name);
+        self.whiteout(&folder.join(whiteout))
+    }
+
+    fn node(&mut self, path: &Path, mut node: Node) -> Result<()> {
+        if node.file_type == FileType::Socket {
+            log::debug!("/{}: sockets are left out", path.display());
+            return Ok(());
+        }
+        if node.links > 1 && node.file_type != FileType::Folder {
+            if let Some(first) = self.links.get(&node.id) {
+                let headers = headers(path, &node, Some(first)).map_err(Error::new)?;
+                return Ok(self.tar.append(&headers, 0, &mut io::empty())?);
+            }
+            self.links.insert(node.id, path.to_owned());
+        }
+        let headers = headers(path, &node, None).map_err(Error::new)?;
+        let is_opaque = node.is_opaque && self.form == Form::Layer;
+        match (node.file_type, node.content.take()) {
+            (FileType::File, Some(mut content)) => {
+                self.tar.append(&headers, node.size, &mut content)?;
+            }
+            _ => self.tar.append(&headers, 0, &mut io::empty())?,
+        }
+        if is_opaque { self.whiteout(&path.join(OPAQUE)) } else { Ok(()) }
+    }
+
+    fn whiteout(&mut self, path: &Path) -> Result<()> {
+        let mut entry = EntryBuilder::new_ustar();
+        entry.path(bytes(path)).entry_type(EntryType::Regular);
+        let numbers = entry.mode(0).and_then(|entry| entry.uid(0)).and_then(|entry| entry.gid(0));
+        let numbers = numbers.and_then(|entry| entry.mtime(0)).and_then(|entry| entry.size(0));
+        let headers = numbers.map_err(Error::new)?.finish_bytes();
+        Ok(self.tar.append(&headers, 0, &mut io::empty())?)
+    }
+}
+
+/// The headers of a member; `link`: its first name, when it is another one of the same file.
+fn headers(path: &Path, node: &Node, link: Option<&PathBuf>) -> Result<Vec<u8>, HeaderError> {
+    let mut name = bytes(path).to_vec();
+    let (kind, target) = match (link, node.file_type) {
+        (Some(first), _) => (EntryType::Link, bytes(first)),
+        (None, FileType::Symlink) => (EntryType::Symlink, node.target.as_bytes()),
+        (None, FileType::Folder) => {
+            name.push(b'/');
+            (EntryType::Directory, &b""[..])
+        }
+        (None, FileType::File) => (EntryType::Regular, &b""[..]),
+        (None, FileType::Pipe | FileType::Socket) => (EntryType::Fifo, &b""[..]),
+        (None, FileType::Block(..)) => (EntryType::Block, &b""[..]),
+        (None, FileType::Character(..)) => (EntryType::Char, &b""[..]),
+    };
+    let mut entry = EntryBuilder::new_ustar();
+    entry.path(&name).entry_type(kind);
+    if !target.is_empty() {
+        entry.link_name(target);
+    }
+    let size = if kind == EntryType::Regular { node.size } else { 0 };
+    entry.mode(node.mode)?.uid(node.uid.into())?.gid(node.gid.into())?.size(size)?;
+    // Times before 1970 have no form that all readers know.
+    entry.mtime(u64::try_from(node.mtime).unwrap_or(0))?;
+    if let (FileType::Block(major, minor) | FileType::Character(major, minor), None) =
+        (node.file_type, link)
+    {
+        entry.device(major, minor)?;
+    }
+    if link.is_none() {
+        for (name, value) in &node.xattrs {
+            entry.add_pax(&format!("SCHILY.xattr.{name}"), value);
+        }
+    }
+    Ok(entry.finish_bytes())
+}

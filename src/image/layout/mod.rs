@@ -1,0 +1,239 @@
+//! OCI image layouts (image spec, image-layout.md): reading them, in a folder or in an archive.
+//!
+//! A layout comes from anywhere: its files are opened by digest, small ones with a limit, and what stands under a digest
+//! is believed only when it has that digest. `folder` opens and writes the files of a folder; `write` is the target.
+
+mod folder;
+mod write;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::manifest::{Descriptor, Document, Index, LARGEST, media};
+use super::section::Section;
+use super::source::{Blob, Fetched, Source};
+use crate::digest::{Digest, Hasher};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+
+pub use write::{LayoutTarget, MARKER, entry, index, with_entry};
+
+/// The annotation that names an image of a layout.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotation in which containerd, buildkit and docker keep the whole name; [`REF_NAME`] is the tag alone then.
+pub const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// Where the files of a layout are.
+pub trait Files: Send + Sync {
+    /// The regular file at `path` in the layout. `None`: there is none.
+    fn open(&self, path: &str) -> Result<Option<Section>>;
+}
+
+/// A layout that is read.
+#[derive(Clone)]
+pub struct Layout {
+    files: Arc<dyn Files>,
+    name: String,
+    index: Index,
+    bytes: Vec<u8>,
+}
+
+impl Layout {
+    /// The layout in the folder `dir`. Errors: it is none.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let name = format!("oci:{}", dir.display());
+        let folder = folder::Folder::open(dir).context(|| name.clone())?;
+        Self::of(Arc::new(folder), name)
+    }
+
+    /// The layout whose files are `files`, called `name` in messages.
+    pub fn of(files: Arc<dyn Files>, name: String) -> Result<Self> {
+        let (bytes, index) = read_index(&*files).context(|| name.clone())?;
+        Ok(Self { files, name, index, bytes })
+    }
+
+    /// What is in it: each image's names (whole ones where there are such) and the image.
+    pub fn images(&self) -> Vec<(Vec<String>, LayoutImage)> {
+        if self.is_one_for_many_platforms() {
+            return vec![(Vec::new(), self.image_of(None))];
+        }
+        let mut images: Vec<(Vec<String>, LayoutImage)> = Vec::new();
+        for entry in &self.index.manifests {
+            let name = whole_name(entry).map(str::to_owned);
+            let known = images.iter_mut().find(|(_, image)| {
+                image.entry.as_ref().is_some_and(|known| known.digest == entry.digest)
+            });
+            match known {
+                Some((names, _)) => names.extend(name),
+                None => images.push((name.into_iter().collect(), self.image_of(Some(entry)))),
+            }
+        }
+        images
+    }
+
+    /// The image that is called `name` (by either annotation, or by its digest); without a name, the one that there is.
+    /// Errors name those that there are.
+    pub fn image(&self, name: Option<&str>) -> Result<LayoutImage> {
+        let entries = &self.index.manifests;
+        let Some(name) = name else {
+            return match &entries[..] {
+                [only] => Ok(self.image_of(Some(only))),
+                [] => Err(Error::new(format!("{}: there is no image in it", self.name))),
+                _ if self.is_one_for_many_platforms() => Ok(self.image_of(None)),
+                _ => Err(Error::new(format!("{}: it has {} images", self.name, entries.len()))
+                    .hint(format!("say which: {}", self.listed()))),
+            };
+        };
+        let called = |entry: &&Descriptor| {
+            [REF_NAME, IMAGE_NAME]
+                .iter()
+                .any(|key| entry.annotations.get(*key).is_some_and(|has| has == name))
+        };
+        let has_digest = |entry: &&Descriptor| entry.digest.to_string() == name;
+        let entry = entries.iter().find(called).or_else(|| entries.iter().find(has_digest));
+        entry.map(|entry| self.image_of(Some(entry))).ok_or_else(|| {
+            let error = format!("{}: no image in it is called {}", self.name, name.escape_debug());
+            Error::new(error).hint(format!("there is {}", self.listed()))
+        })
+    }
+
+    /// Several entries, none with a name, all with a platform: older tools put an index right into index.json.
+    fn is_one_for_many_platforms(&self) -> bool {
+        let of_one = |entry: &Descriptor| {
+            entry.platform.is_some()
+                && !entry.annotations.contains_key(REF_NAME)
+                && !entry.annotations.contains_key(IMAGE_NAME)
+        };
+        self.index.manifests.len() > 1 && self.index.manifests.iter().all(of_one)
+    }
+
+    fn image_of(&self, entry: Option<&Descriptor>) -> LayoutImage {
+        LayoutImage { layout: self.clone(), entry: entry.cloned() }
+    }
+
+    fn listed(&self) -> String {
+        const MOST: usize = 10;
+        let entries = &self.index.manifests;
+        let name = |entry: &Descriptor| match entry.annotations.get(REF_NAME) {
+            Some(name) => name.chars().take(200).collect::<String>().escape_debug().to_string(),
+            None => entry.digest.to_string(),
+        };
+        let mut names: Vec<String> = entries.iter().take(MOST).map(name).collect();
+        if entries.len() > MOST {
+            names.push(format!("and {} more", entries.len() - MOST));
+        }
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
+}
+
+fn whole_name(entry: &Descriptor) -> Option<&str> {
+    let name = [IMAGE_NAME, REF_NAME].iter().find_map(|key| entry.annotations.get(*key));
+    name.map(String::as_str).filter(|name| !name.is_empty())
+}
+
+fn read_index(files: &dyn Files) -> Result<(Vec<u8>, Index)> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Marker {
+        image_layout_version: String,
+    }
+    let marker = read_file(files, "oci-layout", 4096)?;
+    let marker: Marker =
+        serde_json::from_slice(&marker).map_err(Error::new).context(|| "oci-layout")?;
+    if !marker.image_layout_version.starts_with("1.") {
+        let version: String = marker.image_layout_version.chars().take(20).collect();
+        fail!("oci-layout: version '{}' is not known, only 1.x", version.escape_debug());
+    }
+    let bytes = read_file(files, "index.json", LARGEST)?;
+    // An empty one of umoci has null for its manifests.
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Empty {
+        schema_version: u32,
+        manifests: Option<[(); 0]>,
+    }
+    if let Ok(Empty { schema_version: 2, manifests: None }) = serde_json::from_slice(&bytes) {
+        return Ok((bytes, Index { schema_version: 2, ..Index::default() }));
+    }
+    match Document::parse(&bytes, None).context(|| "index.json")? {
+        Document::Index(index) => Ok((bytes, index)),
+        Document::Manifest(_) => fail!("index.json: a manifest, not an index"),
+    }
+}
+
+fn read_file(files: &dyn Files, path: &str, limit: u64) -> Result<Vec<u8>> {
+    let file = files.open(path).context(|| path)?.ok_or_else(|| {
+        Error::new(format!("no {path} in it"))
+            .hint("an OCI image layout has oci-layout and index.json")
+    })?;
+    file.read_small(limit).context(|| path)
+}
+
+/// Where a blob is in a layout.
+pub fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+/// One image of a layout, or the index of one for many platforms.
+pub struct LayoutImage {
+    layout: Layout,
+    // None: index.json itself.
+    entry: Option<Descriptor>,
+}
+
+impl LayoutImage {
+    fn section(&self, digest: &Digest) -> Result<Section> {
+        let found = self.layout.files.open(&blob_path(digest));
+        let found = found.context(|| format!("{}: blob {digest}", self.layout.name))?;
+        found.ok_or_else(|| Error::new(format!("{}: there is no blob {digest}", self.layout.name)))
+    }
+
+    fn entry_of(&self, digest: &Digest) -> Option<&Descriptor> {
+        self.layout.index.manifests.iter().find(|entry| entry.digest == *digest)
+    }
+}
+
+impl Source for LayoutImage {
+    fn describe(&self) -> String {
+        let Some(entry) = &self.entry else { return self.layout.name.clone() };
+        let name = entry.annotations.get(REF_NAME).cloned();
+        format!("{}:{}", self.layout.name, name.unwrap_or_else(|| entry.digest.to_string()))
+    }
+
+    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched> {
+        let (digest, media_type) = match (digest, &self.entry) {
+            (Some(digest), _) => (digest, self.entry_of(digest).map(|entry| &entry.media_type)),
+            (None, Some(entry)) => (&entry.digest, Some(&entry.media_type)),
+            (None, None) => {
+                let media_type = Some(media::OCI_INDEX.to_owned());
+                return Ok(Fetched { bytes: self.layout.bytes.clone(), media_type });
+            }
+        };
+        let of = || format!("{}: manifest {digest}", self.layout.name);
+        let bytes = self.section(digest)?.read_small(LARGEST).context(of)?;
+        let mut hasher = Hasher::new(digest.algorithm());
+        hasher.update(&bytes);
+        let has = hasher.finish();
+        if has != *digest {
+            fail!("{}: its content has the digest {has}", of());
+        }
+        Ok(Fetched { bytes, media_type: media_type.cloned() })
+    }
+
+    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {
+        let section = self.section(&descriptor.digest)?;
+        if section.size() != descriptor.size {
+            fail!(
+                "{}: blob {} has {} bytes, not {}",
+                self.layout.name,
+                descriptor.digest,
+                section.size(),
+                descriptor.size
+            );
+        }
+        Ok(Box::new(section.skip(from)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

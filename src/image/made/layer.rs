@@ -1,0 +1,143 @@
+//! A layer's blob as it is made: compressed and hashed on the way into a file without a name. The same content gives
+//! the same bytes.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression as Level;
+use flate2::write::GzEncoder;
+
+use super::descriptor;
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::error::{Context, Result};
+use crate::files;
+use crate::image::archive::compression::{Compression, sniff};
+use crate::image::manifest::{Descriptor, media};
+use crate::image::section::Section;
+
+/// A layer that is made.
+#[derive(Debug)]
+pub struct Layer {
+    /// What a manifest says of it.
+    pub descriptor: Descriptor,
+    /// The digest of its tar.
+    pub diff_id: Digest,
+    /// Its blob.
+    pub content: Section,
+}
+
+/// A file without a name that is hashed and counted while it is written.
+struct Sink {
+    file: BufWriter<File>,
+    hasher: Hasher,
+    count: u64,
+}
+
+impl Sink {
+    fn new(tmp: &Path) -> Result<Self> {
+        let file = tempfile::tempfile_in(tmp).map_err(|error| files::cannot_write(error, tmp))?;
+        let file = BufWriter::with_capacity(256 << 10, file);
+        Ok(Self { file, hasher: Hasher::new(Algorithm::Sha256), count: 0 })
+    }
+
+    fn finish(self) -> io::Result<(File, Digest, u64)> {
+        let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.rewind()?;
+        Ok((file, self.hasher.finish(), self.count))
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.file.write(bytes)?;
+        self.hasher.update(bytes.get(..length).unwrap_or_default());
+        self.count += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Takes a layer's tar and makes its blob.
+pub struct LayerWriter {
+    encoder: GzEncoder<Sink>,
+    hasher: Hasher,
+    tmp: PathBuf,
+}
+
+impl LayerWriter {
+    /// The blob is made in `tmp`.
+    pub fn new(tmp: &Path) -> Result<Self> {
+        // 6: what docker's layers have.
+        let encoder = GzEncoder::new(Sink::new(tmp)?, Level::new(6));
+        Ok(Self { encoder, hasher: Hasher::new(Algorithm::Sha256), tmp: tmp.to_owned() })
+    }
+
+    /// All of the tar was written.
+    pub fn finish(self) -> Result<Layer> {
+        let blob = self.encoder.finish().and_then(Sink::finish);
+        let (file, digest, size) = blob.map_err(|error| files::cannot_write(error, &self.tmp))?;
+        Ok(Layer {
+            descriptor: descriptor(media::OCI_LAYER_GZIP, digest, size),
+            diff_id: self.hasher.finish(),
+            content: Section::whole(file)?,
+        })
+    }
+}
+
+impl Write for LayerWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.encoder.write(bytes)?;
+        self.hasher.update(bytes.get(..length).unwrap_or_default());
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.encoder.flush()
+    }
+}
+
+/// The layer of a tarball. What is compressed stays as it is.
+pub fn of_tarball(path: &Path, tmp: &Path) -> Result<Layer> {
+    let input: Box<dyn Read> = match path.to_str() {
+        Some("-") => Box::new(io::stdin()),
+        _ => Box::new(File::open(path).context(|| "cannot open it")?),
+    };
+    let (compression, mut stream) = sniff(input)?;
+    let media_type = match compression {
+        Compression::None => {
+            let mut writer = LayerWriter::new(tmp)?;
+            copy(&mut stream, &mut writer, tmp)?;
+            return writer.finish();
+        }
+        Compression::Gzip => media::OCI_LAYER_GZIP,
+        Compression::Zstd => media::OCI_LAYER_ZSTD,
+    };
+    let mut sink = Sink::new(tmp)?;
+    copy(&mut stream, &mut sink, tmp)?;
+    let (file, digest, size) = sink.finish().map_err(|error| files::cannot_write(error, tmp))?;
+    let content = Section::whole(file)?;
+    let mut diff = Hasher::new(Algorithm::Sha256);
+    io::copy(&mut compression.decode(content.clone())?, &mut diff)
+        .context(|| "cannot decompress it")?;
+    let descriptor = descriptor(media_type, digest, size);
+    Ok(Layer { descriptor, diff_id: diff.finish(), content })
+}
+
+/// [`io::copy`] that says which of the two sides failed.
+fn copy(from: &mut dyn Read, to: &mut dyn Write, tmp: &Path) -> Result<()> {
+    let mut room = vec![0; 256 << 10];
+    loop {
+        let length = match from.read(&mut room) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).context(|| "cannot read it"),
+        };
+        let written = to.write_all(room.get(..length).unwrap_or_default());
+        written.map_err(|error| files::cannot_write(error, tmp))?;
+    }
+}
