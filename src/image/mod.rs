@@ -12,6 +12,7 @@
 
 pub mod endpoint;
 pub mod manifest;
+pub mod owners;
 pub mod reference;
 pub mod registry;
 pub mod source;
