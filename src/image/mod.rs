@@ -11,6 +11,7 @@
 //! process that was made for it: that process may start threads, the one that launches containers may not.
 
 pub mod endpoint;
+pub mod extract;
 pub mod manifest;
 pub mod owners;
 pub mod reference;
