@@ -70,7 +70,7 @@ pub(super) fn time(text: &[u8]) -> Option<Timespec> {
         (true, 0) => (-seconds, 0),
         (true, _) => (-seconds - 1, 1_000_000_000 - nanoseconds),
     };
-    Some(Timespec { tv_sec, tv_nsec: tv_nsec.try_into().ok()? })
+    Some(Timespec { tv_sec, tv_nsec })
 }
 
 fn nanoseconds(fraction: &[u8]) -> Option<i64> {

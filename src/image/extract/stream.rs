@@ -156,3 +156,20 @@ pub(super) fn too_many_bytes(limits: &Limits) -> Error {
     Error::new(format!("unpacks to more than {} bytes", limits.layer_bytes))
         .hint("if the image is to be trusted, raise layer-bytes under [limits] in usnea.toml")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_beyond_the_limit_is_refused_from_a_gibibyte_on() {
+        let limits = Limits { layer_ratio: 200, ..Limits::default() };
+        let from = Limits::RATIO_FROM;
+        assert!(check(from - 1, 0, &limits).is_ok());
+        assert!(check(from, from / 200 + 1, &limits).is_ok());
+        assert!(check(from * 4, u64::MAX, &limits).is_ok());
+        let error = check(from, from / 200, &limits).unwrap_err();
+        assert_eq!(error.to_string(), "unpacks to more than 200 times its size");
+        assert!(error.way_out().unwrap().contains("layer-ratio"));
+    }
+}
