@@ -10,21 +10,24 @@
 //! Nothing here knows containers. Everything that writes runs in the base user namespace (`userns::in_base`), in a
 //! process that was made for it: that process may start threads, the one that launches containers may not.
 
-pub mod credentials;
 pub mod archive;
 pub mod change;
+pub mod credentials;
 pub mod diff;
 pub mod endpoint;
+pub mod extract;
 pub mod layout;
 pub mod made;
 pub mod manifest;
-pub mod policy;
 pub mod owners;
+pub mod policy;
+pub mod pull;
 pub mod reference;
 pub mod registries;
 pub mod registry;
 pub mod section;
 pub mod source;
+pub mod store;
 pub mod transport;
 
 pub use reference::Reference;

@@ -19,8 +19,8 @@
 //! believed only within the boot that made it, and a blob is hashed again whenever it is unpacked.
 
 mod blobs;
-mod check;
-mod collect;
+
+
 mod images;
 mod layers;
 mod record;
@@ -29,8 +29,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use blobs::{Download, Follow, HeldBlob, Partial};
-pub use check::{Fault, Repair};
-pub use collect::{Freed, Removal, Usage};
+
+
 pub use images::Images;
 pub use layers::{HeldLayer, LayerStory, Unpacking, Wanted};
 pub use record::{Image, Layer};

@@ -1,0 +1,253 @@
+//! What a file is besides its content: owner, mode, extended attributes, time; on disk as [`Owners`] says.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{AtFlags, Gid, Mode, Timespec, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::entry::{Entry, Kind};
+use super::folders::both;
+use crate::error::{Context, Result};
+use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
+
+/// What a new file of ours is before anything is done to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Us {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Permissions that open(2) and its like withhold.
+    pub(super) umask: u32,
+}
+
+impl Us {
+    pub(super) fn now() -> Self {
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            umask: umask().unwrap_or(0o777),
+        }
+    }
+}
+
+/// Reading it with umask(2) would change it for all threads.
+fn umask() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(line.trim(), 8).ok()
+}
+
+/// What a file of a layer gets on disk.
+pub(super) struct Attributes<'a> {
+    /// `None`: ours, however it comes out.
+    owner: Option<(u32, u32)>,
+    pub(super) mode: u32,
+    /// What could not be had on disk.
+    record: Option<OverrideStat>,
+    xattrs: &'a [(Vec<u8>, Vec<u8>)],
+    pub(super) mtime: Option<Timespec>,
+}
+
+const SPECIAL: u32 = 0o7000;
+const SETUID_SETGID: u32 = 0o6000;
+
+impl<'a> Attributes<'a> {
+    /// Of what an entry makes.
+    pub(super) fn of(entry: &'a Entry, owners: &Owners) -> Self {
+        let file_type = match entry.kind {
+            Kind::File | Kind::HardLink => FileType::File,
+            Kind::Symlink => FileType::Symlink,
+            Kind::Folder => FileType::Folder,
+            Kind::Pipe => FileType::Pipe,
+            Kind::Block(major, minor) => FileType::Block(major, minor),
+            Kind::Character(major, minor) => FileType::Character(major, minor),
+        };
+        let real = OverrideStat {
+            uid: entry.uid,
+            gid: entry.gid,
+            mode: entry.mode,
+            file_type: Some(file_type),
+        };
+        let (owner, mode) = match owners {
+            Owners::Mapped(_) if owners.has(entry.uid, entry.gid) => {
+                (Some((entry.uid, entry.gid)), entry.mode)
+            }
+            Owners::Mapped(_) => (Some((0, 0)), entry.mode & !SETUID_SETGID),
+            // The user has to be able to remove it, with no powers.
+            Owners::Recorded if entry.kind == Kind::Folder => {
+                (None, (entry.mode & !SETUID_SETGID) | 0o700)
+            }
+            Owners::Recorded => (None, entry.mode & !SETUID_SETGID),
+        };
+        let on_disk = (owner.unwrap_or((0, 0)), mode);
+        let record = (on_disk != ((real.uid, real.gid), real.mode)).then_some(real);
+        Self { owner, mode, record, xattrs: &entry.xattrs, mtime: Some(entry.mtime) }
+    }
+
+    /// Of a folder that no entry makes.
+    pub(super) fn of_missing_folder(owners: &Owners) -> Self {
+        let owner = (*owners != Owners::Recorded).then_some((0, 0));
+        Self { owner, mode: 0o755, record: None, xattrs: &[], mtime: None }
+    }
+
+    /// The same, of an empty file in the place of a device: it says what it stands for.
+    pub(super) fn of_stand_in(entry: &'a Entry, owners: &Owners) -> Self {
+        let mut attributes = Self::of(entry, owners);
+        let file_type = match entry.kind {
+            Kind::Block(major, minor) => FileType::Block(major, minor),
+            Kind::Character(major, minor) => FileType::Character(major, minor),
+            _ => return attributes,
+        };
+        attributes.record = Some(OverrideStat {
+            uid: entry.uid,
+            gid: entry.gid,
+            mode: entry.mode,
+            file_type: Some(file_type),
+        });
+        attributes
+    }
+
+    /// Whether a folder with them gives its group to what is made in it.
+    pub(super) fn gives_group(&self, us: Us) -> bool {
+        self.mode & 0o2000 != 0 || self.owner.is_some_and(|(_, gid)| gid != us.gid)
+    }
+
+    /// What a file is made with: setuid and setgid would be lost with the change of owner.
+    pub(super) fn first_mode(&self) -> Mode {
+        Mode::from_raw_mode(self.mode & !SPECIAL)
+    }
+
+    fn is_whole_after_making(&self, us: Us) -> bool {
+        self.mode & (SPECIAL | us.umask) == 0
+    }
+
+    fn other_owner(&self, us: Us, gives_group: bool) -> Option<(Option<Uid>, Option<Gid>)> {
+        let (uid, gid) = self.owner.filter(|owner| gives_group || *owner != (us.uid, us.gid))?;
+        Some((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))
+    }
+
+    /// Applies them to a file or folder that was just made with [`Attributes::first_mode`] (folders: any). The order
+    /// matters: a change of owner clears setuid and security.capability (chown(2)), a change of anything the time.
+    pub(super) fn apply(&self, file: BorrowedFd<'_>, us: Us, gives_group: bool) -> Result<()> {
+        if let Some((uid, gid)) = self.other_owner(us, gives_group) {
+            rustix::fs::fchown(file, uid, gid).context(|| "cannot set its owner")?;
+        }
+        if gives_group || !self.is_whole_after_making(us) {
+            self.set_mode(file)?;
+        }
+        self.set_xattrs(file)
+    }
+
+    /// Applies them to a folder that has others.
+    pub(super) fn apply_again(&self, folder: BorrowedFd<'_>, us: Us) -> Result<()> {
+        if let Some((uid, gid)) = self.other_owner(us, true) {
+            rustix::fs::fchown(folder, uid, gid).context(|| "cannot set its owner")?;
+        }
+        self.set_mode(folder)?;
+        // What the first entry could not have, this one may.
+        match rustix::fs::fremovexattr(folder, OVERRIDE_STAT) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno).context(|| format!("cannot remove {OVERRIDE_STAT}")),
+        }
+        self.set_xattrs(folder)
+    }
+
+    fn set_mode(&self, file: BorrowedFd<'_>) -> Result<()> {
+        rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode)).context(|| "cannot set its mode")
+    }
+
+    fn set_xattrs(&self, file: BorrowedFd<'_>) -> Result<()> {
+        if self.xattrs.is_empty() && self.record.is_none() {
+            return Ok(());
+        }
+        // Attributes of users take the right to write (xattr(7)), which a file's owner may not have.
+        let is_closed = self.mode & 0o200 == 0 && !rustix::process::geteuid().is_root();
+        if is_closed {
+            rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode | 0o200))?;
+        }
+        for (name, value) in self.xattrs {
+            set_xattr(file, name, value)?;
+        }
+        self.record.as_ref().map_or(Ok(()), |record| set_record(file, record))?;
+        if is_closed { self.set_mode(file) } else { Ok(()) }
+    }
+
+    /// Sets a regular file's or a folder's time.
+    pub(super) fn set_time(&self, file: BorrowedFd<'_>) -> Result<()> {
+        let set = self.mtime.map(|mtime| rustix::fs::futimens(file, &both(mtime)));
+        set.unwrap_or(Ok(())).context(|| "cannot set its time")
+    }
+
+    /// Applies them by name to what has no descriptor: a link, a pipe, a device that was just made in `folder`.
+    pub(super) fn apply_at(
+        &self,
+        folder: impl AsFd,
+        name: &[u8],
+        kind: Kind,
+        us: Us,
+        gives_group: bool,
+    ) -> Result<()> {
+        let no_follow = AtFlags::SYMLINK_NOFOLLOW;
+        if let Some((uid, gid)) = self.other_owner(us, gives_group) {
+            rustix::fs::chownat(&folder, name, uid, gid, no_follow)
+                .context(|| "cannot set its owner")?;
+        }
+        if kind != Kind::Symlink && !self.is_whole_after_making(us) {
+            // It is no link, since we have just made it, and chmod(2) without following needs Linux 6.6.
+            let mode = Mode::from_raw_mode(self.mode);
+            rustix::fs::chmodat(&folder, name, mode, AtFlags::empty())
+                .context(|| "cannot set its mode")?;
+        }
+        if self.record.is_some_and(|record| !self.is_all_of_a_link(&record, kind)) {
+            log::debug!("{}: no place for its owner or mode", super::path::shown(name));
+        }
+        let times = self.mtime.map(both);
+        times
+            .map_or(Ok(()), |times| rustix::fs::utimensat(&folder, name, &times, no_follow))
+            .context(|| "cannot set its time")
+    }
+
+    // A symbolic link's mode says nothing.
+    fn is_all_of_a_link(&self, record: &OverrideStat, kind: Kind) -> bool {
+        kind == Kind::Symlink && (record.uid, record.gid) == (0, 0)
+    }
+}
+
+/// Whether a layer may set it. What overlayfs, fuse-overlayfs and we keep in attributes is not the layer's to forge, and
+/// the others belong to the host.
+fn is_welcome(name: &[u8]) -> bool {
+    let ours: [&[u8]; 3] = [b"user.overlay.", b"user.containers.", b"user.fuseoverlayfs."];
+    name == b"security.capability"
+        || name.starts_with(b"user.") && !ours.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn set_xattr(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<()> {
+    let shown = || super::path::shown(name);
+    if !is_welcome(name) {
+        log::debug!("left out: extended attribute {}", shown());
+        return Ok(());
+    }
+    match rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()) {
+        Ok(()) => Ok(()),
+        // Filesystems without attributes; security.capability takes root in the namespace that owns the filesystem.
+        Err(errno @ (Errno::OPNOTSUPP | Errno::PERM)) => {
+            log::debug!("left out: extended attribute {}: {errno}", shown());
+            Ok(())
+        }
+        Err(errno) => Err(errno).context(|| format!("cannot set its attribute {}", shown())),
+    }
+}
+
+fn set_record(file: BorrowedFd<'_>, record: &OverrideStat) -> Result<()> {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    let value = record.to_string();
+    match rustix::fs::fsetxattr(file, OVERRIDE_STAT, value.as_bytes(), XattrFlags::empty()) {
+        Err(Errno::OPNOTSUPP) => {
+            if !SAID.swap(true, Ordering::Relaxed) {
+                log::warn!("the store's filesystem keeps no attributes: all files are root's");
+            }
+            Ok(())
+        }
+        answer => answer.context(|| format!("cannot set {OVERRIDE_STAT}")),
+    }
+}

@@ -1,0 +1,297 @@
+//! The way from the root to the folder that is being filled: opened name by name, kept open for the entries that follow.
+//!
+//! A folder's time changes with every name that is made in it. So what it was is put back when the way leads out of the
+//! folder: nothing has to be remembered to the end of the layer.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, XattrFlags,
+};
+use rustix::io::Errno;
+
+use super::attributes::{Attributes, Us};
+use super::path;
+use crate::error::{Context, Error, Result};
+use crate::image::owners::Owners;
+
+/// Folders that are kept open: deeper ones push out the upper ones. Several layers are unpacked at once.
+const MOST_OPEN: usize = 32;
+
+/// overlayfs shows nothing of the layers below in a folder with this attribute (mounted with `userxattr`).
+const OPAQUE: &str = "user.overlay.opaque";
+
+/// An open folder.
+struct Level {
+    folder: OwnedFd,
+    /// The time that it has to have when we leave it; `None`: whatever it is then.
+    mtime: Option<Timespec>,
+    is_changed: bool,
+    /// What is made in it gets its group (setgid, or a mount option), not ours.
+    gives_group: bool,
+}
+
+impl Level {
+    fn leave(self) -> Result<()> {
+        match self.mtime.filter(|_| self.is_changed) {
+            Some(mtime) => Ok(rustix::fs::futimens(&self.folder, &both(mtime))?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Access time and time of change are one.
+pub(super) fn both(time: Timespec) -> Timestamps {
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// Opens the folder `name` in `parent`. Errors: ENOTDIR or ELOOP where it is none.
+fn open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        match rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// What is there under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing.
+    Nothing,
+    /// A whiteout.
+    Whiteout,
+    /// A folder of this layer.
+    Folder,
+    /// Another file of this layer.
+    File,
+}
+
+impl Found {
+    /// What a file is.
+    pub(super) fn of(stat: &Stat) -> Self {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Self::Folder,
+            FileType::CharacterDevice if stat.st_rdev == 0 => Self::Whiteout,
+            _ => Self::File,
+        }
+    }
+
+    /// Looks for `name` in `folder`.
+    pub(super) fn at(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Self> {
+        match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Self::of(&stat)),
+            Err(Errno::NOENT) => Ok(Self::Nothing),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+/// The way.
+pub(super) struct Folders {
+    root: Level,
+    /// The names on the way.
+    names: Vec<Vec<u8>>,
+    /// The last of them, open.
+    levels: VecDeque<Level>,
+    us: Us,
+    /// What a folder gets that no entry makes.
+    missing: Attributes<'static>,
+    /// How many of those were made.
+    pub(super) made: u64,
+}
+
+impl Folders {
+    /// At the root, which is empty, and takes nothing from the folder that it is in.
+    pub(super) fn new(into: BorrowedFd<'_>, owners: &Owners, us: Us) -> Result<Self> {
+        let root = open(into, b".").context(|| "cannot open its folder")?;
+        // Default ACLs are inherited, and would change the modes of all files (acl(5)).
+        for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
+            match rustix::fs::fremovexattr(&root, acl) {
+                Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+                Err(errno) => return Err(errno).context(|| format!("cannot remove {acl}")),
+            }
+        }
+        rustix::fs::fchmod(&root, Mode::from_raw_mode(0o755))?;
+        let root = level(root, us)?;
+        let missing = Attributes::of_missing_folder(owners);
+        Ok(Self { root, names: Vec::new(), levels: VecDeque::new(), us, missing, made: 0 })
+    }
+
+    fn top(&mut self) -> &mut Level {
+        self.levels.back_mut().unwrap_or(&mut self.root)
+    }
+
+    /// The folder at the end of the way.
+    pub(super) fn here(&self) -> BorrowedFd<'_> {
+        self.levels.back().unwrap_or(&self.root).folder.as_fd()
+    }
+
+    /// The root.
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.folder.as_fd()
+    }
+
+    /// Whether what is made here belongs to another group than ours.
+    pub(super) fn gives_group(&self) -> bool {
+        self.levels.back().unwrap_or(&self.root).gives_group
+    }
+
+    /// Whether the way ends in that folder.
+    pub(super) fn is_at(&self, folders: &[&[u8]]) -> bool {
+        self.names.iter().map(Vec::as_slice).eq(folders.iter().copied())
+    }
+
+    /// A name is made or removed here.
+    pub(super) fn change(&mut self) {
+        self.top().is_changed = true;
+    }
+
+    /// Goes to a folder, making what is missing: mode 0755, root's. Errors: what is there is no folder.
+    pub(super) fn enter(&mut self, folders: &[&[u8]]) -> Result<()> {
+        let common = self.names.iter().zip(folders).take_while(|(one, two)| one == two).count();
+        self.leave_to(common)?;
+        for name in folders.iter().skip(self.names.len()) {
+            self.descend(name)?;
+        }
+        Ok(())
+    }
+
+    fn leave_to(&mut self, depth: usize) -> Result<()> {
+        while self.names.len() > depth {
+            self.names.pop();
+            self.levels.pop_back().map_or(Ok(()), Level::leave)?;
+        }
+        if self.levels.is_empty() {
+            // The upper ones are closed already: from the root again.
+            self.names.clear();
+        }
+        Ok(())
+    }
+
+    fn descend(&mut self, name: &[u8]) -> Result<()> {
+        let folder = match open(self.here(), name) {
+            Err(Errno::NOENT) => self.make_missing(name)?,
+            Err(Errno::NOTDIR | Errno::LOOP) => match Found::at(self.here(), name)? {
+                Found::Whiteout => self.make_missing(name)?,
+                _ => {
+                    let name = path::shown(name);
+                    return Err(Error::new(format!("'{name}' on the way is no folder")).hint(
+                        "nothing in a layer is unpacked through its symbolic links or files",
+                    ));
+                }
+            },
+            answer => answer?,
+        };
+        let level = level(folder, self.us)?;
+        self.push(name, level)
+    }
+
+    fn make_missing(&mut self, name: &[u8]) -> Result<OwnedFd> {
+        self.made += 1;
+        let (folder, _) = self.make(name, self.missing.first_mode())?;
+        self.missing.apply(folder.as_fd(), self.us, self.gives_group())?;
+        Ok(folder)
+    }
+
+    /// Makes a folder here, or opens the one that is there (true). A file gives way; in the place of a whiteout the
+    /// folder is opaque, since what it has to hide is below (image spec, layer.md: the whiteout is of the lower layers,
+    /// the folder is of this one).
+    fn make(&mut self, name: &[u8], mode: Mode) -> Result<(OwnedFd, bool)> {
+        self.change();
+        let here = self.here();
+        let make = || rustix::fs::mkdirat(here, name, mode);
+        let mut found = Found::Nothing;
+        match make() {
+            Err(Errno::EXIST) => {
+                found = Found::at(here, name)?;
+                if found != Found::Folder {
+                    rustix::fs::unlinkat(here, name, AtFlags::empty())?;
+                    make()?;
+                }
+            }
+            answer => answer?,
+        }
+        let folder = open(here, name)?;
+        if found == Found::Whiteout {
+            make_opaque(folder.as_fd())?;
+        }
+        Ok((folder, found == Found::Folder))
+    }
+
+    /// Makes the folder `name` here as its entry says, or makes the one that is there so; and goes there, where the
+    /// entries that follow belong most of the time.
+    pub(super) fn folder(&mut self, name: &[u8], attributes: &Attributes<'_>) -> Result<()> {
+        let (folder, was_there) = self.make(name, attributes.first_mode())?;
+        let gives_group = self.gives_group();
+        if was_there {
+            attributes.apply_again(folder.as_fd(), self.us)?;
+        } else {
+            attributes.apply(folder.as_fd(), self.us, gives_group)?;
+        }
+        let gives_group = attributes.gives_group(self.us);
+        self.push(name, Level { folder, mtime: attributes.mtime, is_changed: true, gives_group })
+    }
+
+    /// Makes the root as its entry says.
+    pub(super) fn root_folder(&mut self, attributes: &Attributes<'_>) -> Result<()> {
+        self.leave_to(0)?;
+        attributes.apply_again(self.root(), self.us)?;
+        self.root.mtime = attributes.mtime;
+        self.root.is_changed = true;
+        self.root.gives_group = attributes.gives_group(self.us);
+        Ok(())
+    }
+
+    fn push(&mut self, name: &[u8], level: Level) -> Result<()> {
+        self.names.push(name.to_vec());
+        self.levels.push_back(level);
+        if self.levels.len() > MOST_OPEN {
+            self.levels.pop_front().map_or(Ok(()), Level::leave)?;
+        }
+        Ok(())
+    }
+
+    /// Marks a folder here as one that hides what is below it.
+    pub(super) fn make_opaque(&self, name: &[u8]) -> Result<()> {
+        make_opaque(open(self.here(), name)?.as_fd())
+    }
+
+    /// Marks the folder at the end of the way so; the root cannot be (true).
+    pub(super) fn make_here_opaque(&self) -> Result<bool> {
+        make_opaque(self.here())?;
+        Ok(self.names.is_empty())
+    }
+
+    /// Opens another folder, by its way from the root, and stays where it is.
+    pub(super) fn elsewhere(&self, folders: &[&[u8]]) -> Result<OwnedFd, Errno> {
+        let start = open(self.root(), b".")?;
+        folders.iter().try_fold(start, |folder, name| open(folder.as_fd(), name))
+    }
+
+    /// Leaves all folders.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.leave_to(0)?;
+        self.root.leave()
+    }
+}
+
+fn make_opaque(folder: BorrowedFd<'_>) -> Result<()> {
+    rustix::fs::fsetxattr(folder, OPAQUE, b"y", XattrFlags::empty())
+        .context(|| format!("cannot set {OPAQUE}"))
+        .hint(|| super::ANOTHER_FILESYSTEM)
+}
+
+fn level(folder: OwnedFd, us: Us) -> Result<Level> {
+    let stat = rustix::fs::fstat(&folder)?;
+    let gives_group = stat.st_mode & 0o2000 != 0 || stat.st_gid != us.gid;
+    let mtime = Timespec { tv_sec: stat.st_mtime as i64, tv_nsec: stat.st_mtime_nsec as _ };
+    Ok(Level { folder, mtime: Some(mtime), is_changed: false, gives_group })
+}

@@ -1,0 +1,116 @@
+//! Names of entries: split into components once, and what a component may be.
+
+use crate::error::{Error, Result};
+
+/// Deeper than any real tree. Without a limit, 2 000 000 folders could be one inside the other, and whoever removes or
+/// copies them later would have to go down there.
+const DEEPEST: usize = 1000;
+
+/// The longest name that Linux knows (NAME_MAX, bytes).
+const LONGEST_NAME: usize = 255;
+
+/// The components of an entry's name or of a hard link's target; none: the root. Errors: `..`, a name that is too long
+/// or holds a NUL, too many folders.
+pub(super) fn components(name: &[u8]) -> Result<Vec<&[u8]>> {
+    let mut components = Vec::new();
+    for component in name.split(|byte| *byte == b'/') {
+        match component {
+            b"" | b"." => continue,
+            b".." => return Err(Error::new("'..' in the name: it may lead out of the layer")),
+            _ if component.len() > LONGEST_NAME => {
+                let what = format!("a name of more than {LONGEST_NAME} bytes");
+                return Err(Error::new(what));
+            }
+            _ if component.contains(&0) => return Err(Error::new("a NUL in the name")),
+            _ if components.len() >= DEEPEST => {
+                return Err(Error::new(format!("more than {DEEPEST} folders deep")));
+            }
+            _ => components.push(component),
+        }
+    }
+    Ok(components)
+}
+
+/// What the last component of a name says about the layers below (image spec, layer.md, "Whiteouts").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whiteout<'a> {
+    /// Nothing: it is a file of this layer.
+    None,
+    /// This name in the same folder is gone.
+    Of(&'a [u8]),
+    /// Everything in the same folder is gone.
+    Opaque,
+}
+
+const PREFIX: &[u8] = b".wh.";
+const AUFS: &[u8] = b".wh..wh.";
+
+/// Whether the path is one of aufs's own files, which docker once put into layers.
+pub(super) fn is_of_aufs(components: &[&[u8]]) -> bool {
+    components.iter().any(|name| name.starts_with(AUFS) && *name != b".wh..wh..opq")
+}
+
+/// Reads the last component. Errors: a whiteout of nothing, `.` or `..`.
+pub(super) fn whiteout(name: &[u8]) -> Result<Whiteout<'_>> {
+    match name.strip_prefix(PREFIX) {
+        None => Ok(Whiteout::None),
+        Some(b".wh..opq") => Ok(Whiteout::Opaque),
+        Some(b"" | b"." | b"..") => Err(Error::new("a whiteout of no file")),
+        Some(gone) => Ok(Whiteout::Of(gone)),
+    }
+}
+
+/// Errors: a folder on the way whose name says that it is a whiteout.
+pub(super) fn check_folders(folders: &[&[u8]]) -> Result<()> {
+    if folders.iter().any(|name| name.starts_with(PREFIX)) {
+        return Err(Error::new("a whiteout is no folder"));
+    }
+    Ok(())
+}
+
+/// A name as it is shown: no control characters, no end of the screen.
+pub(super) fn shown(name: &[u8]) -> String {
+    const LONGEST: usize = 256;
+    let text =
+        String::from_utf8_lossy(name.get(..LONGEST).unwrap_or(name)).escape_debug().to_string();
+    if name.len() > LONGEST { format!("{text}...") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_apart() {
+        assert_eq!(components(b"//a/./b//").unwrap(), [b"a", b"b"]);
+        assert_eq!(components(b"./").unwrap(), [b""; 0]);
+        assert_eq!(components(b"a/...").unwrap(), [&b"a"[..], b"..."]);
+        let longest = [b'x'; 255];
+        assert!(components(&longest).is_ok());
+        for wrong in [&b".."[..], b"a/..", b"../a", b"a/../b", b"a\0b", &[b'x'; 256]] {
+            assert!(components(wrong).is_err(), "{}", wrong.escape_ascii());
+        }
+        assert!(components(&b"a/".repeat(1000)).is_ok());
+        assert!(components(&b"a/".repeat(1001)).is_err());
+    }
+
+    #[test]
+    fn whiteouts_are_of_a_name() {
+        assert_eq!(whiteout(b"a").unwrap(), Whiteout::None);
+        assert_eq!(whiteout(b".wh").unwrap(), Whiteout::None);
+        assert_eq!(whiteout(b".wh.a").unwrap(), Whiteout::Of(b"a"));
+        assert_eq!(whiteout(b".wh....").unwrap(), Whiteout::Of(b"..."));
+        assert_eq!(whiteout(b".wh..wh..opq").unwrap(), Whiteout::Opaque);
+        for wrong in [&b".wh."[..], b".wh..", b".wh..."] {
+            assert!(whiteout(wrong).is_err());
+        }
+        assert!(is_of_aufs(&[b".wh..wh.plnk", b"1.2"]) && is_of_aufs(&[b".wh..wh.aufs"]));
+        assert!(!is_of_aufs(&[b".wh..wh..opq"]) && !is_of_aufs(&[b".wh.a"]));
+    }
+
+    #[test]
+    fn what_is_shown_cannot_steer_a_terminal() {
+        assert_eq!(shown(b"a\x1b[2J\n\xff"), "a\\u{1b}[2J\\n\u{fffd}");
+        assert!(shown(&[b'x'; 5000]).len() < 300);
+    }
+}

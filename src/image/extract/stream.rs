@@ -1,0 +1,175 @@
+//! The uncompressed stream, from the thread that makes it to the one that writes files: a few chunks under way.
+//!
+//! The inflating thread hashes too, since of the two it is the one that waits for the network; it ends when the other
+//! hangs up.
+
+use std::io::{self, BufRead, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::compression;
+use crate::config::Limits;
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::error::{Error, Result};
+
+const CHUNK: usize = 256 << 10;
+const UNDER_WAY: usize = 4;
+
+enum Message {
+    Chunk(Vec<u8>),
+    End,
+}
+
+/// The two ends: where the stream is read, and what fills it.
+pub(super) fn pair() -> (Stream, Inflater) {
+    let (chunks, receiver) = sync_channel(UNDER_WAY);
+    // Room for all there are: handing a chunk back never waits.
+    let (spent, back) = sync_channel(UNDER_WAY + 2);
+    let stream = Stream { chunks: receiver, spent, chunk: Vec::new(), at: 0, is_over: false };
+    (stream, Inflater { chunks, spent: back })
+}
+
+/// What is said where the other thread has stopped and said nothing.
+pub(super) fn stopped() -> Error {
+    Error::new("the stream has stopped")
+}
+
+/// Where the uncompressed stream is read.
+pub(super) struct Stream {
+    chunks: Receiver<Message>,
+    spent: SyncSender<Vec<u8>>,
+    chunk: Vec<u8>,
+    at: usize,
+    is_over: bool,
+}
+
+impl Stream {
+    fn next_chunk(&mut self) -> io::Result<()> {
+        match self.chunks.recv() {
+            Ok(Message::Chunk(chunk)) => {
+                let spent = std::mem::replace(&mut self.chunk, chunk);
+                self.at = 0;
+                // Refused when the inflater is done: then nobody needs it.
+                let _ = self.spent.try_send(spent);
+                Ok(())
+            }
+            Ok(Message::End) => {
+                self.is_over = true;
+                Ok(())
+            }
+            // It failed; why is told by the thread itself.
+            Err(_) => Err(io::Error::other(stopped())),
+        }
+    }
+}
+
+impl BufRead for Stream {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.at >= self.chunk.len() && !self.is_over {
+            self.next_chunk()?;
+        }
+        Ok(self.chunk.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.at = self.at.saturating_add(length).min(self.chunk.len());
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(room)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+/// What is known of a stream when all of it went through.
+pub(super) struct Inflated {
+    pub(super) digest: Digest,
+    pub(super) length: u64,
+}
+
+/// Fills the stream.
+pub(super) struct Inflater {
+    chunks: SyncSender<Message>,
+    spent: Receiver<Vec<u8>>,
+}
+
+impl Inflater {
+    /// Inflates `packed` to its end. `None`: the other end hung up.
+    pub(super) fn run(
+        self,
+        packed: impl Read,
+        size: u64,
+        limits: &Limits,
+    ) -> Result<Option<Inflated>> {
+        let mut plain = compression::open(packed)?;
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let mut length = 0u64;
+        loop {
+            let mut chunk = self.spent.try_recv().unwrap_or_default();
+            fill(&mut chunk, &mut plain)?;
+            if chunk.is_empty() {
+                break;
+            }
+            length = length.saturating_add(chunk.len() as u64);
+            check(length, size, limits)?;
+            hasher.update(&chunk);
+            if self.chunks.send(Message::Chunk(chunk)).is_err() {
+                return Ok(None);
+            }
+        }
+        let heard = self.chunks.send(Message::End).is_ok();
+        Ok(heard.then(|| Inflated { digest: hasher.finish(), length }))
+    }
+}
+
+/// Reads a whole chunk, less only at the end: many small ones would cost a wake-up each.
+fn fill(chunk: &mut Vec<u8>, plain: &mut compression::Plain<'_>) -> Result<()> {
+    chunk.resize(CHUNK, 0);
+    let mut filled = 0;
+    while let Some(room) = chunk.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match plain.read(room)? {
+            0 => break,
+            length => filled += length,
+        }
+    }
+    chunk.truncate(filled);
+    Ok(())
+}
+
+fn check(length: u64, size: u64, limits: &Limits) -> Result<()> {
+    if length > limits.layer_bytes {
+        return Err(too_many_bytes(limits));
+    }
+    if length >= Limits::RATIO_FROM && length > size.saturating_mul(limits.layer_ratio) {
+        let ratio = limits.layer_ratio;
+        return Err(Error::new(format!("unpacks to more than {ratio} times its size")).hint(
+            "if the image is to be trusted, raise layer-ratio under [limits] in usnea.toml",
+        ));
+    }
+    Ok(())
+}
+
+/// The layer holds more than it may.
+pub(super) fn too_many_bytes(limits: &Limits) -> Error {
+    Error::new(format!("unpacks to more than {} bytes", limits.layer_bytes))
+        .hint("if the image is to be trusted, raise layer-bytes under [limits] in usnea.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_beyond_the_limit_is_refused_from_a_gibibyte_on() {
+        let limits = Limits { layer_ratio: 200, ..Limits::default() };
+        let from = Limits::RATIO_FROM;
+        assert!(check(from - 1, 0, &limits).is_ok());
+        assert!(check(from, from / 200 + 1, &limits).is_ok());
+        assert!(check(from * 4, u64::MAX, &limits).is_ok());
+        let error = check(from, from / 200, &limits).unwrap_err();
+        assert_eq!(error.to_string(), "unpacks to more than 200 times its size");
+        assert!(error.way_out().unwrap().contains("layer-ratio"));
+    }
+}

@@ -1,0 +1,103 @@
+//! Whiteouts and opaque folders.
+
+use super::*;
+
+const OPAQUE: &str = "user.overlay.opaque";
+
+fn is_whiteout(node: &Node) -> bool {
+    node.kind == "character" && node.content == b"0"
+}
+
+#[test]
+fn whiteouts_become_overlayfss() {
+    let (place, unpacked) = unpacked(Tar::of([
+        Item::file(".wh.top", ""),
+        Item::file("a/.wh.b", "with content, which is nobody's"),
+        Item::folder("c/.wh.d"),
+        Item::symlink("e/.wh.f", "x"),
+        Item::file("g/.wh..wh..opq", ""),
+        Item::file("after", "x"),
+    ]));
+    let tree = place.tree();
+    for name in ["top", "a/b", "c/d", "e/f"] {
+        assert!(is_whiteout(&tree[name]), "{name}");
+    }
+    assert_eq!(tree["g"].xattrs[OPAQUE], b"y");
+    assert_eq!((unpacked.whiteouts, unpacked.opaque_root), (4, false));
+    assert_eq!(tree.len(), 10);
+}
+
+#[test]
+fn what_the_layer_adds_wins_in_any_order() {
+    let (place, unpacked) = unpacked(Tar::of([
+        Item::file(".wh.a", ""),
+        Item::file("a", "a"),
+        Item::file("b", "b"),
+        Item::file(".wh.b", ""),
+        Item::symlink("c", "x"),
+        Item::file(".wh.c", ""),
+        Item::file(".wh.d", ""),
+        Item::file(".wh.d", ""),
+    ]));
+    let tree = place.tree();
+    assert_eq!((read(place.path("a")), read(place.path("b"))), ("a".into(), "b".into()));
+    assert_eq!(tree["c"].kind, "link");
+    assert!(is_whiteout(&tree["d"]));
+    assert_eq!(unpacked.whiteouts, 2);
+}
+
+#[test]
+fn a_folder_in_the_place_of_what_is_gone_is_opaque() {
+    let (place, _) = unpacked(Tar::of([
+        Item::file(".wh.a", ""),
+        Item::folder("a"),
+        Item::file("a/x", "x"),
+        Item::folder("b"),
+        Item::file("b/x", "x"),
+        Item::file(".wh.b", ""),
+        Item::file(".wh.c", ""),
+        Item::file("c/x", "x"),
+        Item::folder("d"),
+    ]));
+    let tree = place.tree();
+    for name in ["a", "b", "c"] {
+        assert_eq!(tree[name].xattrs[OPAQUE], b"y", "{name}");
+        assert_eq!(read(place.path(&format!("{name}/x"))), "x");
+    }
+    assert!(tree["d"].xattrs.is_empty());
+}
+
+#[test]
+fn an_opaque_root_is_told() {
+    let (_, unpacked) = unpacked(Tar::of([Item::file("/.wh..wh..opq", "")]));
+    assert!(unpacked.opaque_root);
+}
+
+#[test]
+fn aufss_own_files_are_left_out() {
+    let (place, _) = unpacked(Tar::of([
+        Item::file(".wh..wh.aufs", ""),
+        Item::folder(".wh..wh.orph"),
+        Item::file(".wh..wh.plnk/1.2", "x"),
+        Item::file("a", "x"),
+    ]));
+    assert_eq!(names(&place.tree()), [".", "a"]);
+}
+
+#[test]
+fn whiteouts_of_nothing_are_refused() {
+    for name in [".wh.", ".wh..", ".wh...", "a/.wh.", "a/.wh..", "/.wh...", "./.wh.."] {
+        let error = refused(Tar::of([Item::file(name, "")]));
+        assert!(error.ends_with("a whiteout of no file"), "{error}");
+    }
+    let error = refused(Tar::of([Item::file(".wh.a/b", "")]));
+    assert!(error.ends_with("a whiteout is no folder"), "{error}");
+    let error = refused(Tar::of([Item::file("a/../.wh.b", "")]));
+    assert!(error.contains("'..'"), "{error}");
+}
+
+#[test]
+fn a_whiteout_of_overlayfs_is_not_a_layers_to_forge() {
+    let error = refused(Tar::of([Item::device("a", b'3', (0, 0))]));
+    assert!(error.contains("0:0"), "{error}");
+}

@@ -1,0 +1,293 @@
+//! What each entry makes on disk.
+
+use std::io::BufRead;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::attributes::{Attributes, Us};
+use super::entry::{Entries, Entry, Kind};
+use super::folders::{Folders, Found};
+use super::path::{self, Whiteout};
+use super::{How, stream};
+use crate::error::{Context, Error, Result};
+
+/// What was counted.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) bytes: u64,
+    pub(super) entries: u64,
+    pub(super) whiteouts: u64,
+    pub(super) opaque_root: bool,
+}
+
+/// Unpacks the stream to its end.
+pub(super) fn all(stream: impl BufRead, into: BorrowedFd<'_>, how: &How<'_>) -> Result<Counts> {
+    let us = Us::now();
+    let folders = Folders::new(into, how.owners, us)?;
+    let mut unpack = Unpack { folders, us, how, counts: Counts::default() };
+    let mut entries = Entries::new(stream);
+    while let Some(entry) = entries.next()? {
+        unpack.count(&entry)?;
+        unpack.entry(&entry, &mut entries).context(|| path::shown(&entry.name))?;
+    }
+    unpack.counts.entries = unpack.counts.entries.saturating_add(unpack.folders.made);
+    unpack.folders.finish()?;
+    entries.drain()?;
+    Ok(unpack.counts)
+}
+
+struct Unpack<'a> {
+    folders: Folders,
+    us: Us,
+    how: &'a How<'a>,
+    counts: Counts,
+}
+
+impl Unpack<'_> {
+    fn count(&mut self, entry: &Entry) -> Result<()> {
+        let limits = self.how.limits;
+        self.counts.entries += 1;
+        if self.counts.entries.saturating_add(self.folders.made) > limits.layer_entries {
+            let what = format!("has more than {} entries", limits.layer_entries);
+            return Err(Error::new(what).hint(
+                "if the image is to be trusted, raise layer-entries under [limits] in usnea.toml",
+            ));
+        }
+        // Holes count: the file may be copied, one day.
+        self.counts.bytes = self.counts.bytes.saturating_add(entry.size());
+        if self.counts.bytes > limits.layer_bytes {
+            return Err(stream::too_many_bytes(limits)).context(|| path::shown(&entry.name));
+        }
+        Ok(())
+    }
+
+    fn entry<S: BufRead>(&mut self, entry: &Entry, content: &mut Entries<S>) -> Result<()> {
+        let components = path::components(&entry.name)?;
+        if path::is_of_aufs(&components) {
+            return Ok(());
+        }
+        let Some((name, folders)) = components.split_last() else { return self.root(entry) };
+        path::check_folders(folders)?;
+        self.folders.enter(folders)?;
+        match path::whiteout(name)? {
+            Whiteout::None => self.make(name, folders, entry, content),
+            Whiteout::Of(gone) => self.whiteout(gone),
+            Whiteout::Opaque => {
+                self.counts.opaque_root |= self.folders.make_here_opaque()?;
+                Ok(())
+            }
+        }
+    }
+
+    fn root(&mut self, entry: &Entry) -> Result<()> {
+        if entry.kind != Kind::Folder {
+            return Err(Error::new("the root is a folder"));
+        }
+        self.folders.root_folder(&Attributes::of(entry, self.how.owners))
+    }
+
+    fn make<S: BufRead>(
+        &mut self,
+        name: &[u8],
+        folders: &[&[u8]],
+        entry: &Entry,
+        content: &mut Entries<S>,
+    ) -> Result<()> {
+        let attributes = Attributes::of(entry, self.how.owners);
+        match entry.kind {
+            Kind::File => self.file(name, entry, &attributes, content),
+            Kind::Folder => self.folders.folder(name, &attributes),
+            Kind::HardLink => self.hard_link(name, folders, entry),
+            Kind::Symlink => {
+                self.replace(name, |here| rustix::fs::symlinkat(&entry.link, here, name))?;
+                self.apply_at(name, entry.kind, &attributes)
+            }
+            Kind::Pipe => {
+                self.node(name, rustix::fs::FileType::Fifo, 0, &attributes)?;
+                self.apply_at(name, entry.kind, &attributes)
+            }
+            Kind::Block(major, minor) => {
+                self.device(name, rustix::fs::FileType::BlockDevice, (major, minor), entry)
+            }
+            Kind::Character(0, 0) => {
+                Err(Error::new("a character device 0:0 is a whiteout of overlayfs, not of a layer"))
+            }
+            Kind::Character(major, minor) => {
+                self.device(name, rustix::fs::FileType::CharacterDevice, (major, minor), entry)
+            }
+        }
+    }
+
+    /// Makes something here, in the place of whatever has that name.
+    fn replace<T>(
+        &mut self,
+        name: &[u8],
+        make: impl Fn(BorrowedFd<'_>) -> Result<T, Errno>,
+    ) -> Result<T> {
+        self.folders.change();
+        let here = self.folders.here();
+        match make(here) {
+            Err(Errno::EXIST) => {
+                super::remove::tree(here, name).context(|| "cannot replace what was there")?;
+                Ok(make(here)?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    fn new_file(&mut self, name: &[u8], attributes: &Attributes<'_>) -> Result<OwnedFd> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = attributes.first_mode();
+        self.replace(name, |here| rustix::fs::openat(here, name, flags, mode))
+    }
+
+    fn file<S: BufRead>(
+        &mut self,
+        name: &[u8],
+        entry: &Entry,
+        attributes: &Attributes<'_>,
+        content: &mut Entries<S>,
+    ) -> Result<()> {
+        let file = self.new_file(name, attributes)?;
+        match &entry.sparse {
+            None => {
+                write(file.as_fd(), entry.stored, content)?;
+            }
+            Some(sparse) => {
+                for region in &sparse.regions {
+                    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(region.offset))?;
+                    write(file.as_fd(), region.length, content)?;
+                }
+                rustix::fs::ftruncate(&file, sparse.size)?;
+            }
+        }
+        self.settle(file.as_fd(), attributes)
+    }
+
+    fn settle(&self, file: BorrowedFd<'_>, attributes: &Attributes<'_>) -> Result<()> {
+        attributes.apply(file, self.us, self.folders.gives_group())?;
+        attributes.set_time(file)
+    }
+
+    fn apply_at(&self, name: &[u8], kind: Kind, attributes: &Attributes<'_>) -> Result<()> {
+        let gives_group = self.folders.gives_group();
+        attributes.apply_at(self.folders.here(), name, kind, self.us, gives_group)
+    }
+
+    fn node(
+        &mut self,
+        name: &[u8],
+        file_type: rustix::fs::FileType,
+        device: u64,
+        attributes: &Attributes<'_>,
+    ) -> Result<()> {
+        let mode = attributes.first_mode();
+        self.replace(name, |here| rustix::fs::mknodat(here, name, file_type, mode, device))
+    }
+
+    /// A device node, where the kernel lets us; else, and where owners are only recorded, an empty file that says what
+    /// it stands for.
+    fn device(
+        &mut self,
+        name: &[u8],
+        file_type: rustix::fs::FileType,
+        (major, minor): (u32, u32),
+        entry: &Entry,
+    ) -> Result<()> {
+        let owners = self.how.owners;
+        if *owners != crate::image::owners::Owners::Recorded {
+            let attributes = Attributes::of(entry, owners);
+            let (mode, device) = (attributes.first_mode(), rustix::fs::makedev(major, minor));
+            let make = |here: BorrowedFd<'_>| match rustix::fs::mknodat(
+                here, name, file_type, mode, device,
+            ) {
+                Err(Errno::PERM) => Ok(false),
+                answer => answer.map(|()| true),
+            };
+            if self.replace(name, make)? {
+                return self.apply_at(name, entry.kind, &attributes);
+            }
+        }
+        let attributes = Attributes::of_stand_in(entry, owners);
+        let file = self.new_file(name, &attributes)?;
+        self.settle(file.as_fd(), &attributes)
+    }
+
+    /// Another name for a file of this layer. Its attributes are the file's: the entry's own say the same or nothing.
+    fn hard_link(&mut self, name: &[u8], folders: &[&[u8]], entry: &Entry) -> Result<()> {
+        let shown = || format!("hard link to {}", path::shown(&entry.link));
+        let target = path::components(&entry.link).context(shown)?;
+        let Some((old, old_folders)) = target.split_last() else {
+            return Err(Error::new("the root is a folder")).context(shown);
+        };
+        if (*old, old_folders) == (name, folders) {
+            let there = Found::at(self.folders.here(), name)?;
+            return is_linkable(there).context(shown);
+        }
+        let old_folder = match self.folders.is_at(old_folders) {
+            true => self.folders.here().try_clone_to_owned()?,
+            false => self.folders.elsewhere(old_folders).context(shown)?,
+        };
+        is_linkable(Found::at(old_folder.as_fd(), old)?).context(shown)?;
+        self.replace(name, |here| {
+            rustix::fs::linkat(&old_folder, *old, here, name, AtFlags::empty())
+        })
+        .context(shown)
+    }
+
+    /// `gone` is not to be seen of the layers below. What this layer has of that name stays.
+    fn whiteout(&mut self, gone: &[u8]) -> Result<()> {
+        self.folders.change();
+        let here = self.folders.here();
+        let (mode, character) = (Mode::empty(), rustix::fs::FileType::CharacterDevice);
+        match rustix::fs::mknodat(here, gone, character, mode, 0) {
+            Ok(()) => self.counts.whiteouts += 1,
+            Err(Errno::EXIST) => {
+                if Found::at(here, gone)? == Found::Folder {
+                    self.folders.make_opaque(gone)?;
+                }
+            }
+            Err(errno) => {
+                return Err(errno)
+                    .context(|| "cannot make a whiteout (a character device 0:0)")
+                    .hint(|| super::ANOTHER_FILESYSTEM);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_linkable(target: Found) -> Result<()> {
+    match target {
+        Found::File => Ok(()),
+        Found::Folder => Err(Error::new("it is a folder")),
+        Found::Nothing | Found::Whiteout => Err(Error::new("no file of this layer")),
+    }
+}
+
+/// Writes `length` bytes of the content.
+fn write<S: BufRead>(file: BorrowedFd<'_>, length: u64, content: &mut Entries<S>) -> Result<()> {
+    let mut left = length;
+    while left > 0 {
+        let bytes = content.content()?;
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let bytes = bytes.get(..most).unwrap_or_default();
+        let written = match rustix::io::write(file, bytes) {
+            Err(Errno::INTR) => continue,
+            Ok(0) => return Err(Error::new("nothing more can be written")),
+            answer => answer.map_err(full)?,
+        };
+        content.consume(written);
+        left = left.saturating_sub(written as u64);
+    }
+    Ok(())
+}
+
+fn full(errno: Errno) -> Error {
+    let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
+    let error = Error::from(errno);
+    if is_full { error.hint(super::MORE_SPACE) } else { error }
+}
