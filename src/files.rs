@@ -152,8 +152,7 @@ impl Birth {
         let Some(lock) = self.lock.take() else { return Ok(None) };
         sync_folder(place.parent().unwrap_or(place))?;
         // The change from exclusive to shared is not atomic (flock(2)): a remover may come between.
-        share(&lock)
-            .context(|| format!("cannot lock {}", place.display()))?;
+        share(&lock).context(|| format!("cannot lock {}", place.display()))?;
         Ok(leads_to(place, &lock).then_some(lock))
     }
 }

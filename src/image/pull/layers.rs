@@ -13,7 +13,9 @@ use crate::fail;
 use crate::image::manifest::Descriptor;
 use crate::image::owners::Owners;
 use crate::image::source::Source;
-use crate::image::store::{Download, HeldBlob, HeldLayer, Image, Partial, Store, Unpacking, Wanted};
+use crate::image::store::{
+    Download, HeldBlob, HeldLayer, Image, Partial, Store, Unpacking, Wanted,
+};
 
 /// What must stay until the image is recorded.
 pub struct Held {
@@ -79,7 +81,8 @@ pub fn fetch(
         work();
     });
     let mut held = Vec::new();
-    let results = results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let results =
+        results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
     let (failed, fine): (Vec<_>, Vec<_>) = results.partition(|slot| matches!(slot, Some(Err(_))));
     if let Some(Some(Err(error))) = failed.into_iter().next() {
         return Err(error);
@@ -161,7 +164,8 @@ fn download_and_unpack(
     told: &(dyn Fn(u64) + Sync),
 ) -> Result<(HeldBlob, HeldLayer)> {
     std::thread::scope(|scope| {
-        let unpacked = scope.spawn(|| unpacking.unpack(partial.follow(), descriptor.size, pull.limits));
+        let unpacked =
+            scope.spawn(|| unpacking.unpack(partial.follow(), descriptor.size, pull.limits));
         // To its end whatever the unpacking says: what was fetched is not fetched again.
         let blob = finish(partial, pull.store, source, descriptor, told);
         let layer = match unpacked.join() {
@@ -175,9 +179,16 @@ fn download_and_unpack(
 
 /// Unpacks from their blobs the layers of a recorded image that are missing in this form: other subordinate IDs than
 /// when it was pulled, or none.
-pub fn unpack_missing(store: &Store, image: &Image, owners: &Owners, limits: &Limits) -> Result<()> {
+pub fn unpack_missing(
+    store: &Store,
+    image: &Image,
+    owners: &Owners,
+    limits: &Limits,
+) -> Result<()> {
     for layer in &image.layers {
-        let Wanted::Ours(unpacking) = store.want_layer(&layer.diff_id, owners, true)? else { continue };
+        let Wanted::Ours(unpacking) = store.want_layer(&layer.diff_id, owners, true)? else {
+            continue;
+        };
         let Some(blob) = store.blob(&layer.blob)? else {
             return Err(Error::new(format!("blob {} is missing", layer.blob)))
                 .hint(|| "pull the image again");

@@ -161,11 +161,8 @@ impl Pull<'_> {
     /// Flushes all to the disk, then names it: after a power cut a recorded image is whole.
     fn record(&self, mut image: Image) -> Result<Image> {
         let named = image.index.as_ref().unwrap_or(&image.manifest);
-        let of = |name: &Reference| Reference {
-            tag: None,
-            digest: Some(named.clone()),
-            ..name.clone()
-        };
+        let of =
+            |name: &Reference| Reference { tag: None, digest: Some(named.clone()), ..name.clone() };
         image.digests = self.names.iter().map(of).collect();
         image.digests.dedup();
         files::sync_filesystem(self.store.root())?;

@@ -332,8 +332,7 @@ impl Read for Follow<'_> {
                 (_, Some(true)) => return Ok(0),
                 (_, Some(false)) => return Err(io::Error::other(Interrupted)),
                 (_, None) => {
-                    progress =
-                        partial.news.wait(progress).unwrap_or_else(PoisonError::into_inner);
+                    progress = partial.news.wait(progress).unwrap_or_else(PoisonError::into_inner);
                 }
             }
         };

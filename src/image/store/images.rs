@@ -52,10 +52,8 @@ impl Images {
             return Ok(None);
         }
         let begins = |digest: &Digest| digest.hex().starts_with(hex);
-        let mut found = self
-            .images
-            .iter()
-            .filter(|image| begins(&image.config) || begins(&image.manifest));
+        let mut found =
+            self.images.iter().filter(|image| begins(&image.config) || begins(&image.manifest));
         let Some(first) = found.next() else { return Ok(None) };
         // One image packed twice has one ID and two manifests: either will do.
         if found.any(|other| other.config != first.config) {

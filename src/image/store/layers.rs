@@ -38,6 +38,9 @@ pub struct LayerStory {
     pub size: u64,
     /// How many entries its tar has.
     pub entries: u64,
+    /// Nothing of the layers below it is to be seen: whoever stacks layers stops at this one.
+    #[serde(default)]
+    pub opaque_root: bool,
     /// The boot in which it was unpacked.
     boot: String,
 }
@@ -106,7 +109,8 @@ impl Store {
         is_recorded: bool,
     ) -> Result<Wanted<'a>> {
         let folder = self.layers_folder().join(name(diff_id, owners));
-        let lock_path = self.root.join("downloads").join(format!("layer-{}", name(diff_id, owners)));
+        let lock_path =
+            self.root.join("downloads").join(format!("layer-{}", name(diff_id, owners)));
         loop {
             if let Some(held) = self.hold_layer(&folder)?
                 && (is_recorded || held.story.boot == this_boot())
@@ -149,16 +153,21 @@ impl Unpacking<'_> {
         let mut builder = std::fs::DirBuilder::new();
         builder.mode(0o755).create(&fs).map_err(|error| files::cannot_write(error, &fs))?;
         let into = File::open(&fs).context(|| format!("cannot open {}", fs.display()))?;
-        let how = How { owners: self.owners, limits, size };
-        let (unpacked, diff_id) = extract::layer(packed, std::os::fd::AsFd::as_fd(&into), &how)
+        let how = How { owners: self.owners, limits };
+        let unpacked = extract::layer(packed, size, std::os::fd::AsFd::as_fd(&into), &how)
             .context(|| format!("layer {}", self.diff_id.short()))?;
-        if diff_id != self.diff_id {
-            fail!("layer {}: its content is {diff_id}, not what the image says", self.diff_id);
+        if unpacked.diff_id != self.diff_id {
+            fail!(
+                "layer {}: its content is {}, not what the image says",
+                self.diff_id,
+                unpacked.diff_id
+            );
         }
         let story = LayerStory {
-            diff_id,
+            diff_id: unpacked.diff_id,
             size: unpacked.bytes,
             entries: unpacked.entries,
+            opaque_root: unpacked.opaque_root,
             boot: this_boot(),
         };
         let path = birth.path.join("layer.json");
@@ -169,7 +178,8 @@ impl Unpacking<'_> {
 
     fn put(&self, birth: Birth, story: LayerStory) -> Result<HeldLayer> {
         // What others may look into has neither programs with powers of ours nor files of other IDs; else nobody may.
-        let mode = if self.store.is_shared && *self.owners == Owners::Recorded { 0o755 } else { 0o700 };
+        let mode =
+            if self.store.is_shared && *self.owners == Owners::Recorded { 0o755 } else { 0o700 };
         std::fs::set_permissions(&birth.path, std::fs::Permissions::from_mode(mode))
             .map_err(|error| files::cannot_write(error, &birth.path))?;
         let folder = self.store.layers_folder().join(name(&self.diff_id, self.owners));

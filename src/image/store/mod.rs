@@ -20,7 +20,6 @@
 
 mod blobs;
 
-
 mod images;
 mod layers;
 mod record;
@@ -29,7 +28,6 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use blobs::{Download, Follow, HeldBlob, Partial};
-
 
 pub use images::Images;
 pub use layers::{HeldLayer, LayerStory, Unpacking, Wanted};
@@ -60,9 +58,9 @@ impl Store {
 
     /// A store to look into: nothing is made.
     pub fn look(root: &Path) -> Self {
-        let mode = root.metadata().map_or(0, |metadata| {
-            std::os::unix::fs::PermissionsExt::mode(&metadata.permissions())
-        });
+        let mode = root
+            .metadata()
+            .map_or(0, |metadata| std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()));
         Self { root: root.to_owned(), is_shared: mode & 0o001 != 0 }
     }
 
