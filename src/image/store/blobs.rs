@@ -339,6 +339,10 @@ impl Read for Follow<'_> {
         drop(progress);
         let most = usize::try_from(there).unwrap_or(room.len()).min(room.len());
         let length = partial.file.read_at(&mut room[..most], self.at)?;
+        // It was another blob's content, and is thrown away.
+        if length == 0 && most > 0 {
+            return Err(io::Error::other(Interrupted));
+        }
         self.at += length as u64;
         Ok(length)
     }
