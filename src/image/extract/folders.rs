@@ -214,10 +214,10 @@ impl Folders {
                 found = Found::at(here, name)?;
                 if found != Found::Folder {
                     rustix::fs::unlinkat(here, name, AtFlags::empty())?;
-                    make()?;
+                    make().map_err(super::cannot_make)?;
                 }
             }
-            answer => answer?,
+            answer => answer.map_err(super::cannot_make)?,
         }
         let folder = open(here, name)?;
         if found == Found::Whiteout {

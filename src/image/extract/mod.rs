@@ -34,6 +34,8 @@ use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::thread;
 
+use rustix::io::Errno;
+
 use crate::config::Limits;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -42,6 +44,13 @@ use crate::image::owners::Owners;
 const ANOTHER_FILESYSTEM: &str = "keep usnea's files on another filesystem: --root or USNEA_ROOT";
 const MORE_SPACE: &str =
     "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT";
+
+/// A failure to make something, with the way out where the place is full.
+fn cannot_make(errno: Errno) -> Error {
+    let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
+    let error = Error::from(errno);
+    if is_full { error.hint(MORE_SPACE) } else { error }
+}
 
 /// How a layer is unpacked.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +80,8 @@ pub struct Unpacked {
 }
 
 /// Unpacks a layer: `packed` as it comes from a registry (plain, gzip or zstd; told by its first bytes), `size` bytes of
-/// it, into the empty folder `into`, which is open for reading. All of `packed` is read, in a thread.
+/// it, into the empty folder `into`, which is open for reading. All of `packed` is read, in a thread that is gone at the
+/// end.
 ///
 /// Real owners (`Owners::Mapped`) take a process that is root of the base user namespace. A umask of 0 saves a system
 /// call for many files. Errors: the entry, by name, and why; `into` is then half full and good for nothing.

@@ -1,7 +1,7 @@
 //! The uncompressed stream, from the thread that makes it to the one that writes files: a few chunks under way.
 //!
-//! The inflating thread hashes too, since of the two it is the one that waits for the network; it ends when the other
-//! hangs up.
+//! The inflating thread hashes too: a third one for that was no faster on two processors, and a pull waits for the
+//! network before it waits for this. It ends when the other hangs up.
 
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

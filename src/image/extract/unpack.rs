@@ -131,9 +131,9 @@ impl Unpack<'_> {
         match make(here) {
             Err(Errno::EXIST) => {
                 super::remove::tree(here, name).context(|| "cannot replace what was there")?;
-                Ok(make(here)?)
+                make(here).map_err(super::cannot_make)
             }
-            answer => Ok(answer?),
+            answer => answer.map_err(super::cannot_make),
         }
     }
 
@@ -278,16 +278,10 @@ fn write<S: BufRead>(file: BorrowedFd<'_>, length: u64, content: &mut Entries<S>
         let written = match rustix::io::write(file, bytes) {
             Err(Errno::INTR) => continue,
             Ok(0) => return Err(Error::new("nothing more can be written")),
-            answer => answer.map_err(full)?,
+            answer => answer.map_err(super::cannot_make)?,
         };
         content.consume(written);
         left = left.saturating_sub(written as u64);
     }
     Ok(())
-}
-
-fn full(errno: Errno) -> Error {
-    let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
-    let error = Error::from(errno);
-    if is_full { error.hint(super::MORE_SPACE) } else { error }
 }

@@ -160,3 +160,14 @@ fn a_layer_that_unpacks_to_too_much_is_refused_on_the_way() {
         }
     }
 }
+
+#[test]
+fn a_layer_that_is_refused_is_not_read_to_its_end() {
+    let place = Place::new();
+    let into = std::fs::File::open(place.fs()).unwrap();
+    let limits = Limits::default();
+    let how = How { owners: &Owners::Recorded, limits: &limits };
+    let endless = std::io::repeat(b'x');
+    let error = layer(endless, u64::MAX, into.as_fd(), &how).unwrap_err();
+    assert_eq!(error.to_string(), "layer: a header is not one of tar's");
+}

@@ -1,6 +1,7 @@
 //! A folder read back, with all that a layer can say of a file.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -30,13 +31,28 @@ pub(super) fn read(folder: &Path) -> Tree {
         let path = entry.path().strip_prefix(folder).unwrap();
         let name = path.as_os_str().as_bytes().escape_ascii().to_string();
         let name = if name.is_empty() { ".".into() } else { name };
-        tree.insert(name, node(entry.path()));
+        tree.insert(name, readable(entry.path(), node));
     }
     tree
 }
 
-fn node(path: &Path) -> Node {
+/// Looks at a file that its owner may not read all the same.
+fn readable(path: &Path, look: impl Fn(&Path, &Metadata) -> Node) -> Node {
     let metadata = path.symlink_metadata().unwrap();
+    let mode = metadata.mode();
+    if !metadata.is_file() || mode & 0o400 != 0 || rustix::process::geteuid().is_root() {
+        return look(path, &metadata);
+    }
+    let set = |mode| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    set(mode & 0o7777 | 0o400);
+    let node = look(path, &metadata);
+    set(mode & 0o7777);
+    node
+}
+
+fn node(path: &Path, metadata: &Metadata) -> Node {
     let file_type = metadata.file_type();
     let (kind, content) = if file_type.is_symlink() {
         ("link", std::fs::read_link(path).unwrap().as_os_str().as_bytes().to_vec())
@@ -49,7 +65,7 @@ fn node(path: &Path) -> Node {
     } else if file_type.is_block_device() {
         ("block", metadata.rdev().to_string().into_bytes())
     } else {
-        ("file", content(path, metadata.mode()))
+        ("file", std::fs::read(path).unwrap())
     };
     let is_folder = file_type.is_dir();
     Node {
@@ -62,18 +78,6 @@ fn node(path: &Path) -> Node {
         links: if is_folder { 0 } else { metadata.nlink() },
         blocks: if is_folder { 0 } else { metadata.blocks() },
     }
-}
-
-/// Files that their owner may not read are read all the same.
-fn content(path: &Path, mode: u32) -> Vec<u8> {
-    if mode & 0o400 != 0 || rustix::process::geteuid().is_root() {
-        return std::fs::read(path).unwrap();
-    }
-    let permissions = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
-    std::fs::set_permissions(path, permissions(mode | 0o400)).unwrap();
-    let content = std::fs::read(path).unwrap();
-    std::fs::set_permissions(path, permissions(mode & 0o7777)).unwrap();
-    content
 }
 
 fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
