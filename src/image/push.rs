@@ -94,8 +94,9 @@ impl Push<'_> {
     fn wrap(&self) -> Result<Parcel> {
         let digest = &self.image.manifest;
         let Some(held) = self.store.blob(digest)? else {
-            return Err(Error::new(format!("its manifest {digest} is missing")))
-                .hint(|| "the image was removed meanwhile, or 'usnea check --repair' mends the store");
+            return Err(Error::new(format!("its manifest {digest} is missing"))).hint(
+                || "the image was removed meanwhile, or 'usnea check --repair' mends the store",
+            );
         };
         let bytes = self.store.read_blob(digest)?;
         let Document::Manifest(manifest) = Document::parse(&bytes, None)? else {
@@ -156,9 +157,9 @@ impl Push<'_> {
             Content::Made(section) => Ok(section.file()?),
             Content::Stored => {
                 let path = self.store.blob_path(&blob.digest);
-                File::open(&path)
-                    .context(|| format!("cannot open {}", path.display()))
-                    .hint(|| "'usnea check --repair' says what is missing; then pull the image again")
+                File::open(&path).context(|| format!("cannot open {}", path.display())).hint(
+                    || "'usnea check --repair' says what is missing; then pull the image again",
+                )
             }
         }
     }
