@@ -102,10 +102,14 @@ impl Filters {
     /// Whether a name of an image is one that is asked for.
     pub fn names(&self, name: &Reference) -> bool {
         let bare = Reference { tag: None, digest: None, ..name.clone() };
-        // A reference without tag and digest is shown as its name alone.
         let texts = [name.familiar(), bare.familiar(), name.to_string(), name.name()];
+        // What was made here is found by the name that it was given.
+        let has = |pattern: &String, text: &String| {
+            matches(pattern, text)
+                || text.strip_prefix("localhost/").is_some_and(|short| matches(pattern, short))
+        };
         self.patterns.is_empty()
-            || self.patterns.iter().any(|pattern| texts.iter().any(|text| matches(pattern, text)))
+            || self.patterns.iter().any(|pattern| texts.iter().any(|text| has(pattern, text)))
     }
 
     fn has_labels(&self, store: &Store, image: &Image) -> Result<bool> {
