@@ -231,3 +231,30 @@ fn with_layers(manifest: &[u8], changed: &[(usize, Descriptor)]) -> Result<Vec<u
     }
     Ok(document.to_string().into_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_changed_of_a_manifest_stays() {
+        let layer = |digest: &str| json!({"mediaType": media::DOCKER_LAYER, "digest": digest, "size": 7, "x": "y"});
+        let (a, b) = (Digest::of(b"a").to_string(), Digest::of(b"b").to_string());
+        let before = json!({"schemaVersion": 2, "layers": [layer(&a), layer(&b)], "annotations": {"k": "v"}});
+        let new = Descriptor {
+            media_type: media::DOCKER_LAYER_GZIP.to_owned(),
+            digest: Digest::of(b"c"),
+            size: 9,
+            platform: None,
+            annotations: Default::default(),
+            urls: Vec::new(),
+        };
+        let changed = [(1, new.clone())];
+        let after = with_layers(before.to_string().as_bytes(), &changed).unwrap();
+        let after: Value = serde_json::from_slice(&after).unwrap();
+        assert_eq!((&after["layers"][0], &after["annotations"]), (&layer(&a), &json!({"k": "v"})));
+        let expected = json!({"mediaType": media::DOCKER_LAYER_GZIP, "digest": new.digest, "size": 9, "x": "y"});
+        assert_eq!(after["layers"][1], expected);
+        assert!(with_layers(before.to_string().as_bytes(), &[(2, new)]).is_err());
+    }
+}

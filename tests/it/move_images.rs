@@ -71,7 +71,7 @@ fn what_is_pushed_comes_back_as_it_was() {
     let known = ["--cert-dir", text(&certificates), "--creds", &creds];
     place.usnea(&[&["push"], &known[..], &["tool:1", &there]].concat()).works();
     let wrong = ["push", "--cert-dir", text(&certificates), "--creds", "x:y", "tool:1", &there];
-    place.usnea(&wrong).fails_with(125, &["cannot push", "refused"]);
+    place.usnea(&wrong).fails_with(125, &["cannot push", "our login"]);
     let pull = [&["pull"], &known[..], &[there.as_str()]].concat();
     place.usnea_in("other", &pull).works();
     for template in ["{{.Id}}", "{{.Digest}}", "{{json .RootFS.Layers}}", "{{json .Config.Env}}"] {
@@ -169,11 +169,10 @@ fn what_is_saved_is_what_skopeo_reads() {
             usnea::digest::Digest::of(theirs.stdout.as_bytes()).to_string(),
             place.field(name, "{{.Id}}")
         );
-        let layers = place.other(
-            "skopeo",
-            &["inspect", "--format", "{{json .Layers}}", &format!("docker-archive:both.tar:{at}")],
-        );
-        assert_eq!(layers.works(), place.field(name, "{{json .RootFS.Layers}}"));
+        let image = format!("docker-archive:both.tar:{at}");
+        let theirs = place.other("skopeo", &["inspect", &image]);
+        let theirs: Value = serde_json::from_str(theirs.works()).expect("JSON");
+        assert_eq!(theirs["Layers"].to_string(), place.field(name, "{{json .RootFS.Layers}}"));
     }
     place
         .usnea(&["save", "--format", "oci-archive", "-o", "both.oci", "q.io/one:1", "two:2"])
@@ -279,7 +278,7 @@ fn podman_loads_what_is_saved() {
         serde_json::from_str(said.stdout.split_once('\n').expect("lines").1).expect("JSON");
     let ours = place.usnea(&["image", "inspect", "tool:1"]);
     let ours: Value = serde_json::from_str(ours.works()).expect("JSON");
-    for name in ["Architecture", "Os", "RootFS", "RepoTags", "Comment", "Author"] {
+    for name in ["Architecture", "Os", "RootFS", "RepoTags", "Author"] {
         assert_eq!(ours[0][name], theirs[0][name], "{name}");
     }
     let id = theirs[0]["Id"].as_str().expect("an ID");
@@ -297,7 +296,15 @@ fn what_is_imported_is_exported() {
     let listed = |name: &str| {
         let ran = place
             .other("sh", &["-c", &format!("mkdir -p x-{name}; tar -tvf {name} --numeric-owner")]);
-        let line = |line: &str| line.replace(" ./", " ").trim_end_matches('/').to_owned();
+        // Without subordinate IDs owners are in attributes, which symbolic links and pipes cannot have (xattr(7)).
+        let is_bare = std::env::var("USNEA_TEST_USER_KIND").is_ok_and(|kind| kind == "bare");
+        let line = |line: &str| {
+            let line = line.replace(" ./", " ").trim_end_matches('/').to_owned();
+            match is_bare && line.starts_with(['l', 'p']) {
+                true => line.replace(" 3/4 ", " 0/0 "),
+                false => line,
+            }
+        };
         let mut lines: Vec<String> = ran.works().lines().map(line).collect();
         // Which of two names is the file and which the link is nobody's choice.
         lines.retain(|line| {

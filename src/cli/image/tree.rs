@@ -105,17 +105,14 @@ fn tree(shares: &Shares, whole: bool) -> String {
     let mut lines = format!(
         "{names}  {}  {}  {} ({} packed)\n",
         rows::id(&image.config, whole),
-        image.platform,
+        table::escape(&image.platform.to_string()),
         size(image.size()),
         size(packed(shares))
     );
     let mut layers = String::new();
     for (at, one) in shares.layers.iter().enumerate() {
         let branch = if at + 1 == shares.layers.len() { "└─" } else { "├─" };
-        let with = match one.with.is_empty() {
-            true => String::new(),
-            false => format!("shared with {}", one.with.join(", ")),
-        };
+        let with = shared_with(&one.with);
         layers += &format!(
             "{branch} {}\t{}\t{} packed\t{with}\n",
             rows::id(&one.layer.diff_id, whole),
@@ -125,6 +122,22 @@ fn tree(shares: &Shares, whole: bool) -> String {
     }
     lines += &table::align(&layers);
     format!("{lines}   unique {}, shared {}\n\n", size(shares.unique()), size(shares.shared()))
+}
+
+/// The first names: a base image may be everybody's.
+fn shared_with(names: &[String]) -> String {
+    const MOST: usize = 5;
+    let more = match names.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match names {
+        [] => String::new(),
+        names => {
+            let first: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
+            format!("shared with {}{more}", first.join(", "))
+        }
+    }
 }
 
 fn total(images: usize, totals: &Totals) -> String {

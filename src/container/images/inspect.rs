@@ -1,6 +1,6 @@
 //! `usnea image inspect`: docker's document of an image, with the fields that podman adds.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::container::stores::Stores;
 use crate::error::{Context, Error, Result};
@@ -8,18 +8,20 @@ use crate::image::manifest::{Document, media};
 use crate::image::store::{Image, Store};
 
 /// What a config of docker's has where nothing is said: templates find every field.
-const EMPTY_CONFIG: [(&str, fn() -> Value); 10] = [
-    ("User", || json!("")),
-    ("ExposedPorts", || json!({})),
-    ("Env", || json!([])),
-    ("Entrypoint", || json!([])),
-    ("Cmd", || json!([])),
-    ("Volumes", || json!({})),
-    ("WorkingDir", || json!("")),
-    ("Labels", || json!({})),
-    ("OnBuild", || json!([])),
-    ("StopSignal", || json!("")),
-];
+fn empty_config() -> Value {
+    json!({
+        "User": "",
+        "ExposedPorts": {},
+        "Env": [],
+        "Entrypoint": [],
+        "Cmd": [],
+        "Volumes": {},
+        "WorkingDir": "",
+        "Labels": {},
+        "OnBuild": [],
+        "StopSignal": "",
+    })
+}
 
 /// The document of the image that `text` names.
 pub fn inspect(stores: &Stores, text: &str) -> Result<Value> {
@@ -74,10 +76,11 @@ fn manifest_facts(store: &Store, image: &Image) -> Result<(String, Value)> {
 
 fn run_config(config: &Value) -> Value {
     let said = config.get("config").and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut fields: Map<String, Value> =
-        EMPTY_CONFIG.iter().map(|(name, empty)| ((*name).to_owned(), empty())).collect();
-    fields.extend(said.into_iter().filter(|(_, value)| !value.is_null()));
-    Value::Object(fields)
+    let mut fields = empty_config();
+    if let Some(fields) = fields.as_object_mut() {
+        fields.extend(said.into_iter().filter(|(_, value)| !value.is_null()));
+    }
+    fields
 }
 
 #[cfg(test)]

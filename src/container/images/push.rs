@@ -1,9 +1,12 @@
 //! `usnea push`: an image of the store goes to a registry, a layout or an archive.
 
+use std::path::Path;
+
 use crate::config::Settings;
 use crate::container::stores::Stores;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
+use crate::fail;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
 use crate::image::pull::Progress;
@@ -37,28 +40,34 @@ pub fn push(stores: &Stores, push: &Push, progress: &dyn Progress) -> Result<(Pl
         Some(place) => place.clone(),
         None => own_place(&push.source, &image, &registries)?,
     };
-    let tmp = stores.own().tmp();
-    let (target, reference) = target(&place, &registries, &push.asked, &tmp)?;
-    let settings = Settings::load()?;
-    let work = push::Push {
+    let (text, tmp) = (push.source.escape_debug(), stores.own().tmp());
+    let work = |form, parallel| push::Push {
         store: &store,
         image: &image,
-        form: if reference.is_some() { Form::Packed } else { Form::AsStored },
+        form,
         tmp: &tmp,
-        // An archive is one stream.
-        parallel: match reference {
-            Some(_) => settings.parallel_downloads.unwrap_or(PARALLEL),
-            None => 1,
-        },
+        parallel,
         progress,
     };
-    let sent = work.run(&*target).and_then(|pushed| target.finish().map(|()| pushed));
-    let pushed = sent.context(|| {
-        format!("cannot push {} to {}", push.source.escape_debug(), target.describe())
-    })?;
-    if let Some(reference) = reference {
-        record(stores.own(), &store, &image, &reference, &pushed.digest)?;
-    }
+    let pushed = match &place {
+        Place::Registry(typed) => {
+            let reference = typed.in_registry(DOCKER_HUB);
+            let registry = registry(&reference, &registries, &push.asked)?;
+            let parallel = Settings::load()?.parallel_downloads.unwrap_or(PARALLEL);
+            let pushed = work(Form::Packed, parallel)
+                .run(&registry)
+                .context(|| format!("cannot push {text} to {reference}"))?;
+            record(stores.own(), &store, &image, &reference, &pushed.digest)?;
+            pushed
+        }
+        _ => {
+            // A stream, or the same disk: nothing is gained by several at once.
+            let target = local(&place, &tmp)?;
+            let sent = work(Form::AsStored, 1).run(&*target);
+            sent.and_then(|pushed| target.finish().map(|()| pushed))
+                .context(|| format!("cannot push {text} to {place}"))?
+        }
+    };
     Ok((place, pushed))
 }
 
@@ -75,29 +84,21 @@ fn own_place(text: &str, image: &Image, registries: &Registries) -> Result<Place
     Ok(Place::Registry(name.to_string().parse()?))
 }
 
-/// The target, and, where it is a registry's, what it is called there.
-fn target(
-    place: &Place,
-    registries: &Registries,
-    asked: &Asked,
-    tmp: &std::path::Path,
-) -> Result<(Box<dyn Target>, Option<Reference>)> {
+fn registry(reference: &Reference, registries: &Registries, asked: &Asked) -> Result<Registry> {
+    if let Some(digest) = &reference.digest {
+        let error = format!("{reference}: nothing is pushed to a digest, only to a tag");
+        return Err(Error::new(error).hint(format!("leave out @{digest}")));
+    }
+    let endpoint = registries.push_endpoint(reference, asked)?;
+    Registry::new(endpoint, reference.which(), Access::Push)
+}
+
+fn local(place: &Place, tmp: &Path) -> Result<Box<dyn Target>> {
     Ok(match place {
-        Place::Registry(typed) => {
-            let reference = typed.in_registry(DOCKER_HUB);
-            if let Some(digest) = &reference.digest {
-                let error = format!("{reference}: nothing is pushed to a digest, only to a tag");
-                return Err(Error::new(error).hint(format!("leave out @{digest}")));
-            }
-            let endpoint = registries.push_endpoint(&reference, asked)?;
-            let registry = Registry::new(endpoint, reference.which(), Access::Push)?;
-            (Box::new(registry), Some(reference))
-        }
-        Place::Oci { dir, reference } => {
-            (Box::new(LayoutTarget::open(dir, reference.clone())?), None)
-        }
+        Place::Registry(_) => fail!("{place}: a registry"),
+        Place::Oci { dir, reference } => Box::new(LayoutTarget::open(dir, reference.clone())?),
         Place::OciArchive { file, reference } => {
-            (Box::new(OciArchiveTarget::create(file, reference.clone())?), None)
+            Box::new(OciArchiveTarget::create(file, reference.clone())?)
         }
         Place::DockerArchive { file, image } => {
             let names = match image {
@@ -108,7 +109,7 @@ fn target(
                         .hint("@N says which image is read; leave it out"));
                 }
             };
-            (Box::new(DockerArchiveTarget::create(file, tmp, names)?), None)
+            Box::new(DockerArchiveTarget::create(file, tmp, names)?)
         }
     })
 }

@@ -1,6 +1,6 @@
 //! `usnea image tree`: the layers of images, and which other images have them too.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::container::stores::Stores;
 use crate::digest::Digest;
@@ -96,17 +96,24 @@ pub fn sharing(stores: &Stores, texts: &[String]) -> Result<(Vec<Shares>, Totals
 }
 
 fn shares(asked: &[Image], all: &[Image]) -> Vec<Shares> {
-    let mut owners: HashMap<&Digest, BTreeMap<&Digest, String>> = HashMap::new();
-    for image in all {
+    let labels: Vec<String> = all.iter().map(label).collect();
+    let mut by_label: Vec<(&String, &Image)> = labels.iter().zip(all).collect();
+    by_label.sort_by_key(|(label, _)| *label);
+    let mut owners: HashMap<&Digest, Vec<(&String, &Image)>> = HashMap::new();
+    for (label, image) in by_label {
         for layer in &image.layers {
-            owners.entry(&layer.diff_id).or_default().insert(&image.manifest, label(image));
+            let owners = owners.entry(&layer.diff_id).or_default();
+            // An image may have a layer twice.
+            if owners.last().is_none_or(|(_, last)| last.manifest != image.manifest) {
+                owners.push((label, image));
+            }
         }
     }
     let layer = |image: &Image, layer: &Layer| {
-        let others = owners.get(&layer.diff_id).into_iter().flatten();
-        let others = others.filter(|(manifest, _)| ***manifest != image.manifest);
-        let with: BTreeSet<String> = others.map(|(_, label)| label.clone()).collect();
-        SharedLayer { layer: layer.clone(), with: with.into_iter().collect() }
+        let owners = owners.get(&layer.diff_id).into_iter().flatten();
+        let others = owners.filter(|(_, other)| other.manifest != image.manifest);
+        let with = others.map(|(label, _)| (*label).clone()).collect();
+        SharedLayer { layer: layer.clone(), with }
     };
     let shares = |image: &Image| Shares {
         layers: image.layers.iter().map(|one| layer(image, one)).collect(),
