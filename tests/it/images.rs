@@ -82,7 +82,9 @@ fn filters_choose() {
     assert_eq!(names(&["q.io/a/tool"]), [tool]);
     assert_eq!(names(&["--sort", "size"]), [none, other, tool]);
     assert_eq!(names(&["--sort", "repository"]), [none, other, tool]);
-    place.usnea(&["images", "-f", "color=red"]).fails_with(125, &["color=red"]);
+    let ran = place.usnea(&["images", "-f", "color=red"]);
+    ran.fails_with(125, &["color=red"]);
+    ran.hints();
     let ran = place.usnea(&["images", "-f", "before=nothing"]);
     ran.fails_with(125, &["no image 'nothing'"]);
     ran.hints();

@@ -15,6 +15,7 @@ use usnea::image::store::Store;
 use crate::real_registry::{Auth, PASSWORD, RealRegistry, Tls, USERNAME};
 use crate::stocked::Stocked;
 use crate::support::{need, need_that, text};
+use crate::terminal::Screen;
 
 const PLAIN: &str = "--tls-verify=false";
 const FILES: &[(&str, &str)] = &[("bin/tool", "#!/bin/sh\n"), ("etc/name", "usnea\n")];
@@ -200,7 +201,20 @@ fn what_is_saved_is_what_skopeo_reads() {
     assert!(!place.place.path("none.tar").exists());
     place
         .usnea(&["save", "--format", "oci-dir", "two:2"])
-        .fails_with(125, &["-o", "folder"].map(|_| "folder"));
+        .fails_with(125, &["oci-dir is a folder"]);
+}
+
+#[test]
+fn no_archive_is_written_to_a_terminal_or_read_from_one() {
+    let place = Stocked::new();
+    place.import("tool:1", FILES, &[]);
+    for words in [&["save", "tool:1"][..], &["export", "tool:1"], &["load"], &["import", "-"]] {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let screen = Screen::start_with(&place.place, &words, |command| place.at_home(command));
+        let (status, shown) = screen.end();
+        assert_eq!(status, 125, "{words:?}: {shown}");
+        assert!(shown.contains("terminal") && shown.contains("hint: "), "{words:?}: {shown}");
+    }
 }
 
 #[test]
@@ -236,10 +250,8 @@ fn archives_of_skopeo_are_loaded() {
     place.other("gzip", &["-k", "a.tar"]).works();
     assert_eq!(place.usnea(&["load", "-q", "-i", "a.tar.gz"]).works(), "");
     place.usnea(&["image", "exists", "debian:12"]).works();
-    for (name, phrase) in [("tool-1.tar", "not of images"), ("digest", "")] {
-        place.place.write("digest", "no archive");
-        place.usnea(&["load", "-i", name]).fails_with(125, &[name, phrase]);
-    }
+    place.usnea(&["load", "-i", "tool-1.tar"]).fails_with(125, &["tool-1.tar", "not of images"]);
+    place.usnea(&["load"]).fails_with(125, &["standard input", "not a tar archive"]);
     place.usnea(&["load", "-i", "nothing.tar"]).fails_with(125, &["nothing.tar", "no such file"]);
 }
 

@@ -45,7 +45,7 @@ pub struct Arguments {
     /// Only some: reference=PATTERN, dangling=BOOL, label=KEY[=VALUE], before=IMAGE, since=IMAGE. May be given more
     /// than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
-    filters: Vec<Filter>,
+    filters: Vec<String>,
 
     /// The order.
     #[arg(long, value_enum, value_name = "KEY", default_value_t = SortKey::Created)]
@@ -94,7 +94,8 @@ const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE ID"), ("CreatedSince", "CREATE
 
 /// Lists.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    let mut filters = arguments.filters;
+    let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
+    let mut filters = filters.collect::<Result<Vec<_>>>()?;
     filters.extend(arguments.name.map(|name| Filter::Reference(pattern(name))));
     let sort = match arguments.sort {
         SortKey::Created => Sort::Created,

@@ -28,7 +28,7 @@ pub struct Arguments {
     /// Where to: [docker://]REGISTRY/NAME[:TAG], oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME].
     /// Default: the registry of the image's own name.
     #[arg(value_name = "DESTINATION")]
-    destination: Option<Place>,
+    destination: Option<String>,
 
     /// Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless
     /// registries.conf says that the registry is insecure.
@@ -60,17 +60,17 @@ pub struct Arguments {
 
 /// Pushes.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    let stores = Stores::open(root)?;
     let asked = Asked {
         tls_verify: arguments.tls_verify,
         cert_dir: arguments.cert_dir,
         credentials: arguments.creds.map(credentials).transpose()?,
         authfile: arguments.authfile,
     };
-    let request = Push { source: arguments.source, destination: arguments.destination, asked };
+    // Here, not by clap: an error keeps its hint.
+    let destination = arguments.destination.map(|text| text.parse::<Place>()).transpose()?;
+    let request = Push { source: arguments.source, destination, asked };
     let bars = Bars::new(arguments.quiet);
-    let (place, pushed) = push(&stores, &request, &bars)?;
-    drop(bars);
+    let (place, pushed) = push(&Stores::open(root)?, &request, &bars)?;
     if let Some(file) = &arguments.digestfile {
         std::fs::write(file, pushed.digest.to_string())
             .map_err(|error| files::cannot_write(error, file))?;

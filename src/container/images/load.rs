@@ -4,6 +4,7 @@
 //! `docker.io/library/debian`). A name in an OCI layout stays when it names a registry; any other, such as the tag alone
 //! that many tools write, becomes `localhost/NAME`, as with podman: who wrote it does not say that it is docker's.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -53,7 +54,7 @@ pub fn load(stores: &Stores, load: &Load) -> Result<Vec<LoadedImage>> {
     let store = stores.own();
     let owners = stores::owners(&base, store);
     userns::in_base(&base, || {
-        let archive = Archive::open(&load.input, &store.tmp())?;
+        let archive = open(&load.input, &store.tmp())?;
         let (naming, transport) = match &archive {
             Archive::Docker(_) => (Naming::Docker, "docker-archive"),
             Archive::Oci(_) if load.input.is_dir() => (Naming::Oci, "oci"),
@@ -81,6 +82,14 @@ pub fn load(stores: &Stores, load: &Load) -> Result<Vec<LoadedImage>> {
         }
         Ok(all)
     })
+}
+
+fn open(input: &Path, tmp: &Path) -> Result<Archive> {
+    if input != Path::new("-") {
+        return Archive::open(input, tmp);
+    }
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
+    Archive::open_file(stdin.into(), "standard input", tmp)
 }
 
 fn found(archive: &Archive, input: &Path) -> Result<Vec<Loaded>> {
