@@ -1,10 +1,11 @@
 //! `usnea push`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::builder::BoolishValueParser;
 
-use crate::cli::progress::Bars;
 use crate::cli::prompt::{self, Answer};
 use crate::cli::run::print;
 use crate::container::images::{Push, push};
@@ -12,6 +13,7 @@ use crate::container::stores::Stores;
 use crate::error::Result;
 use crate::files;
 use crate::image::endpoint::Credentials;
+use crate::image::pull::Progress;
 use crate::image::registries::Asked;
 use crate::image::transport::Place;
 
@@ -69,8 +71,8 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     // Here, not by clap: an error keeps its hint.
     let destination = arguments.destination.map(|text| text.parse::<Place>()).transpose()?;
     let request = Push { source: arguments.source, destination, asked };
-    let bars = Bars::new(arguments.quiet);
-    let (place, pushed) = push(&Stores::open(root)?, &request, &bars)?;
+    let lines = Lines::new(arguments.quiet);
+    let (place, pushed) = push(&Stores::open(root)?, &request, &lines)?;
     if let Some(file) = &arguments.digestfile {
         std::fs::write(file, pushed.digest.to_string())
             .map_err(|error| files::cannot_write(error, file))?;
@@ -79,6 +81,38 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         true => print(&format!("{}\n", shown(&place))),
         false => {
             print(&format!("{}: digest: {} size: {}\n", shown(&place), pushed.digest, pushed.size))
+        }
+    }
+}
+
+/// A line on standard error for each layer that is there.
+struct Lines {
+    quiet: bool,
+    layers: Mutex<Vec<String>>,
+}
+
+impl Lines {
+    fn new(quiet: bool) -> Self {
+        Self { quiet, layers: Mutex::default() }
+    }
+
+    fn layers(&self) -> MutexGuard<'_, Vec<String>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress for Lines {
+    fn layers(&self, layers: &[(String, u64)]) {
+        *Lines::layers(self) = layers.iter().map(|(digest, _)| digest.clone()).collect();
+    }
+
+    fn came(&self, _: usize, _: u64) {}
+
+    fn done(&self, at: usize, was_there: bool) {
+        let said = if was_there { "Layer already exists" } else { "Pushed" };
+        if let Some(digest) = Lines::layers(self).get(at).filter(|_| !self.quiet) {
+            // Standard error may be gone.
+            let _ = writeln!(std::io::stderr(), "{digest}: {said}");
         }
     }
 }
