@@ -4,6 +4,7 @@
 pub mod amount;
 mod doctor;
 pub mod format;
+mod image;
 mod login;
 mod logout;
 mod prompt;
@@ -51,6 +52,20 @@ enum Command {
     Run(run::RunArguments),
     /// Print the OCI runtime config.json that run with the same flags would run.
     Spec(run::SpecArguments),
+    /// Manage images.
+    Image(image::Arguments),
+    /// List images.
+    Images(image::list::Arguments),
+    /// Push an image to a registry, a layout or an archive.
+    Push(image::push::Arguments),
+    /// Write images to an archive.
+    Save(image::save::Arguments),
+    /// Load images from an archive.
+    Load(image::load::Arguments),
+    /// Make an image of a root directory's tarball.
+    Import(image::import::Arguments),
+    /// Write the file system of an image as one tar.
+    Export(image::export::Arguments),
     /// Log in to a registry.
     Login(login::Arguments),
     /// Forget the login for a registry.
@@ -82,6 +97,13 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
     match arguments.command {
         Command::Run(run) => run::run(run, arguments.root),
         Command::Spec(spec) => run::spec(spec, arguments.root),
+        Command::Image(image) => image::run(image, arguments.root.as_deref()),
+        Command::Images(list) => image::list::run(list, arguments.root.as_deref()),
+        Command::Push(push) => image::push::run(push, arguments.root.as_deref()),
+        Command::Save(save) => image::save::run(&save, arguments.root.as_deref()),
+        Command::Load(load) => image::load::run(load, arguments.root.as_deref()),
+        Command::Import(import) => image::import::run(import, arguments.root.as_deref()),
+        Command::Export(export) => image::export::run(&export, arguments.root.as_deref()),
         Command::Login(login) => login::run(login),
         Command::Logout(logout) => logout::run(logout),
         Command::Doctor(doctor) => {

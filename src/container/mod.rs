@@ -2,9 +2,11 @@
 
 mod folder;
 mod image;
+pub mod images;
 pub mod login;
 mod name;
 mod run;
+pub mod stores;
 
 pub use image::Image;
 pub use run::{Request, explain, run, spec};

@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod owners;
 pub mod policy;
 pub mod pull;
+pub mod push;
 pub mod reference;
 pub mod registries;
 pub mod registry;

@@ -52,6 +52,13 @@ impl Section {
         Ok(have)
     }
 
+    /// All of the file, at its beginning. Those who have it so share one position: one after the other may read it.
+    pub fn file(&self) -> io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        io::Seek::rewind(&mut file)?;
+        Ok(file)
+    }
+
     /// All of it into memory. Errors: it is larger than `limit` bytes.
     pub fn read_small(mut self, limit: u64) -> Result<Vec<u8>> {
         if self.size() > limit {

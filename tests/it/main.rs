@@ -6,6 +6,7 @@
 mod fault_registry;
 mod real_registry;
 mod small_root;
+mod stocked;
 mod support;
 
 mod cves;
@@ -14,10 +15,12 @@ mod errors;
 mod explain;
 mod host_image;
 mod house;
+mod images;
 mod isolation;
 mod layers;
 mod login;
 mod man;
+mod move_images;
 mod registry_faults;
 mod run;
 mod signals;

@@ -18,9 +18,14 @@ pub struct Images {
     images: Vec<Image>,
 }
 
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 impl Images {
+    /// None.
+    pub(super) fn new() -> Self {
+        Self { version: VERSION, images: Vec::new() }
+    }
+
     /// All of them.
     pub fn all(&self) -> &[Image] {
         &self.images
@@ -99,6 +104,13 @@ impl Images {
         }
     }
 
+    /// Puts `image` in the place of the one with its manifest.
+    pub(super) fn replace(&mut self, image: Image) {
+        if let Some(old) = self.images.iter_mut().find(|old| old.manifest == image.manifest) {
+            *old = image;
+        }
+    }
+
     /// Takes the image with this manifest out.
     pub fn remove(&mut self, manifest: &Digest) -> Option<Image> {
         let at = self.images.iter().position(|image| image.manifest == *manifest)?;
@@ -107,7 +119,7 @@ impl Images {
 }
 
 impl Store {
-    fn images_path(&self) -> PathBuf {
+    pub(super) fn images_path(&self) -> PathBuf {
         self.root.join("images.json")
     }
 
@@ -116,7 +128,7 @@ impl Store {
         let path = self.images_path();
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Images { version: VERSION, images: Vec::new() });
+                return Ok(Images::new());
             }
             answer => answer.context(|| format!("cannot read {}", path.display()))?,
         };

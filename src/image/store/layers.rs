@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use super::census::{Census, census};
 use crate::config::Limits;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -41,6 +42,8 @@ pub struct LayerStory {
     /// Nothing of the layers below it is to be seen: whoever stacks layers stops at this one.
     #[serde(default)]
     pub opaque_root: bool,
+    /// What was found in its folder when it was unpacked: tells later whether something is missing.
+    pub census: Census,
     /// The boot in which it was unpacked.
     boot: String,
 }
@@ -168,6 +171,7 @@ impl Unpacking<'_> {
             size: unpacked.bytes,
             entries: unpacked.entries,
             opaque_root: unpacked.opaque_root,
+            census: census(&fs)?,
             boot: this_boot(),
         };
         let path = birth.path.join("layer.json");

@@ -19,19 +19,29 @@
 //! believed only within the boot that made it, and a blob is hashed again whenever it is unpacked.
 
 mod blobs;
-
+mod census;
+mod check;
+mod collect;
 mod images;
 mod layers;
+mod prune;
 mod record;
+#[cfg(test)]
+mod tests;
+mod usage;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use blobs::{Download, Follow, HeldBlob, Partial};
-
+pub use census::Census;
+pub use check::{Fault, Mending, Outcome};
+pub use collect::{Force, Removal, Target};
 pub use images::Images;
 pub use layers::{HeldLayer, LayerStory, Unpacking, Wanted};
+pub use prune::{Freed, Which};
 pub use record::{Image, Layer};
+pub use usage::{ImageUsage, Part, Usage};
 
 use crate::config;
 use crate::error::{Context, Result};

@@ -1,0 +1,27 @@
+//! `usnea export`.
+
+use std::path::{Path, PathBuf};
+
+use crate::container::images::export;
+use crate::container::stores::Stores;
+use crate::error::Result;
+
+/// Write the file system of an image as one tar
+///
+/// Its layers are flattened; what it runs and which user is not in it: save keeps all of an image.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Name or ID of an image.
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// Write to this file. Default: standard output, which must not be a terminal.
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    output: PathBuf,
+}
+
+/// Exports.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    export(&Stores::open(root)?, &arguments.image, &arguments.output)?;
+    Ok(0)
+}

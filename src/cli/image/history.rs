@@ -1,0 +1,100 @@
+//! `usnea image history`.
+
+use std::path::Path;
+
+use clap::builder::BoolishValueParser;
+use serde::Serialize;
+
+use super::rows;
+use crate::cli::amount;
+use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::run::print;
+use crate::container::images::{Step, history};
+use crate::container::stores::Stores;
+use crate::error::Result;
+use crate::image::store::Image;
+
+/// Show what made the layers of an image, the newest first
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Name or ID of the image.
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// Sizes and times for people; false: bytes, and times as in RFC 3339.
+    #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_value = "true",
+          default_missing_value = "true", hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    human: bool,
+
+    /// Print IDs and commands whole.
+    #[arg(long)]
+    no_trunc: bool,
+
+    /// Print IDs alone.
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// json, table [TEMPLATE], or a Go template. Fields: .ID .CreatedSince .CreatedAt .CreatedBy .Size .Comment
+    #[arg(long, value_name = "FORMAT", conflicts_with = "quiet")]
+    format: Option<Format>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    #[serde(rename = "ID")]
+    id: String,
+    created_since: String,
+    created_at: String,
+    created_by: String,
+    size: String,
+    comment: String,
+}
+
+const LAYOUT: Layout = Layout {
+    table: "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
+    headings: HEADINGS,
+};
+const FOR_PROGRAMS: Layout = Layout {
+    table: "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
+    headings: HEADINGS,
+};
+const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE"), ("CreatedSince", "CREATED")];
+/// docker's width of CREATED BY, the ellipsis included.
+const WIDEST: usize = 45;
+
+/// Prints it.
+pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+    let (image, steps) = history(&Stores::open(root)?, &arguments.image)?;
+    let rows: Vec<Row> =
+        steps.iter().enumerate().map(|(at, step)| row(&image, at, step, &arguments)).collect();
+    if arguments.quiet {
+        return print(&rows.iter().map(|row| format!("{}\n", row.id)).collect::<String>());
+    }
+    let layout = if arguments.human { LAYOUT } else { FOR_PROGRAMS };
+    print(&render(&arguments.format.unwrap_or_default(), &layout, Headings::Shown, &rows)?)
+}
+
+fn row(image: &Image, at: usize, step: &Step, arguments: &Arguments) -> Row {
+    let size = step.layer.as_ref().map_or(0, |layer| layer.size);
+    let created_by = step.created_by.replace('\t', " ");
+    Row {
+        // The steps below the image's own have no image of their own here.
+        id: if at == 0 { rows::id(&image.config, arguments.no_trunc) } else { "<missing>".into() },
+        created_since: step
+            .created
+            .map(|time| amount::ago(time, jiff::Timestamp::now()))
+            .unwrap_or_else(|| "N/A".into()),
+        created_at: step.created.map(|time| time.to_string()).unwrap_or_default(),
+        created_by: if arguments.no_trunc { created_by } else { shortened(&created_by) },
+        size: if arguments.human { amount::size(size) } else { size.to_string() },
+        comment: step.comment.clone(),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.chars().count() > WIDEST {
+        true => text.chars().take(WIDEST - 1).chain(['…']).collect(),
+        false => text.to_owned(),
+    }
+}

@@ -1,0 +1,75 @@
+//! `usnea import`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use crate::cli::run::print;
+use crate::container::images::{Import, import};
+use crate::container::stores::Stores;
+use crate::error::{Error, Result};
+use crate::image::change::Change;
+use crate::image::manifest::Platform;
+use crate::image::reference::{LOCALHOST, Reference, Typed};
+
+/// Make an image of a root directory's tarball
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The tarball, plain or compressed with gzip or zstd; - for standard input.
+    #[arg(value_name = "FILE")]
+    file: String,
+
+    /// What the image will be called; without a registry, localhost/NAME.
+    #[arg(value_name = "NAME")]
+    name: Option<Typed>,
+
+    /// An instruction for its config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER,
+    /// VOLUME or WORKDIR, as in a Dockerfile. May be given more than once.
+    #[arg(short, long = "change", value_name = "INSTRUCTION")]
+    changes: Vec<Change>,
+
+    /// The remark in its history. Default: where it was imported from.
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+
+    /// For which machine it is: OS/ARCH[/VARIANT]. Default: this one.
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+
+    /// Do not print the ID.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Imports, and prints the ID.
+pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+    if arguments.file.starts_with("http://") || arguments.file.starts_with("https://") {
+        return Err(Error::new(format!(
+            "{}: usnea imports files, not addresses",
+            arguments.file.escape_debug()
+        ))
+        .hint(format!("curl -fL {} | usnea import - NAME", arguments.file.escape_debug())));
+    }
+    if arguments.file == "-" && std::io::stdin().is_terminal() {
+        return Err(Error::new("nothing to import: standard input is a terminal")
+            .hint("redirect standard input, or name a file"));
+    }
+    let request = Import {
+        input: PathBuf::from(arguments.file),
+        name: arguments.name.as_ref().map(name).transpose()?,
+        platform: arguments.platform.unwrap_or_else(Platform::host),
+        message: arguments.message,
+        changes: arguments.changes,
+    };
+    let image = import(&Stores::open(root)?, &request)?;
+    if arguments.quiet {
+        return Ok(0);
+    }
+    print(&format!("{}\n", image.config))
+}
+
+fn name(typed: &Typed) -> Result<Reference> {
+    if typed.digest.is_some() {
+        return Err(Error::new("what is imported gets a name with a tag, not a digest"));
+    }
+    Ok(typed.in_registry(LOCALHOST))
+}

@@ -1,0 +1,57 @@
+//! `usnea image inspect`.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::ser::{PrettyFormatter, Serializer};
+
+use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::run::print;
+use crate::container::images::inspect;
+use crate::container::stores::Stores;
+use crate::error::{Error, Result};
+
+/// Show all that is known of images
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Names or IDs of the images.
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+
+    /// json, or a Go template, such as '{{.Config.User}}' or '{{json .RootFS.Layers}}'.
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+const LAYOUT: Layout = Layout { table: "{{.Id}}", headings: &[] };
+
+/// Prints what was found, then fails for what was not, as docker does.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let stores = Stores::open(root)?;
+    let mut found: Vec<Value> = Vec::new();
+    let mut failures: Vec<Error> = Vec::new();
+    for image in &arguments.images {
+        match inspect(&stores, image) {
+            Ok(document) => found.push(document),
+            Err(error) => failures.push(error),
+        }
+    }
+    match &arguments.format {
+        None | Some(Format::Json) => print(&format!("{}\n", in_docker_style(&found)?))?,
+        Some(format) => print(&render(format, &LAYOUT, Headings::Shown, &found)?)?,
+    };
+    let mut failures = failures.into_iter();
+    let Some(last) = failures.next_back() else { return Ok(0) };
+    // The last is returned: the one place that prints errors says it.
+    failures.for_each(|error| log::error!("{error}"));
+    Err(last.exit_status(1))
+}
+
+/// Four spaces, and nothing in brackets when there is nothing.
+fn in_docker_style(found: &[Value]) -> Result<String> {
+    let mut text = Vec::new();
+    let mut to = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    "));
+    found.serialize(&mut to).map_err(Error::new)?;
+    String::from_utf8(text).map_err(Error::new)
+}

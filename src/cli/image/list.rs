@@ -1,0 +1,143 @@
+//! `usnea images`, `usnea image ls`.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::rows;
+use crate::cli::amount;
+use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::run::print;
+use crate::container::images::{Filter, Listed, Sort, list};
+use crate::container::stores::Stores;
+use crate::error::Result;
+
+/// List images
+///
+/// Names are shown as docker shows them: debian is docker.io/library/debian. Images of read-only stores are listed too.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Only images of this name: NAME[:TAG], with * ? and [a-z] as in --filter reference=.
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+
+    /// All images. There are no intermediate ones to hide: the same list, for scripts that ask so.
+    #[arg(short, long)]
+    all: bool,
+
+    /// Print IDs alone, each once.
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Print IDs whole.
+    #[arg(long)]
+    no_trunc: bool,
+
+    /// Show digests too.
+    #[arg(long)]
+    digests: bool,
+
+    /// Leave out the line with the names of the columns.
+    #[arg(short = 'n', long)]
+    noheading: bool,
+
+    /// Only some: reference=PATTERN, dangling=BOOL, label=KEY[=VALUE], before=IMAGE, since=IMAGE. May be given more
+    /// than once.
+    #[arg(short, long = "filter", value_name = "KEY=VALUE")]
+    filters: Vec<String>,
+
+    /// The order.
+    #[arg(long, value_enum, value_name = "KEY", default_value_t = SortKey::Created)]
+    sort: SortKey,
+
+    /// json, table [TEMPLATE], or a Go template. Fields: .Repository .Tag .ID .Digest .CreatedSince .CreatedAt .Size
+    /// .ReadOnly
+    #[arg(long, value_name = "FORMAT", conflicts_with = "quiet")]
+    format: Option<Format>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SortKey {
+    /// The newest first.
+    Created,
+    Id,
+    Repository,
+    /// The largest first.
+    Size,
+    Tag,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    repository: String,
+    tag: String,
+    #[serde(rename = "ID")]
+    id: String,
+    digest: String,
+    created_since: String,
+    created_at: String,
+    size: String,
+    read_only: bool,
+}
+
+const LAYOUT: Layout = Layout {
+    table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+    headings: HEADINGS,
+};
+const WITH_DIGESTS: Layout = Layout {
+    table: "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+    headings: HEADINGS,
+};
+const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE ID"), ("CreatedSince", "CREATED")];
+
+/// Lists.
+pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+    let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
+    let mut filters = filters.collect::<Result<Vec<_>>>()?;
+    filters.extend(arguments.name.map(|name| Filter::Reference(pattern(name))));
+    let sort = match arguments.sort {
+        SortKey::Created => Sort::Created,
+        SortKey::Id => Sort::Id,
+        SortKey::Repository => Sort::Repository,
+        SortKey::Size => Sort::Size,
+        SortKey::Tag => Sort::Tag,
+    };
+    let images = list(&Stores::open(root)?, &filters, sort)?;
+    let now = jiff::Timestamp::now();
+    let rows: Vec<Row> = images.iter().map(|image| row(image, now, arguments.no_trunc)).collect();
+    if arguments.quiet {
+        return print_ids(&rows);
+    }
+    let layout = if arguments.digests { WITH_DIGESTS } else { LAYOUT };
+    let headings = if arguments.noheading { Headings::Hidden } else { Headings::Shown };
+    print(&render(&arguments.format.unwrap_or_default(), &layout, headings, &rows)?)
+}
+
+/// docker's `images NAME`: a registry or a digest in it makes no difference to how it is matched.
+fn pattern(name: String) -> String {
+    name.strip_prefix("docker.io/library/").map_or(name.clone(), str::to_owned)
+}
+
+fn print_ids(rows: &[Row]) -> Result<u8> {
+    let mut seen = std::collections::HashSet::new();
+    let ids = rows.iter().map(|row| row.id.as_str()).filter(|id| seen.insert(*id));
+    print(&ids.map(|id| format!("{id}\n")).collect::<String>())
+}
+
+fn row(listed: &Listed, now: jiff::Timestamp, whole: bool) -> Row {
+    let none = || "<none>".to_owned();
+    let image = &listed.image;
+    let made = image.created.unwrap_or(image.added);
+    Row {
+        repository: listed.name.as_ref().map_or_else(none, rows::repository),
+        tag: listed.name.as_ref().and_then(|name| name.tag.clone()).unwrap_or_else(none),
+        id: rows::id(&image.config, whole),
+        digest: listed.digest.as_ref().map_or_else(none, ToString::to_string),
+        created_since: amount::ago(made, now),
+        created_at: rows::time(made),
+        size: amount::size(image.size()),
+        read_only: listed.read_only,
+    }
+}

@@ -1,0 +1,57 @@
+//! `usnea load`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use crate::cli::run::print;
+use crate::container::images::{Load, LoadedImage, load};
+use crate::container::stores::Stores;
+use crate::error::{Error, Result};
+use crate::image::Reference;
+use crate::image::manifest::Platform;
+
+/// Load images from an archive
+///
+/// All images of what docker save, podman save, skopeo or usnea save wrote: a docker-archive, an OCI archive, or the
+/// folder of an OCI layout; gzip and zstd are read too. A name in an OCI layout that names no registry becomes
+/// localhost/NAME.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Read this file or folder. Default: standard input.
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    input: PathBuf,
+
+    /// Print nothing.
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Of an image for several platforms, the one for this: OS/ARCH[/VARIANT]. Default: this machine's.
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+}
+
+/// Loads.
+pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+    if arguments.input == Path::new("-") && std::io::stdin().is_terminal() {
+        return Err(Error::new("nothing to load: standard input is a terminal")
+            .hint("name a file with -i, or redirect standard input"));
+    }
+    let platform = arguments.platform.unwrap_or_else(Platform::host);
+    let images = load(&Stores::open(root)?, &Load { input: arguments.input, platform })?;
+    match arguments.quiet {
+        true => Ok(0),
+        false => print(&images.iter().map(told).collect::<String>()),
+    }
+}
+
+fn told(image: &LoadedImage) -> String {
+    match image.names.is_empty() {
+        true => format!("Loaded image ID: {}\n", image.id),
+        false => image
+            .names
+            .iter()
+            .map(Reference::familiar)
+            .map(|name| format!("Loaded image: {name}\n"))
+            .collect(),
+    }
+}

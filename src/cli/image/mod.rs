@@ -1,0 +1,67 @@
+//! `usnea image`: one file a command. What docker has at the top too is used from there as well.
+
+pub mod exists;
+pub mod export;
+pub mod history;
+pub mod import;
+pub mod inspect;
+pub mod list;
+pub mod load;
+pub mod push;
+mod rows;
+pub mod save;
+pub mod tree;
+
+use std::path::Path;
+
+use clap::Subcommand;
+
+use crate::error::Result;
+
+/// Manage images
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List images.
+    #[command(visible_alias = "list")]
+    Ls(list::Arguments),
+    /// Show all that is known of images.
+    Inspect(inspect::Arguments),
+    /// Show what made the layers of an image, the newest first.
+    History(history::Arguments),
+    /// Show the layers of images, how large they are, and which images share them.
+    Tree(tree::Arguments),
+    /// Exit with 0 when the image is here, with 1 when it is not.
+    Exists(exists::Arguments),
+    /// Push an image to a registry, a layout or an archive.
+    Push(push::Arguments),
+    /// Write images to an archive.
+    Save(save::Arguments),
+    /// Load images from an archive.
+    Load(load::Arguments),
+    /// Make an image of a root directory's tarball.
+    Import(import::Arguments),
+    /// Write the file system of an image as one tar.
+    Export(export::Arguments),
+}
+
+/// Carries it out.
+pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+    match arguments.command {
+        Command::Ls(list) => list::run(list, root),
+        Command::Inspect(inspect) => inspect::run(&inspect, root),
+        Command::History(history) => history::run(history, root),
+        Command::Tree(tree) => tree::run(tree, root),
+        Command::Exists(exists) => exists::run(&exists, root),
+        Command::Push(push) => push::run(push, root),
+        Command::Save(save) => save::run(&save, root),
+        Command::Load(load) => load::run(load, root),
+        Command::Import(import) => import::run(import, root),
+        Command::Export(export) => export::run(&export, root),
+    }
+}

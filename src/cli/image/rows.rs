@@ -1,0 +1,21 @@
+//! What tables of images say of names, IDs and times, as docker words them.
+
+use jiff::Timestamp;
+
+use crate::digest::Digest;
+use crate::image::Reference;
+
+/// `debian`, `q.io/a/b`: a name without tag and digest.
+pub fn repository(name: &Reference) -> String {
+    Reference { tag: None, digest: None, ..name.clone() }.familiar()
+}
+
+/// Twelve digits, or the whole digest.
+pub fn id(digest: &Digest, whole: bool) -> String {
+    if whole { digest.to_string() } else { digest.short().to_owned() }
+}
+
+/// `2024-04-10 00:00:00 +0000 UTC`: Go's, in universal time.
+pub fn time(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
+}

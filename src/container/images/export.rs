@@ -1,0 +1,47 @@
+//! `usnea export`: the file system of an image as one tar, its layers flattened.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::Settings;
+use crate::container::stores::{self, Stores};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::image::archive::output::Output;
+use crate::image::diff::merged_tar;
+use crate::image::owners::Owners;
+use crate::image::pull::unpack_missing;
+use crate::image::store::{HeldLayer, Image, Store, Wanted};
+use crate::userns::{self, Base};
+
+/// Writes the tar of the image that `text` names to `output` (`-`: standard output).
+pub fn export(stores: &Stores, text: &str, output: &Path) -> Result<()> {
+    let (base, settings) = (Base::of_user()?, Settings::load()?);
+    let (store, image) = super::known(stores, text)?;
+    let owners = stores::owners(&base, &store);
+    userns::in_base(&base, || {
+        let Some(_held) = store.blob(&image.manifest)? else {
+            return Err(Error::new("it was removed meanwhile"));
+        };
+        unpack_missing(&store, &image, &owners, &settings.limits)?;
+        let layers = hold(&store, &image, &owners)?;
+        let folders: Vec<PathBuf> = layers.iter().map(|layer| layer.fs.clone()).collect();
+        merged_tar(&folders, &owners, Output::create(output)?)?.put()
+    })
+    .context(|| format!("cannot export {}", text.escape_debug()))
+}
+
+/// The layers that are to be seen, the topmost first.
+fn hold(store: &Store, image: &Image, owners: &Owners) -> Result<Vec<HeldLayer>> {
+    let mut layers = Vec::new();
+    for layer in image.layers.iter().rev() {
+        let Wanted::There(held) = store.want_layer(&layer.diff_id, owners, true)? else {
+            fail!("layer {} was removed meanwhile", layer.diff_id);
+        };
+        let hides_the_rest = held.story.opaque_root;
+        layers.push(held);
+        if hides_the_rest {
+            break;
+        }
+    }
+    Ok(layers)
+}

@@ -1,0 +1,85 @@
+//! `usnea image history`: what made each layer, the newest first.
+
+use jiff::Timestamp;
+use oci_spec::image::ImageConfiguration;
+
+use crate::container::stores::Stores;
+use crate::error::Result;
+use crate::image::manifest::parse_config;
+use crate::image::store::{Image, Layer};
+
+/// One step of how an image was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The layer that it made, if it made one.
+    pub layer: Option<Layer>,
+    /// When.
+    pub created: Option<Timestamp>,
+    /// By what; empty when nothing is known.
+    pub created_by: String,
+    /// A remark.
+    pub comment: String,
+}
+
+/// The image that `text` names, and its steps, the newest first.
+pub fn history(stores: &Stores, text: &str) -> Result<(Image, Vec<Step>)> {
+    let (store, image) = super::known(stores, text)?;
+    let bytes = store.read_blob(&image.config)?;
+    let (config, _) = parse_config(&bytes, image.layers.len())?;
+    let steps = steps(&config, &image.layers);
+    Ok((image, steps))
+}
+
+/// History and layers come together from the bottom: a step that is not empty made the next layer. Layers of which no
+/// step tells are the topmost (a tool that adds them and keeps no history).
+fn steps(config: &ImageConfiguration, layers: &[Layer]) -> Vec<Step> {
+    let mut layers = layers.iter().cloned();
+    let mut steps: Vec<Step> = Vec::new();
+    for entry in config.history().iter().flatten() {
+        let is_empty = entry.empty_layer().unwrap_or(false);
+        steps.push(Step {
+            layer: if is_empty { None } else { layers.next() },
+            created: entry.created().as_ref().and_then(|text| text.parse().ok()),
+            created_by: entry.created_by().clone().unwrap_or_default(),
+            comment: entry.comment().clone().unwrap_or_default(),
+        });
+    }
+    steps.extend(layers.map(|layer| Step {
+        layer: Some(layer),
+        created: None,
+        created_by: String::new(),
+        comment: String::new(),
+    }));
+    steps.reverse();
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    fn layer(size: u64) -> Layer {
+        let digest = Digest::of(&size.to_le_bytes());
+        Layer { blob: digest.clone(), packed: 1, diff_id: digest, size }
+    }
+
+    #[test]
+    fn layers_belong_to_the_steps_that_are_not_empty() {
+        let config: ImageConfiguration = serde_json::from_str(
+            r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"history":[
+                {"created":"2024-01-01T00:00:00Z","created_by":"ADD"},
+                {"created_by":"CMD","empty_layer":true},
+                {"created_by":"RUN","comment":"c"}]}"#,
+        )
+        .unwrap();
+        let steps = steps(&config, &[layer(1), layer(2), layer(3)]);
+        let seen: Vec<_> = steps
+            .iter()
+            .map(|step| (step.created_by.as_str(), step.layer.as_ref().map(|layer| layer.size)))
+            .collect();
+        assert_eq!(seen, [("", Some(3)), ("RUN", Some(2)), ("CMD", None), ("ADD", Some(1))]);
+        assert_eq!(steps[1].comment, "c");
+        assert!(steps[3].created.is_some());
+    }
+}

@@ -1,0 +1,64 @@
+//! `usnea import`: a root directory's tarball becomes an image of one layer.
+
+use std::path::PathBuf;
+
+use super::Silent;
+use crate::config::Settings;
+use crate::container::stores::{self, Stores};
+use crate::error::{Context, Result};
+use crate::image::Reference;
+use crate::image::change::Change;
+use crate::image::made::{self, Details};
+use crate::image::manifest::Platform;
+use crate::image::pull::Pull;
+use crate::image::store::Image;
+use crate::userns::{self, Base};
+
+/// What is imported.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// The tarball, plain or compressed; `-` for standard input.
+    pub input: PathBuf,
+    /// What the image will be called.
+    pub name: Option<Reference>,
+    /// For which machine it is.
+    pub platform: Platform,
+    /// The remark in its history.
+    pub message: Option<String>,
+    /// What its config says.
+    pub changes: Vec<Change>,
+}
+
+/// Imports it.
+pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
+    let (base, settings) = (Base::of_user()?, Settings::load()?);
+    let store = stores.own();
+    let owners = stores::owners(&base, store);
+    let shown = match import.input.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => import.input.display().to_string(),
+    };
+    let details = Details {
+        platform: import.platform.clone(),
+        created: jiff::Timestamp::now(),
+        author: None,
+        message: Some(import.message.clone().unwrap_or_else(|| format!("Imported from {shown}"))),
+        created_by: None,
+        changes: import.changes.clone(),
+    };
+    let names: Vec<Reference> = import.name.iter().cloned().collect();
+    userns::in_base(&base, || {
+        let source = made::rootfs_image(&import.input, &store.tmp(), &details)
+            .context(|| "cannot import")?;
+        let pull = Pull {
+            store,
+            platform: &import.platform,
+            names: &names,
+            owners: &owners,
+            limits: &settings.limits,
+            parallel: 1,
+            progress: &Silent,
+        };
+        pull.run(&source)
+    })
+}

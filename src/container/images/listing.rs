@@ -1,0 +1,101 @@
+//! `usnea images`: the images of all stores, from images.json alone; a thousand of them are a matter of milliseconds.
+
+use super::filter::{Filter, Filters, made};
+use crate::container::stores::Stores;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::image::Reference;
+use crate::image::store::Image;
+
+/// One row: an image under one of its names.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The image.
+    pub image: Image,
+    /// The name, where it has one: with a tag, or with the digest by which the repository that it came from knows it.
+    pub name: Option<Reference>,
+    /// By which digest that repository knows it.
+    pub digest: Option<Digest>,
+    /// It is in a store of others.
+    pub read_only: bool,
+}
+
+/// In which order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// The newest first.
+    #[default]
+    Created,
+    /// By ID.
+    Id,
+    /// By repository, then tag.
+    Repository,
+    /// The largest first.
+    Size,
+    /// By tag, then repository.
+    Tag,
+}
+
+/// The images that pass all filters, a row for each name. An image that several stores have is that of the first.
+pub fn list(stores: &Stores, filters: &[Filter], sort: Sort) -> Result<Vec<Listed>> {
+    let filters = Filters::new(filters, stores)?;
+    let mut seen = std::collections::HashSet::new();
+    let mut rows = Vec::new();
+    for (at, store) in stores.all().enumerate() {
+        for image in store.images()?.all() {
+            if !filters.pass(store, image)? {
+                continue;
+            }
+            for row in rows_of(image, at > 0) {
+                let is_named = row.name.as_ref().is_none_or(|name| filters.names(name));
+                let key = (row.image.manifest.clone(), row.name.clone());
+                if is_named && seen.insert(key) {
+                    rows.push(row);
+                }
+            }
+        }
+    }
+    order(&mut rows, sort);
+    Ok(rows)
+}
+
+fn rows_of(image: &Image, read_only: bool) -> Vec<Listed> {
+    let digest_in = |name: &Reference| {
+        let there = image.digests.iter().find(|digest| digest.name() == name.name());
+        there.and_then(|digest| digest.digest.clone())
+    };
+    let row = |name: Option<Reference>| Listed {
+        digest: name.as_ref().and_then(digest_in),
+        name,
+        image: image.clone(),
+        read_only,
+    };
+    if !image.names.is_empty() {
+        return image.names.iter().map(|name| row(Some(name.clone()))).collect();
+    }
+    // Pulled by digest, or its tag went to another: docker names the repository then.
+    let mut repositories: Vec<Reference> = Vec::new();
+    for digest in &image.digests {
+        if !repositories.iter().any(|known| known.name() == digest.name()) {
+            repositories.push(digest.clone());
+        }
+    }
+    match repositories.is_empty() {
+        true => vec![row(None)],
+        false => repositories.into_iter().map(|name| row(Some(name))).collect(),
+    }
+}
+
+fn order(rows: &mut [Listed], sort: Sort) {
+    let repository = |row: &Listed| row.name.as_ref().map(Reference::name);
+    let tag = |row: &Listed| row.name.as_ref().and_then(|name| name.tag.clone());
+    // Names first, so that equal ones among what follows have an order too.
+    rows.sort_by_cached_key(|row| (repository(row), tag(row)));
+    match sort {
+        Sort::Created => rows.sort_by_key(|row| std::cmp::Reverse(made(&row.image))),
+        Sort::Id => rows.sort_by(|a, b| a.image.config.hex().cmp(b.image.config.hex())),
+        Sort::Repository => {}
+        Sort::Size => rows.sort_by_cached_key(|row| std::cmp::Reverse(row.image.size())),
+        Sort::Tag => rows.sort_by_cached_key(tag),
+    }
+}

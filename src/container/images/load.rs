@@ -1,0 +1,159 @@
+//! `usnea load`: all images of an archive or a layout's folder into the store.
+//!
+//! What an image will be called: a name in a docker-archive is completed as docker does (`debian` is
+//! `docker.io/library/debian`). A name in an OCI layout stays when it names a registry; any other, such as the tag alone
+//! that many tools write, becomes `localhost/NAME`, as with podman: who wrote it does not say that it is docker's.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Silent;
+use crate::config::Settings;
+use crate::container::stores::{self, Stores};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::image::Reference;
+use crate::image::archive::{Archive, Loaded};
+use crate::image::manifest::Platform;
+use crate::image::policy::{Origin, Policy};
+use crate::image::pull::{Pull, choose};
+use crate::image::reference::{LOCALHOST, Typed};
+use crate::image::source::Source;
+use crate::userns::{self, Base};
+
+/// What is loaded.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// The archive, `-` for standard input, or a layout's folder.
+    pub input: PathBuf,
+    /// Which image of an index.
+    pub platform: Platform,
+}
+
+/// An image that was loaded.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LoadedImage {
+    /// What it is called now.
+    pub names: Vec<Reference>,
+    /// Its ID.
+    pub id: Digest,
+}
+
+/// How names of an archive are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Naming {
+    Docker,
+    Oci,
+}
+
+/// Loads all images. Those before one that fails stay.
+pub fn load(stores: &Stores, load: &Load) -> Result<Vec<LoadedImage>> {
+    let (base, settings, policy) = (Base::of_user()?, Settings::load()?, Policy::load()?);
+    let store = stores.own();
+    let owners = stores::owners(&base, store);
+    userns::in_base(&base, || {
+        let archive = open(&load.input, &store.tmp())?;
+        let (naming, transport) = match &archive {
+            Archive::Docker(_) => (Naming::Docker, "docker-archive"),
+            Archive::Oci(_) if load.input.is_dir() => (Naming::Oci, "oci"),
+            Archive::Oci(_) => (Naming::Oci, "oci-archive"),
+        };
+        let mut all = Vec::new();
+        for (texts, source) in found(&archive, &load.input)? {
+            let names = names(&texts, naming);
+            let which = texts.first().map(String::as_str);
+            // What comes through a pipe lies in tmp/ meanwhile: the place that a policy can speak of.
+            let place = if load.input == Path::new("-") { store.tmp() } else { load.input.clone() };
+            let origin = Origin::local(transport, &place, which)?;
+            permit(&policy, &origin, &*source, &load.platform)?;
+            let pull = Pull {
+                store,
+                platform: &load.platform,
+                names: &names,
+                owners: &owners,
+                limits: &settings.limits,
+                parallel: settings.parallel_downloads.unwrap_or(2),
+                progress: &Silent,
+            };
+            let image = pull.run(&*source)?;
+            all.push(LoadedImage { names, id: image.config });
+        }
+        Ok(all)
+    })
+}
+
+fn open(input: &Path, tmp: &Path) -> Result<Archive> {
+    if input != Path::new("-") {
+        return Archive::open(input, tmp);
+    }
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
+    Archive::open_file(stdin.into(), "standard input", tmp)
+}
+
+fn found(archive: &Archive, input: &Path) -> Result<Vec<Loaded>> {
+    let found = archive.images()?;
+    match found.is_empty() {
+        true => Err(Error::new(format!("{}: there is no image in it", input.display()))),
+        false => Ok(found),
+    }
+}
+
+/// Signatures lie in registries alone: a policy that wants one lets nothing local in.
+fn permit(
+    policy: &Policy,
+    origin: &Origin,
+    source: &dyn Source,
+    platform: &Platform,
+) -> Result<()> {
+    policy.check_before(origin)?;
+    let chosen =
+        choose(source, platform, None).context(|| format!("cannot load {}", source.describe()))?;
+    policy.verify(origin, &chosen.digest, &|_| Ok(None))
+}
+
+fn names(texts: &[String], naming: Naming) -> Vec<Reference> {
+    let mut names: Vec<Reference> = Vec::new();
+    for text in texts {
+        let name = match (text.parse::<Typed>(), naming) {
+            (Ok(typed), Naming::Docker) => text.parse().ok().filter(|_| typed.digest.is_none()),
+            (Ok(typed), Naming::Oci) => typed.in_registry(LOCALHOST).without_digest(),
+            (Err(_), _) => None,
+        };
+        match name {
+            Some(name) if names.contains(&name) => {}
+            Some(name) => names.push(name),
+            None => {
+                let text: String = text.chars().take(200).collect();
+                log::warn!("'{}' is no name for an image: left out", text.escape_debug());
+            }
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_archives_are_completed_as_their_writers_meant_them() {
+        let of = |text: &str, naming| {
+            names(&[text.to_owned()], naming).first().map(Reference::to_string)
+        };
+        for (text, docker, oci) in [
+            ("debian:12", "docker.io/library/debian:12", "localhost/debian:12"),
+            ("q.io/x:1", "q.io/x:1", "q.io/x:1"),
+            ("localhost/x:1", "localhost/x:1", "localhost/x:1"),
+            ("v1", "docker.io/library/v1:latest", "localhost/v1:latest"),
+        ] {
+            assert_eq!(of(text, Naming::Docker).unwrap(), docker);
+            assert_eq!(of(text, Naming::Oci).unwrap(), oci);
+        }
+        for text in ["", "A B", "../x", "\u{1b}[31m"] {
+            assert_eq!(of(text, Naming::Docker), None);
+            assert_eq!(of(text, Naming::Oci), None);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The verbs of images: what shows them and what moves them. No container is needed for any.
+//!
+//! ```text
+//!  images.json alone --listing (filter, pattern)--> images
+//!  + the config ------inspect, history------------> image inspect, image history
+//!  + who shares what -sharing---------------------> image tree
+//!
+//!  store --push--> registry, layout, archive       store --save--> archive of several images
+//!  archive --load--> store      tarball --import--> store      store --export--> tarball
+//! ```
+
+mod export;
+mod filter;
+mod history;
+mod import;
+mod inspect;
+mod listing;
+mod load;
+mod pattern;
+mod push;
+mod save;
+mod sharing;
+
+use crate::container::stores::Stores;
+use crate::error::{Error, Result};
+use crate::image::pull::Progress;
+use crate::image::reference::{LOCALHOST, Reference, Typed};
+use crate::image::registries::Registries;
+use crate::image::store::{Image, Store};
+
+pub use export::export;
+pub use filter::Filter;
+pub use history::{Step, history};
+pub use import::{Import, import};
+pub use inspect::inspect;
+pub use listing::{Listed, Sort, list};
+pub use load::{Load, LoadedImage, load};
+pub use push::{Push, push};
+pub use save::{SaveFormat, save};
+pub use sharing::{SharedLayer, Shares, Totals, label, sharing};
+
+/// The image that `text` names, and the store it is in. Errors: there is none; where it was looked for.
+fn known(stores: &Stores, text: &str) -> Result<(Store, Image)> {
+    let registries = Registries::load()?;
+    if let Some(found) = stores.find(text, &registries)? {
+        return Ok(found);
+    }
+    let places: Vec<String> =
+        stores.all().map(|store| store.root().display().to_string()).collect();
+    let error = format!("no image '{}' in {}", text.escape_debug(), places.join(", "));
+    Err(Error::new(error)
+        .hint("'usnea images' lists those that there are; 'usnea pull' brings more"))
+}
+
+/// Whether there is an image of this name.
+pub fn exists(stores: &Stores, text: &str) -> Result<bool> {
+    Ok(stores.find(text, &Registries::load()?)?.is_some())
+}
+
+/// Which of the image's names `text` is; `None`: an ID, or a digest.
+fn name_typed(text: &str, image: &Image, registries: &Registries) -> Result<Option<Reference>> {
+    let Ok(typed) = text.parse::<Typed>() else { return Ok(None) };
+    if typed.digest.is_some() && typed.tag.is_none() {
+        return Ok(None);
+    }
+    let mut names = registries.candidates(&typed)?;
+    names.push(typed.in_registry(LOCALHOST));
+    Ok(names.iter().filter_map(Reference::without_digest).find(|name| image.names.contains(name)))
+}
+
+/// Nobody is told.
+struct Silent;
+
+impl Progress for Silent {
+    fn layers(&self, _: &[(String, u64)]) {}
+    fn came(&self, _: usize, _: u64) {}
+    fn done(&self, _: usize, _: bool) {}
+}

@@ -1,0 +1,136 @@
+//! `usnea push`: an image of the store goes to a registry, a layout or an archive.
+
+use std::path::Path;
+
+use crate::config::Settings;
+use crate::container::stores::Stores;
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
+use crate::image::layout::LayoutTarget;
+use crate::image::pull::Progress;
+use crate::image::push::{self, Form, Pushed};
+use crate::image::reference::{DOCKER_HUB, LOCALHOST, Reference};
+use crate::image::registries::{Asked, Registries};
+use crate::image::registry::{Access, Registry};
+use crate::image::source::Target;
+use crate::image::store::{Image, Store};
+use crate::image::transport::{Place, Which};
+
+/// How many layers go out at once, unless the settings say how many come in.
+const PARALLEL: usize = 3;
+
+/// What is pushed where.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// Which image.
+    pub source: String,
+    /// Where to; to the registry of its own name, where nothing is said.
+    pub destination: Option<Place>,
+    /// What the command line says of registries.
+    pub asked: Asked,
+}
+
+/// Pushes it. Gives where to, and what is there now. Starts threads.
+pub fn push(stores: &Stores, push: &Push, progress: &dyn Progress) -> Result<(Place, Pushed)> {
+    let registries = Registries::load()?;
+    let (store, image) = super::known(stores, &push.source)?;
+    let place = match &push.destination {
+        Some(place) => place.clone(),
+        None => own_place(&push.source, &image, &registries)?,
+    };
+    let (text, tmp) = (push.source.escape_debug(), stores.own().tmp());
+    let work = |form, parallel| push::Push {
+        store: &store,
+        image: &image,
+        form,
+        tmp: &tmp,
+        parallel,
+        progress,
+    };
+    let pushed = match &place {
+        Place::Registry(typed) => {
+            let reference = typed.in_registry(DOCKER_HUB);
+            let registry = registry(&reference, &registries, &push.asked)?;
+            let parallel = Settings::load()?.parallel_downloads.unwrap_or(PARALLEL);
+            let pushed = work(Form::Packed, parallel)
+                .run(&registry)
+                .context(|| format!("cannot push {text} to {reference}"))?;
+            record(stores.own(), &store, &image, &reference, &pushed.digest)?;
+            pushed
+        }
+        _ => {
+            // A stream, or the same disk: nothing is gained by several at once.
+            let target = local(&place, &tmp)?;
+            let sent = work(Form::AsStored, 1).run(&*target);
+            sent.and_then(|pushed| target.finish().map(|()| pushed))
+                .context(|| format!("cannot push {text} to {place}"))?
+        }
+    };
+    Ok((place, pushed))
+}
+
+fn own_place(text: &str, image: &Image, registries: &Registries) -> Result<Place> {
+    let example = "usnea push IMAGE REGISTRY/NAME[:TAG]";
+    let Some(name) = super::name_typed(text, image, registries)? else {
+        let error = format!("{}: no name by which a registry could know it", text.escape_debug());
+        return Err(Error::new(error).hint(format!("say where to: {example}")));
+    };
+    if name.registry == LOCALHOST {
+        let error = format!("{name} is a name of this machine alone");
+        return Err(Error::new(error).hint(format!("say where to: {example}")));
+    }
+    Ok(Place::Registry(name.to_string().parse()?))
+}
+
+fn registry(reference: &Reference, registries: &Registries, asked: &Asked) -> Result<Registry> {
+    if let Some(digest) = &reference.digest {
+        let error = format!("{reference}: nothing is pushed to a digest, only to a tag");
+        return Err(Error::new(error).hint(format!("leave out @{digest}")));
+    }
+    let endpoint = registries.push_endpoint(reference, asked)?;
+    Registry::new(endpoint, reference.which(), Access::Push)
+}
+
+fn local(place: &Place, tmp: &Path) -> Result<Box<dyn Target>> {
+    Ok(match place {
+        Place::Registry(_) => fail!("{place}: a registry"),
+        Place::Oci { dir, reference } => Box::new(LayoutTarget::open(dir, reference.clone())?),
+        Place::OciArchive { file, reference } => {
+            Box::new(OciArchiveTarget::create(file, reference.clone())?)
+        }
+        Place::DockerArchive { file, image } => {
+            let names = match image {
+                None => Vec::new(),
+                Some(Which::Named(typed)) => vec![typed.in_registry(DOCKER_HUB)],
+                Some(Which::At(_)) => {
+                    return Err(Error::new(format!("{place}: an archive is written as a whole"))
+                        .hint("@N says which image is read; leave it out"));
+                }
+            };
+            Box::new(DockerArchiveTarget::create(file, tmp, names)?)
+        }
+    })
+}
+
+/// Writes down by which digest the registry knows the image. One of a store of others stays as it is.
+fn record(
+    own: &Store,
+    store: &Store,
+    image: &Image,
+    reference: &Reference,
+    digest: &Digest,
+) -> Result<()> {
+    if own.root() != store.root() {
+        return Ok(());
+    }
+    let there = Reference { tag: None, digest: Some(digest.clone()), ..reference.clone() };
+    own.change_images(|images| {
+        // It may have been removed as soon as it was pushed.
+        if images.of_manifest(&image.manifest).is_some() {
+            images.add(Image { names: Vec::new(), digests: vec![there], ..image.clone() });
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,105 @@
+//! `usnea save`: several images into one archive or layout, blobs as they lie in the store.
+
+use std::path::{Path, PathBuf};
+
+use super::Silent;
+use crate::container::stores::Stores;
+use crate::error::{Context, Error, Result};
+use crate::image::Reference;
+use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
+use crate::image::layout::LayoutTarget;
+use crate::image::push::{Form, Push};
+use crate::image::registries::Registries;
+use crate::image::source::Target;
+use crate::image::store::{Image, Store};
+
+/// What is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SaveFormat {
+    /// What `docker load` reads.
+    #[default]
+    DockerArchive,
+    /// A tar of an OCI layout.
+    OciArchive,
+    /// An OCI layout's folder.
+    OciDir,
+}
+
+/// The archive as it grows: a target for each image.
+enum Growing {
+    Docker(DockerArchiveTarget),
+    Oci(OciArchiveTarget),
+    Layout(LayoutTarget),
+}
+
+/// Writes the images that `texts` name to `output` (`-`: standard output). An image has the name by which it was asked
+/// for; one that was asked for by its ID has none. Errors: a terminal, an image that there is not.
+pub fn save(stores: &Stores, texts: &[String], format: SaveFormat, output: &Path) -> Result<()> {
+    if format == SaveFormat::OciDir && output == Path::new("-") {
+        return Err(Error::new("oci-dir is a folder, not a stream").hint("name the folder with -o"));
+    }
+    let registries = Registries::load()?;
+    // All must be there before anything is written.
+    let images = texts.iter().map(|text| {
+        let (store, image) = super::known(stores, text)?;
+        let name = super::name_typed(text, &image, &registries)?;
+        Ok((store, image, name))
+    });
+    let images = images.collect::<Result<Vec<(Store, Image, Option<Reference>)>>>()?;
+    let tmp = stores.own().tmp();
+    let mut growing: Option<Growing> = None;
+    for (store, image, name) in &images {
+        let next = match &growing {
+            None => Growing::begin(format, output, &tmp, name.clone())?,
+            Some(growing) => growing.another(name.clone()),
+        };
+        let work =
+            Push { store, image, form: Form::AsStored, tmp: &tmp, parallel: 1, progress: &Silent };
+        let sent = work.run(next.target());
+        sent.context(|| format!("cannot save {} to {}", shown(image, name), output.display()))?;
+        growing = Some(next);
+    }
+    growing.map_or(Ok(()), |growing| growing.target().finish())
+}
+
+fn shown(image: &Image, name: &Option<Reference>) -> String {
+    name.as_ref().map_or_else(|| image.config.short().to_owned(), Reference::familiar)
+}
+
+impl Growing {
+    fn begin(
+        format: SaveFormat,
+        output: &Path,
+        tmp: &Path,
+        name: Option<Reference>,
+    ) -> Result<Self> {
+        let output: PathBuf = output.to_owned();
+        Ok(match format {
+            SaveFormat::DockerArchive => {
+                Self::Docker(DockerArchiveTarget::create(&output, tmp, name.into_iter().collect())?)
+            }
+            SaveFormat::OciArchive => {
+                Self::Oci(OciArchiveTarget::create(&output, name.map(|name| name.to_string()))?)
+            }
+            SaveFormat::OciDir => {
+                Self::Layout(LayoutTarget::open(&output, name.map(|name| name.to_string()))?)
+            }
+        })
+    }
+
+    fn another(&self, name: Option<Reference>) -> Self {
+        match self {
+            Self::Docker(target) => Self::Docker(target.another(name.into_iter().collect())),
+            Self::Oci(target) => Self::Oci(target.another(name.map(|name| name.to_string()))),
+            Self::Layout(target) => Self::Layout(target.another(name.map(|name| name.to_string()))),
+        }
+    }
+
+    fn target(&self) -> &dyn Target {
+        match self {
+            Self::Docker(target) => target,
+            Self::Oci(target) => target,
+            Self::Layout(target) => target,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `usnea image tree`: the layers of images, and which other images have them too.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::container::stores::Stores;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::image::Reference;
+use crate::image::store::{Image, Layer};
+
+/// An image and what it shares.
+#[derive(Clone, Debug)]
+pub struct Shares {
+    /// The image.
+    pub image: Image,
+    /// Its layers, the bottom one first.
+    pub layers: Vec<SharedLayer>,
+}
+
+/// A layer, and who has it too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedLayer {
+    /// The layer.
+    pub layer: Layer,
+    /// What the other images are called.
+    pub with: Vec<String>,
+}
+
+/// What images take up, in bytes unpacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Layers that are different.
+    pub layers: usize,
+    /// Each layer once: what lies on the disk.
+    pub once: u64,
+    /// Each as often as an image has it.
+    pub apart: u64,
+    /// The blobs, each once.
+    pub packed: u64,
+}
+
+impl Shares {
+    /// Bytes, unpacked, of the layers that no other image has.
+    pub fn unique(&self) -> u64 {
+        self.sum(|layer| layer.with.is_empty())
+    }
+
+    /// Bytes, unpacked, of the layers that others have too.
+    pub fn shared(&self) -> u64 {
+        self.sum(|layer| !layer.with.is_empty())
+    }
+
+    fn sum(&self, is_meant: impl Fn(&&SharedLayer) -> bool) -> u64 {
+        self.layers
+            .iter()
+            .filter(is_meant)
+            .fold(0, |sum, layer| sum.saturating_add(layer.layer.size))
+    }
+}
+
+/// What a person calls the image: its first name, else its short ID.
+pub fn label(image: &Image) -> String {
+    match image.names.first() {
+        Some(name) => name.familiar(),
+        None => image.config.short().to_owned(),
+    }
+}
+
+/// The images that `texts` name (none: all), and what the whole of them takes up. Layers are shared with images that are
+/// not among them, too.
+pub fn sharing(stores: &Stores, texts: &[String]) -> Result<(Vec<Shares>, Totals)> {
+    let mut all: Vec<Image> = Vec::new();
+    for store in stores.all() {
+        for image in store.images()?.all() {
+            if !all.iter().any(|known| known.manifest == image.manifest) {
+                all.push(image.clone());
+            }
+        }
+    }
+    let asked = match texts.is_empty() {
+        true => {
+            let mut asked = all.clone();
+            asked.sort_by_cached_key(|image| {
+                (image.names.first().map(Reference::to_string), label(image))
+            });
+            asked
+        }
+        false => texts
+            .iter()
+            .map(|text| Ok(super::known(stores, text)?.1))
+            .collect::<Result<Vec<Image>>>()?,
+    };
+    let shares = shares(&asked, &all);
+    let totals = totals(&asked);
+    Ok((shares, totals))
+}
+
+fn shares(asked: &[Image], all: &[Image]) -> Vec<Shares> {
+    let labels: Vec<String> = all.iter().map(label).collect();
+    let mut by_label: Vec<(&String, &Image)> = labels.iter().zip(all).collect();
+    by_label.sort_by_key(|(label, _)| *label);
+    let mut owners: HashMap<&Digest, Vec<(&String, &Image)>> = HashMap::new();
+    for (label, image) in by_label {
+        for layer in &image.layers {
+            let owners = owners.entry(&layer.diff_id).or_default();
+            // An image may have a layer twice.
+            if owners.last().is_none_or(|(_, last)| last.manifest != image.manifest) {
+                owners.push((label, image));
+            }
+        }
+    }
+    let layer = |image: &Image, layer: &Layer| {
+        let owners = owners.get(&layer.diff_id).into_iter().flatten();
+        let others = owners.filter(|(_, other)| other.manifest != image.manifest);
+        let with = others.map(|(label, _)| (*label).clone()).collect();
+        SharedLayer { layer: layer.clone(), with }
+    };
+    let shares = |image: &Image| Shares {
+        layers: image.layers.iter().map(|one| layer(image, one)).collect(),
+        image: image.clone(),
+    };
+    asked.iter().map(shares).collect()
+}
+
+fn totals(images: &[Image]) -> Totals {
+    let mut totals = Totals::default();
+    let (mut seen, mut blobs) = (BTreeSet::new(), BTreeSet::new());
+    for layer in images.iter().flat_map(|image| &image.layers) {
+        totals.apart = totals.apart.saturating_add(layer.size);
+        if seen.insert(layer.diff_id.to_string()) {
+            totals.once = totals.once.saturating_add(layer.size);
+        }
+        if blobs.insert(layer.blob.to_string()) {
+            totals.packed = totals.packed.saturating_add(layer.packed);
+        }
+    }
+    totals.layers = seen.len();
+    totals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::manifest::Platform;
+
+    fn image(name: &str, layers: &[(&str, u64)]) -> Image {
+        let layer = |(seed, size): &(&str, u64)| Layer {
+            blob: Digest::of(format!("{seed} packed").as_bytes()),
+            packed: size / 2,
+            diff_id: Digest::of(seed.as_bytes()),
+            size: *size,
+        };
+        Image {
+            manifest: Digest::of(name.as_bytes()),
+            index: None,
+            config: Digest::of(format!("{name}'s").as_bytes()),
+            layers: layers.iter().map(layer).collect(),
+            platform: Platform::host(),
+            names: vec![name.parse().unwrap()],
+            digests: Vec::new(),
+            created: None,
+            added: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn layers_say_who_has_them_too_and_totals_count_them_once() {
+        let all = [
+            image("a", &[("base", 100), ("a", 10)]),
+            image("b", &[("base", 100), ("b", 20)]),
+            image("c", &[("c", 5)]),
+        ];
+        let seen = shares(&all[..2], &all);
+        assert_eq!(seen[0].layers[0].with, ["b:latest"]);
+        assert!(seen[0].layers[1].with.is_empty());
+        assert_eq!((seen[0].unique(), seen[0].shared()), (10, 100));
+        assert_eq!(totals(&all), Totals { layers: 4, once: 135, apart: 235, packed: 67 });
+    }
+}

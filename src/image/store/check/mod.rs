@@ -1,0 +1,427 @@
+//! `usnea check`: whether what is in the store is what its names say, and the way back.
+//!
+//! Two passes. The first looks at everything (digests of all blobs, censuses of all layers) without any lock, while
+//! others work. The second, with the lock of `images.json`, looks once more at what seemed wrong, and mends it.
+//!
+//! What a killed command leaves (tmp/, downloads/, blobs and layers that no image needs) is no fault: the next command,
+//! pull or prune sees to it.
+
+mod rebuild;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::blobs::has_digest;
+use super::census::census;
+use super::collect::{Graves, Grip, grip};
+use super::{Image, Images, Layer, Store, Wanted};
+use crate::config::Limits;
+use crate::digest::{Digest, Hashed};
+use crate::error::{Context, Result};
+use crate::fail;
+use crate::image::owners::Owners;
+
+/// With what layers are unpacked anew.
+#[derive(Clone, Copy, Debug)]
+pub struct Mending<'a> {
+    /// How owners are kept.
+    pub owners: &'a Owners,
+    /// What a layer may hold.
+    pub limits: &'a Limits,
+}
+
+/// What became of a fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", content = "how", rename_all = "lowercase")]
+pub enum Outcome {
+    /// Nothing was tried.
+    Found,
+    /// It was mended: how.
+    Mended(String),
+    /// It could not be: what to do.
+    Left(String),
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What: a path in the store, or an image.
+    pub what: String,
+    /// What is wrong with it.
+    pub fault: String,
+    /// Which images need it, by their names or short IDs.
+    pub images: Vec<String>,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+impl Fault {
+    /// Whether it is still there.
+    pub fn is_left(&self) -> bool {
+        !matches!(self.outcome, Outcome::Mended(_))
+    }
+}
+
+/// What was seen without a lock.
+struct Suspects {
+    blobs: Vec<Digest>,
+    layers: Vec<std::path::PathBuf>,
+}
+
+/// A check with the lock held.
+struct Check<'a> {
+    store: &'a Store,
+    mending: Option<Mending<'a>>,
+    images: Images,
+    faults: Vec<Fault>,
+    graves: Graves,
+}
+
+impl Store {
+    /// Looks at everything, and mends it if told how. What is wrong, in an order that does not change. Errors: the check
+    /// itself cannot go on.
+    pub fn check(&self, mending: Option<Mending<'_>>) -> Result<Vec<Fault>> {
+        self.sweep();
+        let suspects = self.suspects()?;
+        let lock = self.lock_images()?;
+        let mut faults = self.check_modes(mending.is_some())?;
+        let Some(images) = self.readable_images(mending.is_some(), &mut faults)? else {
+            // Which images need a blob is not known: nothing more is said of any.
+            for blob in suspects.blobs {
+                faults.push(Fault::found(self.name_of_blob(&blob), DAMAGED, Vec::new()));
+            }
+            return Ok(faults);
+        };
+        let mut check = Check { store: self, mending, images, faults, graves: Graves::default() };
+        check.blobs(&suspects.blobs)?;
+        check.layers(&suspects.layers)?;
+        let missing = check.images()?;
+        let Check { faults: mut all, graves, .. } = check;
+        drop(lock);
+        graves.empty();
+        for fault in missing {
+            all.push(self.unpack_anew(fault, mending));
+        }
+        Ok(all)
+    }
+
+    fn name_of_blob(&self, digest: &Digest) -> String {
+        self.inside(&self.blob_path(digest))
+    }
+
+    fn inside(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+    }
+
+    fn suspects(&self) -> Result<Suspects> {
+        let is_damaged = |digest: &Digest| {
+            let sound = has_digest(&self.blob_path(digest), digest);
+            // What went meanwhile is no fault.
+            !sound
+                .or_else(|error| match error.kind() {
+                    std::io::ErrorKind::NotFound => Ok(true),
+                    _ => Err(error),
+                })
+                .unwrap_or(false)
+        };
+        let layers = self.layers_by_id()?.into_iter();
+        let layers = layers.filter(|(_, diff_id)| diff_id.is_some()).map(|(folder, _)| folder);
+        Ok(Suspects {
+            blobs: self.blobs()?.into_iter().filter(is_damaged).collect(),
+            layers: layers.filter(|folder| self.fault_of_layer(folder).is_some()).collect(),
+        })
+    }
+
+    /// What is wrong with an unpacked layer.
+    fn fault_of_layer(&self, folder: &Path) -> Option<String> {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        if folder.symlink_metadata().is_err() {
+            return None;
+        }
+        let Some(story) = self.story(folder) else {
+            return Some("its layer.json is missing or damaged".to_owned());
+        };
+        if super::layers::diff_id_of(&name).as_ref() != Some(&story.diff_id) {
+            return Some(format!("its layer.json is that of layer {}", story.diff_id.short()));
+        }
+        match census(&folder.join("fs")) {
+            Ok(found) if found == story.census => None,
+            Ok(found) if found.nodes != story.census.nodes => Some(format!(
+                "{} files and folders are there, not {}",
+                found.nodes, story.census.nodes
+            )),
+            Ok(found) => {
+                Some(format!("its files hold {} bytes, not {}", found.bytes, story.census.bytes))
+            }
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// The store's own folders and images.json belong to us, and nobody else can write to them.
+    fn check_modes(&self, mend: bool) -> Result<Vec<Fault>> {
+        let me = rustix::process::geteuid().as_raw();
+        let mut faults = Vec::new();
+        let names = [
+            "",
+            "blobs",
+            "blobs/sha256",
+            "blobs/sha512",
+            "downloads",
+            "layers",
+            "tmp",
+            "images.json",
+        ];
+        for name in names {
+            let path = self.root.join(name);
+            let Ok(metadata) = path.symlink_metadata() else { continue };
+            let shown = if name.is_empty() { path.display().to_string() } else { name.to_owned() };
+            if metadata.uid() != me {
+                let fault = "it belongs to another user";
+                let how = "give it back with chown, as root".to_owned();
+                faults.push(Fault {
+                    outcome: Outcome::Left(how),
+                    ..Fault::found(shown, fault, Vec::new())
+                });
+            } else if !metadata.is_symlink() && metadata.mode() & 0o022 != 0 {
+                let mut fault = Fault::found(shown, "other users can write to it", Vec::new());
+                if mend {
+                    let mode = fs::Permissions::from_mode(metadata.mode() & 0o755);
+                    fs::set_permissions(&path, mode)
+                        .context(|| format!("cannot change {}", path.display()))?;
+                    fault.outcome = Outcome::Mended("closed".to_owned());
+                }
+                faults.push(fault);
+            }
+        }
+        Ok(faults)
+    }
+
+    /// What an image cannot do without and does not have.
+    fn missing_for(&self, image: &Image) -> Option<String> {
+        let has = |digest: &Digest| self.blob_path(digest).is_file();
+        if !has(&image.manifest) {
+            return Some("its manifest is missing".to_owned());
+        }
+        if !has(&image.config) {
+            return Some("its config is missing".to_owned());
+        }
+        let lost = |layer: &&Layer| !has(&layer.blob) && !self.is_unpacked(&layer.diff_id);
+        let lost = image.layers.iter().find(lost)?;
+        Some(format!("layer {} is missing, packed and unpacked", lost.diff_id.short()))
+    }
+
+    /// Whether the layer is there in any form, with its story.
+    fn is_unpacked(&self, diff_id: &Digest) -> bool {
+        let folders = self.layer_folders(diff_id).unwrap_or_default();
+        folders.iter().any(|folder| self.story(folder).is_some() && folder.join("fs").is_dir())
+    }
+
+    fn unpack_anew(&self, mut lacking: Lacking, mending: Option<Mending<'_>>) -> Fault {
+        if let Some(mending) = mending {
+            let unpacked = self.unpack_one(&lacking.layer, mending);
+            lacking.fault.outcome = match unpacked {
+                Ok(()) => Outcome::Mended("unpacked anew".to_owned()),
+                Err(error) => Outcome::Left(format!("it cannot be unpacked anew: {error}")),
+            };
+        }
+        lacking.fault
+    }
+
+    fn unpack_one(&self, layer: &Layer, mending: Mending<'_>) -> Result<()> {
+        let Wanted::Ours(unpacking) = self.want_layer(&layer.diff_id, mending.owners, true)? else {
+            return Ok(());
+        };
+        let Some(blob) = self.blob(&layer.blob)? else { fail!("blob {} is missing", layer.blob) };
+        let mut hashed = Hashed::new(&blob.file, layer.blob.algorithm());
+        unpacking.unpack(&mut hashed, layer.packed, mending.limits)?;
+        crate::files::sync_filesystem(&self.root)
+    }
+}
+
+const DAMAGED: &str = "its content is not what its name says";
+
+/// A layer that an image needs and that is not unpacked.
+struct Lacking {
+    layer: Layer,
+    fault: Fault,
+}
+
+impl Fault {
+    fn found(what: String, fault: impl Into<String>, images: Vec<String>) -> Self {
+        Self { what, fault: fault.into(), images, outcome: Outcome::Found }
+    }
+}
+
+impl Check<'_> {
+    fn needing(&self, needs: impl Fn(&Image) -> bool) -> Vec<&Image> {
+        self.images.all().iter().filter(|image| needs(image)).collect()
+    }
+
+    fn is_any_held(&self, needing: &[&Image]) -> Result<bool> {
+        for image in needing {
+            if self.store.is_held(image)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Damaged blobs: looked at once more, and removed.
+    fn blobs(&mut self, suspects: &[Digest]) -> Result<()> {
+        for digest in suspects {
+            let path = self.store.blob_path(digest);
+            if !path.exists() {
+                continue;
+            }
+            let needing = self.needing(|image| image.blobs().any(|blob| blob == digest));
+            let mut fault = Fault::found(self.store.name_of_blob(digest), DAMAGED, shown(&needing));
+            if self.mending.is_some() {
+                fault.outcome = self.bury("removed", &path)?;
+            }
+            self.faults.push(fault);
+        }
+        Ok(())
+    }
+
+    fn bury(&mut self, done: &str, path: &Path) -> Result<Outcome> {
+        Ok(match grip(path)? {
+            Grip::Held => Outcome::Left(IN_USE.to_owned()),
+            Grip::Gone => Outcome::Mended("it is gone".to_owned()),
+            Grip::Ours(lock) => {
+                drop(lock);
+                self.store.bury_into(path, &mut self.graves)?;
+                Outcome::Mended(done.to_owned())
+            }
+        })
+    }
+
+    /// Damaged layers: looked at once more, and removed; those that images need are unpacked anew when all is done.
+    fn layers(&mut self, suspects: &[std::path::PathBuf]) -> Result<()> {
+        for folder in suspects {
+            let Some(fault) = self.store.fault_of_layer(folder) else { continue };
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            let diff_id = super::layers::diff_id_of(&name);
+            let needs = |image: &Image| {
+                image.layers.iter().any(|layer| Some(&layer.diff_id) == diff_id.as_ref())
+            };
+            let needing = self.needing(needs);
+            let mut fault = Fault::found(self.store.inside(folder), fault, shown(&needing));
+            if self.mending.is_some() {
+                fault.outcome = match self.is_any_held(&needing)? {
+                    true => Outcome::Left(IN_USE.to_owned()),
+                    false => self.bury("removed", folder)?,
+                };
+            }
+            self.faults.push(fault);
+        }
+        Ok(())
+    }
+
+    /// Images that lack something; gives the layers that are to be unpacked anew once the lock is released.
+    fn images(&mut self) -> Result<Vec<Lacking>> {
+        let mut lacking: Vec<Lacking> = Vec::new();
+        for image in self.images.clone().all() {
+            if let Some(what) = self.store.missing_for(image) {
+                let mut fault = Fault::found(format!("image {}", image.shown()), what, Vec::new());
+                if self.mending.is_some() {
+                    fault.outcome = self.remove(image)?;
+                }
+                self.faults.push(fault);
+                continue;
+            }
+            self.index(image)?;
+            self.packed_layers(image);
+            for layer in &image.layers {
+                let is_known = lacking.iter().any(|other| other.layer.diff_id == layer.diff_id);
+                if !is_known && !self.store.is_unpacked(&layer.diff_id) {
+                    let fault = self.fault_of_lacking(layer);
+                    lacking.push(Lacking { layer: layer.clone(), fault });
+                }
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// The fault for which its folder was just removed, or that there is none.
+    fn fault_of_lacking(&mut self, layer: &Layer) -> Fault {
+        let folder = format!("layers/{}.", layer.diff_id.hex());
+        match self.faults.iter().position(|fault| fault.what.starts_with(&folder)) {
+            Some(at) => self.faults.remove(at),
+            None => {
+                let what = format!("layer {}", layer.diff_id.short());
+                let needs =
+                    |image: &Image| image.layers.iter().any(|one| one.diff_id == layer.diff_id);
+                Fault::found(what, "it is not unpacked", shown(&self.needing(needs)))
+            }
+        }
+    }
+
+    fn remove(&mut self, image: &Image) -> Result<Outcome> {
+        if self.store.is_held(image)? {
+            return Ok(Outcome::Left(IN_USE.to_owned()));
+        }
+        self.images.remove(&image.manifest);
+        self.store.write_images(&self.images)?;
+        let names: Vec<String> =
+            image.names.iter().chain(&image.digests).map(|name| name.familiar()).collect();
+        Ok(Outcome::Mended(match names.first() {
+            Some(_) => {
+                format!("removed from the list of images: pull it again ({})", names.join(", "))
+            }
+            None => "removed from the list of images".to_owned(),
+        }))
+    }
+
+    /// An index is wanted for push and for names with its digest alone.
+    fn index(&mut self, image: &Image) -> Result<()> {
+        let Some(index) = &image.index else { return Ok(()) };
+        if self.store.blob_path(index).is_file() {
+            return Ok(());
+        }
+        let what = self.store.name_of_blob(index);
+        let mut fault = Fault::found(what, "the index is missing", vec![image.shown()]);
+        if self.mending.is_some() {
+            self.images.replace(Image { index: None, ..image.clone() });
+            self.store.write_images(&self.images)?;
+            fault.outcome = Outcome::Mended("the image is kept without it".to_owned());
+        }
+        self.faults.push(fault);
+        Ok(())
+    }
+
+    /// An image whose layers are unpacked runs without their blobs, so it is kept; only a pull brings them back.
+    fn packed_layers(&mut self, image: &Image) {
+        for layer in &image.layers {
+            if self.store.blob_path(&layer.blob).is_file() {
+                continue;
+            }
+            let what = self.store.name_of_blob(&layer.blob);
+            if self.faults.iter().any(|fault| fault.what == what && fault.is_left()) {
+                continue;
+            }
+            let mut fault = Fault::found(
+                what,
+                "the packed layer is missing: the image runs, and can neither be pushed nor saved",
+                vec![image.shown()],
+            );
+            if self.mending.is_some() {
+                let name = image.names.first().or(image.digests.first());
+                fault.outcome = Outcome::Left(match name {
+                    Some(name) => format!("'usnea pull {}' fetches it again", name.familiar()),
+                    None => "pull the image again".to_owned(),
+                });
+            }
+            self.faults.push(fault);
+        }
+    }
+}
+
+const IN_USE: &str = "it is in use: stop the containers that run on it, then repair";
+
+fn shown(images: &[&Image]) -> Vec<String> {
+    images.iter().map(|image| image.shown()).collect()
+}

@@ -1,0 +1,139 @@
+//! images.json that cannot be read: made anew from what can still be read of it, and from the manifests among the blobs.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use super::super::images::VERSION;
+use super::{Fault, Outcome};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::fail;
+use crate::image::manifest::{Document, LARGEST, Platform, parse_config};
+use crate::image::store::{Image, Images, Layer, Store};
+
+impl Store {
+    /// images.json, made anew where it is damaged and that is asked for. `None`: it is damaged, and stays so.
+    pub(super) fn readable_images(
+        &self,
+        mend: bool,
+        faults: &mut Vec<Fault>,
+    ) -> Result<Option<Images>> {
+        let path = self.images_path();
+        let is_json = match fs::read(&path) {
+            Ok(bytes) => match serde_json::from_slice::<serde_json::Value>(&bytes) {
+                // Another usnea's: to be left alone.
+                Ok(value) if value.get("version").is_some_and(|version| *version != VERSION) => {
+                    true
+                }
+                Ok(value) => serde_json::from_value::<Images>(value).is_ok(),
+                Err(_) => false,
+            },
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        if is_json {
+            return self.images().map(Some);
+        }
+        let mut fault = Fault::found("images.json".to_owned(), "it cannot be read", Vec::new());
+        if !mend {
+            faults.push(fault);
+            return Ok(None);
+        }
+        let images = self.rebuilt_images(&path)?;
+        let aside = self.root.join("images.json.damaged");
+        // Two steps would leave an instant without any.
+        fs::copy(&path, &aside).map_err(|error| crate::files::cannot_write(error, &aside))?;
+        self.write_images(&images)?;
+        let nameless = images.all().iter().filter(|image| image.names.is_empty()).count();
+        fault.outcome = Outcome::Mended(format!(
+            "made anew from {} manifests, {nameless} of them without a name ('usnea tag ID NAME' gives one); the damaged one is images.json.damaged",
+            images.all().len()
+        ));
+        faults.push(fault);
+        Ok(Some(images))
+    }
+
+    /// The images that can be read in the damaged images.json, and those whose manifests are among the blobs.
+    fn rebuilt_images(&self, damaged: &Path) -> Result<Images> {
+        let mut images = Images::salvaged(&fs::read(damaged).unwrap_or_default());
+        let mut came_from = HashMap::new();
+        let mut manifests = Vec::new();
+        for digest in self.blobs()? {
+            let is_small = |path: &Path| path.metadata().is_ok_and(|one| one.len() <= LARGEST);
+            if !is_small(&self.blob_path(&digest)) {
+                continue;
+            }
+            let Ok(bytes) = self.read_blob(&digest) else { continue };
+            match Document::parse(&bytes, None) {
+                Ok(Document::Index(index)) => {
+                    came_from.extend(
+                        index.manifests.into_iter().map(|one| (one.digest, digest.clone())),
+                    );
+                }
+                Ok(Document::Manifest(_)) => manifests.push(digest),
+                Err(_) => {}
+            }
+        }
+        for digest in manifests {
+            if images.of_manifest(&digest).is_none()
+                && let Ok(mut image) = self.image_of_manifest(&digest)
+                && self.missing_for(&image).is_none()
+            {
+                image.index = came_from.remove(&digest);
+                images.add(image);
+            }
+        }
+        Ok(images)
+    }
+
+    /// The record of an image as its blobs tell it.
+    fn image_of_manifest(&self, digest: &Digest) -> Result<Image> {
+        let bytes = self.read_blob(digest)?;
+        let Document::Manifest(manifest) = Document::parse(&bytes, None)? else {
+            fail!("{digest}: not a manifest");
+        };
+        let config_bytes = self.read_blob(&manifest.config.digest)?;
+        let (config, diff_ids) = parse_config(&config_bytes, manifest.layers.len())?;
+        let size = |diff_id: &Digest| {
+            let folders = self.layer_folders(diff_id).unwrap_or_default();
+            folders.iter().find_map(|folder| self.story(folder)).map_or(0, |story| story.size)
+        };
+        let layers = manifest.layers.iter().zip(&diff_ids).map(|(layer, diff_id)| Layer {
+            blob: layer.digest.clone(),
+            packed: layer.size,
+            diff_id: diff_id.clone(),
+            size: size(diff_id),
+        });
+        Ok(Image {
+            manifest: digest.clone(),
+            index: None,
+            config: manifest.config.digest.clone(),
+            layers: layers.collect(),
+            platform: Platform {
+                os: config.os().to_string(),
+                architecture: config.architecture().to_string(),
+                variant: config.variant().clone(),
+            },
+            names: Vec::new(),
+            digests: Vec::new(),
+            created: config.created().as_ref().and_then(|text| text.parse().ok()),
+            added: jiff::Timestamp::now(),
+        })
+    }
+}
+
+impl Images {
+    /// The images that can still be read at the beginning of a damaged images.json.
+    fn salvaged(bytes: &[u8]) -> Self {
+        let mut images = Self::new();
+        let text = String::from_utf8_lossy(bytes);
+        let mut rest = text.split_once("\"images\"").and_then(|(_, rest)| rest.split_once('['));
+        while let Some((_, text)) = rest {
+            let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Image>();
+            let Some(Ok(image)) = stream.next() else { break };
+            images.add(image);
+            rest = text.get(stream.byte_offset()..).and_then(|rest| rest.split_once(','));
+        }
+        images
+    }
+}

@@ -1,0 +1,327 @@
+//! Names and images go: first out of images.json, then what only they needed, out of the store and off the disk.
+//!
+//! The order is what makes a kill harmless: `images.json` without the image (atomic), then its blobs and layers renamed
+//! into `tmp/`, each under an exclusive lock and all under `images.lock`, then removed with no lock that others wait for.
+//! A kill in between leaves what no image needs, never an image without what it needs.
+//!
+//! Runs in the base user namespace: layers have files of other IDs.
+
+use std::collections::HashSet;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::census::disk_use;
+use super::{Image, Images, Store, layers};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::files;
+use crate::image::Reference;
+use crate::image::manifest::{Document, parse_config};
+
+/// What is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One name (with a tag, or with a digest and no tag) of the image; the image with it if it is the last.
+    Name(Reference),
+    /// The image with this manifest, whatever it is called.
+    Image(Digest),
+}
+
+/// Whether an image goes that has several names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// It stays, and that is an error.
+    No,
+    /// It goes.
+    Yes,
+}
+
+/// What went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// Names that stand for nothing now.
+    pub untagged: Vec<Reference>,
+    /// The ID (config's digest) of the image that is gone; `None`: it has other names.
+    pub deleted: Option<Digest>,
+    /// Disk space that it took, in bytes.
+    pub bytes: u64,
+}
+
+/// How an object of the store can be had for its removal.
+pub(super) enum Grip {
+    /// Nobody uses it, and nobody can while this lives.
+    Ours(#[allow(dead_code, reason = "held for its lock")] File),
+    /// Somebody uses it.
+    Held,
+    /// It is not there.
+    Gone,
+}
+
+/// Takes hold of what is at `path` for its removal, without waiting. Errors: its file system has no locks, or it cannot
+/// be opened.
+pub(super) fn grip(path: &Path) -> Result<Grip> {
+    let shown = || format!("cannot lock {}", path.display());
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Grip::Gone),
+        answer => answer.context(shown)?,
+    };
+    match file.try_lock() {
+        Ok(()) if files::leads_to(path, &file) => Ok(Grip::Ours(file)),
+        Ok(()) => Ok(Grip::Gone),
+        Err(TryLockError::WouldBlock) => Ok(Grip::Held),
+        Err(TryLockError::Error(error)) => Err(error).context(shown).hint(
+            || "nothing can be removed on a file system without flock: keep usnea's files elsewhere with --root",
+        ),
+    }
+}
+
+/// What images need.
+#[derive(Default)]
+pub(super) struct Needed {
+    /// Names of files below blobs/.
+    pub blobs: HashSet<Digest>,
+    /// Layers, by diff ID.
+    pub layers: HashSet<Digest>,
+}
+
+impl Needed {
+    /// What these need.
+    pub fn by<'a>(images: impl IntoIterator<Item = &'a Image>) -> Self {
+        let mut needed = Self::default();
+        for image in images {
+            needed.blobs.extend(image.blobs().cloned());
+            needed.layers.extend(image.layers.iter().map(|layer| layer.diff_id.clone()));
+        }
+        needed
+    }
+}
+
+/// Blobs and layers that are out of the store and still on the disk, locked.
+#[derive(Default)]
+pub(super) struct Graves(Vec<(PathBuf, File)>);
+
+impl Graves {
+    /// Removes them; how many bytes of the disk they took. What cannot be removed stays in tmp/ for the next command.
+    pub fn empty(self) -> u64 {
+        let mut freed = 0;
+        for (path, _lock) in self.0 {
+            let size = disk_use(&path).unwrap_or_default();
+            match files::remove_tree(&path) {
+                Ok(()) => freed += size,
+                Err(error) => log::warn!("cannot remove {}: {error}", path.display()),
+            }
+        }
+        freed
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Store {
+    /// Takes a name from an image, or an image out of the store with what only it needs: what `docker rmi` does. Errors:
+    /// no such image; it has several names, without force; somebody uses it.
+    pub fn remove(&self, target: &Target, force: Force) -> Result<Removal> {
+        let lock = self.lock_images()?;
+        let mut images = self.images()?;
+        let image = match target {
+            Target::Name(name) => images.named(name),
+            Target::Image(manifest) => images.of_manifest(manifest),
+        };
+        let Some(image) = image.cloned() else { return Err(none_such(target)) };
+        if let Target::Name(name) = target
+            && is_one_of_several(&image, name)
+        {
+            images.forget_name(&image.manifest, name);
+            self.write_images(&images)?;
+            return Ok(Removal { untagged: vec![name.clone()], ..Removal::default() });
+        }
+        if matches!(target, Target::Image(_)) && image.names.len() > 1 && force == Force::No {
+            let names: Vec<String> = image.names.iter().map(Reference::familiar).collect();
+            let error =
+                format!("image {} has several names: {}", image.config.short(), names.join(", "));
+            return Err(Error::new(error).hint("remove them one by one, or all with --force"));
+        }
+        let (removal, graves) = self.take_out(&mut images, &image)?;
+        drop(lock);
+        Ok(Removal { bytes: graves.empty(), ..removal })
+    }
+
+    /// Takes the image out of images.json and buries what only it needed. The caller holds the lock. Errors: somebody uses
+    /// it.
+    pub(super) fn take_out(&self, images: &mut Images, image: &Image) -> Result<(Removal, Graves)> {
+        // Held until all is buried: nobody begins to use it.
+        let manifest_lock = match grip(&self.blob_path(&image.manifest))? {
+            Grip::Held => {
+                return Err(Error::new(format!(
+                    "image {} is in use by a running container or another command",
+                    image.shown()
+                ))
+                .hint("stop its containers first"));
+            }
+            Grip::Ours(lock) => Some(lock),
+            Grip::Gone => None,
+        };
+        images.remove(&image.manifest);
+        self.write_images(images)?;
+        let manifest_path = self.blob_path(&image.manifest);
+        let mut graves = Graves::default();
+        let still = Needed::by(images.all());
+        let of_image = Needed::by([image]);
+        for blob in of_image.blobs.difference(&still.blobs) {
+            let path = self.blob_path(blob);
+            match &manifest_lock {
+                // We have its lock already, by another open file: a second one would be refused.
+                Some(lock) if path == manifest_path => self.bury_held(&path, lock, &mut graves)?,
+                _ => self.bury_into(&path, &mut graves)?,
+            }
+        }
+        for diff_id in of_image.layers.difference(&still.layers) {
+            for folder in self.layer_folders(diff_id)? {
+                self.bury_into(&folder, &mut graves)?;
+            }
+        }
+        let untagged = image.names.iter().chain(&image.digests).cloned().collect();
+        Ok((Removal { untagged, deleted: Some(image.config.clone()), bytes: 0 }, graves))
+    }
+
+    /// Buries what is at `path`, unless somebody uses it.
+    pub(super) fn bury_into(&self, path: &Path, graves: &mut Graves) -> Result<()> {
+        graves.0.extend(self.bury(path)?);
+        Ok(())
+    }
+
+    fn bury_held(&self, path: &Path, lock: &File, graves: &mut Graves) -> Result<()> {
+        let grave = self.tmp().join(files::random_name(super::GRAVE));
+        std::fs::rename(path, &grave).context(|| format!("cannot remove {}", path.display()))?;
+        let lock = lock.try_clone().context(|| format!("cannot remove {}", path.display()))?;
+        graves.0.push((grave, lock));
+        Ok(())
+    }
+
+    /// The folders of a layer, one for each way of keeping owners.
+    pub(super) fn layer_folders(&self, diff_id: &Digest) -> Result<Vec<PathBuf>> {
+        let of_it = |(_, id): &(PathBuf, Option<Digest>)| id.as_ref() == Some(diff_id);
+        Ok(self.layers_by_id()?.into_iter().filter(of_it).map(|(path, _)| path).collect())
+    }
+
+    /// All folders in layers/, with the diff ID of those that are an image's.
+    pub(super) fn layers_by_id(&self) -> Result<Vec<(PathBuf, Option<Digest>)>> {
+        let entries = list(&self.layers_folder())?;
+        Ok(entries.into_iter().map(|(path, name)| (path, layers::diff_id_of(&name))).collect())
+    }
+
+    /// All blobs.
+    pub(super) fn blobs(&self) -> Result<Vec<Digest>> {
+        let mut all = Vec::new();
+        for algorithm in ["sha256", "sha512"] {
+            for (_, name) in list(&self.root.join("blobs").join(algorithm))? {
+                all.extend(format!("{algorithm}:{name}").parse::<Digest>().ok());
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether a running container, or another command, uses the image. The caller holds the lock of images.json: else a
+    /// remover that comes meanwhile would take us for a user.
+    pub(super) fn is_held(&self, image: &Image) -> Result<bool> {
+        Ok(matches!(grip(&self.blob_path(&image.manifest))?, Grip::Held))
+    }
+
+    /// The layers of the image with this manifest, read from the blobs themselves; `None`: it is not one, or not whole.
+    pub(super) fn diff_ids_of(&self, manifest: &Digest) -> Option<Vec<Digest>> {
+        let bytes = self.read_blob(manifest).ok()?;
+        let Document::Manifest(manifest) = Document::parse(&bytes, None).ok()? else { return None };
+        let config = self.read_blob(&manifest.config.digest).ok()?;
+        parse_config(&config, manifest.layers.len()).ok().map(|(_, diff_ids)| diff_ids)
+    }
+
+    /// Gives an image more names; whoever had one of them loses it. Errors: no such image.
+    pub fn tag(&self, manifest: &Digest, names: &[Reference]) -> Result<()> {
+        self.change_images(|images| {
+            if images.of_manifest(manifest).is_none() {
+                return Err(none_such(&Target::Image(manifest.clone())));
+            }
+            for name in names {
+                if name.tag.is_none() || name.digest.is_some() {
+                    fail!("{name}: a new name has a tag and no digest");
+                }
+                images.tag(manifest, name.clone());
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes names from an image, which stays even without any (podman's untag): those given, or all. Errors: no such
+    /// image; it does not have a name that is given.
+    pub fn untag(&self, manifest: &Digest, names: &[Reference]) -> Result<Vec<Reference>> {
+        self.change_images(|images| {
+            let Some(image) = images.of_manifest(manifest) else {
+                return Err(none_such(&Target::Image(manifest.clone())));
+            };
+            let gone = if names.is_empty() { image.names.clone() } else { names.to_vec() };
+            if let Some(name) = gone.iter().find(|name| !image.names.contains(name)) {
+                fail!("image {} is not called {}", image.config.short(), name.familiar());
+            }
+            for name in &gone {
+                images.untag(name);
+            }
+            Ok(gone)
+        })
+    }
+}
+
+impl Images {
+    /// Takes a name, with a tag or with a digest, from the image with this manifest.
+    fn forget_name(&mut self, manifest: &Digest, name: &Reference) {
+        if let Some(mut image) = self.of_manifest(manifest).cloned() {
+            image.names.retain(|one| one != name);
+            image.digests.retain(|one| one != name);
+            self.replace(image);
+        }
+    }
+}
+
+impl Image {
+    /// What people call it: its first name, else its short ID.
+    pub(super) fn shown(&self) -> String {
+        self.names.first().map_or_else(|| self.config.short().to_owned(), Reference::familiar)
+    }
+}
+
+/// Whether the image can be found by a name once `name` is gone. Names with digests are no reason to keep one whose last
+/// tag goes (docker's rule); tags are, when one with a digest goes.
+fn is_one_of_several(image: &Image, name: &Reference) -> bool {
+    match &name.digest {
+        None => image.names.len() > 1,
+        Some(_) => !image.names.is_empty() || image.digests.iter().any(|other| other != name),
+    }
+}
+
+fn none_such(target: &Target) -> Error {
+    match target {
+        Target::Name(name) => Error::new(format!("no image {} here", name.familiar())),
+        Target::Image(digest) => Error::new(format!("no image {} here", digest.short())),
+    }
+}
+
+/// What is in `folder`: paths and names. Nothing there is no error.
+pub(super) fn list(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let shown = || format!("cannot list {}", folder.display());
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        answer => answer.context(shown)?,
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        let entry = entry.context(shown)?;
+        all.push((entry.path(), entry.file_name().to_string_lossy().into_owned()));
+    }
+    all.sort();
+    Ok(all)
+}

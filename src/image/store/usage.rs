@@ -1,0 +1,157 @@
+//! `system df`: what takes how much of the disk, and what of it could go.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::census::disk_use;
+use super::collect::{Needed, list};
+use super::{Image, Store};
+use crate::digest::Digest;
+use crate::error::Result;
+
+/// One kind of things.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// How many.
+    pub count: u64,
+    /// How many are in use.
+    pub active: u64,
+    /// Disk space in bytes; what several share, once.
+    pub size: u64,
+    /// How much of it would be free if all that is not in use went.
+    pub reclaimable: u64,
+}
+
+/// One image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageUsage {
+    /// It.
+    pub image: Image,
+    /// Disk space in bytes: its blobs and layers.
+    pub size: u64,
+    /// How much of it other images need too.
+    pub shared: u64,
+    /// Whether a container runs on it, or another command uses it.
+    pub in_use: bool,
+}
+
+/// A store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Images, with blobs and layers that no image needs any more.
+    pub images: Part,
+    /// Root directories made of the host's own programs.
+    pub host_roots: Part,
+    /// What broken-off pulls left, to go on with.
+    pub downloads: Part,
+    /// Image by image.
+    pub each: Vec<ImageUsage>,
+}
+
+/// Disk space of each blob and layer, in bytes.
+struct Sizes {
+    blobs: HashMap<Digest, u64>,
+    layers: HashMap<Digest, u64>,
+}
+
+impl Sizes {
+    fn of(&self, needed: &Needed) -> u64 {
+        let blobs = needed.blobs.iter().filter_map(|blob| self.blobs.get(blob));
+        let layers = needed.layers.iter().filter_map(|layer| self.layers.get(layer));
+        blobs.chain(layers).sum()
+    }
+
+    fn all(&self) -> u64 {
+        self.blobs.values().chain(self.layers.values()).sum()
+    }
+}
+
+impl Store {
+    /// What takes how much. What goes meanwhile is not counted.
+    pub fn usage(&self) -> Result<Usage> {
+        let (images, held) = self.images_and_held()?;
+        let (sizes, host_roots) = self.sizes()?;
+        let is_held = |image: &Image| held.contains(&image.manifest);
+        let active = Needed::by(images.iter().filter(|image| is_held(image)));
+        let size = sizes.all();
+        Ok(Usage {
+            images: Part {
+                count: images.len() as u64,
+                active: held.len() as u64,
+                size,
+                reclaimable: size - sizes.of(&active),
+            },
+            host_roots: sum(host_roots),
+            downloads: sum(list(&self.root.join("downloads"))?.into_iter().map(|(path, _)| path)),
+            each: images
+                .iter()
+                .map(|image| ImageUsage {
+                    size: sizes.of(&Needed::by([image])),
+                    shared: sizes.of(&shared(image, &images)),
+                    in_use: is_held(image),
+                    image: image.clone(),
+                })
+                .collect(),
+        })
+    }
+
+    fn images_and_held(&self) -> Result<(Vec<Image>, HashSet<Digest>)> {
+        let _lock = self.lock_images()?;
+        let images = self.images()?.all().to_vec();
+        let mut held = HashSet::new();
+        for image in &images {
+            if self.is_held(image)? {
+                held.insert(image.manifest.clone());
+            }
+        }
+        Ok((images, held))
+    }
+
+    /// The sizes, and the folders that are no image's layer.
+    fn sizes(&self) -> Result<(Sizes, Vec<PathBuf>)> {
+        let mut sizes = Sizes { blobs: HashMap::new(), layers: HashMap::new() };
+        let mut others = Vec::new();
+        for blob in self.blobs()? {
+            let size = size_of(&self.blob_path(&blob));
+            sizes.blobs.insert(blob, size);
+        }
+        for (folder, diff_id) in self.layers_by_id()? {
+            match diff_id {
+                Some(diff_id) => *sizes.layers.entry(diff_id).or_default() += size_of(&folder),
+                None => others.push(folder),
+            }
+        }
+        Ok((sizes, others))
+    }
+}
+
+/// What `image` and any other both need.
+fn shared(image: &Image, images: &[Image]) -> Needed {
+    let own = Needed::by([image]);
+    let others = Needed::by(images.iter().filter(|other| other.manifest != image.manifest));
+    Needed {
+        blobs: own.blobs.intersection(&others.blobs).cloned().collect(),
+        layers: own.layers.intersection(&others.layers).cloned().collect(),
+    }
+}
+
+fn size_of(path: &Path) -> u64 {
+    let size = disk_use(path);
+    size.inspect_err(|error| log::debug!("{error}")).unwrap_or_default()
+}
+
+/// What is there by locks alone is in use; the rest could go.
+fn sum(paths: impl IntoIterator<Item = PathBuf>) -> Part {
+    let mut part = Part::default();
+    for path in paths {
+        let size = size_of(&path);
+        let is_free = crate::files::try_exclusive(&path).is_some();
+        part.count += 1;
+        part.size += size;
+        part.active += u64::from(!is_free);
+        part.reclaimable += if is_free { size } else { 0 };
+    }
+    part
+}
