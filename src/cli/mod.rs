@@ -7,6 +7,7 @@ pub mod format;
 mod image;
 mod login;
 mod logout;
+mod progress;
 mod prompt;
 mod run;
 pub mod table;
@@ -56,6 +57,8 @@ enum Command {
     Image(image::Arguments),
     /// List images.
     Images(image::list::Arguments),
+    /// Pull images from a registry, a layout or an archive.
+    Pull(image::pull::Arguments),
     /// Push an image to a registry, a layout or an archive.
     Push(image::push::Arguments),
     /// Write images to an archive.
@@ -99,6 +102,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Spec(spec) => run::spec(spec, arguments.root),
         Command::Image(image) => image::run(image, arguments.root.as_deref()),
         Command::Images(list) => image::list::run(list, arguments.root.as_deref()),
+        Command::Pull(pull) => image::pull::run(pull, arguments.root.as_deref()),
         Command::Push(push) => image::push::run(push, arguments.root.as_deref()),
         Command::Save(save) => image::save::run(&save, arguments.root.as_deref()),
         Command::Load(load) => image::load::run(load, arguments.root.as_deref()),

@@ -7,7 +7,9 @@ pub mod import;
 pub mod inspect;
 pub mod list;
 pub mod load;
+pub mod pull;
 pub mod push;
+pub mod registry_flags;
 mod rows;
 pub mod save;
 pub mod tree;
@@ -38,6 +40,8 @@ enum Command {
     Tree(tree::Arguments),
     /// Exit with 0 when the image is here, with 1 when it is not.
     Exists(exists::Arguments),
+    /// Pull images from a registry, a layout or an archive.
+    Pull(pull::Arguments),
     /// Push an image to a registry, a layout or an archive.
     Push(push::Arguments),
     /// Write images to an archive.
@@ -58,6 +62,7 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         Command::History(history) => history::run(history, root),
         Command::Tree(tree) => tree::run(tree, root),
         Command::Exists(exists) => exists::run(&exists, root),
+        Command::Pull(pull) => pull::run(pull, root),
         Command::Push(push) => push::run(push, root),
         Command::Save(save) => save::run(&save, root),
         Command::Load(load) => load::run(load, root),

@@ -1,21 +1,17 @@
 //! `usnea push`.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use clap::builder::BoolishValueParser;
-
-use crate::cli::prompt::{self, Answer};
+use crate::cli::image::registry_flags::RegistryFlags;
+use crate::cli::progress::{Loudness, Shown, Words};
 use crate::cli::run::print;
 use crate::container::images::{Push, push};
 use crate::container::stores::Stores;
 use crate::error::Result;
 use crate::files;
-use crate::image::endpoint::Credentials;
-use crate::image::pull::Progress;
-use crate::image::registries::Asked;
 use crate::image::transport::Place;
+
+const WORDS: Words = Words { moved: "Pushed", was_there: "Layer already exists" };
 
 /// Push an image to a registry, a layout or an archive
 ///
@@ -32,24 +28,8 @@ pub struct Arguments {
     #[arg(value_name = "DESTINATION")]
     destination: Option<String>,
 
-    /// Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless
-    /// registries.conf says that the registry is insecure.
-    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
-          hide_possible_values = true, value_parser = BoolishValueParser::new())]
-    tls_verify: Option<bool>,
-
-    /// Who you are for the registry, in the place of a login. Without a password it is asked for; one that is given here
-    /// can be seen by others in ps.
-    #[arg(long, value_name = "NAME[:PASSWORD]")]
-    creds: Option<String>,
-
-    /// Look up logins in this file. Default: $REGISTRY_AUTH_FILE.
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-
-    /// Certificates for the registry: *.crt authorities, *.cert with *.key who we are.
-    #[arg(long, value_name = "DIR")]
-    cert_dir: Option<PathBuf>,
+    #[command(flatten)]
+    registry: RegistryFlags,
 
     /// Print nothing but where it is now.
     #[arg(short, long)]
@@ -62,17 +42,13 @@ pub struct Arguments {
 
 /// Pushes.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    let asked = Asked {
-        tls_verify: arguments.tls_verify,
-        cert_dir: arguments.cert_dir,
-        credentials: arguments.creds.map(credentials).transpose()?,
-        authfile: arguments.authfile,
-    };
+    let asked = arguments.registry.asked()?;
     // Here, not by clap: an error keeps its hint.
     let destination = arguments.destination.map(|text| text.parse::<Place>()).transpose()?;
     let request = Push { source: arguments.source, destination, asked };
-    let lines = Lines::new(arguments.quiet);
-    let (place, pushed) = push(&Stores::open(root)?, &request, &lines)?;
+    let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
+    let shown_layers = Shown::new(WORDS, loudness);
+    let (place, pushed) = push(&Stores::open(root)?, &request, &shown_layers)?;
     if let Some(file) = &arguments.digestfile {
         std::fs::write(file, pushed.digest.to_string())
             .map_err(|error| files::cannot_write(error, file))?;
@@ -85,51 +61,8 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     }
 }
 
-/// A line on standard error for each layer that is there.
-struct Lines {
-    quiet: bool,
-    layers: Mutex<Vec<String>>,
-}
-
-impl Lines {
-    fn new(quiet: bool) -> Self {
-        Self { quiet, layers: Mutex::default() }
-    }
-
-    fn layers(&self) -> MutexGuard<'_, Vec<String>> {
-        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Progress for Lines {
-    fn layers(&self, layers: &[(String, u64)]) {
-        *Lines::layers(self) = layers.iter().map(|(digest, _)| digest.clone()).collect();
-    }
-
-    fn came(&self, _: usize, _: u64) {}
-
-    fn done(&self, at: usize, was_there: bool) {
-        let said = if was_there { "Layer already exists" } else { "Pushed" };
-        if let Some(digest) = Lines::layers(self).get(at).filter(|_| !self.quiet) {
-            // Standard error may be gone.
-            let _ = writeln!(std::io::stderr(), "{digest}: {said}");
-        }
-    }
-}
-
 /// A registry's name without its transport, as it was typed.
 fn shown(place: &Place) -> String {
     let text = place.to_string();
     text.strip_prefix("docker://").unwrap_or(&text).to_owned()
-}
-
-fn credentials(text: String) -> Result<Credentials> {
-    let (username, password) = match text.split_once(':') {
-        Some((username, password)) => (username.to_owned(), password.to_owned()),
-        None => {
-            let password = prompt::ask("Password", Answer::Hidden)?;
-            (text, password)
-        }
-    };
-    Ok(Credentials::Password { username, password })
 }

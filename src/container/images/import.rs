@@ -58,6 +58,7 @@ pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
             limits: &settings.limits,
             parallel: 1,
             progress: &Silent,
+            approve: &|_| Ok(()),
         };
         pull.run(&source)
     })

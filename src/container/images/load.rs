@@ -13,14 +13,13 @@ use super::Silent;
 use crate::config::Settings;
 use crate::container::stores::{self, Stores};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::image::Reference;
 use crate::image::archive::{Archive, Loaded};
 use crate::image::manifest::Platform;
 use crate::image::policy::{Origin, Policy};
-use crate::image::pull::{Pull, choose};
+use crate::image::pull::Pull;
 use crate::image::reference::{LOCALHOST, Typed};
-use crate::image::source::Source;
 use crate::userns::{self, Base};
 
 /// What is loaded.
@@ -43,8 +42,10 @@ pub struct LoadedImage {
 
 /// How names of an archive are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Naming {
+pub(super) enum Naming {
+    /// A docker-archive's.
     Docker,
+    /// An OCI layout's.
     Oci,
 }
 
@@ -67,7 +68,9 @@ pub fn load(stores: &Stores, load: &Load) -> Result<Vec<LoadedImage>> {
             // What comes through a pipe lies in tmp/ meanwhile: the place that a policy can speak of.
             let place = if load.input == Path::new("-") { store.tmp() } else { load.input.clone() };
             let origin = Origin::local(transport, &place, which)?;
-            permit(&policy, &origin, &*source, &load.platform)?;
+            policy.check_before(&origin)?;
+            // Signatures lie in registries alone: a policy that wants one lets nothing local in.
+            let approve = |digest: &Digest| policy.verify(&origin, digest, &|_| Ok(None));
             let pull = Pull {
                 store,
                 platform: &load.platform,
@@ -76,6 +79,7 @@ pub fn load(stores: &Stores, load: &Load) -> Result<Vec<LoadedImage>> {
                 limits: &settings.limits,
                 parallel: settings.parallel_downloads.unwrap_or(2),
                 progress: &Silent,
+                approve: &approve,
             };
             let image = pull.run(&*source)?;
             all.push(LoadedImage { names, id: image.config });
@@ -100,20 +104,8 @@ fn found(archive: &Archive, input: &Path) -> Result<Vec<Loaded>> {
     }
 }
 
-/// Signatures lie in registries alone: a policy that wants one lets nothing local in.
-fn permit(
-    policy: &Policy,
-    origin: &Origin,
-    source: &dyn Source,
-    platform: &Platform,
-) -> Result<()> {
-    policy.check_before(origin)?;
-    let chosen =
-        choose(source, platform, None).context(|| format!("cannot load {}", source.describe()))?;
-    policy.verify(origin, &chosen.digest, &|_| Ok(None))
-}
-
-fn names(texts: &[String], naming: Naming) -> Vec<Reference> {
+/// The references of an archive's names.
+pub(super) fn names(texts: &[String], naming: Naming) -> Vec<Reference> {
     let mut names: Vec<Reference> = Vec::new();
     for text in texts {
         let name = match (text.parse::<Typed>(), naming) {

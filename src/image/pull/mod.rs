@@ -54,6 +54,8 @@ pub struct Pull<'a> {
     pub parallel: usize,
     /// Who is told.
     pub progress: &'a dyn Progress,
+    /// Whether the image with this manifest may come here: asked before any layer is fetched.
+    pub approve: &'a (dyn Fn(&Digest) -> Result<()> + Sync),
 }
 
 /// A manifest that is verified, and what led to it.
@@ -116,6 +118,7 @@ impl Pull<'_> {
     fn run_inner(&self, source: &dyn Source) -> Result<Image> {
         let wanted = self.names.iter().find_map(|name| name.digest.as_ref());
         let chosen = choose(source, self.platform, wanted)?;
+        (self.approve)(&chosen.digest)?;
         let mut held = vec![self.store.add_blob(&chosen.digest, &chosen.bytes)?];
         if let Some((digest, bytes)) = &chosen.index {
             held.push(self.store.add_blob(digest, bytes)?);

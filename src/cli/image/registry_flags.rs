@@ -1,0 +1,56 @@
+//! The flags of whatever speaks to a registry.
+
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+
+use crate::cli::prompt::{self, Answer};
+use crate::error::Result;
+use crate::image::endpoint::Credentials;
+use crate::image::registries::Asked;
+
+/// How a registry is trusted, and who we are there.
+#[derive(clap::Args)]
+pub struct RegistryFlags {
+    /// Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless
+    /// registries.conf says that the registry is insecure.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    tls_verify: Option<bool>,
+
+    /// Who you are for the registry, in the place of a login. Without a password it is asked for; one that is given here
+    /// can be seen by others in ps.
+    #[arg(long, value_name = "NAME[:PASSWORD]")]
+    creds: Option<String>,
+
+    /// Look up logins in this file. Default: $REGISTRY_AUTH_FILE.
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+
+    /// Certificates for the registry: *.crt authorities, *.cert with *.key who we are.
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+}
+
+impl RegistryFlags {
+    /// What they say. Asks for a password that is missing.
+    pub fn asked(self) -> Result<Asked> {
+        Ok(Asked {
+            tls_verify: self.tls_verify,
+            cert_dir: self.cert_dir,
+            credentials: self.creds.map(credentials).transpose()?,
+            authfile: self.authfile,
+        })
+    }
+}
+
+fn credentials(text: String) -> Result<Credentials> {
+    let (username, password) = match text.split_once(':') {
+        Some((username, password)) => (username.to_owned(), password.to_owned()),
+        None => {
+            let password = prompt::ask("Password", Answer::Hidden)?;
+            (text, password)
+        }
+    };
+    Ok(Credentials::Password { username, password })
+}

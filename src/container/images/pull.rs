@@ -1,0 +1,207 @@
+//! `usnea pull`: everything that decides where from and whether is read here; the work is done in the base namespace.
+
+use std::path::PathBuf;
+
+use super::load::{Naming, names};
+use crate::config::Settings;
+use crate::container::stores::{self, Stores};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::image::Reference;
+use crate::image::archive::{open_docker, open_oci};
+use crate::image::endpoint::Endpoint;
+use crate::image::layout::Layout;
+use crate::image::manifest::Platform;
+use crate::image::policy::{Origin, Policy};
+use crate::image::pull::{self, Progress};
+use crate::image::registries::{Asked, Registries};
+use crate::image::registry::{Access, Registry};
+use crate::image::source::Source;
+use crate::image::store::Image;
+use crate::image::transport::Place;
+use crate::userns::{self, Base};
+
+/// How many layers come in at once, unless the settings say so.
+const PARALLEL: usize = 4;
+
+/// What is pulled.
+#[derive(Clone, Debug)]
+pub struct Pull {
+    /// Where from.
+    pub place: Place,
+    /// Which image of an index; this machine's where none is given.
+    pub platform: Option<Platform>,
+    /// What the command line says of registries.
+    pub asked: Asked,
+    /// `--signature-policy`
+    pub signature_policy: Option<PathBuf>,
+}
+
+/// One of the things that a name may mean, and where it can be had.
+struct Candidate {
+    reference: Reference,
+    endpoints: Vec<Endpoint>,
+}
+
+/// What is done in the base namespace.
+struct Work<'a> {
+    stores: &'a Stores,
+    platform: Platform,
+    owners: crate::image::owners::Owners,
+    settings: Settings,
+    policy: Policy,
+    progress: &'a dyn Progress,
+}
+
+/// Pulls it into our own store. Errors say where it was looked for.
+pub fn pull(stores: &Stores, pull: &Pull, progress: &dyn Progress) -> Result<Image> {
+    let base = Base::of_user()?;
+    let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
+    let candidates = match &pull.place {
+        Place::Registry(_) => candidates(pull, &policy)?,
+        _ => Vec::new(),
+    };
+    let work = Work {
+        stores,
+        platform: pull.platform.clone().unwrap_or_else(Platform::host),
+        owners: stores::owners(&base, stores.own()),
+        settings: Settings::load()?,
+        policy,
+        progress,
+    };
+    userns::in_base(&base, || {
+        stores.own().sweep();
+        match &pull.place {
+            Place::Registry(_) => work.first_of(&candidates),
+            place => work.local(place),
+        }
+    })
+}
+
+fn candidates(pull: &Pull, policy: &Policy) -> Result<Vec<Candidate>> {
+    let Place::Registry(typed) = &pull.place else { return Ok(Vec::new()) };
+    let registries = Registries::load()?;
+    let one = |reference: Reference| {
+        policy.check_before(&Origin::registry(&reference))?;
+        let endpoints = registries.pull_endpoints(&reference, &pull.asked)?;
+        Ok(Candidate { reference, endpoints })
+    };
+    registries.candidates(typed)?.into_iter().map(one).collect()
+}
+
+/// The digest of what a registry's name stands for now. `None`: there is nothing.
+pub fn registry_digest(pull: &Pull) -> Result<Option<Digest>> {
+    let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
+    let candidates = candidates(pull, &policy)?;
+    userns::in_base(&Base::of_user()?, || {
+        let mut last = Ok(None);
+        for candidate in &candidates {
+            for endpoint in &candidate.endpoints {
+                let which = candidate.reference.which();
+                let registry = Registry::new(endpoint.clone(), which, Access::Pull)?;
+                last = registry.head_manifest();
+                if matches!(last, Ok(Some(_))) {
+                    return last;
+                }
+            }
+        }
+        last
+    })
+}
+
+impl Work<'_> {
+    /// From the first place that has it. Where none has, each is named with its reason.
+    fn first_of(&self, candidates: &[Candidate]) -> Result<Image> {
+        let mut failures = Vec::new();
+        for candidate in candidates {
+            for endpoint in &candidate.endpoints {
+                let reference = &candidate.reference;
+                let registry = Registry::new(endpoint.clone(), reference.which(), Access::Pull)?;
+                let origin = Origin::registry(reference);
+                let approve = |digest: &Digest| {
+                    self.policy.verify(&origin, digest, &|tag| registry.beside(tag))
+                };
+                match self.from(&registry, std::slice::from_ref(reference), &approve) {
+                    Ok(image) => return Ok(image),
+                    Err(error) => {
+                        log::info!("{error}");
+                        failures.push(error);
+                    }
+                }
+            }
+        }
+        match failures.len() {
+            0 => Err(Error::new("registries.conf leaves no place to pull from")),
+            1 => Err(failures.remove(0)),
+            _ => {
+                let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
+                let error = Error::new(all.join("; "));
+                Err(match failures.iter().find_map(Error::way_out) {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                })
+            }
+        }
+    }
+
+    fn local(&self, place: &Place) -> Result<Image> {
+        let tmp = self.stores.own().tmp();
+        let (source, texts, naming, origin): (Box<dyn Source>, _, _, _) = match place {
+            Place::Registry(typed) => return Err(Error::new(format!("{typed:?}: a registry"))),
+            Place::Oci { dir, reference } => {
+                let source = Layout::open(dir)?.image(reference.as_deref())?;
+                let named = dir.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+                let text = match reference {
+                    Some(name) if name.contains([':', '/']) => name.clone(),
+                    Some(tag) => format!("{named}:{tag}"),
+                    None => named,
+                };
+                let origin = Origin::local("oci", dir, reference.as_deref())?;
+                (Box::new(source), vec![text], Naming::Oci, origin)
+            }
+            Place::OciArchive { file, reference } => {
+                let source = open_oci(file, &tmp)?.image(reference.as_deref())?;
+                let origin = Origin::local("oci-archive", file, reference.as_deref())?;
+                let texts = reference.iter().cloned().collect();
+                (Box::new(source), texts, Naming::Oci, origin)
+            }
+            Place::DockerArchive { file, image } => {
+                let archive = open_docker(file, &tmp)?;
+                let number = archive.find(image.as_ref())?;
+                let origin = Origin::local("docker-archive", file, None)?;
+                let source = archive.image(number)?;
+                (Box::new(source), archive.names(number), Naming::Docker, origin)
+            }
+        };
+        self.policy.check_before(&origin)?;
+        let approve = |digest: &Digest| self.policy.verify(&origin, digest, &|_| Ok(None));
+        self.from(&*source, &names(&texts, naming), &approve)
+    }
+
+    fn from(
+        &self,
+        source: &dyn Source,
+        names: &[Reference],
+        approve: &(dyn Fn(&Digest) -> Result<()> + Sync),
+    ) -> Result<Image> {
+        let pull = pull::Pull {
+            store: self.stores.own(),
+            platform: &self.platform,
+            names,
+            owners: &self.owners,
+            limits: &self.settings.limits,
+            parallel: self.settings.parallel_downloads.unwrap_or(PARALLEL),
+            progress: self.progress,
+            approve,
+        };
+        pull.run(source)
+    }
+}
+
+/// Unpacks what of the image is missing in the form that this user needs.
+pub fn prepare(base: &Base, store: &crate::image::store::Store, image: &Image) -> Result<()> {
+    let owners = stores::owners(base, store);
+    let settings = Settings::load()?;
+    userns::in_base(base, || pull::unpack_missing(store, image, &owners, &settings.limits))
+        .context(|| format!("image {}", image.config.short()))
+}
