@@ -415,6 +415,19 @@ fn what_changed_on_a_real_overlay_becomes_a_layer() {
     assert_eq!(place.other("tar", &["-xOf", "out.tar", "etc/name"]).works(), "new");
     let comments = place.usnea(&["image", "history", "--format", "{{.Comment}}", "new:1"]);
     assert!(comments.works().starts_with("by hand\n"), "{comments:?}");
+
+    // Its layers go out side by side.
+    let Some(registry) = RealRegistry::start(Tls::Off, Auth::Off) else { return };
+    let there = format!("{}/new:1", registry.host);
+    let ran = place.usnea(&["push", PLAIN, "new:1", &there]);
+    assert_eq!(ran.stderr.lines().filter(|line| line.ends_with(": Pushed")).count(), 2, "{ran:?}");
+    assert_eq!(
+        skopeo_digest(&place, &format!("docker://{there}")),
+        place.field("new:1", "{{.Digest}}")
+    );
+    let again = place.usnea(&["push", PLAIN, "new:1", &there]);
+    assert_eq!(again.works(), ran.works());
+    assert_eq!(again.stderr.matches("Layer already exists").count(), 2, "{again:?}");
 }
 
 /// The image `localhost/new:1`: base:1 and what is in `upper` over it.
