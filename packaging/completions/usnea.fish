@@ -34,6 +34,16 @@ complete -c usnea -n "__fish_usnea_needs_command" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_needs_command" -s V -l version -d 'Print version'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "run" -d 'Run a command in a new container'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "spec" -d 'Print the OCI runtime config.json that run with the same flags would run'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "image" -d 'Manage images'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "images" -d 'List images'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "history" -d 'Show what made the layers of an image, the newest first'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "push" -d 'Push an image to a registry, a layout or an archive'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "save" -d 'Write images to an archive'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "load" -d 'Load images from an archive'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "import" -d 'Make an image of a root directory\'s tarball'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "export" -d 'Write the file system of an image as one tar'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "login" -d 'Log in to a registry'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "logout" -d 'Forget the login for a registry'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "doctor" -d 'Try what containers need on this machine, and say how to mend what is missing'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -s i -l interactive -d 'Keep standard input open' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -s t -l tty -d 'Give the container a terminal of its own' -r
@@ -114,6 +124,262 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "ls" -d 'List images'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "list" -d 'List images'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "inspect" -d 'Show all that is known of images'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "history" -d 'Show what made the layers of an image, the newest first'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "tree" -d 'Show the layers of images, how large they are, and which images share them'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "exists" -d 'Exit with 0 when the image is here, with 1 when it is not'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "push" -d 'Push an image to a registry, a layout or an archive'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "save" -d 'Write images to an archive'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "load" -d 'Load images from an archive'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "import" -d 'Make an image of a root directory\'s tarball'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "export" -d 'Write the file system of an image as one tar'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -s f -l filter -d 'Only some: reference=PATTERN, dangling=BOOL, label=KEY[=VALUE], before=IMAGE, since=IMAGE. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -l sort -d 'The order' -r -f -a "created\t'The newest first'
+id\t''
+repository\t''
+size\t'The largest first'
+tag\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .Repository .Tag .ID .Digest .CreatedSince .CreatedAt .Size .ReadOnly' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -s a -l all -d 'All images. There are no intermediate ones to hide: the same list, for scripts that ask so'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print IDs alone, each once'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -l no-trunc -d 'Print IDs whole'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -l digests -d 'Show digests too'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -s n -l noheading -d 'Leave out the line with the names of the columns'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from list" -s f -l filter -d 'Only some: reference=PATTERN, dangling=BOOL, label=KEY[=VALUE], before=IMAGE, since=IMAGE. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from list" -l sort -d 'The order' -r -f -a "created\t'The newest first'
+id\t''
+repository\t''
+size\t'The largest first'
+tag\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from list" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .Repository .Tag .ID .Digest .CreatedSince .CreatedAt .Size .ReadOnly' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from list" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from list" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from list" -s a -l all -d 'All images. There are no intermediate ones to hide: the same list, for scripts that ask so'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print IDs alone, each once'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from list" -l no-trunc -d 'Print IDs whole'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from list" -l digests -d 'Show digests too'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from list" -s n -l noheading -d 'Leave out the line with the names of the columns'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from inspect" -s f -l format -d 'json, or a Go template, such as \'{{.Config.User}}\' or \'{{json .RootFS.Layers}}\'' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from inspect" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from inspect" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from history" -s H -l human -d 'Sizes and times for people; false: bytes, and times as in RFC 3339' -r -f -a "true\t''
+false\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from history" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .ID .CreatedSince .CreatedAt .CreatedBy .Size .Comment' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from history" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from history" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from history" -l no-trunc -d 'Print IDs and commands whole'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from history" -s q -l quiet -d 'Print IDs alone'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from history" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from tree" -l format -d 'json, table [TEMPLATE], or a Go template, once for each image. Fields: .ID .Names .Size .Packed .Unique .Shared .Layers; of each layer .DiffID .Blob .Size .Packed .SharedWith. Sizes in bytes' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from tree" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from tree" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from tree" -l no-trunc -d 'Print digests whole'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from tree" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from exists" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from exists" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from push" -l tls-verify -d 'Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless registries.conf says that the registry is insecure' -r -f -a "true\t''
+false\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from push" -l creds -d 'Who you are for the registry, in the place of a login. Without a password it is asked for; one that is given here can be seen by others in ps' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from push" -l authfile -d 'Look up logins in this file. Default: $REGISTRY_AUTH_FILE' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from push" -l cert-dir -d 'Certificates for the registry: *.crt authorities, *.cert with *.key who we are' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from push" -l digestfile -d 'Write the digest of the manifest, as it is there, to this file' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from push" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from push" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from push" -s q -l quiet -d 'Print nothing but where it is now'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from push" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from save" -s o -l output -d 'Write to this file, or with oci-dir into this folder. Default: standard output, which must not be a terminal' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from save" -l format -d 'What is written' -r -f -a "docker-archive\t'As docker save writes it: layers without compression'
+oci-archive\t'A tar of an OCI image layout: everything as it was pulled'
+oci-dir\t'The folder of an OCI image layout'"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from save" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from save" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from save" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from load" -s i -l input -d 'Read this file or folder. Default: standard input' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from load" -l platform -d 'Of an image for several platforms, the one for this: OS/ARCH[/VARIANT]. Default: this machine\'s' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from load" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from load" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from load" -s q -l quiet -d 'Print nothing'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from load" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from import" -s c -l change -d 'An instruction for its config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR, as in a Dockerfile. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from import" -s m -l message -d 'The remark in its history. Default: where it was imported from' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from import" -l platform -d 'For which machine it is: OS/ARCH[/VARIANT]. Default: this one' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from import" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from import" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from import" -s q -l quiet -d 'Do not print the ID'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from export" -s o -l output -d 'Write to this file. Default: standard output, which must not be a terminal' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from export" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from export" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand images" -s f -l filter -d 'Only some: reference=PATTERN, dangling=BOOL, label=KEY[=VALUE], before=IMAGE, since=IMAGE. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand images" -l sort -d 'The order' -r -f -a "created\t'The newest first'
+id\t''
+repository\t''
+size\t'The largest first'
+tag\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand images" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .Repository .Tag .ID .Digest .CreatedSince .CreatedAt .Size .ReadOnly' -r
+complete -c usnea -n "__fish_usnea_using_subcommand images" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand images" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand images" -s a -l all -d 'All images. There are no intermediate ones to hide: the same list, for scripts that ask so'
+complete -c usnea -n "__fish_usnea_using_subcommand images" -s q -l quiet -d 'Print IDs alone, each once'
+complete -c usnea -n "__fish_usnea_using_subcommand images" -l no-trunc -d 'Print IDs whole'
+complete -c usnea -n "__fish_usnea_using_subcommand images" -l digests -d 'Show digests too'
+complete -c usnea -n "__fish_usnea_using_subcommand images" -s n -l noheading -d 'Leave out the line with the names of the columns'
+complete -c usnea -n "__fish_usnea_using_subcommand images" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c usnea -n "__fish_usnea_using_subcommand history" -s H -l human -d 'Sizes and times for people; false: bytes, and times as in RFC 3339' -r -f -a "true\t''
+false\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand history" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .ID .CreatedSince .CreatedAt .CreatedBy .Size .Comment' -r
+complete -c usnea -n "__fish_usnea_using_subcommand history" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand history" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand history" -l no-trunc -d 'Print IDs and commands whole'
+complete -c usnea -n "__fish_usnea_using_subcommand history" -s q -l quiet -d 'Print IDs alone'
+complete -c usnea -n "__fish_usnea_using_subcommand history" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand push" -l tls-verify -d 'Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless registries.conf says that the registry is insecure' -r -f -a "true\t''
+false\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand push" -l creds -d 'Who you are for the registry, in the place of a login. Without a password it is asked for; one that is given here can be seen by others in ps' -r
+complete -c usnea -n "__fish_usnea_using_subcommand push" -l authfile -d 'Look up logins in this file. Default: $REGISTRY_AUTH_FILE' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand push" -l cert-dir -d 'Certificates for the registry: *.crt authorities, *.cert with *.key who we are' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand push" -l digestfile -d 'Write the digest of the manifest, as it is there, to this file' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand push" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand push" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand push" -s q -l quiet -d 'Print nothing but where it is now'
+complete -c usnea -n "__fish_usnea_using_subcommand push" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand save" -s o -l output -d 'Write to this file, or with oci-dir into this folder. Default: standard output, which must not be a terminal' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand save" -l format -d 'What is written' -r -f -a "docker-archive\t'As docker save writes it: layers without compression'
+oci-archive\t'A tar of an OCI image layout: everything as it was pulled'
+oci-dir\t'The folder of an OCI image layout'"
+complete -c usnea -n "__fish_usnea_using_subcommand save" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand save" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand save" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c usnea -n "__fish_usnea_using_subcommand load" -s i -l input -d 'Read this file or folder. Default: standard input' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand load" -l platform -d 'Of an image for several platforms, the one for this: OS/ARCH[/VARIANT]. Default: this machine\'s' -r
+complete -c usnea -n "__fish_usnea_using_subcommand load" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand load" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand load" -s q -l quiet -d 'Print nothing'
+complete -c usnea -n "__fish_usnea_using_subcommand load" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand import" -s c -l change -d 'An instruction for its config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR, as in a Dockerfile. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand import" -s m -l message -d 'The remark in its history. Default: where it was imported from' -r
+complete -c usnea -n "__fish_usnea_using_subcommand import" -l platform -d 'For which machine it is: OS/ARCH[/VARIANT]. Default: this one' -r
+complete -c usnea -n "__fish_usnea_using_subcommand import" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand import" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand import" -s q -l quiet -d 'Do not print the ID'
+complete -c usnea -n "__fish_usnea_using_subcommand import" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand export" -s o -l output -d 'Write to this file. Default: standard output, which must not be a terminal' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand export" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand export" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand export" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand login" -s u -l username -d 'User name' -r
+complete -c usnea -n "__fish_usnea_using_subcommand login" -s p -l password -d 'Password. Every user of the machine can see it in ps: --password-stdin is safer' -r
+complete -c usnea -n "__fish_usnea_using_subcommand login" -l authfile -d 'Keep and look up logins in this file. Default: $REGISTRY_AUTH_FILE' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand login" -l cert-dir -d 'Certificates for the registry: *.crt authorities, *.cert with *.key who we are' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand login" -l tls-verify -d 'Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless registries.conf says that the registry is insecure' -r -f -a "true\t''
+false\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand login" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand login" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand login" -l password-stdin -d 'Read the password from standard input'
+complete -c usnea -n "__fish_usnea_using_subcommand login" -l get-login -d 'Print the name with which you are logged in, and do nothing'
+complete -c usnea -n "__fish_usnea_using_subcommand login" -s v -l verbose -d 'Say where the login is kept'
+complete -c usnea -n "__fish_usnea_using_subcommand login" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand logout" -l authfile -d 'Take the login out of this file. Default: $REGISTRY_AUTH_FILE' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand logout" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand logout" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand logout" -s a -l all -d 'Forget the logins for all registries'
+complete -c usnea -n "__fish_usnea_using_subcommand logout" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand doctor" -l format -d 'How to print: a page to read, or an array of objects with name, status, found, costs and fix' -r -f -a "table\t'A page to read'
 json\t'An array of objects'"
 complete -c usnea -n "__fish_usnea_using_subcommand doctor" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F

@@ -59,6 +59,8 @@ enum Command {
     Images(image::list::Arguments),
     /// Pull images from a registry, a layout or an archive.
     Pull(image::pull::Arguments),
+    /// Show what made the layers of an image, the newest first.
+    History(image::history::Arguments),
     /// Push an image to a registry, a layout or an archive.
     Push(image::push::Arguments),
     /// Write images to an archive.
@@ -103,6 +105,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Image(image) => image::run(image, arguments.root.as_deref()),
         Command::Images(list) => image::list::run(list, arguments.root.as_deref()),
         Command::Pull(pull) => image::pull::run(pull, arguments.root.as_deref()),
+        Command::History(history) => image::history::run(history, arguments.root.as_deref()),
         Command::Push(push) => image::push::run(push, arguments.root.as_deref()),
         Command::Save(save) => image::save::run(&save, arguments.root.as_deref()),
         Command::Load(load) => image::load::run(load, arguments.root.as_deref()),

@@ -3,8 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::container::{self, Request};
-use crate::error::{Context, Result};
+use crate::cli::image::pull::{SourceFlags, WORDS};
+use crate::cli::progress::{Loudness, Shown};
+use crate::container::{self, Image, PullPolicy, Request, Wanted};
+use crate::error::{Context, Error, Result};
 use crate::spec::Options;
 use crate::sys::signal;
 
@@ -15,7 +17,8 @@ pub struct SpecArguments {
     #[command(flatten)]
     options: Options,
 
-    /// What the container is made from: host:PROGRAM[,PROGRAM...] for programs of this machine with all that they need;
+    /// What the container is made from: an image, [REGISTRY/]NAME[:TAG][@DIGEST], the ID of one, oci:DIR[:NAME],
+    /// oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]; host:PROGRAM[,PROGRAM...] for programs of this machine with all that they need;
     /// dir:PATH, or a path that begins with / or ./, for a root directory, which is not written to.
     #[arg(value_name = "IMAGE")]
     image: String,
@@ -38,6 +41,18 @@ pub struct RunArguments {
 
     #[command(flatten)]
     common: SpecArguments,
+
+    /// When an image is pulled before it is run. newer: when the registry has another one by this name.
+    #[arg(long, value_enum, value_name = "WHEN", default_missing_value = "always", num_args = 0..=1,
+          require_equals = false)]
+    pull: Option<PullPolicy>,
+
+    #[command(flatten)]
+    source: SourceFlags,
+
+    /// Pull without showing how far it is.
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 impl SpecArguments {
@@ -54,9 +69,27 @@ impl SpecArguments {
 /// Runs the command and gives its exit status.
 pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     let explains = arguments.explain;
+    let asks_for_pull = arguments.pull.is_some() || arguments.source.is_asked() || arguments.quiet;
+    let place = match arguments.common.image.parse()? {
+        Image::Stored(text) => text.parse()?,
+        _ if asks_for_pull => {
+            return Err(Error::new(format!(
+                "{}: nothing is pulled for it, so --pull and the flags of registries mean nothing",
+                arguments.common.image
+            )));
+        }
+        // Never pulled.
+        _ => "scratch".parse()?,
+    };
     let request = arguments.common.request(store)?;
     if !explains {
-        return container::run(&request);
+        let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
+        let wanted = Wanted {
+            policy: arguments.pull.unwrap_or_default(),
+            pull: arguments.source.pull(place)?,
+            progress: &Shown::new(WORDS, loudness),
+        };
+        return container::run(&request, &wanted);
     }
     print(&container::explain(&request)?)
 }

@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::stored;
 use crate::error::{Context, Error, Result};
+use crate::image::store::HeldBlob;
 use crate::rootfs::host::{self, HostRoot};
+use crate::spec::ImageDefaults;
 
 /// IMAGE, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,14 +16,26 @@ pub enum Image {
     Host(Vec<String>),
     /// `dir:PATH`, or a path that begins with `/` or `./`: a root directory.
     Directory(PathBuf),
+    /// Anything else: the name or ID of an image, or where one can be had.
+    Stored(String),
 }
 
-/// A root directory that stays as long as this value lives.
+/// Root directories that stay as long as this value lives.
 #[derive(Debug)]
 pub struct Root {
-    /// The folder.
-    pub path: PathBuf,
-    _held: Option<HostRoot>,
+    /// The folders, the topmost first: at least one.
+    pub folders: Vec<PathBuf>,
+    /// What the image wants.
+    pub defaults: ImageDefaults,
+    pub(super) _held: Held,
+}
+
+/// What keeps a root from being removed.
+#[derive(Debug)]
+pub(super) enum Held {
+    Nothing,
+    Host(#[expect(dead_code, reason = "held")] HostRoot),
+    Stored(#[expect(dead_code, reason = "held")] HeldBlob),
 }
 
 impl FromStr for Image {
@@ -37,29 +52,41 @@ impl FromStr for Image {
         {
             return Ok(Self::Directory(text.into()));
         }
-        Err(Error::new(format!("image '{text}': not a kind of image that is known"))
-            .hint("host:PROGRAM,... for programs of this machine; dir:PATH, /PATH or ./PATH for a root directory"))
+        text.parse::<crate::image::transport::Place>().hint(|| {
+            "an image is NAME[:TAG], oci:DIR and the like; host:PROGRAM,... is programs of this machine; dir:PATH, /PATH or ./PATH is a root directory"
+        })?;
+        Ok(Self::Stored(text.to_owned()))
     }
 }
 
 impl Image {
-    /// The root directory, made if need be.
-    pub fn root(&self, store: &Path) -> Result<Root> {
+    /// The root, made or pulled if need be.
+    pub fn root(&self, store: &Path, wanted: &stored::Wanted) -> Result<Root> {
         match self {
             Self::Host(programs) => {
                 let root = host::assemble(store, programs)?;
-                Ok(Root { path: root.path.clone(), _held: Some(root) })
+                Ok(Root::of(root.path.clone(), Held::Host(root)))
             }
-            Self::Directory(path) => Ok(Root { path: directory(path)?, _held: None }),
+            Self::Directory(path) => Ok(Root::of(directory(path)?, Held::Nothing)),
+            Self::Stored(text) => stored::root(store, text, wanted),
         }
     }
 
-    /// The root directory that there is or would be; makes nothing.
-    pub fn would_be_root(&self, store: &Path) -> Result<PathBuf> {
+    /// The root that there is or would be; makes nothing. Errors: an image that is not here.
+    pub fn would_be_root(&self, store: &Path) -> Result<Root> {
         match self {
-            Self::Host(programs) => Ok(host::describe(store, programs)?.path),
-            Self::Directory(path) => directory(path),
+            Self::Host(programs) => {
+                Ok(Root::of(host::describe(store, programs)?.path, Held::Nothing))
+            }
+            Self::Directory(path) => Ok(Root::of(directory(path)?, Held::Nothing)),
+            Self::Stored(text) => stored::would_be_root(store, text),
         }
+    }
+}
+
+impl Root {
+    fn of(folder: PathBuf, held: Held) -> Self {
+        Self { folders: vec![folder], defaults: ImageDefaults::default(), _held: held }
     }
 }
 
@@ -90,6 +117,9 @@ mod tests {
         }
         assert_eq!("./x".parse::<Image>().unwrap(), Image::Directory("./x".into()));
         assert_eq!("dir:x".parse::<Image>().unwrap(), Image::Directory("x".into()));
-        assert!("debian:12".parse::<Image>().is_err());
+        for text in ["debian:12", "oci:/x:1", "docker://q.io/x", "0123456789ab"] {
+            assert_eq!(text.parse::<Image>().unwrap(), Image::Stored(text.into()));
+        }
+        assert!("A B".parse::<Image>().is_err());
     }
 }

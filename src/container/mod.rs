@@ -6,7 +6,9 @@ pub mod images;
 pub mod login;
 mod name;
 mod run;
+mod stored;
 pub mod stores;
 
 pub use image::Image;
+pub use stored::{PullPolicy, Wanted};
 pub use run::{Request, explain, run, spec};

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
-use super::image::Image;
+use super::image::{Image, Root as ImageRoot};
+use super::stored::Wanted;
 use super::{folder, name};
 use crate::config;
 use crate::engine::{self, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::host::{cgroup, filesystem};
 use crate::security;
-use crate::spec::{CgroupHierarchy, ImageDefaults, Inputs, Options, Root, TimeNamespace};
+use crate::spec::{CgroupHierarchy, Inputs, Options, Root, TimeNamespace};
 use crate::sys::{fd, signal::Signals};
 use crate::userns::Base;
 
@@ -38,7 +39,7 @@ struct Decided {
 }
 
 /// Runs the command; its exit status.
-pub fn run(request: &Request) -> Result<u8> {
+pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
     keep_descriptors(request.options.preserve_fds)?;
     if request.options.tty
         && request.options.interactive
@@ -49,8 +50,8 @@ pub fn run(request: &Request) -> Result<u8> {
     }
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let store = make_store(request)?;
-    let root = request.image.root(&store)?;
-    let decided = decide(request, &store, &root.path)?;
+    let root = request.image.root(&store, wanted)?;
+    let decided = decide(request, &store, &root)?;
     let plan = plan(request, &decided)?;
 
     let _name =
@@ -99,20 +100,24 @@ fn make_store(request: &Request) -> Result<PathBuf> {
     Ok(store)
 }
 
-fn decide(request: &Request, store: &Path, root: &Path) -> Result<Decided> {
+fn decide(request: &Request, store: &Path, root: &ImageRoot) -> Result<Decided> {
     let options = &request.options;
     let base = Base::of_user()?;
     let maps = base.container_maps(options.userns, &options.uidmap, &options.gidmap)?;
     let id = random_id()?;
     let folder = folder::path(store, &id);
-    let lowers = [root.to_owned()];
+    if options.rw_root && root.folders.len() > 1 {
+        return Err(Error::new("--rw-root: an image has layers, which other containers share")
+            .hint("'usnea export IMAGE | tar -x' makes a root directory of it"));
+    }
+    let top = root.folders.first().ok_or_else(|| Error::new("an image without a folder"))?;
     let mut spec = crate::spec::build(&Inputs {
         options,
         id: &id,
-        root: if options.rw_root { Root::Itself(root) } else { Root::Layered(&lowers) },
+        root: if options.rw_root { Root::Itself(top) } else { Root::Layered(&root.folders) },
         folder: &folder,
         maps: &maps,
-        image: ImageDefaults::default(),
+        image: root.defaults.clone(),
         command: &request.command,
         time_namespace: match Path::new("/proc/self/ns/time").symlink_metadata() {
             Ok(_) => TimeNamespace::Available,

@@ -227,6 +227,7 @@ impl Child<'_> {
             }
             Step::Root(mount) => self.enter_root(mount)?,
             Step::Mount(mount) => self.mount(mount)?,
+            Step::Volume(path) => self.keep_writable(path)?,
             Step::Link { target, name } => self.link(target, name)?,
             Step::Loopback => network::loopback_up()?,
             Step::Sysctl { path, value, .. } => self.write_parameter(path, value)?,
@@ -371,6 +372,13 @@ impl Child<'_> {
                 .on(|| "/dev/null is not the null device");
         }
         Ok(self.hands.null.insert(null))
+    }
+
+    fn keep_writable(&self, path: &Path) -> Done {
+        let root = self.hands.root()?.as_fd();
+        let target = inroot::mount_point(root, path, Kind::Directory, Symlinks::Follow)?;
+        let tree = mount::copy(&target, Path::new(""), Reach::Alone)?;
+        Ok(mount::attach(&tree, target)?)
     }
 
     fn make_read_only(&self, path: &Path) -> Done {

@@ -117,6 +117,10 @@ impl Script {
                 });
                 self.mount(mount, &target);
             }
+            Step::Volume(path) => {
+                let path = below(path);
+                self.line(&format!("mkdir -p {path} && mount --bind {path} {path}"));
+            }
             Step::Link { target, name } => {
                 self.line(&format!("ln -s {target} {}", below(&Path::new("/dev").join(name))))
             }

@@ -221,7 +221,7 @@ impl Platform {
     }
 
     /// Whether what is made for this platform runs on `wanted`.
-    fn serves(&self, wanted: &Self) -> bool {
+    pub fn serves(&self, wanted: &Self) -> bool {
         let variant =
             |platform: &Self| match (platform.architecture.as_str(), platform.variant.as_deref()) {
                 ("arm64", None) => Some("v8".to_owned()),

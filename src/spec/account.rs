@@ -80,7 +80,9 @@ pub(super) fn groups(root: impl AsFd) -> Result<Option<Vec<Group>>> {
 }
 
 fn read(root: impl AsFd, path: &str) -> Result<Option<String>> {
-    match inroot::read(root, Path::new(path), LARGEST) {
+    match inroot::read(&root, Path::new(path), LARGEST) {
+        // A layer that removed the file: those below it do not count.
+        Err(_) if is_whiteout(&root, path) => Ok(Some(String::new())),
         Ok(content) => Ok(Some(String::from_utf8_lossy(&content).into_owned())),
         // ENOTDIR: /etc is no folder.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
@@ -88,6 +90,16 @@ fn read(root: impl AsFd, path: &str) -> Result<Option<String>> {
         }
         Err(error) => Err(error).context(|| format!("cannot read the image's /{path}")),
     }
+}
+
+/// Whether overlayfs shows nothing there: a character device 0:0.
+fn is_whiteout(root: impl AsFd, path: &str) -> bool {
+    let flags = rustix::fs::OFlags::PATH;
+    let open = inroot::open(root, Path::new(path), flags, inroot::Symlinks::Follow);
+    let stat = open.and_then(|file| Ok(rustix::fs::fstat(file)?));
+    stat.is_ok_and(|stat| {
+        rustix::fs::FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == 0
+    })
 }
 
 fn id(text: &str) -> Option<u32> {

@@ -16,7 +16,7 @@ use super::group::GroupAdd;
 use super::namespace::{Network, Sharing};
 use super::options::Options;
 use super::{mounts, process, sysctl};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, UsernsMode};
 
@@ -69,7 +69,16 @@ pub struct ImageDefaults {
     pub workdir: Option<String>,
     /// As `--user`.
     pub user: Option<String>,
+    /// Folders that stay writable with a read-only root.
+    pub volumes: Vec<String>,
+    /// The signal that asks the command to end, `SIGQUIT`.
+    pub stop_signal: Option<String>,
 }
+
+/// Annotation, a JSON array of paths: folders of the root that are mounted on themselves, and so stay writable.
+pub const VOLUMES: &str = "usnea.volumes";
+/// Annotation: the signal that asks the command to end (image spec, conversion.md).
+pub const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 
 /// Whether the kernel has time namespaces (5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +138,7 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
         .process(process::process(inputs)?)
         .mounts(mounts::mounts(inputs)?)
         .linux(linux(inputs)?)
-        .annotations(annotations(inputs.options))
+        .annotations(annotations(inputs)?)
         .build()
         .map_err(Error::new)?;
     spec.set_hostname(hostname(inputs));
@@ -174,15 +183,35 @@ pub(super) fn seen_hostname(inputs: &Inputs<'_>) -> String {
     })
 }
 
-fn annotations(options: &Options) -> HashMap<String, String> {
+fn annotations(inputs: &Inputs<'_>) -> Result<HashMap<String, String>> {
+    let options = inputs.options;
     let mut annotations = HashMap::new();
+    let volumes = image_volumes(inputs)?;
+    if !volumes.is_empty() {
+        let json = serde_json::to_string(&volumes).map_err(Error::new)?;
+        annotations.insert(VOLUMES.to_owned(), json);
+    }
+    if let Some(signal) = &inputs.image.stop_signal {
+        annotations.insert(STOP_SIGNAL.to_owned(), signal.clone());
+    }
     if options.group_add.contains(&GroupAdd::KeepGroups) {
         annotations.insert(KEEP_GROUPS.to_owned(), "1".to_owned());
     }
     if options.init {
         annotations.insert(RUN_INIT.to_owned(), "true".to_owned());
     }
-    annotations
+    Ok(annotations)
+}
+
+/// The image's volumes. What was asked for there is mounted over them. Errors: a path that is not one.
+fn image_volumes(inputs: &Inputs<'_>) -> Result<Vec<String>> {
+    let volume = |text: &String| {
+        let destination = text.parse::<super::Destination>().map_err(Error::new);
+        let path =
+            destination.context(|| format!("the image's volume '{}'", text.escape_debug()))?;
+        Ok(path.path().to_string_lossy().into_owned())
+    };
+    inputs.image.volumes.iter().map(volume).collect()
 }
 
 fn linux(inputs: &Inputs<'_>) -> Result<Linux> {

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use serde_json::Value;
 use usnea::config::Limits;
+use usnea::image::Reference;
 use usnea::image::diff::{self, Kind};
+use usnea::image::endpoint::{Credentials, Endpoint, Transport};
 use usnea::image::made::{self, Details, LayerWriter, Parent};
 use usnea::image::manifest::{Document, Platform};
 use usnea::image::owners::Owners;
 use usnea::image::pull::{Progress, Pull};
+use usnea::image::registry::{Access, Registry};
 use usnea::image::store::Store;
 
 use crate::real_registry::{Auth, PASSWORD, RealRegistry, Tls, USERNAME};
@@ -28,6 +31,23 @@ fn skopeo_digest(place: &Stocked, image: &str) -> String {
 fn copied(place: &Stocked, from: &str, to: &str) {
     let words = ["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", from, to];
     place.other("skopeo", &words).works();
+}
+
+/// Pulls `name` into the store `other`.
+fn pulled(place: &Stocked, endpoint: Endpoint, name: &str) {
+    let name: Reference = name.parse().expect("a name");
+    let registry = Registry::new(endpoint, name.which(), Access::Pull).expect("a registry");
+    let store = Store::open(&place.place.path("other")).expect("a store");
+    let pull = Pull {
+        store: &store,
+        platform: &Platform::host(),
+        names: &[name],
+        owners: &Owners::Recorded,
+        limits: &Limits::default(),
+        parallel: 2,
+        progress: &Silent,
+    };
+    pull.run(&registry).expect("an image");
 }
 
 #[test]
@@ -73,8 +93,17 @@ fn what_is_pushed_comes_back_as_it_was() {
     place.usnea(&[&["push"], &known[..], &["tool:1", &there]].concat()).works();
     let wrong = ["push", "--cert-dir", text(&certificates), "--creds", "x:y", "tool:1", &there];
     place.usnea(&wrong).fails_with(125, &["cannot push", "our login"]);
-    let pull = [&["pull"], &known[..], &[there.as_str()]].concat();
-    place.usnea_in("other", &pull).works();
+    let endpoint = Endpoint {
+        host: registry.host.clone(),
+        repository: "tool".into(),
+        transport: Transport::Verified,
+        credentials: Some(Credentials::Password {
+            username: USERNAME.into(),
+            password: PASSWORD.into(),
+        }),
+        certificates: vec![certificates.clone()],
+    };
+    pulled(&place, endpoint, &there);
     for template in ["{{.Id}}", "{{.Digest}}", "{{json .RootFS.Layers}}", "{{json .Config.Env}}"] {
         let there = place.usnea_in("other", &["image", "inspect", "-f", template, &there]);
         assert_eq!(there.works(), place.field("tool:1", template), "{template}");
@@ -112,7 +141,14 @@ fn what_others_push_goes_on_byte_for_byte() {
         let (from, to) =
             (format!("{}/{name}:1", registry.host), format!("{}/on/{name}:1", registry.host));
         let digest = skopeo_digest(&place, &format!("docker://{from}"));
-        place.usnea_in("other", &["pull", PLAIN, &from]).works();
+        let endpoint = Endpoint {
+            host: registry.host.clone(),
+            repository: name.into(),
+            transport: Transport::Insecure,
+            credentials: None,
+            certificates: Vec::new(),
+        };
+        pulled(&place, endpoint, &from);
         place.usnea_in("other", &["push", PLAIN, &from, &to]).works();
         assert_eq!(skopeo_digest(&place, &format!("docker://{to}")), digest, "{name}");
         let raw = |name: &str| {
@@ -379,6 +415,19 @@ fn what_changed_on_a_real_overlay_becomes_a_layer() {
     assert_eq!(place.other("tar", &["-xOf", "out.tar", "etc/name"]).works(), "new");
     let comments = place.usnea(&["image", "history", "--format", "{{.Comment}}", "new:1"]);
     assert!(comments.works().starts_with("by hand\n"), "{comments:?}");
+
+    // Its layers go out side by side.
+    let Some(registry) = RealRegistry::start(Tls::Off, Auth::Off) else { return };
+    let there = format!("{}/new:1", registry.host);
+    let ran = place.usnea(&["push", PLAIN, "new:1", &there]);
+    assert_eq!(ran.stderr.lines().filter(|line| line.ends_with(": Pushed")).count(), 2, "{ran:?}");
+    assert_eq!(
+        skopeo_digest(&place, &format!("docker://{there}")),
+        place.field("new:1", "{{.Digest}}")
+    );
+    let again = place.usnea(&["push", PLAIN, "new:1", &there]);
+    assert_eq!(again.works(), ran.works());
+    assert_eq!(again.stderr.matches("Layer already exists").count(), 2, "{again:?}");
 }
 
 /// The image `localhost/new:1`: base:1 and what is in `upper` over it.

@@ -96,7 +96,7 @@ const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE ID"), ("CreatedSince", "CREATE
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
     let mut filters = filters.collect::<Result<Vec<_>>>()?;
-    filters.extend(arguments.name.map(|name| Filter::Reference(pattern(name))));
+    filters.extend(arguments.name.map(Filter::Reference));
     let sort = match arguments.sort {
         SortKey::Created => Sort::Created,
         SortKey::Id => Sort::Id,
@@ -113,11 +113,6 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let layout = if arguments.digests { WITH_DIGESTS } else { LAYOUT };
     let headings = if arguments.noheading { Headings::Hidden } else { Headings::Shown };
     print(&render(&arguments.format.unwrap_or_default(), &layout, headings, &rows)?)
-}
-
-/// docker's `images NAME`: a registry or a digest in it makes no difference to how it is matched.
-fn pattern(name: String) -> String {
-    name.strip_prefix("docker.io/library/").map_or(name.clone(), str::to_owned)
 }
 
 fn print_ids(rows: &[Row]) -> Result<u8> {

@@ -48,6 +48,11 @@ pub struct SourceFlags {
 }
 
 impl SourceFlags {
+    /// Whether any of them was given.
+    pub fn is_asked(&self) -> bool {
+        self.platform.is_some() || self.signature_policy.is_some() || self.registry.is_asked()
+    }
+
     /// The pull from `place` that these flags ask for.
     pub fn pull(self, place: Place) -> Result<Pull> {
         Ok(Pull {

@@ -33,6 +33,14 @@ pub struct RegistryFlags {
 }
 
 impl RegistryFlags {
+    /// Whether any of them was given.
+    pub fn is_asked(&self) -> bool {
+        self.tls_verify.is_some()
+            || self.creds.is_some()
+            || self.authfile.is_some()
+            || self.cert_dir.is_some()
+    }
+
     /// What they say. Asks for a password that is missing.
     pub fn asked(self) -> Result<Asked> {
         Ok(Asked {

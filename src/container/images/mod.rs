@@ -42,7 +42,7 @@ pub use save::{SaveFormat, save};
 pub use sharing::{SharedLayer, Shares, Totals, label, sharing};
 
 /// The image that `text` names, and the store it is in. Errors: there is none; where it was looked for.
-fn known(stores: &Stores, text: &str) -> Result<(Store, Image)> {
+pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store, Image)> {
     let registries = Registries::load()?;
     if let Some(found) = stores.find(text, &registries)? {
         return Ok(found);

@@ -96,6 +96,34 @@ impl Store {
         fs.is_dir() && fs.with_file_name("layer.json").is_file()
     }
 
+    /// The layers' folders as an overlay takes them, the topmost first. It ends at a layer that hides all below it.
+    pub fn stack(&self, layers: &[super::Layer], owners: &Owners) -> Vec<PathBuf> {
+        let mut folders = Vec::new();
+        for layer in layers.iter().rev() {
+            let fs = self.layer_path(&layer.diff_id, owners);
+            let hides = self.story(&self.layers_folder().join(name(&layer.diff_id, owners)));
+            folders.push(fs);
+            if hides.is_some_and(|story| story.opaque_root) {
+                break;
+            }
+        }
+        // One layer twice would be one folder twice, which the kernel refuses: the upper one says it all.
+        let mut seen = std::collections::HashSet::new();
+        folders.retain(|folder| seen.insert(folder.clone()));
+        folders
+    }
+
+    /// A folder with nothing in it, for an image without a layer.
+    pub fn empty_layer(&self) -> Result<PathBuf> {
+        let folder = self.layers_folder().join("empty");
+        match std::fs::DirBuilder::new().mode(0o755).create(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(files::cannot_write(error, &folder))
+            }
+            _ => Ok(folder),
+        }
+    }
+
     /// What is known of a layer; `None`: it is not there, or not whole.
     pub(super) fn story(&self, folder: &Path) -> Option<LayerStory> {
         let mut text = String::new();

@@ -1,0 +1,154 @@
+//! An image of the store as a root: found, pulled where `--pull` says so, unpacked in the form that this user needs, and
+//! held while the container runs.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+
+use super::image::{Held, Root};
+use super::images::{self, Pull};
+use super::stores::{self, Stores};
+use crate::error::{Context, Error, Result};
+use crate::image::manifest::Platform;
+use crate::image::owners::Owners;
+use crate::image::pull::Progress;
+use crate::image::registries::Registries;
+use crate::image::store::{Image, Store};
+use crate::image::transport::Place;
+use crate::spec::ImageDefaults;
+use crate::userns::Base;
+
+/// When an image is pulled before it is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PullPolicy {
+    /// When it is not here.
+    #[default]
+    Missing,
+    /// Each time.
+    Always,
+    /// Not at all.
+    Never,
+    /// When the registry has another one by this name; what is here serves when the registry cannot be asked.
+    Newer,
+}
+
+/// How an image is had.
+pub struct Wanted<'a> {
+    /// When it is pulled.
+    pub policy: PullPolicy,
+    /// How. Its place is the image.
+    pub pull: Pull,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+}
+
+/// The image's root, held.
+pub fn root(store: &Path, text: &str, wanted: &Wanted<'_>) -> Result<Root> {
+    let stores = Stores::open(Some(store))?;
+    let (store, image) = had(&stores, text, wanted)?;
+    let base = Base::of_user()?;
+    // From here on nobody removes the image; it may be gone already.
+    let Some(blob) = store.blob(&image.manifest)? else {
+        return Err(Error::new(format!("image '{text}' was removed at this moment"))
+            .hint("run it again"));
+    };
+    let owners = form(&base, &store, &image);
+    if !is_unpacked(&store, &image, &owners) {
+        images::prepare(&base, &store, &image)?;
+    }
+    Ok(Root { _held: Held::Stored(blob), ..describe(&store, &image, &owners)? })
+}
+
+/// The image's root, nothing held or made.
+pub fn would_be_root(store: &Path, text: &str) -> Result<Root> {
+    let stores = Stores::open(Some(store))?;
+    let (store, image) = images::known(&stores, text)?;
+    let owners = form(&Base::of_user()?, &store, &image);
+    describe(&store, &image, &owners)
+}
+
+/// In which form the image's files are: ours, or the one that serves everybody.
+fn form(base: &Base, store: &Store, image: &Image) -> Owners {
+    let own = stores::owners(base, store);
+    match is_unpacked(store, image, &own) || !is_unpacked(store, image, &Owners::Recorded) {
+        true => own,
+        false => Owners::Recorded,
+    }
+}
+
+fn is_unpacked(store: &Store, image: &Image, owners: &Owners) -> bool {
+    image.layers.iter().all(|layer| store.has_layer(&layer.diff_id, owners))
+}
+
+/// Found here, or pulled.
+fn had(stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
+    let registries = Registries::load()?;
+    let here = match &wanted.pull.place {
+        Place::Registry(_) => stores.find(text, &registries)?,
+        // An archive has what it has: it is read each time, and what is here is not fetched again.
+        _ => None,
+    };
+    // What others unpacked for themselves alone is of no use here, and not ours to unpack.
+    let base = Base::of_user()?;
+    let usable = |store: &Store, image: &Image| {
+        let is_own = store.root() == stores.own().root();
+        is_own || is_unpacked(store, image, &form(&base, store, image))
+    };
+    let here = here.filter(|(store, image)| usable(store, image));
+    let here = here.filter(|(_, image)| {
+        let fits = |platform: &Platform| image.platform.serves(platform);
+        wanted.pull.platform.as_ref().is_none_or(fits)
+    });
+    match (here, wanted.policy) {
+        (Some(here), PullPolicy::Missing | PullPolicy::Never) => Ok(here),
+        (None, PullPolicy::Never) => Err(images::known(stores, text)
+            .err()
+            .unwrap_or_else(|| Error::new(format!("image '{text}' is not here for this platform")))),
+        (Some(here), PullPolicy::Newer) if !is_newer(&here.1, &wanted.pull) => Ok(here),
+        _ => {
+            let image = images::pull(stores, &wanted.pull, wanted.progress)?;
+            Ok((stores.own().clone(), image))
+        }
+    }
+}
+
+fn is_newer(here: &Image, pull: &Pull) -> bool {
+    match images::registry_digest(pull) {
+        Ok(Some(digest)) => here.manifest != digest && here.index.as_ref() != Some(&digest),
+        Ok(None) => false,
+        Err(error) => {
+            log::warn!("{error}: the image that is here is used");
+            false
+        }
+    }
+}
+
+fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
+    if image.platform.os != "linux" {
+        return Err(Error::new(format!("an image for {}: only linux runs here", image.platform)));
+    }
+    if !image.platform.serves(&Platform::host()) {
+        log::warn!("the image is for {}, this machine is {}", image.platform, Platform::host());
+    }
+    let mut folders = store.stack(&image.layers, owners);
+    if folders.is_empty() {
+        folders.push(store.empty_layer()?);
+    }
+    let defaults = defaults(store, image).context(|| format!("image {}", image.config.short()))?;
+    Ok(Root { folders, defaults, _held: Held::Nothing })
+}
+
+fn defaults(store: &Store, image: &Image) -> Result<ImageDefaults> {
+    let bytes = store.read_blob(&image.config)?;
+    let (config, _) = crate::image::manifest::parse_config(&bytes, image.layers.len())?;
+    let Some(config) = config.config() else { return Ok(ImageDefaults::default()) };
+    Ok(ImageDefaults {
+        entrypoint: config.entrypoint().clone().unwrap_or_default(),
+        cmd: config.cmd().clone().unwrap_or_default(),
+        env: config.env().clone().unwrap_or_default(),
+        workdir: config.working_dir().clone(),
+        user: config.user().clone(),
+        volumes: config.volumes().clone().unwrap_or_default(),
+        stop_signal: config.stop_signal().clone(),
+    })
+}
