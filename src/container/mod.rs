@@ -10,5 +10,5 @@ mod stored;
 pub mod stores;
 
 pub use image::Image;
-pub use stored::{PullPolicy, Wanted};
 pub use run::{Request, explain, run, spec};
+pub use stored::{PullPolicy, Wanted};

@@ -48,9 +48,10 @@ pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
         return Err(Error::new("-it: standard input is not a terminal")
             .hint("leave -t out to feed the command from a file or a pipe"));
     }
-    let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let store = make_store(request)?;
+    // What pulls and unpacks ends at once with Ctrl-C: what it leaves, the next command goes on with.
     let root = request.image.root(&store, wanted)?;
+    let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let decided = decide(request, &store, &root)?;
     let plan = plan(request, &decided)?;
 

@@ -49,8 +49,9 @@ pub fn root(store: &Path, text: &str, wanted: &Wanted<'_>) -> Result<Root> {
     let base = Base::of_user()?;
     // From here on nobody removes the image; it may be gone already.
     let Some(blob) = store.blob(&image.manifest)? else {
-        return Err(Error::new(format!("image '{text}' was removed at this moment"))
-            .hint("run it again"));
+        return Err(
+            Error::new(format!("image '{text}' was removed at this moment")).hint("run it again")
+        );
     };
     let owners = form(&base, &store, &image);
     if !is_unpacked(&store, &image, &owners) {
@@ -101,9 +102,9 @@ fn had(stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<(Store, Image
     });
     match (here, wanted.policy) {
         (Some(here), PullPolicy::Missing | PullPolicy::Never) => Ok(here),
-        (None, PullPolicy::Never) => Err(images::known(stores, text)
-            .err()
-            .unwrap_or_else(|| Error::new(format!("image '{text}' is not here for this platform")))),
+        (None, PullPolicy::Never) => Err(images::known(stores, text).err().unwrap_or_else(|| {
+            Error::new(format!("image '{text}' is not here for this platform"))
+        })),
         (Some(here), PullPolicy::Newer) if !is_newer(&here.1, &wanted.pull) => Ok(here),
         _ => {
             let image = images::pull(stores, &wanted.pull, wanted.progress)?;

@@ -73,6 +73,17 @@ impl Copy<'_> {
         let said = |path: &Path| format!("cannot copy /{}", path.display());
         let stat =
             rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).context(|| said(path))?;
+        if is_whiteout(&stat) {
+            return remove(to, name).context(|| said(path));
+        }
+        // What is there comes from a layer below: only a folder on a folder leaves it.
+        if !FileType::from_raw_mode(stat.st_mode).is_dir() || hides_below(from, name) {
+            remove(to, name).context(|| said(path))?;
+        } else if let Ok(there) = rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW)
+            && !FileType::from_raw_mode(there.st_mode).is_dir()
+        {
+            remove(to, name).context(|| said(path))?;
+        }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let source = open_folder(from, name).context(|| said(path))?;
@@ -126,6 +137,36 @@ impl Copy<'_> {
     }
 }
 
+/// A whiteout of overlayfs: nothing of that name is to be seen.
+fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == 0
+}
+
+/// Whether the folder is opaque: nothing of those below it is to be seen.
+fn hides_below(from: BorrowedFd<'_>, name: &CStr) -> bool {
+    let Ok(folder) = rustix::fs::openat(from, name, FOLDER, Mode::empty()) else { return false };
+    let mut value = [0u8; 1];
+    let says = |name: &str, value: &mut [u8]| rustix::fs::fgetxattr(&folder, name, value) == Ok(1);
+    says("user.overlay.opaque", &mut value) && value == *b"y"
+}
+
+/// Removes what is there, a file or a folder with all it holds; nothing there is no error.
+fn remove(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let inner = rustix::fs::openat(folder, name, FOLDER, Mode::empty())?;
+    for entry in Dir::read_from(&inner)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            remove(inner.as_fd(), entry.file_name())?;
+        }
+    }
+    Ok(rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?)
+}
+
 /// `None`: something is mounted on it.
 fn open_folder(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<OwnedFd>> {
     match rustix::fs::openat2(folder, name, FOLDER, Mode::empty(), ResolveFlags::NO_XDEV) {
@@ -161,7 +202,10 @@ fn copy_attributes(from: impl AsFd, to: impl AsFd) {
         let copied = rustix::fs::fgetxattr(&from, name, &mut value[..]).and_then(|length| {
             rustix::fs::fsetxattr(&to, name, &value[..length], XattrFlags::empty())
         });
-        if let Err(error) = copied {
+        if name.to_bytes().starts_with(b"user.overlay.") {
+            // They say something of layers, and here are none.
+            let _ = rustix::fs::fremovexattr(&to, name);
+        } else if let Err(error) = copied {
             log::debug!("attribute {} not copied: {error}", name.to_string_lossy());
         }
     }
@@ -217,6 +261,36 @@ mod tests {
             from.join("a/file").metadata().unwrap().mtime_nsec()
         );
         assert_eq!(std::fs::read_link(to.join("link")).unwrap(), Path::new("/nowhere/../x"));
+    }
+
+    #[test]
+    fn a_layer_over_another_removes_what_it_whites_out_and_hides() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["low/gone/deep", "low/opaque", "low/folder", "high/opaque", "to"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        for name in
+            ["low/gone/deep/x", "low/opaque/old", "low/folder/x", "low/file", "high/opaque/new"]
+        {
+            std::fs::write(path(name), name).unwrap();
+        }
+        std::fs::write(path("high/folder"), "a file now").unwrap();
+        std::fs::create_dir(path("high/file")).unwrap();
+        let kind = FileType::CharacterDevice;
+        rustix::fs::mknodat(rustix::fs::CWD, path("high/gone"), kind, Mode::empty(), 0).unwrap();
+        rustix::fs::setxattr(path("high/opaque"), "user.overlay.opaque", b"y", XattrFlags::empty())
+            .unwrap();
+        tree(&path("low"), &path("to")).unwrap();
+        tree(&path("high"), &path("to")).unwrap();
+        assert!(path("to/gone").symlink_metadata().is_err());
+        assert!(path("to/opaque/old").symlink_metadata().is_err());
+        assert_eq!(std::fs::read_to_string(path("to/opaque/new")).unwrap(), "high/opaque/new");
+        assert_eq!(std::fs::read_to_string(path("to/folder")).unwrap(), "a file now");
+        assert!(path("to/file").is_dir());
+        let mut value = [0u8; 1];
+        let opaque = rustix::fs::getxattr(path("to/opaque"), "user.overlay.opaque", &mut value);
+        assert!(opaque.is_err());
     }
 
     #[test]

@@ -40,8 +40,8 @@ mod volume;
 
 pub use bind::{Access, Bind, Source};
 pub use build::{
-    CgroupHierarchy, ImageDefaults, Inputs, KEEP_GROUPS, RUN_INIT, Root, STOP_SIGNAL, TimeNamespace, VOLUMES, build,
-    layer_folders,
+    CgroupHierarchy, ImageDefaults, Inputs, KEEP_GROUPS, RUN_INIT, Root, STOP_SIGNAL,
+    TimeNamespace, VOLUMES, build, layer_folders,
 };
 pub use destination::Destination;
 pub use device::Device;

@@ -1,10 +1,12 @@
 //! Mounts by descriptor (fsopen(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2)): a mount is made
 //! detached, looked at if need be, and then put onto a descriptor. No target is ever named by a path.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
     fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
@@ -130,9 +132,8 @@ pub fn overlay(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result<Owne
                     fsconfig_set_string(context.as_fd(), "lowerdir+", *lower)?;
                 }
             }
-            Err(_) => {
-                fsconfig_set_string(context.as_fd(), "lowerdir", joined_lowers(&overlay.lowers))?
-            }
+            // Older: a string of fsconfig(2) has 255 bytes at most, mount(2) takes a page.
+            Err(_) => return overlay_by_mount(overlay, attributes),
         }
     }
     if let Some((upper, work)) = overlay.upper {
@@ -142,6 +143,58 @@ pub fn overlay(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result<Owne
     fsconfig_create(context.as_fd())?;
     let attributes = MountAttrFlags::from_bits_retain(attributes.0 as u32);
     Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// Most bytes of mount(2)'s data: a page, with its end.
+const MOST_DATA: usize = 4095;
+
+/// [`overlay`] by mount(2): layers by name, or by descriptor where the names are longer than a page. It is mounted over
+/// the topmost layer for a moment, which only this mount namespace sees.
+fn overlay_by_mount(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result<OwnedFd> {
+    let Some(top) = overlay.lowers.first() else {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    };
+    let folder = |path: &&Path| {
+        rustix::fs::open(*path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    };
+    let with = |lowers: &[&Path]| {
+        let mut data = format!("lowerdir={}", joined_lowers(lowers));
+        if let Some((upper, work)) = overlay.upper {
+            data += &format!(",upperdir={},workdir={}", escaped(upper), escaped(work));
+        }
+        overlay.flags.iter().for_each(|flag| data += &format!(",{flag}"));
+        data
+    };
+    let mut data = with(&overlay.lowers);
+    let mut held = Vec::new();
+    if data.len() > MOST_DATA {
+        held = overlay.lowers.iter().map(folder).collect::<Result<Vec<_>, _>>()?;
+        let name = |fd: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let names: Vec<PathBuf> = held.iter().map(name).collect();
+        data = with(&names.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    }
+    if data.len() > MOST_DATA {
+        return Err(io::Error::other(format!(
+            "{} layers are more than this kernel takes at once (6.7 takes 500)",
+            overlay.lowers.len()
+        )));
+    }
+    let data = CString::new(data).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("overlay", *top, "overlay", flags, data.as_c_str())?;
+    drop(held);
+    let tree = copy(rustix::fs::CWD, top, Reach::Alone);
+    rustix::mount::unmount(*top, UnmountFlags::DETACH)?;
+    let tree = tree?;
+    if attributes != Attributes::NONE {
+        set_attributes(&tree, attributes, Reach::Alone)?;
+    }
+    Ok(tree)
+}
+
+/// A path in the options of overlayfs before 6.7, where `,` parts options too.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "\\\\").replace(',', "\\,").replace(':', "\\:")
 }
 
 /// Lower layers as the `lowerdir` option takes them: `:` between, and `\` before `:` and `\` in a name.
