@@ -27,6 +27,7 @@ mod signals;
 mod signature_policy;
 mod spec;
 mod start_broken_off;
+mod store;
 mod terminal;
 mod transports;
 mod users;

@@ -6,6 +6,7 @@
 //!  + who shares what -sharing---------------------> image tree
 //!
 //!  store --push--> registry, layout, archive       store --save--> archive of several images
+//!  store --remove, tag, prune, check--> store
 //!  archive --load--> store      tarball --import--> store      store --export--> tarball
 //! ```
 
@@ -18,6 +19,7 @@ mod listing;
 mod load;
 mod pattern;
 mod push;
+mod remove;
 mod save;
 mod sharing;
 
@@ -36,6 +38,7 @@ pub use inspect::inspect;
 pub use listing::{Listed, Sort, list};
 pub use load::{Load, LoadedImage, load};
 pub use push::{Push, push};
+pub use remove::{Missing, Repair, check, prune, remove, tag, untag, usage};
 pub use save::{SaveFormat, save};
 pub use sharing::{SharedLayer, Shares, Totals, label, sharing};
 
