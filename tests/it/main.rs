@@ -17,6 +17,7 @@ mod host_image;
 mod house;
 mod images;
 mod isolation;
+mod kills;
 mod layers;
 mod login;
 mod man;
