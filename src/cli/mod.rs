@@ -2,6 +2,7 @@
 //! and turned into an exit status.
 
 pub mod amount;
+mod check;
 mod doctor;
 pub mod format;
 mod image;
@@ -10,6 +11,7 @@ mod logout;
 mod progress;
 mod prompt;
 mod run;
+mod system;
 pub mod table;
 
 use std::io::Write;
@@ -71,6 +73,16 @@ enum Command {
     Import(image::import::Arguments),
     /// Write the file system of an image as one tar.
     Export(image::export::Arguments),
+    /// Remove images.
+    Rmi(image::remove::Arguments),
+    /// Give an image more names.
+    Tag(image::tag::Arguments),
+    /// Take names from an image.
+    Untag(image::untag::Arguments),
+    /// Show and clear what usnea keeps.
+    System(system::Arguments),
+    /// Look whether all that is kept is as it should be, and mend it.
+    Check(check::Arguments),
     /// Log in to a registry.
     Login(login::Arguments),
     /// Forget the login for a registry.
@@ -111,6 +123,11 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Load(load) => image::load::run(load, arguments.root.as_deref()),
         Command::Import(import) => image::import::run(import, arguments.root.as_deref()),
         Command::Export(export) => image::export::run(&export, arguments.root.as_deref()),
+        Command::Rmi(remove) => image::remove::run(&remove, arguments.root.as_deref()),
+        Command::Tag(tag) => image::tag::run(&tag, arguments.root.as_deref()),
+        Command::Untag(untag) => image::untag::run(&untag, arguments.root.as_deref()),
+        Command::System(system) => system::run(system, arguments.root.as_deref()),
+        Command::Check(check) => check::run(&check, arguments.root.as_deref()),
         Command::Login(login) => login::run(login),
         Command::Logout(logout) => logout::run(logout),
         Command::Doctor(doctor) => {

@@ -7,12 +7,16 @@ pub mod import;
 pub mod inspect;
 pub mod list;
 pub mod load;
+pub mod prune;
 pub mod pull;
 pub mod push;
 pub mod registry_flags;
+pub mod remove;
 mod rows;
 pub mod save;
+pub mod tag;
 pub mod tree;
+pub mod untag;
 
 use std::path::Path;
 
@@ -52,6 +56,15 @@ enum Command {
     Import(import::Arguments),
     /// Write the file system of an image as one tar.
     Export(export::Arguments),
+    /// Remove images.
+    #[command(visible_alias = "remove")]
+    Rm(remove::Arguments),
+    /// Give an image more names.
+    Tag(tag::Arguments),
+    /// Take names from an image.
+    Untag(untag::Arguments),
+    /// Remove images without a name, and what no image needs.
+    Prune(prune::Arguments),
 }
 
 /// Carries it out.
@@ -68,5 +81,9 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         Command::Load(load) => load::run(load, root),
         Command::Import(import) => import::run(import, root),
         Command::Export(export) => export::run(&export, root),
+        Command::Rm(remove) => remove::run(&remove, root),
+        Command::Tag(tag) => tag::run(&tag, root),
+        Command::Untag(untag) => untag::run(&untag, root),
+        Command::Prune(prune) => prune::run(&prune, root),
     }
 }

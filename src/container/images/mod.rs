@@ -6,6 +6,7 @@
 //!  + who shares what -sharing---------------------> image tree
 //!
 //!  store --push--> registry, layout, archive       store --save--> archive of several images
+//!  store --remove, tag, prune, check--> store
 //!  archive --load--> store      tarball --import--> store      store --export--> tarball
 //! ```
 
@@ -19,6 +20,7 @@ mod load;
 mod pattern;
 mod pull;
 mod push;
+mod remove;
 mod save;
 mod sharing;
 
@@ -38,6 +40,7 @@ pub use listing::{Listed, Sort, list};
 pub use load::{Load, LoadedImage, load};
 pub use pull::{Pull, prepare, pull, registry_digest};
 pub use push::{Push, push};
+pub use remove::{Missing, Repair, check, prune, remove, tag, untag, usage};
 pub use save::{SaveFormat, save};
 pub use sharing::{SharedLayer, Shares, Totals, label, sharing};
 

@@ -1,0 +1,66 @@
+//! `usnea check`.
+
+use std::path::Path;
+
+use super::run::print;
+use super::table::escape;
+use crate::container::images::{self, Repair};
+use crate::container::stores::Stores;
+use crate::error::{Error, Result};
+use crate::image::store::{Fault, Outcome};
+
+/// Look whether all that is kept is as it should be, and mend it
+///
+/// Every blob must be what its name says, every image must have what it needs, every unpacked layer must hold what it held.
+/// The exit status is 0 when there is no fault, or none is left, and 1 when there is.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Mend what can be mended: unpack layers anew, remove what is damaged, make the list of images anew.
+    #[arg(long)]
+    repair: bool,
+
+    /// How the faults are printed.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Printed::Text)]
+    format: Printed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Printed {
+    /// A line for each.
+    Text,
+    /// One array of objects: what, fault, images, outcome (found, mended, left), how.
+    Json,
+}
+
+/// Carries it out.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let repair = if arguments.repair { Repair::Yes } else { Repair::No };
+    let faults = images::check(&Stores::open(root)?, repair)?;
+    match arguments.format {
+        Printed::Json => {
+            let text = serde_json::to_string_pretty(&faults).map_err(Error::new)?;
+            print(&(text + "\n"))?;
+        }
+        Printed::Text => {
+            let lines: String = faults.iter().map(|fault| line(fault) + "\n").collect();
+            print(&lines)?;
+            if !arguments.repair && !faults.is_empty() {
+                log::warn!("'usnea check --repair' mends what can be mended");
+            }
+        }
+    }
+    Ok(u8::from(faults.iter().any(Fault::is_left)))
+}
+
+fn line(fault: &Fault) -> String {
+    let needed = match fault.images.is_empty() {
+        true => String::new(),
+        false => format!(" (needed by {})", fault.images.join(", ")),
+    };
+    let outcome = match &fault.outcome {
+        Outcome::Found => String::new(),
+        Outcome::Mended(how) => format!("; mended: {how}"),
+        Outcome::Left(how) => format!("; not mended: {how}"),
+    };
+    escape(&format!("{}: {}{needed}{outcome}", fault.what, fault.fault)).into_owned()
+}

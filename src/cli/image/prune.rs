@@ -1,0 +1,62 @@
+//! `usnea image prune`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use super::remove::say;
+use crate::cli::amount::size;
+use crate::cli::prompt::{self, Answer};
+use crate::cli::run::print;
+use crate::container::images;
+use crate::container::stores::Stores;
+use crate::error::{Error, Result};
+use crate::image::store::{Freed, Which};
+
+/// Remove images without a name, and what no image needs
+///
+/// What no image needs: packed and unpacked layers, and what broken-off pulls left. What a container runs on stays.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Remove all images that no container runs on, those with names too.
+    #[arg(short, long)]
+    all: bool,
+
+    /// Do not ask.
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Arguments {
+    fn which(&self) -> Which {
+        if self.all { Which::Unused } else { Which::Dangling }
+    }
+}
+
+/// Carries it out.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let what = match arguments.all {
+        true => "all images that no container runs on",
+        false => "all images without a name, and what no image needs",
+    };
+    if !arguments.force && !is_sure(what)? {
+        return Ok(0);
+    }
+    report(&images::prune(&Stores::open(root)?, arguments.which())?)
+}
+
+/// Asks at the terminal. Errors: there is none.
+pub fn is_sure(what: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        let error = "standard input is not a terminal to ask whether you are sure";
+        return Err(Error::new(error).hint("--force removes without asking"));
+    }
+    let question = format!("This removes {what}. Are you sure? [y/N]");
+    let answer = prompt::ask(&question, Answer::Shown)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// What went, and how much space it gave.
+pub fn report(freed: &Freed) -> Result<u8> {
+    freed.images.iter().for_each(say);
+    print(&format!("Total reclaimed space: {}\n", size(freed.bytes)))
+}

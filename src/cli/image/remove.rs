@@ -1,0 +1,69 @@
+//! `usnea rmi`, `usnea image rm`.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::cli::table::escape;
+use crate::container::images::{self, Missing};
+use crate::container::stores::Stores;
+use crate::error::{Error, Result, STATUS_OURS};
+use crate::image::store::{Force, Removal};
+
+/// Remove images
+///
+/// One of several names is taken from its image, which stays; with its last name goes the image, with all that no other
+/// image needs. An image that a container runs on stays.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Names or IDs of images.
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+
+    /// Remove an image by its ID even if it has several names.
+    #[arg(short, long)]
+    force: bool,
+
+    /// An image that is not here is no error.
+    #[arg(short, long)]
+    ignore: bool,
+}
+
+/// Carries it out.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let stores = Stores::open(root)?;
+    let force = if arguments.force { Force::Yes } else { Force::No };
+    let missing = if arguments.ignore { Missing::Ignored } else { Missing::Fails };
+    let mut unsaid: Option<Error> = None;
+    let mut told = |outcome: Result<&Removal, &Error>| match outcome {
+        Ok(removal) => say(removal),
+        Err(error) => {
+            // The last one is reported with the exit status, the others here.
+            let copy = Error::new(error);
+            let copy = match error.way_out() {
+                Some(hint) => copy.hint(hint),
+                None => copy,
+            };
+            if let Some(earlier) = unsaid.replace(copy) {
+                let _ = writeln!(anstream::stderr(), "usnea: {earlier}");
+            }
+        }
+    };
+    images::remove(&stores, &arguments.images, force, missing, &mut told)?;
+    match unsaid {
+        Some(error) => Err(error.exit_status(STATUS_OURS)),
+        None => Ok(0),
+    }
+}
+
+/// docker's and podman's words.
+pub fn say(removal: &Removal) {
+    let mut text = String::new();
+    for name in &removal.untagged {
+        text += &format!("Untagged: {}\n", escape(&name.familiar()));
+    }
+    if let Some(id) = &removal.deleted {
+        text += &format!("Deleted: {id}\n");
+    }
+    // What is done is done, whether or not anybody reads it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

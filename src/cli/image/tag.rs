@@ -1,0 +1,27 @@
+//! `usnea tag`, `usnea image tag`.
+
+use std::path::Path;
+
+use crate::container::images;
+use crate::container::stores::Stores;
+use crate::error::Result;
+
+/// Give an image more names
+///
+/// A name that another image has is taken from it. A name without a registry is localhost's.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Name or ID of the image.
+    #[arg(value_name = "SOURCE")]
+    source: String,
+
+    /// New names: NAME[:TAG].
+    #[arg(value_name = "TARGET", required = true)]
+    targets: Vec<String>,
+}
+
+/// Carries it out.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    images::tag(&Stores::open(root)?, &arguments.source, &arguments.targets)?;
+    Ok(0)
+}

@@ -1,0 +1,27 @@
+//! `usnea untag`, `usnea image untag`.
+
+use std::path::Path;
+
+use crate::container::images;
+use crate::container::stores::Stores;
+use crate::error::Result;
+
+/// Take names from an image
+///
+/// The image stays, also without any name: 'usnea image prune' removes such.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Name or ID of the image.
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// Names to take from it; all, when there is none.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// Carries it out.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    images::untag(&Stores::open(root)?, &arguments.image, &arguments.names)?;
+    Ok(0)
+}

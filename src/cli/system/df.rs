@@ -1,0 +1,127 @@
+//! `usnea system df`.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cli::amount::{ago, size};
+use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::run::print;
+use crate::container::images;
+use crate::container::stores::Stores;
+use crate::error::Result;
+use crate::image::store::{ImageUsage, Part, Usage};
+
+/// Show what takes how much of the disk
+///
+/// Sizes are what the files take on the disk; what several images share counts once.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Show each image.
+    #[arg(short, long)]
+    verbose: bool,
+
+    /// json, table [TEMPLATE], or a Go template. Fields: .Type .TotalCount .Active .Size .Reclaimable; with --verbose
+    /// .Repository .Tag .ID .CreatedSince .Size .SharedSize .UniqueSize .InUse.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    r#type: &'static str,
+    total_count: String,
+    active: String,
+    size: String,
+    reclaimable: String,
+}
+
+const LAYOUT: Layout = Layout {
+    table: "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
+    headings: &[("TotalCount", "TOTAL")],
+};
+
+impl Row {
+    fn new(r#type: &'static str, part: &Part) -> Self {
+        let share = match part.size {
+            0 => String::new(),
+            all => format!(" ({}%)", u128::from(part.reclaimable) * 100 / u128::from(all)),
+        };
+        Self {
+            r#type,
+            total_count: part.count.to_string(),
+            active: part.active.to_string(),
+            size: size(part.size),
+            reclaimable: size(part.reclaimable) + &share,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ImageRow {
+    repository: String,
+    tag: String,
+    #[serde(rename = "ID")]
+    id: String,
+    created_since: String,
+    size: String,
+    shared_size: String,
+    unique_size: String,
+    in_use: bool,
+}
+
+const IMAGES: Layout = Layout {
+    table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.InUse}}",
+    headings: &[("ID", "IMAGE ID"), ("CreatedSince", "CREATED")],
+};
+
+impl ImageRow {
+    fn new(usage: &ImageUsage) -> Self {
+        let name = usage.image.names.first();
+        let none = || "<none>".to_owned();
+        let familiar = |text: String, tag: &Option<String>| match tag {
+            Some(tag) => text.strip_suffix(&format!(":{tag}")).unwrap_or(&text).to_owned(),
+            None => text,
+        };
+        let now = jiff::Timestamp::now();
+        Self {
+            repository: name.map_or_else(none, |name| familiar(name.familiar(), &name.tag)),
+            tag: name.and_then(|name| name.tag.clone()).unwrap_or_else(none),
+            id: usage.image.config.short().to_owned(),
+            created_since: usage
+                .image
+                .created
+                .map_or_else(|| "N/A".to_owned(), |then| ago(then, now)),
+            size: size(usage.size),
+            shared_size: size(usage.shared),
+            unique_size: size(usage.size.saturating_sub(usage.shared)),
+            in_use: usage.in_use,
+        }
+    }
+}
+
+/// Carries it out.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let usage = images::usage(&Stores::open(root)?)?;
+    let format = arguments.format.clone().unwrap_or_default();
+    if !arguments.verbose {
+        return print(&render(&format, &LAYOUT, Headings::Shown, &rows(&usage))?);
+    }
+    let each: Vec<ImageRow> = usage.each.iter().map(ImageRow::new).collect();
+    let images = render(&format, &IMAGES, Headings::Shown, &each)?;
+    if arguments.format.is_some() {
+        return print(&images);
+    }
+    let totals = render(&format, &LAYOUT, Headings::Shown, &rows(&usage))?;
+    print(&format!("{totals}\n{images}"))
+}
+
+fn rows(usage: &Usage) -> [Row; 3] {
+    [
+        Row::new("Images", &usage.images),
+        Row::new("Host roots", &usage.host_roots),
+        Row::new("Downloads", &usage.downloads),
+    ]
+}

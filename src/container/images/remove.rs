@@ -1,0 +1,154 @@
+//! `usnea rmi`, `tag`, `untag`, `image prune`, `system df`, `check`: the store's own work, in the base user namespace.
+
+use super::{known, name_typed};
+use crate::config::Settings;
+use crate::container::stores::{self, Stores};
+use crate::error::{Error, Result};
+use crate::fail;
+use crate::image::reference::{LOCALHOST, Reference, Typed};
+use crate::image::registries::Registries;
+use crate::image::store::{
+    Fault, Force, Freed, Image, Mending, Removal, Store, Target, Usage, Which,
+};
+use crate::userns::{self, Base};
+
+/// What happens to names of images that there are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// They are an error.
+    Fails,
+    /// They are as good as removed.
+    Ignored,
+}
+
+/// What `usnea check` does about what it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Nothing.
+    No,
+    /// It mends what can be mended.
+    Yes,
+}
+
+/// The image that `text` names, in our own store. Errors: there is none, or only in a store of others.
+fn own(stores: &Stores, text: &str) -> Result<Image> {
+    let (store, image) = known(stores, text)?;
+    if store.root() != stores.own().root() {
+        fail!(
+            "image '{}' is in {}, which is not yours to change",
+            text.escape_debug(),
+            store.root().display()
+        );
+    }
+    Ok(image)
+}
+
+/// What of `image` goes when `text` is removed.
+fn target(text: &str, image: &Image, registries: &Registries) -> Result<Target> {
+    if let Some(name) = name_typed(text, image, registries)? {
+        return Ok(Target::Name(name));
+    }
+    let digest = text.parse::<Typed>().ok().and_then(|typed| typed.digest);
+    let named = |one: &&Reference| digest.is_some() && one.digest == digest;
+    Ok(match image.digests.iter().find(named) {
+        Some(name) => Target::Name(name.clone()),
+        None => Target::Image(image.manifest.clone()),
+    })
+}
+
+/// Removes the images (or names) `texts`, one by one, as far as they go; `told` hears of each at once. How many failed.
+pub fn remove(
+    stores: &Stores,
+    texts: &[String],
+    force: Force,
+    missing: Missing,
+    told: &mut dyn FnMut(Result<&Removal, &Error>),
+) -> Result<usize> {
+    let (base, registries) = (Base::of_user()?, Registries::load()?);
+    let mut failed = 0;
+    for text in texts {
+        if missing == Missing::Ignored && stores.find(text, &registries)?.is_none() {
+            continue;
+        }
+        match remove_one(stores, &base, &registries, text, force) {
+            Ok(removal) => told(Ok(&removal)),
+            Err(error) => {
+                failed += 1;
+                told(Err(&error));
+            }
+        }
+    }
+    Ok(failed)
+}
+
+fn remove_one(
+    stores: &Stores,
+    base: &Base,
+    registries: &Registries,
+    text: &str,
+    force: Force,
+) -> Result<Removal> {
+    let image = own(stores, text)?;
+    let target = target(text, &image, registries)?;
+    in_store(stores, base, |store| {
+        let removal = store.remove(&target, force)?;
+        store.sweep();
+        Ok(removal)
+    })
+}
+
+fn in_store<T>(stores: &Stores, base: &Base, work: impl FnOnce(&Store) -> Result<T>) -> Result<T>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned,
+{
+    let store = stores.own();
+    userns::in_base(base, || work(store))
+}
+
+/// Gives the image `source` the names `texts`: one without a registry is localhost's, as with podman.
+pub fn tag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
+    let image = own(stores, source)?;
+    let names = texts.iter().map(|text| new_name(text)).collect::<Result<Vec<_>>>()?;
+    stores.own().tag(&image.manifest, &names)
+}
+
+fn new_name(text: &str) -> Result<Reference> {
+    let typed: Typed = text.parse()?;
+    if typed.digest.is_some() {
+        return Err(Error::new(format!("'{}': a new name has no digest", text.escape_debug()))
+            .hint("NAME[:TAG]"));
+    }
+    Ok(typed.in_registry(LOCALHOST))
+}
+
+/// Takes names from the image `source`: `texts`, or all.
+pub fn untag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
+    let (image, registries) = (own(stores, source)?, Registries::load()?);
+    let name = |text: &String| match name_typed(text, &image, &registries)? {
+        Some(name) => Ok(name),
+        None => fail!("image {} is not called '{}'", image.config.short(), text.escape_debug()),
+    };
+    let names = texts.iter().map(name).collect::<Result<Vec<_>>>()?;
+    stores.own().untag(&image.manifest, &names).map(drop)
+}
+
+/// Removes what nobody needs.
+pub fn prune(stores: &Stores, which: Which) -> Result<Freed> {
+    in_store(stores, &Base::of_user()?, |store| store.prune(which))
+}
+
+/// What takes how much of the disk.
+pub fn usage(stores: &Stores) -> Result<Usage> {
+    in_store(stores, &Base::of_user()?, Store::usage)
+}
+
+/// Looks whether all is as it should be.
+pub fn check(stores: &Stores, repair: Repair) -> Result<Vec<Fault>> {
+    let base = Base::of_user()?;
+    let owners = stores::owners(&base, stores.own());
+    let limits = Settings::load()?.limits;
+    in_store(stores, &base, |store| {
+        let mending = Mending { owners: &owners, limits: &limits };
+        store.check((repair == Repair::Yes).then_some(mending))
+    })
+}
