@@ -36,12 +36,18 @@ complete -c usnea -n "__fish_usnea_needs_command" -f -a "run" -d 'Run a command 
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "spec" -d 'Print the OCI runtime config.json that run with the same flags would run'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "image" -d 'Manage images'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "images" -d 'List images'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "pull" -d 'Pull images from a registry, a layout or an archive'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "history" -d 'Show what made the layers of an image, the newest first'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "push" -d 'Push an image to a registry, a layout or an archive'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "save" -d 'Write images to an archive'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "load" -d 'Load images from an archive'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "import" -d 'Make an image of a root directory\'s tarball'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "export" -d 'Write the file system of an image as one tar'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "rmi" -d 'Remove images'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "tag" -d 'Give an image more names'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "untag" -d 'Take names from an image'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "system" -d 'Show and clear what usnea keeps'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "check" -d 'Look whether all that is kept is as it should be, and mend it'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "login" -d 'Log in to a registry'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "logout" -d 'Forget the login for a registry'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "doctor" -d 'Try what containers need on this machine, and say how to mend what is missing'
@@ -77,6 +83,17 @@ complete -c usnea -n "__fish_usnea_using_subcommand run" -l init -d 'Run a small
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l shm-size -d 'Size of /dev/shm, such as 64m or 1g. Default: 64m' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l device -d 'Give the container a device of the host, or all devices below a folder' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l preserve-fds -d 'Hand N more open descriptors to the container, from 3 on' -r
+complete -c usnea -n "__fish_usnea_using_subcommand run" -l pull -d 'When an image is pulled before it is run. newer: when the registry has another one by this name' -r -f -a "missing\t'When it is not here'
+always\t'Each time'
+never\t'Not at all'
+newer\t'When the registry has another one by this name; what is here serves when the registry cannot be asked'"
+complete -c usnea -n "__fish_usnea_using_subcommand run" -l platform -d 'The image for this machine: OS/ARCH[/VARIANT]. Default: the one we run on' -r
+complete -c usnea -n "__fish_usnea_using_subcommand run" -l tls-verify -d 'Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless registries.conf says that the registry is insecure' -r -f -a "true\t''
+false\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand run" -l creds -d 'Who you are for the registry, in the place of a login. Without a password it is asked for; one that is given here can be seen by others in ps' -r
+complete -c usnea -n "__fish_usnea_using_subcommand run" -l authfile -d 'Look up logins in this file. Default: $REGISTRY_AUTH_FILE' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand run" -l cert-dir -d 'Certificates for the registry: *.crt authorities, *.cert with *.key who we are' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand run" -l signature-policy -d 'Which images are accepted. Default: policy.json in ~/.config/containers, else in /etc/containers' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
 warn\t''
@@ -85,6 +102,7 @@ debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l explain -d 'Print the steps as the commands that an administrator would type, and do nothing'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand run" -s q -l quiet -d 'Pull without showing how far it is'
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -s i -l interactive -d 'Keep standard input open' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -s t -l tty -d 'Give the container a terminal of its own' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l rm -d 'Remove the container when it exits' -r
@@ -124,24 +142,30 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
 warn\t''
 info\t''
 debug\t''
 trace\t''"
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "ls" -d 'List images'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "list" -d 'List images'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "inspect" -d 'Show all that is known of images'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "history" -d 'Show what made the layers of an image, the newest first'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "tree" -d 'Show the layers of images, how large they are, and which images share them'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "exists" -d 'Exit with 0 when the image is here, with 1 when it is not'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "push" -d 'Push an image to a registry, a layout or an archive'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "save" -d 'Write images to an archive'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "load" -d 'Load images from an archive'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "import" -d 'Make an image of a root directory\'s tarball'
-complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists push save load import export" -f -a "export" -d 'Write the file system of an image as one tar'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "ls" -d 'List images'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "list" -d 'List images'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "inspect" -d 'Show all that is known of images'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "history" -d 'Show what made the layers of an image, the newest first'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "tree" -d 'Show the layers of images, how large they are, and which images share them'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "exists" -d 'Exit with 0 when the image is here, with 1 when it is not'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "pull" -d 'Pull images from a registry, a layout or an archive'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "push" -d 'Push an image to a registry, a layout or an archive'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "save" -d 'Write images to an archive'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "load" -d 'Load images from an archive'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "import" -d 'Make an image of a root directory\'s tarball'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "export" -d 'Write the file system of an image as one tar'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "rm" -d 'Remove images'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "remove" -d 'Remove images'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "tag" -d 'Give an image more names'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "untag" -d 'Take names from an image'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and not __fish_seen_subcommand_from ls list inspect history tree exists pull push save load import export rm remove tag untag prune" -f -a "prune" -d 'Remove images without a name, and what no image needs'
 complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -s f -l filter -d 'Only some: reference=PATTERN, dangling=BOOL, label=KEY[=VALUE], before=IMAGE, since=IMAGE. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from ls" -l sort -d 'The order' -r -f -a "created\t'The newest first'
 id\t''
@@ -216,6 +240,21 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from pull" -l platform -d 'The image for this machine: OS/ARCH[/VARIANT]. Default: the one we run on' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from pull" -l tls-verify -d 'Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless registries.conf says that the registry is insecure' -r -f -a "true\t''
+false\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from pull" -l creds -d 'Who you are for the registry, in the place of a login. Without a password it is asked for; one that is given here can be seen by others in ps' -r
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from pull" -l authfile -d 'Look up logins in this file. Default: $REGISTRY_AUTH_FILE' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from pull" -l cert-dir -d 'Certificates for the registry: *.crt authorities, *.cert with *.key who we are' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from pull" -l signature-policy -d 'Which images are accepted. Default: policy.json in ~/.config/containers, else in /etc/containers' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from pull" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from pull" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from pull" -s q -l quiet -d 'Print nothing but the image\'s ID'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from pull" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from push" -l tls-verify -d 'Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless registries.conf says that the registry is insecure' -r -f -a "true\t''
 false\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from push" -l creds -d 'Who you are for the registry, in the place of a login. Without a password it is asked for; one that is given here can be seen by others in ps' -r
@@ -270,6 +309,47 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from rm" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from rm" -s f -l force -d 'Remove an image by its ID even if it has several names'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from rm" -s i -l ignore -d 'An image that is not here is no error'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from remove" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from remove" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from remove" -s f -l force -d 'Remove an image by its ID even if it has several names'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from remove" -s i -l ignore -d 'An image that is not here is no error'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from tag" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from tag" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from tag" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from untag" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from untag" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from untag" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from prune" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from prune" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from prune" -s a -l all -d 'Remove all images that no container runs on, those with names too'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
+complete -c usnea -n "__fish_usnea_using_subcommand image; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand images" -s f -l filter -d 'Only some: reference=PATTERN, dangling=BOOL, label=KEY[=VALUE], before=IMAGE, since=IMAGE. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand images" -l sort -d 'The order' -r -f -a "created\t'The newest first'
 id\t''
@@ -289,6 +369,21 @@ complete -c usnea -n "__fish_usnea_using_subcommand images" -l no-trunc -d 'Prin
 complete -c usnea -n "__fish_usnea_using_subcommand images" -l digests -d 'Show digests too'
 complete -c usnea -n "__fish_usnea_using_subcommand images" -s n -l noheading -d 'Leave out the line with the names of the columns'
 complete -c usnea -n "__fish_usnea_using_subcommand images" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c usnea -n "__fish_usnea_using_subcommand pull" -l platform -d 'The image for this machine: OS/ARCH[/VARIANT]. Default: the one we run on' -r
+complete -c usnea -n "__fish_usnea_using_subcommand pull" -l tls-verify -d 'Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless registries.conf says that the registry is insecure' -r -f -a "true\t''
+false\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand pull" -l creds -d 'Who you are for the registry, in the place of a login. Without a password it is asked for; one that is given here can be seen by others in ps' -r
+complete -c usnea -n "__fish_usnea_using_subcommand pull" -l authfile -d 'Look up logins in this file. Default: $REGISTRY_AUTH_FILE' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand pull" -l cert-dir -d 'Certificates for the registry: *.crt authorities, *.cert with *.key who we are' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand pull" -l signature-policy -d 'Which images are accepted. Default: policy.json in ~/.config/containers, else in /etc/containers' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand pull" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand pull" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand pull" -s q -l quiet -d 'Print nothing but the image\'s ID'
+complete -c usnea -n "__fish_usnea_using_subcommand pull" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand history" -s H -l human -d 'Sizes and times for people; false: bytes, and times as in RFC 3339' -r -f -a "true\t''
 false\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand history" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .ID .CreatedSince .CreatedAt .CreatedBy .Size .Comment' -r
@@ -355,6 +450,66 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand export" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand rmi" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand rmi" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand rmi" -s f -l force -d 'Remove an image by its ID even if it has several names'
+complete -c usnea -n "__fish_usnea_using_subcommand rmi" -s i -l ignore -d 'An image that is not here is no error'
+complete -c usnea -n "__fish_usnea_using_subcommand rmi" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand tag" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand tag" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand tag" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand untag" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand untag" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand untag" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand system; and not __fish_seen_subcommand_from df prune" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand system; and not __fish_seen_subcommand_from df prune" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand system; and not __fish_seen_subcommand_from df prune" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand system; and not __fish_seen_subcommand_from df prune" -f -a "df" -d 'Show what takes how much of the disk'
+complete -c usnea -n "__fish_usnea_using_subcommand system; and not __fish_seen_subcommand_from df prune" -f -a "prune" -d 'Remove what nobody needs'
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from df" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .Type .TotalCount .Active .Size .Reclaimable; with --verbose .Repository .Tag .ID .CreatedSince .Size .SharedSize .UniqueSize .InUse' -r
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from df" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from df" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from df" -s v -l verbose -d 'Show each image'
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from df" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -s a -l all -d 'Remove all images that no container runs on, those with names too'
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand check" -l format -d 'How the faults are printed' -r -f -a "text\t'A line for each'
+json\t'One array of objects: what, fault, images, outcome (found, mended, left), how'"
+complete -c usnea -n "__fish_usnea_using_subcommand check" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand check" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand check" -l repair -d 'Mend what can be mended: unpack layers anew, remove what is damaged, make the list of images anew'
+complete -c usnea -n "__fish_usnea_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c usnea -n "__fish_usnea_using_subcommand login" -s u -l username -d 'User name' -r
 complete -c usnea -n "__fish_usnea_using_subcommand login" -s p -l password -d 'Password. Every user of the machine can see it in ps: --password-stdin is safer' -r
 complete -c usnea -n "__fish_usnea_using_subcommand login" -l authfile -d 'Keep and look up logins in this file. Default: $REGISTRY_AUTH_FILE' -r -F

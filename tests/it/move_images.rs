@@ -46,6 +46,7 @@ fn pulled(place: &Stocked, endpoint: Endpoint, name: &str) {
         limits: &Limits::default(),
         parallel: 2,
         progress: &Silent,
+        approve: &|_| Ok(()),
     };
     pull.run(&registry).expect("an image");
 }
@@ -461,6 +462,7 @@ fn commit(place: &Stocked, upper: &Path, owners: &Owners) {
         limits: &Limits::default(),
         parallel: 1,
         progress: &Silent,
+        approve: &|_| Ok(()),
     };
     pull.run(&source).expect("an image");
 }

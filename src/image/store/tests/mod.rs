@@ -81,6 +81,7 @@ impl Shop {
             limits: &Limits::default(),
             parallel: 1,
             progress: &Silent,
+            approve: &|_| Ok(()),
         };
         pull.run(source).unwrap()
     }
