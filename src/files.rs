@@ -6,10 +6,12 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
+use crate::sys;
 
 /// Who else may hold the same lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,16 +208,11 @@ pub fn sync_filesystem(folder: &Path) -> Result<()> {
     synced.map_err(|error| cannot_write(error, folder))
 }
 
-/// Removes what is at `path`, a file or a folder with all it holds. Nothing there is no error.
+/// Removes what is at `path`, a file or a folder with all it holds, however deep. Nothing there is no error.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    let removed = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        answer => answer,
+    match sys::tree::remove(rustix::fs::CWD, path.as_os_str().as_bytes()) {
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        answer => Ok(answer?),
     }
 }
 

@@ -13,3 +13,4 @@ pub mod probe;
 pub mod process;
 pub mod pty;
 pub mod signal;
+pub mod tree;

@@ -23,7 +23,6 @@ mod folders;
 mod number;
 mod path;
 mod pax;
-mod remove;
 mod sparse;
 mod stream;
 #[cfg(test)]

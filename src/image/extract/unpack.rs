@@ -130,7 +130,7 @@ impl Unpack<'_> {
         let here = self.folders.here();
         match make(here) {
             Err(Errno::EXIST) => {
-                super::remove::tree(here, name).context(|| "cannot replace what was there")?;
+                crate::sys::tree::remove(here, name).context(|| "cannot replace what was there")?;
                 make(here).map_err(super::cannot_make)
             }
             answer => answer.map_err(super::cannot_make),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Pull;
 use crate::config::Limits;
-use crate::digest::{Algorithm, Digest, Hashed};
+use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::manifest::Descriptor;
@@ -193,10 +193,14 @@ pub fn unpack_missing(
             return Err(Error::new(format!("blob {} is missing", layer.blob)))
                 .hint(|| "pull the image again");
         };
-        let mut hashed = Hashed::new(&blob.file, Algorithm::Sha256);
+        let mut hashed = Hashed::new(&blob.file, layer.blob.algorithm());
         unpacking
             .unpack(&mut hashed, layer.packed, limits)
             .hint(|| "pull the image again, or 'usnea check --repair'")?;
+        let (digest, _) = hashed.finish();
+        if digest != layer.blob {
+            return Err(damaged(&layer.blob));
+        }
     }
     crate::files::sync_filesystem(store.root())
 }

@@ -93,13 +93,15 @@ impl Store {
     fn give_name(&self, file: &File, path: &Path, digest: &Digest) -> Result<HeldBlob> {
         self.publish(path)?;
         let place = self.blob_path(digest);
+        // Whoever removes anything holds this lock: nobody comes between the name and the change of the blob's own lock,
+        // which is not atomic (flock(2)).
+        let _lock = self.lock_images()?;
         std::fs::rename(path, &place).map_err(|error| files::cannot_write(error, &place))?;
         let lock = file.try_clone().and_then(|file| {
             files::share(&file)?;
             Ok(file)
         });
         let file = lock.context(|| format!("cannot lock {}", place.display()))?;
-        // The change of the lock is not atomic (flock(2)): a remover may have come between.
         if !files::leads_to(&place, &file) {
             fail!("blob {digest} was removed at once by another command");
         }
