@@ -49,9 +49,15 @@ pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
             .hint("leave -t out to feed the command from a file or a pipe"));
     }
     let store = make_store(request)?;
-    // What pulls and unpacks ends at once with Ctrl-C: what it leaves, the next command goes on with.
-    let root = request.image.root(&store, wanted)?;
-    let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
+    let block = || Signals::block(&engine::forwarded()).context(|| "cannot block signals");
+    let (root, signals) = match request.image {
+        // A pull ends at once with Ctrl-C: what it leaves, the next command goes on with.
+        Image::Stored(_) => (request.image.root(&store, wanted)?, block()?),
+        _ => {
+            let signals = block()?;
+            (request.image.root(&store, wanted)?, signals)
+        }
+    };
     let decided = decide(request, &store, &root)?;
     let plan = plan(request, &decided)?;
 
