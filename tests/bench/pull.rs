@@ -217,7 +217,7 @@ fn candidates(programs: &Programs, place: &Path, image: &str) -> Vec<Candidate> 
         ),
         candidate(
             "podman",
-            "podman unshare rm -rf .local/share/containers",
+            "podman rmi -af",
             format!("exec podman pull -q --tls-verify=false {image}"),
         ),
         candidate(

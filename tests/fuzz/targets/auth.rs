@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usnea::image::credentials::{Logins, Shelves};
+use usnea::image::credentials::{AUTH_FILES, Logins, Shelves};
 
 fuzz_target!(|bytes: &[u8]| {
     let folder = usnea_fuzz::folder();
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     // No folder of programs: no helper is ever started.
     let shelves = Shelves { named: Some(path), ..Shelves::default() };
     assert!(shelves.programs.folders.is_empty());
-    let logins = Logins::new(Vec::new(), shelves);
+    let logins = Logins::new(vec![AUTH_FILES.to_owned()], shelves);
     for (host, path) in
         [("docker.io", "library/debian"), ("quay.io", "a/b"), ("localhost:5000", "x")]
     {
