@@ -188,7 +188,10 @@ fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, port)) if address.parse::<std::net::Ipv6Addr>().is_ok() => {
-                ("v6", port.strip_prefix(':'))
+                match port.strip_prefix(':') {
+                    None if !port.is_empty() => return false,
+                    port => ("v6", port),
+                }
             }
             _ => return false,
         },
@@ -302,5 +305,15 @@ mod tests {
         }
         assert!("a".repeat(256).parse::<Reference>().is_err());
         assert!(format!("a:{}", "t".repeat(129)).parse::<Reference>().is_err());
+    }
+
+    /// Found by fuzzing: what stood between `]` and the port was never looked at.
+    #[test]
+    fn an_address_is_followed_by_a_port_alone() {
+        assert!("[::1]:5000/x".parse::<Typed>().is_ok());
+        assert!("[::1]/x".parse::<Typed>().is_ok());
+        for wrong in ["[::1]x/x", "[::1]\0:5000/x", "[::1]-9:5000[::]/x", "[::1]../x"] {
+            assert!(wrong.parse::<Typed>().is_err(), "{}", wrong.escape_debug());
+        }
     }
 }
