@@ -3,6 +3,7 @@
 //! They run as an ordinary user, with subordinate IDs and without: `tests/run` sees to both. `house` and `man` read the
 //! source tree; all others run the built program.
 
+mod composed;
 mod fault_registry;
 mod real_registry;
 mod small_root;
@@ -22,8 +23,10 @@ mod layers;
 mod login;
 mod man;
 mod move_images;
+mod pull;
 mod registry_faults;
 mod run;
+mod run_image;
 mod signals;
 mod signature_policy;
 mod spec;
