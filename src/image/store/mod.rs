@@ -58,7 +58,8 @@ impl Store {
     /// Our store, whose folders are made where they are missing.
     pub fn open(root: &Path) -> Result<Self> {
         let root = config::open_private(root)?;
-        for folder in ["blobs/sha256", "blobs/sha512", "downloads", "layers", "tmp"] {
+        config::open_private(&root.join("tmp"))?;
+        for folder in ["blobs/sha256", "blobs/sha512", "downloads", "layers"] {
             let folder = root.join(folder);
             std::fs::create_dir_all(&folder)
                 .map_err(|error| files::cannot_write(error, &folder))?;
