@@ -154,7 +154,17 @@ fn enter(base: &Base, mapped: &OwnedFd, parent: rustix::process::Pid) -> Result<
     if rustix::process::getppid() != Some(parent) {
         process::exit_now(1);
     }
+    raise_file_limit();
     Ok(())
+}
+
+/// As many descriptors as there may be: a pull holds two for each layer until its image is recorded. What is executed
+/// from here inherits nothing of it that the user could not have had.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 /// Becomes base's first user: root, or who the user is in it.
