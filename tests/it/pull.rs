@@ -148,12 +148,14 @@ fn twelve_pulls_at_once_fetch_each_blob_once() {
     publish(&place, "layout", &there);
     let before = blobs_fetched(&registry.log()).len();
     assert_eq!(before, 0);
-    let start = |_| {
+    // The files of their home are written before the first reads them.
+    let prepared = |_| {
         let mut command = place.place.command(&["pull", PLAIN, "-q", &there]);
         place.at_home(&mut command);
-        Started::new(&mut command, "")
+        command
     };
-    let all: Vec<Started> = (0..12).map(start).collect();
+    let mut commands: Vec<Command> = (0..12).map(prepared).collect();
+    let all: Vec<Started> = commands.iter_mut().map(|command| Started::new(command, "")).collect();
     let ids: Vec<String> =
         all.into_iter().map(|started| started.end().works().to_owned()).collect();
     assert!(ids.iter().all(|id| id.len() == 64 && *id == ids[0]), "{ids:?}");
@@ -216,7 +218,9 @@ fn a_pull_that_is_killed_goes_on_where_it_stopped() {
         let partial = || {
             let folder = std::fs::read_dir(place.place.path("store/downloads"));
             let sizes = folder.into_iter().flatten().flatten().map(|entry| entry.metadata());
-            sizes.flatten().any(|of| of.len() >= large.len() as u64 / 2)
+            let whole = format!("store/blobs/sha256/{}", Digest::of(&layers[0]).hex());
+            place.place.path(&whole).exists()
+                && sizes.flatten().any(|of| of.len() >= large.len() as u64 / 2)
         };
         assert!(within(Duration::from_secs(20), partial), "no half of the layer");
         started.signal(signal);
