@@ -218,11 +218,10 @@ fn a_pull_that_is_killed_goes_on_where_it_stopped() {
         let partial = || {
             let folder = std::fs::read_dir(place.place.path("store/downloads"));
             let sizes = folder.into_iter().flatten().flatten().map(|entry| entry.metadata());
-            let whole = format!("store/blobs/sha256/{}", Digest::of(&layers[0]).hex());
-            place.place.path(&whole).exists()
-                && sizes.flatten().any(|of| of.len() >= large.len() as u64 / 2)
+            let first = format!("store/blobs/sha256/{}", Digest::of(&layers[0]).hex());
+            place.place.path(&first).exists() && sizes.flatten().any(|of| of.len() >= 500_000)
         };
-        assert!(within(Duration::from_secs(20), partial), "no half of the layer");
+        assert!(within(Duration::from_secs(20), partial), "nothing of the layer comes");
         started.signal(signal);
         let ran = started.end();
         assert_ne!(ran.status, 0, "{ran:?}");
@@ -236,7 +235,9 @@ fn a_pull_that_is_killed_goes_on_where_it_stopped() {
             let of = heard.iter().filter(|request| request.path.ends_with(hex));
             of.map(Heard::from).collect::<Vec<_>>()
         };
-        assert_eq!(asked(digest.hex()), [None, Some(large.len() / 2)]);
+        // The second half was never sent; how much of the first was written when it was killed is not ours to say.
+        let [None, Some(from)] = asked(digest.hex())[..] else { panic!("{:?}", server.heard()) };
+        assert!((1..=large.len() / 2).contains(&from), "{from}");
         // What was whole is not fetched again.
         assert_eq!(asked(Digest::of(&layers[0]).hex()).len(), 1);
         let ran = place.usnea(&["run", &there, "sh", "-c", "wc -c < /large; cat /v"]);
