@@ -137,6 +137,14 @@ pub fn in_base<T: Serialize + DeserializeOwned>(
     }
 }
 
+/// As many descriptors as the hard limit allows: a pull holds two locks for each layer, and images of 500 layers are past
+/// the usual 1024. What cannot be had is missed where it is needed.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 /// The new process, until its namespace is whole.
 fn enter(base: &Base, mapped: &OwnedFd, parent: rustix::process::Pid) -> Result<()> {
     match base.writer {
@@ -147,6 +155,7 @@ fn enter(base: &Base, mapped: &OwnedFd, parent: rustix::process::Pid) -> Result<
             _ => process::exit_now(1),
         },
     }
+    raise_file_limit();
     become_root(base).context(|| "cannot become root of the user namespace")?;
     // After the change of user, which forgets it. Our parent may have died before: then it is another already.
     process::set_parent_death_signal(libc::SIGKILL)

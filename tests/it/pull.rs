@@ -148,12 +148,14 @@ fn twelve_pulls_at_once_fetch_each_blob_once() {
     publish(&place, "layout", &there);
     let before = blobs_fetched(&registry.log()).len();
     assert_eq!(before, 0);
-    let start = |_| {
+    // The files of their home are written before the first reads them.
+    let prepared = |_| {
         let mut command = place.place.command(&["pull", PLAIN, "-q", &there]);
         place.at_home(&mut command);
-        Started::new(&mut command, "")
+        command
     };
-    let all: Vec<Started> = (0..12).map(start).collect();
+    let mut commands: Vec<Command> = (0..12).map(prepared).collect();
+    let all: Vec<Started> = commands.iter_mut().map(|command| Started::new(command, "")).collect();
     let ids: Vec<String> =
         all.into_iter().map(|started| started.end().works().to_owned()).collect();
     assert!(ids.iter().all(|id| id.len() == 64 && *id == ids[0]), "{ids:?}");
@@ -216,9 +218,10 @@ fn a_pull_that_is_killed_goes_on_where_it_stopped() {
         let partial = || {
             let folder = std::fs::read_dir(place.place.path("store/downloads"));
             let sizes = folder.into_iter().flatten().flatten().map(|entry| entry.metadata());
-            sizes.flatten().any(|of| of.len() >= large.len() as u64 / 2)
+            let first = format!("store/blobs/sha256/{}", Digest::of(&layers[0]).hex());
+            place.place.path(&first).exists() && sizes.flatten().any(|of| of.len() >= 500_000)
         };
-        assert!(within(Duration::from_secs(20), partial), "no half of the layer");
+        assert!(within(Duration::from_secs(20), partial), "nothing of the layer comes");
         started.signal(signal);
         let ran = started.end();
         assert_ne!(ran.status, 0, "{ran:?}");
@@ -232,7 +235,9 @@ fn a_pull_that_is_killed_goes_on_where_it_stopped() {
             let of = heard.iter().filter(|request| request.path.ends_with(hex));
             of.map(Heard::from).collect::<Vec<_>>()
         };
-        assert_eq!(asked(digest.hex()), [None, Some(large.len() / 2)]);
+        // The second half was never sent; how much of the first was written when it was killed is not ours to say.
+        let [None, Some(from)] = asked(digest.hex())[..] else { panic!("{:?}", server.heard()) };
+        assert!((1..=large.len() / 2).contains(&from), "{from}");
         // What was whole is not fetched again.
         assert_eq!(asked(Digest::of(&layers[0]).hex()).len(), 1);
         let ran = place.usnea(&["run", &there, "sh", "-c", "wc -c < /large; cat /v"]);

@@ -25,7 +25,7 @@ fn entrypoint_and_cmd_are_what_runs() {
     assert_eq!(run(&place, &["--entrypoint", "/bin/echo"], image, &[]).works(), "");
     assert_eq!(run(&place, &["--entrypoint", "/bin/echo"], image, &["x"]).works(), "x");
     Composed::of(&[small_root(&place)]).write(&place, "nothing");
-    run(&place, &[], "oci:nothing", &[]).fails_with(125, &["command"]);
+    run(&place, &["-q"], "oci:nothing", &[]).fails_with(125, &["command"]);
     assert_eq!(run(&place, &[], "oci:nothing", &["echo", "x"]).works(), "x");
 }
 
@@ -56,7 +56,7 @@ fn the_images_user_runs_it() {
     for (number, user) in ["lichen", "lichen:more", "77", "nobody-there"].into_iter().enumerate() {
         image.clone().config(json!({"User": user})).write(&place, &format!("l{number}"));
     }
-    run(&place, &[], "oci:l3", &command).fails_with(125, &["nobody-there"]);
+    run(&place, &["-q"], "oci:l3", &command).fails_with(125, &["nobody-there"]);
     assert_eq!(run(&place, &["-u", "0"], "oci:l3", &command).works(), "0\n0");
     if need_subids() {
         assert_eq!(run(&place, &[], "oci:l0", &command).works(), "77\n78");
@@ -151,7 +151,7 @@ fn five_hundred_layers_run() {
     Composed::of(&layers).write(&place, "layout");
     let script = "ls /many | wc -l; cat /last; echo; echo new > /many/1; cat /many/1; rm -r /many";
     for _ in 0..2 {
-        let ran = run(&place, &[], "oci:layout", &["sh", "-c", script]);
+        let ran = run(&place, &["-q"], "oci:layout", &["sh", "-c", script]);
         assert_eq!(ran.works(), "450\n499\nnew");
     }
     place.usnea(&["check"]).works();
