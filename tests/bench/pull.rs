@@ -266,16 +266,16 @@ fn compare(programs: &Programs, runner: &Runner, place: &Path, image: &str, roun
             assert!(output.status.success(), "{}: {}", candidate.name, said(&output.stderr));
         }
     }
-    if all.iter().any(|candidate| candidate.name == "podman") {
-        // Its pause process would stay for as long as the machine runs.
-        let end = shell("podman rmi -af; podman system migrate");
-        try_once(runner.command(&end, &folder)).expect("the end of podman's pause process");
-    }
     print_table(programs, runner, &folder, &mut all);
     if !left_out.is_empty() {
         println!("left out: {}", left_out.join(", "));
     }
     all.iter().for_each(|candidate| drop(try_once(runner.command(&candidate.clean, &folder))));
+    if all.iter().any(|candidate| candidate.name == "podman") {
+        // Its pause process would stay for as long as the machine runs.
+        let end = shell("kill $(cat $XDG_RUNTIME_DIR/libpod/tmp/pause.pid)");
+        try_once(runner.command(&end, &folder)).expect("the end of podman's pause process");
+    }
     all.iter().any(|candidate| candidate.name == "usnea")
 }
 
