@@ -8,6 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::image::store::HeldBlob;
 use crate::rootfs::host::{self, HostRoot};
 use crate::spec::ImageDefaults;
+use crate::userns::Base;
 
 /// IMAGE, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,25 +62,25 @@ impl FromStr for Image {
 
 impl Image {
     /// The root, made or pulled if need be.
-    pub fn root(&self, store: &Path, wanted: &stored::Wanted) -> Result<Root> {
+    pub fn root(&self, base: &Base, store: &Path, wanted: &stored::Wanted) -> Result<Root> {
         match self {
             Self::Host(programs) => {
                 let root = host::assemble(store, programs)?;
                 Ok(Root::of(root.path.clone(), Held::Host(root)))
             }
             Self::Directory(path) => Ok(Root::of(directory(path)?, Held::Nothing)),
-            Self::Stored(text) => stored::root(store, text, wanted),
+            Self::Stored(text) => stored::root(base, store, text, wanted),
         }
     }
 
     /// The root that there is or would be; makes nothing. Errors: an image that is not here.
-    pub fn would_be_root(&self, store: &Path) -> Result<Root> {
+    pub fn would_be_root(&self, base: &Base, store: &Path) -> Result<Root> {
         match self {
             Self::Host(programs) => {
                 Ok(Root::of(host::describe(store, programs)?.path, Held::Nothing))
             }
             Self::Directory(path) => Ok(Root::of(directory(path)?, Held::Nothing)),
-            Self::Stored(text) => stored::would_be_root(store, text),
+            Self::Stored(text) => stored::would_be_root(base, store, text),
         }
     }
 }

@@ -49,16 +49,17 @@ pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
             .hint("leave -t out to feed the command from a file or a pipe"));
     }
     let store = make_store(request)?;
+    let base = Base::of_user()?;
     let block = || Signals::block(&engine::forwarded()).context(|| "cannot block signals");
     let (root, signals) = match request.image {
         // A pull ends at once with Ctrl-C: what it leaves, the next command goes on with.
-        Image::Stored(_) => (request.image.root(&store, wanted)?, block()?),
+        Image::Stored(_) => (request.image.root(&base, &store, wanted)?, block()?),
         _ => {
             let signals = block()?;
-            (request.image.root(&store, wanted)?, signals)
+            (request.image.root(&base, &store, wanted)?, signals)
         }
     };
-    let decided = decide(request, &store, &root)?;
+    let decided = decide(request, base, &store, &root)?;
     let plan = plan(request, &decided)?;
 
     let _name =
@@ -81,7 +82,9 @@ pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
 pub fn explain(request: &Request) -> Result<String> {
     keep_descriptors(request.options.preserve_fds)?;
     let store = config::store_path(request.store.as_deref())?;
-    let decided = decide(request, &store, &request.image.would_be_root(&store)?)?;
+    let base = Base::of_user()?;
+    let root = request.image.would_be_root(&base, &store)?;
+    let decided = decide(request, base, &store, &root)?;
     let plan = plan(request, &decided)?;
     Ok(engine::explain(&plan, &decided.folder, &decided.layers))
 }
@@ -89,7 +92,9 @@ pub fn explain(request: &Request) -> Result<String> {
 /// The config.json that [`run`] would run. Makes nothing.
 pub fn spec(request: &Request) -> Result<Spec> {
     let store = config::store_path(request.store.as_deref())?;
-    Ok(decide(request, &store, &request.image.would_be_root(&store)?)?.spec)
+    let base = Base::of_user()?;
+    let root = request.image.would_be_root(&base, &store)?;
+    Ok(decide(request, base, &store, &root)?.spec)
 }
 
 fn keep_descriptors(count: u32) -> Result<()> {
@@ -107,9 +112,8 @@ fn make_store(request: &Request) -> Result<PathBuf> {
     Ok(store)
 }
 
-fn decide(request: &Request, store: &Path, root: &ImageRoot) -> Result<Decided> {
+fn decide(request: &Request, base: Base, store: &Path, root: &ImageRoot) -> Result<Decided> {
     let options = &request.options;
-    let base = Base::of_user()?;
     let maps = base.container_maps(options.userns, &options.uidmap, &options.gidmap)?;
     let id = random_id()?;
     let folder = folder::path(store, &id);

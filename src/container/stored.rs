@@ -43,28 +43,27 @@ pub struct Wanted<'a> {
 }
 
 /// The image's root, held.
-pub fn root(store: &Path, text: &str, wanted: &Wanted<'_>) -> Result<Root> {
+pub fn root(base: &Base, store: &Path, text: &str, wanted: &Wanted<'_>) -> Result<Root> {
     let stores = Stores::open(Some(store))?;
-    let (store, image) = had(&stores, text, wanted)?;
-    let base = Base::of_user()?;
+    let (store, image) = had(base, &stores, text, wanted)?;
     // From here on nobody removes the image; it may be gone already.
     let Some(blob) = store.blob(&image.manifest)? else {
         return Err(
             Error::new(format!("image '{text}' was removed at this moment")).hint("run it again")
         );
     };
-    let owners = form(&base, &store, &image);
+    let owners = form(base, &store, &image);
     if !is_unpacked(&store, &image, &owners) {
-        images::prepare(&base, &store, &image)?;
+        images::prepare(base, &store, &image)?;
     }
     Ok(Root { _held: Held::Stored(blob), ..describe(&store, &image, &owners)? })
 }
 
 /// The image's root, nothing held or made.
-pub fn would_be_root(store: &Path, text: &str) -> Result<Root> {
-    let stores = Stores::open(Some(store))?;
+pub fn would_be_root(base: &Base, store: &Path, text: &str) -> Result<Root> {
+    let stores = Stores::look(store)?;
     let (store, image) = images::known(&stores, text)?;
-    let owners = form(&Base::of_user()?, &store, &image);
+    let owners = form(base, &store, &image);
     describe(&store, &image, &owners)
 }
 
@@ -82,7 +81,7 @@ fn is_unpacked(store: &Store, image: &Image, owners: &Owners) -> bool {
 }
 
 /// Found here, or pulled.
-fn had(stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
+fn had(base: &Base, stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
     let registries = Registries::load()?;
     let here = match &wanted.pull.place {
         Place::Registry(_) => stores.find(text, &registries)?,
@@ -90,10 +89,9 @@ fn had(stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<(Store, Image
         _ => None,
     };
     // What others unpacked for themselves alone is of no use here, and not ours to unpack.
-    let base = Base::of_user()?;
     let usable = |store: &Store, image: &Image| {
         let is_own = store.root() == stores.own().root();
-        is_own || is_unpacked(store, image, &form(&base, store, image))
+        is_own || is_unpacked(store, image, &form(base, store, image))
     };
     let here = here.filter(|(store, image)| usable(store, image));
     let here = here.filter(|(_, image)| {

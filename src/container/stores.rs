@@ -25,6 +25,13 @@ impl Stores {
         Ok(Self { own, others: others.iter().map(|root| Store::look(root)).collect() })
     }
 
+    /// The same where our own is only looked into: nothing is made.
+    pub fn look(root: &Path) -> Result<Self> {
+        let others = Settings::load()?.image_stores;
+        let others = others.iter().map(|root| Store::look(root)).collect();
+        Ok(Self { own: Store::look(root), others })
+    }
+
     /// Ours.
     pub fn own(&self) -> &Store {
         &self.own
