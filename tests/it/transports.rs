@@ -68,7 +68,7 @@ fn copy(source: &dyn Source, target: &dyn Target) {
 
 fn tar(folder: &Path, name: &str) -> Vec<u8> {
     fs::write(folder.join(name), format!("this is {name}\n")).unwrap();
-    run(folder, &["tar", "cf", "layer.tar", "--owner=0", "--group=0", name]);
+    run(folder, &["tar", "cf", "layer.tar", "--owner=0", "--group=0", "--mtime=@0", name]);
     let bytes = fs::read(folder.join("layer.tar")).unwrap();
     fs::remove_file(folder.join("layer.tar")).unwrap();
     bytes
