@@ -5,17 +5,25 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags,
-    ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen,
-    ReplyStatfs, ReplyXattr, Request,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
 };
+use rustix::io::Errno;
 
 use super::handles::Handles;
 use super::reply::{Opened, Sized, reply, reply_entries, reply_names};
-use super::tree::{Answer, Detail, OpenFile, OpenFolder, Tree};
+use super::tree::{
+    Answer, Caller, Change, Detail, Manner, NewTime, OpenFile, OpenFolder, Privileges, Synced,
+    Time, Tree, What,
+};
 
 /// An overlay as fuser serves it.
 pub struct Server {
@@ -55,8 +63,8 @@ impl Server {
         Self { tree, files: Handles::default(), folders: Handles::default() }
     }
 
-    fn open_file(&self, id: u64, flags: OpenFlags) -> Answer<Opened> {
-        let file = self.tree.open(id, flags.0)?;
+    fn open_file(&self, id: u64, flags: OpenFlags, caller: Caller) -> Answer<Opened> {
+        let file = self.tree.open(id, flags.0, caller)?;
         Ok(Opened(self.files.keep(file), FopenFlags::FOPEN_KEEP_CACHE))
     }
 
@@ -65,6 +73,22 @@ impl Server {
         let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR;
         Ok(Opened(self.folders.keep(folder), flags))
     }
+}
+
+fn caller(by: &Request, umask: u32) -> Caller {
+    Caller { uid: by.uid(), gid: by.gid(), umask }
+}
+
+fn new_time(time: TimeOrNow) -> NewTime {
+    let TimeOrNow::SpecificTime(time) = time else { return NewTime::Now };
+    NewTime::At(match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => Time { seconds: after.as_secs() as i64, nanoseconds: after.subsec_nanos() },
+        // fuser takes the nanoseconds off a time before 1970 instead of adding them.
+        Err(before) => {
+            let before = before.duration();
+            Time { seconds: -(before.as_secs() as i64), nanoseconds: before.subsec_nanos() }
+        }
+    })
 }
 
 impl Filesystem for Server {
@@ -94,8 +118,8 @@ impl Filesystem for Server {
         reply(to, || self.tree.target(id.0));
     }
 
-    fn open(&self, _: &Request, id: INodeNo, flags: OpenFlags, to: ReplyOpen) {
-        reply(to, || self.open_file(id.0, flags));
+    fn open(&self, by: &Request, id: INodeNo, flags: OpenFlags, to: ReplyOpen) {
+        reply(to, || self.open_file(id.0, flags, caller(by, 0)));
     }
 
     fn read(
@@ -186,5 +210,238 @@ impl Filesystem for Server {
 
     fn listxattr(&self, _: &Request, id: INodeNo, size: u32, to: ReplyXattr) {
         reply(to, || Ok(Sized(self.tree.xattrs(id.0)?, size)));
+    }
+
+    fn setattr(
+        &self,
+        by: &Request,
+        id: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        accessed: Option<TimeOrNow>,
+        modified: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        handle: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        to: ReplyAttr,
+    ) {
+        reply(to, || {
+            let (accessed, modified) = (accessed.map(new_time), modified.map(new_time));
+            let change = Change { mode, uid, gid, size, accessed, modified };
+            let file = handle.map(|handle| self.files.find(handle.0)).transpose()?;
+            self.tree.change(id.0, change, file.as_deref(), caller(by, 0))
+        });
+    }
+
+    fn mknod(
+        &self,
+        by: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        device: u32,
+        to: ReplyEntry,
+    ) {
+        let what = What::Node(mode, u64::from(device));
+        reply(to, || self.tree.make(parent.0, name, what, caller(by, umask)));
+    }
+
+    fn mkdir(
+        &self,
+        by: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        to: ReplyEntry,
+    ) {
+        reply(to, || self.tree.make(parent.0, name, What::Folder(mode), caller(by, umask)));
+    }
+
+    fn symlink(&self, by: &Request, parent: INodeNo, name: &OsStr, target: &Path, to: ReplyEntry) {
+        let what = What::Symlink(target.as_os_str());
+        reply(to, || self.tree.make(parent.0, name, what, caller(by, 0)));
+    }
+
+    fn link(&self, _: &Request, id: INodeNo, parent: INodeNo, name: &OsStr, to: ReplyEntry) {
+        reply(to, || self.tree.link(id.0, parent.0, name));
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, to: ReplyEmpty) {
+        reply(to, || self.tree.unlink(parent.0, name));
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, to: ReplyEmpty) {
+        reply(to, || self.tree.remove_folder(parent.0, name));
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        to: ReplyEmpty,
+    ) {
+        reply(to, || {
+            let manner = match flags {
+                RenameFlags::RENAME_NOREPLACE => Manner::Keep,
+                RenameFlags::RENAME_EXCHANGE => Manner::Exchange,
+                none if none.is_empty() => Manner::Replace,
+                _ => return Err(Errno::INVAL),
+            };
+            self.tree.rename((parent.0, name), (new_parent.0, new_name), manner)
+        });
+    }
+
+    fn create(
+        &self,
+        by: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
+        to: ReplyCreate,
+    ) {
+        reply(to, || {
+            let (entry, file) = self.tree.create(parent.0, name, mode, flags, caller(by, umask))?;
+            Ok((entry, Opened(self.files.keep(file), FopenFlags::FOPEN_KEEP_CACHE)))
+        });
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        bytes: &[u8],
+        flags: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        to: ReplyWrite,
+    ) {
+        let privileges = match flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
+            true => Privileges::Dropped,
+            false => Privileges::Kept,
+        };
+        reply(to, || {
+            let file = self.files.find(handle.0)?;
+            self.tree.write(&file, offset, bytes, privileges)
+        });
+    }
+
+    /// There is nothing to do at each close(2): the kernel need not ask again.
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, to: ReplyEmpty) {
+        to.error(fuser::Errno::ENOSYS);
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, data: bool, to: ReplyEmpty) {
+        let what = if data { Synced::Data } else { Synced::All };
+        reply(to, || self.tree.sync(&*self.files.find(handle.0)?, what));
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, to: ReplyEmpty) {
+        reply(to, || self.tree.sync_folder(&*self.folders.find(handle.0)?));
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        id: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _: u32,
+        to: ReplyEmpty,
+    ) {
+        reply(to, || self.tree.set_xattr(id.0, name, value, flags));
+    }
+
+    fn removexattr(&self, _: &Request, id: INodeNo, name: &OsStr, to: ReplyEmpty) {
+        reply(to, || self.tree.remove_xattr(id.0, name));
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        to: ReplyEmpty,
+    ) {
+        reply(to, || self.tree.allocate(&*self.files.find(handle.0)?, mode as u32, offset, length));
+    }
+
+    fn lseek(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: i64,
+        whence: i32,
+        to: ReplyLseek,
+    ) {
+        reply(to, || {
+            let offset = u64::try_from(offset).map_err(|_| Errno::NXIO)?;
+            self.tree.seek(&*self.files.find(handle.0)?, offset, whence)
+        });
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        from: FileHandle,
+        read: u64,
+        _: INodeNo,
+        into: FileHandle,
+        written: u64,
+        length: u64,
+        _: CopyFileRangeFlags,
+        to: ReplyWrite,
+    ) {
+        reply(to, || {
+            let (from, into) = (self.files.find(from.0)?, self.files.find(into.0)?);
+            self.tree.copy_range((&from, read), (&into, written), length)
+        });
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        to: ReplyIoctl,
+    ) {
+        to.error(fuser::Errno::ENOTTY);
+    }
+
+    fn poll(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: PollNotifier,
+        _: PollEvents,
+        _: PollFlags,
+        to: ReplyPoll,
+    ) {
+        to.error(fuser::Errno::ENOSYS); // files are always ready; the kernel need not ask again
     }
 }

@@ -101,6 +101,12 @@ impl Tree {
         if let Some(held) = place.rare.as_ref().and_then(|rare| rare.held.clone()) {
             return Ok(Reach::Held(held));
         }
+        if place.rare.as_ref().is_some_and(|rare| rare.linked)
+            && let (Some(name), Some(work)) = (self.links.name(node.id), &self.work)
+        {
+            let links = work.links.clone();
+            return Ok(Reach::Name(links, name.into_boxed_os_str()));
+        }
         match &place.parent {
             Some(parent) => {
                 Ok(Reach::Name(self.folder_fd(parent, node.layer())?, place.name.clone()))

@@ -115,6 +115,9 @@ impl Tree {
             apply_record(&mut attributes, reach)?;
         }
         (attributes.uid, attributes.gid) = self.reading.ids.shown(attributes.uid, attributes.gid);
+        if let Some(count) = (stat.st_nlink > 1).then(|| self.links.count(node.id)).flatten() {
+            attributes.links = count;
+        }
         if node.is_merged() && node.layers().len() > 1 {
             // Nobody counted the folders in it. 1 says so to find(1) and its like, as in the kernel's overlay.
             attributes.links = 1;

@@ -49,11 +49,11 @@ pub enum Detail {
 
 /// A folder that is being read.
 pub struct OpenFolder {
-    node: Arc<Node>,
+    pub(super) node: Arc<Node>,
     list: Mutex<Option<Vec<Listed>>>,
 }
 
-struct Listed {
+pub(super) struct Listed {
     name: Box<OsStr>,
     number: u64,
     kind: u32,
@@ -130,7 +130,7 @@ impl Tree {
         Ok(stat_at(&upper, &listed.name).is_ok())
     }
 
-    fn list(&self, node: &Arc<Node>) -> Answer<Vec<Listed>> {
+    pub(super) fn list(&self, node: &Arc<Node>) -> Answer<Vec<Listed>> {
         let mut list = vec![self.itself(node, "."), self.itself(node, "..")];
         if node.is_gone() {
             return Ok(list);

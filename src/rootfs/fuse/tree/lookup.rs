@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::access::Reach;
 use super::folders::FOLDER;
-use super::node::{Layer, Node, Nodes, Place};
+use super::node::{Layer, Node, Nodes, Place, UPPER};
 use super::number::Real;
 use super::whiteout::Below;
 use super::{Answer, Attributes, Tree, stat_at};
@@ -115,7 +115,12 @@ impl Tree {
         for (layer, fd) in found.opened {
             self.keep_open(&node, layer, fd);
         }
-        match self.shown(&node, &found.stat, &reach) {
+        let shown = match found.layer == node.layer() {
+            true => self.shown(&node, &found.stat, &reach),
+            // Copied up under another of its names.
+            false => self.attributes_of(&node),
+        };
+        match shown {
             Ok(attributes) => Ok(Entry { generation: node.generation, attributes }),
             Err(error) => {
                 self.forget(node.id, 1);
@@ -135,7 +140,13 @@ impl Tree {
     ) -> Arc<Node> {
         let id = self.numbers.of(Real { dev: stat.st_dev, ino: stat.st_ino });
         let kind = stat.st_mode & libc::S_IFMT;
-        let make = || Node::new(id, kind, layer, Place::of(parent, name), layers);
+        let make = || match layer != UPPER && self.is_copied_elsewhere(stat) {
+            true => {
+                let (place, layer) = self.linked_place(parent, name);
+                Node::new(id, kind, layer, place, layers)
+            }
+            false => Node::new(id, kind, layer, Place::of(parent, name), layers),
+        };
         let (node, known) = self.nodes.look_up(id, kind, make);
         if known && stat.st_nlink > 1 && kind != libc::S_IFDIR {
             note_name(&node, parent, name);

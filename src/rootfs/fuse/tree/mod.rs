@@ -9,34 +9,46 @@
 
 mod access;
 mod attributes;
+mod change;
+mod copyup;
+mod data;
 mod file;
 mod folders;
+mod links;
 mod listing;
 mod lookup;
+mod make;
 mod node;
 mod number;
 mod owner;
+mod remove;
+mod rename;
 mod whiteout;
+mod work;
 mod xattr;
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use attributes::{Attributes, Change, NewTime, Space, Time};
-pub use file::OpenFile;
+pub use file::{OpenFile, Privileges, Synced};
 pub use listing::{Detail, Item, OpenFolder, Room};
 pub use lookup::Entry;
+pub use make::What;
 pub use node::ROOT;
 pub use owner::Ids;
+pub use rename::Manner;
 
 use folders::Folders;
+use links::Links;
 use node::{Layer, Node, Nodes, Place, UPPER};
 use number::{Numbers, Real};
+use work::Work;
 
 /// What an operation answers.
 pub type Answer<T> = std::result::Result<T, Errno>;
@@ -82,8 +94,11 @@ pub struct Tree {
     reading: Reading,
     /// Of each layer; the upper one, or an empty place for it, comes first.
     layers: Vec<LayerFacts>,
-    work: Option<OwnedFd>,
+    work: Option<Work>,
+    links: Links,
     moves: RwLock<()>,
+    /// Held while a node is copied up; by number.
+    copying: [Mutex<()>; 64],
 }
 
 /// What is known of a layer.
@@ -125,6 +140,9 @@ impl Tree {
             let stat = rustix::fs::fstat(fd)?;
             numbers.of(Real { dev: stat.st_dev, ino: stat.st_ino });
         }
+        let work = work.map(|given| Work::open(&given)).transpose()?;
+        let links =
+            work.as_ref().map_or_else(|| Ok(Links::default()), |w| Links::load(w, &numbers))?;
         let folders = Folders::new(reading.open_folders.max(8));
         folders.keep_roots(&root, roots);
         Ok(Self {
@@ -134,7 +152,9 @@ impl Tree {
             reading,
             layers: facts,
             work,
+            links,
             moves: RwLock::new(()),
+            copying: [const { Mutex::new(()) }; 64],
         })
     }
 

@@ -124,7 +124,7 @@ impl Tree {
     }
 
     /// Where an attribute is kept. Errors: ENODATA for what nobody sees.
-    fn kept_name(&self, name: &OsStr) -> Answer<Vec<u8>> {
+    pub(super) fn kept_name(&self, name: &OsStr) -> Answer<Vec<u8>> {
         let name = name.as_bytes();
         match self.is_record(name) {
             true => Err(Errno::NODATA),
