@@ -8,6 +8,7 @@ pub mod format;
 mod image;
 mod login;
 mod logout;
+mod mount;
 mod progress;
 mod prompt;
 mod run;
@@ -87,6 +88,8 @@ enum Command {
     Login(login::Arguments),
     /// Forget the login for a registry.
     Logout(logout::Arguments),
+    /// Mount a file system of usnea's own.
+    Mount(mount::Arguments),
     /// Try what containers need on this machine, and say how to mend what is missing.
     Doctor(doctor::Arguments),
 }
@@ -130,6 +133,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Check(check) => check::run(&check, arguments.root.as_deref()),
         Command::Login(login) => login::run(login),
         Command::Logout(logout) => logout::run(logout),
+        Command::Mount(mount) => mount::run(mount),
         Command::Doctor(doctor) => {
             signal::set_default(&[libc::SIGPIPE]);
             doctor::run(&doctor, arguments.root.as_deref())

@@ -2,4 +2,5 @@
 //! the engine's.
 
 pub mod copy;
+pub mod fuse;
 pub mod host;

@@ -54,3 +54,13 @@ impl Namespaces {
         self.0
     }
 }
+
+/// Moves this process, which must have a single thread, to a copy of its mount namespace.
+pub fn unshare_mounts() -> std::io::Result<()> {
+    Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?)
+}
+
+/// Whether we have CAP_SYS_ADMIN in our user namespace, without which nothing can be mounted.
+pub fn can_mount() -> bool {
+    caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false)
+}

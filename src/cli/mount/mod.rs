@@ -1,0 +1,25 @@
+//! `usnea mount`.
+
+mod overlay;
+
+use crate::error::Result;
+
+/// Mount a file system of usnea's own
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    kind: Kind,
+}
+
+#[derive(clap::Subcommand)]
+enum Kind {
+    /// Mount folders over each other, by FUSE.
+    Overlay(overlay::Arguments),
+}
+
+/// Carries it out.
+pub fn run(arguments: Arguments) -> Result<u8> {
+    match arguments.kind {
+        Kind::Overlay(overlay) => overlay::run(overlay),
+    }
+}

@@ -1,0 +1,234 @@
+//! The mount and the process behind it.
+//!
+//! ```text
+//!  caller (one thread)                       server (a process of its own)
+//!    open /dev/fuse, fsopen, fsconfig, fsmount
+//!    fork ------------------------------------> own session, own mount namespace, empty root
+//!                                              reads the layers, answers FUSE_INIT
+//!    <------------------------------- "ready" or why not
+//!    the mount, detached                       threads; leaves when the mount is no more
+//! ```
+//!
+//! The device is opened inside the user namespace that the mount is to belong to: the kernel refuses one that was opened
+//! elsewhere. The server's own mount namespace never holds the mount: else the server would keep it alive for ever.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use fuser::{Config, Session, SessionACL};
+use rustix::fs::{Mode, OFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::confine;
+use super::reply::panic_is_caught;
+use super::serve::Server;
+use super::tree::{Layers, Reading, Tree};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::sys::fd;
+use crate::sys::mount::{self, Attributes};
+use crate::sys::process::{self, Child, Forked};
+
+/// How an overlay is mounted.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// How layers are read and written.
+    pub reading: Reading,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+    /// Shown as the source of the mount.
+    pub source: String,
+    /// IDs shown are moved by the map of this user namespace (kernel 6.12).
+    pub idmap: Option<OwnedFd>,
+    /// Where what the server says goes; nowhere when none is given.
+    pub log: Option<OwnedFd>,
+}
+
+/// An overlay that is served.
+#[derive(Debug)]
+pub struct Served {
+    /// The mount, which has no place yet.
+    pub mount: OwnedFd,
+    /// The server: a child of ours. When the last mount of the overlay is gone it exits with status 0.
+    pub server: Child,
+}
+
+/// Starts a server in the current user namespace, where we must have CAP_SYS_ADMIN and a single thread. Errors: no
+/// /dev/fuse, the kernel refuses the mount, a layer cannot be read.
+pub fn start(layers: Layers, options: Options) -> Result<Served> {
+    let device = open_device()?;
+    let mount = detached(&device, &options).context(|| "cannot make a FUSE mount")?;
+    let kept = mount.try_clone().map_err(Error::from)?;
+    let server = fork_server(device, layers, options.reading, options.log, Home::Own)?;
+    drop(mount);
+    if let Some(namespace) = options.idmap {
+        mount::set_idmap(&kept, namespace).context(|| "cannot map the IDs of a FUSE mount")?;
+    }
+    Ok(Served { mount: kept, server })
+}
+
+/// Serves a mount that somebody else made (fusermount3): its device is at hand.
+pub fn serve(device: OwnedFd, layers: Layers, options: Options) -> Result<Child> {
+    fork_server(device, layers, options.reading, options.log, Home::Callers)
+}
+
+fn open_device() -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open("/dev/fuse", flags, Mode::empty())
+        .map_err(|error| {
+            Error::from(error).hint("the administrator loads the kernel's module 'fuse'")
+        })
+        .context(|| "cannot open /dev/fuse")
+}
+
+fn detached(device: &OwnedFd, options: &Options) -> Result<OwnedFd> {
+    let text = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+    let flag = |name: &str| (name.to_owned(), None);
+    let options_of_fuse = [
+        // A string: fsconfig(2) with a descriptor as such is for other parameters.
+        text("fd", &device.as_raw_fd().to_string()),
+        text("rootmode", "40000"),
+        text("user_id", "0"),
+        text("group_id", "0"),
+        text("subtype", "usnea"),
+        flag("allow_other"),
+        // The kernel checks permissions, as it does for its own file systems.
+        flag("default_permissions"),
+    ];
+    Ok(mount::make("fuse", &options.source, &options_of_fuse, options.attributes)?)
+}
+
+/// Whose mount namespace the server lives in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Home {
+    /// One of its own, with an empty root.
+    Own,
+    /// The caller's: without powers there is no other.
+    Callers,
+}
+
+fn fork_server(
+    device: OwnedFd,
+    layers: Layers,
+    reading: Reading,
+    log: Option<OwnedFd>,
+    home: Home,
+) -> Result<Child> {
+    let (near, far) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
+    match process::fork().context(|| "cannot make a process for the FUSE server")? {
+        Forked::Parent(server) => {
+            drop((device, far));
+            let mut answer = String::new();
+            let read = std::fs::File::from(near).read_to_string(&mut answer);
+            if read.is_ok() && answer == READY {
+                return Ok(server);
+            }
+            // It has said why, and ends by itself.
+            let _ = server.wait();
+            match serde_json::from_str::<Error>(&answer) {
+                Ok(error) => Err(error),
+                Err(_) => fail!("the FUSE server died as it began"),
+            }
+        }
+        Forked::Child => {
+            drop(near);
+            let status = match become_server(device, layers, reading, log, home, &far) {
+                Ok(session) => {
+                    let told = (&std::fs::File::from(far)).write_all(READY.as_bytes());
+                    told.and_then(|()| session.run()).map_or(1, |()| 0)
+                }
+                Err(error) => {
+                    let _ = serde_json::to_writer(std::fs::File::from(far), &error);
+                    1
+                }
+            };
+            process::exit_now(status)
+        }
+    }
+}
+
+const READY: &str = "ready";
+
+/// The new process, up to its first thread.
+fn become_server(
+    device: OwnedFd,
+    layers: Layers,
+    reading: Reading,
+    log: Option<OwnedFd>,
+    home: Home,
+    answer: &OwnedFd,
+) -> Result<Session<Server>> {
+    let _ = rustix::process::setsid(); // no signal of the terminal ends it
+    close_others(&device, &layers, answer, log)?;
+    if home == Home::Own {
+        confine::enter_empty_root().context(|| "cannot leave the caller's file systems")?;
+    }
+    let limit = raise_file_limit();
+    rustix::process::umask(Mode::empty()); // modes come as they are to be
+    end_at_panics_that_nobody_answers();
+    let reading = Reading { open_folders: open_folders(limit), ..reading };
+    let tree = Tree::new(layers, reading).context(|| "cannot read the layers")?;
+    let mut config = Config::default();
+    config.acl = SessionACL::All; // the kernel's default_permissions decide
+    config.n_threads = Some(threads());
+    config.clone_fd = true;
+    Session::from_fd(Server::new(Arc::new(tree)), device, SessionACL::All, config)
+        .context(|| "the kernel's FUSE does not answer")
+}
+
+/// Lets go of all that is the caller's: an open mount would keep the mount alive, a pipe its reader waiting.
+fn close_others(
+    device: &OwnedFd,
+    layers: &Layers,
+    answer: &OwnedFd,
+    log: Option<OwnedFd>,
+) -> Result<()> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let null =
+        rustix::fs::open("/dev/null", flags, Mode::empty()).context(|| "cannot open /dev/null")?;
+    fd::install(null.as_fd(), 0)?;
+    fd::install(null.as_fd(), 1)?;
+    fd::install(log.as_ref().unwrap_or(&null).as_fd(), 2)?;
+    let mut kept: Vec<_> = layers.lowers.iter().map(|fd| fd.as_fd()).collect();
+    if let Some((upper, work)) = &layers.upper {
+        kept.extend([upper.as_fd(), work.as_fd()]);
+    }
+    kept.extend([device.as_fd(), answer.as_fd()]);
+    // Theirs are closed by number below: their owners here must not close what has the number next.
+    std::mem::forget((null, log));
+    fd::close_all_but(&kept);
+    Ok(())
+}
+
+/// Threads that serve: enough for readers beside a slow copy-up.
+fn threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.clamp(2, 8)
+}
+
+fn open_folders(limit: u64) -> usize {
+    // The rest is for the files that containers open.
+    (limit / 4).clamp(16, 4096) as usize
+}
+
+fn raise_file_limit() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 256 };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
+}
+
+/// A thread of fuser's that panics outside of an operation would leave its request without an answer for ever. The
+/// end of the process is an answer: ENOTCONN.
+fn end_at_panics_that_nobody_answers() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        default(panic);
+        if !panic_is_caught() {
+            process::exit_now(70)
+        }
+    }));
+}

@@ -1,0 +1,191 @@
+//! The options of `usnea mount overlay`, in the manner of mount(8) and fuse-overlayfs: words with commas between, `\`
+//! before a comma, a colon or a backslash that belongs to a name.
+
+use std::path::PathBuf;
+
+use super::tree::{Ids, Reading};
+use crate::error::{Error, Result};
+use crate::fail;
+use crate::ids::{IdMap, IdMaps};
+use crate::sys::mount::Attributes;
+
+/// What the options say.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// `lowerdir`: read-only layers, the topmost first.
+    pub lowers: Vec<PathBuf>,
+    /// `upperdir`
+    pub upper: Option<PathBuf>,
+    /// `workdir`
+    pub work: Option<PathBuf>,
+    /// How layers are read and written.
+    pub reading: Reading,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+}
+
+/// Most lower layers: the kernel overlay's own limit (`OVL_MAX_STACK`).
+const MOST_LOWERS: usize = 500;
+
+impl Options {
+    /// Reads the options. Errors: what is unknown, missing or given twice in two ways.
+    pub fn parse(texts: &[String]) -> Result<Self> {
+        let mut options = Self::default();
+        options.reading.whiteout_names = true;
+        let mut maps = IdMaps::default();
+        for text in texts.iter().flat_map(|text| split(text, ',')) {
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (text.as_str(), None),
+            };
+            options.take(name, value, &mut maps)?;
+        }
+        if maps != IdMaps::default() {
+            options.reading.ids = Ids(Some(maps));
+        }
+        options.checked()
+    }
+
+    fn take(&mut self, name: &str, value: Option<&str>, maps: &mut IdMaps) -> Result<()> {
+        match (name, value) {
+            ("lowerdir", Some(value)) => {
+                self.lowers.extend(split(value, ':').map(|path| unescaped(&path)));
+            }
+            ("upperdir", Some(value)) => self.upper = Some(unescaped(value)),
+            ("workdir", Some(value)) => self.work = Some(unescaped(value)),
+            ("uidmapping", Some(value)) => maps.uids = mapping(name, value)?,
+            ("gidmapping", Some(value)) => maps.gids = mapping(name, value)?,
+            ("xattr_permissions", Some("2")) => self.reading.recorded_owners = true,
+            ("xattr_permissions", Some("0")) => self.reading.recorded_owners = false,
+            ("ro", None) => self.attributes = self.attributes.with(Attributes::READ_ONLY),
+            ("nosuid", None) => self.attributes = self.attributes.with(Attributes::NO_SUID),
+            ("nodev", None) => self.attributes = self.attributes.with(Attributes::NO_DEV),
+            ("noexec", None) => self.attributes = self.attributes.with(Attributes::NO_EXEC),
+            ("noatime", None) => self.attributes = self.attributes.with(Attributes::NO_ATIME),
+            // What is so anyway.
+            (
+                "rw"
+                | "suid"
+                | "dev"
+                | "exec"
+                | "userxattr"
+                | "allow_other"
+                | "default_permissions"
+                | "volatile"
+                | "",
+                None,
+            ) => {}
+            ("index" | "redirect_dir" | "metacopy" | "nfs_export", Some("off")) => {}
+            _ => {
+                let hint = "known are lowerdir, upperdir, workdir, uidmapping, gidmapping, xattr_permissions=2, ro, \
+                            nosuid, nodev, noexec and noatime";
+                return Err(Error::new(format!("'{name}' is no option of the overlay")).hint(hint));
+            }
+        }
+        Ok(())
+    }
+
+    fn checked(self) -> Result<Self> {
+        if self.lowers.is_empty() {
+            fail!("the option lowerdir is missing");
+        }
+        if self.lowers.len() > MOST_LOWERS {
+            fail!("{} lower layers are more than {MOST_LOWERS}", self.lowers.len());
+        }
+        match (&self.upper, &self.work) {
+            (Some(_), None) => fail!("upperdir needs workdir, an empty folder beside it"),
+            (None, Some(_)) => fail!("workdir needs upperdir"),
+            _ => Ok(self),
+        }
+    }
+}
+
+/// Parts of a text, but not where the separator has a `\` before it; the `\`s stay.
+fn split(text: &str, separator: char) -> impl Iterator<Item = String> {
+    let mut parts = vec![String::new()];
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        let part = parts.last_mut();
+        match (character, part) {
+            ('\\', Some(part)) => {
+                part.push('\\');
+                part.extend(characters.next());
+            }
+            (character, _) if character == separator => parts.push(String::new()),
+            (character, Some(part)) => part.push(character),
+            (_, None) => {}
+        }
+    }
+    parts.into_iter()
+}
+
+fn unescaped(text: &str) -> PathBuf {
+    let mut name = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => name.extend(characters.next()),
+            character => name.push(character),
+        }
+    }
+    name.into()
+}
+
+/// `disk:shown:count`, again and again, as fuse-overlayfs takes it.
+fn mapping(name: &str, value: &str) -> Result<Vec<IdMap>> {
+    let numbers: Vec<&str> = value.split(':').collect();
+    if numbers.is_empty() || numbers.len() % 3 != 0 {
+        fail!("{name}={value}: expected disk:shown:count, again and again");
+    }
+    numbers
+        .chunks(3)
+        .map(|line| {
+            line.join(":").parse().map_err(|why| Error::new(format!("{name}={value}: {why}")))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Options> {
+        Options::parse(&[text.to_owned()])
+    }
+
+    #[test]
+    fn names_may_hold_what_parts_options() {
+        let options = parsed(r"lowerdir=/a\:b:/c\,d:/e\\f,upperdir=/u,workdir=/w,ro").unwrap();
+        let lowers: Vec<&str> = options.lowers.iter().filter_map(|path| path.to_str()).collect();
+        assert_eq!(lowers, ["/a:b", "/c,d", r"/e\f"]);
+        assert_eq!(options.upper, Some("/u".into()));
+        assert_eq!(options.attributes, Attributes::READ_ONLY);
+    }
+
+    #[test]
+    fn maps_are_triples() {
+        let options = parsed("lowerdir=/a,uidmapping=0:1000:1:1:5000:10,gidmapping=0:7:1").unwrap();
+        let maps = options.reading.ids.0.unwrap();
+        assert_eq!(maps.uids, [IdMap::new(0, 1000, 1), IdMap::new(1, 5000, 10)]);
+        assert_eq!(maps.gids, [IdMap::new(0, 7, 1)]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused() {
+        for wrong in [
+            "",
+            "upperdir=/u",
+            "lowerdir=/a,upperdir=/u",
+            "lowerdir=/a,workdir=/w",
+            "lowerdir=/a,bogus",
+            "lowerdir=/a,redirect_dir=on",
+            "lowerdir=/a,uidmapping=1:2",
+            "lowerdir=/a,uidmapping=1:2:x",
+            "lowerdir",
+        ] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+        let many = format!("lowerdir={}", vec!["/a"; 501].join(":"));
+        assert!(parsed(&many).is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! The one place that replies: an answer becomes what fuser sends, an error its errno, a panic EIO.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuser::{
+    FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr,
+};
+use rustix::io::Errno;
+
+use super::tree::{Answer, Attributes, Entry, Item, Room, Space, Time};
+
+/// For ever, as far as the kernel counts.
+const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Sends what `work` answers.
+pub fn reply<T, R: Reply<T>>(to: R, work: impl FnOnce() -> Answer<T>) {
+    match safely(work) {
+        Ok(answer) => to.give(answer),
+        Err(error) => to.refuse(error),
+    }
+}
+
+thread_local! {
+    /// Whether a panic here is caught and answered.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread will be answered.
+pub fn panic_is_caught() -> bool {
+    CAUGHT.get()
+}
+
+fn safely<T>(work: impl FnOnce() -> Answer<T>) -> Result<T, fuser::Errno> {
+    CAUGHT.set(true);
+    let answer = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Errno::IO));
+    CAUGHT.set(false);
+    answer.map_err(|error| fuser::Errno::from_i32(error.raw_os_error()))
+}
+
+/// A reply of fuser that can carry a `T`.
+pub trait Reply<T> {
+    /// Sends the answer.
+    fn give(self, answer: T);
+    /// Sends an error.
+    fn refuse(self, error: fuser::Errno);
+}
+
+/// The number of what was opened, and how the kernel treats it.
+pub struct Opened(pub u64, pub FopenFlags);
+
+/// A value, and how many bytes of it are wanted; 0: its size alone.
+pub struct Sized(pub Vec<u8>, pub u32);
+
+macro_rules! replies {
+    ($($kind:ident<$answer:ty> |$to:ident, $value:ident| $give:expr;)*) => {$(
+        impl Reply<$answer> for $kind {
+            fn give(self, $value: $answer) {
+                let $to = self;
+                $give
+            }
+
+            fn refuse(self, error: fuser::Errno) {
+                self.error(error);
+            }
+        }
+    )*};
+}
+
+replies! {
+    ReplyEmpty<()> |to, _answer| to.ok();
+    ReplyAttr<Attributes> |to, attributes| to.attr(&EVER, &file_attr(&attributes));
+    // Number 0: there is nothing of that name, and the kernel may remember it.
+    ReplyEntry<Option<Entry>> |to, entry| {
+        let (attr, generation) = entry.map_or_else(nothing, |entry| parts(&entry));
+        to.entry(&EVER, &attr, generation);
+    };
+    ReplyEntry<Entry> |to, entry| {
+        let (attr, generation) = parts(&entry);
+        to.entry(&EVER, &attr, generation);
+    };
+    ReplyData<Vec<u8>> |to, bytes| to.data(&bytes);
+    ReplyOpen<Opened> |to, opened| to.opened(FileHandle(opened.0), opened.1);
+    ReplyCreate<(Entry, Opened)> |to, created| {
+        let (attr, generation) = parts(&created.0);
+        to.created(&EVER, &attr, generation, FileHandle(created.1.0), created.1.1);
+    };
+    ReplyWrite<usize> |to, count| to.written(count as u32);
+    ReplyLseek<u64> |to, offset| to.offset(offset as i64);
+    ReplyStatfs<Space> |to, space| to.statfs(
+        space.blocks,
+        space.free,
+        space.available,
+        space.files,
+        space.free_files,
+        space.block_size,
+        space.name_max,
+        space.fragment_size,
+    );
+    ReplyXattr<Sized> |to, value| match value {
+        Sized(value, 0) => to.size(value.len() as u32),
+        Sized(value, size) if value.len() <= size as usize => to.data(&value),
+        Sized(..) => to.error(fuser::Errno::ERANGE),
+    };
+}
+
+impl Reply<&[u8]> for ReplyData {
+    fn give(self, bytes: &[u8]) {
+        self.data(bytes);
+    }
+
+    fn refuse(self, error: fuser::Errno) {
+        self.error(error);
+    }
+}
+
+/// Sends a part of a folder.
+pub fn reply_names(
+    mut to: ReplyDirectory,
+    work: impl FnOnce(&mut dyn FnMut(Item<'_>) -> Room) -> Answer<()>,
+) {
+    let mut add = |item: Item<'_>| {
+        room(to.add(INodeNo(item.number), item.next, file_type(item.kind), item.name))
+    };
+    match safely(|| work(&mut add)) {
+        Ok(()) => to.ok(),
+        Err(error) => to.error(error),
+    }
+}
+
+/// Sends a part of a folder with what its entries are.
+pub fn reply_entries(
+    mut to: ReplyDirectoryPlus,
+    work: impl FnOnce(&mut dyn FnMut(Item<'_>) -> Room) -> Answer<()>,
+) {
+    let mut add = |item: Item<'_>| {
+        let (node, (attr, generation)) = match &item.entry {
+            Some(entry) => (entry.attributes.number, parts(entry)),
+            // Number 0: the kernel takes the name alone.
+            None => (0, named(item.number, item.kind)),
+        };
+        room(to.add(INodeNo(node), item.next, item.name, &EVER, &attr, generation))
+    };
+    match safely(|| work(&mut add)) {
+        Ok(()) => to.ok(),
+        Err(error) => to.error(error),
+    }
+}
+
+fn room(full: bool) -> Room {
+    if full { Room::None } else { Room::Left }
+}
+
+fn nothing() -> (FileAttr, Generation) {
+    named(0, libc::S_IFREG)
+}
+
+fn named(number: u64, kind: u32) -> (FileAttr, Generation) {
+    let attributes = Attributes { number, mode: kind, ..Attributes::default() };
+    (file_attr(&attributes), Generation(0))
+}
+
+fn parts(entry: &Entry) -> (FileAttr, Generation) {
+    (file_attr(&entry.attributes), Generation(u64::from(entry.generation)))
+}
+
+fn file_attr(attributes: &Attributes) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attributes.number),
+        size: attributes.size,
+        blocks: attributes.blocks,
+        atime: system_time(attributes.accessed),
+        mtime: system_time(attributes.modified),
+        ctime: system_time(attributes.changed),
+        crtime: UNIX_EPOCH,
+        kind: file_type(attributes.mode & libc::S_IFMT),
+        perm: (attributes.mode & 0o7777) as u16,
+        nlink: attributes.links,
+        uid: attributes.uid,
+        gid: attributes.gid,
+        // The kernel's new_encode_dev, which is makedev(3) for numbers that fit 32 bits.
+        rdev: attributes.rdev as u32,
+        blksize: attributes.block_size,
+        flags: 0,
+    }
+}
+
+fn system_time(time: Time) -> SystemTime {
+    let seconds = Duration::from_secs(time.seconds.unsigned_abs());
+    let whole = match time.seconds {
+        0.. => UNIX_EPOCH.checked_add(seconds),
+        _ => UNIX_EPOCH.checked_sub(seconds),
+    };
+    let nanoseconds = Duration::from_nanos(u64::from(time.nanoseconds));
+    whole.and_then(|whole| whole.checked_add(nanoseconds)).unwrap_or(UNIX_EPOCH)
+}
+
+fn file_type(kind: u32) -> FileType {
+    match kind {
+        libc::S_IFDIR => FileType::Directory,
+        libc::S_IFLNK => FileType::Symlink,
+        libc::S_IFIFO => FileType::NamedPipe,
+        libc::S_IFSOCK => FileType::Socket,
+        libc::S_IFCHR => FileType::CharDevice,
+        libc::S_IFBLK => FileType::BlockDevice,
+        _ => FileType::RegularFile,
+    }
+}

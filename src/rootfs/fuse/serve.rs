@@ -1,0 +1,447 @@
+//! The server: one line an operation, and one place that replies.
+//!
+//! Whatever happens in an operation, its caller gets an answer: a panic is EIO. What the kernel caches it caches for
+//! ever: nothing changes the layers but what comes through here.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
+};
+use rustix::io::Errno;
+
+use super::handles::Handles;
+use super::reply::{Opened, Sized, reply, reply_entries, reply_names};
+use super::tree::{
+    Answer, Caller, Change, Detail, Manner, NewTime, OpenFile, OpenFolder, Privileges, Synced,
+    Time, Tree, What,
+};
+
+/// An overlay as fuser serves it.
+pub struct Server {
+    tree: Arc<Tree>,
+    files: Handles<OpenFile>,
+    folders: Handles<OpenFolder>,
+}
+
+thread_local! {
+    /// What was read, on its way to the kernel.
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What the kernel may do for us, where it can. Not asked for: passthrough (real root's alone), locks (the kernel keeps
+/// them itself, and for all users of the mount).
+const WANTED: [InitFlags; 12] = [
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_READDIRPLUS_AUTO,
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_WRITEBACK_CACHE,
+    InitFlags::FUSE_ATOMIC_O_TRUNC,
+    InitFlags::FUSE_CACHE_SYMLINKS,
+    InitFlags::FUSE_POSIX_ACL,
+    InitFlags::FUSE_DONT_MASK,
+    InitFlags::FUSE_ASYNC_DIO,
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+    InitFlags::FUSE_NO_EXPORT_SUPPORT,
+    InitFlags::FUSE_ALLOW_IDMAP,
+];
+
+/// Bytes of the largest write.
+const MAX_WRITE: u32 = 1 << 20;
+
+impl Server {
+    /// Serves `tree`.
+    pub fn new(tree: Arc<Tree>) -> Self {
+        Self { tree, files: Handles::default(), folders: Handles::default() }
+    }
+
+    fn open_file(&self, id: u64, flags: OpenFlags, caller: Caller) -> Answer<Opened> {
+        let file = self.tree.open(id, flags.0, caller)?;
+        Ok(Opened(self.files.keep(file), FopenFlags::FOPEN_KEEP_CACHE))
+    }
+
+    fn open_folder(&self, id: u64) -> Answer<Opened> {
+        let folder = self.tree.open_folder(id)?;
+        let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR;
+        Ok(Opened(self.folders.keep(folder), flags))
+    }
+}
+
+fn caller(by: &Request, umask: u32) -> Caller {
+    Caller { uid: by.uid(), gid: by.gid(), umask }
+}
+
+fn new_time(time: TimeOrNow) -> NewTime {
+    let TimeOrNow::SpecificTime(time) = time else { return NewTime::Now };
+    NewTime::At(match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => Time { seconds: after.as_secs() as i64, nanoseconds: after.subsec_nanos() },
+        // fuser takes the nanoseconds off a time before 1970 instead of adding them.
+        Err(before) => {
+            let before = before.duration();
+            Time { seconds: -(before.as_secs() as i64), nanoseconds: before.subsec_nanos() }
+        }
+    })
+}
+
+impl Filesystem for Server {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        for flag in WANTED {
+            // An older kernel has less of them, and all work without.
+            let _ = config.add_capabilities(flag);
+        }
+        let _ = config.set_max_write(MAX_WRITE);
+        let _ = config.set_max_background(64);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, to: ReplyEntry) {
+        reply(to, || self.tree.look_up(parent.0, name));
+    }
+
+    fn forget(&self, _: &Request, id: INodeNo, count: u64) {
+        self.tree.forget(id.0, count);
+    }
+
+    fn getattr(&self, _: &Request, id: INodeNo, _: Option<FileHandle>, to: ReplyAttr) {
+        reply(to, || self.tree.attributes(id.0));
+    }
+
+    fn readlink(&self, _: &Request, id: INodeNo, to: ReplyData) {
+        reply(to, || self.tree.target(id.0));
+    }
+
+    fn open(&self, by: &Request, id: INodeNo, flags: OpenFlags, to: ReplyOpen) {
+        reply(to, || self.open_file(id.0, flags, caller(by, 0)));
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        to: ReplyData,
+    ) {
+        ROOM.with_borrow_mut(|room| {
+            reply(to, || {
+                let size = size as usize;
+                room.resize(room.len().max(size), 0);
+                let count =
+                    self.tree.read(&*self.files.find(handle.0)?, offset, &mut room[..size])?;
+                Ok(&room[..count])
+            });
+        });
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        to: ReplyEmpty,
+    ) {
+        reply(to, || self.files.close(handle.0).map(drop));
+    }
+
+    fn opendir(&self, _: &Request, id: INodeNo, _: OpenFlags, to: ReplyOpen) {
+        reply(to, || self.open_folder(id.0));
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        to: ReplyDirectory,
+    ) {
+        reply_names(to, |tell| {
+            let folder = self.folders.find(handle.0)?;
+            self.tree.read_folder(&folder, offset, Detail::Names, tell)
+        });
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        to: ReplyDirectoryPlus,
+    ) {
+        reply_entries(to, |tell| {
+            let folder = self.folders.find(handle.0)?;
+            self.tree.read_folder(&folder, offset, Detail::Entries, tell)
+        });
+    }
+
+    fn releasedir(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        _: OpenFlags,
+        to: ReplyEmpty,
+    ) {
+        reply(to, || self.folders.close(handle.0).map(drop));
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, to: ReplyStatfs) {
+        reply(to, || self.tree.space());
+    }
+
+    fn getxattr(&self, _: &Request, id: INodeNo, name: &OsStr, size: u32, to: ReplyXattr) {
+        reply(to, || Ok(Sized(self.tree.xattr(id.0, name)?, size)));
+    }
+
+    fn listxattr(&self, _: &Request, id: INodeNo, size: u32, to: ReplyXattr) {
+        reply(to, || Ok(Sized(self.tree.xattrs(id.0)?, size)));
+    }
+
+    fn setattr(
+        &self,
+        by: &Request,
+        id: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        accessed: Option<TimeOrNow>,
+        modified: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        handle: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        to: ReplyAttr,
+    ) {
+        reply(to, || {
+            let (accessed, modified) = (accessed.map(new_time), modified.map(new_time));
+            let change = Change { mode, uid, gid, size, accessed, modified };
+            let file = handle.map(|handle| self.files.find(handle.0)).transpose()?;
+            self.tree.change(id.0, change, file.as_deref(), caller(by, 0))
+        });
+    }
+
+    fn mknod(
+        &self,
+        by: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        device: u32,
+        to: ReplyEntry,
+    ) {
+        let what = What::Node(mode, u64::from(device));
+        reply(to, || self.tree.make(parent.0, name, what, caller(by, umask)));
+    }
+
+    fn mkdir(
+        &self,
+        by: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        to: ReplyEntry,
+    ) {
+        reply(to, || self.tree.make(parent.0, name, What::Folder(mode), caller(by, umask)));
+    }
+
+    fn symlink(&self, by: &Request, parent: INodeNo, name: &OsStr, target: &Path, to: ReplyEntry) {
+        let what = What::Symlink(target.as_os_str());
+        reply(to, || self.tree.make(parent.0, name, what, caller(by, 0)));
+    }
+
+    fn link(&self, _: &Request, id: INodeNo, parent: INodeNo, name: &OsStr, to: ReplyEntry) {
+        reply(to, || self.tree.link(id.0, parent.0, name));
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, to: ReplyEmpty) {
+        reply(to, || self.tree.unlink(parent.0, name));
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, to: ReplyEmpty) {
+        reply(to, || self.tree.remove_folder(parent.0, name));
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        to: ReplyEmpty,
+    ) {
+        reply(to, || {
+            let manner = match flags {
+                RenameFlags::RENAME_NOREPLACE => Manner::Keep,
+                RenameFlags::RENAME_EXCHANGE => Manner::Exchange,
+                none if none.is_empty() => Manner::Replace,
+                _ => return Err(Errno::INVAL),
+            };
+            self.tree.rename((parent.0, name), (new_parent.0, new_name), manner)
+        });
+    }
+
+    fn create(
+        &self,
+        by: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
+        to: ReplyCreate,
+    ) {
+        reply(to, || {
+            let (entry, file) = self.tree.create(parent.0, name, mode, flags, caller(by, umask))?;
+            Ok((entry, Opened(self.files.keep(file), FopenFlags::FOPEN_KEEP_CACHE)))
+        });
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        bytes: &[u8],
+        flags: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        to: ReplyWrite,
+    ) {
+        let privileges = match flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
+            true => Privileges::Dropped,
+            false => Privileges::Kept,
+        };
+        reply(to, || {
+            let file = self.files.find(handle.0)?;
+            self.tree.write(&file, offset, bytes, privileges)
+        });
+    }
+
+    /// There is nothing to do at each close(2): the kernel need not ask again.
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, to: ReplyEmpty) {
+        to.error(fuser::Errno::ENOSYS);
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, data: bool, to: ReplyEmpty) {
+        let what = if data { Synced::Data } else { Synced::All };
+        reply(to, || self.tree.sync(&*self.files.find(handle.0)?, what));
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, to: ReplyEmpty) {
+        reply(to, || self.tree.sync_folder(&*self.folders.find(handle.0)?));
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        id: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _: u32,
+        to: ReplyEmpty,
+    ) {
+        reply(to, || self.tree.set_xattr(id.0, name, value, flags));
+    }
+
+    fn removexattr(&self, _: &Request, id: INodeNo, name: &OsStr, to: ReplyEmpty) {
+        reply(to, || self.tree.remove_xattr(id.0, name));
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        to: ReplyEmpty,
+    ) {
+        reply(to, || self.tree.allocate(&*self.files.find(handle.0)?, mode as u32, offset, length));
+    }
+
+    fn lseek(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: i64,
+        whence: i32,
+        to: ReplyLseek,
+    ) {
+        reply(to, || {
+            let offset = u64::try_from(offset).map_err(|_| Errno::NXIO)?;
+            self.tree.seek(&*self.files.find(handle.0)?, offset, whence)
+        });
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        from: FileHandle,
+        read: u64,
+        _: INodeNo,
+        into: FileHandle,
+        written: u64,
+        length: u64,
+        _: CopyFileRangeFlags,
+        to: ReplyWrite,
+    ) {
+        reply(to, || {
+            let (from, into) = (self.files.find(from.0)?, self.files.find(into.0)?);
+            self.tree.copy_range((&from, read), (&into, written), length)
+        });
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        to: ReplyIoctl,
+    ) {
+        to.error(fuser::Errno::ENOTTY);
+    }
+
+    fn poll(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: PollNotifier,
+        _: PollEvents,
+        _: PollFlags,
+        to: ReplyPoll,
+    ) {
+        to.error(fuser::Errno::ENOSYS); // files are always ready; the kernel need not ask again
+    }
+}

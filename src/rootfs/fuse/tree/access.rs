@@ -1,0 +1,127 @@
+//! How the file of a node is reached: by its folder and name, or by a descriptor when it has no name.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, XattrFlags};
+
+use super::node::{Node, Place};
+use super::{Answer, Tree, xattr};
+
+/// Where a file is reached.
+pub enum Reach {
+    /// Under a name in a folder.
+    Name(Arc<OwnedFd>, Box<OsStr>),
+    /// By itself.
+    Held(Arc<OwnedFd>),
+}
+
+/// A path to `name` in an open folder, for the system calls that know paths alone. The name is the last part of it, so
+/// a symbolic link is not followed by those that do not follow.
+pub fn below(folder: impl AsFd, name: &OsStr) -> PathBuf {
+    let mut path = format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes();
+    path.extend_from_slice(name.as_bytes());
+    OsString::from_vec(path).into()
+}
+
+/// A path to what is open, to be followed.
+pub fn path_of(fd: impl AsFd) -> PathBuf {
+    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()).into()
+}
+
+impl Reach {
+    /// lstat(2) of it.
+    pub fn stat(&self) -> Answer<Stat> {
+        match self {
+            Self::Name(folder, name) => super::stat_at(folder, name),
+            Self::Held(fd) => rustix::fs::fstat(fd),
+        }
+    }
+
+    /// Opens it. Symbolic links are ELOOP.
+    pub fn open(&self, flags: OFlags) -> Answer<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+        match self {
+            Self::Name(folder, name) => {
+                rustix::fs::openat(folder, &**name, flags | OFlags::NOFOLLOW, Mode::empty())
+            }
+            Self::Held(fd) => rustix::fs::open(path_of(fd), flags, Mode::empty()),
+        }
+    }
+
+    /// The folder and name, and flags, for the `*at` system calls that can do with a descriptor alone.
+    pub fn at(&self) -> (BorrowedFd<'_>, &OsStr, AtFlags) {
+        match self {
+            Self::Name(folder, name) => (folder.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW),
+            Self::Held(fd) => (fd.as_fd(), OsStr::new(""), AtFlags::EMPTY_PATH),
+        }
+    }
+
+    /// The value of an attribute. Errors: ENODATA when there is none.
+    pub fn attribute(&self, name: &[u8]) -> Answer<Vec<u8>> {
+        match self {
+            Self::Name(folder, file) => xattr::value_at(&below(folder, file), name),
+            Self::Held(fd) => xattr::value_of(&path_of(fd), name),
+        }
+    }
+
+    /// The names of all attributes, a zero after each.
+    pub fn attributes(&self) -> Answer<Vec<u8>> {
+        match self {
+            Self::Name(folder, file) => xattr::list_at(&below(folder, file)),
+            Self::Held(fd) => xattr::list_of(&path_of(fd)),
+        }
+    }
+
+    /// Sets an attribute.
+    pub fn set_attribute(&self, name: &[u8], value: &[u8], flags: XattrFlags) -> Answer<()> {
+        match self {
+            Self::Name(folder, file) => {
+                rustix::fs::lsetxattr(below(folder, file), name, value, flags)
+            }
+            Self::Held(fd) => rustix::fs::setxattr(path_of(fd), name, value, flags),
+        }
+    }
+
+    /// Removes an attribute.
+    pub fn remove_attribute(&self, name: &[u8]) -> Answer<()> {
+        match self {
+            Self::Name(folder, file) => rustix::fs::lremovexattr(below(folder, file), name),
+            Self::Held(fd) => rustix::fs::removexattr(path_of(fd), name),
+        }
+    }
+}
+
+impl Tree {
+    /// How the file of `node`, which is at `place`, is reached.
+    pub(super) fn reach(&self, node: &Arc<Node>, place: &Place) -> Answer<Reach> {
+        if let Some(held) = place.rare.as_ref().and_then(|rare| rare.held.clone()) {
+            return Ok(Reach::Held(held));
+        }
+        if place.rare.as_ref().is_some_and(|rare| rare.linked)
+            && let (Some(name), Some(work)) = (self.links.name(node.id), &self.work)
+        {
+            let links = work.links.clone();
+            return Ok(Reach::Name(links, name.into_boxed_os_str()));
+        }
+        match &place.parent {
+            Some(parent) => {
+                Ok(Reach::Name(self.folder_fd(parent, node.layer())?, place.name.clone()))
+            }
+            None => Ok(Reach::Held(self.folder_fd(node, node.layer())?)),
+        }
+    }
+
+    /// Does something with the file of a node while it stays where it is.
+    pub(super) fn with<T>(
+        &self,
+        node: &Arc<Node>,
+        action: impl FnOnce(&Reach) -> Answer<T>,
+    ) -> Answer<T> {
+        let place = node.place.read();
+        action(&self.reach(node, &place)?)
+    }
+}

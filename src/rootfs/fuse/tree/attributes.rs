@@ -1,0 +1,196 @@
+//! What stat(2) says of a node.
+
+use std::sync::Arc;
+
+use rustix::fs::Stat;
+use rustix::io::Errno;
+
+use super::access::Reach;
+use super::node::Node;
+use super::{Answer, Tree};
+use crate::owner::{FileType, OVERRIDE_STAT, OverrideStat};
+
+/// A point in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Seconds since 1970, or before it.
+    pub seconds: i64,
+    /// Nanoseconds after that second.
+    pub nanoseconds: u32,
+}
+
+/// What stat(2) says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Inode number, which is the node's number too.
+    pub number: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Blocks of 512 bytes.
+    pub blocks: u64,
+    /// Last access.
+    pub accessed: Time,
+    /// Last change of the content.
+    pub modified: Time,
+    /// Last change of anything.
+    pub changed: Time,
+    /// Type and permissions.
+    pub mode: u32,
+    /// Names.
+    pub links: u32,
+    /// Owner, as shown.
+    pub uid: u32,
+    /// Group, as shown.
+    pub gid: u32,
+    /// Device number.
+    pub rdev: u64,
+    /// Preferred size of reads.
+    pub block_size: u32,
+}
+
+/// What statfs(2) says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Blocks of `fragment_size`.
+    pub blocks: u64,
+    /// Free blocks.
+    pub free: u64,
+    /// Free blocks for those without privileges.
+    pub available: u64,
+    /// Inodes.
+    pub files: u64,
+    /// Free inodes.
+    pub free_files: u64,
+    /// Preferred size of reads.
+    pub block_size: u32,
+    /// Longest name.
+    pub name_max: u32,
+    /// Bytes of a block.
+    pub fragment_size: u32,
+}
+
+/// A time to set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewTime {
+    /// The present.
+    Now,
+    /// This one.
+    At(Time),
+}
+
+/// What setattr changes; what is `None` stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change {
+    /// Permissions.
+    pub mode: Option<u32>,
+    /// Owner, as shown.
+    pub uid: Option<u32>,
+    /// Group, as shown.
+    pub gid: Option<u32>,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Last access.
+    pub accessed: Option<NewTime>,
+    /// Last change of the content.
+    pub modified: Option<NewTime>,
+}
+
+impl Tree {
+    /// stat(2) of a node.
+    pub fn attributes(&self, id: u64) -> Answer<Attributes> {
+        let _still = self.moves.read();
+        let node = self.node(id)?;
+        self.attributes_of(&node)
+    }
+
+    /// [`Tree::attributes`] of a node at hand.
+    pub(super) fn attributes_of(&self, node: &Arc<Node>) -> Answer<Attributes> {
+        self.with(node, |reach| self.shown(node, &reach.stat()?, reach))
+    }
+
+    /// What is shown of a file for what is on disk.
+    pub(super) fn shown(&self, node: &Arc<Node>, stat: &Stat, reach: &Reach) -> Answer<Attributes> {
+        let mut attributes = self.plain(node.id, stat);
+        if self.reading.recorded_owners {
+            apply_record(&mut attributes, reach)?;
+        }
+        (attributes.uid, attributes.gid) = self.reading.ids.shown(attributes.uid, attributes.gid);
+        if let Some(count) = (stat.st_nlink > 1).then(|| self.links.count(node.id)).flatten() {
+            attributes.links = count;
+        }
+        if node.is_merged() && node.layers().len() > 1 {
+            // Nobody counted the folders in it. 1 says so to find(1) and its like, as in the kernel's overlay.
+            attributes.links = 1;
+        }
+        Ok(attributes)
+    }
+
+    fn plain(&self, number: u64, stat: &Stat) -> Attributes {
+        let time =
+            |seconds: i64, nanoseconds: u64| Time { seconds, nanoseconds: nanoseconds as u32 };
+        Attributes {
+            number,
+            size: stat.st_size as u64,
+            blocks: stat.st_blocks as u64,
+            accessed: time(stat.st_atime, stat.st_atime_nsec),
+            modified: time(stat.st_mtime, stat.st_mtime_nsec),
+            changed: time(stat.st_ctime, stat.st_ctime_nsec),
+            mode: stat.st_mode,
+            links: stat.st_nlink as u32,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            rdev: stat.st_rdev,
+            block_size: stat.st_blksize as u32,
+        }
+    }
+
+    /// The target of a symbolic link.
+    pub fn target(&self, id: u64) -> Answer<Vec<u8>> {
+        let _still = self.moves.read();
+        let node = self.node(id)?;
+        self.with(&node, |reach| {
+            let (folder, name, _) = reach.at();
+            Ok(rustix::fs::readlinkat(folder, name, Vec::with_capacity(256))?.into_bytes())
+        })
+    }
+}
+
+/// Owner, mode and type that are kept in an attribute. Errors: EIO when it is malformed: the file's real owner is not
+/// known, and any answer would give it to somebody.
+fn apply_record(attributes: &mut Attributes, reach: &Reach) -> Answer<()> {
+    let kind = attributes.mode & libc::S_IFMT;
+    if kind == libc::S_IFLNK {
+        return Ok(()); // links cannot have user attributes (xattr(7))
+    }
+    let value = match reach.attribute(OVERRIDE_STAT.as_bytes()) {
+        Ok(value) => value,
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let record = OverrideStat::parse(&value).map_err(|error| {
+        log::warn!("a file is not shown: {error}");
+        Errno::IO
+    })?;
+    (attributes.uid, attributes.gid) = (record.uid, record.gid);
+    let (kind, device) = record.file_type.map_or((kind, None), |recorded| of_type(recorded, kind));
+    attributes.mode = kind | record.mode;
+    if let Some((major, minor)) = device {
+        attributes.rdev = rustix::fs::makedev(major, minor);
+    }
+    Ok(())
+}
+
+/// The bits of S_IFMT, and the device, of a recorded type. Only what is a regular file on disk can stand for another.
+fn of_type(recorded: FileType, kind: u32) -> (u32, Option<(u32, u32)>) {
+    if kind != libc::S_IFREG {
+        return (kind, None);
+    }
+    match recorded {
+        FileType::Pipe => (libc::S_IFIFO, None),
+        FileType::Socket => (libc::S_IFSOCK, None),
+        FileType::Symlink => (libc::S_IFLNK, None),
+        FileType::Block(major, minor) => (libc::S_IFBLK, Some((major, minor))),
+        FileType::Character(major, minor) => (libc::S_IFCHR, Some((major, minor))),
+        FileType::File | FileType::Folder => (kind, None),
+    }
+}

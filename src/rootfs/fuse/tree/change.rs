@@ -1,0 +1,193 @@
+//! Changing what stat(2) and getxattr(2) say of a file.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::access::{Reach, path_of};
+use super::attributes::{Change, NewTime};
+use super::copyup::Content;
+use super::file::OpenFile;
+use super::make::errno;
+use super::node::{Node, UPPER};
+use super::{Answer, Attributes, Caller, Tree};
+use crate::owner::{OVERRIDE_STAT, OverrideStat};
+use crate::sys::inroot;
+
+impl Tree {
+    /// Changes a node; what it is afterwards. `file` is the open file that the change was asked of, if any.
+    pub fn change(
+        &self,
+        id: u64,
+        change: Change,
+        file: Option<&OpenFile>,
+        caller: Caller,
+    ) -> Answer<Attributes> {
+        let node = self.node(id)?;
+        let cut = change.size == Some(0);
+        self.copy_up(&node, if cut { Content::Nothing } else { Content::Whole })?;
+        let _still = self.moves.read();
+        let open = match file {
+            Some(file) if change.size.is_some() => Some(self.fd_of_locked(file)?),
+            _ => None,
+        };
+        self.with(&node, |reach| {
+            if change.uid.is_some() || change.gid.is_some() {
+                self.change_owner(reach, &change)?;
+            }
+            // After the owner, whose change takes setuid off.
+            if let Some(mode) = change.mode {
+                self.change_mode(reach, mode & 0o7777)?;
+            }
+            if let Some(size) = change.size {
+                resize(reach, open.as_deref(), size)?;
+                if caller.uid != 0 {
+                    drop_privileges(reach)?;
+                }
+            }
+            // Last: all else sets the present.
+            change_times(reach, &change)?;
+            self.shown(&node, &reach.stat()?, reach)
+        })
+    }
+
+    fn change_owner(&self, reach: &Reach, change: &Change) -> Answer<()> {
+        let ids = &self.reading.ids;
+        let uid = change.uid.map(|uid| ids.disk_user(uid)).transpose()?;
+        let gid = change.gid.map(|gid| ids.disk_group(gid)).transpose()?;
+        if self.reading.recorded_owners {
+            return self.record(reach, |record| {
+                record.uid = uid.unwrap_or(record.uid);
+                record.gid = gid.unwrap_or(record.gid);
+            });
+        }
+        let (folder, name, flags) = reach.at();
+        rustix::fs::chownat(folder, name, uid.map(Uid::from_raw), gid.map(Gid::from_raw), flags)
+    }
+
+    fn change_mode(&self, reach: &Reach, mode: u32) -> Answer<()> {
+        if self.reading.recorded_owners {
+            return self.record(reach, |record| record.mode = mode);
+        }
+        set_mode(reach, mode)
+    }
+
+    /// Changes what is recorded of owner and mode. Links have no record, and none of theirs matters but the owner.
+    fn record(&self, reach: &Reach, change: impl FnOnce(&mut OverrideStat)) -> Answer<()> {
+        let stat = reach.stat()?;
+        if stat.st_mode & libc::S_IFMT == libc::S_IFLNK {
+            return Ok(());
+        }
+        let mut record = match reach.attribute(OVERRIDE_STAT.as_bytes()) {
+            Ok(value) => OverrideStat::parse(&value).map_err(|_| Errno::IO)?,
+            Err(Errno::NODATA) => OverrideStat {
+                uid: stat.st_uid,
+                gid: stat.st_gid,
+                mode: stat.st_mode & 0o7777,
+                file_type: None,
+            },
+            Err(error) => return Err(error),
+        };
+        change(&mut record);
+        let value = record.to_string();
+        reach.set_attribute(OVERRIDE_STAT.as_bytes(), value.as_bytes(), XattrFlags::empty())
+    }
+
+    /// Sets an extended attribute.
+    pub fn set_xattr(&self, id: u64, name: &OsStr, value: &[u8], flags: i32) -> Answer<()> {
+        let node = self.node(id)?;
+        let kept = self.kept_name(name).map_err(|_| Errno::PERM)?;
+        let flags = XattrFlags::from_bits_retain(flags as u32);
+        self.copy_up(&node, Content::Whole)?;
+        let _still = self.moves.read();
+        self.with(&node, |reach| reach.set_attribute(&kept, value, flags))?;
+        forget_acl(&node);
+        Ok(())
+    }
+
+    /// Removes an extended attribute. Errors: ENODATA, before anything is copied up.
+    pub fn remove_xattr(&self, id: u64, name: &OsStr) -> Answer<()> {
+        let node = self.node(id)?;
+        let kept = self.kept_name(name)?;
+        if node.layer() != UPPER {
+            let _still = self.moves.read();
+            self.with(&node, |reach| reach.attribute(&kept))?;
+        }
+        self.copy_up(&node, Content::Whole)?;
+        let _still = self.moves.read();
+        self.with(&node, |reach| reach.remove_attribute(&kept))?;
+        forget_acl(&node);
+        Ok(())
+    }
+}
+
+/// It may have been the default ACL.
+fn forget_acl(node: &Arc<Node>) {
+    if let Some(folder) = &node.folder {
+        folder.default_acl.store(0, Ordering::Release);
+    }
+}
+
+fn set_mode(reach: &Reach, mode: u32) -> Answer<()> {
+    match reach {
+        Reach::Name(folder, name) => inroot::change_mode(folder, name, mode).map_err(errno),
+        Reach::Held(fd) => rustix::fs::chmod(path_of(fd), Mode::from_raw_mode(mode)),
+    }
+}
+
+fn resize(reach: &Reach, open: Option<&OwnedFd>, size: u64) -> Answer<()> {
+    if let Some(fd) = open {
+        match rustix::fs::ftruncate(fd, size) {
+            Err(Errno::INVAL | Errno::BADF) => {} // open for reading alone
+            answer => return answer,
+        }
+    }
+    let fd = reach.open(OFlags::WRONLY | OFlags::NONBLOCK)?;
+    rustix::fs::ftruncate(&fd, size)
+}
+
+/// Takes setuid, setgid and capabilities off a file that somebody without privileges has changed.
+pub fn drop_privileges(reach: &Reach) -> Answer<()> {
+    let stat = reach.stat()?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Ok(());
+    }
+    let group_runs = stat.st_mode & (libc::S_ISGID | 0o010) == libc::S_ISGID | 0o010;
+    let taken = libc::S_ISUID | if group_runs { libc::S_ISGID } else { 0 };
+    if stat.st_mode & taken != 0 {
+        set_mode(reach, stat.st_mode & 0o7777 & !taken)?;
+    }
+    match reach.remove_attribute(b"security.capability") {
+        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn change_times(reach: &Reach, change: &Change) -> Answer<()> {
+    const NOW: i64 = 0x3fff_ffff; // UTIME_NOW
+    const OMIT: i64 = 0x3fff_fffe; // UTIME_OMIT
+    if change.accessed.is_none() && change.modified.is_none() {
+        return Ok(());
+    }
+    let time = |time: Option<NewTime>| match time {
+        None => Timespec { tv_sec: 0, tv_nsec: OMIT },
+        Some(NewTime::Now) => Timespec { tv_sec: 0, tv_nsec: NOW },
+        Some(NewTime::At(time)) => {
+            Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanoseconds) }
+        }
+    };
+    let times =
+        Timestamps { last_access: time(change.accessed), last_modification: time(change.modified) };
+    match reach {
+        Reach::Name(folder, name) => {
+            rustix::fs::utimensat(folder, &**name, &times, AtFlags::SYMLINK_NOFOLLOW)
+        }
+        Reach::Held(fd) => {
+            rustix::fs::utimensat(rustix::fs::CWD, path_of(fd), &times, AtFlags::empty())
+        }
+    }
+}

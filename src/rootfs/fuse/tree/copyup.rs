@@ -1,0 +1,258 @@
+//! Copying up: what is in a lower layer is made anew in the upper one before it is changed. It is made whole beside
+//! the tree and then given its name, so nobody ever sees a part of it, whatever ends the server.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::access::path_of;
+use super::data;
+use super::folders::FOLDER;
+use super::node::{Node, UPPER};
+use super::number::Real;
+use super::work::Work;
+use super::{Answer, Tree, stat_at, xattr};
+
+/// What of a file is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// All of it.
+    Whole,
+    /// Nothing: it is about to be cut to no bytes.
+    Nothing,
+}
+
+/// What was made beside the tree and waits for its name.
+enum Made {
+    /// A file without a name.
+    Nameless(OwnedFd),
+    /// Under a name in the work folder.
+    Named(std::ffi::OsString),
+}
+
+impl Tree {
+    /// Puts a node, and the folders above it, into the upper layer. To be called without `moves`: it may take long.
+    pub(super) fn copy_up(&self, node: &Arc<Node>, content: Content) -> Answer<()> {
+        let work = self.work()?;
+        if node.layer() != UPPER {
+            self.copy_up_now(work, node, content)?;
+        }
+        if node.kind == libc::S_IFDIR { Ok(()) } else { self.spread(node) }
+    }
+
+    fn copy_up_now(&self, work: &Work, node: &Arc<Node>, content: Content) -> Answer<()> {
+        let parent = node.place.read().parent.clone();
+        if let Some(parent) = parent.filter(|_| !node.is_gone()) {
+            self.copy_up(&parent, Content::Whole)?;
+        }
+        let _alone = self.copying[node.id as usize % self.copying.len()].lock();
+        if node.layer() == UPPER {
+            return Ok(()); // another thread did it meanwhile
+        }
+        if node.kind == libc::S_IFDIR {
+            return self.copy_up_folder(work, node);
+        }
+        let (made, source) = self.copy(work, node, content)?;
+        self.put(work, node, made, &source)
+    }
+
+    fn copy_up_folder(&self, work: &Work, node: &Arc<Node>) -> Answer<()> {
+        let _still = self.moves.read();
+        let source = self.folder_fd(node, node.layer())?;
+        let stat = rustix::fs::fstat(&source)?;
+        let name = work.new_name();
+        rustix::fs::mkdirat(&work.fd, &name, Mode::from_raw_mode(stat.st_mode & 0o777))?;
+        let copied = rustix::fs::openat(&work.fd, &name, FOLDER, Mode::empty())
+            .and_then(|fd| copy_attributes(source.as_fd(), fd.as_fd(), &stat).map(|()| fd));
+        let fd = match copied {
+            Ok(fd) => fd,
+            Err(error) => {
+                work.discard(&name);
+                return Err(error);
+            }
+        };
+        self.put(work, node, Made::Named(name), &stat)?;
+        self.keep_open(node, UPPER, fd);
+        Ok(())
+    }
+
+    /// Makes a copy of a file that has no place yet.
+    fn copy(&self, work: &Work, node: &Arc<Node>, content: Content) -> Answer<(Made, Stat)> {
+        if node.kind == libc::S_IFREG {
+            let (_, source) = {
+                let _still = self.moves.read();
+                self.open_for_reading(node)?
+            };
+            let stat = rustix::fs::fstat(&source)?;
+            let (name, fd) = new_file(work, stat.st_mode)?;
+            let filled = match content {
+                Content::Whole => data::copy(&source, &fd, &stat, &work.no_clones),
+                Content::Nothing => Ok(()),
+            };
+            let done = filled.and_then(|()| copy_attributes(source.as_fd(), fd.as_fd(), &stat));
+            let made = match name {
+                Some(name) => Made::Named(name),
+                None => Made::Nameless(fd),
+            };
+            return match done {
+                Ok(()) => Ok((made, stat)),
+                Err(error) => {
+                    made.discard(work);
+                    Err(error)
+                }
+            };
+        }
+        let _still = self.moves.read();
+        self.with(node, |reach| {
+            let (folder, name, _) = reach.at();
+            let stat = reach.stat()?;
+            let made = work.new_name();
+            copy_special(folder, name, &stat, work, &made).inspect_err(|_| work.discard(&made))?;
+            Ok((Made::Named(made), stat))
+        })
+    }
+
+    /// Gives what was made its place: from here on it is the file.
+    fn put(&self, work: &Work, node: &Arc<Node>, made: Made, source: &Stat) -> Answer<()> {
+        let _still = self.moves.read();
+        let mut place = node.place.write();
+        let parent = match place.parent.clone() {
+            Some(parent) if !node.is_gone() => parent,
+            _ => {
+                // Removed while it was open: what is changed is seen by those that have it open.
+                let held = made.into_fd(work)?;
+                place.rare().held = Some(Arc::new(held));
+                node.set_upper();
+                return Ok(());
+            }
+        };
+        let folder = self.folder_fd(&parent, UPPER)?;
+        let times = rustix::fs::fstat(&folder)?;
+        made.link(work, folder.as_fd(), &place.name)?;
+        let stat = stat_at(&folder, &place.name)?;
+        // What is in the folder is what was in it.
+        rustix::fs::futimens(&folder, &times_of(&times))?;
+        self.numbers.keep(Real { dev: stat.st_dev, ino: stat.st_ino }, node.id);
+        if node.kind != libc::S_IFDIR && source.st_nlink > 1 {
+            self.keep_link(work, node, folder.as_fd(), &mut place, source)?;
+        }
+        if let Some(own) = &node.folder {
+            own.layers.write().insert(0, UPPER);
+        }
+        node.set_upper();
+        Ok(())
+    }
+}
+
+impl Made {
+    fn discard(&self, work: &Work) {
+        if let Self::Named(name) = self {
+            work.discard(name);
+        }
+    }
+
+    fn link(self, work: &Work, folder: BorrowedFd<'_>, name: &OsStr) -> Answer<()> {
+        match self {
+            Self::Nameless(fd) => rustix::fs::linkat(
+                rustix::fs::CWD,
+                path_of(&fd),
+                folder,
+                name,
+                AtFlags::SYMLINK_FOLLOW,
+            ),
+            Self::Named(made) => rustix::fs::renameat(&work.fd, &made, folder, name)
+                .inspect_err(|_| work.discard(&made)),
+        }
+    }
+
+    fn into_fd(self, work: &Work) -> Answer<OwnedFd> {
+        match self {
+            Self::Nameless(fd) => Ok(fd),
+            Self::Named(name) => {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let fd = rustix::fs::openat(&work.fd, &name, flags, Mode::empty());
+                work.discard(&name);
+                fd
+            }
+        }
+    }
+}
+
+/// A new regular file beside the tree, open for writing; without a name where the file system has such.
+fn new_file(work: &Work, mode: u32) -> Answer<(Option<std::ffi::OsString>, OwnedFd)> {
+    let mode = Mode::from_raw_mode(mode & 0o777);
+    if work.no_nameless.load(Ordering::Relaxed) == 0 {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::openat(&work.fd, ".", flags, mode) {
+            Ok(fd) => return Ok((None, fd)),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
+                work.no_nameless.store(1, Ordering::Relaxed);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let name = work.new_name();
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(&work.fd, &name, flags, mode)?;
+    Ok((Some(name), fd))
+}
+
+/// Owner, mode, extended attributes and times, in the order in which none undoes another.
+fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> Answer<()> {
+    let own = rustix::fs::fstat(to)?;
+    if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
+        rustix::fs::fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    }
+    if (own.st_mode ^ stat.st_mode) & 0o7777 != 0 || stat.st_mode & 0o6000 != 0 {
+        rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    }
+    for name in xattr::list(from)?.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        if xattr::shown(name).is_none() {
+            continue; // what it says of the layers below is said of others in the upper layer
+        }
+        let set = xattr::value_of(&path_of(from), name)
+            .and_then(|value| rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty()));
+        match set {
+            // Labels and the like are given by the machine.
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL)
+                if name.starts_with(b"security.") => {}
+            Err(Errno::NODATA) => {}
+            answer => answer?,
+        }
+    }
+    rustix::fs::futimens(to, &times_of(stat))
+}
+
+/// The times of a file, to be set.
+pub fn times_of(stat: &Stat) -> Timestamps {
+    let time = |tv_sec, tv_nsec: u64| Timespec { tv_sec, tv_nsec: tv_nsec as i64 };
+    Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    }
+}
+
+/// Symbolic links, FIFOs, sockets and devices.
+fn copy_special(
+    folder: BorrowedFd<'_>,
+    name: &OsStr,
+    stat: &Stat,
+    work: &Work,
+    made: &OsStr,
+) -> Answer<()> {
+    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+    if kind == rustix::fs::FileType::Symlink {
+        let target = rustix::fs::readlinkat(folder, name, Vec::with_capacity(256))?;
+        rustix::fs::symlinkat(target, &work.fd, made)?;
+    } else {
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        rustix::fs::mknodat(&work.fd, made, kind, mode, stat.st_rdev)?;
+    }
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    rustix::fs::chownat(&work.fd, made, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::utimensat(&work.fd, made, &times_of(stat), AtFlags::SYMLINK_NOFOLLOW)
+}

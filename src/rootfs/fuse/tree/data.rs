@@ -1,0 +1,102 @@
+//! Copying the content of a file: as a clone where the file system has that, else inside the kernel; holes stay holes.
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use rustix::fs::{SeekFrom, Stat};
+use rustix::io::Errno;
+
+use super::Answer;
+
+/// Files up to this many bytes go through a buffer of ours: two system calls, where the kernel would make a pipe.
+const SMALL: u64 = 128 << 10;
+
+thread_local! {
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Copies the whole content into an empty file. Errors: ENOSPC and what else reading and writing can give.
+pub fn copy(from: &OwnedFd, to: &OwnedFd, stat: &Stat, no_clones: &AtomicU8) -> Answer<()> {
+    let size = stat.st_size as u64;
+    if size == 0 {
+        return Ok(());
+    }
+    if no_clones.load(Ordering::Relaxed) == 0 {
+        match rustix::fs::ioctl_ficlone(to, from) {
+            Ok(()) => return Ok(()),
+            Err(_) => no_clones.store(1, Ordering::Relaxed),
+        }
+    }
+    if stat.st_blocks as u64 * 512 >= size {
+        return copy_range(from, to, 0, size);
+    }
+    rustix::fs::ftruncate(to, size)?;
+    let mut offset = 0;
+    while offset < size {
+        let start = match rustix::fs::seek(from, SeekFrom::Data(offset)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(()), // a hole up to the end
+            Err(Errno::INVAL) => return copy_range(from, to, offset, size),
+            Err(error) => return Err(error),
+        };
+        let end = rustix::fs::seek(from, SeekFrom::Hole(start))?.min(size);
+        copy_range(from, to, start, end)?;
+        offset = end.max(start + 1);
+    }
+    Ok(())
+}
+
+fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Answer<()> {
+    if end - start <= SMALL {
+        return copy_through(from, to, start, end);
+    }
+    let (mut read, mut written) = (start, start);
+    while read < end {
+        let most = usize::try_from(end - read).unwrap_or(usize::MAX).min(1 << 30);
+        match rustix::fs::copy_file_range(from, Some(&mut read), to, Some(&mut written), most) {
+            Ok(0) => return Ok(()), // shorter than it was
+            Ok(_) | Err(Errno::INTR) => {}
+            // Another file system before 5.3, or one that cannot.
+            Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => {
+                return copy_through(from, to, read, end);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn copy_through(from: impl AsFd, to: impl AsFd, start: u64, end: u64) -> Answer<()> {
+    ROOM.with_borrow_mut(|room| {
+        room.resize(SMALL as usize, 0);
+        let mut offset = start;
+        while offset < end {
+            let most = usize::try_from(end - offset).unwrap_or(usize::MAX).min(room.len());
+            match rustix::io::pread(&from, &mut room[..most], offset) {
+                Ok(0) => return Ok(()),
+                Ok(count) => {
+                    write_all(&to, &room[..count], offset)?;
+                    offset += count as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// pwrite(2) of all of it.
+pub fn write_all(to: impl AsFd, bytes: &[u8], offset: u64) -> Answer<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match rustix::io::pwrite(&to, &bytes[done..], offset + done as u64) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(count) => done += count,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! Open files: reading, writing, and what else is done with them. A file that was opened in a lower layer is opened
+//! anew once it was copied up, so that it never shows what it was.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
+use rustix::io::Errno;
+
+use super::change::drop_privileges;
+use super::copyup::Content;
+use super::node::{Layer, Node, UPPER};
+use super::whiteout::may_be_metacopy;
+use super::{Answer, Caller, Tree, data, xattr};
+
+/// A file that is open.
+pub struct OpenFile {
+    pub(super) node: Arc<Node>,
+    pub(super) fd: RwLock<(Layer, Arc<OwnedFd>)>,
+}
+
+impl Tree {
+    /// Opens a file for reading. Errors: EIO when a kernel overlay left its data in another layer (`metacopy`).
+    pub(super) fn open_for_reading(&self, node: &Arc<Node>) -> Answer<(Layer, Arc<OwnedFd>)> {
+        let place = node.place.read();
+        let layer = node.layer();
+        let reach = self.reach(node, &place)?;
+        let fd = self.retrying(|| reach.open(OFlags::RDONLY | OFlags::NONBLOCK))?;
+        if usize::from(layer) + 1 < self.layers.len() && self.is_metacopy(&fd)? {
+            log::warn!("a file has its content in another layer (metacopy): it cannot be read");
+            return Err(Errno::IO);
+        }
+        Ok((layer, Arc::new(fd)))
+    }
+
+    fn is_metacopy(&self, fd: &OwnedFd) -> Answer<bool> {
+        use std::os::fd::AsFd;
+        let stat = rustix::fs::fstat(fd)?;
+        Ok(may_be_metacopy(&stat) && xattr::overlay(fd.as_fd(), "metacopy").is_some())
+    }
+
+    /// The descriptor of an open file, in the layer where it is now.
+    pub(super) fn fd_of(&self, file: &OpenFile) -> Answer<Arc<OwnedFd>> {
+        {
+            let (layer, fd) = &*file.fd.read();
+            if *layer == file.node.layer() {
+                return Ok(fd.clone());
+            }
+        }
+        let _still = self.moves.read();
+        self.fd_of_locked(file)
+    }
+
+    /// [`Tree::fd_of`] for those that hold `moves`.
+    pub(super) fn fd_of_locked(&self, file: &OpenFile) -> Answer<Arc<OwnedFd>> {
+        let mut own = file.fd.write();
+        if own.0 != file.node.layer() {
+            *own = self.open_for_reading(&file.node)?;
+        }
+        Ok(own.1.clone())
+    }
+
+    /// Reads up to the length of `room`, less only at the end of the file: how much.
+    pub fn read(&self, file: &OpenFile, offset: u64, room: &mut [u8]) -> Answer<usize> {
+        let fd = self.fd_of(file)?;
+        let mut done = 0;
+        while done < room.len() {
+            match rustix::io::pread(&*fd, &mut room[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl Tree {
+    /// Opens a file. Errors: EROFS for writing where there is no upper layer.
+    pub fn open(&self, id: u64, flags: i32, caller: Caller) -> Answer<OpenFile> {
+        let node = self.node(id)?;
+        if flags & libc::O_ACCMODE == libc::O_RDONLY && flags & libc::O_TRUNC == 0 {
+            let _still = self.moves.read();
+            let opened = self.open_for_reading(&node)?;
+            return Ok(OpenFile { node, fd: RwLock::new(opened) });
+        }
+        let cut = flags & libc::O_TRUNC != 0;
+        self.copy_up(&node, if cut { Content::Nothing } else { Content::Whole })?;
+        let _still = self.moves.read();
+        let kept = flags & (libc::O_TRUNC | libc::O_SYNC | libc::O_DSYNC);
+        let kept = OFlags::from_bits_retain(kept as u32) | OFlags::NONBLOCK;
+        let fd = self.with(&node, |reach| {
+            if cut && caller.uid != 0 {
+                drop_privileges(reach)?;
+            }
+            // The kernel reads too what it writes back, and says itself where what is appended goes.
+            self.retrying(|| match reach.open(OFlags::RDWR | kept) {
+                Err(Errno::ACCESS) => reach.open(OFlags::WRONLY | kept),
+                answer => answer,
+            })
+        })?;
+        self.refuse_metacopy(&fd)?;
+        Ok(OpenFile { node, fd: RwLock::new((UPPER, Arc::new(fd))) })
+    }
+
+    fn refuse_metacopy(&self, fd: &OwnedFd) -> Answer<()> {
+        match self.layers.len() > 1 && self.is_metacopy(fd)? {
+            true => Err(Errno::IO),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes all of `bytes`. With `Privileges::Dropped` setuid, setgid and capabilities go.
+    pub fn write(
+        &self,
+        file: &OpenFile,
+        offset: u64,
+        bytes: &[u8],
+        privileges: Privileges,
+    ) -> Answer<usize> {
+        let fd = self.fd_of(file)?;
+        if privileges == Privileges::Dropped {
+            let _still = self.moves.read();
+            self.with(&file.node, drop_privileges)?;
+        }
+        data::write_all(&*fd, bytes, offset)?;
+        Ok(bytes.len())
+    }
+
+    /// fsync(2), or fdatasync(2).
+    pub fn sync(&self, file: &OpenFile, what: Synced) -> Answer<()> {
+        let fd = self.fd_of(file)?;
+        match what {
+            Synced::Data => rustix::fs::fdatasync(&*fd),
+            Synced::All => rustix::fs::fsync(&*fd),
+        }
+    }
+
+    /// fsync(2) of a folder.
+    pub fn sync_folder(&self, folder: &super::OpenFolder) -> Answer<()> {
+        let _still = self.moves.read();
+        match folder.node.layer() {
+            UPPER => rustix::fs::fsync(&*self.folder_fd(&folder.node, UPPER)?),
+            _ => Ok(()), // nothing in it has changed
+        }
+    }
+
+    /// fallocate(2)
+    pub fn allocate(&self, file: &OpenFile, mode: u32, offset: u64, length: u64) -> Answer<()> {
+        let mode = FallocateFlags::from_bits_retain(mode);
+        rustix::fs::fallocate(&*self.fd_of(file)?, mode, offset, length)
+    }
+
+    /// lseek(2) to data (SEEK_DATA) or a hole (SEEK_HOLE).
+    pub fn seek(&self, file: &OpenFile, offset: u64, whence: i32) -> Answer<u64> {
+        let to = match whence {
+            libc::SEEK_DATA => SeekFrom::Data(offset),
+            libc::SEEK_HOLE => SeekFrom::Hole(offset),
+            _ => return Err(Errno::INVAL),
+        };
+        rustix::fs::seek(&*self.fd_of(file)?, to)
+    }
+
+    /// copy_file_range(2)
+    pub fn copy_range(
+        &self,
+        (from, mut read): (&OpenFile, u64),
+        (to, mut written): (&OpenFile, u64),
+        length: u64,
+    ) -> Answer<usize> {
+        let (from, to) = (self.fd_of(from)?, self.fd_of(to)?);
+        // The kernel answers in 32 bits.
+        let length = length.min(1 << 30) as usize;
+        rustix::fs::copy_file_range(&*from, Some(&mut read), &*to, Some(&mut written), length)
+    }
+}
+
+/// Whether a write takes setuid, setgid and capabilities off a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privileges {
+    /// They stay.
+    Kept,
+    /// They go: the writer could not have given them.
+    Dropped,
+}
+
+/// What reaches the disk before an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synced {
+    /// The content.
+    Data,
+    /// All that is known of the file.
+    All,
+}

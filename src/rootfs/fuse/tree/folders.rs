@@ -1,0 +1,128 @@
+//! Descriptors of folders: opened from their parents when needed, and not too many at once.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::node::{Layer, Node, Opened};
+use super::{Answer, Tree};
+
+/// Flags that every folder of a layer is opened with.
+pub const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Which folders are open, in the order in which they are considered for closing.
+pub struct Folders {
+    most: usize,
+    open: Mutex<VecDeque<(Weak<Node>, Layer)>>,
+}
+
+impl Folders {
+    /// At most `most` at once, the roots not counted.
+    pub fn new(most: usize) -> Self {
+        Self { most, open: Mutex::default() }
+    }
+
+    /// The roots of the layers are never closed.
+    pub fn keep_roots(&self, root: &Node, roots: Vec<(Layer, OwnedFd)>) {
+        if let Some(folder) = &root.folder {
+            folder.open.lock().extend(roots.into_iter().map(|(layer, fd)| Opened {
+                layer,
+                fd: Arc::new(fd),
+                used: AtomicBool::new(true),
+            }));
+        }
+    }
+
+    /// Notes that a folder was opened, and closes one that was not used lately when there are too many.
+    fn note(&self, node: &Arc<Node>, layer: Layer) {
+        let mut open = self.open.lock();
+        open.push_back((Arc::downgrade(node), layer));
+        let mut considered = 0;
+        while open.len() > self.most && considered < self.most * 2 {
+            considered += 1;
+            let Some((node, layer)) = open.pop_front() else { return };
+            if let Some(node) = node.upgrade()
+                && was_used(&node, layer)
+            {
+                open.push_back((Arc::downgrade(&node), layer));
+            }
+        }
+    }
+
+    /// Closes all but the roots: descriptors have run out.
+    pub fn close_all(&self) {
+        for (node, layer) in self.open.lock().drain(..) {
+            if let Some(folder) = node.upgrade().as_ref().and_then(|node| node.folder.as_ref()) {
+                folder.open.lock().retain(|opened| opened.layer != layer);
+            }
+        }
+    }
+}
+
+/// Whether the folder was used since it was last asked; closes it when not.
+fn was_used(node: &Node, layer: Layer) -> bool {
+    let Some(folder) = &node.folder else { return false };
+    let mut open = folder.open.lock();
+    let Some(place) = open.iter().position(|opened| opened.layer == layer) else { return false };
+    let used = open[place].used.swap(false, Ordering::Relaxed);
+    if !used {
+        open.swap_remove(place);
+    }
+    used
+}
+
+impl Tree {
+    /// A descriptor of a folder in a layer that holds it. Errors: ENOENT when it vanished from there.
+    pub(super) fn folder_fd(&self, node: &Arc<Node>, layer: Layer) -> Answer<Arc<OwnedFd>> {
+        let folder = node.folder.as_ref().ok_or(Errno::NOTDIR)?;
+        {
+            let open = folder.open.lock();
+            if let Some(opened) = open.iter().find(|opened| opened.layer == layer) {
+                opened.used.store(true, Ordering::Relaxed);
+                return Ok(opened.fd.clone());
+            }
+        }
+        let (parent, name) = {
+            let place = node.place.read();
+            if let Some(held) = place.rare.as_ref().and_then(|rare| rare.held.clone()) {
+                return Ok(held);
+            }
+            (place.parent.clone().ok_or(Errno::STALE)?, place.name.clone())
+        };
+        let parent = self.folder_fd(&parent, layer)?;
+        let fd = self.retrying(|| rustix::fs::openat(&*parent, &*name, FOLDER, Mode::empty()))?;
+        Ok(self.keep_open(node, layer, fd))
+    }
+
+    /// Keeps a descriptor of a folder that was just opened.
+    pub(super) fn keep_open(&self, node: &Arc<Node>, layer: Layer, fd: OwnedFd) -> Arc<OwnedFd> {
+        let fd = Arc::new(fd);
+        if let Some(folder) = &node.folder {
+            let mut open = folder.open.lock();
+            if let Some(other) = open.iter().find(|opened| opened.layer == layer) {
+                return other.fd.clone(); // another thread was faster
+            }
+            open.push(Opened { layer, fd: fd.clone(), used: AtomicBool::new(true) });
+            drop(open);
+            self.folders.note(node, layer);
+        }
+        fd
+    }
+
+    /// `open`, once more with fewer folders open when descriptors have run out.
+    pub(super) fn retrying<T>(&self, open: impl Fn() -> Answer<T>) -> Answer<T> {
+        match open() {
+            Err(Errno::MFILE | Errno::NFILE) => {
+                self.folders.close_all();
+                open()
+            }
+            answer => answer,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Files of several names that were copied up: the copy stays one file under all of them, also under those that no
+//! process has used yet, which lead to the lower file still. A link in the work folder stands for the copy.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::fs::{AtFlags, Stat};
+use rustix::io::Errno;
+
+use super::copyup::{Content, times_of};
+use super::node::{Node, Place, UPPER};
+use super::number::{Numbers, Real};
+use super::whiteout::each_entry;
+use super::work::Work;
+use super::{Answer, Tree, stat_at};
+
+/// Copied files of several names, by number.
+#[derive(Default)]
+pub struct Links(Mutex<HashMap<u64, Link>>);
+
+#[derive(Clone)]
+struct Link {
+    /// In the work folder.
+    name: OsString,
+    /// How many names it has in the merged tree.
+    count: u32,
+}
+
+impl Links {
+    /// What was copied when the upper layer was mounted before.
+    pub fn load(work: &Work, numbers: &Numbers) -> Answer<Self> {
+        let mut names = Vec::new();
+        each_entry(&work.links, |name, _, _| {
+            names.extend(name.to_str().ok().map(str::to_owned));
+        })?;
+        let mut links = HashMap::new();
+        for name in names {
+            let Some(lower) = parse(&name) else { continue };
+            let stat = stat_at(&work.links, name.as_ref())?;
+            let number = numbers.of(lower);
+            numbers.keep(Real { dev: stat.st_dev, ino: stat.st_ino }, number);
+            // Names that are still lower ones are not counted: nobody knows them.
+            let count = (stat.st_nlink as u32).max(2);
+            links.insert(number, Link { name: name.into(), count });
+        }
+        Ok(Self(Mutex::new(links)))
+    }
+
+    fn find(&self, number: u64) -> Option<Link> {
+        self.0.lock().get(&number).cloned()
+    }
+
+    /// How many names a file has, if it is one of these.
+    pub fn count(&self, number: u64) -> Option<u32> {
+        self.0.lock().get(&number).map(|link| link.count)
+    }
+
+    /// The name of a file in the work folder.
+    pub fn name(&self, number: u64) -> Option<OsString> {
+        self.find(number).map(|link| link.name)
+    }
+
+    /// A name more.
+    pub fn add(&self, number: u64) {
+        if let Some(link) = self.0.lock().get_mut(&number) {
+            link.count += 1;
+        }
+    }
+
+    /// A name less. The last: its name in the work folder, to be removed.
+    pub fn remove(&self, number: u64) -> Option<OsString> {
+        let mut links = self.0.lock();
+        let link = links.get_mut(&number)?;
+        link.count -= 1;
+        (link.count == 0).then(|| links.remove(&number).map(|link| link.name)).flatten()
+    }
+}
+
+fn parse(name: &str) -> Option<Real> {
+    let (dev, ino) = name.split_once('-')?;
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    Some(Real { dev: number(dev)?, ino: number(ino)? })
+}
+
+impl Tree {
+    /// Keeps a copy that has other, lower names. Its folder and name are those of `place`.
+    pub(super) fn keep_link(
+        &self,
+        work: &Work,
+        node: &Arc<Node>,
+        folder: BorrowedFd<'_>,
+        place: &mut Place,
+        source: &Stat,
+    ) -> Answer<()> {
+        let name = OsString::from(format!("{:x}-{:x}", source.st_dev, source.st_ino));
+        rustix::fs::linkat(folder, &*place.name, &work.links, &name, AtFlags::empty())?;
+        place.rare().linked = true;
+        let count = source.st_nlink as u32;
+        self.links.0.lock().insert(node.id, Link { name, count });
+        Ok(())
+    }
+
+    /// Whether a lower file was copied up under another of its names.
+    pub(super) fn is_copied_elsewhere(&self, stat: &Stat) -> bool {
+        stat.st_nlink > 1
+            && self.work.is_some()
+            && self
+                .links
+                .count(self.numbers.of(Real { dev: stat.st_dev, ino: stat.st_ino }))
+                .is_some()
+    }
+
+    /// Gives a copied file the name that still leads to the lower one.
+    pub(super) fn materialise(
+        &self,
+        node: &Arc<Node>,
+        folder: impl AsFd,
+        name: &OsStr,
+    ) -> Answer<()> {
+        let Some(link) = self.links.name(node.id) else { return Ok(()) };
+        match rustix::fs::linkat(&self.work()?.links, &link, folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts a copied file into the upper layer under all names by which it is known: nobody can tell by which one it is
+    /// about to be changed, and the upper layer by itself must say what was changed.
+    pub(super) fn spread(&self, node: &Arc<Node>) -> Answer<()> {
+        if self.links.0.lock().is_empty() {
+            return Ok(());
+        }
+        let names: Vec<(Arc<Node>, OsString)> = {
+            let place = node.place.read();
+            match (&place.rare, &place.parent) {
+                (Some(rare), Some(parent)) if rare.linked => {
+                    let first = (parent.clone(), place.name.to_os_string());
+                    rare.names.iter().cloned().chain([first]).collect()
+                }
+                _ => return Ok(()),
+            }
+        };
+        for (parent, name) in names {
+            self.copy_up(&parent, Content::Whole)?;
+            let _still = self.moves.read();
+            let folder = self.folder_fd(&parent, UPPER)?;
+            let times = rustix::fs::fstat(&folder)?;
+            if matches!(stat_at(&folder, &name), Err(Errno::NOENT)) {
+                self.materialise(node, &folder, &name)?;
+                rustix::fs::futimens(&folder, &times_of(&times))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of a copied file whose name is still a lower one.
+    pub(super) fn linked_place(&self, parent: &Arc<Node>, name: &OsStr) -> (Place, super::Layer) {
+        let mut place = Place::of(parent, name);
+        place.rare().linked = true;
+        (place, UPPER)
+    }
+}

@@ -1,0 +1,210 @@
+//! Reading folders: one list of what all layers have, made when reading begins, so that it stays as it is while the
+//! folder changes.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, OsStr};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::fs::FileType;
+
+use super::node::{Layer, Node, UPPER};
+use super::number::Real;
+use super::whiteout::{PREFIX, each_entry, is_device};
+use super::{Answer, Entry, Tree, lookup::Found, stat_at, xattr};
+
+/// One entry that is told.
+pub struct Item<'a> {
+    /// Its name.
+    pub name: &'a OsStr,
+    /// Its inode number.
+    pub number: u64,
+    /// Where the next one begins.
+    pub next: u64,
+    /// The bits of S_IFMT.
+    pub kind: u32,
+    /// What it is, when that was asked for; the kernel has one lookup more then.
+    pub entry: Option<Entry>,
+}
+
+/// Whether reading goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// There was room for it.
+    Left,
+    /// There was none: it was not told.
+    None,
+}
+
+/// Whether entries are told with what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Names, numbers and types.
+    Names,
+    /// And all that stat(2) says.
+    Entries,
+}
+
+/// A folder that is being read.
+pub struct OpenFolder {
+    pub(super) node: Arc<Node>,
+    list: Mutex<Option<Vec<Listed>>>,
+}
+
+pub(super) struct Listed {
+    name: Box<OsStr>,
+    number: u64,
+    kind: u32,
+    layer: Layer,
+}
+
+impl Tree {
+    /// Begins to read a folder.
+    pub fn open_folder(&self, id: u64) -> Answer<OpenFolder> {
+        Ok(OpenFolder { node: self.node(id)?, list: Mutex::default() })
+    }
+
+    /// Tells the entries from `offset` on until there is no more room.
+    pub fn read_folder(
+        &self,
+        reading: &OpenFolder,
+        offset: u64,
+        detail: Detail,
+        tell: &mut dyn FnMut(Item<'_>) -> Room,
+    ) -> Answer<()> {
+        let _still = self.moves.read();
+        let mut list = reading.list.lock();
+        // rewinddir(3) is a new look.
+        if offset == 0 || list.is_none() {
+            *list = Some(self.list(&reading.node)?);
+        }
+        let entries = list.as_deref().unwrap_or_default();
+        for (listed, next) in entries.iter().zip(1u64..).skip(offset as usize) {
+            let entry = match detail {
+                Detail::Entries => self.entry_of(&reading.node, listed)?,
+                Detail::Names => None,
+            };
+            let number = entry.map_or(listed.number, |entry| entry.attributes.number);
+            let item = Item { name: &listed.name, number, next, kind: listed.kind, entry };
+            if tell(item) == Room::None {
+                if let Some(entry) = entry {
+                    self.forget(entry.attributes.number, 1);
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a listed name is now; nothing when it is no more, or cannot be told.
+    fn entry_of(&self, node: &Arc<Node>, listed: &Listed) -> Answer<Option<Entry>> {
+        if matches!(listed.name.as_bytes(), b"." | b"..") {
+            return Ok(None);
+        }
+        if listed.kind == libc::S_IFDIR {
+            return Ok(match self.search(node, &listed.name, 0) {
+                Ok(Some(found)) => self.enter(node, &listed.name, found).ok(),
+                _ => None,
+            });
+        }
+        let folder = self.folder_fd(node, listed.layer)?;
+        let Ok(stat) = stat_at(&folder, &listed.name) else { return Ok(None) };
+        if stat.st_mode & libc::S_IFMT != listed.kind || is_device(&stat) {
+            return Ok(None); // replaced since
+        }
+        if listed.layer != UPPER && self.is_above(node, listed)? {
+            return Ok(None); // copied up or removed since
+        }
+        let found = Found::file(stat, listed.layer);
+        Ok(self.enter(node, &listed.name, found).ok())
+    }
+
+    /// Whether a layer above the one where a name was found has it by now: only the upper one changes.
+    fn is_above(&self, node: &Arc<Node>, listed: &Listed) -> Answer<bool> {
+        if node.layers().first() != Some(&UPPER) {
+            return Ok(false);
+        }
+        let upper = self.folder_fd(node, UPPER)?;
+        Ok(stat_at(&upper, &listed.name).is_ok())
+    }
+
+    pub(super) fn list(&self, node: &Arc<Node>) -> Answer<Vec<Listed>> {
+        let mut list = vec![self.itself(node, "."), self.itself(node, "..")];
+        if node.is_gone() {
+            return Ok(list);
+        }
+        let layers = node.layers();
+        let mut seen: HashSet<Box<[u8]>> = HashSet::new();
+        for layer in &layers {
+            self.list_layer(node, *layer, layers.len() > 1, &mut seen, &mut list)?;
+        }
+        Ok(list)
+    }
+
+    /// `.` and `..` have no place in a layer; the kernel knows what they are.
+    fn itself(&self, node: &Arc<Node>, name: &str) -> Listed {
+        let parent = node.place.read().parent.clone();
+        let number = match (name, parent) {
+            ("..", Some(parent)) => parent.id,
+            _ => node.id,
+        };
+        Listed { name: OsStr::new(name).into(), number, kind: libc::S_IFDIR, layer: node.layer() }
+    }
+
+    fn list_layer(
+        &self,
+        node: &Arc<Node>,
+        layer: Layer,
+        merged: bool,
+        seen: &mut HashSet<Box<[u8]>>,
+        list: &mut Vec<Listed>,
+    ) -> Answer<()> {
+        let folder = self.folder_fd(node, layer)?;
+        let dev = rustix::fs::fstat(&folder)?.st_dev;
+        let odd = self.odd(node, layer, folder.as_fd())?;
+        let mut hidden: Vec<Box<[u8]>> = Vec::new();
+        each_entry(&*folder, |name, ino, file_type| {
+            let bytes = name.to_bytes();
+            if odd.names && bytes.starts_with(PREFIX) {
+                hidden.push(bytes[PREFIX.len()..].into());
+                return;
+            }
+            if merged && seen.contains(bytes) {
+                return;
+            }
+            let suspect = match file_type {
+                FileType::CharacterDevice | FileType::Unknown => true,
+                FileType::RegularFile => odd.attributes,
+                _ => false,
+            };
+            let kind = if suspect { really(&folder, name) } else { Some(bits(file_type)) };
+            if merged {
+                seen.insert(bytes.into());
+            }
+            if let Some(kind) = kind {
+                let number = self.numbers.of(Real { dev, ino });
+                list.push(Listed { name: OsStr::from_bytes(bytes).into(), number, kind, layer });
+            }
+        })?;
+        // Whiteouts by name say nothing of their own layer.
+        seen.extend(hidden);
+        Ok(())
+    }
+}
+
+/// The bits of S_IFMT of what may be a whiteout; `None` when it is one, or is gone.
+fn really(folder: impl AsFd, name: &CStr) -> Option<u32> {
+    let name = OsStr::from_bytes(name.to_bytes());
+    let stat = stat_at(&folder, name).ok()?;
+    let kind = stat.st_mode & libc::S_IFMT;
+    let empty = kind == libc::S_IFREG && stat.st_size == 0;
+    let by_attribute =
+        || empty && xattr::overlay_at(&super::access::below(&folder, name), "whiteout");
+    (!is_device(&stat) && !by_attribute()).then_some(kind)
+}
+
+fn bits(file_type: FileType) -> u32 {
+    file_type.as_raw_mode() & libc::S_IFMT
+}

@@ -1,0 +1,174 @@
+//! What a name in a folder stands for: the topmost layer that has it decides, and folders of several layers are one.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, Stat};
+use rustix::io::Errno;
+
+use super::access::Reach;
+use super::folders::FOLDER;
+use super::node::{Layer, Node, Nodes, Place, UPPER};
+use super::number::Real;
+use super::whiteout::Below;
+use super::{Answer, Attributes, Tree, stat_at};
+
+/// A node that the kernel learns of, with one lookup more.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Tells two files apart that had the same number one after the other.
+    pub generation: u32,
+    /// What it is, its number first.
+    pub attributes: Attributes,
+}
+
+/// What was found under a name.
+pub(super) struct Found {
+    /// stat(2) of the topmost.
+    pub stat: Stat,
+    /// The layer of that.
+    pub layer: Layer,
+    /// For a folder, all its layers.
+    pub layers: Vec<Layer>,
+    /// Folders that were opened on the way.
+    opened: Vec<(Layer, OwnedFd)>,
+}
+
+impl Found {
+    /// A file, as it was found in a layer.
+    pub fn file(stat: Stat, layer: Layer) -> Self {
+        Self { stat, layer, layers: Vec::new(), opened: Vec::new() }
+    }
+}
+
+impl Tree {
+    /// Looks a name up. `None`: there is nothing of that name.
+    pub fn look_up(&self, parent: u64, name: &OsStr) -> Answer<Option<Entry>> {
+        let _still = self.moves.read();
+        let parent = self.node(parent)?;
+        match self.search(&parent, name, 0)? {
+            Some(found) => self.enter(&parent, name, found).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What is under `name` in the layers of `parent`, but for the first `skipped` of them.
+    pub(super) fn search(
+        &self,
+        parent: &Arc<Node>,
+        name: &OsStr,
+        skipped: usize,
+    ) -> Answer<Option<Found>> {
+        if parent.folder.is_none() {
+            return Err(Errno::NOTDIR);
+        }
+        if parent.is_gone() {
+            return Ok(None);
+        }
+        let mut found: Option<Found> = None;
+        for layer in parent.layers().into_iter().skip(skipped) {
+            let folder = self.folder_fd(parent, layer)?;
+            let stat = match stat_at(&folder, name) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => {
+                    if self.is_whited_out_by_name(parent, layer, folder.as_fd(), name)? {
+                        break;
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if self.is_whiteout(parent, layer, folder.as_fd(), name, &stat)? {
+                break;
+            }
+            if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+                // A file: the first that is found, or the end of what a folder is made of.
+                found.get_or_insert(Found { stat, layer, layers: Vec::new(), opened: Vec::new() });
+                break;
+            }
+            let found = found.get_or_insert_with(|| Found {
+                stat,
+                layer,
+                layers: Vec::new(),
+                opened: Vec::new(),
+            });
+            found.layers.push(layer);
+            if usize::from(layer) + 1 < self.layers.len() {
+                let fd =
+                    self.retrying(|| rustix::fs::openat(&folder, name, FOLDER, Mode::empty()))?;
+                let below = self.below_of(fd.as_fd())?;
+                found.opened.push((layer, fd));
+                if below == Below::Hidden {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes what was found known to the kernel.
+    pub(super) fn enter(&self, parent: &Arc<Node>, name: &OsStr, found: Found) -> Answer<Entry> {
+        let folder = self.folder_fd(parent, found.layer)?;
+        let reach = Reach::Name(folder, name.into());
+        let node = self.known(parent, name, &found.stat, found.layer, found.layers);
+        for (layer, fd) in found.opened {
+            self.keep_open(&node, layer, fd);
+        }
+        let shown = match found.layer == node.layer() {
+            true => self.shown(&node, &found.stat, &reach),
+            // Copied up under another of its names.
+            false => self.attributes_of(&node),
+        };
+        match shown {
+            Ok(attributes) => Ok(Entry { generation: node.generation, attributes }),
+            Err(error) => {
+                self.forget(node.id, 1);
+                Err(error)
+            }
+        }
+    }
+
+    /// The node of a file on disk, with one lookup more.
+    pub(super) fn known(
+        &self,
+        parent: &Arc<Node>,
+        name: &OsStr,
+        stat: &Stat,
+        layer: Layer,
+        layers: Vec<Layer>,
+    ) -> Arc<Node> {
+        let id = self.numbers.of(Real { dev: stat.st_dev, ino: stat.st_ino });
+        let kind = stat.st_mode & libc::S_IFMT;
+        let make = || match layer != UPPER && self.is_copied_elsewhere(stat) {
+            true => {
+                let (place, layer) = self.linked_place(parent, name);
+                Node::new(id, kind, layer, place, layers)
+            }
+            false => Node::new(id, kind, layer, Place::of(parent, name), layers),
+        };
+        let (node, known) = self.nodes.look_up(id, kind, make);
+        if known && stat.st_nlink > 1 && kind != libc::S_IFDIR {
+            note_name(&node, parent, name);
+        }
+        node
+    }
+}
+
+/// Another name of a file that is known: should the first be removed, it is found by this one.
+pub(super) fn note_name(node: &Arc<Node>, parent: &Arc<Node>, name: &OsStr) {
+    let same = |place: &Place| {
+        place.is(parent, name)
+            || place.rare.as_ref().is_some_and(|rare| {
+                rare.names.iter().any(|(folder, other)| folder.id == parent.id && other == name)
+            })
+    };
+    if same(&node.place.read()) {
+        return;
+    }
+    let mut place = node.place.write();
+    if !same(&place) {
+        Nodes::keep(parent);
+        place.rare().names.push((parent.clone(), OsString::from(name)));
+    }
+}

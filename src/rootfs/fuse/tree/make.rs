@@ -1,0 +1,313 @@
+//! Making files, folders, links: straight in the upper layer where nothing of the name is, else beside it and over the
+//! whiteout.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::RwLock;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::access::{Reach, below};
+use super::copyup::Content;
+use super::file::OpenFile;
+use super::node::{Node, UPPER};
+use super::whiteout::PREFIX;
+use super::{Answer, Caller, Entry, Tree, stat_at, xattr};
+use crate::owner::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
+
+/// What is made.
+#[derive(Clone, Copy, Debug)]
+pub enum What<'a> {
+    /// A folder, with this mode.
+    Folder(u32),
+    /// A symbolic link to this.
+    Symlink(&'a OsStr),
+    /// A file, FIFO, socket or device: type and mode, device number.
+    Node(u32, u64),
+}
+
+impl Tree {
+    /// Makes something that is not opened. Errors: EEXIST; EPERM for the device 0:0, which is what whiteouts are.
+    pub fn make(&self, parent: u64, name: &OsStr, what: What<'_>, caller: Caller) -> Answer<Entry> {
+        if matches!(what, What::Node(mode, 0) if mode & libc::S_IFMT == libc::S_IFCHR) {
+            return Err(Errno::PERM);
+        }
+        let parent = self.writable_folder(parent, name)?;
+        let _still = self.moves.read();
+        let folder = self.folder_fd(&parent, UPPER)?;
+        let mask = self.mask(&parent, &folder, caller)?;
+        self.place_new(&parent, &folder, name, |at, name| {
+            self.make_at(at, name, what, mask)?;
+            self.give(&folder, at, name, what, mask, caller)
+        })?;
+        let stat = stat_at(&folder, name)?;
+        let layers = if matches!(what, What::Folder(_)) { vec![UPPER] } else { Vec::new() };
+        let node = self.known(&parent, name, &stat, UPPER, layers);
+        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()))?;
+        Ok(Entry { generation: node.generation, attributes })
+    }
+
+    /// Makes a regular file and opens it.
+    pub fn create(
+        &self,
+        parent: u64,
+        name: &OsStr,
+        mode: u32,
+        flags: i32,
+        caller: Caller,
+    ) -> Answer<(Entry, OpenFile)> {
+        let parent = self.writable_folder(parent, name)?;
+        let _still = self.moves.read();
+        let folder = self.folder_fd(&parent, UPPER)?;
+        let mode = mode & 0o7777 & !self.mask(&parent, &folder, caller)?;
+        let what = What::Node(libc::S_IFREG | mode, 0);
+        let mut made = None;
+        self.place_new(&parent, &folder, name, |at, name| {
+            let kept = flags & (libc::O_SYNC | libc::O_DSYNC);
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+            let flags = flags | OFlags::from_bits_retain(kept as u32);
+            let fd = self.retrying(|| {
+                rustix::fs::openat(at, name, flags, Mode::from_raw_mode(self.disk_mode(mode)))
+            })?;
+            made = Some(fd);
+            self.give(&folder, at, name, what, 0, caller)
+        })?;
+        let fd = made.ok_or(Errno::IO)?;
+        let stat = rustix::fs::fstat(&fd)?;
+        let node = self.known(&parent, name, &stat, UPPER, Vec::new());
+        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()))?;
+        let entry = Entry { generation: node.generation, attributes };
+        Ok((entry, OpenFile { node, fd: RwLock::new((UPPER, Arc::new(fd))) }))
+    }
+
+    /// Gives a file one name more.
+    pub fn link(&self, id: u64, parent: u64, name: &OsStr) -> Answer<Entry> {
+        let node = self.node(id)?;
+        self.copy_up(&node, Content::Whole)?;
+        let parent = self.writable_folder(parent, name)?;
+        let _still = self.moves.read();
+        let folder = self.folder_fd(&parent, UPPER)?;
+        self.with(&node, |reach| {
+            self.place_new(&parent, &folder, name, |at, name| match reach {
+                Reach::Name(from, old) => {
+                    rustix::fs::linkat(from, &**old, at, name, AtFlags::empty())
+                }
+                Reach::Held(fd) => {
+                    let path = super::access::path_of(fd);
+                    let follow = AtFlags::SYMLINK_FOLLOW;
+                    rustix::fs::linkat(rustix::fs::CWD, path, at, name, follow)
+                }
+            })
+        })?;
+        self.links.add(id);
+        let stat = stat_at(&folder, name)?;
+        let node = self.known(&parent, name, &stat, UPPER, Vec::new());
+        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()))?;
+        Ok(Entry { generation: node.generation, attributes })
+    }
+
+    /// The folder, in the upper layer by now. Errors: ENOENT when it was removed, EPERM for a name that would be a
+    /// whiteout where whiteouts are names.
+    pub(super) fn writable_folder(&self, id: u64, name: &OsStr) -> Answer<Arc<Node>> {
+        use std::os::unix::ffi::OsStrExt;
+        let node = self.node(id)?;
+        if node.is_gone() {
+            return Err(Errno::NOENT);
+        }
+        if self.reading.whiteout_names && name.as_bytes().starts_with(PREFIX) {
+            return Err(Errno::PERM);
+        }
+        self.copy_up(&node, Content::Whole)?;
+        Ok(node)
+    }
+
+    /// Makes `name` by `make`: at once where nothing is, else in the work folder and then over the whiteout.
+    fn place_new(
+        &self,
+        parent: &Node,
+        folder: &OwnedFd,
+        name: &OsStr,
+        mut make: impl FnMut(BorrowedFd<'_>, &OsStr) -> Answer<()>,
+    ) -> Answer<()> {
+        match make(folder.as_fd(), name) {
+            Err(Errno::EXIST) => {}
+            answer => return answer,
+        }
+        let there = stat_at(folder, name)?;
+        if !self.is_written_whiteout(folder, name, &there) {
+            return Err(Errno::EXIST);
+        }
+        let has_acl = |own: &super::node::Folder| own.default_acl.load(Ordering::Acquire) == 2;
+        if parent.folder.as_deref().is_some_and(has_acl) {
+            // Only what is made in the folder itself inherits of it.
+            rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
+            return make(folder.as_fd(), name);
+        }
+        let work = self.work()?;
+        let made = work.new_name();
+        let placed = make(work.fd.as_fd(), &made)
+            .and_then(|()| self.put_over_whiteout(work, &made, folder, name));
+        if placed.is_err() {
+            work.discard(&made);
+        }
+        placed
+    }
+
+    /// Puts what was made in the work folder in the place of a whiteout.
+    fn put_over_whiteout(
+        &self,
+        work: &super::work::Work,
+        made: &OsStr,
+        folder: &OwnedFd,
+        name: &OsStr,
+    ) -> Answer<()> {
+        if stat_at(&work.fd, made)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
+            return rustix::fs::renameat(&work.fd, made, folder, name);
+        }
+        set_opaque(&work.fd, made)?;
+        let exchange = rustix::fs::RenameFlags::EXCHANGE;
+        match rustix::fs::renameat_with(&work.fd, made, folder, name, exchange) {
+            Ok(()) => {
+                work.discard(made);
+                Ok(())
+            }
+            // No exchange on this file system. A folder cannot be put over a file.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
+                rustix::fs::renameat(&work.fd, made, folder, name)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether something of the upper layer is a whiteout of either form.
+    pub(super) fn is_written_whiteout(
+        &self,
+        folder: impl AsFd,
+        name: &OsStr,
+        stat: &rustix::fs::Stat,
+    ) -> bool {
+        super::whiteout::is_device(stat)
+            || (stat.st_mode & libc::S_IFMT == libc::S_IFREG
+                && stat.st_size == 0
+                && xattr::overlay_at(&below(folder, name), "whiteout"))
+    }
+
+    fn make_at(&self, at: BorrowedFd<'_>, name: &OsStr, what: What<'_>, mask: u32) -> Answer<()> {
+        let recorded = self.reading.recorded_owners;
+        match what {
+            What::Folder(mode) => {
+                let mode = if recorded { mode & 0o777 | 0o700 } else { mode & 0o1777 };
+                rustix::fs::mkdirat(at, name, Mode::from_raw_mode(mode & !mask))
+            }
+            What::Symlink(target) => rustix::fs::symlinkat(target, at, name),
+            What::Node(mode, device) => {
+                // Attributes can be kept beside regular files alone (xattr(7)).
+                let kind =
+                    if recorded { FileType::RegularFile } else { FileType::from_raw_mode(mode) };
+                let mode = Mode::from_raw_mode(self.disk_mode(mode & !mask & 0o7777));
+                rustix::fs::mknodat(at, name, kind, mode, if recorded { 0 } else { device })
+            }
+        }
+    }
+
+    /// The mode on disk: where modes are recorded, one that lets the server in.
+    pub(super) fn disk_mode(&self, mode: u32) -> u32 {
+        if self.reading.recorded_owners { mode & 0o777 | 0o600 } else { mode & 0o7777 }
+    }
+
+    /// What is taken off a mode: nothing where a default ACL decides (umask(2)).
+    fn mask(&self, parent: &Arc<Node>, folder: &OwnedFd, caller: Caller) -> Answer<u32> {
+        let Some(own) = &parent.folder else { return Err(Errno::NOTDIR) };
+        let known = match own.default_acl.load(Ordering::Acquire) {
+            0 => {
+                let found = rustix::fs::fgetxattr_query(folder, "system.posix_acl_default").is_ok();
+                let known = if found { 2 } else { 1 };
+                own.default_acl.store(known, Ordering::Release);
+                known
+            }
+            known => known,
+        };
+        Ok(if known == 2 { 0 } else { caller.umask })
+    }
+
+    /// Gives what was just made to the caller, or to the group of a setgid folder (inode(7)).
+    fn give(
+        &self,
+        parent: &OwnedFd,
+        at: BorrowedFd<'_>,
+        name: &OsStr,
+        what: What<'_>,
+        mask: u32,
+        caller: Caller,
+    ) -> Answer<()> {
+        let ids = &self.reading.ids;
+        let (uid, gid) = (ids.disk_user(caller.uid)?, ids.disk_group(caller.gid)?);
+        let mode = match what {
+            What::Folder(mode) | What::Node(mode, _) => mode & !mask & 0o7777,
+            What::Symlink(_) => 0o777,
+        };
+        if self.reading.recorded_owners {
+            return record_new(at, name, what, uid, gid, mode);
+        }
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let in_place = at.as_raw_fd() == parent.as_raw_fd();
+        if in_place && (uid, gid) == own {
+            return Ok(()); // as the file system made it
+        }
+        let above = rustix::fs::fstat(parent)?;
+        let setgid = above.st_mode & libc::S_ISGID != 0;
+        let gid = if setgid { above.st_gid } else { gid };
+        if (uid, gid) != own || setgid {
+            let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            rustix::fs::chownat(at, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        let folder = matches!(what, What::Folder(_));
+        let mode = if setgid && folder { mode | libc::S_ISGID } else { mode };
+        if mode & 0o6000 != 0 && !matches!(what, What::Symlink(_)) {
+            // Giving it away took these bits off.
+            crate::sys::inroot::change_mode(at, name, mode).map_err(errno)?;
+        }
+        Ok(())
+    }
+}
+
+/// The errno of an error of the standard library's.
+pub fn errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
+/// The layers below a folder of the upper layer are not seen in it.
+pub fn set_opaque(folder: impl AsFd, name: &OsStr) -> Answer<()> {
+    let path = below(folder, name);
+    rustix::fs::lsetxattr(path, "user.overlay.opaque", b"y", XattrFlags::empty())
+}
+
+fn record_new(
+    at: BorrowedFd<'_>,
+    name: &OsStr,
+    what: What<'_>,
+    uid: u32,
+    gid: u32,
+    mode: u32,
+) -> Answer<()> {
+    let file_type = match what {
+        What::Symlink(_) => return Ok(()), // links cannot have user attributes (xattr(7))
+        What::Folder(_) => None,
+        What::Node(mode, device) => {
+            let numbers = (rustix::fs::major(device), rustix::fs::minor(device));
+            match mode & libc::S_IFMT {
+                libc::S_IFIFO => Some(Recorded::Pipe),
+                libc::S_IFSOCK => Some(Recorded::Socket),
+                libc::S_IFBLK => Some(Recorded::Block(numbers.0, numbers.1)),
+                libc::S_IFCHR => Some(Recorded::Character(numbers.0, numbers.1)),
+                _ => None,
+            }
+        }
+    };
+    let value = OverrideStat { uid, gid, mode, file_type }.to_string();
+    rustix::fs::lsetxattr(below(at, name), OVERRIDE_STAT, value.as_bytes(), XattrFlags::empty())
+}

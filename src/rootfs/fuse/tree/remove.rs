@@ -1,0 +1,205 @@
+//! Removing: from the upper layer what is there, and a whiteout over what is below.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::node::{Layer, Node, Place, UPPER};
+use super::number::Real;
+use super::{Answer, Tree, stat_at};
+
+/// What is under a name before it is changed.
+pub(super) struct Present {
+    /// stat(2) of the topmost.
+    pub stat: Stat,
+    /// Its layer.
+    pub layer: Layer,
+    /// Whether lower layers have something of that name, so that a whiteout is needed for it to be gone.
+    pub below: bool,
+}
+
+impl Present {
+    /// The bits of S_IFMT.
+    pub fn kind(&self) -> u32 {
+        self.stat.st_mode & libc::S_IFMT
+    }
+}
+
+impl Tree {
+    /// Removes a file. Errors: EISDIR, ENOENT.
+    pub fn unlink(&self, parent: u64, name: &OsStr) -> Answer<()> {
+        let parent = self.writable_folder(parent, name)?;
+        let _still = self.moves.read();
+        let there = self.present(&parent, name)?.ok_or(Errno::NOENT)?;
+        if there.kind() == libc::S_IFDIR {
+            return Err(Errno::ISDIR);
+        }
+        let folder = self.folder_fd(&parent, UPPER)?;
+        let node = self.node_of(&there);
+        let mut place = node.as_ref().map(|node| node.place.write());
+        let held = match (&node, &mut place) {
+            (Some(node), Some(place)) => {
+                self.hold_if_last(node, place, &parent, &folder, name, &there)?
+            }
+            _ => None,
+        };
+        self.take_away(&folder, name, &there)?;
+        if let (Some(node), Some(mut place)) = (&node, place) {
+            let released = self.lose_name(node, &mut place, &parent, name, held);
+            drop(place);
+            released.iter().for_each(|folder| self.nodes.release(folder));
+        }
+        self.note_removed(&there);
+        Ok(())
+    }
+
+    /// Removes an empty folder. Errors: ENOTDIR, ENOENT, ENOTEMPTY.
+    pub fn remove_folder(&self, parent: u64, name: &OsStr) -> Answer<()> {
+        let parent = self.writable_folder(parent, name)?;
+        let _still = self.moves.read();
+        let there = self.present(&parent, name)?.ok_or(Errno::NOENT)?;
+        if there.kind() != libc::S_IFDIR {
+            return Err(Errno::NOTDIR);
+        }
+        let folder = self.folder_fd(&parent, UPPER)?;
+        // The kernel has looked it up, or it could not ask for this.
+        let node = self.node_of(&there).ok_or(Errno::STALE)?;
+        if !self.is_empty(&node)? {
+            return Err(Errno::NOTEMPTY);
+        }
+        let held = self.folder_fd(&node, node.layer())?;
+        let mut place = node.place.write();
+        self.take_away(&folder, name, &there)?;
+        place.rare().held = Some(held);
+        node.set_gone();
+        drop(place);
+        self.note_removed(&there);
+        Ok(())
+    }
+
+    /// What is under a name, the upper layer and what is below apart.
+    pub(super) fn present(&self, parent: &Arc<Node>, name: &OsStr) -> Answer<Option<Present>> {
+        let folder = self.folder_fd(parent, UPPER)?;
+        let upper = match stat_at(&folder, name) {
+            Ok(stat) if self.is_written_whiteout(&folder, name, &stat) => return Ok(None),
+            Ok(stat) => Some(stat),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(error),
+        };
+        let lower = match parent.is_merged() {
+            true => self.search(parent, name, 1)?,
+            false => None,
+        };
+        let below = lower.is_some();
+        Ok(match (upper, lower) {
+            (Some(stat), _) => Some(Present { stat, layer: UPPER, below }),
+            (None, Some(found)) => Some(Present { stat: found.stat, layer: found.layer, below }),
+            (None, None) => None,
+        })
+    }
+
+    /// The node of what is under a name, if the kernel knows it.
+    pub(super) fn node_of(&self, there: &Present) -> Option<Arc<Node>> {
+        let real = Real { dev: there.stat.st_dev, ino: there.stat.st_ino };
+        self.nodes.find(self.numbers.of(real)).filter(|node| !node.is_gone())
+    }
+
+    /// Takes what is under a name out of the tree.
+    pub(super) fn take_away(&self, folder: &OwnedFd, name: &OsStr, there: &Present) -> Answer<()> {
+        match (there.layer, there.below) {
+            (UPPER, false) if there.kind() == libc::S_IFDIR => {
+                match rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR) {
+                    // Whiteouts of what is below no more, or of an opaque folder.
+                    Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                        let work = self.work()?;
+                        let old = work.new_name();
+                        rustix::fs::renameat(folder, name, &work.fd, &old)?;
+                        work.discard(&old);
+                        Ok(())
+                    }
+                    answer => answer,
+                }
+            }
+            (UPPER, false) => rustix::fs::unlinkat(folder, name, AtFlags::empty()),
+            (UPPER, true) => self.replace_by_whiteout(folder, name, there.kind()),
+            _ => self.make_whiteout(folder, name, folder),
+        }
+    }
+
+    /// Whether a folder has nothing in it that is seen.
+    pub(super) fn is_empty(&self, node: &Arc<Node>) -> Answer<bool> {
+        Ok(self.list(node)?.len() <= 2)
+    }
+
+    /// A descriptor of a file of the upper layer whose last known name is about to go: some process may have it open.
+    pub(super) fn hold_if_last(
+        &self,
+        node: &Arc<Node>,
+        place: &Place,
+        parent: &Arc<Node>,
+        folder: &OwnedFd,
+        name: &OsStr,
+        there: &Present,
+    ) -> Answer<Option<Arc<OwnedFd>>> {
+        let rare = place.rare.as_deref();
+        let more = rare.is_some_and(|rare| !rare.names.is_empty() || rare.held.is_some());
+        if there.layer != UPPER || node.layer() != UPPER || more || !place.is(parent, name) {
+            return Ok(None);
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = self.retrying(|| rustix::fs::openat(folder, name, flags, Mode::empty()))?;
+        Ok(Some(Arc::new(fd)))
+    }
+
+    /// Notes that a node is not under a name any more; folders that it does not keep any longer.
+    #[must_use]
+    pub(super) fn lose_name(
+        &self,
+        node: &Arc<Node>,
+        place: &mut Place,
+        parent: &Arc<Node>,
+        name: &OsStr,
+        held: Option<Arc<OwnedFd>>,
+    ) -> Option<Arc<Node>> {
+        if !place.is(parent, name) {
+            let rare = place.rare.as_mut()?;
+            let index = rare
+                .names
+                .iter()
+                .position(|(folder, other)| folder.id == parent.id && other == name)?;
+            return Some(rare.names.swap_remove(index).0);
+        }
+        let next = place.rare.as_mut().and_then(|rare| rare.names.pop());
+        if let Some((folder, other)) = next {
+            place.name = other.into_boxed_os_str();
+            return place.parent.replace(folder);
+        }
+        if place.rare.as_ref().is_some_and(|rare| rare.linked)
+            && self.links.count(node.id) > Some(1)
+        {
+            return None; // the link in the work folder stands for names that nobody has used yet
+        }
+        if held.is_some() {
+            place.rare().held = held;
+        }
+        node.set_gone();
+        None
+    }
+
+    /// What is known of a file by its real number, and the copy that stands for its names, end with the last name.
+    pub(super) fn note_removed(&self, there: &Present) {
+        let real = Real { dev: there.stat.st_dev, ino: there.stat.st_ino };
+        let number = self.numbers.of(real);
+        if let Some(link) = self.links.remove(number)
+            && let Ok(work) = self.work()
+        {
+            let _ = rustix::fs::unlinkat(&work.links, &link, AtFlags::empty());
+        }
+        if there.layer == UPPER && (there.kind() == libc::S_IFDIR || there.stat.st_nlink == 1) {
+            self.numbers.release(real);
+        }
+    }
+}

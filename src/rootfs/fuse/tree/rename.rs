@@ -1,0 +1,272 @@
+//! Renaming: one rename in the upper layer, with whiteouts for what is below. Folders that lower layers hold are not
+//! moved (EXDEV, as the kernel's overlay without `redirect_dir`): mv(1) and its like copy them then.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use parking_lot::RwLockWriteGuard;
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
+
+use super::copyup::Content;
+use super::make::set_opaque;
+use super::node::{Node, Nodes, Place, UPPER};
+use super::remove::Present;
+use super::{Answer, Tree, stat_at};
+
+/// What becomes of what has the new name already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It is replaced.
+    Replace,
+    /// It is an error (EEXIST).
+    Keep,
+    /// It gets the old name.
+    Exchange,
+}
+
+/// One of the two names.
+struct End {
+    parent: Arc<Node>,
+    folder: Arc<OwnedFd>,
+    name: Box<OsStr>,
+    there: Option<Present>,
+    node: Option<Arc<Node>>,
+}
+
+impl Tree {
+    /// Gives what is `name` in `parent` another name.
+    pub fn rename(
+        &self,
+        (parent, name): (u64, &OsStr),
+        (new_parent, new_name): (u64, &OsStr),
+        manner: Manner,
+    ) -> Answer<()> {
+        let parent = self.writable_folder(parent, name)?;
+        let new_parent = self.writable_folder(new_parent, new_name)?;
+        let (moved_kind, target_kind) = self.lift(&parent, name, &new_parent, new_name, manner)?;
+        let folders = moved_kind == libc::S_IFDIR
+            || (manner == Manner::Exchange && target_kind == Some(libc::S_IFDIR));
+        // Whatever is below a folder is found through it: nobody may be on the way while it moves.
+        let (alone, together) = match folders {
+            true => (Some(self.moves.write()), None),
+            false => (None, Some(self.moves.read())),
+        };
+        let from = self.end(&parent, name)?;
+        let to = self.end(&new_parent, new_name)?;
+        let answer = match manner {
+            Manner::Exchange => self.exchange(&from, &to),
+            Manner::Keep if to.there.is_some() => Err(Errno::EXIST),
+            _ => self.replace(&from, &to),
+        };
+        drop((alone, together));
+        answer
+    }
+
+    /// Copies up what is to be moved; what both are. Errors: EXDEV for folders that lower layers hold.
+    fn lift(
+        &self,
+        parent: &Arc<Node>,
+        name: &OsStr,
+        new_parent: &Arc<Node>,
+        new_name: &OsStr,
+        manner: Manner,
+    ) -> Answer<(u32, Option<u32>)> {
+        let (node, target) = {
+            let _still = self.moves.read();
+            (self.node_at(parent, name)?.ok_or(Errno::NOENT)?, self.node_at(new_parent, new_name)?)
+        };
+        let movable = |node: &Arc<Node>| match node.kind == libc::S_IFDIR && node.is_merged() {
+            true => Err(Errno::XDEV),
+            false => Ok(()),
+        };
+        movable(&node)?;
+        match (manner, &target) {
+            (Manner::Exchange, None) => return Err(Errno::NOENT),
+            (Manner::Exchange, Some(target)) => movable(target)?,
+            (Manner::Keep, Some(_)) => return Err(Errno::EXIST),
+            _ => {}
+        }
+        self.copy_up(&node, Content::Whole)?;
+        if let (Manner::Exchange, Some(target)) = (manner, &target) {
+            self.copy_up(target, Content::Whole)?;
+        }
+        Ok((node.kind, target.map(|target| target.kind)))
+    }
+
+    fn node_at(&self, parent: &Arc<Node>, name: &OsStr) -> Answer<Option<Arc<Node>>> {
+        Ok(match self.present(parent, name)? {
+            // The kernel has looked it up, or it could not ask for this.
+            Some(there) => Some(self.node_of(&there).ok_or(Errno::STALE)?),
+            None => None,
+        })
+    }
+
+    fn end(&self, parent: &Arc<Node>, name: &OsStr) -> Answer<End> {
+        let folder = self.folder_fd(parent, UPPER)?;
+        let mut there = self.present(parent, name)?;
+        let node = there.as_ref().and_then(|there| self.node_of(there));
+        if let (Some(node), Some(present)) = (&node, &mut there)
+            && present.layer != UPPER
+            && node.layer() == UPPER
+        {
+            // Copied up under another name.
+            self.materialise(node, &folder, name)?;
+            present.stat = stat_at(&folder, name)?;
+            present.layer = UPPER;
+        }
+        Ok(End { parent: parent.clone(), folder, name: name.into(), there, node })
+    }
+
+    fn replace(&self, from: &End, to: &End) -> Answer<()> {
+        let (Some(moved), Some(node)) = (&from.there, &from.node) else {
+            return Err(Errno::NOENT);
+        };
+        let moves_folder = moved.kind() == libc::S_IFDIR;
+        if let (Some(there), Some(target)) = (&to.there, &to.node) {
+            if Arc::ptr_eq(node, target) {
+                return Ok(()); // two names of one file (rename(2))
+            }
+            if there.kind() == libc::S_IFDIR && !self.is_empty(target)? {
+                return Err(Errno::NOTEMPTY);
+            }
+        }
+        if moves_folder && to.parent.is_merged() {
+            set_opaque(&from.folder, &from.name)?;
+        }
+        let held_folder = match (&to.there, &to.node) {
+            (Some(there), Some(target)) if there.kind() == libc::S_IFDIR => {
+                Some(self.folder_fd(target, target.layer())?)
+            }
+            _ => None,
+        };
+        let (mut place, mut replaced) = both(node, to.node.as_ref());
+        let mut held = held_folder;
+        if let (Some(there), Some(target), Some(replaced)) = (&to.there, &to.node, &replaced)
+            && there.kind() != libc::S_IFDIR
+        {
+            held = self.hold_if_last(target, replaced, &to.parent, &to.folder, &to.name, there)?;
+        }
+        self.move_file(from, to, moved)?;
+        let mut released = Vec::new();
+        if let (Some(there), Some(target), Some(replaced)) = (&to.there, &to.node, &mut replaced) {
+            if there.kind() == libc::S_IFDIR {
+                replaced.rare().held = held;
+                target.set_gone();
+            } else {
+                released.extend(self.lose_name(target, replaced, &to.parent, &to.name, held));
+            }
+        }
+        released.extend(rename_place(&mut place, from, to));
+        drop((place, replaced));
+        if let Some(there) = &to.there {
+            self.note_removed(there);
+        }
+        released.iter().for_each(|folder| self.nodes.release(folder));
+        Ok(())
+    }
+
+    /// The rename itself. Afterwards the old name is a whiteout where there is something below.
+    fn move_file(&self, from: &End, to: &End, moved: &Present) -> Answer<()> {
+        let work = self.work()?;
+        let over = stat_at(&to.folder, &to.name).ok();
+        let moves_folder = moved.kind() == libc::S_IFDIR;
+        let is_folder = |stat: &rustix::fs::Stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+        if let Some(over) = over.filter(|over| moves_folder || is_folder(over)) {
+            // A folder over a whiteout, or over one that holds whiteouts: they change places, so that at no instant
+            // what is below is seen.
+            let exchange = RenameFlags::EXCHANGE;
+            let names = (&*from.name, &*to.name);
+            rustix::fs::renameat_with(&from.folder, names.0, &to.folder, names.1, exchange)?;
+            if moved.below && self.is_written_whiteout(&from.folder, names.0, &over) {
+                return Ok(());
+            }
+            if moved.below {
+                let kind = over.st_mode & libc::S_IFMT;
+                return self.replace_by_whiteout(&from.folder, names.0, kind);
+            }
+            let old = work.new_name();
+            rustix::fs::renameat(&from.folder, names.0, &work.fd, &old)?;
+            work.discard(&old);
+            return Ok(());
+        }
+        if !moved.below {
+            return rustix::fs::renameat(&from.folder, &*from.name, &to.folder, &*to.name);
+        }
+        let whiteout = RenameFlags::WHITEOUT;
+        match rustix::fs::renameat_with(&from.folder, &*from.name, &to.folder, &*to.name, whiteout)
+        {
+            // No such rename on this file system: for an instant what is below is seen under the old name.
+            Err(Errno::INVAL | Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                rustix::fs::renameat(&from.folder, &*from.name, &to.folder, &*to.name)?;
+                self.make_whiteout(&from.folder, &from.name, &from.folder)
+            }
+            answer => answer,
+        }
+    }
+
+    fn exchange(&self, from: &End, to: &End) -> Answer<()> {
+        let (Some(one), Some(other)) = (&from.node, &to.node) else { return Err(Errno::NOENT) };
+        if Arc::ptr_eq(one, other) {
+            return Ok(());
+        }
+        for (moved, end, target) in [(one, from, to), (other, to, from)] {
+            if moved.kind == libc::S_IFDIR && target.parent.is_merged() {
+                set_opaque(&end.folder, &end.name)?;
+            }
+        }
+        let (mut place, mut other_place) = both(one, Some(other));
+        let exchange = RenameFlags::EXCHANGE;
+        rustix::fs::renameat_with(&from.folder, &*from.name, &to.folder, &*to.name, exchange)?;
+        let mut released = Vec::new();
+        released.extend(rename_place(&mut place, from, to));
+        if let Some(other_place) = &mut other_place {
+            released.extend(rename_place(other_place, to, from));
+        }
+        drop((place, other_place));
+        released.iter().for_each(|folder| self.nodes.release(folder));
+        Ok(())
+    }
+}
+
+type Guard<'a> = RwLockWriteGuard<'a, Place>;
+
+/// The places of two nodes, locked in the order of their numbers.
+fn both<'a>(one: &'a Arc<Node>, other: Option<&'a Arc<Node>>) -> (Guard<'a>, Option<Guard<'a>>) {
+    match other {
+        None => (one.place.write(), None),
+        Some(other) if other.id < one.id => {
+            let second = other.place.write();
+            (one.place.write(), Some(second))
+        }
+        Some(other) => {
+            let first = one.place.write();
+            (first, Some(other.place.write()))
+        }
+    }
+}
+
+/// Notes that what was at `from` is at `to`; the folder that is not kept any longer.
+fn rename_place(place: &mut Place, from: &End, to: &End) -> Option<Arc<Node>> {
+    Nodes::keep(&to.parent);
+    if place.is(&from.parent, &from.name) || place.parent.is_none() {
+        place.name = to.name.clone();
+        return place.parent.replace(to.parent.clone());
+    }
+    let rare = place.rare();
+    let known = rare
+        .names
+        .iter_mut()
+        .find(|(folder, name)| folder.id == from.parent.id && **name == *from.name);
+    match known {
+        Some(known) => {
+            known.1 = to.name.to_os_string();
+            Some(std::mem::replace(&mut known.0, to.parent.clone()))
+        }
+        None => {
+            rare.names.push((to.parent.clone(), to.name.to_os_string()));
+            None
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What layers say of the layers below them: whiteouts (device 0:0, attribute, `.wh.` name), opaque folders, and what
+//! the kernel's overlay writes when it is told to move folders or copy attributes alone.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, RawDir, Stat};
+use rustix::io::Errno;
+
+use super::access::below;
+use super::node::{Layer, Node, Odd};
+use super::{Answer, Tree, xattr};
+
+/// What the name of a whiteout begins with where whiteouts are names.
+pub const PREFIX: &[u8] = b".wh.";
+
+/// The name that makes a folder opaque where whiteouts are names.
+const OPAQUE_NAME: &str = ".wh..wh..opq";
+
+/// What a folder of a layer says of the layers below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Below {
+    /// Their content is seen too.
+    Seen,
+    /// It is not.
+    Hidden,
+}
+
+/// Whether a file is the device 0:0 that stands for nothing.
+pub fn is_device(stat: &Stat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == 0
+}
+
+/// Whether the root of a layer says that there are whiteouts by attribute in it.
+pub fn attribute_whiteouts(root: BorrowedFd<'_>) -> bool {
+    opaque_value(root).as_deref() == Some(b"x")
+}
+
+fn opaque_value(folder: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    xattr::overlay(folder, "opaque")
+}
+
+/// What the folder says of the layers below. Errors: EPERM when it was moved by a kernel overlay with `redirect_dir`:
+/// its content lies elsewhere, and to show half of it would be a lie.
+pub fn below_of(folder: BorrowedFd<'_>) -> Answer<Below> {
+    let mut answer = Below::Seen;
+    for name in xattr::list(folder)?.split(|byte| *byte == 0) {
+        match overlay_attribute(name) {
+            Some(b"opaque") if opaque_value(folder).as_deref() == Some(b"y") => {
+                answer = Below::Hidden;
+            }
+            Some(b"redirect") => {
+                log::warn!("a folder was moved by an overlay with redirect_dir: not shown");
+                return Err(Errno::PERM);
+            }
+            _ => {}
+        }
+    }
+    Ok(answer)
+}
+
+/// The overlay's own name of an attribute.
+fn overlay_attribute(name: &[u8]) -> Option<&[u8]> {
+    name.strip_prefix(b"user.overlay.").or_else(|| name.strip_prefix(b"trusted.overlay."))
+}
+
+/// Whether data of a regular file lies in a lower layer (`metacopy`): its own is a hole then, beside a few blocks of
+/// attributes.
+pub fn may_be_metacopy(stat: &Stat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFREG
+        && stat.st_size > 0
+        && stat.st_blocks <= 16
+        && stat.st_blocks * 512 < stat.st_size
+}
+
+impl Tree {
+    /// Whether what was found under `name` stands for nothing.
+    pub(super) fn is_whiteout(
+        &self,
+        parent: &Arc<Node>,
+        layer: Layer,
+        folder: BorrowedFd<'_>,
+        name: &OsStr,
+        stat: &Stat,
+    ) -> Answer<bool> {
+        if is_device(stat) {
+            return Ok(true);
+        }
+        let empty = stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_size == 0;
+        Ok(empty
+            && self.odd(parent, layer, folder)?.attributes
+            && xattr::overlay_at(&below(folder, name), "whiteout"))
+    }
+
+    /// Whether a name says that `name` is nothing in this layer and below.
+    pub(super) fn is_whited_out_by_name(
+        &self,
+        parent: &Arc<Node>,
+        layer: Layer,
+        folder: BorrowedFd<'_>,
+        name: &OsStr,
+    ) -> Answer<bool> {
+        if !self.reading.whiteout_names || !self.odd(parent, layer, folder)?.names {
+            return Ok(false);
+        }
+        let marker = OsString::from_vec([PREFIX, name.as_bytes()].concat());
+        Ok(exists(folder, &marker))
+    }
+
+    /// Whether the folder hides the layers below, by attribute or by name.
+    pub(super) fn below_of(&self, folder: BorrowedFd<'_>) -> Answer<Below> {
+        match below_of(folder)? {
+            Below::Seen if self.reading.whiteout_names && exists(folder, OPAQUE_NAME.as_ref()) => {
+                Ok(Below::Hidden)
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    /// What is odd about the whiteouts of a folder in one layer; looked at once.
+    pub(super) fn odd(&self, node: &Arc<Node>, layer: Layer, fd: BorrowedFd<'_>) -> Answer<Odd> {
+        let facts = self.layers[usize::from(layer)];
+        if !facts.attribute_whiteouts && !self.reading.whiteout_names {
+            return Ok(Odd::default());
+        }
+        let Some(folder) = &node.folder else { return Ok(Odd::default()) };
+        if let Some((_, odd)) = folder.odd.lock().iter().find(|(known, _)| *known == layer) {
+            return Ok(*odd);
+        }
+        let odd = Odd {
+            attributes: facts.attribute_whiteouts && opaque_value(fd).as_deref() == Some(b"x"),
+            names: self.reading.whiteout_names && has_whiteout_names(fd)?,
+        };
+        folder.odd.lock().push((layer, odd));
+        Ok(odd)
+    }
+}
+
+fn exists(folder: BorrowedFd<'_>, name: &OsStr) -> bool {
+    rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+fn has_whiteout_names(folder: BorrowedFd<'_>) -> Answer<bool> {
+    let mut found = false;
+    each_entry(folder, |name, _, _| found |= name.to_bytes().starts_with(PREFIX))?;
+    Ok(found)
+}
+
+/// Tells all entries of a folder but `.` and `..`: name, inode number, type (DT_*).
+pub fn each_entry(
+    folder: impl AsFd,
+    mut tell: impl FnMut(&CStr, u64, rustix::fs::FileType),
+) -> Answer<()> {
+    // A descriptor of our own: a folder's position belongs to the open file.
+    let fd = rustix::fs::openat(folder, ".", super::folders::FOLDER, rustix::fs::Mode::empty())?;
+    let mut room = Vec::with_capacity(64 << 10);
+    let mut entries = RawDir::new(fd, room.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            tell(entry.file_name(), entry.ino(), entry.file_type());
+        }
+    }
+    Ok(())
+}

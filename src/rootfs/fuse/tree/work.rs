@@ -1,0 +1,194 @@
+//! The work folder: where things are made before they are put into the upper layer by one rename or link, so that a
+//! server killed at any instant leaves the old or the new.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, XattrFlags};
+use rustix::io::Errno;
+
+use super::access::below;
+use super::folders::FOLDER;
+use super::whiteout::each_entry;
+use super::{Answer, Tree};
+
+/// The work folder, and what the upper file system can do.
+pub struct Work {
+    /// `work` in the folder that was given, as the kernel's overlay has it.
+    pub fd: OwnedFd,
+    /// Files of several names, as long as some of these may still be lower ones.
+    pub links: Arc<OwnedFd>,
+    _lock: OwnedFd,
+    next: AtomicU64,
+    form: AtomicU8,
+    /// Whether the file system was seen not to clone files: 0 not yet.
+    pub no_clones: AtomicU8,
+    /// Whether the file system was seen not to have files without a name: 0 not yet.
+    pub no_nameless: AtomicU8,
+}
+
+/// How whiteouts are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The device 0:0.
+    Device,
+    /// An empty file with an attribute, in a folder and a layer that say so (kernel 6.7).
+    Attribute,
+}
+
+impl Work {
+    /// Takes the work folder for this server alone, and clears what a killed one left. Errors: EBUSY when another server
+    /// has it.
+    pub fn open(given: &OwnedFd) -> Answer<Self> {
+        let given = super::reopened(given.try_clone().map_err(|_| Errno::MFILE)?)?;
+        match rustix::fs::flock(&given, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Err(Errno::BUSY),
+            _ => {} // or a file system without locks: nothing tells
+        }
+        let (fd, links) = (part(&given, "work")?, part(&given, "usnea-links")?);
+        clear(&fd)?;
+        Ok(Self {
+            fd,
+            links: Arc::new(links),
+            _lock: given,
+            next: AtomicU64::new(0),
+            form: AtomicU8::new(0),
+            no_clones: AtomicU8::new(0),
+            no_nameless: AtomicU8::new(0),
+        })
+    }
+
+    /// A name that nothing in the folder has.
+    pub fn new_name(&self) -> OsString {
+        format!("#{:x}", self.next.fetch_add(1, Ordering::Relaxed)).into()
+    }
+
+    /// Removes what was made and not needed, or was replaced.
+    pub fn discard(&self, name: &std::ffi::OsStr) {
+        if rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) == Err(Errno::ISDIR)
+            && let Ok(folder) = rustix::fs::openat(&self.fd, name, FOLDER, Mode::empty())
+        {
+            let _ = clear(&folder);
+            let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR);
+        }
+    }
+
+    fn form(&self) -> Form {
+        if self.form.load(Ordering::Relaxed) == 0 { Form::Device } else { Form::Attribute }
+    }
+}
+
+fn part(given: &OwnedFd, name: &str) -> Answer<OwnedFd> {
+    match rustix::fs::mkdirat(given, name, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error),
+    }
+    match rustix::fs::openat(given, name, FOLDER, Mode::empty()) {
+        // The kernel's overlay makes it without any permission, which stops only those without privileges.
+        Err(Errno::ACCESS) => {
+            rustix::fs::chmodat(given, name, Mode::RWXU, AtFlags::empty())?;
+            rustix::fs::openat(given, name, FOLDER, Mode::empty())
+        }
+        answer => answer,
+    }
+}
+
+/// Removes all that is in a folder.
+fn clear(folder: &OwnedFd) -> Answer<()> {
+    let mut names = Vec::new();
+    each_entry(folder, |name, _, file_type| names.push((name.to_owned(), file_type)))?;
+    for (name, file_type) in names {
+        if file_type == FileType::Directory {
+            let below = rustix::fs::openat(folder, &name, FOLDER, Mode::empty())?;
+            clear(&below)?;
+            rustix::fs::unlinkat(folder, &name, AtFlags::REMOVEDIR)?;
+        } else {
+            rustix::fs::unlinkat(folder, &name, AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+impl Tree {
+    /// The work folder. Errors: EROFS where there is no upper layer.
+    pub(super) fn work(&self) -> Answer<&Work> {
+        self.work.as_ref().ok_or(Errno::ROFS)
+    }
+
+    /// Makes a whiteout under `name` of a folder where nothing is.
+    pub(super) fn make_whiteout(
+        &self,
+        folder: impl AsFd,
+        name: &std::ffi::OsStr,
+        home: impl AsFd,
+    ) -> Answer<()> {
+        let work = self.work()?;
+        if work.form() == Form::Device {
+            match rustix::fs::mknodat(&folder, name, FileType::CharacterDevice, Mode::empty(), 0) {
+                Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::INVAL) => {}
+                answer => return answer,
+            }
+        }
+        self.make_attribute_whiteout(&folder, name, home)?;
+        work.form.store(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The form for file systems without devices; `home`, where it is to lie, says that it holds such.
+    fn make_attribute_whiteout(
+        &self,
+        folder: impl AsFd,
+        name: &std::ffi::OsStr,
+        home: impl AsFd,
+    ) -> Answer<()> {
+        let root = self.node(super::ROOT)?;
+        let root = self.folder_fd(&root, super::UPPER)?;
+        for folder in [root.as_fd(), home.as_fd()] {
+            match rustix::fs::fsetxattr(folder, "user.overlay.opaque", b"x", XattrFlags::CREATE) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        drop(rustix::fs::openat(&folder, name, flags, Mode::empty())?);
+        let path = below(&folder, name);
+        rustix::fs::lsetxattr(path, "user.overlay.whiteout", b"y", XattrFlags::empty())
+    }
+
+    /// Puts a whiteout in the place of what `name` of an upper folder is, by one rename; what was there is discarded.
+    pub(super) fn replace_by_whiteout(
+        &self,
+        folder: impl AsFd,
+        name: &std::ffi::OsStr,
+        kind: u32,
+    ) -> Answer<()> {
+        let work = self.work()?;
+        let made = work.new_name();
+        self.make_whiteout(&work.fd, &made, &folder)?;
+        if kind != libc::S_IFDIR {
+            return match rustix::fs::renameat(&work.fd, &made, &folder, name) {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    work.discard(&made);
+                    Err(error)
+                }
+            };
+        }
+        let exchange = RenameFlags::EXCHANGE;
+        let exchanged = match rustix::fs::renameat_with(&work.fd, &made, &folder, name, exchange) {
+            // No exchange on this file system: for an instant there is neither.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let old = work.new_name();
+                rustix::fs::renameat(&folder, name, &work.fd, &old)?;
+                let put = rustix::fs::renameat(&work.fd, &made, &folder, name);
+                work.discard(&old);
+                put
+            }
+            answer => answer,
+        };
+        work.discard(&made);
+        exchanged
+    }
+}

@@ -1,0 +1,151 @@
+//! Extended attributes: those of the overlay itself, which nobody sees, and those of the files.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::{Answer, Tree};
+use crate::owner::OVERRIDE_STAT;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// Names of the overlay's own attributes begin so; the second needs real root.
+const OWN: [&str; 2] = ["user.overlay.", "trusted.overlay."];
+
+/// The value of one of the overlay's own attributes, at most 256 bytes.
+pub fn overlay(fd: BorrowedFd<'_>, name: &str) -> Option<Vec<u8>> {
+    let mut room = [0; 256];
+    OWN.iter().find_map(|prefix| {
+        let size = rustix::fs::fgetxattr(fd, format!("{prefix}{name}"), &mut room).ok()?;
+        room.get(..size).map(<[u8]>::to_vec)
+    })
+}
+
+/// Whether a file has one of the overlay's own attributes.
+pub fn overlay_at(path: &Path, name: &str) -> bool {
+    OWN.iter().any(|prefix| rustix::fs::lgetxattr_query(path, format!("{prefix}{name}")).is_ok())
+}
+
+/// Names of all attributes, each with a zero at its end; none where there are no attributes.
+pub fn list(fd: BorrowedFd<'_>) -> Answer<Vec<u8>> {
+    sized(|room| rustix::fs::flistxattr(fd, room))
+}
+
+/// [`list`] of a file by its path, which is not followed at its end.
+pub fn list_at(path: &Path) -> Answer<Vec<u8>> {
+    sized(|room| rustix::fs::llistxattr(path, room))
+}
+
+/// The value of an attribute of a file by its path. Errors: ENODATA when there is none.
+pub fn value_at(path: &Path, name: &[u8]) -> Answer<Vec<u8>> {
+    answered(|room| rustix::fs::lgetxattr(path, name, room))
+}
+
+/// [`list_at`], the path followed.
+pub fn list_of(path: &Path) -> Answer<Vec<u8>> {
+    sized(|room| rustix::fs::listxattr(path, room))
+}
+
+/// [`value_at`], the path followed.
+pub fn value_of(path: &Path, name: &[u8]) -> Answer<Vec<u8>> {
+    answered(|room| rustix::fs::getxattr(path, name, room))
+}
+
+/// Reads what has an unknown size; nothing where the file system has no attributes.
+fn sized(read: impl Fn(&mut [u8]) -> Answer<usize>) -> Answer<Vec<u8>> {
+    match answered(read) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Vec::new()),
+        answer => answer,
+    }
+}
+
+fn answered(read: impl Fn(&mut [u8]) -> Answer<usize>) -> Answer<Vec<u8>> {
+    let mut room = vec![0; 512];
+    loop {
+        match read(&mut room) {
+            Ok(size) => {
+                room.truncate(size);
+                return Ok(room);
+            }
+            // 64 KiB is the kernel's own limit (XATTR_SIZE_MAX, XATTR_LIST_MAX).
+            Err(Errno::RANGE) if room.len() < 1 << 16 => room.resize(1 << 16, 0),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Where an attribute that a process names is kept on disk: the names of the overlay's own are kept one deeper, as the
+/// kernel's overlay does (6.7). `None`: as it is.
+pub fn escaped(name: &[u8]) -> Option<Vec<u8>> {
+    OWN.iter().find_map(|own| {
+        let rest = name.strip_prefix(own.as_bytes())?;
+        Some([own.as_bytes(), b"overlay.", rest].concat())
+    })
+}
+
+/// The name that a process sees of an attribute on disk. `None`: it is the overlay's own.
+pub fn shown(name: &[u8]) -> Option<Vec<u8>> {
+    for own in OWN {
+        if let Some(rest) = name.strip_prefix(own.as_bytes()) {
+            let rest = rest.strip_prefix(b"overlay.")?;
+            return Some([own.as_bytes(), rest].concat());
+        }
+    }
+    Some(name.to_vec())
+}
+
+impl Tree {
+    /// The value of an attribute. Errors: ENODATA.
+    pub fn xattr(&self, id: u64, name: &OsStr) -> Answer<Vec<u8>> {
+        let _still = self.moves.read();
+        let node = self.node(id)?;
+        let kept = self.kept_name(name)?;
+        self.with(&node, |reach| reach.attribute(&kept))
+    }
+
+    /// The names of all attributes, a zero after each.
+    pub fn xattrs(&self, id: u64) -> Answer<Vec<u8>> {
+        let _still = self.moves.read();
+        let node = self.node(id)?;
+        let kept = self.with(&node, |reach| reach.attributes())?;
+        let names = kept.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        let mut seen = Vec::with_capacity(kept.len());
+        for name in names.filter(|name| !self.is_record(name)).filter_map(shown) {
+            seen.extend_from_slice(&name);
+            seen.push(0);
+        }
+        Ok(seen)
+    }
+
+    /// Whether the attribute is what owner and mode are kept in.
+    fn is_record(&self, name: &[u8]) -> bool {
+        self.reading.recorded_owners && name == OVERRIDE_STAT.as_bytes()
+    }
+
+    /// Where an attribute is kept. Errors: ENODATA for what nobody sees.
+    pub(super) fn kept_name(&self, name: &OsStr) -> Answer<Vec<u8>> {
+        let name = name.as_bytes();
+        match self.is_record(name) {
+            true => Err(Errno::NODATA),
+            false => Ok(escaped(name).unwrap_or_else(|| name.to_vec())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_overlays_own_attributes_are_hidden_and_others_of_their_name_kept_deeper() {
+        assert_eq!(shown(b"user.overlay.opaque"), None);
+        assert_eq!(shown(b"user.mine").as_deref(), Some(&b"user.mine"[..]));
+        let kept = escaped(b"user.overlay.opaque").expect("escaped");
+        assert_eq!(kept, b"user.overlay.overlay.opaque");
+        assert_eq!(shown(&kept).as_deref(), Some(&b"user.overlay.opaque"[..]));
+        let twice = escaped(&kept).expect("escaped");
+        assert_eq!(shown(&twice), Some(kept));
+        assert_eq!(escaped(b"user.mine"), None);
+    }
+}
