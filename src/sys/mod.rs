@@ -12,5 +12,6 @@ pub mod network;
 pub mod probe;
 pub mod process;
 pub mod pty;
+pub mod seccomp;
 pub mod signal;
 pub mod tree;
