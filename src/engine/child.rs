@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::command::Ahead;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
 use super::{Command, MemoryLayers, Mount, Plan, Source, Stdin, Step, command, init};
@@ -22,7 +23,7 @@ use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::signal::{self, Signals};
-use crate::sys::{fd, network, pty};
+use crate::sys::{fd, network, pty, seccomp};
 use crate::userns::{self, Writer};
 
 /// Carries out the child's steps; the process is the command afterwards, or has ended.
@@ -244,9 +245,10 @@ impl Child<'_> {
                 nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?
             }
             Step::WorkingFolder(path) => command::enter_folder(path)?,
-            Step::Credentials(who) => command::become_restricted(who)?,
+            Step::Credentials(who) => command::become_restricted(who, self.ahead())?,
             Step::NoNewPrivileges => process::set_no_new_privileges()?,
-            Step::Namespaces(_) | Step::Maps(_) | Step::Container(..) | Step::Exec(_) => {}
+            Step::Namespaces(_) | Step::Maps(_) | Step::Container(..) => {}
+            Step::Seccomp(..) | Step::Exec(_) => {}
         }
         Ok(())
     }
@@ -424,12 +426,49 @@ impl Child<'_> {
             init::stay_as_init_and_go_on_in_child()?;
         }
         self.wire_streams(exec.terminal)?;
+        self.filter_calls()?;
         self.channel.send(&Message::Running)?;
         self.signals.restore();
         // A command in a container starts with none of the user's signals ignored, as with docker.
         signal::set_default(&super::forwarded());
         signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
         command::run_program(exec)
+    }
+
+    /// What the filter needs when it is put on.
+    fn ahead(&self) -> Ahead {
+        let is_filter = |step: &Step| matches!(step, Step::Seccomp(..));
+        let is_free = |step: &Step| matches!(step, Step::NoNewPrivileges);
+        match self.plan.steps.iter().any(is_filter) && !self.plan.steps.iter().any(is_free) {
+            true => Ahead::Filter,
+            false => Ahead::Nothing,
+        }
+    }
+
+    /// Until somebody answers the listener, a call that is handed over would wait for ever: so we wait before we make one.
+    fn filter_calls(&mut self) -> Done {
+        let steps = || self.plan.steps.iter().enumerate();
+        let filter = steps().find_map(|(index, step)| match step {
+            Step::Seccomp(filter, _) => Some((index, filter)),
+            _ => None,
+        });
+        let Some((index, filter)) = filter else { return Ok(()) };
+        let step = std::mem::replace(&mut self.step, index);
+        let listener = seccomp::install(&filter.program, filter.flags, filter.listening)?;
+        if let Some(listener) = listener {
+            self.channel.send(&Message::Listener(listener))?;
+            match self.channel.receive()? {
+                Some(Message::Heard) => {}
+                _ => process::exit_now(125), // the parent gave up or is gone, and says why itself
+            }
+        }
+        if let (Ahead::Filter, Some((_, Step::Credentials(who)))) =
+            (self.ahead(), steps().find(|(_, step)| matches!(step, Step::Credentials(_))))
+        {
+            command::hold(who, Ahead::Nothing)?;
+        }
+        self.step = step;
+        Ok(())
     }
 
     fn wire_streams(&self, terminal: bool) -> Done {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::sync::{self, Channel, Failure, Message};
-use super::{Plan, Step, child, supervise};
+use super::{Plan, Step, Supervised, child, listener, supervise};
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
 use crate::host;
@@ -55,10 +55,11 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         if plan.levels.base.writer != Writer::Itself {
             ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
         }
-        hear_until_exec(plan, &ours, signals, &mut container)
+        hear_until_exec(plan, &ours, signals, &base, &mut container)
     };
     if let Err(error) = launch() {
-        end_all(&[Some(&base), container.process.as_ref()], &strangers);
+        let supervisor = container.supervisor.as_ref();
+        end_all(&[Some(&base), container.process.as_ref(), supervisor], &strangers);
         return Err(error);
     }
     log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
@@ -71,6 +72,10 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         early,
         signals,
     );
+    if let Some(supervisor) = &container.supervisor {
+        let _ = supervisor.signal(libc::SIGKILL);
+        let _ = supervisor.wait();
+    }
     if ended.is_err() || !has_pid_namespace(plan) {
         end_all(&[Some(&base), container.process.as_ref()], &strangers);
     }
@@ -114,6 +119,7 @@ fn hear_until_exec(
     plan: &Plan,
     ours: &Channel,
     signals: &Signals,
+    base: &Child,
     container: &mut supervise::Container,
 ) -> Result<()> {
     loop {
@@ -126,12 +132,26 @@ fn hear_until_exec(
                 }
             }
             Some(Message::Terminal(master)) => container.terminal = Some(master),
+            Some(Message::Listener(listener)) => {
+                let process = container.process.as_ref().unwrap_or(base);
+                container.supervisor = supervised(plan)
+                    .map(|supervised| listener::start(supervised, listener, process))
+                    .transpose()?;
+                ours.send(&Message::Heard).context(|| "the container's process is gone")?;
+            }
             Some(Message::Failed(failure)) => return Err(told(plan, failure)),
             Some(Message::Running) => container.runs = true,
-            Some(Message::Mapped) => {}
+            Some(Message::Mapped | Message::Heard) => {}
             None => return Ok(()),
         }
     }
+}
+
+fn supervised(plan: &Plan) -> Option<&Supervised> {
+    plan.steps.iter().find_map(|step| match step {
+        Step::Seccomp(_, supervised) => supervised.as_ref(),
+        _ => None,
+    })
 }
 
 /// Waits until there is something to hear. A signal that ends programs ends the launch, unless the command runs already:

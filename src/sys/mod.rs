@@ -6,6 +6,7 @@
 
 pub mod fd;
 pub mod inroot;
+pub mod layout;
 pub mod mount;
 pub mod namespace;
 pub mod network;

@@ -1,4 +1,7 @@
-//! Namespaces: their flags and names.
+//! Namespaces: their flags and names, and entering them.
+
+use std::io;
+use std::os::fd::BorrowedFd;
 
 /// A set of namespaces, as clone(2) flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,4 +56,11 @@ impl Namespaces {
     pub const fn flags(self) -> u64 {
         self.0
     }
+}
+
+/// Enters these namespaces of the process that `pidfd` stands for (kernel 5.8). Errors: setns(2); EINVAL where a second
+/// thread exists and a user namespace is among them.
+pub fn enter(pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
+    let flags = nix::sched::CloneFlags::from_bits_retain(namespaces.flags() as i32);
+    Ok(nix::sched::setns(pidfd, flags)?)
 }

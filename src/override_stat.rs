@@ -1,0 +1,221 @@
+//! What a file would be, were its owner free to say: the value of an extended attribute beside files that are all the
+//! user's, where the user has a single ID.
+//!
+//! The attribute is the one of containers/storage and fuse-overlayfs, so that their tools read our layers and the other
+//! way round: `uid:gid:mode[:type]`, the mode in octal (their `idtools.FormatContainersOverrideXattrDevice`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// The extended attribute that says what a file would be, were its owner free to say.
+pub const OVERRIDE_STAT: &str = "user.containers.override_stat";
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileType {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Symlink,
+    /// A FIFO.
+    Pipe,
+    /// A socket.
+    Socket,
+    /// A block device: major and minor number.
+    Block(u32, u32),
+    /// A character device: major and minor number.
+    Character(u32, u32),
+}
+
+impl fmt::Display for FileType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File => f.write_str("file"),
+            Self::Folder => f.write_str("dir"),
+            Self::Symlink => f.write_str("symlink"),
+            Self::Pipe => f.write_str("pipe"),
+            Self::Socket => f.write_str("socket"),
+            Self::Block(major, minor) => write!(f, "block-{major}-{minor}"),
+            Self::Character(major, minor) => write!(f, "char-{major}-{minor}"),
+        }
+    }
+}
+
+impl FileType {
+    fn parse(text: &str) -> Option<Self> {
+        let device = |numbers: &str| {
+            let (major, minor) = numbers.split_once('-')?;
+            Some((number(major, 10)?, number(minor, 10)?))
+        };
+        match text {
+            "file" => Some(Self::File),
+            "dir" => Some(Self::Folder),
+            "symlink" => Some(Self::Symlink),
+            "pipe" => Some(Self::Pipe),
+            "socket" => Some(Self::Socket),
+            _ => match text.split_once('-')? {
+                ("block", numbers) => {
+                    device(numbers).map(|(major, minor)| Self::Block(major, minor))
+                }
+                ("char", numbers) => {
+                    device(numbers).map(|(major, minor)| Self::Character(major, minor))
+                }
+                _ => None,
+            },
+        }
+    }
+}
+
+/// The value of [`OVERRIDE_STAT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverrideStat {
+    /// The owner, as the container sees it.
+    pub uid: u32,
+    /// The group, as the container sees it.
+    pub gid: u32,
+    /// Permissions with setuid, setgid and sticky: at most 07777.
+    pub mode: u32,
+    /// What the file is; `None` (the older form): what it is on disk.
+    pub file_type: Option<FileType>,
+}
+
+impl fmt::Display for OverrideStat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{:04o}", self.uid, self.gid, self.mode)?;
+        self.file_type.map_or(Ok(()), |file_type| write!(f, ":{file_type}"))
+    }
+}
+
+impl FromStr for OverrideStat {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::parse(text.as_bytes())
+    }
+}
+
+impl OverrideStat {
+    /// Reads the attribute's value as it is on disk. Errors: anything but the two forms.
+    pub fn parse(value: &[u8]) -> Result<Self> {
+        Self::fields(value).ok_or_else(|| {
+            let text = String::from_utf8_lossy(&value[..value.len().min(80)]);
+            Error::new(format!("{OVERRIDE_STAT}: '{}' is malformed", text.escape_debug()))
+        })
+    }
+
+    fn fields(value: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(value).ok()?;
+        let mut fields = text.split(':');
+        // 4294967295 is (uid_t) -1, never an ID.
+        let mut id = || number(fields.next()?, 10).filter(|id| *id != u32::MAX);
+        let (uid, gid) = (id()?, id()?);
+        let mode = number(fields.next()?, 8).filter(|mode| *mode <= 0o7777)?;
+        let file_type = match fields.next() {
+            Some(name) => Some(FileType::parse(name)?),
+            None => None,
+        };
+        fields.next().is_none().then_some(Self { uid, gid, mode, file_type })
+    }
+}
+
+/// Digits alone: `from_str_radix` would take "+5".
+fn number(text: &str, radix: u32) -> Option<u32> {
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_digits.then(|| u32::from_str_radix(text, radix).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(text: &str) -> OverrideStat {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn both_forms_are_read() {
+        let old = OverrideStat { uid: 1000, gid: 33, mode: 0o4755, file_type: None };
+        assert_eq!(parsed("1000:33:4755"), old);
+        assert_eq!(parsed("1000:33:04755"), old);
+        let device = FileType::Character(1, 3);
+        assert_eq!(
+            parsed("0:0:0666:char-1-3"),
+            OverrideStat { uid: 0, gid: 0, mode: 0o666, file_type: Some(device) }
+        );
+        assert_eq!(parsed("0:0:0:dir").to_string(), "0:0:0000:dir");
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused() {
+        for wrong in [
+            "",
+            "0",
+            "0:0",
+            "::",
+            "0:0:",
+            "0:0:0755:",
+            "0:0:0755:folder",
+            "0:0:0755:file:",
+            "0:0:0755:file:0",
+            "-1:0:0755",
+            "+1:0:0755",
+            " 1:0:0755",
+            "4294967295:0:0755",
+            "0:4294967295:0755",
+            "4294967296:0:0755",
+            "0:0:0800",
+            "0:0:10000",
+            "0:0:0100755",
+            "0:0:0755:char",
+            "0:0:0755:char-1",
+            "0:0:0755:char-1-",
+            "0:0:0755:char-1-2-3",
+            "0:0:0755:block--1-2",
+            "0:0:0755\n",
+            "0:0:0755\0",
+            "0:0:rwx",
+        ] {
+            assert!(wrong.parse::<OverrideStat>().is_err(), "{wrong:?}");
+        }
+        assert!(OverrideStat::parse(b"0:0:0755:\xff").is_err());
+        assert!(OverrideStat::parse(&[b'\x1b'; 4096]).unwrap_err().to_string().len() < 600);
+    }
+
+    fn file_types() -> impl Strategy<Value = FileType> {
+        prop_oneof![
+            Just(FileType::File),
+            Just(FileType::Folder),
+            Just(FileType::Symlink),
+            Just(FileType::Pipe),
+            Just(FileType::Socket),
+            any::<(u32, u32)>().prop_map(|(major, minor)| FileType::Block(major, minor)),
+            any::<(u32, u32)>().prop_map(|(major, minor)| FileType::Character(major, minor)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            uid in 0..u32::MAX,
+            gid in 0..u32::MAX,
+            mode in 0..=0o7777u32,
+            file_type in proptest::option::of(file_types()),
+        ) {
+            let stat = OverrideStat { uid, gid, mode, file_type };
+            prop_assert_eq!(OverrideStat::parse(stat.to_string().as_bytes()).unwrap(), stat);
+        }
+
+        #[test]
+        fn no_value_panics(value in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(stat) = OverrideStat::parse(&value) {
+                prop_assert_eq!(parsed(&stat.to_string()), stat);
+            }
+        }
+    }
+}
