@@ -73,8 +73,8 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         signals,
     );
     if let Some(supervisor) = &container.supervisor {
+        // It goes by itself where the kernel tells it that nobody is left.
         let _ = supervisor.signal(libc::SIGKILL);
-        let _ = supervisor.wait();
     }
     if ended.is_err() || !has_pid_namespace(plan) {
         end_all(&[Some(&base), container.process.as_ref()], &strangers);

@@ -104,7 +104,9 @@ impl Listener {
         if answer == -1 {
             let error = io::Error::last_os_error();
             return match error.raw_os_error() {
-                Some(libc::EINTR | libc::ENOENT) => Ok(None),
+                Some(libc::EINTR) => Ok(None),
+                // The caller was interrupted; or, in newer kernels, nobody is left, and asking again would be for ever.
+                Some(libc::ENOENT) if !self.is_deserted() => Ok(None),
                 _ => Err(error),
             };
         }
@@ -115,6 +117,14 @@ impl Listener {
             number: notif.data.nr as u32,
             arguments: notif.data.args,
         }))
+    }
+
+    /// Whether no process has the filter any more (kernel 5.9; before that it is never known).
+    fn is_deserted(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut fds, Some(&now)), Ok(1)) && fds[0].revents().contains(PollFlags::HUP)
     }
 
     /// Answers a call. A caller that is gone, or that a signal took away, is no error.
