@@ -16,7 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use super::command::Ahead;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{Command, MemoryLayers, Mount, Plan, Source, Stdin, Step, command, init};
+use super::{Command, Credentials, MemoryLayers, Mount, Plan, Source, Stdin, Step, command, init};
 use crate::ids::{self, IdMaps};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
@@ -235,7 +235,10 @@ impl Child<'_> {
             Step::Mask(path) => self.mask(path)?,
             Step::ReadOnly(path) => self.make_read_only(path)?,
             Step::Terminal => self.open_terminal()?,
-            Step::PivotRoot => mount::pivot_root_here()?,
+            Step::PivotRoot => {
+                self.show_namespaces()?;
+                mount::pivot_root_here()?
+            }
             Step::ReadOnlyRoot => {
                 mount::set_attributes(self.hands.root()?, Attributes::READ_ONLY, Reach::Alone)?;
             }
@@ -423,7 +426,14 @@ impl Child<'_> {
             process::exit_now(125);
         }
         if exec.init {
-            init::stay_as_init_and_go_on_in_child()?;
+            init::stay_as_init_and_go_on_in_child(|| {
+                // The filter is not for it, nor is what putting it on takes.
+                if let Some(who) = self.credentials()
+                    && command::hold(who, Ahead::Nothing).is_err()
+                {
+                    process::exit_now(125);
+                }
+            })?;
         }
         self.wire_streams(exec.terminal)?;
         self.filter_calls()?;
@@ -433,6 +443,27 @@ impl Child<'_> {
         signal::set_default(&super::forwarded());
         signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
         command::run_program(exec)
+    }
+
+    /// While the host's /proc is in sight. Later another could no longer look: a process that changes its user, or hides
+    /// itself, opens itself to nobody (proc(5), PR_SET_DUMPABLE).
+    fn show_namespaces(&self) -> Done {
+        if !self.plan.steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
+            return Ok(());
+        }
+        for path in ["/proc/self/ns/user", "/proc/self/ns/mnt"] {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let namespace = rustix::fs::open(path, flags, Mode::empty()).on(|| path)?;
+            self.channel.send(&Message::Namespace(namespace))?;
+        }
+        Ok(())
+    }
+
+    fn credentials(&self) -> Option<&Credentials> {
+        self.plan.steps.iter().find_map(|step| match step {
+            Step::Credentials(who) => Some(who),
+            _ => None,
+        })
     }
 
     /// What the filter needs when it is put on.
@@ -462,9 +493,7 @@ impl Child<'_> {
                 _ => process::exit_now(125), // the parent gave up or is gone, and says why itself
             }
         }
-        if let (Ahead::Filter, Some((_, Step::Credentials(who)))) =
-            (self.ahead(), steps().find(|(_, step)| matches!(step, Step::Credentials(_))))
-        {
+        if let (Ahead::Filter, Some(who)) = (self.ahead(), self.credentials()) {
             command::hold(who, Ahead::Nothing)?;
         }
         self.step = step;

@@ -2,7 +2,7 @@
 //!
 //! It is our own image, without exec, a child of the parent and in its pid namespace, so that nobody in the container
 //! sees it. It has entered the container's user and mount namespaces before the command runs, and keeps no descriptor
-//! but the listener, the container's pidfd and /proc.
+//! but the listener, /proc and the namespaces that it is in.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,13 +16,13 @@ use crate::security::emulation;
 use crate::sys::process::{self, Child, Forked};
 use crate::sys::{fd, signal};
 
-/// Starts it; it answers when this returns. Errors: it could not enter the container.
-pub fn start(supervised: &Supervised, listener: OwnedFd, container: &Child) -> Result<Child> {
+/// Starts it; it answers when this returns. `namespaces`: the container's user and mount namespace. Errors: it could not enter the container.
+pub fn start(supervised: &Supervised, listener: OwnedFd, namespaces: &[OwnedFd]) -> Result<Child> {
     let (told, tell) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
     match process::fork().context(|| "cannot fork")? {
         Forked::Child => {
             drop(told);
-            let answer = be(supervised, listener, container, &tell);
+            let answer = be(supervised, listener, namespaces, &tell);
             let errno = answer.err().and_then(|error| error.raw_os_error()).unwrap_or(libc::EIO);
             let _ = rustix::io::write(&tell, &errno.to_ne_bytes());
             process::exit_now(1)
@@ -52,7 +52,7 @@ fn heard(told: &OwnedFd) -> Option<i32> {
 fn be(
     supervised: &Supervised,
     listener: OwnedFd,
-    container: &Child,
+    namespaces: &[OwnedFd],
     tell: &OwnedFd,
 ) -> io::Result<()> {
     signal::block_all();
@@ -62,7 +62,9 @@ fn be(
         fd::install(null.as_fd(), number)?;
     }
     drop(null);
-    fd::close_all_but(&[listener.as_fd(), container.pidfd.as_fd(), tell.as_fd()]);
+    let mut kept = vec![listener.as_fd(), tell.as_fd()];
+    kept.extend(namespaces.iter().map(|namespace| namespace.as_fd()));
+    fd::close_all_but(&kept);
     let ready = || {
         // After the change of user namespace, which makes the kernel forget it.
         let _ = process::set_parent_death_signal(libc::SIGKILL);
@@ -70,5 +72,5 @@ fn be(
             process::exit_now(1); // the parent died before that
         }
     };
-    emulation::serve(&supervised.supervisor, listener, container.pidfd.as_fd(), ready)
+    emulation::serve(&supervised.supervisor, listener, namespaces, ready)
 }

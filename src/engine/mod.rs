@@ -16,7 +16,7 @@
 //!      |                                   | keeps watch: the parent's   | root, mounts, pivot_root, ids
 //!      |                                   | death is the container's    |
 //!      |<----- Terminal(fd) ---------------------------------------------|   only with a terminal
-//!      |<----- Listener(fd) ---------------------------------------------|   only with root emulation: the parent forks a
+//!      |<----- Namespace(fd), Listener(fd) ------------------------------|   only with root emulation: the parent forks a
 //!      |------ Heard ---------------------------------------------------->|   supervisor, which enters the container
 //!      |<----- Running -------------------------------------------------|   from here on signals are the command's
 //!      |<----- end of file ----------------------------------------------| exec: the socket is close-on-exec

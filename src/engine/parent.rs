@@ -55,7 +55,7 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         if plan.levels.base.writer != Writer::Itself {
             ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
         }
-        hear_until_exec(plan, &ours, signals, &base, &mut container)
+        hear_until_exec(plan, &ours, signals, &mut container)
     };
     if let Err(error) = launch() {
         let supervisor = container.supervisor.as_ref();
@@ -119,7 +119,6 @@ fn hear_until_exec(
     plan: &Plan,
     ours: &Channel,
     signals: &Signals,
-    base: &Child,
     container: &mut supervise::Container,
 ) -> Result<()> {
     loop {
@@ -132,10 +131,10 @@ fn hear_until_exec(
                 }
             }
             Some(Message::Terminal(master)) => container.terminal = Some(master),
+            Some(Message::Namespace(namespace)) => container.namespaces.push(namespace),
             Some(Message::Listener(listener)) => {
-                let process = container.process.as_ref().unwrap_or(base);
                 container.supervisor = supervised(plan)
-                    .map(|supervised| listener::start(supervised, listener, process))
+                    .map(|supervised| listener::start(supervised, listener, &container.namespaces))
                     .transpose()?;
                 ours.send(&Message::Heard).context(|| "the container's process is gone")?;
             }

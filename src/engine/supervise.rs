@@ -54,6 +54,8 @@ pub struct Container {
     pub process: Option<Child>,
     /// The master of its terminal.
     pub terminal: Option<OwnedFd>,
+    /// The user and the mount namespace that whoever answers its filter enters.
+    pub namespaces: Vec<OwnedFd>,
     /// Who answers what its filter hands over.
     pub supervisor: Option<Child>,
     /// Its next step is, or was, exec.

@@ -58,9 +58,7 @@ impl Namespaces {
     }
 }
 
-/// Enters these namespaces of the process that `pidfd` stands for (kernel 5.8). Errors: setns(2); EINVAL where a second
-/// thread exists and a user namespace is among them.
-pub fn enter(pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
-    let flags = nix::sched::CloneFlags::from_bits_retain(namespaces.flags() as i32);
-    Ok(nix::sched::setns(pidfd, flags)?)
+/// Enters a namespace. Errors: setns(2); EINVAL for a user namespace where a second thread exists.
+pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(nix::sched::setns(namespace, nix::sched::CloneFlags::empty())?)
 }

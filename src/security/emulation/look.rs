@@ -113,6 +113,7 @@ fn with_extended(mut statx: Statx, shown: &Shown) -> Statx {
 }
 
 /// arch/x86/include/uapi/asm/stat.h, the 32-bit `struct stat64`: no gaps but those named.
+#[allow(clippy::unnecessary_cast, reason = "the fields have other types on ARM")]
 fn stat64(stat: &Stat) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(96);
     let device = |bytes: &mut Vec<u8>, number: u64| {

@@ -1,7 +1,7 @@
 //! The supervisor: takes one call after the other from the filter and answers it.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -14,7 +14,7 @@ use super::look;
 use super::processes::Processes;
 use crate::override_stat::FileType;
 use crate::security::seccomp::Architecture;
-use crate::sys::namespace::{self, Namespaces};
+use crate::sys::namespace;
 use crate::sys::process;
 use crate::sys::seccomp::{Answer, Call, Listener};
 
@@ -46,15 +46,15 @@ struct State {
     last: Option<Caller>,
 }
 
-/// Enters the container of `container` and answers the calls of `listener`, until this process is killed. `ready` is
+/// Enters `namespaces`, the user namespace first, and answers the calls of `listener`, until this process is killed. `ready` is
 /// called when everything is in hand and nothing can fail any more. Errors: only before that.
 pub fn serve(
     supervisor: &Supervisor,
     listener: OwnedFd,
-    container: BorrowedFd<'_>,
+    namespaces: &[OwnedFd],
     ready: impl FnOnce(),
 ) -> io::Result<()> {
-    let mut state = enter(supervisor, listener.into(), container)?;
+    let mut state = enter(supervisor, listener.into(), namespaces)?;
     state.listener.hurry();
     ready();
     loop {
@@ -74,11 +74,7 @@ pub fn serve(
 }
 
 /// The order matters: /proc is the host's, so it is opened first; capabilities are dropped when we stand inside.
-fn enter(
-    supervisor: &Supervisor,
-    listener: Listener,
-    container: BorrowedFd<'_>,
-) -> io::Result<State> {
+fn enter(supervisor: &Supervisor, listener: Listener, namespaces: &[OwnedFd]) -> io::Result<State> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
     let ours = rustix::fs::readlinkat(&proc, "self", Vec::new())?;
@@ -86,7 +82,9 @@ fn enter(
         // A procfs of another pid namespace has other processes by our numbers.
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
-    namespace::enter(container, Namespaces::USER.with(Namespaces::MOUNT))?;
+    for namespace in namespaces {
+        namespace::enter(namespace.as_fd())?;
+    }
     process::hide_from_others()?;
     let root = mount_of(&rustix::fs::open("/", flags, Mode::empty())?)?;
     let namespace = namespace_of(&proc, "self")?;
