@@ -8,7 +8,7 @@
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns image rootfs spec security
 //! config host               where our files are; what this machine can do
-//! error ids files digest capability owner   shared vocabulary
+//! error ids files digest capability override_stat   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 #![warn(missing_docs)]
@@ -24,7 +24,7 @@ pub mod files;
 pub mod host;
 pub mod ids;
 pub mod image;
-pub mod owner;
+pub mod override_stat;
 pub mod rootfs;
 pub mod security;
 pub mod spec;

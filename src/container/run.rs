@@ -11,8 +11,9 @@ use crate::config;
 use crate::engine::{self, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::host::{cgroup, filesystem};
-use crate::security;
-use crate::spec::{CgroupHierarchy, Inputs, Options, Root, TimeNamespace};
+use crate::ids::IdMaps;
+use crate::security::{self, emulation::Emulation};
+use crate::spec::{CgroupHierarchy, Inputs, Options, Root, RootEmulation, TimeNamespace};
 use crate::sys::{fd, signal::Signals};
 use crate::userns::Base;
 
@@ -140,8 +141,20 @@ fn decide(request: &Request, base: Base, store: &Path, root: &ImageRoot) -> Resu
         },
     })?;
     security::confine(&mut spec, &options.cap_add, &options.cap_drop)?;
+    if let Some(emulation) = emulation(options.root_emulation, &maps) {
+        security::emulation::emulate(&mut spec, emulation)?;
+    }
     let layers = crate::spec::layer_folders(&spec);
     Ok(Decided { base, spec, folder, layers })
+}
+
+fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {
+    match asked {
+        RootEmulation::Auto => RootEmulation::is_needed(maps).then_some(Emulation::Ids),
+        RootEmulation::Seccomp => Some(Emulation::Ids),
+        RootEmulation::Owners => Some(Emulation::Owners),
+        RootEmulation::Off => None,
+    }
 }
 
 fn plan(request: &Request, decided: &Decided) -> Result<Plan> {

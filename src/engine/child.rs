@@ -13,16 +13,17 @@ use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::command::Ahead;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{Command, MemoryLayers, Mount, Plan, Source, Stdin, Step, command, init};
+use super::{Command, Credentials, MemoryLayers, Mount, Plan, Source, Stdin, Step, command, init};
 use crate::ids::{self, IdMaps};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::signal::{self, Signals};
-use crate::sys::{fd, network, pty};
+use crate::sys::{fd, network, pty, seccomp};
 use crate::userns::{self, Writer};
 
 /// Carries out the child's steps; the process is the command afterwards, or has ended.
@@ -234,7 +235,10 @@ impl Child<'_> {
             Step::Mask(path) => self.mask(path)?,
             Step::ReadOnly(path) => self.make_read_only(path)?,
             Step::Terminal => self.open_terminal()?,
-            Step::PivotRoot => mount::pivot_root_here()?,
+            Step::PivotRoot => {
+                self.show_namespaces()?;
+                mount::pivot_root_here()?
+            }
             Step::ReadOnlyRoot => {
                 mount::set_attributes(self.hands.root()?, Attributes::READ_ONLY, Reach::Alone)?;
             }
@@ -244,9 +248,10 @@ impl Child<'_> {
                 nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?
             }
             Step::WorkingFolder(path) => command::enter_folder(path)?,
-            Step::Credentials(who) => command::become_restricted(who)?,
+            Step::Credentials(who) => command::become_restricted(who, self.ahead())?,
             Step::NoNewPrivileges => process::set_no_new_privileges()?,
-            Step::Namespaces(_) | Step::Maps(_) | Step::Container(..) | Step::Exec(_) => {}
+            Step::Namespaces(_) | Step::Maps(_) | Step::Container(..) => {}
+            Step::Seccomp(..) | Step::Exec(_) => {}
         }
         Ok(())
     }
@@ -421,15 +426,78 @@ impl Child<'_> {
             process::exit_now(125);
         }
         if exec.init {
-            init::stay_as_init_and_go_on_in_child()?;
+            init::stay_as_init_and_go_on_in_child(|| {
+                // The filter is not for it, nor is what putting it on takes.
+                if let Some(who) = self.credentials()
+                    && command::hold(who, Ahead::Nothing).is_err()
+                {
+                    process::exit_now(125);
+                }
+            })?;
         }
         self.wire_streams(exec.terminal)?;
+        self.filter_calls()?;
         self.channel.send(&Message::Running)?;
         self.signals.restore();
         // A command in a container starts with none of the user's signals ignored, as with docker.
         signal::set_default(&super::forwarded());
         signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
         command::run_program(exec)
+    }
+
+    /// While the host's /proc is in sight. Later another could no longer look: a process that changes its user, or hides
+    /// itself, opens itself to nobody (proc(5), PR_SET_DUMPABLE).
+    fn show_namespaces(&self) -> Done {
+        if !self.plan.steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
+            return Ok(());
+        }
+        for path in ["/proc/self/ns/user", "/proc/self/ns/mnt"] {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let namespace = rustix::fs::open(path, flags, Mode::empty()).on(|| path)?;
+            self.channel.send(&Message::Namespace(namespace))?;
+        }
+        Ok(())
+    }
+
+    fn credentials(&self) -> Option<&Credentials> {
+        self.plan.steps.iter().find_map(|step| match step {
+            Step::Credentials(who) => Some(who),
+            _ => None,
+        })
+    }
+
+    /// What the filter needs when it is put on.
+    fn ahead(&self) -> Ahead {
+        let is_filter = |step: &Step| matches!(step, Step::Seccomp(..));
+        let is_free = |step: &Step| matches!(step, Step::NoNewPrivileges);
+        match self.plan.steps.iter().any(is_filter) && !self.plan.steps.iter().any(is_free) {
+            true => Ahead::Filter,
+            false => Ahead::Nothing,
+        }
+    }
+
+    /// Until somebody answers the listener, a call that is handed over would wait for ever: so we wait before we make one.
+    fn filter_calls(&mut self) -> Done {
+        let steps = || self.plan.steps.iter().enumerate();
+        let filter = steps().find_map(|(index, step)| match step {
+            Step::Seccomp(filter, _) => Some((index, filter)),
+            _ => None,
+        });
+        let Some((index, filter)) = filter else { return Ok(()) };
+        let step = std::mem::replace(&mut self.step, index);
+        let listener = seccomp::install(&filter.program, filter.flags, filter.listening)?;
+        if let Some(listener) = listener {
+            self.channel.send(&Message::Listener(listener))?;
+            match self.channel.receive()? {
+                Some(Message::Heard) => {}
+                _ => process::exit_now(125), // the parent gave up or is gone, and says why itself
+            }
+        }
+        if let (Ahead::Filter, Some(who)) = (self.ahead(), self.credentials()) {
+            command::hold(who, Ahead::Nothing)?;
+        }
+        self.step = step;
+        Ok(())
     }
 
     fn wire_streams(&self, terminal: bool) -> Done {

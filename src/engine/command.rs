@@ -27,9 +27,18 @@ pub fn enter_folder(path: &Path) -> Done {
     Ok(())
 }
 
+/// Whether a filter is still to be put on, which without no_new_privs takes CAP_SYS_ADMIN.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// It is: that capability stays until then.
+    Filter,
+    /// Nothing that takes a capability.
+    Nothing,
+}
+
 /// Order matters: the bounding set needs CAP_SETPCAP, the groups CAP_SETGID, the user CAP_SETUID; the sets that remain
 /// are cut down last. Then it is verified: a wrong user must not go unseen (CVE-2026-30892).
-pub fn become_restricted(who: &Credentials) -> Done {
+pub fn become_restricted(who: &Credentials, ahead: Ahead) -> Done {
     use caps::CapSet;
     let failed = |_: caps::errors::CapsError| io::Error::from_raw_os_error(libc::EPERM);
     for capability in caps::all() {
@@ -52,8 +61,7 @@ pub fn become_restricted(who: &Credentials) -> Done {
     caps::set(None, CapSet::Inheritable, &who.inheritable)
         .map_err(failed)
         .on(|| "set inheritable")?;
-    caps::set(None, CapSet::Effective, &who.effective).map_err(failed).on(|| "set effective")?;
-    caps::set(None, CapSet::Permitted, &who.permitted).map_err(failed).on(|| "set permitted")?;
+    hold(who, ahead)?;
     for capability in &who.ambient {
         caps::raise(None, CapSet::Ambient, *capability)
             .map_err(failed)
@@ -67,6 +75,19 @@ pub fn become_restricted(who: &Credentials) -> Done {
         return Ok(());
     }
     Err(io::Error::from_raw_os_error(libc::EPERM)).on(|| "the user did not change")
+}
+
+/// Cuts the capabilities in hand down to those that remain.
+pub fn hold(who: &Credentials, ahead: Ahead) -> Done {
+    use caps::{CapSet, Capability};
+    let failed = |_: caps::errors::CapsError| io::Error::from_raw_os_error(libc::EPERM);
+    let (mut effective, mut permitted) = (who.effective.clone(), who.permitted.clone());
+    if ahead == Ahead::Filter {
+        effective.insert(Capability::CAP_SYS_ADMIN);
+        permitted.insert(Capability::CAP_SYS_ADMIN);
+    }
+    caps::set(None, CapSet::Effective, &effective).map_err(failed).on(|| "set effective")?;
+    caps::set(None, CapSet::Permitted, &permitted).map_err(failed).on(|| "set permitted")
 }
 
 /// As execvpe(3), with the container's own PATH; never our own program (CVE-2019-5736: a link to /proc/self/exe would

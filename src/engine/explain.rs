@@ -8,8 +8,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::plan::INIT;
-use super::{Command, Credentials, Groups, Mount, Plan, Source, Stdin, Step};
+use super::{Command, Credentials, Groups, Mount, Plan, Source, Stdin, Step, Supervised};
 use crate::ids::{IdMap, IdMaps};
+use crate::security::seccomp::Filter;
 use crate::sys::mount::{Attributes, Propagation, Reach};
 use crate::sys::namespace::Namespaces;
 use crate::userns::Writer;
@@ -167,7 +168,21 @@ impl Script {
             Step::Credentials(_) | Step::NoNewPrivileges => {
                 self.line("# (options of setpriv in the last step)")
             }
+            Step::Seccomp(filter, supervised) => self.filter(filter, supervised.as_ref()),
             Step::Exec(command) => self.exec(command, plan),
+        }
+    }
+
+    fn filter(&mut self, filter: &Filter, supervised: Option<&Supervised>) {
+        self.line(&format!(
+            "# (seccomp(2), a filter of {} instructions; 'usnea spec' shows it as linux.seccomp)",
+            filter.program.len()
+        ));
+        for rule in &filter.policy.rules {
+            self.line(&format!("#   {:?}: {}", rule.action, rule.calls.join(" ")));
+        }
+        if let Some(supervised) = supervised {
+            self.line(&format!("# (those of Notify are answered by a process of usnea beside the command: {:?} as if root had all IDs)", supervised.emulation));
         }
     }
 

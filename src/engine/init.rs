@@ -14,15 +14,19 @@ use rustix::io::Errno;
 use crate::sys::process::{self, Child, Ended, Forked};
 use crate::sys::{fd, signal};
 
-/// Forks: the caller goes on in the child, which becomes the command; this process stays and never returns.
-pub fn stay_as_init_and_go_on_in_child() -> io::Result<()> {
+/// Forks: the caller goes on in the child, which becomes the command; this process stays and never returns. Before it
+/// stays it does `at_rest`.
+pub fn stay_as_init_and_go_on_in_child(at_rest: impl FnOnce()) -> io::Result<()> {
     // Before the fork: the command must not find a moment at which it could look. Its exec ends that for itself.
     process::hide_from_others()?;
     process::adopt_orphans()?; // where it is not process 1 (--pid host)
     // Before the fork: the end of a quick command would be a signal that nobody waits for yet.
     signal::block_all();
     match process::fork()? {
-        Forked::Parent(command) => be_init(&command),
+        Forked::Parent(command) => {
+            at_rest();
+            be_init(&command)
+        }
         Forked::Child => {
             // A session of its own, so that it, not process 1, has the terminal.
             rustix::process::setsid()?;

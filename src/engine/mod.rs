@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `plan` (spec to steps), `parent` (who makes the processes), `child` (who carries the steps out;
 //! the last of them in `command`), `sync` (what they tell each other). `supervise` is the parent's life while the command
-//! runs, `init` that of process 1 with `--init`, `explain` prints the steps as the commands an administrator would type.
+//! runs, `listener` who answers the calls that a filter hands over, `init` process 1 with `--init`, `explain` prints the steps as the commands an administrator would type.
 //!
 //! ```text
 //!   usnea run (parent)                    base                        container
@@ -16,6 +16,8 @@
 //!      |                                   | keeps watch: the parent's   | root, mounts, pivot_root, ids
 //!      |                                   | death is the container's    |
 //!      |<----- Terminal(fd) ---------------------------------------------|   only with a terminal
+//!      |<----- Namespace(fd), Listener(fd) ------------------------------|   only with root emulation: the parent forks a
+//!      |------ Heard ---------------------------------------------------->|   supervisor, which enters the container
 //!      |<----- Running -------------------------------------------------|   from here on signals are the command's
 //!      |<----- end of file ----------------------------------------------| exec: the socket is close-on-exec
 //!      |<----- Failed(step, what, errno) --------------------------------|   instead, from whoever failed
@@ -25,6 +27,7 @@ mod child;
 mod command;
 mod explain;
 mod init;
+mod listener;
 mod mounts;
 mod parent;
 mod plan;
@@ -36,6 +39,8 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use crate::ids::IdMaps;
+use crate::security::emulation::{Emulation, Supervisor};
+use crate::security::seccomp::Filter;
 use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
 
@@ -151,6 +156,8 @@ pub enum Step {
     Credentials(Credentials),
     /// exec gives no new powers.
     NoNewPrivileges,
+    /// Filter system calls. Done at the last moment before exec, for our own calls are none of the filter's business.
+    Seccomp(Box<Filter>, Option<Supervised>),
     /// Become the command.
     Exec(Command),
 }
@@ -196,6 +203,15 @@ pub struct Credentials {
     pub inheritable: caps::CapsHashSet,
     /// Ambient set.
     pub ambient: caps::CapsHashSet,
+}
+
+/// What the calls that a filter hands over are answered with.
+#[derive(Debug)]
+pub struct Supervised {
+    /// What is emulated.
+    pub emulation: Emulation,
+    /// For whom.
+    pub supervisor: Supervisor,
 }
 
 /// The command.
@@ -247,6 +263,8 @@ impl Step {
                 format!("become user {}:{} with reduced capabilities", who.uid, who.gid)
             }
             Self::NoNewPrivileges => "forbid new privileges".into(),
+            Self::Seccomp(_, None) => "filter system calls".into(),
+            Self::Seccomp(_, Some(_)) => "filter system calls, and emulate root".into(),
             Self::Exec(command) => {
                 format!(
                     "run {}",

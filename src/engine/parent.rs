@@ -9,7 +9,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::sync::{self, Channel, Failure, Message};
-use super::{Plan, Step, child, supervise};
+use super::{Plan, Step, Supervised, child, listener, supervise};
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
 use crate::host;
@@ -58,7 +58,8 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         hear_until_exec(plan, &ours, signals, &mut container)
     };
     if let Err(error) = launch() {
-        end_all(&[Some(&base), container.process.as_ref()], &strangers);
+        let supervisor = container.supervisor.as_ref();
+        end_all(&[Some(&base), container.process.as_ref(), supervisor], &strangers);
         return Err(error);
     }
     log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
@@ -71,6 +72,10 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         early,
         signals,
     );
+    if let Some(supervisor) = &container.supervisor {
+        // It goes by itself where the kernel tells it that nobody is left.
+        let _ = supervisor.signal(libc::SIGKILL);
+    }
     if ended.is_err() || !has_pid_namespace(plan) {
         end_all(&[Some(&base), container.process.as_ref()], &strangers);
     }
@@ -126,12 +131,26 @@ fn hear_until_exec(
                 }
             }
             Some(Message::Terminal(master)) => container.terminal = Some(master),
+            Some(Message::Namespace(namespace)) => container.namespaces.push(namespace),
+            Some(Message::Listener(listener)) => {
+                container.supervisor = supervised(plan)
+                    .map(|supervised| listener::start(supervised, listener, &container.namespaces))
+                    .transpose()?;
+                ours.send(&Message::Heard).context(|| "the container's process is gone")?;
+            }
             Some(Message::Failed(failure)) => return Err(told(plan, failure)),
             Some(Message::Running) => container.runs = true,
-            Some(Message::Mapped) => {}
+            Some(Message::Mapped | Message::Heard) => {}
             None => return Ok(()),
         }
     }
+}
+
+fn supervised(plan: &Plan) -> Option<&Supervised> {
+    plan.steps.iter().find_map(|step| match step {
+        Step::Seccomp(_, supervised) => supervised.as_ref(),
+        _ => None,
+    })
 }
 
 /// Waits until there is something to hear. A signal that ends programs ends the launch, unless the command runs already:

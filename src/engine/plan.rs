@@ -7,13 +7,16 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
-use super::{Command, Credentials, Groups, Limit, Mount, Options, Plan, Source, Step};
+use super::{Command, Credentials, Groups, Limit, Mount, Options, Plan, Source, Step, Supervised};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
+use crate::security::emulation::{self, Supervisor};
+use crate::security::seccomp::Filter;
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Reach};
 use crate::sys::namespace::Namespaces;
+use crate::sys::seccomp::Listening;
 use crate::userns::{Base, Writer};
 
 /// Annotation: process 1 is our reaper (`--init`).
@@ -91,6 +94,7 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     if process.no_new_privileges() == Some(true) {
         steps.push(Step::NoNewPrivileges);
     }
+    steps.extend(filter(spec, process)?);
     steps.push(Step::Exec(command(spec, process)?));
     Ok(Plan { levels, steps, options })
 }
@@ -100,7 +104,6 @@ fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
     let process = spec.process().as_ref();
     let asked = [
         ("hooks", spec.hooks().is_some()),
-        ("linux.seccomp", linux.is_some_and(|linux| linux.seccomp().is_some())),
         ("linux.resources", linux.is_some_and(|linux| linux.resources().is_some())),
         (
             "linux.devices",
@@ -310,6 +313,34 @@ fn capability(capability: &oci_spec::runtime::Capability) -> Result<caps::Capabi
     let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
     caps::Capability::from_str(&name)
         .map_err(|_| Error::new(format!("config.json: no capability is called {name}")))
+}
+
+/// The filter of the config. Errors: it hands calls over and nobody is there to answer; what cannot be applied.
+fn filter(spec: &Spec, process: &Process) -> Result<Option<Step>> {
+    let emulation = emulation::asked(spec)?;
+    let linux = spec.linux().as_ref();
+    let Some(seccomp) = linux.and_then(|linux| linux.seccomp().as_ref()) else {
+        if emulation.is_some() {
+            fail!("config.json: annotation {} without linux.seccomp", emulation::ANNOTATION);
+        }
+        return Ok(None);
+    };
+    let filter = Filter::of_config(seccomp)?;
+    if emulation.is_none() && filter.listening == Listening::Yes {
+        fail!("config.json: linux.seccomp: nobody listens to what SCMP_ACT_NOTIFY tells");
+    }
+    if emulation.is_some() && filter.listening == Listening::No {
+        fail!("config.json: annotation {}, and no SCMP_ACT_NOTIFY", emulation::ANNOTATION);
+    }
+    let capabilities = process.capabilities().as_ref();
+    let effective = capabilities.and_then(|all| all.effective().as_ref());
+    let supervisor = Supervisor {
+        uid: process.user().uid(),
+        gid: process.user().gid(),
+        capabilities: effective.into_iter().flatten().map(capability).collect::<Result<_>>()?,
+    };
+    let supervised = emulation.map(|emulation| Supervised { emulation, supervisor });
+    Ok(Some(Step::Seccomp(Box::new(filter), supervised)))
 }
 
 fn command(spec: &Spec, process: &Process) -> Result<Command> {

@@ -54,6 +54,10 @@ pub struct Container {
     pub process: Option<Child>,
     /// The master of its terminal.
     pub terminal: Option<OwnedFd>,
+    /// The user and the mount namespace that whoever answers its filter enters.
+    pub namespaces: Vec<OwnedFd>,
+    /// Who answers what its filter hands over.
+    pub supervisor: Option<Child>,
     /// Its next step is, or was, exec.
     pub runs: bool,
     /// Signals that came during the launch and are for the command.

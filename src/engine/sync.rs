@@ -27,6 +27,12 @@ pub enum Message {
     },
     /// container -> parent: the master of the command's terminal.
     Terminal(OwnedFd),
+    /// container -> parent, twice: its user namespace, and its mount namespace, which the supervisor is to enter.
+    Namespace(OwnedFd),
+    /// container -> parent: the listener of the command's filter.
+    Listener(OwnedFd),
+    /// parent -> container: somebody answers it.
+    Heard,
     /// container -> parent: the next thing is exec; a signal is the command's from here on.
     Running,
     /// base or container -> parent: this step failed.
@@ -68,6 +74,9 @@ impl Channel {
                 fd::send(&self.0, &[b"C", &pid.to_ne_bytes()[..]].concat(), Some(pidfd.as_fd()))
             }
             Message::Terminal(master) => fd::send(&self.0, b"T", Some(master.as_fd())),
+            Message::Namespace(namespace) => fd::send(&self.0, b"N", Some(namespace.as_fd())),
+            Message::Listener(listener) => fd::send(&self.0, b"L", Some(listener.as_fd())),
+            Message::Heard => fd::send(&self.0, b"H", None),
             Message::Running => fd::send(&self.0, b"R", None),
             Message::Failed(failure) => {
                 let mut bytes = vec![b'F'];
@@ -95,6 +104,9 @@ impl Channel {
             (None, _) => return Ok(None),
             (Some(b'M'), _) => Some(Message::Mapped),
             (Some(b'R'), _) => Some(Message::Running),
+            (Some(b'H'), _) => Some(Message::Heard),
+            (Some(b'N'), Some(namespace)) => Some(Message::Namespace(namespace)),
+            (Some(b'L'), Some(listener)) => Some(Message::Listener(listener)),
             (Some(b'C'), Some(pidfd)) => number(1).map(|pid| Message::Container { pid, pidfd }),
             (Some(b'T'), Some(master)) => Some(Message::Terminal(master)),
             (Some(b'F'), _) if length >= 9 => number(1).zip(number(5)).map(|(step, errno)| {

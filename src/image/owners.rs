@@ -1,11 +1,9 @@
 //! Whose the files of a layer are, and how that is kept on disk: by real owners in the range of the base user
-//! namespace, or, where the user has a single ID, in an extended attribute ([`OVERRIDE_STAT`]) beside files that are all
-//! the user's.
+//! namespace, or, where the user has a single ID, in an extended attribute beside files that are all the user's ([`crate::override_stat`]).
 
 use crate::digest::Digest;
 use crate::ids::{self, IdMaps};
-
-pub use crate::owner::{FileType, OVERRIDE_STAT, OverrideStat};
+pub use crate::override_stat::{FileType, OVERRIDE_STAT, OverrideStat};
 
 /// How the owners of a layer's files are kept on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! What a container may not do unless it is asked for: docker's capabilities, hidden and read-only parts of /proc and
 //! /sys. Puts them onto a config that has none yet; knows nothing of where the config comes from.
 
+pub mod emulation;
+pub mod seccomp;
+
 use std::collections::HashSet;
 use std::path::Path;
 

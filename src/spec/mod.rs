@@ -8,7 +8,7 @@
 //! ```text
 //! options            the flags
 //! account bind destination device entrypoint env env_file group mount name namespace
-//! security_option size switch sysctl tmpfs ulimit user volume       the nouns in them
+//! root_emulation security_option size switch sysctl tmpfs ulimit user volume       the nouns in them
 //! build              the whole Spec:  mounts  process
 //! ```
 
@@ -27,6 +27,7 @@ mod name;
 mod namespace;
 mod options;
 mod process;
+mod root_emulation;
 #[cfg(test)]
 mod scenarios;
 mod security_option;
@@ -52,6 +53,7 @@ pub use mount::MountFlag;
 pub use name::{ContainerName, Hostname};
 pub use namespace::{Network, Sharing};
 pub use options::Options;
+pub use root_emulation::RootEmulation;
 pub use security_option::SecurityOption;
 pub use size::Size;
 pub use sysctl::Sysctl;

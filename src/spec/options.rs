@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::switch::parse_switch;
 use super::{
     ContainerName, Device, Entrypoint, EnvChange, GroupAdd, Hostname, MountFlag, Network,
-    SecurityOption, Sharing, Size, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
+    RootEmulation, SecurityOption, Sharing, Size, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
 };
 use crate::capability::CapabilityChange;
 use crate::ids::{IdMap, UsernsMode};
@@ -101,6 +101,11 @@ pub struct Options {
     /// (you have no ID inside).
     #[arg(long, value_name = "MODE", default_value = "host")]
     pub userns: UsernsMode,
+
+    /// Answer the system calls that need other IDs (chown, setuid, setgroups, mknod and their like) as if they were there,
+    /// so that packages can be installed. auto: where the container has one ID alone, and that is root's.
+    #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
+    pub root_emulation: RootEmulation,
 
     /// Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs.
     #[arg(long, value_name = "CONTAINER:BASE[:COUNT]")]

@@ -6,11 +6,13 @@
 
 pub mod fd;
 pub mod inroot;
+pub mod layout;
 pub mod mount;
 pub mod namespace;
 pub mod network;
 pub mod probe;
 pub mod process;
 pub mod pty;
+pub mod seccomp;
 pub mod signal;
 pub mod tree;

@@ -1,4 +1,7 @@
-//! Namespaces: their flags and names.
+//! Namespaces: their flags and names, and entering them.
+
+use std::io;
+use std::os::fd::BorrowedFd;
 
 /// A set of namespaces, as clone(2) flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,4 +66,9 @@ pub fn unshare_mounts() -> std::io::Result<()> {
 /// Whether we have CAP_SYS_ADMIN in our user namespace, without which nothing can be mounted.
 pub fn can_mount() -> bool {
     caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false)
+}
+
+/// Enters a namespace. Errors: setns(2); EINVAL for a user namespace where a second thread exists.
+pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(nix::sched::setns(namespace, nix::sched::CloneFlags::empty())?)
 }

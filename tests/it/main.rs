@@ -25,6 +25,7 @@ mod man;
 mod move_images;
 mod pull;
 mod registry_faults;
+mod root_emulation;
 mod run;
 mod run_image;
 mod signals;

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::access::Reach;
 use super::node::Node;
 use super::{Answer, Tree};
-use crate::owner::{FileType, OVERRIDE_STAT, OverrideStat};
+use crate::override_stat::{FileType, OVERRIDE_STAT, OverrideStat};
 
 /// A point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

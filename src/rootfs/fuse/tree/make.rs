@@ -16,7 +16,7 @@ use super::file::OpenFile;
 use super::node::{Node, UPPER};
 use super::whiteout::PREFIX;
 use super::{Answer, Caller, Entry, Tree, stat_at, xattr};
-use crate::owner::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
+use crate::override_stat::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
 
 /// What is made.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::{Answer, Tree};
-use crate::owner::OVERRIDE_STAT;
+use crate::override_stat::OVERRIDE_STAT;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 

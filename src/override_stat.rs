@@ -1,5 +1,5 @@
-//! What a file would be, were its owner free to say: owner, mode and type in an extended attribute beside a file that is
-//! the user's. Vocabulary only: who writes it is `image`, who shows it `rootfs`.
+//! What a file would be, were its owner free to say: the value of an extended attribute beside files that are all the
+//! user's, where the user has a single ID.
 //!
 //! The attribute is the one of containers/storage and fuse-overlayfs, so that their tools read our layers and the other
 //! way round: `uid:gid:mode[:type]`, the mode in octal (their `idtools.FormatContainersOverrideXattrDevice`).

@@ -1,0 +1,268 @@
+//! Classic BPF from a policy.
+//!
+//! The program looks at the architecture, then finds the number by halving: numbers that follow each other and share
+//! their fate are one range, so docker's profile of 400 calls takes some eight comparisons. All jumps are forward and
+//! relative, so parts are put together by laying them one after the other.
+
+use std::collections::BTreeMap;
+
+use super::numbers::X32;
+use super::{Action, Architecture, Operator, Policy, Test};
+use crate::error::Result;
+use crate::fail;
+use crate::sys::seccomp::Instruction;
+
+/// BPF_MAXINSNS (linux/bpf_common.h): the kernel takes no longer program.
+const LONGEST: usize = 4096;
+
+// linux/bpf_common.h
+const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+const GO: u16 = 0x05; // BPF_JMP | BPF_JA
+const IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const IF_GREATER: u16 = 0x25; // BPF_JMP | BPF_JGT | BPF_K
+const IF_GREATER_OR_EQUAL: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+
+// struct seccomp_data
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+type Code = Vec<Instruction>;
+
+/// What becomes of one call: the first rule whose tests hold counts, then the default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fate {
+    rules: Vec<(Vec<Condition>, Action)>,
+    default: Action,
+}
+
+/// A test on one architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Condition {
+    test: Test,
+    width: Width,
+}
+
+/// How much of an argument counts. Where pointers have 32 bits, what is above is nothing, or left over (libseccomp too).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    Half,
+    Whole,
+}
+
+/// The program of a policy. Errors: it is longer than the kernel takes, a test is of no argument.
+pub fn compile(policy: &Policy) -> Result<Vec<Instruction>> {
+    let tests = || policy.rules.iter().flat_map(|rule| &rule.tests);
+    if let Some(test) = tests().find(|test| test.argument > 5) {
+        fail!("seccomp: a system call has no argument {}", test.argument);
+    }
+    let mut audits: Vec<u32> = policy.architectures.iter().map(|one| one.audit()).collect();
+    audits.sort_unstable();
+    audits.dedup();
+    // From the last to the first: each is what happens when the one before does not hold.
+    let mut code = vec![step(RETURN, Action::KillThread.value())];
+    for audit in audits {
+        let mut ours = vec![step(LOAD, NUMBER)];
+        ours.extend(search(&ranges(policy, audit)));
+        code = branch(IF_EQUAL, audit, ours, code);
+    }
+    code.insert(0, step(LOAD, ARCHITECTURE));
+    if code.len() > LONGEST {
+        fail!(
+            "seccomp: the filter has {} instructions, and the kernel takes {LONGEST}",
+            code.len()
+        );
+    }
+    Ok(code)
+}
+
+fn step(code: u16, k: u32) -> Instruction {
+    Instruction { code, jt: 0, jf: 0, k }
+}
+
+/// `if accumulator OP k { yes } else { no }`; both end by themselves. A conditional jump reaches 255 instructions.
+fn branch(code: u16, k: u32, yes: Code, no: Code) -> Code {
+    let mut all = match u8::try_from(no.len()) {
+        Ok(jt) => vec![Instruction { code, jt, jf: 0, k }],
+        Err(_) => vec![Instruction { code, jt: 0, jf: 1, k }, step(GO, no.len() as u32)],
+    };
+    all.extend(no);
+    all.extend(yes);
+    all
+}
+
+/// First numbers, in order, and the fate of all calls up to the next one.
+fn ranges(policy: &Policy, audit: u32) -> Vec<(u32, Fate)> {
+    let mut known: BTreeMap<u32, Fate> = BTreeMap::new();
+    let ours = policy.architectures.iter().filter(|one| one.audit() == audit);
+    let plain = |action| Fate { rules: Vec::new(), default: action };
+    for architecture in ours.clone() {
+        for rule in &policy.rules {
+            for number in rule.calls.iter().filter_map(|name| architecture.number(name)) {
+                let fate = known.entry(number).or_insert(plain(policy.default));
+                let width = if architecture.is_64_bit() { Width::Whole } else { Width::Half };
+                let conditions = rule.tests.iter().map(|test| Condition { test: *test, width });
+                fate.rules.push((conditions.collect(), rule.action));
+            }
+        }
+    }
+    let mut ranges = Vec::new();
+    // The numbers of x32 are another architecture's, where its own are not asked for; and the other way round.
+    let halves = [(0, Architecture::X32), (X32, Architecture::X86_64)];
+    for (first, other) in halves {
+        let is_ours = ours.clone().any(|one| *one != other);
+        let default = plain(if is_ours { policy.default } else { Action::KillThread });
+        ranges.push((first, default.clone()));
+        for (number, fate) in known.range(first..first + X32) {
+            ranges.push((*number, settle(fate.clone())));
+            ranges.push((number + 1, default.clone()));
+        }
+        if audit != Architecture::X32.audit() {
+            break;
+        }
+    }
+    ranges.reverse();
+    ranges.dedup_by_key(|(first, _)| *first); // a call's own fate comes after the gap that begins with it
+    ranges.reverse();
+    ranges.dedup_by(|next, one| next.1 == one.1);
+    ranges
+}
+
+/// The strictest rule first; what comes after one without tests is never reached.
+fn settle(mut fate: Fate) -> Fate {
+    fate.rules.sort_by_key(|(_, action)| *action);
+    if let Some(end) = fate.rules.iter().position(|(tests, _)| tests.is_empty()) {
+        fate.default = fate.rules[end].1;
+        fate.rules.truncate(end);
+    }
+    fate
+}
+
+fn search(ranges: &[(u32, Fate)]) -> Code {
+    match ranges {
+        [] => vec![step(RETURN, Action::KillThread.value())],
+        [(_, fate)] => decide(fate),
+        _ => {
+            let (low, high) = ranges.split_at(ranges.len() / 2);
+            branch(IF_GREATER_OR_EQUAL, high[0].0, search(high), search(low))
+        }
+    }
+}
+
+fn decide(fate: &Fate) -> Code {
+    let mut code = Vec::new();
+    for (conditions, action) in &fate.rules {
+        code.extend(guarded(conditions, *action));
+    }
+    code.push(step(RETURN, fate.default.value()));
+    code
+}
+
+/// Where a comparison goes on: with the next instruction, with the next test, or with the next rule.
+#[derive(Clone, Copy)]
+enum To {
+    Next,
+    Holds,
+    Fails,
+}
+
+/// An instruction whose jumps are not numbers yet.
+type Open = (u16, u32, To, To);
+
+/// `if all conditions hold { return action }`, then whatever follows.
+fn guarded(conditions: &[Condition], action: Action) -> Code {
+    let comparison = |condition: &Condition| match condition.width {
+        Width::Whole => whole_comparison(&condition.test),
+        Width::Half => half_comparison(&condition.test),
+    };
+    let parts: Vec<Vec<Open>> = conditions.iter().map(comparison).collect();
+    let length = parts.iter().map(Vec::len).sum::<usize>() + 1;
+    let mut code = Vec::with_capacity(length);
+    for part in parts {
+        let end = code.len() + part.len();
+        for (operation, k, yes, no) in part {
+            let here = code.len() + 1;
+            let distance = |to| match to {
+                To::Next => 0,
+                To::Holds => (end - here) as u8,
+                To::Fails => (length - here) as u8,
+            };
+            code.push(Instruction { code: operation, jt: distance(yes), jf: distance(no), k });
+        }
+    }
+    code.push(step(RETURN, action.value()));
+    code
+}
+
+/// Where the two halves of an argument lie: little-endian, as all architectures here.
+fn halves(argument: u8) -> (u32, u32) {
+    let low = ARGUMENTS + 8 * u32::from(argument);
+    (low, low + 4)
+}
+
+fn half_comparison(test: &Test) -> Vec<Open> {
+    use To::{Fails, Holds, Next};
+    let (low, _) = halves(test.argument);
+    let value = test.value as u32;
+    let mut code = vec![(LOAD, low, Next, Next)];
+    let last = match test.operator {
+        Operator::Equal => (IF_EQUAL, value, Holds, Fails),
+        Operator::NotEqual => (IF_EQUAL, value, Fails, Holds),
+        Operator::Greater => (IF_GREATER, value, Holds, Fails),
+        Operator::GreaterOrEqual => (IF_GREATER_OR_EQUAL, value, Holds, Fails),
+        Operator::LessOrEqual => (IF_GREATER, value, Fails, Holds),
+        Operator::Less => (IF_GREATER_OR_EQUAL, value, Fails, Holds),
+        Operator::Masked(mask) => {
+            code.push((AND, mask as u32, Next, Next));
+            (IF_EQUAL, value, Holds, Fails)
+        }
+    };
+    code.push(last);
+    code
+}
+
+/// One test, the upper half of the argument first. Six tests are at most 36 instructions: all jumps are short.
+fn whole_comparison(test: &Test) -> Vec<Open> {
+    use To::{Fails, Holds, Next};
+    let (low, high) = halves(test.argument);
+    let (value_high, value_low) = ((test.value >> 32) as u32, test.value as u32);
+    let load = |from| (LOAD, from, Next, Next);
+    // `argument > value` (or >=) goes to `yes`, all else to `no`.
+    let greater = |operation, yes, no| {
+        vec![
+            load(high),
+            (IF_GREATER, value_high, yes, Next),
+            (IF_EQUAL, value_high, Next, no),
+            load(low),
+            (operation, value_low, yes, no),
+        ]
+    };
+    match test.operator {
+        Operator::Equal => vec![
+            load(high),
+            (IF_EQUAL, value_high, Next, Fails),
+            load(low),
+            (IF_EQUAL, value_low, Holds, Fails),
+        ],
+        Operator::NotEqual => vec![
+            load(high),
+            (IF_EQUAL, value_high, Next, Holds),
+            load(low),
+            (IF_EQUAL, value_low, Fails, Holds),
+        ],
+        Operator::Greater => greater(IF_GREATER, Holds, Fails),
+        Operator::GreaterOrEqual => greater(IF_GREATER_OR_EQUAL, Holds, Fails),
+        Operator::LessOrEqual => greater(IF_GREATER, Fails, Holds),
+        Operator::Less => greater(IF_GREATER_OR_EQUAL, Fails, Holds),
+        Operator::Masked(mask) => vec![
+            load(high),
+            (AND, (mask >> 32) as u32, Next, Next),
+            (IF_EQUAL, value_high, Next, Fails),
+            load(low),
+            (AND, mask as u32, Next, Next),
+            (IF_EQUAL, value_low, Holds, Fails),
+        ],
+    }
+}

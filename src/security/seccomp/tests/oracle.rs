@@ -1,0 +1,187 @@
+//! libseccomp as the oracle: the same rules in both, the same calls to both programs.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::{calls, run};
+use crate::security::seccomp::{Action, Architecture, Operator, Policy, Rule, Test, compile};
+use crate::sys::seccomp::Instruction;
+
+/// Reads rules as words, writes libseccomp's program.
+const SOURCE: &str = r#"
+#include <errno.h>
+#include <seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int main(void) {
+    unsigned action, count, argument, op;
+    unsigned long long a, b;
+    char word[64];
+    if (scanf("%u", &action) != 1) return 2;
+    scmp_filter_ctx ctx = seccomp_init(action);
+    if (!ctx) return 3;
+    while (scanf("%63s", word) == 1) {
+        if (!strcmp(word, "arch")) {
+            if (scanf("%63s", word) != 1) return 4;
+            int answer = seccomp_arch_add(ctx, seccomp_arch_resolve_name(word));
+            if (answer && answer != -EEXIST) return 5;
+            continue;
+        }
+        struct scmp_arg_cmp tests[6];
+        if (scanf("%u %u", &action, &count) != 2 || count > 6) return 6;
+        for (unsigned i = 0; i < count; i++) {
+            if (scanf("%u %u %llu %llu", &argument, &op, &a, &b) != 4) return 7;
+            tests[i] = (struct scmp_arg_cmp){ argument, op, a, b };
+        }
+        int call = seccomp_syscall_resolve_name(word);
+        if (call == __NR_SCMP_ERROR) return 8;
+        if (seccomp_rule_add_array(ctx, action, call, count, tests)) return 9;
+    }
+    return seccomp_export_bpf(ctx, 1) ? 10 : 0;
+}
+"#;
+
+fn build(folder: &Path) -> PathBuf {
+    let (source, program) = (folder.join("oracle.c"), folder.join("oracle"));
+    std::fs::write(&source, SOURCE).unwrap();
+    let built = Command::new("gcc").arg("-o").arg(&program).arg(&source).arg("-lseccomp").output();
+    let built = built.expect("gcc is needed");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    program
+}
+
+fn words(policy: &Policy) -> String {
+    let mut text = format!("{}\n", policy.default.value());
+    for architecture in &policy.architectures {
+        let name = match architecture {
+            Architecture::X86_64 => "x86_64",
+            Architecture::X32 => "x32",
+            Architecture::X86 => "x86",
+            Architecture::Aarch64 => "aarch64",
+            Architecture::Arm => "arm",
+        };
+        text += &format!("arch {name}\n");
+    }
+    for rule in &policy.rules {
+        text += &format!("{} {} {}", rule.calls[0], rule.action.value(), rule.tests.len());
+        for test in &rule.tests {
+            let (operator, a, b) = match test.operator {
+                Operator::NotEqual => (1, test.value, 0),
+                Operator::Less => (2, test.value, 0),
+                Operator::LessOrEqual => (3, test.value, 0),
+                Operator::Equal => (4, test.value, 0),
+                Operator::GreaterOrEqual => (5, test.value, 0),
+                Operator::Greater => (6, test.value, 0),
+                Operator::Masked(mask) => (7, mask, test.value),
+            };
+            text += &format!(" {} {operator} {a} {b}", test.argument);
+        }
+        text += "\n";
+    }
+    text
+}
+
+fn libseccomps(oracle: &Path, policy: &Policy) -> Vec<Instruction> {
+    let mut child = Command::new(oracle)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the oracle runs");
+    child.stdin.take().unwrap().write_all(words(policy).as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}: {}", output.status, words(policy));
+    let half = |bytes: &[u8]| u16::from_ne_bytes([bytes[0], bytes[1]]);
+    let instruction = |bytes: &[u8]| Instruction {
+        code: half(bytes),
+        jt: bytes[2],
+        jf: bytes[3],
+        k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+    };
+    output.stdout.chunks_exact(8).map(instruction).collect()
+}
+
+/// Where libseccomp and we mean the same: one rule a call, no rule that is the default, architectures of one machine.
+/// What a mask takes away is not in the value: there nothing is ever equal for us.
+fn policies() -> impl Strategy<Value = Policy> {
+    const NAMES: [&str; 10] = [
+        "mknod",
+        "mknodat",
+        "execve",
+        "ioctl",
+        "personality",
+        "chmod",
+        "clone",
+        "setuid",
+        "read",
+        "capset",
+    ];
+    let small = || prop_oneof![0u64..4, 0u64..=u64::from(u32::MAX)];
+    let operator = prop_oneof![
+        Just(Operator::NotEqual),
+        Just(Operator::Less),
+        Just(Operator::LessOrEqual),
+        Just(Operator::Equal),
+        Just(Operator::GreaterOrEqual),
+        Just(Operator::Greater),
+        small().prop_map(Operator::Masked),
+    ];
+    let test = (operator, small()).prop_map(|(operator, value)| match operator {
+        Operator::Masked(mask) => (operator, value & mask),
+        _ => (operator, value),
+    });
+    let action = prop_oneof![Just(Action::Errno(7)), Just(Action::Trap), Just(Action::Log)];
+    let rule =
+        (action, prop::collection::vec(prop::option::of(test), 6)).prop_map(|(action, tests)| {
+            Rule {
+                calls: Vec::new(),
+                action,
+                tests: tests
+                    .into_iter()
+                    .enumerate()
+                    .filter_map(|(place, test)| {
+                        let (operator, value) = test?;
+                        Some(Test { argument: place as u8, operator, value })
+                    })
+                    .collect(),
+            }
+        });
+    let rules = (prop::sample::subsequence(NAMES.to_vec(), 1..10), prop::collection::vec(rule, 10))
+        .prop_map(|(names, rules)| {
+            let named = |(name, rule): (&str, Rule)| Rule { calls: vec![name.to_owned()], ..rule };
+            names.into_iter().zip(rules).map(named).collect()
+        });
+    let architectures =
+        prop::sample::subsequence(vec![Architecture::X86, Architecture::X32], 0..=2);
+    let default = prop_oneof![Just(Action::Allow), Just(Action::Errno(1))];
+    (default, architectures, rules).prop_map(|(default, mut architectures, rules)| {
+        architectures.insert(0, Architecture::X86_64);
+        Policy { default, architectures, rules }
+    })
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn our_programs_decide_as_libseccomps_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let oracle = build(folder.path());
+    let mut runner = TestRunner::new(Config { cases: 50, ..Config::default() });
+    let strategy = (policies(), prop::collection::vec(calls(), 300));
+    runner
+        .run(&strategy, |(policy, calls)| {
+            let (ours, theirs) = (compile(&policy).unwrap(), libseccomps(&oracle, &policy));
+            for data in calls {
+                // It takes -1, which a tracer leaves behind, for a call that no rule is about.
+                if data.number != u32::MAX {
+                    prop_assert_eq!(run(&ours, &data), run(&theirs, &data), "{:?}", data);
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+}

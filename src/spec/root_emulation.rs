@@ -1,0 +1,44 @@
+//! `--root-emulation`.
+
+use crate::ids::{IdMap, IdMaps};
+
+/// Whether, and how far, a container is shown IDs that it does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum RootEmulation {
+    /// Where it has one ID alone, and that is root's.
+    #[default]
+    Auto,
+    /// The IDs of processes; owners given to files are kept for a commit.
+    Seccomp,
+    /// And owners of files are shown as they were given; each look at a file takes some microseconds more.
+    Owners,
+    /// Not at all.
+    Off,
+}
+
+impl RootEmulation {
+    /// Whether a container with these IDs is one that `auto` is for.
+    pub fn is_needed(maps: &IdMaps) -> bool {
+        let is_root_alone =
+            |map: &[IdMap]| matches!(map, [one] if one.count == 1 && one.inside == 0);
+        is_root_alone(&maps.uids) && is_root_alone(&maps.gids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_root_without_others_needs_it() {
+        let maps = |line: IdMap| IdMaps { uids: vec![line], gids: vec![line] };
+        assert!(RootEmulation::is_needed(&maps(IdMap::new(0, 1000, 1))));
+        assert!(!RootEmulation::is_needed(&maps(IdMap::new(1000, 1000, 1))));
+        assert!(!RootEmulation::is_needed(&maps(IdMap::new(0, 1000, 2))));
+        let two = IdMaps {
+            uids: vec![IdMap::new(0, 1000, 1)],
+            gids: vec![IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 65536)],
+        };
+        assert!(!RootEmulation::is_needed(&two));
+    }
+}
