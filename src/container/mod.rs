@@ -1,5 +1,6 @@
 //! The verbs: composes images, root filesystems, specs and the engine into what a user asks for.
 
+mod driver;
 mod folder;
 mod image;
 pub mod images;

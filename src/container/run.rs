@@ -6,14 +6,14 @@ use oci_spec::runtime::Spec;
 
 use super::image::{Image, Root as ImageRoot};
 use super::stored::Wanted;
-use super::{folder, name};
+use super::{driver, folder, name};
 use crate::config;
 use crate::engine::{self, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::host::{cgroup, filesystem};
 use crate::ids::IdMaps;
 use crate::security::{self, emulation::Emulation};
-use crate::spec::{CgroupHierarchy, Inputs, Options, Root, RootEmulation, TimeNamespace};
+use crate::spec::{CgroupHierarchy, Inputs, Options, Root, RootEmulation, Stacking, TimeNamespace};
 use crate::sys::{fd, signal::Signals};
 use crate::userns::Base;
 
@@ -116,6 +116,13 @@ fn make_store(request: &Request) -> Result<PathBuf> {
 fn decide(request: &Request, base: Base, store: &Path, root: &ImageRoot) -> Result<Decided> {
     let options = &request.options;
     let maps = base.container_maps(options.userns, &options.uidmap, &options.gidmap)?;
+    let stacking = match (options.rw_root, options.storage_driver) {
+        (true, Some(_)) => {
+            return Err(Error::new("--storage-driver: --rw-root has no layers to be stacked"));
+        }
+        (true, None) => Stacking::default(),
+        (false, _) => driver::choose(options, &base, &maps, store)?,
+    };
     let id = random_id()?;
     let folder = folder::path(store, &id);
     if options.rw_root && root.folders.len() > 1 {
@@ -128,6 +135,7 @@ fn decide(request: &Request, base: Base, store: &Path, root: &ImageRoot) -> Resu
         id: &id,
         root: if options.rw_root { Root::Itself(top) } else { Root::Layered(&root.folders) },
         folder: &folder,
+        stacking,
         maps: &maps,
         image: root.defaults.clone(),
         command: &request.command,

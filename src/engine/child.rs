@@ -14,9 +14,10 @@ use std::time::Instant;
 use rustix::fs::{Mode, OFlags};
 
 use super::command::Ahead;
+use super::layers::{self, Stack};
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{Command, Credentials, MemoryLayers, Mount, Plan, Source, Stdin, Step, command, init};
+use super::{Command, Credentials, Driver, Mount, Plan, Source, Stdin, Step, command, init};
 use crate::ids::{self, IdMaps};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
@@ -141,7 +142,7 @@ impl Child<'_> {
                 && (mount.is_made_in_base() || self.plan.levels.container.is_none())
                 && !matches!(mount.source, Source::Overlay { .. })
             {
-                self.trees[index] = make_tree(mount).ok();
+                self.trees[index] = self.make_tree(mount).ok();
             }
         }
     }
@@ -163,8 +164,10 @@ impl Child<'_> {
                 self.step = index;
                 let tree = match (step, self.trees[index].take()) {
                     (_, Some(early)) => early,
-                    (Step::Root(_), None) => make_root(mount)?,
-                    (_, None) => make_tree(mount)?,
+                    (Step::Root(_), None) => {
+                        layers::make_root(mount, |mount| self.make_tree(mount))?
+                    }
+                    (_, None) => self.make_tree(mount)?,
                 };
                 if matches!(step, Step::Root(_)) && plan.levels.container.is_some() {
                     self.make_mount_points(&tree);
@@ -173,6 +176,29 @@ impl Child<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A mount, detached.
+    fn make_tree(&self, mount: &Mount) -> Done<OwnedFd> {
+        match &mount.source {
+            Source::Bind(path, reach) => {
+                mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
+            }
+            Source::Overlay { driver, lowers, upper, flags } => {
+                let stack = Stack { lowers, upper: upper.as_ref() };
+                match *driver {
+                    Driver::Kernel => layers::overlaid(stack, flags, mount.attributes),
+                    Driver::Copy => layers::copied(stack),
+                    Driver::Fuse { recorded_owners, idmapped } => {
+                        let shown = self.plan.levels.shown(idmapped);
+                        layers::served(stack, recorded_owners, shown, mount.attributes)
+                    }
+                }
+            }
+            Source::New { fs, source, options } => {
+                mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())
+            }
+        }
     }
 
     /// Mount points directly in the root, made by base's root: the container's may have no right to its folders.
@@ -215,7 +241,7 @@ impl Child<'_> {
 
     fn carry_out(&mut self, step: &Step) -> Done {
         match step {
-            Step::Layers(layers) => make_layers(layers)?,
+            Step::Layers(layers) => layers::in_memory(layers)?,
             Step::BecomeRoot { uid, gid } => {
                 if self.plan.levels.container.is_none() {
                     let step = self.step;
@@ -273,7 +299,7 @@ impl Child<'_> {
         let target = self.target_of(mount)?;
         let tree = match self.trees[self.step].take() {
             Some(tree) => tree,
-            None => make_tree(mount)?,
+            None => self.make_tree(mount)?,
         };
         mount::attach(&tree, &target)?;
         // After the attaching: kernels before 5.12 change only what has a place.
@@ -515,76 +541,6 @@ impl Child<'_> {
         }
         Ok(())
     }
-}
-
-/// The kernel overlay; where it will not serve (no such file system, too deep a stack, a layer on a file system it
-/// does not take), the upper layer is filled with a copy and is the root by itself.
-fn make_root(mount: &Mount) -> Done<OwnedFd> {
-    let overlay = make_tree(mount);
-    let Source::Overlay { lowers, upper: Some((upper, _)), .. } = &mount.source else {
-        return overlay;
-    };
-    let Err(trouble) = overlay else { return overlay };
-    if ![libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP].contains(&trouble.errno) {
-        return Err(trouble);
-    }
-    log::info!(
-        "no kernel overlay here ({}): copying the root instead",
-        crate::error::Error::from(io::Error::from_raw_os_error(trouble.errno))
-    );
-    for lower in lowers.iter().rev() {
-        crate::rootfs::copy::tree(lower, upper)
-            .map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
-    }
-    mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
-}
-
-/// The tmpfs hides what lies there on disk from this mount namespace alone; pivot_root leaves it behind, and the overlays
-/// keep their own hold of the layers.
-fn make_layers(layers: &MemoryLayers) -> Done {
-    let on = rustix::fs::open(&layers.on, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .on(|| layers.on.to_string_lossy())?;
-    let attributes = Attributes::NO_SUID.with(Attributes::NO_DEV);
-    let memory =
-        mount::make("tmpfs", "layers", &[("mode".into(), Some("700".into()))], attributes)?;
-    mount::attach(memory, on)?;
-    for folder in &layers.folders {
-        std::fs::create_dir_all(folder).on(|| folder.to_string_lossy())?;
-    }
-    Ok(())
-}
-
-/// A mount, detached.
-fn make_tree(mount: &Mount) -> Done<OwnedFd> {
-    match &mount.source {
-        Source::Bind(path, reach) => {
-            mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
-        }
-        Source::Overlay { lowers, upper, flags } => {
-            if let (Some((upper, _)), Some(lower)) = (upper, lowers.first()) {
-                cover(lower, upper).on(|| upper.to_string_lossy())?;
-            }
-            let overlay = mount::Overlay {
-                lowers: lowers.iter().map(|path| path.as_path()).collect(),
-                upper: upper.as_ref().map(|(upper, work)| (upper.as_path(), work.as_path())),
-                flags: flags.iter().map(String::as_str).collect(),
-            };
-            Ok(mount::overlay(&overlay, mount.attributes).on(|| "overlay")?)
-        }
-        Source::New { fs, source, options } => {
-            mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())
-        }
-    }
-}
-
-/// The folder that both are is shown with the upper one's mode and owner: it gets the lower one's.
-fn cover(lower: &Path, upper: &Path) -> Done {
-    let stat = rustix::fs::stat(lower)?;
-    let (uid, gid) =
-        (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
-    // An owner without an ID here cannot be given: it stays who made the folder.
-    let _ = rustix::fs::chown(upper, Some(uid), Some(gid));
-    Ok(rustix::fs::chmod(upper, Mode::from_raw_mode(stat.st_mode & 0o7777))?)
 }
 
 fn explain_target(error: io::Error, mount: &Mount) -> Trouble {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::plan::INIT;
-use super::{Command, Credentials, Groups, Mount, Plan, Source, Stdin, Step, Supervised};
+use super::{Command, Credentials, Driver, Groups, Mount, Plan, Source, Stdin, Step, Supervised};
 use crate::ids::{IdMap, IdMaps};
 use crate::security::seccomp::Filter;
 use crate::sys::mount::{Attributes, Propagation, Reach};
@@ -228,6 +228,37 @@ impl Script {
         ));
     }
 
+    fn stack(
+        &mut self,
+        driver: Driver,
+        lowers: &[&Path],
+        upper: Option<&(PathBuf, PathBuf)>,
+        mut options: Vec<String>,
+        target: &str,
+    ) {
+        match driver {
+            Driver::Kernel => {
+                self.line(&format!(
+                    "mount -t overlay{} overlay {target}",
+                    dash_o(&options.join(","))
+                ));
+            }
+            Driver::Fuse { recorded_owners, .. } => {
+                options.extend(recorded_owners.then(|| "xattr_permissions=2".to_owned()));
+                let options = dash_o(&options.join(","));
+                self.line(&format!("usnea mount overlay{options} {target}"));
+            }
+            Driver::Copy => {
+                let upper = upper.map_or(Path::new("/"), |(upper, _)| upper).to_string_lossy();
+                for lower in lowers.iter().rev() {
+                    let lower = quote(&lower.join(".").to_string_lossy());
+                    self.line(&format!("cp -a --reflink=auto {lower} {}", quote(&upper)));
+                }
+                self.line(&format!("mount --bind {} {target}", quote(&upper)));
+            }
+        }
+    }
+
     fn mount(&mut self, mount: &Mount, target: &str) {
         let attributes = mount.attributes.options();
         match &mount.source {
@@ -235,7 +266,7 @@ impl Script {
                 let all = options_text(&attributes, options);
                 self.line(&format!("mount -t {fs}{} {} {target}", dash_o(&all), quote(source)));
             }
-            Source::Overlay { lowers, upper, flags } => {
+            Source::Overlay { driver, lowers, upper, flags } => {
                 let lowers: Vec<&Path> = lowers.iter().map(|path| path.as_path()).collect();
                 let mut options =
                     vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
@@ -255,10 +286,7 @@ impl Script {
                 if !attributes.is_empty() {
                     options.push(attributes);
                 }
-                self.line(&format!(
-                    "mount -t overlay{} overlay {target}",
-                    dash_o(&options.join(","))
-                ));
+                self.stack(*driver, &lowers, upper.as_ref(), options, &target);
             }
             Source::Bind(path, reach) => {
                 let bind = if *reach == Reach::Recursive { "--rbind" } else { "--bind" };

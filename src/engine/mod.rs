@@ -27,6 +27,7 @@ mod child;
 mod command;
 mod explain;
 mod init;
+mod layers;
 mod listener;
 mod mounts;
 mod parent;
@@ -45,7 +46,7 @@ use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
 
 pub use explain::explain;
-pub use mounts::{Mount, Source};
+pub use mounts::{Driver, Mount, Source};
 pub use parent::run;
 pub use plan::plan;
 pub use supervise::forwarded;

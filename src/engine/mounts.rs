@@ -8,8 +8,25 @@ use oci_spec::runtime;
 
 use crate::error::{Context, Result};
 use crate::fail;
+use crate::spec::{COPIED, FUSE};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Propagation, Reach};
+
+/// Who stacks the layers of a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// The kernel's overlay.
+    Kernel,
+    /// Ours: a server of its own (`rootfs::fuse`).
+    Fuse {
+        /// `user.containers.override_stat` is the real owner and mode.
+        recorded_owners: bool,
+        /// IDs on disk are those inside, whatever the container's map.
+        idmapped: bool,
+    },
+    /// Nobody: the layers are copied into the writable one.
+    Copy,
+}
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +42,8 @@ pub enum Source {
     },
     /// Layers, made in base: their files may be of IDs that the container has not.
     Overlay {
+        /// Who stacks them.
+        driver: Driver,
         /// Read-only layers, the topmost first.
         lowers: Vec<PathBuf>,
         /// Writable layer and work folder.
@@ -72,7 +91,9 @@ impl Mount {
                 }
                 Source::Bind(source_text.to_owned(), words.bind.unwrap_or(Reach::Alone))
             }
-            "overlay" => overlay(words.others)?,
+            "overlay" => overlay(Driver::Kernel, words.others)?,
+            COPIED => overlay(Driver::Copy, words.others)?,
+            FUSE => fuse(words.others)?,
             // config.json's name for "whatever the host's cgroups are": version 2 is all we use.
             "cgroup" => Source::New {
                 fs: "cgroup2".into(),
@@ -121,7 +142,27 @@ impl Mount {
     }
 }
 
-fn overlay(options: Vec<(String, Option<String>)>) -> Result<Source> {
+/// Options of our own overlay beside the layers': fuse-overlayfs' name, and the OCI's for a mount with the container's map.
+fn fuse(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
+    let mut takes = |name: &str, value: Option<&str>| {
+        let before = options.len();
+        options.retain(|option| (option.0.as_str(), option.1.as_deref()) != (name, value));
+        options.len() < before
+    };
+    let driver = Driver::Fuse {
+        recorded_owners: takes("xattr_permissions", Some("2")),
+        idmapped: takes("idmap", None),
+    };
+    let source = overlay(driver, options)?;
+    match &source {
+        Source::Overlay { flags, .. } if !flags.is_empty() => {
+            fail!("usnea's overlay has no option '{}'", flags[0])
+        }
+        _ => Ok(source),
+    }
+}
+
+fn overlay(driver: Driver, options: Vec<(String, Option<String>)>) -> Result<Source> {
     let (mut lowers, mut upper, mut work, mut flags) = (Vec::new(), None, None, Vec::new());
     for (name, value) in options {
         match (name.as_str(), value) {
@@ -135,7 +176,7 @@ fn overlay(options: Vec<(String, Option<String>)>) -> Result<Source> {
     if lowers.is_empty() {
         fail!("an overlay without lowerdir");
     }
-    Ok(Source::Overlay { lowers, upper: upper.zip(work), flags })
+    Ok(Source::Overlay { driver, lowers, upper: upper.zip(work), flags })
 }
 
 /// The inverse of `sys::mount::joined_lowers`.

@@ -13,6 +13,7 @@ use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
 use crate::security::emulation::{self, Supervisor};
 use crate::security::seccomp::Filter;
+use crate::spec::FUSE;
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Reach};
 use crate::sys::namespace::Namespaces;
@@ -45,7 +46,10 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     refuse_what_is_not_done(spec)?;
     let process = spec.process().as_ref().ok_or_else(|| Error::new("config.json: no process"))?;
     let setgroups_denied = base.denies_setgroups();
-    let levels = base.levels(&maps(spec))?;
+    let mut levels = base.levels(&maps(spec))?;
+    if spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some(FUSE)) {
+        levels = levels.apart();
+    }
     let namespaces = namespaces(spec)?;
     let mut steps = Vec::new();
 

@@ -10,9 +10,11 @@ pub mod checks;
 pub mod distribution;
 pub mod filesystem;
 pub mod finding;
+pub mod fuse;
 pub mod hint;
 pub mod idmap_helpers;
 pub mod kernel;
+pub mod overlay;
 pub mod program;
 pub mod scratch;
 pub mod subid;
@@ -22,4 +24,9 @@ pub mod userns;
 /// Whether systemd is this machine's init (sd_booted(3)).
 pub fn systemd_runs() -> bool {
     std::path::Path::new("/run/systemd/system").exists()
+}
+
+/// The ID of this boot of the machine; empty where the kernel does not say.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }

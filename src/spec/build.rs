@@ -15,6 +15,7 @@ use oci_spec::runtime::{
 use super::group::GroupAdd;
 use super::namespace::{Network, Sharing};
 use super::options::Options;
+use super::storage_driver::Stacking;
 use super::{mounts, process, sysctl};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -109,6 +110,8 @@ pub struct Inputs<'a> {
     pub root: Root<'a>,
     /// The container's folder: `upper`, `work` and `volume-N` are in it. Whoever runs the config makes [`layer_folders`].
     pub folder: &'a Path,
+    /// How its layers are stacked.
+    pub stacking: Stacking,
     /// IDs of the container over those of the namespace it is made in.
     pub maps: &'a IdMaps,
     /// What the image wants.
@@ -271,7 +274,9 @@ pub fn layer_folders(spec: &Spec) -> Vec<PathBuf> {
     spec.mounts()
         .iter()
         .flatten()
-        .filter(|mount| mount.typ().as_deref() == Some("overlay"))
+        .filter(|mount| {
+            matches!(mount.typ().as_deref(), Some("overlay" | super::FUSE | super::COPIED))
+        })
         .flat_map(|mount| mount.options().iter().flatten())
         .filter_map(|option| {
             option.strip_prefix("upperdir=").or_else(|| option.strip_prefix("workdir="))

@@ -8,7 +8,7 @@
 //! ```text
 //! options            the flags
 //! account bind destination device entrypoint env env_file group mount name namespace
-//! root_emulation security_option size switch sysctl tmpfs ulimit user volume       the nouns in them
+//! root_emulation security_option size storage_driver switch sysctl tmpfs ulimit user volume       the nouns in them
 //! build              the whole Spec:  mounts  process
 //! ```
 
@@ -32,6 +32,7 @@ mod root_emulation;
 mod scenarios;
 mod security_option;
 mod size;
+mod storage_driver;
 mod switch;
 mod sysctl;
 mod tmpfs;
@@ -56,6 +57,7 @@ pub use options::Options;
 pub use root_emulation::RootEmulation;
 pub use security_option::SecurityOption;
 pub use size::Size;
+pub use storage_driver::{COPIED, FUSE, Stacking, StorageDriver};
 pub use sysctl::Sysctl;
 pub use tmpfs::Tmpfs;
 pub use ulimit::Ulimit;

@@ -13,6 +13,7 @@ use super::build::{CgroupHierarchy, Inputs, Root};
 use super::destination::Destination;
 use super::mount::MountFlag;
 use super::namespace::{Network, Sharing};
+use super::storage_driver::Stacking;
 use super::tmpfs::Tmpfs;
 use super::volume::{Volume, VolumeKind};
 use crate::error::{Context, Error, Result};
@@ -38,7 +39,7 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let mut mounts = Vec::with_capacity(16);
     if let Root::Layered(lowers) = inputs.root {
         let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
-        mounts.push(overlay(Path::new("/"), &lowers, inputs.folder, &[])?);
+        mounts.push(overlay(Path::new("/"), &lowers, inputs.folder, inputs.stacking, &[])?);
     }
     mounts.extend(system(inputs)?.into_iter().filter(|mount| !covered(mount)));
     mounts.extend(asked.into_iter().map(|asked| asked.mount));
@@ -61,12 +62,13 @@ fn mount(
         .map_err(Error::new)
 }
 
-/// Layers under one in `folder` that is thrown away: `volatile` never waits for the disk for its sake.
+/// Layers under one in `folder` that is thrown away.
 fn overlay(
     destination: &Path,
     lowers: &[&Path],
     folder: &Path,
-    flags: &[&'static str],
+    stacking: Stacking,
+    flags: &[&str],
 ) -> Result<Mount> {
     for path in lowers.iter().chain([&folder]) {
         text(path)?;
@@ -77,9 +79,10 @@ fn overlay(
     };
     let lowerdir = format!("lowerdir={}", joined_lowers(lowers));
     let (upperdir, workdir) = (option("upperdir", "upper"), option("workdir", "work"));
-    let mut options = vec![lowerdir.as_str(), &upperdir, &workdir, "userxattr", "volatile"];
+    let mut options = vec![lowerdir.as_str(), &upperdir, &workdir];
+    stacking.options().for_each(|option| options.push(option));
     options.extend(flags);
-    mount(destination, "overlay", "overlay", &options)
+    mount(destination, stacking.driver.mount_type(), "overlay", &options)
 }
 
 /// What every container has.
@@ -174,10 +177,11 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
         });
     }
     let mut layers = 0;
+    let stacking = Stacking { driver: inputs.stacking.driver, ..Stacking::default() };
     for flag in &options.volume {
         let folder = inputs.folder.join(format!("volume-{layers}"));
         layers += usize::from(matches!(flag.kind, VolumeKind::Overlay(_)));
-        all.push(volume(flag, &folder).context(|| format!("-v {}", flag.text))?);
+        all.push(volume(flag, &folder, stacking).context(|| format!("-v {}", flag.text))?);
     }
     for flag in &options.device {
         let nodes = flag.nodes().context(|| format!("--device {}", flag.text))?;
@@ -215,7 +219,7 @@ fn bound(destination: &Destination, source: &Path, bind: &Bind) -> Result<Asked>
     })
 }
 
-fn volume(volume: &Volume, folder: &Path) -> Result<Asked> {
+fn volume(volume: &Volume, folder: &Path, stacking: Stacking) -> Result<Asked> {
     let source = volume.source.found()?;
     match &volume.kind {
         VolumeKind::Bind(bind) => bound(&volume.destination, &source, bind),
@@ -225,7 +229,7 @@ fn volume(volume: &Volume, folder: &Path) -> Result<Asked> {
             }
             Ok(Asked {
                 destination: volume.destination.clone(),
-                mount: overlay(volume.destination.path(), &[&source], folder, flags)?,
+                mount: overlay(volume.destination.path(), &[&source], folder, stacking, flags)?,
             })
         }
     }

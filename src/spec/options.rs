@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::switch::parse_switch;
 use super::{
     ContainerName, Device, Entrypoint, EnvChange, GroupAdd, Hostname, MountFlag, Network,
-    RootEmulation, SecurityOption, Sharing, Size, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
+    RootEmulation, SecurityOption, Sharing, Size, StorageDriver, Sysctl, Tmpfs, Ulimit, UserFlag,
+    Volume,
 };
 use crate::capability::CapabilityChange;
 use crate::ids::{IdMap, UsernsMode};
@@ -106,6 +107,11 @@ pub struct Options {
     /// so that packages can be installed. auto: where the container has one ID alone, and that is root's.
     #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
     pub root_emulation: RootEmulation,
+
+    /// Who stacks the layers of the root: overlay (the kernel), fuse (usnea's own server, which also shows files under the
+    /// container's own IDs) or copy (nobody: they are copied). Default: the first that serves.
+    #[arg(long, value_enum, value_name = "DRIVER")]
+    pub storage_driver: Option<StorageDriver>,
 
     /// Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs.
     #[arg(long, value_name = "CONTAINER:BASE[:COUNT]")]

@@ -180,6 +180,23 @@ impl Base {
 }
 
 impl Levels {
+    /// The same IDs with a namespace of the container's own: what serves it then stays out of its sight and reach.
+    pub fn apart(self) -> Self {
+        let itself = |map: &[IdMap]| {
+            map.iter().map(|line| IdMap::new(line.inside, line.inside, line.count)).collect()
+        };
+        let maps = &self.base.maps;
+        let same = IdMaps { uids: itself(&maps.uids), gids: itself(&maps.gids) };
+        Self { container: Some(self.container.unwrap_or(same)), ..self }
+    }
+
+    /// What IDs are shown as in base where they are to be the container's own: its maps, unless those change nothing.
+    pub fn shown(&self, idmapped: bool) -> Option<IdMaps> {
+        let changes = |map: &[IdMap]| map.iter().any(|line| line.inside != line.outside);
+        let maps = self.container.as_ref().filter(|_| idmapped)?;
+        (changes(&maps.uids) || changes(&maps.gids)).then(|| maps.clone())
+    }
+
     /// The maps of the namespace that the command runs in, to the level above it.
     pub fn innermost(&self) -> &IdMaps {
         self.container.as_ref().unwrap_or(&self.base.maps)

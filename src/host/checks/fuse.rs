@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 
 use crate::error::{Context, Result};
 use crate::fail;
 use crate::host::finding::Finding;
+use crate::host::fuse::open;
 use crate::host::hint::Hint;
 use crate::host::kernel::{self, Version};
 use crate::host::trial;
@@ -28,20 +28,6 @@ pub(super) fn device() -> Finding {
             )
             .fix(Hint::Fuse.to_string()),
     }
-}
-
-fn open() -> Result<File> {
-    let device = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/fuse")
-        .context(|| "cannot open /dev/fuse")?;
-    // Sandboxes put an empty file or /dev/null in its place.
-    let number = device.metadata()?.rdev();
-    if number != rustix::fs::makedev(10, 229) {
-        fail!("/dev/fuse is not the FUSE device (10:229)");
-    }
-    Ok(device)
 }
 
 pub(super) fn idmapped() -> Finding {

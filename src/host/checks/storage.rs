@@ -1,18 +1,14 @@
 //! Where containers' files can lie, and how layers can be stacked there.
 
 use std::fs;
-use std::os::fd::AsFd;
 use std::path::Path;
-
-use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::error::{Context, Error, Result};
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
 use crate::host::kernel::{self, Version};
 use crate::host::scratch::Scratch;
-use crate::host::{filesystem, trial, userns};
-use crate::sys::mount::{self, Attributes, Overlay};
+use crate::host::{filesystem, overlay, trial, userns};
 use crate::sys::namespace::Namespaces;
 
 const STORE: &str = "store";
@@ -81,7 +77,7 @@ fn kernel_overlay(store: &Path) -> Finding {
     let Ok(scratch) = Scratch::new(store) else {
         return overlay_not_tried();
     };
-    match try_overlay(&scratch) {
+    match overlay::try_in(&scratch) {
         Ok(found) => Finding::ok(OVERLAY, found),
         Err(error) => Finding::degraded(OVERLAY, error.to_string())
             .costs(WITHOUT_OVERLAY)
@@ -108,38 +104,4 @@ fn overlay_fix(scratch: &Path, error: &Error) -> Option<String> {
         return None;
     };
     Some(hint.into())
-}
-
-/// Mounts one and does in it what containers do to layers: change, delete, and make a folder anew over a deleted one,
-/// which needs extended attributes on the upper layer.
-fn try_overlay(scratch: &Scratch) -> Result<String> {
-    trial::run(Namespaces::USER.with(Namespaces::MOUNT), trial::map_own_ids, || {
-        let folder = |name| scratch.folder(name).context(|| format!("cannot make {name}"));
-        let (lower, upper, work) = (folder("lower")?, folder("upper")?, folder("work")?);
-        fs::write(lower.join("file"), "x").context(|| "cannot write a file")?;
-        fs::create_dir(lower.join("folder")).context(|| "cannot make a folder")?;
-        let layers = Overlay {
-            lowers: vec![&lower],
-            upper: Some((&upper, &work)),
-            flags: vec!["userxattr"],
-        };
-        let merged = mount::overlay(&layers, Attributes::NONE).context(|| "cannot mount it")?;
-        exercise(merged.as_fd())?;
-        let place =
-            if filesystem::memory_keeps_attributes() { "in memory" } else { "in the store" };
-        let on = filesystem::kind(&upper).name;
-        Ok(format!("mounted on {on} and written to; layers that are thrown away are kept {place}"))
-    })
-}
-
-fn exercise(merged: impl AsFd + Copy) -> Result<()> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
-    rustix::fs::openat(merged, "file", flags, Mode::empty())
-        .context(|| "mounted, but cannot change a file")?;
-    rustix::fs::unlinkat(merged, "file", AtFlags::empty())
-        .context(|| "mounted, but cannot delete a file")?;
-    rustix::fs::unlinkat(merged, "folder", AtFlags::REMOVEDIR)
-        .context(|| "mounted, but cannot delete a folder")?;
-    rustix::fs::mkdirat(merged, "folder", Mode::from_raw_mode(0o755))
-        .context(|| "mounted, but cannot make a folder in place of another")
 }

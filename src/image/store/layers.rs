@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Birth, Lock};
+use crate::host::boot_id;
 use crate::image::extract::{self, How};
 use crate::image::owners::Owners;
 
@@ -74,10 +75,6 @@ fn name(diff_id: &Digest, owners: &Owners) -> String {
 pub(super) fn diff_id_of(name: &str) -> Option<Digest> {
     let (hex, _) = name.split_once('.')?;
     format!("sha256:{hex}").parse().ok()
-}
-
-fn this_boot() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 impl Store {
@@ -144,7 +141,7 @@ impl Store {
             self.root.join("downloads").join(format!("layer-{}", name(diff_id, owners)));
         loop {
             if let Some(held) = self.hold_layer(&folder)?
-                && (is_recorded || held.story.boot == this_boot())
+                && (is_recorded || held.story.boot == boot_id())
             {
                 return Ok(Wanted::There(held));
             }
@@ -153,7 +150,7 @@ impl Store {
                 continue;
             }
             match self.hold_layer(&folder)? {
-                Some(held) if is_recorded || held.story.boot == this_boot() => {
+                Some(held) if is_recorded || held.story.boot == boot_id() => {
                     let _ = std::fs::remove_file(&lock_path);
                     return Ok(Wanted::There(held));
                 }
@@ -200,7 +197,7 @@ impl Unpacking<'_> {
             entries: unpacked.entries,
             opaque_root: unpacked.opaque_root,
             census: census(&fs)?,
-            boot: this_boot(),
+            boot: boot_id(),
         };
         let path = birth.path.join("layer.json");
         let json = serde_json::to_vec_pretty(&story).map_err(Error::new)?;

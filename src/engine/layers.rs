@@ -1,0 +1,120 @@
+//! Layers become one tree: by the kernel's overlay, by our own, or by copying. Runs in base.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::trouble::{Done, On, Trouble};
+use super::{Driver, MemoryLayers, Mount, Source};
+use crate::error::Error;
+use crate::ids::IdMaps;
+use crate::rootfs::fuse::mount as fuse;
+use crate::rootfs::fuse::tree::{Ids, Layers, Reading};
+use crate::sys::mount::{self, Attributes, Reach};
+
+/// Folders of layers: the read-only ones, the topmost first, and the writable one with its work folder.
+#[derive(Clone, Copy)]
+pub struct Stack<'a> {
+    pub lowers: &'a [PathBuf],
+    pub upper: Option<&'a (PathBuf, PathBuf)>,
+}
+
+/// A root, detached. Where the kernel's overlay will not serve (too deep a stack, a layer on a file system that it does
+/// not take), the root is copied.
+pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> Done<OwnedFd> {
+    let made = make(mount);
+    let Source::Overlay { driver: Driver::Kernel, lowers, upper: Some(upper), .. } = &mount.source
+    else {
+        return made;
+    };
+    let Err(trouble) = made else { return made };
+    if ![libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP].contains(&trouble.errno) {
+        return Err(trouble);
+    }
+    log::info!(
+        "no kernel overlay here ({}): copying the root instead",
+        Error::from(io::Error::from_raw_os_error(trouble.errno))
+    );
+    copied(Stack { lowers, upper: Some(upper) })
+}
+
+/// The writable layer, filled with the others.
+pub fn copied(stack: Stack<'_>) -> Done<OwnedFd> {
+    let Some((upper, _)) = stack.upper else {
+        return Err(said(Error::new("layers are copied into a writable one, and there is none")));
+    };
+    cover(stack)?;
+    for lower in stack.lowers.iter().rev() {
+        crate::rootfs::copy::tree(lower, upper).map_err(said)?;
+    }
+    mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
+}
+
+/// By the kernel.
+pub fn overlaid(stack: Stack<'_>, flags: &[String], attributes: Attributes) -> Done<OwnedFd> {
+    cover(stack)?;
+    let overlay = mount::Overlay {
+        lowers: stack.lowers.iter().map(PathBuf::as_path).collect(),
+        upper: stack.upper.map(|(upper, work)| (upper.as_path(), work.as_path())),
+        flags: flags.iter().map(String::as_str).collect(),
+    };
+    Ok(mount::overlay(&overlay, attributes).on(|| "overlay")?)
+}
+
+/// By a server of ours, which leaves when the last user of the mount has left. `shown`: what IDs on disk are shown as.
+pub fn served(
+    stack: Stack<'_>,
+    recorded_owners: bool,
+    shown: Option<IdMaps>,
+    attributes: Attributes,
+) -> Done<OwnedFd> {
+    cover(stack)?;
+    let open = |path: &Path| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).on(|| path.to_string_lossy())
+    };
+    let upper = stack.upper.map(|(upper, work)| Ok::<_, Trouble>((open(upper)?, open(work)?)));
+    let layers = Layers {
+        lowers: stack.lowers.iter().map(|path| open(path)).collect::<Done<_>>()?,
+        upper: upper.transpose()?,
+    };
+    let reading = Reading { ids: Ids(shown), recorded_owners, ..Reading::default() };
+    let options =
+        fuse::Options { reading, attributes, source: "overlay".into(), ..fuse::Options::default() };
+    Ok(fuse::start(layers, options).map_err(said)?.mount)
+}
+
+fn said(error: Error) -> Trouble {
+    Trouble { what: error.to_string(), errno: 0 }
+}
+
+/// The folder that all are is shown with the upper one's mode and owner: it gets the topmost lower one's.
+fn cover(stack: Stack<'_>) -> Done {
+    let (Some((upper, _)), Some(lower)) = (stack.upper, stack.lowers.first()) else {
+        return Ok(());
+    };
+    let stat = rustix::fs::stat(lower).on(|| lower.to_string_lossy())?;
+    let (uid, gid) =
+        (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
+    // An owner without an ID here cannot be given: it stays who made the folder.
+    let _ = rustix::fs::chown(upper, Some(uid), Some(gid));
+    rustix::fs::chmod(upper, Mode::from_raw_mode(stat.st_mode & 0o7777))
+        .on(|| upper.to_string_lossy())
+}
+
+/// Writable layers in memory. The tmpfs hides what lies there on disk from this mount namespace alone; pivot_root leaves it
+/// behind, and the overlays keep their own hold of the layers.
+pub fn in_memory(layers: &MemoryLayers) -> Done {
+    let on = rustix::fs::open(&layers.on, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .on(|| layers.on.to_string_lossy())?;
+    let attributes = Attributes::NO_SUID.with(Attributes::NO_DEV);
+    let memory =
+        mount::make("tmpfs", "layers", &[("mode".into(), Some("700".into()))], attributes)?;
+    mount::attach(memory, on)?;
+    for folder in &layers.folders {
+        std::fs::create_dir_all(folder).on(|| folder.to_string_lossy())?;
+    }
+    Ok(())
+}

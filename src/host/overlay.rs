@@ -1,0 +1,68 @@
+//! Whether the kernel's overlay serves an ordinary user here: tried, since distributions, AppArmor and file systems differ.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use crate::error::{Context, Result};
+use crate::host::scratch::Scratch;
+use crate::host::{boot_id, filesystem, trial};
+use crate::sys::mount::{self, Attributes, Overlay};
+use crate::sys::namespace::Namespaces;
+
+/// What the note of a trial that went well is called in the store's `tmp/`; the boot's ID follows.
+const NOTE: &str = "overlay-serves-";
+
+/// Whether it serves with the store's file system, tried once a boot. Errors: what it fails at.
+pub fn serves(store: &Path) -> Result<()> {
+    let tmp = store.join("tmp");
+    let note = tmp.join(format!("{NOTE}{}", boot_id()));
+    if note.exists() {
+        return Ok(());
+    }
+    try_in(&Scratch::new(store).context(|| "cannot try the kernel overlay")?)?;
+    // A store that is not there yet, or not ours, does without.
+    for old in fs::read_dir(&tmp).into_iter().flatten().flatten() {
+        if old.file_name().to_string_lossy().starts_with(NOTE) {
+            let _ = fs::remove_file(old.path());
+        }
+    }
+    let _ = fs::write(note, "");
+    Ok(())
+}
+
+/// Mounts one and does in it what containers do to layers: change, delete, and make a folder anew over a deleted one,
+/// which needs extended attributes on the upper layer.
+pub fn try_in(scratch: &Scratch) -> Result<String> {
+    trial::run(Namespaces::USER.with(Namespaces::MOUNT), trial::map_own_ids, || {
+        let folder = |name| scratch.folder(name).context(|| format!("cannot make {name}"));
+        let (lower, upper, work) = (folder("lower")?, folder("upper")?, folder("work")?);
+        fs::write(lower.join("file"), "x").context(|| "cannot write a file")?;
+        fs::create_dir(lower.join("folder")).context(|| "cannot make a folder")?;
+        let layers = Overlay {
+            lowers: vec![&lower],
+            upper: Some((&upper, &work)),
+            flags: vec!["userxattr"],
+        };
+        let merged = mount::overlay(&layers, Attributes::NONE).context(|| "cannot mount it")?;
+        exercise(merged.as_fd())?;
+        let place =
+            if filesystem::memory_keeps_attributes() { "in memory" } else { "in the store" };
+        let on = filesystem::kind(&upper).name;
+        Ok(format!("mounted on {on} and written to; layers that are thrown away are kept {place}"))
+    })
+}
+
+fn exercise(merged: impl AsFd + Copy) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
+    rustix::fs::openat(merged, "file", flags, Mode::empty())
+        .context(|| "mounted, but cannot change a file")?;
+    rustix::fs::unlinkat(merged, "file", AtFlags::empty())
+        .context(|| "mounted, but cannot delete a file")?;
+    rustix::fs::unlinkat(merged, "folder", AtFlags::REMOVEDIR)
+        .context(|| "mounted, but cannot delete a folder")?;
+    rustix::fs::mkdirat(merged, "folder", Mode::from_raw_mode(0o755))
+        .context(|| "mounted, but cannot make a folder in place of another")
+}

@@ -1,0 +1,52 @@
+//! `--storage-driver`, and how config.json says it.
+
+/// Who stacks the layers of a root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum StorageDriver {
+    /// The kernel's overlay.
+    #[default]
+    Overlay,
+    /// usnea's own overlay, by FUSE.
+    Fuse,
+    /// Nobody: the layers are copied.
+    Copy,
+}
+
+/// The type of a mount that our own FUSE overlay makes, as mount(8) has it.
+pub const FUSE: &str = "fuse.usnea";
+/// The type of a mount of layers that are copied into the writable one.
+pub const COPIED: &str = "copy.usnea";
+
+impl StorageDriver {
+    /// The type of its mounts.
+    pub fn mount_type(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::Fuse => FUSE,
+            Self::Copy => COPIED,
+        }
+    }
+}
+
+/// How a root's layers are stacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stacking {
+    /// By whom.
+    pub driver: StorageDriver,
+    /// The real owners are in `user.containers.override_stat`. What only FUSE can show.
+    pub recorded_owners: bool,
+    /// IDs on disk are those inside, whatever the container's map. What only FUSE can do.
+    pub idmapped: bool,
+}
+
+impl Stacking {
+    /// The options of the mount beside its layers.
+    pub(super) fn options(self) -> impl Iterator<Item = &'static str> {
+        let is_fuse = self.driver == StorageDriver::Fuse;
+        // `volatile`: what is thrown away never waits for the disk.
+        let kernel = (self.driver == StorageDriver::Overlay).then_some(["userxattr", "volatile"]);
+        let recorded = (is_fuse && self.recorded_owners).then_some("xattr_permissions=2");
+        let idmapped = (is_fuse && self.idmapped).then_some("idmap");
+        kernel.into_iter().flatten().chain(recorded).chain(idmapped)
+    }
+}
