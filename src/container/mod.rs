@@ -3,6 +3,7 @@
 mod folder;
 mod image;
 pub mod images;
+pub mod kept;
 pub mod login;
 mod name;
 mod run;

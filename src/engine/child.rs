@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{Command, MemoryLayers, Mount, Plan, Source, Stdin, Step, command, init};
+use super::{Command, MemoryLayers, Mount, Plan, Source, Stdin, Step, Streams, command, init};
 use crate::ids::{self, IdMaps};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
@@ -31,6 +31,7 @@ pub fn live(
     channel: Channel,
     watched: OwnedFd,
     signals: &Signals,
+    streams: Option<&Streams>,
     started: Instant,
 ) -> ! {
     let mut child = Child {
@@ -38,6 +39,7 @@ pub fn live(
         channel,
         watched,
         signals,
+        streams,
         started,
         step: 0,
         trees: plan.steps.iter().map(|_| None).collect(),
@@ -56,6 +58,7 @@ struct Child<'a> {
     /// A pipe of the parent's: it hangs up when the parent is dead.
     watched: OwnedFd,
     signals: &'a Signals,
+    streams: Option<&'a Streams>,
     started: Instant,
     /// Index of the step in hand: what a failure is reported with.
     step: usize,
@@ -439,6 +442,13 @@ impl Child<'_> {
             pty::make_controlling(terminal.as_fd())?;
             return (0..=2).try_for_each(|number| Ok(fd::install(terminal.as_fd(), number)?));
         }
+        if let Some(streams) = self.streams {
+            fd::install(streams.output.as_fd(), 1)?;
+            fd::install(streams.error.as_fd(), 2)?;
+            if let Some(input) = &streams.input {
+                return Ok(fd::install(input.as_fd(), 0)?);
+            }
+        }
         if self.plan.options.stdin == Stdin::Null {
             let null =
                 rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -449,13 +459,21 @@ impl Child<'_> {
     }
 }
 
+/// In the work folder of a root that is a copy: it stays one at the next start.
+const COPIED: &str = "copied";
+
 /// The kernel overlay; where it will not serve (no such file system, too deep a stack, a layer on a file system it
 /// does not take), the upper layer is filled with a copy and is the root by itself.
 fn make_root(mount: &Mount) -> Done<OwnedFd> {
-    let overlay = make_tree(mount);
-    let Source::Overlay { lowers, upper: Some((upper, _)), .. } = &mount.source else {
-        return overlay;
+    let Source::Overlay { lowers, upper: Some((upper, work)), .. } = &mount.source else {
+        return make_tree(mount);
     };
+    let copied = work.join(COPIED);
+    let copy = || mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy());
+    if copied.exists() {
+        return copy();
+    }
+    let overlay = make_tree(mount);
     let Err(trouble) = overlay else { return overlay };
     if ![libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP].contains(&trouble.errno) {
         return Err(trouble);
@@ -468,7 +486,8 @@ fn make_root(mount: &Mount) -> Done<OwnedFd> {
         crate::rootfs::copy::tree(lower, upper)
             .map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
     }
-    mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
+    std::fs::write(&copied, "").on(|| copied.to_string_lossy())?;
+    copy()
 }
 
 /// The tmpfs hides what lies there on disk from this mount namespace alone; pivot_root leaves it behind, and the overlays

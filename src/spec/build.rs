@@ -98,6 +98,15 @@ pub enum CgroupHierarchy {
     Other,
 }
 
+/// What becomes of the layer that the container writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopLayer {
+    /// It goes with the command: nobody waits for the disk for its sake.
+    ThrownAway,
+    /// It is mounted again at the next start.
+    Kept,
+}
+
 /// All that a config is made from.
 #[derive(Clone, Debug)]
 pub struct Inputs<'a> {
@@ -109,6 +118,8 @@ pub struct Inputs<'a> {
     pub root: Root<'a>,
     /// The container's folder: `upper`, `work` and `volume-N` are in it. Whoever runs the config makes [`layer_folders`].
     pub folder: &'a Path,
+    /// What becomes of the layer that is written to.
+    pub top_layer: TopLayer,
     /// IDs of the container over those of the namespace it is made in.
     pub maps: &'a IdMaps,
     /// What the image wants.

@@ -6,10 +6,10 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Mount, MountBuilder};
+use oci_spec::runtime::{Mount, MountBuilder, Spec};
 
 use super::bind::Bind;
-use super::build::{CgroupHierarchy, Inputs, Root};
+use super::build::{CgroupHierarchy, Inputs, Root, TopLayer};
 use super::destination::Destination;
 use super::mount::MountFlag;
 use super::namespace::{Network, Sharing};
@@ -38,7 +38,11 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let mut mounts = Vec::with_capacity(16);
     if let Root::Layered(lowers) = inputs.root {
         let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
-        mounts.push(overlay(Path::new("/"), &lowers, inputs.folder, &[])?);
+        let flags: &[_] = match inputs.top_layer {
+            TopLayer::ThrownAway => &[VOLATILE],
+            TopLayer::Kept => &[],
+        };
+        mounts.push(overlay(Path::new("/"), &lowers, inputs.folder, flags)?);
     }
     mounts.extend(system(inputs)?.into_iter().filter(|mount| !covered(mount)));
     mounts.extend(asked.into_iter().map(|asked| asked.mount));
@@ -61,7 +65,10 @@ fn mount(
         .map_err(Error::new)
 }
 
-/// Layers under one in `folder` that is thrown away: `volatile` never waits for the disk for its sake.
+/// The layer that is written to is thrown away: nobody waits for the disk for its sake, and it cannot be mounted again.
+const VOLATILE: &str = "volatile";
+
+/// Layers under one in `folder`.
 fn overlay(
     destination: &Path,
     lowers: &[&Path],
@@ -77,9 +84,29 @@ fn overlay(
     };
     let lowerdir = format!("lowerdir={}", joined_lowers(lowers));
     let (upperdir, workdir) = (option("upperdir", "upper"), option("workdir", "work"));
-    let mut options = vec![lowerdir.as_str(), &upperdir, &workdir, "userxattr", "volatile"];
+    let mut options = vec![lowerdir.as_str(), &upperdir, &workdir, "userxattr"];
     options.extend(flags);
     mount(destination, "overlay", "overlay", &options)
+}
+
+/// Puts another folder below the root's layer: it is the same root, made anew elsewhere.
+pub fn set_lower(spec: &mut Spec, lower: &Path) -> Result<()> {
+    text(lower)?;
+    let mut mounts = spec.mounts().clone().unwrap_or_default();
+    let is_root = |mount: &&mut Mount| mount.destination() == Path::new("/");
+    for mount in mounts.iter_mut().filter(is_root) {
+        let mut options = mount.options().clone().unwrap_or_default();
+        for option in options.iter_mut().filter(|option| option.starts_with("lowerdir=")) {
+            *option = format!("lowerdir={}", joined_lowers(&[lower]));
+        }
+        mount.set_options(Some(options));
+    }
+    spec.set_mounts(Some(mounts));
+    if let Some(mut root) = spec.root().clone() {
+        root.set_path(lower.to_owned());
+        spec.set_root(Some(root));
+    }
+    Ok(())
 }
 
 /// What every container has.
@@ -225,7 +252,12 @@ fn volume(volume: &Volume, folder: &Path) -> Result<Asked> {
             }
             Ok(Asked {
                 destination: volume.destination.clone(),
-                mount: overlay(volume.destination.path(), &[&source], folder, flags)?,
+                mount: overlay(
+                    volume.destination.path(),
+                    &[&source],
+                    folder,
+                    &[&[VOLATILE], &flags[..]].concat(),
+                )?,
             })
         }
     }

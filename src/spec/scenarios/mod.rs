@@ -70,6 +70,7 @@ impl Scene {
             false => Root::Layered(&self.layers),
         };
         build(&Inputs {
+            top_layer: crate::spec::TopLayer::ThrownAway,
             options: &line.options,
             id: "0123456789ab",
             root,
