@@ -188,6 +188,23 @@ pub fn replace(tmp: &Path, path: &Path, content: &[u8]) -> Result<()> {
     sync_folder(path.parent().unwrap_or(path))
 }
 
+/// Puts a file with `content` (mode 0600) in the place of `path`, without waiting for the disk: whoever reads it has the
+/// old content or the new, whatever is killed; after a power cut it may be neither. It is born beside `path`, as a file
+/// whose name begins with a dot.
+pub fn replace_quickly(path: &Path, content: &[u8]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let born = path.with_file_name(random_name(&format!(".{name}-")));
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&born)?;
+        file.write_all(content)?;
+        fs::rename(&born, path)
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(&born);
+        cannot_write(error, path)
+    })
+}
+
 /// Writes a new file (mode 0600) and waits until it is on the disk.
 pub fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;

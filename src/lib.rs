@@ -5,6 +5,7 @@
 //! ```text
 //! cli                       the commands: clap, tables, JSON
 //! container                 the verbs: composes all below
+//! monitor                   the process that stays beside a container
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns image rootfs spec security
 //! config host               where our files are; what this machine can do
@@ -24,6 +25,7 @@ pub mod files;
 pub mod host;
 pub mod ids;
 pub mod image;
+pub mod monitor;
 pub mod override_stat;
 pub mod rootfs;
 pub mod security;

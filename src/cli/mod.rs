@@ -3,6 +3,7 @@
 
 pub mod amount;
 mod check;
+mod container;
 mod doctor;
 pub mod format;
 mod image;
@@ -22,7 +23,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::container::kept;
 use crate::error::{Error, Result, STATUS_OURS};
+use crate::monitor;
 use crate::sys::signal;
 
 /// Run containers without root: no daemon, no setuid program, and nothing stays behind.
@@ -53,7 +56,35 @@ enum LogLevel {
 #[derive(Subcommand)]
 enum Command {
     /// Run a command in a new container.
-    Run(run::RunArguments),
+    Run(Box<run::RunArguments>),
+    /// Manage containers.
+    Container(container::Arguments),
+    /// Make a container without starting it.
+    Create(Box<container::create::Arguments>),
+    /// Start containers.
+    Start(container::start::Arguments),
+    /// Stop containers.
+    Stop(container::stop::StopArguments),
+    /// Stop containers and start them again.
+    Restart(container::stop::RestartArguments),
+    /// Send containers a signal.
+    Kill(container::stop::KillArguments),
+    /// Remove containers.
+    Rm(container::remove::Arguments),
+    /// List containers.
+    Ps(container::ps::Arguments),
+    /// Show what containers wrote.
+    Logs(container::logs::Arguments),
+    /// Be with a running container.
+    Attach(container::attach::Arguments),
+    /// Wait until containers have ended.
+    Wait(container::wait::Arguments),
+    /// Show all that is known of containers and images.
+    Inspect(container::inspect::Arguments),
+    /// Give a container another name.
+    Rename(container::wait::RenameArguments),
+    /// Show the processes of a container.
+    Top(container::top::Arguments),
     /// Print the OCI runtime config.json that run with the same flags would run.
     Spec(run::SpecArguments),
     /// Manage images.
@@ -99,8 +130,26 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
+/// What a monitor becomes (see `monitor`), where this process is one: before anything is read or made, for each page that
+/// is touched here is kept for as long as the container runs.
+fn as_monitor() -> Option<ExitCode> {
+    let mut words = std::env::args().skip(1);
+    let (role, number) = (words.next()?, words.next()?);
+    let done = match role.as_str() {
+        monitor::MONITOR => monitor::watch(&number),
+        monitor::RELAUNCH => kept::relaunch(&number).map(|never| match never {}),
+        monitor::REMOVE => kept::remove_ended(&number),
+        _ => return None,
+    };
+    // Its standard streams are nobody's.
+    Some(if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(STATUS_OURS) })
+}
+
 /// The program.
 pub fn main() -> ExitCode {
+    if let Some(ended) = as_monitor() {
+        return ended;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return refused(&error),
@@ -115,7 +164,23 @@ pub fn main() -> ExitCode {
 
 fn carry_out(arguments: Arguments) -> Result<u8> {
     match arguments.command {
-        Command::Run(run) => run::run(run, arguments.root),
+        Command::Run(run) => run::run(*run, arguments.root),
+        Command::Container(container) => container::run(container, arguments.root),
+        Command::Create(create) => container::create::run(*create, arguments.root),
+        Command::Start(start) => container::start::run(&start, arguments.root.as_deref()),
+        Command::Stop(stop) => container::stop::stop(&stop, arguments.root.as_deref()),
+        Command::Restart(restart) => container::stop::restart(&restart, arguments.root.as_deref()),
+        Command::Kill(kill) => container::stop::kill(&kill, arguments.root.as_deref()),
+        Command::Rm(remove) => container::remove::run(&remove, arguments.root.as_deref()),
+        Command::Ps(ps) => container::ps::run(ps, arguments.root.as_deref()),
+        Command::Logs(logs) => container::logs::run(&logs, arguments.root.as_deref()),
+        Command::Attach(attach) => container::attach::run(&attach, arguments.root.as_deref()),
+        Command::Wait(wait) => container::wait::run(&wait, arguments.root.as_deref()),
+        Command::Inspect(inspect) => {
+            container::inspect::run(&inspect, arguments.root.as_deref(), None)
+        }
+        Command::Rename(rename) => container::wait::rename(&rename, arguments.root.as_deref()),
+        Command::Top(top) => container::top::run(&top, arguments.root.as_deref()),
         Command::Spec(spec) => run::spec(spec, arguments.root),
         Command::Image(image) => image::run(image, arguments.root.as_deref()),
         Command::Images(list) => image::list::run(list, arguments.root.as_deref()),

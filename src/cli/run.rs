@@ -1,19 +1,23 @@
-//! `usnea run` and `usnea spec`.
+//! `usnea run` and `usnea spec`, and the flags that `create` shares with them.
 
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::cli::container::flags::Flags;
 use crate::cli::image::pull::{SourceFlags, WORDS};
 use crate::cli::progress::{Loudness, Shown};
+use crate::container::kept::{self, SignalProxy};
 use crate::container::{self, Image, PullPolicy, Request, Wanted};
 use crate::error::{Context, Error, Result};
+use crate::monitor::policy::RestartPolicy;
+use crate::monitor::record::Input;
 use crate::spec::Options;
 use crate::sys::signal;
 
-/// What `run` and `spec` have in common.
+/// What `run`, `create` and `spec` have in common.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
-pub struct SpecArguments {
+pub struct Common {
     #[command(flatten)]
     options: Options,
 
@@ -32,16 +36,9 @@ pub struct SpecArguments {
     help: Option<bool>,
 }
 
-/// `usnea run`
+/// How an image is had.
 #[derive(clap::Args)]
-pub struct RunArguments {
-    /// Print the steps as the commands that an administrator would type, and do nothing.
-    #[arg(long)]
-    explain: bool,
-
-    #[command(flatten)]
-    common: SpecArguments,
-
+pub struct Pulling {
     /// When an image is pulled before it is run. newer: when the registry has another one by this name.
     #[arg(long, value_enum, value_name = "WHEN", default_missing_value = "always", num_args = 0..=1,
           require_equals = false)]
@@ -55,8 +52,49 @@ pub struct RunArguments {
     quiet: bool,
 }
 
-impl SpecArguments {
-    fn request(self, store: Option<PathBuf>) -> Result<Request> {
+/// `usnea spec`
+pub type SpecArguments = Common;
+
+/// `usnea run`
+#[derive(clap::Args)]
+pub struct RunArguments {
+    /// Print the steps as the commands that an administrator would type, and do nothing.
+    #[arg(long)]
+    explain: bool,
+
+    /// Leave it running: print its ID and come back.
+    #[arg(short, long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "false", hide_default_value = true, hide_possible_values = true)]
+    detach: bool,
+
+    /// Signals that come to us are the command's.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "true", hide_default_value = true, hide_possible_values = true)]
+    sig_proxy: bool,
+
+    #[command(flatten)]
+    common: Common,
+
+    #[command(flatten)]
+    flags: Flags,
+
+    #[command(flatten)]
+    pulling: Pulling,
+}
+
+impl Common {
+    /// The flags of the spec.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// IMAGE
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// As the verbs take it.
+    pub fn request(self, store: Option<PathBuf>) -> Result<Request> {
         Ok(Request {
             store,
             image: self.image.parse()?,
@@ -66,32 +104,63 @@ impl SpecArguments {
     }
 }
 
-/// Runs the command and gives its exit status.
-pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
-    let explains = arguments.explain;
-    let asks_for_pull = arguments.pull.is_some() || arguments.source.is_asked() || arguments.quiet;
-    let place = match arguments.common.image.parse()? {
-        Image::Stored(text) => text.parse()?,
-        _ if asks_for_pull => {
-            return Err(Error::new(format!(
-                "{}: nothing is pulled for it, so --pull and the flags of registries mean nothing",
-                arguments.common.image
-            )));
-        }
-        // Never pulled.
-        _ => "scratch".parse()?,
-    };
-    let request = arguments.common.request(store)?;
-    if !explains {
-        let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
-        let wanted = Wanted {
-            policy: arguments.pull.unwrap_or_default(),
-            pull: arguments.source.pull(place)?,
-            progress: &Shown::new(WORDS, loudness),
-        };
-        return container::run(&request, &wanted);
+impl Pulling {
+    /// Who shows how far a pull is.
+    pub fn shown(&self) -> Shown {
+        Shown::new(WORDS, if self.quiet { Loudness::Quiet } else { Loudness::Normal })
     }
-    print(&container::explain(&request)?)
+
+    /// How `image` is had. Errors: nothing is pulled for it, and something is said about how.
+    pub fn wanted<'a>(self, image: &str, progress: &'a Shown) -> Result<Wanted<'a>> {
+        let is_asked = self.pull.is_some() || self.source.is_asked() || self.quiet;
+        let place = match image.parse()? {
+            Image::Stored(text) => text.parse()?,
+            _ if is_asked => {
+                return Err(Error::new(format!(
+                    "{image}: nothing is pulled for it, so --pull and the flags of registries mean nothing"
+                )));
+            }
+            // Never pulled.
+            _ => "scratch".parse()?,
+        };
+        Ok(Wanted {
+            policy: self.pull.unwrap_or_default(),
+            pull: self.source.pull(place)?,
+            progress,
+        })
+    }
+}
+
+/// Runs the command and gives its exit status. One that is thrown away when it ends, and that we wait for, has no record
+/// and no monitor: nobody needs them, and it starts sooner.
+pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
+    let RunArguments { explain, detach, sig_proxy, common, flags, pulling } = arguments;
+    let shown = pulling.shown();
+    let image = common.image.clone();
+    let wanted = pulling.wanted(&image, &shown)?;
+    if explain {
+        return print(&container::explain(&common.request(store)?)?);
+    }
+    let options = &common.options;
+    if options.rm && !detach && sig_proxy && !flags.need_a_record() {
+        flags.wishes(&image, Input::Closed)?;
+        return container::run(&common.request(store)?, &wanted);
+    }
+    let input = match (options.interactive, detach) {
+        (false, _) => Input::Closed,
+        (true, true) => Input::Open,
+        (true, false) => Input::Once,
+    };
+    let wishes = flags.wishes(&image, input)?;
+    if options.rm && wishes.restart != RestartPolicy::No {
+        return Err(Error::new("--rm and --restart exclude each other"));
+    }
+    let proxy = if sig_proxy { SignalProxy::On } else { SignalProxy::Off };
+    let request = common.request(store)?;
+    match detach {
+        true => print(&format!("{}\n", kept::run_detached(&request, &wishes, &wanted)?)),
+        false => kept::run_attached(&request, &wishes, &wanted, proxy),
+    }
 }
 
 /// Prints config.json.

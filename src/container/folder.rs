@@ -38,6 +38,25 @@ impl Folder {
         }
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Renames it to `place`, where it stays; its lock.
+    pub fn keep(self, place: &Path) -> Result<File> {
+        std::fs::rename(&self.path, place)
+            .context(|| format!("cannot make {}", place.display()))?;
+        Ok(self._lock)
+    }
+
+    /// What was `place` and goes; locked already.
+    pub fn bury(store: &Path, place: &Path, lock: File) -> Result<Self> {
+        let path = path(store, &crate::files::random_name(""));
+        std::fs::rename(place, &path).context(|| format!("cannot remove {}", place.display()))?;
+        Ok(Self { path, _lock: lock })
+    }
+
     /// Removes it with all that is in it.
     pub fn remove(self, base: &Base) -> Result<()> {
         remove(&self.path, base).context(|| format!("cannot remove {}", self.path.display()))
@@ -61,7 +80,8 @@ fn locked(path: &Path) -> Result<File> {
     }
 }
 
-fn fill(layers: &[PathBuf]) -> Result<()> {
+/// Makes the folders that layers need.
+pub fn fill(layers: &[PathBuf]) -> Result<()> {
     for layer in layers {
         let made = DirBuilder::new().recursive(true).mode(0o755).create(layer);
         made.map_err(full).context(|| format!("cannot make {}", layer.display()))?;
@@ -92,7 +112,8 @@ fn remove_as_user(path: &Path) -> io::Result<()> {
     std::fs::remove_dir_all(path)
 }
 
-fn remove(path: &Path, base: &Base) -> Result<()> {
+/// Removes a folder, whoever its files belong to.
+pub fn remove(path: &Path, base: &Base) -> Result<()> {
     match remove_as_user(path) {
         // Folders of subordinate IDs: theirs to empty.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -1,5 +1,6 @@
 //! What a container is made from: the transports of IMAGE.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -28,15 +29,28 @@ pub struct Root {
     pub folders: Vec<PathBuf>,
     /// What the image wants.
     pub defaults: ImageDefaults,
-    pub(super) _held: Held,
+    /// Which image of a store it is.
+    pub stored: Option<StoredImage>,
+    pub(super) held: Held,
+}
+
+/// An image of a store, as a container knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredImage {
+    /// Its manifest's blob.
+    pub manifest: PathBuf,
+    /// Its ID.
+    pub id: String,
+    /// Its labels.
+    pub labels: std::collections::BTreeMap<String, String>,
 }
 
 /// What keeps a root from being removed.
 #[derive(Debug)]
 pub(super) enum Held {
     Nothing,
-    Host(#[expect(dead_code, reason = "held")] HostRoot),
-    Stored(#[expect(dead_code, reason = "held")] HeldBlob),
+    Host(HostRoot),
+    Stored(HeldBlob),
 }
 
 impl FromStr for Image {
@@ -87,7 +101,17 @@ impl Image {
 
 impl Root {
     fn of(folder: PathBuf, held: Held) -> Self {
-        Self { folders: vec![folder], defaults: ImageDefaults::default(), _held: held }
+        Self { folders: vec![folder], defaults: ImageDefaults::default(), stored: None, held }
+    }
+
+    /// The descriptor that holds it, for a process that outlives this value.
+    pub fn hold(&self) -> Result<Option<OwnedFd>> {
+        let file = match &self.held {
+            Held::Nothing => return Ok(None),
+            Held::Host(root) => root.lock(),
+            Held::Stored(blob) => &blob.file,
+        };
+        Ok(Some(file.try_clone().context(|| "cannot hold the image")?.into()))
     }
 }
 

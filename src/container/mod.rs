@@ -4,6 +4,7 @@ mod driver;
 mod folder;
 mod image;
 pub mod images;
+pub mod kept;
 pub mod login;
 mod name;
 mod run;

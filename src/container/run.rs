@@ -13,7 +13,9 @@ use crate::error::{Context, Error, Result};
 use crate::host::{cgroup, filesystem};
 use crate::ids::IdMaps;
 use crate::security::{self, emulation::Emulation};
-use crate::spec::{CgroupHierarchy, Inputs, Options, Root, RootEmulation, Stacking, TimeNamespace};
+use crate::spec::{
+    CgroupHierarchy, Inputs, Options, Root, RootEmulation, Stacking, TimeNamespace, TopLayer,
+};
 use crate::sys::{fd, signal::Signals};
 use crate::userns::Base;
 
@@ -31,12 +33,22 @@ pub struct Request {
 }
 
 /// Everything decided, nothing made but the image's root.
-struct Decided {
-    base: Base,
-    spec: Spec,
+pub(super) struct Decided {
+    pub(super) base: Base,
+    pub(super) spec: Spec,
     /// The container's folder, and those in it that its layers need.
-    folder: PathBuf,
-    layers: Vec<PathBuf>,
+    pub(super) folder: PathBuf,
+    pub(super) layers: Vec<PathBuf>,
+}
+
+/// Which container it is to be.
+pub(super) struct Identity<'a> {
+    /// Its ID.
+    pub(super) id: &'a str,
+    /// Its folder.
+    pub(super) folder: PathBuf,
+    /// What becomes of what it writes.
+    pub(super) top_layer: TopLayer,
 }
 
 /// Runs the command; its exit status.
@@ -60,7 +72,8 @@ pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
             (request.image.root(&base, &store, wanted)?, signals)
         }
     };
-    let decided = decide(request, base, &store, &root)?;
+    let id = random_id()?;
+    let decided = decide(request, base, thrown_away(&store, &id), &root)?;
     let plan = plan(request, &decided)?;
 
     let _name =
@@ -85,7 +98,7 @@ pub fn explain(request: &Request) -> Result<String> {
     let store = config::store_path(request.store.as_deref())?;
     let base = Base::of_user()?;
     let root = request.image.would_be_root(&base, &store)?;
-    let decided = decide(request, base, &store, &root)?;
+    let decided = decide(request, base, thrown_away(&store, &random_id()?), &root)?;
     let plan = plan(request, &decided)?;
     Ok(engine::explain(&plan, &decided.folder, &decided.layers))
 }
@@ -95,10 +108,10 @@ pub fn spec(request: &Request) -> Result<Spec> {
     let store = config::store_path(request.store.as_deref())?;
     let base = Base::of_user()?;
     let root = request.image.would_be_root(&base, &store)?;
-    Ok(decide(request, base, &store, &root)?.spec)
+    Ok(decide(request, base, thrown_away(&store, &random_id()?), &root)?.spec)
 }
 
-fn keep_descriptors(count: u32) -> Result<()> {
+pub(super) fn keep_descriptors(count: u32) -> Result<()> {
     fd::keep_only(count).map_err(|(number, error)| {
         let error = Err::<(), _>(error)
             .context(|| format!("--preserve-fds {count}: descriptor {number}"))
@@ -107,24 +120,35 @@ fn keep_descriptors(count: u32) -> Result<()> {
     })
 }
 
-fn make_store(request: &Request) -> Result<PathBuf> {
+pub(super) fn make_store(request: &Request) -> Result<PathBuf> {
     let store = config::open_private(&config::store_path(request.store.as_deref())?)?;
     config::open_private(&store.join("tmp"))?;
     Ok(store)
 }
 
-fn decide(request: &Request, base: Base, store: &Path, root: &ImageRoot) -> Result<Decided> {
+fn thrown_away<'a>(store: &Path, id: &'a str) -> Identity<'a> {
+    Identity { id, folder: folder::path(store, short(id)), top_layer: TopLayer::ThrownAway }
+}
+
+pub(super) fn decide(
+    request: &Request,
+    base: Base,
+    identity: Identity<'_>,
+    root: &ImageRoot,
+) -> Result<Decided> {
     let options = &request.options;
+    let Identity { id, folder, top_layer } = identity;
     let maps = base.container_maps(options.userns, &options.uidmap, &options.gidmap)?;
     let stacking = match (options.rw_root, options.storage_driver) {
         (true, Some(_)) => {
             return Err(Error::new("--storage-driver: --rw-root has no layers to be stacked"));
         }
         (true, None) => Stacking::default(),
-        (false, _) => driver::choose(options, &base, &maps, store)?,
+        (false, _) => {
+            let store = config::store_path(request.store.as_deref())?;
+            driver::choose(options, &base, &maps, &store)?
+        }
     };
-    let id = random_id()?;
-    let folder = folder::path(store, &id);
     if options.rw_root && root.folders.len() > 1 {
         return Err(Error::new("--rw-root: an image has layers, which other containers share")
             .hint("'usnea export IMAGE | tar -x' makes a root directory of it"));
@@ -132,7 +156,8 @@ fn decide(request: &Request, base: Base, store: &Path, root: &ImageRoot) -> Resu
     let top = root.folders.first().ok_or_else(|| Error::new("an image without a folder"))?;
     let mut spec = crate::spec::build(&Inputs {
         options,
-        id: &id,
+        top_layer,
+        id: short(id),
         root: if options.rw_root { Root::Itself(top) } else { Root::Layered(&root.folders) },
         folder: &folder,
         stacking,
@@ -181,11 +206,16 @@ fn plan(request: &Request, decided: &Decided) -> Result<Plan> {
     engine::plan(&decided.spec, decided.base.clone(), options)
 }
 
-/// 12 hexadecimal digits, as docker shortens an ID.
-fn random_id() -> Result<String> {
-    let mut bytes = [0u8; 6];
+/// 64 hexadecimal digits.
+pub(super) fn random_id() -> Result<String> {
+    let mut bytes = [0u8; 32];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(Error::from)
         .context(|| "cannot get random bytes")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The first 12 digits of an ID, as docker shows it.
+pub(super) fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
 }

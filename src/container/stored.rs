@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use super::image::{Held, Root};
+use super::image::{Held, Root, StoredImage};
 use super::images::{self, Pull};
 use super::stores::{self, Stores};
 use crate::error::{Context, Error, Result};
@@ -56,7 +56,7 @@ pub fn root(base: &Base, store: &Path, text: &str, wanted: &Wanted<'_>) -> Resul
     if !is_unpacked(&store, &image, &owners) {
         images::prepare(base, &store, &image)?;
     }
-    Ok(Root { _held: Held::Stored(blob), ..describe(&store, &image, &owners)? })
+    Ok(Root { held: Held::Stored(blob), ..describe(&store, &image, &owners)? })
 }
 
 /// The image's root, nothing held or made.
@@ -133,15 +133,21 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
     if folders.is_empty() {
         folders.push(store.empty_layer()?);
     }
-    let defaults = defaults(store, image).context(|| format!("image {}", image.config.short()))?;
-    Ok(Root { folders, defaults, _held: Held::Nothing })
+    let (defaults, labels) =
+        defaults(store, image).context(|| format!("image {}", image.config.short()))?;
+    let manifest = store.blob_path(&image.manifest);
+    let stored = Some(StoredImage { manifest, id: image.config.to_string(), labels });
+    Ok(Root { folders, defaults, stored, held: Held::Nothing })
 }
 
-fn defaults(store: &Store, image: &Image) -> Result<ImageDefaults> {
+type Labels = std::collections::BTreeMap<String, String>;
+
+fn defaults(store: &Store, image: &Image) -> Result<(ImageDefaults, Labels)> {
     let bytes = store.read_blob(&image.config)?;
     let (config, _) = crate::image::manifest::parse_config(&bytes, image.layers.len())?;
-    let Some(config) = config.config() else { return Ok(ImageDefaults::default()) };
-    Ok(ImageDefaults {
+    let Some(config) = config.config() else { return Ok(Default::default()) };
+    let labels = config.labels().clone().unwrap_or_default().into_iter().collect();
+    let defaults = ImageDefaults {
         entrypoint: config.entrypoint().clone().unwrap_or_default(),
         cmd: config.cmd().clone().unwrap_or_default(),
         env: config.env().clone().unwrap_or_default(),
@@ -149,5 +155,6 @@ fn defaults(store: &Store, image: &Image) -> Result<ImageDefaults> {
         user: config.user().clone(),
         volumes: config.volumes().clone().unwrap_or_default(),
         stop_signal: config.stop_signal().clone(),
-    })
+    };
+    Ok((defaults, labels))
 }

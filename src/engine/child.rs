@@ -17,7 +17,9 @@ use super::command::Ahead;
 use super::layers::{self, Stack};
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{Command, Credentials, Driver, Mount, Plan, Source, Stdin, Step, command, init};
+use super::{
+    Command, Credentials, Driver, Mount, Plan, Source, Stdin, Step, Streams, command, init,
+};
 use crate::ids::{self, IdMaps};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
@@ -33,6 +35,7 @@ pub fn live(
     channel: Channel,
     watched: OwnedFd,
     signals: &Signals,
+    streams: Option<&Streams>,
     started: Instant,
 ) -> ! {
     let mut child = Child {
@@ -40,6 +43,7 @@ pub fn live(
         channel,
         watched,
         signals,
+        streams,
         started,
         step: 0,
         trees: plan.steps.iter().map(|_| None).collect(),
@@ -58,6 +62,7 @@ struct Child<'a> {
     /// A pipe of the parent's: it hangs up when the parent is dead.
     watched: OwnedFd,
     signals: &'a Signals,
+    streams: Option<&'a Streams>,
     started: Instant,
     /// Index of the step in hand: what a failure is reported with.
     step: usize,
@@ -532,6 +537,13 @@ impl Child<'_> {
                 self.hands.terminal.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
             pty::make_controlling(terminal.as_fd())?;
             return (0..=2).try_for_each(|number| Ok(fd::install(terminal.as_fd(), number)?));
+        }
+        if let Some(streams) = self.streams {
+            fd::install(streams.output.as_fd(), 1)?;
+            fd::install(streams.error.as_fd(), 2)?;
+            if let Some(input) = &streams.input {
+                return Ok(fd::install(input.as_fd(), 0)?);
+            }
         }
         if self.plan.options.stdin == Stdin::Null {
             let null =

@@ -21,14 +21,20 @@ pub struct Stack<'a> {
     pub upper: Option<&'a (PathBuf, PathBuf)>,
 }
 
+/// In the work folder of a root that is a copy: it stays one at the next start.
+const COPIED: &str = "copied";
+
 /// A root, detached. Where the kernel's overlay will not serve (too deep a stack, a layer on a file system that it does
 /// not take), the root is copied.
 pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> Done<OwnedFd> {
-    let made = make(mount);
     let Source::Overlay { driver: Driver::Kernel, lowers, upper: Some(upper), .. } = &mount.source
     else {
-        return made;
+        return make(mount);
     };
+    if upper.1.join(COPIED).exists() {
+        return copied(Stack { lowers, upper: Some(upper) });
+    }
+    let made = make(mount);
     let Err(trouble) = made else { return made };
     if ![libc::EINVAL, libc::ENODEV, libc::EPERM, libc::EOPNOTSUPP].contains(&trouble.errno) {
         return Err(trouble);
@@ -42,12 +48,16 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
 
 /// The writable layer, filled with the others.
 pub fn copied(stack: Stack<'_>) -> Done<OwnedFd> {
-    let Some((upper, _)) = stack.upper else {
+    let Some((upper, work)) = stack.upper else {
         return Err(said(Error::new("layers are copied into a writable one, and there is none")));
     };
-    cover(stack)?;
-    for lower in stack.lowers.iter().rev() {
-        crate::rootfs::copy::tree(lower, upper).map_err(said)?;
+    let done = work.join(COPIED);
+    if !done.exists() {
+        cover(stack)?;
+        for lower in stack.lowers.iter().rev() {
+            crate::rootfs::copy::tree(lower, upper).map_err(said)?;
+        }
+        std::fs::write(&done, "").on(|| done.to_string_lossy())?;
     }
     mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
 }

@@ -37,6 +37,7 @@ mod sync;
 mod trouble;
 
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::ids::IdMaps;
@@ -47,9 +48,9 @@ use crate::userns::Levels;
 
 pub use explain::explain;
 pub use mounts::{Driver, Mount, Source};
-pub use parent::run;
+pub use parent::{Launched, end_children, launch, run};
 pub use plan::plan;
-pub use supervise::forwarded;
+pub use supervise::{Requests, forwarded};
 
 /// What the command's standard input is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +60,17 @@ pub enum Stdin {
     Null,
     /// Ours (`--interactive`).
     Ours,
+}
+
+/// The command's standard streams, where they are not ours; without a terminal.
+#[derive(Debug)]
+pub struct Streams {
+    /// Standard input; `None`: as [`Options::stdin`] says.
+    pub input: Option<OwnedFd>,
+    /// Standard output.
+    pub output: OwnedFd,
+    /// Standard error.
+    pub error: OwnedFd,
 }
 
 /// Layers that are kept in memory: a tmpfs that goes with the container's mount namespace, whatever dies when.

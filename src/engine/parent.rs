@@ -3,13 +3,13 @@
 //! Nothing here starts a thread, and nothing that was made outlives an error: whoever was started is ended and reaped
 //! before the error is returned.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::sync::{self, Channel, Failure, Message};
-use super::{Plan, Step, Supervised, child, listener, supervise};
+use super::{Plan, Step, Streams, Supervised, child, listener, supervise};
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
 use crate::host;
@@ -18,13 +18,52 @@ use crate::sys::process::{self, Child, Ended, Forked, Parentage};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
 
+/// A command that runs, and all that must live as long as it does.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its process: the container's first.
+    pub command: Child,
+    /// The master of its terminal.
+    pub terminal: Option<OwnedFd>,
+    /// Signals that came during the launch and are for the command.
+    pub early: Vec<i32>,
+    /// While this is open somewhere the container lives: its keeper (see `child`) waits for the end of it.
+    pub alive: OwnedFd,
+    /// Whether its end is the end of all that it started.
+    pub ends_all: bool,
+    /// Who answers for root emulation. It goes by itself where the kernel tells it that nobody is left.
+    pub supervisor: Option<Child>,
+    base: Option<Child>,
+    strangers: Vec<i32>,
+}
+
 /// Carries out a plan and stays until the command has ended. `signals` were blocked by the caller before it made
 /// anything that must be cleaned up.
 pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
+    let mut launched = launch(plan, signals, None)?;
+    let ended = supervise::until_end(
+        &launched.command,
+        launched.terminal.take(),
+        plan.options.stdin,
+        std::mem::take(&mut launched.early),
+        signals,
+    );
+    if let Some(supervisor) = &launched.supervisor {
+        let _ = supervisor.signal(libc::SIGKILL);
+    }
+    if ended.is_err() || !launched.ends_all {
+        end_all(&[Some(&launched.command), launched.base.as_ref()], &launched.strangers);
+    }
+    // A keeper has seen the end too and goes by itself: waiting for it would take longer than it does.
+    ended
+}
+
+/// Carries out a plan until the command runs, on `streams`, or on ours where there are none.
+pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Result<Launched> {
     let started = Instant::now();
     let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
     // Our end of it closes when we die, however: then the keeper ends the container (see `child`).
-    let (watched, _alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+    let (watched, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .context(|| "cannot make a pipe")?;
     let strangers = process::children().unwrap_or_default(); // a shell that became us by exec leaves us its jobs
     let Some(Step::Namespaces(namespaces)) = plan.steps.first() else {
@@ -33,13 +72,14 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
 
     let base = match process::clone(*namespaces, Parentage::Ours).map_err(userns::forbidden)? {
         Forked::Child => {
-            drop(ours);
-            child::live(plan, theirs, watched, signals, started)
+            drop((ours, alive));
+            child::live(plan, theirs, watched, signals, streams.as_ref(), started)
         }
         Forked::Parent(base) => base,
     };
-    drop((theirs, watched));
-    if !has_pid_namespace(plan) {
+    drop((theirs, watched, streams));
+    let ends_all = has_pid_namespace(plan);
+    if !ends_all {
         // What the command leaves running comes to us, and goes with it.
         process::adopt_orphans().context(|| "cannot adopt orphans")?;
     }
@@ -63,24 +103,18 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         return Err(error);
     }
     log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
-    let command = container.process.as_ref().unwrap_or(&base);
-    let early = std::mem::take(&mut container.signals);
-    let ended = supervise::until_end(
-        command,
-        container.terminal.take(),
-        plan.options.stdin,
-        early,
-        signals,
-    );
-    if let Some(supervisor) = &container.supervisor {
-        // It goes by itself where the kernel tells it that nobody is left.
-        let _ = supervisor.signal(libc::SIGKILL);
-    }
-    if ended.is_err() || !has_pid_namespace(plan) {
-        end_all(&[Some(&base), container.process.as_ref()], &strangers);
-    }
-    // A keeper has seen the end too and goes by itself: waiting for it would take longer than it does.
-    ended
+    let (command, base) = match container.process {
+        Some(command) => (command, Some(base)),
+        None => (base, None),
+    };
+    let (terminal, early, supervisor) =
+        (container.terminal, container.signals, container.supervisor);
+    Ok(Launched { command, terminal, early, alive, ends_all, supervisor, base, strangers })
+}
+
+/// Ends and reaps every child of ours, and whoever becomes one when its parent goes.
+pub fn end_children() {
+    end_all(&[], &[]);
 }
 
 /// Whether the end of the command is the end of all that it started.

@@ -120,15 +120,15 @@ pub fn until_end(
 }
 
 /// Requests to end that came in a row.
-#[derive(Default)]
-struct Requests {
+#[derive(Debug, Default)]
+pub struct Requests {
     count: u32,
     last: Option<Instant>,
 }
 
 impl Requests {
     /// The signal to hand on for the one that came.
-    fn heard(&mut self, signal: i32) -> i32 {
+    pub fn heard(&mut self, signal: i32) -> i32 {
         if ![libc::SIGINT, libc::SIGTERM].contains(&signal) {
             return signal;
         }

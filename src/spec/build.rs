@@ -99,6 +99,15 @@ pub enum CgroupHierarchy {
     Other,
 }
 
+/// What becomes of the layer that the container writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopLayer {
+    /// It goes with the command: nobody waits for the disk for its sake.
+    ThrownAway,
+    /// It is mounted again at the next start.
+    Kept,
+}
+
 /// All that a config is made from.
 #[derive(Clone, Debug)]
 pub struct Inputs<'a> {
@@ -112,6 +121,8 @@ pub struct Inputs<'a> {
     pub folder: &'a Path,
     /// How its layers are stacked.
     pub stacking: Stacking,
+    /// What becomes of the layer that is written to.
+    pub top_layer: TopLayer,
     /// IDs of the container over those of the namespace it is made in.
     pub maps: &'a IdMaps,
     /// What the image wants.

@@ -43,7 +43,7 @@ mod volume;
 pub use bind::{Access, Bind, Source};
 pub use build::{
     CgroupHierarchy, ImageDefaults, Inputs, KEEP_GROUPS, RUN_INIT, Root, STOP_SIGNAL,
-    TimeNamespace, VOLUMES, build, layer_folders,
+    TimeNamespace, TopLayer, VOLUMES, build, layer_folders,
 };
 pub use destination::Destination;
 pub use device::Device;
@@ -51,6 +51,7 @@ pub use entrypoint::Entrypoint;
 pub use env::EnvChange;
 pub use group::GroupAdd;
 pub use mount::MountFlag;
+pub use mounts::set_lower;
 pub use name::{ContainerName, Hostname};
 pub use namespace::{Network, Sharing};
 pub use options::Options;

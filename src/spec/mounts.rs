@@ -6,14 +6,14 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Mount, MountBuilder};
+use oci_spec::runtime::{Mount, MountBuilder, Spec};
 
 use super::bind::Bind;
-use super::build::{CgroupHierarchy, Inputs, Root};
+use super::build::{CgroupHierarchy, Inputs, Root, TopLayer};
 use super::destination::Destination;
 use super::mount::MountFlag;
 use super::namespace::{Network, Sharing};
-use super::storage_driver::Stacking;
+use super::storage_driver::{Stacking, StorageDriver};
 use super::tmpfs::Tmpfs;
 use super::volume::{Volume, VolumeKind};
 use crate::error::{Context, Error, Result};
@@ -39,7 +39,11 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let mut mounts = Vec::with_capacity(16);
     if let Root::Layered(lowers) = inputs.root {
         let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
-        mounts.push(overlay(Path::new("/"), &lowers, inputs.folder, inputs.stacking, &[])?);
+        let flags: &[_] = match inputs.top_layer {
+            TopLayer::ThrownAway => &[VOLATILE],
+            TopLayer::Kept => &[],
+        };
+        mounts.push(overlay(Path::new("/"), &lowers, inputs.folder, inputs.stacking, flags)?);
     }
     mounts.extend(system(inputs)?.into_iter().filter(|mount| !covered(mount)));
     mounts.extend(asked.into_iter().map(|asked| asked.mount));
@@ -62,7 +66,10 @@ fn mount(
         .map_err(Error::new)
 }
 
-/// Layers under one in `folder` that is thrown away.
+/// The layer that is written to is thrown away: nobody waits for the disk for its sake, and it cannot be mounted again.
+const VOLATILE: &str = "volatile";
+
+/// Layers under one in `folder`.
 fn overlay(
     destination: &Path,
     lowers: &[&Path],
@@ -81,8 +88,29 @@ fn overlay(
     let (upperdir, workdir) = (option("upperdir", "upper"), option("workdir", "work"));
     let mut options = vec![lowerdir.as_str(), &upperdir, &workdir];
     stacking.options().for_each(|option| options.push(option));
-    options.extend(flags);
+    let is_kernels = stacking.driver == StorageDriver::Overlay;
+    options.extend(flags.iter().filter(|flag| is_kernels || **flag != VOLATILE));
     mount(destination, stacking.driver.mount_type(), "overlay", &options)
+}
+
+/// Puts another folder below the root's layer: it is the same root, made anew elsewhere.
+pub fn set_lower(spec: &mut Spec, lower: &Path) -> Result<()> {
+    text(lower)?;
+    let mut mounts = spec.mounts().clone().unwrap_or_default();
+    let is_root = |mount: &&mut Mount| mount.destination() == Path::new("/");
+    for mount in mounts.iter_mut().filter(is_root) {
+        let mut options = mount.options().clone().unwrap_or_default();
+        for option in options.iter_mut().filter(|option| option.starts_with("lowerdir=")) {
+            *option = format!("lowerdir={}", joined_lowers(&[lower]));
+        }
+        mount.set_options(Some(options));
+    }
+    spec.set_mounts(Some(mounts));
+    if let Some(mut root) = spec.root().clone() {
+        root.set_path(lower.to_owned());
+        spec.set_root(Some(root));
+    }
+    Ok(())
 }
 
 /// What every container has.
@@ -229,7 +257,13 @@ fn volume(volume: &Volume, folder: &Path, stacking: Stacking) -> Result<Asked> {
             }
             Ok(Asked {
                 destination: volume.destination.clone(),
-                mount: overlay(volume.destination.path(), &[&source], folder, stacking, flags)?,
+                mount: overlay(
+                    volume.destination.path(),
+                    &[&source],
+                    folder,
+                    stacking,
+                    &[&[VOLATILE], &flags[..]].concat(),
+                )?,
             })
         }
     }

@@ -43,10 +43,9 @@ impl Stacking {
     /// The options of the mount beside its layers.
     pub(super) fn options(self) -> impl Iterator<Item = &'static str> {
         let is_fuse = self.driver == StorageDriver::Fuse;
-        // `volatile`: what is thrown away never waits for the disk.
-        let kernel = (self.driver == StorageDriver::Overlay).then_some(["userxattr", "volatile"]);
+        let kernel = (self.driver == StorageDriver::Overlay).then_some("userxattr");
         let recorded = (is_fuse && self.recorded_owners).then_some("xattr_permissions=2");
         let idmapped = (is_fuse && self.idmapped).then_some("idmap");
-        kernel.into_iter().flatten().chain(recorded).chain(idmapped)
+        kernel.into_iter().chain(recorded).chain(idmapped)
     }
 }

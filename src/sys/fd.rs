@@ -128,3 +128,26 @@ pub fn keep_only(count: u32) -> Result<(), (RawFd, io::Error)> {
     }
     close_at_exec_from(first).map_err(|error| (first, error))
 }
+
+/// Reads and writes of it no longer wait.
+pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(fd, true)?)
+}
+
+/// Takes what `number` stands for: a descriptor that was handed over through exec. Errors: EBADF.
+pub fn take(number: RawFd) -> io::Result<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    set_close_at_exec(number, true)?;
+    if number < 3 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: it is open (fcntl has just said so), and only the code that hands over knows the number, once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Lets a descriptor survive the next exec, and nobody close it before; its number.
+pub fn hand_over(fd: OwnedFd) -> io::Result<RawFd> {
+    use std::os::fd::{AsRawFd, IntoRawFd};
+    set_close_at_exec(fd.as_raw_fd(), false)?;
+    Ok(fd.into_raw_fd())
+}

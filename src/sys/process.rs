@@ -135,6 +135,13 @@ pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// A descriptor of the process that has this number now (pidfd_open(2), kernel 5.3).
+pub fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
+    let pid =
+        rustix::process::Pid::from_raw(pid).ok_or(io::Error::from_raw_os_error(libc::ESRCH))?;
+    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
+}
+
 /// Waits for the end of our child that `pidfd` stands for, and reaps it.
 pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
     use rustix::process::{WaitId, WaitIdOptions, waitid};

@@ -48,6 +48,12 @@ impl Signals {
         }
     }
 
+    /// From here on [`Signals::restore`] leaves no signal blocked: the mask of before was our own, from before an exec.
+    pub fn restore_to_none(&mut self) {
+        // SAFETY: `before` is plain data that sigemptyset fills.
+        unsafe { libc::sigemptyset(&raw mut self.before) };
+    }
+
     /// Restores the mask of before [`Signals::block`]: in a child, before it becomes the user's command.
     pub fn restore(&self) {
         // SAFETY: `before` was filled by sigprocmask.
@@ -103,5 +109,71 @@ fn is_ignored(signal: i32) -> bool {
         let mut now: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut now) == 0
             && now.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// The number of a signal: `9`, `KILL`, `SIGKILL`, `RTMIN+3`, in any case. `None`: it is none.
+pub fn number(text: &str) -> Option<i32> {
+    if let Ok(number) = text.parse::<i32>() {
+        return (1..=64).contains(&number).then_some(number);
+    }
+    let text = text.to_ascii_uppercase();
+    let name = text.strip_prefix("SIG").unwrap_or(&text);
+    let near = |name: &str, sign: char, base: i32| {
+        let offset = name.strip_prefix(sign)?.parse::<i32>().ok()?;
+        let number = if sign == '+' { base + offset } else { base - offset };
+        (34..=64).contains(&number).then_some(number)
+    };
+    // 34: what glibc leaves, and what docker and kill(1) mean.
+    match (name, name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        ("RTMIN", ..) => Some(34),
+        ("RTMAX", ..) => Some(64),
+        (_, Some(rest), _) => near(rest, '+', 34),
+        (_, _, Some(rest)) => near(rest, '-', 64),
+        _ => {
+            let aliases = match name {
+                "CLD" => "CHLD",
+                "IOT" => "ABRT",
+                "POLL" => "IO",
+                "UNUSED" => "SYS",
+                name => name,
+            };
+            let signal: nix::sys::signal::Signal = format!("SIG{aliases}").parse().ok()?;
+            Some(signal as i32)
+        }
+    }
+}
+
+/// The name of a signal, `SIGTERM`.
+pub fn name(number: i32) -> String {
+    match nix::sys::signal::Signal::try_from(number) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) if (34..=64).contains(&number) => format!("SIGRTMIN+{}", number - 34),
+        Err(_) => number.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for (text, signal) in [
+            ("9", 9),
+            ("KILL", 9),
+            ("sigterm", 15),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("SIGCLD", libc::SIGCHLD),
+        ] {
+            assert_eq!(number(text), Some(signal), "{text}");
+        }
+        for wrong in ["", "0", "65", "SIG", "TERMINATE", "RTMIN+31", "RTMAX+1", "-9"] {
+            assert_eq!(number(wrong), None, "{wrong}");
+        }
+        for signal in 1..=64 {
+            assert!(matches!(signal, 32 | 33) || number(&name(signal)) == Some(signal), "{signal}");
+        }
     }
 }

@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
 }
 
 /// Four spaces, and nothing in brackets when there is nothing.
-fn in_docker_style(found: &[Value]) -> Result<String> {
+pub fn in_docker_style(found: &[Value]) -> Result<String> {
     let mut text = Vec::new();
     let mut to = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    "));
     found.serialize(&mut to).map_err(Error::new)?;

@@ -120,6 +120,8 @@ impl Store {
     }
 }
 
+/// In the folder of a kept container: a link to the blob of its image's manifest.
+pub const USED: &str = "image";
 /// What is to be removed, in tmp/.
 const GRAVE: &str = "removed-";
 /// What comes in and has no name yet, in tmp/.

@@ -71,6 +71,7 @@ impl Scene {
         };
         build(&Inputs {
             stacking: super::Stacking::default(),
+            top_layer: crate::spec::TopLayer::ThrownAway,
             options: &line.options,
             id: "0123456789ab",
             root,

@@ -1,0 +1,62 @@
+//! `usnea attach`.
+
+use std::path::Path;
+
+use super::selection;
+use crate::container::kept::{self, Attachment, SignalProxy};
+use crate::engine;
+use crate::error::{Context, Error, Result};
+use crate::sys::signal::Signals;
+
+/// Be with a running container
+///
+/// Its output is ours from now on, our input is its own, and so is its exit status. Who is too slow for it misses something
+/// and is told how much: it does not wait.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The container.
+    #[arg(value_name = "CONTAINER", required_unless_present = "latest")]
+    container: Option<String>,
+
+    /// The container that was made last.
+    #[arg(short, long, conflicts_with = "container")]
+    latest: bool,
+
+    /// The keys that leave its terminal. Default: the container's own, else ctrl-p,ctrl-q.
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+
+    /// Leave its input alone.
+    #[arg(long)]
+    no_stdin: bool,
+
+    /// Signals that come to us are its own.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "true", hide_default_value = true, hide_possible_values = true)]
+    sig_proxy: bool,
+}
+
+/// Attaches.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    let kept = match &arguments.container {
+        Some(name) => kept::find(&store, name)?,
+        None => kept::all(&store)?
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::new("there is no container"))?,
+    };
+    let keys = arguments.detach_keys.as_ref().or(kept.record.detach_keys.as_ref());
+    let keys = keys
+        .map(|keys| keys.parse().map_err(Error::new))
+        .transpose()
+        .context(|| "--detach-keys")?;
+    let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
+    let attachment = Attachment {
+        socket: kept::meet(&kept)?,
+        input: !arguments.no_stdin && kept.record.takes_input(),
+        keys: keys.unwrap_or_default(),
+        proxy: if arguments.sig_proxy { SignalProxy::On } else { SignalProxy::Off },
+    };
+    Ok(kept::attach(&kept, attachment, &signals)?.unwrap_or(0))
+}

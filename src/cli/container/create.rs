@@ -1,0 +1,37 @@
+//! `usnea create`.
+
+use std::path::PathBuf;
+
+use super::flags::Flags;
+use super::selection::say;
+use crate::cli::run::{Common, Pulling};
+use crate::container::kept;
+use crate::error::Result;
+use crate::monitor::record::Input;
+
+/// Make a container without starting it
+///
+/// Prints its ID. 'usnea start' starts it.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    common: Common,
+
+    #[command(flatten)]
+    flags: Flags,
+
+    #[command(flatten)]
+    pulling: Pulling,
+}
+
+/// Carries it out.
+pub fn run(arguments: Arguments, store: Option<PathBuf>) -> Result<u8> {
+    let Arguments { common, flags, pulling } = arguments;
+    let input = if common.options().interactive { Input::Once } else { Input::Closed };
+    let wishes = flags.wishes(common.image(), input)?;
+    let shown = pulling.shown();
+    let wanted = pulling.wanted(common.image(), &shown)?;
+    let (kept, _lock) = kept::create(&common.request(store)?, &wishes, &wanted)?;
+    say(&kept.record.id);
+    Ok(0)
+}

@@ -1,0 +1,250 @@
+//! The flags of `create` and `run` that are about the container's life, not about what it is to be.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::container::kept::{DetachKeys, Wishes, time};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::monitor::policy::RestartPolicy;
+use crate::monitor::record::{Healthcheck, Input, LogDriver, LogSettings};
+use crate::spec::Size;
+use crate::sys::signal;
+
+/// `--stop-signal SIGNAL`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalFlag(pub i32);
+
+impl std::str::FromStr for SignalFlag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        signal::number(text).map(Self).ok_or_else(|| format!("'{text}' is no signal"))
+    }
+}
+
+/// The flags.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(args_override_self = true)]
+pub struct Flags {
+    /// When the container is started again: no, on-failure[:N], always, unless-stopped.
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<RestartPolicy>,
+
+    /// The signal that asks the container to end. Default: the image's, else SIGTERM.
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<SignalFlag>,
+
+    /// How many seconds it has to do so before it is killed. Default: 10.
+    #[arg(long, value_name = "SECONDS")]
+    stop_timeout: Option<u64>,
+
+    /// A label.
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+
+    /// Labels from a file, one a line.
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
+
+    /// Write the container's ID to this file.
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+
+    /// Write the number of the container's process to this file.
+    #[arg(long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+
+    /// Where the output is kept: file (also json-file, k8s-file, local), journald, none, or passthrough (the command has
+    /// our standard streams itself).
+    #[arg(long, value_name = "DRIVER")]
+    log_driver: Option<String>,
+
+    /// Options of the log: max-size=BYTES, max-file=N, tag=TEXT.
+    #[arg(long, value_name = "KEY=VALUE")]
+    log_opt: Vec<String>,
+
+    /// The keys that leave the terminal of a container that goes on. Default: ctrl-p,ctrl-q.
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+
+    /// Remove the container that has the name.
+    #[arg(long)]
+    replace: bool,
+
+    /// A command that tells whether the container is well; none: not even the image's.
+    #[arg(long, value_name = "COMMAND")]
+    health_cmd: Option<String>,
+
+    /// How long between two checks, such as 30s. Default: 30s.
+    #[arg(long, value_name = "TIME")]
+    health_interval: Option<String>,
+
+    /// How many failures in a row are ill. Default: 3.
+    #[arg(long, value_name = "N")]
+    health_retries: Option<u32>,
+
+    /// How long failures do not count after the start. Default: 0s.
+    #[arg(long, value_name = "TIME")]
+    health_start_period: Option<String>,
+
+    /// How long between two checks within the start period. Default: 5s.
+    #[arg(long, value_name = "TIME")]
+    health_start_interval: Option<String>,
+
+    /// How long one check may take. Default: 30s.
+    #[arg(long, value_name = "TIME")]
+    health_timeout: Option<String>,
+
+    /// No checks of health, not even the image's.
+    #[arg(long)]
+    no_healthcheck: bool,
+}
+
+impl Flags {
+    /// Whether something is asked for that only a container with a record and a monitor has.
+    pub fn need_a_record(&self) -> bool {
+        let Self { label, label_file, log_opt, replace, no_healthcheck: _, .. } = self;
+        let has = [
+            self.restart.is_some_and(|policy| policy != RestartPolicy::No),
+            self.cidfile.is_some(),
+            self.pidfile.is_some(),
+            self.log_driver.is_some(),
+            self.detach_keys.is_some(),
+            self.health_cmd.is_some(),
+        ];
+        has.contains(&true)
+            || *replace
+            || ![label, log_opt].iter().all(|list| list.is_empty())
+            || !label_file.is_empty()
+    }
+
+    /// As the verbs take it. Errors: values that are none, flags that exclude each other.
+    pub fn wishes(self, image: &str, input: Input) -> Result<Wishes> {
+        if let Some(keys) = &self.detach_keys {
+            keys.parse::<DetachKeys>().map_err(Error::new).context(|| "--detach-keys")?;
+        }
+        Ok(Wishes {
+            image: image.to_owned(),
+            restart: self.restart.unwrap_or_default(),
+            stop_signal: self.stop_signal.map(|signal| signal.0),
+            stop_timeout: self.stop_timeout,
+            health: self.health()?,
+            labels: self.labels()?,
+            log: self.log()?,
+            cidfile: self.cidfile,
+            pidfile: self.pidfile,
+            detach_keys: self.detach_keys,
+            replace: self.replace,
+            input,
+            create_command: std::env::args_os()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
+        })
+    }
+
+    fn labels(&self) -> Result<BTreeMap<String, String>> {
+        let mut labels = BTreeMap::new();
+        let mut add = |text: &str| {
+            let (key, value) = text.split_once('=').unwrap_or((text, ""));
+            if key.is_empty() {
+                fail!("--label '{}': a label has a key", text.escape_debug());
+            }
+            labels.insert(key.to_owned(), value.to_owned());
+            Ok(())
+        };
+        for file in &self.label_file {
+            let said = || format!("--label-file {}", file.display());
+            let text = std::fs::read_to_string(file).context(said)?;
+            let lines = text.lines().map(str::trim_start);
+            lines
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                .try_for_each(&mut add)?;
+        }
+        self.label.iter().try_for_each(|text| add(text))?;
+        Ok(labels)
+    }
+
+    fn log(&self) -> Result<LogSettings> {
+        let driver = match self.log_driver.as_deref() {
+            None | Some("" | "file" | "json-file" | "k8s-file" | "local") => LogDriver::File,
+            Some("journald") => LogDriver::Journald,
+            Some("none") => LogDriver::None,
+            Some("passthrough") => LogDriver::Passthrough,
+            Some(other) => {
+                return Err(Error::new(format!(
+                    "--log-driver {}: there is no such driver",
+                    other.escape_debug()
+                ))
+                .hint("file, journald, none or passthrough"));
+            }
+        };
+        let mut settings = LogSettings { driver, ..LogSettings::default() };
+        for option in &self.log_opt {
+            let said = || format!("--log-opt {option}");
+            match option.split_once('=') {
+                Some(("max-size", "-1")) => settings.max_size = None,
+                Some(("max-size", value)) => {
+                    let size: Size = value.parse().map_err(Error::new).context(said)?;
+                    settings.max_size = Some(size.bytes()).filter(|bytes| *bytes > 0);
+                }
+                Some(("max-file", value)) => match value.parse() {
+                    Ok(count @ 1..=1000) => settings.max_file = Some(count),
+                    _ => fail!("--log-opt {option}: a number from 1 to 1000"),
+                },
+                Some(("tag", value)) => settings.tag = Some(value.to_owned()),
+                _ => {
+                    return Err(Error::new(format!("--log-opt {option}: there is no such option"))
+                        .hint("max-size=BYTES, max-file=N, tag=TEXT"));
+                }
+            }
+        }
+        if driver == LogDriver::Journald && !std::path::Path::new(crate::monitor::JOURNAL).exists()
+        {
+            return Err(Error::new(format!(
+                "--log-driver journald: nobody listens at {}",
+                crate::monitor::JOURNAL
+            ))
+            .hint("this machine has no journal: leave the flag out, and the log is a file"));
+        }
+        Ok(settings)
+    }
+
+    fn health(&self) -> Result<Option<Healthcheck>> {
+        let time = |name: &str, value: &Option<String>| match value {
+            None => Ok(0),
+            Some(text) => time::duration(text)
+                .and_then(|time| u64::try_from(time.as_nanos()).ok())
+                .ok_or_else(|| {
+                    Error::new(format!(
+                        "--{name} {}: a time is like 30s or 1m30s",
+                        text.escape_debug()
+                    ))
+                }),
+        };
+        let test = match (self.health_cmd.as_deref(), self.no_healthcheck) {
+            (Some(_), true) => fail!("--no-healthcheck and --health-cmd exclude each other"),
+            (Some("none"), _) | (None, true) => vec!["NONE".to_owned()],
+            (Some(command), _) => match serde_json::from_str::<Vec<String>>(command) {
+                // podman's: a list is run without a shell.
+                Ok(words)
+                    if words.first().is_some_and(|word| word == "CMD" || word == "CMD-SHELL") =>
+                {
+                    words
+                }
+                Ok(words) => [vec!["CMD".to_owned()], words].concat(),
+                Err(_) => vec!["CMD-SHELL".to_owned(), command.to_owned()],
+            },
+            (None, false) => Vec::new(),
+        };
+        let check = Healthcheck {
+            test,
+            interval: time("health-interval", &self.health_interval)?,
+            timeout: time("health-timeout", &self.health_timeout)?,
+            start_period: time("health-start-period", &self.health_start_period)?,
+            start_interval: time("health-start-interval", &self.health_start_interval)?,
+            retries: self.health_retries.unwrap_or(0),
+        };
+        Ok((check != Healthcheck::default()).then_some(check))
+    }
+}

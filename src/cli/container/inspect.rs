@@ -1,0 +1,103 @@
+//! `usnea inspect` and `usnea container inspect`: containers, and images where the name is none of a container.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::selection::{self, Failures};
+use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::image::inspect::in_docker_style;
+use crate::cli::run::print;
+use crate::container::kept;
+use crate::container::stores::Stores;
+use crate::container::{images, kept::Kept};
+use crate::error::{Error, Result};
+
+/// Show all that is known of containers and images
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Names or IDs.
+    #[arg(value_name = "NAME", required_unless_present = "latest")]
+    names: Vec<String>,
+
+    /// The container that was made last.
+    #[arg(short, long, conflicts_with = "names")]
+    latest: bool,
+
+    /// json, or a Go template, such as '{{.State.Status}}' or '{{json .Config.Labels}}'.
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<Format>,
+
+    /// What the names are. Default: a container, else an image.
+    #[arg(long = "type", value_enum, value_name = "KIND")]
+    kind: Option<Kind>,
+
+    /// Show how much disk space a container takes.
+    #[arg(short, long)]
+    size: bool,
+}
+
+/// What a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// A container.
+    Container,
+    /// An image.
+    Image,
+}
+
+const LAYOUT: Layout = Layout { table: "{{.Id}}", headings: &[] };
+
+/// Prints what was found, then fails for what was not, as docker does.
+pub fn run(arguments: &Arguments, root: Option<&Path>, kind: Option<Kind>) -> Result<u8> {
+    let store = selection::store(root)?;
+    let kind = arguments.kind.or(kind);
+    let mut failures = Failures::default();
+    let mut found: Vec<Value> = Vec::new();
+    let mut names = arguments.names.clone();
+    if arguments.latest {
+        let last = kept::all(&store)?.into_iter().next();
+        names.extend(last.map(|kept| kept.record.id));
+    }
+    for name in &names {
+        match document(&store, root, name, kind, arguments.size) {
+            Ok(document) => found.push(document),
+            Err(error) => failures.add(error),
+        }
+    }
+    match &arguments.format {
+        None | Some(Format::Json) => print(&format!("{}\n", in_docker_style(&found)?))?,
+        Some(format) => print(&render(format, &LAYOUT, Headings::Shown, &found)?)?,
+    };
+    failures.end()
+}
+
+fn document(
+    store: &Path,
+    root: Option<&Path>,
+    name: &str,
+    kind: Option<Kind>,
+    size: bool,
+) -> Result<Value> {
+    let of_container = |kept: Kept| {
+        let mut document = kept::inspect(&kept)?;
+        if let (true, Some(fields)) = (size, document.as_object_mut()) {
+            fields.insert("SizeRw".to_owned(), kept::size(&kept).into());
+        }
+        Ok(document)
+    };
+    match kind {
+        Some(Kind::Container) => of_container(kept::find(store, name)?),
+        Some(Kind::Image) => images::inspect(&Stores::open(root)?, name),
+        None => match kept::find_id(store, name) {
+            Ok(_) => of_container(kept::find(store, name)?),
+            Err(_) => images::inspect(&Stores::open(root)?, name).map_err(|_| {
+                Error::new(format!(
+                    "neither a container nor an image is called '{}'",
+                    name.escape_debug()
+                ))
+            }),
+        },
+    }
+}

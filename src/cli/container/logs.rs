@@ -1,0 +1,113 @@
+//! `usnea logs`.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use super::selection::{self, Failures, Missing, Selection, open};
+use crate::container::kept::{self, Logs, time};
+use crate::error::{Error, Result};
+use crate::sys::signal;
+
+/// Show what containers wrote
+///
+/// Standard output and standard error of a container come out as the same.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Names of containers, or the beginning of their IDs.
+    #[arg(value_name = "CONTAINER", required_unless_present = "latest")]
+    containers: Vec<String>,
+
+    /// The container that was made last.
+    #[arg(short, long, conflicts_with = "containers")]
+    latest: bool,
+
+    /// Go on with what is written later, until the container ends.
+    #[arg(short, long)]
+    follow: bool,
+
+    /// Only the last N lines; all.
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value = "all",
+        hide_default_value = true,
+        allow_negative_numbers = true
+    )]
+    tail: String,
+
+    /// Only what is as new: a time, or how long ago (10m).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+
+    /// Only what is as old: a time, or how long ago (10m).
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+
+    /// The time before each line.
+    #[arg(short, long)]
+    timestamps: bool,
+
+    /// The container's name before each line.
+    #[arg(long)]
+    names: bool,
+}
+
+/// Prints.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    signal::set_default(&[libc::SIGPIPE]);
+    let store = selection::store(root)?;
+    let mut failures = Failures::default();
+    let selected = Selection::of(&arguments.containers, arguments.latest).find(
+        &store,
+        Missing::Fails,
+        &mut failures,
+    )?;
+    if arguments.follow && selected.len() > 1 {
+        return Err(Error::new("only one container can be followed"));
+    }
+    let moment = |name: &str, text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => time::moment(text).map(Some).ok_or_else(|| {
+            Error::new(format!("--{name} {}: a time, or how long ago", text.escape_debug()))
+        }),
+    };
+    let tail = match arguments.tail.as_str() {
+        "all" => None,
+        text => match text.parse::<i64>() {
+            // docker: less than nothing is all.
+            Ok(count) => usize::try_from(count).ok(),
+            Err(_) => {
+                return Err(Error::new(format!(
+                    "--tail {}: a number, or all",
+                    text.escape_debug()
+                )));
+            }
+        },
+    };
+    let (since, until) = (moment("since", &arguments.since)?, moment("until", &arguments.until)?);
+    for selected in &selected {
+        let shown = open(&store, selected).and_then(|kept| {
+            let wanted = Logs {
+                follow: arguments.follow,
+                tail,
+                since,
+                until,
+                timestamps: arguments.timestamps,
+                prefix: if arguments.names {
+                    format!("{} ", kept.record.name)
+                } else {
+                    String::new()
+                },
+            };
+            // One write for many lines; what is on both comes in the order of the log only as far as a reader can tell.
+            let mut output = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
+            let mut error = std::io::stderr().lock();
+            kept::logs(&kept, &wanted, &mut output, &mut error)?;
+            let _ = output.flush();
+            Ok(())
+        });
+        shown.unwrap_or_else(|error| failures.add(error));
+    }
+    failures.end()
+}

@@ -1,0 +1,92 @@
+//! `usnea rm` and `usnea container prune`.
+
+use std::path::Path;
+
+use super::selection::{self, Failures, Missing, Said, Selection, each, fitting, say};
+use crate::cli::amount;
+use crate::cli::image::prune::is_sure;
+use crate::container::kept::{self, Filter, Removal};
+use crate::error::Result;
+use crate::monitor::Status;
+
+/// Remove containers
+///
+/// With all that they wrote.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Kill a container that runs; one that is not here is no error.
+    #[arg(short, long)]
+    force: bool,
+
+    /// Remove its anonymous volumes too.
+    #[arg(short, long)]
+    volumes: bool,
+
+    /// How many seconds a running one has to end, with --force. Default: 0.
+    #[arg(short, long = "time", value_name = "SECONDS", allow_negative_numbers = true)]
+    time: Option<i64>,
+
+    /// A container that is not here is no error.
+    #[arg(short, long)]
+    ignore: bool,
+}
+
+/// Remove all containers that do not run
+#[derive(clap::Args)]
+pub struct PruneArguments {
+    /// Do not ask.
+    #[arg(short, long)]
+    force: bool,
+
+    /// Only those that fit: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]. May be given more than once.
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    filters: Vec<String>,
+}
+
+/// Removes.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    let missing = Missing::ignored(arguments.force || arguments.ignore);
+    each(&arguments.selection, &store, missing, |selected| {
+        let how = Removal { force: arguments.force, time: arguments.time };
+        kept::remove(&store, &selected.id, how)?;
+        Ok(Said::Name)
+    })
+}
+
+/// Removes what does not run.
+pub fn prune(arguments: &PruneArguments, root: Option<&Path>) -> Result<u8> {
+    let filters =
+        arguments.filters.iter().map(|text| text.parse()).collect::<Result<Vec<Filter>>>()?;
+    if !arguments.force && !is_sure("all containers that do not run")? {
+        return Ok(0);
+    }
+    let store = selection::store(root)?;
+    let (mut failures, mut bytes) = (Failures::default(), 0);
+    let mut is_first = true;
+    for kept in fitting(&store, &filters)? {
+        if !matches!(kept.status()?, Status::Created | Status::Exited(_)) {
+            continue;
+        }
+        let size = kept::size(&kept);
+        match kept::remove(&store, &kept.record.id, Removal::default()) {
+            Ok(()) => {
+                if std::mem::take(&mut is_first) {
+                    say("Deleted Containers:");
+                }
+                say(&kept.record.id);
+                bytes += size;
+            }
+            Err(error) => failures.add(error),
+        }
+    }
+    say(&format!(
+        "{}Total reclaimed space: {}",
+        if is_first { "" } else { "\n" },
+        amount::size(bytes)
+    ));
+    failures.end()
+}

@@ -1,0 +1,87 @@
+//! `usnea start`.
+
+use std::path::Path;
+
+use super::selection::{self, Failures, Missing, Selection, open, say};
+use crate::container::kept::{self, Attachment, SignalProxy};
+use crate::engine;
+use crate::error::{Context, Error, Result};
+use crate::monitor::talk;
+use crate::sys::fd;
+use crate::sys::signal::Signals;
+
+/// Start containers
+///
+/// One that runs already is left alone.
+#[derive(clap::Args)]
+// docker's -a is --attach here.
+#[command(mut_arg("all", |all| all.short(None)))]
+pub struct Arguments {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Stay with it: its output is ours, and so is its exit status.
+    #[arg(short, long)]
+    attach: bool,
+
+    /// Our standard input is its too; with --attach.
+    #[arg(short, long)]
+    interactive: bool,
+
+    /// The keys that leave its terminal. Default: ctrl-p,ctrl-q.
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+
+    /// Signals that come to us are its own; with --attach.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "true", hide_default_value = true, hide_possible_values = true)]
+    sig_proxy: bool,
+}
+
+/// Carries it out.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    fd::keep_only(0).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
+    let store = selection::store(root)?;
+    let mut failures = Failures::default();
+    let selected = arguments.selection.find(&store, Missing::Fails, &mut failures)?;
+    if arguments.attach || arguments.interactive {
+        return match &selected[..] {
+            [one] if failures.is_empty() => attached(arguments, &open(&store, one)?),
+            [] => failures.end(),
+            _ => Err(Error::new("only one container can be attached to")),
+        };
+    }
+    for selected in &selected {
+        let started = open(&store, selected).and_then(|kept| kept::start(&kept, None, None));
+        match started {
+            Ok(_) => say(&selected.typed),
+            Err(error) => failures.add(
+                Err::<(), _>(error)
+                    .context(|| format!("container {}", selected.typed))
+                    .unwrap_err(),
+            ),
+        }
+    }
+    failures.end()
+}
+
+fn attached(arguments: &Arguments, kept: &kept::Kept) -> Result<u8> {
+    let keys = arguments.detach_keys.as_ref().or(kept.record.detach_keys.as_ref());
+    let keys = keys
+        .map(|keys| keys.parse().map_err(Error::new))
+        .transpose()
+        .context(|| "--detach-keys")?;
+    let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
+    let (near, far) = talk::pair().context(|| "cannot make a socket pair")?;
+    let socket = match kept::start(kept, None, Some(far))? {
+        true => near,
+        false => kept::meet(kept)?,
+    };
+    let attachment = Attachment {
+        socket,
+        input: arguments.interactive,
+        keys: keys.unwrap_or_default(),
+        proxy: if arguments.sig_proxy { SignalProxy::On } else { SignalProxy::Off },
+    };
+    Ok(kept::attach(kept, attachment, &signals)?.unwrap_or(0))
+}

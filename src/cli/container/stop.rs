@@ -1,0 +1,95 @@
+//! `usnea stop`, `restart` and `kill`.
+
+use std::path::Path;
+
+use super::flags::SignalFlag;
+use super::selection::{self, Missing, Said, Selection, each, open};
+use crate::container::kept;
+use crate::error::{Context, Result};
+use crate::sys::fd;
+
+/// Stop containers
+///
+/// The command is asked to end, and killed when it takes too long. What does not run is left alone.
+#[derive(clap::Args)]
+pub struct StopArguments {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// How many seconds it has to end; -1: as long as it takes. Default: the container's own, else 10.
+    #[arg(
+        short,
+        long = "time",
+        visible_alias = "timeout",
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
+    time: Option<i64>,
+
+    /// A container that is not here is no error.
+    #[arg(short, long)]
+    ignore: bool,
+}
+
+/// Stop containers and start them again
+#[derive(clap::Args)]
+pub struct RestartArguments {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// How many seconds the command has to end; -1: as long as it takes. Default: the container's own, else 10.
+    #[arg(
+        short,
+        long = "time",
+        visible_alias = "timeout",
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
+    time: Option<i64>,
+}
+
+/// Send containers a signal
+#[derive(clap::Args)]
+pub struct KillArguments {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// The signal, by name or number.
+    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
+    signal: SignalFlag,
+}
+
+/// Stops.
+pub fn stop(arguments: &StopArguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    let selection = &arguments.selection;
+    each(selection, &store, Missing::ignored(arguments.ignore), |selected| {
+        let stopped = kept::stop(&open(&store, selected)?, arguments.time)?;
+        Ok(if stopped || !selection.is_vague() { Said::Name } else { Said::Nothing })
+    })
+}
+
+/// Stops and starts.
+pub fn restart(arguments: &RestartArguments, root: Option<&Path>) -> Result<u8> {
+    fd::keep_only(0).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
+    let store = selection::store(root)?;
+    each(&arguments.selection, &store, Missing::Fails, |selected| {
+        let kept = open(&store, selected)?;
+        kept::stop(&kept, arguments.time)?;
+        kept::start(&kept, None, None)?;
+        Ok(Said::Name)
+    })
+}
+
+/// Signals.
+pub fn kill(arguments: &KillArguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    each(&arguments.selection, &store, Missing::Fails, |selected| {
+        let kept = open(&store, selected)?;
+        if arguments.selection.is_vague() && !kept.status()?.is_running() {
+            return Ok(Said::Nothing);
+        }
+        kept::kill(&kept, arguments.signal.0)?;
+        Ok(Said::Name)
+    })
+}

@@ -1,0 +1,265 @@
+//! Being attached: our standard streams are the command's, until it ends, or until the detach keys are typed.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::stdio::{stderr, stdin, stdout};
+
+use super::Kept;
+use super::keys::Watch;
+use crate::engine::Requests;
+use crate::error::{Context, Error, Result};
+use crate::monitor::Status;
+use crate::monitor::record::State;
+use crate::monitor::talk::{self, Pace, Request, Told};
+use crate::sys::process;
+use crate::sys::pty::Raw;
+use crate::sys::signal::Signals;
+
+/// Whether signals that come to us are the command's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalProxy {
+    /// They are.
+    On,
+    /// They are ours.
+    Off,
+}
+
+/// How one is attached.
+#[derive(Debug)]
+pub struct Attachment {
+    /// The conversation with its monitor.
+    pub socket: OwnedFd,
+    /// Whether our standard input is the command's.
+    pub input: bool,
+    /// The keys that leave.
+    pub keys: super::DetachKeys,
+    /// Whose our signals are.
+    pub proxy: SignalProxy,
+}
+
+/// Meets the monitor of a running container.
+pub fn meet(kept: &Kept) -> Result<OwnedFd> {
+    let status = kept.status()?;
+    let Status::Running(state) = &status else {
+        let error =
+            format!("container {} is not running: it is {}", kept.record.name, status.word());
+        return Err(Error::new(error).hint(format!("usnea start -a {}", kept.record.name)));
+    };
+    let socket = connect(kept, state)?;
+    talk::send(&socket, &Request::Attach(Pace::Drops).bytes())
+        .context(|| "cannot ask the monitor")?;
+    Ok(socket)
+}
+
+fn connect(kept: &Kept, state: &State) -> Result<OwnedFd> {
+    if let Some(Ok(socket)) = state.socket.as_ref().map(|path| talk::connect(path)) {
+        return Ok(socket);
+    }
+    // The runtime folder went, at a logout for one: the monitor makes another socket.
+    let monitor = state.monitor.open().ok_or_else(|| Error::new("its monitor is gone"))?;
+    process::pidfd_signal(monitor.as_fd(), libc::SIGUSR1).context(|| "cannot ask the monitor")?;
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        std::thread::sleep(Duration::from_millis(5));
+        let path = kept.status()?.state().and_then(|state| state.socket.clone());
+        match path.as_ref().map(|path| talk::connect(path)) {
+            Some(Ok(socket)) => return Ok(socket),
+            _ if Instant::now() < deadline => {}
+            Some(Err(error)) => return Err(error).context(|| "cannot reach the monitor"),
+            None => return Err(Error::new("its monitor does not listen")),
+        }
+    }
+}
+
+/// Stays attached. The exit status of the command; `None`: the detach keys were typed. `signals` are blocked.
+pub fn attach(kept: &Kept, attachment: Attachment, signals: &Signals) -> Result<Option<u8>> {
+    let reads_terminal =
+        attachment.input && kept.record.terminal && rustix::termios::isatty(stdin());
+    let raw = match reads_terminal {
+        true => Some(Raw::set(stdin()).context(|| "cannot set the terminal to raw mode")?),
+        false => None,
+    };
+    let mut session = Session {
+        kept,
+        watch: Watch::new(attachment.keys),
+        reads: attachment.input,
+        socket: attachment.socket,
+        proxy: attachment.proxy,
+        requests: Requests::default(),
+        had_terminal: rustix::termios::isatty(stdin()),
+        pending: Vec::new(),
+        raw,
+    };
+    session.tell_window();
+    session.stay(signals)
+}
+
+struct Session<'a> {
+    kept: &'a Kept,
+    socket: OwnedFd,
+    watch: Watch,
+    reads: bool,
+    proxy: SignalProxy,
+    requests: Requests,
+    had_terminal: bool,
+    /// A message that the monitor has no room for yet: the command does not read.
+    pending: Vec<u8>,
+    raw: Option<Raw>,
+}
+
+impl Session<'_> {
+    fn stay(&mut self, signals: &Signals) -> Result<Option<u8>> {
+        let mut room = vec![0; talk::ROOM + 1];
+        loop {
+            let reads = self.reads && self.pending.is_empty();
+            let waits = if self.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            let mut fds = vec![
+                PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+                PollFd::new(&self.socket, PollFlags::IN | waits),
+            ];
+            if reads {
+                fds.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Err(Errno::INTR) => continue,
+                answer => answer.context(|| "cannot wait for the container")?,
+            };
+            let events: Vec<_> = fds.iter().map(PollFd::revents).collect();
+            while let Some(signal) = signals.next().context(|| "cannot read signals")? {
+                if let Some(status) = self.signal(signal) {
+                    return Ok(Some(status));
+                }
+            }
+            if events[1].contains(PollFlags::OUT) {
+                let message = std::mem::take(&mut self.pending);
+                self.send(message);
+            }
+            if events[1].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+                && let Some(status) = self.hear(&mut room)?
+            {
+                return Ok(Some(status));
+            }
+            if events.get(2).is_some_and(|events| !events.is_empty()) && self.read(&mut room) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// What the monitor tells. The exit status, at the end.
+    fn hear(&mut self, room: &mut [u8]) -> Result<Option<u8>> {
+        let flags = rustix::net::RecvFlags::DONTWAIT;
+        let length = match rustix::net::recv(&self.socket, &mut *room, flags) {
+            Ok((length, _)) if length > 0 => length,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+            // It is gone without a word: the record tells.
+            _ => return self.recorded().map(Some),
+        };
+        match Told::parse(&room[..length]) {
+            Some(Told::Output(bytes)) => write_all(stdout(), bytes),
+            Some(Told::Error(bytes)) => write_all(stderr(), bytes),
+            Some(Told::Lost(count)) => log::warn!("{count} bytes of output were missed"),
+            Some(Told::Ended(status)) => return Ok(Some(status)),
+            None => {}
+        }
+        Ok(None)
+    }
+
+    fn recorded(&self) -> Result<u8> {
+        for _ in 0..200 {
+            match self.kept.status() {
+                Ok(Status::Exited(exit) | Status::Restarting(_, exit)) => return Ok(exit.status),
+                Ok(Status::Running(_)) => std::thread::sleep(Duration::from_millis(10)),
+                _ => break,
+            }
+        }
+        Err(Error::new(format!("the monitor of container {} is gone", self.kept.record.name)))
+    }
+
+    /// What is typed. Whether the detach keys were.
+    fn read(&mut self, room: &mut [u8]) -> bool {
+        match rustix::io::read(stdin(), &mut room[..talk::ROOM - 1]) {
+            Ok(length) if length > 0 => {
+                let typed = &room[..length];
+                let (on, leaves) = match self.raw {
+                    Some(_) => self.watch.typed(typed),
+                    None => (typed.to_vec(), false),
+                };
+                if !on.is_empty() {
+                    self.send(Request::Input(&on).bytes());
+                }
+                return leaves;
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            _ => {
+                self.reads = false;
+                self.send(Request::CloseInput.bytes());
+            }
+        }
+        false
+    }
+
+    fn send(&mut self, message: Vec<u8>) {
+        // One that is gone is seen by the end of what it tells.
+        if let Err(error) = talk::send(&self.socket, &message)
+            && error.kind() == std::io::ErrorKind::WouldBlock
+        {
+            self.pending = message;
+        }
+    }
+
+    /// A signal to us. The status with which we leave the container alone, where we do.
+    fn signal(&mut self, signal: i32) -> Option<u8> {
+        match signal {
+            libc::SIGWINCH => {
+                self.tell_window();
+                return None;
+            }
+            libc::SIGCONT => {
+                if let Some(raw) = &self.raw {
+                    raw.renew();
+                }
+                self.tell_window();
+            }
+            _ => {}
+        }
+        let is_gone =
+            signal == libc::SIGHUP && self.had_terminal && !rustix::termios::isatty(stdin());
+        if self.proxy == SignalProxy::On {
+            let signal = self.requests.heard(signal);
+            if let Ok(status) = self.kept.status()
+                && let Some(state) = status.state()
+                && let Some(pidfd) = state.process.open()
+            {
+                let _ = process::pidfd_signal(pidfd.as_fd(), signal);
+            }
+        }
+        let is_ours = self.proxy == SignalProxy::Off
+            && [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT].contains(&signal);
+        (is_gone || is_ours).then_some(128 + signal as u8)
+    }
+
+    fn tell_window(&mut self) {
+        let size = rustix::termios::tcgetwinsize(stdin())
+            .or_else(|_| rustix::termios::tcgetwinsize(stdout()));
+        if let (true, Ok(size)) = (self.kept.record.terminal, size) {
+            let _ = talk::send(&self.socket, &Request::Window(size.ws_row, size.ws_col).bytes());
+        }
+    }
+}
+
+/// Nobody who reads what we write is no reason to leave: the command's end is still to be told.
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match rustix::io::write(to, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], None);
+            }
+            Err(_) => return,
+        }
+    }
+}

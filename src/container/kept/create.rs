@@ -1,0 +1,172 @@
+//! `usnea create`, and the beginning of `usnea run`: everything is decided, the folder is filled in `tmp/`, and with a
+//! rename the container is there, under its name, or it never was.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use oci_spec::runtime::Spec;
+
+use super::super::folder::{self, Folder};
+use super::super::run::{self, Identity, Request};
+use super::super::stored::Wanted;
+use super::names::Names;
+use super::remove::{Removal, remove};
+use super::{Kept, find};
+use crate::error::{Context, Error, Result};
+use crate::files;
+use crate::monitor::policy::RestartPolicy;
+use crate::monitor::record::{self, CONFIG, CONTAINER, Healthcheck, Input, LogSettings, Record};
+use crate::spec::TopLayer;
+use crate::sys::signal;
+use crate::userns::Base;
+
+/// What is asked for beside the flags of the spec.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// The image, as it was typed.
+    pub image: String,
+    /// `--restart`
+    pub restart: RestartPolicy,
+    /// `--stop-signal`
+    pub stop_signal: Option<i32>,
+    /// `--stop-timeout`
+    pub stop_timeout: Option<u64>,
+    /// `--health-*`
+    pub health: Option<Healthcheck>,
+    /// `--label`, `--label-file`
+    pub labels: BTreeMap<String, String>,
+    /// `--cidfile`
+    pub cidfile: Option<PathBuf>,
+    /// `--pidfile`
+    pub pidfile: Option<PathBuf>,
+    /// `--log-driver`, `--log-opt`
+    pub log: LogSettings,
+    /// `--detach-keys`
+    pub detach_keys: Option<String>,
+    /// `--replace`
+    pub replace: bool,
+    /// Its standard input.
+    pub input: Input,
+    /// The command line.
+    pub create_command: Vec<String>,
+}
+
+/// How many seconds a command has to end (docker's).
+const STOP_TIMEOUT: u64 = 10;
+
+/// Makes the container; it, with the lock on its folder.
+pub fn create(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result<(Kept, File)> {
+    run::keep_descriptors(0)?;
+    let store = run::make_store(request)?;
+    crate::config::open_private(&store.join("containers"))?;
+    if let Some(path) = wishes.cidfile.as_ref().filter(|path| path.exists()) {
+        return Err(Error::new(format!("--cidfile: {} is there already", path.display()))
+            .hint("is that container in use? else remove the file"));
+    }
+    let base = Base::of_user()?;
+    let root = request.image.root(&base, &store, wanted)?;
+    let id = run::random_id()?;
+    let place = store.join("containers").join(&id);
+    let identity = Identity { id: &id, folder: place.clone(), top_layer: TopLayer::Kept };
+    let decided = run::decide(request, base, identity, &root)?;
+    // What cannot be launched is refused now.
+    crate::engine::plan(&decided.spec, decided.base.clone(), Default::default())?;
+    replaced(&store, request, wishes)?;
+
+    let mut record = record(&id, request, wishes, &decided.spec, root.stored.as_ref())?;
+    let born = Folder::make(&folder::path(&store, &id), &[])?;
+    let layers = decided.layers.iter().filter_map(|layer| layer.file_name());
+    folder::fill(&layers.map(|name| born.path().join(name)).collect::<Vec<_>>())?;
+    let config = serde_json::to_vec(&decided.spec).map_err(Error::new)?;
+    files::replace_quickly(&born.path().join(CONFIG), &config)?;
+    if let Some(image) = &root.stored {
+        std::os::unix::fs::symlink(&image.manifest, born.path().join(crate::image::store::USED))
+            .map_err(|error| files::cannot_write(error, born.path()))?;
+    }
+    let lock = {
+        let names = Names::lock(&store)?;
+        match request.options.name.as_ref() {
+            Some(name) => names.give(name.as_str(), &id)?,
+            None => record.name = names.invent(&id)?,
+        }
+        let kept = record::write(born.path(), CONTAINER, &record).and_then(|()| born.keep(&place));
+        kept.inspect_err(|_| names.take(&record.name, &id))?
+    };
+    let kept = Kept { store, folder: place, record };
+    if let Some(path) = &wishes.cidfile {
+        write_cidfile(path, &kept.record.id).inspect_err(|_| discard(&kept))?;
+    }
+    Ok((kept, lock))
+}
+
+fn write_cidfile(path: &Path, id: &str) -> Result<()> {
+    std::fs::write(path, id).context(|| format!("--cidfile: cannot write {}", path.display()))
+}
+
+fn discard(kept: &Kept) {
+    let removal = Removal { force: true, ..Removal::default() };
+    if let Err(error) = remove(&kept.store, &kept.record.id, removal) {
+        log::debug!("{error}");
+    }
+}
+
+/// `--replace`: who has the name goes.
+fn replaced(store: &Path, request: &Request, wishes: &Wishes) -> Result<()> {
+    match request.options.name.as_ref().filter(|_| wishes.replace) {
+        Some(name) if super::names::find(store, name.as_str()).is_some() => {
+            match find(store, name.as_str()) {
+                Ok(other) => {
+                    remove(store, &other.record.id, Removal { force: true, ..Removal::default() })
+                }
+                Err(_) => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn record(
+    id: &str,
+    request: &Request,
+    wishes: &Wishes,
+    spec: &Spec,
+    image: Option<&super::super::image::StoredImage>,
+) -> Result<Record> {
+    let process = spec.process().as_ref();
+    let of_image = spec.annotations().as_ref().and_then(|all| all.get(crate::spec::STOP_SIGNAL));
+    let stop_signal = match (wishes.stop_signal, of_image) {
+        (Some(signal), _) => signal,
+        // An image that says something else is no reason not to run it.
+        (None, Some(text)) => signal::number(text).unwrap_or(libc::SIGTERM),
+        (None, None) => libc::SIGTERM,
+    };
+    let mut labels = image.map(|image| image.labels.clone()).unwrap_or_default();
+    labels.extend(wishes.labels.clone());
+    Ok(Record {
+        id: id.to_owned(),
+        name: request.options.name.as_ref().map(ToString::to_string).unwrap_or_default(),
+        image: wishes.image.clone(),
+        image_id: image.map(|image| image.id.clone()),
+        command: process.and_then(|process| process.args().clone()).unwrap_or_default(),
+        labels,
+        created: Timestamp::now(),
+        terminal: request.options.tty,
+        input: wishes.input,
+        auto_remove: request.options.rm,
+        restart: wishes.restart,
+        stop_signal,
+        stop_timeout: wishes.stop_timeout.unwrap_or(STOP_TIMEOUT),
+        health: wishes.health.clone(),
+        log: wishes.log.clone(),
+        pidfile: wishes
+            .pidfile
+            .as_ref()
+            .map(std::path::absolute)
+            .transpose()
+            .context(|| "--pidfile")?,
+        detach_keys: wishes.detach_keys.clone(),
+        create_command: wishes.create_command.clone(),
+    })
+}

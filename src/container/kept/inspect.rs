@@ -1,0 +1,194 @@
+//! `usnea inspect` of a container: docker's shape where docker has the field.
+
+use jiff::Timestamp;
+use oci_spec::runtime::{Mount, Spec};
+use serde_json::{Map, Value, json};
+
+use super::Kept;
+use crate::error::Result;
+use crate::monitor::Status;
+use crate::monitor::record::{self, CONFIG, Input, LogDriver, Record};
+use crate::sys::signal;
+
+/// Go's zero time: it never happened.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// All that is known of it.
+pub fn inspect(kept: &Kept) -> Result<Value> {
+    let record = &kept.record;
+    let status = kept.status()?;
+    let spec = record::read::<Spec>(&kept.folder, CONFIG)?.unwrap_or_default();
+    let (path, arguments) = match record.command.split_first() {
+        Some((path, arguments)) => (path.as_str(), arguments),
+        None => ("", &[][..]),
+    };
+    let restarts = status.state().map_or(0, |state| state.restarts);
+    Ok(json!({
+        "Id": record.id,
+        "Created": record.created,
+        "Path": path,
+        "Args": arguments,
+        "State": state(&status),
+        "Image": record.image_id.as_deref().unwrap_or_default(),
+        "ImageName": record.image,
+        "Name": format!("/{}", record.name),
+        "RestartCount": restarts,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "LogPath": log_path(kept),
+        "HostConfig": host_config(record, &spec),
+        "GraphDriver": { "Name": "overlay", "Data": graph(&spec) },
+        "Mounts": mounts(&spec),
+        "Config": config(record, &spec),
+        "OCIConfigPath": kept.folder.join(CONFIG),
+    }))
+}
+
+fn log_path(kept: &Kept) -> String {
+    match kept.record.log.driver {
+        LogDriver::File => kept.folder.join(crate::monitor::log::FILE).display().to_string(),
+        _ => String::new(),
+    }
+}
+
+fn state(status: &Status) -> Value {
+    let time =
+        |time: Option<Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
+    let exit = status.exit();
+    let state = status.state();
+    let started = state.map(|state| state.started).or(exit.and_then(|exit| exit.started));
+    let runs = status.is_running();
+    json!({
+        "Status": status.word(),
+        "Running": runs,
+        "Paused": false,
+        "Restarting": matches!(status, Status::Restarting(..)),
+        "OOMKilled": exit.is_some_and(|exit| exit.oom),
+        "Dead": false,
+        "Pid": state.filter(|_| runs).map_or(0, |state| state.process.pid),
+        "MonitorPid": state.map_or(0, |state| state.monitor.pid),
+        "ExitCode": exit.map_or(0, |exit| exit.status),
+        "Error": exit.and_then(|exit| exit.reason.clone()).unwrap_or_default(),
+        "StartedAt": time(started),
+        "FinishedAt": time(exit.map(|exit| exit.finished)),
+    })
+}
+
+fn log_driver(driver: LogDriver) -> &'static str {
+    match driver {
+        LogDriver::File => "file",
+        LogDriver::Journald => "journald",
+        LogDriver::None => "none",
+        LogDriver::Passthrough => "passthrough",
+    }
+}
+
+fn log_options(record: &Record) -> Value {
+    let mut options = Map::new();
+    let log = &record.log;
+    options.extend(log.max_size.map(|size| ("max-size".to_owned(), json!(size.to_string()))));
+    options.extend(log.max_file.map(|files| ("max-file".to_owned(), json!(files.to_string()))));
+    options.extend(log.tag.as_ref().map(|tag| ("tag".to_owned(), json!(tag))));
+    Value::Object(options)
+}
+
+fn host_config(record: &Record, spec: &Spec) -> Value {
+    let capabilities = spec.process().as_ref().and_then(|process| process.capabilities().clone());
+    let bounding = capabilities.and_then(|all| all.bounding().clone()).unwrap_or_default();
+    let mut bounding: Vec<String> = bounding.iter().map(ToString::to_string).collect();
+    bounding.sort();
+    json!({
+        "Binds": binds(spec),
+        "LogConfig": { "Type": log_driver(record.log.driver), "Config": log_options(record) },
+        "RestartPolicy": { "Name": record.restart.name(), "MaximumRetryCount": record.restart.attempts() },
+        "AutoRemove": record.auto_remove,
+        "ReadonlyRootfs": spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
+        "Capabilities": bounding,
+    })
+}
+
+fn of_user(mounts: Option<&Vec<Mount>>) -> impl Iterator<Item = &Mount> {
+    // The system's own are below these, which nobody asks for.
+    let is_own = |mount: &&Mount| {
+        let own = ["/", "/proc", "/sys", "/dev"]
+            .iter()
+            .any(|path| mount.destination() == std::path::Path::new(path));
+        !own && !mount.destination().starts_with("/dev") && !mount.destination().starts_with("/sys")
+    };
+    mounts.into_iter().flatten().filter(is_own)
+}
+
+fn mounts(spec: &Spec) -> Value {
+    let mount = |mount: &Mount| {
+        let options = mount.options().clone().unwrap_or_default();
+        let kind = match mount.typ().as_deref() {
+            Some("tmpfs") => "tmpfs",
+            Some("overlay") => "overlay",
+            _ => "bind",
+        };
+        let propagation = ["rprivate", "private", "rslave", "slave", "rshared", "shared"]
+            .into_iter()
+            .find(|word| options.iter().any(|option| option == word));
+        json!({
+            "Type": kind,
+            "Source": mount.source(),
+            "Destination": mount.destination(),
+            "Mode": "",
+            "RW": !options.iter().any(|option| option == "ro" || option == "rro"),
+            "Propagation": propagation.unwrap_or_default(),
+        })
+    };
+    of_user(spec.mounts().as_ref()).map(mount).collect()
+}
+
+fn binds(spec: &Spec) -> Value {
+    let bind = |mount: &Mount| {
+        let options = mount.options().clone().unwrap_or_default();
+        let source = mount
+            .source()
+            .as_ref()
+            .filter(|_| options.iter().any(|option| option.ends_with("bind")))?;
+        let mode = if options.iter().any(|option| option == "ro") { "ro" } else { "rw" };
+        Some(format!("{}:{}:{mode}", source.display(), mount.destination().display()))
+    };
+    of_user(spec.mounts().as_ref()).filter_map(bind).collect()
+}
+
+fn graph(spec: &Spec) -> Value {
+    let root = spec
+        .mounts()
+        .iter()
+        .flatten()
+        .find(|mount| mount.destination() == std::path::Path::new("/"));
+    let mut data = Map::new();
+    for option in root.and_then(|mount| mount.options().as_ref()).into_iter().flatten() {
+        for (key, name) in
+            [("lowerdir=", "LowerDir"), ("upperdir=", "UpperDir"), ("workdir=", "WorkDir")]
+        {
+            data.extend(option.strip_prefix(key).map(|value| (name.to_owned(), json!(value))));
+        }
+    }
+    Value::Object(data)
+}
+
+fn config(record: &Record, spec: &Spec) -> Value {
+    let process = spec.process().as_ref();
+    let user = process.map(|process| format!("{}:{}", process.user().uid(), process.user().gid()));
+    json!({
+        "Hostname": spec.hostname().clone().unwrap_or_default(),
+        "Domainname": spec.domainname().clone().unwrap_or_default(),
+        "User": user.unwrap_or_default(),
+        "Tty": record.terminal,
+        "OpenStdin": record.input != Input::Closed,
+        "StdinOnce": record.input == Input::Once,
+        "Env": process.and_then(|process| process.env().clone()).unwrap_or_default(),
+        "Cmd": record.command,
+        "Image": record.image,
+        "WorkingDir": process.map(|process| process.cwd().clone()).unwrap_or_default(),
+        "Labels": record.labels,
+        "StopSignal": signal::name(record.stop_signal),
+        "StopTimeout": record.stop_timeout,
+        "Healthcheck": record.health,
+        "CreateCommand": record.create_command,
+    })
+}

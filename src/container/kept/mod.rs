@@ -1,0 +1,228 @@
+//! Containers that are kept: each is a folder `containers/ID` of the store, from `create` to `rm`.
+//!
+//! ```text
+//! container.json config.json    what was asked for, and what that means (OCI runtime spec)
+//! state.json exit.json stopped  see `monitor::record`
+//! log log.1 ...                 see `monitor::log`
+//! image                         a link to the manifest of its image: that is in use (see `image::store`)
+//! upper/ work/                  what it wrote
+//! ```
+//!
+//! Who starts or removes a container has the exclusive lock on its folder; its monitor holds it while it runs. Reading
+//! needs none. Names are links (`names`).
+
+mod attach;
+mod create;
+mod filter;
+mod inspect;
+mod keys;
+mod logs;
+mod names;
+mod remove;
+mod rename;
+mod start;
+mod stop;
+pub mod time;
+mod wait;
+mod words;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::folder::Folder;
+use super::run::short;
+use crate::error::{Context, Error, Result};
+use crate::monitor::Status;
+use crate::monitor::record::{self, CONTAINER, Record};
+
+pub use attach::{Attachment, SignalProxy, attach, meet};
+pub use create::{Wishes, create};
+pub use filter::Filter;
+pub use inspect::inspect;
+pub use keys::DetachKeys;
+pub use logs::{Logs, logs};
+pub use names::Names;
+pub use remove::{Removal, remove};
+pub use rename::rename;
+pub use start::{relaunch, remove_ended, run_attached, run_detached, start};
+pub use stop::{kill, stop};
+pub use wait::wait;
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The store.
+    pub store: PathBuf,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What was asked for.
+    pub record: Record,
+}
+
+/// The lock on a container's folder.
+pub(super) enum Hold {
+    /// Ours; or the file system has none, and nobody has it.
+    Ours(File),
+    /// It runs, or another command starts or removes it.
+    Others,
+    /// It is gone.
+    Gone,
+}
+
+impl Kept {
+    /// The container with this ID. `None`: it is gone. Errors: its record is damaged.
+    pub fn open(store: &Path, id: &str) -> Result<Option<Self>> {
+        let folder = store.join("containers").join(id);
+        let record = record::read(&folder, CONTAINER)?;
+        Ok(record.map(|record| Self { store: store.to_owned(), folder, record }))
+    }
+
+    /// What it does now.
+    pub fn status(&self) -> Result<Status> {
+        Status::of(&self.folder)
+    }
+
+    /// Takes the lock, without waiting.
+    pub(super) fn try_lock(&self) -> Result<Hold> {
+        try_lock(&self.folder)
+    }
+
+    /// The first digits of its ID.
+    pub fn short_id(&self) -> &str {
+        short(&self.record.id)
+    }
+}
+
+fn try_lock(folder: &Path) -> Result<Hold> {
+    let said = || format!("cannot lock {}", folder.display());
+    let file = match File::open(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Hold::Gone),
+        answer => answer.context(said)?,
+    };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => return Ok(Hold::Others),
+        // No locks here: whether it runs is known without.
+        Err(TryLockError::Error(error)) => {
+            log::debug!("{}: {error}", folder.display());
+            let status = Status::of(folder)?;
+            return Ok(if status.state().is_some() { Hold::Others } else { Hold::Ours(file) });
+        }
+        Ok(()) => {}
+    }
+    Ok(if crate::files::leads_to(folder, &file) { Hold::Ours(file) } else { Hold::Gone })
+}
+
+/// The IDs of all containers of a store.
+pub fn ids(store: &Path) -> Result<Vec<String>> {
+    let folder = store.join("containers");
+    let entries = match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        answer => answer.context(|| format!("cannot list {}", folder.display()))?,
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let entry = entry.context(|| format!("cannot list {}", folder.display()))?;
+        ids.extend(entry.file_name().to_str().filter(|name| is_id(name)).map(str::to_owned));
+    }
+    Ok(ids)
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// All containers of a store, the newest first. One whose record is damaged is told of and left out.
+pub fn all(store: &Path) -> Result<Vec<Kept>> {
+    let mut all = Vec::new();
+    for id in ids(store)? {
+        match Kept::open(store, &id) {
+            Ok(kept) => all.extend(kept),
+            Err(error) => log::warn!("container {}: {error}", short(&id)),
+        }
+    }
+    all.sort_by(|a, b| b.record.created.cmp(&a.record.created).then(a.record.id.cmp(&b.record.id)));
+    Ok(all)
+}
+
+/// The ID of the container that `text` means: its whole ID, its name, or the beginning of its ID alone. Errors: there is
+/// none, or several.
+pub fn find_id(store: &Path, text: &str) -> Result<String> {
+    let there = |id: &str| store.join("containers").join(id).is_dir();
+    if is_id(text) && there(text) {
+        return Ok(text.to_owned());
+    }
+    let is_name = text.parse::<crate::spec::ContainerName>().is_ok();
+    if is_name && let Some(id) = names::find(store, text).filter(|id| there(id)) {
+        return Ok(id);
+    }
+    let none = || Error::new(format!("no container is called '{}'", text.escape_debug()));
+    if text.is_empty() {
+        return Err(none());
+    }
+    let mut found = ids(store)?;
+    found.retain(|id| id.starts_with(text));
+    match found.len() {
+        0 => Err(none()).hint(|| "'usnea ps --all' lists all containers"),
+        1 => Ok(found.remove(0)),
+        count => Err(Error::new(format!("{count} containers have an ID that begins with {text}"))
+            .hint("give more digits")),
+    }
+}
+
+/// The container that `text` means, as [`find_id`].
+pub fn find(store: &Path, text: &str) -> Result<Kept> {
+    let id = find_id(store, text)?;
+    let gone = || Error::new(format!("container {} is gone, or was never whole", short(&id)));
+    Kept::open(store, &id)?.ok_or_else(gone).hint(|| format!("usnea rm -f {}", short(&id)))
+}
+
+/// Takes a folder out of its place: its name is free, and it is removed with the value that is given.
+pub(super) fn bury(store: &Path, id: &str, name: Option<&str>, lock: File) -> Result<Folder> {
+    let names = Names::lock(store)?;
+    let folder = Folder::bury(store, &store.join("containers").join(id), lock)?;
+    if let Some(name) = name {
+        names.take(name, id);
+    }
+    Ok(folder)
+}
+
+/// Disk space that its folder takes, in bytes; what only others may look into is not counted.
+pub fn size(kept: &Kept) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = walkdir::WalkDir::new(&kept.folder).into_iter().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
+}
+
+/// The numbers of a running container's processes, as we see them: who is in its pid namespace, or, where that is the
+/// host's, who descends from its first process.
+pub fn processes(state: &record::State) -> Vec<i32> {
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = namespace(std::process::id() as i32);
+    let of_it = namespace(state.process.pid);
+    if of_it.is_none() || of_it == own {
+        return descendants(state.process.pid);
+    }
+    let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // Processes of other users inside cannot be asked, but their parents can.
+    let mut within: Vec<i32> = numbers.filter(|pid| namespace(*pid) == of_it).collect();
+    within.extend(descendants(state.process.pid));
+    within.sort_unstable();
+    within.dedup();
+    within
+}
+
+fn descendants(first: i32) -> Vec<i32> {
+    let mut all = vec![first];
+    let mut at = 0;
+    while let Some(pid) = all.get(at).copied() {
+        at += 1;
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let children =
+                std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(children.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+        }
+    }
+    all
+}

@@ -1,0 +1,89 @@
+//! `usnea rm`: whatever is left of a container goes, whatever state a kill has left it in.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::stop::{end_monitor, ended_within, stop};
+use super::{Hold, Kept, bury, try_lock};
+use crate::error::{Error, Result};
+use crate::monitor::Status;
+use crate::monitor::record::{self, STATE, State};
+use crate::sys::process;
+use crate::userns::Base;
+
+/// How.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Removal {
+    /// A running container is killed.
+    pub force: bool,
+    /// It has so many seconds to end before it is.
+    pub time: Option<i64>,
+}
+
+/// How long those who have the lock may take to let it go.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Removes the container with this ID. Errors: it runs, and is not to be killed.
+pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {
+    let folder = store.join("containers").join(id);
+    // A damaged record is no reason not to remove it.
+    let kept = Kept::open(store, id).unwrap_or_default();
+    let name = kept.as_ref().map(|kept| kept.record.name.clone());
+    let Some(lock) = free(&folder, kept.as_ref(), how)? else { return Ok(()) };
+    if let Ok(Some(State { socket: Some(socket), .. })) = record::read(&folder, STATE) {
+        let _ = std::fs::remove_file(socket);
+    }
+    bury(store, id, name.as_deref(), lock)?.remove(&Base::of_user()?)
+}
+
+/// The lock on its folder, once nobody runs in it. `None`: somebody else has removed it.
+fn free(folder: &Path, kept: Option<&Kept>, how: Removal) -> Result<Option<File>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut is_asked = false;
+    loop {
+        match try_lock(folder)? {
+            Hold::Ours(lock) => return Ok(Some(lock)),
+            Hold::Gone => return Ok(None),
+            Hold::Others => {}
+        }
+        let status = Status::of(folder)?;
+        if let (Some(_), false) = (status.state(), how.force) {
+            let name = kept.map_or("?", |kept| kept.record.name.as_str());
+            return Err(Error::new(format!("container {name} is {}", status.word()))
+                .hint("stop it first, or use --force"));
+        }
+        if status.state().is_some() && !is_asked {
+            is_asked = true;
+            if let Some(kept) = kept {
+                stop(kept, Some(how.time.unwrap_or(0)))?;
+                continue;
+            }
+        }
+        if Instant::now() >= deadline {
+            if !how.force {
+                return Err(Error::new("another command starts or removes it").hint("try again"));
+            }
+            end_all(folder)?;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The last resort: its monitor is killed, and the container dies with it.
+fn end_all(folder: &Path) -> Result<()> {
+    let Some(state) = record::read::<State>(folder, STATE)? else {
+        return Err(Error::new("another command makes or removes it").hint("try again"));
+    };
+    end_monitor(&state);
+    for being in [state.process, state.monitor] {
+        if let Some(pidfd) = being.open() {
+            let _ = process::pidfd_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL);
+            ended_within(&pidfd, Some(PATIENCE))?;
+        }
+    }
+    match try_lock(folder)? {
+        Hold::Others => Err(Error::new("another command starts or removes it").hint("try again")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,232 @@
+//! `usnea start`: the container's monitor is made, which launches it; and what a monitor does beside watching: it starts
+//! its container again, or removes it.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+
+use super::super::folder;
+use super::super::image::Image;
+use super::super::run::{Request, keep_descriptors};
+use super::super::stored::Wanted;
+use super::attach::{Attachment, SignalProxy, attach};
+use super::create::{Wishes, create};
+use super::remove::{Removal, remove};
+use super::stop::ended_within;
+use super::{Hold, Kept, bury};
+use crate::engine::{self, Stdin};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::files::{self, Lock};
+use crate::monitor::record::{self, CONFIG, EXIT, Exit, Input, STATE, STOPPED, State};
+use crate::monitor::{self, Handover, Job, talk};
+use crate::rootfs::host;
+use crate::spec;
+use crate::sys::signal::Signals;
+use crate::userns::Base;
+
+/// Starts a container. `client` is attached from the beginning. What runs already is left alone: whether it was started.
+pub fn start(kept: &Kept, lock: Option<File>, client: Option<OwnedFd>) -> Result<bool> {
+    let lock = match lock {
+        Some(lock) => lock,
+        None => match locked(kept)? {
+            Some(lock) => lock,
+            None => return Ok(false),
+        },
+    };
+    let _ = std::fs::remove_file(kept.folder.join(STOPPED));
+    let job = job(kept, lock.into())?;
+    match monitor::start(Job { client, ..job }) {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            never_ran(kept, &error);
+            Err(error)
+        }
+    }
+}
+
+/// Makes a container and leaves it running; its ID.
+pub fn run_detached(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result<String> {
+    refuse_descriptors(request)?;
+    let (kept, lock) = create(request, wishes, wanted)?;
+    start(&kept, Some(lock), None).inspect_err(|_| discard_ended(&kept))?;
+    Ok(kept.record.id)
+}
+
+/// Makes a container and stays with it; its exit status, or 0 when the detach keys were typed.
+pub fn run_attached(
+    request: &Request,
+    wishes: &Wishes,
+    wanted: &Wanted<'_>,
+    proxy: SignalProxy,
+) -> Result<u8> {
+    refuse_descriptors(request)?;
+    let options = &request.options;
+    if options.tty && options.interactive && !rustix::termios::isatty(rustix::stdio::stdin()) {
+        return Err(Error::new("-it: standard input is not a terminal")
+            .hint("leave -t out to feed the command from a file or a pipe"));
+    }
+    let keys = wishes.detach_keys.as_ref().map(|keys| keys.parse().map_err(Error::new));
+    let keys = keys.transpose()?.unwrap_or_default();
+    let (kept, lock) = create(request, wishes, wanted)?;
+    let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
+    let (socket, far) = talk::pair().context(|| "cannot make a socket pair")?;
+    start(&kept, Some(lock), Some(far)).inspect_err(|_| discard_ended(&kept))?;
+    let monitor = record::read::<State>(&kept.folder, STATE).ok().flatten();
+    let attachment = Attachment { socket, input: options.interactive, keys, proxy };
+    let status = attach(&kept, attachment, &signals)?;
+    // What is thrown away is gone when we say so: the next command may want its name.
+    if let (Some(_), true, Some(state)) = (status, kept.record.auto_remove, monitor)
+        && let Some(monitor) = state.monitor.open()
+    {
+        ended_within(&monitor, None)?;
+    }
+    Ok(status.unwrap_or(0))
+}
+
+fn refuse_descriptors(request: &Request) -> Result<()> {
+    if request.options.preserve_fds > 0 {
+        return Err(Error::new(
+            "--preserve-fds: a container that is kept has them at its first start alone",
+        )
+        .hint("use it with --rm and without --detach"));
+    }
+    keep_descriptors(0)
+}
+
+/// With `--rm`, one that could not be started is not kept.
+fn discard_ended(kept: &Kept) {
+    if kept.record.auto_remove
+        && let Err(error) = remove(&kept.store, &kept.record.id, Removal::default())
+    {
+        log::warn!("{error}");
+    }
+}
+
+/// The lock of one that does not run. `None`: it runs.
+fn locked(kept: &Kept) -> Result<Option<File>> {
+    // A monitor that has written down the end holds the lock for a moment longer.
+    for _ in 0..2000 {
+        match kept.try_lock()? {
+            Hold::Ours(lock) => return Ok(Some(lock)),
+            Hold::Gone => fail!("container {} is gone", kept.short_id()),
+            Hold::Others if kept.status()?.state().is_some() => return Ok(None),
+            Hold::Others => std::thread::sleep(std::time::Duration::from_millis(5)),
+        }
+    }
+    fail!("container {} is being started or removed by another command", kept.short_id())
+}
+
+/// docker's: one that could not be started has ended, with the status of that failure.
+fn never_ran(kept: &Kept, error: &Error) {
+    let run = |name| {
+        record::read::<State>(&kept.folder, name).ok().flatten().map_or(0, |state| state.run)
+    };
+    let last = record::read::<Exit>(&kept.folder, EXIT).ok().flatten().map_or(0, |exit| exit.run);
+    let exit = Exit {
+        run: run(STATE).max(last),
+        status: error.status(),
+        signal: None,
+        oom: false,
+        started: None,
+        finished: jiff::Timestamp::now(),
+        reason: Some(error.to_string()),
+    };
+    let _ = record::write(&kept.folder, EXIT, &exit);
+}
+
+fn job(kept: &Kept, lock: OwnedFd) -> Result<Job> {
+    let base = Base::of_user()?;
+    let mut spec: Spec = record::read(&kept.folder, CONFIG)?
+        .ok_or_else(|| Error::new(format!("container {} has no {CONFIG}", kept.short_id())))?;
+    let mut held = Vec::new();
+    held.extend(hold_image(kept, &mut spec)?);
+    renew_layers(kept, &base, &spec)?;
+    let stdin = if kept.record.input == Input::Closed { Stdin::Null } else { Stdin::Ours };
+    let options = engine::Options { stdin, ..engine::Options::default() };
+    Ok(Job {
+        store: kept.store.clone(),
+        folder: kept.folder.clone(),
+        lock,
+        held,
+        record: kept.record.clone(),
+        plan: engine::plan(&spec, base, options)?,
+        client: None,
+        listener: None,
+        restarts: 0,
+        waited: 0,
+    })
+}
+
+/// Sees to it that its image is there while it runs.
+fn hold_image(kept: &Kept, spec: &mut Spec) -> Result<Option<OwnedFd>> {
+    match kept.record.image.parse::<Image>()? {
+        Image::Directory(_) => Ok(None),
+        Image::Host(programs) => {
+            let root = host::assemble(&kept.store, &programs)?;
+            // The host's programs may have changed since: then they have in the container.
+            spec::set_lower(spec, &root.path)?;
+            Ok(Some(root.lock().try_clone().context(|| "cannot hold the image")?.into()))
+        }
+        Image::Stored(text) => {
+            let link = kept.folder.join(crate::image::store::USED);
+            let manifest = std::fs::read_link(&link).context(|| link.display().to_string())?;
+            let held =
+                files::hold(&manifest, Lock::Shared).context(|| manifest.display().to_string())?;
+            held.map(|file| Some(file.into()))
+                .ok_or_else(|| Error::new(format!("its image '{text}' was removed")))
+        }
+    }
+}
+
+/// Folders of layers that do not outlive a run are empty at its beginning; missing ones are made.
+fn renew_layers(kept: &Kept, base: &Base, spec: &Spec) -> Result<()> {
+    let layers = spec::layer_folders(spec);
+    for layer in &layers {
+        let is_kept = ["upper", "work"].map(|name| kept.folder.join(name)).contains(layer);
+        if !is_kept && layer.exists() {
+            folder::remove(layer, base).context(|| format!("cannot empty {}", layer.display()))?;
+        }
+    }
+    folder::fill(&layers)
+}
+
+/// A monitor starts its container again (the handover is its own). Only an error returns.
+pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
+    let handover = Handover::receive(number)?;
+    let lock = monitor::take(handover.lock)?;
+    let kept = of_folder(&handover.store, &handover.folder)?;
+    let state: Option<State> = record::read(&kept.folder, STATE)?;
+    let socket = state.as_ref().and_then(|state| state.socket.clone());
+    let listener = match (handover.listener, socket) {
+        (Some(number), Some(path)) => Some((monitor::take(number)?, path)),
+        _ => None,
+    };
+    let again = || -> Result<std::convert::Infallible> {
+        monitor::start_again(Job {
+            listener,
+            restarts: state.map_or(0, |state| state.restarts) + 1,
+            waited: handover.waited,
+            ..job(&kept, lock)?
+        })
+    };
+    let Err(error) = again();
+    never_ran(&kept, &error);
+    Err(error)
+}
+
+/// A monitor removes its container, which has ended.
+pub fn remove_ended(number: &str) -> Result<()> {
+    let handover = Handover::receive(number)?;
+    let lock = File::from(monitor::take(handover.lock)?);
+    let kept = of_folder(&handover.store, &handover.folder)?;
+    bury(&kept.store, &kept.record.id, Some(&kept.record.name), lock)?.remove(&Base::of_user()?)
+}
+
+fn of_folder(store: &Path, folder: &PathBuf) -> Result<Kept> {
+    let gone = || Error::new(format!("{} is gone", folder.display()));
+    let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
+    Kept::open(store, id)?.ok_or_else(gone)
+}

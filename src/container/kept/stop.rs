@@ -1,0 +1,116 @@
+//! `usnea stop` and `kill`: signals to the container's first process, by a descriptor that cannot mean another.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Kept;
+use crate::error::{Context, Error, Result};
+use crate::monitor::record::{self, EXIT, Exit, STOPPED, State};
+use crate::monitor::{Status, being};
+use crate::sys::process;
+
+/// How long a monitor may take for what is left to do after the end.
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// Asks the container to end, and kills it after `time` (seconds; negative: never). Whether it ran.
+pub fn stop(kept: &Kept, time: Option<i64>) -> Result<bool> {
+    let status = kept.status()?;
+    let Some(state) = status.state() else { return Ok(false) };
+    refuse_elsewhere(kept, state)?;
+    want_end(kept)?;
+    if let Status::Restarting(..) = status {
+        end_monitor(state);
+        return Ok(true);
+    }
+    let Some(process) = state.process.open() else { return Ok(true) };
+    let _ = process::pidfd_signal(process.as_fd(), kept.record.stop_signal);
+    let time = time.unwrap_or(kept.record.stop_timeout as i64);
+    let limit = u64::try_from(time).ok().map(Duration::from_secs);
+    if !ended_within(&process, limit)? {
+        let _ = process::pidfd_signal(process.as_fd(), libc::SIGKILL);
+        ended_within(&process, Some(SETTLING))?;
+    }
+    wait_for_record(kept, state);
+    Ok(true)
+}
+
+/// Sends the container a signal. Errors: it does not run.
+pub fn kill(kept: &Kept, signal: i32) -> Result<()> {
+    let status = kept.status()?;
+    let not_running = || {
+        Error::new(format!(
+            "container {} is not running: it is {}",
+            kept.record.name,
+            status.word()
+        ))
+    };
+    let Some(state) = status.state() else { return Err(not_running()) };
+    refuse_elsewhere(kept, state)?;
+    // docker: whoever kills it does not want it back.
+    if [libc::SIGKILL, kept.record.stop_signal].contains(&signal) {
+        want_end(kept)?;
+    }
+    let Some(process) = state.process.open() else { return Err(not_running()) };
+    let sent = process::pidfd_signal(process.as_fd(), signal);
+    sent.context(|| format!("cannot signal container {}", kept.record.name))?;
+    if signal == libc::SIGKILL && ended_within(&process, Some(SETTLING))? {
+        wait_for_record(kept, state);
+    }
+    Ok(())
+}
+
+/// Whoever waits to start it again does not.
+fn want_end(kept: &Kept) -> Result<()> {
+    let path = kept.folder.join(STOPPED);
+    // A full disk is no reason not to stop: the policy may start it again then.
+    if let Err(error) = std::fs::write(&path, "") {
+        log::warn!("{}", crate::files::cannot_write(error, &path));
+    }
+    Ok(())
+}
+
+fn refuse_elsewhere(kept: &Kept, state: &State) -> Result<()> {
+    if state.boot == being::boot_id()? {
+        return Ok(());
+    }
+    Err(Error::new(format!("container {} runs on {}", kept.record.name, state.host))
+        .hint("this folder is shared by several machines: log in there"))
+}
+
+/// Ends a monitor that waits.
+pub(super) fn end_monitor(state: &State) {
+    if let Some(monitor) = state.monitor.open() {
+        let _ = process::pidfd_signal(monitor.as_fd(), libc::SIGTERM);
+        let _ = ended_within(&monitor, Some(SETTLING));
+    }
+}
+
+/// After the container's end: its monitor writes that down, which takes a moment.
+fn wait_for_record(kept: &Kept, state: &State) {
+    let deadline = Instant::now() + SETTLING;
+    let is_written = || match record::read::<Exit>(&kept.folder, EXIT) {
+        Ok(exit) => exit.is_some_and(|exit| exit.run >= state.run),
+        Err(_) => true,
+    };
+    while Instant::now() < deadline && !is_written() && state.monitor.lives() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether the process ends in time; without a limit it is waited for.
+pub(super) fn ended_within(process: &OwnedFd, limit: Option<Duration>) -> Result<bool> {
+    let deadline = limit.map(|limit| Instant::now() + limit);
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.map(|left| Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], left.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            answer => return Ok(answer.context(|| "cannot wait for the container")? > 0),
+        }
+    }
+}

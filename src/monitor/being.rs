@@ -1,0 +1,97 @@
+//! Which process a number stands for: a number alone is used again, after a reboot at once. With the time of its start
+//! and the boot it is one process.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Result};
+use crate::sys::process;
+
+/// One process of one boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Being {
+    /// Its number.
+    pub pid: i32,
+    /// When it started, in ticks since the boot (proc_pid_stat(5), field 22).
+    pub start: u64,
+}
+
+impl Being {
+    /// Of the process that has this number now. `None`: none has.
+    pub fn of(pid: i32) -> Option<Self> {
+        let (start, _) = stat(pid)?;
+        Some(Self { pid, start })
+    }
+
+    /// This process.
+    pub fn ourselves() -> Result<Self> {
+        let pid = std::process::id() as i32;
+        Self::of(pid)
+            .ok_or_else(|| std::io::Error::from_raw_os_error(libc::ESRCH))
+            .context(|| "/proc/self/stat")
+    }
+
+    /// Whether it has not ended. One that waits to be reaped has.
+    pub fn lives(&self) -> bool {
+        stat(self.pid)
+            .is_some_and(|(start, state)| start == self.start && !matches!(state, b'Z' | b'X'))
+    }
+
+    /// A descriptor of it, which cannot come to mean another. `None`: it has ended.
+    pub fn open(&self) -> Option<std::os::fd::OwnedFd> {
+        let pidfd = process::open_pidfd(self.pid).ok()?;
+        // After the opening: what the number meant then is what the descriptor means.
+        self.lives().then_some(pidfd)
+    }
+}
+
+/// Start time and state of a process. The name, in parentheses, may hold anything.
+fn stat(pid: i32) -> Option<(u64, u8)> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse(&text)
+}
+
+fn parse(text: &[u8]) -> Option<(u64, u8)> {
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(text.get(end + 2..)?).ok()?;
+    let state = *rest.as_bytes().first()?;
+    // The state is field 3.
+    Some((rest.split(' ').nth(22 - 3)?.parse().ok()?, state))
+}
+
+/// The ID of this boot (random(4)).
+pub fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    Ok(std::fs::read_to_string(path).context(|| path)?.trim().to_owned())
+}
+
+/// This machine's name: a store may lie on a disk that several machines share.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_parentheses_may_hold_anything() {
+        let tail = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20";
+        for name in ["a", "a) R 1 2", ")", "a b ("] {
+            assert_eq!(
+                parse(format!("7 ({name}) {tail}").as_bytes()),
+                Some((4242, b'S')),
+                "{name}"
+            );
+        }
+        assert_eq!(parse(b""), None);
+        assert_eq!(parse(b"7 (a)"), None);
+    }
+
+    #[test]
+    fn we_live_and_another_start_is_another_process() {
+        let own = Being::ourselves().unwrap();
+        assert!(own.lives() && own.open().is_some());
+        let other = Being { start: own.start + 1, ..own };
+        assert!(!other.lives() && other.open().is_none());
+    }
+}

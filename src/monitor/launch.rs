@@ -1,0 +1,217 @@
+//! The beginning of a monitor: a process of its own launches the container, writes down who runs it, tells whoever waits
+//! that the command runs (or why not), and becomes the small program that watches (see [`super::handover`]).
+
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::being::{self, Being};
+use super::handover::{Handover, MONITOR};
+use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
+use super::talk;
+use crate::engine::{self, Launched, Plan, Streams};
+use crate::error::{Context, Error, Result};
+use crate::sys::fd;
+use crate::sys::process::{self, Forked};
+use crate::sys::signal::Signals;
+
+/// What a monitor hears: requests to end, the end of a child, and the wish for a new socket.
+pub const SIGNALS: [i32; 6] =
+    [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGCHLD, libc::SIGUSR1];
+
+/// A container that is to run.
+#[derive(Debug)]
+pub struct Job {
+    /// The store.
+    pub store: PathBuf,
+    /// The container's folder.
+    pub folder: PathBuf,
+    /// The lock on the folder, exclusive.
+    pub lock: OwnedFd,
+    /// What must stay open while it runs.
+    pub held: Vec<OwnedFd>,
+    /// What was asked for.
+    pub record: Record,
+    /// How it is launched.
+    pub plan: Plan,
+    /// Who is attached from the beginning.
+    pub client: Option<OwnedFd>,
+    /// Where to listen, where somebody does already.
+    pub listener: Option<(OwnedFd, PathBuf)>,
+    /// How often the restart policy has started it.
+    pub restarts: u32,
+    /// The last wait before a start, in milliseconds.
+    pub waited: u64,
+}
+
+/// Makes a monitor, which launches the container; returns once the command runs. The caller's standard streams stay the
+/// caller's, but for a log driver that passes them through.
+pub fn start(job: Job) -> Result<()> {
+    let (near, far) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
+    match process::fork().context(|| "cannot make the monitor")? {
+        Forked::Child => {
+            drop(near);
+            // Not of the terminal's session: it lives on when that ends.
+            let _ = rustix::process::setsid();
+            let Err(error) = become_monitor(job, &far, MaskBefore::Kept);
+            tell(&far, &Err(error));
+            process::exit_now(1)
+        }
+        Forked::Parent(monitor) => {
+            drop(far);
+            drop(job);
+            let mut answer = Vec::new();
+            let read = std::io::Read::read_to_end(&mut std::fs::File::from(near), &mut answer);
+            read.context(|| "cannot hear the monitor")?;
+            let answer: Result<()> = serde_json::from_slice(&answer)
+                .unwrap_or_else(|_| Err(Error::new("the monitor ended before the command ran")));
+            if answer.is_err() {
+                let _ = monitor.wait();
+            }
+            answer
+        }
+    }
+}
+
+/// The same in a monitor that was one already: it goes on with another run.
+pub fn start_again(job: Job) -> Result<std::convert::Infallible> {
+    let null = null()?;
+    become_monitor(job, &null, MaskBefore::Empty)
+}
+
+/// Which signals the command finds blocked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MaskBefore {
+    /// Those of whoever started us.
+    Kept,
+    /// None: those that we find blocked are our own, from before exec.
+    Empty,
+}
+
+fn become_monitor(job: Job, told: &OwnedFd, mask: MaskBefore) -> Result<std::convert::Infallible> {
+    let mut signals = Signals::block(&SIGNALS).context(|| "cannot block signals")?;
+    if mask == MaskBefore::Empty {
+        signals.restore_to_none();
+    }
+    // What the container leaves without a parent is ours to reap.
+    process::adopt_orphans().context(|| "cannot adopt orphans")?;
+    let run = record::read::<State>(&job.folder, STATE)?.map_or(0, |state| state.run);
+    let exit = record::read::<Exit>(&job.folder, EXIT)?.map_or(0, |exit| exit.run);
+    let run = run.max(exit) + 1;
+    let listener = match job.listener {
+        Some(listener) => Some(listener),
+        None => Some(talk::listen(&job.store, &job.record.id)?),
+    };
+    let (pipes, streams) = wire(&job.record)?;
+    let launched = engine::launch(&job.plan, &signals, streams)?;
+    drop(job.plan);
+    let written = write_state(
+        &job.folder,
+        &job.record,
+        &launched,
+        run,
+        job.restarts,
+        listener.as_ref().map(|(_, path)| path),
+    );
+    if let Err(error) = written {
+        let _ = launched.command.signal(libc::SIGKILL);
+        engine::end_children();
+        return Err(error);
+    }
+    let failed = |error: std::io::Error| Error::from(error);
+    let number = |fd: OwnedFd| fd::hand_over(fd).map_err(failed);
+    let some = |fd: Option<OwnedFd>| fd.map(number).transpose();
+    let [input, output, error] = pipes;
+    let mut held = job.held.into_iter().map(number).collect::<Result<Vec<RawFd>>>()?;
+    held.push(number(launched.alive)?);
+    let handover = Handover {
+        lock: number(job.lock)?,
+        held,
+        listener: some(listener.map(|(socket, _)| socket))?,
+        client: some(job.client)?,
+        terminal: some(launched.terminal)?,
+        pipes: [some(input)?, some(output)?, some(error)?],
+        ends_all: launched.ends_all,
+        waited: job.waited,
+        signals: launched.early,
+        store: job.store,
+        folder: job.folder,
+    };
+    leave_streams()?;
+    tell(told, &Ok(()));
+    handover.exec(MONITOR)
+}
+
+fn tell(to: &OwnedFd, answer: &Result<()>) {
+    // Nobody there to hear is no reason to stop.
+    let bytes = serde_json::to_vec(answer).unwrap_or_default();
+    let _ = rustix::io::write(to, &bytes);
+}
+
+/// The pipes: our ends, and the command's. None where it has a terminal, or the caller's own streams.
+type Pipes = [Option<OwnedFd>; 3];
+
+fn wire(record: &Record) -> Result<(Pipes, Option<Streams>)> {
+    if record.terminal || record.log.driver == LogDriver::Passthrough {
+        return Ok(([None, None, None], None));
+    }
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe");
+    let (output, output_far) = pipe()?;
+    let (error, error_far) = pipe()?;
+    let (input_far, input) = match record.input {
+        Input::Closed => (None, None),
+        Input::Open | Input::Once => {
+            let (far, near) = pipe()?;
+            (Some(far), Some(near))
+        }
+    };
+    let streams = Streams { input: input_far, output: output_far, error: error_far };
+    Ok(([input, Some(output), Some(error)], Some(streams)))
+}
+
+fn write_state(
+    folder: &Path,
+    record: &Record,
+    launched: &Launched,
+    run: u64,
+    restarts: u32,
+    socket: Option<&PathBuf>,
+) -> Result<()> {
+    let pid = launched.command.pid;
+    // A command that has ended already is not reaped yet, so it still has its number.
+    let process = Being::of(pid).ok_or_else(|| Error::new("the command is gone"))?;
+    let state = State {
+        run,
+        process,
+        monitor: Being::ourselves()?,
+        boot: being::boot_id()?,
+        host: being::host_name(),
+        started: Timestamp::now(),
+        restarts,
+        restarting: false,
+        socket: socket.cloned(),
+    };
+    record::write(folder, STATE, &state)?;
+    if let Some(path) = &record.pidfile {
+        std::fs::write(path, format!("{pid}\n"))
+            .context(|| format!("--pidfile: cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn null() -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .context(|| "/dev/null")
+}
+
+/// Whoever reads what the caller writes must see the caller's end, not wait for ours.
+fn leave_streams() -> Result<()> {
+    let null = null()?;
+    for number in 0..=2 {
+        fd::install(null.as_fd(), number).context(|| "/dev/null")?;
+    }
+    rustix::process::chdir("/").context(|| "/")
+}

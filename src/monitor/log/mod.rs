@@ -1,0 +1,46 @@
+//! The log of a container: text that a person can read, in the form of CRI (Kubernetes' logs, podman's k8s-file):
+//!
+//! ```text
+//! 2026-11-24T23:28:18.123456789Z stdout F a whole line
+//! 2026-11-24T23:28:18.123456789Z stderr P the beginning of one, whose rest comes in the next line of stderr
+//! 2026-11-24T23:28:19.000000000Z usnea F 8192 bytes were lost: No space left on device
+//! ```
+//!
+//! Not docker's JSON: here bytes stay what they were, whatever they are, writing is copying, and `grep` finds lines. What
+//! was read is what was written: a last line without an end is a `P` that nothing follows.
+//!
+//! `write` (the monitor's side) and `read` (`usnea logs`) know each other only by this.
+
+mod read;
+mod write;
+
+pub use read::{Line, Reader};
+pub use write::Writer;
+
+/// The name of the log in the container's folder; older ones are `log.1`, `log.2` and so on.
+pub const FILE: &str = "log";
+
+/// Where a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Standard output, or the terminal.
+    Output,
+    /// Standard error.
+    Error,
+    /// The monitor.
+    Ourselves,
+}
+
+impl Source {
+    /// Its word in the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Output => "stdout",
+            Self::Error => "stderr",
+            Self::Ourselves => "usnea",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

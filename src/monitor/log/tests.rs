@@ -1,0 +1,121 @@
+//! What was written is what is read, over rotations, full disks and torn lines.
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::{FILE, Line, Reader, Source, Writer};
+use crate::monitor::record::LogSettings;
+
+fn all(reader: &mut Reader) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut each = |line: &[u8]| {
+        let line = Line::parse(line).expect("a line of a log");
+        if line.source != Source::Ourselves {
+            bytes.extend(line.bytes);
+            bytes.extend(line.is_whole.then_some(b'\n'));
+        }
+        Ok(())
+    };
+    while reader.read(&mut each).expect("a log") {}
+    bytes
+}
+
+fn limited(max_size: u64, max_file: u32) -> LogSettings {
+    LogSettings { max_size: Some(max_size), max_file: Some(max_file), ..LogSettings::default() }
+}
+
+#[test]
+fn the_form_is_cri() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(folder.path(), &LogSettings::default());
+    let time: Timestamp = "2026-11-24T23:28:18.5Z".parse().unwrap();
+    writer.write(Source::Output, b"one\ntw", time);
+    writer.write(Source::Error, b"o\n", time);
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join(FILE)).unwrap(),
+        "2026-11-24T23:28:18.500000000Z stdout F one\n\
+         2026-11-24T23:28:18.500000000Z stdout P tw\n\
+         2026-11-24T23:28:18.500000000Z stderr F o\n"
+    );
+}
+
+proptest! {
+    #[test]
+    fn what_was_written_is_read(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..40)) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(folder.path(), &LogSettings::default());
+        for chunk in &chunks {
+            writer.write(Source::Output, chunk, Timestamp::now());
+        }
+        prop_assert_eq!(all(&mut Reader::open(folder.path()).unwrap()), chunks.concat());
+    }
+}
+
+#[test]
+fn a_reader_that_follows_misses_nothing_when_files_are_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(folder.path(), &limited(400, 5));
+    let mut reader = Reader::open(folder.path()).unwrap();
+    let (mut written, mut seen) = (Vec::new(), Vec::new());
+    for number in 0..200 {
+        let line = format!("line {number}\n");
+        writer.write(Source::Output, line.as_bytes(), Timestamp::now());
+        written.extend(line.as_bytes());
+        if number % 7 == 0 {
+            seen.extend(all(&mut reader));
+        }
+    }
+    seen.extend(all(&mut reader));
+    assert_eq!(String::from_utf8(seen), String::from_utf8(written));
+}
+
+#[test]
+fn rotation_keeps_so_many_files_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    for (files, names) in [(1, &["log"][..]), (3, &["log", "log.1", "log.2"])] {
+        let mut writer = Writer::open(folder.path(), &limited(300, files));
+        for number in 0..100 {
+            writer.write(Source::Output, format!("{number}\n").as_bytes(), Timestamp::now());
+        }
+        let mut there: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        there.sort();
+        assert_eq!(there, names);
+        let read = String::from_utf8(all(&mut Reader::open(folder.path()).unwrap())).unwrap();
+        assert!(read.ends_with("98\n99\n"), "{read}");
+        for name in names {
+            assert!(folder.path().join(name).metadata().unwrap().len() <= 300);
+        }
+    }
+}
+
+#[test]
+fn a_torn_line_ends_where_the_next_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let time = "2026-11-24T23:28:18.5Z";
+    std::fs::write(folder.path().join(FILE), format!("{time} stdout F who")).unwrap();
+    let mut writer = Writer::open(folder.path(), &LogSettings::default());
+    writer.write(Source::Output, b"next\n", Timestamp::now());
+    assert_eq!(all(&mut Reader::open(folder.path()).unwrap()), b"who\nnext\n");
+}
+
+#[test]
+fn what_a_full_disk_lost_is_counted_and_no_line_is_torn() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(folder.path(), &LogSettings::default());
+    writer.write(Source::Output, b"before\n", Timestamp::now());
+    let path = folder.path().join(FILE);
+    // Opened for reading alone: every write fails, as on a full disk.
+    writer.file = std::fs::File::open("/dev/full").ok();
+    writer.write(Source::Output, b"lost\n", Timestamp::now());
+    writer.write(Source::Output, b"lost too\n", Timestamp::now());
+    writer.file = None;
+    writer.write(Source::Output, b"after\n", Timestamp::now());
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<&str> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!((lines[0], lines[2]), ("stdout F before", "stdout F after"));
+    assert!(lines[1].starts_with("usnea F 14 bytes were lost: "), "{}", lines[1]);
+}

@@ -1,0 +1,165 @@
+//! Writing the log. It never waits for a reader and never fails: what cannot be written is counted, and the count is
+//! written when there is room again. The file is whole lines at any time: what a full disk took only half of is cut off.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::{FILE, Source};
+use crate::monitor::record::LogSettings;
+
+/// A log file that is written.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    pub(super) file: Option<File>,
+    /// Bytes in it: all whole lines.
+    length: u64,
+    max_size: Option<u64>,
+    max_file: u32,
+    lost: u64,
+    why: String,
+    batch: Vec<u8>,
+}
+
+impl Writer {
+    /// Goes on with the log in `folder`, or begins it.
+    pub fn open(folder: &Path, settings: &LogSettings) -> Self {
+        let mut writer = Self {
+            path: folder.join(FILE),
+            file: None,
+            length: 0,
+            max_size: settings.max_size,
+            max_file: settings.max_file.unwrap_or(1).max(1),
+            lost: 0,
+            why: String::new(),
+            batch: Vec::new(),
+        };
+        if let Err(error) = writer.reopen() {
+            writer.lose(0, &error);
+        }
+        writer
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).append(true).create(true).mode(0o600).open(&self.path)?;
+        self.length = file.metadata()?.len();
+        // Killed within a write: that line ends here.
+        if self.length > 0 && !ends_line(&file, self.length)? {
+            file.write_all(b"\n")?;
+            self.length += 1;
+        }
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Writes what came from `source`: whole lines and at most one beginning of one.
+    pub fn write(&mut self, source: Source, bytes: &[u8], now: Timestamp) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.lost > 0 {
+            self.tell_loss(now);
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        format(&mut batch, source, bytes, now);
+        if self.lost > 0 {
+            // Before what was lost is told nothing that came later may stand in the log.
+            self.lost += bytes.len() as u64;
+        } else if let Err(error) = self.append(&batch) {
+            self.lose(bytes.len() as u64, &error);
+        }
+        self.batch = batch;
+    }
+
+    fn tell_loss(&mut self, now: Timestamp) {
+        let mut line = Vec::new();
+        let text = format!("{} bytes were lost: {}\n", self.lost, self.why);
+        format(&mut line, Source::Ourselves, text.as_bytes(), now);
+        if self.append(&line).is_ok() {
+            self.lost = 0;
+        }
+    }
+
+    fn lose(&mut self, bytes: u64, error: &io::Error) {
+        self.lost += bytes;
+        self.why = crate::error::Error::from(io::Error::from(error.kind())).to_string();
+        if let Some(number) = error.raw_os_error() {
+            self.why = crate::error::Error::from(io::Error::from_raw_os_error(number)).to_string();
+        }
+    }
+
+    /// All of `lines`, or none.
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let is_full = |max| self.length > 0 && self.length + lines.len() as u64 > max;
+        if self.max_size.is_some_and(is_full) {
+            self.rotate()?;
+        }
+        if self.file.is_none() {
+            self.reopen()?;
+        }
+        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        match file.write_all(lines) {
+            Ok(()) => {
+                self.length += lines.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                let _ = file.set_len(self.length);
+                Err(error)
+            }
+        }
+    }
+
+    /// `log` becomes `log.1`, `log.1` becomes `log.2`, and the last goes.
+    fn rotate(&mut self) -> io::Result<()> {
+        let name = |number: u32| match number {
+            0 => self.path.clone(),
+            number => self.path.with_extension(number.to_string()),
+        };
+        let last = name(self.max_file - 1);
+        match std::fs::remove_file(&last) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        for number in (0..self.max_file - 1).rev() {
+            match std::fs::rename(name(number), name(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.file = None;
+        self.reopen()
+    }
+
+    /// The last chance to tell of a loss.
+    pub fn finish(&mut self, now: Timestamp) {
+        if self.lost > 0 {
+            self.tell_loss(now);
+        }
+    }
+}
+
+fn ends_line(file: &File, length: u64) -> io::Result<bool> {
+    let mut last = [0];
+    std::os::unix::fs::FileExt::read_exact_at(file, &mut last, length - 1)?;
+    Ok(last == *b"\n")
+}
+
+fn format(to: &mut Vec<u8>, source: Source, bytes: &[u8], now: Timestamp) {
+    let head = format!("{now:.9} {} ", source.word());
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        to.extend(head.as_bytes());
+        let is_whole = line.ends_with(b"\n");
+        to.extend(if is_whole { b"F " } else { b"P " });
+        to.extend(line);
+        if !is_whole {
+            to.push(b'\n');
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What is written down of a container, in its folder: what was asked for (`container.json`), who runs it
+//! (`state.json`), how it ended (`exit.json`). Each is replaced whole. None is believed to say what is so now: that is
+//! computed ([`super::status`]).
+//!
+//! Written without waiting for the disk: a container that a power cut ends has nothing to go on with, and its record is
+//! renamed into place, so it is whole or not there.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::being::Being;
+use super::policy::RestartPolicy;
+use crate::error::{Context, Error, Result};
+use crate::files;
+
+/// What was asked for.
+pub const CONTAINER: &str = "container.json";
+/// The OCI runtime spec.
+pub const CONFIG: &str = "config.json";
+/// Who runs it.
+pub const STATE: &str = "state.json";
+/// How it ended.
+pub const EXIT: &str = "exit.json";
+/// There when the container was stopped on purpose: no restart policy starts it again.
+pub const STOPPED: &str = "stopped";
+
+/// Where the output goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    /// A file in the container's folder.
+    #[default]
+    File,
+    /// The journal of systemd.
+    Journald,
+    /// Nowhere but to those who are attached.
+    None,
+    /// The command writes to what the caller gave, without us between.
+    Passthrough,
+}
+
+/// The log and its limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSettings {
+    /// Where to.
+    pub driver: LogDriver,
+    /// Bytes of one file; `None`: no limit.
+    #[serde(default)]
+    pub max_size: Option<u64>,
+    /// How many files, the one that is written included.
+    #[serde(default)]
+    pub max_file: Option<u32>,
+    /// `tag`, for the journal.
+    #[serde(default)]
+    pub tag: Option<String>,
+}
+
+/// What the command's standard input is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Input {
+    /// `/dev/null`.
+    #[default]
+    Closed,
+    /// A pipe that stays open, whoever comes and goes.
+    Open,
+    /// A pipe that closes with the input of the first who is attached.
+    Once,
+}
+
+/// A check of health, as docker keeps it: times in nanoseconds, 0 is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `NONE`; `CMD` and words; `CMD-SHELL` and a line.
+    pub test: Vec<String>,
+    /// Between two checks.
+    pub interval: u64,
+    /// How long one may take.
+    pub timeout: u64,
+    /// How long failures do not count after the start.
+    pub start_period: u64,
+    /// Between two checks within the start period.
+    pub start_interval: u64,
+    /// So many failures in a row are ill.
+    pub retries: u32,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The image, as it was typed.
+    pub image: String,
+    /// The image's ID (its config's digest), where it is one of the store.
+    #[serde(default)]
+    pub image_id: Option<String>,
+    /// What runs: the image's entry point included.
+    pub command: Vec<String>,
+    /// Labels, the image's included.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    /// Its standard input.
+    pub input: Input,
+    /// Whether it goes when it ends (`--rm`).
+    pub auto_remove: bool,
+    /// When it is started again.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// The signal that asks it to end.
+    pub stop_signal: i32,
+    /// How many seconds it has to do so.
+    pub stop_timeout: u64,
+    /// How its health is found out.
+    #[serde(default)]
+    pub health: Option<Healthcheck>,
+    /// Its log.
+    #[serde(default)]
+    pub log: LogSettings,
+    /// Where its process's number is written to, too (`--pidfile`).
+    #[serde(default)]
+    pub pidfile: Option<PathBuf>,
+    /// The keys with which a terminal is left, where they are not the usual ones.
+    #[serde(default)]
+    pub detach_keys: Option<String>,
+    /// The command line that made it.
+    #[serde(default)]
+    pub create_command: Vec<String>,
+}
+
+impl Record {
+    /// Whether there is somebody to read what is typed.
+    pub fn takes_input(&self) -> bool {
+        self.terminal || self.input != Input::Closed
+    }
+}
+
+/// Who runs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Which start this is, from 1 on.
+    pub run: u64,
+    /// The container's first process.
+    pub process: Being,
+    /// Its monitor.
+    pub monitor: Being,
+    /// Within which boot.
+    pub boot: String,
+    /// On which machine.
+    pub host: String,
+    /// Since when.
+    pub started: Timestamp,
+    /// How often the restart policy has started it again.
+    #[serde(default)]
+    pub restarts: u32,
+    /// It ended, and the monitor waits to start it again.
+    #[serde(default)]
+    pub restarting: bool,
+    /// Where its monitor listens.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The end of which start; 0: it never ran.
+    pub run: u64,
+    /// As a shell has it: 128 and the signal where one killed it.
+    pub status: u8,
+    /// The signal that killed it.
+    #[serde(default)]
+    pub signal: Option<i32>,
+    /// The kernel was out of memory.
+    #[serde(default)]
+    pub oom: bool,
+    /// Since when it ran.
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// Until when.
+    pub finished: Timestamp,
+    /// Why, where it did not end by itself.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Reads one of the files. `None`: it is not there. Errors: it cannot be read, or is damaged.
+pub fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
+    let path = folder.join(name);
+    let bytes = match std::fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        answer => answer.context(|| format!("cannot read {}", path.display()))?,
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(Error::new)
+        .context(|| path.display().to_string())
+}
+
+/// Replaces one of the files.
+pub fn write<T: Serialize>(folder: &Path, name: &str, value: &T) -> Result<()> {
+    let bytes = serde_json::to_vec(value).map_err(Error::new)?;
+    files::replace_quickly(&folder.join(name), &bytes)
+}

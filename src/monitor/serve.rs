@@ -1,0 +1,383 @@
+//! The monitor at work: one thread, one loop, which sleeps until something happens. Output goes to the log, then to those
+//! who are attached; their input goes to the command. When the command ends, all that it wrote is in the log before its
+//! end is written down, and that is written before anybody is told.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::clients::{self, Clients, Wish};
+use super::handover::{Handover, RELAUNCH, REMOVE, take};
+use super::launch::SIGNALS;
+use super::log::Source;
+use super::output::Log;
+use super::policy::{self, Ending};
+use super::record::{self, CONTAINER, EXIT, Exit, Record, STATE, STOPPED, State};
+use super::streams::Streams;
+use super::talk::{self, Pace};
+use crate::engine;
+use crate::error::{Context, Error, Result};
+use crate::sys::process::{self, Ended};
+use crate::sys::signal::Signals;
+
+/// How much is read from the command at once: a message to those who are attached holds it.
+const CHUNK: usize = talk::ROOM - 1;
+
+/// A monitor.
+struct Monitor {
+    store: PathBuf,
+    folder: PathBuf,
+    record: Record,
+    state: State,
+    streams: Streams,
+    clients: Clients,
+    log: Log,
+    listener: Option<OwnedFd>,
+    signals: Signals,
+    ends_all: bool,
+    /// When the command is killed that was asked to end.
+    deadline: Option<Instant>,
+    ended: Option<Ended>,
+    room: Vec<u8>,
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy)]
+enum Place {
+    Signals,
+    Source(Source),
+    Input,
+    Listener,
+    Client(usize),
+}
+
+/// Watches the container that was handed over, to its end. Returns when there is nothing more to do.
+pub fn watch(number: &str) -> Result<()> {
+    let handover = Handover::receive(number)?;
+    let _ = rustix::thread::set_name(c"usnea-monitor");
+    let lock = take(handover.lock)?;
+    let held = handover.held.iter().map(|number| take(*number)).collect::<Result<Vec<_>>>()?;
+    let waited = Duration::from_millis(handover.waited);
+    let mut monitor = Monitor::new(handover)?;
+    while monitor.ended.is_none() {
+        monitor.turn(None)?;
+    }
+    drop(held);
+    let wait = monitor.end(waited)?;
+    monitor.drain_clients()?;
+    let again = match wait {
+        Some(wait) => monitor.wait(wait)?.then_some(wait),
+        None => None,
+    };
+    let _ = rustix::thread::set_name(c"usnea");
+    if let Some(wait) = again {
+        return monitor.hand_back(lock, wait, RELAUNCH);
+    }
+    if monitor.record.auto_remove {
+        return monitor.hand_back(lock, Duration::ZERO, REMOVE);
+    }
+    monitor.stop_listening();
+    Ok(())
+}
+
+impl Monitor {
+    fn new(handover: Handover) -> Result<Self> {
+        let folder = &handover.folder;
+        let gone = || Error::new(format!("{} is damaged", folder.display()));
+        let record: Record = record::read(folder, CONTAINER)?.ok_or_else(gone)?;
+        let state: State = record::read(folder, STATE)?.ok_or_else(gone)?;
+        let pipe = |index: usize| handover.pipes[index].map(take).transpose();
+        let streams = match (handover.terminal, pipe(0)?, pipe(1)?, pipe(2)?) {
+            (Some(master), ..) => Streams::terminal(take(master)?),
+            (None, input, Some(output), Some(error)) => Streams::pipes(input, output, error),
+            _ => Ok(Streams::default()),
+        };
+        let mut clients = Clients::default();
+        if let Some(client) = handover.client {
+            clients.add(take(client)?, Some(Pace::Waits));
+        }
+        let mut monitor = Self {
+            log: Log::open(folder, &record),
+            record,
+            state,
+            streams: streams.context(|| "cannot watch the command's streams")?,
+            clients,
+            listener: handover.listener.map(take).transpose()?,
+            signals: Signals::block(&SIGNALS).context(|| "cannot block signals")?,
+            ends_all: handover.ends_all,
+            deadline: None,
+            ended: None,
+            room: vec![0; CHUNK],
+            store: handover.store,
+            folder: handover.folder,
+        };
+        for signal in handover.signals {
+            monitor.hear(signal);
+        }
+        // What ended before we watched has sent its signal already.
+        monitor.reap();
+        Ok(monitor)
+    }
+
+    /// Waits until something happens, at most until `until`, and does what follows from it.
+    fn turn(&mut self, until: Option<Instant>) -> Result<()> {
+        for (place, events) in self.ready(until)? {
+            match place {
+                Place::Signals => {
+                    while let Some(signal) =
+                        self.signals.next().context(|| "cannot read signals")?
+                    {
+                        self.hear(signal);
+                    }
+                }
+                Place::Source(source) => self.carry(source),
+                Place::Input => self.streams.flush(),
+                Place::Listener => {
+                    if let Some(listener) = &self.listener {
+                        self.clients.accept(listener);
+                    }
+                }
+                // One at a time: the numbers of the others change when one goes.
+                Place::Client(index) if events.contains(PollFlags::OUT) => {
+                    self.clients.flush(index);
+                    break;
+                }
+                Place::Client(index) => {
+                    self.hear_client(index);
+                    break;
+                }
+            }
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.deadline = None;
+            self.signal(libc::SIGKILL);
+        }
+        Ok(())
+    }
+
+    fn ready(&self, until: Option<Instant>) -> Result<Vec<(Place, PollFlags)>> {
+        let mut places = vec![Place::Signals];
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        let mut add = |place, fd, flags| {
+            places.push(place);
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        };
+        for source in [Source::Output, Source::Error] {
+            if let Some(fd) = self.streams.source(source).filter(|_| !self.clients.are_full()) {
+                add(Place::Source(source), fd, PollFlags::IN);
+            }
+        }
+        if let Some(fd) = self.streams.wants_room() {
+            add(Place::Input, fd, PollFlags::OUT);
+        }
+        if let Some(listener) = &self.listener {
+            add(Place::Listener, listener.as_fd(), PollFlags::IN);
+        }
+        // Input that the command does not take is not fetched.
+        let hears =
+            if self.streams.wants_room().is_none() { PollFlags::IN } else { PollFlags::empty() };
+        for index in 0..self.clients.len() {
+            if let Some((fd, waits)) = self.clients.socket(index) {
+                add(Place::Client(index), fd, if waits { PollFlags::OUT } else { hears });
+            }
+        }
+        let deadline = [until, self.deadline].into_iter().flatten().min();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.map(|left| Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(&mut fds, left.as_ref()) {
+            Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
+            answer => answer.context(|| "cannot wait")?,
+        };
+        let came = places.into_iter().zip(fds.iter().map(PollFd::revents));
+        Ok(came.filter(|(_, events)| !events.is_empty()).collect())
+    }
+
+    /// A chunk of output: into the log, then to those who are attached. Whether there was one.
+    fn carry_once(&mut self, source: Source) -> bool {
+        let Some(length) = self.streams.read(source, &mut self.room) else { return false };
+        let bytes = &self.room[..length];
+        self.log.write(source, bytes);
+        self.clients.tell(source, bytes);
+        true
+    }
+
+    fn carry(&mut self, source: Source) {
+        if !self.clients.are_full() {
+            self.carry_once(source);
+        }
+    }
+
+    fn hear_client(&mut self, index: usize) {
+        let mut room = [0; talk::ROOM + 1];
+        match self.clients.hear(index, &mut room) {
+            Some(Wish::Input(bytes)) => self.streams.input(&bytes),
+            Some(Wish::CloseInput)
+                if self.record.input == record::Input::Once || self.record.terminal =>
+            {
+                self.streams.close_input();
+            }
+            Some(Wish::Window(rows, columns)) => self.streams.resize(rows, columns),
+            Some(Wish::Wait) => {
+                if let Some(ended) = self.ended {
+                    clients::tell_late(&mut self.clients, index, ended.status());
+                }
+            }
+            Some(Wish::CloseInput) | None => {}
+        }
+    }
+
+    fn hear(&mut self, signal: i32) {
+        match signal {
+            libc::SIGCHLD => self.reap(),
+            // Not ours to end by: whoever closes a terminal leaves what is detached alone.
+            libc::SIGHUP => {}
+            libc::SIGUSR1 => self.listen_anew(),
+            _ => self.stop(),
+        }
+    }
+
+    /// The socket's folder may be gone: a new one for those who come.
+    fn listen_anew(&mut self) {
+        match talk::listen(&self.store, &self.record.id) {
+            Ok((socket, path)) => {
+                self.listener = Some(socket);
+                self.state.socket = Some(path);
+                let _ = record::write(&self.folder, STATE, &self.state);
+            }
+            Err(error) => self.log.say(&error.to_string()),
+        }
+    }
+
+    /// Somebody ends us: the command is asked to end, and killed when it takes too long.
+    fn stop(&mut self) {
+        let _ = std::fs::write(self.folder.join(STOPPED), "");
+        self.signal(self.record.stop_signal);
+        let time = Duration::from_secs(self.record.stop_timeout);
+        self.deadline.get_or_insert(Instant::now() + time);
+    }
+
+    fn signal(&self, signal: i32) {
+        if self.ended.is_none() {
+            // Our child, and not reaped: the number is its own.
+            let _ = process::signal_child(self.state.process.pid, signal);
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Ok(Some((pid, how))) = process::reap_any() {
+            if pid == self.state.process.pid {
+                self.ended = Some(how);
+            }
+        }
+    }
+
+    /// After the end: all that was written goes where it belongs, and the end is written down. How long to wait before
+    /// the next start, where there is to be one.
+    fn end(&mut self, waited: Duration) -> Result<Option<Duration>> {
+        if !self.ends_all {
+            engine::end_children();
+        }
+        for source in [Source::Output, Source::Error] {
+            while self.streams.source(source).is_some() {
+                self.drain_clients()?;
+                if !self.carry_once(source) {
+                    break;
+                }
+            }
+        }
+        self.log.finish();
+        let ended = self.ended.unwrap_or(Ended::Killed(libc::SIGKILL));
+        let ran = Timestamp::now().duration_since(self.state.started);
+        let ending = Ending {
+            status: ended.status(),
+            is_wanted: self.folder.join(STOPPED).exists(),
+            restarts: self.state.restarts,
+        };
+        let wait = self
+            .record
+            .restart
+            .restarts(ending)
+            .then(|| policy::backoff(waited, ran.try_into().unwrap_or_default()));
+        if wait.is_some() {
+            self.state.restarting = true;
+            record::write(&self.folder, STATE, &self.state)?;
+        }
+        let written = record::write(&self.folder, EXIT, &self.exit(ended));
+        if let Err(error) = written {
+            self.log.say(&error.to_string());
+        }
+        self.streams = Streams::default();
+        self.drain_clients()?;
+        self.clients.tell_end(ended.status());
+        Ok(wait)
+    }
+
+    fn exit(&self, ended: Ended) -> Exit {
+        Exit {
+            run: self.state.run,
+            status: ended.status(),
+            signal: match ended {
+                Ended::Killed(signal) => Some(signal),
+                Ended::Exited(_) => None,
+            },
+            oom: false,
+            started: Some(self.state.started),
+            finished: Timestamp::now(),
+            reason: None,
+        }
+    }
+
+    /// Waits until those for whom we wait have all that there is, or are gone.
+    fn drain_clients(&mut self) -> Result<()> {
+        while self.clients.are_full() {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// Waits before the next start; whether it is still wanted.
+    fn wait(&mut self, wait: Duration) -> Result<bool> {
+        let until = Instant::now() + wait;
+        self.clients = Clients::default();
+        while Instant::now() < until && !self.folder.join(STOPPED).exists() {
+            self.turn(Some(until))?;
+        }
+        Ok(!self.folder.join(STOPPED).exists())
+    }
+
+    fn stop_listening(&mut self) {
+        if self.listener.take().is_some()
+            && let Some(path) = &self.state.socket
+        {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Becomes the program that starts or removes the container.
+    fn hand_back(mut self, lock: OwnedFd, waited: Duration, role: &str) -> Result<()> {
+        if role == REMOVE {
+            self.stop_listening();
+        }
+        let number = |fd: OwnedFd| crate::sys::fd::hand_over(fd).map_err(Error::from);
+        let handover = Handover {
+            lock: number(lock)?,
+            held: Vec::new(),
+            listener: self.listener.take().map(number).transpose()?,
+            client: None,
+            terminal: None,
+            pipes: [None; 3],
+            ends_all: self.ends_all,
+            waited: waited.as_millis() as u64,
+            signals: Vec::new(),
+            store: self.store,
+            folder: self.folder,
+        };
+        handover.exec(role).map(|never| match never {})
+    }
+}

@@ -1,0 +1,190 @@
+//! What is so with a container now. Computed from what is written down and what lives: never believed.
+
+use std::fs::File;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::being;
+use super::record::{self, EXIT, Exit, STATE, State};
+use crate::error::Result;
+
+/// What a container does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It never ran.
+    Created,
+    /// It runs.
+    Running(State),
+    /// It ended, and will be started again.
+    Restarting(State, Exit),
+    /// It ended.
+    Exited(Exit),
+}
+
+impl Status {
+    /// Of the container in `folder`.
+    pub fn of(folder: &Path) -> Result<Self> {
+        loop {
+            let state = record::read::<State>(folder, STATE)?;
+            let exit = record::read::<Exit>(folder, EXIT)?;
+            let Some(state) = state else {
+                return Ok(exit.map_or(Self::Created, Self::Exited));
+            };
+            let boot = being::boot_id()?;
+            let is_here = state.boot == boot;
+            let exit = exit.filter(|exit| exit.run >= state.run);
+            if let Some(exit) = exit {
+                let waits = state.restarting && is_here && state.monitor.lives();
+                return Ok(if waits { Self::Restarting(state, exit) } else { Self::Exited(exit) });
+            }
+            if (is_here && state.process.lives()) || (!is_here && runs_elsewhere(folder, &state)) {
+                return Ok(Self::Running(state));
+            }
+            // Its monitor is about to write how it ended, or to go on with the next start.
+            if is_here && state.monitor.lives() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                continue;
+            }
+            // It may have written just before it went.
+            match record::read::<Exit>(folder, EXIT)?.filter(|exit| exit.run >= state.run) {
+                Some(exit) => return Ok(Self::Exited(exit)),
+                None => return Ok(Self::Exited(unrecorded(&state, is_here, folder))),
+            }
+        }
+    }
+
+    /// docker's word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running(_) => "running",
+            Self::Restarting(..) => "restarting",
+            Self::Exited(_) => "exited",
+        }
+    }
+
+    /// Who runs it, where somebody does.
+    pub fn state(&self) -> Option<&State> {
+        match self {
+            Self::Running(state) | Self::Restarting(state, _) => Some(state),
+            _ => None,
+        }
+    }
+
+    /// How it ended last.
+    pub fn exit(&self) -> Option<&Exit> {
+        match self {
+            Self::Exited(exit) | Self::Restarting(_, exit) => Some(exit),
+            _ => None,
+        }
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        matches!(self, Self::Running(_))
+    }
+}
+
+/// On another machine that shares the disk: the lock of its monitor is all that is seen of it from here.
+fn runs_elsewhere(folder: &Path, state: &State) -> bool {
+    let is_locked = || {
+        let file = File::open(folder).ok()?;
+        Some(matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+    };
+    state.host != being::host_name() && is_locked().unwrap_or(false)
+}
+
+/// The end of one whose monitor could not write it down. When that was is not known: the last that is known of it is
+/// when its log was written.
+fn unrecorded(state: &State, is_here: bool, folder: &Path) -> Exit {
+    let reason = match (is_here, state.host == being::host_name()) {
+        (true, _) => "its monitor was killed, and it with it".to_owned(),
+        (false, true) => "the machine was restarted".to_owned(),
+        (false, false) => format!("it ran on {}", state.host),
+    };
+    let written = folder.join(super::log::FILE).metadata().and_then(|metadata| metadata.modified());
+    let written = written.ok().and_then(|time| Timestamp::try_from(time).ok());
+    Exit {
+        run: state.run,
+        status: 137,
+        signal: Some(libc::SIGKILL),
+        oom: false,
+        started: Some(state.started),
+        finished: written.unwrap_or(state.started).max(state.started),
+        reason: Some(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::being::Being;
+
+    fn state(process: Being, monitor: Being) -> State {
+        State {
+            run: 1,
+            process,
+            monitor,
+            boot: being::boot_id().unwrap(),
+            host: being::host_name(),
+            started: Timestamp::now(),
+            restarts: 0,
+            restarting: false,
+            socket: None,
+        }
+    }
+
+    fn status(state: &State) -> Status {
+        let folder = tempfile::tempdir().unwrap();
+        record::write(folder.path(), STATE, state).unwrap();
+        Status::of(folder.path()).unwrap()
+    }
+
+    #[test]
+    fn a_number_that_was_used_again_is_another_process() {
+        let own = Being::ourselves().unwrap();
+        let gone = Being { start: own.start + 1, ..own };
+        assert!(status(&state(own, own)).is_running());
+        let Status::Exited(exit) = status(&state(gone, gone)) else { panic!() };
+        assert_eq!(
+            (exit.status, exit.reason.as_deref()),
+            (137, Some("its monitor was killed, and it with it"))
+        );
+    }
+
+    #[test]
+    fn a_restart_of_the_machine_ends_everything() {
+        let own = Being::ourselves().unwrap();
+        let Status::Exited(exit) = status(&State { boot: "another".into(), ..state(own, own) })
+        else {
+            panic!()
+        };
+        assert_eq!(exit.reason.as_deref(), Some("the machine was restarted"));
+        let elsewhere =
+            State { boot: "another".into(), host: "elsewhere".into(), ..state(own, own) };
+        let Status::Exited(exit) = status(&elsewhere) else { panic!() };
+        assert_eq!(exit.reason.as_deref(), Some("it ran on elsewhere"));
+    }
+
+    #[test]
+    fn an_end_counts_for_its_own_start_alone() {
+        let own = Being::ourselves().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Status::of(folder.path()).unwrap(), Status::Created);
+        let exit = |run| Exit {
+            run,
+            status: 3,
+            signal: None,
+            oom: false,
+            started: None,
+            finished: Timestamp::now(),
+            reason: None,
+        };
+        record::write(folder.path(), EXIT, &exit(1)).unwrap();
+        record::write(folder.path(), STATE, &State { run: 2, ..state(own, own) }).unwrap();
+        assert!(Status::of(folder.path()).unwrap().is_running());
+        record::write(folder.path(), EXIT, &exit(2)).unwrap();
+        assert_eq!(Status::of(folder.path()).unwrap().word(), "exited");
+    }
+}

@@ -1,0 +1,223 @@
+//! What a monitor and those who are attached tell each other, over a unix socket of whole messages (SOCK_SEQPACKET).
+//!
+//! The socket lies in the runtime folder, which goes at a logout: `usnea attach` then asks the monitor (SIGUSR1) to make
+//! another. Paths of sockets are short (unix(7), 108 bytes), those of folders are not: both sides go through a
+//! descriptor of the folder.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::being;
+use crate::config;
+use crate::error::{Context, Result};
+use crate::sys::fd;
+
+/// The longest payload of a message.
+pub const ROOM: usize = 32 * 1024;
+
+/// From whoever is attached to the monitor.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// Give me what comes from now on, and wait for me or do not (see [`super::clients`]).
+    Attach(Pace),
+    /// Tell me when it ends.
+    Wait,
+    /// For the command's standard input.
+    Input(&'a [u8]),
+    /// No more of it.
+    CloseInput,
+    /// My window has so many rows and columns.
+    Window(u16, u16),
+}
+
+/// Whether the command waits for one who is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// It does: what it writes is for this reader, and none of it may be lost.
+    Waits,
+    /// It does not: the reader is told how much it missed.
+    Drops,
+}
+
+/// From the monitor to whoever is attached.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// The command wrote this to its standard output, or terminal.
+    Output(&'a [u8]),
+    /// The command wrote this to its standard error.
+    Error(&'a [u8]),
+    /// So many bytes went by.
+    Lost(u64),
+    /// It ended, with this status.
+    Ended(u8),
+}
+
+impl Request<'_> {
+    /// As bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Attach(Pace::Waits) => b"Aw".to_vec(),
+            Self::Attach(Pace::Drops) => b"Ad".to_vec(),
+            Self::Wait => b"W".to_vec(),
+            Self::Input(bytes) => [b"I", *bytes].concat(),
+            Self::CloseInput => b"C".to_vec(),
+            Self::Window(rows, columns) => {
+                [&b"S"[..], &rows.to_ne_bytes(), &columns.to_ne_bytes()].concat()
+            }
+        }
+    }
+
+    /// From bytes. `None`: it is none.
+    pub fn parse(bytes: &[u8]) -> Option<Request<'_>> {
+        Some(match bytes.split_first()? {
+            (b'A', b"w") => Request::Attach(Pace::Waits),
+            (b'A', b"d") => Request::Attach(Pace::Drops),
+            (b'W', b"") => Request::Wait,
+            (b'I', bytes) => Request::Input(bytes),
+            (b'C', b"") => Request::CloseInput,
+            (b'S', &[a, b, c, d]) => {
+                Request::Window(u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]))
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl Told<'_> {
+    /// As bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Output(bytes) => [b"O", *bytes].concat(),
+            Self::Error(bytes) => [b"E", *bytes].concat(),
+            Self::Lost(count) => [&b"L"[..], &count.to_ne_bytes()].concat(),
+            Self::Ended(status) => vec![b'X', *status],
+        }
+    }
+
+    /// From bytes. `None`: it is none.
+    pub fn parse(bytes: &[u8]) -> Option<Told<'_>> {
+        Some(match bytes.split_first()? {
+            (b'O', bytes) => Told::Output(bytes),
+            (b'E', bytes) => Told::Error(bytes),
+            (b'L', bytes) => Told::Lost(u64::from_ne_bytes(bytes.try_into().ok()?)),
+            (b'X', &[status]) => Told::Ended(status),
+            _ => return None,
+        })
+    }
+}
+
+/// Sends without waiting. Errors: WouldBlock; the other end is gone.
+pub fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<()> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    rustix::io::retry_on_intr(|| rustix::net::send(&socket, bytes, flags))?;
+    Ok(())
+}
+
+/// The two ends of a conversation that begins before the container runs.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+/// The folder of sockets: `$XDG_RUNTIME_DIR/usnea`, else `run/BOOT` in the store. Made where it is missing.
+pub fn folder(store: &Path) -> Result<PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime = runtime.filter(|path| path.is_absolute() && path.is_dir());
+    if let Some(folder) = runtime.and_then(|path| config::open_private(&path.join("usnea")).ok()) {
+        return Ok(folder);
+    }
+    let run = config::open_private(&store.join("run"))?;
+    config::open_private(&run.join(being::boot_id()?))
+}
+
+/// What goes before the name of a socket in its folder so that the whole is short.
+fn short(folder: &Path, name: &str) -> io::Result<(OwnedFd, SocketAddrUnix)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(folder, flags, Mode::empty())?;
+    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()))?;
+    Ok((folder, address))
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+}
+
+/// The name of the socket of container `id`: two stores may share a folder, two containers an ID never.
+fn name_of(id: &str) -> String {
+    format!("{}.sock", id.get(..32).unwrap_or(id))
+}
+
+/// Listens for container `id`, in the place of what is there; where that is.
+pub fn listen(store: &Path, id: &str) -> Result<(OwnedFd, PathBuf)> {
+    let (folder, name) = (folder(store)?, name_of(id));
+    let path = folder.join(&name);
+    let listen = || -> io::Result<OwnedFd> {
+        let (_folder, address) = short(&folder, &name)?;
+        let _ = std::fs::remove_file(&path);
+        let socket = socket()?;
+        rustix::net::bind(&socket, &address)?;
+        rustix::net::listen(&socket, 16)?;
+        fd::set_nonblocking(&socket)?;
+        Ok(socket)
+    };
+    let socket = listen().context(|| format!("cannot listen at {}", path.display()))?;
+    Ok((socket, path))
+}
+
+/// Connects to who listens at `path`.
+pub fn connect(path: &Path) -> io::Result<OwnedFd> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let (_folder, address) = short(path.parent().unwrap_or(path), &name)?;
+    let socket = socket()?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_what_is_heard() {
+        for request in [
+            Request::Attach(Pace::Waits),
+            Request::Attach(Pace::Drops),
+            Request::Wait,
+            Request::Input(b"x\0y"),
+            Request::Input(b""),
+            Request::CloseInput,
+            Request::Window(24, 80),
+        ] {
+            assert_eq!(Request::parse(&request.bytes()), Some(request));
+        }
+        for told in [Told::Output(b"a"), Told::Error(b"\xff"), Told::Lost(1 << 40), Told::Ended(3)]
+        {
+            assert_eq!(Told::parse(&told.bytes()), Some(told));
+        }
+        for wrong in [&b""[..], b"A", b"Ax", b"S123", b"X", b"L1", b"?"] {
+            assert!(Request::parse(wrong).is_none() && Told::parse(wrong).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_may_lie_deep() {
+        let place = tempfile::tempdir().unwrap();
+        let deep = place.path().join("d".repeat(120));
+        std::fs::create_dir(&deep).unwrap();
+        let (_folder, address) = short(&deep, "a.sock").unwrap();
+        let listener = socket().unwrap();
+        rustix::net::bind(&listener, &address).unwrap();
+        rustix::net::listen(&listener, 1).unwrap();
+        let near = connect(&deep.join("a.sock")).unwrap();
+        send(&near, b"hello").unwrap();
+    }
+}
