@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use super::image::{Held, Root};
 use super::images::{self, Pull};
 use super::stores::{self, Stores};
+use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
@@ -103,23 +104,33 @@ fn had(base: &Base, stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<
         (None, PullPolicy::Never) => Err(images::known(stores, text).err().unwrap_or_else(|| {
             Error::new(format!("image '{text}' is not here for this platform"))
         })),
-        (Some(here), PullPolicy::Newer) if !is_newer(&here.1, &wanted.pull) => Ok(here),
-        _ => {
-            let image = images::pull(stores, &wanted.pull, wanted.progress)?;
-            Ok((stores.own().clone(), image))
-        }
+        (Some(here), PullPolicy::Newer) => newer(here, stores, wanted),
+        _ => pulled(stores, wanted),
     }
 }
 
-fn is_newer(here: &Image, pull: &Pull) -> bool {
-    match images::registry_digest(pull) {
-        Ok(Some(digest)) => here.manifest != digest && here.index.as_ref() != Some(&digest),
-        Ok(None) => false,
-        Err(error) => {
-            log::warn!("{error}: the image that is here is used");
-            false
-        }
+fn pulled(stores: &Stores, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
+    let image = images::pull(stores, &wanted.pull, wanted.progress)?;
+    Ok((stores.own().clone(), image))
+}
+
+/// What is here, or what the registry has by its name now. Errors: what is wrong with that; where nobody has it or can be
+/// asked, what is here serves.
+fn newer(here: (Store, Image), stores: &Stores, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
+    let is_same =
+        |digest: &Digest| here.1.manifest == *digest || here.1.index.as_ref() == Some(digest);
+    match images::registry_digest(&wanted.pull) {
+        Ok(digest) if is_same(&digest) => return Ok(here),
+        Ok(_) => pulled(stores, wanted),
+        Err(error) => Err(error),
     }
+    .or_else(|error| match error.is_of_place() {
+        true => {
+            log::warn!("{error}: the image that is here is used");
+            Ok(here)
+        }
+        false => Err(error),
+    })
 }
 
 fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {

@@ -128,15 +128,14 @@ impl Reference {
         Some(Self { digest: None, ..self.clone() })
     }
 
-    /// As docker shows it: without `docker.io/` and `library/`.
+    /// As docker shows it: without `docker.io/` and `library/`, as far as what is left still means the same.
     pub fn familiar(&self) -> String {
         let text = self.to_string();
-        let short = text.strip_prefix("docker.io/").unwrap_or(&text);
-        short
-            .strip_prefix("library/")
-            .filter(|_| short.len() < text.len())
-            .unwrap_or(short)
-            .to_owned()
+        let Some(short) = text.strip_prefix("docker.io/") else { return text };
+        let means_this =
+            |short: &&str| short.parse().is_ok_and(|other: Self| other.name() == self.name());
+        let mut shorter = [short.strip_prefix("library/"), Some(short)].into_iter().flatten();
+        shorter.find(means_this).unwrap_or(&text).to_owned()
     }
 }
 
@@ -266,9 +265,17 @@ mod tests {
             ("debian", "debian:latest"),
             ("me/tool:1", "me/tool:1"),
             ("q.io/library/x:1", "q.io/library/x:1"),
+            ("docker.io/library/x/y:1", "library/x/y:1"),
+            // Found by fuzzing: the rest looked like a name at another registry.
+            ("docker.io/q.io/x:1", "docker.io/q.io/x:1"),
+            ("docker.io/localhost/x:1", "docker.io/localhost/x:1"),
+            ("docker.io/library/q.io/x:1", "library/q.io/x:1"),
         ] {
             assert_eq!(text.parse::<Reference>().unwrap().familiar(), familiar);
         }
+        // The name alone, as tables show it.
+        let name = Reference { tag: None, ..complete("debian").parse().unwrap() };
+        assert_eq!(name.familiar(), "debian");
     }
 
     #[test]

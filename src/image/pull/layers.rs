@@ -83,15 +83,21 @@ pub fn fetch(
     let mut held = Vec::new();
     let results =
         results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
-    let (failed, fine): (Vec<_>, Vec<_>) = results.partition(|slot| matches!(slot, Some(Err(_))));
-    if let Some(Some(Err(error))) = failed.into_iter().next() {
-        return Err(error);
-    }
-    for slot in fine {
+    let mut failure: Option<Error> = None;
+    for slot in results {
         match slot {
-            Some(result) => held.push(result?),
-            None => fail!("a layer was left out"),
+            Some(Ok(one)) => held.push(one),
+            // What would be the same elsewhere is the one to tell.
+            Some(Err(error)) if failure.as_ref().is_none_or(Error::is_of_place) => {
+                failure = Some(error);
+            }
+            _ => {}
         }
+    }
+    match failure {
+        Some(error) => return Err(error),
+        None if held.len() < layers.len() => fail!("a layer was left out"),
+        None => {}
     }
     Ok((held.iter().map(|held| held.layer.story.size).collect(), held))
 }
