@@ -93,7 +93,7 @@ fn what_is_pushed_comes_back_as_it_was() {
     let known = ["--cert-dir", text(&certificates), "--creds", &creds];
     place.usnea(&[&["push"], &known[..], &["tool:1", &there]].concat()).works();
     let wrong = ["push", "--cert-dir", text(&certificates), "--creds", "x:y", "tool:1", &there];
-    place.usnea(&wrong).fails_with(125, &["cannot push", "our login"]);
+    place.usnea(&wrong).fails_with(125, &["cannot push", "our user name or password is refused"]);
     let endpoint = Endpoint {
         host: registry.host.clone(),
         repository: "tool".into(),
