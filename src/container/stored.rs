@@ -55,7 +55,7 @@ pub fn root(base: &Base, store: &Path, text: &str, wanted: &Wanted<'_>) -> Resul
     };
     let owners = form(base, &store, &image);
     if !is_unpacked(&store, &image, &owners) {
-        images::prepare(base, &store, &image)?;
+        images::prepare(base, &store, &image, wanted.progress)?;
     }
     Ok(Root { _held: Held::Stored(blob), ..describe(&store, &image, &owners)? })
 }

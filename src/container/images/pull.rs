@@ -17,7 +17,7 @@ use crate::image::pull::{self, Progress};
 use crate::image::registries::{Asked, Registries};
 use crate::image::registry::{Access, Registry};
 use crate::image::source::Source;
-use crate::image::store::Image;
+use crate::image::store::{Image, Store};
 use crate::image::transport::Place;
 use crate::userns::{self, Base};
 
@@ -203,9 +203,10 @@ impl Work<'_> {
 }
 
 /// Unpacks what of the image is missing in the form that this user needs.
-pub fn prepare(base: &Base, store: &crate::image::store::Store, image: &Image) -> Result<()> {
+pub fn prepare(base: &Base, store: &Store, image: &Image, progress: &dyn Progress) -> Result<()> {
     let owners = stores::owners(base, store);
     let settings = Settings::load()?;
-    userns::in_base(base, || pull::unpack_missing(store, image, &owners, &settings.limits))
+    let waits = || progress.waits(None);
+    userns::in_base(base, || pull::unpack_missing(store, image, &owners, &settings.limits, &waits))
         .context(|| format!("image {}", image.config.short()))
 }

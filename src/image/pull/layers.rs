@@ -29,8 +29,9 @@ pub fn blob(
     source: &dyn Source,
     descriptor: &Descriptor,
     told: &dyn Fn(u64),
+    waits: &dyn Fn(),
 ) -> Result<HeldBlob> {
-    match store.download(&descriptor.digest)? {
+    match store.download(&descriptor.digest, waits)? {
         Download::There(held) => Ok(held),
         Download::Ours(partial) => finish(&partial, store, source, descriptor, told),
     }
@@ -59,6 +60,7 @@ pub fn fetch(
     let mut order: Vec<usize> = (0..layers.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(layers[*at].0.size));
     let recorded = recorded_layers(pull.store)?;
+    let is_alone = |diff_id| layers.iter().filter(|(_, other)| *other == diff_id).count() == 1;
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<Result<Held>>>> =
         layers.iter().map(|_| Mutex::new(None)).collect();
@@ -66,7 +68,13 @@ pub fn fetch(
         while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             let (descriptor, diff_id) = layers[*at];
             let is_recorded = recorded.contains(diff_id);
-            let result = one(pull, source, *at, descriptor, diff_id, is_recorded);
+            // What an image has twice waits for another thread of ours: nobody is told.
+            let waits = || {
+                if is_alone(diff_id) {
+                    pull.progress.waits(Some(*at));
+                }
+            };
+            let result = one(pull, source, *at, (descriptor, diff_id), is_recorded, &waits);
             if result.is_err() {
                 // The image is lost: nobody begins another layer.
                 next.store(order.len(), Ordering::Relaxed);
@@ -112,17 +120,18 @@ fn one(
     pull: &Pull<'_>,
     source: &dyn Source,
     at: usize,
-    descriptor: &Descriptor,
-    diff_id: &Digest,
+    (descriptor, diff_id): (&Descriptor, &Digest),
     is_recorded: bool,
+    waits: &dyn Fn(),
 ) -> Result<Held> {
     let told = |bytes| pull.progress.came(at, bytes);
-    let (held, was_there) = match pull.store.want_layer(diff_id, pull.owners, is_recorded)? {
+    let wanted = pull.store.want_layer(diff_id, pull.owners, is_recorded, waits)?;
+    let (held, was_there) = match wanted {
         Wanted::There(layer) => {
-            let blob = blob(pull.store, source, descriptor, &told)?;
+            let blob = blob(pull.store, source, descriptor, &told, waits)?;
             (Held { _blob: blob, layer }, true)
         }
-        Wanted::Ours(unpacking) => match pull.store.download(&descriptor.digest)? {
+        Wanted::Ours(unpacking) => match pull.store.download(&descriptor.digest, waits)? {
             Download::There(blob) => {
                 told(descriptor.size);
                 let layer = unpack_blob(unpacking, &blob, descriptor, pull.limits)?;
@@ -190,9 +199,11 @@ pub fn unpack_missing(
     image: &Image,
     owners: &Owners,
     limits: &Limits,
+    waits: &dyn Fn(),
 ) -> Result<()> {
     for layer in &image.layers {
-        let Wanted::Ours(unpacking) = store.want_layer(&layer.diff_id, owners, true)? else {
+        let wanted = store.want_layer(&layer.diff_id, owners, true, waits)?;
+        let Wanted::Ours(unpacking) = wanted else {
             continue;
         };
         let Some(blob) = store.blob(&layer.blob)? else {

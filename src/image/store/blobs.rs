@@ -119,15 +119,15 @@ impl Store {
         Ok(Spool { path, file })
     }
 
-    /// The blob, or the right to fetch it; waits while another process fetches it.
-    pub fn download(&self, digest: &Digest) -> Result<Download> {
+    /// The blob, or the right to fetch it; waits while another command fetches it, and calls `waits` if that takes long.
+    pub fn download(&self, digest: &Digest, waits: &dyn Fn()) -> Result<Download> {
         let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
         let path = self.root.join("downloads").join(name);
         loop {
             if let Some(held) = self.blob(digest)? {
                 return Ok(Download::There(held));
             }
-            let file = files::lock_file(&path, Lock::Exclusive)?;
+            let file = files::lock_file_or_tell(&path, waits)?;
             // While we waited it may have been finished (renamed) or pruned.
             if !files::leads_to(&path, &file) {
                 continue;
@@ -381,7 +381,7 @@ mod tests {
     }
 
     fn ours(store: &Store, digest: &Digest) -> Partial {
-        match store.download(digest).unwrap() {
+        match store.download(digest, &|| ()).unwrap() {
             Download::Ours(partial) => partial,
             Download::There(_) => panic!("it is there already"),
         }
@@ -404,7 +404,7 @@ mod tests {
             partial.finish(&store, 7, &from(b"content"), &|_| ()).unwrap();
             assert_eq!(follower.join().unwrap().unwrap(), b"content");
         });
-        assert!(matches!(store.download(&digest).unwrap(), Download::There(_)));
+        assert!(matches!(store.download(&digest, &|| ()).unwrap(), Download::There(_)));
         assert_eq!(store.read_blob(&digest).unwrap(), b"content");
     }
 
