@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::archive::compression::{Compression, sniff_section};
+use super::compression::{Compression, sniff_section};
 use super::made::{Layer, LayerWriter};
 use super::manifest::{Descriptor, Document, Manifest, media};
 use super::pull::Progress;
