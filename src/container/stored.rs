@@ -57,6 +57,9 @@ pub fn root(base: &Base, store: &Path, text: &str, wanted: &Wanted<'_>) -> Resul
     if !is_unpacked(&store, &image, &owners) {
         images::prepare(base, &store, &image, wanted.progress)?;
     }
+    if image.layers.is_empty() {
+        store.make_empty_layer()?;
+    }
     Ok(Root { _held: Held::Stored(blob), ..describe(&store, &image, &owners)? })
 }
 
@@ -142,7 +145,7 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
     }
     let mut folders = store.stack(&image.layers, owners);
     if folders.is_empty() {
-        folders.push(store.empty_layer()?);
+        folders.push(store.empty_layer_path());
     }
     let defaults = defaults(store, image).context(|| format!("image {}", image.config.short()))?;
     Ok(Root { folders, defaults, _held: Held::Nothing })

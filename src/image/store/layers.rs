@@ -113,9 +113,14 @@ impl Store {
         folders
     }
 
-    /// A folder with nothing in it, for an image without a layer.
-    pub fn empty_layer(&self) -> Result<PathBuf> {
-        let folder = self.layers_folder().join("empty");
+    /// Where the folder with nothing in it is, or would be: the root of an image without a layer.
+    pub fn empty_layer_path(&self) -> PathBuf {
+        self.layers_folder().join("empty")
+    }
+
+    /// Makes the folder with nothing in it.
+    pub fn make_empty_layer(&self) -> Result<PathBuf> {
+        let folder = self.empty_layer_path();
         match std::fs::DirBuilder::new().mode(0o755).create(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 Err(files::cannot_write(error, &folder))
