@@ -190,14 +190,29 @@ impl Drop for Birth {
     }
 }
 
+/// Makes the file `folder/PREFIXrandom` for reading and writing, with a lock that keeps removers off.
+pub fn new_file(folder: &Path, prefix: &str, mode: u32) -> Result<(PathBuf, File)> {
+    loop {
+        let path = folder.join(random_name(prefix));
+        let make = || -> io::Result<File> {
+            let mut options = OpenOptions::new();
+            let file = options.read(true).write(true).create_new(true).mode(mode).open(&path)?;
+            without_support(file.lock())?;
+            Ok(file)
+        };
+        let file = make().map_err(|error| cannot_write(error, &path))?;
+        // A sweep may have taken it for a leftover before it was locked: then again.
+        if leads_to(&path, &file) {
+            return Ok((path, file));
+        }
+    }
+}
+
 /// Puts a file with `content` (mode 0600) in the place of `path`, by way of `tmp`, which is on the same filesystem.
 /// After a power cut there is the old content or the new.
 pub fn replace(tmp: &Path, path: &Path, content: &[u8]) -> Result<()> {
-    let born = tmp.join(random_name(FILE_PREFIX));
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&born)?;
-        // Locked until it has its name. A sweeper that is quicker makes the rename fail: that is said, and nothing lost.
-        without_support(file.lock())?;
+    let (born, mut file) = new_file(tmp, FILE_PREFIX, 0o600)?;
+    let mut write = || -> io::Result<()> {
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&born, path)
@@ -285,6 +300,24 @@ mod tests {
                 .collect();
             is_over.store(true, Ordering::Relaxed);
             assert_eq!((remover.join().unwrap(), held.len()), (0, 200));
+        });
+    }
+
+    #[test]
+    fn no_sweep_takes_a_file_before_it_has_its_name() {
+        let top = tempfile::tempdir().unwrap();
+        let (tmp, path) = (top.path().join("tmp"), top.path().join("file"));
+        fs::create_dir(&tmp).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    sweep(&tmp, &[FILE_PREFIX]);
+                }
+            });
+            let all: Result<Vec<()>> = (0..300).map(|_| replace(&tmp, &path, b"x")).collect();
+            is_over.store(true, Ordering::Relaxed);
+            all.unwrap();
         });
     }
 

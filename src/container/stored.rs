@@ -14,10 +14,13 @@ use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
 use crate::image::pull::Progress;
 use crate::image::registries::Registries;
-use crate::image::store::{Image, Store};
+use crate::image::store::{HeldBlob, Image, Store};
 use crate::image::transport::Place;
 use crate::spec::ImageDefaults;
 use crate::userns::Base;
+
+/// How often an image is had anew that another command removes at once.
+const TRIES: usize = 5;
 
 /// When an image is pulled before it is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -46,13 +49,7 @@ pub struct Wanted<'a> {
 /// The image's root, held.
 pub fn root(base: &Base, store: &Path, text: &str, wanted: &Wanted<'_>) -> Result<Root> {
     let stores = Stores::open(Some(store))?;
-    let (store, image) = had(base, &stores, text, wanted)?;
-    // From here on nobody removes the image; it may be gone already.
-    let Some(blob) = store.blob(&image.manifest)? else {
-        return Err(
-            Error::new(format!("image '{text}' was removed at this moment")).hint("run it again")
-        );
-    };
+    let (store, image, blob) = held(base, &stores, text, wanted)?;
     let owners = form(base, &store, &image);
     if !is_unpacked(&store, &image, &owners) {
         images::prepare(base, &store, &image, wanted.progress)?;
@@ -61,6 +58,23 @@ pub fn root(base: &Base, store: &Path, text: &str, wanted: &Wanted<'_>) -> Resul
         store.make_empty_layer()?;
     }
     Ok(Root { _held: Held::Stored(blob), ..describe(&store, &image, &owners)? })
+}
+
+/// The image, held: from here on nobody removes it.
+fn held(
+    base: &Base,
+    stores: &Stores,
+    text: &str,
+    wanted: &Wanted<'_>,
+) -> Result<(Store, Image, HeldBlob)> {
+    for _ in 0..TRIES {
+        let (store, image) = had(base, stores, text, wanted)?;
+        // A prune may have come between.
+        if let Some(blob) = store.blob(&image.manifest)? {
+            return Ok((store, image, blob));
+        }
+    }
+    Err(Error::new(format!("image '{text}' is removed again and again by another command")))
 }
 
 /// The image's root, nothing held or made.

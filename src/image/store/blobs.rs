@@ -1,8 +1,8 @@
 //! Blobs: fetched once whoever wants them, verified before they have their name.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -110,12 +110,7 @@ impl Store {
 
     /// A new file in tmp/, locked; it goes with the value unless it was renamed.
     pub fn spool(&self) -> Result<Spool> {
-        let path = self.tmp().join(files::random_name(SPOOL));
-        let mut options = OpenOptions::new();
-        let open = options.read(true).write(true).create_new(true).mode(0o644).open(&path);
-        let file = open.map_err(|error| files::cannot_write(error, &path))?;
-        // Where there are no locks nobody removes leftovers either.
-        let _ = file.lock();
+        let (path, file) = files::new_file(&self.tmp(), SPOOL, 0o644)?;
         Ok(Spool { path, file })
     }
 
