@@ -279,7 +279,8 @@ mod tests {
     fn no_remover_comes_between_a_folder_and_its_lock() {
         let top = tempfile::tempdir().unwrap();
         let (tmp, places) = (top.path().join("tmp"), top.path().join("places"));
-        (fs::create_dir(&tmp).unwrap(), fs::create_dir(&places).unwrap());
+        fs::create_dir(&tmp).unwrap();
+        fs::create_dir(&places).unwrap();
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let remover = scope.spawn(|| {
