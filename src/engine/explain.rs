@@ -286,7 +286,7 @@ impl Script {
                 if !attributes.is_empty() {
                     options.push(attributes);
                 }
-                self.stack(*driver, &lowers, upper.as_ref(), options, &target);
+                self.stack(*driver, &lowers, upper.as_ref(), options, target);
             }
             Source::Bind(path, reach) => {
                 let bind = if *reach == Reach::Recursive { "--rbind" } else { "--bind" };

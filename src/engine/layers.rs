@@ -70,7 +70,7 @@ pub fn overlaid(stack: Stack<'_>, flags: &[String], attributes: Attributes) -> D
         upper: stack.upper.map(|(upper, work)| (upper.as_path(), work.as_path())),
         flags: flags.iter().map(String::as_str).collect(),
     };
-    Ok(mount::overlay(&overlay, attributes).on(|| "overlay")?)
+    mount::overlay(&overlay, attributes).on(|| "overlay")
 }
 
 /// By a server of ours, which leaves when the last user of the mount has left. `shown`: what IDs on disk are shown as.
