@@ -11,6 +11,7 @@ mod stocked;
 mod support;
 
 mod cves;
+mod debian;
 mod doctor;
 mod errors;
 mod explain;
