@@ -3,9 +3,10 @@
 use std::io::Read;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::Pull;
+use super::writeback::Writeback;
 use crate::config::Limits;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Error, Result};
@@ -60,25 +61,32 @@ pub fn fetch(
     order.sort_by_key(|at| std::cmp::Reverse(layers[*at].0.size));
     let recorded = recorded_layers(pull.store)?;
     let next = AtomicUsize::new(0);
+    let take = || {
+        let rank = next.fetch_add(1, Ordering::Relaxed);
+        order.get(rank).map(|at| (rank, *at))
+    };
+    let writeback = Writeback::default();
     let results: Vec<Mutex<Option<Result<Held>>>> =
         layers.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
-        while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (descriptor, diff_id) = layers[*at];
+        while let Some((rank, at)) = take() {
+            let (descriptor, diff_id) = layers[at];
             let is_recorded = recorded.contains(diff_id);
-            let result = one(pull, source, *at, descriptor, diff_id, is_recorded);
+            give_way(rank);
+            let result = one(pull, source, at, descriptor, diff_id, is_recorded, &writeback);
             if result.is_err() {
                 // The image is lost: nobody begins another layer.
                 next.store(order.len(), Ordering::Relaxed);
             }
-            *results[*at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            *results[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..pull.parallel.min(layers.len()) {
-            scope.spawn(work);
-        }
-        work();
+        scope.spawn(|| writeback.run(pull.store.root()));
+        let workers: Vec<_> =
+            (0..pull.parallel.min(layers.len())).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().for_each(|worker| drop(worker.join()));
+        writeback.end();
     });
     let mut held = Vec::new();
     let results =
@@ -102,6 +110,16 @@ fn recorded_layers(store: &Store) -> Result<std::collections::HashSet<Digest>> {
     Ok(layers.map(|layer| layer.diff_id.clone()).collect())
 }
 
+/// Lets the threads of larger layers go first: all end at about the same time, and none is waited for alone. The
+/// threads that this one makes inherit it.
+fn give_way(rank: usize) {
+    let rank = i32::try_from(rank).unwrap_or(i32::MAX);
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), rank.min(4) * 4) {
+        log::debug!("the order of threads: {error}");
+    }
+}
+
 fn one(
     pull: &Pull<'_>,
     source: &dyn Source,
@@ -109,8 +127,13 @@ fn one(
     descriptor: &Descriptor,
     diff_id: &Digest,
     is_recorded: bool,
+    writeback: &Writeback,
 ) -> Result<Held> {
-    let told = |bytes| pull.progress.came(at, bytes);
+    let so_far = AtomicU64::new(0);
+    let told = |bytes: u64| {
+        writeback.came(bytes.saturating_sub(so_far.swap(bytes, Ordering::Relaxed)));
+        pull.progress.came(at, bytes);
+    };
     let (held, was_there) = match pull.store.want_layer(diff_id, pull.owners, is_recorded)? {
         Wanted::There(layer) => {
             let blob = blob(pull.store, source, descriptor, &told)?;

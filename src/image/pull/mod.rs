@@ -11,6 +11,7 @@
 //! instant: what was fetched goes on where it stopped.
 
 mod layers;
+mod writeback;
 
 use super::Reference;
 use super::manifest::{Descriptor, Document, LARGEST, Manifest, Platform, parse_config};
