@@ -1063,7 +1063,7 @@ _usnea() {
             return 0
             ;;
         usnea__subcmd__run)
-            opts="-i -t -h -e -w -u -v -q --explain --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --pull --platform --tls-verify --creds --authfile --cert-dir --signature-policy --quiet --root --log-level"
+            opts="-i -t -h -e -w -u -v -q --explain --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --root-emulation --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --pull --platform --tls-verify --creds --authfile --cert-dir --signature-policy --quiet --root --log-level"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1171,6 +1171,10 @@ _usnea() {
                     ;;
                 --userns)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root-emulation)
+                    COMPREPLY=($(compgen -W "auto seccomp owners off" -- "${cur}"))
                     return 0
                     ;;
                 --uidmap)
@@ -1307,7 +1311,7 @@ _usnea() {
             return 0
             ;;
         usnea__subcmd__spec)
-            opts="-i -t -h -e -w -u -v --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --root --log-level"
+            opts="-i -t -h -e -w -u -v --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --root-emulation --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --root --log-level"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1415,6 +1419,10 @@ _usnea() {
                     ;;
                 --userns)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root-emulation)
+                    COMPREPLY=($(compgen -W "auto seccomp owners off" -- "${cur}"))
                     return 0
                     ;;
                 --uidmap)

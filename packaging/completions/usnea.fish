@@ -70,6 +70,10 @@ complete -c usnea -n "__fish_usnea_using_subcommand run" -l cap-add -d 'Add a ca
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l cap-drop -d 'Drop a capability, or ALL' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l security-opt -d 'Security options: no-new-privileges[=true|false]' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l userns -d 'How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N] (you stay yourself), nomap (you have no ID inside)' -r
+complete -c usnea -n "__fish_usnea_using_subcommand run" -l root-emulation -d 'Answer the system calls that need other IDs (chown, setuid, setgroups, mknod and their like) as if they were there, so that packages can be installed. auto: where the container has one ID alone, and that is root\'s' -r -f -a "auto\t'Where it has one ID alone, and that is root\'s'
+seccomp\t'The IDs of processes; owners given to files are kept for a commit'
+owners\t'And owners of files are shown as they were given; each look at a file takes some microseconds more'
+off\t'Not at all'"
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l uidmap -d 'Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l gidmap -d 'Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l group-add -d 'Add the process to a group, by name (in the image\'s own accounts) or ID; keep-groups keeps your own ones' -r
@@ -122,6 +126,10 @@ complete -c usnea -n "__fish_usnea_using_subcommand spec" -l cap-add -d 'Add a c
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l cap-drop -d 'Drop a capability, or ALL' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l security-opt -d 'Security options: no-new-privileges[=true|false]' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l userns -d 'How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N] (you stay yourself), nomap (you have no ID inside)' -r
+complete -c usnea -n "__fish_usnea_using_subcommand spec" -l root-emulation -d 'Answer the system calls that need other IDs (chown, setuid, setgroups, mknod and their like) as if they were there, so that packages can be installed. auto: where the container has one ID alone, and that is root\'s' -r -f -a "auto\t'Where it has one ID alone, and that is root\'s'
+seccomp\t'The IDs of processes; owners given to files are kept for a commit'
+owners\t'And owners of files are shown as they were given; each look at a file takes some microseconds more'
+off\t'Not at all'"
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l uidmap -d 'Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l gidmap -d 'Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l group-add -d 'Add the process to a group, by name (in the image\'s own accounts) or ID; keep-groups keeps your own ones' -r

@@ -13,20 +13,17 @@ use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::command::Ahead;
 use super::layers::{self, Stack};
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{
-    Command, Credentials, Driver, Mount, Plan, Source, Stdin, Step, Streams, command, init,
-};
+use super::{Command, Driver, Mount, Plan, Source, Stdin, Step, Streams, command, filter, init};
 use crate::ids::{self, IdMaps};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::signal::{self, Signals};
-use crate::sys::{fd, network, pty, seccomp};
+use crate::sys::{fd, network, pty};
 use crate::userns::{self, Writer};
 
 /// Carries out the child's steps; the process is the command afterwards, or has ended.
@@ -267,7 +264,7 @@ impl Child<'_> {
             Step::ReadOnly(path) => self.make_read_only(path)?,
             Step::Terminal => self.open_terminal()?,
             Step::PivotRoot => {
-                self.show_namespaces()?;
+                filter::show_namespaces(self.plan, &self.channel)?;
                 mount::pivot_root_here()?
             }
             Step::ReadOnlyRoot => {
@@ -279,7 +276,7 @@ impl Child<'_> {
                 nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?
             }
             Step::WorkingFolder(path) => command::enter_folder(path)?,
-            Step::Credentials(who) => command::become_restricted(who, self.ahead())?,
+            Step::Credentials(who) => command::become_restricted(who, filter::ahead(self.plan))?,
             Step::NoNewPrivileges => process::set_no_new_privileges()?,
             Step::Namespaces(_) | Step::Maps(_) | Step::Container(..) => {}
             Step::Seccomp(..) | Step::Exec(_) => {}
@@ -459,76 +456,19 @@ impl Child<'_> {
         if exec.init {
             init::stay_as_init_and_go_on_in_child(|| {
                 // The filter is not for it, nor is what putting it on takes.
-                if let Some(who) = self.credentials()
-                    && command::hold(who, Ahead::Nothing).is_err()
-                {
+                if filter::let_go(self.plan).is_err() {
                     process::exit_now(125);
                 }
             })?;
         }
         self.wire_streams(exec.terminal)?;
-        self.filter_calls()?;
+        filter::put_on(self.plan, &self.channel, &mut self.step)?;
         self.channel.send(&Message::Running)?;
         self.signals.restore();
         // A command in a container starts with none of the user's signals ignored, as with docker.
         signal::set_default(&super::forwarded());
         signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
         command::run_program(exec)
-    }
-
-    /// While the host's /proc is in sight. Later another could no longer look: a process that changes its user, or hides
-    /// itself, opens itself to nobody (proc(5), PR_SET_DUMPABLE).
-    fn show_namespaces(&self) -> Done {
-        if !self.plan.steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
-            return Ok(());
-        }
-        for path in ["/proc/self/ns/user", "/proc/self/ns/mnt"] {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            let namespace = rustix::fs::open(path, flags, Mode::empty()).on(|| path)?;
-            self.channel.send(&Message::Namespace(namespace))?;
-        }
-        Ok(())
-    }
-
-    fn credentials(&self) -> Option<&Credentials> {
-        self.plan.steps.iter().find_map(|step| match step {
-            Step::Credentials(who) => Some(who),
-            _ => None,
-        })
-    }
-
-    /// What the filter needs when it is put on.
-    fn ahead(&self) -> Ahead {
-        let is_filter = |step: &Step| matches!(step, Step::Seccomp(..));
-        let is_free = |step: &Step| matches!(step, Step::NoNewPrivileges);
-        match self.plan.steps.iter().any(is_filter) && !self.plan.steps.iter().any(is_free) {
-            true => Ahead::Filter,
-            false => Ahead::Nothing,
-        }
-    }
-
-    /// Until somebody answers the listener, a call that is handed over would wait for ever: so we wait before we make one.
-    fn filter_calls(&mut self) -> Done {
-        let steps = || self.plan.steps.iter().enumerate();
-        let filter = steps().find_map(|(index, step)| match step {
-            Step::Seccomp(filter, _) => Some((index, filter)),
-            _ => None,
-        });
-        let Some((index, filter)) = filter else { return Ok(()) };
-        let step = std::mem::replace(&mut self.step, index);
-        let listener = seccomp::install(&filter.program, filter.flags, filter.listening)?;
-        if let Some(listener) = listener {
-            self.channel.send(&Message::Listener(listener))?;
-            match self.channel.receive()? {
-                Some(Message::Heard) => {}
-                _ => process::exit_now(125), // the parent gave up or is gone, and says why itself
-            }
-        }
-        if let (Ahead::Filter, Some(who)) = (self.ahead(), self.credentials()) {
-            command::hold(who, Ahead::Nothing)?;
-        }
-        self.step = step;
-        Ok(())
     }
 
     fn wire_streams(&self, terminal: bool) -> Done {

@@ -1,7 +1,7 @@
 //! The OCI runtime: a spec in, a process out. It knows no image and no network helper.
 //!
 //! Read in this order: `plan` (spec to steps), `parent` (who makes the processes), `child` (who carries the steps out;
-//! the last of them in `command`), `sync` (what they tell each other). `supervise` is the parent's life while the command
+//! the last of them in `command` and `filter`), `sync` (what they tell each other). `supervise` is the parent's life while the command
 //! runs, `listener` who answers the calls that a filter hands over, `init` process 1 with `--init`, `explain` prints the steps as the commands an administrator would type.
 //!
 //! ```text
@@ -26,6 +26,7 @@
 mod child;
 mod command;
 mod explain;
+mod filter;
 mod init;
 mod layers;
 mod listener;

@@ -369,3 +369,59 @@ fn command(spec: &Spec, process: &Process) -> Result<Command> {
         ourselves: (ourselves.st_dev, ourselves.st_ino),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use oci_spec::runtime::LinuxSeccomp;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::security::emulation::Emulation;
+
+    fn with_filter(config: Value) -> Spec {
+        let mut spec = Spec::default();
+        let seccomp: LinuxSeccomp = serde_json::from_value(config).unwrap();
+        spec.linux_mut().as_mut().unwrap().set_seccomp(Some(seccomp));
+        spec
+    }
+
+    fn step(spec: &Spec) -> Result<Option<Step>> {
+        filter(spec, spec.process().as_ref().unwrap())
+    }
+
+    fn rule(action: &str) -> Value {
+        let rule = json!({ "names": ["chown"], "action": action });
+        json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] })
+    }
+
+    #[test]
+    fn a_filter_of_the_config_is_a_step() {
+        assert!(step(&Spec::default()).unwrap().is_none());
+        let Some(Step::Seccomp(filter, None)) = step(&with_filter(rule("SCMP_ACT_TRAP"))).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(filter.listening, Listening::No);
+    }
+
+    #[test]
+    fn what_is_handed_over_needs_somebody_who_answers() {
+        let mut spec = with_filter(rule("SCMP_ACT_NOTIFY"));
+        assert!(step(&spec).unwrap_err().to_string().contains("nobody listens"));
+        let annotate = |spec: &mut Spec, value: &str| {
+            let annotation = (emulation::ANNOTATION.to_owned(), value.to_owned());
+            spec.set_annotations(Some([annotation].into()));
+        };
+        annotate(&mut spec, emulation::IDS);
+        let Some(Step::Seccomp(_, Some(supervised))) = step(&spec).unwrap() else { panic!() };
+        assert_eq!(supervised.emulation, Emulation::Ids);
+        annotate(&mut spec, "all");
+        assert!(step(&spec).unwrap_err().to_string().contains("'all' is not known"));
+        let mut spec = with_filter(rule("SCMP_ACT_TRAP"));
+        annotate(&mut spec, emulation::OWNERS);
+        assert!(step(&spec).unwrap_err().to_string().contains("no SCMP_ACT_NOTIFY"));
+        let mut spec = Spec::default();
+        annotate(&mut spec, emulation::OWNERS);
+        assert!(step(&spec).unwrap_err().to_string().contains("without linux.seccomp"));
+    }
+}

@@ -12,24 +12,18 @@ use crate::host::{boot_id, filesystem, trial};
 use crate::sys::mount::{self, Attributes, Overlay};
 use crate::sys::namespace::Namespaces;
 
-/// What the note of a trial that went well is called in the store's `tmp/`; the boot's ID follows.
-const NOTE: &str = "overlay-serves-";
+/// The note of a trial that went well, in the store: the ID of the boot in which it did.
+const NOTE: &str = "overlay-serves";
 
 /// Whether it serves with the store's file system, tried once a boot. Errors: what it fails at.
 pub fn serves(store: &Path) -> Result<()> {
-    let tmp = store.join("tmp");
-    let note = tmp.join(format!("{NOTE}{}", boot_id()));
-    if note.exists() {
+    let (note, boot) = (store.join(NOTE), boot_id());
+    if fs::read_to_string(&note).is_ok_and(|text| text == boot) {
         return Ok(());
     }
     try_in(&Scratch::new(store).context(|| "cannot try the kernel overlay")?)?;
     // A store that is not there yet, or not ours, does without.
-    for old in fs::read_dir(&tmp).into_iter().flatten().flatten() {
-        if old.file_name().to_string_lossy().starts_with(NOTE) {
-            let _ = fs::remove_file(old.path());
-        }
-    }
-    let _ = fs::write(note, "");
+    let _ = fs::write(note, boot);
     Ok(())
 }
 

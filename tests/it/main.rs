@@ -12,6 +12,7 @@ mod stocked;
 mod support;
 
 mod cves;
+mod debian;
 mod doctor;
 mod errors;
 mod explain;
