@@ -13,7 +13,6 @@ pub fn choose(options: &Options, base: &Base, maps: &IdMaps, store: &Path) -> Re
     // With one ID, every file is of that one.
     let has_others = base.writer != Writer::Itself;
     let idmapped = has_others && maps != &base.maps;
-    let recorded_owners = !has_others;
     let driver = match options.storage_driver {
         Some(StorageDriver::Fuse) => {
             fuse::usable().context(|| "--storage-driver fuse")?;
@@ -22,7 +21,7 @@ pub fn choose(options: &Options, base: &Base, maps: &IdMaps, store: &Path) -> Re
         Some(asked) => asked,
         None => first_that_serves(idmapped, store)?,
     };
-    Ok(Stacking { driver, recorded_owners, idmapped })
+    Ok(Stacking { driver, idmapped })
 }
 
 fn first_that_serves(idmapped: bool, store: &Path) -> Result<StorageDriver> {

@@ -45,6 +45,7 @@ pub fn live(
         step: 0,
         trees: plan.steps.iter().map(|_| None).collect(),
         hands: Hands::default(),
+        servers: Vec::new(),
     };
     let Err(trouble) = child.become_command();
     let failure = Failure { step: child.step, what: trouble.what, errno: trouble.errno };
@@ -66,6 +67,8 @@ struct Child<'a> {
     /// What is mounted already, detached, by index of its step.
     trees: Vec<Option<OwnedFd>>,
     hands: Hands,
+    /// Servers of file systems: ours to wait for.
+    servers: Vec<process::Child>,
 }
 
 /// Descriptors that later steps work on.
@@ -181,7 +184,7 @@ impl Child<'_> {
     }
 
     /// A mount, detached.
-    fn make_tree(&self, mount: &Mount) -> Done<OwnedFd> {
+    fn make_tree(&mut self, mount: &Mount) -> Done<OwnedFd> {
         match &mount.source {
             Source::Bind(path, reach) => {
                 mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
@@ -193,7 +196,10 @@ impl Child<'_> {
                     Driver::Copy => layers::copied(stack),
                     Driver::Fuse { recorded_owners, idmapped } => {
                         let shown = self.plan.levels.shown(idmapped);
-                        layers::served(stack, recorded_owners, shown, mount.attributes)
+                        let served =
+                            layers::served(stack, recorded_owners, shown, mount.attributes)?;
+                        self.servers.push(served.server);
+                        Ok(served.mount)
                     }
                 }
             }
@@ -233,7 +239,9 @@ impl Child<'_> {
                 let message = Message::Container { pid, pidfd };
                 self.channel.send(&message)?;
                 match message {
-                    Message::Container { pidfd, .. } => init::keep(&pidfd, &self.watched),
+                    Message::Container { pidfd, .. } => {
+                        init::keep(&pidfd, &self.watched, &self.servers)
+                    }
                     _ => process::exit_now(125),
                 }
             }

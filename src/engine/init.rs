@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -35,24 +35,48 @@ pub fn stay_as_init_and_go_on_in_child(at_rest: impl FnOnce()) -> io::Result<()>
     }
 }
 
-/// Base after its work: waits until the container ends, or ends it when the parent is dead. Never returns.
-pub fn keep(container: &OwnedFd, watched: &OwnedFd) -> ! {
+/// Base after its work: waits until the container ends, or ends it when the parent is dead; then until the servers of its
+/// file systems have written what is left and gone. Never returns.
+pub fn keep(container: &OwnedFd, watched: &OwnedFd, servers: &[Child]) -> ! {
     signal::block_all();
     // From here on the parent's death is to be seen, not shared.
     let _ = process::set_parent_death_signal(0);
-    fd::close_all_but(&[container.as_fd(), watched.as_fd()]);
-    leave_standard_streams();
-    let mut fds = [PollFd::new(container, PollFlags::IN), PollFd::new(watched, PollFlags::IN)];
-    while !matches!(poll(&mut fds, None), Ok(_) | Err(Errno::INVAL | Errno::NOMEM)) {}
+    let needed = [container.as_fd(), watched.as_fd()].into_iter();
+    let needed: Vec<_> = needed.chain(servers.iter().map(|server| server.pidfd.as_fd())).collect();
+    fd::close_all_but(&needed);
+    leave_standard_streams(if servers.is_empty() { 2 } else { 1 });
+    let mut fds: Vec<_> =
+        needed.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let ended = |fd: &PollFd<'_>| !fd.revents().is_empty();
+    while !fds[..2].iter().any(ended) {
+        if fds.len() > 2 && fds[2..].iter().any(ended) {
+            log::error!("the file server of the container has died: its files answer with errors");
+            fds.truncate(2);
+        }
+        if let Err(Errno::INVAL | Errno::NOMEM) = poll(&mut fds, None) {
+            break;
+        }
+    }
     // Where it has ended by itself, nobody is left to hear this.
     let _ = process::pidfd_signal(container.as_fd(), libc::SIGKILL);
+    leave_standard_streams(2);
+    servers.iter().for_each(end_in_time);
     process::exit_now(0)
 }
 
+/// A server goes by itself when its last user has gone. One that hangs is killed.
+fn end_in_time(server: &Child) {
+    const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+    let mut fds = [PollFd::new(&server.pidfd, PollFlags::IN)];
+    while let Err(Errno::INTR) = poll(&mut fds, Some(&PATIENCE)) {}
+    let _ = server.signal(libc::SIGKILL);
+    let _ = server.wait();
+}
+
 /// Whoever reads what the command writes must see its end, not wait for ours.
-fn leave_standard_streams() {
+fn leave_standard_streams(last: i32) {
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
-        for number in 0..=2 {
+        for number in 0..=last {
             let _ = fd::install(null.as_fd(), number);
         }
     }
@@ -61,7 +85,7 @@ fn leave_standard_streams() {
 fn be_init(command: &Child) -> ! {
     let pid = command.pid;
     fd::close_from(3);
-    leave_standard_streams();
+    leave_standard_streams(2);
     loop {
         match signal::wait() {
             libc::SIGCHLD => {

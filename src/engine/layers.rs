@@ -10,7 +10,7 @@ use super::trouble::{Done, On, Trouble};
 use super::{Driver, MemoryLayers, Mount, Source};
 use crate::error::Error;
 use crate::ids::IdMaps;
-use crate::rootfs::fuse::mount as fuse;
+use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::tree::{Ids, Layers, Reading};
 use crate::sys::mount::{self, Attributes, Reach};
 
@@ -79,7 +79,7 @@ pub fn served(
     recorded_owners: bool,
     shown: Option<IdMaps>,
     attributes: Attributes,
-) -> Done<OwnedFd> {
+) -> Done<Served> {
     cover(stack)?;
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -93,7 +93,7 @@ pub fn served(
     let reading = Reading { ids: Ids(shown), recorded_owners, ..Reading::default() };
     let options =
         fuse::Options { reading, attributes, source: "overlay".into(), ..fuse::Options::default() };
-    Ok(fuse::start(layers, options).map_err(said)?.mount)
+    fuse::start(layers, options).map_err(said)
 }
 
 fn said(error: Error) -> Trouble {

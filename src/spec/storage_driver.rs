@@ -33,8 +33,6 @@ impl StorageDriver {
 pub struct Stacking {
     /// By whom.
     pub driver: StorageDriver,
-    /// The real owners are in `user.containers.override_stat`. What only FUSE can show.
-    pub recorded_owners: bool,
     /// IDs on disk are those inside, whatever the container's map. What only FUSE can do.
     pub idmapped: bool,
 }
@@ -44,8 +42,7 @@ impl Stacking {
     pub(super) fn options(self) -> impl Iterator<Item = &'static str> {
         let is_fuse = self.driver == StorageDriver::Fuse;
         let kernel = (self.driver == StorageDriver::Overlay).then_some("userxattr");
-        let recorded = (is_fuse && self.recorded_owners).then_some("xattr_permissions=2");
         let idmapped = (is_fuse && self.idmapped).then_some("idmap");
-        kernel.into_iter().chain(recorded).chain(idmapped)
+        kernel.into_iter().chain(idmapped)
     }
 }
