@@ -14,6 +14,7 @@ mod cves;
 mod doctor;
 mod errors;
 mod explain;
+mod fuse_overlay;
 mod host_image;
 mod house;
 mod images;
