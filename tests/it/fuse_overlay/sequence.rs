@@ -100,8 +100,16 @@ pub fn operation() -> impl Strategy<Value = Operation> {
 /// Makes a layer; what does not fit on what is there is left out, and whiteouts where nothing is `below`: the kernel's
 /// overlay lists those and then does not find them.
 pub fn make(root: &Path, layer: &[Below], below: &[PathBuf]) {
-    let is_below =
-        |path: &str| below.iter().any(|lower| fs::symlink_metadata(lower.join(path)).is_ok());
+    let is_below = |path: &str| {
+        let mut above = root.join(path);
+        // In an opaque folder there is nothing below.
+        while above.pop() && above != root {
+            if rustix::fs::lgetxattr(&above, "user.overlay.opaque", &mut [0u8; 8]).is_ok() {
+                return false;
+            }
+        }
+        below.iter().any(|lower| fs::symlink_metadata(lower.join(path)).is_ok())
+    };
     for below in layer {
         match below {
             Below::File(path, bytes) => {
@@ -120,7 +128,7 @@ pub fn make(root: &Path, layer: &[Below], below: &[PathBuf]) {
             }
             Below::Opaque(path) => {
                 let path = root.join(path);
-                if fs::create_dir_all(&path).is_ok() {
+                if fs::create_dir_all(&path).is_ok() && whiteouts(&path).is_empty() {
                     let flags = XattrFlags::empty();
                     rustix::fs::lsetxattr(path, "user.overlay.opaque", b"y", flags).expect("xattr");
                 }
