@@ -6,8 +6,8 @@ use std::process::Command;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use super::sequence::{Below, Operation, apply, layer, make, operation, seen, whiteouts};
-use super::{inside, is_inside};
+use crate::fuse_overlay::{inside, is_inside};
+use crate::fuse_sequence::{Below, Operation, apply, layer, make, operation, seen, whiteouts};
 use crate::support::binary;
 
 /// Sequences of operations; USNEA_TEST_CASES for more, USNEA_TEST_SEED for others.
@@ -15,7 +15,7 @@ const CASES: u32 = 60;
 
 #[test]
 fn random_operations_answer_and_leave_what_they_do_on_the_kernels_overlay() {
-    inside("fuse_overlay::oracle::run_inside");
+    inside("fuse_oracle::run_inside");
 }
 
 #[test]
