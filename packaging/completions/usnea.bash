@@ -46,6 +46,9 @@ _usnea() {
             usnea,logout)
                 cmd="usnea__subcmd__logout"
                 ;;
+            usnea,mount)
+                cmd="usnea__subcmd__mount"
+                ;;
             usnea,pull)
                 cmd="usnea__subcmd__pull"
                 ;;
@@ -124,6 +127,9 @@ _usnea() {
             usnea__subcmd__image,untag)
                 cmd="usnea__subcmd__image__subcmd__untag"
                 ;;
+            usnea__subcmd__mount,overlay)
+                cmd="usnea__subcmd__mount__subcmd__overlay"
+                ;;
             usnea__subcmd__system,df)
                 cmd="usnea__subcmd__system__subcmd__df"
                 ;;
@@ -137,7 +143,7 @@ _usnea() {
 
     case "${cmd}" in
         usnea)
-            opts="-h -V --root --log-level --help --version run spec image images pull history push save load import export rmi tag untag system check login logout doctor"
+            opts="-h -V --root --log-level --help --version run spec image images pull history push save load import export rmi tag untag system check login logout mount doctor"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -934,6 +940,58 @@ _usnea() {
             fi
             case "${prev}" in
                 --authfile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        usnea__subcmd__mount)
+            opts="-h --root --log-level --help overlay"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        usnea__subcmd__mount__subcmd__overlay)
+            opts="-o -f -h --options --foreground --root --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --options)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -50,6 +50,7 @@ complete -c usnea -n "__fish_usnea_needs_command" -f -a "system" -d 'Show and cl
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "check" -d 'Look whether all that is kept is as it should be, and mend it'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "login" -d 'Log in to a registry'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "logout" -d 'Forget the login for a registry'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "mount" -d 'Mount a file system of usnea\'s own'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "doctor" -d 'Try what containers need on this machine, and say how to mend what is missing'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -s i -l interactive -d 'Keep standard input open' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -s t -l tty -d 'Give the container a terminal of its own' -r
@@ -543,6 +544,23 @@ debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand logout" -s a -l all -d 'Forget the logins for all registries'
 complete -c usnea -n "__fish_usnea_using_subcommand logout" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and not __fish_seen_subcommand_from overlay" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and not __fish_seen_subcommand_from overlay" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and not __fish_seen_subcommand_from overlay" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and not __fish_seen_subcommand_from overlay" -f -a "overlay" -d 'Mount folders over each other, by FUSE'
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s o -l options -d 'Options with commas between: lowerdir=DIR[:DIR...], upperdir=DIR and workdir=DIR (else nothing can be written), uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...], xattr_permissions=2 (owners are kept in attributes), ro, nosuid, nodev, noexec, noatime' -r
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s f -l foreground -d 'Stay until the mount is gone; otherwise the command ends when the mount is ready'
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand doctor" -l format -d 'How to print: a page to read, or an array of objects with name, status, found, costs and fix' -r -f -a "table\t'A page to read'
 json\t'An array of objects'"
 complete -c usnea -n "__fish_usnea_using_subcommand doctor" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::mount::{self, Served};
+use super::mount::{self, Life, Served};
 use super::options::Options;
 use super::tree::Layers;
 use crate::error::{Context, Error, Result};
@@ -30,15 +30,16 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
     let options = Options::parse(texts).context(|| "cannot mount an overlay")?;
     let layers = open_layers(&options)?;
     let place = folder(target)?;
-    let log = match ground {
-        Ground::Fore => Some(std::io::stderr().as_fd().try_clone_to_owned()?),
-        Ground::Back => None,
+    let (log, life) = match ground {
+        Ground::Fore => (Some(std::io::stderr().as_fd().try_clone_to_owned()?), Life::Parents),
+        Ground::Back => (None, Life::Own),
     };
     let how = mount::Options {
         reading: options.reading,
         attributes: options.attributes,
         source: "overlay".into(),
         idmap: None,
+        life,
         log,
     };
     let server = match namespace::can_mount() {

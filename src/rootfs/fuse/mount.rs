@@ -41,8 +41,20 @@ pub struct Options {
     pub source: String,
     /// IDs shown are moved by the map of this user namespace (kernel 6.12).
     pub idmap: Option<OwnedFd>,
+    /// When the server ends, but for the end of the mount.
+    pub life: Life,
     /// Where what the server says goes; nowhere when none is given.
     pub log: Option<OwnedFd>,
+}
+
+/// When a server ends, but for the end of the mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Life {
+    /// Never: whoever started it may leave.
+    #[default]
+    Own,
+    /// With the process that started it.
+    Parents,
 }
 
 /// An overlay that is served.
@@ -60,9 +72,10 @@ pub fn start(layers: Layers, options: Options) -> Result<Served> {
     let device = open_device()?;
     let mount = detached(&device, &options).context(|| "cannot make a FUSE mount")?;
     let kept = mount.try_clone().map_err(Error::from)?;
-    let server = fork_server(device, layers, options.reading, options.log, Home::Own)?;
+    let Options { reading, idmap, life, log, .. } = options;
+    let server = fork_server(Begin { device, layers, reading, log, life, home: Home::Own })?;
     drop(mount);
-    if let Some(namespace) = options.idmap {
+    if let Some(namespace) = idmap {
         mount::set_idmap(&kept, namespace).context(|| "cannot map the IDs of a FUSE mount")?;
     }
     Ok(Served { mount: kept, server })
@@ -70,7 +83,8 @@ pub fn start(layers: Layers, options: Options) -> Result<Served> {
 
 /// Serves a mount that somebody else made (fusermount3): its device is at hand.
 pub fn serve(device: OwnedFd, layers: Layers, options: Options) -> Result<Child> {
-    fork_server(device, layers, options.reading, options.log, Home::Callers)
+    let Options { reading, life, log, .. } = options;
+    fork_server(Begin { device, layers, reading, log, life, home: Home::Callers })
 }
 
 fn open_device() -> Result<OwnedFd> {
@@ -108,17 +122,21 @@ enum Home {
     Callers,
 }
 
-fn fork_server(
+/// What a server begins with.
+struct Begin {
     device: OwnedFd,
     layers: Layers,
     reading: Reading,
     log: Option<OwnedFd>,
+    life: Life,
     home: Home,
-) -> Result<Child> {
+}
+
+fn fork_server(begin: Begin) -> Result<Child> {
     let (near, far) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
     match process::fork().context(|| "cannot make a process for the FUSE server")? {
         Forked::Parent(server) => {
-            drop((device, far));
+            drop((begin, far));
             let mut answer = String::new();
             let read = std::fs::File::from(near).read_to_string(&mut answer);
             if read.is_ok() && answer == READY {
@@ -133,7 +151,7 @@ fn fork_server(
         }
         Forked::Child => {
             drop(near);
-            let status = match become_server(device, layers, reading, log, home, &far) {
+            let status = match become_server(begin, &far) {
                 Ok(session) => {
                     let told = (&std::fs::File::from(far)).write_all(READY.as_bytes());
                     told.and_then(|()| session.run()).map_or(1, |()| 0)
@@ -151,14 +169,12 @@ fn fork_server(
 const READY: &str = "ready";
 
 /// The new process, up to its first thread.
-fn become_server(
-    device: OwnedFd,
-    layers: Layers,
-    reading: Reading,
-    log: Option<OwnedFd>,
-    home: Home,
-    answer: &OwnedFd,
-) -> Result<Session<Server>> {
+fn become_server(begin: Begin, answer: &OwnedFd) -> Result<Session<Server>> {
+    let Begin { device, layers, reading, log, life, home } = begin;
+    if life == Life::Parents {
+        process::set_parent_death_signal(libc::SIGTERM)
+            .context(|| "cannot ask for the parent's death")?;
+    }
     let _ = rustix::process::setsid(); // no signal of the terminal ends it
     close_others(&device, &layers, answer, log)?;
     if home == Home::Own {

@@ -134,7 +134,7 @@ fn unescaped(text: &str) -> PathBuf {
 /// `disk:shown:count`, again and again, as fuse-overlayfs takes it.
 fn mapping(name: &str, value: &str) -> Result<Vec<IdMap>> {
     let numbers: Vec<&str> = value.split(':').collect();
-    if numbers.is_empty() || !numbers.len().is_multiple_of(3) {
+    if !numbers.len().is_multiple_of(3) {
         fail!("{name}={value}: expected disk:shown:count, again and again");
     }
     numbers

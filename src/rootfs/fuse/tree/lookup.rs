@@ -63,7 +63,7 @@ impl Tree {
         if parent.folder.is_none() {
             return Err(Errno::NOTDIR);
         }
-        if parent.is_gone() {
+        if parent.is_gone() || self.is_whiteout_name(name) {
             return Ok(None);
         }
         let mut found: Option<Found> = None;

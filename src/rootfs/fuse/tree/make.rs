@@ -14,7 +14,6 @@ use super::access::{Reach, below};
 use super::copyup::Content;
 use super::file::OpenFile;
 use super::node::{Node, UPPER};
-use super::whiteout::PREFIX;
 use super::{Answer, Caller, Entry, Tree, stat_at, xattr};
 use crate::override_stat::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
 
@@ -112,12 +111,11 @@ impl Tree {
     /// The folder, in the upper layer by now. Errors: ENOENT when it was removed, EPERM for a name that would be a
     /// whiteout where whiteouts are names.
     pub(super) fn writable_folder(&self, id: u64, name: &OsStr) -> Answer<Arc<Node>> {
-        use std::os::unix::ffi::OsStrExt;
         let node = self.node(id)?;
         if node.is_gone() {
             return Err(Errno::NOENT);
         }
-        if self.reading.whiteout_names && name.as_bytes().starts_with(PREFIX) {
+        if self.is_whiteout_name(name) {
             return Err(Errno::PERM);
         }
         self.copy_up(&node, Content::Whole)?;

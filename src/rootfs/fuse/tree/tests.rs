@@ -1,1 +1,341 @@
-//! Tests.
+//! The overlay without a mount: real folders, and calls as the server makes them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::*;
+
+struct Ground {
+    place: tempfile::TempDir,
+}
+
+impl Ground {
+    fn new(lowers: usize) -> Self {
+        let ground = Self { place: tempfile::tempdir().expect("a folder") };
+        for name in ["upper".into(), "work".into()].into_iter().chain((0..lowers).map(lower)) {
+            fs::create_dir(ground.path(&name)).expect("a folder");
+        }
+        ground
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+        fs::write(path, content).expect("a file");
+    }
+
+    fn layers(&self) -> Layers {
+        let mut lowers = Vec::new();
+        while self.path(&lower(lowers.len())).exists() {
+            lowers.push(folder(&self.path(&lower(lowers.len()))));
+        }
+        let upper = Some((folder(&self.path("upper")), folder(&self.path("work"))));
+        Layers { lowers, upper }
+    }
+
+    fn tree(&self) -> Tree {
+        self.tree_reading(Reading::default())
+    }
+
+    fn tree_reading(&self, reading: Reading) -> Tree {
+        Tree::new(self.layers(), reading).expect("a tree")
+    }
+}
+
+fn lower(number: usize) -> String {
+    format!("lower{number}")
+}
+
+fn folder(path: &Path) -> OwnedFd {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    rustix::fs::open(path, flags, Mode::empty()).expect("a folder")
+}
+
+fn us() -> Caller {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    Caller { uid: uid.as_raw(), gid: gid.as_raw(), umask: 0o022 }
+}
+
+/// The number of what a path leads to.
+fn walk(tree: &Tree, path: &str) -> Option<u64> {
+    path.split('/').filter(|name| !name.is_empty()).try_fold(ROOT, |parent, name| {
+        let entry = tree.look_up(parent, OsStr::new(name)).expect("a lookup")?;
+        Some(entry.attributes.number)
+    })
+}
+
+fn content(tree: &Tree, path: &str) -> String {
+    let id = walk(tree, path).expect("a file");
+    let file = tree.open(id, libc::O_RDONLY, us()).expect("opened");
+    let mut room = vec![0; 4096];
+    let count = tree.read(&file, 0, &mut room).expect("read");
+    String::from_utf8(room[..count].to_vec()).expect("text")
+}
+
+fn names(tree: &Tree, path: &str, detail: Detail) -> Vec<String> {
+    let folder = tree.open_folder(walk(tree, path).expect("a folder")).expect("opened");
+    let mut names = Vec::new();
+    tree.read_folder(&folder, 0, detail, &mut |item| {
+        names.push(item.name.to_string_lossy().into_owned());
+        Room::Left
+    })
+    .expect("read");
+    names.retain(|name| !matches!(name.as_str(), "." | ".."));
+    names.sort();
+    names
+}
+
+fn is_whiteout(path: &Path) -> bool {
+    fs::symlink_metadata(path)
+        .is_ok_and(|found| found.file_type().is_char_device() && found.rdev() == 0)
+}
+
+#[test]
+fn the_topmost_layer_decides_and_folders_are_one() {
+    let ground = Ground::new(2);
+    ground.write("lower0/d/a", "upper a");
+    ground.write("lower1/d/a", "lower a");
+    ground.write("lower1/d/b", "b");
+    ground.write("lower1/file", "file");
+    let tree = ground.tree();
+    assert_eq!(content(&tree, "d/a"), "upper a");
+    assert_eq!(content(&tree, "d/b"), "b");
+    assert_eq!(names(&tree, "d", Detail::Names), ["a", "b"]);
+    assert_eq!(names(&tree, "", Detail::Entries), ["d", "file"]);
+    assert_eq!(walk(&tree, "nothing"), None);
+    assert_eq!(
+        tree.look_up(walk(&tree, "file").unwrap(), "x".as_ref()).unwrap_err(),
+        Errno::NOTDIR
+    );
+}
+
+#[test]
+fn whiteouts_of_every_form_hide_what_is_below() {
+    let ground = Ground::new(2);
+    for name in ["device", "attribute", "name", "d/in"] {
+        ground.write(&format!("lower1/{name}"), name);
+    }
+    let kind = rustix::fs::FileType::CharacterDevice;
+    let device = ground.path("lower0/device");
+    rustix::fs::mknodat(rustix::fs::CWD, device, kind, Mode::empty(), 0).expect("a whiteout");
+    ground.write("lower0/.wh.name", "");
+    ground.write("lower0/d/.wh..wh..opq", "");
+    ground.write("lower0/attribute", "");
+    let set = |name: &str, attribute: &str, value: &[u8]| {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::lsetxattr(ground.path(name), attribute, value, flags).expect("an attribute");
+    };
+    set("lower0", "user.overlay.opaque", b"x");
+    set("lower0/attribute", "user.overlay.whiteout", b"y");
+    let tree = ground.tree_reading(Reading { whiteout_names: true, ..Reading::default() });
+    for name in ["device", "attribute", "name", "d/in", ".wh.name"] {
+        assert_eq!(walk(&tree, name), None, "{name}");
+    }
+    assert_eq!(names(&tree, "", Detail::Names), ["d"]);
+    // Without names that mean something, they are files as any others.
+    let tree = Tree::new(Layers { upper: None, ..ground.layers() }, Reading::default()).unwrap();
+    assert_eq!(content(&tree, "name"), "name");
+    assert!(walk(&tree, ".wh.name").is_some());
+}
+
+#[test]
+fn a_write_copies_up_and_the_number_stays() {
+    let ground = Ground::new(1);
+    ground.write("lower0/d/file", "old");
+    fs::set_permissions(ground.path("lower0/d/file"), fs::Permissions::from_mode(0o4751)).unwrap();
+    let tree = ground.tree();
+    let id = walk(&tree, "d/file").unwrap();
+    let reader = tree.open(id, libc::O_RDONLY, us()).unwrap();
+    let before = tree.attributes(id).unwrap();
+    let file = tree.open(id, libc::O_RDWR, us()).unwrap();
+    assert_eq!(tree.attributes(id).unwrap().modified, before.modified);
+    tree.write(&file, 3, b" and new", Privileges::Kept).unwrap();
+    assert_eq!(fs::read_to_string(ground.path("lower0/d/file")).unwrap(), "old");
+    assert_eq!(fs::read_to_string(ground.path("upper/d/file")).unwrap(), "old and new");
+    let after = tree.attributes(id).unwrap();
+    assert_eq!((after.number, after.mode & 0o7777), (id, 0o4751));
+    assert_eq!(walk(&tree, "d/file"), Some(id));
+    let mut room = [0; 32];
+    let count = tree.read(&reader, 0, &mut room).unwrap();
+    assert_eq!(&room[..count], b"old and new", "a descriptor from before sees what it is now");
+    tree.write(&file, 0, b"O", Privileges::Dropped).unwrap();
+    assert_eq!(tree.attributes(id).unwrap().mode & 0o7777, 0o751);
+}
+
+#[test]
+fn what_is_removed_stays_removed_and_what_is_open_stays() {
+    let ground = Ground::new(1);
+    ground.write("lower0/d/file", "lower");
+    let tree = ground.tree();
+    let id = walk(&tree, "d/file").unwrap();
+    let d = walk(&tree, "d").unwrap();
+    let open = tree.open(id, libc::O_RDONLY, us()).unwrap();
+    assert_eq!(tree.remove_folder(ROOT, "d".as_ref()).unwrap_err(), Errno::NOTEMPTY);
+    tree.unlink(d, "file".as_ref()).unwrap();
+    assert!(is_whiteout(&ground.path("upper/d/file")));
+    let mut room = [0; 8];
+    assert_eq!(tree.read(&open, 0, &mut room).unwrap(), 5);
+    let (entry, _) = tree.create(d, "file".as_ref(), 0o644, libc::O_RDWR, us()).unwrap();
+    assert_ne!(entry.attributes.number, id);
+    assert_eq!(content(&tree, "d/file"), "");
+    tree.unlink(d, "file".as_ref()).unwrap();
+    tree.remove_folder(ROOT, "d".as_ref()).unwrap();
+    assert!(is_whiteout(&ground.path("upper/d")));
+    assert_eq!(names(&tree, "", Detail::Entries), Vec::<String>::new());
+    // Made again, the folder has nothing of the old one.
+    tree.make(ROOT, "d".as_ref(), What::Folder(0o755), us()).unwrap();
+    assert_eq!(names(&tree, "d", Detail::Entries), Vec::<String>::new());
+    drop(tree);
+    assert_eq!(names(&ground.tree(), "d", Detail::Entries), Vec::<String>::new());
+    assert_eq!(fs::read_dir(ground.path("work/work")).unwrap().count(), 0);
+}
+
+#[test]
+fn hard_links_stay_one_file_also_in_the_next_life() {
+    let ground = Ground::new(1);
+    ground.write("lower0/one", "old");
+    fs::create_dir(ground.path("lower0/d")).unwrap();
+    fs::hard_link(ground.path("lower0/one"), ground.path("lower0/d/two")).unwrap();
+    let tree = ground.tree();
+    let id = walk(&tree, "one").unwrap();
+    let file = tree.open(id, libc::O_RDWR, us()).unwrap();
+    tree.write(&file, 0, b"new", Privileges::Kept).unwrap();
+    assert_eq!(walk(&tree, "d/two"), Some(id));
+    assert_eq!(content(&tree, "d/two"), "new");
+    assert_eq!(tree.attributes(id).unwrap().links, 2);
+    tree.unlink(ROOT, "one".as_ref()).unwrap();
+    assert_eq!(content(&tree, "d/two"), "new");
+    drop((tree, file));
+    let tree = ground.tree();
+    assert_eq!(content(&tree, "d/two"), "new");
+    tree.unlink(walk(&tree, "d").unwrap(), "two".as_ref()).unwrap();
+    assert_eq!(walk(&tree, "d/two"), None);
+}
+
+#[test]
+fn a_folder_of_a_lower_layer_is_not_moved_and_one_of_ours_is() {
+    let ground = Ground::new(1);
+    ground.write("lower0/d/file", "lower");
+    let tree = ground.tree();
+    let rename = |from: &str, to: &str| {
+        tree.rename((ROOT, OsStr::new(from)), (ROOT, OsStr::new(to)), Manner::Replace)
+    };
+    walk(&tree, "d");
+    assert_eq!(rename("d", "e").unwrap_err(), Errno::XDEV);
+    tree.make(ROOT, "own".as_ref(), What::Folder(0o755), us()).unwrap();
+    let own = walk(&tree, "own").unwrap();
+    tree.make(own, "in".as_ref(), What::Node(libc::S_IFREG | 0o644, 0), us()).unwrap();
+    rename("own", "other").unwrap();
+    assert_eq!(walk(&tree, "own"), None);
+    assert_eq!(walk(&tree, "other"), Some(own));
+    assert_eq!(content(&tree, "other/in"), "");
+}
+
+#[test]
+fn nodes_are_kept_as_long_as_the_kernel_or_a_child_needs_them() {
+    let ground = Ground::new(1);
+    ground.write("lower0/a/b/c", "");
+    let tree = ground.tree();
+    let ids: Vec<u64> = ["a", "a/b", "a/b/c"].map(|path| walk(&tree, path).unwrap()).to_vec();
+    assert_eq!(tree.node_count(), 4);
+    // Looked up three, two and one times. The folders first: their child keeps them.
+    tree.forget(ids[0], 3);
+    tree.forget(ids[1], 2);
+    assert_eq!(tree.node_count(), 4);
+    tree.forget(ids[2], 1);
+    assert_eq!(tree.node_count(), 1);
+    assert_eq!(tree.attributes(ids[2]).unwrap_err(), Errno::STALE);
+}
+
+#[test]
+fn a_list_stays_as_it_was_while_the_folder_changes() {
+    let ground = Ground::new(1);
+    for name in ["a", "b", "c"] {
+        ground.write(&format!("lower0/{name}"), "");
+    }
+    let tree = ground.tree();
+    let folder = tree.open_folder(ROOT).unwrap();
+    let mut seen = Vec::new();
+    for offset in 0..6 {
+        let mut tell = |item: Item<'_>| {
+            if seen.len() > offset {
+                return Room::None;
+            }
+            seen.push(item.name.to_string_lossy().into_owned());
+            Room::Left
+        };
+        tree.read_folder(&folder, offset as u64, Detail::Names, &mut tell).unwrap();
+        let _ = tree.unlink(ROOT, ["a", "b", "c"][offset % 3].as_ref());
+        let _ = tree.create(ROOT, format!("new{offset}").as_ref(), 0o644, 2, us());
+    }
+    seen.sort();
+    assert_eq!(seen, [".", "..", "a", "b", "c"]);
+}
+
+#[test]
+fn recorded_owners_are_shown_and_remembered() {
+    let ground = Ground::new(1);
+    ground.write("lower0/file", "");
+    let flags = rustix::fs::XattrFlags::empty();
+    let record = |name: &str, value: &[u8]| {
+        rustix::fs::lsetxattr(ground.path(name), "user.containers.override_stat", value, flags)
+            .expect("an attribute");
+    };
+    record("lower0/file", b"33:44:4755");
+    ground.write("lower0/broken", "");
+    record("lower0/broken", b"33:44:999");
+    ground.write("lower0/null", "");
+    record("lower0/null", b"0:0:666:char-1-3");
+    let tree = ground.tree_reading(Reading { recorded_owners: true, ..Reading::default() });
+    let id = walk(&tree, "file").unwrap();
+    let shown = tree.attributes(id).unwrap();
+    assert_eq!((shown.uid, shown.gid, shown.mode), (33, 44, libc::S_IFREG | 0o4755));
+    let change = Change { uid: Some(55), mode: Some(0o600), ..Change::default() };
+    let shown = tree.change(id, change, None, us()).unwrap();
+    assert_eq!((shown.uid, shown.gid, shown.mode), (55, 44, libc::S_IFREG | 0o600));
+    assert_eq!(tree.look_up(ROOT, "broken".as_ref()).unwrap_err(), Errno::IO);
+    let null = tree.attributes(walk(&tree, "null").unwrap()).unwrap();
+    assert_eq!((null.mode, null.rdev), (libc::S_IFCHR | 0o666, rustix::fs::makedev(1, 3)));
+    assert!(tree.xattrs(id).unwrap().is_empty());
+    let block = What::Node(libc::S_IFBLK | 0o600, rustix::fs::makedev(8, 1));
+    let made = tree.make(ROOT, "disk".as_ref(), block, us()).unwrap();
+    assert_eq!(made.attributes.mode, libc::S_IFBLK | 0o600);
+    assert_eq!(made.attributes.rdev, rustix::fs::makedev(8, 1));
+}
+
+#[test]
+fn what_the_kernels_overlay_left_in_other_layers_is_refused_not_misread() {
+    let ground = Ground::new(2);
+    let flags = rustix::fs::XattrFlags::empty();
+    fs::create_dir(ground.path("lower0/moved")).unwrap();
+    let moved = ground.path("lower0/moved");
+    rustix::fs::lsetxattr(moved, "user.overlay.redirect", b"/elsewhere", flags).unwrap();
+    let hole = fs::File::create(ground.path("lower0/hole")).unwrap();
+    hole.set_len(1 << 20).unwrap();
+    let path = ground.path("lower0/hole");
+    rustix::fs::lsetxattr(path, "user.overlay.metacopy", b"", flags).unwrap();
+    let tree = ground.tree();
+    assert_eq!(tree.look_up(ROOT, "moved".as_ref()).unwrap_err(), Errno::PERM);
+    let id = walk(&tree, "hole").unwrap();
+    for flags in [libc::O_RDONLY, libc::O_RDWR] {
+        assert!(matches!(tree.open(id, flags, us()), Err(Errno::IO)));
+    }
+}
+
+#[test]
+fn one_upper_layer_has_one_server() {
+    let ground = Ground::new(1);
+    let tree = ground.tree();
+    assert!(matches!(Tree::new(ground.layers(), Reading::default()), Err(Errno::BUSY)));
+    drop(tree);
+    drop(ground.tree());
+}

@@ -94,6 +94,11 @@ impl Tree {
             && xattr::overlay_at(&below(folder, name), "whiteout"))
     }
 
+    /// Whether the name itself is a whiteout.
+    pub(super) fn is_whiteout_name(&self, name: &OsStr) -> bool {
+        self.reading.whiteout_names && name.as_bytes().starts_with(PREFIX)
+    }
+
     /// Whether a name says that `name` is nothing in this layer and below.
     pub(super) fn is_whited_out_by_name(
         &self,

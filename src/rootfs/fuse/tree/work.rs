@@ -43,9 +43,10 @@ impl Work {
     /// has it.
     pub fn open(given: &OwnedFd) -> Answer<Self> {
         let given = super::reopened(given.try_clone().map_err(|_| Errno::MFILE)?)?;
-        match rustix::fs::flock(&given, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => return Err(Errno::BUSY),
-            _ => {} // or a file system without locks: nothing tells
+        let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        // A file system without locks says something else: there nothing tells.
+        if rustix::fs::flock(&given, exclusive) == Err(Errno::WOULDBLOCK) {
+            return Err(Errno::BUSY);
         }
         let (fd, links) = (part(&given, "work")?, part(&given, "usnea-links")?);
         clear(&fd)?;

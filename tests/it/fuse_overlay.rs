@@ -1,0 +1,87 @@
+//! The FUSE overlay beside the kernel's: the same operations on the same layers must answer the same and leave the same.
+//!
+//! What mounts runs in a user namespace of its own, which a process with threads cannot make: this program starts itself
+//! again under unshare(1), to run one of its ignored tests alone.
+
+use std::process::Command;
+
+use crate::support::{Place, binary, finish, need};
+
+/// Says to an ignored test that it runs inside.
+const INSIDE: &str = "USNEA_TEST_INSIDE";
+
+/// Runs an ignored test of this program as root of a user namespace with its own mounts.
+pub fn inside(test: &str) {
+    if !need("unshare") {
+        return;
+    }
+    let itself = std::env::current_exe().expect("this program");
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount"])
+        .arg(itself)
+        .args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .env("USNEA_BIN", binary())
+        .output()
+        .expect("unshare");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Whether we are the process that [`inside`] started; an ignored test that is run by hand does nothing.
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_is_mounted() {
+    let place = Place::new();
+    for name in ["lower", "upper", "upper/work", "work", "target"] {
+        place.folder(name);
+    }
+    for (options, said) in [
+        ("upperdir=upper,workdir=work", "lowerdir is missing"),
+        ("lowerdir=nope", "cannot open nope"),
+        ("lowerdir=lower,upperdir=upper", "needs workdir"),
+        ("lowerdir=lower,upperdir=upper,workdir=upper/work", "overlap"),
+        ("lowerdir=upper,upperdir=upper,workdir=work", "overlap"),
+        ("lowerdir=lower,bogus=1", "'bogus' is no option"),
+    ] {
+        let mut command = Command::new(binary());
+        command.args(["mount", "overlay", "-o", options, "target"]);
+        command.current_dir(place.path("."));
+        finish(&mut command, "").fails_with(125, &[said]);
+    }
+    let mut command = Command::new(binary());
+    command.args(["mount", "overlay", "-o", "lowerdir=lower", "nowhere"]);
+    command.current_dir(place.path("."));
+    finish(&mut command, "").fails_with(125, &["cannot open nowhere"]);
+}
+
+#[test]
+fn an_ordinary_user_mounts_by_fusermount3() {
+    if !need("fusermount3") {
+        return;
+    }
+    let place = Place::new();
+    place.write("lower/file", "lower");
+    for name in ["upper", "work", "target"] {
+        place.folder(name);
+    }
+    let options = "lowerdir=lower,upperdir=upper,workdir=work";
+    let mut command = Command::new(binary());
+    command.args(["mount", "overlay", "-o", options, "target"]).current_dir(place.path("."));
+    finish(&mut command, "").works();
+    let read = std::fs::read_to_string(place.path("target/file"));
+    let written = std::fs::write(place.path("target/file"), "new");
+    let mut unmount = Command::new("fusermount3");
+    finish(unmount.arg("-u").arg(place.path("target")), "").works();
+    assert_eq!(read.expect("the lower file"), "lower");
+    written.expect("written");
+    assert_eq!(place.read("upper/file"), "new");
+    assert_eq!(place.read("lower/file"), "lower");
+}
