@@ -20,6 +20,7 @@ mod images;
 mod isolation;
 mod kills;
 mod layers;
+mod lifecycle;
 mod login;
 mod man;
 mod move_images;

@@ -78,7 +78,10 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             // docker: less than nothing is all.
             Ok(count) => usize::try_from(count).ok(),
             Err(_) => {
-                return Err(Error::new(format!("--tail {}: a number, or all", text.escape_debug())));
+                return Err(Error::new(format!(
+                    "--tail {}: a number, or all",
+                    text.escape_debug()
+                )));
             }
         },
     };
