@@ -86,7 +86,7 @@ enum Command {
     /// Show the processes of a container.
     Top(container::top::Arguments),
     /// Print the OCI runtime config.json that run with the same flags would run.
-    Spec(run::SpecArguments),
+    Spec(Box<run::SpecArguments>),
     /// Manage images.
     Image(image::Arguments),
     /// List images.
@@ -181,7 +181,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         }
         Command::Rename(rename) => container::wait::rename(&rename, arguments.root.as_deref()),
         Command::Top(top) => container::top::run(&top, arguments.root.as_deref()),
-        Command::Spec(spec) => run::spec(spec, arguments.root),
+        Command::Spec(spec) => run::spec(*spec, arguments.root),
         Command::Image(image) => image::run(image, arguments.root.as_deref()),
         Command::Images(list) => image::list::run(list, arguments.root.as_deref()),
         Command::Pull(pull) => image::pull::run(pull, arguments.root.as_deref()),

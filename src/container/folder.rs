@@ -43,11 +43,14 @@ impl Folder {
         &self.path
     }
 
-    /// Renames it to `place`, where it stays; its lock.
-    pub fn keep(self, place: &Path) -> Result<File> {
-        std::fs::rename(&self.path, place)
-            .context(|| format!("cannot make {}", place.display()))?;
-        Ok(self._lock)
+    /// Renames it to `place`, where it stays.
+    pub fn keep(&self, place: &Path) -> Result<()> {
+        std::fs::rename(&self.path, place).context(|| format!("cannot make {}", place.display()))
+    }
+
+    /// Its lock, which outlives this value.
+    pub fn into_lock(self) -> File {
+        self._lock
     }
 
     /// What was `place` and goes; locked already.

@@ -63,15 +63,17 @@ fn dpkg_installs_a_package_with_many_owners() {
     let out = format!("{}:/out", text(&place.folder("out")));
     let listed = run(
         &place,
-        &["run", "-v", &out, "--root-emulation", "owners", "debian", "sh", "-c", BUILD],
+        &["run", "--rm", "-v", &out, "--root-emulation", "owners", "debian", "sh", "-c", BUILD],
     );
     for owner in ["daemon/bin", "www-data/backup", "www-data/mail", "uucp/dialout"] {
         assert!(listed.contains(owner), "{owner}: {listed}");
     }
     // Where owners are not shown, it installs all the same.
-    run(&place, &["run", "-v", &out, "debian", "sh", "-c", LOOK]);
-    let shown =
-        run(&place, &["run", "-v", &out, "--root-emulation", "owners", "debian", "sh", "-c", LOOK]);
+    run(&place, &["run", "--rm", "-v", &out, "debian", "sh", "-c", LOOK]);
+    let shown = run(
+        &place,
+        &["run", "--rm", "-v", &out, "--root-emulation", "owners", "debian", "sh", "-c", LOOK],
+    );
     let lines: Vec<&str> = shown.lines().collect();
     let expected = [
         "1:1:2:644",
@@ -83,7 +85,7 @@ fn dpkg_installs_a_package_with_many_owners() {
         "d:10:20:2750",
     ];
     assert_eq!(lines, expected);
-    let off = ["run", "-v", &out, "--root-emulation", "off", "debian", "sh", "-c", LOOK];
+    let off = ["run", "--rm", "-v", &out, "--root-emulation", "off", "debian", "sh", "-c", LOOK];
     let off = place.command(&off).output().expect("usnea");
     assert!(!off.status.success(), "without emulation there is nothing to prove");
 }
@@ -95,7 +97,8 @@ fn owners_of_an_image_are_shown() {
         return;
     }
     let script = "stat -c %U:%G:%a /etc/shadow /usr/bin/passwd /usr/bin/chage; find / -xdev -group tty | head -n 1";
-    let said = run(&place, &["run", "--root-emulation", "owners", "debian", "sh", "-c", script]);
+    let said =
+        run(&place, &["run", "--rm", "--root-emulation", "owners", "debian", "sh", "-c", script]);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[..3], ["root:shadow:640", "root:root:4755", "root:shadow:2755"], "{said}");
 }
@@ -146,8 +149,18 @@ fn ids_change_as_the_kernel_changes_them() {
         return;
     }
     let sequences = |mode: &str| {
-        let words =
-            ["run", "--root-emulation", mode, "debian", "perl", "-e", SEQUENCES, "7", "150"];
+        let words = [
+            "run",
+            "--rm",
+            "--root-emulation",
+            mode,
+            "debian",
+            "perl",
+            "-e",
+            SEQUENCES,
+            "7",
+            "150",
+        ];
         run(&place, &words)
     };
     let (kernels, ours) = (sequences("off"), sequences("seccomp"));

@@ -18,7 +18,7 @@ fn refused(options: &[&str], phrases: &[&str]) {
 
 #[track_caller]
 fn image_refused(place: &Place, image: &str, phrases: &[&str]) {
-    place.usnea(&["run", image, "true"]).fails_with(125, phrases);
+    place.usnea(&["run", "--rm", image, "true"]).fails_with(125, phrases);
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn in_namespace(place: &Place, flags: &[&str], script: &str) -> Ran {
 fn user_namespaces_that_are_forbidden() {
     let place = Place::new();
     let script = format!(
-        "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$USNEA\" run {} true",
+        "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$USNEA\" run --rm {} true",
         place.image()
     );
     let ran = in_namespace(&place, &["-Ur"], &script);
@@ -316,7 +316,7 @@ fn a_disk_that_is_full() {
         let store = place.folder("store");
         let script = format!(
             "mount -t tmpfs -o mode=700,{room} none {store} || exit 99; \
-             \"$USNEA\" run host:sh,ls,python3 sh -c true; status=$?; \
+             \"$USNEA\" run --rm host:sh,ls,python3 sh -c true; status=$?; \
              find {store}/tmp {store}/containers -mindepth 1 2> /dev/null | sed 's/^/usnea left /' >&2; exit $status",
             store = text(&store)
         );

@@ -89,7 +89,7 @@ fn the_printed_commands_do_what_the_run_does() {
         "while read -r line; do case $line in Cap*) echo \"$line\";; esac; done < /proc/self/status",
     );
     let words = ["--hostname", "box", PROGRAMS, "sh", "-c", &script];
-    let by_us = place.usnea(&[&["run"], &words[..]].concat());
+    let by_us = place.usnea(&[&["run", "--rm"], &words[..]].concat());
     assert!(by_us.works().starts_with("uid=0(root)"), "{by_us:?}");
     let plan = place.usnea(&[&["run", "--explain"], &words[..]].concat());
     let steps = place.write("steps", plan.works());

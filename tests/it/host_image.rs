@@ -12,7 +12,7 @@ use crate::support::{Place, Ran, need, need_that, text};
 /// `usnea run host:PROGRAMS COMMAND`
 fn run(place: &Place, programs: &str, command: &[&str]) -> Ran {
     let image = format!("host:{programs}");
-    place.usnea(&[&["run", image.as_str()], command].concat())
+    place.usnea(&[&["run", "--rm", image.as_str()], command].concat())
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn what_is_done_inside_does_not_reach_the_host_s_files_nor_the_next_run() {
 #[test]
 fn several_first_runs_at_once_assemble_one_root() {
     let place = Place::new();
-    let words = ["run", "host:sh,ls", "ls", "/"];
+    let words = ["run", "--rm", "host:sh,ls", "ls", "/"];
     let runs: Vec<_> =
         (0..5).map(|_| crate::support::Started::new(&mut place.command(&words), "")).collect();
     let outputs: BTreeSet<String> =

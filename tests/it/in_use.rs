@@ -25,7 +25,7 @@ fn load(place: &Stocked) {
 
 fn start(place: &Stocked) -> Started {
     let volume = format!("{}:/go", text(&place.place.path("go")));
-    let words = ["run", "-v", &volume, "localhost/l", "sh", "-c", SCRIPT];
+    let words = ["run", "--rm", "-v", &volume, "localhost/l", "sh", "-c", SCRIPT];
     let mut command = place.place.command(&words);
     place.at_home(&mut command);
     let mut started = Started::new(&mut command, "");
@@ -99,7 +99,8 @@ fn a_run_that_starts_while_all_is_pruned_works() {
             command
         };
         let prune = || prepared(&["system", "prune", "-af"]);
-        let mut commands = [prune(), prepared(&["run", "-q", image, "cat", "/late"]), prune()];
+        let mut commands =
+            [prune(), prepared(&["run", "--rm", "-q", image, "cat", "/late"]), prune()];
         let [prunes, runs, again] = commands.each_mut().map(|command| Started::new(command, ""));
         let (ran, _) = (runs.end(), (prunes.end().works(), again.end().works()));
         match ran.status {
@@ -109,7 +110,7 @@ fn a_run_that_starts_while_all_is_pruned_works() {
         }
         assert_eq!(place.usnea(&["check"]).works(), "");
     }
-    let mut command = place.place.command(&["run", "-q", "oci:l", "cat", "/late"]);
+    let mut command = place.place.command(&["run", "--rm", "-q", "oci:l", "cat", "/late"]);
     place.at_home(&mut command);
     assert_eq!(finish(&mut command, "").works(), "still here");
 }

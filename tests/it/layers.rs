@@ -103,8 +103,8 @@ fn where_nothing_can_be_stacked_the_root_is_copied() {
                   mount -t overlay none -o lowerdir=m1,upperdir=u2,workdir=w2,userxattr m2; \
                   printf x > m2/etc/mode; chmod 640 m2/etc/mode; ln m2/etc/mode m2/etc/same; \
                   mkdir m2/mounted; mount -t tmpfs none m2/mounted; touch m2/mounted/hidden; \
-                  \"$USNEA\" --log-level info run dir:$PWD/m2 sh -c \"$SCRIPT; \"; \
-                  \"$USNEA\" run dir:$PWD/m2 sh -c 'stat -c %a /etc/mode; stat -c %h /etc/same; ls -A /mounted'; cat m2/etc/mode";
+                  \"$USNEA\" --log-level info run --rm dir:$PWD/m2 sh -c \"$SCRIPT; \"; \
+                  \"$USNEA\" run --rm dir:$PWD/m2 sh -c 'stat -c %a /etc/mode; stat -c %h /etc/same; ls -A /mounted'; cat m2/etc/mode";
     place.folder("layers");
     let mut command = Command::new("unshare");
     command.args(["-Urm", "sh", "-c", script]).env("USNEA", binary()).env("SCRIPT", SCRIPT);

@@ -28,6 +28,7 @@ mod isolation;
 mod kills;
 mod kills_of_pull;
 mod layers;
+mod lifecycle;
 mod login;
 mod man;
 mod move_images;

@@ -68,9 +68,9 @@ fn registry_digest(place: &Stocked, there: &str) -> String {
 
 /// Asserts that the image runs here with all that its layers make.
 fn runs(place: &Stocked, image: &str) {
-    assert_eq!(place.usnea(&["run", image]).works(), "3");
-    assert_eq!(place.usnea(&["run", image, "sh", "-c", LOOK]).works(), MERGED);
-    assert_eq!(place.usnea(&["run", image, "sh", "-c", "echo $X"]).works(), "y");
+    assert_eq!(place.usnea(&["run", "--rm", image]).works(), "3");
+    assert_eq!(place.usnea(&["run", "--rm", image, "sh", "-c", LOOK]).works(), MERGED);
+    assert_eq!(place.usnea(&["run", "--rm", image, "sh", "-c", "echo $X"]).works(), "y");
     assert_eq!(
         place.field(image, "{{len .RootFS.Layers}} {{.Config.Labels.made}}"),
         "3 by-buildah"

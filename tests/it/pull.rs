@@ -107,7 +107,7 @@ fn an_unknown_image_is_said_in_a_sentence() {
     let Some(registry) = RealRegistry::start(Tls::Off, Auth::Off) else { return };
     let place = Stocked::new();
     let there = format!("{}/a/none:1", registry.host);
-    for words in [&["pull", PLAIN, &there][..], &["run", PLAIN, &there, "true"]] {
+    for words in [&["pull", PLAIN, &there][..], &["run", "--rm", PLAIN, &there, "true"]] {
         let ran = place.usnea(words);
         ran.fails_with(125, &["cannot pull", &there, "does not exist"]);
     }
@@ -171,7 +171,7 @@ fn a_pull_that_is_killed_goes_on_where_it_stopped() {
         assert!((1..=large.len() / 2).contains(&from), "{from}");
         // What was whole is not fetched again.
         assert_eq!(asked(Digest::of(&layers[0]).hex()).len(), 1);
-        let ran = place.usnea(&["run", &there, "sh", "-c", "wc -c < /large; cat /v"]);
+        let ran = place.usnea(&["run", "--rm", &there, "sh", "-c", "wc -c < /large; cat /v"]);
         assert_eq!(ran.works(), "3000000\n1");
         assert_eq!(place.usnea(&["check"]).works(), "");
     }

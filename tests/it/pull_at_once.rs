@@ -55,7 +55,7 @@ fn many_pulls_of_one_image_fetch_each_blob_once() {
     let sent = registry.blobs_sent();
     assert!(sent.values().all(|count| *count == 1), "{sent:?}");
     assert_eq!(place.usnea(&["check"]).works(), "");
-    let ran = place.usnea(&["run", &there, "sh", "-c", "cat /f? | wc -c"]);
+    let ran = place.usnea(&["run", "--rm", &there, "sh", "-c", "cat /f? | wc -c"]);
     assert_eq!(ran.works(), "1000000");
 }
 
@@ -82,7 +82,8 @@ fn pulls_of_many_images_fetch_shared_layers_once() {
     assert!(asked.values().all(|count| *count == 1), "{asked:?}");
     assert!(blobs.iter().all(|hex| asked.contains_key(hex)));
     assert_eq!(place.usnea(&["check"]).works(), "");
-    let ran = place.usnea(&["run", &there(7), "sh", "-c", "cat /shared /own3 | wc -c; echo $N"]);
+    let ran =
+        place.usnea(&["run", "--rm", &there(7), "sh", "-c", "cat /shared /own3 | wc -c; echo $N"]);
     assert_eq!(ran.works(), "1000000\n7");
 }
 

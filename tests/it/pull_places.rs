@@ -110,7 +110,7 @@ fn newer_runs_what_is_here_only_where_the_registry_cannot_be_asked() {
     let place = Stocked::new();
     version(&place, "1");
     let newer = |registry: &FaultRegistry, name: &str| {
-        let words = ["run", "-q", "--pull", "newer", name];
+        let words = ["run", "--rm", "-q", "--pull", "newer", name];
         with_mirrors(&place, &[registry], &words)
     };
     let good = layout_registry::serve(&place, |_, pieces| pieces);

@@ -16,9 +16,9 @@ fn the_command_s_exit_status_is_ours() {
 fn a_path_alone_is_a_root_directory() {
     let place = Place::new();
     let root = place.small_root();
-    assert_eq!(place.usnea(&["run", text(&root), "echo", "absolute"]).works(), "absolute");
-    assert_eq!(place.usnea(&["run", "./root", "echo", "relative"]).works(), "relative");
-    assert_eq!(place.usnea(&["run", "dir:root", "echo", "by name"]).works(), "by name");
+    assert_eq!(place.usnea(&["run", "--rm", text(&root), "echo", "absolute"]).works(), "absolute");
+    assert_eq!(place.usnea(&["run", "--rm", "./root", "echo", "relative"]).works(), "relative");
+    assert_eq!(place.usnea(&["run", "--rm", "dir:root", "echo", "by name"]).works(), "by name");
 }
 
 #[test]

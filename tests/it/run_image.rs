@@ -12,7 +12,7 @@ use crate::support::{Ran, need, need_no_subids, need_subids};
 const PLAIN: &str = "--tls-verify=false";
 
 fn run(place: &Stocked, options: &[&str], image: &str, command: &[&str]) -> Ran {
-    place.usnea(&[&["run"], options, &[image], command].concat())
+    place.usnea(&[&["run", "--rm"], options, &[image], command].concat())
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn a_command_that_changed_its_user_dies_with_usnea_too() {
     }
     let place = Place::new();
     let script = "exec setpriv --reuid 33 --regid 33 --clear-groups sh -c 'echo ready; sleep 100'";
-    let words = ["run", "host:sh,setpriv,sleep", "sh", "-c", script];
+    let words = ["run", "--rm", "host:sh,setpriv,sleep", "sh", "-c", script];
     let mut started = Started::new(&mut place.command(&words), "");
     started.wait_for("ready");
     started.signal(Signal::KILL);
@@ -144,7 +144,7 @@ fn children_that_are_not_the_launch_s_are_left_alone() {
     for (options, command, status) in [("", "no-such-command", 127), ("--pid host", "true", 0)] {
         let script = format!(
             "sleep 20 > /dev/null 2>&1 & job=$!; \
-             echo $job; exec \"$USNEA\" run {options} {} {command}",
+             echo $job; exec \"$USNEA\" run --rm {options} {} {command}",
             place.image()
         );
         let mut shell = std::process::Command::new("sh");

@@ -59,7 +59,7 @@ fn any_signal_while_a_root_is_assembled() {
     for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
         for moment in [1, 2, 4, 8, 16, 32, 64, 128].map(Duration::from_millis) {
             let place = Place::new();
-            let words = ["run", "host:bash,git,ls", "bash", "-c", "exit 9"];
+            let words = ["run", "--rm", "host:bash,git,ls", "bash", "-c", "exit 9"];
             let started = Started::new(&mut place.command(&words), "");
             std::thread::sleep(moment);
             started.signal(signal);

@@ -109,15 +109,27 @@ impl Place {
         finish(&mut self.command(arguments), "")
     }
 
-    /// `usnea run OPTIONS dir:ROOT sh -c SCRIPT`
+    /// `usnea run --rm OPTIONS dir:ROOT sh -c SCRIPT`
     pub fn run(&self, options: &[&str], script: &str) -> Ran {
         self.usnea(&self.arguments(options, &["sh", "-c", script]))
     }
 
-    /// The arguments of `usnea run OPTIONS dir:ROOT COMMAND`.
+    /// The arguments of `usnea run --rm OPTIONS dir:ROOT COMMAND`.
     pub fn arguments(&self, options: &[&str], command: &[&str]) -> Vec<String> {
         let image = self.image();
-        let words = [&["run"], options, &[image.as_str()], command].concat();
+        let words = [&["run", "--rm"], options, &[image.as_str()], command].concat();
+        words.into_iter().map(str::to_owned).collect()
+    }
+
+    /// `usnea run OPTIONS dir:ROOT sh -c SCRIPT` of a container that is kept when it ends.
+    pub fn run_kept(&self, options: &[&str], script: &str) -> Ran {
+        self.usnea(&self.kept(&[&["run"], options].concat(), script))
+    }
+
+    /// The arguments of `usnea WORDS dir:ROOT sh -c SCRIPT`.
+    pub fn kept(&self, words: &[&str], script: &str) -> Vec<String> {
+        let image = self.image();
+        let words = [words, &[image.as_str(), "sh", "-c", script]].concat();
         words.into_iter().map(str::to_owned).collect()
     }
 

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use oci_spec::runtime::Spec;
 
 use super::super::folder::{self, Folder};
-use super::super::run::{self, Identity, Request};
+use super::super::image::StoredImage;
+use super::super::run::{self, Decided, Identity, Request};
 use super::super::stored::Wanted;
 use super::names::Names;
 use super::remove::{Removal, remove};
@@ -77,28 +78,52 @@ pub fn create(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result
 
     let mut record = record(&id, request, wishes, &decided.spec, root.stored.as_ref())?;
     let born = Folder::make(&folder::path(&store, &id), &[])?;
-    let layers = decided.layers.iter().filter_map(|layer| layer.file_name());
-    folder::fill(&layers.map(|name| born.path().join(name)).collect::<Vec<_>>())?;
-    let config = serde_json::to_vec(&decided.spec).map_err(Error::new)?;
-    files::replace_quickly(&born.path().join(CONFIG), &config)?;
-    if let Some(image) = &root.stored {
-        std::os::unix::fs::symlink(&image.manifest, born.path().join(crate::image::store::USED))
-            .map_err(|error| files::cannot_write(error, born.path()))?;
-    }
-    let lock = {
-        let names = Names::lock(&store)?;
-        match request.options.name.as_ref() {
-            Some(name) => names.give(name.as_str(), &id)?,
-            None => record.name = names.invent(&id)?,
+    let filled = fill(&born, &decided, root.stored.as_ref())
+        .and_then(|()| name_and_place(&store, &born, &place, request, &mut record));
+    if let Err(error) = filled {
+        if let Err(error) = born.remove(&decided.base) {
+            log::debug!("{error}");
         }
-        let kept = record::write(born.path(), CONTAINER, &record).and_then(|()| born.keep(&place));
-        kept.inspect_err(|_| names.take(&record.name, &id))?
-    };
+        return Err(error);
+    }
+    let lock = born.into_lock();
     let kept = Kept { store, folder: place, record };
     if let Some(path) = &wishes.cidfile {
         write_cidfile(path, &kept.record.id).inspect_err(|_| discard(&kept))?;
     }
     Ok((kept, lock))
+}
+
+fn fill(born: &Folder, decided: &Decided, image: Option<&StoredImage>) -> Result<()> {
+    let layers = decided.layers.iter().filter_map(|layer| layer.file_name());
+    folder::fill(&layers.map(|name| born.path().join(name)).collect::<Vec<_>>())?;
+    let config = serde_json::to_vec(&decided.spec).map_err(Error::new)?;
+    files::replace_quickly(&born.path().join(CONFIG), &config)?;
+    match image {
+        Some(image) => {
+            std::os::unix::fs::symlink(&image.manifest, born.path().join(crate::image::store::USED))
+                .map_err(|error| files::cannot_write(error, born.path()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// With a name, and then there.
+fn name_and_place(
+    store: &Path,
+    born: &Folder,
+    place: &Path,
+    request: &Request,
+    record: &mut Record,
+) -> Result<()> {
+    let names = Names::lock(store)?;
+    match request.options.name.as_ref() {
+        Some(name) => names.give(name.as_str(), &record.id)?,
+        None => record.name = names.invent(&record.id)?,
+    }
+    record::write(born.path(), CONTAINER, record)
+        .and_then(|()| born.keep(place))
+        .inspect_err(|_| names.take(&record.name, &record.id))
 }
 
 fn write_cidfile(path: &Path, id: &str) -> Result<()> {
@@ -132,7 +157,7 @@ fn record(
     request: &Request,
     wishes: &Wishes,
     spec: &Spec,
-    image: Option<&super::super::image::StoredImage>,
+    image: Option<&StoredImage>,
 ) -> Result<Record> {
     let process = spec.process().as_ref();
     let of_image = spec.annotations().as_ref().and_then(|all| all.get(crate::spec::STOP_SIGNAL));

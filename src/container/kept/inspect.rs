@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Kept;
 use crate::error::Result;
 use crate::monitor::Status;
-use crate::monitor::record::{self, CONFIG, Input, LogDriver, Record};
+use crate::monitor::record::{self, CONFIG, Input, LogDriver, Record, STATE, State};
 use crate::sys::signal;
 
 /// Go's zero time: it never happened.
@@ -22,7 +22,7 @@ pub fn inspect(kept: &Kept) -> Result<Value> {
         Some((path, arguments)) => (path.as_str(), arguments),
         None => ("", &[][..]),
     };
-    let restarts = status.state().map_or(0, |state| state.restarts);
+    let restarts = record::read::<State>(&kept.folder, STATE)?.map_or(0, |state| state.restarts);
     Ok(json!({
         "Id": record.id,
         "Created": record.created,

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci_spec::runtime::Spec;
 
@@ -225,7 +225,7 @@ pub fn remove_ended(number: &str) -> Result<()> {
     bury(&kept.store, &kept.record.id, Some(&kept.record.name), lock)?.remove(&Base::of_user()?)
 }
 
-fn of_folder(store: &Path, folder: &PathBuf) -> Result<Kept> {
+fn of_folder(store: &Path, folder: &Path) -> Result<Kept> {
     let gone = || Error::new(format!("{} is gone", folder.display()));
     let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
     Kept::open(store, id)?.ok_or_else(gone)

@@ -147,14 +147,19 @@ impl Store {
                 format!("image {} has several names: {}", image.config.short(), names.join(", "));
             return Err(Error::new(error).hint("remove them one by one, or all with --force"));
         }
-        let (removal, graves) = self.take_out(&mut images, &image)?;
+        let (removal, graves) = self.take_out(&mut images, &image, force)?;
         drop(lock);
         Ok(Removal { bytes: graves.empty(), ..removal })
     }
 
-    /// Takes the image out of images.json and buries what only it needed. The caller holds the lock. Errors: somebody uses
-    /// it.
-    pub(super) fn take_out(&self, images: &mut Images, image: &Image) -> Result<(Removal, Graves)> {
+    /// Takes the image out of images.json and buries what only it needed. The caller holds the lock. Errors: a container
+    /// runs on it; one that does not run needs it, without force. With force that keeps the blobs and layers (docker).
+    pub(super) fn take_out(
+        &self,
+        images: &mut Images,
+        image: &Image,
+        force: Force,
+    ) -> Result<(Removal, Graves)> {
         // Held until all is buried: nobody begins to use it.
         let manifest_lock = match grip(&self.blob_path(&image.manifest))? {
             Grip::Held => {
@@ -167,8 +172,18 @@ impl Store {
             Grip::Ours(lock) => Some(lock),
             Grip::Gone => None,
         };
+        // After the lock: a container that is being made holds the blob until its folder is in place.
+        let users = self.kept_containers(&image.manifest)?;
+        if let (Some(user), Force::No) = (users.first(), force) {
+            let error = format!("image {} is in use by container {user}", image.shown());
+            return Err(Error::new(error).hint("remove its containers first, or use --force"));
+        }
         images.remove(&image.manifest);
         self.write_images(images)?;
+        if !users.is_empty() {
+            let untagged = image.names.iter().chain(&image.digests).cloned().collect();
+            return Ok((Removal { untagged, ..Removal::default() }, Graves::default()));
+        }
         let manifest_path = self.blob_path(&image.manifest);
         let mut graves = Graves::default();
         let still = Needed::by(images.all());
@@ -227,10 +242,37 @@ impl Store {
         Ok(all)
     }
 
-    /// Whether a running container, or another command, uses the image. The caller holds the lock of images.json: else a
-    /// remover that comes meanwhile would take us for a user.
+    /// Whether a container, or another command, uses the image. The caller holds the lock of images.json: else a remover
+    /// that comes meanwhile would take us for a user.
     pub(super) fn is_held(&self, image: &Image) -> Result<bool> {
-        Ok(matches!(grip(&self.blob_path(&image.manifest))?, Grip::Held))
+        Ok(matches!(grip(&self.blob_path(&image.manifest))?, Grip::Held)
+            || !self.kept_containers(&image.manifest)?.is_empty())
+    }
+
+    /// The containers of this store, running or not, whose image has this manifest: their short IDs.
+    fn kept_containers(&self, manifest: &Digest) -> Result<Vec<String>> {
+        let of_it = |(_, of): &(String, Digest)| of == manifest;
+        Ok(self
+            .used_manifests()?
+            .into_iter()
+            .filter(of_it)
+            .map(|(container, _)| container)
+            .collect())
+    }
+
+    /// Short IDs of all containers that are kept, and the manifests of their images.
+    pub(super) fn used_manifests(&self) -> Result<Vec<(String, Digest)>> {
+        let mut used = Vec::new();
+        for (folder, mut container) in list(&self.root.join("containers"))? {
+            let Ok(target) = std::fs::read_link(folder.join(super::USED)) else { continue };
+            let mut parts = target.iter().rev().filter_map(|part| part.to_str());
+            let (Some(hex), Some(algorithm)) = (parts.next(), parts.next()) else { continue };
+            if let Ok(digest) = format!("{algorithm}:{hex}").parse() {
+                container.truncate(12);
+                used.push((container, digest));
+            }
+        }
+        Ok(used)
     }
 
     /// The layers of the image with this manifest, read from the blobs themselves; `None`: it is not one, or not whole.
@@ -239,6 +281,15 @@ impl Store {
         let Document::Manifest(manifest) = Document::parse(&bytes, None).ok()? else { return None };
         let config = self.read_blob(&manifest.config.digest).ok()?;
         parse_config(&config, manifest.layers.len()).ok().map(|(_, diff_ids)| diff_ids)
+    }
+
+    /// The config of the image with this manifest; `None`: it is not one, or not here.
+    pub(super) fn config_of(&self, manifest: &Digest) -> Option<Digest> {
+        let bytes = self.read_blob(manifest).ok()?;
+        match Document::parse(&bytes, None).ok()? {
+            Document::Manifest(manifest) => Some(manifest.config.digest),
+            Document::Index(_) => None,
+        }
     }
 
     /// Gives an image more names; whoever had one of them loses it. Errors: no such image.

@@ -14,6 +14,11 @@
 //! without waiting. Nothing waits for a network with a lock that others need, but those who want the same blob: they
 //! wait for the one that fetches it.
 //!
+//! A container that is kept needs its image whether it runs or not, and no process is there to hold a lock: its folder
+//! has a link to the manifest's blob (`containers/ID/image`). Whoever makes the container holds the blob until the folder
+//! is in place; whoever removes looks for such links after it has the blob's lock. So one of the two sees the other.
+//! Removed by force, the image loses its names and record, and what the container needs stays until it goes.
+//!
 //! **What a power cut leaves.** Names appear before their content is on the disk; `images.json` is written after one
 //! flush of the whole file system. So what a recorded image needs is whole. A layer that no recorded image needs is
 //! believed only within the boot that made it, and a blob is hashed again whenever it is unpacked.

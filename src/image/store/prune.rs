@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::census::disk_use;
-use super::collect::{Graves, Grip, Needed, grip, list};
+use super::collect::{Force, Graves, Grip, Needed, grip, list};
 use super::{Removal, Store};
 use crate::error::Result;
 use crate::image::manifest::LARGEST;
@@ -48,7 +48,7 @@ impl Store {
             if !goes || self.is_held(image)? {
                 continue;
             }
-            let (removal, buried) = self.take_out(&mut images, image)?;
+            let (removal, buried) = self.take_out(&mut images, image, Force::No)?;
             freed.images.push(removal);
             graves.push(buried);
         }
@@ -67,6 +67,13 @@ impl Store {
 
     fn bury_unneeded(&self, mut needed: Needed, graves: &mut Graves) -> Result<()> {
         let mut blobs = self.blobs()?;
+        blobs.retain(|blob| !needed.blobs.contains(blob));
+        // A container that does not run needs its image, recorded or not.
+        for (_, manifest) in self.used_manifests()? {
+            needed.layers.extend(self.diff_ids_of(&manifest).unwrap_or_default());
+            needed.blobs.extend(self.config_of(&manifest));
+            needed.blobs.insert(manifest);
+        }
         blobs.retain(|blob| !needed.blobs.contains(blob));
         // A container may run on an image that is recorded no more (images.json was lost): its layers are mounted.
         for blob in &blobs {
