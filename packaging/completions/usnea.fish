@@ -93,6 +93,9 @@ complete -c usnea -n "__fish_usnea_using_subcommand run" -l root-emulation -d 'A
 seccomp\t'The IDs of processes; owners given to files are kept for a commit'
 owners\t'And owners of files are shown as they were given; each look at a file takes some microseconds more'
 off\t'Not at all'"
+complete -c usnea -n "__fish_usnea_using_subcommand run" -l storage-driver -d 'Who stacks the layers of the root: overlay (the kernel), fuse (usnea\'s own server, which also shows files under the container\'s own IDs) or copy (nobody: they are copied). Default: the first that serves' -r -f -a "overlay\t'The kernel\'s overlay'
+fuse\t'usnea\'s own overlay, by FUSE'
+copy\t'Nobody: the layers are copied'"
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l uidmap -d 'Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l gidmap -d 'Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l group-add -d 'Add the process to a group, by name (in the image\'s own accounts) or ID; keep-groups keeps your own ones' -r
@@ -199,6 +202,13 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l cap-drop -d 'Drop a capability, or ALL' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l security-opt -d 'Security options: no-new-privileges[=true|false]' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l userns -d 'How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N] (you stay yourself), nomap (you have no ID inside)' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l root-emulation -d 'Answer the system calls that need other IDs (chown, setuid, setgroups, mknod and their like) as if they were there, so that packages can be installed. auto: where the container has one ID alone, and that is root\'s' -r -f -a "auto\t'Where it has one ID alone, and that is root\'s'
+seccomp\t'The IDs of processes; owners given to files are kept for a commit'
+owners\t'And owners of files are shown as they were given; each look at a file takes some microseconds more'
+off\t'Not at all'"
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l storage-driver -d 'Who stacks the layers of the root: overlay (the kernel), fuse (usnea\'s own server, which also shows files under the container\'s own IDs) or copy (nobody: they are copied). Default: the first that serves' -r -f -a "overlay\t'The kernel\'s overlay'
+fuse\t'usnea\'s own overlay, by FUSE'
+copy\t'Nobody: the layers are copied'"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l uidmap -d 'Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l gidmap -d 'Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l group-add -d 'Add the process to a group, by name (in the image\'s own accounts) or ID; keep-groups keeps your own ones' -r
@@ -401,6 +411,13 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l cap-drop -d 'Drop a capability, or ALL' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l security-opt -d 'Security options: no-new-privileges[=true|false]' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l userns -d 'How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N] (you stay yourself), nomap (you have no ID inside)' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l root-emulation -d 'Answer the system calls that need other IDs (chown, setuid, setgroups, mknod and their like) as if they were there, so that packages can be installed. auto: where the container has one ID alone, and that is root\'s' -r -f -a "auto\t'Where it has one ID alone, and that is root\'s'
+seccomp\t'The IDs of processes; owners given to files are kept for a commit'
+owners\t'And owners of files are shown as they were given; each look at a file takes some microseconds more'
+off\t'Not at all'"
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l storage-driver -d 'Who stacks the layers of the root: overlay (the kernel), fuse (usnea\'s own server, which also shows files under the container\'s own IDs) or copy (nobody: they are copied). Default: the first that serves' -r -f -a "overlay\t'The kernel\'s overlay'
+fuse\t'usnea\'s own overlay, by FUSE'
+copy\t'Nobody: the layers are copied'"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l uidmap -d 'Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l gidmap -d 'Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l group-add -d 'Add the process to a group, by name (in the image\'s own accounts) or ID; keep-groups keeps your own ones' -r
@@ -518,6 +535,13 @@ complete -c usnea -n "__fish_usnea_using_subcommand create" -l cap-add -d 'Add a
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l cap-drop -d 'Drop a capability, or ALL' -r
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l security-opt -d 'Security options: no-new-privileges[=true|false]' -r
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l userns -d 'How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N] (you stay yourself), nomap (you have no ID inside)' -r
+complete -c usnea -n "__fish_usnea_using_subcommand create" -l root-emulation -d 'Answer the system calls that need other IDs (chown, setuid, setgroups, mknod and their like) as if they were there, so that packages can be installed. auto: where the container has one ID alone, and that is root\'s' -r -f -a "auto\t'Where it has one ID alone, and that is root\'s'
+seccomp\t'The IDs of processes; owners given to files are kept for a commit'
+owners\t'And owners of files are shown as they were given; each look at a file takes some microseconds more'
+off\t'Not at all'"
+complete -c usnea -n "__fish_usnea_using_subcommand create" -l storage-driver -d 'Who stacks the layers of the root: overlay (the kernel), fuse (usnea\'s own server, which also shows files under the container\'s own IDs) or copy (nobody: they are copied). Default: the first that serves' -r -f -a "overlay\t'The kernel\'s overlay'
+fuse\t'usnea\'s own overlay, by FUSE'
+copy\t'Nobody: the layers are copied'"
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l uidmap -d 'Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l gidmap -d 'Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l group-add -d 'Add the process to a group, by name (in the image\'s own accounts) or ID; keep-groups keeps your own ones' -r
@@ -738,6 +762,9 @@ complete -c usnea -n "__fish_usnea_using_subcommand spec" -l root-emulation -d '
 seccomp\t'The IDs of processes; owners given to files are kept for a commit'
 owners\t'And owners of files are shown as they were given; each look at a file takes some microseconds more'
 off\t'Not at all'"
+complete -c usnea -n "__fish_usnea_using_subcommand spec" -l storage-driver -d 'Who stacks the layers of the root: overlay (the kernel), fuse (usnea\'s own server, which also shows files under the container\'s own IDs) or copy (nobody: they are copied). Default: the first that serves' -r -f -a "overlay\t'The kernel\'s overlay'
+fuse\t'usnea\'s own overlay, by FUSE'
+copy\t'Nobody: the layers are copied'"
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l uidmap -d 'Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l gidmap -d 'Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l group-add -d 'Add the process to a group, by name (in the image\'s own accounts) or ID; keep-groups keeps your own ones' -r
