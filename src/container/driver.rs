@@ -24,6 +24,13 @@ pub fn choose(options: &Options, base: &Base, maps: &IdMaps, store: &Path) -> Re
     Ok(Stacking { driver, idmapped })
 }
 
+/// Notes that the kernel's overlay serves: it is tried once a boot.
+pub fn remember(stacking: &Stacking, store: &Path) {
+    if stacking.driver == StorageDriver::Overlay && !overlay::is_noted(store) {
+        overlay::note(store);
+    }
+}
+
 fn first_that_serves(idmapped: bool, store: &Path) -> Result<StorageDriver> {
     if idmapped {
         // Only ours can show a root's files as the container's own IDs.

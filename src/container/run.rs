@@ -39,6 +39,7 @@ pub(super) struct Decided {
     /// The container's folder, and those in it that its layers need.
     pub(super) folder: PathBuf,
     pub(super) layers: Vec<PathBuf>,
+    pub(super) stacking: Stacking,
 }
 
 /// Which container it is to be.
@@ -75,6 +76,7 @@ pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
     let id = random_id()?;
     let decided = decide(request, base, thrown_away(&store, &id), &root)?;
     let plan = plan(request, &decided)?;
+    driver::remember(&decided.stacking, &store);
 
     let _name =
         request.options.name.as_ref().map(|name| name::take(&store, name.as_str())).transpose()?;
@@ -178,7 +180,7 @@ pub(super) fn decide(
         security::emulation::emulate(&mut spec, emulation)?;
     }
     let layers = crate::spec::layer_folders(&spec);
-    Ok(Decided { base, spec, folder, layers })
+    Ok(Decided { base, spec, folder, layers, stacking })
 }
 
 fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {

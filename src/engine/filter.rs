@@ -4,12 +4,16 @@
 //! Without `no_new_privs` that takes CAP_SYS_ADMIN, which the command is not to have: it stays in hand over the change of
 //! user and goes right after the filter is on. (exec would take it anyway, the bounding set being without it.)
 
+use std::io;
+use std::os::fd::OwnedFd;
+
 use rustix::fs::{Mode, OFlags};
 
 use super::command::{self, Ahead};
 use super::sync::{Channel, Message};
 use super::trouble::{Done, On};
 use super::{Credentials, Plan, Step};
+use crate::security::seccomp::Filter;
 use crate::sys::{process, seccomp};
 
 /// What putting it on will need.
@@ -45,7 +49,7 @@ pub fn put_on(plan: &Plan, channel: &Channel, step: &mut usize) -> Done {
     });
     let Some((index, filter)) = filter else { return Ok(()) };
     let next = std::mem::replace(step, index);
-    let listener = seccomp::install(&filter.program, filter.flags, filter.listening)?;
+    let listener = install(filter)?;
     if let Some(listener) = listener {
         channel.send(&Message::Listener(listener))?;
         match channel.receive()? {
@@ -56,6 +60,21 @@ pub fn put_on(plan: &Plan, channel: &Channel, step: &mut usize) -> Done {
     let_go(plan)?;
     *step = next;
     Ok(())
+}
+
+/// A kernel before 5.19 cannot keep signals from calls that are being answered; it is then as it was there for everybody.
+fn install(filter: &Filter) -> io::Result<Option<OwnedFd>> {
+    const KEEPS_SIGNALS_OUT: u32 = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u32;
+    let with = |flags| seccomp::install(&filter.program, flags, filter.listening);
+    match with(filter.flags) {
+        Err(error)
+            if error.raw_os_error() == Some(libc::EINVAL)
+                && filter.flags & KEEPS_SIGNALS_OUT != 0 =>
+        {
+            with(filter.flags & !KEEPS_SIGNALS_OUT)
+        }
+        answer => answer,
+    }
 }
 
 /// Lets go of what was kept for it.

@@ -15,16 +15,25 @@ use crate::sys::namespace::Namespaces;
 /// The note of a trial that went well, in the store: the ID of the boot in which it did.
 const NOTE: &str = "overlay-serves";
 
-/// Whether it serves with the store's file system, tried once a boot. Errors: what it fails at.
+/// Whether it serves with the store's file system: tried, unless it did since the machine was started. Errors: what it
+/// fails at.
 pub fn serves(store: &Path) -> Result<()> {
-    let (note, boot) = (store.join(NOTE), boot_id());
-    if fs::read_to_string(&note).is_ok_and(|text| text == boot) {
+    if is_noted(store) {
         return Ok(());
     }
-    try_in(&Scratch::new(store).context(|| "cannot try the kernel overlay")?)?;
-    // A store that is not there yet, or not ours, does without.
-    let _ = fs::write(note, boot);
-    Ok(())
+    try_in(&Scratch::new(store).context(|| "cannot try the kernel overlay")?).map(drop)
+}
+
+/// Whether it is noted that it serves.
+pub fn is_noted(store: &Path) -> bool {
+    fs::read_to_string(store.join(NOTE)).is_ok_and(|text| text == boot_id())
+}
+
+/// Notes that it serves. A store that is not ours does without.
+pub fn note(store: &Path) {
+    if let Err(error) = fs::write(store.join(NOTE), boot_id()) {
+        log::debug!("{NOTE}: {error}");
+    }
 }
 
 /// Mounts one and does in it what containers do to layers: change, delete, and make a folder anew over a deleted one,

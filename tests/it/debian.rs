@@ -103,6 +103,25 @@ fn owners_of_an_image_are_shown() {
     assert_eq!(lines[..3], ["root:shadow:640", "root:root:4755", "root:shadow:2755"], "{said}");
 }
 
+/// A call that a signal takes away has done nothing, and one that was answered is not made again: a second mknod of the
+/// same name would say so.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_signal_does_not_make_a_call_twice() {
+    let place = Place::new();
+    if debian(&place).is_none() {
+        return;
+    }
+    let script = "use Time::HiRes qw(ualarm); use POSIX; my ($came, $failed) = (0, 0); \
+        POSIX::sigaction(POSIX::SIGALRM, POSIX::SigAction->new(sub { $came++ }, POSIX::SigSet->new, 0)); \
+        ualarm(500, 500); \
+        for my $id (1 .. 2000) { my $name = '/dev-' . $id; my $answer; \
+            do { $! = 0; $answer = syscall(133, $name, 020644, 0x103) } while $answer && $!{EINTR}; $failed++ if $answer } \
+        ualarm(0); print $came > 20 ? 'disturbed' : 'quiet', ' ', $failed";
+    let words = ["run", "--root-emulation", "seccomp", "debian", "perl", "-e", script];
+    assert_eq!(run(&place, &words), "disturbed 0");
+}
+
 /// Sequences of the calls that set IDs, in children of their own, with all IDs told after each.
 const SEQUENCES: &str = r#"
 use strict;

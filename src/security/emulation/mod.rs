@@ -23,8 +23,10 @@
 //! that the container could have opened itself. No answer permits anything: "make the call yourself" is given where the
 //! kernel checks the call as ever, and what is written is an attribute of a file in the container's root.
 //!
-//! What it cannot do: privileges are not given up. A process that has become another user still has root's access to
-//! the container's files (it is, to the kernel, the one user there is).
+//! What it cannot do: a signal whose handler does not restart calls (no SA_RESTART), and which comes before the supervisor
+//! has taken the call, makes that call fail with EINTR, as the kernel has it for all that is handed over. And privileges
+//! are not given up: a process that has become another user still has root's access to the container's files (it is, to
+//! the kernel, the one user there is).
 
 mod caller;
 mod credentials;
@@ -35,7 +37,8 @@ mod supervisor;
 
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder,
-    LinuxSeccompBuilder, LinuxSeccompOperator, LinuxSyscall, LinuxSyscallBuilder, Spec,
+    LinuxSeccompBuilder, LinuxSeccompFilterFlag, LinuxSeccompOperator, LinuxSyscall,
+    LinuxSyscallBuilder, Spec,
 };
 
 use super::seccomp::Architecture;
@@ -163,6 +166,8 @@ fn filter(emulation: Emulation) -> Result<LinuxSeccomp> {
     };
     LinuxSeccompBuilder::default()
         .default_action(LinuxSeccompAction::ScmpActAllow)
+        // A signal must not make an answered call happen again.
+        .flags(vec![LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv])
         .architectures(Architecture::of_this_machine().iter().map(arch).collect::<Vec<_>>())
         .syscalls(syscalls)
         .build()
