@@ -14,6 +14,7 @@ mod support;
 mod cves;
 mod debian;
 mod doctor;
+mod drivers;
 mod errors;
 mod explain;
 mod fuse_oracle;

@@ -1,0 +1,67 @@
+//! Who stacks the layers of a root: the kernel, usnea's own overlay, or nobody.
+
+use crate::support::{Place, need_subids};
+
+const CHANGES: &str = "echo more >> /etc/group && rm /etc/passwd && rm -r /etc/deep && mkdir /etc/deep && touch /etc/deep/new \
+     && mv /etc/group /moved && ls /etc/deep && cat /moved && ! cat /etc/passwd 2> /dev/null && ln /moved /etc/again \
+     && chmod 600 /moved && stat -c '%a %h' /etc/again";
+
+/// A root with something to change.
+fn place() -> Place {
+    let place = Place::new();
+    place.small_root();
+    let etc = place.path("root/etc");
+    std::fs::create_dir_all(etc.join("deep")).expect("a folder");
+    std::fs::write(etc.join("deep/old"), "old").expect("a file");
+    std::fs::write(etc.join("group"), "root:x:0:\n").expect("a file");
+    std::fs::write(etc.join("passwd"), "root:x:0:0::/:/bin/sh\n").expect("a file");
+    place
+}
+
+#[test]
+fn every_driver_takes_the_same_changes_and_leaves_the_root_alone() {
+    let place = place();
+    for driver in ["overlay", "fuse", "copy"] {
+        let ran = place.run(&["--storage-driver", driver], CHANGES);
+        assert_eq!(ran.works(), "new\nroot:x:0:\nmore\n600 2", "{driver}");
+        place.nothing_is_left();
+        assert!(place.path("root/etc/passwd").exists(), "{driver}");
+        let group = std::fs::read_to_string(place.path("root/etc/group")).expect("a file");
+        assert_eq!(group, "root:x:0:\n", "{driver}");
+    }
+}
+
+#[test]
+fn the_file_server_is_out_of_the_container_s_sight() {
+    let place = place();
+    let script = "grep -o '^[a-z]* / fuse.usnea' /proc/mounts; ps | grep -c usnea";
+    let ran = place.run(&["--storage-driver", "fuse"], script);
+    assert_eq!(ran.works(), "overlay / fuse.usnea\n1", "grep itself is the one");
+}
+
+#[test]
+fn what_runs_on_after_the_command_s_end_of_output_keeps_its_files() {
+    let place = place();
+    let script = "(sleep 1; cat /etc/group > /late; cat /late) & wait";
+    assert_eq!(place.run(&["--storage-driver", "fuse"], script).works(), "root:x:0:");
+}
+
+#[test]
+fn a_root_s_files_have_the_container_s_own_owners() {
+    if !need_subids() {
+        return;
+    }
+    let place = place();
+    let script = "stat -c '%u %g' /etc/group; touch /tmp/mine && stat -c '%u' /tmp/mine; id -u";
+    let ran = place.run(&["--userns", "keep-id:uid=1234,gid=1234"], script);
+    assert_eq!(ran.works(), "0 0\n1234\n1234");
+    let ran = place.run(&["--uidmap", "0:1:1000", "-u", "7"], "stat -c '%u %g' /etc/group; id -u");
+    assert_eq!(ran.works(), "0 0\n7");
+}
+
+#[test]
+fn a_root_that_is_written_to_has_nothing_to_be_stacked() {
+    let place = place();
+    let ran = place.run(&["--rw-root", "--storage-driver", "fuse"], "true");
+    ran.fails_with(125, &["--rw-root has no layers"]);
+}
