@@ -76,13 +76,13 @@ impl Seen {
     }
 }
 
-/// What is there now; None for nothing, also where a folder on the way is missing or is no folder.
+/// What is there now; None for nothing, also where a folder on the way is missing, is no folder, or is closed to us: PATH
+/// may name root's own.
 fn state(path: &Path) -> io::Result<Option<Stamp>> {
+    const UNSEEN: [i32; 3] = [libc::ENOENT, libc::ENOTDIR, libc::EACCES];
     match path.symlink_metadata() {
         Ok(metadata) => Ok(Some(Stamp::from(&metadata))),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
-            Ok(None)
-        }
+        Err(error) if error.raw_os_error().is_some_and(|errno| UNSEEN.contains(&errno)) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -113,6 +113,21 @@ mod tests {
         seen.look(&missing);
         assert!(seen.is_unchanged());
         std::fs::write(&missing, "").unwrap();
+        assert!(!seen.is_unchanged());
+    }
+
+    #[test]
+    fn a_folder_that_is_closed_to_us_stays_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let closed = folder.path().join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&closed, mode(0o000)).unwrap();
+        let mut seen = Seen::default();
+        seen.look(&closed.join("program"));
+        assert!(seen.is_unchanged());
+        std::fs::set_permissions(&closed, mode(0o700)).unwrap();
+        std::fs::write(closed.join("program"), "").unwrap();
         assert!(!seen.is_unchanged());
     }
 }
