@@ -10,6 +10,7 @@ mod small_root;
 mod stocked;
 mod support;
 
+mod attach;
 mod cves;
 mod doctor;
 mod errors;
