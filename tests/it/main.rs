@@ -11,6 +11,7 @@ mod small_root;
 mod stocked;
 mod support;
 
+mod attach;
 mod cves;
 mod debian;
 mod doctor;

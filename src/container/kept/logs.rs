@@ -99,7 +99,7 @@ fn keep_last(last: &mut VecDeque<Vec<u8>>, line: &[u8], tail: usize, wanted: &Lo
     let is_whole = |line: &Vec<u8>| Line::parse(line).is_some_and(|line| line.is_whole);
     // The last may have no end yet: it counts too.
     let open = usize::from(last.back().is_some_and(|line| !is_whole(line)));
-    while last.iter().filter(|line| is_whole(line)).count() + open > tail {
+    while !last.is_empty() && last.iter().filter(|line| is_whole(line)).count() + open > tail {
         while last.pop_front().is_some_and(|line| !is_whole(&line)) {}
     }
 }
