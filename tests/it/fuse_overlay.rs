@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use crate::support::{Place, binary, finish, need};
+use crate::support::{Place, binary, finish, need, need_subids};
 
 /// Says to an ignored test that it runs inside.
 const INSIDE: &str = "USNEA_TEST_INSIDE";
@@ -84,4 +84,34 @@ fn an_ordinary_user_mounts_by_fusermount3() {
     written.expect("written");
     assert_eq!(place.read("upper/file"), "new");
     assert_eq!(place.read("lower/file"), "lower");
+}
+
+/// By the mount where the kernel can (6.12), by the server anywhere: both show and make the same owners.
+#[test]
+fn ids_are_moved_without_a_copy() {
+    if !need("unshare") || !need("setpriv") || !need_subids() {
+        return;
+    }
+    let place = Place::new();
+    let script = "set -e; trap 'kill $ns' EXIT; mkdir lower upper work m; chmod 755 .; echo x > lower/f; chown 3:4 lower/f; chown 1:1 upper
+        unshare -U sleep 60 & ns=$!
+        until [ $(readlink /proc/$ns/ns/user) != $(readlink /proc/self/ns/user) ]; do sleep 0.01; done
+        echo 0 5 10 > /proc/$ns/uid_map; echo 0 50 10 > /proc/$ns/gid_map
+        for how in X-mount.idmap=/proc/$ns/ns/user uidmapping=0:5:10,gidmapping=0:50:10; do
+            $USNEA_BIN mount overlay -o lowerdir=lower,upperdir=upper,workdir=work,$how m
+            stat -c %u:%g m/f
+            setpriv --reuid 6 --regid 51 --clear-groups touch m/new
+            stat -c %u:%g m/new upper/new
+            chown 7:52 m/f; stat -c %u:%g m/f upper/f; chown 8:54 m/f
+            touch m/none 2> /dev/null || echo none
+            rm m/new; umount m; sleep 0.3
+        done";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--map-auto", "--mount", "sh", "-c", script])
+        .current_dir(place.folder("ids"))
+        .env("USNEA_BIN", binary());
+    let ran = finish(&mut command, "");
+    let once = "8:54\n6:51\n1:1\n7:52\n2:2\nnone\n";
+    assert_eq!(ran.works().trim_end(), once.repeat(2).trim_end());
 }

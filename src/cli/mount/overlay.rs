@@ -13,8 +13,8 @@ use crate::rootfs::fuse::command::{self, Ground};
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Options with commas between: lowerdir=DIR[:DIR...], upperdir=DIR and workdir=DIR (else nothing can be written),
-    /// uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...], xattr_permissions=2 (owners are kept in attributes), ro, nosuid,
-    /// nodev, noexec, noatime.
+    /// uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...], xattr_permissions=2 (owners are kept in attributes),
+    /// X-mount.idmap=/proc/PID/ns/user (kernel 6.12), ro, nosuid, nodev, noexec, noatime.
     #[arg(short = 'o', long = "options", value_name = "OPTIONS", required = true)]
     options: Vec<String>,
 

@@ -30,6 +30,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
     let options = Options::parse(texts).context(|| "cannot mount an overlay")?;
     let layers = open_layers(&options)?;
     let place = folder(target)?;
+    let idmap = options.idmap.as_deref().map(namespace_at).transpose()?;
     let (log, life) = match ground {
         Ground::Fore => (Some(std::io::stderr().as_fd().try_clone_to_owned()?), Life::Parents),
         Ground::Back => (None, Life::Own),
@@ -38,7 +39,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
         reading: options.reading,
         attributes: options.attributes,
         source: "overlay".into(),
-        idmap: None,
+        idmap,
         life,
         log,
     };
@@ -49,6 +50,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
                 .context(|| format!("cannot mount on {}", target.display()))?;
             server
         }
+        false if how.idmap.is_some() => fail!("IDs can be mapped only where we may mount"),
         false => mount::serve(by_fusermount(target, options.attributes)?, layers, how)?,
     };
     drop(place);
@@ -68,6 +70,11 @@ fn stay(server: &Child) -> Result<u8> {
 fn folder(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
+        .context(|| format!("cannot open {}", path.display()))
+}
+
+fn namespace_at(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .context(|| format!("cannot open {}", path.display()))
 }
 

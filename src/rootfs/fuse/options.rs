@@ -22,6 +22,8 @@ pub struct Options {
     pub reading: Reading,
     /// Attributes of the mount.
     pub attributes: Attributes,
+    /// `X-mount.idmap`: a user namespace (`/proc/PID/ns/user`) by whose map the IDs shown are moved.
+    pub idmap: Option<PathBuf>,
 }
 
 /// Most lower layers: the kernel overlay's own limit (`OVL_MAX_STACK`).
@@ -57,6 +59,7 @@ impl Options {
             ("gidmapping", Some(value)) => maps.gids = mapping(name, value)?,
             ("xattr_permissions", Some("2")) => self.reading.recorded_owners = true,
             ("xattr_permissions", Some("0")) => self.reading.recorded_owners = false,
+            ("X-mount.idmap", Some(path)) => self.idmap = Some(unescaped(path)),
             ("ro", None) => self.attributes = self.attributes.with(Attributes::READ_ONLY),
             ("nosuid", None) => self.attributes = self.attributes.with(Attributes::NO_SUID),
             ("nodev", None) => self.attributes = self.attributes.with(Attributes::NO_DEV),
@@ -77,7 +80,8 @@ impl Options {
             ) => {}
             ("index" | "redirect_dir" | "metacopy" | "nfs_export", Some("off")) => {}
             _ => {
-                let hint = "known are lowerdir, upperdir, workdir, uidmapping, gidmapping, xattr_permissions=2, ro, \
+                let hint = "known are lowerdir, upperdir, workdir, uidmapping, gidmapping, X-mount.idmap, \
+                            xattr_permissions=2, ro, \
                             nosuid, nodev, noexec and noatime";
                 return Err(Error::new(format!("'{name}' is no option of the overlay")).hint(hint));
             }

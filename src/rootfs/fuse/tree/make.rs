@@ -251,15 +251,14 @@ impl Tree {
         if self.reading.recorded_owners {
             return record_new(at, name, what, uid, gid, mode);
         }
-        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let in_place = at.as_raw_fd() == parent.as_raw_fd();
-        if in_place && (uid, gid) == own {
+        if in_place && (uid, gid) == self.own {
             return Ok(()); // as the file system made it
         }
         let above = rustix::fs::fstat(parent)?;
         let setgid = above.st_mode & libc::S_ISGID != 0;
         let gid = if setgid { above.st_gid } else { gid };
-        if (uid, gid) != own || setgid {
+        if (uid, gid) != self.own || setgid {
             let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             rustix::fs::chownat(at, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
         }

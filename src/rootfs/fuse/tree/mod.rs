@@ -96,6 +96,8 @@ pub struct Tree {
     layers: Vec<LayerFacts>,
     work: Option<Work>,
     links: Links,
+    /// The user and group that the server's own files are made as.
+    own: (u32, u32),
     moves: RwLock<()>,
     /// Held while a node is copied up; by number.
     copying: [Mutex<()>; 64],
@@ -153,6 +155,7 @@ impl Tree {
             layers: facts,
             work,
             links,
+            own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             moves: RwLock::new(()),
             copying: [const { Mutex::new(()) }; 64],
         })
