@@ -118,7 +118,7 @@ fn a_signal_does_not_make_a_call_twice() {
         for my $id (1 .. 2000) { my $name = '/dev-' . $id; my $answer; \
             do { $! = 0; $answer = syscall(133, $name, 020644, 0x103) } while $answer && $!{EINTR}; $failed++ if $answer } \
         ualarm(0); print $came > 20 ? 'disturbed' : 'quiet', ' ', $failed";
-    let words = ["run", "--root-emulation", "seccomp", "debian", "perl", "-e", script];
+    let words = ["run", "--rm", "--root-emulation", "seccomp", "debian", "perl", "-e", script];
     assert_eq!(run(&place, &words), "disturbed 0");
 }
 
