@@ -9,6 +9,7 @@ pub mod inroot;
 pub mod mount;
 pub mod namespace;
 pub mod network;
+pub mod pages;
 pub mod probe;
 pub mod process;
 pub mod pty;
