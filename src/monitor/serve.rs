@@ -2,6 +2,7 @@
 //! who are attached; their input goes to the command. When the command ends, all that it wrote is in the log before its
 //! end is written down, and that is written before anybody is told.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,11 +21,15 @@ use super::streams::Streams;
 use super::talk::{self, Pace};
 use crate::engine;
 use crate::error::{Context, Error, Result};
+use crate::sys::pages;
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
 
 /// How much is read from the command at once: a message to those who are attached holds it.
 const CHUNK: usize = talk::ROOM - 1;
+
+/// How long the pages of our program stay after work: a page that is let go and needed again costs a microsecond.
+const LINGERING: Duration = Duration::from_millis(100);
 
 /// A monitor.
 struct Monitor {
@@ -42,6 +47,8 @@ struct Monitor {
     deadline: Option<Instant>,
     ended: Option<Ended>,
     room: Vec<u8>,
+    /// Whether something was done since we let go of our program's pages.
+    has_worked: Cell<bool>,
 }
 
 /// What can be waited for.
@@ -110,7 +117,8 @@ impl Monitor {
             ends_all: handover.ends_all,
             deadline: None,
             ended: None,
-            room: vec![0; CHUNK],
+            room: vec![0; talk::ROOM],
+            has_worked: Cell::new(true),
             store: handover.store,
             folder: handover.folder,
         };
@@ -185,22 +193,26 @@ impl Monitor {
             }
         }
         let deadline = [until, self.deadline].into_iter().flatten().min();
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let left = left.map(|left| Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        });
-        match poll(&mut fds, left.as_ref()) {
-            Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
-            answer => answer.context(|| "cannot wait")?,
+        let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let woken = match self.has_worked.replace(false) {
+            // Once after the last work, not again and again: then the pages of our program are worth more elsewhere.
+            true => match wait(&mut fds, Some(left().unwrap_or(LINGERING).min(LINGERING)))? {
+                0 => {
+                    let _ = pages::forget_program();
+                    wait(&mut fds, left())?
+                }
+                woken => woken,
+            },
+            false => wait(&mut fds, left())?,
         };
+        self.has_worked.set(woken > 0);
         let came = places.into_iter().zip(fds.iter().map(PollFd::revents));
         Ok(came.filter(|(_, events)| !events.is_empty()).collect())
     }
 
     /// A chunk of output: into the log, then to those who are attached. Whether there was one.
     fn carry_once(&mut self, source: Source) -> bool {
-        let Some(length) = self.streams.read(source, &mut self.room) else { return false };
+        let Some(length) = self.streams.read(source, &mut self.room[..CHUNK]) else { return false };
         let bytes = &self.room[..length];
         self.log.write(source, bytes);
         self.clients.tell(source, bytes);
@@ -214,8 +226,7 @@ impl Monitor {
     }
 
     fn hear_client(&mut self, index: usize) {
-        let mut room = [0; talk::ROOM + 1];
-        match self.clients.hear(index, &mut room) {
+        match self.clients.hear(index, &mut self.room) {
             Some(Wish::Input(bytes)) => self.streams.input(&bytes),
             Some(Wish::CloseInput)
                 if self.record.input == record::Input::Once || self.record.terminal =>
@@ -379,5 +390,17 @@ impl Monitor {
             folder: self.folder,
         };
         handover.exec(role).map(|never| match never {})
+    }
+}
+
+/// poll(2), at most for `limit`: how many are ready.
+fn wait(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
+    let limit = limit.map(|limit| Timespec {
+        tv_sec: limit.as_secs() as i64,
+        tv_nsec: limit.subsec_nanos().into(),
+    });
+    match poll(fds, limit.as_ref()) {
+        Err(rustix::io::Errno::INTR) => Ok(0),
+        answer => answer.context(|| "cannot wait"),
     }
 }

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod mount;
 pub mod namespace;
 pub mod network;
+pub mod pages;
 pub mod probe;
 pub mod process;
 pub mod pty;

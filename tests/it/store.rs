@@ -98,6 +98,32 @@ fn an_image_in_use_is_not_removed_even_with_force() {
 }
 
 #[test]
+fn a_container_that_does_not_run_needs_its_image_until_it_is_removed() {
+    let shop = with_one();
+    let container = shop.usnea(&["create", "one", "command"]).works().to_owned();
+    let ran = shop.usnea(&["rmi", "one"]);
+    ran.fails_with(125, &["in use by container", &container[..12]]);
+    ran.hints();
+    let freed = shop.usnea(&["system", "prune", "-af"]);
+    assert_eq!(freed.works(), "Total reclaimed space: 0B");
+    let active = shop.usnea(&["system", "df", "--format", "{{.Type}} {{.Active}}"]);
+    assert!(active.works().starts_with("Images 1"), "{active:?}");
+    // With force it has no name any more, and all that the container needs is there.
+    let removed = shop.usnea(&["rmi", "-f", "one"]);
+    assert!(removed.works().starts_with("Untagged: localhost/one:latest"), "{removed:?}");
+    assert!(!removed.stdout.contains("Deleted"), "{removed:?}");
+    assert_eq!(shop.usnea(&["images", "-q"]).works(), "");
+    let layers = shop.layers();
+    shop.usnea(&["image", "prune", "-af"]).works();
+    assert_eq!(shop.layers(), layers);
+    // Its command is none of the image's, but the image is: it is looked for in it.
+    shop.usnea(&["start", &container]).fails_with(1, &["command", "No such file"]);
+    shop.usnea(&["rm", &container]).works();
+    shop.usnea(&["image", "prune", "-f"]).works();
+    assert_eq!((shop.layers().len(), shop.blobs().len()), (0, 0));
+}
+
+#[test]
 fn names_go_from_one_image_to_another() {
     let shop = with_one();
     shop.import("localhost/other", &[("c", "3")], &[]);
