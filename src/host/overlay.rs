@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::error::{Context, Result};
-use crate::host::scratch::Scratch;
+use crate::host::scratch::{self, Scratch};
 use crate::host::{boot_id, filesystem, trial};
 use crate::sys::mount::{self, Attributes, Overlay};
 use crate::sys::namespace::Namespaces;
@@ -29,8 +29,10 @@ pub fn is_noted(store: &Path) -> bool {
     fs::read_to_string(store.join(NOTE)).is_ok_and(|text| text == boot_id())
 }
 
-/// Notes that it serves. A store that is not ours does without.
+/// Notes that it serves: there will be no trial more, and nobody to clean up after those that were killed. A store that
+/// is not ours does without.
 pub fn note(store: &Path) {
+    scratch::sweep(store);
     if let Err(error) = fs::write(store.join(NOTE), boot_id()) {
         log::debug!("{NOTE}: {error}");
     }

@@ -1,51 +1,72 @@
 //! A folder to try things in, on the store's own file system, removed whatever happens.
 
-use std::fs::{DirBuilder, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::filesystem::nearest_existing;
+use crate::files::{self, Lock};
+
+/// What its name in the store's `tmp/` begins with.
+const PREFIX: &str = ".doctor-";
 
 /// The folder; dropping it removes it.
 #[derive(Debug)]
-pub struct Scratch(PathBuf);
+pub struct Scratch {
+    path: PathBuf,
+    /// Keeps those who sweep up after the killed away.
+    _lock: File,
+}
 
 impl Scratch {
     /// Makes one in the store's `tmp/`. The store is not made for it: where it, or its `tmp/`, is missing, the nearest
     /// folder above will do. Errors: mkdir(2), such as EROFS.
     pub fn new(store: &Path) -> io::Result<Self> {
-        let mut random = [0u8; 8];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let name = format!(".doctor-{}-{:016x}", std::process::id(), u64::from_ne_bytes(random));
-        let folder = nearest_existing(&store.join("tmp")).join(name);
-        DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self(folder))
+        sweep(store);
+        let tmp = store.join("tmp");
+        let folder = nearest_existing(&tmp);
+        loop {
+            let mut random = [0u8; 8];
+            rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+            let path = folder.join(format!("{PREFIX}{:016x}", u64::from_ne_bytes(random)));
+            DirBuilder::new().mode(0o700).create(&path)?;
+            // A sweep may have taken it for a leftover before it was locked: then again.
+            if let Some(lock) = files::hold(&path, Lock::Shared)? {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Makes a folder in it.
     pub fn folder(&self, name: &str) -> io::Result<PathBuf> {
-        let path = self.0.join(name);
+        let path = self.path.join(name);
         DirBuilder::new().create(&path)?;
         Ok(path)
     }
 }
 
+/// Removes what killed commands left in the store.
+pub fn sweep(store: &Path) {
+    files::sweep(&store.join("tmp"), &[PREFIX]);
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         // Empty, it goes even where no descriptor is left to list it with.
-        if std::fs::remove_dir(&self.0).is_ok() {
+        if std::fs::remove_dir(&self.path).is_ok() {
             return;
         }
         // An overlay makes work/work with mode 000, which could not even be listed.
-        let _ = std::fs::set_permissions(self.0.join("work/work"), Permissions::from_mode(0o700));
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            log::warn!("cannot remove {}: {error}", self.0.display());
+        let _ =
+            std::fs::set_permissions(self.path.join("work/work"), Permissions::from_mode(0o700));
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            log::warn!("cannot remove {}: {error}", self.path.display());
         }
     }
 }

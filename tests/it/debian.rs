@@ -115,7 +115,7 @@ fn a_signal_does_not_make_a_call_twice() {
     let script = "use Time::HiRes qw(ualarm); use POSIX; my ($came, $failed) = (0, 0); \
         POSIX::sigaction(POSIX::SIGALRM, POSIX::SigAction->new(sub { $came++ }, POSIX::SigSet->new, 0)); \
         ualarm(500, 500); \
-        for my $id (1 .. 2000) { my $name = '/dev-' . $id; my $answer; \
+        for my $id (1 .. 200000) { last if $id > 2000 && $came > 20; my $name = '/dev-' . $id; my $answer; \
             do { $! = 0; $answer = syscall(133, $name, 020644, 0x103) } while $answer && $!{EINTR}; $failed++ if $answer } \
         ualarm(0); print $came > 20 ? 'disturbed' : 'quiet', ' ', $failed";
     let words = ["run", "--rm", "--root-emulation", "seccomp", "debian", "perl", "-e", script];
