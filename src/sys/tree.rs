@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-/// Removes what is called `name` in `parent`, a folder with all it holds or a file. The folders must be ours to change.
+/// Removes what is called `name` in `parent`, a folder with all it holds or a file. The folders must be ours.
 pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Err(Errno::ISDIR) => {}
@@ -25,7 +25,23 @@ pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
 
 fn open(parent: BorrowedFd<'_>, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, name, flags, Mode::empty())
+    let name = name.into_c_str()?;
+    unless_closed(parent, &name, || rustix::fs::openat(parent, &*name, flags, Mode::empty()))
+}
+
+/// Opens a folder to its owner where something fails for its mode: the kernel's overlay leaves some with mode 000.
+fn unless_closed<T>(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    act: impl Fn() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match act() {
+        Err(Errno::ACCESS) => {
+            rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
+            act()
+        }
+        answer => answer,
+    }
 }
 
 /// Removes an empty folder. False: it is not empty.
@@ -78,7 +94,9 @@ fn move_up(
     loop {
         *moved += 1;
         let place = format!("{moved}");
-        match rustix::fs::renameat_with(folder, name, top, &place, RenameFlags::NOREPLACE) {
+        let rename =
+            || rustix::fs::renameat_with(folder, name, top, &*place, RenameFlags::NOREPLACE);
+        match unless_closed(folder, name, rename) {
             Err(Errno::EXIST) => {}
             answer => return answer,
         }
