@@ -17,18 +17,34 @@ pub const STATUS_NOT_FOUND: u8 = 127;
 /// Result with usnea's own [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failure: phrases from the outermost to the cause, a hint, an exit status. It can cross a pipe.
-#[derive(Debug, Deserialize, Serialize)]
+/// What went wrong, where somebody goes another way because of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Kind {
+    /// Anything else: it would be the same elsewhere.
+    #[default]
+    Other,
+    /// Who was asked does not have it.
+    Absent,
+    /// Who was asked does not give it to us.
+    Denied,
+    /// Who was asked does not answer, or not as it should.
+    Unreachable,
+}
+
+/// A failure: phrases from the outermost to the cause, a hint, an exit status, its kind. It can cross a pipe.
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Error {
     phrases: Vec<String>,
     hint: Option<String>,
     status: u8,
+    kind: Kind,
 }
 
 impl Error {
     /// A failure whose cause is `cause`: lower case, no full stop.
     pub fn new(cause: impl Display) -> Self {
-        Self { phrases: vec![cause.to_string()], hint: None, status: STATUS_OURS }
+        let phrases = vec![cause.to_string()];
+        Self { phrases, hint: None, status: STATUS_OURS, kind: Kind::Other }
     }
 
     /// Adds the way out: a whole sentence or a command to type. The innermost hint stays: it knows most.
@@ -52,6 +68,24 @@ impl Error {
     pub fn status(&self) -> u8 {
         self.status
     }
+
+    /// Says what kind of failure it is. What was said before stays: the innermost knows most.
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        if self.kind == Kind::Other {
+            self.kind = kind;
+        }
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether it is the failure of the one that was asked alone: another may do better.
+    pub fn is_of_place(&self) -> bool {
+        self.kind != Kind::Other
+    }
 }
 
 impl Display for Error {
@@ -64,10 +98,14 @@ impl Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What system calls fail with, as the bare text of the errno ("No such file or directory").
+/// What system calls fail with, as the bare text of the errno ("No such file or directory"). An error of ours that came
+/// through a reader is itself again.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
-        let text = error.to_string();
+        let text = match error.downcast::<Self>() {
+            Ok(ours) => return ours,
+            Err(error) => error.to_string(),
+        };
         Self::new(text.split(" (os error").next().unwrap_or(&text))
     }
 }
@@ -130,5 +168,13 @@ mod tests {
         );
         assert_eq!(error.way_out(), Some("create it first"));
         assert_eq!(error.status(), STATUS_OURS);
+        assert!(!error.is_of_place());
+    }
+
+    #[test]
+    fn an_error_that_came_through_a_reader_keeps_its_kind_and_hint() {
+        let inner = Error::new("gone").hint("look elsewhere").of_kind(Kind::Unreachable);
+        let error = Error::from(std::io::Error::other(inner)).of_kind(Kind::Absent);
+        assert_eq!((error.kind(), error.way_out()), (Kind::Unreachable, Some("look elsewhere")));
     }
 }

@@ -4,11 +4,12 @@
 //! process that holds them. Between opening an object and locking it, it may have been renamed or removed: after the
 //! lock, the path must still lead to it ([`leads_to`]).
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Context, Error, Result};
 use crate::sys;
@@ -75,22 +76,41 @@ pub fn share(file: &File) -> io::Result<()> {
 
 /// Opens the lock file `path` (made where it is missing, never removed) and locks it, waiting.
 pub fn lock_file(path: &Path, lock: Lock) -> Result<File> {
-    let open = || {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-    };
-    let file = open().map_err(|error| cannot_write(error, path))?;
+    locked(open_lock(path)?, lock, path)
+}
+
+fn open_lock(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map_err(|error| cannot_write(error, path))
+}
+
+fn locked(file: File, lock: Lock, path: &Path) -> Result<File> {
     let locked = match lock {
         Lock::Shared => file.lock_shared(),
         Lock::Exclusive => file.lock(),
     };
     without_support(locked).context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
+}
+
+/// After how long whoever waits for a lock is told so.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often it is tried until then.
+const TRIES: u32 = 50;
+
+/// [`lock_file`], exclusive. `waits` is called once, when another command has had the lock for half a second since.
+pub fn lock_file_or_tell(path: &Path, waits: &dyn Fn()) -> Result<File> {
+    let file = open_lock(path)?;
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PATIENCE / TRIES),
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(_)) => return locked(file, Lock::Exclusive, path),
+        }
+    }
+    waits();
+    locked(file, Lock::Exclusive, path)
 }
 
 /// A name that nobody else has: `prefix` and 16 hexadecimal digits.
@@ -118,7 +138,10 @@ pub fn cannot_write(error: io::Error, path: &Path) -> Error {
     error
 }
 
-/// A folder that is being filled, locked; removed with all it holds unless it is put in place.
+/// A folder that is being filled; removed with all it holds unless it is put in place.
+///
+/// Its lock is a shared one from the beginning: that keeps removers off, nobody else knows the name, and no change of
+/// the lock, which would not be atomic (flock(2)), lets a remover come between once it is in place.
 #[derive(Debug)]
 pub struct Birth {
     /// Where it is.
@@ -134,14 +157,14 @@ impl Birth {
             let made = DirBuilder::new().mode(0o700).create(&path);
             made.map_err(|error| cannot_write(error, &path))?;
             // A sweep may have taken it for a leftover before it was locked: then again.
-            let held = hold(&path, Lock::Exclusive).map_err(|error| cannot_write(error, &path))?;
+            let held = hold(&path, Lock::Shared).map_err(|error| cannot_write(error, &path))?;
             if let Some(lock) = held {
                 return Ok(Self { path, lock: Some(lock) });
             }
         }
     }
 
-    /// Renames it to `place`, syncs the folder above, and gives its lock, now shared. `None`: `place` was there already,
+    /// Renames it to `place`, syncs the folder above, and gives its lock, a shared one. `None`: `place` was there already,
     /// made by somebody else; what was born is removed.
     pub fn put(mut self, place: &Path) -> Result<Option<File>> {
         match fs::rename(&self.path, place) {
@@ -153,9 +176,7 @@ impl Birth {
         }
         let Some(lock) = self.lock.take() else { return Ok(None) };
         sync_folder(place.parent().unwrap_or(place))?;
-        // The change from exclusive to shared is not atomic (flock(2)): a remover may come between.
-        share(&lock).context(|| format!("cannot lock {}", place.display()))?;
-        Ok(leads_to(place, &lock).then_some(lock))
+        Ok(Some(lock))
     }
 }
 
@@ -169,14 +190,29 @@ impl Drop for Birth {
     }
 }
 
+/// Makes the file `folder/PREFIXrandom` for reading and writing, with a lock that keeps removers off.
+pub fn new_file(folder: &Path, prefix: &str, mode: u32) -> Result<(PathBuf, File)> {
+    loop {
+        let path = folder.join(random_name(prefix));
+        let make = || -> io::Result<File> {
+            let mut options = OpenOptions::new();
+            let file = options.read(true).write(true).create_new(true).mode(mode).open(&path)?;
+            without_support(file.lock())?;
+            Ok(file)
+        };
+        let file = make().map_err(|error| cannot_write(error, &path))?;
+        // A sweep may have taken it for a leftover before it was locked: then again.
+        if leads_to(&path, &file) {
+            return Ok((path, file));
+        }
+    }
+}
+
 /// Puts a file with `content` (mode 0600) in the place of `path`, by way of `tmp`, which is on the same filesystem.
 /// After a power cut there is the old content or the new.
 pub fn replace(tmp: &Path, path: &Path, content: &[u8]) -> Result<()> {
-    let born = tmp.join(random_name(FILE_PREFIX));
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&born)?;
-        // Locked until it has its name. A sweeper that is quicker makes the rename fail: that is said, and nothing lost.
-        without_support(file.lock())?;
+    let (born, mut file) = new_file(tmp, FILE_PREFIX, 0o600)?;
+    let mut write = || -> io::Result<()> {
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&born, path)
@@ -247,5 +283,78 @@ pub fn sweep(folder: &Path, prefixes: &[&str]) {
         let Some(_lock) = try_exclusive(&path) else { continue };
         let removed = remove_tree(&path);
         log::debug!("removed {}, left by a killed command: {removed:?}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn no_remover_comes_between_a_folder_and_its_lock() {
+        let top = tempfile::tempdir().unwrap();
+        let (tmp, places) = (top.path().join("tmp"), top.path().join("places"));
+        fs::create_dir(&tmp).unwrap();
+        fs::create_dir(&places).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let remover = scope.spawn(|| {
+                let mut taken = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    sweep(&tmp, &["born-"]);
+                    for place in fs::read_dir(&places).unwrap().flatten() {
+                        taken += usize::from(try_exclusive(&place.path()).is_some());
+                    }
+                }
+                taken
+            });
+            let held: Vec<File> = (0..200)
+                .map(|number| {
+                    let birth = Birth::folder(&tmp, "born-").unwrap();
+                    birth.put(&places.join(number.to_string())).unwrap().unwrap()
+                })
+                .collect();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!((remover.join().unwrap(), held.len()), (0, 200));
+        });
+    }
+
+    #[test]
+    fn no_sweep_takes_a_file_before_it_has_its_name() {
+        let top = tempfile::tempdir().unwrap();
+        let (tmp, path) = (top.path().join("tmp"), top.path().join("file"));
+        fs::create_dir(&tmp).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    sweep(&tmp, &[FILE_PREFIX]);
+                }
+            });
+            let all: Result<Vec<()>> = (0..300).map(|_| replace(&tmp, &path, b"x")).collect();
+            is_over.store(true, Ordering::Relaxed);
+            all.unwrap();
+        });
+    }
+
+    #[test]
+    fn who_waits_long_for_a_lock_is_told_once() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("lock");
+        let told = AtomicBool::new(false);
+        let tell = || assert!(!told.swap(true, Ordering::SeqCst));
+        drop(lock_file_or_tell(&path, &tell).unwrap());
+        assert!(!told.load(Ordering::SeqCst));
+        let lock = lock_file(&path, Lock::Exclusive).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| drop(lock_file_or_tell(&path, &tell).unwrap()));
+            while !told.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert!(!waiter.is_finished());
+            drop(lock);
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! How layers come and go, on standard error: one bar a layer on a terminal, else a line for each that is there.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -21,7 +22,11 @@ pub struct Shown {
     words: Words,
     kind: Kind,
     layers: Mutex<Vec<Layer>>,
+    has_waited: AtomicBool,
 }
+
+/// What is said while another command does the work.
+const WAITING: &str = "waiting for another command that pulls this";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -52,7 +57,7 @@ impl Shown {
             Loudness::Normal if std::io::stderr().is_terminal() => Kind::Bars,
             Loudness::Normal => Kind::Lines,
         };
-        Self { words, kind, layers: Mutex::default() }
+        Self { words, kind, layers: Mutex::default(), has_waited: AtomicBool::new(false) }
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Layer>> {
@@ -81,11 +86,26 @@ impl Progress for Shown {
         *self.all() = layers.iter().map(layer).collect();
     }
 
+    fn waits(&self, at: Option<usize>) {
+        let layers = self.all();
+        let bar = at.and_then(|at| layers.get(at)?.bar.as_ref());
+        match (self.kind, bar) {
+            (Kind::Quiet, _) => {}
+            (_, Some(bar)) => bar.set_message(WAITING),
+            // Once, however many layers wait.
+            _ if self.has_waited.swap(true, Ordering::Relaxed) => {}
+            _ => drop(writeln!(std::io::stderr(), "{WAITING}")),
+        }
+    }
+
     fn came(&self, at: usize, bytes: u64) {
         if self.kind == Kind::Bars
             && let Some(bar) = self.all().get(at).and_then(|layer| layer.bar.clone())
         {
             bar.set_position(bytes);
+            if !bar.message().is_empty() {
+                bar.set_message("");
+            }
         }
     }
 

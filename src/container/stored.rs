@@ -8,15 +8,19 @@ use clap::ValueEnum;
 use super::image::{Held, Root, StoredImage};
 use super::images::{self, Pull};
 use super::stores::{self, Stores};
+use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
 use crate::image::pull::Progress;
 use crate::image::registries::Registries;
-use crate::image::store::{Image, Store};
+use crate::image::store::{HeldBlob, Image, Store};
 use crate::image::transport::Place;
 use crate::spec::ImageDefaults;
 use crate::userns::Base;
+
+/// How often an image is had anew that another command removes at once.
+const TRIES: usize = 5;
 
 /// When an image is pulled before it is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -45,18 +49,32 @@ pub struct Wanted<'a> {
 /// The image's root, held.
 pub fn root(base: &Base, store: &Path, text: &str, wanted: &Wanted<'_>) -> Result<Root> {
     let stores = Stores::open(Some(store))?;
-    let (store, image) = had(base, &stores, text, wanted)?;
-    // From here on nobody removes the image; it may be gone already.
-    let Some(blob) = store.blob(&image.manifest)? else {
-        return Err(
-            Error::new(format!("image '{text}' was removed at this moment")).hint("run it again")
-        );
-    };
+    let (store, image, blob) = held(base, &stores, text, wanted)?;
     let owners = form(base, &store, &image);
     if !is_unpacked(&store, &image, &owners) {
-        images::prepare(base, &store, &image)?;
+        images::prepare(base, &store, &image, wanted.progress)?;
+    }
+    if image.layers.is_empty() {
+        store.make_empty_layer()?;
     }
     Ok(Root { held: Held::Stored(blob), ..describe(&store, &image, &owners)? })
+}
+
+/// The image, held: from here on nobody removes it.
+fn held(
+    base: &Base,
+    stores: &Stores,
+    text: &str,
+    wanted: &Wanted<'_>,
+) -> Result<(Store, Image, HeldBlob)> {
+    for _ in 0..TRIES {
+        let (store, image) = had(base, stores, text, wanted)?;
+        // A prune may have come between.
+        if let Some(blob) = store.blob(&image.manifest)? {
+            return Ok((store, image, blob));
+        }
+    }
+    Err(Error::new(format!("image '{text}' is removed again and again by another command")))
 }
 
 /// The image's root, nothing held or made.
@@ -103,23 +121,33 @@ fn had(base: &Base, stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<
         (None, PullPolicy::Never) => Err(images::known(stores, text).err().unwrap_or_else(|| {
             Error::new(format!("image '{text}' is not here for this platform"))
         })),
-        (Some(here), PullPolicy::Newer) if !is_newer(&here.1, &wanted.pull) => Ok(here),
-        _ => {
-            let image = images::pull(stores, &wanted.pull, wanted.progress)?;
-            Ok((stores.own().clone(), image))
-        }
+        (Some(here), PullPolicy::Newer) => newer(here, stores, wanted),
+        _ => pulled(stores, wanted),
     }
 }
 
-fn is_newer(here: &Image, pull: &Pull) -> bool {
-    match images::registry_digest(pull) {
-        Ok(Some(digest)) => here.manifest != digest && here.index.as_ref() != Some(&digest),
-        Ok(None) => false,
-        Err(error) => {
-            log::warn!("{error}: the image that is here is used");
-            false
-        }
+fn pulled(stores: &Stores, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
+    let image = images::pull(stores, &wanted.pull, wanted.progress)?;
+    Ok((stores.own().clone(), image))
+}
+
+/// What is here, or what the registry has by its name now. Errors: what is wrong with that; where nobody has it or can be
+/// asked, what is here serves.
+fn newer(here: (Store, Image), stores: &Stores, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
+    let is_same =
+        |digest: &Digest| here.1.manifest == *digest || here.1.index.as_ref() == Some(digest);
+    match images::registry_digest(&wanted.pull) {
+        Ok(digest) if is_same(&digest) => return Ok(here),
+        Ok(_) => pulled(stores, wanted),
+        Err(error) => Err(error),
     }
+    .or_else(|error| match error.is_of_place() {
+        true => {
+            log::warn!("{error}: the image that is here is used");
+            Ok(here)
+        }
+        false => Err(error),
+    })
 }
 
 fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
@@ -131,7 +159,7 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
     }
     let mut folders = store.stack(&image.layers, owners);
     if folders.is_empty() {
-        folders.push(store.empty_layer()?);
+        folders.push(store.empty_layer_path());
     }
     let (defaults, labels) =
         defaults(store, image).context(|| format!("image {}", image.config.short()))?;

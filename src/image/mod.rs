@@ -12,6 +12,7 @@
 
 pub mod archive;
 pub mod change;
+pub mod compression;
 pub mod credentials;
 pub mod diff;
 pub mod endpoint;

@@ -6,15 +6,15 @@
 //!
 //! With `parallel` above 1 it starts threads. It needs no user namespace: blobs are files of the user's own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::archive::compression::{Compression, sniff_section};
+use super::compression::{Compression, sniff_section};
 use super::made::{Layer, LayerWriter};
 use super::manifest::{Descriptor, Document, Manifest, media};
 use super::pull::Progress;
@@ -59,12 +59,10 @@ pub struct Pushed {
     pub size: u64,
 }
 
-/// The image as it goes out.
+/// The image as it is here.
 struct Parcel {
-    manifest: Vec<u8>,
-    media_type: String,
-    layers: Vec<(Descriptor, Content)>,
-    config: Descriptor,
+    bytes: Vec<u8>,
+    manifest: Manifest,
     // While it is held nobody removes the image.
     _held: HeldBlob,
 }
@@ -77,21 +75,27 @@ enum Content {
 impl Push<'_> {
     /// Pushes it. [`Target::finish`] is left to the caller, who may have more for an archive.
     pub fn run(&self, target: &dyn Target) -> Result<Pushed> {
-        let parcel = self.wrap()?;
-        let shown = |(layer, _): &(Descriptor, Content)| (layer.digest.short().into(), layer.size);
-        self.progress.layers(&parcel.layers.iter().map(shown).collect::<Vec<_>>());
-        self.send_layers(target, &parcel.layers)?;
-        let open = || self.open(&parcel.config, &Content::Stored);
-        target.put_blob(&parcel.config, &open, &|_| ()).context(|| "the image's config")?;
-        target.put_manifest(None, &parcel.media_type, &parcel.manifest)?;
-        let digest = match parcel.layers.iter().any(|(_, content)| content.is_made()) {
-            true => Digest::of(&parcel.manifest),
-            false => self.image.manifest.clone(),
+        let Parcel { mut bytes, manifest, _held } = self.parcel()?;
+        let mut seen = HashSet::new();
+        let layers: Vec<&Descriptor> =
+            manifest.layers.iter().filter(|layer| seen.insert(&layer.digest)).collect();
+        let shown = |layer: &&Descriptor| (layer.digest.short().into(), layer.size);
+        self.progress.layers(&layers.iter().map(shown).collect::<Vec<_>>());
+        let changed = self.send_layers(target, &layers)?;
+        let open = || self.open(&manifest.config, &Content::Stored);
+        target.put_blob(&manifest.config, &open, &|_| ()).context(|| "the image's config")?;
+        if !changed.is_empty() {
+            bytes = with_layers(&bytes, &manifest.layers, &changed)?;
+        }
+        target.put_manifest(None, media_type(&manifest), &bytes)?;
+        let digest = match changed.is_empty() {
+            true => self.image.manifest.clone(),
+            false => Digest::of(&bytes),
         };
-        Ok(Pushed { digest, size: parcel.manifest.len() as u64 })
+        Ok(Pushed { digest, size: bytes.len() as u64 })
     }
 
-    fn wrap(&self) -> Result<Parcel> {
+    fn parcel(&self) -> Result<Parcel> {
         let digest = &self.image.manifest;
         let Some(held) = self.store.blob(digest)? else {
             return Err(Error::new(format!("its manifest {digest} is missing"))).hint(
@@ -99,30 +103,10 @@ impl Push<'_> {
             );
         };
         let bytes = self.store.read_blob(digest)?;
-        let Document::Manifest(manifest) = Document::parse(&bytes, None)? else {
-            fail!("{digest} of the store is an index, not a manifest");
-        };
-        let media_type = media_type(&manifest).to_owned();
-        let config = manifest.config.clone();
-        let mut parcel =
-            Parcel { manifest: bytes, media_type, layers: Vec::new(), config, _held: held };
-        let mut changed = Vec::new();
-        for (at, layer) in manifest.layers.iter().enumerate() {
-            let (layer, content) = match self.form {
-                Form::Packed => self.packed(layer).context(|| format!("layer {}", layer.digest))?,
-                Form::AsStored => (layer.clone(), Content::Stored),
-            };
-            if content.is_made() {
-                changed.push((at, layer.clone()));
-            }
-            parcel.layers.push((layer, content));
+        match Document::parse(&bytes, None)? {
+            Document::Manifest(manifest) => Ok(Parcel { bytes, manifest, _held: held }),
+            Document::Index(_) => fail!("{digest} of the store is an index, not a manifest"),
         }
-        if !changed.is_empty() {
-            parcel.manifest = with_layers(&parcel.manifest, &changed)?;
-        }
-        let mut seen = HashSet::new();
-        parcel.layers.retain(|(layer, _)| seen.insert(layer.digest.clone()));
-        Ok(parcel)
     }
 
     /// The layer as it goes to a registry. What a media type calls plain may be compressed all the same: then it stays.
@@ -164,17 +148,28 @@ impl Push<'_> {
         }
     }
 
-    fn send_layers(&self, target: &dyn Target, layers: &[(Descriptor, Content)]) -> Result<()> {
+    /// Sends the layers, several at once: while one goes out, the next is compressed. Those that went out in another form,
+    /// by the digest that they have here.
+    fn send_layers(
+        &self,
+        target: &dyn Target,
+        layers: &[&Descriptor],
+    ) -> Result<HashMap<Digest, Descriptor>> {
         let next = AtomicUsize::new(0);
-        let has_failed = AtomicBool::new(false);
-        let failure = Mutex::new(None);
+        let sent: Mutex<Result<HashMap<Digest, Descriptor>>> = Mutex::new(Ok(HashMap::new()));
         let work = || {
-            while !has_failed.load(Ordering::Relaxed) {
+            loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some((layer, content)) = layers.get(at) else { return };
-                if let Err(error) = self.send(target, at, layer, content) {
-                    has_failed.store(true, Ordering::Relaxed);
-                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                let Some(layer) = layers.get(at) else { return };
+                let answer = self.send(target, at, layer);
+                let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+                match (answer, &mut *sent) {
+                    (Ok(Some(made)), Ok(all)) => drop(all.insert(layer.digest.clone(), made)),
+                    (Err(error), Ok(_)) => *sent = Err(error),
+                    _ => {}
+                }
+                if sent.is_err() {
+                    return next.store(layers.len(), Ordering::Relaxed);
                 }
             }
         };
@@ -184,29 +179,37 @@ impl Push<'_> {
             }
             work();
         });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        sent.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sends one layer; what it is there, where that is not what it is here.
     fn send(
         &self,
         target: &dyn Target,
         at: usize,
         layer: &Descriptor,
-        content: &Content,
-    ) -> Result<()> {
-        let was_there = target.has_blob(layer)?;
+    ) -> Result<Option<Descriptor>> {
+        let (form, content) = match self.form {
+            Form::Packed => self.packed(layer).context(|| format!("layer {}", layer.digest))?,
+            Form::AsStored => (layer.clone(), Content::Stored),
+        };
+        let was_there = target.has_blob(&form)?;
         if !was_there {
-            let told = |bytes| self.progress.came(at, bytes);
-            target.put_blob(layer, &|| self.open(layer, content), &told)?;
+            // What is shown is as long as the layer is here.
+            let told = |bytes| self.progress.came(at, scaled(bytes, form.size, layer.size));
+            target.put_blob(&form, &|| self.open(&form, &content), &told)?;
         }
         self.progress.done(at, was_there);
-        Ok(())
+        Ok(matches!(content, Content::Made(_)).then_some(form))
     }
 }
 
-impl Content {
-    fn is_made(&self) -> bool {
-        matches!(self, Self::Made(_))
+/// `bytes` of `whole`, as a part of `shown`.
+fn scaled(bytes: u64, whole: u64, shown: u64) -> u64 {
+    match whole {
+        0 => shown,
+        _ if whole == shown => bytes,
+        _ => (u128::from(bytes) * u128::from(shown) / u128::from(whole)) as u64,
     }
 }
 
@@ -219,10 +222,15 @@ fn media_type(manifest: &Manifest) -> &str {
     }
 }
 
-/// The manifest with other layers at some places. Fields that are not known are kept.
-fn with_layers(manifest: &[u8], changed: &[(usize, Descriptor)]) -> Result<Vec<u8>> {
+/// The manifest with other descriptors for some of its layers. Fields that are not known are kept.
+fn with_layers(
+    manifest: &[u8],
+    layers: &[Descriptor],
+    changed: &HashMap<Digest, Descriptor>,
+) -> Result<Vec<u8>> {
     let mut document: Value = serde_json::from_slice(manifest).map_err(Error::new)?;
-    for (at, layer) in changed {
+    for (at, layer) in layers.iter().enumerate() {
+        let Some(layer) = changed.get(&layer.digest) else { continue };
         let fields = document.pointer_mut(&format!("/layers/{at}")).and_then(Value::as_object_mut);
         let fields = fields.ok_or_else(|| Error::new("the manifest has no such layer"))?;
         fields.insert("mediaType".to_owned(), json!(layer.media_type));
@@ -249,12 +257,22 @@ mod tests {
             annotations: Default::default(),
             urls: Vec::new(),
         };
-        let changed = [(1, new.clone())];
-        let after = with_layers(before.to_string().as_bytes(), &changed).unwrap();
+        let named = |bytes: &[u8]| Descriptor { digest: Digest::of(bytes), ..new.clone() };
+        let layers = [named(b"a"), named(b"b")];
+        let changed = HashMap::from([(Digest::of(b"b"), new.clone())]);
+        let after = with_layers(before.to_string().as_bytes(), &layers, &changed).unwrap();
         let after: Value = serde_json::from_slice(&after).unwrap();
         assert_eq!((&after["layers"][0], &after["annotations"]), (&layer(&a), &json!({"k": "v"})));
         let expected = json!({"mediaType": media::DOCKER_LAYER_GZIP, "digest": new.digest, "size": 9, "x": "y"});
         assert_eq!(after["layers"][1], expected);
-        assert!(with_layers(before.to_string().as_bytes(), &[(2, new)]).is_err());
+        let layers = [&layers[..1], &layers].concat();
+        assert!(with_layers(before.to_string().as_bytes(), &layers, &changed).is_err());
+    }
+
+    #[test]
+    fn what_is_shown_ends_with_the_layer() {
+        assert_eq!(scaled(9, 9, 100), 100);
+        assert_eq!((scaled(3, 9, 9), scaled(0, 9, 100), scaled(0, 0, 7)), (3, 0, 7));
+        assert_eq!(scaled(u64::MAX, u64::MAX, u64::MAX - 1), u64::MAX - 1);
     }
 }

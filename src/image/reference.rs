@@ -15,6 +15,10 @@ use crate::error::{Error, Result};
 pub const DOCKER_HUB: &str = "docker.io";
 /// The registry of what was made here and never pulled (podman's).
 pub const LOCALHOST: &str = "localhost";
+/// What docker.io puts before a repository without a folder.
+const LIBRARY: &str = "library/";
+/// Longest repository, and longest registry, in bytes.
+const LONGEST: usize = 255;
 
 /// A complete reference: registry, repository, and a tag or digest or both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,7 +80,9 @@ impl FromStr for Typed {
             let hint = "lower-case letters and digits, separated by one of . _ __ - and /";
             return Err(bad("not a valid name").hint(hint));
         }
-        if name.len() > 255 {
+        // As completed: docker.io puts `library/` before what has no folder.
+        let added = if repository.contains('/') { 0 } else { LIBRARY.len() };
+        if repository.len() + added > LONGEST {
             return Err(bad("the name is longer than 255 characters"));
         }
         Ok(Self {
@@ -97,7 +103,7 @@ impl Typed {
             other => other,
         };
         let repository = match (registry, self.repository.contains('/')) {
-            (DOCKER_HUB, false) => format!("library/{}", self.repository),
+            (DOCKER_HUB, false) => format!("{LIBRARY}{}", self.repository),
             _ => self.repository.clone(),
         };
         let tag = match (&self.tag, &self.digest) {
@@ -128,15 +134,14 @@ impl Reference {
         Some(Self { digest: None, ..self.clone() })
     }
 
-    /// As docker shows it: without `docker.io/` and `library/`.
+    /// As docker shows it: without `docker.io/` and `library/`, as far as what is left still means the same.
     pub fn familiar(&self) -> String {
         let text = self.to_string();
-        let short = text.strip_prefix("docker.io/").unwrap_or(&text);
-        short
-            .strip_prefix("library/")
-            .filter(|_| short.len() < text.len())
-            .unwrap_or(short)
-            .to_owned()
+        let Some(short) = text.strip_prefix("docker.io/") else { return text };
+        let means_this =
+            |short: &&str| short.parse().is_ok_and(|other: Self| other.name() == self.name());
+        let mut shorter = [short.strip_prefix(LIBRARY), Some(short)].into_iter().flatten();
+        shorter.find(means_this).unwrap_or(&text).to_owned()
     }
 }
 
@@ -212,7 +217,7 @@ fn is_host(text: &str) -> bool {
             && port.bytes().all(|byte| byte.is_ascii_digit())
             && port.parse::<u16>().is_ok()
     };
-    host.split('.').all(is_label) && port.is_none_or(is_port)
+    text.len() <= LONGEST && host.split('.').all(is_label) && port.is_none_or(is_port)
 }
 
 fn is_tag(text: &str) -> bool {
@@ -266,9 +271,17 @@ mod tests {
             ("debian", "debian:latest"),
             ("me/tool:1", "me/tool:1"),
             ("q.io/library/x:1", "q.io/library/x:1"),
+            ("docker.io/library/x/y:1", "library/x/y:1"),
+            // Found by fuzzing: the rest looked like a name at another registry.
+            ("docker.io/q.io/x:1", "docker.io/q.io/x:1"),
+            ("docker.io/localhost/x:1", "docker.io/localhost/x:1"),
+            ("docker.io/library/q.io/x:1", "library/q.io/x:1"),
         ] {
             assert_eq!(text.parse::<Reference>().unwrap().familiar(), familiar);
         }
+        // The name alone, as tables show it.
+        let name = Reference { tag: None, ..complete("debian").parse().unwrap() };
+        assert_eq!(name.familiar(), "debian");
     }
 
     #[test]
@@ -304,7 +317,17 @@ mod tests {
             assert!(text.parse::<Reference>().is_err(), "{text:?}");
         }
         assert!("a".repeat(256).parse::<Reference>().is_err());
+        assert!(format!("{}.io/x", "a".repeat(256)).parse::<Reference>().is_err());
         assert!(format!("a:{}", "t".repeat(129)).parse::<Reference>().is_err());
+    }
+
+    /// Found by fuzzing: a short name could be completed to one that was too long to be read again.
+    #[test]
+    fn the_longest_name_is_still_one_when_it_is_complete() {
+        for text in ["a".repeat(247), format!("b/{}", "a".repeat(253))] {
+            assert_eq!(complete(&text), complete(&complete(&text)));
+            assert!(format!("{text}a").parse::<Typed>().is_err());
+        }
     }
 
     /// Found by fuzzing: what stood between `]` and the port was never looked at.

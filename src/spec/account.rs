@@ -4,12 +4,11 @@
 //! line becomes root. Of two lines with one name the first counts (getpwnam(3)).
 
 use std::fmt;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::str::FromStr;
 
+use super::merged::Merged;
 use crate::error::{Context, Result};
-use crate::sys::inroot;
 
 /// A user or a group, as it is asked for. Digits alone are an ID, whatever an image calls its accounts: the name
 /// "1000" for user 0 would otherwise make root of somebody who asked for less.
@@ -70,36 +69,20 @@ pub(super) struct Group {
 const LARGEST: u64 = 1 << 20;
 
 /// The users of the root; None: it has no such file. Errors: it cannot be read, is a FIFO or larger than 1 MiB.
-pub(super) fn users(root: impl AsFd) -> Result<Option<Vec<User>>> {
+pub(super) fn users(root: &Merged) -> Result<Option<Vec<User>>> {
     Ok(read(root, "etc/passwd")?.map(|text| text.lines().filter_map(user).collect()))
 }
 
 /// The groups of the root, as [`users`].
-pub(super) fn groups(root: impl AsFd) -> Result<Option<Vec<Group>>> {
+pub(super) fn groups(root: &Merged) -> Result<Option<Vec<Group>>> {
     Ok(read(root, "etc/group")?.map(|text| text.lines().filter_map(group).collect()))
 }
 
-fn read(root: impl AsFd, path: &str) -> Result<Option<String>> {
-    match inroot::read(&root, Path::new(path), LARGEST) {
-        // A layer that removed the file: those below it do not count.
-        Err(_) if is_whiteout(&root, path) => Ok(Some(String::new())),
-        Ok(content) => Ok(Some(String::from_utf8_lossy(&content).into_owned())),
-        // ENOTDIR: /etc is no folder.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
-            Ok(None)
-        }
-        Err(error) => Err(error).context(|| format!("cannot read the image's /{path}")),
-    }
-}
-
-/// Whether overlayfs shows nothing there: a character device 0:0.
-fn is_whiteout(root: impl AsFd, path: &str) -> bool {
-    let flags = rustix::fs::OFlags::PATH;
-    let open = inroot::open(root, Path::new(path), flags, inroot::Symlinks::Follow);
-    let stat = open.and_then(|file| Ok(rustix::fs::fstat(file)?));
-    stat.is_ok_and(|stat| {
-        rustix::fs::FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == 0
-    })
+fn read(root: &Merged, path: &str) -> Result<Option<String>> {
+    let content = root
+        .read(Path::new(path), LARGEST)
+        .context(|| format!("cannot read the image's /{path}"))?;
+    Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned()))
 }
 
 fn id(text: &str) -> Option<u32> {
@@ -184,15 +167,15 @@ mod tests {
     #[test]
     fn account_files_are_read_inside_the_root_and_only_when_regular() {
         let root = tempfile::tempdir().unwrap();
-        let open = || std::fs::File::open(root.path()).unwrap();
-        assert_eq!(users(open()).unwrap(), None);
+        let open = || Merged::of([std::fs::File::open(root.path()).unwrap().into()]);
+        assert_eq!(users(&open()).unwrap(), None);
         std::fs::create_dir(root.path().join("etc")).unwrap();
         let passwd = root.path().join("etc/passwd");
         // CVE-2024-9676: a link out of the root is followed inside it, a FIFO is never waited for.
         std::os::unix::fs::symlink("/etc/group", &passwd).unwrap();
-        assert_eq!(users(open()).unwrap(), None);
+        assert_eq!(users(&open()).unwrap(), None);
         std::fs::write(root.path().join("etc/group"), "a:x:5:6::/h:").unwrap();
-        assert_eq!(users(open()).unwrap().unwrap()[0].home, "/h");
+        assert_eq!(users(&open()).unwrap().unwrap()[0].home, "/h");
         std::fs::remove_file(&passwd).unwrap();
         rustix::fs::mknodat(
             rustix::fs::CWD,
@@ -203,12 +186,12 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            users(open()).unwrap_err().to_string(),
+            users(&open()).unwrap_err().to_string(),
             "cannot read the image's /etc/passwd: Invalid argument"
         );
         std::fs::remove_file(&passwd).unwrap();
         std::fs::write(&passwd, vec![b'\n'; LARGEST as usize + 1]).unwrap();
-        assert!(users(open()).is_err());
+        assert!(users(&open()).is_err());
     }
 
     proptest! {

@@ -21,6 +21,7 @@ mod entrypoint;
 mod env;
 mod env_file;
 mod group;
+mod merged;
 mod mount;
 mod mounts;
 mod name;

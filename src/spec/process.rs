@@ -1,6 +1,7 @@
 //! The process of the config: who it is, what it runs, where, with which environment and limits.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use oci_spec::runtime::{
@@ -12,6 +13,7 @@ use super::account::{self, Group};
 use super::build::{Inputs, seen_hostname};
 use super::env::{EnvChange, Environment, host_value};
 use super::group::GroupAdd;
+use super::merged::Merged;
 use super::security_option::SecurityOption;
 use super::ulimit;
 use super::user::{Identity, UserFlag, find_group, identify};
@@ -154,22 +156,13 @@ fn unmapped(label: &str, kind: &str, id: u32) -> Error {
     )
 }
 
-/// The image's accounts, each file from the topmost layer that has it.
+/// The image's accounts.
 fn accounts(inputs: &Inputs<'_>) -> Result<(Vec<account::User>, Vec<Group>)> {
-    let (mut users, mut groups) = (None, None);
-    for folder in inputs.root.folders() {
-        // A root that is yet to be made (--explain) has no accounts yet.
-        if !folder.exists() {
-            continue;
-        }
-        let root = open_root(folder)?;
-        if users.is_none() {
-            users = account::users(&root)?;
-        }
-        if groups.is_none() {
-            groups = account::groups(&root)?;
-        }
-    }
+    // A root that is yet to be made (--explain) has no accounts yet.
+    let folders = inputs.root.folders().into_iter().filter(|folder| folder.exists());
+    let open = |folder: &Path| open_root(folder).map(OwnedFd::from);
+    let root = Merged::of(folders.map(open).collect::<Result<Vec<_>>>()?);
+    let (users, groups) = (account::users(&root)?, account::groups(&root)?);
     Ok((users.unwrap_or_default(), groups.unwrap_or_default()))
 }
 

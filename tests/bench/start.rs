@@ -1,5 +1,7 @@
 //! How long a container takes from nothing to the end of `true`, beside the peers: `cargo bench --bench start [-- -n N]`.
-//! crun refuses machines that have both cgroup versions; hiding the second from it, as root, is enough there:
+//! Of a root directory, beside bwrap, crun and unshare; of a stored image, beside podman; and how long `usnea images` takes
+//! with 1 000 images. crun, and podman with it, refuses machines that have both cgroup versions; hiding the second from
+//! it, as root, is enough there:
 //! `unshare --mount sh -c 'umount /sys/fs/cgroup/unified; cargo bench --bench start'`.
 //!
 //! The candidates take turns (A B C A B C ...), so that what else the machine does falls on all alike. All are started in
@@ -63,7 +65,9 @@ fn compare(programs: &Programs, runner: &Runner, place: &Path, rounds: usize) ->
         assert!(given.is_ok_and(|status| status.success()), "chown of {}", folder.display());
     }
     let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
-    for (name, words) in commands(&programs.usnea, &root, bundle.as_deref()) {
+    let tar = store_images(&programs.usnea, runner, &folder);
+    let all = commands(&programs.usnea, &root, bundle.as_deref()).into_iter();
+    for (name, words) in all.chain(image_commands(&programs.usnea, runner, &folder, &tar)) {
         match try_once(runner.command(&words, &folder)) {
             Ok(()) => candidates.push(Candidate { name, words, times: Vec::new() }),
             Err(why) => left_out.push(format!("{name} ({why})")),
@@ -82,6 +86,7 @@ fn compare(programs: &Programs, runner: &Runner, place: &Path, rounds: usize) ->
         }
     }
     print_table(programs, runner, &folder, &mut candidates);
+    end_podman(runner, &folder);
     if !left_out.is_empty() {
         println!("left out: {}", left_out.join(", "));
     }
@@ -108,6 +113,52 @@ fn commands(usnea: &Path, root: &Path, bundle: Option<&Path>) -> Vec<(&'static s
         ),
     );
     commands
+}
+
+/// How many images `usnea images` lists.
+const IMAGES: usize = 1000;
+
+/// Makes the root an image of usnea's, and [`IMAGES`] more in a store of their own; the root's tarball.
+fn store_images(usnea: &Path, runner: &Runner, folder: &Path) -> PathBuf {
+    let tar = folder.join("root.tar");
+    let usnea = usnea.display();
+    let line = format!(
+        "tar -cf root.tar -C root .; {usnea} --root $PWD/store import -q root.tar bench; tar -cf empty.tar -T /dev/null; \
+         for at in $(seq {IMAGES}); do {usnea} --root $PWD/many import -q -c \"LABEL at=$at\" empty.tar image:$at; done"
+    );
+    let words = ["/bin/sh", "-ec", &line].map(str::to_owned);
+    try_once(runner.command(&words, folder)).expect("images");
+    tar
+}
+
+fn image_commands(
+    usnea: &Path,
+    runner: &Runner,
+    folder: &Path,
+    tar: &Path,
+) -> Vec<(&'static str, Vec<String>)> {
+    let words = |line: String| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    // Where podman is missing its run says so.
+    drop(try_once(
+        runner.command(&words(format!("podman import -q {} bench", tar.display())), folder),
+    ));
+    let (usnea, folder) = (usnea.display(), folder.display());
+    vec![
+        (
+            "image",
+            words(format!("{usnea} --root {folder}/store run --rm --network none bench true")),
+        ),
+        ("podman", words("podman run --rm --network none --cgroups disabled bench true".into())),
+        ("images", words(format!("{usnea} --root {folder}/many images"))),
+    ]
+}
+
+/// Podman's pause process would stay for as long as the machine runs, its files of subordinate IDs for ever.
+fn end_podman(runner: &Runner, folder: &Path) {
+    let line = "[ ! -e .local ] || podman unshare rm -rf .local; \
+        [ ! -e run/libpod/tmp/pause.pid ] || kill $(cat run/libpod/tmp/pause.pid)";
+    let words = ["/bin/sh", "-c", line].map(str::to_owned);
+    try_once(runner.command(&words, folder)).expect("the end of podman's pause process");
 }
 
 /// The same root and command as a bundle, from crun's own template: none where crun is not installed.
@@ -148,11 +199,11 @@ fn print_table(programs: &Programs, runner: &Runner, folder: &Path, candidates: 
     let median =
         |candidate: &Candidate| candidate.times[candidate.times.len() / 2].as_secs_f64() * 1e3;
     let of = |name: &str| candidates.iter().find(|candidate| candidate.name == name).map(median);
-    let (bwrap, crun) = (of("bwrap"), of("crun"));
+    let (bwrap, crun, podman) = (of("bwrap"), of("crun"), of("podman"));
     println!("\nas {}, {}", runner.user.name, runner.kind());
     println!(
-        "{:10} {:>9} {:>9} {:>8} {:>8} {:>8}",
-        "", "median ms", "least ms", "/ bwrap", "/ crun", "peak MB"
+        "{:10} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8}",
+        "", "median ms", "least ms", "/ bwrap", "/ crun", "/ podman", "peak MB"
     );
     for candidate in candidates.iter() {
         let own = median(candidate);
@@ -160,12 +211,13 @@ fn print_table(programs: &Programs, runner: &Runner, folder: &Path, candidates: 
             peer.map_or_else(|| "-".to_owned(), |peer| format!("{:.2}", own / peer))
         };
         println!(
-            "{:10} {:>9.2} {:>9.2} {:>8} {:>8} {:>8.1}",
+            "{:10} {:>9.2} {:>9.2} {:>8} {:>8} {:>8} {:>8.1}",
             candidate.name,
             own,
             candidate.times[0].as_secs_f64() * 1e3,
             ratio(bwrap),
             ratio(crun),
+            ratio(podman),
             peak_megabytes(programs, runner, folder, &candidate.words),
         );
     }

@@ -18,6 +18,7 @@ pub struct Entry {
     mode: u32,
     owner: (u32, u32),
     content: Vec<u8>,
+    target: String,
 }
 
 /// A file of root's.
@@ -27,12 +28,18 @@ pub fn file(path: &str, content: &str) -> Entry {
 
 /// A file of root's with any content.
 pub fn bytes(path: &str, content: &[u8]) -> Entry {
-    Entry { path: path.into(), kind: b'0', mode: 0o644, owner: (0, 0), content: content.into() }
+    let (path, content, target) = (path.into(), content.into(), String::new());
+    Entry { path, kind: b'0', mode: 0o644, owner: (0, 0), content, target }
 }
 
 /// A folder of root's.
 pub fn folder(path: &str) -> Entry {
     Entry { kind: b'5', mode: 0o755, ..bytes(path, b"") }
+}
+
+/// A symbolic link of root's.
+pub fn link(path: &str, target: &str) -> Entry {
+    Entry { kind: b'2', target: target.into(), ..bytes(path, b"") }
 }
 
 impl Entry {
@@ -59,6 +66,7 @@ impl Entry {
         put(136, &format!("{:011o}", 1_700_000_000));
         put(148, "        ");
         put(156, &char::from(self.kind).to_string());
+        put(157, &self.target);
         put(257, "ustar\u{0}00");
         let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());

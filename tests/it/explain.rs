@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use crate::composed::{Composed, small_root};
+use crate::stocked::Stocked;
 use crate::support::{Place, finish, need_that, on_path};
 
 const PROGRAMS: &str = "host:sh,umount,setpriv,id,ls,hostname";
@@ -20,6 +22,20 @@ fn explaining_makes_nothing() {
         assert!(!place.store().exists(), "{words:?} made the store");
     }
     assert!(!place.path("root/data").exists());
+}
+
+#[test]
+fn explaining_an_image_makes_nothing() {
+    let place = Stocked::new();
+    for (layout, layers) in [("none", &[][..]), ("one", &[small_root(&place)])] {
+        Composed::of(layers).write(&place, layout);
+        place.usnea(&["pull", "-q", &format!("oci:{layout}")]).works();
+        let names = || place.other("find", &["store"]).works().to_owned();
+        let before = names();
+        let image = format!("localhost/{layout}");
+        assert!(place.usnea(&["run", "--explain", &image, "id"]).works().contains("pivot_root"));
+        assert_eq!(names(), before, "{layout}");
+    }
 }
 
 #[test]

@@ -59,34 +59,34 @@ impl Sweep {
         let listed = shop.shell("usnea export localhost/one | tar -t | grep -c f");
         assert_eq!(listed.works(), "200", "{:?} {when}", self.killed);
     }
+}
 
-    /// Kills the command, with all its processes, after `delay`.
-    fn kill_after(&self, shop: &Stocked, delay: Duration) {
-        let mut command = shop.place.command(self.killed);
-        shop.at_home(&mut command);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.process_group(0).spawn().unwrap();
-        std::thread::sleep(delay);
-        // Not reaped yet, so the number is still its own.
-        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
-        child.wait().unwrap();
-    }
+/// Sends a signal to usnea with these arguments, and to all its processes, after `delay`.
+pub fn kill_after(shop: &Stocked, words: &[&str], signal: Signal, delay: Duration) {
+    let mut command = shop.place.command(words);
+    shop.at_home(&mut command);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.process_group(0).spawn().unwrap();
+    std::thread::sleep(delay);
+    // Not reaped yet, so the number is still its own.
+    let _ = kill_process_group(Pid::from_child(&child), signal);
+    child.wait().unwrap();
+}
 
-    /// Kills each of the command's processes at its system call number `number`; whether any got so far.
-    fn kill_at_call(&self, shop: &Stocked, calls: &str, number: u32) -> bool {
-        let inject = format!("inject={calls}:signal=KILL:when={number}");
-        let program = binary();
-        let strace = ["strace", "-f", "-qq", "-o", "trace", "-e", &inject, text(&program)];
-        // newuidmap has no powers under strace: where there are subordinate IDs, all is done as root of a namespace.
-        let root = ["unshare", "--user", "--map-root-user", "--map-auto"];
-        let has_ids = shop.other("unshare", &[&root[1..], &["true"]].concat()).status == 0;
-        let words = [if has_ids { &root[..] } else { &[] }, &strace, self.killed].concat();
-        let mut command = Command::new(words[0]);
-        shop.at_home(command.args(&words[1..]));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().unwrap();
-        shop.place.read("trace").contains("killed by SIGKILL")
-    }
+/// Kills each process of usnea with these arguments at its system call number `number`; whether any got so far.
+pub fn kill_at_call(shop: &Stocked, killed: &[&str], calls: &str, number: u32) -> bool {
+    let inject = format!("inject={calls}:signal=KILL:when={number}");
+    let program = binary();
+    let strace = ["strace", "-f", "-qq", "-o", "trace", "-e", &inject, text(&program)];
+    // newuidmap has no powers under strace: where there are subordinate IDs, all is done as root of a namespace.
+    let root = ["unshare", "--user", "--map-root-user", "--map-auto"];
+    let has_ids = shop.other("unshare", &[&root[1..], &["true"]].concat()).status == 0;
+    let words = [if has_ids { &root[..] } else { &[] }, &strace, killed].concat();
+    let mut command = Command::new(words[0]);
+    shop.at_home(command.args(&words[1..]));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().unwrap();
+    shop.place.read("trace").contains("killed by SIGKILL")
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_kill_at_any_instant_leaves_a_sound_store() {
             }
             sweep.prepare(&shop);
             let delay = whole * step / KILLS;
-            sweep.kill_after(&shop, delay);
+            kill_after(&shop, sweep.killed, Signal::KILL, delay);
             sweep.is_survived(&shop, &format!("killed after {delay:?}"));
         }
     }
@@ -126,7 +126,7 @@ fn a_kill_at_any_change_of_a_file_leaves_a_sound_store() {
                     break;
                 }
                 sweep.prepare(&shop);
-                let reached = sweep.kill_at_call(&shop, calls, number);
+                let reached = kill_at_call(&shop, sweep.killed, calls, number);
                 sweep.is_survived(&shop, &format!("killed at {calls} number {number}"));
                 // Each of them renames something: else the command did not run at all.
                 let must = number == 1 && calls.starts_with("rename");

@@ -5,6 +5,7 @@
 
 mod composed;
 mod fault_registry;
+mod layout_registry;
 mod real_registry;
 mod small_root;
 mod stocked;
@@ -18,14 +19,19 @@ mod explain;
 mod host_image;
 mod house;
 mod images;
+mod in_use;
 mod isolation;
 mod kills;
+mod kills_of_pull;
 mod layers;
 mod lifecycle;
 mod login;
 mod man;
 mod move_images;
+mod peers;
 mod pull;
+mod pull_at_once;
+mod pull_places;
 mod registry_faults;
 mod run;
 mod run_image;

@@ -15,9 +15,10 @@ use usnea::image::pull::{Progress, Pull};
 use usnea::image::registry::{Access, Registry};
 use usnea::image::store::Store;
 
+use crate::composed::{Composed, file, layer};
 use crate::real_registry::{Auth, PASSWORD, RealRegistry, Tls, USERNAME};
 use crate::stocked::Stocked;
-use crate::support::{need, need_that, text};
+use crate::support::{need, need_that, text, within};
 use crate::terminal::Screen;
 
 const PLAIN: &str = "--tls-verify=false";
@@ -93,7 +94,7 @@ fn what_is_pushed_comes_back_as_it_was() {
     let known = ["--cert-dir", text(&certificates), "--creds", &creds];
     place.usnea(&[&["push"], &known[..], &["tool:1", &there]].concat()).works();
     let wrong = ["push", "--cert-dir", text(&certificates), "--creds", "x:y", "tool:1", &there];
-    place.usnea(&wrong).fails_with(125, &["cannot push", "our login"]);
+    place.usnea(&wrong).fails_with(125, &["cannot push", "our user name or password is refused"]);
     let endpoint = Endpoint {
         host: registry.host.clone(),
         repository: "tool".into(),
@@ -189,6 +190,28 @@ fn layers_that_were_loaded_plain_are_packed_for_a_registry() {
     assert_eq!(pushed("b"), layer);
     // What is there has the content that the config promises.
     copied(&place, &format!("docker://{}/a:1", registry.host), "docker-archive:back.tar");
+}
+
+#[test]
+fn a_layer_goes_out_before_the_last_one_is_compressed() {
+    let Some(registry) = RealRegistry::start(Tls::Off, Auth::Off) else { return };
+    let place = Stocked::new();
+    let layers: Vec<Vec<u8>> =
+        (0..5).map(|number| layer(&[file(&format!("f{number}"), "x")])).collect();
+    Composed::of(&layers).write(&place, "l");
+    place.usnea(&["pull", "-q", "oci:l"]).works();
+    // The last one cannot be compressed: its bytes are others.
+    let last = usnea::digest::Digest::of(&layers[4]);
+    let damaged = vec![0; layers[4].len()];
+    std::fs::write(place.place.path(&format!("store/blobs/sha256/{}", last.hex())), damaged)
+        .unwrap();
+    let there = format!("{}/l:1", registry.host);
+    let ran = place.usnea(&["push", "-q", PLAIN, "localhost/l", &there]);
+    ran.fails_with(125, &["cannot push", last.hex(), "damaged"]);
+    // Three at once: the fifth begins when two are there.
+    let is_there = || registry.log().matches("http.request.method=PUT").count() >= 2;
+    assert!(within(std::time::Duration::from_secs(5), is_there), "{}", registry.log());
+    assert!(place.other("skopeo", &["inspect", PLAIN, &format!("docker://{there}")]).status != 0);
 }
 
 #[test]
@@ -377,6 +400,7 @@ struct Silent;
 
 impl Progress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}
+    fn waits(&self, _: Option<usize>) {}
     fn came(&self, _: usize, _: u64) {}
     fn done(&self, _: usize, _: bool) {}
 }

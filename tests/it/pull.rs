@@ -1,18 +1,19 @@
-//! `usnea pull`, from a real registry: with a login, through mirrors, by many at once, killed and continued; and what is
+//! `usnea pull`, from a real registry: with a login, through mirrors, killed and continued; and what is
 //! said where nothing can be had.
 
-use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use usnea::digest::Digest;
 
-use crate::composed::{Composed, bytes, file, layer, publish, small_root};
-use crate::fault_registry::{FaultRegistry, Heard, Piece, Pieces, answer, head};
+use crate::composed::{Composed, bytes, file, layer, small_root};
+use crate::fault_registry::{FaultRegistry, Heard, Piece};
+use crate::layout_registry;
 use crate::real_registry::{Auth, PASSWORD, RealRegistry, Tls, USERNAME};
 use crate::stocked::Stocked;
-use crate::support::{Started, finish, need, processes_with, text, within};
+use crate::support::{Started, finish, processes_with, text, within};
 
 const PLAIN: &str = "--tls-verify=false";
 
@@ -119,85 +120,15 @@ fn an_unknown_image_is_said_in_a_sentence() {
     assert_eq!(place.usnea(&["images", "-q"]).works(), "");
 }
 
-/// Requests for blobs, each with how often it was answered with the blob.
-fn blobs_fetched(log: &str) -> BTreeMap<String, usize> {
-    let mut all = BTreeMap::new();
-    for line in log.lines().filter(|line| line.contains("response completed")) {
-        let is_get = line.contains("http.request.method=GET");
-        if let Some(rest) = line.split("/blobs/sha256:").nth(1).filter(|_| is_get) {
-            *all.entry(rest.chars().take(64).collect()).or_default() += 1;
+/// A registry whose first answer to a request for `slow` stops in its midst.
+fn slow_registry(place: &Stocked, slow: &Digest) -> FaultRegistry {
+    let (slow, served) = (slow.to_string(), AtomicBool::new(false));
+    layout_registry::serve(place, move |request, mut pieces| {
+        if request.path.contains(&slow) && !served.swap(true, Ordering::SeqCst) {
+            pieces.truncate(2);
+            pieces.push(Piece::Wait(Duration::from_secs(25)));
         }
-    }
-    all
-}
-
-#[test]
-fn twelve_pulls_at_once_fetch_each_blob_once() {
-    let Some(registry) = RealRegistry::start(Tls::Off, Auth::Off) else { return };
-    if !need("skopeo") {
-        return;
-    }
-    let place = Stocked::new();
-    let mut layers = vec![small_root(&place)];
-    layers.extend((0..5).map(|number| {
-        let name = format!("f{number}");
-        layer(&[bytes(&name, name.repeat(200_000).as_bytes())])
-    }));
-    Composed::of(&layers).write(&place, "layout");
-    let there = format!("{}/a/tool:1", registry.host);
-    publish(&place, "layout", &there);
-    let before = blobs_fetched(&registry.log()).len();
-    assert_eq!(before, 0);
-    // The files of their home are written before the first reads them.
-    let prepared = |_| {
-        let mut command = place.place.command(&["pull", PLAIN, "-q", &there]);
-        place.at_home(&mut command);
-        command
-    };
-    let mut commands: Vec<Command> = (0..12).map(prepared).collect();
-    let all: Vec<Started> = commands.iter_mut().map(|command| Started::new(command, "")).collect();
-    let ids: Vec<String> =
-        all.into_iter().map(|started| started.end().works().to_owned()).collect();
-    assert!(ids.iter().all(|id| id.len() == 64 && *id == ids[0]), "{ids:?}");
-    let fetched = blobs_fetched(&registry.log());
-    // The config too.
-    assert_eq!(fetched.len(), layers.len() + 1, "{fetched:?}");
-    assert!(fetched.values().all(|count| *count == 1), "{fetched:?}");
-    assert_eq!(place.usnea(&["check"]).works(), "");
-    let ran = place.usnea(&["run", "--rm", &there, "sh", "-c", "cat /f? | wc -c"]);
-    assert_eq!(ran.works(), "2000000");
-}
-
-/// A registry that has one layout; the first answer to a request for `slow` stops in its midst.
-fn slow_registry(place: &Stocked, layout: &str, manifest: &Digest, slow: &Digest) -> FaultRegistry {
-    let blobs = place.place.path(&format!("{layout}/blobs/sha256"));
-    let (manifest, slow) = (manifest.clone(), slow.to_string());
-    let served = std::sync::atomic::AtomicBool::new(false);
-    FaultRegistry::start(move |request: &Heard, _| -> Pieces {
-        let of = |hex: &str| std::fs::read(blobs.join(hex)).unwrap_or_default();
-        if request.path.contains("/manifests/") {
-            let kind = [("Content-Type", "application/vnd.oci.image.manifest.v1+json")];
-            return answer("200 OK", &kind, &of(manifest.hex()));
-        }
-        let Some(hex) = request.path.split("/blobs/sha256:").nth(1) else {
-            return answer("200 OK", &[], b"{}");
-        };
-        let all = of(hex);
-        let from = request.from().unwrap_or(0);
-        let range = format!("bytes {from}-{}/{}", all.len() - 1, all.len());
-        let start = match request.from() {
-            Some(_) => head("206 Partial Content", &[("Content-Range", &range)], all.len() - from),
-            None => head("200 OK", &[], all.len()),
-        };
-        if slow.contains(hex) && !served.swap(true, std::sync::atomic::Ordering::SeqCst) {
-            let half = all[..all.len() / 2].to_vec();
-            return vec![
-                Piece::Send(start),
-                Piece::Send(half),
-                Piece::Wait(Duration::from_secs(25)),
-            ];
-        }
-        vec![Piece::Send(start), Piece::Send(all[from..].to_vec())]
+        pieces
     })
 }
 
@@ -208,9 +139,9 @@ fn a_pull_that_is_killed_goes_on_where_it_stopped() {
         let large = layer(&[bytes("large", "the same again ".repeat(200_000).as_bytes())]);
         let digest = Digest::of(&large);
         let layers = [small_root(&place), large.clone(), layer(&[file("v", "1")])];
-        let manifest = Composed::of(&layers).write(&place, "layout");
-        let server = slow_registry(&place, "layout", &manifest, &digest);
-        let there = format!("{}/a/tool:1", server.host);
+        Composed::of(&layers).write(&place, "layout");
+        let server = slow_registry(&place, &digest);
+        let there = format!("{}/layout:1", server.host);
         let words = ["pull", PLAIN, &there];
         let mut command = place.place.command(&words);
         place.at_home(&mut command);

@@ -1,6 +1,7 @@
 //! A real registry (Debian's `docker-registry`) on loopback: with TLS or without, with a login or without. Its port is
 //! the kernel's choice; it ends with the value.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -86,6 +87,18 @@ impl RealRegistry {
     /// A folder as `certs.d/HOST` is: `ca.crt` is the authority of its certificate. Only with [`Tls::On`].
     pub fn certificates(&self) -> PathBuf {
         self.folder.path().join("certs.d")
+    }
+
+    /// How often each blob was given out, by its hex digits.
+    pub fn blobs_sent(&self) -> BTreeMap<String, usize> {
+        let mut all = BTreeMap::new();
+        for line in self.log().lines().filter(|line| line.contains("response completed")) {
+            let is_get = line.contains("http.request.method=GET");
+            if let Some(rest) = line.split("/blobs/sha256:").nth(1).filter(|_| is_get) {
+                *all.entry(rest.chars().take(64).collect()).or_default() += 1;
+            }
+        }
+        all
     }
 
     /// What it wrote to its log.

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::composed::{Composed, bytes, file, folder, layer, publish, small_root, write_index};
+use crate::composed::{
+    Composed, bytes, file, folder, layer, link, publish, small_root, write_index,
+};
 use crate::real_registry::{Auth, RealRegistry, Tls};
 use crate::stocked::Stocked;
 use crate::support::{Ran, need, need_no_subids, need_subids};
@@ -66,6 +68,26 @@ fn the_images_user_runs_it() {
     if need_no_subids() {
         let ran = run(&place, &[], "oci:l0", &command);
         assert!(ran.status == 125 && ran.stderr.contains("77"), "{ran:?}");
+    }
+}
+
+#[test]
+fn users_are_those_of_the_merged_root() {
+    let place = Stocked::new();
+    let passwd = "root:x:0:0::/root:/bin/sh\nlichen:x:0:0::/tmp:/bin/sh\n";
+    let below =
+        [folder("etc"), file("etc/passwd", passwd), folder("usr"), file("usr/users", passwd)];
+    let away = [file(".wh.etc", "")];
+    let linked = [folder("etc"), link("etc/passwd", "../usr/users")];
+    let layers = [small_root(&place), layer(&below), layer(&away), layer(&linked)];
+    for (count, is_known) in [(2, true), (3, false), (4, true)] {
+        let layout = format!("l{count}");
+        Composed::of(&layers[..count]).write(&place, &layout);
+        let ran = run(&place, &["-q", "-u", "lichen"], &format!("oci:{layout}"), &["echo", "x"]);
+        match is_known {
+            true => assert_eq!(ran.works(), "x", "{count}"),
+            false => ran.fails_with(125, &["user lichen", "/etc/passwd"]),
+        }
     }
 }
 

@@ -113,7 +113,7 @@ fn check(source: &dyn Source, config: &Digest, diff_ids: &[Digest]) {
     blob(source, &manifest.config);
     for (layer, diff_id) in manifest.layers.iter().zip(diff_ids) {
         let bytes = blob(source, layer);
-        let (_, mut plain) = usnea::image::archive::compression::sniff(&bytes[..])
+        let (_, mut plain) = usnea::image::compression::sniff(&bytes[..])
             .and_then(|(compression, stream)| Ok((compression, compression.decode(stream)?)))
             .unwrap();
         let mut content = Vec::new();

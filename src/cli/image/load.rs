@@ -3,12 +3,15 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use crate::cli::progress::{Loudness, Shown, Words};
 use crate::cli::run::print;
 use crate::container::images::{Load, LoadedImage, load};
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 use crate::image::Reference;
 use crate::image::manifest::Platform;
+
+const WORDS: Words = Words { moved: "Loaded", was_there: "Already exists" };
 
 /// Load images from an archive
 ///
@@ -37,7 +40,9 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
             .hint("name a file with -i, or redirect standard input"));
     }
     let platform = arguments.platform.unwrap_or_else(Platform::host);
-    let images = load(&Stores::open(root)?, &Load { input: arguments.input, platform })?;
+    let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
+    let shown = Shown::new(WORDS, loudness);
+    let images = load(&Stores::open(root)?, &Load { input: arguments.input, platform }, &shown)?;
     match arguments.quiet {
         true => Ok(0),
         false => print(&images.iter().map(told).collect::<String>()),

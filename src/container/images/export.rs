@@ -22,7 +22,7 @@ pub fn export(stores: &Stores, text: &str, output: &Path) -> Result<()> {
         let Some(_held) = store.blob(&image.manifest)? else {
             return Err(Error::new("it was removed meanwhile"));
         };
-        unpack_missing(&store, &image, &owners, &settings.limits)?;
+        unpack_missing(&store, &image, &owners, &settings.limits, &|| ())?;
         let layers = hold(&store, &image, &owners)?;
         let folders: Vec<PathBuf> = layers.iter().map(|layer| layer.fs.clone()).collect();
         merged_tar(&folders, &owners, Output::create(output)?)?.put()
@@ -34,7 +34,7 @@ pub fn export(stores: &Stores, text: &str, output: &Path) -> Result<()> {
 fn hold(store: &Store, image: &Image, owners: &Owners) -> Result<Vec<HeldLayer>> {
     let mut layers = Vec::new();
     for layer in image.layers.iter().rev() {
-        let Wanted::There(held) = store.want_layer(&layer.diff_id, owners, true)? else {
+        let Wanted::There(held) = store.want_layer(&layer.diff_id, owners, true, &|| ())? else {
             fail!("layer {} was removed meanwhile", layer.diff_id);
         };
         let hides_the_rest = held.story.opaque_root;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Silent;
 use crate::config::Settings;
 use crate::container::stores::{self, Stores};
 use crate::digest::Digest;
@@ -18,7 +17,7 @@ use crate::image::Reference;
 use crate::image::archive::{Archive, Loaded};
 use crate::image::manifest::Platform;
 use crate::image::policy::{Origin, Policy};
-use crate::image::pull::Pull;
+use crate::image::pull::{Progress, Pull};
 use crate::image::reference::{LOCALHOST, Typed};
 use crate::userns::{self, Base};
 
@@ -50,7 +49,7 @@ pub(super) enum Naming {
 }
 
 /// Loads all images. Those before one that fails stay.
-pub fn load(stores: &Stores, load: &Load) -> Result<Vec<LoadedImage>> {
+pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec<LoadedImage>> {
     let (base, settings, policy) = (Base::of_user()?, Settings::load()?, Policy::load()?);
     let store = stores.own();
     let owners = stores::owners(&base, store);
@@ -78,7 +77,7 @@ pub fn load(stores: &Stores, load: &Load) -> Result<Vec<LoadedImage>> {
                 owners: &owners,
                 limits: &settings.limits,
                 parallel: settings.parallel_downloads.unwrap_or(2),
-                progress: &Silent,
+                progress,
                 approve: &approve,
             };
             let image = pull.run(&*source)?;

@@ -78,6 +78,7 @@ struct Silent;
 
 impl Progress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}
+    fn waits(&self, _: Option<usize>) {}
     fn came(&self, _: usize, _: u64) {}
     fn done(&self, _: usize, _: bool) {}
 }

@@ -6,7 +6,7 @@ use super::load::{Naming, names};
 use crate::config::Settings;
 use crate::container::stores::{self, Stores};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::image::Reference;
 use crate::image::archive::{open_docker, open_oci};
 use crate::image::endpoint::Endpoint;
@@ -17,7 +17,7 @@ use crate::image::pull::{self, Progress};
 use crate::image::registries::{Asked, Registries};
 use crate::image::registry::{Access, Registry};
 use crate::image::source::Source;
-use crate::image::store::Image;
+use crate::image::store::{Image, Store};
 use crate::image::transport::Place;
 use crate::userns::{self, Base};
 
@@ -72,7 +72,7 @@ pub fn pull(stores: &Stores, pull: &Pull, progress: &dyn Progress) -> Result<Ima
     userns::in_base(&base, || {
         stores.own().sweep();
         match &pull.place {
-            Place::Registry(_) => work.first_of(&candidates),
+            Place::Registry(_) => first_of(&candidates, |from, name| work.remote(from, name)),
             place => work.local(place),
         }
     })
@@ -89,59 +89,63 @@ fn candidates(pull: &Pull, policy: &Policy) -> Result<Vec<Candidate>> {
     registries.candidates(typed)?.into_iter().map(one).collect()
 }
 
-/// The digest of what a registry's name stands for now. `None`: there is nothing.
-pub fn registry_digest(pull: &Pull) -> Result<Option<Digest>> {
+/// The digest of what a registry's name stands for now. Errors: there is nothing; see [`first_of`].
+pub fn registry_digest(pull: &Pull) -> Result<Digest> {
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
     let candidates = candidates(pull, &policy)?;
     userns::in_base(&Base::of_user()?, || {
-        let mut last = Ok(None);
-        for candidate in &candidates {
-            for endpoint in &candidate.endpoints {
-                let which = candidate.reference.which();
-                let registry = Registry::new(endpoint.clone(), which, Access::Pull)?;
-                last = registry.head_manifest();
-                if matches!(last, Ok(Some(_))) {
-                    return last;
-                }
-            }
-        }
-        last
+        first_of(&candidates, |registry, reference| {
+            let absent = || Error::new(format!("{reference} does not exist")).of_kind(Kind::Absent);
+            registry.head_manifest()?.ok_or_else(absent)
+        })
     })
 }
 
-impl Work<'_> {
-    /// From the first place that has it. Where none has, each is named with its reason.
-    fn first_of(&self, candidates: &[Candidate]) -> Result<Image> {
-        let mut failures = Vec::new();
-        for candidate in candidates {
-            for endpoint in &candidate.endpoints {
-                let reference = &candidate.reference;
-                let registry = Registry::new(endpoint.clone(), reference.which(), Access::Pull)?;
-                let origin = Origin::registry(reference);
-                let approve = |digest: &Digest| {
-                    self.policy.verify(&origin, digest, &|tag| registry.beside(tag))
-                };
-                match self.from(&registry, std::slice::from_ref(reference), &approve) {
-                    Ok(image) => return Ok(image),
-                    Err(error) => {
-                        log::info!("{error}");
-                        failures.push(error);
-                    }
+/// What `work` makes of the first place that it can be had from. Errors: no place has it, and each is named with its
+/// reason; or what would be the same elsewhere, at once.
+fn first_of<T>(
+    candidates: &[Candidate],
+    work: impl Fn(&Registry, &Reference) -> Result<T>,
+) -> Result<T> {
+    let mut failures = Vec::new();
+    for Candidate { reference, endpoints } in candidates {
+        for endpoint in endpoints {
+            let registry = Registry::new(endpoint.clone(), reference.which(), Access::Pull)?;
+            match work(&registry, reference) {
+                Err(error) if error.is_of_place() => {
+                    log::info!("{error}");
+                    failures.push(error);
                 }
+                answer => return answer,
             }
         }
-        match failures.len() {
-            0 => Err(Error::new("registries.conf leaves no place to pull from")),
-            1 => Err(failures.remove(0)),
-            _ => {
-                let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
-                let error = Error::new(all.join("; "));
-                Err(match failures.iter().find_map(Error::way_out) {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                })
-            }
-        }
+    }
+    Err(all_of(failures))
+}
+
+fn all_of(mut failures: Vec<Error>) -> Error {
+    match failures.len() {
+        0 => return Error::new("registries.conf leaves no place to pull from"),
+        1 => return failures.remove(0),
+        _ => {}
+    }
+    let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    // One that did not answer may have it.
+    let unreachable = failures.iter().any(|error| error.kind() == Kind::Unreachable);
+    let kind = if unreachable { Kind::Unreachable } else { Kind::Absent };
+    let error = Error::new(all.join("; ")).of_kind(kind);
+    match failures.iter().find_map(Error::way_out) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+impl Work<'_> {
+    fn remote(&self, registry: &Registry, reference: &Reference) -> Result<Image> {
+        let origin = Origin::registry(reference);
+        let approve =
+            |digest: &Digest| self.policy.verify(&origin, digest, &|tag| registry.beside(tag));
+        self.from(registry, std::slice::from_ref(reference), &approve)
     }
 
     fn local(&self, place: &Place) -> Result<Image> {
@@ -199,9 +203,10 @@ impl Work<'_> {
 }
 
 /// Unpacks what of the image is missing in the form that this user needs.
-pub fn prepare(base: &Base, store: &crate::image::store::Store, image: &Image) -> Result<()> {
+pub fn prepare(base: &Base, store: &Store, image: &Image, progress: &dyn Progress) -> Result<()> {
     let owners = stores::owners(base, store);
     let settings = Settings::load()?;
-    userns::in_base(base, || pull::unpack_missing(store, image, &owners, &settings.limits))
+    let waits = || progress.waits(None);
+    userns::in_base(base, || pull::unpack_missing(store, image, &owners, &settings.limits, &waits))
         .context(|| format!("image {}", image.config.short()))
 }

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::compression::{Compression, sniff_section};
 use super::members::Members;
 use crate::digest::{Algorithm, Digest, Hashed};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::Reference;
+use crate::image::compression::{Compression, sniff_section};
 use crate::image::layout::Files;
 use crate::image::manifest::{Descriptor, LARGEST, MOST_LAYERS, media, parse_config};
 use crate::image::section::Section;

@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
 
-use super::compression::{Compression, sniff, spool};
 use super::output::Tar;
+use super::plain::spool;
 use crate::digest::{Algorithm, Digest, Hashed};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::Reference;
+use crate::image::compression::{Compression, sniff};
 use crate::image::manifest::{Descriptor, Document, LARGEST, Manifest, media, parse_config};
 use crate::image::source::{Target, Told};
 

@@ -188,7 +188,7 @@ mod tests {
     }
 
     fn index(bytes: &[u8]) -> Result<Members> {
-        Members::index(super::super::compression::spool(&mut &*bytes, &std::env::temp_dir())?)
+        Members::index(super::super::plain::spool(&mut &*bytes, &std::env::temp_dir())?)
     }
 
     fn content(members: &Members, path: &str) -> String {

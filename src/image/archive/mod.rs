@@ -2,17 +2,17 @@
 //! stream.
 //!
 //! ```text
-//!  FILE, -  --compression: spooled when need be--> members (names -> offsets) --+--> docker: images of manifest.json
+//!  FILE, -  --plain: spooled when need be--------> members (names -> offsets) --+--> docker: images of manifest.json
 //!                                                                              +--> layout: images of index.json
 //!  Target --docker_write, oci_write--> output: FILE's temporary name, or standard output
 //! ```
 
-pub mod compression;
 mod docker;
 mod docker_write;
 mod members;
 mod oci_write;
 pub mod output;
+pub mod plain;
 
 use std::fs::File;
 use std::path::Path;
@@ -46,13 +46,13 @@ impl Archive {
             return Ok(Self::Oci(Layout::open(path)?));
         }
         let name = path.display().to_string();
-        let file = compression::open_plain(path, tmp)?;
+        let file = plain::open_plain(path, tmp)?;
         Self::of_members(Members::index(file).context(|| name.clone())?, &name)
     }
 
     /// The same of an open file, called `name` in messages.
     pub fn open_file(file: File, name: &str, tmp: &Path) -> Result<Self> {
-        let file = compression::plain(file, tmp).context(|| name)?;
+        let file = plain::plain(file, tmp).context(|| name)?;
         Self::of_members(Members::index(file).context(|| name)?, name)
     }
 
@@ -92,14 +92,14 @@ impl Archive {
 /// The layout in the archive at `path` (`-`: standard input).
 pub fn open_oci(path: &Path, tmp: &Path) -> Result<Layout> {
     let name = format!("oci-archive:{}", path.display());
-    let members = Members::index(compression::open_plain(path, tmp)?).context(|| name.clone())?;
+    let members = Members::index(plain::open_plain(path, tmp)?).context(|| name.clone())?;
     Layout::of(Arc::new(members), name)
 }
 
 /// The docker-archive at `path` (`-`: standard input).
 pub fn open_docker(path: &Path, tmp: &Path) -> Result<DockerArchive> {
     let name = format!("docker-archive:{}", path.display());
-    let members = Members::index(compression::open_plain(path, tmp)?).context(|| name.clone())?;
+    let members = Members::index(plain::open_plain(path, tmp)?).context(|| name.clone())?;
     DockerArchive::new(Arc::new(members), name)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  packed --> [thread: inflate, hash, limits] --chunks--> Entries --> Unpack --> Folders --> the folder
-//!             stream, compression                         entry, pax   unpack     folders
+//!             stream                                      entry, pax   unpack     folders
 //!                                                         sparse       attributes, remove
 //! ```
 //!
@@ -17,7 +17,6 @@
 //! and lets numbers overflow.
 
 mod attributes;
-mod compression;
 mod entry;
 mod folders;
 mod number;

@@ -6,10 +6,10 @@
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::compression;
 use crate::config::Limits;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, Result};
+use crate::image::compression;
 
 const CHUNK: usize = 256 << 10;
 const UNDER_WAY: usize = 4;

@@ -12,7 +12,7 @@ use super::descriptor;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Result};
 use crate::files;
-use crate::image::archive::compression::{Compression, sniff};
+use crate::image::compression::{Compression, sniff};
 use crate::image::manifest::{Descriptor, media};
 use crate::image::section::Section;
 

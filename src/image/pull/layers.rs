@@ -3,9 +3,10 @@
 use std::io::Read;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::Pull;
+use super::writeback::Writeback;
 use crate::config::Limits;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Error, Result};
@@ -29,8 +30,9 @@ pub fn blob(
     source: &dyn Source,
     descriptor: &Descriptor,
     told: &dyn Fn(u64),
+    waits: &dyn Fn(),
 ) -> Result<HeldBlob> {
-    match store.download(&descriptor.digest)? {
+    match store.download(&descriptor.digest, waits)? {
         Download::There(held) => Ok(held),
         Download::Ours(partial) => finish(&partial, store, source, descriptor, told),
     }
@@ -59,39 +61,68 @@ pub fn fetch(
     let mut order: Vec<usize> = (0..layers.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(layers[*at].0.size));
     let recorded = recorded_layers(pull.store)?;
+    let is_alone = |diff_id| layers.iter().filter(|(_, other)| *other == diff_id).count() == 1;
     let next = AtomicUsize::new(0);
+    let take = || {
+        let rank = next.fetch_add(1, Ordering::Relaxed);
+        order.get(rank).map(|at| (rank, *at))
+    };
+    let writeback = Writeback::default();
     let results: Vec<Mutex<Option<Result<Held>>>> =
         layers.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
-        while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (descriptor, diff_id) = layers[*at];
+        while let Some((rank, at)) = take() {
+            let (descriptor, diff_id) = layers[at];
             let is_recorded = recorded.contains(diff_id);
-            let result = one(pull, source, *at, descriptor, diff_id, is_recorded);
+            give_way(rank);
+            // What an image has twice waits for another thread of ours: nobody is told.
+            let waits = || {
+                if is_alone(diff_id) {
+                    pull.progress.waits(Some(at));
+                }
+            };
+            let so_far = AtomicU64::new(0);
+            let told = |bytes: u64| {
+                writeback.came(bytes.saturating_sub(so_far.swap(bytes, Ordering::Relaxed)));
+                pull.progress.came(at, bytes);
+            };
+            let result = one(pull, source, (descriptor, diff_id), is_recorded, &told, &waits);
+            let result = result.map(|(held, was_there)| {
+                pull.progress.done(at, was_there);
+                held
+            });
             if result.is_err() {
                 // The image is lost: nobody begins another layer.
                 next.store(order.len(), Ordering::Relaxed);
             }
-            *results[*at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            *results[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..pull.parallel.min(layers.len()) {
-            scope.spawn(work);
-        }
-        work();
+        scope.spawn(|| writeback.run(pull.store.root()));
+        let workers: Vec<_> =
+            (0..pull.parallel.min(layers.len())).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().for_each(|worker| drop(worker.join()));
+        writeback.end();
     });
     let mut held = Vec::new();
     let results =
         results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
-    let (failed, fine): (Vec<_>, Vec<_>) = results.partition(|slot| matches!(slot, Some(Err(_))));
-    if let Some(Some(Err(error))) = failed.into_iter().next() {
-        return Err(error);
-    }
-    for slot in fine {
+    let mut failure: Option<Error> = None;
+    for slot in results {
         match slot {
-            Some(result) => held.push(result?),
-            None => fail!("a layer was left out"),
+            Some(Ok(one)) => held.push(one),
+            // What would be the same elsewhere is the one to tell.
+            Some(Err(error)) if failure.as_ref().is_none_or(Error::is_of_place) => {
+                failure = Some(error);
+            }
+            _ => {}
         }
+    }
+    match failure {
+        Some(error) => return Err(error),
+        None if held.len() < layers.len() => fail!("a layer was left out"),
+        None => {}
     }
     Ok((held.iter().map(|held| held.layer.story.size).collect(), held))
 }
@@ -102,21 +133,32 @@ fn recorded_layers(store: &Store) -> Result<std::collections::HashSet<Digest>> {
     Ok(layers.map(|layer| layer.diff_id.clone()).collect())
 }
 
+/// Lets the threads of larger layers go first: all end at about the same time, and none is waited for alone. The
+/// threads that this one makes inherit it.
+fn give_way(rank: usize) {
+    let rank = i32::try_from(rank).unwrap_or(i32::MAX);
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), rank.min(4) * 4) {
+        log::debug!("the order of threads: {error}");
+    }
+}
+
+/// One layer, and whether it was there already.
 fn one(
     pull: &Pull<'_>,
     source: &dyn Source,
-    at: usize,
-    descriptor: &Descriptor,
-    diff_id: &Digest,
+    (descriptor, diff_id): (&Descriptor, &Digest),
     is_recorded: bool,
-) -> Result<Held> {
-    let told = |bytes| pull.progress.came(at, bytes);
-    let (held, was_there) = match pull.store.want_layer(diff_id, pull.owners, is_recorded)? {
+    told: &(dyn Fn(u64) + Sync),
+    waits: &dyn Fn(),
+) -> Result<(Held, bool)> {
+    let wanted = pull.store.want_layer(diff_id, pull.owners, is_recorded, waits)?;
+    Ok(match wanted {
         Wanted::There(layer) => {
-            let blob = blob(pull.store, source, descriptor, &told)?;
+            let blob = blob(pull.store, source, descriptor, told, waits)?;
             (Held { _blob: blob, layer }, true)
         }
-        Wanted::Ours(unpacking) => match pull.store.download(&descriptor.digest)? {
+        Wanted::Ours(unpacking) => match pull.store.download(&descriptor.digest, waits)? {
             Download::There(blob) => {
                 told(descriptor.size);
                 let layer = unpack_blob(unpacking, &blob, descriptor, pull.limits)?;
@@ -124,13 +166,11 @@ fn one(
             }
             Download::Ours(partial) => {
                 let (blob, layer) =
-                    download_and_unpack(pull, source, descriptor, &partial, unpacking, &told)?;
+                    download_and_unpack(pull, source, descriptor, &partial, unpacking, told)?;
                 (Held { _blob: blob, layer }, false)
             }
         },
-    };
-    pull.progress.done(at, was_there);
-    Ok(held)
+    })
 }
 
 /// From a blob that is there. It is hashed once more: it may be older than the last power cut.
@@ -184,9 +224,11 @@ pub fn unpack_missing(
     image: &Image,
     owners: &Owners,
     limits: &Limits,
+    waits: &dyn Fn(),
 ) -> Result<()> {
     for layer in &image.layers {
-        let Wanted::Ours(unpacking) = store.want_layer(&layer.diff_id, owners, true)? else {
+        let wanted = store.want_layer(&layer.diff_id, owners, true, waits)?;
+        let Wanted::Ours(unpacking) = wanted else {
             continue;
         };
         let Some(blob) = store.blob(&layer.blob)? else {

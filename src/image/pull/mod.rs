@@ -11,6 +11,7 @@
 //! instant: what was fetched goes on where it stopped.
 
 mod layers;
+mod writeback;
 
 use super::Reference;
 use super::manifest::{Descriptor, Document, LARGEST, Manifest, Platform, parse_config};
@@ -32,6 +33,8 @@ const DEEPEST: usize = 4;
 pub trait Progress: Sync {
     /// These layers make the image: short digest and packed size in bytes.
     fn layers(&self, layers: &[(String, u64)]);
+    /// Another command fetches or unpacks layer `at` (`None`: the config), and is waited for.
+    fn waits(&self, at: Option<usize>);
     /// Layer `at` has come so far, in bytes.
     fn came(&self, at: usize, bytes: u64);
     /// Layer `at` is there, unpacked.
@@ -158,7 +161,8 @@ impl Pull<'_> {
         if descriptor.size > LARGEST {
             fail!("the image's config is larger than {LARGEST} bytes");
         }
-        layers::blob(self.store, source, descriptor, &|_| ())
+        let waits = || self.progress.waits(None);
+        layers::blob(self.store, source, descriptor, &|_| (), &waits)
     }
 
     /// Flushes all to the disk, then names it: after a power cut a recorded image is whole.

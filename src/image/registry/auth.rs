@@ -16,7 +16,7 @@ use super::address::{self, Origin};
 use super::http::Failure;
 use super::refusal::Subject;
 use super::session::{Ask, Place, Session};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::endpoint::{Credentials, Endpoint};
 
 /// Most bytes of a token server's answer.
@@ -104,7 +104,8 @@ impl Keeper {
             }
             (None, Some(_), _) => return Ok(None),
             (None, None, _) => {
-                return Err(Error::new("it wants a login of a kind that is not known here").into());
+                let error = Error::new("it wants a login of a kind that is not known here");
+                return Err(error.of_kind(Kind::Denied).into());
             }
         };
         if Some(&grant.value) == used {
@@ -174,6 +175,7 @@ impl Keeper {
 
 fn no_realm() -> Error {
     Error::new("it sends us for a token to what is not an address of http or https")
+        .of_kind(Kind::Unreachable)
 }
 
 fn read_token(bytes: &[u8]) -> Result<Grant> {
@@ -183,7 +185,7 @@ fn read_token(bytes: &[u8]) -> Result<Grant> {
         access_token: Option<String>,
         expires_in: Option<u64>,
     }
-    let bad = || Error::new("the token server's answer has no token");
+    let bad = || Error::new("the token server's answer has no token").of_kind(Kind::Unreachable);
     // serde's own words would show a piece of it.
     let read: Token = serde_json::from_slice(bytes).map_err(|_| bad())?;
     let token = [read.token, read.access_token].into_iter().flatten().find(|one| !one.is_empty());

@@ -9,7 +9,7 @@ use ureq::{Agent, AsSendBody, Body};
 use super::proxy::Proxies;
 use super::retry::Tempo;
 use super::{Access, dns, tls};
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::image::endpoint::Endpoint;
 
 /// What a failure means for the next try.
@@ -38,6 +38,11 @@ impl Failure {
     /// One that would come again.
     pub fn lasting(error: Error) -> Self {
         Self { error, kind: Kind::Lasting, after: None }
+    }
+
+    /// One that would come again, because of who answers there.
+    fn unusable(error: Error) -> Self {
+        Self::lasting(error.of_kind(error::Kind::Unreachable))
     }
 
     /// One that may not come again.
@@ -118,6 +123,10 @@ fn explain(error: &ureq::Error) -> Failure {
             if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 return explain_tls(error);
             }
+            // What we could not read of our own, to send it.
+            if let Some(ours) = inner.and_then(|inner| inner.downcast_ref::<Error>()) {
+                return Failure::lasting(ours.clone());
+            }
             match error.kind() {
                 io::ErrorKind::ConnectionRefused => unanswered(
                     Error::new("connection refused")
@@ -125,10 +134,6 @@ fn explain(error: &ureq::Error) -> Failure {
                 ),
                 io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
                     unanswered(Error::new(error).hint("is this machine connected?"))
-                }
-                // What we could not read of our own, to send it.
-                io::ErrorKind::Other if inner.is_some_and(|inner| inner.is::<Error>()) => {
-                    Failure::lasting(Error::new(error))
                 }
                 _ => Failure::passing(Error::new(format!(
                     "the connection broke off ({})",
@@ -141,21 +146,15 @@ fn explain(error: &ureq::Error) -> Failure {
         ),
         ureq::Error::Timeout(_) => Failure::passing(Error::new("nothing came for too long")),
         ureq::Error::Other(inner) => match inner.downcast_ref::<Error>() {
-            Some(ours) => {
-                let error = Error::new(ours);
-                unanswered(match ours.way_out() {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                })
-            }
+            Some(ours) => unanswered(ours.clone()),
             None => Failure::lasting(Error::new(inner)),
         },
-        ureq::Error::ConnectProxyFailed(why) => Failure::lasting(
+        ureq::Error::ConnectProxyFailed(why) => Failure::unusable(
             Error::new(format!("the proxy refuses: {}", super::refusal::shown(why)))
                 .hint("see HTTPS_PROXY and NO_PROXY in the environment"),
         ),
         ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::LargeResponseHeader(..) => {
-            Failure::lasting(Error::new("what answers there does not speak HTTP"))
+            Failure::unusable(Error::new("what answers there does not speak HTTP"))
         }
         other => Failure::passing(Error::new(super::refusal::shown(&other.to_string()))),
     }
@@ -171,20 +170,20 @@ fn explain_tls(error: &rustls::Error) -> Failure {
             kind: Kind::Unanswered,
             after: None,
         },
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Failure::lasting(
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Failure::unusable(
             Error::new("its certificate is not of an authority that is known here").hint(trust),
         ),
-        rustls::Error::InvalidCertificate(why) => Failure::lasting(
+        rustls::Error::InvalidCertificate(why) => Failure::unusable(
             Error::new(format!("its certificate: {}", super::refusal::shown(&why.to_string())))
                 .hint(trust),
         ),
         rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
-            Failure::lasting(Error::new("it wants to see a certificate of ours").hint(
+            Failure::unusable(Error::new("it wants to see a certificate of ours").hint(
                 "put client.cert and client.key into certs.d/HOST:PORT, below /etc/docker or /etc/containers",
             ))
         }
         other => {
-            Failure::lasting(Error::new(format!("TLS: {}", super::refusal::shown(&other.to_string()))))
+            Failure::unusable(Error::new(format!("TLS: {}", super::refusal::shown(&other.to_string()))))
         }
     }
 }

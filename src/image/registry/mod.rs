@@ -190,7 +190,7 @@ impl Target for Registry {
         match answer.status {
             200..=299 => Ok(true),
             404 => Ok(false),
-            _ => Err(self.session.refused(answer, &Subject::Blob(&descriptor.digest))),
+            _ => Err(self.session.refused(answer, &Subject::Upload)),
         }
     }
 
@@ -212,8 +212,10 @@ impl Target for Registry {
         let ask = Ask::new(Method::PUT, self.session.path(&format!("manifests/{which}")))
             .bytes(media_type, bytes);
         let answer = self.session.ask(&ask)?;
-        if !(200..300).contains(&answer.status) {
-            return Err(self.session.refused(answer, &Subject::Manifest(&which)));
+        match answer.status {
+            200..=299 => {}
+            401 | 403 => return Err(self.session.refused(answer, &Subject::Upload)),
+            _ => return Err(self.session.refused(answer, &Subject::Manifest(&which))),
         }
         let Some(said) = answer.header("docker-content-digest") else { return Ok(()) };
         let said: Digest = said.parse().context(|| self.session.name())?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::session::Answer;
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::image::endpoint::Endpoint;
 
 /// What was asked for.
@@ -18,7 +18,7 @@ pub enum Subject<'a> {
     Manifest(&'a str),
     /// A blob.
     Blob(&'a Digest),
-    /// The upload of one.
+    /// The upload of one, and what is asked before it.
     Upload,
     /// A token of this host.
     Token(&'a str),
@@ -71,6 +71,21 @@ pub fn login_name(host: &str) -> &str {
     if host == "registry-1.docker.io" { "docker.io" } else { host }
 }
 
+/// Whether the registry itself, not a token server, looks at names and passwords: then it has looked at ours.
+fn is_basic(answer: &Answer) -> bool {
+    let schemes = answer.headers("www-authenticate").filter_map(|text| text.split(' ').next());
+    let mut schemes = schemes.map(str::to_ascii_lowercase).peekable();
+    answer.is_home && schemes.peek().is_some() && schemes.all(|scheme| scheme == "basic")
+}
+
+fn kind_of(status: u16) -> Kind {
+    match status {
+        401 | 403 => Kind::Denied,
+        404 => Kind::Absent,
+        _ => Kind::Unreachable,
+    }
+}
+
 /// The error for an answer that is no success.
 pub fn explain(answer: Answer, subject: &Subject<'_>, endpoint: &Endpoint) -> Error {
     let status = answer.status;
@@ -85,18 +100,28 @@ pub fn explain(answer: Answer, subject: &Subject<'_>, endpoint: &Endpoint) -> Er
         Subject::Upload => format!("an upload to '{repository}'"),
         Subject::Token(host) => format!("a token of {}", shown(host)),
     };
-    let is_home = answer.is_home;
+    let (is_home, is_basic) = (answer.is_home, is_basic(&answer));
     let words = own_words(answer).map(|words| format!(" ({words})")).unwrap_or_default();
     let (text, hint) = match (status, subject) {
         (401, Subject::Api | Subject::Token(_)) if has_login => {
             ("our user name or password is refused".to_owned(), Some(login))
         }
+        (401, _) if has_login && is_basic => {
+            ("our user name or password is refused".to_owned(), Some(login))
+        }
         (401, Subject::Api) => ("a login is needed".to_owned(), Some(login)),
+        (401, Subject::Upload) if has_login => {
+            (format!("our login may not write to '{repository}'"), Some(login))
+        }
+        (401, Subject::Upload) => (format!("{what} needs a login"), Some(login)),
         (401, _) if is_home && !has_login => {
             (format!("{what} does not exist, or needs a login"), Some(login))
         }
         (401, _) if is_home => {
             (format!("{what} does not exist, or our login may not have it"), Some(login))
+        }
+        (403, Subject::Upload) if has_login => {
+            (format!("our login may not write to '{repository}'"), is_home.then_some(login))
         }
         (403, _) => (format!("access to {what} is denied"), is_home.then_some(login)),
         (404, Subject::Api) => ("it is no registry: it has no /v2/".to_owned(), None),
@@ -107,7 +132,7 @@ pub fn explain(answer: Answer, subject: &Subject<'_>, endpoint: &Endpoint) -> Er
         (429, _) => ("too many requests".to_owned(), (!has_login).then_some(login)),
         (status, _) => (format!("{what}: it answers {status}"), None),
     };
-    let error = Error::new(format!("{text}{words}"));
+    let error = Error::new(format!("{text}{words}")).of_kind(kind_of(status));
     match hint {
         Some(hint) => error.hint(hint),
         None => error,

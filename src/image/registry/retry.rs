@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::http::{Failure, Kind};
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 
 /// Waiting times. The defaults are for people; tests have shorter ones.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +54,10 @@ impl Patience {
     /// Waits before the next try. Errors: the failure, when there is no next try.
     pub fn bear(&mut self, failure: Failure) -> Result<(), Error> {
         self.failures += 1;
-        if failure.kind != Kind::Passing || self.failures >= MOST_FAILURES {
-            return Err(failure.error);
+        match failure.kind {
+            Kind::Lasting => return Err(failure.error),
+            Kind::Passing if self.failures < MOST_FAILURES => {}
+            _ => return Err(failure.error.of_kind(error::Kind::Unreachable)),
         }
         log::debug!("{}; once more", failure.error);
         let pause = self.tempo.pause.saturating_mul(1 << (self.failures - 1));

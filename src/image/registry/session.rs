@@ -14,7 +14,7 @@ use super::auth::Keeper;
 use super::http::{Failure, Http, Kind};
 use super::refusal::{self, Subject, shown};
 use super::retry::{self, Patience, Tempo};
-use crate::error::{Context, Error, Result};
+use crate::error::{self, Context, Error, Result};
 use crate::image::endpoint::{Endpoint, Transport};
 
 /// Most redirects of one request.
@@ -273,7 +273,8 @@ impl Session {
             self.check_sealed(&next)?;
             address = next;
         }
-        Err(Error::new(format!("more than {MOST_REDIRECTS} redirects")).into())
+        let error = Error::new(format!("more than {MOST_REDIRECTS} redirects"));
+        Err(error.of_kind(error::Kind::Unreachable).into())
     }
 
     /// Refuses plain HTTP where the registry must be verified.
@@ -284,6 +285,7 @@ impl Session {
         }
         let host = shown(address.host().unwrap_or_default());
         Err(Error::new(format!("it sends us to {host} without TLS"))
+            .of_kind(error::Kind::Unreachable)
             .hint("a registry without TLS is used with --tls-verify=false"))
     }
 

@@ -1,8 +1,8 @@
 //! Blobs: fetched once whoever wants them, verified before they have their name.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -110,24 +110,19 @@ impl Store {
 
     /// A new file in tmp/, locked; it goes with the value unless it was renamed.
     pub fn spool(&self) -> Result<Spool> {
-        let path = self.tmp().join(files::random_name(SPOOL));
-        let mut options = OpenOptions::new();
-        let open = options.read(true).write(true).create_new(true).mode(0o644).open(&path);
-        let file = open.map_err(|error| files::cannot_write(error, &path))?;
-        // Where there are no locks nobody removes leftovers either.
-        let _ = file.lock();
+        let (path, file) = files::new_file(&self.tmp(), SPOOL, 0o644)?;
         Ok(Spool { path, file })
     }
 
-    /// The blob, or the right to fetch it; waits while another process fetches it.
-    pub fn download(&self, digest: &Digest) -> Result<Download> {
+    /// The blob, or the right to fetch it; waits while another command fetches it, and calls `waits` if that takes long.
+    pub fn download(&self, digest: &Digest, waits: &dyn Fn()) -> Result<Download> {
         let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
         let path = self.root.join("downloads").join(name);
         loop {
             if let Some(held) = self.blob(digest)? {
                 return Ok(Download::There(held));
             }
-            let file = files::lock_file(&path, Lock::Exclusive)?;
+            let file = files::lock_file_or_tell(&path, waits)?;
             // While we waited it may have been finished (renamed) or pruned.
             if !files::leads_to(&path, &file) {
                 continue;
@@ -381,7 +376,7 @@ mod tests {
     }
 
     fn ours(store: &Store, digest: &Digest) -> Partial {
-        match store.download(digest).unwrap() {
+        match store.download(digest, &|| ()).unwrap() {
             Download::Ours(partial) => partial,
             Download::There(_) => panic!("it is there already"),
         }
@@ -404,7 +399,7 @@ mod tests {
             partial.finish(&store, 7, &from(b"content"), &|_| ()).unwrap();
             assert_eq!(follower.join().unwrap().unwrap(), b"content");
         });
-        assert!(matches!(store.download(&digest).unwrap(), Download::There(_)));
+        assert!(matches!(store.download(&digest, &|| ()).unwrap(), Download::There(_)));
         assert_eq!(store.read_blob(&digest).unwrap(), b"content");
     }
 

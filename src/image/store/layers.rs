@@ -113,9 +113,14 @@ impl Store {
         folders
     }
 
-    /// A folder with nothing in it, for an image without a layer.
-    pub fn empty_layer(&self) -> Result<PathBuf> {
-        let folder = self.layers_folder().join("empty");
+    /// Where the folder with nothing in it is, or would be: the root of an image without a layer.
+    pub fn empty_layer_path(&self) -> PathBuf {
+        self.layers_folder().join("empty")
+    }
+
+    /// Makes the folder with nothing in it.
+    pub fn make_empty_layer(&self) -> Result<PathBuf> {
+        let folder = self.empty_layer_path();
         match std::fs::DirBuilder::new().mode(0o755).create(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 Err(files::cannot_write(error, &folder))
@@ -131,13 +136,15 @@ impl Store {
         serde_json::from_str(&text).ok()
     }
 
-    /// The layer, or the right to unpack it; waits while another process unpacks it. One that is there is believed when
+    /// The layer, or the right to unpack it; waits while another command unpacks it, and calls `waits` if that takes long.
+    /// One that is there is believed when
     /// `is_recorded` (an image that is recorded needs it) or when it was made since the machine was started.
     pub fn want_layer<'a>(
         &'a self,
         diff_id: &Digest,
         owners: &'a Owners,
         is_recorded: bool,
+        waits: &dyn Fn(),
     ) -> Result<Wanted<'a>> {
         let folder = self.layers_folder().join(name(diff_id, owners));
         let lock_path =
@@ -148,7 +155,7 @@ impl Store {
             {
                 return Ok(Wanted::There(held));
             }
-            let lock = files::lock_file(&lock_path, Lock::Exclusive)?;
+            let lock = files::lock_file_or_tell(&lock_path, waits)?;
             if !files::leads_to(&lock_path, &lock) {
                 continue;
             }

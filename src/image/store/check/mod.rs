@@ -232,7 +232,9 @@ impl Store {
     }
 
     fn unpack_one(&self, layer: &Layer, mending: Mending<'_>) -> Result<()> {
-        let Wanted::Ours(unpacking) = self.want_layer(&layer.diff_id, mending.owners, true)? else {
+        let Wanted::Ours(unpacking) =
+            self.want_layer(&layer.diff_id, mending.owners, true, &|| ())?
+        else {
             return Ok(());
         };
         let Some(blob) = self.blob(&layer.blob)? else { fail!("blob {} is missing", layer.blob) };

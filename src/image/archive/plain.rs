@@ -1,0 +1,56 @@
+//! Archives as files that can be read at any offset: what is compressed or comes through a pipe is first written to a
+//! temporary file without a name.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::Path;
+
+use crate::error::{Context, Result};
+use crate::files;
+use crate::image::compression::{self, Compression, sniff_section};
+use crate::image::section::Section;
+
+/// All of `reader` in a file without a name on the filesystem of `tmp`, at its beginning.
+pub fn spool(reader: &mut dyn Read, tmp: &Path) -> Result<File> {
+    let mut file = tempfile::tempfile_in(tmp).map_err(|error| files::cannot_write(error, tmp))?;
+    let mut room = vec![0; 256 * 1024];
+    loop {
+        let length = match reader.read(&mut room) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).context(|| "cannot read it"),
+        };
+        let written = io::Write::write_all(&mut file, room.get(..length).unwrap_or_default());
+        written.map_err(|error| files::cannot_write(error, tmp))?;
+    }
+    file.rewind().context(|| "a temporary file")?;
+    Ok(file)
+}
+
+/// The archive at `path` (`-`: standard input), not compressed and readable at any offset.
+pub fn open_plain(path: &Path, tmp: &Path) -> Result<File> {
+    if path == Path::new("-") {
+        return plain_stream(io::stdin(), tmp).context(|| "standard input");
+    }
+    let open = || -> Result<File> { plain(File::open(path).context(|| "cannot open it")?, tmp) };
+    open().context(|| path.display().to_string())
+}
+
+/// The archive in `file`, not compressed and readable at any offset.
+pub fn plain(file: File, tmp: &Path) -> Result<File> {
+    if !file.metadata().context(|| "cannot look at it")?.is_file() {
+        return plain_stream(file, tmp);
+    }
+    let section = Section::whole(file.try_clone().context(|| "cannot read it")?)?;
+    match sniff_section(&section).hint(|| DECOMPRESS)? {
+        Compression::None => Ok(file),
+        compression => spool(&mut compression.decode(section)?, tmp),
+    }
+}
+
+fn plain_stream(stream: impl Read, tmp: &Path) -> Result<File> {
+    spool(&mut compression::open(stream).hint(|| DECOMPRESS)?, tmp)
+}
+
+const DECOMPRESS: &str = "decompress it first, with bzip2 -d or xz -d";

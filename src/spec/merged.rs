@@ -1,0 +1,230 @@
+//! Files of the root before it is mounted: its layers looked through as overlayfs does it (folders merged, whiteouts,
+//! opaque folders), and symbolic links followed through all of them, inside the root.
+//!
+//! The layers are as little to be trusted as the rest of an image: each step opens one name in a folder that is open
+//! already, and no link is ever followed by the kernel.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path};
+use std::rc::Rc;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::sys::inroot;
+
+/// As many as the kernel follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// A folder in each layer that it is merged from, the topmost first.
+type Folder = Vec<Rc<OwnedFd>>;
+
+/// The layers of a root.
+pub(super) struct Merged {
+    root: Folder,
+}
+
+/// What a name in a folder is.
+enum Found {
+    Nothing,
+    Folder(Folder),
+    /// Where it leads.
+    Link(OsString),
+    /// Anything else, with the folder of the layer that has it.
+    Other(Rc<OwnedFd>),
+}
+
+impl Merged {
+    /// Of these folders, the topmost first.
+    pub(super) fn of(layers: impl IntoIterator<Item = OwnedFd>) -> Self {
+        Self { root: layers.into_iter().map(Rc::new).collect() }
+    }
+
+    /// Reads a small regular file: at most `limit` bytes (EFBIG), never a FIFO or a device (EINVAL). `None`: there is none.
+    pub(super) fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let mut folders = vec![self.root.clone()];
+        let mut left = VecDeque::new();
+        push_front(&mut left, path);
+        let mut links = 0;
+        while let Some(name) = left.pop_front() {
+            let here = folders.last().unwrap_or(&self.root);
+            if name == ".." {
+                folders.truncate(folders.len().saturating_sub(1).max(1));
+                continue;
+            }
+            match look_up(here, &name)? {
+                Found::Nothing => return Ok(None),
+                Found::Folder(folder) => folders.push(folder),
+                Found::Other(folder) if left.is_empty() => {
+                    return inroot::read(&*folder, Path::new(&name), limit).map(Some);
+                }
+                Found::Other(_) => return Ok(None),
+                Found::Link(_) if links == MOST_LINKS => return Err(Errno::LOOP.into()),
+                Found::Link(target) => {
+                    links += 1;
+                    let target = Path::new(&target);
+                    if target.is_absolute() {
+                        folders.truncate(1);
+                    }
+                    push_front(&mut left, target);
+                }
+            }
+        }
+        Err(Errno::ISDIR.into())
+    }
+}
+
+/// Puts the names of `path` before those that are left.
+fn push_front(left: &mut VecDeque<OsString>, path: &Path) {
+    for part in path.components().rev() {
+        match part {
+            Component::Normal(name) => left.push_front(name.to_owned()),
+            Component::ParentDir => left.push_front("..".into()),
+            _ => {}
+        }
+    }
+}
+
+fn look_up(folder: &Folder, name: &OsStr) -> io::Result<Found> {
+    let mut merged = Folder::new();
+    for layer in folder {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = match rustix::fs::openat(layer.as_fd(), name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            answer => answer?,
+        };
+        let stat = rustix::fs::fstat(&open)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if !kind.is_dir() {
+            // Under a folder, what is none is not seen, nor what is below it.
+            if !merged.is_empty() {
+                break;
+            }
+            return Ok(match kind {
+                FileType::CharacterDevice if stat.st_rdev == 0 => Found::Nothing,
+                FileType::Symlink => {
+                    let target = rustix::fs::readlinkat(&open, "", Vec::new())?;
+                    Found::Link(OsString::from_vec(target.into_bytes()))
+                }
+                _ => Found::Other(layer.clone()),
+            });
+        }
+        let is_opaque = is_opaque(&open);
+        merged.push(Rc::new(open));
+        if is_opaque {
+            break;
+        }
+    }
+    Ok(if merged.is_empty() { Found::Nothing } else { Found::Folder(merged) })
+}
+
+/// Whether nothing of the layers below is seen in the folder.
+fn is_opaque(folder: &OwnedFd) -> bool {
+    let mut value = [0; 1];
+    // O_PATH has no attributes of its own; this path leads to what was opened (proc_pid_fd(5)).
+    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    rustix::fs::getxattr(path, "user.overlay.opaque", &mut value).is_ok_and(|_| value == *b"y")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Layers `0` (the topmost) to `2`, each with a folder `etc`.
+    struct Layers(tempfile::TempDir);
+
+    impl Layers {
+        fn new() -> Self {
+            let top = tempfile::tempdir().unwrap();
+            for layer in ["0", "1", "2"] {
+                std::fs::create_dir_all(top.path().join(layer).join("etc")).unwrap();
+            }
+            Self(top)
+        }
+
+        fn write(&self, path: &str, content: &str) {
+            let path = self.0.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+
+        fn link(&self, path: &str, target: &str) {
+            symlink(target, self.0.path().join(path)).unwrap();
+        }
+
+        fn hide(&self, folder: &str) {
+            let path = self.0.path().join(folder);
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(path, "user.overlay.opaque", b"y", flags).unwrap();
+        }
+
+        fn read(&self, path: &str) -> io::Result<Option<String>> {
+            let open = |layer| std::fs::File::open(self.0.path().join(layer)).unwrap().into();
+            let merged = Merged::of(["0", "1", "2"].map(open));
+            let content = merged.read(Path::new(path), 100)?;
+            Ok(content.map(|content| String::from_utf8(content).unwrap()))
+        }
+
+        fn reads(&self, path: &str) -> String {
+            self.read(path).unwrap().unwrap_or_else(|| "nothing".to_owned())
+        }
+    }
+
+    #[test]
+    fn the_topmost_layer_that_has_a_file_gives_it() {
+        let layers = Layers::new();
+        assert_eq!(layers.reads("etc/passwd"), "nothing");
+        layers.write("2/etc/passwd", "low");
+        assert_eq!(layers.reads("etc/passwd"), "low");
+        layers.write("1/etc/passwd", "high");
+        assert_eq!(layers.reads("etc/passwd"), "high");
+        assert_eq!(layers.reads("/etc/../../etc/./passwd"), "high");
+        assert_eq!(layers.reads("etc/passwd/x"), "nothing");
+    }
+
+    #[test]
+    fn a_link_leads_through_all_layers_and_never_out() {
+        let layers = Layers::new();
+        layers.write("2/usr/lib/passwd", "found");
+        for (number, target) in
+            ["../usr/lib/passwd", "/usr/lib/passwd", "../../../../usr/lib/passwd"]
+                .iter()
+                .enumerate()
+        {
+            layers.link(&format!("0/etc/l{number}"), target);
+            assert_eq!(layers.reads(&format!("etc/l{number}")), "found", "{target}");
+        }
+        // A folder that is a link, and a link in a layer below.
+        layers.link("1/lib", "usr/lib");
+        assert_eq!(layers.reads("lib/passwd"), "found");
+        layers.link("0/etc/out", layers.0.path().join("2/usr/lib/passwd").to_str().unwrap());
+        assert_eq!(layers.reads("etc/out"), "nothing");
+        layers.link("0/etc/loop", "loop");
+        assert_eq!(layers.read("etc/loop").unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        layers.link("0/etc/folder", "/usr");
+        assert_eq!(layers.read("etc/folder").unwrap_err().raw_os_error(), Some(libc::EISDIR));
+    }
+
+    #[test]
+    fn what_a_layer_hides_is_not_read() {
+        let layers = Layers::new();
+        layers.write("2/etc/passwd", "low");
+        layers.write("2/etc/sub/file", "low");
+        // A file in the place of a folder, and a folder on top of that.
+        layers.write("1/etc/sub", "file");
+        assert_eq!(layers.reads("etc/sub/file"), "nothing");
+        layers.write("0/etc/sub/other", "top");
+        assert_eq!(layers.reads("etc/sub/file"), "nothing");
+        assert_eq!(layers.reads("etc/sub/other"), "top");
+        assert_eq!(layers.reads("etc/passwd"), "low");
+        layers.hide("1/etc");
+        assert_eq!(layers.reads("etc/passwd"), "nothing");
+        assert_eq!(layers.reads("etc/sub/other"), "top");
+    }
+}
