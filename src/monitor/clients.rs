@@ -93,7 +93,8 @@ impl Clients {
     pub fn flush(&mut self, index: usize) {
         let Some(client) = self.0.get_mut(index) else { return };
         let message = std::mem::take(&mut client.pending);
-        if !client.hear(&message, Pace::Waits, 0) {
+        // An empty message would read as the end of the conversation.
+        if !message.is_empty() && !client.hear(&message, Pace::Waits, 0) {
             self.0.remove(index);
         }
     }

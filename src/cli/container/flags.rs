@@ -245,6 +245,10 @@ impl Flags {
             start_interval: time("health-start-interval", &self.health_start_interval)?,
             retries: self.health_retries.unwrap_or(0),
         };
-        Ok((check != Healthcheck::default()).then_some(check))
+        if check.test.first().is_none_or(|kind| kind == "NONE") {
+            return Ok((!check.test.is_empty()).then_some(check));
+        }
+        // Better said now than found out when nobody has looked after it.
+        Err(Error::new("--health-cmd: no command can be run in a container that runs already"))
     }
 }
