@@ -3,51 +3,67 @@
 use std::path::Path;
 
 use crate::error::{Context, Result};
-use crate::host::{fuse, overlay};
+use crate::host::fuse;
+use crate::host::overlay::{self, Known};
 use crate::ids::IdMaps;
 use crate::spec::{Options, Stacking, StorageDriver};
 use crate::userns::{Base, Writer};
 
+/// What was chosen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice {
+    /// How layers are stacked.
+    pub stacking: Stacking,
+    /// For it the kernel's overlay was tried, and served: worth a note.
+    was_tried: bool,
+}
+
 /// What `--storage-driver` asks for, else the first that serves. `maps`: the container's, to the host.
-pub fn choose(options: &Options, base: &Base, maps: &IdMaps, store: &Path) -> Result<Stacking> {
+pub fn choose(options: &Options, base: &Base, maps: &IdMaps, store: &Path) -> Result<Choice> {
     // With one ID, every file is of that one.
     let has_others = base.writer != Writer::Itself;
     let idmapped = has_others && maps != &base.maps;
-    let driver = match options.storage_driver {
+    let (driver, was_tried) = match options.storage_driver {
         Some(StorageDriver::Fuse) => {
             fuse::usable().context(|| "--storage-driver fuse")?;
-            StorageDriver::Fuse
+            (StorageDriver::Fuse, false)
         }
-        Some(asked) => asked,
+        Some(asked) => (asked, false),
         None => first_that_serves(idmapped, store)?,
     };
-    Ok(Stacking { driver, idmapped })
+    Ok(Choice { stacking: Stacking { driver, idmapped }, was_tried })
 }
 
-/// Notes that the kernel's overlay serves: it is tried once a boot.
-pub fn remember(stacking: &Stacking, store: &Path) {
-    if stacking.driver == StorageDriver::Overlay && !overlay::is_noted(store) {
-        overlay::note(store);
+impl Choice {
+    /// Notes in the store that the kernel's overlay serves, if that is news: it is tried once a boot.
+    pub fn remember(self, store: &Path) {
+        if self.was_tried {
+            overlay::note(store);
+        }
     }
 }
 
-fn first_that_serves(idmapped: bool, store: &Path) -> Result<StorageDriver> {
+/// It, and whether the kernel's overlay was tried for it.
+fn first_that_serves(idmapped: bool, store: &Path) -> Result<(StorageDriver, bool)> {
     if idmapped {
         // Only ours can show a root's files as the container's own IDs.
         match fuse::usable() {
-            Ok(()) => return Ok(StorageDriver::Fuse),
+            Ok(()) => return Ok((StorageDriver::Fuse, false)),
             Err(error) => log::warn!("files of the image have other owners inside: {error}"),
         }
     }
-    let Err(overlay) = overlay::serves(store) else { return Ok(StorageDriver::Overlay) };
+    let overlay = match overlay::serves(store) {
+        Ok(known) => return Ok((StorageDriver::Overlay, known == Known::Tried)),
+        Err(error) => error,
+    };
     match fuse::usable() {
         Ok(()) => {
             log::info!("no kernel overlay here ({overlay}): usnea's own instead");
-            Ok(StorageDriver::Fuse)
+            Ok((StorageDriver::Fuse, false))
         }
         Err(fuse) => {
             log::info!("no kernel overlay here ({overlay}), and no FUSE ({fuse}): copying");
-            Ok(StorageDriver::Copy)
+            Ok((StorageDriver::Copy, false))
         }
     }
 }

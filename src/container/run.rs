@@ -4,18 +4,17 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
+use super::driver::{self, Choice};
 use super::image::{Image, Root as ImageRoot};
 use super::stored::Wanted;
-use super::{driver, folder, name};
+use super::{folder, name};
 use crate::config;
 use crate::engine::{self, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::host::{cgroup, filesystem};
 use crate::ids::IdMaps;
 use crate::security::{self, emulation::Emulation};
-use crate::spec::{
-    CgroupHierarchy, Inputs, Options, Root, RootEmulation, Stacking, TimeNamespace, TopLayer,
-};
+use crate::spec::{CgroupHierarchy, Inputs, Options, Root, RootEmulation, TimeNamespace, TopLayer};
 use crate::sys::{fd, signal::Signals};
 use crate::userns::Base;
 
@@ -39,7 +38,7 @@ pub(super) struct Decided {
     /// The container's folder, and those in it that its layers need.
     pub(super) folder: PathBuf,
     pub(super) layers: Vec<PathBuf>,
-    pub(super) stacking: Stacking,
+    pub(super) driver: Choice,
 }
 
 /// Which container it is to be.
@@ -76,7 +75,7 @@ pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
     let id = random_id()?;
     let decided = decide(request, base, thrown_away(&store, &id), &root)?;
     let plan = plan(request, &decided)?;
-    driver::remember(&decided.stacking, &store);
+    decided.driver.remember(&store);
 
     let _name =
         request.options.name.as_ref().map(|name| name::take(&store, name.as_str())).transpose()?;
@@ -141,11 +140,11 @@ pub(super) fn decide(
     let options = &request.options;
     let Identity { id, folder, top_layer } = identity;
     let maps = base.container_maps(options.userns, &options.uidmap, &options.gidmap)?;
-    let stacking = match (options.rw_root, options.storage_driver) {
+    let driver = match (options.rw_root, options.storage_driver) {
         (true, Some(_)) => {
             return Err(Error::new("--storage-driver: --rw-root has no layers to be stacked"));
         }
-        (true, None) => Stacking::default(),
+        (true, None) => Choice::default(),
         (false, _) => {
             let store = config::store_path(request.store.as_deref())?;
             driver::choose(options, &base, &maps, &store)?
@@ -162,7 +161,7 @@ pub(super) fn decide(
         id: short(id),
         root: if options.rw_root { Root::Itself(top) } else { Root::Layered(&root.folders) },
         folder: &folder,
-        stacking,
+        stacking: driver.stacking,
         maps: &maps,
         image: root.defaults.clone(),
         command: &request.command,
@@ -180,7 +179,7 @@ pub(super) fn decide(
         security::emulation::emulate(&mut spec, emulation)?;
     }
     let layers = crate::spec::layer_folders(&spec);
-    Ok(Decided { base, spec, folder, layers, stacking })
+    Ok(Decided { base, spec, folder, layers, driver })
 }
 
 fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {

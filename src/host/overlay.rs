@@ -15,18 +15,23 @@ use crate::sys::namespace::Namespaces;
 /// The note of a trial that went well, in the store: the ID of the boot in which it did.
 const NOTE: &str = "overlay-serves";
 
-/// Whether it serves with the store's file system: tried, unless it did since the machine was started. Errors: what it
-/// fails at.
-pub fn serves(store: &Path) -> Result<()> {
-    if is_noted(store) {
-        return Ok(());
-    }
-    try_in(&Scratch::new(store).context(|| "cannot try the kernel overlay")?).map(drop)
+/// How it is known that it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// From a trial since the machine was started.
+    Noted,
+    /// From a trial just now, not noted yet.
+    Tried,
 }
 
-/// Whether it is noted that it serves.
-pub fn is_noted(store: &Path) -> bool {
-    fs::read_to_string(store.join(NOTE)).is_ok_and(|text| text == boot_id())
+/// Whether it serves with the store's file system: tried, unless it did since the machine was started. Errors: what it
+/// fails at.
+pub fn serves(store: &Path) -> Result<Known> {
+    if fs::read_to_string(store.join(NOTE)).is_ok_and(|text| text == boot_id()) {
+        return Ok(Known::Noted);
+    }
+    try_in(&Scratch::new(store).context(|| "cannot try the kernel overlay")?)?;
+    Ok(Known::Tried)
 }
 
 /// Notes that it serves: there will be no trial more, and nobody to clean up after those that were killed. A store that

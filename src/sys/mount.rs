@@ -240,17 +240,6 @@ pub fn set_attributes(mount: impl AsFd, attributes: Attributes, reach: Reach) ->
     }
 }
 
-/// Moves the IDs of a detached mount by the map of a user namespace (MOUNT_ATTR_IDMAP, kernel 5.12; FUSE from 6.12).
-pub fn set_idmap(mount: impl AsFd, namespace: OwnedFd) -> io::Result<()> {
-    const IDMAP: u64 = 0x10_0000;
-    let userns_fd = namespace.as_raw_fd() as u64;
-    mount_setattr(
-        &mount,
-        &MountAttr { set: IDMAP, clear: 0, propagation: 0, userns_fd },
-        Reach::Alone,
-    )
-}
-
 /// Sets how mounts propagate to and from `mount`, which has a place, and all below (or it alone).
 pub fn set_propagation(mount: impl AsFd, propagation: Propagation, reach: Reach) -> io::Result<()> {
     let flag = match propagation {
@@ -273,7 +262,8 @@ pub fn set_propagation(mount: impl AsFd, propagation: Propagation, reach: Reach)
 }
 
 /// Maps the owners of all files of a detached mount through the user namespace that `userns` stands for
-/// (MOUNT_ATTR_IDMAP). Errors: EPERM where the caller does not own the file system, EINVAL where the file system cannot.
+/// (MOUNT_ATTR_IDMAP). Errors: EPERM where the caller does not own the file system, EINVAL where the file system cannot
+/// (FUSE can from 6.12 on).
 pub fn idmap(mount: impl AsFd, userns: impl AsFd) -> io::Result<()> {
     const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
     let userns_fd = userns.as_fd().as_raw_fd() as u64;

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use oci_spec::runtime::Spec;
 
-use super::super::driver;
 use super::super::folder::{self, Folder};
 use super::super::image::StoredImage;
 use super::super::run::{self, Decided, Identity, Request};
@@ -75,7 +74,7 @@ pub fn create(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result
     let decided = run::decide(request, base, identity, &root)?;
     // What cannot be launched is refused now.
     crate::engine::plan(&decided.spec, decided.base.clone(), Default::default())?;
-    driver::remember(&decided.stacking, &store);
+    decided.driver.remember(&store);
     replaced(&store, request, wishes)?;
 
     let mut record = record(&id, request, wishes, &decided.spec, root.stored.as_ref())?;

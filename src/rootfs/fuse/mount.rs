@@ -76,7 +76,7 @@ pub fn start(layers: Layers, options: Options) -> Result<Served> {
     let server = fork_server(Begin { device, layers, reading, log, life, home: Home::Own })?;
     drop(mount);
     if let Some(namespace) = idmap {
-        mount::set_idmap(&kept, namespace).context(|| "cannot map the IDs of a FUSE mount")?;
+        mount::idmap(&kept, namespace).context(|| "cannot map the IDs of a FUSE mount")?;
     }
     Ok(Served { mount: kept, server })
 }
