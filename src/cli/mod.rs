@@ -5,6 +5,7 @@ pub mod amount;
 mod check;
 mod container;
 mod doctor;
+mod events;
 pub mod format;
 mod image;
 mod login;
@@ -85,6 +86,8 @@ enum Command {
     Rename(container::wait::RenameArguments),
     /// Show the processes of a container.
     Top(container::top::Arguments),
+    /// Show what happens to containers, images and volumes.
+    Events(events::Arguments),
     /// Print the OCI runtime config.json that run with the same flags would run.
     Spec(Box<run::SpecArguments>),
     /// Manage images.
@@ -181,6 +184,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         }
         Command::Rename(rename) => container::wait::rename(&rename, arguments.root.as_deref()),
         Command::Top(top) => container::top::run(&top, arguments.root.as_deref()),
+        Command::Events(events) => events::run(&events, arguments.root.as_deref()),
         Command::Spec(spec) => run::spec(*spec, arguments.root),
         Command::Image(image) => image::run(image, arguments.root.as_deref()),
         Command::Images(list) => image::list::run(list, arguments.root.as_deref()),

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::being::{self, Being};
+use super::events;
 use super::handover::{Handover, MONITOR};
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
 use super::talk;
@@ -120,6 +121,7 @@ fn become_monitor(job: Job, told: &OwnedFd, mask: MaskBefore) -> Result<std::con
         engine::end_children();
         return Err(error);
     }
+    events::of_container(&job.store, &job.record, "start", &[]);
     let failed = |error: std::io::Error| Error::from(error);
     let number = |fd: OwnedFd| fd::hand_over(fd).map_err(failed);
     let some = |fd: Option<OwnedFd>| fd.map(number).transpose();

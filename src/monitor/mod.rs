@@ -24,6 +24,7 @@
 
 pub mod being;
 mod clients;
+pub mod events;
 mod handover;
 mod journal;
 mod launch;

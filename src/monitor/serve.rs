@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::clients::{self, Clients, Wish};
+use super::events;
 use super::handover::{Handover, RELAUNCH, REMOVE, take};
 use super::launch::SIGNALS;
 use super::log::Source;
@@ -323,6 +324,8 @@ impl Monitor {
         if let Err(error) = written {
             self.log.say(&error.to_string());
         }
+        let status = ("exitCode", ended.status().to_string());
+        events::of_container(&self.store, &self.record, "die", &[status]);
         self.streams = Streams::default();
         self.drain_clients()?;
         self.clients.tell_end(ended.status());

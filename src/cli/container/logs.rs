@@ -66,12 +66,6 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     if arguments.follow && selected.len() > 1 {
         return Err(Error::new("only one container can be followed"));
     }
-    let moment = |name: &str, text: &Option<String>| match text {
-        None => Ok(None),
-        Some(text) => time::moment(text).map(Some).ok_or_else(|| {
-            Error::new(format!("--{name} {}: a time, or how long ago", text.escape_debug()))
-        }),
-    };
     let tail = match arguments.tail.as_str() {
         "all" => None,
         text => match text.parse::<i64>() {
@@ -85,7 +79,8 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             }
         },
     };
-    let (since, until) = (moment("since", &arguments.since)?, moment("until", &arguments.until)?);
+    let since = time::flag("since", arguments.since.as_deref())?;
+    let until = time::flag("until", arguments.until.as_deref())?;
     for selected in &selected {
         let shown = open(&store, selected).and_then(|kept| {
             let wanted = Logs {

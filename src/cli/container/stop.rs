@@ -75,8 +75,7 @@ pub fn restart(arguments: &RestartArguments, root: Option<&Path>) -> Result<u8> 
     let store = selection::store(root)?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {
         let kept = open(&store, selected)?;
-        kept::stop(&kept, arguments.time)?;
-        kept::start(&kept, None, None)?;
+        kept::restart(&kept, arguments.time)?;
         Ok(Said::Name)
     })
 }

@@ -47,7 +47,7 @@ pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
         changes: import.changes.clone(),
     };
     let names: Vec<Reference> = import.name.iter().cloned().collect();
-    userns::in_base(&base, || {
+    let imported = userns::in_base(&base, || {
         let source = made::rootfs_image(&import.input, &store.tmp(), &details)
             .context(|| "cannot import")?;
         let pull = Pull {
@@ -61,5 +61,7 @@ pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
             approve: &|_| Ok(()),
         };
         pull.run(&source)
-    })
+    })?;
+    super::happened(stores, &imported.config, "import", names.first().map(ToString::to_string));
+    Ok(imported)
 }

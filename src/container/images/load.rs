@@ -53,7 +53,7 @@ pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec
     let (base, settings, policy) = (Base::of_user()?, Settings::load()?, Policy::load()?);
     let store = stores.own();
     let owners = stores::owners(&base, store);
-    userns::in_base(&base, || {
+    let loaded: Vec<LoadedImage> = userns::in_base(&base, || {
         let archive = open(&load.input, &store.tmp())?;
         let (naming, transport) = match &archive {
             Archive::Docker(_) => (Naming::Docker, "docker-archive"),
@@ -84,7 +84,11 @@ pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec
             all.push(LoadedImage { names, id: image.config });
         }
         Ok(all)
-    })
+    })?;
+    for one in &loaded {
+        super::happened(stores, &one.id, "load", one.names.first().map(ToString::to_string));
+    }
+    Ok(loaded)
 }
 
 fn open(input: &Path, tmp: &Path) -> Result<Archive> {

@@ -30,6 +30,7 @@ use crate::image::pull::Progress;
 use crate::image::reference::{LOCALHOST, Reference, Typed};
 use crate::image::registries::Registries;
 use crate::image::store::{Image, Store};
+use crate::monitor::events;
 
 pub use export::export;
 pub use filter::Filter;
@@ -71,6 +72,12 @@ fn name_typed(text: &str, image: &Image, registries: &Registries) -> Result<Opti
     let mut names = registries.candidates(&typed)?;
     names.push(typed.in_registry(LOCALHOST));
     Ok(names.iter().filter_map(Reference::without_digest).find(|name| image.names.contains(name)))
+}
+
+/// Tells in `usnea events` what happened to the image with this ID, and by what name. Changes are made in our own store.
+fn happened(stores: &Stores, id: &impl std::fmt::Display, action: &str, name: Option<String>) {
+    let more: Vec<_> = name.into_iter().map(|name| ("name", name)).collect();
+    events::of_other(stores.own().root(), "image", &id.to_string(), action, &more);
 }
 
 /// Nobody is told.

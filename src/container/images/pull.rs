@@ -69,13 +69,15 @@ pub fn pull(stores: &Stores, pull: &Pull, progress: &dyn Progress) -> Result<Ima
         policy,
         progress,
     };
-    userns::in_base(&base, || {
+    let pulled = userns::in_base(&base, || {
         stores.own().sweep();
         match &pull.place {
             Place::Registry(_) => first_of(&candidates, |from, name| work.remote(from, name)),
             place => work.local(place),
         }
-    })
+    })?;
+    super::happened(stores, &pulled.config, "pull", Some(pull.place.to_string()));
+    Ok(pulled)
 }
 
 fn candidates(pull: &Pull, policy: &Policy) -> Result<Vec<Candidate>> {

@@ -68,6 +68,7 @@ pub fn push(stores: &Stores, push: &Push, progress: &dyn Progress) -> Result<(Pl
                 .context(|| format!("cannot push {text} to {place}"))?
         }
     };
+    super::happened(stores, &image.config, "push", Some(place.to_string()));
     Ok((place, pushed))
 }
 

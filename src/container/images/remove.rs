@@ -1,6 +1,6 @@
 //! `usnea rmi`, `tag`, `untag`, `image prune`, `system df`, `check`: the store's own work, in the base user namespace.
 
-use super::{known, name_typed};
+use super::{happened, known, name_typed};
 use crate::config::Settings;
 use crate::container::stores::{self, Stores};
 use crate::error::{Error, Result};
@@ -90,11 +90,18 @@ fn remove_one(
 ) -> Result<Removal> {
     let image = own(stores, text)?;
     let target = target(text, &image, registries)?;
-    in_store(stores, base, |store| {
+    let removal = in_store(stores, base, |store| {
         let removal = store.remove(&target, force)?;
         store.sweep();
         Ok(removal)
-    })
+    })?;
+    for name in &removal.untagged {
+        happened(stores, &image.config, "untag", Some(name.to_string()));
+    }
+    if let Some(id) = &removal.deleted {
+        happened(stores, id, "delete", Some(text.to_owned()));
+    }
+    Ok(removal)
 }
 
 fn in_store<T>(stores: &Stores, base: &Base, work: impl FnOnce(&Store) -> Result<T>) -> Result<T>
@@ -109,7 +116,11 @@ where
 pub fn tag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
     let image = own(stores, source)?;
     let names = texts.iter().map(|text| new_name(text)).collect::<Result<Vec<_>>>()?;
-    stores.own().tag(&image.manifest, &names)
+    stores.own().tag(&image.manifest, &names)?;
+    for name in &names {
+        happened(stores, &image.config, "tag", Some(name.to_string()));
+    }
+    Ok(())
 }
 
 fn new_name(text: &str) -> Result<Reference> {
@@ -129,7 +140,10 @@ pub fn untag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
         None => fail!("image {} is not called '{}'", image.config.short(), text.escape_debug()),
     };
     let names = texts.iter().map(name).collect::<Result<Vec<_>>>()?;
-    stores.own().untag(&image.manifest, &names).map(drop)
+    for name in stores.own().untag(&image.manifest, &names)? {
+        happened(stores, &image.config, "untag", Some(name.to_string()));
+    }
+    Ok(())
 }
 
 /// Removes what nobody needs.

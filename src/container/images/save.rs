@@ -59,7 +59,11 @@ pub fn save(stores: &Stores, texts: &[String], format: SaveFormat, output: &Path
         sent.context(|| format!("cannot save {} to {}", shown(image, name), output.display()))?;
         growing = Some(next);
     }
-    growing.map_or(Ok(()), |growing| growing.target().finish())
+    growing.map_or(Ok(()), |growing| growing.target().finish())?;
+    for (_, image, name) in &images {
+        super::happened(stores, &image.config, "save", name.as_ref().map(ToString::to_string));
+    }
+    Ok(())
 }
 
 fn shown(image: &Image, name: &Option<Reference>) -> String {

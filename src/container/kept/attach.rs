@@ -11,9 +11,9 @@ use super::Kept;
 use super::keys::Watch;
 use crate::engine::Requests;
 use crate::error::{Context, Error, Result};
-use crate::monitor::Status;
 use crate::monitor::record::State;
 use crate::monitor::talk::{self, Pace, Request, Told};
+use crate::monitor::{Status, events};
 use crate::sys::process;
 use crate::sys::pty::Raw;
 use crate::sys::signal::Signals;
@@ -51,6 +51,7 @@ pub fn meet(kept: &Kept) -> Result<OwnedFd> {
     let socket = connect(kept, state)?;
     talk::send(&socket, &Request::Attach(Pace::Drops).bytes())
         .context(|| "cannot ask the monitor")?;
+    events::of_container(&kept.store, &kept.record, "attach", &[]);
     Ok(socket)
 }
 

@@ -17,6 +17,7 @@ use super::remove::{Removal, remove};
 use super::{Kept, find};
 use crate::error::{Context, Error, Result};
 use crate::files;
+use crate::monitor::events;
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{self, CONFIG, CONTAINER, Healthcheck, Input, LogSettings, Record};
 use crate::spec::TopLayer;
@@ -125,6 +126,7 @@ fn name_and_place(
     record::write(born.path(), CONTAINER, record)
         .and_then(|()| born.keep(place))
         .inspect_err(|_| names.take(&record.name, &record.id))
+        .inspect(|()| events::of_container(store, record, "create", &[]))
 }
 
 fn write_cidfile(path: &Path, id: &str) -> Result<()> {

@@ -2,16 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use jiff::Timestamp;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
 
 use super::Kept;
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::monitor::log::{FILE, Line, Reader, Source};
+use crate::monitor::log::{Changes, FILE, Line, Reader, Source};
 use crate::monitor::record::LogDriver;
 
 /// What of a log is shown, and how.
@@ -58,7 +56,7 @@ pub fn logs(
     let said = || format!("the log of {}", kept.record.name);
     // Before the first reading: nothing comes unseen in between.
     let watch = if wanted.follow { Some(Watch::new(kept).context(said)?) } else { None };
-    let mut reader = Reader::open(&kept.folder).context(said)?;
+    let mut reader = Reader::open(&kept.folder, FILE).context(said)?;
     let mut printer = Printer { wanted, output, error, mid_line: [false; 2] };
     let mut last: VecDeque<Vec<u8>> = VecDeque::new();
     loop {
@@ -158,17 +156,12 @@ impl Printer<'_> {
 /// Tells when a log grows, and when there will be no more of it.
 struct Watch<'a> {
     kept: &'a Kept,
-    inotify: OwnedFd,
+    changes: Changes,
 }
 
 impl<'a> Watch<'a> {
     fn new(kept: &'a Kept) -> io::Result<Self> {
-        use inotify::{CreateFlags, WatchFlags};
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let events =
-            WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF;
-        inotify::add_watch(&inotify, &kept.folder, events)?;
-        Ok(Self { kept, inotify })
+        Ok(Self { kept, changes: Changes::of(&kept.folder)? })
     }
 
     /// Waits until there may be more; whether there may be more after that.
@@ -180,20 +173,8 @@ impl<'a> Watch<'a> {
         };
         // The monitor lives until all is written; it stays for the next start, too.
         let Some(monitor) = state.monitor.open() else { return Ok(false) };
-        let mut fds = [
-            PollFd::new(&self.inotify, PollFlags::IN),
-            PollFd::from_borrowed_fd(monitor.as_fd(), PollFlags::IN),
-        ];
-        // Disks of several machines tell nothing of what others write.
-        let limit = Timespec { tv_sec: 1, tv_nsec: 0 };
-        match poll(&mut fds, Some(&limit)) {
-            Err(rustix::io::Errno::INTR) => {}
-            answer => {
-                answer.context(|| format!("cannot wait for {FILE}"))?;
-            }
-        }
-        let mut room = [0; 4096];
-        while rustix::io::read(&self.inotify, &mut room).is_ok_and(|length| length > 0) {}
+        let waited = self.changes.wait(Some(monitor.as_fd()), None);
+        waited.context(|| format!("cannot wait for {FILE}"))?;
         Ok(true)
     }
 }

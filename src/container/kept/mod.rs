@@ -13,6 +13,7 @@
 
 mod attach;
 mod create;
+mod events;
 mod filter;
 mod inspect;
 mod keys;
@@ -37,6 +38,7 @@ use crate::monitor::record::{self, CONTAINER, Record};
 
 pub use attach::{Attachment, SignalProxy, attach, meet};
 pub use create::{Wishes, create};
+pub use events::{EventFilter, Wanted as WantedEvents, events};
 pub use filter::Filter;
 pub use inspect::inspect;
 pub use keys::DetachKeys;
@@ -44,7 +46,7 @@ pub use logs::{Logs, logs};
 pub use names::Names;
 pub use remove::{Removal, remove};
 pub use rename::rename;
-pub use start::{relaunch, remove_ended, run_attached, run_detached, start};
+pub use start::{relaunch, remove_ended, restart, run_attached, run_detached, start};
 pub use stop::{kill, stop};
 pub use wait::wait;
 

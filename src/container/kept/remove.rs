@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::stop::{end_monitor, ended_within, stop};
 use super::{Hold, Kept, bury, try_lock};
 use crate::error::{Error, Result};
-use crate::monitor::Status;
 use crate::monitor::record::{self, STATE, State};
+use crate::monitor::{Status, events};
 use crate::sys::process;
 use crate::userns::Base;
 
@@ -34,7 +34,11 @@ pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {
     if let Ok(Some(State { socket: Some(socket), .. })) = record::read(&folder, STATE) {
         let _ = std::fs::remove_file(socket);
     }
-    bury(store, id, name.as_deref(), lock)?.remove(&Base::of_user()?)
+    bury(store, id, name.as_deref(), lock)?.remove(&Base::of_user()?)?;
+    if let Some(kept) = &kept {
+        events::of_container(store, &kept.record, "destroy", &[]);
+    }
+    Ok(())
 }
 
 /// The lock on its folder, once nobody runs in it. `None`: somebody else has removed it.

@@ -2,6 +2,7 @@
 
 use super::{Kept, Names};
 use crate::error::Result;
+use crate::monitor::events;
 use crate::monitor::record::{self, CONTAINER};
 use crate::spec::ContainerName;
 
@@ -14,5 +15,6 @@ pub fn rename(kept: &Kept, name: &ContainerName) -> Result<()> {
     record::write(&kept.folder, CONTAINER, &record)
         .inspect_err(|_| names.take(name.as_str(), id))?;
     names.take(&kept.record.name, id);
+    events::of_container(&kept.store, &record, "rename", &[("oldName", kept.record.name.clone())]);
     Ok(())
 }

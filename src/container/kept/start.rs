@@ -21,7 +21,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
 use crate::monitor::record::{self, CONFIG, EXIT, Exit, Input, STATE, STOPPED, State};
-use crate::monitor::{self, Handover, Job, talk};
+use crate::monitor::{self, Handover, Job, events, talk};
 use crate::rootfs::host;
 use crate::spec;
 use crate::sys::signal::Signals;
@@ -45,6 +45,14 @@ pub fn start(kept: &Kept, lock: Option<File>, client: Option<OwnedFd>) -> Result
             Err(error)
         }
     }
+}
+
+/// Stops a container, as [`super::stop`], and starts it again.
+pub fn restart(kept: &Kept, time: Option<i64>) -> Result<()> {
+    super::stop(kept, time)?;
+    start(kept, None, None)?;
+    events::of_container(&kept.store, &kept.record, "restart", &[]);
+    Ok(())
 }
 
 /// Makes a container and leaves it running; its ID.
@@ -222,7 +230,9 @@ pub fn remove_ended(number: &str) -> Result<()> {
     let handover = Handover::receive(number)?;
     let lock = File::from(monitor::take(handover.lock)?);
     let kept = of_folder(&handover.store, &handover.folder)?;
-    bury(&kept.store, &kept.record.id, Some(&kept.record.name), lock)?.remove(&Base::of_user()?)
+    bury(&kept.store, &kept.record.id, Some(&kept.record.name), lock)?.remove(&Base::of_user()?)?;
+    events::of_container(&kept.store, &kept.record, "destroy", &[]);
+    Ok(())
 }
 
 fn of_folder(store: &Path, folder: &Path) -> Result<Kept> {

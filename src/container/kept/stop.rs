@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::Kept;
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::{self, EXIT, Exit, STOPPED, State};
-use crate::monitor::{Status, being};
+use crate::monitor::{Status, being, events};
 use crate::sys::process;
 
 /// How long a monitor may take for what is left to do after the end.
@@ -25,14 +25,18 @@ pub fn stop(kept: &Kept, time: Option<i64>) -> Result<bool> {
         return Ok(true);
     }
     let Some(process) = state.process.open() else { return Ok(true) };
+    let tell = |action, more: &[_]| events::of_container(&kept.store, &kept.record, action, more);
+    tell("kill", &[("signal", kept.record.stop_signal.to_string())]);
     let _ = process::pidfd_signal(process.as_fd(), kept.record.stop_signal);
     let time = time.unwrap_or(kept.record.stop_timeout as i64);
     let limit = u64::try_from(time).ok().map(Duration::from_secs);
     if !ended_within(&process, limit)? {
+        tell("kill", &[("signal", libc::SIGKILL.to_string())]);
         let _ = process::pidfd_signal(process.as_fd(), libc::SIGKILL);
         ended_within(&process, Some(SETTLING))?;
     }
     wait_for_record(kept, state);
+    tell("stop", &[]);
     Ok(true)
 }
 
@@ -53,6 +57,7 @@ pub fn kill(kept: &Kept, signal: i32) -> Result<()> {
         want_end(kept)?;
     }
     let Some(process) = state.process.open() else { return Err(not_running()) };
+    events::of_container(&kept.store, &kept.record, "kill", &[("signal", signal.to_string())]);
     let sent = process::pidfd_signal(process.as_fd(), signal);
     sent.context(|| format!("cannot signal container {}", kept.record.name))?;
     if signal == libc::SIGKILL && ended_within(&process, Some(SETTLING))? {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::civil::{Date, DateTime};
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::error::{Error, Result};
+
 /// `2026-11-24T23:28:18Z`, `2026-11-24T23:28`, `2026-11-24` (local time), `1764000000.5`, `10m`. `None`: it is none.
 pub fn moment(text: &str) -> Option<Timestamp> {
     if let Some(ago) = duration(text) {
@@ -19,6 +21,14 @@ pub fn moment(text: &str) -> Option<Timestamp> {
             .or_else(|_| text.parse::<Date>().map(|day| day.at(0, 0, 0, 0)))
             .ok()?;
         Some(local.to_zoned_datetime(TimeZone::system()).ok()?.timestamp())
+    })
+}
+
+/// The moment that `--name TEXT` says. Errors: it says none.
+pub fn flag(name: &str, text: Option<&str>) -> Result<Option<Timestamp>> {
+    let Some(text) = text else { return Ok(None) };
+    moment(text).map(Some).ok_or_else(|| {
+        Error::new(format!("--{name} {}: a time, or how long ago", text.escape_debug()))
     })
 }
 

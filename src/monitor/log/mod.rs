@@ -11,9 +11,11 @@
 //!
 //! `write` (the monitor's side) and `read` (`usnea logs`) know each other only by this.
 
+mod changes;
 mod read;
 mod write;
 
+pub use changes::Changes;
 pub use read::{Line, Reader};
 pub use write::Writer;
 

@@ -1,4 +1,5 @@
-//! Reading the log: its lines in order, over all files that rotation has left, and what comes later.
+//! Reading a log of lines, over all files that rotation has left (`NAME.1` is the newest of them), and what comes
+//! later.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{FILE, Source};
+use super::Source;
 
 /// One line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,7 @@ impl<'a> Line<'a> {
 #[derive(Debug)]
 pub struct Reader {
     folder: PathBuf,
+    name: &'static str,
     file: Option<File>,
     /// Older files come first: those with higher numbers.
     older: Vec<File>,
@@ -62,10 +64,11 @@ pub struct Reader {
 const ROOM: usize = 256 * 1024;
 
 impl Reader {
-    /// Opens all files that there are.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    /// Opens all files that there are of the log with this name.
+    pub fn open(folder: &Path, name: &'static str) -> io::Result<Self> {
         let mut reader = Self {
             folder: folder.to_owned(),
+            name,
             file: None,
             older: Vec::new(),
             room: vec![0; ROOM],
@@ -75,7 +78,7 @@ impl Reader {
         // The newest first: what is rotated meanwhile is met again under its next name, and is dropped there.
         let newest = reader.newest()?;
         for number in 1.. {
-            match File::open(folder.join(format!("{FILE}.{number}"))) {
+            match File::open(folder.join(format!("{name}.{number}"))) {
                 Ok(file) => files.push(file),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(error),
@@ -91,7 +94,7 @@ impl Reader {
     }
 
     fn newest(&self) -> io::Result<Option<File>> {
-        match File::open(self.folder.join(FILE)) {
+        match File::open(self.folder.join(self.name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             answer => answer.map(Some),
         }
@@ -158,7 +161,9 @@ impl Reader {
         let newest = newest.metadata()?.ino();
         let mut files = Vec::new();
         for number in 1.. {
-            let Ok(file) = File::open(self.folder.join(format!("{FILE}.{number}"))) else { break };
+            let Ok(file) = File::open(self.folder.join(format!("{}.{number}", self.name))) else {
+                break;
+            };
             let inode = file.metadata()?.ino();
             if Some(inode) == own {
                 return Ok(files);

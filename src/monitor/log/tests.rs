@@ -47,7 +47,7 @@ proptest! {
         for chunk in &chunks {
             writer.write(Source::Output, chunk, Timestamp::now());
         }
-        prop_assert_eq!(all(&mut Reader::open(folder.path()).unwrap()), chunks.concat());
+        prop_assert_eq!(all(&mut Reader::open(folder.path(), FILE).unwrap()), chunks.concat());
     }
 }
 
@@ -55,7 +55,7 @@ proptest! {
 fn a_reader_that_follows_misses_nothing_when_files_are_changed() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::open(folder.path(), &limited(400, 5));
-    let mut reader = Reader::open(folder.path()).unwrap();
+    let mut reader = Reader::open(folder.path(), FILE).unwrap();
     let (mut written, mut seen) = (Vec::new(), Vec::new());
     for number in 0..200 {
         let line = format!("line {number}\n");
@@ -83,7 +83,7 @@ fn rotation_keeps_so_many_files_and_no_more() {
             .collect();
         there.sort();
         assert_eq!(there, names);
-        let read = String::from_utf8(all(&mut Reader::open(folder.path()).unwrap())).unwrap();
+        let read = String::from_utf8(all(&mut Reader::open(folder.path(), FILE).unwrap())).unwrap();
         assert!(read.ends_with("98\n99\n"), "{read}");
         for name in names {
             assert!(folder.path().join(name).metadata().unwrap().len() <= 300);
@@ -98,7 +98,7 @@ fn a_torn_line_ends_where_the_next_begins() {
     std::fs::write(folder.path().join(FILE), format!("{time} stdout F who")).unwrap();
     let mut writer = Writer::open(folder.path(), &LogSettings::default());
     writer.write(Source::Output, b"next\n", Timestamp::now());
-    assert_eq!(all(&mut Reader::open(folder.path()).unwrap()), b"who\nnext\n");
+    assert_eq!(all(&mut Reader::open(folder.path(), FILE).unwrap()), b"who\nnext\n");
 }
 
 #[test]

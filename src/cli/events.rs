@@ -1,0 +1,116 @@
+//! `usnea events`.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cli::format::{Format, Headings, Layout, render};
+use crate::config;
+use crate::container::kept::{self, EventFilter, WantedEvents, time};
+use crate::error::{Error, Result};
+use crate::monitor::events::{Actor, Event};
+use crate::sys::signal;
+
+/// Show what happens to containers, images and volumes
+///
+/// One line of JSON for each event, in docker's shape, from now on until it is interrupted. With --since or --until also what
+/// happened before; the last few thousand events are kept. What run --rm runs in the foreground has no events.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Also what happened since: a time, or how long ago (10m).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+
+    /// Only what happens until: a time, or how long ago (10m). Then the command ends.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+
+    /// Only those that fit: container, event, image, label, type or volume, =, and a value. May be given more than once: values of
+    /// one key are alternatives.
+    #[arg(short, long = "filter", value_name = "KEY=VALUE")]
+    filters: Vec<EventFilter>,
+
+    /// json (the default), or a Go template. Fields: .Time .TimeNano .Type .Action .Status .ID .Name .Image .From .Scope .Attributes
+    /// .Actor.ID .Actor.Attributes
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+
+    /// Whether to go on with what happens from now on; without, the command ends with what has happened.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "true", hide_default_value = true, hide_possible_values = true)]
+    stream: bool,
+}
+
+/// An event as templates see it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row<'a> {
+    time: i64,
+    time_nano: i64,
+    r#type: &'a str,
+    action: &'a str,
+    status: &'a str,
+    #[serde(rename = "ID")]
+    id: &'a str,
+    name: &'a str,
+    image: &'a str,
+    from: &'a str,
+    scope: &'a str,
+    attributes: &'a std::collections::BTreeMap<String, String>,
+    actor: &'a Actor,
+}
+
+impl<'a> Row<'a> {
+    fn of(event: &'a Event) -> Self {
+        let attribute = |name: &str| event.actor.attributes.get(name).map_or("", String::as_str);
+        Self {
+            time: event.time,
+            time_nano: event.time_nano,
+            r#type: &event.kind,
+            action: &event.action,
+            status: &event.action,
+            id: &event.actor.id,
+            name: attribute("name"),
+            image: attribute("image"),
+            from: event.from.as_deref().unwrap_or_default(),
+            scope: &event.scope,
+            attributes: &event.actor.attributes,
+            actor: &event.actor,
+        }
+    }
+}
+
+const LAYOUT: Layout = Layout { table: "{{.ID}}", headings: &[] };
+
+/// Prints.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    signal::set_default(&[libc::SIGPIPE]);
+    if matches!(arguments.format, Some(Format::Table(_))) {
+        return Err(
+            Error::new("--format table: events have no columns").hint("json, or a template")
+        );
+    }
+    let wanted = WantedEvents {
+        since: time::flag("since", arguments.since.as_deref())?,
+        until: time::flag("until", arguments.until.as_deref())?,
+        filters: arguments.filters.clone(),
+        follow: arguments.stream,
+    };
+    let store = config::open_private(&config::store_path(root)?)?;
+    let mut output = io::stdout().lock();
+    kept::events(&store, &wanted, |event| {
+        output.write_all(text(arguments.format.as_ref(), event)?.as_bytes())?;
+        output.flush()
+    })?;
+    Ok(0)
+}
+
+fn text(format: Option<&Format>, event: &Event) -> io::Result<String> {
+    match format {
+        Some(format @ Format::Template(_)) => {
+            render(format, &LAYOUT, Headings::Hidden, &[Row::of(event)]).map_err(io::Error::other)
+        }
+        _ => Ok(serde_json::to_string(event)? + "\n"),
+    }
+}

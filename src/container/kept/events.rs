@@ -1,0 +1,207 @@
+//! `usnea events`: what happened, and what happens from now on.
+
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::error::{Context, Error, Result};
+use crate::monitor::events::{Event, FILE};
+use crate::monitor::log::{Changes, Reader};
+
+/// Which events.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Those that are as new; without it none of the past, unless nothing else is wanted.
+    pub since: Option<Timestamp>,
+    /// Those that are as old: where it is in the future, it is waited for.
+    pub until: Option<Timestamp>,
+    /// What fits.
+    pub filters: Vec<EventFilter>,
+    /// Whether to go on with what comes.
+    pub follow: bool,
+}
+
+/// `--filter` of events, docker's: values of one key are alternatives, keys are conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventFilter {
+    key: Key,
+    value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Container,
+    Event,
+    Image,
+    Label,
+    Type,
+    Volume,
+}
+
+impl FromStr for EventFilter {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let Some((key, value)) = text.split_once('=') else {
+            return Err(Error::new(format!("--filter {text}: it is KEY=VALUE")));
+        };
+        let key = match key {
+            "container" => Key::Container,
+            "event" => Key::Event,
+            "image" => Key::Image,
+            "label" => Key::Label,
+            "type" => Key::Type,
+            "volume" => Key::Volume,
+            _ => {
+                return Err(Error::new(format!("--filter {text}: there is no filter {key}"))
+                    .hint("container, event, image, label, type, volume"));
+            }
+        };
+        Ok(Self { key, value: value.to_owned() })
+    }
+}
+
+impl EventFilter {
+    fn fits(&self, event: &Event) -> bool {
+        let attribute = |name: &str| event.actor.attributes.get(name).map(String::as_str);
+        let value = self.value.as_str();
+        let is_of = |kind: &str| event.kind == kind;
+        // An ID may be given by its beginning.
+        let is_called = || event.actor.id.starts_with(value) || attribute("name") == Some(value);
+        match self.key {
+            Key::Container => is_of("container") && !value.is_empty() && is_called(),
+            Key::Event => {
+                // "health_status: healthy" is found by its first word, too.
+                event.action == value
+                    || event.action.split(':').next() == Some(value)
+                    || (value == "remove" && event.action == "destroy")
+            }
+            Key::Image if is_of("image") => !value.is_empty() && is_called(),
+            Key::Image => attribute("image") == Some(value),
+            Key::Label => match value.split_once('=') {
+                Some((key, value)) => attribute(key) == Some(value),
+                None => attribute(value).is_some(),
+            },
+            Key::Type => is_of(value),
+            Key::Volume => is_of("volume") && event.actor.id == value,
+        }
+    }
+
+    fn fit(filters: &[Self], event: &Event) -> bool {
+        let of_key = |key| filters.iter().filter(move |other| other.key == key);
+        filters.iter().all(|filter| match filter.key {
+            Key::Label => filter.fits(event),
+            key => of_key(key).any(|other| other.fits(event)),
+        })
+    }
+}
+
+/// Gives `each` the events, in their order, until `until`, or for ever. Errors: they cannot be read; `each` fails.
+pub fn events(
+    store: &Path,
+    wanted: &Wanted,
+    mut each: impl FnMut(&Event) -> io::Result<()>,
+) -> Result<()> {
+    let said = || format!("cannot read {}", store.join(FILE).display());
+    let now = Timestamp::now();
+    let since = match (wanted.since, wanted.follow && wanted.until.is_none_or(|until| until > now))
+    {
+        (None, true) => now,
+        (since, _) => since.unwrap_or(Timestamp::MIN),
+    };
+    let shows = |event: &Event| {
+        let time = event.timestamp();
+        time >= since
+            && wanted.until.is_none_or(|until| time <= until)
+            && EventFilter::fit(&wanted.filters, event)
+    };
+    // Before the first reading: nothing comes unseen in between.
+    let changes = Changes::of(store).context(said)?;
+    let mut reader = Reader::open(store, FILE).context(said)?;
+    loop {
+        let more = reader.read(|line| match serde_json::from_slice::<Event>(line) {
+            Ok(event) if shows(&event) => each(&event),
+            // A line that a full disk has cut is no reason to stop.
+            _ => Ok(()),
+        });
+        if more.context(said)? {
+            continue;
+        }
+        let left = wanted.until.map(|until| until.duration_since(Timestamp::now()));
+        if !wanted.follow || left.is_some_and(|left| !left.is_positive()) {
+            return Ok(());
+        }
+        let left = left.and_then(|left| Duration::try_from(left).ok());
+        changes.wait(None, left).context(said)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::events::{self, Actor};
+
+    fn event(kind: &str, action: &str, id: &str, attributes: &[(&str, &str)]) -> Event {
+        let attributes = attributes.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+        Event::new(kind, action, Actor { id: id.into(), attributes: attributes.collect() })
+    }
+
+    #[test]
+    fn values_of_one_key_are_alternatives_and_keys_are_conditions() {
+        let die = event("container", "die", "abc", &[("name", "web"), ("image", "a"), ("x", "1")]);
+        let pull = event("image", "pull", "sha256:1", &[("name", "a")]);
+        let fits = |filters: &[&str], event: &Event| {
+            let filters: Vec<EventFilter> =
+                filters.iter().map(|text| text.parse().unwrap()).collect();
+            EventFilter::fit(&filters, event)
+        };
+        for (filters, of_die, of_pull) in [
+            (&[][..], true, true),
+            (&["type=container"], true, false),
+            (&["container=web"], true, false),
+            (&["container=ab"], true, false),
+            (&["container="], false, false),
+            (&["image=a"], true, true),
+            (&["event=die", "event=pull"], true, true),
+            (&["event=die", "type=image"], false, false),
+            (&["label=x", "label=x=1"], true, false),
+            (&["label=x", "label=x=2"], false, false),
+            (&["volume=abc"], false, false),
+        ] {
+            assert_eq!(
+                (fits(filters, &die), fits(filters, &pull)),
+                (of_die, of_pull),
+                "{filters:?}"
+            );
+        }
+        let ill = event("container", "health_status: unhealthy", "a", &[]);
+        assert!(fits(&["event=health_status"], &ill));
+        assert!("event".parse::<EventFilter>().is_err() && "a=b".parse::<EventFilter>().is_err());
+    }
+
+    #[test]
+    fn the_past_ends_where_it_ends() {
+        let store = tempfile::tempdir().unwrap();
+        for id in ["1", "2"] {
+            events::of_other(store.path(), "volume", id, "create", &[]);
+        }
+        let read = |wanted: &Wanted| {
+            let mut ids = Vec::new();
+            super::events(store.path(), wanted, |event| {
+                ids.push(event.actor.id.clone());
+                Ok(())
+            })
+            .unwrap();
+            ids
+        };
+        let all = Wanted { since: Some(Timestamp::UNIX_EPOCH), ..Wanted::default() };
+        assert_eq!(read(&all), ["1", "2"]);
+        let past = Wanted { until: Some(Timestamp::now()), follow: true, ..Wanted::default() };
+        assert_eq!(read(&past), ["1", "2"]);
+        let none = Wanted { until: Some(Timestamp::UNIX_EPOCH), ..all };
+        assert!(read(&none).is_empty());
+    }
+}

@@ -1,0 +1,200 @@
+//! What happened: a line of JSON for each change of a state, in docker's shape, at the end of a file of the store. Whoever
+//! makes a change writes the line: a command, or the container's monitor. There is no process that hears of them all, and
+//! none is needed: `usnea events` reads the file, and waits for it to grow.
+//!
+//! ```json
+//! {"status":"die","id":"3f..","from":"alpine","Type":"container","Action":"die","Actor":{"ID":"3f..",
+//!  "Attributes":{"exitCode":"0","image":"alpine","name":"web"}},"scope":"local","time":1764000000,"timeNano":1764000000250000000}
+//! ```
+//!
+//! A change is not undone because its line cannot be written. What `run --rm` runs in the foreground has no record, and
+//! no events.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::record::Record;
+
+/// The name of the file in the store; what came before is in `events.1`.
+pub const FILE: &str = "events";
+
+/// How large the file grows, in bytes, before it becomes `events.1`: some thousands of events.
+const LARGEST: u64 = 2 << 20;
+
+/// What something happened to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// A container's or an image's ID, a volume's name.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// What else is known: of a container its labels, `name`, `image`, and what the event brings.
+    #[serde(rename = "Attributes")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// `Action`, for those who know docker's old form: of containers and images alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The actor's ID, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The image of a container, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// `container`, `image`, `volume`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// docker's word: `create`, `start`, `die`, ...
+    #[serde(rename = "Action")]
+    pub action: String,
+    /// To what.
+    #[serde(rename = "Actor")]
+    pub actor: Actor,
+    /// `local`.
+    pub scope: String,
+    /// When, in seconds since 1970.
+    pub time: i64,
+    /// The same in nanoseconds.
+    #[serde(rename = "timeNano")]
+    pub time_nano: i64,
+}
+
+impl Event {
+    /// Something that happens now.
+    pub fn new(kind: &str, action: &str, actor: Actor) -> Self {
+        let now = Timestamp::now();
+        let is_old = matches!(kind, "container" | "image");
+        Self {
+            status: is_old.then(|| action.to_owned()),
+            id: is_old.then(|| actor.id.clone()),
+            from: actor.attributes.get("image").filter(|_| kind == "container").cloned(),
+            kind: kind.to_owned(),
+            action: action.to_owned(),
+            actor,
+            scope: "local".to_owned(),
+            time: now.as_second(),
+            time_nano: now.as_nanosecond() as i64,
+        }
+    }
+
+    /// When it happened.
+    pub fn timestamp(&self) -> Timestamp {
+        Timestamp::from_nanosecond(self.time_nano.into()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// Tells what happened to a container, with `more` that is known of it: `("exitCode", "0")`.
+pub fn of_container(store: &Path, record: &Record, action: &str, more: &[(&str, String)]) {
+    let mut attributes = record.labels.clone();
+    attributes.insert("image".to_owned(), record.image.clone());
+    attributes.insert("name".to_owned(), record.name.clone());
+    attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    tell(store, Event::new("container", action, Actor { id: record.id.clone(), attributes }));
+}
+
+/// Tells what happened to something else: `kind` is `image` or `volume`.
+pub fn of_other(store: &Path, kind: &str, id: &str, action: &str, more: &[(&str, String)]) {
+    let attributes = more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    tell(store, Event::new(kind, action, Actor { id: id.to_owned(), attributes }));
+}
+
+fn tell(store: &Path, event: Event) {
+    if let Err(error) = append(store, event) {
+        log::debug!("cannot write to {}: {error}", store.join(FILE).display());
+    }
+}
+
+fn append(store: &Path, mut event: Event) -> io::Result<()> {
+    let path = store.join(FILE);
+    let mut file = open_locked(&path)?;
+    if file.metadata()?.len() >= LARGEST {
+        std::fs::rename(&path, store.join(format!("{FILE}.1")))?;
+        file = open_locked(&path)?;
+    }
+    // Under the lock: the times of the lines are in order.
+    let now = Timestamp::now();
+    (event.time, event.time_nano) = (now.as_second(), now.as_nanosecond() as i64);
+    let mut line = serde_json::to_vec(&event)?;
+    line.push(b'\n');
+    file.write_all(&line)
+}
+
+/// The file that is at `path`, with the lock on it where the file system has locks.
+fn open_locked(path: &Path) -> io::Result<File> {
+    loop {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        let is_locked = file.lock();
+        if is_locked.is_err() || crate::files::leads_to(path, &file) {
+            return Ok(file);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::log::Reader;
+
+    fn all(store: &Path) -> Vec<Event> {
+        let mut reader = Reader::open(store, FILE).unwrap();
+        let mut events = Vec::new();
+        while reader
+            .read(|line| {
+                events.push(serde_json::from_slice(line)?);
+                Ok(())
+            })
+            .unwrap()
+        {}
+        events
+    }
+
+    #[test]
+    fn what_was_told_is_read_in_order_over_a_change_of_files() {
+        let store = tempfile::tempdir().unwrap();
+        let large = "x".repeat(100_000);
+        for number in 0..30 {
+            let more = [("label", large.clone())];
+            of_other(store.path(), "volume", &number.to_string(), "create", &more);
+        }
+        assert!(store.path().join("events.1").exists());
+        let events = all(store.path());
+        let ids: Vec<String> = events.iter().map(|event| event.actor.id.clone()).collect();
+        assert_eq!(ids, (0..30).map(|number: u32| number.to_string()).collect::<Vec<_>>());
+        assert!(events.is_sorted_by_key(|event| event.time_nano));
+        assert_eq!((&*events[0].kind, &*events[0].action), ("volume", "create"));
+        assert_eq!(events[0].status, None, "the old form is of containers and images");
+    }
+
+    #[test]
+    fn several_at_once_lose_nothing() {
+        let store = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for one in 0..4 {
+                let path = store.path();
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        let more = [("label", "x".repeat(20_000))];
+                        of_other(path, "image", &one.to_string(), "tag", &more);
+                    }
+                });
+            }
+        });
+        // 4 MB: one change of files, and each line whole.
+        let events = all(store.path());
+        assert!(events.len() > 100 && events.len() <= 200, "{}", events.len());
+    }
+
+    #[test]
+    fn a_store_that_is_gone_is_no_failure() {
+        of_other(Path::new("/nonexistent"), "image", "1", "tag", &[]);
+    }
+}
