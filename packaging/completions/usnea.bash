@@ -31,6 +31,9 @@ _usnea() {
             usnea,doctor)
                 cmd="usnea__subcmd__doctor"
                 ;;
+            usnea,events)
+                cmd="usnea__subcmd__events"
+                ;;
             usnea,export)
                 cmd="usnea__subcmd__export"
                 ;;
@@ -236,7 +239,7 @@ _usnea() {
 
     case "${cmd}" in
         usnea)
-            opts="-h -V --root --log-level --help --version run container create start stop restart kill rm ps logs attach wait inspect rename top spec image images pull history push save load import export rmi tag untag system check login logout mount doctor"
+            opts="-h -V --root --log-level --help --version run container create start stop restart kill rm ps logs attach wait inspect rename top events spec image images pull history push save load import export rmi tag untag system check login logout mount doctor"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1656,6 +1659,52 @@ _usnea() {
             case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        usnea__subcmd__events)
+            opts="-f -h --since --until --filter --format --stream --root --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --until)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stream)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --root)

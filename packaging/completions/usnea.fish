@@ -47,6 +47,7 @@ complete -c usnea -n "__fish_usnea_needs_command" -f -a "wait" -d 'Wait until co
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "inspect" -d 'Show all that is known of containers and images'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "rename" -d 'Give a container another name'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "top" -d 'Show the processes of a container'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "events" -d 'Show what happens to containers, images and volumes'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "spec" -d 'Print the OCI runtime config.json that run with the same flags would run'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "image" -d 'Manage images'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "images" -d 'List images'
@@ -739,6 +740,19 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand top" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand events" -l since -d 'Also what happened since: a time, or how long ago (10m)' -r
+complete -c usnea -n "__fish_usnea_using_subcommand events" -l until -d 'Only what happens until: a time, or how long ago (10m). Then the command ends' -r
+complete -c usnea -n "__fish_usnea_using_subcommand events" -s f -l filter -d 'Only those that fit: container, event, image, label, type or volume, =, and a value. May be given more than once: values of one key are alternatives' -r
+complete -c usnea -n "__fish_usnea_using_subcommand events" -l format -d 'json (the default), or a Go template. Fields: .Time .TimeNano .Type .Action .Status .ID .Name .Image .From .Scope .Attributes .Actor.ID .Actor.Attributes' -r
+complete -c usnea -n "__fish_usnea_using_subcommand events" -l stream -d 'Whether to go on with what happens from now on; without, the command ends with what has happened' -r -f -a "true\t''
+false\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand events" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand events" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand events" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -s i -l interactive -d 'Keep standard input open' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -s t -l tty -d 'Give the container a terminal of its own' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l rm -d 'Remove the container when it exits' -r

@@ -1,10 +1,10 @@
 //! `usnea events`: what happens to containers and images, as it happens and afterwards.
 
-use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::support::{Place, Started, within};
+use crate::support::{Place, Started};
 
 fn past(place: &Place, options: &[&str]) -> Vec<Value> {
     let words = [&["events", "--since", "0", "--stream=false"], options].concat();
@@ -52,18 +52,18 @@ fn the_life_of_a_container_is_told_in_its_order() {
 #[test]
 fn filters_and_templates_are_dockers() {
     let place = Place::new();
-    for name in ["a", "b"] {
+    for name in ["aa", "bb"] {
         place.run_kept(&["--name", name], "exit 3").exits(3);
     }
-    assert_eq!(past(&place, &["--filter", "container=a"]).len(), 3);
+    assert_eq!(past(&place, &["--filter", "container=aa"]).len(), 3);
     let events =
-        past(&place, &["--filter", "container=a", "--filter", "event=start", "-f", "event=die"]);
+        past(&place, &["--filter", "container=aa", "--filter", "event=start", "-f", "event=die"]);
     assert_eq!(actions(&events), ["start", "die"]);
     assert!(past(&place, &["--filter", "type=image"]).is_empty());
     assert!(past(&place, &["--until", "0"]).is_empty());
     let template = "{{.Type}} {{.Action}} {{.Name}} {{.Actor.Attributes.exitCode}}";
     let words = ["events", "--until", "0s", "--filter", "event=die", "--format", template];
-    assert_eq!(place.usnea(&words).works(), "container die a 3\ncontainer die b 3");
+    assert_eq!(place.usnea(&words).works(), "container die aa 3\ncontainer die bb 3");
     place
         .usnea(&["events", "--filter", "colour=red"])
         .fails_with(125, &["there is no filter colour"]);
@@ -75,23 +75,32 @@ fn filters_and_templates_are_dockers() {
 #[test]
 fn what_happens_later_is_told_as_it_happens() {
     let place = Place::new();
-    place.run_kept(&["--name", "before"], "true").works();
-    let mut events = Started::new(
-        &mut place.command(&["events", "--filter", "event=die", "--format", "{{.Name}}"]),
-        "",
-    );
-    // It may not have begun to read when this one ends: another is run until one is seen.
-    assert!(within(Duration::from_secs(20), || {
-        place.run_kept(&["--rm", "-d"], "true").works();
-        events.output().contains('\n')
-    }));
-    assert!(!events.output().contains("before"));
+    place.run_kept(&["--rm", "--name", "before"], "true").works();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs_f64();
+    let since = format!("{since:.6}");
+    let words = ["events", "--since", &since, "-f", "event=die", "--format", "{{.Name}}"];
+    let mut events = Started::new(&mut place.command(&words), "");
+    place.run_kept(&["--name", "later"], "true").works();
+    events.wait_for("later\n");
+    place.run_kept(&["--name", "last"], "true").works();
+    events.wait_for("last\n");
     events.signal(rustix::process::Signal::TERM);
-    events.finish();
-    let until = place.usnea(&["events", "--until", "1h"]);
-    assert!(until.works().contains("before"));
-    assert!(
-        within(Duration::from_secs(5), || place.usnea(&["ps", "-aq"]).works().lines().count() == 1)
-    );
+    let ran = events.end();
+    assert_eq!((ran.status, ran.stdout.as_str()), (-libc::SIGTERM, ""));
     place.usnea(&["rm", "--all"]).works();
+}
+
+#[test]
+fn a_time_to_come_is_waited_for() {
+    let place = Place::new();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+    let until = (since + 4).to_string();
+    let since = since.to_string();
+    let words = ["events", "--since", &since, "--until", &until];
+    let events = Started::new(&mut place.command(&words), "");
+    place.usnea(&place.kept(&["create", "--name", "later"], "true")).works();
+    let told = events.end();
+    let event: Value = serde_json::from_str(told.works()).expect("one line");
+    assert_eq!(event["Action"], "create");
+    place.usnea(&["rm", "later"]).works();
 }
