@@ -103,6 +103,9 @@ _usnea() {
             usnea,start)
                 cmd="usnea__subcmd__start"
                 ;;
+            usnea,stats)
+                cmd="usnea__subcmd__stats"
+                ;;
             usnea,stop)
                 cmd="usnea__subcmd__stop"
                 ;;
@@ -117,6 +120,9 @@ _usnea() {
                 ;;
             usnea,untag)
                 cmd="usnea__subcmd__untag"
+                ;;
+            usnea,update)
+                cmd="usnea__subcmd__update"
                 ;;
             usnea,wait)
                 cmd="usnea__subcmd__wait"
@@ -163,11 +169,17 @@ _usnea() {
             usnea__subcmd__container,start)
                 cmd="usnea__subcmd__container__subcmd__start"
                 ;;
+            usnea__subcmd__container,stats)
+                cmd="usnea__subcmd__container__subcmd__stats"
+                ;;
             usnea__subcmd__container,stop)
                 cmd="usnea__subcmd__container__subcmd__stop"
                 ;;
             usnea__subcmd__container,top)
                 cmd="usnea__subcmd__container__subcmd__top"
+                ;;
+            usnea__subcmd__container,update)
+                cmd="usnea__subcmd__container__subcmd__update"
                 ;;
             usnea__subcmd__container,wait)
                 cmd="usnea__subcmd__container__subcmd__wait"
@@ -239,7 +251,7 @@ _usnea() {
 
     case "${cmd}" in
         usnea)
-            opts="-h -V --root --log-level --help --version run container create start stop restart kill rm ps logs attach wait inspect rename top events spec image images pull history push save load import export rmi tag untag system check login logout mount doctor"
+            opts="-h -V --root --log-level --help --version run container create start stop restart kill rm ps logs attach wait inspect rename top update stats events spec image images pull history push save load import export rmi tag untag system check login logout mount doctor"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -317,7 +329,7 @@ _usnea() {
             return 0
             ;;
         usnea__subcmd__container)
-            opts="-h --root --log-level --help attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait"
+            opts="-h --root --log-level --help attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1270,6 +1282,40 @@ _usnea() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        usnea__subcmd__container__subcmd__stats)
+            opts="-a -l -i -h --all --latest --no-stream --no-reset --no-trunc --interval --format --root --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         usnea__subcmd__container__subcmd__stop)
             opts="-a -l -t -i -h --all --latest --filter --cidfile --timeout --time --ignore --root --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1319,6 +1365,40 @@ _usnea() {
                 return 0
             fi
             case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        usnea__subcmd__container__subcmd__update)
+            opts="-a -l -h --all --latest --filter --cidfile --restart --root --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cidfile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --restart)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -3440,6 +3520,40 @@ _usnea() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        usnea__subcmd__stats)
+            opts="-a -l -i -h --all --latest --no-stream --no-reset --no-trunc --interval --format --root --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         usnea__subcmd__stop)
             opts="-a -l -t -i -h --all --latest --filter --cidfile --timeout --time --ignore --root --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -3603,6 +3717,40 @@ _usnea() {
                 return 0
             fi
             case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        usnea__subcmd__update)
+            opts="-a -l -h --all --latest --filter --cidfile --restart --root --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --filter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cidfile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --restart)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -47,6 +47,8 @@ complete -c usnea -n "__fish_usnea_needs_command" -f -a "wait" -d 'Wait until co
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "inspect" -d 'Show all that is known of containers and images'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "rename" -d 'Give a container another name'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "top" -d 'Show the processes of a container'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "update" -d 'Change containers that there are'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "stats" -d 'Show what running containers use'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "events" -d 'Show what happens to containers, images and volumes'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "spec" -d 'Print the OCI runtime config.json that run with the same flags would run'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "image" -d 'Manage images'
@@ -148,30 +150,32 @@ complete -c usnea -n "__fish_usnea_using_subcommand run" -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l replace -d 'Remove the container that has the name'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l no-healthcheck -d 'No checks of health, not even the image\'s'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -s q -l quiet -d 'Pull without showing how far it is'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
 warn\t''
 info\t''
 debug\t''
 trace\t''"
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "attach" -d 'Be with a running container'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "create" -d 'Make a container without starting it'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "inspect" -d 'Show all that is known of containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "kill" -d 'Send containers a signal'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "logs" -d 'Show what containers wrote'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "ps" -d 'List containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "ls" -d 'List containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "list" -d 'List containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "prune" -d 'Remove all containers that do not run'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "rename" -d 'Give a container another name'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "restart" -d 'Stop containers and start them again'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "rm" -d 'Remove containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "run" -d 'Run a command in a new container'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "start" -d 'Start containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "stop" -d 'Stop containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "top" -d 'Show the processes of a container'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "wait" -d 'Wait until containers have ended'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "attach" -d 'Be with a running container'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "create" -d 'Make a container without starting it'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "inspect" -d 'Show all that is known of containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "kill" -d 'Send containers a signal'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "logs" -d 'Show what containers wrote'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "ps" -d 'List containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "ls" -d 'List containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "list" -d 'List containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "prune" -d 'Remove all containers that do not run'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "rename" -d 'Give a container another name'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "restart" -d 'Stop containers and start them again'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "rm" -d 'Remove containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "run" -d 'Run a command in a new container'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "start" -d 'Start containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "stats" -d 'Show what running containers use'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "stop" -d 'Stop containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "top" -d 'Show the processes of a container'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "update" -d 'Change containers that there are'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "wait" -d 'Wait until containers have ended'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from attach" -l detach-keys -d 'The keys that leave its terminal. Default: the container\'s own, else ctrl-p,ctrl-q' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from attach" -l sig-proxy -d 'Signals that come to us are its own' -r -f -a "true\t''
 false\t''"
@@ -486,6 +490,20 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -s i -l interactive -d 'Our standard input is its too; with --attach'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -s i -l interval -d 'How many seconds between two looks' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .Container .ID .Name .CPUPerc .MemUsage .MemPerc .NetIO .BlockIO .PIDs' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -s a -l all -d 'Containers that do not run, too'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -s l -l latest -d 'The container that was made last'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l no-stream -d 'Once, and not again'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l no-reset -d 'One below the other, instead of clearing the terminal'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l no-trunc -d 'Print IDs whole'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -s t -l time -l timeout -d 'How many seconds it has to end; -1: as long as it takes. Default: the container\'s own, else 10' -r
@@ -506,6 +524,18 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from top" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -l cidfile -d 'The container whose ID is in this file' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -l restart -d 'When it is started again: no, on-failure[:N], always or unless-stopped' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -s a -l all -d 'All containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -s l -l latest -d 'The container that was made last'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -740,6 +770,32 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand top" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand update" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand update" -l cidfile -d 'The container whose ID is in this file' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand update" -l restart -d 'When it is started again: no, on-failure[:N], always or unless-stopped' -r
+complete -c usnea -n "__fish_usnea_using_subcommand update" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand update" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand update" -s a -l all -d 'All containers'
+complete -c usnea -n "__fish_usnea_using_subcommand update" -s l -l latest -d 'The container that was made last'
+complete -c usnea -n "__fish_usnea_using_subcommand update" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand stats" -s i -l interval -d 'How many seconds between two looks' -r
+complete -c usnea -n "__fish_usnea_using_subcommand stats" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .Container .ID .Name .CPUPerc .MemUsage .MemPerc .NetIO .BlockIO .PIDs' -r
+complete -c usnea -n "__fish_usnea_using_subcommand stats" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand stats" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand stats" -s a -l all -d 'Containers that do not run, too'
+complete -c usnea -n "__fish_usnea_using_subcommand stats" -s l -l latest -d 'The container that was made last'
+complete -c usnea -n "__fish_usnea_using_subcommand stats" -l no-stream -d 'Once, and not again'
+complete -c usnea -n "__fish_usnea_using_subcommand stats" -l no-reset -d 'One below the other, instead of clearing the terminal'
+complete -c usnea -n "__fish_usnea_using_subcommand stats" -l no-trunc -d 'Print IDs whole'
+complete -c usnea -n "__fish_usnea_using_subcommand stats" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand events" -l since -d 'Also what happened since: a time, or how long ago (10m)' -r
 complete -c usnea -n "__fish_usnea_using_subcommand events" -l until -d 'Only what happens until: a time, or how long ago (10m). Then the command ends' -r
 complete -c usnea -n "__fish_usnea_using_subcommand events" -s f -l filter -d 'Only those that fit: container, event, image, label, type or volume, =, and a value. May be given more than once: values of one key are alternatives' -r

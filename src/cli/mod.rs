@@ -86,6 +86,10 @@ enum Command {
     Rename(container::wait::RenameArguments),
     /// Show the processes of a container.
     Top(container::top::Arguments),
+    /// Change containers that there are.
+    Update(container::wait::UpdateArguments),
+    /// Show what running containers use.
+    Stats(container::stats::Arguments),
     /// Show what happens to containers, images and volumes.
     Events(events::Arguments),
     /// Print the OCI runtime config.json that run with the same flags would run.
@@ -184,6 +188,8 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         }
         Command::Rename(rename) => container::wait::rename(&rename, arguments.root.as_deref()),
         Command::Top(top) => container::top::run(&top, arguments.root.as_deref()),
+        Command::Update(update) => container::wait::update(&update, arguments.root.as_deref()),
+        Command::Stats(stats) => container::stats::run(&stats, arguments.root.as_deref()),
         Command::Events(events) => events::run(&events, arguments.root.as_deref()),
         Command::Spec(spec) => run::spec(*spec, arguments.root),
         Command::Image(image) => image::run(image, arguments.root.as_deref()),

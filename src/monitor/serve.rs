@@ -304,6 +304,7 @@ impl Monitor {
             }
         }
         self.log.finish();
+        self.read_record_again();
         let ended = self.ended.unwrap_or(Ended::Killed(libc::SIGKILL));
         let ran = Timestamp::now().duration_since(self.state.started);
         let ending = Ending {
@@ -330,6 +331,13 @@ impl Monitor {
         self.drain_clients()?;
         self.clients.tell_end(ended.status());
         Ok(wait)
+    }
+
+    /// Its name and its restart policy may have been changed while it ran.
+    fn read_record_again(&mut self) {
+        if let Ok(Some(record)) = record::read(&self.folder, CONTAINER) {
+            self.record = record;
+        }
     }
 
     fn exit(&self, ended: Ended) -> Exit {

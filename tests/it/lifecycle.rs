@@ -333,3 +333,45 @@ fn files_tell_the_id_and_the_process() {
     works(&place, &["rm", "--force", "--cidfile", cid]);
     place.nothing_is_left();
 }
+
+#[test]
+fn a_restart_policy_is_changed_while_it_runs() {
+    let place = Place::new();
+    let id = detached(&place, &["--name", "web"], "read line < /dev/zero & wait; sleep 60");
+    assert_eq!(works(&place, &["update", "--restart", "on-failure:1", "web"]), "web");
+    assert_eq!(field(&place, &id, "{{.HostConfig.RestartPolicy.Name}}"), "on-failure");
+    kill(&place, &id, "Pid", Signal::KILL);
+    assert!(within(Duration::from_secs(20), || field(&place, &id, "{{.RestartCount}}") == "1"));
+    place.usnea(&["update", "--restart", "no", "web"]).works();
+    clean(&place);
+    detached(&place, &["--name", "brief", "--rm"], "sleep 60");
+    let refused = place.usnea(&["update", "--restart", "always", "brief"]);
+    refused.fails_with(1, &["brief", "--rm"]);
+    place.usnea(&["update", "--restart", "often", "brief"]).fails_with(125, &["--restart"]);
+    clean(&place);
+}
+
+#[test]
+fn what_containers_use_is_shown() {
+    let place = Place::new();
+    let script = "head -c 8000000 /dev/zero | tail -c 8000000 > /tmp/a; while :; do :; done";
+    let id = detached(&place, &["--name", "busy", "--network", "none"], script);
+    detached(&place, &["--name", "idle"], "exec sleep 60");
+    let template = "{{.Name}}/{{.CPUPerc}}/{{.PIDs}}/{{.NetIO}}/{{.ID}}";
+    let shown = works(&place, &["stats", "--no-stream", "--format", template]);
+    let mut lines: Vec<&str> = shown.lines().collect();
+    lines.sort_unstable();
+    let [busy, idle] = lines[..] else { panic!("{shown}") };
+    let busy: Vec<&str> = busy.splitn(4, '/').collect();
+    let percent: f64 = busy[1].trim_end_matches('%').parse().expect("a number");
+    assert!(percent > 1.0, "{shown}");
+    assert_eq!((busy[2], busy[3]), ("1", &*format!("0B / 0B/{}", &id[..12])));
+    assert!(idle.starts_with("idle/0.00%/1/"), "{shown}");
+    let table = works(&place, &["stats", "--no-stream", "idle"]);
+    assert!(table.starts_with("CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT"), "{table}");
+    place.usnea(&["stop", "--time", "0", "idle"]).works();
+    place.usnea(&["stats", "--no-stream", "idle"]).fails_with(125, &["idle is not running"]);
+    let all = works(&place, &["stats", "--all", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"]);
+    assert!(all.contains("idle --"), "{all}");
+    clean(&place);
+}

@@ -9,6 +9,7 @@ pub mod ps;
 pub mod remove;
 mod selection;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod top;
 pub mod wait;
@@ -55,10 +56,14 @@ pub enum Command {
     Run(Box<run::RunArguments>),
     /// Start containers.
     Start(start::Arguments),
+    /// Show what running containers use.
+    Stats(stats::Arguments),
     /// Stop containers.
     Stop(stop::StopArguments),
     /// Show the processes of a container.
     Top(top::Arguments),
+    /// Change containers that there are.
+    Update(wait::UpdateArguments),
     /// Wait until containers have ended.
     Wait(wait::Arguments),
 }
@@ -79,8 +84,10 @@ pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
         Command::Rm(remove) => remove::run(&remove, below),
         Command::Run(run) => run::run(*run, root),
         Command::Start(start) => start::run(&start, below),
+        Command::Stats(stats) => stats::run(&stats, below),
         Command::Stop(stop) => stop::stop(&stop, below),
         Command::Top(top) => top::run(&top, below),
+        Command::Update(update) => wait::update(&update, below),
         Command::Wait(wait) => wait::run(&wait, below),
     }
 }

@@ -22,6 +22,7 @@ mod names;
 mod remove;
 mod rename;
 mod start;
+mod stats;
 mod stop;
 pub mod time;
 mod wait;
@@ -45,8 +46,9 @@ pub use keys::DetachKeys;
 pub use logs::{Logs, logs};
 pub use names::Names;
 pub use remove::{Removal, remove};
-pub use rename::rename;
+pub use rename::{rename, update};
 pub use start::{relaunch, remove_ended, restart, run_attached, run_detached, start};
+pub use stats::{Sample, Samples, memory_of_machine};
 pub use stop::{kill, stop};
 pub use wait::wait;
 

@@ -1,0 +1,188 @@
+//! `usnea stats`.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::selection::{self, Failures, Missing, Selection};
+use crate::cli::amount;
+use crate::cli::format::{Format, Headings, Layout, render};
+use crate::container::kept::{self, Kept, Sample, Samples, memory_of_machine};
+use crate::error::{Error, Result};
+use crate::fail;
+use crate::sys::signal;
+
+/// Show what running containers use
+///
+/// Of processors, memory, network and disks; again every second, until it is interrupted. The figures are the kernel's, of the
+/// processes that each container has; memory that several processes share counts once.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Names of containers, or the beginning of their IDs. Default: all that run.
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+
+    /// Containers that do not run, too.
+    #[arg(short, long, conflicts_with = "containers")]
+    all: bool,
+
+    /// The container that was made last.
+    #[arg(short, long, conflicts_with_all = ["containers", "all"])]
+    latest: bool,
+
+    /// Once, and not again.
+    #[arg(long)]
+    no_stream: bool,
+
+    /// One below the other, instead of clearing the terminal.
+    #[arg(long)]
+    no_reset: bool,
+
+    /// Print IDs whole.
+    #[arg(long)]
+    no_trunc: bool,
+
+    /// How many seconds between two looks.
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    interval: u32,
+
+    /// json, table [TEMPLATE], or a Go template. Fields: .Container .ID .Name .CPUPerc .MemUsage .MemPerc .NetIO .BlockIO .PIDs
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    container: String,
+    #[serde(rename = "ID")]
+    id: String,
+    name: String,
+    #[serde(rename = "CPUPerc")]
+    cpu_perc: String,
+    mem_usage: String,
+    mem_perc: String,
+    #[serde(rename = "NetIO")]
+    net_io: String,
+    #[serde(rename = "BlockIO")]
+    block_io: String,
+    #[serde(rename = "PIDs")]
+    pids: String,
+}
+
+const LAYOUT: Layout = Layout {
+    table: "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}",
+    headings: &[
+        ("ID", "CONTAINER ID"),
+        ("CPUPerc", "CPU %"),
+        ("MemUsage", "MEM USAGE / LIMIT"),
+        ("MemPerc", "MEM %"),
+        ("NetIO", "NET I/O"),
+        ("BlockIO", "BLOCK I/O"),
+        ("PIDs", "PIDS"),
+    ],
+};
+
+/// How long the only look is: a share of time needs time.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// Prints.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    signal::set_default(&[libc::SIGPIPE]);
+    let store = selection::store(root)?;
+    for kept in listed(arguments, &store)? {
+        let status = kept.status()?;
+        if !arguments.containers.is_empty() && !status.is_running() {
+            let error =
+                format!("container {} is not running: it is {}", kept.record.name, status.word());
+            return Err(Error::new(error).hint(format!("usnea start {}", kept.record.name)));
+        }
+    }
+    let mut before = samples(&listed(arguments, &store)?)?;
+    let clears = !arguments.no_stream && !arguments.no_reset && std::io::stdout().is_terminal();
+    let interval = Duration::from_secs(arguments.interval.into());
+    loop {
+        std::thread::sleep(if arguments.no_stream { GLANCE } else { interval });
+        let containers = listed(arguments, &store)?;
+        let now = samples(&containers)?;
+        let rows: Vec<Row> =
+            containers.iter().map(|kept| row(arguments, kept, &before, &now)).collect();
+        let format = arguments.format.clone().unwrap_or_default();
+        let text = render(&format, &LAYOUT, Headings::Shown, &rows)?;
+        let mut output = std::io::stdout().lock();
+        let start = if clears { "\x1b[H\x1b[2J" } else { "" };
+        let written = output.write_all(format!("{start}{text}").as_bytes());
+        if arguments.no_stream || written.and_then(|()| output.flush()).is_err() {
+            return Ok(0);
+        }
+        before = now;
+    }
+}
+
+/// Those that are asked for. One that is gone meanwhile is an error only where it was named.
+fn listed(arguments: &Arguments, store: &Path) -> Result<Vec<Kept>> {
+    if arguments.containers.is_empty() && !arguments.latest {
+        let mut all = kept::all(store)?;
+        if !arguments.all {
+            all.retain(|kept| kept.status().is_ok_and(|status| status.is_running()));
+        }
+        return Ok(all);
+    }
+    let mut failures = Failures::default();
+    let selection = Selection::of(&arguments.containers, arguments.latest);
+    let selected = selection.find(store, Missing::Fails, &mut failures)?;
+    if !failures.is_empty() {
+        failures.end()?;
+    }
+    let listed: Result<Vec<Kept>> =
+        selected.iter().map(|selected| selection::open(store, selected)).collect();
+    match listed {
+        Ok(listed) if listed.is_empty() => fail!("there is no container"),
+        listed => listed,
+    }
+}
+
+fn samples(containers: &[Kept]) -> Result<Samples> {
+    let mut samples = Samples::new();
+    for kept in containers {
+        let status = kept.status()?;
+        if let Some(state) = status.state().filter(|_| status.is_running()) {
+            let sample = Sample::take(state, &kept::processes(state));
+            samples.insert(kept.record.id.clone(), sample);
+        }
+    }
+    Ok(samples)
+}
+
+fn row(arguments: &Arguments, kept: &Kept, before: &Samples, now: &Samples) -> Row {
+    let id = match arguments.no_trunc {
+        true => kept.record.id.clone(),
+        false => kept.short_id().to_owned(),
+    };
+    let nothing = || "--".to_owned();
+    let mut row = Row {
+        container: kept.record.name.clone(),
+        id,
+        name: kept.record.name.clone(),
+        cpu_perc: nothing(),
+        mem_usage: "-- / --".into(),
+        mem_perc: nothing(),
+        net_io: "-- / --".into(),
+        block_io: "-- / --".into(),
+        pids: nothing(),
+    };
+    let Some(sample) = now.get(&kept.record.id) else { return row };
+    let pair = |pair: (u64, u64)| format!("{} / {}", amount::size(pair.0), amount::size(pair.1));
+    let limit = memory_of_machine();
+    if let Some(before) = before.get(&kept.record.id) {
+        row.cpu_perc = format!("{:.2}%", sample.cpu_percent(before));
+    }
+    row.mem_usage = pair((sample.memory, limit));
+    row.mem_perc = format!("{:.2}%", sample.memory as f64 / limit as f64 * 100.0);
+    row.net_io = sample.network.map_or_else(|| "-- / --".to_owned(), pair);
+    row.block_io = pair(sample.blocks);
+    row.pids = sample.tasks.to_string();
+    row
+}
