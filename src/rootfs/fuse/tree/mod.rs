@@ -28,13 +28,14 @@ mod work;
 mod xattr;
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+pub use access::path_of;
 pub use attributes::{Attributes, Change, NewTime, Space, Time};
 pub use file::{OpenFile, Privileges, Synced};
 pub use listing::{Detail, Item, OpenFolder, Room};
@@ -71,6 +72,14 @@ pub struct Layers {
     pub lowers: Vec<OwnedFd>,
     /// The writable layer and its work folder, on one file system.
     pub upper: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Layers {
+    /// Of all of them.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let written = self.upper.iter().flat_map(|(upper, work)| [upper, work]);
+        self.lowers.iter().chain(written).map(AsFd::as_fd).collect()
+    }
 }
 
 /// How layers are read and written.
