@@ -197,7 +197,7 @@ impl Child<'_> {
                     Driver::Fuse { recorded_owners, idmapped } => {
                         let shown = self.plan.levels.shown(idmapped);
                         let served =
-                            layers::served(stack, recorded_owners, shown, mount.attributes)?;
+                            layers::served(stack, recorded_owners, shown, flags, mount.attributes)?;
                         self.servers.push(served.server);
                         Ok(served.mount)
                     }

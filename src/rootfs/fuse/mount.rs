@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use fuser::{Config, Session, SessionACL};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::confine;
@@ -174,6 +175,8 @@ fn become_server(begin: Begin, answer: &OwnedFd) -> Result<Session<Server>> {
     if life == Life::Parents {
         process::set_parent_death_signal(libc::SIGTERM)
             .context(|| "cannot ask for the parent's death")?;
+        // The parent waits for signals, blocked; here they are to end what they end.
+        let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     }
     let _ = rustix::process::setsid(); // no signal of the terminal ends it
     let threads = threads();
@@ -193,13 +196,33 @@ fn become_server(begin: Begin, answer: &OwnedFd) -> Result<Session<Server>> {
     end_at_panics_that_nobody_answers();
     confine::restrict(&layers).context(|| "cannot confine the FUSE server")?;
     let reading = Reading { open_folders: open_folders(limit), ..reading };
-    let tree = Tree::new(layers, reading).context(|| "cannot read the layers")?;
+    let tree = Tree::new(layers, reading).map_err(explained)?;
     let mut config = Config::default();
     config.acl = SessionACL::All; // the kernel's default_permissions decide
     config.n_threads = Some(threads);
     config.clone_fd = true;
     Session::from_fd(Server::new(Arc::new(tree)), device, SessionACL::All, config)
         .context(|| "the kernel's FUSE does not answer")
+}
+
+/// Why there can be no overlay of these layers.
+fn explained(errno: Errno) -> Error {
+    let (what, hint) = match errno {
+        Errno::XDEV => (
+            "the upper layer and its work folder are not in one mount",
+            "put workdir beside upperdir: files are moved from one into the other",
+        ),
+        Errno::BUSY => (
+            "the work folder is in use by another overlay",
+            "each overlay that is written to needs an upperdir and a workdir of its own",
+        ),
+        Errno::ROFS => (
+            "the upper layer is on a read-only file system",
+            "without upperdir and workdir the overlay is one that is only read",
+        ),
+        errno => return Error::new(format!("cannot read the layers: {}", Error::from(errno))),
+    };
+    Error::new(what).hint(hint)
 }
 
 /// Lets go of all that is the caller's: an open mount would keep the mount alive, a pipe its reader waiting.
