@@ -35,6 +35,15 @@ pub fn inside(test: &str) {
 /// Runs a script as root of a user namespace with its own mounts, in a folder of its own with `lower`, `upper`, `work` and
 /// the mount point `m`; `mount OPTIONS` mounts these. The first failure ends it.
 pub fn script(place: &Place, text: &str) -> Ran {
+    script_under(place, &["--user", "--map-root-user", "--mount"], text)
+}
+
+/// [`script`], with all subordinate IDs of the user.
+pub fn script_with_all_ids(place: &Place, text: &str) -> Ran {
+    script_under(place, &["--user", "--map-root-user", "--map-auto", "--mount"], text)
+}
+
+fn script_under(place: &Place, namespaces: &[&str], text: &str) -> Ran {
     let start = "set -e; mkdir lower upper work m; usnea=$USNEA_BIN
         fails() { said=$(\"$@\" 2>&1) && { echo \"should have failed: $*\"; exit 1; }; true; }
         says() { echo \"$said\" | grep -q \"$1\" || { echo \"no '$1' in: $said\"; exit 1; }; }
@@ -43,7 +52,8 @@ pub fn script(place: &Place, text: &str) -> Ran {
         unmount() { umount m; until flock -n work true; do sleep 0.01; done; }\n";
     let mut command = Command::new("unshare");
     command
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &format!("{start}{text}")])
+        .args(namespaces)
+        .args(["sh", "-c", &format!("{start}{text}")])
         .current_dir(place.folder("layers"))
         .env("USNEA_BIN", binary())
         .env("LC_ALL", "C");

@@ -154,7 +154,10 @@ fn layer(path: &Path) -> Result<OwnedFd> {
 
 fn opened(path: &Path, how: OFlags) -> Result<OwnedFd> {
     let flags = how | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match rustix::fs::open(path, flags, Mode::empty()) {
+    // A folder that the kernel still knows can be opened; its server is asked for statfs(2).
+    let opened = rustix::fs::open(path, flags, Mode::empty())
+        .and_then(|fd| rustix::fs::fstatfs(&fd).map(|_| fd));
+    match opened {
         Err(Errno::NOTCONN) => {
             Err(Error::new(format!("{} is a FUSE mount whose server has died", path.display()))
                 .hint(match namespace::can_mount() {

@@ -2,8 +2,8 @@
 
 use rustix::io::Errno;
 
-use super::owner::Ids;
 use super::{Answer, Tree};
+use crate::ids;
 
 /// Bytes before the entries: the version, 2 (linux/posix_acl_xattr.h).
 const HEADER: usize = 4;
@@ -29,58 +29,72 @@ impl Tree {
         }
     }
 
-    /// The value of an attribute as it is shown, for the one on disk.
-    pub(super) fn shown_value(&self, name: &[u8], mut value: Vec<u8>) -> Answer<Vec<u8>> {
-        if is_acl(name) {
-            let ids = &self.reading.ids;
-            move_ids(
-                ids,
-                &mut value,
-                |user| Ok(ids.shown(user, 0).0),
-                |group| Ok(ids.shown(0, group).1),
-            )?;
+    /// The value of an attribute as it is shown, for the one on disk. Of an ACL nothing is shown of users and groups
+    /// that have no ID here: nobody here can be one of them, and the kernel refuses the whole of it otherwise.
+    pub(super) fn shown_value(&self, name: &[u8], value: Vec<u8>) -> Answer<Vec<u8>> {
+        match (is_acl(name), &self.reading.ids.0) {
+            (false, _) => Ok(value),
+            (true, None) => nameable(&value),
+            (true, Some(maps)) => moved(
+                &nameable(&value)?,
+                |user| Ok(ids::outside_of(&maps.uids, user)),
+                |group| Ok(ids::outside_of(&maps.gids, group)),
+            ),
         }
-        Ok(value)
     }
 
     /// The value of an attribute on disk, for the one that was given. Errors: EOVERFLOW for an ID that has none there.
     pub(super) fn disk_value(&self, name: &[u8], value: &[u8]) -> Answer<Vec<u8>> {
-        let mut value = value.to_vec();
-        if is_acl(name) {
-            let ids = &self.reading.ids;
-            move_ids(ids, &mut value, |user| ids.disk_user(user), |group| ids.disk_group(group))?;
+        let ids = &self.reading.ids;
+        match is_acl(name) {
+            false => Ok(value.to_vec()),
+            true => moved(
+                value,
+                |user| ids.disk_user(user).map(Some),
+                |group| ids.disk_group(group).map(Some),
+            ),
         }
-        Ok(value)
     }
 }
 
-/// Moves the IDs of an ACL. One that is malformed stays as it is: the file system below refuses it.
-fn move_ids(
-    ids: &Ids,
-    value: &mut [u8],
-    user: impl Fn(u32) -> Answer<u32>,
-    group: impl Fn(u32) -> Answer<u32>,
-) -> Answer<()> {
-    if ids.0.is_none() {
-        return Ok(());
+/// An ACL without those users and groups that have no ID in our user namespace: the kernel tells -1 for them, and would
+/// not take it back.
+pub fn nameable(value: &[u8]) -> Answer<Vec<u8>> {
+    let known = |id: u32| Ok((id != u32::MAX).then_some(id));
+    moved(value, known, known)
+}
+
+/// Moves the IDs of an ACL; entries without one go. What is malformed stays as it is: the file system below refuses it.
+fn moved(
+    value: &[u8],
+    user: impl Fn(u32) -> Answer<Option<u32>>,
+    group: impl Fn(u32) -> Answer<Option<u32>>,
+) -> Answer<Vec<u8>> {
+    let Some((header, rest)) = value.split_at_checked(HEADER) else { return Ok(value.to_vec()) };
+    let (entries, remainder) = rest.as_chunks::<ENTRY>();
+    if !remainder.is_empty() {
+        return Ok(value.to_vec());
     }
-    let (entries, _) = value.get_mut(HEADER..).unwrap_or_default().as_chunks_mut::<ENTRY>();
-    for [tag0, tag1, _, _, id @ ..] in entries {
+    let mut answer = header.to_vec();
+    for entry in entries {
+        let [tag0, tag1, _, _, id @ ..] = entry;
         let given = u32::from_le_bytes(*id);
         let moved = match u16::from_le_bytes([*tag0, *tag1]) {
             USER => user(given)?,
             GROUP => group(given)?,
-            _ => continue,
+            _ => Some(given),
         };
-        *id = moved.to_le_bytes();
+        if let Some(moved) = moved {
+            answer.extend_from_slice(&entry[..4]);
+            answer.extend_from_slice(&moved.to_le_bytes());
+        }
     }
-    Ok(())
+    Ok(answer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{IdMap, IdMaps};
 
     fn acl(user: u32, group: u32) -> Vec<u8> {
         let entry = |tag: u16, id: u32| {
@@ -95,21 +109,19 @@ mod tests {
 
     #[test]
     fn users_and_groups_alone_are_moved_and_what_is_malformed_is_left() {
-        let maps =
-            IdMaps { uids: vec![IdMap::new(0, 1000, 10)], gids: vec![IdMap::new(0, 2000, 10)] };
-        let ids = Ids(Some(maps));
-        let to_disk = |value: &mut [u8]| {
-            move_ids(&ids, value, |user| ids.disk_user(user), |group| ids.disk_group(group))
-        };
-        let mut value = acl(1003, 2004);
-        to_disk(&mut value).expect("moved");
-        assert_eq!(value, acl(3, 4));
-        assert_eq!(to_disk(&mut acl(1, 2004)), Err(Errno::OVERFLOW));
+        let more = |id: u32| if id == 9 { Err(Errno::OVERFLOW) } else { Ok(Some(id + 1000)) };
+        assert_eq!(moved(&acl(3, 4), more, more), Ok(acl(1003, 1004)));
+        assert_eq!(moved(&acl(9, 4), more, more), Err(Errno::OVERFLOW));
         for length in [0, 3, 4, 9] {
-            let mut cut = acl(1003, 2004)[..length].to_vec();
-            let before = cut.clone();
-            to_disk(&mut cut).expect("left alone");
-            assert_eq!(cut, before);
+            let cut = &acl(3, 4)[..length];
+            assert_eq!(moved(cut, more, more).as_deref(), Ok(cut));
         }
+    }
+
+    #[test]
+    fn who_has_no_id_here_is_left_out() {
+        let without = nameable(&acl(u32::MAX, 4)).expect("an ACL");
+        assert_eq!(without.len(), acl(1, 4).len() - ENTRY);
+        assert_eq!(nameable(&acl(1, 4)), Ok(acl(1, 4)));
     }
 }

@@ -15,7 +15,7 @@ use super::folders::FOLDER;
 use super::node::{Node, UPPER};
 use super::number::Real;
 use super::work::Work;
-use super::{Answer, Tree, stat_at, xattr};
+use super::{Answer, Tree, acl, stat_at, xattr};
 
 /// What of a file is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,8 +224,11 @@ fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> Ans
         if xattr::shown(name).is_none() {
             continue; // what it says of the layers below is said of others in the upper layer
         }
-        let set = xattr::value_of(&path_of(from), name)
-            .and_then(|value| rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty()));
+        let value = xattr::value_of(&path_of(from), name);
+        let value =
+            if acl::is_acl(name) { value.and_then(|acl| acl::nameable(&acl)) } else { value };
+        let set =
+            value.and_then(|value| rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty()));
         match set {
             // Labels and the like are given by the machine.
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL)
