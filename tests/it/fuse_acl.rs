@@ -35,11 +35,8 @@ fn a_file_with_an_acl_for_strangers_can_be_read_and_copied_up() {
     let place = Place::new();
     let file = place.write("file", "old\n");
     let file = file.to_str().expect("UTF-8");
-    finish(
-        &mut std::process::Command::new("setfacl").args(["-m", "u:54321:rwx,g:54321:r", file]),
-        "",
-    )
-    .works();
+    finish(std::process::Command::new("setfacl").args(["-m", "u:54321:rwx,g:54321:r", file]), "")
+        .works();
     let ran = script(
         &place,
         "mv ../file lower/f; mount_with ''

@@ -7,7 +7,7 @@ use crate::fuse_overlay::script;
 use crate::support::{Place, Process, Started, finish, need, processes_with};
 
 /// The server behind the command whose line has `mark` in it: it is the one with fuser's threads.
-fn server(mark: &str) -> Process {
+pub fn server(mark: &str) -> Process {
     let serves =
         |process: &Process| threads(process).iter().any(|thread| thread.contains("fuser-"));
     processes_with(mark).into_iter().find(serves).expect("a server")

@@ -4,6 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::fuse_confined::server;
 use crate::fuse_overlay::{inside, is_inside, script};
 use crate::support::{Place, binary, finish, need, within};
 
@@ -115,6 +116,39 @@ fn a_mount_whose_server_was_killed_is_said_and_can_be_taken_away() {
     ran.works();
 }
 
+/// Nobody who reads what `run -d` writes waits for the container, and its log says what has become of its files.
+#[test]
+fn the_death_of_a_container_s_file_server_is_in_its_log() {
+    let place = Place::new();
+    let script = "trap 'exit 3' TERM; echo up; while :; do read line; done";
+    let words = ["run", "-d", "--name", "served", "--storage-driver", "fuse"];
+    let image = place.image();
+    let started = [&words[..], &[&image, "sh", "-c", script]].concat();
+    place.usnea(&started).works();
+    let server = server(&image);
+    kill_process(Pid::from_raw(server.number).expect("a number"), Signal::KILL).expect("killed");
+    let logged = || {
+        place
+            .usnea(&["logs", "served"])
+            .stderr
+            .contains("the file server of the container has died")
+    };
+    let heard = within(std::time::Duration::from_secs(20), logged);
+    assert!(heard, "{:?}", place.usnea(&["logs", "served"]));
+    place.usnea(&["rm", "-f", "served"]).works();
+}
+
+/// The server may see the end of the mount before anybody sees the end of the container: no word of that.
+#[test]
+fn a_file_server_that_ends_with_its_container_is_not_said_to_have_died() {
+    let place = Place::new();
+    for _ in 0..10 {
+        let ran = place.run(&["--storage-driver", "fuse"], "sleep 0.05 & exit 4");
+        ran.exits(4);
+        assert_eq!(ran.stderr, "");
+    }
+}
+
 #[test]
 fn a_dead_mount_of_fusermount3_is_said_and_can_be_taken_away() {
     if !need("fusermount3") {
@@ -128,8 +162,9 @@ fn a_dead_mount_of_fusermount3_is_said_and_can_be_taken_away() {
     command.args(["mount", "overlay", "-o", "lowerdir=lower", "m"]).current_dir(place.path("."));
     let dead = || std::fs::read_dir(place.path("m")).is_err();
     assert!(within(std::time::Duration::from_secs(20), dead), "the server lives on");
-    finish(&mut command, "")
-        .fails_with(125, &["FUSE mount whose server has died", "fusermount3 -uz m"]);
+    let ran = finish(&mut command, "");
+    ran.fails_with(125, &["FUSE mount whose server has died"]);
+    assert!(ran.stderr.contains("fusermount3 -uz m"), "{ran:?}");
     let mut unmount = Command::new("fusermount3");
     finish(unmount.arg("-uz").arg(place.path("m")), "").works();
 }
