@@ -20,6 +20,7 @@ mod errors;
 mod explain;
 mod fuse_acl;
 mod fuse_confined;
+mod fuse_container;
 mod fuse_ends;
 mod fuse_full;
 mod fuse_hostile;
