@@ -2,15 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 use crate::fuse_overlay::script;
-use crate::support::{Place, Process, Started, finish, need, processes_with};
+use crate::support::{Place, Process, Started, finish, need, processes_with, within};
 
 /// The server behind the command whose line has `mark` in it: it is the one with fuser's threads.
 pub fn server(mark: &str) -> Process {
     let serves =
         |process: &Process| threads(process).iter().any(|thread| thread.contains("fuser-"));
-    processes_with(mark).into_iter().find(serves).expect("a server")
+    // Its threads begin when the mount is ready already.
+    let mut found = None;
+    within(Duration::from_secs(20), || {
+        found = processes_with(mark).into_iter().find(serves);
+        found.is_some()
+    });
+    found.expect("a server")
 }
 
 /// `status` of each thread.

@@ -22,6 +22,7 @@ mod fuse_acl;
 mod fuse_confined;
 mod fuse_container;
 mod fuse_ends;
+mod fuse_forms;
 mod fuse_full;
 mod fuse_hostile;
 mod fuse_oracle;

@@ -213,7 +213,8 @@ impl Tree {
             }
         }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        drop(rustix::fs::openat(&folder, name, flags, Mode::empty())?);
+        // To be read by its owner: attributes cannot be told otherwise.
+        drop(rustix::fs::openat(&folder, name, flags, Mode::RUSR)?);
         let path = below(&folder, name);
         rustix::fs::lsetxattr(path, "user.overlay.whiteout", b"y", XattrFlags::empty())
     }
