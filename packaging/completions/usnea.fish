@@ -1256,7 +1256,7 @@ debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand mount; and not __fish_seen_subcommand_from overlay" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand mount; and not __fish_seen_subcommand_from overlay" -f -a "overlay" -d 'Mount folders over each other, by FUSE'
-complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s o -l options -d 'Options with commas between: lowerdir=DIR[:DIR...], upperdir=DIR and workdir=DIR (else nothing can be written), uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...], xattr_permissions=2 (owners are kept in attributes), X-mount.idmap=/proc/PID/ns/user (kernel 6.12), ro, nosuid, nodev, noexec, noatime' -r
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s o -l options -d 'Options with commas between, as mount(8) takes them (a backslash before a comma, colon or backslash of a name): lowerdir=DIR[:DIR...], the topmost first; upperdir=DIR and workdir=DIR (without them nothing can be written); uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...]; xattr_permissions=2 (owners and modes are kept in attributes); X-mount.idmap=/proc/PID/ns/user (kernel 6.12); volatile (no waiting for the disk when files are copied up); ro, nosuid, nodev, noexec, noatime' -r
 complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
 warn\t''
@@ -1264,7 +1264,7 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s f -l foreground -d 'Stay until the mount is gone; otherwise the command ends when the mount is ready'
-complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c usnea -n "__fish_usnea_using_subcommand doctor" -l format -d 'How to print: a page to read, or an array of objects with name, status, found, costs and fix' -r -f -a "table\t'A page to read'
 json\t'An array of objects'"
 complete -c usnea -n "__fish_usnea_using_subcommand doctor" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F

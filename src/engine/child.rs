@@ -197,7 +197,7 @@ impl Child<'_> {
                     Driver::Fuse { recorded_owners, idmapped } => {
                         let shown = self.plan.levels.shown(idmapped);
                         let served =
-                            layers::served(stack, recorded_owners, shown, mount.attributes)?;
+                            layers::served(stack, recorded_owners, shown, flags, mount.attributes)?;
                         self.servers.push(served.server);
                         Ok(served.mount)
                     }
@@ -238,6 +238,7 @@ impl Child<'_> {
                 let process::Child { pid, pidfd } = container;
                 let message = Message::Container { pid, pidfd };
                 self.channel.send(&message)?;
+                self.wire_keeper()?;
                 match message {
                     Message::Container { pidfd, .. } => {
                         init::keep(&pidfd, &self.watched, &self.servers)
@@ -477,6 +478,23 @@ impl Child<'_> {
         signal::set_default(&super::forwarded());
         signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
         command::run_program(exec)
+    }
+
+    /// Where the keeper says that a file server has died: where the command says what it says. Not where somebody may
+    /// wait for the end of what we were given, and the command does not hold it (`usnea run -dt ... 2>&1 | cat`).
+    fn wire_keeper(&self) -> Done {
+        let has_terminal = self.plan.steps.iter().any(|step| matches!(step, Step::Terminal));
+        match self.streams {
+            Some(streams) => fd::install(streams.error.as_fd(), 2)?,
+            None if has_terminal && !rustix::termios::isatty(rustix::stdio::stderr()) => {
+                let null =
+                    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+                        .on(|| "/dev/null")?;
+                fd::install(null.as_fd(), 2)?;
+            }
+            None => {}
+        }
+        Ok(())
     }
 
     fn wire_streams(&self, terminal: bool) -> Done {

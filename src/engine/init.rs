@@ -47,11 +47,21 @@ pub fn keep(container: &OwnedFd, watched: &OwnedFd, servers: &[Child]) -> ! {
     leave_standard_streams(if servers.is_empty() { 2 } else { 1 });
     let mut fds: Vec<_> =
         needed.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let mut alive: Vec<_> = servers.iter().collect();
     let ended = |fd: &PollFd<'_>| !fd.revents().is_empty();
-    while !fds[..2].iter().any(ended) {
-        if fds.len() > 2 && fds[2..].iter().any(ended) {
-            log::error!("the file server of the container has died: its files answer with errors");
-            fds.truncate(2);
+    loop {
+        // Before the container's own end, of which a server's may be the cause.
+        while let Some(place) = fds[2..].iter().position(ended) {
+            fds.remove(place + 2);
+            // With status 0 it has only seen the container's end before us.
+            if alive.remove(place).wait().map_or(true, |how| how.status() != 0) {
+                log::error!(
+                    "the file server of the container has died: its files answer with errors"
+                );
+            }
+        }
+        if fds[..2].iter().any(ended) {
+            break;
         }
         if let Err(Errno::INVAL | Errno::NOMEM) = poll(&mut fds, None) {
             break;

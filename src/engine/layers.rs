@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::mounts::VOLATILE;
 use super::trouble::{Done, On, Trouble};
 use super::{Driver, MemoryLayers, Mount, Source};
 use crate::error::Error;
@@ -78,6 +79,7 @@ pub fn served(
     stack: Stack<'_>,
     recorded_owners: bool,
     shown: Option<IdMaps>,
+    flags: &[String],
     attributes: Attributes,
 ) -> Done<Served> {
     cover(stack)?;
@@ -90,7 +92,8 @@ pub fn served(
         lowers: stack.lowers.iter().map(|path| open(path)).collect::<Done<_>>()?,
         upper: upper.transpose()?,
     };
-    let reading = Reading { ids: Ids(shown), recorded_owners, ..Reading::default() };
+    let thrown_away = flags.iter().any(|flag| flag == VOLATILE);
+    let reading = Reading { ids: Ids(shown), recorded_owners, thrown_away, ..Reading::default() };
     let options =
         fuse::Options { reading, attributes, source: "overlay".into(), ..fuse::Options::default() };
     fuse::start(layers, options).map_err(said)

@@ -142,6 +142,9 @@ impl Mount {
     }
 }
 
+/// The upper layer is thrown away.
+pub const VOLATILE: &str = "volatile";
+
 /// Options of our own overlay beside the layers': fuse-overlayfs' name, and the OCI's for a mount with the container's map.
 fn fuse(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
     let mut takes = |name: &str, value: Option<&str>| {
@@ -155,8 +158,8 @@ fn fuse(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
     };
     let source = overlay(driver, options)?;
     match &source {
-        Source::Overlay { flags, .. } if !flags.is_empty() => {
-            fail!("usnea's overlay has no option '{}'", flags[0])
+        Source::Overlay { flags, .. } if flags.iter().any(|flag| flag != VOLATILE) => {
+            fail!("usnea's overlay knows no flag but {VOLATILE}: {}", flags.join(","))
         }
         _ => Ok(source),
     }

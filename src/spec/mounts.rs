@@ -88,8 +88,8 @@ fn overlay(
     let (upperdir, workdir) = (option("upperdir", "upper"), option("workdir", "work"));
     let mut options = vec![lowerdir.as_str(), &upperdir, &workdir];
     stacking.options().for_each(|option| options.push(option));
-    let is_kernels = stacking.driver == StorageDriver::Overlay;
-    options.extend(flags.iter().filter(|flag| is_kernels || **flag != VOLATILE));
+    let is_copied = stacking.driver == StorageDriver::Copy;
+    options.extend(flags.iter().filter(|flag| !is_copied || **flag != VOLATILE));
     mount(destination, stacking.driver.mount_type(), "overlay", &options)
 }
 

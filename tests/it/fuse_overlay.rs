@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use crate::support::{Place, binary, finish, need, need_subids};
+use crate::support::{Place, Ran, binary, finish, need, need_subids};
 
 /// Says to an ignored test that it runs inside.
 const INSIDE: &str = "USNEA_TEST_INSIDE";
@@ -30,6 +30,34 @@ pub fn inside(test: &str) {
         "{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Runs a script as root of a user namespace with its own mounts, in a folder of its own with `lower`, `upper`, `work` and
+/// the mount point `m`; `mount OPTIONS` mounts these. The first failure ends it.
+pub fn script(place: &Place, text: &str) -> Ran {
+    script_under(place, &["--user", "--map-root-user", "--mount"], text)
+}
+
+/// [`script`], with all subordinate IDs of the user.
+pub fn script_with_all_ids(place: &Place, text: &str) -> Ran {
+    script_under(place, &["--user", "--map-root-user", "--map-auto", "--mount"], text)
+}
+
+fn script_under(place: &Place, namespaces: &[&str], text: &str) -> Ran {
+    let start = "set -e; mkdir lower upper work m; usnea=$USNEA_BIN
+        fails() { said=$(\"$@\" 2>&1) && { echo \"should have failed: $*\"; exit 1; }; true; }
+        says() { echo \"$said\" | grep -q \"$1\" || { echo \"no '$1' in: $said\"; exit 1; }; }
+        is() { test \"$1\" = \"$2\" || { echo \"'$1' is not '$2'\"; exit 1; }; }
+        mount_with() { $usnea mount overlay -o lowerdir=lower,upperdir=upper,workdir=work$1 m; }
+        unmount() { umount m; until flock -n work true; do sleep 0.01; done; }\n";
+    let mut command = Command::new("unshare");
+    command
+        .args(namespaces)
+        .args(["sh", "-c", &format!("{start}{text}")])
+        .current_dir(place.folder("layers"))
+        .env("USNEA_BIN", binary())
+        .env("LC_ALL", "C");
+    finish(&mut command, "")
 }
 
 /// Whether we are the process that [`inside`] started; an ignored test that is run by hand does nothing.

@@ -42,6 +42,11 @@ impl Place {
             !rustix::process::geteuid().is_root(),
             "these tests are for an ordinary user: run them by tests/run"
         );
+        Self::for_root_of_a_namespace()
+    }
+
+    /// [`Place::new`], also for a test that runs as root of a user namespace.
+    pub fn for_root_of_a_namespace() -> Self {
         let folder =
             tempfile::Builder::new().prefix("usnea-it-").tempdir().expect("a temporary folder");
         Self { folder }

@@ -13,7 +13,6 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Kind {
-    /// Mount folders over each other, by FUSE.
     Overlay(overlay::Arguments),
 }
 

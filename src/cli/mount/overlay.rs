@@ -7,14 +7,41 @@ use crate::rootfs::fuse::command::{self, Ground};
 
 /// Mount folders over each other, by FUSE
 ///
-/// What is read comes from the topmost folder that has it; what is written goes to the upper folder alone, in the form of the
-/// kernel's overlay (userxattr). Works where we have CAP_SYS_ADMIN, as inside of a user namespace, and elsewhere by
-/// fusermount3.
+/// What is read comes from the topmost folder that has it; what is written goes to the upper folder alone. Works where we
+/// have CAP_SYS_ADMIN, as inside of a user namespace, and elsewhere by fusermount3(1).
+///
+/// Form. The upper folder has the form of the kernel's overlay (with userxattr), which can mount it afterwards, and the
+/// other way round: a removed file is the device 0:0, or an empty file with the attribute user.overlay.whiteout where the
+/// file system holds no devices (kernel 6.8 reads these); a folder that hides those below has the attribute
+/// user.overlay.opaque. Where the file system holds no attributes either, as NFS may, files named .wh.NAME and
+/// .wh..wh..opq stand for them, which the kernel's overlay does not read, and no other file can have a name that begins so
+/// (EPERM). What the file system can hold is tried at the mount. In lower folders all these forms are read.
+///
+/// Limits. Lower folders must not change while they are mounted: what is shown of what changed is undefined, and may be an
+/// error (ESTALE, ENOENT). At most 500 of them. The upper and the work folder must be in one mount, must not overlap each
+/// other or a lower folder, and serve one overlay at a time. What others have mounted below a layer is not seen, unless it
+/// may not be uncovered in our user namespace; then it is seen, and not written to. Folders of lower layers are not renamed
+/// (EXDEV: mv(1) copies them). POSIX ACLs are moved with the owners that uidmapping and gidmapping move, and there are none
+/// with xattr_permissions=2; users and groups without an ID here are left out of them.
+///
+/// Disk. A file that is copied up is on disk before it takes the lower one's place, as by the kernel's overlay, unless
+/// volatile says that the upper folder is thrown away. When there is no room (ENOSPC, EDQUOT) the file stays what it was.
+///
+/// Confinement. The server sees nothing but its layers and /proc, can open nothing but them (landlock, kernel 5.19), lower
+/// ones only to read them, and has no system calls but those for files, memory and threads (seccomp). By fusermount3 it
+/// stays among the user's files, held by landlock and seccomp alone.
+///
+/// End. The server ends when the mount is gone and its last user too. In the foreground SIGINT, SIGTERM and SIGHUP unmount;
+/// a second one ends the server though somebody uses the mount. When the server is killed, whoever uses the mount gets
+/// ENOTCONN: umount -l, or fusermount3 -uz, takes the dead mount away.
 #[derive(clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
-    /// Options with commas between: lowerdir=DIR[:DIR...], upperdir=DIR and workdir=DIR (else nothing can be written),
-    /// uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...], xattr_permissions=2 (owners are kept in attributes),
-    /// X-mount.idmap=/proc/PID/ns/user (kernel 6.12), ro, nosuid, nodev, noexec, noatime.
+    /// Options with commas between, as mount(8) takes them (a backslash before a comma, colon or backslash of a name):
+    /// lowerdir=DIR[:DIR...], the topmost first; upperdir=DIR and workdir=DIR (without them nothing can be written);
+    /// uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...]; xattr_permissions=2 (owners and modes are kept in attributes);
+    /// X-mount.idmap=/proc/PID/ns/user (kernel 6.12); volatile (no waiting for the disk when files are copied up); ro,
+    /// nosuid, nodev, noexec, noatime.
     #[arg(short = 'o', long = "options", value_name = "OPTIONS", required = true)]
     options: Vec<String>,
 
@@ -26,6 +53,12 @@ pub struct Arguments {
     #[arg(value_name = "MOUNTPOINT")]
     target: PathBuf,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  usnea mount overlay -o lowerdir=changes:base,upperdir=mine,workdir=work merged
+  fusermount3 -u merged
+  unshare --user --map-root-user --mount sh -c 'usnea mount overlay -o lowerdir=a:b /mnt && ls /mnt'";
 
 /// Carries it out.
 pub fn run(arguments: Arguments) -> Result<u8> {

@@ -134,7 +134,7 @@ fn see(folder: impl AsFd, layer: usize, name: &OsStr, slot: &mut Slot) -> Result
     if !node::is_folder(&stat) {
         // A file below a folder is hidden by it, and hides what is below itself.
         slot.is_open = false;
-        if slot.layers.is_empty() && !node::is_whiteout(&stat) {
+        if slot.layers.is_empty() && !node::is_whiteout(&folder, name, &stat) {
             slot.layers.push(layer);
         }
         return Ok(());

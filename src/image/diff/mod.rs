@@ -9,9 +9,10 @@
 //!   layer_tar           merged_tar
 //! ```
 //!
-//! Folders have the kernel overlay's form: a whiteout is a character device 0:0, an opaque folder has the attribute
-//! `user.overlay.opaque` or `trusted.overlay.opaque`. A container made the files: no symbolic link is followed, nothing
-//! but regular files is opened, and what cannot be told apart is an error. In the base namespace, where all can be read.
+//! Folders have the kernel overlay's form: a whiteout is a character device 0:0 (or, where there are none, an empty file
+//! with the attribute `overlay.whiteout`), an opaque folder has the attribute `user.overlay.opaque` or
+//! `trusted.overlay.opaque`. A container made the files: no symbolic link is followed, nothing but regular files is
+//! opened, and what cannot be told apart is an error. In the base namespace, where all can be read.
 
 mod changes;
 mod layers;

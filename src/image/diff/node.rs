@@ -4,7 +4,7 @@
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -88,9 +88,19 @@ pub fn stat(folder: impl AsFd, name: &OsStr) -> io::Result<Option<Stat>> {
     }
 }
 
-/// A character device 0:0.
-pub fn is_whiteout(stat: &Stat) -> bool {
-    OnDisk::from_raw_mode(stat.st_mode) == OnDisk::CharacterDevice && stat.st_rdev == 0
+/// A character device 0:0, or, where the file system has none, an empty file with the overlay's attribute.
+pub fn is_whiteout(folder: impl AsFd, name: &OsStr, stat: &Stat) -> bool {
+    match OnDisk::from_raw_mode(stat.st_mode) {
+        OnDisk::CharacterDevice => stat.st_rdev == 0,
+        OnDisk::RegularFile if stat.st_size == 0 => {
+            let folder = folder.as_fd().as_raw_fd();
+            let path = Path::new("/proc/self/fd").join(folder.to_string()).join(name);
+            ["user.overlay.whiteout", "trusted.overlay.whiteout"]
+                .iter()
+                .any(|attribute| rustix::fs::lgetxattr_query(&path, *attribute).is_ok())
+        }
+        _ => false,
+    }
 }
 
 /// Whether it is a folder.
@@ -112,7 +122,7 @@ pub fn is_opaque(fd: impl AsFd) -> Result<bool> {
 /// What stands under `name` in `folder`. `None`: nothing.
 pub fn look(folder: impl AsFd, name: &OsStr, owners: &Owners) -> Result<Option<Found>> {
     let Some(stat) = stat(&folder, name)? else { return Ok(None) };
-    if is_whiteout(&stat) {
+    if is_whiteout(&folder, name, &stat) {
         return Ok(Some(Found::Whiteout));
     }
     let mut node = Node::of(&stat)?;

@@ -167,6 +167,20 @@ fn changes_are_those_of_docker_diff() {
 }
 
 #[test]
+fn a_whiteout_may_be_an_attribute() {
+    let place = Place::new();
+    place.file("up/kept", "");
+    set(&place.file("up/gone", ""), "user.overlay.whiteout", b"y");
+    set(&place.file("up/content", "x"), "user.overlay.whiteout", b"y");
+    own(&place.path("up"));
+    place.same_times();
+    let tar = layer(&place.path("up")).unwrap();
+    let listed = place.list(&tar);
+    let names: Vec<_> = listed.iter().filter_map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(names, [".wh.gone", "content", "kept"]);
+}
+
+#[test]
 fn a_layers_tar_has_all_kinds_of_files_in_order() {
     let place = Place::new();
     place.file("up/b/file", "12345");

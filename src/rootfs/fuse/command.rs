@@ -1,10 +1,14 @@
-//! The overlay as a command by itself: by a mount of our own where we may mount, else by fusermount3.
+//! The overlay as a command by itself: by a mount of our own where we may mount, else by fusermount3. In the foreground
+//! it is unmounted by SIGINT, SIGTERM and SIGHUP, so that no mount without a server is left.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::mount::{self, Life, Served};
@@ -14,6 +18,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::sys::mount as sys_mount;
 use crate::sys::process::Child;
+use crate::sys::signal::Signals;
 use crate::sys::{fd, namespace};
 
 /// Whether the command stays.
@@ -29,48 +34,139 @@ pub enum Ground {
 pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
     let options = Options::parse(texts).context(|| "cannot mount an overlay")?;
     let layers = open_layers(&options)?;
-    let place = folder(target)?;
+    let place = opened(target, OFlags::PATH)?;
+    let target = real(target)?;
     let idmap = options.idmap.as_deref().map(namespace_at).transpose()?;
+    // Before the mount: from its first moment on a signal unmounts it.
+    let asked_to_end = match ground {
+        Ground::Fore => Some(
+            Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])
+                .context(|| "cannot wait for signals")?,
+        ),
+        Ground::Back => None,
+    };
     let (log, life) = match ground {
         Ground::Fore => (Some(std::io::stderr().as_fd().try_clone_to_owned()?), Life::Parents),
         Ground::Back => (None, Life::Own),
     };
     let how = mount::Options {
-        reading: options.reading,
+        reading: options.reading.clone(),
         attributes: options.attributes,
         source: "overlay".into(),
         idmap,
         life,
         log,
     };
-    let server = match namespace::can_mount() {
+    let (server, by) = match namespace::can_mount() {
         true => {
             let Served { mount, server } = mount::start(layers, how)?;
             sys_mount::attach(&mount, &place)
                 .context(|| format!("cannot mount on {}", target.display()))?;
-            server
+            (server, By::Ourselves)
         }
         false if how.idmap.is_some() => fail!("IDs can be mapped only where we may mount"),
-        false => mount::serve(by_fusermount(target, options.attributes)?, layers, how)?,
+        false => {
+            outside(&target, &options)?;
+            let device = by_fusermount(&target, options.attributes)?;
+            let server = mount::serve(device, layers, how).inspect_err(|_| {
+                // What it mounted answers nobody.
+                let _ = unmount(&target, By::Fusermount, Manner::Later);
+            });
+            (server?, By::Fusermount)
+        }
     };
     drop(place);
-    match ground {
-        Ground::Fore => stay(&server),
-        Ground::Back => Ok(0),
+    match asked_to_end {
+        Some(signals) => stay(&server, &signals, |manner| unmount(&target, by, manner)),
+        None => Ok(0),
     }
 }
 
-fn stay(server: &Child) -> Result<u8> {
+/// Who has mounted, and so unmounts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Ourselves,
+    Fusermount,
+}
+
+/// How it is unmounted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Not while somebody uses it.
+    Now,
+    /// Its name at once, the rest when the last user has gone.
+    Later,
+}
+
+/// Waits for the end of the mount. The first signal unmounts it, a second one ends the server whoever uses it.
+fn stay(
+    server: &Child,
+    signals: &Signals,
+    unmount: impl Fn(Manner) -> std::io::Result<()>,
+) -> Result<u8> {
+    let mut unmounted = false;
+    loop {
+        let mut fds = [server.pidfd.as_fd(), signals.as_fd()]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => continue,
+            answer => answer.context(|| "cannot wait for the FUSE server")?,
+        };
+        if !fds[0].revents().is_empty() {
+            break;
+        }
+        let Some(signal) = signals.next().context(|| "cannot read signals")? else { continue };
+        if unmounted {
+            let _ = server.signal(libc::SIGKILL);
+            let _ = server.wait();
+            return Ok(128 + signal as u8);
+        }
+        if unmount(Manner::Now).is_err() {
+            unmount(Manner::Later).context(|| "cannot unmount")?;
+            log::warn!("the overlay is in use: it ends with its last user, or at the next signal");
+        }
+        unmounted = true;
+    }
     match server.wait().context(|| "cannot wait for the FUSE server")?.status() {
         0 => Ok(0),
         status => fail!("the FUSE server ended with status {status}"),
     }
 }
 
-fn folder(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty())
-        .context(|| format!("cannot open {}", path.display()))
+fn unmount(target: &Path, by: By, manner: Manner) -> std::io::Result<()> {
+    if by == By::Ourselves {
+        let flags = match manner {
+            Manner::Now => UnmountFlags::NOFOLLOW,
+            Manner::Later => UnmountFlags::NOFOLLOW | UnmountFlags::DETACH,
+        };
+        return Ok(rustix::mount::unmount(target, flags)?);
+    }
+    let flag = if manner == Manner::Now { "-u" } else { "-uz" };
+    let output = Command::new(FUSERMOUNT).args([flag, "--"]).arg(target).output()?;
+    let said = || String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    if output.status.success() { Ok(()) } else { Err(std::io::Error::other(said())) }
+}
+
+/// A layer, which must be readable.
+fn layer(path: &Path) -> Result<OwnedFd> {
+    opened(path, OFlags::RDONLY)
+}
+
+fn opened(path: &Path, how: OFlags) -> Result<OwnedFd> {
+    let flags = how | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // A folder that the kernel still knows can be opened; its server is asked for statfs(2).
+    let opened = rustix::fs::open(path, flags, Mode::empty())
+        .and_then(|fd| rustix::fs::fstatfs(&fd).map(|_| fd));
+    match opened {
+        Err(Errno::NOTCONN) => {
+            Err(Error::new(format!("{} is a FUSE mount whose server has died", path.display()))
+                .hint(match namespace::can_mount() {
+                    true => format!("take it away: umount -l {}", path.display()),
+                    false => format!("take it away: fusermount3 -uz {}", path.display()),
+                }))
+        }
+        answer => answer.context(|| format!("cannot open {}", path.display())),
+    }
 }
 
 fn namespace_at(path: &Path) -> Result<OwnedFd> {
@@ -79,21 +175,24 @@ fn namespace_at(path: &Path) -> Result<OwnedFd> {
 }
 
 fn open_layers(options: &Options) -> Result<Layers> {
-    let lowers = options.lowers.iter().map(|path| folder(path)).collect::<Result<Vec<_>>>()?;
+    let lowers = options.lowers.iter().map(|path| layer(path)).collect::<Result<Vec<_>>>()?;
     let upper = match (&options.upper, &options.work) {
         (Some(upper), Some(work)) => {
+            let opened = (layer(upper)?, layer(work)?);
             apart(upper, work, &options.lowers)?;
-            Some((folder(upper)?, folder(work)?))
+            Some(opened)
         }
         _ => None,
     };
     Ok(Layers { lowers, upper })
 }
 
+fn real(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().context(|| format!("cannot open {}", path.display()))
+}
+
 /// Upper and work must not hold each other or a lower layer, or be held: what is written would change what is read.
-fn apart(upper: &Path, work: &Path, lowers: &[std::path::PathBuf]) -> Result<()> {
-    let real =
-        |path: &Path| path.canonicalize().context(|| format!("cannot open {}", path.display()));
+fn apart(upper: &Path, work: &Path, lowers: &[PathBuf]) -> Result<()> {
     let written = [real(upper)?, real(work)?];
     let overlap = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
     if overlap(&written[0], &written[1]) {
@@ -108,6 +207,23 @@ fn apart(upper: &Path, work: &Path, lowers: &[std::path::PathBuf]) -> Result<()>
     Ok(())
 }
 
+/// Where the layers are not in mounts of the server's own, the overlay must not lie in one of them: the server would wait
+/// for its own answers.
+fn outside(target: &Path, options: &Options) -> Result<()> {
+    for layer in options.lowers.iter().chain(&options.upper).chain(&options.work) {
+        let layer = real(layer)?;
+        if target != layer && target.starts_with(&layer) {
+            let error = format!("{} lies in the layer {}", target.display(), layer.display());
+            return Err(Error::new(error).hint(
+                "mount it elsewhere, or inside of a user namespace (unshare --user --map-root-user --mount)",
+            ));
+        }
+    }
+    Ok(())
+}
+
+const FUSERMOUNT: &str = "fusermount3";
+
 /// The device of a mount that fusermount3, which is setuid root, makes for an ordinary user (fusermount3(1)).
 fn by_fusermount(target: &Path, attributes: sys_mount::Attributes) -> Result<OwnedFd> {
     let (near, far) =
@@ -117,7 +233,7 @@ fn by_fusermount(target: &Path, attributes: sys_mount::Attributes) -> Result<Own
     let mut words = vec!["fsname=overlay", "subtype=usnea", "default_permissions"];
     let attributes = attributes.options();
     words.extend(attributes.split(',').filter(|word| !word.is_empty()));
-    let output = Command::new("fusermount3")
+    let output = Command::new(FUSERMOUNT)
         .args(["-o", &words.join(","), "--"])
         .arg(target)
         .env("_FUSE_COMMFD", far.as_raw_fd().to_string())

@@ -1,16 +1,116 @@
-//! What the server can reach: its layers, by descriptors that it was given, and nothing else.
+//! What the server can reach. Layers are made by others, and by then it has parsed nothing of them.
+//!
+//! ```text
+//!  descriptors    those of its layers, its device, its log        mount::become_server
+//!  mounts         a root of its own: the layers without what is mounted below them, lower ones read-only,
+//!                 /proc (which names descriptors), /dev/fuse      own_mounts, enter_empty_root
+//!  landlock       opening and naming files in the layers alone, lower ones only to be read; no program
+//!                 is run, nothing of the network or of other processes   restrict (kernel 5.19; else quietly not)
+//!  seccomp        files, memory and threads; no other call exists        restrict, filter
+//! ```
+//!
+//! Where we may not mount (an ordinary user, by fusermount3) the root stays the caller's: there landlock and seccomp
+//! alone hold. What they do not hold then are the calls that name a file without opening it: stat(2), chmod(2) and the
+//! like of what the user owns.
 
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
+};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use super::filter;
+use super::tree::Layers;
 use crate::error::{Context, Result};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Propagation, Reach};
-use crate::sys::namespace;
-use rustix::fs::{Mode, OFlags};
+use crate::sys::{namespace, process};
 
-/// Moves to a mount namespace of our own with nothing in it but `/proc`, through which descriptors are named, and
-/// `/dev/fuse`, of which each thread opens one.
-pub fn enter_empty_root() -> Result<()> {
+/// Layers in mounts of the server's own.
+pub struct Owned {
+    /// As they are to be read.
+    pub layers: Layers,
+    /// The mounts that they are in, which want a place.
+    mounts: Vec<OwnedFd>,
+}
+
+impl Owned {
+    /// Of all of it.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.layers.descriptors().into_iter().chain(self.mounts.iter().map(AsFd::as_fd)).collect()
+    }
+}
+
+/// Puts each layer into a mount of its own without what others have mounted below it, as the kernel's overlay does
+/// (`clone_private_mount`). Lower ones are read-only. A layer that cannot be had so, because what is mounted below it may
+/// not be uncovered by us (mount_namespaces(7), locked mounts), is taken as it is seen.
+///
+/// To be called in the mount namespace that the layers were opened in.
+pub fn own_mounts(layers: Layers) -> Owned {
+    let mut mounts = Vec::new();
+    let mut keep = |mount: OwnedFd| {
+        let folder = mount.try_clone().ok();
+        mounts.push(mount);
+        folder
+    };
+    let lowers = layers.lowers.into_iter();
+    let lowers = lowers.map(|fd| private_lower(&fd).and_then(&mut keep).unwrap_or(fd)).collect();
+    let upper = layers.upper.map(|(upper, work)| match private_upper(&upper, &work) {
+        Some((mount, own)) => {
+            mounts.push(mount);
+            own
+        }
+        None => (upper, work),
+    });
+    Owned { layers: Layers { lowers, upper }, mounts }
+}
+
+fn private_lower(folder: &OwnedFd) -> Option<OwnedFd> {
+    let copy = |reach| mount::copy(folder, Path::new(""), reach);
+    let (mount, reach) = match copy(Reach::Alone) {
+        Ok(mount) => (mount, Reach::Alone),
+        Err(_) => (copy(Reach::Recursive).ok()?, Reach::Recursive),
+    };
+    // A kernel before 5.12 cannot: there nothing but our own care keeps it unwritten.
+    let _ = mount::set_attributes(&mount, Attributes::READ_ONLY, reach);
+    Some(mount)
+}
+
+/// The writable layer and its work folder: one mount of what holds both, as files cannot be moved between two.
+fn private_upper(upper: &OwnedFd, work: &OwnedFd) -> Option<(OwnedFd, (OwnedFd, OwnedFd))> {
+    let paths = [upper, work].map(|fd| rustix::fs::readlink(super::tree::path_of(fd), Vec::new()));
+    let [upper_path, work_path] = paths.map(|path| path.ok().map(into_path));
+    let (upper_path, work_path) = (upper_path?, work_path?);
+    let both = upper_path.components().zip(work_path.components());
+    let common: PathBuf = both.take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
+    let mount = mount::copy(rustix::fs::CWD, &common, Reach::Alone).ok()?;
+    let again =
+        |path: &Path, fd: &OwnedFd| same_below(&mount, path.strip_prefix(&common).ok()?, fd);
+    let own = (again(&upper_path, upper)?, again(&work_path, work)?);
+    Some((mount, own))
+}
+
+fn into_path(target: std::ffi::CString) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(target.into_bytes()).into()
+}
+
+/// The folder at `path` in `mount`, if it is the very one that `fd` is.
+fn same_below(mount: &OwnedFd, path: &Path, fd: &OwnedFd) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let found = rustix::fs::openat2(mount, path, flags, Mode::empty(), resolve).ok()?;
+    let (one, other) = (rustix::fs::fstat(&found).ok()?, rustix::fs::fstat(fd).ok()?);
+    ((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)).then_some(found)
+}
+
+/// Moves to a mount namespace of our own with nothing in it but the layers, `/proc`, through which descriptors are
+/// named, and `/dev/fuse`, of which each thread opens one.
+pub fn enter_empty_root(owned: Owned) -> Result<Layers> {
     namespace::unshare_mounts().context(|| "a mount namespace")?;
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let old = rustix::fs::open("/", folder, Mode::empty())?;
@@ -25,13 +125,148 @@ pub fn enter_empty_root() -> Result<()> {
     let fuse = mount::copy(rustix::fs::CWD, Path::new("/dev/fuse"), Reach::Alone)
         .context(|| "/dev/fuse")?;
     mount::attach(&root, &old).context(|| "the root")?;
-    for (source, place, kind) in [(proc, "/proc", Kind::Directory), (fuse, "/dev/fuse", Kind::File)]
-    {
-        use std::os::fd::AsFd;
+    let place = |mount: &OwnedFd, place: &str, kind| -> Result<()> {
         let place = inroot::mount_point(root.as_fd(), Path::new(place), kind, Symlinks::Refuse)?;
-        mount::attach(&source, &place)?;
+        Ok(mount::attach(mount, &place)?)
+    };
+    place(&proc, "/proc", Kind::Directory)?;
+    place(&fuse, "/dev/fuse", Kind::File)?;
+    // With a place they all end by one act when the server ends; without one each costs the kernel a pause.
+    for (mount, number) in owned.mounts.iter().zip(0..) {
+        place(mount, &format!("/{number}"), Kind::Directory).context(|| "a layer")?;
     }
     rustix::process::fchdir(&root)?;
     mount::pivot_root_here().context(|| "pivot_root")?;
-    Ok(())
+    Ok(owned.layers)
+}
+
+/// Takes from this thread, and those that it starts, what the server has no need of. Errors: seccomp(2).
+pub fn restrict(layers: &Layers) -> Result<()> {
+    if let Err(error) = allow_layers_alone(layers) {
+        log::debug!("no landlock: {error}");
+    }
+    process::set_no_new_privileges().context(|| "no new privileges")?;
+    filter::install().context(|| "a filter of system calls")
+}
+
+/// Errors: no landlock, or one that cannot yet allow files to be moved between folders (before kernel 5.19).
+fn allow_layers_alone(layers: &Layers) -> std::result::Result<(), RulesetError> {
+    let newest = ABI::V6;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let write = (AccessFs::from_all(newest) & !AccessFs::Execute) | AccessFs::Refer;
+    let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::Refer)?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(newest))?
+        .handle_access(AccessNet::from_all(newest))?
+        .scope(Scope::from_all(newest))?
+        .create()?;
+    for lower in &layers.lowers {
+        rules = rules.add_rule(PathBeneath::new(lower.as_fd(), read))?;
+    }
+    let written = layers.upper.iter().flat_map(|(upper, work)| [upper.as_fd(), work.as_fd()]);
+    for folder in written.collect::<Vec<BorrowedFd<'_>>>() {
+        rules = rules.add_rule(PathBeneath::new(folder, write))?;
+    }
+    if let Ok(fuse) = PathFd::new("/dev/fuse") {
+        rules = rules.add_rule(PathBeneath::new(fuse, device))?;
+    }
+    rules.restrict_self().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::ErrorKind;
+
+    fn folder(path: &Path) -> OwnedFd {
+        fs::create_dir_all(path).expect("a folder");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).expect("a folder")
+    }
+
+    /// What is restricted is this thread, which ends then.
+    fn restricted(place: &Path, action: impl FnOnce() + Send) {
+        let layers = Layers {
+            lowers: vec![folder(&place.join("lower"))],
+            upper: Some((folder(&place.join("upper")), folder(&place.join("work")))),
+        };
+        fs::write(place.join("lower/file"), "lower").expect("a file");
+        fs::write(place.join("secret"), "secret").expect("a file");
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                restrict(&layers).expect("restricted");
+                action();
+            });
+            thread.join().expect("a thread without a panic");
+        });
+    }
+
+    #[test]
+    fn layers_are_all_that_can_be_opened_and_the_lower_one_is_not_written() {
+        let place = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| place.path().join(name);
+        restricted(place.path(), || {
+            assert_eq!(fs::read_to_string(path("lower/file")).expect("read"), "lower");
+            fs::write(path("work/new"), "new").expect("written");
+            fs::rename(path("work/new"), path("upper/new")).expect("moved");
+            fs::hard_link(path("upper/new"), path("work/link")).expect("linked");
+            let denied = |result: std::io::Result<()>| {
+                assert_eq!(result.expect_err("denied").kind(), ErrorKind::PermissionDenied);
+            };
+            denied(fs::read(path("secret")).map(drop));
+            denied(fs::read("/proc/self/status").map(drop));
+            denied(fs::write(path("secret"), "changed"));
+            denied(fs::write(path("lower/file"), "changed"));
+            denied(fs::write(path("lower/new"), "new"));
+            denied(fs::remove_file(path("secret")));
+            denied(fs::read_dir(place.path()).map(drop));
+            assert!(fs::rename(path("upper/new"), path("lower/new")).is_err());
+            assert!(fs::hard_link(path("secret"), path("upper/secret")).is_err());
+        });
+        assert_eq!(fs::read_to_string(path("secret")).expect("read"), "secret");
+    }
+
+    #[test]
+    fn no_program_socket_or_process_is_to_be_had_but_threads_are() {
+        let place = tempfile::tempdir().expect("a folder");
+        restricted(place.path(), || {
+            let absent = |error: std::io::Error| {
+                assert_eq!(error.raw_os_error(), Some(libc::ENOSYS), "{error}");
+            };
+            absent(crate::sys::process::exec(c"/bin/true", &[c"true"], &[]));
+            absent(std::os::unix::net::UnixDatagram::unbound().expect_err("no socket"));
+            absent(crate::sys::namespace::unshare_mounts().expect_err("no namespace"));
+            absent(
+                rustix::mount::unmount("/", rustix::mount::UnmountFlags::DETACH)
+                    .expect_err("no")
+                    .into(),
+            );
+            absent(
+                rustix::process::kill_process(
+                    rustix::process::getpid(),
+                    rustix::process::Signal::CONT,
+                )
+                .expect_err("no")
+                .into(),
+            );
+            absent(rustix::process::chroot("/").expect_err("no root").into());
+            assert_eq!(std::thread::spawn(|| 42).join().expect("a thread"), 42);
+            let status = rustix::process::umask(Mode::empty());
+            rustix::process::umask(status);
+        });
+    }
+
+    #[test]
+    fn a_thread_that_a_restricted_one_starts_is_restricted_too() {
+        let place = tempfile::tempdir().expect("a folder");
+        let secret = place.path().join("secret");
+        restricted(place.path(), || {
+            let read = std::thread::spawn(move || fs::read(secret)).join().expect("a thread");
+            assert_eq!(read.expect_err("denied").kind(), ErrorKind::PermissionDenied);
+        });
+    }
 }

@@ -10,6 +10,7 @@
 
 pub mod command;
 mod confine;
+mod filter;
 mod handles;
 pub mod mount;
 pub mod options;

@@ -13,11 +13,12 @@
 //! elsewhere. The server's own mount namespace never holds the mount: else the server would keep it alive for ever.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use fuser::{Config, Session, SessionACL};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::confine;
@@ -174,30 +175,61 @@ fn become_server(begin: Begin, answer: &OwnedFd) -> Result<Session<Server>> {
     if life == Life::Parents {
         process::set_parent_death_signal(libc::SIGTERM)
             .context(|| "cannot ask for the parent's death")?;
+        // The parent waits for signals, blocked; here they are to end what they end.
+        let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     }
     let _ = rustix::process::setsid(); // no signal of the terminal ends it
-    close_others(&device, &layers, answer, log)?;
-    if home == Home::Own {
-        confine::enter_empty_root().context(|| "cannot leave the caller's file systems")?;
-    }
+    let threads = threads();
+    let layers = match home {
+        Home::Own => {
+            let owned = confine::own_mounts(layers);
+            close_others(&device, owned.descriptors(), answer, log)?;
+            confine::enter_empty_root(owned).context(|| "cannot leave the caller's file systems")?
+        }
+        Home::Callers => {
+            close_others(&device, layers.descriptors(), answer, log)?;
+            layers
+        }
+    };
     let limit = raise_file_limit();
     rustix::process::umask(Mode::empty()); // modes come as they are to be
     end_at_panics_that_nobody_answers();
+    confine::restrict(&layers).context(|| "cannot confine the FUSE server")?;
     let reading = Reading { open_folders: open_folders(limit), ..reading };
-    let tree = Tree::new(layers, reading).context(|| "cannot read the layers")?;
+    let tree = Tree::new(layers, reading).map_err(explained)?;
     let mut config = Config::default();
     config.acl = SessionACL::All; // the kernel's default_permissions decide
-    config.n_threads = Some(threads());
+    config.n_threads = Some(threads);
     config.clone_fd = true;
     Session::from_fd(Server::new(Arc::new(tree)), device, SessionACL::All, config)
         .context(|| "the kernel's FUSE does not answer")
 }
 
+/// Why there can be no overlay of these layers.
+fn explained(errno: Errno) -> Error {
+    let (what, hint) = match errno {
+        Errno::XDEV => (
+            "the upper layer and its work folder are not in one mount",
+            "put workdir beside upperdir: files are moved from one into the other",
+        ),
+        Errno::BUSY => (
+            "the work folder is in use by another overlay",
+            "each overlay that is written to needs an upperdir and a workdir of its own",
+        ),
+        Errno::ROFS => (
+            "the upper layer is on a read-only file system",
+            "without upperdir and workdir the overlay is one that is only read",
+        ),
+        errno => return Error::new(format!("cannot read the layers: {}", Error::from(errno))),
+    };
+    Error::new(what).hint(hint)
+}
+
 /// Lets go of all that is the caller's: an open mount would keep the mount alive, a pipe its reader waiting.
-fn close_others(
-    device: &OwnedFd,
-    layers: &Layers,
-    answer: &OwnedFd,
+fn close_others<'a>(
+    device: &'a OwnedFd,
+    mut kept: Vec<BorrowedFd<'a>>,
+    answer: &'a OwnedFd,
     log: Option<OwnedFd>,
 ) -> Result<()> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -206,10 +238,6 @@ fn close_others(
     fd::install(null.as_fd(), 0)?;
     fd::install(null.as_fd(), 1)?;
     fd::install(log.as_ref().unwrap_or(&null).as_fd(), 2)?;
-    let mut kept: Vec<_> = layers.lowers.iter().map(|fd| fd.as_fd()).collect();
-    if let Some((upper, work)) = &layers.upper {
-        kept.extend([upper.as_fd(), work.as_fd()]);
-    }
     kept.extend([device.as_fd(), answer.as_fd()]);
     // Theirs are closed by number below: their owners here must not close what has the number next.
     std::mem::forget((null, log));

@@ -60,6 +60,7 @@ impl Options {
             ("xattr_permissions", Some("2")) => self.reading.recorded_owners = true,
             ("xattr_permissions", Some("0")) => self.reading.recorded_owners = false,
             ("X-mount.idmap", Some(path)) => self.idmap = Some(unescaped(path)),
+            ("volatile", None) => self.reading.thrown_away = true,
             ("ro", None) => self.attributes = self.attributes.with(Attributes::READ_ONLY),
             ("nosuid", None) => self.attributes = self.attributes.with(Attributes::NO_SUID),
             ("nodev", None) => self.attributes = self.attributes.with(Attributes::NO_DEV),
@@ -74,7 +75,6 @@ impl Options {
                 | "userxattr"
                 | "allow_other"
                 | "default_permissions"
-                | "volatile"
                 | "",
                 None,
             ) => {}
@@ -82,7 +82,7 @@ impl Options {
             _ => {
                 let hint = "known are lowerdir, upperdir, workdir, uidmapping, gidmapping, X-mount.idmap, \
                             xattr_permissions=2, ro, \
-                            nosuid, nodev, noexec and noatime";
+                            nosuid, nodev, noexec, noatime and volatile";
                 return Err(Error::new(format!("'{name}' is no option of the overlay")).hint(hint));
             }
         }

@@ -101,10 +101,12 @@ impl Tree {
     pub fn set_xattr(&self, id: u64, name: &OsStr, value: &[u8], flags: i32) -> Answer<()> {
         let node = self.node(id)?;
         let kept = self.kept_name(name).map_err(|_| Errno::PERM)?;
+        self.refuse_acl(&kept)?;
+        let value = self.disk_value(&kept, value)?;
         let flags = XattrFlags::from_bits_retain(flags as u32);
         self.copy_up(&node, Content::Whole)?;
         let _still = self.moves.read();
-        self.with(&node, |reach| reach.set_attribute(&kept, value, flags))?;
+        self.with(&node, |reach| reach.set_attribute(&kept, &value, flags))?;
         forget_acl(&node);
         Ok(())
     }
@@ -113,6 +115,7 @@ impl Tree {
     pub fn remove_xattr(&self, id: u64, name: &OsStr) -> Answer<()> {
         let node = self.node(id)?;
         let kept = self.kept_name(name)?;
+        self.refuse_acl(&kept)?;
         if node.layer() != UPPER {
             let _still = self.moves.read();
             self.with(&node, |reach| reach.attribute(&kept))?;

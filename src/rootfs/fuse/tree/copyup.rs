@@ -10,12 +10,12 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, Xa
 use rustix::io::Errno;
 
 use super::access::path_of;
-use super::data;
+use super::data::{self, Copied};
 use super::folders::FOLDER;
 use super::node::{Node, UPPER};
 use super::number::Real;
 use super::work::Work;
-use super::{Answer, Tree, stat_at, xattr};
+use super::{Answer, Tree, acl, stat_at, xattr};
 
 /// What of a file is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl Tree {
             let stat = rustix::fs::fstat(&source)?;
             let (name, fd) = new_file(work, stat.st_mode)?;
             let filled = match content {
-                Content::Whole => data::copy(&source, &fd, &stat, &work.no_clones),
+                Content::Whole => self.copy_data(work, &source, &fd, &stat),
                 Content::Nothing => Ok(()),
             };
             let done = filled.and_then(|()| copy_attributes(source.as_fd(), fd.as_fd(), &stat));
@@ -114,6 +114,16 @@ impl Tree {
             copy_special(folder, name, &stat, work, &made).inspect_err(|_| work.discard(&made))?;
             Ok((Made::Named(made), stat))
         })
+    }
+
+    /// Copies the content, and waits until it is on disk: else a crash after the copy got its name would leave a file
+    /// of zeros where there was an old one. As the kernel's overlay does (`fsync=auto`): not for a clone, nor where the
+    /// upper layer is thrown away.
+    fn copy_data(&self, work: &Work, from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> Answer<()> {
+        match data::copy(from, to, stat, &work.no_clones)? {
+            Copied::Written if !self.reading.thrown_away => rustix::fs::fsync(to),
+            _ => Ok(()),
+        }
     }
 
     /// Gives what was made its place: from here on it is the file.
@@ -214,8 +224,11 @@ fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> Ans
         if xattr::shown(name).is_none() {
             continue; // what it says of the layers below is said of others in the upper layer
         }
-        let set = xattr::value_of(&path_of(from), name)
-            .and_then(|value| rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty()));
+        let value = xattr::value_of(&path_of(from), name);
+        let value =
+            if acl::is_acl(name) { value.and_then(|acl| acl::nameable(&acl)) } else { value };
+        let set =
+            value.and_then(|value| rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty()));
         match set {
             // Labels and the like are given by the machine.
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL)

@@ -16,18 +16,32 @@ thread_local! {
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// How the content got into a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// It is shared: what is on disk of one is on disk of the other.
+    Cloned,
+    /// It was written.
+    Written,
+}
+
 /// Copies the whole content into an empty file. Errors: ENOSPC and what else reading and writing can give.
-pub fn copy(from: &OwnedFd, to: &OwnedFd, stat: &Stat, no_clones: &AtomicU8) -> Answer<()> {
+pub fn copy(from: &OwnedFd, to: &OwnedFd, stat: &Stat, no_clones: &AtomicU8) -> Answer<Copied> {
     let size = stat.st_size as u64;
     if size == 0 {
-        return Ok(());
+        return Ok(Copied::Cloned);
     }
     if no_clones.load(Ordering::Relaxed) == 0 {
         match rustix::fs::ioctl_ficlone(to, from) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(Copied::Cloned),
             Err(_) => no_clones.store(1, Ordering::Relaxed),
         }
     }
+    copy_parts(from, to, stat).map(|()| Copied::Written)
+}
+
+fn copy_parts(from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> Answer<()> {
+    let size = stat.st_size as u64;
     if stat.st_blocks as u64 * 512 >= size {
         return copy_range(from, to, 0, size);
     }

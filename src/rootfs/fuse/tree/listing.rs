@@ -111,7 +111,9 @@ impl Tree {
         }
         let folder = self.folder_fd(node, listed.layer)?;
         let Ok(stat) = stat_at(&folder, &listed.name) else { return Ok(None) };
-        if stat.st_mode & libc::S_IFMT != listed.kind || is_device(&stat) {
+        if stat.st_mode & libc::S_IFMT != listed.kind
+            || self.is_whiteout(node, listed.layer, folder.as_fd(), &listed.name, &stat)?
+        {
             return Ok(None); // replaced since
         }
         if listed.layer != UPPER && self.is_above(node, listed)? {
@@ -127,7 +129,8 @@ impl Tree {
             return Ok(false);
         }
         let upper = self.folder_fd(node, UPPER)?;
-        Ok(stat_at(&upper, &listed.name).is_ok())
+        Ok(stat_at(&upper, &listed.name).is_ok()
+            || self.is_whited_out_by_name(node, UPPER, upper.as_fd(), &listed.name)?)
     }
 
     pub(super) fn list(&self, node: &Arc<Node>) -> Answer<Vec<Listed>> {

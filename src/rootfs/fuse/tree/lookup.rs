@@ -97,9 +97,12 @@ impl Tree {
             if usize::from(layer) + 1 < self.layers.len() {
                 let fd =
                     self.retrying(|| rustix::fs::openat(&folder, name, FOLDER, Mode::empty()))?;
-                let below = self.below_of(fd.as_fd())?;
+                let below = self.below_of(layer, fd.as_fd())?;
                 found.opened.push((layer, fd));
-                if below == Below::Hidden {
+                // A folder beside the whiteout of its own name was made after it.
+                if below == Below::Hidden
+                    || self.is_whited_out_by_name(parent, layer, folder.as_fd(), name)?
+                {
                     break;
                 }
             }

@@ -165,7 +165,7 @@ impl Tree {
         if stat_at(&work.fd, made)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
             return rustix::fs::renameat(&work.fd, made, folder, name);
         }
-        set_opaque(&work.fd, made)?;
+        self.set_opaque(&work.fd, made)?;
         let exchange = rustix::fs::RenameFlags::EXCHANGE;
         match rustix::fs::renameat_with(&work.fd, made, folder, name, exchange) {
             Ok(()) => {
@@ -275,12 +275,6 @@ impl Tree {
 /// The errno of an error of the standard library's.
 pub fn errno(error: std::io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
-}
-
-/// The layers below a folder of the upper layer are not seen in it.
-pub fn set_opaque(folder: impl AsFd, name: &OsStr) -> Answer<()> {
-    let path = below(folder, name);
-    rustix::fs::lsetxattr(path, "user.overlay.opaque", b"y", XattrFlags::empty())
 }
 
 fn record_new(

@@ -8,6 +8,7 @@
 //! a node's `place`, its parents'. Data is copied up without any of them.
 
 mod access;
+mod acl;
 mod attributes;
 mod change;
 mod copyup;
@@ -28,13 +29,14 @@ mod work;
 mod xattr;
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+pub use access::path_of;
 pub use attributes::{Attributes, Change, NewTime, Space, Time};
 pub use file::{OpenFile, Privileges, Synced};
 pub use listing::{Detail, Item, OpenFolder, Room};
@@ -73,6 +75,14 @@ pub struct Layers {
     pub upper: Option<(OwnedFd, OwnedFd)>,
 }
 
+impl Layers {
+    /// Of all of them.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let written = self.upper.iter().flat_map(|(upper, work)| [upper, work]);
+        self.lowers.iter().chain(written).map(AsFd::as_fd).collect()
+    }
+}
+
 /// How layers are read and written.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
@@ -82,6 +92,8 @@ pub struct Reading {
     pub recorded_owners: bool,
     /// Names that begin with `.wh.` are whiteouts (layers that other tools unpacked).
     pub whiteout_names: bool,
+    /// The upper layer is thrown away: nothing waits for the disk when files are copied up.
+    pub thrown_away: bool,
     /// Most folders held open at once.
     pub open_folders: usize,
 }
@@ -111,8 +123,7 @@ struct LayerFacts {
 }
 
 impl Tree {
-    /// An overlay of these layers. Errors: a layer that cannot be read, EXDEV when upper and work are not on one file
-    /// system.
+    /// An overlay of these layers. Errors: a layer that cannot be read, EXDEV when upper and work are not in one mount.
     pub fn new(layers: Layers, reading: Reading) -> Answer<Self> {
         let (upper, work) = layers.upper.unzip();
         let mut roots: Vec<(Layer, OwnedFd)> = Vec::new();
@@ -132,7 +143,7 @@ impl Tree {
         let order: Vec<Layer> = roots.iter().map(|(layer, _)| *layer).collect();
         let top = *order.first().ok_or(Errno::INVAL)?;
         if let (Some(work), Some((UPPER, upper))) = (&work, roots.first())
-            && rustix::fs::fstat(work)?.st_dev != rustix::fs::fstat(upper)?.st_dev
+            && !in_one_mount(work, upper)?
         {
             return Err(Errno::XDEV);
         }
@@ -192,6 +203,20 @@ impl Tree {
             fragment_size: stat.f_frsize as u32,
         })
     }
+}
+
+/// Whether files can be moved from one to the other: not between file systems, nor between two mounts of one.
+fn in_one_mount(one: &OwnedFd, other: &OwnedFd) -> Answer<bool> {
+    use rustix::fs::{StatxFlags, fstat, statx};
+    if fstat(one)?.st_dev != fstat(other)?.st_dev {
+        return Ok(false);
+    }
+    // Zero, for both, where the kernel does not tell (before 5.8).
+    let mount = |fd| statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|x| x.stx_mnt_id);
+    Ok(match (mount(one), mount(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => true,
+    })
 }
 
 /// The folder for reading: attributes and names cannot be read through O_PATH.

@@ -1,7 +1,7 @@
 //! Removing: from the upper layer what is there, and a whiteout over what is below.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
@@ -86,6 +86,11 @@ impl Tree {
         let upper = match stat_at(&folder, name) {
             Ok(stat) if self.is_written_whiteout(&folder, name, &stat) => return Ok(None),
             Ok(stat) => Some(stat),
+            Err(Errno::NOENT)
+                if self.is_whited_out_by_name(parent, UPPER, folder.as_fd(), name)? =>
+            {
+                return Ok(None);
+            }
             Err(Errno::NOENT) => None,
             Err(error) => return Err(error),
         };

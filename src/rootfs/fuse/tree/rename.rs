@@ -10,9 +10,9 @@ use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use super::copyup::Content;
-use super::make::set_opaque;
 use super::node::{Node, Nodes, Place, UPPER};
 use super::remove::Present;
+use super::work::Form;
 use super::{Answer, Tree, stat_at};
 
 /// What becomes of what has the new name already.
@@ -133,7 +133,7 @@ impl Tree {
             }
         }
         if moves_folder && to.parent.is_merged() {
-            set_opaque(&from.folder, &from.name)?;
+            self.set_opaque(&from.folder, &from.name)?;
         }
         let held_folder = match (&to.there, &to.node) {
             (Some(there), Some(target)) if there.kind() == libc::S_IFDIR => {
@@ -194,6 +194,10 @@ impl Tree {
         if !moved.below {
             return rustix::fs::renameat(&from.folder, &*from.name, &to.folder, &*to.name);
         }
+        if work.form == Form::Name {
+            self.make_whiteout(&from.folder, &from.name, &from.folder)?;
+            return rustix::fs::renameat(&from.folder, &*from.name, &to.folder, &*to.name);
+        }
         let whiteout = RenameFlags::WHITEOUT;
         match rustix::fs::renameat_with(&from.folder, &*from.name, &to.folder, &*to.name, whiteout)
         {
@@ -213,7 +217,7 @@ impl Tree {
         }
         for (moved, end, target) in [(one, from, to), (other, to, from)] {
             if moved.kind == libc::S_IFDIR && target.parent.is_merged() {
-                set_opaque(&end.folder, &end.name)?;
+                self.set_opaque(&end.folder, &end.name)?;
             }
         }
         let (mut place, mut other_place) = both(one, Some(other));

@@ -10,6 +10,8 @@ use rustix::io::Errno;
 
 use super::*;
 
+mod forms;
+
 struct Ground {
     place: tempfile::TempDir,
 }

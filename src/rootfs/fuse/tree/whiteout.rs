@@ -10,14 +10,15 @@ use rustix::fs::{AtFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use super::access::below;
-use super::node::{Layer, Node, Odd};
+use super::node::{Layer, Node, Odd, UPPER};
+use super::work::{Form, Work};
 use super::{Answer, Tree, xattr};
 
 /// What the name of a whiteout begins with where whiteouts are names.
 pub const PREFIX: &[u8] = b".wh.";
 
 /// The name that makes a folder opaque where whiteouts are names.
-const OPAQUE_NAME: &str = ".wh..wh..opq";
+pub const OPAQUE_NAME: &str = ".wh..wh..opq";
 
 /// What a folder of a layer says of the layers below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,17 @@ impl Tree {
 
     /// Whether the name itself is a whiteout.
     pub(super) fn is_whiteout_name(&self, name: &OsStr) -> bool {
-        self.reading.whiteout_names && name.as_bytes().starts_with(PREFIX)
+        (self.reading.whiteout_names || self.upper_has_names())
+            && name.as_bytes().starts_with(PREFIX)
+    }
+
+    fn upper_has_names(&self) -> bool {
+        self.work.as_ref().is_some_and(Work::has_names)
+    }
+
+    /// Whether names mean something in a layer.
+    fn has_names(&self, layer: Layer) -> bool {
+        self.reading.whiteout_names || layer == UPPER && self.upper_has_names()
     }
 
     /// Whether a name says that `name` is nothing in this layer and below.
@@ -107,25 +118,34 @@ impl Tree {
         folder: BorrowedFd<'_>,
         name: &OsStr,
     ) -> Answer<bool> {
-        if !self.reading.whiteout_names || !self.odd(parent, layer, folder)?.names {
-            return Ok(false);
-        }
-        let marker = OsString::from_vec([PREFIX, name.as_bytes()].concat());
-        Ok(exists(folder, &marker))
+        Ok(self.has_names(layer)
+            && self.odd(parent, layer, folder)?.names
+            && exists(folder, &whiteout_name(name)))
     }
 
     /// Whether the folder hides the layers below, by attribute or by name.
-    pub(super) fn below_of(&self, folder: BorrowedFd<'_>) -> Answer<Below> {
+    pub(super) fn below_of(&self, layer: Layer, folder: BorrowedFd<'_>) -> Answer<Below> {
         match below_of(folder)? {
-            Below::Seen if self.reading.whiteout_names && exists(folder, OPAQUE_NAME.as_ref()) => {
+            Below::Seen if self.has_names(layer) && exists(folder, OPAQUE_NAME.as_ref()) => {
                 Ok(Below::Hidden)
             }
             answer => Ok(answer),
         }
     }
 
-    /// What is odd about the whiteouts of a folder in one layer; looked at once.
+    /// What is odd about the whiteouts of a folder in one layer.
     pub(super) fn odd(&self, node: &Arc<Node>, layer: Layer, fd: BorrowedFd<'_>) -> Answer<Odd> {
+        let mut odd = self.odd_before(node, layer, fd)?;
+        if let (UPPER, Some(work)) = (layer, &self.work) {
+            // Of those that we write ourselves there may be one more at any time.
+            odd.attributes |= work.form == Form::Attribute;
+            odd.names |= work.has_names();
+        }
+        Ok(odd)
+    }
+
+    /// What was odd when the folder was first looked at.
+    fn odd_before(&self, node: &Arc<Node>, layer: Layer, fd: BorrowedFd<'_>) -> Answer<Odd> {
         let facts = self.layers[usize::from(layer)];
         if !facts.attribute_whiteouts && !self.reading.whiteout_names {
             return Ok(Odd::default());
@@ -141,6 +161,11 @@ impl Tree {
         folder.odd.lock().push((layer, odd));
         Ok(odd)
     }
+}
+
+/// The name that says that `name` is nothing.
+pub fn whiteout_name(name: &OsStr) -> OsString {
+    OsString::from_vec([PREFIX, name.as_bytes()].concat())
 }
 
 fn exists(folder: BorrowedFd<'_>, name: &OsStr) -> bool {

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::access::below;
 use super::folders::FOLDER;
-use super::whiteout::each_entry;
+use super::whiteout::{OPAQUE_NAME, each_entry, whiteout_name};
 use super::{Answer, Tree};
 
 /// The work folder, and what the upper file system can do.
@@ -22,7 +22,10 @@ pub struct Work {
     pub links: Arc<OwnedFd>,
     _lock: OwnedFd,
     next: AtomicU64,
-    form: AtomicU8,
+    /// How whiteouts are written.
+    pub form: Form,
+    /// How folders are made opaque.
+    pub opacity: Opacity,
     /// Whether the file system was seen not to clone files: 0 not yet.
     pub no_clones: AtomicU8,
     /// Whether the file system was seen not to have files without a name: 0 not yet.
@@ -31,11 +34,22 @@ pub struct Work {
 
 /// How whiteouts are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub enum Form {
     /// The device 0:0.
     Device,
     /// An empty file with an attribute, in a folder and a layer that say so (kernel 6.7).
     Attribute,
+    /// A file `.wh.NAME`, where there is neither: nothing else can have such a name then.
+    Name,
+}
+
+/// How a folder says that it hides those below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opacity {
+    /// By the attribute.
+    Attribute,
+    /// By a file in it, where there are no attributes.
+    Name,
 }
 
 impl Work {
@@ -50,12 +64,14 @@ impl Work {
         }
         let (fd, links) = (part(&given, "work")?, part(&given, "usnea-links")?);
         clear(&fd)?;
+        let (form, opacity) = forms(&fd)?;
         Ok(Self {
             fd,
             links: Arc::new(links),
             _lock: given,
             next: AtomicU64::new(0),
-            form: AtomicU8::new(0),
+            form,
+            opacity,
             no_clones: AtomicU8::new(0),
             no_nameless: AtomicU8::new(0),
         })
@@ -76,9 +92,36 @@ impl Work {
         }
     }
 
-    fn form(&self) -> Form {
-        if self.form.load(Ordering::Relaxed) == 0 { Form::Device } else { Form::Attribute }
+    /// Whether names that begin with `.wh.` mean something in the upper layer.
+    pub fn has_names(&self) -> bool {
+        self.form == Form::Name || self.opacity == Opacity::Name
     }
+}
+
+/// What the file system can hold, tried: nothing else tells. Errors: it cannot be written to.
+fn forms(work: &OwnedFd) -> Answer<(Form, Opacity)> {
+    const TRIAL: &str = "#trial";
+    let tried = |answer: Answer<()>| match answer {
+        Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => false,
+        // A full disk, say: that is no answer, and will be one when something is written.
+        _ => true,
+    };
+    let made = rustix::fs::mknodat(work, TRIAL, FileType::CharacterDevice, Mode::empty(), 0);
+    if made == Err(Errno::ROFS) {
+        return Err(Errno::ROFS);
+    }
+    let devices = tried(made);
+    let _ = rustix::fs::unlinkat(work, TRIAL, AtFlags::empty());
+    let path = super::access::path_of(work);
+    let attributes =
+        tried(rustix::fs::setxattr(&path, "user.overlay.trial", b"y", XattrFlags::empty()));
+    let _ = rustix::fs::removexattr(&path, "user.overlay.trial");
+    Ok(match (devices, attributes) {
+        (true, true) => (Form::Device, Opacity::Attribute),
+        (true, false) => (Form::Device, Opacity::Name),
+        (false, true) => (Form::Attribute, Opacity::Attribute),
+        (false, false) => (Form::Name, Opacity::Name),
+    })
 }
 
 fn part(given: &OwnedFd, name: &str) -> Answer<OwnedFd> {
@@ -94,6 +137,12 @@ fn part(given: &OwnedFd, name: &str) -> Answer<OwnedFd> {
         }
         answer => answer,
     }
+}
+
+/// Makes an empty file whose name says all; it may be there.
+fn mark(folder: impl AsFd, name: &std::ffi::OsStr) -> Answer<()> {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR).map(drop)
 }
 
 /// Removes all that is in a folder.
@@ -125,16 +174,27 @@ impl Tree {
         name: &std::ffi::OsStr,
         home: impl AsFd,
     ) -> Answer<()> {
-        let work = self.work()?;
-        if work.form() == Form::Device {
-            match rustix::fs::mknodat(&folder, name, FileType::CharacterDevice, Mode::empty(), 0) {
-                Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::INVAL) => {}
-                answer => return answer,
+        match self.work()?.form {
+            Form::Device => {
+                rustix::fs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0)
+            }
+            Form::Attribute => self.make_attribute_whiteout(&folder, name, home),
+            Form::Name => mark(folder, &whiteout_name(name)),
+        }
+    }
+
+    /// The layers below a folder of the upper layer are not seen in it.
+    pub(super) fn set_opaque(&self, folder: impl AsFd, name: &std::ffi::OsStr) -> Answer<()> {
+        match self.work()?.opacity {
+            Opacity::Attribute => {
+                let path = below(folder, name);
+                rustix::fs::lsetxattr(path, "user.overlay.opaque", b"y", XattrFlags::empty())
+            }
+            Opacity::Name => {
+                let folder = rustix::fs::openat(folder, name, FOLDER, Mode::empty())?;
+                mark(folder, OPAQUE_NAME.as_ref())
             }
         }
-        self.make_attribute_whiteout(&folder, name, home)?;
-        work.form.store(1, Ordering::Relaxed);
-        Ok(())
     }
 
     /// The form for file systems without devices; `home`, where it is to lie, says that it holds such.
@@ -153,7 +213,8 @@ impl Tree {
             }
         }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        drop(rustix::fs::openat(&folder, name, flags, Mode::empty())?);
+        // To be read by its owner: attributes cannot be told otherwise.
+        drop(rustix::fs::openat(&folder, name, flags, Mode::RUSR)?);
         let path = below(&folder, name);
         rustix::fs::lsetxattr(path, "user.overlay.whiteout", b"y", XattrFlags::empty())
     }
@@ -167,6 +228,16 @@ impl Tree {
     ) -> Answer<()> {
         let work = self.work()?;
         let made = work.new_name();
+        if work.form == Form::Name {
+            // It says nothing of its own layer: what is there is seen until it goes.
+            mark(&folder, &whiteout_name(name))?;
+            if kind != libc::S_IFDIR {
+                return rustix::fs::unlinkat(&folder, name, AtFlags::empty());
+            }
+            rustix::fs::renameat(&folder, name, &work.fd, &made)?;
+            work.discard(&made);
+            return Ok(());
+        }
         self.make_whiteout(&work.fd, &made, &folder)?;
         if kind != libc::S_IFDIR {
             return match rustix::fs::renameat(&work.fd, &made, &folder, name) {

@@ -101,7 +101,8 @@ impl Tree {
         let _still = self.moves.read();
         let node = self.node(id)?;
         let kept = self.kept_name(name)?;
-        self.with(&node, |reach| reach.attribute(&kept))
+        self.refuse_acl(&kept)?;
+        self.shown_value(&kept, self.with(&node, |reach| reach.attribute(&kept))?)
     }
 
     /// The names of all attributes, a zero after each.
@@ -111,7 +112,10 @@ impl Tree {
         let kept = self.with(&node, |reach| reach.attributes())?;
         let names = kept.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         let mut seen = Vec::with_capacity(kept.len());
-        for name in names.filter(|name| !self.is_record(name)).filter_map(shown) {
+        for name in names
+            .filter(|name| !self.is_record(name) && self.refuse_acl(name).is_ok())
+            .filter_map(shown)
+        {
             seen.extend_from_slice(&name);
             seen.push(0);
         }

@@ -1,0 +1,127 @@
+//! POSIX ACLs, whose values name users and groups: these are shown as owners are, and kept as owners are.
+
+use rustix::io::Errno;
+
+use super::{Answer, Tree};
+use crate::ids;
+
+/// Bytes before the entries: the version, 2 (linux/posix_acl_xattr.h).
+const HEADER: usize = 4;
+/// Bytes of an entry: tag, permissions, ID.
+const ENTRY: usize = 8;
+/// An entry for one user (linux/posix_acl.h).
+const USER: u16 = 0x02;
+/// An entry for one group.
+const GROUP: u16 = 0x08;
+
+/// Whether an attribute holds an ACL.
+pub fn is_acl(name: &[u8]) -> bool {
+    matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default")
+}
+
+impl Tree {
+    /// Refuses ACLs where owners and modes are records: the kernel would keep them beside the real ones, which stand for
+    /// nothing. Errors: EOPNOTSUPP, as of a file system that has none.
+    pub(super) fn refuse_acl(&self, name: &[u8]) -> Answer<()> {
+        match self.reading.recorded_owners && is_acl(name) {
+            true => Err(Errno::OPNOTSUPP),
+            false => Ok(()),
+        }
+    }
+
+    /// The value of an attribute as it is shown, for the one on disk. Of an ACL nothing is shown of users and groups
+    /// that have no ID here: nobody here can be one of them, and the kernel refuses the whole of it otherwise.
+    pub(super) fn shown_value(&self, name: &[u8], value: Vec<u8>) -> Answer<Vec<u8>> {
+        match (is_acl(name), &self.reading.ids.0) {
+            (false, _) => Ok(value),
+            (true, None) => nameable(&value),
+            (true, Some(maps)) => moved(
+                &nameable(&value)?,
+                |user| Ok(ids::outside_of(&maps.uids, user)),
+                |group| Ok(ids::outside_of(&maps.gids, group)),
+            ),
+        }
+    }
+
+    /// The value of an attribute on disk, for the one that was given. Errors: EOVERFLOW for an ID that has none there.
+    pub(super) fn disk_value(&self, name: &[u8], value: &[u8]) -> Answer<Vec<u8>> {
+        let ids = &self.reading.ids;
+        match is_acl(name) {
+            false => Ok(value.to_vec()),
+            true => moved(
+                value,
+                |user| ids.disk_user(user).map(Some),
+                |group| ids.disk_group(group).map(Some),
+            ),
+        }
+    }
+}
+
+/// An ACL without those users and groups that have no ID in our user namespace: the kernel tells -1 for them, and would
+/// not take it back.
+pub fn nameable(value: &[u8]) -> Answer<Vec<u8>> {
+    let known = |id: u32| Ok((id != u32::MAX).then_some(id));
+    moved(value, known, known)
+}
+
+/// Moves the IDs of an ACL; entries without one go. What is malformed stays as it is: the file system below refuses it.
+fn moved(
+    value: &[u8],
+    user: impl Fn(u32) -> Answer<Option<u32>>,
+    group: impl Fn(u32) -> Answer<Option<u32>>,
+) -> Answer<Vec<u8>> {
+    let Some((header, rest)) = value.split_at_checked(HEADER) else { return Ok(value.to_vec()) };
+    let (entries, remainder) = rest.as_chunks::<ENTRY>();
+    if !remainder.is_empty() {
+        return Ok(value.to_vec());
+    }
+    let mut answer = header.to_vec();
+    for entry in entries {
+        let [tag0, tag1, _, _, id @ ..] = entry;
+        let given = u32::from_le_bytes(*id);
+        let moved = match u16::from_le_bytes([*tag0, *tag1]) {
+            USER => user(given)?,
+            GROUP => group(given)?,
+            _ => Some(given),
+        };
+        if let Some(moved) = moved {
+            answer.extend_from_slice(&entry[..4]);
+            answer.extend_from_slice(&moved.to_le_bytes());
+        }
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acl(user: u32, group: u32) -> Vec<u8> {
+        let entry = |tag: u16, id: u32| {
+            [&tag.to_le_bytes()[..], &6u16.to_le_bytes(), &id.to_le_bytes()].concat()
+        };
+        let none = u32::MAX;
+        let entries =
+            [(1, none), (USER, user), (4, none), (GROUP, group), (0x10, none), (0x20, none)];
+        let entries = entries.iter().flat_map(|(tag, id)| entry(*tag, *id));
+        2u32.to_le_bytes().into_iter().chain(entries).collect()
+    }
+
+    #[test]
+    fn users_and_groups_alone_are_moved_and_what_is_malformed_is_left() {
+        let more = |id: u32| if id == 9 { Err(Errno::OVERFLOW) } else { Ok(Some(id + 1000)) };
+        assert_eq!(moved(&acl(3, 4), more, more), Ok(acl(1003, 1004)));
+        assert_eq!(moved(&acl(9, 4), more, more), Err(Errno::OVERFLOW));
+        for length in [0, 3, 4, 9] {
+            let cut = &acl(3, 4)[..length];
+            assert_eq!(moved(cut, more, more).as_deref(), Ok(cut));
+        }
+    }
+
+    #[test]
+    fn who_has_no_id_here_is_left_out() {
+        let without = nameable(&acl(u32::MAX, 4)).expect("an ACL");
+        assert_eq!(without.len(), acl(1, 4).len() - ENTRY);
+        assert_eq!(nameable(&acl(1, 4)), Ok(acl(1, 4)));
+    }
+}
