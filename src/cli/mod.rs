@@ -15,6 +15,7 @@ mod prompt;
 mod run;
 mod system;
 pub mod table;
+mod volume;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -111,6 +112,8 @@ enum Command {
     Tag(image::tag::Arguments),
     /// Take names from an image.
     Untag(image::untag::Arguments),
+    /// Manage volumes.
+    Volume(volume::Arguments),
     /// Show and clear what usnea keeps.
     System(system::Arguments),
     /// Look whether all that is kept is as it should be, and mend it.
@@ -194,6 +197,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Rmi(remove) => image::remove::run(&remove, arguments.root.as_deref()),
         Command::Tag(tag) => image::tag::run(&tag, arguments.root.as_deref()),
         Command::Untag(untag) => image::untag::run(&untag, arguments.root.as_deref()),
+        Command::Volume(volume) => volume::run(volume, arguments.root.as_deref()),
         Command::System(system) => system::run(system, arguments.root.as_deref()),
         Command::Check(check) => check::run(&check, arguments.root.as_deref()),
         Command::Login(login) => login::run(login),

@@ -25,6 +25,7 @@
 
 mod child;
 mod command;
+mod copyup;
 mod explain;
 mod filter;
 mod init;
@@ -128,8 +129,6 @@ pub enum Step {
     Root(Mount),
     /// Mount something below it.
     Mount(Mount),
-    /// Mount a folder of the root, made where it is missing, on itself: it stays writable with a read-only root.
-    Volume(PathBuf),
     /// Make a symbolic link in /dev.
     Link {
         /// What it says.
@@ -260,7 +259,6 @@ impl Step {
             Self::Layers(_) => "make the layers that are thrown away, in memory".into(),
             Self::Root(_) => "mount the root filesystem".into(),
             Self::Mount(mount) => format!("mount {}", mount.target.display()),
-            Self::Volume(path) => format!("keep {} writable", path.display()),
             Self::Link { name, .. } => format!("make the link /dev/{name}"),
             Self::Loopback => "set the loopback interface up".into(),
             Self::Sysctl { name, .. } => format!("set the kernel parameter {name}"),

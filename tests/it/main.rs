@@ -34,6 +34,7 @@ mod lifecycle;
 mod login;
 mod man;
 mod move_images;
+mod named_volumes;
 mod peers;
 mod pull;
 mod pull_at_once;

@@ -7,7 +7,7 @@ pub mod inspect;
 pub mod logs;
 pub mod ps;
 pub mod remove;
-mod selection;
+pub mod selection;
 pub mod start;
 pub mod stop;
 pub mod top;

@@ -11,9 +11,10 @@ use super::super::folder;
 use super::super::image::Image;
 use super::super::run::{Request, keep_descriptors};
 use super::super::stored::Wanted;
+use super::super::volumes;
 use super::attach::{Attachment, SignalProxy, attach};
 use super::create::{Wishes, create};
-use super::remove::{Removal, remove};
+use super::remove::{Removal, own_volumes, remove};
 use super::stop::ended_within;
 use super::{Hold, Kept, bury};
 use crate::engine::{self, Stdin};
@@ -222,7 +223,11 @@ pub fn remove_ended(number: &str) -> Result<()> {
     let handover = Handover::receive(number)?;
     let lock = File::from(monitor::take(handover.lock)?);
     let kept = of_folder(&handover.store, &handover.folder)?;
-    bury(&kept.store, &kept.record.id, Some(&kept.record.name), lock)?.remove(&Base::of_user()?)
+    let own = own_volumes(&kept);
+    let buried = bury(&kept.store, &kept.record.id, Some(&kept.record.name), lock)?;
+    let removed = buried.remove(&Base::of_user()?);
+    volumes::remove_anonymous(&kept.store, &own);
+    removed
 }
 
 fn of_folder(store: &Path, folder: &Path) -> Result<Kept> {

@@ -1,0 +1,84 @@
+//! `usnea volume rm` and `prune`, and what goes with a container.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::{Filter, all, find, folder, usage};
+use crate::container::folder::Folder;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::spec::VolumeName;
+use crate::userns::Base;
+
+/// What a prune removed.
+#[derive(Clone, Debug, Default)]
+pub struct Pruned {
+    /// The names.
+    pub names: Vec<VolumeName>,
+    /// Disk space that they took, in bytes.
+    pub bytes: u64,
+}
+
+/// Removes a volume with all that is in it. Errors: a container mounts it; by which name is said.
+pub fn remove(store: &Path, name: &VolumeName) -> Result<()> {
+    let place = folder(store).join(name.as_str());
+    if !place.exists() {
+        return Ok(());
+    }
+    let lock = files::try_exclusive(&place);
+    // In this order: who makes a container with it has the lock until the container can be found.
+    let users = usage::users(store, name)?;
+    if !users.is_empty() {
+        let names = users.join(", ");
+        return Err(Error::new(format!("volume {name} is in use by {names}"))
+            .hint(format!("remove first what uses it: usnea rm {}", users.join(" "))));
+    }
+    let Some(lock) = lock else {
+        return Err(Error::new(format!("volume {name} is in use by a container that runs"))
+            .hint("stop that first"));
+    };
+    Folder::bury(store, &place, lock)?.remove(&Base::of_user()?)
+}
+
+/// Removes what a container had for itself alone. What cannot be removed is told of.
+pub fn remove_anonymous(store: &Path, names: &[VolumeName]) {
+    for name in names {
+        match find(store, name) {
+            Ok(Some(volume)) if volume.anonymous => {}
+            _ => continue,
+        }
+        // Another container may mount it by its name.
+        if usage::is_used(store, name).unwrap_or(true) {
+            continue;
+        }
+        if let Err(error) = remove(store, name) {
+            log::warn!("{error}");
+        }
+    }
+}
+
+/// Removes the volumes that fit and that no container mounts.
+pub fn prune(store: &Path, filters: &[Filter]) -> Result<Pruned> {
+    let mut pruned = Pruned::default();
+    for volume in all(store)? {
+        if !Filter::fit(filters, &volume, store)? || usage::is_used(store, &volume.name)? {
+            continue;
+        }
+        let bytes = size(&volume.data(store));
+        match remove(store, &volume.name) {
+            Ok(()) => {
+                pruned.names.push(volume.name);
+                pruned.bytes += bytes;
+            }
+            // Somebody has begun to use it.
+            Err(error) => log::debug!("{error}"),
+        }
+    }
+    Ok(pruned)
+}
+
+/// What only others may look into is not counted.
+fn size(folder: &Path) -> u64 {
+    let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
+}
