@@ -78,6 +78,8 @@ enum Command {
     Logs(container::logs::Arguments),
     /// Be with a running container.
     Attach(container::attach::Arguments),
+    /// Copy files between a container and the host.
+    Cp(container::copy::Arguments),
     /// Wait until containers have ended.
     Wait(container::wait::Arguments),
     /// Show all that is known of containers and images.
@@ -178,6 +180,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Ps(ps) => container::ps::run(ps, arguments.root.as_deref()),
         Command::Logs(logs) => container::logs::run(&logs, arguments.root.as_deref()),
         Command::Attach(attach) => container::attach::run(&attach, arguments.root.as_deref()),
+        Command::Cp(copy) => container::copy::run(&copy, arguments.root.as_deref()),
         Command::Wait(wait) => container::wait::run(&wait, arguments.root.as_deref()),
         Command::Inspect(inspect) => {
             container::inspect::run(&inspect, arguments.root.as_deref(), None)

@@ -44,6 +44,11 @@ pub fn fill(root: &OwnedFd, mount: &Mount) -> Done {
     fs::remove_dir(&filling).on(shown(&filling))
 }
 
+/// Whether nothing came into it yet.
+pub fn is_new(data: &Path) -> bool {
+    data.with_file_name(NEW).exists()
+}
+
 /// The mark of a volume that is new, locked, and whether somebody has begun to fill it. In this order: it is renamed
 /// from the first to the second.
 fn marked(data: &Path) -> io::Result<Option<(File, bool)>> {

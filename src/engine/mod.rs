@@ -31,6 +31,7 @@ mod filter;
 mod init;
 mod layers;
 mod listener;
+mod mounted;
 mod mounts;
 mod parent;
 mod plan;
@@ -49,6 +50,8 @@ use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
 
 pub use explain::explain;
+pub use layers::is_copied;
+pub use mounted::{Mounted, Use, can_be_read_alone, mounted};
 pub use mounts::{Driver, Mount, Source};
 pub use parent::{Launched, end_children, launch, run};
 pub use plan::plan;

@@ -1,6 +1,7 @@
 //! `usnea container`: one file a command, or a few that are one thought. All but prune are at the top too.
 
 pub mod attach;
+pub mod copy;
 pub mod create;
 pub mod flags;
 pub mod inspect;
@@ -32,6 +33,8 @@ pub struct Arguments {
 pub enum Command {
     /// Be with a running container.
     Attach(attach::Arguments),
+    /// Copy files between a container and the host.
+    Cp(copy::Arguments),
     /// Make a container without starting it.
     Create(Box<create::Arguments>),
     /// Show all that is known of containers.
@@ -68,6 +71,7 @@ pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
     let below = root.as_deref();
     match arguments.command {
         Command::Attach(attach) => attach::run(&attach, below),
+        Command::Cp(copy) => copy::run(&copy, below),
         Command::Create(create) => create::run(*create, root),
         Command::Inspect(inspect) => inspect::run(&inspect, below, Some(inspect::Kind::Container)),
         Command::Kill(kill) => stop::kill(&kill, below),

@@ -12,7 +12,9 @@
 //! needs none. Names are links (`names`).
 
 mod attach;
+mod copy;
 mod create;
+mod files;
 mod filter;
 mod inspect;
 mod keys;
@@ -36,6 +38,7 @@ use crate::monitor::Status;
 use crate::monitor::record::{self, CONTAINER, Record};
 
 pub use attach::{Attachment, SignalProxy, attach, meet};
+pub use copy::{Copying, End, Owned, copy};
 pub use create::{Wishes, create};
 pub use filter::Filter;
 pub use inspect::inspect;

@@ -19,7 +19,8 @@ mod node;
 mod tree;
 
 pub use changes::{Change, Kind, changes};
-pub use tree::{layer_tar, merged_tar};
+pub use node::LastLink;
+pub use tree::{Part, layer_tar, merged_tar, part_tar};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use tar_core::builder::EntryBuilder;
 use tar_core::{EntryType, HeaderError};
 
 use super::layers::{Entry, Layers, Merged};
-use super::node::{Found, Node, bytes};
+use super::node::{self, Found, LastLink, Node, bytes};
 use crate::error::{Context, Error, Result};
 use crate::image::archive::output::TarWriter;
 use crate::image::owners::{FileType, Owners};
@@ -33,6 +34,39 @@ pub fn merged_tar<W: Write>(folders: &[PathBuf], owners: &Owners, writer: W) -> 
     write_tree(Layers::open(folders, owners)?, Form::Whole, writer)
 }
 
+/// Writes a tar of what is at `path` below `root`, links on the way followed in the root: one member called `name`, and
+/// where it is a folder all in it. Sockets are left out. Errors: there is nothing, or it cannot be read.
+pub fn part_tar<W: Write>(
+    root: impl AsFd,
+    part: &Part<'_>,
+    owners: &Owners,
+    writer: W,
+) -> Result<W> {
+    let (node, folder) = node::open(root, part.path, part.last, owners)?;
+    let layers = Layers::of(folder.into_iter().collect(), owners);
+    let root = layers.root()?;
+    let prefix = PathBuf::from(part.name);
+    let (tar, links) = (TarWriter::new(writer), HashMap::new());
+    let mut tree = Tree { tar, layers, form: Form::Whole, links, prefix };
+    let is_folder = node.file_type == FileType::Folder;
+    tree.node(Path::new(""), node)?;
+    if is_folder {
+        tree.folder(&root)?;
+    }
+    tree.tar.finish().context(|| "cannot write the archive")
+}
+
+/// What [`part_tar`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// What is done where the last name is a symbolic link.
+    pub last: LastLink,
+    /// What it is called in the archive.
+    pub name: &'a OsStr,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// With whiteouts, for layers below.
@@ -43,7 +77,8 @@ enum Form {
 
 fn write_tree<W: Write>(layers: Layers, form: Form, writer: W) -> Result<W> {
     let root = layers.root()?;
-    let mut tree = Tree { tar: TarWriter::new(writer), layers, form, links: HashMap::new() };
+    let (tar, links) = (TarWriter::new(writer), HashMap::new());
+    let mut tree = Tree { tar, layers, form, links, prefix: PathBuf::new() };
     tree.folder(&root)?;
     tree.tar.finish().context(|| "cannot write the archive")
 }
@@ -54,6 +89,8 @@ struct Tree<W> {
     form: Form,
     // Files with several names, and the first of them.
     links: HashMap<(u64, u64), PathBuf>,
+    // What stands before all names.
+    prefix: PathBuf,
 }
 
 impl<W: Write> Tree<W> {
@@ -103,6 +140,10 @@ impl<W: Write> Tree<W> {
             log::debug!("/{}: sockets are left out", path.display());
             return Ok(());
         }
+        let path = &match path.as_os_str().is_empty() {
+            true => self.prefix.clone(),
+            false => self.prefix.join(path),
+        };
         if node.links > 1 && node.file_type != FileType::Folder {
             if let Some(first) = self.links.get(&node.id) {
                 let headers = headers(path, &node, Some(first)).map_err(Error::new)?;
