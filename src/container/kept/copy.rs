@@ -221,9 +221,6 @@ fn choose(root: &OwnedFd, source: Option<&Path>, path: &Path, first: First) -> R
     };
     let name = path.file_name().map(|name| name.as_bytes().to_vec());
     match (look(root, path)?, first) {
-        (Found::Folder(folder), First::Folder) if says_content(source) => {
-            Ok(Place::Content(folder))
-        }
         (Found::Folder(folder), _) => Ok(Place::In(folder)),
         (Found::Other, First::Folder) => {
             Err(Error::new("a folder cannot be copied over what is none"))
@@ -240,6 +237,8 @@ fn choose(root: &OwnedFd, source: Option<&Path>, path: &Path, first: First) -> R
             }
         }
         (Found::Nothing(folder), _) => match name {
+            // Its members have no first name: they are what is in a folder.
+            Some(name) if says_content(source) => Ok(Place::Under(folder, name)),
             Some(name) => Ok(Place::As(folder, name)),
             None => Err(Error::new("no such folder")),
         },

@@ -23,8 +23,8 @@ pub enum Place {
     In(OwnedFd),
     /// The first name of each is this one, in this folder.
     As(OwnedFd, Vec<u8>),
-    /// Into this folder, without the first name of each.
-    Content(OwnedFd),
+    /// Into a folder of this name, in this folder.
+    Under(OwnedFd, Vec<u8>),
     /// The one member is the content of this file.
     File(OwnedFd),
 }
@@ -101,7 +101,7 @@ impl Filling<'_> {
         let mut names = path::components(name)?;
         match &self.place {
             Place::In(_) | Place::File(_) => {}
-            Place::Content(_) => drop(names.drain(..names.len().min(1))),
+            Place::Under(_, above) => names.insert(0, above),
             Place::As(_, first) => match names.first_mut() {
                 Some(name) => *name = first,
                 None => names.push(first),
@@ -112,7 +112,7 @@ impl Filling<'_> {
 
     fn top(&self) -> BorrowedFd<'_> {
         match &self.place {
-            Place::In(folder) | Place::As(folder, _) | Place::Content(folder) => folder.as_fd(),
+            Place::In(folder) | Place::As(folder, _) | Place::Under(folder, _) => folder.as_fd(),
             Place::File(file) => file.as_fd(),
         }
     }
