@@ -74,7 +74,7 @@ fn name_typed(text: &str, image: &Image, registries: &Registries) -> Result<Opti
 }
 
 /// Nobody is told.
-struct Silent;
+pub(super) struct Silent;
 
 impl Progress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}

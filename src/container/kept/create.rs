@@ -192,6 +192,7 @@ fn record(
         image: wishes.image.clone(),
         image_id: image.map(|image| image.id.clone()),
         command: process.and_then(|process| process.args().clone()).unwrap_or_default(),
+        user: request.options.user.as_ref().map(ToString::to_string),
         labels,
         created: Timestamp::now(),
         terminal: request.options.tty,

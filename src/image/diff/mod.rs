@@ -18,9 +18,9 @@ mod layers;
 mod node;
 mod tree;
 
-pub use changes::{Change, Kind, changes};
+pub use changes::{Change, Form, Kind, changes};
 pub use node::LastLink;
-pub use tree::{Part, layer_tar, merged_tar, part_tar};
+pub use tree::{Part, changes_tar, layer_tar, merged_tar, part_tar};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use tar_core::builder::EntryBuilder;
 use tar_core::{EntryType, HeaderError};
 
+use super::changes::{Change, Kind};
 use super::layers::{Entry, Layers, Merged};
 use super::node::{self, Found, LastLink, Node, bytes};
 use crate::error::{Context, Error, Result};
@@ -26,6 +28,40 @@ const OPAQUE: &str = ".wh..wh..opq";
 /// writer back. Errors: a file that has the name of a whiteout, that changes meanwhile, that cannot be read.
 pub fn layer_tar<W: Write>(upper: &Path, owners: &Owners, writer: W) -> Result<W> {
     write_tree(Layers::open(&[upper.to_owned()], owners)?, Form::Layer, writer)
+}
+
+/// Writes the layer's tar of these changes of a tree whose folder is `upper` ([`super::Form::Whole`]).
+pub fn changes_tar<W: Write>(
+    upper: &Path,
+    changes: &[Change],
+    owners: &Owners,
+    writer: W,
+) -> Result<W> {
+    let root = File::open(upper).context(|| upper.display().to_string())?;
+    let (tar, links) = (TarWriter::new(writer), HashMap::new());
+    let layers = Layers::of(Vec::new(), owners);
+    let mut tree = Tree { tar, layers, form: Form::Layer, links, prefix: PathBuf::new() };
+    for change in changes {
+        let path = change.path.strip_prefix("/").unwrap_or(&change.path);
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let mut write = || -> Result<()> {
+            if change.kind == Kind::Deleted {
+                return tree.gone(above, name);
+            }
+            let folder = node::folder(&root, above)?;
+            match folder.map(|folder| node::look(folder, name, owners)).transpose()?.flatten() {
+                Some(Found::Node(node)) => tree.node(path, node),
+                _ => Err(went()),
+            }
+        };
+        write().context(|| change.path.display().to_string())?;
+    }
+    tree.tar.finish().context(|| "cannot write the archive")
+}
+
+/// Only a container that runs meanwhile can do that.
+fn went() -> Error {
+    Error::new("it went while it was read").hint("stop the container first")
 }
 
 /// Writes a tar of the tree that the layers in `folders` (topmost first) make. Sockets are left out. Gives the writer
@@ -118,11 +154,7 @@ impl<W: Write> Tree<W> {
         }
         match self.layers.look(folder, entry)? {
             Some(Found::Node(node)) => self.node(path, node),
-            // Only a container that runs meanwhile can do that.
-            Some(Found::Whiteout) | None => {
-                Err(Error::new("it went while it was read")
-                    .hint("pause or stop the container first"))
-            }
+            Some(Found::Whiteout) | None => Err(went()),
         }
     }
 
