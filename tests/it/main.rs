@@ -12,6 +12,8 @@ mod stocked;
 mod support;
 
 mod attach;
+mod commit;
+mod cp;
 mod cves;
 mod debian;
 mod doctor;
