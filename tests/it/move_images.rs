@@ -392,7 +392,9 @@ fn what_is_imported_is_exported() {
     place.usnea(&["import", "nothing.tar"]).fails_with(125, &["cannot import", "nothing.tar"]);
     place.usnea(&["import", "https://q.io/x.tar"]).fails_with(125, &["not addresses"]);
     place.usnea(&["import", "-c", "RUN x", "in.tar"]).fails_with(125, &["RUN"]);
-    place.usnea(&["export", "nothing"]).fails_with(125, &["no image 'nothing'"]);
+    place
+        .usnea(&["export", "nothing"])
+        .fails_with(125, &["neither a container nor an image is called 'nothing'"]);
     assert_eq!(place.usnea(&["images", "-q"]).works().lines().count(), 2);
 }
 

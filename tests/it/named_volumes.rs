@@ -1,10 +1,14 @@
 //! Volumes of the store: `usnea volume`, `-v NAME:PATH`, `-v PATH`, `--mount type=volume`, and the volumes of images.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::composed::{Composed, Entry, file, folder, layer, small_root};
+use crate::kills::{kill_after, kill_at_call};
 use crate::stocked::Stocked;
-use crate::support::{Place, Ran};
+use crate::support::{Place, Ran, need, within};
 
 const DRIVERS: [&str; 3] = ["overlay", "fuse", "copy"];
 
@@ -129,7 +133,7 @@ fn a_volume_of_a_container_without_a_record_is_in_use_while_it_runs() {
     let words = place.arguments(&["-v", "data:/data", "-v", &bind], &["cat", "/wait"]);
     let mut run = place.command(&words).spawn().unwrap();
     let is_there = || place.usnea(&["volume", "exists", "data"]).status == 0;
-    assert!(crate::support::within(std::time::Duration::from_secs(20), is_there));
+    assert!(within(Duration::from_secs(20), is_there));
     place
         .usnea(&["volume", "rm", "data"])
         .fails_with(1, &["data is in use by a container that runs"]);
@@ -163,7 +167,7 @@ fn an_anonymous_volume_goes_with_its_container_when_asked() {
     let words = place.kept(&["run", "-d", "--rm", "--name", "third", "-v", "/data"], "true");
     place.usnea(&words).works();
     let is_gone = || names(&place).is_empty();
-    assert!(crate::support::within(std::time::Duration::from_secs(20), is_gone));
+    assert!(within(Duration::from_secs(20), is_gone));
 }
 
 #[test]
@@ -285,4 +289,84 @@ fn files_of_other_ids_and_closed_folders_go_with_their_volume() {
     place.run(&["-v", "data:/d"], script).works();
     place.usnea(&["volume", "rm", "data"]).works();
     assert!(!place.store().join("volumes/data").exists());
+}
+
+/// What is killed, and what is so in the end.
+fn is_survived(shop: &Stocked, when: &str) {
+    // A volume that is there is whole; one that is not is made now.
+    let script = "find /data -type f | wc -l";
+    assert_eq!(run(shop, &["--rm", "-v", "data:/data"], script).works(), "301", "{when}");
+    shop.usnea(&["volume", "inspect", "data"]).works();
+    let is_removed = || shop.usnea(&["volume", "rm", "data"]).status == 0;
+    assert!(within(Duration::from_secs(5), is_removed), "{when}");
+    let left = || -> Vec<_> {
+        let entries = std::fs::read_dir(shop.place.store().join("tmp")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    let is_swept = || {
+        // The store's own, which an unpacking leaves, are the store's to sweep.
+        shop.usnea(&["check"]).works();
+        shop.usnea(&["volume", "prune", "-f"]).works();
+        left().is_empty()
+    };
+    assert!(within(Duration::from_secs(5), is_swept), "{when}: left in tmp: {:?}", left());
+}
+
+#[test]
+fn a_kill_at_any_instant_of_a_volume_s_first_use_leaves_it_whole_or_to_be_filled() {
+    let names: Vec<String> = (0..300).map(|number| format!("data/f{number}")).collect();
+    let mut entries = vec![folder("data"), file("data/given", "of the image\n")];
+    entries.extend(names.iter().map(|name| file(name, "content\n")));
+    let shop = with_entries(&entries, json!({}));
+    let words = ["run", "--rm", "-v", "data:/data", "localhost/image", "true"];
+    let began = std::time::Instant::now();
+    shop.usnea(&words).works();
+    let whole = began.elapsed();
+    is_survived(&shop, "whole");
+    for step in 0..20 {
+        let delay = whole * step / 20;
+        kill_after(&shop, &words, Signal::KILL, delay);
+        is_survived(&shop, &format!("killed after {delay:?}"));
+    }
+    if need("strace") {
+        for calls in
+            ["rename,renameat,renameat2", "mkdir,mkdirat", "unlink,unlinkat,rmdir", "fsync"]
+        {
+            for number in 1..6 {
+                let reached = kill_at_call(&shop, &words, calls, number);
+                is_survived(&shop, &format!("killed at {calls} number {number}"));
+                if !reached {
+                    break;
+                }
+            }
+        }
+        let words = ["volume", "rm", "data"];
+        for calls in ["rename,renameat,renameat2", "unlink,unlinkat,rmdir"] {
+            for number in [1, 2, 50] {
+                run(&shop, &["--rm", "-v", "data:/data"], "true").works();
+                kill_at_call(&shop, &words, calls, number);
+                is_survived(&shop, &format!("rm killed at {calls} number {number}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn many_who_use_a_new_volume_at_once_all_see_it_whole() {
+    let names: Vec<String> = (0..300).map(|number| format!("data/f{number}")).collect();
+    let mut entries = vec![folder("data")];
+    entries.extend(names.iter().map(|name| file(name, "content\n")));
+    let shop = with_entries(&entries, json!({}));
+    for round in 0..3 {
+        let volume = format!("data{round}:/data");
+        std::thread::scope(|scope| {
+            let script = "find /data -type f | wc -l";
+            let one = || run(&shop, &["--rm", "-v", &volume], script).works().to_owned();
+            let all: Vec<_> = (0..5).map(|_| scope.spawn(one)).collect();
+            for one in all {
+                assert_eq!(one.join().unwrap(), "300");
+            }
+        });
+    }
+    shop.usnea(&["volume", "rm", "-a"]).works();
 }

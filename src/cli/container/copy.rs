@@ -12,7 +12,7 @@ use crate::image::extract::place::OtherKind;
 /// Copy files between a container and the host
 ///
 /// The container may run or not. One of the two is CONTAINER:PATH, the other a path of the host or -, a tar archive. A
-/// folder that is there takes what is copied; SOURCE/. is what is in a folder. Links are followed in the container alone.
+/// folder that is there takes what is copied; SOURCE/. is what is in a folder. Links in a container lead nowhere but into it.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// What is copied: CONTAINER:PATH, PATH, or - for an archive on standard input.

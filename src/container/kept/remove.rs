@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::super::volumes;
+use super::super::{folder, volumes};
 use super::stop::{end_monitor, ended_within, stop};
 use super::{Hold, Kept, bury, try_lock};
 use crate::error::{Error, Result};
@@ -47,7 +47,9 @@ pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {
     }
     let own = kept.filter(|kept| how.volumes || kept.record.auto_remove);
     let own = own.map(|kept| own_volumes(&kept)).unwrap_or_default();
-    let removed = bury(store, id, name.as_deref(), lock)?.remove(&Base::of_user()?);
+    let base = Base::of_user()?;
+    let removed = bury(store, id, name.as_deref(), lock)?.remove(&base);
+    folder::sweep(store, &base);
     volumes::remove_anonymous(store, &own);
     removed
 }

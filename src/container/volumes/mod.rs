@@ -29,6 +29,7 @@ use crate::config;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Birth, Lock};
 use crate::spec::{DATA, NEW, VolumeName};
+use crate::userns::Base;
 
 pub use filter::Filter;
 pub use remove::{Pruned, prune, remove, remove_anonymous};
@@ -157,6 +158,7 @@ pub fn make(
         fill(&birth.path, &volume).map_err(|error| files::cannot_write(error, &birth.path))?;
         // `None`: somebody else was faster.
         if let Some(held) = birth.put(&place)? {
+            super::folder::sweep(store, &Base::of_user()?);
             return Ok(held);
         }
     }

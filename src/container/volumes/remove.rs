@@ -3,8 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Filter, all, find, folder, usage};
-use crate::container::folder::Folder;
+use super::{Filter, all, find, folder as volumes, usage};
+use crate::container::folder::{self, Folder};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::spec::VolumeName;
@@ -21,7 +21,7 @@ pub struct Pruned {
 
 /// Removes a volume with all that is in it. Errors: a container mounts it; by which name is said.
 pub fn remove(store: &Path, name: &VolumeName) -> Result<()> {
-    let place = folder(store).join(name.as_str());
+    let place = volumes(store).join(name.as_str());
     if !place.exists() {
         return Ok(());
     }
@@ -37,7 +37,10 @@ pub fn remove(store: &Path, name: &VolumeName) -> Result<()> {
         return Err(Error::new(format!("volume {name} is in use by a container that runs"))
             .hint("stop that first"));
     };
-    Folder::bury(store, &place, lock)?.remove(&Base::of_user()?)
+    let base = Base::of_user()?;
+    let removed = Folder::bury(store, &place, lock)?.remove(&base);
+    folder::sweep(store, &base);
+    removed
 }
 
 /// Removes what a container had for itself alone. What cannot be removed is told of.
@@ -60,6 +63,7 @@ pub fn remove_anonymous(store: &Path, names: &[VolumeName]) {
 /// Removes the volumes that fit and that no container mounts.
 pub fn prune(store: &Path, filters: &[Filter]) -> Result<Pruned> {
     let mut pruned = Pruned::default();
+    folder::sweep(store, &Base::of_user()?);
     for volume in all(store)? {
         if !Filter::fit(filters, &volume, store)? || usage::is_used(store, &volume.name)? {
             continue;

@@ -42,7 +42,7 @@ fn name(mount: &Mount, own: &Path) -> Option<VolumeName> {
     bound.chain(covered).find_map(|data| {
         let volume = data.parent().filter(|_| data.ends_with(DATA))?;
         let is_ours = volume.parent().is_some_and(|folder| canonical(folder) == own);
-        Some(volume.file_name().filter(|_| is_ours)?.to_str()?.parse().ok()?)
+        volume.file_name().filter(|_| is_ours)?.to_str()?.parse().ok()
     })
 }
 
