@@ -3788,7 +3788,7 @@ _usnea() {
             return 0
             ;;
         usnea__subcmd__system__subcmd__prune)
-            opts="-a -f -h --all --force --root --log-level --help"
+            opts="-a -f -h --all --volumes --force --root --log-level --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

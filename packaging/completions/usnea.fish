@@ -1321,6 +1321,7 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -s a -l all -d 'Remove all images that no container runs on, those with names too'
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -l volumes -d 'Remove the volumes too that were given no name and that no container mounts'
 complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
 complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand check" -l format -d 'How the faults are printed' -r -f -a "text\t'A line for each'

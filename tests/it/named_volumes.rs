@@ -261,12 +261,29 @@ fn an_image_s_volumes_are_anonymous_ones() {
     assert_eq!(run(&shop, &["--name", "kept", "--read-only"], script).works(), "of the image\nx");
     assert_eq!(names(&shop.place).len(), 2);
     assert_eq!(shop.usnea(&["start", "-a", "kept"]).works(), "of the image\nx\nx");
+    let of_volumes = |words: &[&str]| {
+        let usage = shop.usnea(&[&["system", "df", "--format"], words].concat()).works().to_owned();
+        usage.lines().find_map(|line| line.strip_prefix("Local Volumes ")).map(str::to_owned)
+    };
+    let template = "{{.Type}} {{.TotalCount}} {{.Active}}";
+    assert_eq!(of_volumes(&[template]).as_deref(), Some("2 2"));
+    shop.usnea(&["system", "prune", "--volumes", "-f"]).works();
+    assert_eq!(names(&shop.place).len(), 2);
     // What is asked for there takes its place.
     run(&shop, &["--name", "other", "-v", "mine:/data", "--tmpfs", "/fresh"], script).works();
     assert_eq!(names(&shop.place).len(), 3);
     for container in ["kept", "other"] {
         shop.usnea(&["rm", "-v", container]).works();
     }
+    assert_eq!(names(&shop.place), ["mine"]);
+    run(&shop, &["--name", "last"], "true").works();
+    shop.usnea(&["rm", "last"]).works();
+    assert_eq!(names(&shop.place).len(), 3);
+    let pruned = shop.usnea(&["system", "prune", "--volumes", "-f"]);
+    assert_eq!(
+        pruned.works().lines().filter(|line| line.starts_with("Deleted: volume ")).count(),
+        2
+    );
     assert_eq!(names(&shop.place), ["mine"]);
     shop.usnea(&["volume", "rm", "mine"]).works();
 }
@@ -290,6 +307,9 @@ fn files_of_other_ids_and_closed_folders_go_with_their_volume() {
     place.usnea(&["volume", "rm", "data"]).works();
     assert!(!place.store().join("volumes/data").exists());
 }
+
+/// Longest time for kills by system calls.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// What is killed, and what is so in the end.
 fn is_survived(shop: &Stocked, when: &str) {
@@ -332,7 +352,10 @@ fn a_kill_at_any_instant_of_a_volume_s_first_use_leaves_it_whole_or_to_be_filled
         for calls in
             ["rename,renameat,renameat2", "mkdir,mkdirat", "unlink,unlinkat,rmdir", "fsync"]
         {
-            for number in 1..6 {
+            for number in 1..4 {
+                if began.elapsed() > LIMIT {
+                    break;
+                }
                 let reached = kill_at_call(&shop, &words, calls, number);
                 is_survived(&shop, &format!("killed at {calls} number {number}"));
                 if !reached {
@@ -342,7 +365,7 @@ fn a_kill_at_any_instant_of_a_volume_s_first_use_leaves_it_whole_or_to_be_filled
         }
         let words = ["volume", "rm", "data"];
         for calls in ["rename,renameat,renameat2", "unlink,unlinkat,rmdir"] {
-            for number in [1, 2, 50] {
+            for number in [1, 50] {
                 run(&shop, &["--rm", "-v", "data:/data"], "true").works();
                 kill_at_call(&shop, &words, calls, number);
                 is_survived(&shop, &format!("rm killed at {calls} number {number}"));

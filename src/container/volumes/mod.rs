@@ -12,6 +12,7 @@
 
 mod filter;
 mod remove;
+mod size;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::userns::Base;
 
 pub use filter::Filter;
 pub use remove::{Pruned, prune, remove, remove_anonymous};
+pub use size::usage;
 pub use usage::{Used, is_used, used_by};
 
 const RECORD: &str = "volume.json";

@@ -1,9 +1,8 @@
 //! `usnea volume rm` and `prune`, and what goes with a container.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Filter, all, find, folder as volumes, usage};
+use super::{Filter, all, find, folder as volumes, size, usage};
 use crate::container::folder::{self, Folder};
 use crate::error::{Error, Result};
 use crate::files;
@@ -68,21 +67,15 @@ pub fn prune(store: &Path, filters: &[Filter]) -> Result<Pruned> {
         if !Filter::fit(filters, &volume, store)? || usage::is_used(store, &volume.name)? {
             continue;
         }
-        let bytes = size(&volume.data(store));
+        let bytes = size::of(store, std::slice::from_ref(&volume))?;
         match remove(store, &volume.name) {
             Ok(()) => {
                 pruned.names.push(volume.name);
-                pruned.bytes += bytes;
+                pruned.bytes += bytes.iter().sum::<u64>();
             }
             // Somebody has begun to use it.
             Err(error) => log::debug!("{error}"),
         }
     }
     Ok(pruned)
-}
-
-/// What only others may look into is not counted.
-fn size(folder: &Path) -> u64 {
-    let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
-    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
 }
