@@ -43,13 +43,13 @@ complete -c usnea -n "__fish_usnea_needs_command" -f -a "rm" -d 'Remove containe
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "ps" -d 'List containers'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "logs" -d 'Show what containers wrote'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "attach" -d 'Be with a running container'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "commit" -d 'Make an image of a container'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "diff" -d 'Show what a container changed in the files of its image'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "cp" -d 'Copy files between a container and the host'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "wait" -d 'Wait until containers have ended'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "inspect" -d 'Show all that is known of containers and images'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "rename" -d 'Give a container another name'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "top" -d 'Show the processes of a container'
-complete -c usnea -n "__fish_usnea_needs_command" -f -a "update" -d 'Change containers that there are'
-complete -c usnea -n "__fish_usnea_needs_command" -f -a "stats" -d 'Show what running containers use'
-complete -c usnea -n "__fish_usnea_needs_command" -f -a "events" -d 'Show what happens to containers, images and volumes'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "spec" -d 'Print the OCI runtime config.json that run with the same flags would run'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "image" -d 'Manage images'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "images" -d 'List images'
@@ -59,10 +59,11 @@ complete -c usnea -n "__fish_usnea_needs_command" -f -a "push" -d 'Push an image
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "save" -d 'Write images to an archive'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "load" -d 'Load images from an archive'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "import" -d 'Make an image of a root directory\'s tarball'
-complete -c usnea -n "__fish_usnea_needs_command" -f -a "export" -d 'Write the file system of an image as one tar'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "export" -d 'Write the file system of a container, or of an image, as one tar'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "rmi" -d 'Remove images'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "tag" -d 'Give an image more names'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "untag" -d 'Take names from an image'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "volume" -d 'Manage volumes'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "system" -d 'Show and clear what usnea keeps'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "check" -d 'Look whether all that is kept is as it should be, and mend it'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "login" -d 'Log in to a registry'
@@ -83,8 +84,8 @@ complete -c usnea -n "__fish_usnea_using_subcommand run" -s e -l env -d 'Set an 
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l env-file -d 'Read environment variables from a file: NAME=VALUE or NAME on each line, # begins a comment' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand run" -s w -l workdir -d 'Working directory inside the container' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -s u -l user -d 'Run as this user and group, by name (in the image\'s own accounts) or ID' -r
-complete -c usnea -n "__fish_usnea_using_subcommand run" -s v -l volume -d 'Bind a file or folder of the host into the container. Options: ro, rw, O (changes go to a layer that is thrown away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec; z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel' -r
-complete -c usnea -n "__fish_usnea_using_subcommand run" -l mount -d 'Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...] [,bind-nonrecursive][,relabel=shared|private] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL]' -r
+complete -c usnea -n "__fish_usnea_using_subcommand run" -s v -l volume -d 'Mount a file or folder of the host, or a volume by its name: it is made at its first use, with what the image has there (nocopy: empty). CONTAINER alone: a volume without a name, which goes with the container. Options: ro, rw, O (changes go to a layer that is thrown away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec; z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel' -r
+complete -c usnea -n "__fish_usnea_using_subcommand run" -l mount -d 'Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...] [,bind-nonrecursive][,relabel=shared|private], type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL]' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l tmpfs -d 'Mount a tmpfs. Options: size, mode, uid, gid, nr_inodes, rw, ro, exec, noexec, suid, nosuid, dev, nodev. Default: rw,noexec,nosuid,nodev,mode=1777' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l read-only -d 'Mount the container\'s root file system read-only' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l rw-root -d 'Write to the root directory itself, without a layer that is thrown away' -r
@@ -150,32 +151,34 @@ complete -c usnea -n "__fish_usnea_using_subcommand run" -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l replace -d 'Remove the container that has the name'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l no-healthcheck -d 'No checks of health, not even the image\'s'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -s q -l quiet -d 'Pull without showing how far it is'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
 warn\t''
 info\t''
 debug\t''
 trace\t''"
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "attach" -d 'Be with a running container'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "create" -d 'Make a container without starting it'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "inspect" -d 'Show all that is known of containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "kill" -d 'Send containers a signal'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "logs" -d 'Show what containers wrote'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "ps" -d 'List containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "ls" -d 'List containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "list" -d 'List containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "prune" -d 'Remove all containers that do not run'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "rename" -d 'Give a container another name'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "restart" -d 'Stop containers and start them again'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "rm" -d 'Remove containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "run" -d 'Run a command in a new container'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "start" -d 'Start containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "stats" -d 'Show what running containers use'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "stop" -d 'Stop containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "top" -d 'Show the processes of a container'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "update" -d 'Change containers that there are'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stats stop top update wait" -f -a "wait" -d 'Wait until containers have ended'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "attach" -d 'Be with a running container'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "commit" -d 'Make an image of a container'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "cp" -d 'Copy files between a container and the host'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "create" -d 'Make a container without starting it'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "diff" -d 'Show what a container changed in the files of its image'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "export" -d 'Write the file system of a container as one tar'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "inspect" -d 'Show all that is known of containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "kill" -d 'Send containers a signal'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "logs" -d 'Show what containers wrote'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "ps" -d 'List containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "ls" -d 'List containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "list" -d 'List containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "prune" -d 'Remove all containers that do not run'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "rename" -d 'Give a container another name'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "restart" -d 'Stop containers and start them again'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "rm" -d 'Remove containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "run" -d 'Run a command in a new container'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "start" -d 'Start containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "stop" -d 'Stop containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "top" -d 'Show the processes of a container'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach commit cp create diff export inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "wait" -d 'Wait until containers have ended'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from attach" -l detach-keys -d 'The keys that leave its terminal. Default: the container\'s own, else ctrl-p,ctrl-q' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from attach" -l sig-proxy -d 'Signals that come to us are its own' -r -f -a "true\t''
 false\t''"
@@ -188,6 +191,33 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from attach" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from attach" -l no-stdin -d 'Leave its input alone'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from attach" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from commit" -s a -l author -d 'Who made it' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from commit" -s c -l change -d 'An instruction for its config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR, as in a Dockerfile. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from commit" -s f -l format -d 'Its form: oci is the only one' -r -f -a "oci\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from commit" -l iidfile -d 'Write the image\'s ID to this file' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from commit" -s m -l message -d 'The remark in its history' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from commit" -s p -l pause -d 'Whether the container stands still meanwhile. One that runs cannot be made to' -r -f -a "true\t''
+false\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from commit" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from commit" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from commit" -s q -l quiet -d 'Print the ID alone: nothing else is printed anyway'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from commit" -s s -l squash -d 'One layer alone, of all that the container has'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from commit" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from cp" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from cp" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from cp" -s a -l archive -d 'Files in the container get the owners that they have here. Default: they are root\'s'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from cp" -s L -l follow-link -d 'Copy what a symbolic link leads to, where SOURCE is one'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from cp" -l overwrite -d 'A folder may take the place of a file, and a file that of a folder'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from cp" -s q -l quiet -d 'Say nothing: nothing is said anyway'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from cp" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -s i -l interactive -d 'Keep standard input open' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -s t -l tty -d 'Give the container a terminal of its own' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l rm -d 'Remove the container when it exits' -r
@@ -198,8 +228,8 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l env-file -d 'Read environment variables from a file: NAME=VALUE or NAME on each line, # begins a comment' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -s w -l workdir -d 'Working directory inside the container' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -s u -l user -d 'Run as this user and group, by name (in the image\'s own accounts) or ID' -r
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -s v -l volume -d 'Bind a file or folder of the host into the container. Options: ro, rw, O (changes go to a layer that is thrown away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec; z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel' -r
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l mount -d 'Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...] [,bind-nonrecursive][,relabel=shared|private] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL]' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -s v -l volume -d 'Mount a file or folder of the host, or a volume by its name: it is made at its first use, with what the image has there (nocopy: empty). CONTAINER alone: a volume without a name, which goes with the container. Options: ro, rw, O (changes go to a layer that is thrown away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec; z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l mount -d 'Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...] [,bind-nonrecursive][,relabel=shared|private], type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL]' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l tmpfs -d 'Mount a tmpfs. Options: size, mode, uid, gid, nr_inodes, rw, ro, exec, noexec, suid, nosuid, dev, nodev. Default: rw,noexec,nosuid,nodev,mode=1777' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l read-only -d 'Mount the container\'s root file system read-only' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l rw-root -d 'Write to the root directory itself, without a layer that is thrown away' -r
@@ -264,6 +294,23 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l replace -d 'Remove the container that has the name'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l no-healthcheck -d 'No checks of health, not even the image\'s'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Pull without showing how far it is'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from diff" -l format -d 'json (the paths that were added, changed and deleted), or a Go template for each line. Fields: .Kind .Path' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from diff" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from diff" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from diff" -s l -l latest -d 'The container that was made last'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from export" -s o -l output -d 'Write to this file. Default: standard output, which must not be a terminal' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from export" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from export" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from inspect" -s f -l format -d 'json, or a Go template, such as \'{{.State.Status}}\' or \'{{json .Config.Labels}}\'' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from inspect" -l type -d 'What the names are. Default: a container, else an image' -r -f -a "container\t'A container'
 image\t'An image'"
@@ -276,7 +323,7 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from inspect" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from inspect" -s s -l size -d 'Show how much disk space a container takes'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from kill" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from kill" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from kill" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from kill" -s s -l signal -d 'The signal, by name or number' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from kill" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -366,7 +413,7 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rename" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -s t -l time -l timeout -d 'How many seconds the command has to end; -1: as long as it takes. Default: the container\'s own, else 10' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -378,7 +425,7 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -s a -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -s t -l time -d 'How many seconds a running one has to end, with --force. Default: 0' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -390,7 +437,7 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -s a -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -s f -l force -d 'Kill a container that runs; one that is not here is no error'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -s v -l volumes -d 'Remove its anonymous volumes too'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -s v -l volumes -d 'Remove the volumes too that were given no name. With create --rm they go anyway'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -s i -l ignore -d 'A container that is not here is no error'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -s d -l detach -d 'Leave it running: print its ID and come back' -r -f -a "true\t''
@@ -407,8 +454,8 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l env-file -d 'Read environment variables from a file: NAME=VALUE or NAME on each line, # begins a comment' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -s w -l workdir -d 'Working directory inside the container' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -s u -l user -d 'Run as this user and group, by name (in the image\'s own accounts) or ID' -r
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -s v -l volume -d 'Bind a file or folder of the host into the container. Options: ro, rw, O (changes go to a layer that is thrown away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec; z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel' -r
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l mount -d 'Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...] [,bind-nonrecursive][,relabel=shared|private] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL]' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -s v -l volume -d 'Mount a file or folder of the host, or a volume by its name: it is made at its first use, with what the image has there (nocopy: empty). CONTAINER alone: a volume without a name, which goes with the container. Options: ro, rw, O (changes go to a layer that is thrown away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec; z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l mount -d 'Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...] [,bind-nonrecursive][,relabel=shared|private], type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL]' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l tmpfs -d 'Mount a tmpfs. Options: size, mode, uid, gid, nr_inodes, rw, ro, exec, noexec, suid, nosuid, dev, nodev. Default: rw,noexec,nosuid,nodev,mode=1777' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l read-only -d 'Mount the container\'s root file system read-only' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l rw-root -d 'Write to the root directory itself, without a layer that is thrown away' -r
@@ -474,7 +521,7 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l replace -d 'Remove the container that has the name'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l no-healthcheck -d 'No checks of health, not even the image\'s'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Pull without showing how far it is'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l detach-keys -d 'The keys that leave its terminal. Default: ctrl-p,ctrl-q' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l sig-proxy -d 'Signals that come to us are its own; with --attach' -r -f -a "true\t''
@@ -490,21 +537,7 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -s i -l interactive -d 'Our standard input is its too; with --attach'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -s i -l interval -d 'How many seconds between two looks' -r
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .Container .ID .Name .CPUPerc .MemUsage .MemPerc .NetIO .BlockIO .PIDs' -r
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
-warn\t''
-info\t''
-debug\t''
-trace\t''"
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -s a -l all -d 'Containers that do not run, too'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -s l -l latest -d 'The container that was made last'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l no-stream -d 'Once, and not again'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l no-reset -d 'One below the other, instead of clearing the terminal'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -l no-trunc -d 'Print IDs whole'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -s t -l time -l timeout -d 'How many seconds it has to end; -1: as long as it takes. Default: the container\'s own, else 10' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -524,19 +557,7 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from top" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -l cidfile -d 'The container whose ID is in this file' -r -F
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -l restart -d 'When it is started again: no, on-failure[:N], always or unless-stopped' -r
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
-warn\t''
-info\t''
-debug\t''
-trace\t''"
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -s a -l all -d 'All containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -s l -l latest -d 'The container that was made last'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
@@ -557,8 +578,8 @@ complete -c usnea -n "__fish_usnea_using_subcommand create" -s e -l env -d 'Set 
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l env-file -d 'Read environment variables from a file: NAME=VALUE or NAME on each line, # begins a comment' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand create" -s w -l workdir -d 'Working directory inside the container' -r
 complete -c usnea -n "__fish_usnea_using_subcommand create" -s u -l user -d 'Run as this user and group, by name (in the image\'s own accounts) or ID' -r
-complete -c usnea -n "__fish_usnea_using_subcommand create" -s v -l volume -d 'Bind a file or folder of the host into the container. Options: ro, rw, O (changes go to a layer that is thrown away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec; z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel' -r
-complete -c usnea -n "__fish_usnea_using_subcommand create" -l mount -d 'Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...] [,bind-nonrecursive][,relabel=shared|private] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL]' -r
+complete -c usnea -n "__fish_usnea_using_subcommand create" -s v -l volume -d 'Mount a file or folder of the host, or a volume by its name: it is made at its first use, with what the image has there (nocopy: empty). CONTAINER alone: a volume without a name, which goes with the container. Options: ro, rw, O (changes go to a layer that is thrown away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec; z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel' -r
+complete -c usnea -n "__fish_usnea_using_subcommand create" -l mount -d 'Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...] [,bind-nonrecursive][,relabel=shared|private], type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL]' -r
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l tmpfs -d 'Mount a tmpfs. Options: size, mode, uid, gid, nr_inodes, rw, ro, exec, noexec, suid, nosuid, dev, nodev. Default: rw,noexec,nosuid,nodev,mode=1777' -r
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l read-only -d 'Mount the container\'s root file system read-only' -r
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l rw-root -d 'Write to the root directory itself, without a layer that is thrown away' -r
@@ -623,7 +644,7 @@ complete -c usnea -n "__fish_usnea_using_subcommand create" -l help -d 'Print he
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l replace -d 'Remove the container that has the name'
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l no-healthcheck -d 'No checks of health, not even the image\'s'
 complete -c usnea -n "__fish_usnea_using_subcommand create" -s q -l quiet -d 'Pull without showing how far it is'
-complete -c usnea -n "__fish_usnea_using_subcommand start" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand start" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand start" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand start" -l detach-keys -d 'The keys that leave its terminal. Default: ctrl-p,ctrl-q' -r
 complete -c usnea -n "__fish_usnea_using_subcommand start" -l sig-proxy -d 'Signals that come to us are its own; with --attach' -r -f -a "true\t''
@@ -639,7 +660,7 @@ complete -c usnea -n "__fish_usnea_using_subcommand start" -s a -l attach -d 'St
 complete -c usnea -n "__fish_usnea_using_subcommand start" -s i -l interactive -d 'Our standard input is its too; with --attach'
 complete -c usnea -n "__fish_usnea_using_subcommand start" -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand start" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand stop" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand stop" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -s t -l time -l timeout -d 'How many seconds it has to end; -1: as long as it takes. Default: the container\'s own, else 10' -r
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -652,7 +673,7 @@ complete -c usnea -n "__fish_usnea_using_subcommand stop" -s a -l all -d 'All co
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -s i -l ignore -d 'A container that is not here is no error'
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand restart" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand restart" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -s t -l time -l timeout -d 'How many seconds the command has to end; -1: as long as it takes. Default: the container\'s own, else 10' -r
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -664,7 +685,7 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -s a -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand kill" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand kill" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -s s -l signal -d 'The signal, by name or number' -r
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -676,7 +697,7 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -s a -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand rm" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand rm" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand rm" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand rm" -s t -l time -d 'How many seconds a running one has to end, with --force. Default: 0' -r
 complete -c usnea -n "__fish_usnea_using_subcommand rm" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -688,7 +709,7 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand rm" -s a -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand rm" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand rm" -s f -l force -d 'Kill a container that runs; one that is not here is no error'
-complete -c usnea -n "__fish_usnea_using_subcommand rm" -s v -l volumes -d 'Remove its anonymous volumes too'
+complete -c usnea -n "__fish_usnea_using_subcommand rm" -s v -l volumes -d 'Remove the volumes too that were given no name. With create --rm they go anyway'
 complete -c usnea -n "__fish_usnea_using_subcommand rm" -s i -l ignore -d 'A container that is not here is no error'
 complete -c usnea -n "__fish_usnea_using_subcommand rm" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand ps" -s n -l last -d 'The N that were made last, whether they run or not' -r
@@ -733,7 +754,43 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand attach" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand attach" -l no-stdin -d 'Leave its input alone'
 complete -c usnea -n "__fish_usnea_using_subcommand attach" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand wait" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand commit" -s a -l author -d 'Who made it' -r
+complete -c usnea -n "__fish_usnea_using_subcommand commit" -s c -l change -d 'An instruction for its config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR, as in a Dockerfile. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand commit" -s f -l format -d 'Its form: oci is the only one' -r -f -a "oci\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand commit" -l iidfile -d 'Write the image\'s ID to this file' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand commit" -s m -l message -d 'The remark in its history' -r
+complete -c usnea -n "__fish_usnea_using_subcommand commit" -s p -l pause -d 'Whether the container stands still meanwhile. One that runs cannot be made to' -r -f -a "true\t''
+false\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand commit" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand commit" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand commit" -s q -l quiet -d 'Print the ID alone: nothing else is printed anyway'
+complete -c usnea -n "__fish_usnea_using_subcommand commit" -s s -l squash -d 'One layer alone, of all that the container has'
+complete -c usnea -n "__fish_usnea_using_subcommand commit" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand diff" -l format -d 'json (the paths that were added, changed and deleted), or a Go template for each line. Fields: .Kind .Path' -r
+complete -c usnea -n "__fish_usnea_using_subcommand diff" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand diff" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand diff" -s l -l latest -d 'The container that was made last'
+complete -c usnea -n "__fish_usnea_using_subcommand diff" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand cp" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand cp" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand cp" -s a -l archive -d 'Files in the container get the owners that they have here. Default: they are root\'s'
+complete -c usnea -n "__fish_usnea_using_subcommand cp" -s L -l follow-link -d 'Copy what a symbolic link leads to, where SOURCE is one'
+complete -c usnea -n "__fish_usnea_using_subcommand cp" -l overwrite -d 'A folder may take the place of a file, and a file that of a folder'
+complete -c usnea -n "__fish_usnea_using_subcommand cp" -s q -l quiet -d 'Say nothing: nothing is said anyway'
+complete -c usnea -n "__fish_usnea_using_subcommand cp" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand wait" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand wait" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand wait" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
@@ -770,45 +827,6 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand top" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand update" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
-complete -c usnea -n "__fish_usnea_using_subcommand update" -l cidfile -d 'The container whose ID is in this file' -r -F
-complete -c usnea -n "__fish_usnea_using_subcommand update" -l restart -d 'When it is started again: no, on-failure[:N], always or unless-stopped' -r
-complete -c usnea -n "__fish_usnea_using_subcommand update" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
-complete -c usnea -n "__fish_usnea_using_subcommand update" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
-warn\t''
-info\t''
-debug\t''
-trace\t''"
-complete -c usnea -n "__fish_usnea_using_subcommand update" -s a -l all -d 'All containers'
-complete -c usnea -n "__fish_usnea_using_subcommand update" -s l -l latest -d 'The container that was made last'
-complete -c usnea -n "__fish_usnea_using_subcommand update" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand stats" -s i -l interval -d 'How many seconds between two looks' -r
-complete -c usnea -n "__fish_usnea_using_subcommand stats" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .Container .ID .Name .CPUPerc .MemUsage .MemPerc .NetIO .BlockIO .PIDs' -r
-complete -c usnea -n "__fish_usnea_using_subcommand stats" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
-complete -c usnea -n "__fish_usnea_using_subcommand stats" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
-warn\t''
-info\t''
-debug\t''
-trace\t''"
-complete -c usnea -n "__fish_usnea_using_subcommand stats" -s a -l all -d 'Containers that do not run, too'
-complete -c usnea -n "__fish_usnea_using_subcommand stats" -s l -l latest -d 'The container that was made last'
-complete -c usnea -n "__fish_usnea_using_subcommand stats" -l no-stream -d 'Once, and not again'
-complete -c usnea -n "__fish_usnea_using_subcommand stats" -l no-reset -d 'One below the other, instead of clearing the terminal'
-complete -c usnea -n "__fish_usnea_using_subcommand stats" -l no-trunc -d 'Print IDs whole'
-complete -c usnea -n "__fish_usnea_using_subcommand stats" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand events" -l since -d 'Also what happened since: a time, or how long ago (10m)' -r
-complete -c usnea -n "__fish_usnea_using_subcommand events" -l until -d 'Only what happens until: a time, or how long ago (10m). Then the command ends' -r
-complete -c usnea -n "__fish_usnea_using_subcommand events" -s f -l filter -d 'Only those that fit: container, event, image, label, type or volume, =, and a value. May be given more than once: values of one key are alternatives' -r
-complete -c usnea -n "__fish_usnea_using_subcommand events" -l format -d 'json (the default), or a Go template. Fields: .Time .TimeNano .Type .Action .Status .ID .Name .Image .From .Scope .Attributes .Actor.ID .Actor.Attributes' -r
-complete -c usnea -n "__fish_usnea_using_subcommand events" -l stream -d 'Whether to go on with what happens from now on; without, the command ends with what has happened' -r -f -a "true\t''
-false\t''"
-complete -c usnea -n "__fish_usnea_using_subcommand events" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
-complete -c usnea -n "__fish_usnea_using_subcommand events" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
-warn\t''
-info\t''
-debug\t''
-trace\t''"
-complete -c usnea -n "__fish_usnea_using_subcommand events" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -s i -l interactive -d 'Keep standard input open' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -s t -l tty -d 'Give the container a terminal of its own' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l rm -d 'Remove the container when it exits' -r
@@ -819,8 +837,8 @@ complete -c usnea -n "__fish_usnea_using_subcommand spec" -s e -l env -d 'Set an
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l env-file -d 'Read environment variables from a file: NAME=VALUE or NAME on each line, # begins a comment' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -s w -l workdir -d 'Working directory inside the container' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -s u -l user -d 'Run as this user and group, by name (in the image\'s own accounts) or ID' -r
-complete -c usnea -n "__fish_usnea_using_subcommand spec" -s v -l volume -d 'Bind a file or folder of the host into the container. Options: ro, rw, O (changes go to a layer that is thrown away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec; z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel' -r
-complete -c usnea -n "__fish_usnea_using_subcommand spec" -l mount -d 'Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...] [,bind-nonrecursive][,relabel=shared|private] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL]' -r
+complete -c usnea -n "__fish_usnea_using_subcommand spec" -s v -l volume -d 'Mount a file or folder of the host, or a volume by its name: it is made at its first use, with what the image has there (nocopy: empty). CONTAINER alone: a volume without a name, which goes with the container. Options: ro, rw, O (changes go to a layer that is thrown away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec; z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel' -r
+complete -c usnea -n "__fish_usnea_using_subcommand spec" -l mount -d 'Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...] [,bind-nonrecursive][,relabel=shared|private], type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL]' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l tmpfs -d 'Mount a tmpfs. Options: size, mode, uid, gid, nr_inodes, rw, ro, exec, noexec, suid, nosuid, dev, nodev. Default: rw,noexec,nosuid,nodev,mode=1777' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l read-only -d 'Mount the container\'s root file system read-only' -r
 complete -c usnea -n "__fish_usnea_using_subcommand spec" -l rw-root -d 'Write to the root directory itself, without a layer that is thrown away' -r
@@ -1186,6 +1204,98 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand untag" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and not __fish_seen_subcommand_from create exists inspect ls list prune rm remove" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and not __fish_seen_subcommand_from create exists inspect ls list prune rm remove" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and not __fish_seen_subcommand_from create exists inspect ls list prune rm remove" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and not __fish_seen_subcommand_from create exists inspect ls list prune rm remove" -f -a "create" -d 'Make a volume'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and not __fish_seen_subcommand_from create exists inspect ls list prune rm remove" -f -a "exists" -d 'Exit with 0 when the volume is there, with 1 when it is not'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and not __fish_seen_subcommand_from create exists inspect ls list prune rm remove" -f -a "inspect" -d 'Show all that is known of volumes'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and not __fish_seen_subcommand_from create exists inspect ls list prune rm remove" -f -a "ls" -d 'List volumes'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and not __fish_seen_subcommand_from create exists inspect ls list prune rm remove" -f -a "list" -d 'List volumes'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and not __fish_seen_subcommand_from create exists inspect ls list prune rm remove" -f -a "prune" -d 'Remove volumes that no container mounts'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and not __fish_seen_subcommand_from create exists inspect ls list prune rm remove" -f -a "rm" -d 'Remove volumes'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and not __fish_seen_subcommand_from create exists inspect ls list prune rm remove" -f -a "remove" -d 'Remove volumes'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from create" -s l -l label -d 'A label' -r
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from create" -s d -l driver -d 'Who keeps it: local is the only one' -r
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from create" -s o -l opt -d 'Options of the driver: none are known' -r
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from create" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from create" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from create" -l ignore -d 'One that is there already is no error: it never is'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from exists" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from exists" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from exists" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s f -l format -d 'json, or a Go template, such as \'{{.Mountpoint}}\' or \'{{json .Labels}}\'' -r
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s a -l all -d 'All volumes'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from ls" -s f -l filter -d 'Only some: name=PART, label=KEY[=VALUE], label!=KEY[=VALUE], dangling=BOOL (no container mounts it), anonymous=BOOL, driver=local, until=TIME. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from ls" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .Driver .Name .Labels .Mountpoint .Scope .CreatedAt .Anonymous' -r
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from ls" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from ls" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print names alone'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from ls" -s n -l noheading -d 'Leave out the line with the names of the columns'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from list" -s f -l filter -d 'Only some: name=PART, label=KEY[=VALUE], label!=KEY[=VALUE], dangling=BOOL (no container mounts it), anonymous=BOOL, driver=local, until=TIME. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from list" -l format -d 'json, table [TEMPLATE], or a Go template. Fields: .Driver .Name .Labels .Mountpoint .Scope .CreatedAt .Anonymous' -r
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from list" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from list" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print names alone'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from list" -s n -l noheading -d 'Leave out the line with the names of the columns'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from prune" -l filter -d 'Only those that fit: label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from prune" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from prune" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from prune" -s a -l all -d 'Those with a name of somebody\'s choice too'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from rm" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from rm" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from rm" -s a -l all -d 'All volumes'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from rm" -s f -l force -d 'One that is not there is no error'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from remove" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from remove" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from remove" -s a -l all -d 'All volumes'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from remove" -s f -l force -d 'One that is not there is no error'
+complete -c usnea -n "__fish_usnea_using_subcommand volume; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand system; and not __fish_seen_subcommand_from df prune" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand system; and not __fish_seen_subcommand_from df prune" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
 warn\t''
@@ -1211,6 +1321,7 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -s a -l all -d 'Remove all images that no container runs on, those with names too'
+complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -l volumes -d 'Remove the volumes too that were given no name and that no container mounts'
 complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -s f -l force -d 'Do not ask'
 complete -c usnea -n "__fish_usnea_using_subcommand system; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand check" -l format -d 'How the faults are printed' -r -f -a "text\t'A line for each'
@@ -1256,7 +1367,7 @@ debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand mount; and not __fish_seen_subcommand_from overlay" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand mount; and not __fish_seen_subcommand_from overlay" -f -a "overlay" -d 'Mount folders over each other, by FUSE'
-complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s o -l options -d 'Options with commas between, as mount(8) takes them (a backslash before a comma, colon or backslash of a name): lowerdir=DIR[:DIR...], the topmost first; upperdir=DIR and workdir=DIR (without them nothing can be written); uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...]; xattr_permissions=2 (owners and modes are kept in attributes); X-mount.idmap=/proc/PID/ns/user (kernel 6.12); volatile (no waiting for the disk when files are copied up); ro, nosuid, nodev, noexec, noatime' -r
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s o -l options -d 'Options with commas between: lowerdir=DIR[:DIR...], upperdir=DIR and workdir=DIR (else nothing can be written), uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...], xattr_permissions=2 (owners are kept in attributes), X-mount.idmap=/proc/PID/ns/user (kernel 6.12), ro, nosuid, nodev, noexec, noatime' -r
 complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
 warn\t''
@@ -1264,7 +1375,7 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s f -l foreground -d 'Stay until the mount is gone; otherwise the command ends when the mount is ready'
-complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c usnea -n "__fish_usnea_using_subcommand mount; and __fish_seen_subcommand_from overlay" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand doctor" -l format -d 'How to print: a page to read, or an array of objects with name, status, found, costs and fix' -r -f -a "table\t'A page to read'
 json\t'An array of objects'"
 complete -c usnea -n "__fish_usnea_using_subcommand doctor" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F

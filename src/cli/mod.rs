@@ -16,6 +16,7 @@ mod prompt;
 mod run;
 mod system;
 pub mod table;
+mod volume;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -78,6 +79,12 @@ enum Command {
     Logs(container::logs::Arguments),
     /// Be with a running container.
     Attach(container::attach::Arguments),
+    /// Make an image of a container.
+    Commit(container::commit::Arguments),
+    /// Show what a container changed in the files of its image.
+    Diff(container::diff::Arguments),
+    /// Copy files between a container and the host.
+    Cp(container::copy::Arguments),
     /// Wait until containers have ended.
     Wait(container::wait::Arguments),
     /// Show all that is known of containers and images.
@@ -110,14 +117,16 @@ enum Command {
     Load(image::load::Arguments),
     /// Make an image of a root directory's tarball.
     Import(image::import::Arguments),
-    /// Write the file system of an image as one tar.
-    Export(image::export::Arguments),
+    /// Write the file system of a container, or of an image, as one tar.
+    Export(container::export::Arguments),
     /// Remove images.
     Rmi(image::remove::Arguments),
     /// Give an image more names.
     Tag(image::tag::Arguments),
     /// Take names from an image.
     Untag(image::untag::Arguments),
+    /// Manage volumes.
+    Volume(volume::Arguments),
     /// Show and clear what usnea keeps.
     System(system::Arguments),
     /// Look whether all that is kept is as it should be, and mend it.
@@ -182,6 +191,9 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Ps(ps) => container::ps::run(ps, arguments.root.as_deref()),
         Command::Logs(logs) => container::logs::run(&logs, arguments.root.as_deref()),
         Command::Attach(attach) => container::attach::run(&attach, arguments.root.as_deref()),
+        Command::Commit(commit) => container::commit::run(&commit, arguments.root.as_deref()),
+        Command::Diff(diff) => container::diff::run(&diff, arguments.root.as_deref()),
+        Command::Cp(copy) => container::copy::run(&copy, arguments.root.as_deref()),
         Command::Wait(wait) => container::wait::run(&wait, arguments.root.as_deref()),
         Command::Inspect(inspect) => {
             container::inspect::run(&inspect, arguments.root.as_deref(), None)
@@ -200,10 +212,11 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Save(save) => image::save::run(&save, arguments.root.as_deref()),
         Command::Load(load) => image::load::run(load, arguments.root.as_deref()),
         Command::Import(import) => image::import::run(import, arguments.root.as_deref()),
-        Command::Export(export) => image::export::run(&export, arguments.root.as_deref()),
+        Command::Export(export) => container::export::run(&export, arguments.root.as_deref()),
         Command::Rmi(remove) => image::remove::run(&remove, arguments.root.as_deref()),
         Command::Tag(tag) => image::tag::run(&tag, arguments.root.as_deref()),
         Command::Untag(untag) => image::untag::run(&untag, arguments.root.as_deref()),
+        Command::Volume(volume) => volume::run(volume, arguments.root.as_deref()),
         Command::System(system) => system::run(system, arguments.root.as_deref()),
         Command::Check(check) => check::run(&check, arguments.root.as_deref()),
         Command::Login(login) => login::run(login),

@@ -188,7 +188,12 @@ fn sort_capabilities(spec: &mut serde_json::Value) {
 
 /// Prints it; ends quietly when nobody reads.
 pub(super) fn print(text: &str) -> Result<u8> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same of what need not be text.
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
-    std::io::stdout().write_all(text.as_bytes()).context(|| "cannot write to standard output")?;
+    std::io::stdout().write_all(bytes).context(|| "cannot write to standard output")?;
     Ok(0)
 }

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context, Error, Result};
 use crate::userns::{self, Base};
 
-const PREFIX: &str = "run-";
+/// What begins the names of folders in `tmp` that [`sweep`] removes.
+pub const PREFIX: &str = "run-";
 
 /// Where the folder of container `id` is.
 pub fn path(store: &Path, id: &str) -> PathBuf {

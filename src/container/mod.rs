@@ -10,6 +10,7 @@ mod name;
 mod run;
 mod stored;
 pub mod stores;
+pub mod volumes;
 
 pub use image::Image;
 pub use run::{Request, explain, run, spec};

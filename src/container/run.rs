@@ -7,14 +7,16 @@ use oci_spec::runtime::Spec;
 use super::driver::{self, Choice};
 use super::image::{Image, Root as ImageRoot};
 use super::stored::Wanted;
-use super::{folder, name};
+use super::{folder, name, volumes};
 use crate::config;
 use crate::engine::{self, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::host::{cgroup, filesystem};
 use crate::ids::IdMaps;
 use crate::security::{self, emulation::Emulation};
-use crate::spec::{CgroupHierarchy, Inputs, Options, Root, RootEmulation, TimeNamespace, TopLayer};
+use crate::spec::{
+    CgroupHierarchy, Inputs, Options, Root, RootEmulation, TimeNamespace, TopLayer, VolumeName,
+};
 use crate::sys::{fd, signal::Signals};
 use crate::userns::Base;
 
@@ -38,6 +40,10 @@ pub(super) struct Decided {
     /// The container's folder, and those in it that its layers need.
     pub(super) folder: PathBuf,
     pub(super) layers: Vec<PathBuf>,
+    /// The volumes that it mounts.
+    pub(super) volumes: Vec<VolumeName>,
+    /// Those of them that are its own.
+    pub(super) anonymous: Vec<VolumeName>,
     pub(super) driver: Choice,
 }
 
@@ -74,6 +80,7 @@ pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
     };
     let id = random_id()?;
     let decided = decide(request, base, thrown_away(&store, &id), &root)?;
+    let _volumes = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
     let plan = plan(request, &decided)?;
     decided.driver.remember(&store);
 
@@ -137,18 +144,25 @@ pub(super) fn decide(
     identity: Identity<'_>,
     root: &ImageRoot,
 ) -> Result<Decided> {
-    let options = &request.options;
+    let mut options = request.options.clone();
+    let mut image = root.defaults.clone();
     let Identity { id, folder, top_layer } = identity;
+    let anonymous = match top_layer {
+        // They go with the layer, and lie where that lies.
+        TopLayer::ThrownAway => Vec::new(),
+        TopLayer::Kept => {
+            crate::spec::name_volumes(&mut options, &mut image, volumes::random_name)?
+        }
+    };
+    let options = &options;
+    let store = config::store_path(request.store.as_deref())?;
     let maps = base.container_maps(options.userns, &options.uidmap, &options.gidmap)?;
     let driver = match (options.rw_root, options.storage_driver) {
         (true, Some(_)) => {
             return Err(Error::new("--storage-driver: --rw-root has no layers to be stacked"));
         }
         (true, None) => Choice::default(),
-        (false, _) => {
-            let store = config::store_path(request.store.as_deref())?;
-            driver::choose(options, &base, &maps, &store)?
-        }
+        (false, _) => driver::choose(options, &base, &maps, &store)?,
     };
     if options.rw_root && root.folders.len() > 1 {
         return Err(Error::new("--rw-root: an image has layers, which other containers share")
@@ -161,9 +175,10 @@ pub(super) fn decide(
         id: short(id),
         root: if options.rw_root { Root::Itself(top) } else { Root::Layered(&root.folders) },
         folder: &folder,
+        volumes: &volumes::folder(&store),
         stacking: driver.stacking,
         maps: &maps,
-        image: root.defaults.clone(),
+        image,
         command: &request.command,
         time_namespace: match Path::new("/proc/self/ns/time").symlink_metadata() {
             Ok(_) => TimeNamespace::Available,
@@ -178,8 +193,10 @@ pub(super) fn decide(
     if let Some(emulation) = emulation(options.root_emulation, &maps) {
         security::emulation::emulate(&mut spec, emulation)?;
     }
-    let layers = crate::spec::layer_folders(&spec);
-    Ok(Decided { base, spec, folder, layers, driver })
+    let mut layers = crate::spec::layer_folders(&spec);
+    layers.extend(crate::spec::anonymous_folders(&spec, &folder));
+    let volumes = crate::spec::volume_names(options);
+    Ok(Decided { base, spec, folder, layers, volumes, anonymous, driver })
 }
 
 fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {

@@ -16,7 +16,9 @@ use rustix::fs::{Mode, OFlags};
 use super::layers::{self, Stack};
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{Command, Driver, Mount, Plan, Source, Stdin, Step, Streams, command, filter, init};
+use super::{
+    Command, Driver, Mount, Plan, Source, Stdin, Step, Streams, command, copyup, filter, init,
+};
 use crate::ids::{self, IdMaps};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
@@ -162,11 +164,15 @@ impl Child<'_> {
     /// Mounts detached what needs base's IDs, or the host's files with the user's own rights.
     fn mount_in_base(&mut self) -> Done {
         let plan = self.plan;
+        let mut root = None;
         for (index, step) in plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
                 && mount.is_made_in_base()
             {
                 self.step = index;
+                if let Some(root) = root.and_then(|root: usize| self.trees[root].as_ref()) {
+                    copyup::fill(root, mount)?;
+                }
                 let tree = match (step, self.trees[index].take()) {
                     (_, Some(early)) => early,
                     (Step::Root(_), None) => {
@@ -178,6 +184,7 @@ impl Child<'_> {
                     self.make_mount_points(&tree);
                 }
                 self.trees[index] = Some(tree);
+                root = root.or(matches!(step, Step::Root(_)).then_some(index));
             }
         }
         Ok(())
@@ -265,7 +272,6 @@ impl Child<'_> {
             }
             Step::Root(mount) => self.enter_root(mount)?,
             Step::Mount(mount) => self.mount(mount)?,
-            Step::Volume(path) => self.keep_writable(path)?,
             Step::Link { target, name } => self.link(target, name)?,
             Step::Loopback => network::loopback_up()?,
             Step::Sysctl { path, value, .. } => self.write_parameter(path, value)?,
@@ -414,13 +420,6 @@ impl Child<'_> {
                 .on(|| "/dev/null is not the null device");
         }
         Ok(self.hands.null.insert(null))
-    }
-
-    fn keep_writable(&self, path: &Path) -> Done {
-        let root = self.hands.root()?.as_fd();
-        let target = inroot::mount_point(root, path, Kind::Directory, Symlinks::Follow)?;
-        let tree = mount::copy(&target, Path::new(""), Reach::Alone)?;
-        Ok(mount::attach(&tree, target)?)
     }
 
     fn make_read_only(&self, path: &Path) -> Done {

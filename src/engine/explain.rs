@@ -118,10 +118,6 @@ impl Script {
                 });
                 self.mount(mount, &target);
             }
-            Step::Volume(path) => {
-                let path = below(path);
-                self.line(&format!("mkdir -p {path} && mount --bind {path} {path}"));
-            }
             Step::Link { target, name } => {
                 self.line(&format!("ln -s {target} {}", below(&Path::new("/dev").join(name))))
             }
@@ -289,6 +285,13 @@ impl Script {
                 self.stack(*driver, &lowers, upper.as_ref(), options, target);
             }
             Source::Bind(path, reach) => {
+                if mount.copy_up {
+                    let volume = quote(&path.to_string_lossy());
+                    self.line(&format!("mkdir -p {volume}"));
+                    self.line(&format!(
+                        "[ -n \"$(ls -A {volume})\" ] || cp -a {target}/. {volume}/"
+                    ));
+                }
                 let bind = if *reach == Reach::Recursive { "--rbind" } else { "--bind" };
                 self.line(&format!("mount {bind} {} {target}", quote(&path.to_string_lossy())));
                 if mount.attributes != Attributes::NONE {

@@ -32,7 +32,7 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
     else {
         return make(mount);
     };
-    if upper.1.join(COPIED).exists() {
+    if is_copied(&upper.1) {
         return copied(Stack { lowers, upper: Some(upper) });
     }
     let made = make(mount);
@@ -47,13 +47,18 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
     copied(Stack { lowers, upper: Some(upper) })
 }
 
+/// Whether the upper folder beside `work` is a copy of all layers.
+pub fn is_copied(work: &Path) -> bool {
+    work.join(COPIED).exists()
+}
+
 /// The writable layer, filled with the others.
 pub fn copied(stack: Stack<'_>) -> Done<OwnedFd> {
     let Some((upper, work)) = stack.upper else {
         return Err(said(Error::new("layers are copied into a writable one, and there is none")));
     };
     let done = work.join(COPIED);
-    if !done.exists() {
+    if !is_copied(work) {
         cover(stack)?;
         for lower in stack.lowers.iter().rev() {
             crate::rootfs::copy::tree(lower, upper).map_err(said)?;

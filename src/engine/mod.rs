@@ -25,11 +25,13 @@
 
 mod child;
 mod command;
+mod copyup;
 mod explain;
 mod filter;
 mod init;
 mod layers;
 mod listener;
+mod mounted;
 mod mounts;
 mod parent;
 mod plan;
@@ -48,6 +50,8 @@ use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
 
 pub use explain::explain;
+pub use layers::is_copied;
+pub use mounted::{Mounted, Use, can_be_read_alone, mounted};
 pub use mounts::{Driver, Mount, Source};
 pub use parent::{Launched, end_children, launch, run};
 pub use plan::plan;
@@ -128,8 +132,6 @@ pub enum Step {
     Root(Mount),
     /// Mount something below it.
     Mount(Mount),
-    /// Mount a folder of the root, made where it is missing, on itself: it stays writable with a read-only root.
-    Volume(PathBuf),
     /// Make a symbolic link in /dev.
     Link {
         /// What it says.
@@ -260,7 +262,6 @@ impl Step {
             Self::Layers(_) => "make the layers that are thrown away, in memory".into(),
             Self::Root(_) => "mount the root filesystem".into(),
             Self::Mount(mount) => format!("mount {}", mount.target.display()),
-            Self::Volume(path) => format!("keep {} writable", path.display()),
             Self::Link { name, .. } => format!("make the link /dev/{name}"),
             Self::Loopback => "set the loopback interface up".into(),
             Self::Sysctl { name, .. } => format!("set the kernel parameter {name}"),

@@ -8,7 +8,7 @@ use oci_spec::runtime;
 
 use crate::error::{Context, Result};
 use crate::fail;
-use crate::spec::{COPIED, FUSE};
+use crate::spec::{COPIED, COPY_UP, FUSE};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Propagation, Reach};
 
@@ -70,6 +70,8 @@ pub struct Mount {
     pub attributes: Attributes,
     /// Propagation, where asked for.
     pub propagation: Option<(Propagation, Reach)>,
+    /// What the root has there comes into what is bound, where that is new (`copyup`).
+    pub copy_up: bool,
 }
 
 impl Mount {
@@ -80,12 +82,16 @@ impl Mount {
     }
 
     fn parse(mount: &runtime::Mount) -> Result<Self> {
-        let words = Words::read(mount.options().as_deref().unwrap_or_default());
+        let mut words = Words::read(mount.options().as_deref().unwrap_or_default());
         let source_text = mount.source().as_deref().unwrap_or(Path::new("none"));
         let fs = mount.typ().as_deref().unwrap_or("bind");
         let is_bind = fs == "bind" || words.bind.is_some();
+        let mut copy_up = false;
         let source = match fs {
             _ if is_bind => {
+                let before = words.others.len();
+                words.others.retain(|(name, _)| name != COPY_UP);
+                copy_up = words.others.len() < before;
                 if let Some((name, _)) = words.others.first() {
                     fail!("a bind mount has no option '{name}'");
                 }
@@ -107,7 +113,7 @@ impl Mount {
             },
         };
         let kind = match &source {
-            Source::Bind(path, _) if !path.is_dir() => Kind::File,
+            Source::Bind(path, _) if !copy_up && !path.is_dir() => Kind::File,
             _ => Kind::Directory,
         };
         // A user's mount may go through the image's links; our own /proc, /dev, /sys must be what they say
@@ -121,6 +127,7 @@ impl Mount {
             symlinks: if ours { Symlinks::Refuse } else { Symlinks::Follow },
             attributes: words.attributes,
             propagation: words.propagation,
+            copy_up,
         })
     }
 
@@ -133,6 +140,7 @@ impl Mount {
             symlinks: Symlinks::Refuse,
             attributes: Attributes::NONE,
             propagation: None,
+            copy_up: false,
         }
     }
 

@@ -2,7 +2,7 @@
 //! the spec asks for and this engine does not do is an error, never ignored (CVE-2025-65105).
 
 use std::ffi::CString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Process, Spec};
@@ -23,7 +23,6 @@ use crate::userns::{Base, Writer};
 /// Annotation: process 1 is our reaper (`--init`).
 pub const INIT: &str = "usnea.init";
 /// Annotation: folders of the root that stay writable.
-pub const VOLUMES: &str = "usnea.volumes";
 /// Annotation (crun's): the user's supplementary groups stay.
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
@@ -174,16 +173,6 @@ fn setup_id(map: &[IdMap]) -> u32 {
     if map.iter().any(|line| line.inside == 0) { 0 } else { user() }
 }
 
-/// The folders of the root that stay writable.
-fn volumes(spec: &Spec) -> Result<Vec<PathBuf>> {
-    let Some(json) = spec.annotations().as_ref().and_then(|all| all.get(VOLUMES)) else {
-        return Ok(Vec::new());
-    };
-    serde_json::from_str(json)
-        .map_err(Error::new)
-        .context(|| format!("config.json: annotation {VOLUMES}"))
-}
-
 fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
     let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
     let mut mounts = spec.mounts().as_deref().unwrap_or_default().iter().peekable();
@@ -198,11 +187,9 @@ fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
             symlinks: Symlinks::Refuse,
             attributes: Attributes::NONE,
             propagation: None,
+            copy_up: false,
         },
     }));
-    for path in volumes(spec)? {
-        steps.push(Step::Volume(path));
-    }
     for mount in mounts {
         let mount = Mount::from_oci(mount)?;
         let is_dev =

@@ -104,6 +104,9 @@ pub struct Record {
     pub image_id: Option<String>,
     /// What runs: the image's entry point included.
     pub command: Vec<String>,
+    /// Who runs it, where that was said (`--user`).
+    #[serde(default)]
+    pub user: Option<String>,
     /// Labels, the image's included.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

@@ -27,8 +27,25 @@ pub fn tree(from: &Path, to: &Path) -> Result<()> {
             .context(|| format!("cannot open {}", path.display()))
     };
     let (from, to) = (open(from)?, open(to)?);
-    let mut copy = Copy { top: to.as_fd(), links: HashMap::new() };
-    copy.folder(from.as_fd(), to.as_fd(), &mut PathBuf::new())
+    content(from.as_fd(), to.as_fd())
+}
+
+fn content(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let mut copy = Copy { top: to, links: HashMap::new() };
+    copy.folder(from, to, &mut PathBuf::new())
+}
+
+/// The same with open folders, and `to` becomes what `from` is: owner, mode, times and attributes too.
+pub fn folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    content(from, to)?;
+    copy_attributes(from, to);
+    let stat = rustix::fs::fstat(from)?;
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    if let Err(error) = rustix::fs::fchown(to, Some(uid), Some(gid)) {
+        log::debug!("owner {uid:?}:{gid:?} not copied: {error}");
+    }
+    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    Ok(rustix::fs::futimens(to, &times(&stat))?)
 }
 
 const FOLDER: OFlags =
@@ -227,12 +244,15 @@ fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
             AtFlags::empty(),
         )?;
     }
+    Ok(rustix::fs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn times(stat: &Stat) -> Timestamps {
     let time = |tv_sec: i64, tv_nsec: u64| Timespec { tv_sec, tv_nsec: tv_nsec as _ };
-    let times = Timestamps {
+    Timestamps {
         last_access: time(stat.st_atime, stat.st_atime_nsec),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
-    };
-    Ok(rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
 }
 
 #[cfg(test)]

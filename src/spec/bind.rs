@@ -29,9 +29,7 @@ impl FromStr for Source {
             return Err("the path on the host is empty".into());
         }
         if !text.starts_with('/') && !relative {
-            return Err(format!(
-                "'{text}' would be a named volume, which usnea does not have: for a path write ./{text}"
-            ));
+            return Err(format!("'{text}' is no path: write ./{text}"));
         }
         Ok(Self(Path::new(text).to_owned()))
     }

@@ -17,7 +17,7 @@ use super::namespace::{Network, Sharing};
 use super::options::Options;
 use super::storage_driver::Stacking;
 use super::{mounts, process, sysctl};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, UsernsMode};
 
@@ -70,14 +70,12 @@ pub struct ImageDefaults {
     pub workdir: Option<String>,
     /// As `--user`.
     pub user: Option<String>,
-    /// Folders that stay writable with a read-only root.
+    /// Folders that are volumes.
     pub volumes: Vec<String>,
     /// The signal that asks the command to end, `SIGQUIT`.
     pub stop_signal: Option<String>,
 }
 
-/// Annotation, a JSON array of paths: folders of the root that are mounted on themselves, and so stay writable.
-pub const VOLUMES: &str = "usnea.volumes";
 /// Annotation: the signal that asks the command to end (image spec, conversion.md).
 pub const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 
@@ -117,8 +115,11 @@ pub struct Inputs<'a> {
     pub id: &'a str,
     /// The root file system.
     pub root: Root<'a>,
-    /// The container's folder: `upper`, `work` and `volume-N` are in it. Whoever runs the config makes [`layer_folders`].
+    /// The container's folder: `upper`, `work`, `volume-N` and `anonymous-N` are in it. Whoever runs the config makes
+    /// [`layer_folders`] and [`super::anonymous_folders`].
     pub folder: &'a Path,
+    /// The folder of the volumes that have a name: `NAME/_data` in it is one.
+    pub volumes: &'a Path,
     /// How its layers are stacked.
     pub stacking: Stacking,
     /// What becomes of the layer that is written to.
@@ -152,7 +153,7 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
         .process(process::process(inputs)?)
         .mounts(mounts::mounts(inputs)?)
         .linux(linux(inputs)?)
-        .annotations(annotations(inputs)?)
+        .annotations(annotations(inputs))
         .build()
         .map_err(Error::new)?;
     spec.set_hostname(hostname(inputs));
@@ -197,14 +198,9 @@ pub(super) fn seen_hostname(inputs: &Inputs<'_>) -> String {
     })
 }
 
-fn annotations(inputs: &Inputs<'_>) -> Result<HashMap<String, String>> {
+fn annotations(inputs: &Inputs<'_>) -> HashMap<String, String> {
     let options = inputs.options;
     let mut annotations = HashMap::new();
-    let volumes = image_volumes(inputs)?;
-    if !volumes.is_empty() {
-        let json = serde_json::to_string(&volumes).map_err(Error::new)?;
-        annotations.insert(VOLUMES.to_owned(), json);
-    }
     if let Some(signal) = &inputs.image.stop_signal {
         annotations.insert(STOP_SIGNAL.to_owned(), signal.clone());
     }
@@ -214,18 +210,7 @@ fn annotations(inputs: &Inputs<'_>) -> Result<HashMap<String, String>> {
     if options.init {
         annotations.insert(RUN_INIT.to_owned(), "true".to_owned());
     }
-    Ok(annotations)
-}
-
-/// The image's volumes. What was asked for there is mounted over them. Errors: a path that is not one.
-fn image_volumes(inputs: &Inputs<'_>) -> Result<Vec<String>> {
-    let volume = |text: &String| {
-        let destination = text.parse::<super::Destination>().map_err(Error::new);
-        let path =
-            destination.context(|| format!("the image's volume '{}'", text.escape_debug()))?;
-        Ok(path.path().to_string_lossy().into_owned())
-    };
-    inputs.image.volumes.iter().map(volume).collect()
+    annotations
 }
 
 fn linux(inputs: &Inputs<'_>) -> Result<Linux> {

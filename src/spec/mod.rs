@@ -40,11 +40,12 @@ mod tmpfs;
 mod ulimit;
 mod user;
 mod volume;
+mod volumes;
 
 pub use bind::{Access, Bind, Source};
 pub use build::{
     CgroupHierarchy, ImageDefaults, Inputs, KEEP_GROUPS, RUN_INIT, Root, STOP_SIGNAL,
-    TimeNamespace, TopLayer, VOLUMES, build, layer_folders,
+    TimeNamespace, TopLayer, build, layer_folders,
 };
 pub use destination::Destination;
 pub use device::Device;
@@ -52,8 +53,8 @@ pub use entrypoint::Entrypoint;
 pub use env::EnvChange;
 pub use group::GroupAdd;
 pub use mount::MountFlag;
-pub use mounts::set_lower;
-pub use name::{ContainerName, Hostname};
+pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, set_lower};
+pub use name::{ContainerName, Hostname, VolumeName};
 pub use namespace::{Network, Sharing};
 pub use options::Options;
 pub use root_emulation::RootEmulation;
@@ -64,4 +65,5 @@ pub use sysctl::Sysctl;
 pub use tmpfs::Tmpfs;
 pub use ulimit::Ulimit;
 pub use user::UserFlag;
-pub use volume::Volume;
+pub use volume::{Content, Volume, VolumeKind, VolumeSource};
+pub use volumes::{name_volumes, volume_names};

@@ -7,6 +7,7 @@ use super::destination::Destination;
 use super::size::Size;
 use super::switch::parse_switch;
 use super::tmpfs::{Tmpfs, parse_mode};
+use super::volume::{Content, Volume, VolumeKind, VolumeSource};
 
 /// One value of `--mount`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum MountFlag {
     },
     /// `type=tmpfs`
     Tmpfs(Tmpfs),
+    /// `type=volume`
+    Volume(Volume),
 }
 
 /// What was said, before it is known of which type the mount is.
@@ -38,6 +41,7 @@ struct Said {
     relabel: bool,
     size: Option<Size>,
     mode: Option<u32>,
+    nocopy: Option<bool>,
 }
 
 impl Said {
@@ -63,6 +67,15 @@ impl Said {
             "relabel" => return Err("relabel is shared or private".into()),
             "tmpfs-size" => self.size = Some(super::size::parse_some(needed()?)?),
             "tmpfs-mode" => self.mode = Some(parse_mode(needed()?)?),
+            "volume-nocopy" => self.nocopy = Some(switch()?),
+            "volume-driver" if value == Some("local") => {}
+            "volume-driver" => return Err("volume-driver: local is the only one".into()),
+            "volume-opt" => {
+                return Err("volume-opt: volumes are folders of usnea's, without options".into());
+            }
+            "volume-label" => {
+                return Err("volume-label: 'usnea volume create --label' gives labels".into());
+            }
             _ => return Err(format!("'{key}' is not a key of a mount")),
         }
         Ok(())
@@ -71,6 +84,9 @@ impl Said {
     fn bind(self, destination: Destination, text: &str) -> Result<MountFlag, String> {
         if self.size.is_some() || self.mode.is_some() {
             return Err("tmpfs-size and tmpfs-mode are not for type=bind".into());
+        }
+        if self.nocopy.is_some() {
+            return Err("volume-nocopy is not for type=bind".into());
         }
         let default = Bind::default();
         Ok(MountFlag::Bind {
@@ -95,6 +111,9 @@ impl Said {
                 "bind-propagation, bind-nonrecursive and relabel are not for type=tmpfs".into()
             );
         }
+        if self.nocopy.is_some() {
+            return Err("volume-nocopy is not for type=tmpfs".into());
+        }
         let mut tmpfs = Tmpfs::new(destination);
         if self.access == Access::ReadOnly {
             tmpfs.flags[0] = "ro";
@@ -102,6 +121,29 @@ impl Said {
         tmpfs.mode = self.mode.unwrap_or(tmpfs.mode);
         tmpfs.size = self.size.map(|size| size.to_string());
         Ok(MountFlag::Tmpfs(tmpfs))
+    }
+
+    fn volume(self, destination: Destination, text: &str) -> Result<MountFlag, String> {
+        if self.size.is_some() || self.mode.is_some() {
+            return Err("tmpfs-size and tmpfs-mode are not for type=volume".into());
+        }
+        if self.propagation.is_some() || self.reach.is_some() {
+            return Err("bind-propagation and bind-nonrecursive are not for type=volume".into());
+        }
+        let source = match &self.source {
+            Some(name) => VolumeSource::Named(name.parse().map_err(|why| {
+                format!("source={name}: {why}; type=bind is for folders of the host")
+            })?),
+            None => VolumeSource::Anonymous,
+        };
+        let nocopy = self.nocopy.unwrap_or(false);
+        Ok(MountFlag::Volume(Volume {
+            text: text.to_owned(),
+            source,
+            destination,
+            kind: VolumeKind::Bind(Bind { access: self.access, ..Bind::default() }),
+            content: if nocopy { Content::Nothing } else { Content::OfImage },
+        }))
     }
 }
 
@@ -120,11 +162,9 @@ impl FromStr for MountFlag {
         match said.kind.as_deref() {
             Some("bind") => said.bind(destination, text),
             Some("tmpfs") => said.tmpfs(destination),
-            Some(kind @ "volume") => {
-                Err(format!("type={kind}: usnea has no volumes: use type=bind or type=tmpfs"))
-            }
-            Some(kind) => Err(format!("type={kind}: expected type=bind or type=tmpfs")),
-            None => Err("type=bind or type=tmpfs is missing".into()),
+            // docker's default.
+            Some("volume") | None => said.volume(destination, text),
+            Some(kind) => Err(format!("type={kind}: expected bind, tmpfs or volume")),
         }
     }
 }
@@ -183,6 +223,7 @@ mod tests {
         match text.parse().unwrap_or_else(|error| panic!("{text}: {error}")) {
             MountFlag::Bind { bind, .. } => bind.options().join(","),
             MountFlag::Tmpfs(tmpfs) => tmpfs.options().join(","),
+            MountFlag::Volume(volume) => format!("{:?} {:?}", volume.source, volume.content),
         }
     }
 
@@ -209,7 +250,7 @@ mod tests {
         let mount = "type=bind,\"source=/a,\"\"b\",target=/c".parse().unwrap();
         match mount {
             MountFlag::Bind { source, .. } => assert_eq!(Ok(source), "/a,\"b".parse()),
-            MountFlag::Tmpfs(_) => panic!("not a tmpfs"),
+            _ => panic!("not a bind mount"),
         }
     }
 
@@ -219,8 +260,12 @@ mod tests {
             ("", "''"),
             ("type=bind", "target"),
             ("type=bind,target=/b", "source"),
-            ("source=/a,target=/b", "type"),
-            ("type=volume,source=/a,target=/b", "volume"),
+            ("source=/a,target=/b", "type=bind is for"),
+            ("type=volume,source=/a,target=/b", "type=bind is for"),
+            ("type=volume,source=data,target=/b,volume-opt=o=uid=1", "volume-opt"),
+            ("type=volume,source=data,target=/b,volume-driver=nfs", "local"),
+            ("type=volume,source=data,target=/b,tmpfs-size=1m", "tmpfs-size"),
+            ("type=bind,source=/a,target=/b,volume-nocopy", "volume-nocopy"),
             ("type=npipe,source=/a,target=/b", "npipe"),
             ("type=bind,source=a,target=/b", "./a"),
             ("type=bind,source=/a,target=b", "absolute"),

@@ -15,7 +15,8 @@ use super::mount::MountFlag;
 use super::namespace::{Network, Sharing};
 use super::storage_driver::{Stacking, StorageDriver};
 use super::tmpfs::Tmpfs;
-use super::volume::{Volume, VolumeKind};
+use super::volume::{Content, Volume, VolumeKind, VolumeSource};
+use super::volumes::{asked_volumes, image_volumes};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::outside_of;
@@ -23,6 +24,15 @@ use crate::sys::mount::joined_lowers;
 
 /// The group that owns terminals, in every distribution.
 const TTY: u32 = 5;
+
+/// The folder of a volume's files, in the volume's folder.
+pub const DATA: &str = "_data";
+/// There, beside [`DATA`], as long as nothing came into the volume yet.
+pub const NEW: &str = "new";
+/// Option of a bind mount: what the root has at its place comes into it first, where it is [`NEW`].
+pub const COPY_UP: &str = "copyup";
+/// What begins the name of the folder of a volume without a name, in the container's folder.
+const ANONYMOUS: &str = "anonymous-";
 
 /// A mount that was asked for.
 struct Asked {
@@ -111,6 +121,14 @@ pub fn set_lower(spec: &mut Spec, lower: &Path) -> Result<()> {
         spec.set_root(Some(root));
     }
     Ok(())
+}
+
+/// The folders that must exist, beside those of layers: of volumes without a name, in the container's `folder`.
+pub fn anonymous_folders(spec: &Spec, folder: &Path) -> Vec<PathBuf> {
+    let sources = spec.mounts().iter().flatten().filter_map(|mount| mount.source().as_ref());
+    let volumes = sources.filter_map(|source| source.parent().filter(|_| source.ends_with(DATA)));
+    let own = volumes.filter(|volume| volume.parent() == Some(folder));
+    own.flat_map(|volume| [volume.join(DATA), volume.join(NEW)]).collect()
 }
 
 /// What every container has.
@@ -202,14 +220,16 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
             MountFlag::Bind { text, source, destination, bind } => {
                 bound(destination, &source.found().context(|| format!("--mount {text}"))?, bind)?
             }
+            MountFlag::Volume(_) => continue,
         });
     }
-    let mut layers = 0;
-    let stacking = Stacking { driver: inputs.stacking.driver, ..Stacking::default() };
-    for flag in &options.volume {
-        let folder = inputs.folder.join(format!("volume-{layers}"));
-        layers += usize::from(matches!(flag.kind, VolumeKind::Overlay(_)));
-        all.push(volume(flag, &folder, stacking).context(|| format!("-v {}", flag.text))?);
+    let mut numbers = Numbers::default();
+    for (flag, volume) in asked_volumes(options) {
+        let mount = one_volume(volume, inputs, &mut numbers);
+        all.push(mount.context(|| format!("{flag} {}", volume.text))?);
+    }
+    for volume in image_volumes(options, &inputs.image)? {
+        all.push(one_volume(&volume, inputs, &mut numbers).context(|| volume.text.clone())?);
     }
     for flag in &options.device {
         let nodes = flag.nodes().context(|| format!("--device {}", flag.text))?;
@@ -247,20 +267,46 @@ fn bound(destination: &Destination, source: &Path, bind: &Bind) -> Result<Asked>
     })
 }
 
-fn volume(volume: &Volume, folder: &Path, stacking: Stacking) -> Result<Asked> {
-    let source = volume.source.found()?;
+/// How many folders of each kind the container has so far.
+#[derive(Default)]
+struct Numbers {
+    layers: usize,
+    anonymous: usize,
+}
+
+fn one_volume(volume: &Volume, inputs: &Inputs<'_>, numbers: &mut Numbers) -> Result<Asked> {
+    let stacking = Stacking { driver: inputs.stacking.driver, ..Stacking::default() };
+    let source = match &volume.source {
+        VolumeSource::Host(source) => source.found()?,
+        VolumeSource::Named(name) => inputs.volumes.join(name.as_str()).join(DATA),
+        VolumeSource::Anonymous => {
+            numbers.anonymous += 1;
+            inputs.folder.join(format!("{ANONYMOUS}{}", numbers.anonymous - 1)).join(DATA)
+        }
+    };
+    let is_path = matches!(volume.source, VolumeSource::Host(_));
     match &volume.kind {
-        VolumeKind::Bind(bind) => bound(&volume.destination, &source, bind),
+        VolumeKind::Bind(bind) => {
+            let mut asked = bound(&volume.destination, &source, bind)?;
+            if !is_path && volume.content == Content::OfImage {
+                let mut options = asked.mount.options().clone().unwrap_or_default();
+                options.push(COPY_UP.to_owned());
+                asked.mount.set_options(Some(options));
+            }
+            Ok(asked)
+        }
         VolumeKind::Overlay(flags) => {
-            if !source.is_dir() {
+            if is_path && !source.is_dir() {
                 fail!("{}: a layer can lie over a folder only", source.display());
             }
+            let folder = inputs.folder.join(format!("volume-{}", numbers.layers));
+            numbers.layers += 1;
             Ok(Asked {
                 destination: volume.destination.clone(),
                 mount: overlay(
                     volume.destination.path(),
                     &[&source],
-                    folder,
+                    &folder,
                     stacking,
                     &[&[VOLATILE], &flags[..]].concat(),
                 )?,

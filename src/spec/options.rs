@@ -60,14 +60,16 @@ pub struct Options {
     #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
     pub user: Option<UserFlag>,
 
-    /// Bind a file or folder of the host into the container. Options: ro, rw, O (changes go to a layer that is thrown
+    /// Mount a file or folder of the host, or a volume by its name: it is made at its first use, with what the image has
+    /// there (nocopy: empty). CONTAINER alone: a volume without a name, which goes with the container. Options: ro, rw, O (changes go to a layer that is thrown
     /// away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec;
     /// z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel.
-    #[arg(short, long, value_name = "HOST:CONTAINER[:OPTIONS]")]
+    #[arg(short, long, value_name = "[HOST|NAME:]CONTAINER[:OPTIONS]")]
     pub volume: Vec<Volume>,
 
     /// Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...]
-    /// [,bind-nonrecursive][,relabel=shared|private] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
+    /// [,bind-nonrecursive][,relabel=shared|private], type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy]
+    /// or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub mount: Vec<MountFlag>,
 

@@ -1,21 +1,57 @@
-//! `--volume HOST:CONTAINER[:OPTIONS]`.
+//! `--volume [HOST|NAME:]CONTAINER[:OPTIONS]`, and `--mount type=volume`: what is mounted, where, how.
 
 use std::str::FromStr;
 
 use super::bind::{Access, Bind, PROPAGATIONS, Source, word_of};
 use super::destination::Destination;
+use super::name::VolumeName;
 
 /// One value of `--volume`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
     /// As it was written.
     pub text: String,
-    /// What of the host is shown.
-    pub source: Source,
+    /// What is mounted.
+    pub source: VolumeSource,
     /// Where.
     pub destination: Destination,
     /// How.
     pub kind: VolumeKind,
+    /// What comes into a volume that is new.
+    pub content: Content,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeSource {
+    /// A file or folder of the host.
+    Host(Source),
+    /// A volume of the store.
+    Named(VolumeName),
+    /// A folder that the container has for itself.
+    Anonymous,
+}
+
+/// What comes into a volume that is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// What the image has where it is mounted.
+    OfImage,
+    /// Nothing (`nocopy`).
+    Nothing,
+}
+
+impl FromStr for VolumeSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // docker's: what begins like a path is one.
+        if text.starts_with(['/', '.', '~']) || text.is_empty() {
+            return text.parse().map(Self::Host);
+        }
+        let said = |why| format!("'{text}' is neither a path nor the name of a volume: {why}");
+        text.parse().map(Self::Named).map_err(said)
+    }
 }
 
 /// What becomes of changes.
@@ -34,36 +70,57 @@ impl FromStr for Volume {
         let mut parts = text.split(':');
         let (source, destination, options) =
             match (parts.next(), parts.next(), parts.next(), parts.next()) {
-                (Some(_), None, ..) => {
-                    return Err(
-                        "usnea has no anonymous volumes: write HOST:CONTAINER, or use --tmpfs"
-                            .into(),
-                    );
+                (Some(destination), None, ..) => (VolumeSource::Anonymous, destination, None),
+                (Some(source), Some(destination), options, None) => {
+                    (source.parse()?, destination, options)
                 }
-                (Some(source), Some(destination), options, None) => (source, destination, options),
-                _ => return Err("expected HOST:CONTAINER[:OPTIONS]".into()),
+                _ => return Err("expected [HOST|NAME:]CONTAINER[:OPTIONS]".into()),
             };
+        let is_path = matches!(source, VolumeSource::Host(_));
+        let (kind, content) = match options {
+            Some(options) => parse_options(options)?,
+            None => (VolumeKind::Bind(Bind::default()), None),
+        };
+        if let (true, Some(word)) = (is_path, content) {
+            return Err(format!("'{word}' is for volumes that have a name"));
+        }
         Ok(Self {
             text: text.to_owned(),
-            source: source.parse()?,
+            source,
             destination: destination.parse()?,
-            kind: options.map_or(Ok(VolumeKind::Bind(Bind::default())), parse_options)?,
+            kind,
+            content: if content == Some("nocopy") { Content::Nothing } else { Content::OfImage },
         })
     }
 }
 
+impl Volume {
+    /// A folder that the container has for itself, at `destination`.
+    pub(super) fn anonymous(destination: Destination, text: String) -> Self {
+        Self {
+            text,
+            source: VolumeSource::Anonymous,
+            destination,
+            kind: VolumeKind::Bind(Bind::default()),
+            content: Content::OfImage,
+        }
+    }
+}
+
 /// Options of which one excludes the others, itself included.
-const GROUPS: [&[&str]; 7] = [
+const GROUPS: [&[&str]; 8] = [
     &["ro", "rw"],
     &["bind", "rbind"],
     &PROPAGATIONS,
     &["suid", "nosuid"],
     &["dev", "nodev"],
     &["exec", "noexec"],
+    &["copy", "nocopy"],
     &["z", "Z"],
 ];
 
-fn parse_options(text: &str) -> Result<VolumeKind, String> {
+/// How, and the word about a new volume's content.
+fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), String> {
     let mut chosen: [Option<&'static str>; GROUPS.len()] = [None; GROUPS.len()];
     let mut thrown_away = false;
     for option in text.split(',') {
@@ -80,23 +137,24 @@ fn parse_options(text: &str) -> Result<VolumeKind, String> {
             return Err(format!("'{before}' and '{word}' exclude each other"));
         }
     }
-    let [access, reach, propagation, suid, dev, exec, _relabel] = chosen;
+    let [access, reach, propagation, suid, dev, exec, content, _relabel] = chosen;
     let flags = [suid, dev, exec].into_iter().flatten().collect();
     if thrown_away {
         return match access.or(reach).or(propagation) {
             Some(word) => Err(format!(
                 "'O' and '{word}' exclude each other: O is a layer over the folder, no bind of it"
             )),
-            None => Ok(VolumeKind::Overlay(flags)),
+            None => Ok((VolumeKind::Overlay(flags), content)),
         };
     }
     let default = Bind::default();
-    Ok(VolumeKind::Bind(Bind {
+    let kind = VolumeKind::Bind(Bind {
         access: if access == Some("ro") { Access::ReadOnly } else { Access::ReadWrite },
         reach: reach.unwrap_or(default.reach),
         propagation: propagation.unwrap_or(default.propagation),
         flags,
-    }))
+    });
+    Ok((kind, content))
 }
 
 #[cfg(test)]
@@ -135,9 +193,13 @@ mod tests {
     #[test]
     fn a_malformed_volume_is_refused_with_the_part_that_is_wrong() {
         for (wrong, said) in [
-            ("", "anonymous"),
-            ("/a", "anonymous"),
-            ("data:/b", "./data"),
+            ("", "absolute"),
+            ("a", "absolute"),
+            ("a:/b", "two or more"),
+            ("da/ta:/b", "neither a path nor the name"),
+            ("~/a:/b", "./~/a"),
+            ("/a:/b:nocopy", "have a name"),
+            ("data:/b:copy,nocopy", "exclude"),
             (":/b", "empty"),
             ("/a:", "absolute"),
             ("/a:b", "absolute"),
@@ -158,6 +220,16 @@ mod tests {
             let error = wrong.parse::<Volume>().unwrap_err();
             assert!(error.contains(said), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn a_name_is_a_volume_and_a_path_alone_an_anonymous_one() {
+        let volume: Volume = "data:/b:ro,nocopy".parse().unwrap();
+        assert_eq!(volume.source, VolumeSource::Named("data".parse().unwrap()));
+        assert_eq!(volume.content, Content::Nothing);
+        let volume: Volume = "/b".parse().unwrap();
+        assert_eq!(volume.source, VolumeSource::Anonymous);
+        assert_eq!(volume.content, Content::OfImage);
     }
 
     proptest! {

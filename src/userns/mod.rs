@@ -14,7 +14,10 @@ use crate::host::idmap_helpers::{self, Helpers};
 use crate::host::{account, subid};
 use crate::ids::{IdMap, IdMaps, UsernsMode};
 
-pub use write::{become_root, forbidden, in_base, write_maps, write_own_maps};
+pub use write::{
+    become_root, forbidden, in_base, in_base_and_here, in_process_and_here, write_maps,
+    write_own_maps,
+};
 
 /// Who writes the maps of base.
 #[derive(Clone, Debug, PartialEq, Eq)]

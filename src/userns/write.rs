@@ -96,43 +96,84 @@ pub fn in_base<T: Serialize + DeserializeOwned>(
     base: &Base,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    let pipe = || {
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "cannot make a pipe")
-    };
+    in_base_and_here(base, work, || ())?.0
+}
+
+/// The same, and does `here` in this process meanwhile. What the one closure owns is dropped in the other's process.
+/// Both answers; the error beside them: there is no such process.
+pub fn in_base_and_here<T: Serialize + DeserializeOwned, R>(
+    base: &Base,
+    work: impl FnOnce() -> Result<T>,
+    here: impl FnOnce() -> R,
+) -> Result<(Result<T>, R)> {
     let (mapped_near, mapped_far) = pipe()?;
-    let (answer_near, answer_far) = pipe()?;
     let parent = rustix::process::getpid();
-    match process::clone(Namespaces::USER, Parentage::Ours).map_err(forbidden)? {
+    let enter = move || enter(base, &mapped_near, parent);
+    let map = |pid| {
+        let mapped = write_maps(base, pid);
+        if mapped.is_ok() {
+            let _ = rustix::io::write(&mapped_far, &[1]);
+        }
+        drop(mapped_far);
+        mapped
+    };
+    apart(Namespaces::USER, enter, map, work, here)
+}
+
+/// Does `work` in a process of its own, once that has done `enter`, and `here` in this one meanwhile. It dies with us.
+pub fn in_process_and_here<T: Serialize + DeserializeOwned, R>(
+    enter: impl FnOnce() -> Result<()>,
+    work: impl FnOnce() -> Result<T>,
+    here: impl FnOnce() -> R,
+) -> Result<(Result<T>, R)> {
+    let parent = rustix::process::getpid();
+    let enter = || enter().and_then(|()| die_with(parent));
+    apart(Namespaces::default(), enter, |_| Ok(()), work, here)
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(|| "cannot make a pipe")
+}
+
+fn apart<T: Serialize + DeserializeOwned, R>(
+    namespaces: Namespaces,
+    enter: impl FnOnce() -> Result<()>,
+    map: impl FnOnce(i32) -> Result<()>,
+    work: impl FnOnce() -> Result<T>,
+    here: impl FnOnce() -> R,
+) -> Result<(Result<T>, R)> {
+    let (answer_near, answer_far) = pipe()?;
+    match process::clone(namespaces, Parentage::Ours).map_err(forbidden)? {
         Forked::Child => {
-            drop((mapped_far, answer_near));
-            let answer = enter(base, &mapped_near, parent).and_then(|()| work());
+            drop((answer_near, map, here));
+            let answer = enter().and_then(|()| work());
             // The parent gone: nobody to tell.
             let _ = serde_json::to_writer(std::fs::File::from(answer_far), &answer);
             process::exit_now(0)
         }
         Forked::Parent(child) => {
-            drop((mapped_near, answer_far));
-            let mapped = write_maps(base, child.pid);
-            if mapped.is_ok() {
-                let _ = rustix::io::write(&mapped_far, &[1]);
-            }
-            drop(mapped_far);
+            drop((answer_far, enter, work));
+            let mapped = map(child.pid);
+            let here = mapped.is_ok().then(here);
             let mut answer = String::new();
             let read = std::fs::File::from(answer_near).read_to_string(&mut answer);
             let ended = child.wait().context(|| "cannot wait for the process in base")?;
             mapped?;
             read.context(|| "cannot read the answer of the process in base")?;
-            match ended {
-                Ended::Exited(_) => match serde_json::from_str::<Result<T>>(&answer) {
-                    Ok(answer) => answer,
-                    Err(_) => fail!("the process that worked in the user namespace gave no answer"),
-                },
+            let answer = match ended {
+                Ended::Exited(_) => {
+                    serde_json::from_str::<Result<T>>(&answer).unwrap_or_else(|_| {
+                        let said = "the process that worked in the user namespace gave no answer";
+                        Err(Error::new(said))
+                    })
+                }
                 Ended::Killed(signal) => {
                     fail!(
                         "the process that worked in the user namespace was killed by signal {signal}"
                     )
                 }
-            }
+            };
+            Ok((answer, here.ok_or_else(|| Error::new("it was not mapped"))?))
         }
     }
 }
@@ -148,13 +189,18 @@ fn enter(base: &Base, mapped: &OwnedFd, parent: rustix::process::Pid) -> Result<
         },
     }
     become_root(base).context(|| "cannot become root of the user namespace")?;
-    // After the change of user, which forgets it. Our parent may have died before: then it is another already.
+    die_with(parent)?;
+    raise_file_limit();
+    Ok(())
+}
+
+/// After the change of user, which forgets it. Our parent may have died before: then it is another already.
+fn die_with(parent: rustix::process::Pid) -> Result<()> {
     process::set_parent_death_signal(libc::SIGKILL)
         .context(|| "cannot ask for the parent's death")?;
     if rustix::process::getppid() != Some(parent) {
         process::exit_now(1);
     }
-    raise_file_limit();
     Ok(())
 }
 

@@ -12,6 +12,8 @@ mod stocked;
 mod support;
 
 mod attach;
+mod commit;
+mod cp;
 mod cves;
 mod debian;
 mod doctor;
@@ -42,6 +44,7 @@ mod lifecycle;
 mod login;
 mod man;
 mod move_images;
+mod named_volumes;
 mod peers;
 mod pull;
 mod pull_at_once;

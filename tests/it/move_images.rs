@@ -392,7 +392,9 @@ fn what_is_imported_is_exported() {
     place.usnea(&["import", "nothing.tar"]).fails_with(125, &["cannot import", "nothing.tar"]);
     place.usnea(&["import", "https://q.io/x.tar"]).fails_with(125, &["not addresses"]);
     place.usnea(&["import", "-c", "RUN x", "in.tar"]).fails_with(125, &["RUN"]);
-    place.usnea(&["export", "nothing"]).fails_with(125, &["no image 'nothing'"]);
+    place
+        .usnea(&["export", "nothing"])
+        .fails_with(125, &["neither a container nor an image is called 'nothing'"]);
     assert_eq!(place.usnea(&["images", "-q"]).works().lines().count(), 2);
 }
 
@@ -425,7 +427,7 @@ fn what_changed_on_a_real_overlay_becomes_a_layer() {
     let (upper, lower) = (place.place.path("upper"), place.place.path("base-1"));
     assert!(upper.join("etc/gone").metadata().expect("a whiteout").file_type().is_char_device());
     let owners = Owners::Recorded;
-    let changes = diff::changes(&upper, &[lower], &owners).expect("changes");
+    let changes = diff::changes(&upper, diff::Form::Changes, &[lower], &owners).expect("changes");
     let kinds = |path: &str| {
         changes.iter().find(|change| change.path == Path::new(path)).map(|change| change.kind)
     };

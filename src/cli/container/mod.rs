@@ -1,13 +1,17 @@
 //! `usnea container`: one file a command, or a few that are one thought. All but prune are at the top too.
 
 pub mod attach;
+pub mod commit;
+pub mod copy;
 pub mod create;
+pub mod diff;
+pub mod export;
 pub mod flags;
 pub mod inspect;
 pub mod logs;
 pub mod ps;
 pub mod remove;
-mod selection;
+pub mod selection;
 pub mod start;
 pub mod stats;
 pub mod stop;
@@ -33,8 +37,16 @@ pub struct Arguments {
 pub enum Command {
     /// Be with a running container.
     Attach(attach::Arguments),
+    /// Make an image of a container.
+    Commit(commit::Arguments),
+    /// Copy files between a container and the host.
+    Cp(copy::Arguments),
     /// Make a container without starting it.
     Create(Box<create::Arguments>),
+    /// Show what a container changed in the files of its image.
+    Diff(diff::Arguments),
+    /// Write the file system of a container as one tar.
+    Export(export::Arguments),
     /// Show all that is known of containers.
     Inspect(inspect::Arguments),
     /// Send containers a signal.
@@ -73,7 +85,11 @@ pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
     let below = root.as_deref();
     match arguments.command {
         Command::Attach(attach) => attach::run(&attach, below),
+        Command::Commit(commit) => commit::run(&commit, below),
+        Command::Cp(copy) => copy::run(&copy, below),
         Command::Create(create) => create::run(*create, root),
+        Command::Diff(diff) => diff::run(&diff, below),
+        Command::Export(export) => export::of_container(&export, below),
         Command::Inspect(inspect) => inspect::run(&inspect, below, Some(inspect::Kind::Container)),
         Command::Kill(kill) => stop::kill(&kill, below),
         Command::Logs(logs) => logs::run(&logs, below),

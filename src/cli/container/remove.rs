@@ -21,7 +21,7 @@ pub struct Arguments {
     #[arg(short, long)]
     force: bool,
 
-    /// Remove its anonymous volumes too.
+    /// Remove the volumes too that were given no name. With create --rm they go anyway.
     #[arg(short, long)]
     volumes: bool,
 
@@ -51,7 +51,8 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let missing = Missing::ignored(arguments.force || arguments.ignore);
     each(&arguments.selection, &store, missing, |selected| {
-        let how = Removal { force: arguments.force, time: arguments.time };
+        let how =
+            Removal { force: arguments.force, time: arguments.time, volumes: arguments.volumes };
         kept::remove(&store, &selected.id, how)?;
         Ok(Said::Name)
     })

@@ -22,7 +22,7 @@ pub struct Selection {
     #[arg(short, long)]
     latest: bool,
 
-    /// Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a
+    /// Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or volume, =, and a
     /// value. May be given more than once.
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,

@@ -9,6 +9,7 @@ use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::container::images;
 use crate::container::stores::Stores;
+use crate::container::volumes;
 use crate::error::Result;
 use crate::image::store::{ImageUsage, Part, Usage};
 
@@ -104,23 +105,27 @@ impl ImageRow {
 
 /// Carries it out.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let usage = images::usage(&Stores::open(root)?)?;
+    let stores = Stores::open(root)?;
+    let usage = images::usage(&stores)?;
+    let totals = rows(&usage, &volumes::usage(stores.own().root())?);
     let format = arguments.format.clone().unwrap_or_default();
     if !arguments.verbose {
-        return print(&render(&format, &LAYOUT, Headings::Shown, &rows(&usage))?);
+        return print(&render(&format, &LAYOUT, Headings::Shown, &totals)?);
     }
     let each: Vec<ImageRow> = usage.each.iter().map(ImageRow::new).collect();
     let images = render(&format, &IMAGES, Headings::Shown, &each)?;
     if arguments.format.is_some() {
         return print(&images);
     }
-    let totals = render(&format, &LAYOUT, Headings::Shown, &rows(&usage))?;
+    let totals = render(&format, &LAYOUT, Headings::Shown, &totals)?;
     print(&format!("{totals}\n{images}"))
 }
 
-fn rows(usage: &Usage) -> [Row; 3] {
+fn rows(usage: &Usage, volumes: &Part) -> [Row; 4] {
     [
         Row::new("Images", &usage.images),
+        // docker's word.
+        Row::new("Local Volumes", volumes),
         Row::new("Host roots", &usage.host_roots),
         Row::new("Downloads", &usage.downloads),
     ]

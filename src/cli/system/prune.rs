@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use crate::cli::container::selection::say;
 use crate::cli::image::prune::{is_sure, report};
-use crate::container::images;
 use crate::container::stores::Stores;
+use crate::container::{images, volumes};
 use crate::error::Result;
 use crate::image::store::Which;
 
@@ -17,6 +18,10 @@ pub struct Arguments {
     /// Remove all images that no container runs on, those with names too.
     #[arg(short, long)]
     all: bool,
+
+    /// Remove the volumes too that were given no name and that no container mounts.
+    #[arg(long)]
+    volumes: bool,
 
     /// Do not ask.
     #[arg(short, long)]
@@ -31,8 +36,18 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         }
         false => (Which::Dangling, "all images without a name, and what killed commands left"),
     };
-    if !arguments.force && !is_sure(what)? {
+    let volumes = if arguments.volumes { ", and all volumes without a name" } else { "" };
+    if !arguments.force && !is_sure(&format!("{what}{volumes}"))? {
         return Ok(0);
     }
-    report(&images::prune(&Stores::open(root)?, which)?)
+    let stores = Stores::open(root)?;
+    let mut bytes = 0;
+    if arguments.volumes {
+        let pruned = volumes::prune(stores.own().root(), &[volumes::Filter::Anonymous(true)])?;
+        pruned.names.iter().for_each(|name| say(&format!("Deleted: volume {name}")));
+        bytes = pruned.bytes;
+    }
+    let mut freed = images::prune(&stores, which)?;
+    freed.bytes += bytes;
+    report(&freed)
 }

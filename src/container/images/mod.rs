@@ -81,7 +81,7 @@ fn happened(stores: &Stores, id: &impl std::fmt::Display, action: &str, name: Op
 }
 
 /// Nobody is told.
-struct Silent;
+pub(super) struct Silent;
 
 impl Progress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}

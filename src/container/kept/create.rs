@@ -12,6 +12,7 @@ use super::super::folder::{self, Folder};
 use super::super::image::StoredImage;
 use super::super::run::{self, Decided, Identity, Request};
 use super::super::stored::Wanted;
+use super::super::volumes;
 use super::names::Names;
 use super::remove::{Removal, remove};
 use super::{Kept, find};
@@ -78,22 +79,37 @@ pub fn create(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result
     decided.driver.remember(&store);
     replaced(&store, request, wishes)?;
 
-    let mut record = record(&id, request, wishes, &decided.spec, root.stored.as_ref())?;
-    let born = Folder::make(&folder::path(&store, &id), &[])?;
-    let filled = fill(&born, &decided, root.stored.as_ref())
-        .and_then(|()| name_and_place(&store, &born, &place, request, &mut record));
+    let record = record(&id, request, wishes, &decided.spec, root.stored.as_ref())?;
+    // Held until the container can be found, which uses them from then on.
+    let held = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
+    let kept = Kept { store: store.clone(), folder: place, record };
+    let put = put(kept, &decided, request, root.stored.as_ref());
+    drop(held);
+    let (kept, lock) =
+        put.inspect_err(|_| volumes::remove_anonymous(&store, &decided.anonymous))?;
+    if let Some(path) = &wishes.cidfile {
+        write_cidfile(path, &kept.record.id).inspect_err(|_| discard(&kept))?;
+    }
+    Ok((kept, lock))
+}
+
+/// Fills its folder, and puts it in its place.
+fn put(
+    mut kept: Kept,
+    decided: &Decided,
+    request: &Request,
+    image: Option<&StoredImage>,
+) -> Result<(Kept, File)> {
+    let born = Folder::make(&folder::path(&kept.store, &kept.record.id), &[])?;
+    let filled = fill(&born, decided, image)
+        .and_then(|()| name_and_place(&kept.store, &born, &kept.folder, request, &mut kept.record));
     if let Err(error) = filled {
         if let Err(error) = born.remove(&decided.base) {
             log::debug!("{error}");
         }
         return Err(error);
     }
-    let lock = born.into_lock();
-    let kept = Kept { store, folder: place, record };
-    if let Some(path) = &wishes.cidfile {
-        write_cidfile(path, &kept.record.id).inspect_err(|_| discard(&kept))?;
-    }
-    Ok((kept, lock))
+    Ok((kept, born.into_lock()))
 }
 
 fn fill(born: &Folder, decided: &Decided, image: Option<&StoredImage>) -> Result<()> {
@@ -134,7 +150,7 @@ fn write_cidfile(path: &Path, id: &str) -> Result<()> {
 }
 
 fn discard(kept: &Kept) {
-    let removal = Removal { force: true, ..Removal::default() };
+    let removal = Removal { force: true, volumes: true, ..Removal::default() };
     if let Err(error) = remove(&kept.store, &kept.record.id, removal) {
         log::debug!("{error}");
     }
@@ -178,6 +194,7 @@ fn record(
         image: wishes.image.clone(),
         image_id: image.map(|image| image.id.clone()),
         command: process.and_then(|process| process.args().clone()).unwrap_or_default(),
+        user: request.options.user.as_ref().map(ToString::to_string),
         labels,
         created: Timestamp::now(),
         terminal: request.options.tty,

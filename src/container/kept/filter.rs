@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use super::super::volumes;
 use super::{Kept, find};
 use crate::error::{Error, Result};
 use crate::monitor::Status;
@@ -35,6 +36,8 @@ pub enum Filter {
     Until(Timestamp),
     /// The name of its restart policy.
     RestartPolicy(String),
+    /// A volume that it mounts: its name, or where it is mounted.
+    Volume(String),
 }
 
 impl FromStr for Filter {
@@ -72,9 +75,10 @@ impl FromStr for Filter {
                 None => return bad("a time, or how long ago"),
             },
             ("restart-policy", _) => Self::RestartPolicy(value),
+            ("volume", _) => Self::Volume(value),
             _ => {
                 return Err(Error::new(format!("--filter {text}: there is no filter {key}"))
-                    .hint("id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy"));
+                    .hint("id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy, volume"));
             }
         })
     }
@@ -89,6 +93,7 @@ impl Filter {
             Self::Exited(_) => 3,
             Self::Ancestor(_) => 4,
             Self::RestartPolicy(_) => 5,
+            Self::Volume(_) => 6,
             // Each is a condition of its own.
             Self::Label(_)
             | Self::NoLabel(_)
@@ -113,6 +118,9 @@ impl Filter {
             Self::Since(other) => record.created > made(other)?,
             Self::Until(time) => record.created < *time,
             Self::RestartPolicy(name) => record.restart.name() == name,
+            Self::Volume(text) => volumes::used_by(kept)?
+                .iter()
+                .any(|used| used.name.as_str() == text || used.destination == Path::new(text)),
         })
     }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use oci_spec::runtime::{Mount, Spec};
 use serde_json::{Map, Value, json};
 
+use super::super::volumes::{self, Used};
 use super::Kept;
 use crate::error::Result;
 use crate::monitor::Status;
@@ -18,6 +19,7 @@ pub fn inspect(kept: &Kept) -> Result<Value> {
     let record = &kept.record;
     let status = kept.status()?;
     let spec = record::read::<Spec>(&kept.folder, CONFIG)?.unwrap_or_default();
+    let volumes = volumes::used_by(kept)?;
     let (path, arguments) = match record.command.split_first() {
         Some((path, arguments)) => (path.as_str(), arguments),
         None => ("", &[][..]),
@@ -36,9 +38,9 @@ pub fn inspect(kept: &Kept) -> Result<Value> {
         "Driver": "overlay",
         "Platform": "linux",
         "LogPath": log_path(kept),
-        "HostConfig": host_config(record, &spec),
+        "HostConfig": host_config(record, &spec, &volumes),
         "GraphDriver": { "Name": "overlay", "Data": graph(&spec) },
-        "Mounts": mounts(&spec),
+        "Mounts": mounts(&spec, &volumes),
         "Config": config(record, &spec),
         "OCIConfigPath": kept.folder.join(CONFIG),
     }))
@@ -92,13 +94,13 @@ fn log_options(record: &Record) -> Value {
     Value::Object(options)
 }
 
-fn host_config(record: &Record, spec: &Spec) -> Value {
+fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> Value {
     let capabilities = spec.process().as_ref().and_then(|process| process.capabilities().clone());
     let bounding = capabilities.and_then(|all| all.bounding().clone()).unwrap_or_default();
     let mut bounding: Vec<String> = bounding.iter().map(ToString::to_string).collect();
     bounding.sort();
     json!({
-        "Binds": binds(spec),
+        "Binds": binds(spec, volumes),
         "LogConfig": { "Type": log_driver(record.log.driver), "Config": log_options(record) },
         "RestartPolicy": { "Name": record.restart.name(), "MaximumRetryCount": record.restart.attempts() },
         "AutoRemove": record.auto_remove,
@@ -118,7 +120,7 @@ fn of_user(mounts: Option<&Vec<Mount>>) -> impl Iterator<Item = &Mount> {
     mounts.into_iter().flatten().filter(is_own)
 }
 
-fn mounts(spec: &Spec) -> Value {
+fn mounts(spec: &Spec, volumes: &[Used]) -> Value {
     let mount = |mount: &Mount| {
         let options = mount.options().clone().unwrap_or_default();
         let kind = match mount.typ().as_deref() {
@@ -129,19 +131,25 @@ fn mounts(spec: &Spec) -> Value {
         let propagation = ["rprivate", "private", "rslave", "slave", "rshared", "shared"]
             .into_iter()
             .find(|word| options.iter().any(|option| option == word));
-        json!({
-            "Type": kind,
+        let volume = volumes.iter().find(|used| used.destination == *mount.destination());
+        let mut document = json!({
+            "Type": if volume.is_some() { "volume" } else { kind },
             "Source": mount.source(),
             "Destination": mount.destination(),
             "Mode": "",
             "RW": !options.iter().any(|option| option == "ro" || option == "rro"),
             "Propagation": propagation.unwrap_or_default(),
-        })
+        });
+        if let (Some(volume), Some(fields)) = (volume, document.as_object_mut()) {
+            fields.insert("Name".to_owned(), json!(volume.name.as_str()));
+            fields.insert("Driver".to_owned(), json!("local"));
+        }
+        document
     };
     of_user(spec.mounts().as_ref()).map(mount).collect()
 }
 
-fn binds(spec: &Spec) -> Value {
+fn binds(spec: &Spec, volumes: &[Used]) -> Value {
     let bind = |mount: &Mount| {
         let options = mount.options().clone().unwrap_or_default();
         let source = mount
@@ -149,7 +157,10 @@ fn binds(spec: &Spec) -> Value {
             .as_ref()
             .filter(|_| options.iter().any(|option| option.ends_with("bind")))?;
         let mode = if options.iter().any(|option| option == "ro") { "ro" } else { "rw" };
-        Some(format!("{}:{}:{mode}", source.display(), mount.destination().display()))
+        let volume = volumes.iter().find(|used| used.destination == *mount.destination());
+        let source =
+            volume.map_or_else(|| source.display().to_string(), |used| used.name.to_string());
+        Some(format!("{source}:{}:{mode}", mount.destination().display()))
     };
     of_user(spec.mounts().as_ref()).filter_map(bind).collect()
 }

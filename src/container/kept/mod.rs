@@ -12,11 +12,16 @@
 //! needs none. Names are links (`names`).
 
 mod attach;
+mod commit;
+mod copy;
 mod create;
+mod diff;
 mod events;
+mod files;
 mod filter;
 mod inspect;
 mod keys;
+mod layers;
 mod logs;
 mod names;
 mod remove;
@@ -38,7 +43,10 @@ use crate::monitor::Status;
 use crate::monitor::record::{self, CONTAINER, Record};
 
 pub use attach::{Attachment, SignalProxy, attach, meet};
+pub use commit::{Commit, Squash, commit};
+pub use copy::{Copying, End, Owned, copy};
 pub use create::{Wishes, create};
+pub use diff::{diff, export};
 pub use events::{EventFilter, Wanted as WantedEvents, events};
 pub use filter::Filter;
 pub use inspect::inspect;

@@ -4,11 +4,13 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::super::{folder, volumes};
 use super::stop::{end_monitor, ended_within, stop};
 use super::{Hold, Kept, bury, try_lock};
 use crate::error::{Error, Result};
 use crate::monitor::record::{self, STATE, State};
 use crate::monitor::{Status, events};
+use crate::spec::VolumeName;
 use crate::sys::process;
 use crate::userns::Base;
 
@@ -19,6 +21,15 @@ pub struct Removal {
     pub force: bool,
     /// It has so many seconds to end before it is.
     pub time: Option<i64>,
+    /// The volumes that it has for itself go too.
+    pub volumes: bool,
+}
+
+/// Those of its volumes that go with it, unless another container has them.
+pub(super) fn own_volumes(kept: &Kept) -> Vec<VolumeName> {
+    // A damaged config.json is no reason not to remove the container.
+    let used = volumes::used_by(kept).unwrap_or_default();
+    used.into_iter().map(|used| used.name).collect()
 }
 
 /// How long those who have the lock may take to let it go.
@@ -34,7 +45,13 @@ pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {
     if let Ok(Some(State { socket: Some(socket), .. })) = record::read(&folder, STATE) {
         let _ = std::fs::remove_file(socket);
     }
-    bury(store, id, name.as_deref(), lock)?.remove(&Base::of_user()?)?;
+    let own = kept.as_ref().filter(|kept| how.volumes || kept.record.auto_remove);
+    let own = own.map(own_volumes).unwrap_or_default();
+    let base = Base::of_user()?;
+    let removed = bury(store, id, name.as_deref(), lock)?.remove(&base);
+    folder::sweep(store, &base);
+    volumes::remove_anonymous(store, &own);
+    removed?;
     if let Some(kept) = &kept {
         events::of_container(store, &kept.record, "destroy", &[]);
     }

@@ -11,9 +11,10 @@ use super::super::folder;
 use super::super::image::Image;
 use super::super::run::{Request, keep_descriptors};
 use super::super::stored::Wanted;
+use super::super::volumes;
 use super::attach::{Attachment, SignalProxy, attach};
 use super::create::{Wishes, create};
-use super::remove::{Removal, remove};
+use super::remove::{Removal, own_volumes, remove};
 use super::stop::ended_within;
 use super::{Hold, Kept, bury};
 use crate::engine::{self, Stdin};
@@ -114,7 +115,7 @@ fn discard_ended(kept: &Kept) {
 }
 
 /// The lock of one that does not run. `None`: it runs.
-fn locked(kept: &Kept) -> Result<Option<File>> {
+pub(super) fn locked(kept: &Kept) -> Result<Option<File>> {
     // A monitor that has written down the end holds the lock for a moment longer.
     for _ in 0..2000 {
         match kept.try_lock()? {
@@ -145,12 +146,18 @@ fn never_ran(kept: &Kept, error: &Error) {
     let _ = record::write(&kept.folder, EXIT, &exit);
 }
 
-fn job(kept: &Kept, lock: OwnedFd) -> Result<Job> {
-    let base = Base::of_user()?;
+/// Its config, and what holds its image.
+pub(super) fn config(kept: &Kept) -> Result<(Spec, Option<OwnedFd>)> {
     let mut spec: Spec = record::read(&kept.folder, CONFIG)?
         .ok_or_else(|| Error::new(format!("container {} has no {CONFIG}", kept.short_id())))?;
-    let mut held = Vec::new();
-    held.extend(hold_image(kept, &mut spec)?);
+    let held = hold_image(kept, &mut spec)?;
+    Ok((spec, held))
+}
+
+fn job(kept: &Kept, lock: OwnedFd) -> Result<Job> {
+    let base = Base::of_user()?;
+    let (spec, image) = config(kept)?;
+    let held = image.into_iter().collect();
     renew_layers(kept, &base, &spec)?;
     let stdin = if kept.record.input == Input::Closed { Stdin::Null } else { Stdin::Ours };
     let options = engine::Options { stdin, ..engine::Options::default() };
@@ -190,7 +197,7 @@ fn hold_image(kept: &Kept, spec: &mut Spec) -> Result<Option<OwnedFd>> {
 }
 
 /// Folders of layers that do not outlive a run are empty at its beginning; missing ones are made.
-fn renew_layers(kept: &Kept, base: &Base, spec: &Spec) -> Result<()> {
+pub(super) fn renew_layers(kept: &Kept, base: &Base, spec: &Spec) -> Result<()> {
     let layers = spec::layer_folders(spec);
     for layer in &layers {
         let is_kept = ["upper", "work"].map(|name| kept.folder.join(name)).contains(layer);
@@ -230,7 +237,11 @@ pub fn remove_ended(number: &str) -> Result<()> {
     let handover = Handover::receive(number)?;
     let lock = File::from(monitor::take(handover.lock)?);
     let kept = of_folder(&handover.store, &handover.folder)?;
-    bury(&kept.store, &kept.record.id, Some(&kept.record.name), lock)?.remove(&Base::of_user()?)?;
+    let own = own_volumes(&kept);
+    let buried = bury(&kept.store, &kept.record.id, Some(&kept.record.name), lock)?;
+    let removed = buried.remove(&Base::of_user()?);
+    volumes::remove_anonymous(&kept.store, &own);
+    removed?;
     events::of_container(&kept.store, &kept.record, "destroy", &[]);
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::layers::{Entry, Layers, Merged};
 use super::node::{Found, Node};
 use crate::error::{Context, Result};
-use crate::image::owners::Owners;
+use crate::image::owners::{FileType, Owners};
 
 /// How a file changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,20 +46,37 @@ impl fmt::Display for Change {
     }
 }
 
+/// What a writable layer's folder holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// What changed alone: overlayfs shows the rest.
+    Changes,
+    /// The whole tree, which was copied from the layers below.
+    Whole,
+}
+
 /// What the layer in the folder `upper` changes of the layers in `lowers`, topmost first: folders before what is in
-/// them, each sorted. A folder is changed when something in it is, or its owner, mode or time.
-pub fn changes(upper: &Path, lowers: &[PathBuf], owners: &Owners) -> Result<Vec<Change>> {
+/// them, each sorted. A folder is changed when something in it is, or its owner, mode or time; so is a file of a whole
+/// tree, by its size too: its content is not read.
+pub fn changes(
+    upper: &Path,
+    form: Form,
+    lowers: &[PathBuf],
+    owners: &Owners,
+) -> Result<Vec<Change>> {
     let walk = Walk {
         upper: Layers::open(&[upper.to_owned()], owners)?,
         lowers: Layers::open(lowers, owners)?,
+        form,
     };
     let mut found = Vec::new();
     let (root, lower) = (walk.upper.root()?, walk.lowers.root()?);
-    walk.folder(&root, Some(&lower), false, &mut found)?;
+    walk.folder(&root, Some(&lower), form == Form::Whole, &mut found)?;
     Ok(found)
 }
 
 struct Walk {
+    form: Form,
     upper: Layers,
     lowers: Layers,
 }
@@ -112,7 +129,16 @@ impl Walk {
         };
         let kind = if below.is_some() { Kind::Changed } else { Kind::Added };
         found.push(Change { kind, path: path.clone() });
-        let Some(folder) = &entry.folder else { return Ok(()) };
+        let Some(folder) = &entry.folder else {
+            if self.form == Form::Whole
+                && let Some((lower, below)) = below
+                && let Some(Found::Node(old)) = self.lowers.look(lower, below).context(of)?
+                && is_same(&node, &old)
+            {
+                found.pop();
+            }
+            return Ok(());
+        };
         let count = found.len();
         let below_folder = below.and_then(|(_, below)| below.folder.as_ref());
         self.folder(folder, below_folder, is_hidden || node.is_opaque, found)?;
@@ -129,6 +155,12 @@ impl Walk {
 }
 
 fn is_same(one: &Node, other: &Node) -> bool {
-    let facts = |node: &Node| (node.mode, node.uid, node.gid, node.mtime);
-    facts(one) == facts(other) && one.xattrs == other.xattrs
+    let is_folder = |node: &Node| node.file_type == FileType::Folder;
+    // A folder's own size says nothing.
+    let size = |node: &Node| if is_folder(node) { 0 } else { node.size };
+    let facts = |node: &Node| (node.mode, node.uid, node.gid, node.mtime, size(node));
+    facts(one) == facts(other)
+        && one.file_type == other.file_type
+        && one.target == other.target
+        && one.xattrs == other.xattrs
 }

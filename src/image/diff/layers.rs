@@ -54,7 +54,12 @@ impl Layers {
             folder.context(|| format!("cannot open {}", path.display()))
         };
         let roots = folders.iter().map(open).collect::<Result<_>>()?;
-        Ok(Self { roots, owners: owners.clone() })
+        Ok(Self::of(roots, owners))
+    }
+
+    /// These folders, topmost first.
+    pub fn of(roots: Vec<OwnedFd>, owners: &Owners) -> Self {
+        Self { roots, owners: owners.clone() }
     }
 
     /// The root of the tree.

@@ -19,8 +19,9 @@ mod layers;
 mod node;
 mod tree;
 
-pub use changes::{Change, Kind, changes};
-pub use tree::{layer_tar, merged_tar};
+pub use changes::{Change, Form, Kind, changes};
+pub use node::LastLink;
+pub use tree::{Part, changes_tar, layer_tar, merged_tar, part_tar};
 
 #[cfg(test)]
 mod tests;

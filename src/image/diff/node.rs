@@ -150,6 +150,51 @@ pub fn look(folder: impl AsFd, name: &OsStr, owners: &Owners) -> Result<Option<F
     Ok(Some(Found::Node(node)))
 }
 
+/// What is done where the last name of a path is a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastLink {
+    /// It is followed.
+    Followed,
+    /// It is the file.
+    Taken,
+}
+
+/// What is at `path` below `root`, links on the way followed in the root; and where it is a folder, that, open.
+pub fn open(
+    root: impl AsFd,
+    path: &Path,
+    last: LastLink,
+    owners: &Owners,
+) -> Result<(Node, Option<OwnedFd>)> {
+    let no_follow = if last == LastLink::Taken { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let there = inroot::open(&root, path, OFlags::PATH | no_follow, Symlinks::Follow)?;
+    let mut node = Node::of(&rustix::fs::fstat(&there)?)?;
+    match node.file_type {
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(&there, "", Vec::new())?;
+            node.target = OsString::from_vec(target.into_bytes());
+        }
+        FileType::File | FileType::Folder => {
+            // By its path again: a file that is open without rights to it cannot be read (open(2), O_PATH). NONBLOCK:
+            // should it have become a FIFO meanwhile.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | no_follow;
+            let file = inroot::open(&root, path, flags, Symlinks::Follow)?;
+            let kind =
+                std::mem::replace(&mut node, Node::of(&rustix::fs::fstat(&file)?)?).file_type;
+            if node.file_type != kind {
+                fail!("it changed while it was read");
+            }
+            node.read_xattrs(&file, owners)?;
+            if kind == FileType::Folder {
+                return Ok((node, Some(file)));
+            }
+            node.content = Some(file.into());
+        }
+        _ => {}
+    }
+    Ok((node, None))
+}
+
 impl Node {
     fn of(stat: &Stat) -> Result<Self> {
         let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));

@@ -3,15 +3,18 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use tar_core::builder::EntryBuilder;
 use tar_core::{EntryType, HeaderError};
 
+use super::changes::{Change, Kind};
 use super::layers::{Entry, Layers, Merged};
-use super::node::{Found, Node, bytes};
+use super::node::{self, Found, LastLink, Node, bytes};
 use crate::error::{Context, Error, Result};
 use crate::image::archive::output::TarWriter;
 use crate::image::owners::{FileType, Owners};
@@ -27,10 +30,77 @@ pub fn layer_tar<W: Write>(upper: &Path, owners: &Owners, writer: W) -> Result<W
     write_tree(Layers::open(&[upper.to_owned()], owners)?, Form::Layer, writer)
 }
 
+/// Writes the layer's tar of these changes of a tree whose folder is `upper` ([`super::Form::Whole`]).
+pub fn changes_tar<W: Write>(
+    upper: &Path,
+    changes: &[Change],
+    owners: &Owners,
+    writer: W,
+) -> Result<W> {
+    let root = File::open(upper).context(|| upper.display().to_string())?;
+    let (tar, links) = (TarWriter::new(writer), HashMap::new());
+    let layers = Layers::of(Vec::new(), owners);
+    let mut tree = Tree { tar, layers, form: Form::Layer, links, prefix: PathBuf::new() };
+    for change in changes {
+        let path = change.path.strip_prefix("/").unwrap_or(&change.path);
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let mut write = || -> Result<()> {
+            if change.kind == Kind::Deleted {
+                return tree.gone(above, name);
+            }
+            let folder = node::folder(&root, above)?;
+            match folder.map(|folder| node::look(folder, name, owners)).transpose()?.flatten() {
+                Some(Found::Node(node)) => tree.node(path, node),
+                _ => Err(went()),
+            }
+        };
+        write().context(|| change.path.display().to_string())?;
+    }
+    tree.tar.finish().context(|| "cannot write the archive")
+}
+
+/// Only a container that runs meanwhile can do that.
+fn went() -> Error {
+    Error::new("it went while it was read").hint("stop the container first")
+}
+
 /// Writes a tar of the tree that the layers in `folders` (topmost first) make. Sockets are left out. Gives the writer
 /// back. Errors: a file that changes meanwhile, or cannot be read.
 pub fn merged_tar<W: Write>(folders: &[PathBuf], owners: &Owners, writer: W) -> Result<W> {
     write_tree(Layers::open(folders, owners)?, Form::Whole, writer)
+}
+
+/// Writes a tar of what is at `path` below `root`, links on the way followed in the root: one member called `name`, and
+/// where it is a folder all in it. Sockets are left out. Errors: there is nothing, or it cannot be read.
+pub fn part_tar<W: Write>(
+    root: impl AsFd,
+    part: &Part<'_>,
+    owners: &Owners,
+    writer: W,
+) -> Result<W> {
+    let (node, folder) = node::open(root, part.path, part.last, owners)?;
+    let layers = Layers::of(folder.into_iter().collect(), owners);
+    let root = layers.root()?;
+    let prefix = PathBuf::from(part.name);
+    let (tar, links) = (TarWriter::new(writer), HashMap::new());
+    let mut tree = Tree { tar, layers, form: Form::Whole, links, prefix };
+    let is_folder = node.file_type == FileType::Folder;
+    tree.node(Path::new(""), node)?;
+    if is_folder {
+        tree.folder(&root)?;
+    }
+    tree.tar.finish().context(|| "cannot write the archive")
+}
+
+/// What [`part_tar`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// What is done where the last name is a symbolic link.
+    pub last: LastLink,
+    /// What it is called in the archive.
+    pub name: &'a OsStr,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +113,8 @@ enum Form {
 
 fn write_tree<W: Write>(layers: Layers, form: Form, writer: W) -> Result<W> {
     let root = layers.root()?;
-    let mut tree = Tree { tar: TarWriter::new(writer), layers, form, links: HashMap::new() };
+    let (tar, links) = (TarWriter::new(writer), HashMap::new());
+    let mut tree = Tree { tar, layers, form, links, prefix: PathBuf::new() };
     tree.folder(&root)?;
     tree.tar.finish().context(|| "cannot write the archive")
 }
@@ -54,6 +125,8 @@ struct Tree<W> {
     form: Form,
     // Files with several names, and the first of them.
     links: HashMap<(u64, u64), PathBuf>,
+    // What stands before all names.
+    prefix: PathBuf,
 }
 
 impl<W: Write> Tree<W> {
@@ -81,11 +154,7 @@ impl<W: Write> Tree<W> {
         }
         match self.layers.look(folder, entry)? {
             Some(Found::Node(node)) => self.node(path, node),
-            // Only a container that runs meanwhile can do that.
-            Some(Found::Whiteout) | None => {
-                Err(Error::new("it went while it was read")
-                    .hint("pause or stop the container first"))
-            }
+            Some(Found::Whiteout) | None => Err(went()),
         }
     }
 
@@ -103,6 +172,10 @@ impl<W: Write> Tree<W> {
             log::debug!("/{}: sockets are left out", path.display());
             return Ok(());
         }
+        let path = &match path.as_os_str().is_empty() {
+            true => self.prefix.clone(),
+            false => self.prefix.join(path),
+        };
         if node.links > 1 && node.file_type != FileType::Folder {
             if let Some(first) = self.links.get(&node.id) {
                 let headers = headers(path, &node, Some(first)).map_err(Error::new)?;

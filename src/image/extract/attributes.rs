@@ -84,6 +84,12 @@ impl<'a> Attributes<'a> {
         Self { owner, mode, record, xattrs: &entry.xattrs, mtime: Some(entry.mtime) }
     }
 
+    /// Of a copy that is ours: nobody gets powers by it that they have not.
+    pub(super) fn of_a_copy(entry: &Entry) -> Self {
+        let mode = entry.mode & !SETUID_SETGID;
+        Self { owner: None, mode, record: None, xattrs: &[], mtime: Some(entry.mtime) }
+    }
+
     /// Of a folder that no entry makes.
     pub(super) fn of_missing_folder(owners: &Owners) -> Self {
         let owner = (*owners != Owners::Recorded).then_some((0, 0));

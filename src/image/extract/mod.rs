@@ -22,6 +22,7 @@ mod folders;
 mod number;
 mod path;
 mod pax;
+pub mod place;
 mod sparse;
 mod stream;
 #[cfg(test)]

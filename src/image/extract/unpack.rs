@@ -152,18 +152,7 @@ impl Unpack<'_> {
         content: &mut Entries<S>,
     ) -> Result<()> {
         let file = self.new_file(name, attributes)?;
-        match &entry.sparse {
-            None => {
-                write(file.as_fd(), entry.stored, content)?;
-            }
-            Some(sparse) => {
-                for region in &sparse.regions {
-                    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(region.offset))?;
-                    write(file.as_fd(), region.length, content)?;
-                }
-                rustix::fs::ftruncate(&file, sparse.size)?;
-            }
-        }
+        self::content(file.as_fd(), entry, content)?;
         self.settle(file.as_fd(), attributes)
     }
 
@@ -266,6 +255,20 @@ fn is_linkable(target: Found) -> Result<()> {
         Found::Folder => Err(Error::new("it is a folder")),
         Found::Nothing | Found::Whiteout => Err(Error::new("no file of this layer")),
     }
+}
+
+/// Writes all of a file's content.
+pub(super) fn content<S: BufRead>(
+    file: BorrowedFd<'_>,
+    entry: &Entry,
+    content: &mut Entries<S>,
+) -> Result<()> {
+    let Some(sparse) = &entry.sparse else { return write(file, entry.stored, content) };
+    for region in &sparse.regions {
+        rustix::fs::seek(file, rustix::fs::SeekFrom::Start(region.offset))?;
+        write(file, region.length, content)?;
+    }
+    Ok(rustix::fs::ftruncate(file, sparse.size)?)
 }
 
 /// Writes `length` bytes of the content.

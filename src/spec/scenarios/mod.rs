@@ -76,6 +76,7 @@ impl Scene {
             id: "0123456789ab",
             root,
             folder: Path::new("/store/c1"),
+            volumes: Path::new("/store/volumes"),
             maps: &self.maps,
             image: self.image.clone(),
             command: &line.command,

@@ -1,0 +1,100 @@
+//! `usnea commit`.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use super::selection;
+use crate::cli::run::print;
+use crate::container::kept::{self, Commit, Squash};
+use crate::error::{Context, Error, Result};
+use crate::image::change::Change;
+use crate::image::reference::{LOCALHOST, Typed};
+
+/// Make an image of a container
+///
+/// Its image's layers, and what the container wrote as one more; what is in volumes is not in it. What it runs, its
+/// variables, labels, user and folder are as the container was told.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Name or ID of the container.
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+
+    /// What the image will be called; without a registry, localhost/NAME.
+    #[arg(value_name = "NAME")]
+    name: Option<Typed>,
+
+    /// Who made it.
+    #[arg(short, long, value_name = "TEXT")]
+    author: Option<String>,
+
+    /// An instruction for its config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER,
+    /// VOLUME or WORKDIR, as in a Dockerfile. May be given more than once.
+    #[arg(short, long = "change", value_name = "INSTRUCTION")]
+    changes: Vec<Change>,
+
+    /// Its form: oci is the only one.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "oci")]
+    format: Format,
+
+    /// Write the image's ID to this file.
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+
+    /// The remark in its history.
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+
+    /// Whether the container stands still meanwhile. One that runs cannot be made to.
+    #[arg(short, long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "false", hide_default_value = true, hide_possible_values = true)]
+    pause: bool,
+
+    /// Print the ID alone: nothing else is printed anyway.
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// One layer alone, of all that the container has.
+    #[arg(short, long)]
+    squash: bool,
+}
+
+/// What an image can look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Oci,
+}
+
+/// Commits, and prints the ID.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    let kept = kept::find(&store, &arguments.container)?;
+    if arguments.pause && kept.status()?.is_running() {
+        return Err(Error::new(format!(
+            "--pause: container {} runs, and cannot be paused",
+            kept.record.name
+        ))
+        .hint("stop it first, or leave --pause out: files that change meanwhile are an error"));
+    }
+    let name = match &arguments.name {
+        Some(typed) if typed.digest.is_some() => {
+            return Err(Error::new("what is committed gets a name with a tag, not a digest"));
+        }
+        Some(typed) => Some(typed.in_registry(LOCALHOST)),
+        None => None,
+    };
+    let commit = Commit {
+        name,
+        author: arguments.author.clone(),
+        message: arguments.message.clone(),
+        changes: arguments.changes.clone(),
+        squash: if arguments.squash { Squash::Yes } else { Squash::No },
+    };
+    let image = kept::commit(&kept, &commit)?;
+    if let Some(path) = &arguments.iidfile {
+        std::fs::write(path, image.config.to_string())
+            .context(|| format!("--iidfile: cannot write {}", path.display()))?;
+    }
+    print(&format!("{}\n", image.config))
+}

@@ -1,0 +1,97 @@
+//! `usnea cp`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use super::selection;
+use crate::container::kept::{self, Copying, End, Owned};
+use crate::error::{Error, Result};
+use crate::image::diff::LastLink;
+use crate::image::extract::place::OtherKind;
+
+/// Copy files between a container and the host
+///
+/// The container may run or not. One of the two is CONTAINER:PATH, the other a path of the host or -, a tar archive. A
+/// folder that is there takes what is copied; SOURCE/. is what is in a folder. Links in a container lead nowhere but into it.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// What is copied: CONTAINER:PATH, PATH, or - for an archive on standard input.
+    #[arg(value_name = "SOURCE")]
+    from: String,
+
+    /// Where to: CONTAINER:PATH, PATH, or - for an archive on standard output.
+    #[arg(value_name = "DESTINATION")]
+    to: String,
+
+    /// Files in the container get the owners that they have here. Default: they are root's.
+    #[arg(short, long)]
+    archive: bool,
+
+    /// Copy what a symbolic link leads to, where SOURCE is one.
+    #[arg(short = 'L', long)]
+    follow_link: bool,
+
+    /// A folder may take the place of a file, and a file that of a folder.
+    #[arg(long)]
+    overwrite: bool,
+
+    /// Say nothing: nothing is said anyway.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Copies.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    let (from, to) = (end(&store, &arguments.from)?, end(&store, &arguments.to)?);
+    match (&from, &to) {
+        (End::Container(..), End::Container(..)) => {
+            return Err(Error::new("both are in containers").hint(format!(
+                "usnea cp {} - | usnea cp - {}",
+                arguments.from.escape_debug(),
+                arguments.to.escape_debug()
+            )));
+        }
+        (_, End::Stream) if std::io::stdout().is_terminal() => {
+            return Err(Error::new("an archive is not written to a terminal")
+                .hint("redirect standard output, or name a folder"));
+        }
+        (End::Stream, _) if std::io::stdin().is_terminal() => {
+            return Err(Error::new("no archive is read from a terminal")
+                .hint("redirect standard input, or name a file"));
+        }
+        _ => {}
+    }
+    let how = Copying {
+        owned: if arguments.archive { Owned::Alike } else { Owned::ByRoot },
+        last: if arguments.follow_link { LastLink::Followed } else { LastLink::Taken },
+        other_kind: match arguments.overwrite {
+            true => OtherKind::Replaced,
+            false => OtherKind::Refused,
+        },
+    };
+    kept::copy(&from, &to, how)?;
+    Ok(0)
+}
+
+/// docker's: what begins like a path is one, else what is before the colon is a container.
+fn end(store: &Path, text: &str) -> Result<End> {
+    if text == "-" {
+        return Ok(End::Stream);
+    }
+    let local = || Ok(End::Host(PathBuf::from(text)));
+    if text.is_empty() {
+        return Err(Error::new("a path is empty"));
+    }
+    if text.starts_with(['/', '.']) {
+        return local();
+    }
+    match text.split_once(':') {
+        None => local(),
+        Some((_, "")) => Err(Error::new(format!("{}: the path is empty", text.escape_debug()))),
+        Some((name, path)) => {
+            let kept = kept::find(store, name)?;
+            Ok(End::Container(Box::new(kept), Path::new("/").join(path)))
+        }
+    }
+}

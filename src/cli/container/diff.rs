@@ -1,0 +1,80 @@
+//! `usnea diff`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::selection;
+use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::run::print;
+use crate::container::kept;
+use crate::error::{Error, Result};
+use crate::image::diff::Kind;
+
+/// Show what a container changed in the files of its image
+///
+/// A line for each: A for added, C for changed, D for deleted, and the path. What is mounted in the container is not of it.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Name or ID of the container.
+    #[arg(value_name = "CONTAINER", required_unless_present = "latest")]
+    name: Option<String>,
+
+    /// The container that was made last.
+    #[arg(short, long, conflicts_with = "name")]
+    latest: bool,
+
+    /// json (the paths that were added, changed and deleted), or a Go template for each line. Fields: .Kind .Path
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+const LAYOUT: Layout = Layout { table: "{{.Kind}}\t{{.Path}}", headings: &[] };
+
+/// Shows.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    let kept = match &arguments.name {
+        Some(name) => kept::find(&store, name)?,
+        None => {
+            let last = kept::all(&store)?.into_iter().next();
+            last.ok_or_else(|| Error::new("there is no container"))?
+        }
+    };
+    let changes = kept::diff(&kept)?;
+    match &arguments.format {
+        None => {
+            use std::os::unix::ffi::OsStrExt;
+            // Byte for byte: a path need not be text.
+            let mut lines = Vec::new();
+            for change in &changes {
+                lines.extend_from_slice(format!("{} ", change.kind).as_bytes());
+                lines.extend_from_slice(change.path.as_os_str().as_bytes());
+                lines.push(b'\n');
+            }
+            crate::cli::run::print_bytes(&lines)
+        }
+        Some(Format::Json) => {
+            let of = |kind: Kind| {
+                let paths = changes.iter().filter(|change| change.kind == kind);
+                paths.map(|change| change.path.to_string_lossy()).collect::<Vec<_>>()
+            };
+            let mut document = serde_json::Map::new();
+            for (name, kind) in
+                [("added", Kind::Added), ("changed", Kind::Changed), ("deleted", Kind::Deleted)]
+            {
+                let paths = of(kind);
+                if !paths.is_empty() {
+                    document.insert(name.to_owned(), json!(paths));
+                }
+            }
+            let text = serde_json::to_string_pretty(&document).map_err(Error::new)?;
+            print(&format!("{text}\n"))
+        }
+        Some(format) => {
+            let row = |change: &crate::image::diff::Change| json!({"Kind": change.kind.to_string(), "Path": change.path.to_string_lossy()});
+            let rows: Vec<_> = changes.iter().map(row).collect();
+            print(&render(format, &LAYOUT, Headings::Hidden, &rows)?)
+        }
+    }
+}

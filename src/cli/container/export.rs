@@ -1,0 +1,49 @@
+//! `usnea export` and `usnea container export`.
+
+use std::path::{Path, PathBuf};
+
+use super::selection;
+use crate::container::images;
+use crate::container::kept;
+use crate::container::stores::Stores;
+use crate::error::{Error, Result};
+
+/// Write the file system of a container, or of an image, as one tar
+///
+/// Its layers are flattened; what is mounted in the container is not in it, and what it runs and which user neither:
+/// commit and save keep all of that.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Name or ID of a container; where there is none, of an image.
+    #[arg(value_name = "NAME")]
+    name: String,
+
+    /// Write to this file. Default: standard output, which must not be a terminal.
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    output: PathBuf,
+}
+
+/// Exports.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    let name = &arguments.name;
+    if kept::find_id(&store, name).is_ok() {
+        kept::export(&kept::find(&store, name)?, &arguments.output)?;
+        return Ok(0);
+    }
+    let stores = Stores::open(root)?;
+    if !images::exists(&stores, name)? {
+        let name = name.escape_debug();
+        return Err(Error::new(format!("neither a container nor an image is called '{name}'"))
+            .hint("'usnea ps --all' lists containers, 'usnea images' images"));
+    }
+    images::export(&stores, name, &arguments.output)?;
+    Ok(0)
+}
+
+/// Exports a container.
+pub fn of_container(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let kept = kept::find(&selection::store(root)?, &arguments.name)?;
+    kept::export(&kept, &arguments.output)?;
+    Ok(0)
+}

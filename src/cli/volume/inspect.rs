@@ -1,0 +1,50 @@
+//! `usnea volume inspect`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::cli::container::selection::Failures;
+use crate::cli::format::{Format, Headings, Layout, render};
+use crate::cli::image::inspect::in_docker_style;
+use crate::cli::run::print;
+use crate::container::volumes;
+use crate::error::Result;
+
+/// Show all that is known of volumes
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Their names.
+    #[arg(value_name = "VOLUME", required_unless_present = "all")]
+    names: Vec<String>,
+
+    /// All volumes.
+    #[arg(short, long, conflicts_with = "names")]
+    all: bool,
+
+    /// json, or a Go template, such as '{{.Mountpoint}}' or '{{json .Labels}}'.
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+const LAYOUT: Layout = Layout { table: "{{.Name}}", headings: &[] };
+
+/// Prints what was found, then fails for what was not, as docker does.
+pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
+    let mut found: Vec<Value> = Vec::new();
+    let mut failures = Failures::default();
+    if arguments.all {
+        found.extend(volumes::all(store)?.iter().map(|volume| volume.inspect(store)));
+    }
+    for name in &arguments.names {
+        match volumes::named(store, name) {
+            Ok((_, volume)) => found.push(volume.inspect(store)),
+            Err(error) => failures.add(error),
+        }
+    }
+    match &arguments.format {
+        None | Some(Format::Json) => print(&format!("{}\n", in_docker_style(&found)?))?,
+        Some(format) => print(&render(format, &LAYOUT, Headings::Shown, &found)?)?,
+    };
+    failures.end()
+}

@@ -1,0 +1,103 @@
+//! `usnea volume rm` and `usnea volume prune`.
+
+use std::path::Path;
+
+use crate::cli::amount;
+use crate::cli::container::selection::{Failures, say};
+use crate::cli::image::prune::is_sure;
+use crate::container::volumes::{self, Filter};
+use crate::error::{Error, Result};
+
+/// Remove volumes
+///
+/// With all that is in them. One that a container mounts, running or not, stays.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Their names.
+    #[arg(value_name = "VOLUME", required_unless_present = "all")]
+    names: Vec<String>,
+
+    /// All volumes.
+    #[arg(short, long, conflicts_with = "names")]
+    all: bool,
+
+    /// One that is not there is no error.
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Remove volumes that no container mounts
+///
+/// Those that were given no name; with --all the others too.
+#[derive(clap::Args)]
+pub struct PruneArguments {
+    /// Those with a name of somebody's choice too.
+    #[arg(short, long)]
+    all: bool,
+
+    /// Do not ask.
+    #[arg(short, long)]
+    force: bool,
+
+    /// Only those that fit: label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME. May be given more than once.
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    filters: Vec<String>,
+}
+
+/// Removes, and prints the names.
+pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
+    let mut failures = Failures::default();
+    let mut names = arguments.names.clone();
+    if arguments.all {
+        names.extend(volumes::all(store)?.into_iter().map(|volume| volume.name.to_string()));
+    }
+    for typed in &names {
+        let removed = match volumes::named(store, typed) {
+            Ok((name, _)) => volumes::remove(store, &name),
+            // What a kill or somebody else left of one is no reason not to remove it.
+            Err(error) => match typed.parse() {
+                Ok(name) if volumes::folder(store).join(typed).exists() => {
+                    volumes::remove(store, &name)
+                }
+                _ if arguments.force => continue,
+                _ => Err(error),
+            },
+        };
+        match removed {
+            Ok(()) => say(typed),
+            Err(error) => failures.add(error),
+        }
+    }
+    failures.end()
+}
+
+/// Removes what nobody mounts.
+pub fn prune(arguments: &PruneArguments, store: &Path) -> Result<u8> {
+    let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
+    let mut filters = filters.collect::<Result<Vec<_>>>()?;
+    if let Some(number) = filters.iter().position(|filter| {
+        !matches!(filter, Filter::Label(_) | Filter::NoLabel(_) | Filter::Until(_))
+    }) {
+        let text = arguments.filters.get(number).map(String::as_str).unwrap_or_default();
+        return Err(Error::new(format!("--filter {}: not for prune", text.escape_debug()))
+            .hint("label, label!, until"));
+    }
+    let what = match arguments.all {
+        true => "all volumes that no container mounts",
+        false => "all volumes without a name that no container mounts",
+    };
+    if !arguments.force && !is_sure(what)? {
+        return Ok(0);
+    }
+    if !arguments.all {
+        filters.push(Filter::Anonymous(true));
+    }
+    let pruned = volumes::prune(store, &filters)?;
+    if !pruned.names.is_empty() {
+        say("Deleted Volumes:");
+        pruned.names.iter().for_each(|name| say(name.as_str()));
+        say("");
+    }
+    say(&format!("Total reclaimed space: {}", amount::size(pruned.bytes)));
+    Ok(0)
+}

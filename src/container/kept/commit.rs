@@ -1,0 +1,263 @@
+//! `usnea commit`: a container becomes an image: its image's layers, and what it wrote as one more.
+//!
+//! One that is made from no image of the store becomes an image of one layer. The config is the image's, with what the
+//! container was told beside it, as with docker.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+use serde_json::{Map, Value, json};
+
+use super::super::images::Silent;
+use super::super::stores::{self, Stores};
+use super::Kept;
+use super::layers::Layers;
+use super::start::config;
+use crate::config::Settings;
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::image::Reference;
+use crate::image::change::Change;
+use crate::image::diff::{self, Form, changes_tar, layer_tar, merged_tar};
+use crate::image::made::{self, Details, Layer, LayerWriter, Parent};
+use crate::image::manifest::{Document, Manifest, Platform};
+use crate::image::owners::Owners;
+use crate::image::pull::Pull;
+use crate::image::store::{Image, Store, USED};
+use crate::sys::signal;
+use crate::userns::{self, Base};
+
+/// How many layers the image gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Squash {
+    /// Its image's, and one more.
+    No,
+    /// One (`--squash`).
+    Yes,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// What the image will be called.
+    pub name: Option<Reference>,
+    /// By whom.
+    pub author: Option<String>,
+    /// The remark in its history.
+    pub message: Option<String>,
+    /// What its config says beside what the container was told.
+    pub changes: Vec<Change>,
+    /// How many layers.
+    pub squash: Squash,
+}
+
+/// The image that a container is made from.
+struct Origin {
+    manifest: Manifest,
+    config: Vec<u8>,
+}
+
+/// Makes the image.
+pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
+    let (spec, _image) = config(kept)?;
+    let layers = Layers::of(kept, &spec)?;
+    let (base, settings) = (Base::of_user()?, Settings::load()?);
+    let stores = Stores::open(Some(&kept.store))?;
+    let store = stores.own();
+    let owners = stores::owners(&base, store);
+    let origin = origin(kept, store, commit.squash)?;
+    let (parent, platform) = parent(origin, kept, &spec, layers.upper.is_none())?;
+    let details = Details {
+        platform,
+        created: jiff::Timestamp::now(),
+        author: commit.author.clone(),
+        message: commit.message.clone(),
+        created_by: Some(kept.record.command.join(" ")),
+        changes: commit.changes.clone(),
+    };
+    let names: Vec<Reference> = commit.name.iter().cloned().collect();
+    let work = || {
+        let layer = layer(&layers, parent.manifest.layers.is_empty(), &owners, &store.tmp())?;
+        let parent = Parent { manifest: &parent.manifest, config: &parent.config };
+        let name = format!("container {}", kept.record.name);
+        let source = made::commit(Some(parent), layer, &details, name)?;
+        let pull = Pull {
+            store,
+            platform: &details.platform,
+            names: &names,
+            owners: &owners,
+            limits: &settings.limits,
+            parallel: 1,
+            progress: &Silent,
+            approve: &|_| Ok(()),
+        };
+        pull.run(&source)
+    };
+    userns::in_base(&base, work).context(|| format!("cannot commit {}", kept.record.name))
+}
+
+/// The container's layer, or all of it. `None`: it has changed nothing.
+fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result<Option<Layer>> {
+    let writer = || LayerWriter::new(tmp);
+    let writer = match &layers.upper {
+        _ if is_alone => merged_tar(&layers.stack(), owners, writer()?)?,
+        None => merged_tar(&layers.stack(), owners, writer()?)?,
+        Some((upper, form)) => {
+            let changes = diff::changes(upper, *form, &layers.lowers, owners)?;
+            match form {
+                _ if changes.is_empty() => return Ok(None),
+                Form::Changes => layer_tar(upper, owners, writer()?)?,
+                Form::Whole => changes_tar(upper, &changes, owners, writer()?)?,
+            }
+        }
+    };
+    writer.finish().map(Some)
+}
+
+/// Its image. `None`: it is made from none. Errors: the image is another store's, which nothing here may need later.
+fn origin(kept: &Kept, store: &Store, squash: Squash) -> Result<Option<Origin>> {
+    let link = kept.folder.join(USED);
+    let Ok(manifest) = std::fs::read_link(&link) else { return Ok(None) };
+    let (from, digest) = place(&manifest)
+        .ok_or_else(|| Error::new(format!("{} leads to no image", link.display())))?;
+    let is_own = same(from.root(), store.root());
+    if !is_own && squash == Squash::No {
+        return Err(Error::new(format!("its image is in {}, a store that is only read", from.root().display()))
+            .hint("--squash makes an image that needs nothing of it; or pull the image, and make the container anew"));
+    }
+    let Document::Manifest(mut manifest) = Document::parse(&from.read_blob(&digest)?, None)? else {
+        fail!("its image's manifest is an index");
+    };
+    let mut config = from.read_blob(&manifest.config.digest)?;
+    if squash == Squash::Yes {
+        manifest.layers.clear();
+        config = without_layers(&config)?;
+    }
+    Ok(Some(Origin { manifest, config }))
+}
+
+/// The store and the digest of a manifest's blob: `STORE/blobs/ALGORITHM/HEX`.
+fn place(blob: &Path) -> Option<(Store, Digest)> {
+    let (hex, folder) = (blob.file_name()?.to_str()?, blob.parent()?);
+    let algorithm = folder.file_name()?.to_str()?;
+    let digest = format!("{algorithm}:{hex}").parse().ok()?;
+    Some((Store::look(folder.parent()?.parent()?), digest))
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| PathBuf::from(path));
+    real(one) == real(other)
+}
+
+fn without_layers(config: &[u8]) -> Result<Vec<u8>> {
+    let mut config: Value = serde_json::from_slice(config).map_err(Error::new)?;
+    if let Some(fields) = config.as_object_mut() {
+        fields.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": []}));
+        fields.remove("history");
+    }
+    Ok(config.to_string().into_bytes())
+}
+
+/// What the new image is made of: `origin`, or nothing, with what the container was told.
+fn parent(
+    origin: Option<Origin>,
+    kept: &Kept,
+    spec: &Spec,
+    is_root: bool,
+) -> Result<(Origin, Platform)> {
+    let host = Platform::host();
+    let (manifest, config) = match origin.filter(|_| !is_root) {
+        Some(origin) => (origin.manifest, origin.config),
+        None => {
+            let config = json!({
+                "os": host.os, "architecture": host.architecture, "variant": host.variant,
+                "rootfs": {"type": "layers", "diff_ids": []}, "config": {},
+            });
+            (empty_manifest()?, config.to_string().into_bytes())
+        }
+    };
+    let mut document: Value = serde_json::from_slice(&config).map_err(Error::new)?;
+    let fields = document
+        .as_object_mut()
+        .ok_or_else(|| Error::new("the image's config is no JSON object"))?;
+    if fields.get("variant").is_some_and(Value::is_null) {
+        fields.remove("variant");
+    }
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+    let platform = Platform {
+        os: text("os").unwrap_or(host.os),
+        architecture: text("architecture").unwrap_or(host.architecture),
+        variant: text("variant"),
+    };
+    let told = fields.entry("config").or_insert(Value::Null);
+    if told.is_null() {
+        *told = json!({});
+    }
+    tell(
+        told.as_object_mut().ok_or_else(|| Error::new("the image's config is no JSON object"))?,
+        kept,
+        spec,
+    );
+    Ok((Origin { manifest, config: document.to_string().into_bytes() }, platform))
+}
+
+fn empty_manifest() -> Result<Manifest> {
+    let digest = Digest::of(b"");
+    let config = json!({"mediaType": crate::image::manifest::media::OCI_CONFIG, "digest": digest.to_string(), "size": 0});
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
+    match Document::parse(manifest.to_string().as_bytes(), None)? {
+        Document::Manifest(manifest) => Ok(manifest),
+        Document::Index(_) => fail!("a manifest is no index"),
+    }
+}
+
+/// Variables that every container has, whatever it is told.
+const OWN: [&str; 4] = ["HOSTNAME", "TERM", "HOME", "container"];
+
+/// Writes into an image's config what the container was told.
+fn tell(config: &mut Map<String, Value>, kept: &Kept, spec: &Spec) {
+    let record = &kept.record;
+    let strings = |value: Option<&Value>| -> Vec<String> {
+        let list = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let entrypoint = strings(config.get("Entrypoint"));
+    let command = match record.command.strip_prefix(entrypoint.as_slice()) {
+        Some(rest) => rest,
+        None => {
+            config.remove("Entrypoint");
+            record.command.as_slice()
+        }
+    };
+    match command {
+        [] => drop(config.remove("Cmd")),
+        words => drop(config.insert("Cmd".to_owned(), json!(words))),
+    }
+    let process = spec.process().as_ref();
+    let before = strings(config.get("Env"));
+    let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
+    let is_told = |line: &&String| {
+        let name = line.split('=').next().unwrap_or_default();
+        before.contains(line) || !OWN.contains(&name)
+    };
+    let env: Vec<&String> = env.iter().filter(is_told).collect();
+    config.insert("Env".to_owned(), json!(env));
+    if !record.labels.is_empty() {
+        config.insert("Labels".to_owned(), json!(record.labels));
+    }
+    if let Some(user) = &record.user {
+        config.insert("User".to_owned(), json!(user));
+    }
+    let folder = process.map(|process| process.cwd().display().to_string());
+    if let Some(folder) = folder.filter(|folder| folder != "/" || config.contains_key("WorkingDir"))
+    {
+        config.insert("WorkingDir".to_owned(), json!(folder));
+    }
+    if record.stop_signal != libc::SIGTERM || config.contains_key("StopSignal") {
+        config.insert("StopSignal".to_owned(), json!(signal::name(record.stop_signal)));
+    }
+    if let Some(health) = &record.health {
+        config.insert("Healthcheck".to_owned(), json!(health));
+    }
+}

@@ -1,0 +1,55 @@
+//! `usnea diff` and `usnea export` of a container: what it wrote, and all that it has.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use super::super::stores::{self, Stores};
+use super::Kept;
+use super::layers::Layers;
+use super::start::config;
+use crate::error::{Context, Result};
+use crate::image::archive::output::Output;
+use crate::image::diff::{self, Change, Kind, merged_tar};
+use crate::userns::{self, Base};
+
+/// What a container changed in what its image has: folders before what is in them, each sorted. Places that are there
+/// for something to be mounted on are left out.
+pub fn diff(kept: &Kept) -> Result<Vec<Change>> {
+    let (spec, _image) = config(kept)?;
+    let layers = Layers::of(kept, &spec)?;
+    let (upper, form) = layers.written()?.clone();
+    let base = Base::of_user()?;
+    let owners = stores::owners(&base, Stores::look(&kept.store)?.own());
+    let changes = userns::in_base(&base, || {
+        let changes = diff::changes(&upper, form, &layers.lowers, &owners)?;
+        // As bytes: not every path is text.
+        let plain =
+            |change: Change| (change.kind.to_string(), change.path.into_os_string().into_vec());
+        Ok(changes.into_iter().map(plain).collect::<Vec<_>>())
+    })?;
+    let places: HashSet<&Path> =
+        spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()).collect();
+    let changes = changes.into_iter().map(|(kind, path)| Change {
+        kind: match kind.as_str() {
+            "A" => Kind::Added,
+            "D" => Kind::Deleted,
+            _ => Kind::Changed,
+        },
+        path: OsString::from_vec(path).into(),
+    });
+    let is_place =
+        |change: &Change| change.kind == Kind::Added && places.contains(change.path.as_path());
+    Ok(changes.filter(|change| !is_place(change)).collect())
+}
+
+/// Writes the tar of all that a container's root has, without what is mounted in it, to `output` (`-`: standard output).
+pub fn export(kept: &Kept, output: &Path) -> Result<()> {
+    let (spec, _image) = config(kept)?;
+    let stack = Layers::of(kept, &spec)?.stack();
+    let base = Base::of_user()?;
+    let owners = stores::owners(&base, Stores::look(&kept.store)?.own());
+    let write = || merged_tar(&stack, &owners, Output::create(output)?)?.put();
+    userns::in_base(&base, write).context(|| format!("cannot export {}", kept.record.name))
+}

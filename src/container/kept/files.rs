@@ -1,0 +1,143 @@
+//! A container's files, seen by a process of ours: a running container's in its own namespaces, with its own IDs; a
+//! stopped one's mounted for that process alone.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::start::{config, locked, renew_layers};
+use super::{Kept, processes};
+use crate::engine::{self, Use};
+use crate::error::{Context, Error, Result};
+use crate::monitor::record::State;
+use crate::sys::{inroot, namespace, process};
+use crate::userns::{self, Base};
+
+/// Does `work` in a process that has the container's root open, and `here` in this one meanwhile. What the one closure
+/// owns is dropped in the other's process. Both answers.
+pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
+    kept: &Kept,
+    how: Use,
+    work: impl FnOnce(&OwnedFd) -> Result<T>,
+    here: impl FnOnce() -> R,
+) -> Result<(Result<T>, R)> {
+    if let Some(state) = running(kept)? {
+        return in_running(&state, work, here);
+    }
+    let base = Base::of_user()?;
+    let (spec, _image) = config(kept)?;
+    let plan = engine::plan(&spec, base.clone(), Default::default())?;
+    let how = if engine::can_be_read_alone(&plan) { how } else { Use::Writing };
+    let lock = match how {
+        Use::Reading => None,
+        Use::Writing => match locked(kept)? {
+            Some(lock) => Some(lock),
+            // Somebody has started it.
+            None => match running(kept)? {
+                Some(state) => return in_running(&state, work, here),
+                None => return Err(Error::new("another command starts it").hint("try again")),
+            },
+        },
+    };
+    if lock.is_some() {
+        renew_layers(kept, &base, &spec)?;
+    }
+    let work = || {
+        let mounted = engine::mounted(&plan, how)?;
+        let answer = work(&mounted.root)?;
+        mounted.end()?;
+        Ok(answer)
+    };
+    userns::in_base_and_here(&base, work, here)
+}
+
+/// Its state, where it runs.
+pub(super) fn running(kept: &Kept) -> Result<Option<State>> {
+    let status = kept.status()?;
+    Ok(status.state().filter(|_| status.is_running()).cloned())
+}
+
+fn in_running<T: Serialize + DeserializeOwned, R>(
+    state: &State,
+    work: impl FnOnce(&OwnedFd) -> Result<T>,
+    here: impl FnOnce() -> R,
+) -> Result<(Result<T>, R)> {
+    let (user, mounts) = namespaces(state).context(|| "cannot enter the container")?;
+    let enter = || {
+        // Nobody in there is to look into us.
+        process::hide_from_others()?;
+        namespace::enter(user.as_fd())?;
+        namespace::enter(mounts.as_fd())?;
+        // Who we are in it, where it has no root.
+        let _ = process::become_user(0, 0);
+        process::hide_from_others()?;
+        rustix::process::umask(Mode::empty());
+        Ok(())
+    };
+    let enter =
+        || enter().map_err(|error: std::io::Error| error).context(|| "cannot enter the container");
+    let work = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root =
+            rustix::fs::open("/", flags, Mode::empty()).context(|| "cannot open its root")?;
+        work(&root)
+    };
+    userns::in_process_and_here(enter, work, here)
+}
+
+/// Its user and mount namespace. Process 1 with `--init` is our own, which nobody may look at: then another.
+fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
+    let gone = || Error::new("it has just ended");
+    let first = state.process.open().ok_or_else(gone)?;
+    let own = std::fs::read_link("/proc/self/ns/mnt")?;
+    let mut failure = gone();
+    for pid in processes(state) {
+        let open = |name: &str| {
+            let path = format!("/proc/{pid}/ns/{name}");
+            let is_own = std::fs::read_link(&path)? == own;
+            let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            Ok::<_, std::io::Error>((file, is_own))
+        };
+        match (open("user"), open("mnt")) {
+            (Ok((user, _)), Ok((mounts, false))) => {
+                // The numbers were its processes' as long as it lived.
+                process::pidfd_signal(first.as_fd(), 0).map_err(|_| gone())?;
+                return Ok((user, mounts));
+            }
+            (Err(error), _) | (_, Err(error)) => failure = error.into(),
+            _ => {}
+        }
+    }
+    Err(failure)
+}
+
+/// What a path of a container's leads to.
+pub(super) enum Found {
+    /// A folder, open.
+    Folder(OwnedFd),
+    /// A file of another kind.
+    Other,
+    /// Nothing, in this folder, open.
+    Nothing(OwnedFd),
+}
+
+/// Looks at `path` below `root`, all links followed in the root. Errors: the folder above is not there either.
+pub(super) fn look(root: &OwnedFd, path: &Path) -> Result<Found> {
+    let folder = |path: &Path| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        inroot::open(root, path, flags, inroot::Symlinks::Follow)
+    };
+    match folder(path) {
+        Ok(open) => Ok(Found::Folder(open)),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENOTDIR) => Ok(Found::Other),
+            Some(libc::ENOENT) => {
+                let above = path.parent().unwrap_or(path);
+                Ok(Found::Nothing(folder(above).context(|| above.display().to_string())?))
+            }
+            _ => Err(error).context(|| path.display().to_string()),
+        },
+    }
+}

@@ -1,0 +1,80 @@
+//! The layers of a kept container, as folders: what it wrote over what its image has.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+use rustix::fs::OFlags;
+
+use super::Kept;
+use super::files::{running, with_root};
+use crate::engine::{self, Mount, Source, Use};
+use crate::error::{Error, Result};
+use crate::image::diff::Form;
+use crate::sys::inroot::{self, Symlinks};
+
+/// They.
+#[derive(Clone, Debug)]
+pub(super) struct Layers {
+    /// What it wrote, and how it lies there. `None`: it writes to the image's folder itself (`--rw-root`).
+    pub(super) upper: Option<(PathBuf, Form)>,
+    /// What its image has, the topmost first.
+    pub(super) lowers: Vec<PathBuf>,
+}
+
+impl Layers {
+    /// As its config says. What a running one has written is in them.
+    pub(super) fn of(kept: &Kept, spec: &Spec) -> Result<Self> {
+        flush(kept)?;
+        let mounts = spec.mounts().as_deref().unwrap_or_default();
+        let Some(root) = mounts.iter().find(|mount| mount.destination() == Path::new("/")) else {
+            let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
+            return Ok(Self { upper: None, lowers: vec![root.path().clone()] });
+        };
+        match Mount::from_oci(root)?.source {
+            Source::Overlay { lowers, upper: Some((upper, work)), .. } => {
+                // One that was never started has copied nothing yet.
+                let is_whole = engine::is_copied(&work);
+                let form = if is_whole { Form::Whole } else { Form::Changes };
+                log::debug!("{form:?} in {}", upper.display());
+                Ok(Self { upper: Some((upper, form)), lowers })
+            }
+            _ => Err(Error::new("config.json: the root has no writable layer")),
+        }
+    }
+
+    /// What it wrote. Errors: that cannot be told apart.
+    pub(super) fn written(&self) -> Result<&(PathBuf, Form)> {
+        self.upper.as_ref().ok_or_else(|| {
+            Error::new("it has no layer of its own: it was made with --rw-root")
+                .hint("what it wrote is in the folder that it was made from")
+        })
+    }
+
+    /// All folders of its tree, the topmost first.
+    pub(super) fn stack(&self) -> Vec<PathBuf> {
+        match &self.upper {
+            Some((upper, Form::Whole)) => vec![upper.clone()],
+            Some((upper, Form::Changes)) => {
+                [upper].into_iter().chain(&self.lowers).cloned().collect()
+            }
+            None => self.lowers.clone(),
+        }
+    }
+}
+
+/// What the kernel has not yet given to the server of a file system is not in the layers.
+fn flush(kept: &Kept) -> Result<()> {
+    if running(kept)?.is_none() {
+        return Ok(());
+    }
+    let flush = |root: &_| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let root = inroot::open(root, Path::new("."), flags, Symlinks::Refuse)?;
+        Ok(rustix::fs::syncfs(root)?)
+    };
+    match with_root(kept, Use::Reading, flush, || ())? {
+        (Err(error), ()) if running(kept)?.is_some() => Err(error),
+        // It has just ended, and all is written.
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,127 @@
+//! `--filter` of volumes. Values of `name` are alternatives, the other keys are conditions.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+
+use super::{Volume, usage};
+use crate::container::kept::time;
+use crate::error::{Error, Result};
+
+/// One filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Part of the name.
+    Name(String),
+    /// A label: KEY, or KEY=VALUE.
+    Label(String),
+    /// Not this label.
+    NoLabel(String),
+    /// Whether no container mounts it.
+    Dangling(bool),
+    /// Whether it was made with a container.
+    Anonymous(bool),
+    /// The driver.
+    Driver(String),
+    /// Made before this time.
+    Until(Timestamp),
+}
+
+impl FromStr for Filter {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = |why: &str| Error::new(format!("--filter {}: {why}", text.escape_debug()));
+        let (key, value) = text.split_once('=').ok_or_else(|| bad("it is KEY=VALUE"))?;
+        let switch = || match value.to_ascii_lowercase().as_str() {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err(bad("true or false")),
+        };
+        Ok(match key {
+            "name" => Self::Name(value.to_owned()),
+            "label" => Self::Label(value.to_owned()),
+            "label!" => Self::NoLabel(value.to_owned()),
+            "dangling" => Self::Dangling(switch()?),
+            "anonymous" => Self::Anonymous(switch()?),
+            "driver" => Self::Driver(value.to_owned()),
+            "until" => {
+                Self::Until(time::moment(value).ok_or_else(|| bad("a time, or how long ago"))?)
+            }
+            _ => {
+                return Err(bad(&format!("there is no filter {key}"))
+                    .hint("name, label, label!, dangling, anonymous, driver, until"));
+            }
+        })
+    }
+}
+
+impl Filter {
+    /// Whether a volume fits all `filters`.
+    pub fn fit(filters: &[Self], volume: &Volume, store: &Path) -> Result<bool> {
+        let mut names = filters.iter().filter(|filter| matches!(filter, Self::Name(_))).peekable();
+        if names.peek().is_some() && !names.any(|name| name.fits_record(volume)) {
+            return Ok(false);
+        }
+        for filter in filters {
+            let fits = match filter {
+                Self::Name(_) => true,
+                Self::Dangling(is) => usage::is_used(store, &volume.name)? != *is,
+                other => other.fits_record(volume),
+            };
+            if !fits {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn fits_record(&self, volume: &Volume) -> bool {
+        let has = |label: &str| match label.split_once('=') {
+            Some((key, value)) => volume.labels.get(key).is_some_and(|there| there == value),
+            None => volume.labels.contains_key(label),
+        };
+        match self {
+            Self::Name(part) => volume.name.as_str().contains(part.as_str()),
+            Self::Label(label) => has(label),
+            Self::NoLabel(label) => !has(label),
+            Self::Anonymous(is) => volume.anonymous == *is,
+            Self::Driver(driver) => driver == "local",
+            Self::Until(time) => volume.created_at < *time,
+            Self::Dangling(_) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(filters: &[&str]) -> bool {
+        let volume = Volume {
+            name: "data".parse().unwrap(),
+            created_at: Timestamp::UNIX_EPOCH,
+            labels: [("a".to_owned(), "1".to_owned())].into(),
+            anonymous: false,
+        };
+        let filters: Vec<Filter> = filters.iter().map(|text| text.parse().unwrap()).collect();
+        Filter::fit(&filters, &volume, Path::new("/nowhere")).unwrap()
+    }
+
+    #[test]
+    fn names_are_alternatives_and_the_rest_conditions() {
+        assert!(fits(&[]) && fits(&["name=at"]) && fits(&["name=x", "name=da"]));
+        assert!(!fits(&["name=x"]) && !fits(&["name=da", "label=b"]));
+        assert!(fits(&["label=a", "label=a=1", "label!=a=2", "driver=local", "anonymous=0"]));
+        assert!(!fits(&["label=a=2"]) && !fits(&["label!=a"]) && !fits(&["driver=nfs"]));
+        assert!(fits(&["until=1h"]));
+    }
+
+    #[test]
+    fn a_malformed_filter_is_refused() {
+        for text in ["name", "size=1", "dangling=perhaps", "until=soon"] {
+            assert!(text.parse::<Filter>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `usnea volume rm` and `prune`, and what goes with a container.
+
+use std::path::Path;
+
+use super::{Filter, all, find, folder as volumes, size, usage};
+use crate::container::folder::{self, Folder};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::spec::VolumeName;
+use crate::userns::Base;
+
+/// What a prune removed.
+#[derive(Clone, Debug, Default)]
+pub struct Pruned {
+    /// The names.
+    pub names: Vec<VolumeName>,
+    /// Disk space that they took, in bytes.
+    pub bytes: u64,
+}
+
+/// Removes a volume with all that is in it. Errors: a container mounts it; by which name is said.
+pub fn remove(store: &Path, name: &VolumeName) -> Result<()> {
+    let place = volumes(store).join(name.as_str());
+    if !place.exists() {
+        return Ok(());
+    }
+    let lock = files::try_exclusive(&place);
+    // In this order: who makes a container with it has the lock until the container can be found.
+    let users = usage::users(store, name)?;
+    if !users.is_empty() {
+        let names = users.join(", ");
+        return Err(Error::new(format!("volume {name} is in use by {names}"))
+            .hint(format!("remove first what uses it: usnea rm {}", users.join(" "))));
+    }
+    let Some(lock) = lock else {
+        return Err(Error::new(format!("volume {name} is in use by a container that runs"))
+            .hint("stop that first"));
+    };
+    let base = Base::of_user()?;
+    let removed = Folder::bury(store, &place, lock)?.remove(&base);
+    folder::sweep(store, &base);
+    removed
+}
+
+/// Removes what a container had for itself alone. What cannot be removed is told of.
+pub fn remove_anonymous(store: &Path, names: &[VolumeName]) {
+    for name in names {
+        match find(store, name) {
+            Ok(Some(volume)) if volume.anonymous => {}
+            _ => continue,
+        }
+        // Another container may mount it by its name.
+        if usage::is_used(store, name).unwrap_or(true) {
+            continue;
+        }
+        if let Err(error) = remove(store, name) {
+            log::warn!("{error}");
+        }
+    }
+}
+
+/// Removes the volumes that fit and that no container mounts.
+pub fn prune(store: &Path, filters: &[Filter]) -> Result<Pruned> {
+    let mut pruned = Pruned::default();
+    folder::sweep(store, &Base::of_user()?);
+    for volume in all(store)? {
+        if !Filter::fit(filters, &volume, store)? || usage::is_used(store, &volume.name)? {
+            continue;
+        }
+        let bytes = size::of(store, std::slice::from_ref(&volume))?;
+        match remove(store, &volume.name) {
+            Ok(()) => {
+                pruned.names.push(volume.name);
+                pruned.bytes += bytes.iter().sum::<u64>();
+            }
+            // Somebody has begun to use it.
+            Err(error) => log::debug!("{error}"),
+        }
+    }
+    Ok(pruned)
+}

@@ -1,0 +1,42 @@
+//! How much of the disk volumes take.
+
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{Volume, all, usage as users};
+use crate::error::Result;
+use crate::image::store::Part;
+use crate::userns::{self, Base};
+
+/// Disk space in bytes of each. In base, where all can be looked into.
+pub(super) fn of(store: &Path, volumes: &[Volume]) -> Result<Vec<u64>> {
+    let folders: Vec<PathBuf> = volumes.iter().map(|volume| volume.data(store)).collect();
+    userns::in_base(&Base::of_user()?, || Ok(folders.iter().map(|folder| size(folder)).collect()))
+}
+
+fn size(folder: &Path) -> u64 {
+    let mut seen = HashSet::new();
+    let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
+    let all = entries.filter_map(|entry| entry.metadata().ok());
+    // A file with several names is one.
+    let each = all.filter(|file| file.nlink() < 2 || seen.insert((file.dev(), file.ino())));
+    each.map(|file| file.blocks() * 512).sum()
+}
+
+/// What the volumes take, and how much of that no container mounts.
+pub fn usage(store: &Path) -> Result<Part> {
+    let volumes = all(store)?;
+    if volumes.is_empty() {
+        return Ok(Part::default());
+    }
+    let mut part = Part::default();
+    for (volume, size) in volumes.iter().zip(of(store, &volumes)?) {
+        let is_used = users::is_used(store, &volume.name)?;
+        part.count += 1;
+        part.active += u64::from(is_used);
+        part.size += size;
+        part.reclaimable += if is_used { 0 } else { size };
+    }
+    Ok(part)
+}

@@ -1,0 +1,64 @@
+//! Which containers mount which volumes: as their config.json says.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Mount, Spec};
+
+use super::folder;
+use crate::container::kept::{self, Kept};
+use crate::error::Result;
+use crate::files;
+use crate::monitor::record::{self, CONFIG};
+use crate::spec::{DATA, VolumeName};
+
+/// One volume of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// Its name.
+    pub name: VolumeName,
+    /// Where it is mounted.
+    pub destination: PathBuf,
+}
+
+/// The volumes that a container mounts.
+pub fn used_by(kept: &Kept) -> Result<Vec<Used>> {
+    let spec = record::read::<Spec>(&kept.folder, CONFIG)?.unwrap_or_default();
+    let own = canonical(&folder(&kept.store));
+    let used = |mount: &Mount| {
+        Some(Used { name: name(mount, &own)?, destination: mount.destination().clone() })
+    };
+    Ok(spec.mounts().iter().flatten().filter_map(used).collect())
+}
+
+/// The store may be known by several paths.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+fn name(mount: &Mount, own: &Path) -> Option<VolumeName> {
+    let bound = mount.source().iter().map(|source| source.as_path());
+    let options = mount.options().iter().flatten();
+    let covered = options.filter_map(|option| option.strip_prefix("lowerdir=")).map(Path::new);
+    bound.chain(covered).find_map(|data| {
+        let volume = data.parent().filter(|_| data.ends_with(DATA))?;
+        let is_ours = volume.parent().is_some_and(|folder| canonical(folder) == own);
+        volume.file_name().filter(|_| is_ours)?.to_str()?.parse().ok()
+    })
+}
+
+/// The names of the containers that mount the volume `name`.
+pub(super) fn users(store: &Path, name: &VolumeName) -> Result<Vec<String>> {
+    let mut users = Vec::new();
+    for kept in kept::all(store)? {
+        if used_by(&kept)?.iter().any(|used| used.name == *name) {
+            users.push(kept.record.name);
+        }
+    }
+    Ok(users)
+}
+
+/// Whether a container mounts it, or is about to.
+pub fn is_used(store: &Path, name: &VolumeName) -> Result<bool> {
+    let is_free = files::try_exclusive(&folder(store).join(name.as_str())).is_some();
+    Ok(!is_free || !users(store, name)?.is_empty())
+}

@@ -1,0 +1,141 @@
+//! What the root has where a new volume is mounted comes into the volume, once. Runs in base.
+//!
+//! Beside the volume's files lies the folder `new` until something came into them; it is called `filling` meanwhile, and
+//! whoever copies holds its lock: others wait, and go on where one was killed.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::trouble::{Done, On, Trouble};
+use super::{Mount, Source};
+use crate::files::{self, Lock};
+use crate::rootfs::copy;
+use crate::spec::NEW;
+use crate::sys::inroot;
+
+const FILLING: &str = "filling";
+
+/// Fills what `mount` binds, where it is to be filled and new. A place that the root does not have leaves it new.
+pub fn fill(root: &OwnedFd, mount: &Mount) -> Done {
+    let (true, Source::Bind(data, _)) = (mount.copy_up, &mount.source) else { return Ok(()) };
+    let Some((_lock, is_begun)) = marked(data)? else { return Ok(()) };
+    let (new, filling) = (data.with_file_name(NEW), data.with_file_name(FILLING));
+    if !is_begun && fs::read_dir(data).on(shown(data))?.next().is_some() {
+        return fs::remove_dir(&new).on(shown(&new));
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let place = match inroot::open(root, &mount.target, flags, mount.symlinks) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+            return Ok(());
+        }
+        answer => answer?,
+    };
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let into = rustix::fs::open(data, flags, Mode::empty()).on(shown(data))?;
+    if !is_begun {
+        fs::rename(&new, &filling).on(shown(&new))?;
+    }
+    copy::folder(place.as_fd(), into.as_fd())
+        .map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
+    fs::remove_dir(&filling).on(shown(&filling))
+}
+
+/// Whether nothing came into it yet.
+pub fn is_new(data: &Path) -> bool {
+    data.with_file_name(NEW).exists()
+}
+
+/// The mark of a volume that is new, locked, and whether somebody has begun to fill it. In this order: it is renamed
+/// from the first to the second.
+fn marked(data: &Path) -> io::Result<Option<(File, bool)>> {
+    let hold = |name| files::hold(&data.with_file_name(name), Lock::Exclusive);
+    if let Some(lock) = hold(NEW)? {
+        return Ok(Some((lock, false)));
+    }
+    Ok(hold(FILLING)?.map(|lock| (lock, true)))
+}
+
+fn shown(path: &Path) -> impl FnOnce() -> String {
+    let path: PathBuf = path.to_owned();
+    move || path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::inroot::{Kind, Symlinks};
+    use crate::sys::mount::{Attributes, Reach};
+
+    struct Volume(tempfile::TempDir);
+
+    impl Volume {
+        fn new() -> Self {
+            let top = tempfile::tempdir().unwrap();
+            for folder in ["volume/_data", "volume/new", "root/there"] {
+                fs::create_dir_all(top.path().join(folder)).unwrap();
+            }
+            fs::write(top.path().join("root/there/file"), "of the image").unwrap();
+            Self(top)
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join("volume").join(name)
+        }
+
+        fn fill(&self, target: &str) {
+            let root = File::open(self.0.path().join("root")).unwrap().into();
+            let mount = Mount {
+                source: Source::Bind(self.path("_data"), Reach::Recursive),
+                target: target.into(),
+                kind: Kind::Directory,
+                symlinks: Symlinks::Follow,
+                attributes: Attributes::NONE,
+                propagation: None,
+                copy_up: true,
+            };
+            fill(&root, &mount).unwrap_or_else(|trouble| panic!("{}", trouble.what));
+        }
+    }
+
+    #[test]
+    fn a_new_volume_is_filled_once() {
+        let volume = Volume::new();
+        volume.fill("/there");
+        assert_eq!(fs::read_to_string(volume.path("_data/file")).unwrap(), "of the image");
+        assert!(!volume.path("new").exists() && !volume.path("filling").exists());
+        fs::remove_file(volume.path("_data/file")).unwrap();
+        volume.fill("/there");
+        assert!(!volume.path("_data/file").exists());
+    }
+
+    #[test]
+    fn what_was_broken_off_is_done_again() {
+        let volume = Volume::new();
+        fs::rename(volume.path("new"), volume.path("filling")).unwrap();
+        fs::write(volume.path("_data/file"), "of th").unwrap();
+        volume.fill("/there");
+        assert_eq!(fs::read_to_string(volume.path("_data/file")).unwrap(), "of the image");
+        assert!(!volume.path("filling").exists());
+    }
+
+    #[test]
+    fn a_volume_in_which_there_is_something_is_left_alone() {
+        let volume = Volume::new();
+        fs::write(volume.path("_data/mine"), "").unwrap();
+        volume.fill("/there");
+        assert!(!volume.path("_data/file").exists() && !volume.path("new").exists());
+    }
+
+    #[test]
+    fn a_place_that_the_root_does_not_have_leaves_it_new() {
+        let volume = Volume::new();
+        volume.fill("/nowhere");
+        assert!(volume.path("new").exists());
+        volume.fill("/there");
+        assert!(volume.path("_data/file").exists());
+    }
+}

@@ -1,0 +1,167 @@
+//! A container's files without a process in it: its root, and what of the host and of volumes is mounted there, as a
+//! start would mount them. For who reads or changes a stopped container's files.
+//!
+//! Runs in a process of base that ends soon, whose mount namespace this is all in.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::layers::{self, Stack};
+use super::trouble::{Done, On, Trouble};
+use super::{Driver, Mount, Plan, Source, Step, copyup};
+use crate::error::{Context, Error, Result};
+use crate::sys::mount::{self, Attributes};
+use crate::sys::{inroot, namespace, process};
+
+/// What is to be done with the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// They are read: nothing is made or changed, and who does the same meanwhile is not disturbed.
+    Reading,
+    /// They are changed: nobody else may have the container's layers meanwhile.
+    Writing,
+}
+
+/// The files, as long as this value lives.
+pub struct Mounted {
+    /// The root.
+    pub root: OwnedFd,
+    servers: Vec<process::Child>,
+}
+
+impl Mounted {
+    /// Lets go of them, and waits until all that was written is in the layers.
+    pub fn end(self) -> Result<()> {
+        let place = format!("/proc/self/fd/{}", self.root.as_raw_fd());
+        rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH)
+            .context(|| "cannot unmount the root")?;
+        drop(self.root);
+        for server in &self.servers {
+            server.wait().context(|| "cannot wait for a server of files")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the layers can be read without changing any: not where they are to be copied.
+pub fn can_be_read_alone(plan: &Plan) -> bool {
+    let root = plan.steps.iter().find_map(|step| match step {
+        Step::Root(mount) => Some(mount),
+        _ => None,
+    });
+    let Some(Source::Overlay { driver, upper, .. }) = root.map(|mount| &mount.source) else {
+        return true;
+    };
+    let is_copied = upper.as_ref().is_some_and(|(_, work)| layers::is_copied(work));
+    *driver != Driver::Copy && !is_copied
+}
+
+/// Mounts them on "/" of a mount namespace of our own.
+pub fn mounted(plan: &Plan, how: Use) -> Result<Mounted> {
+    namespace::unshare_mounts().context(|| "cannot make a mount namespace")?;
+    let mut servers = Vec::new();
+    let mut root = None;
+    for step in &plan.steps {
+        let done = match (step, &root) {
+            (Step::Root(mount), _) => root_of(mount, how, &mut servers).map(|made| {
+                root = Some(made);
+            }),
+            (Step::Mount(mount), Some(root)) if is_of_user(mount) => below(root, mount, how),
+            _ => Ok(()),
+        };
+        done.map_err(Error::from).context(|| format!("cannot {}", step.doing()))?;
+    }
+    let root = root.ok_or_else(|| Error::new("config.json: no root"))?;
+    Ok(Mounted { root, servers })
+}
+
+/// The host's /sys, /dev and so on are nothing that a container has.
+fn is_of_user(mount: &Mount) -> bool {
+    let is_systems = ["/proc", "/sys", "/dev"].iter().any(|path| mount.target.starts_with(path));
+    matches!(mount.source, Source::Bind(..)) && !is_systems
+}
+
+fn root_of(mount: &Mount, how: Use, servers: &mut Vec<process::Child>) -> Done<OwnedFd> {
+    let mount = match how {
+        Use::Reading => &read_only(mount),
+        Use::Writing => mount,
+    };
+    let tree = layers::make_root(mount, |mount| match &mount.source {
+        Source::Bind(path, reach) => {
+            mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
+        }
+        Source::Overlay { driver, lowers, upper, flags } => {
+            let stack = Stack { lowers, upper: upper.as_ref() };
+            match *driver {
+                Driver::Kernel => layers::overlaid(stack, flags, mount.attributes),
+                Driver::Copy => layers::copied(stack),
+                // By the IDs that the image has: they are the container's.
+                Driver::Fuse { recorded_owners, .. } => {
+                    let served = layers::served(stack, recorded_owners, None, mount.attributes)?;
+                    servers.push(served.server);
+                    Ok(served.mount)
+                }
+            }
+        }
+        Source::New { .. } => Err(std::io::Error::from_raw_os_error(libc::EINVAL).into()),
+    })?;
+    let here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    mount::attach(&tree, &here)?;
+    Ok(tree)
+}
+
+/// The writable layer as the topmost of those that are read.
+fn read_only(mount: &Mount) -> Mount {
+    let Source::Overlay { driver, lowers, upper: Some((upper, _)), flags } = &mount.source else {
+        return mount.clone();
+    };
+    let lowers: Vec<PathBuf> = [upper].into_iter().chain(lowers).cloned().collect();
+    let flags = flags.iter().filter(|flag| *flag != "volatile").cloned().collect();
+    let source = Source::Overlay { driver: *driver, lowers, upper: None, flags };
+    Mount { source, attributes: Attributes::READ_ONLY, ..mount.clone() }
+}
+
+fn below(root: &OwnedFd, mount: &Mount, how: Use) -> Done {
+    let Source::Bind(path, reach) = &mount.source else { return Ok(()) };
+    match how {
+        Use::Writing => copyup::fill(root, mount)?,
+        // What would come into it is what the root has there.
+        Use::Reading if mount.copy_up && copyup::is_new(path) => return Ok(()),
+        Use::Reading => {}
+    }
+    let target = match how {
+        Use::Writing => {
+            inroot::mount_point(root.as_fd(), &mount.target, mount.kind, mount.symlinks)
+        }
+        Use::Reading => inroot::open(root, &mount.target, OFlags::PATH, mount.symlinks),
+    };
+    let target = match target {
+        // Nothing was ever mounted there: the container was not started yet.
+        Err(error) if how == Use::Reading && error.raw_os_error() == Some(libc::ENOENT) => {
+            log::debug!("{} is not there yet", mount.target.display());
+            return Ok(());
+        }
+        answer => answer?,
+    };
+    let tree = mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())?;
+    mount::attach(&tree, &target)?;
+    if mount.attributes != Attributes::NONE {
+        mount::set_attributes(&tree, mount.attributes, *reach)?;
+    }
+    Ok(())
+}
+
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Self {
+        match (trouble.what.as_str(), trouble.errno) {
+            (what, 0) => Self::new(what),
+            ("", errno) => std::io::Error::from_raw_os_error(errno).into(),
+            (what, errno) => {
+                let cause: Self = std::io::Error::from_raw_os_error(errno).into();
+                Self::new(format!("{what}: {cause}"))
+            }
+        }
+    }
+}

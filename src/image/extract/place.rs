@@ -1,0 +1,297 @@
+//! A tar stream put into a tree that is there already (`usnea cp`): it is merged with what it finds.
+//!
+//! As with layers, no path of the stream is handed to the kernel whole: each member is one name in a folder that was
+//! opened name by name, through no symbolic link, from the place on that was chosen. Other than there, whoever lives in
+//! the tree may change it meanwhile: only descriptors are used, and what has become another thing is an error.
+
+use std::io::BufRead;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::attributes::{Attributes, Us};
+use super::entry::{Entries, Entry, Kind};
+use super::{path, unpack};
+use crate::error::{Context, Error, Result};
+use crate::image::owners::Owners;
+
+/// Where the members go.
+#[derive(Debug)]
+pub enum Place {
+    /// Into this folder, by their own names.
+    In(OwnedFd),
+    /// The first name of each is this one, in this folder.
+    As(OwnedFd, Vec<u8>),
+    /// Into a folder of this name, in this folder.
+    Under(OwnedFd, Vec<u8>),
+    /// The one member is the content of this file.
+    File(OwnedFd),
+}
+
+/// Whose the files become.
+#[derive(Clone, Copy, Debug)]
+pub enum Giving<'a> {
+    /// The members' own owners'.
+    Theirs(&'a Owners),
+    /// Root's.
+    Roots(&'a Owners),
+    /// Ours, without powers over anybody else: no setuid, no attributes.
+    Ours,
+}
+
+/// What happens when a folder is to be in the place of a file, or a file in that of a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherKind {
+    /// It is an error.
+    Refused,
+    /// What was there is removed.
+    Replaced,
+}
+
+/// What the first member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// A folder.
+    Folder,
+    /// Anything else.
+    File,
+}
+
+/// Puts the members of `stream` where `choose` says, which hears what the first of them is.
+pub fn place(
+    stream: impl BufRead,
+    giving: Giving<'_>,
+    other_kind: OtherKind,
+    choose: impl FnOnce(First) -> Result<Place>,
+) -> Result<()> {
+    let mut entries = Entries::new(stream);
+    let Some(first) = entries.next()? else { return Err(Error::new("the archive is empty")) };
+    let kind = if first.kind == Kind::Folder { First::Folder } else { First::File };
+    let place = choose(kind)?;
+    let mut filling = Filling { place, giving, other_kind, us: Us::now(), way: Vec::new() };
+    let mut next = Some(first);
+    while let Some(mut entry) = next {
+        filling.entry(&mut entry, &mut entries).context(|| path::shown(&entry.name))?;
+        next = entries.next()?;
+    }
+    filling.leave_to(0)?;
+    entries.drain()
+}
+
+/// A folder on the way, open.
+struct Level {
+    name: Vec<u8>,
+    folder: OwnedFd,
+    // What it gets when all in it is there: for folders that were made here.
+    last: Option<(Mode, rustix::fs::Timespec)>,
+}
+
+struct Filling<'a> {
+    place: Place,
+    giving: Giving<'a>,
+    other_kind: OtherKind,
+    us: Us,
+    way: Vec<Level>,
+}
+
+impl Filling<'_> {
+    /// A member's name from the place's folder on; none: the folder itself.
+    fn names<'n>(&'n self, name: &'n [u8]) -> Result<Vec<&'n [u8]>> {
+        let mut names = path::components(name)?;
+        match &self.place {
+            Place::In(_) | Place::File(_) => {}
+            Place::Under(_, above) => names.insert(0, above),
+            Place::As(_, first) => match names.first_mut() {
+                Some(name) => *name = first,
+                None => names.push(first),
+            },
+        }
+        Ok(names)
+    }
+
+    fn top(&self) -> BorrowedFd<'_> {
+        match &self.place {
+            Place::In(folder) | Place::As(folder, _) | Place::Under(folder, _) => folder.as_fd(),
+            Place::File(file) => file.as_fd(),
+        }
+    }
+
+    fn here(&self) -> BorrowedFd<'_> {
+        self.way.last().map_or(self.top(), |level| level.folder.as_fd())
+    }
+
+    fn entry<S: BufRead>(&mut self, entry: &mut Entry, content: &mut Entries<S>) -> Result<()> {
+        if matches!(self.giving, Giving::Roots(_)) {
+            (entry.uid, entry.gid) = (0, 0);
+        }
+        if let Place::File(file) = &self.place {
+            if entry.kind != Kind::File {
+                return Err(Error::new("it is to be the content of a file, and is none"));
+            }
+            return unpack::content(file.as_fd(), entry, content);
+        }
+        let names: Vec<Vec<u8>> =
+            self.names(&entry.name)?.into_iter().map(<[u8]>::to_vec).collect();
+        // The place itself is there already, and stays what it is.
+        let Some((name, folders)) = names.split_last() else { return Ok(()) };
+        self.enter(folders)?;
+        match entry.kind {
+            Kind::Folder => self.folder(name, entry),
+            _ => self.file(name, entry, content),
+        }
+    }
+
+    fn attributes<'e>(&self, entry: &'e Entry) -> Attributes<'e> {
+        match self.giving {
+            Giving::Theirs(owners) | Giving::Roots(owners) => Attributes::of(entry, owners),
+            Giving::Ours => Attributes::of_a_copy(entry),
+        }
+    }
+
+    fn leave_to(&mut self, depth: usize) -> Result<()> {
+        while self.way.len() > depth {
+            let Some(level) = self.way.pop() else { break };
+            if let Some((mode, time)) = level.last {
+                rustix::fs::fchmod(&level.folder, mode).context(|| "cannot set its mode")?;
+                let times = super::folders::both(time);
+                rustix::fs::futimens(&level.folder, &times).context(|| "cannot set its time")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, folders: &[Vec<u8>]) -> Result<()> {
+        let common = self.way.iter().zip(folders).take_while(|(one, two)| one.name == **two);
+        self.leave_to(common.count())?;
+        for name in folders.iter().skip(self.way.len()) {
+            let folder = match open(self.here(), name) {
+                Err(Errno::NOENT) => {
+                    let made = rustix::fs::mkdirat(self.here(), name, Mode::from_raw_mode(0o755));
+                    made.map_err(super::cannot_make)?;
+                    open(self.here(), name)?
+                }
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    return Err(Error::new(format!("'{}' is no folder", path::shown(name))));
+                }
+                answer => answer?,
+            };
+            self.way.push(Level { name: name.clone(), folder, last: None });
+        }
+        Ok(())
+    }
+
+    /// What is there under `name`, and whether it is a folder. `None`: nothing.
+    fn there(&self, name: &[u8]) -> Result<Option<bool>> {
+        match rustix::fs::statat(self.here(), name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode).is_dir())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn remove(&self, name: &[u8], said: &str) -> Result<()> {
+        if self.other_kind == OtherKind::Refused {
+            return Err(Error::new(said).hint("--overwrite replaces it"));
+        }
+        crate::sys::tree::remove(self.here(), name).context(|| "cannot replace what was there")
+    }
+
+    fn folder(&mut self, name: &[u8], entry: &Entry) -> Result<()> {
+        let mut there = self.there(name)?;
+        if there == Some(false) {
+            self.remove(name, "a folder cannot be copied over what is none")?;
+            there = None;
+        }
+        let attributes = self.attributes(entry);
+        if there.is_none() {
+            let closed = Mode::from_raw_mode(0o700);
+            rustix::fs::mkdirat(self.here(), name, closed).map_err(super::cannot_make)?;
+        }
+        let folder = open(self.here(), name)?;
+        let mut last = None;
+        if there.is_none() {
+            attributes.apply(folder.as_fd(), self.us, true)?;
+            // Until all is in it, it must let us in.
+            let (mode, filling) = (attributes.mode, attributes.mode | 0o700);
+            rustix::fs::fchmod(&folder, Mode::from_raw_mode(filling))?;
+            last = Some((Mode::from_raw_mode(mode), entry.mtime));
+        }
+        self.way.push(Level { name: name.to_vec(), folder, last });
+        Ok(())
+    }
+
+    fn file<S: BufRead>(
+        &mut self,
+        name: &[u8],
+        entry: &Entry,
+        content: &mut Entries<S>,
+    ) -> Result<()> {
+        match self.there(name)? {
+            Some(true) => self.remove(name, "what is no folder cannot be copied over one")?,
+            Some(false) => match rustix::fs::unlinkat(self.here(), name, AtFlags::empty()) {
+                // Something is mounted on it: its content is what can be changed.
+                Err(Errno::BUSY) if entry.kind == Kind::File => {
+                    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let file = rustix::fs::openat(self.here(), name, flags, Mode::empty())?;
+                    return unpack::content(file.as_fd(), entry, content);
+                }
+                answer => answer.context(|| "cannot replace what was there")?,
+            },
+            None => {}
+        }
+        let attributes = self.attributes(entry);
+        let (here, mode) = (self.here(), attributes.first_mode());
+        match entry.kind {
+            Kind::File => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+                let file = rustix::fs::openat(here, name, flags | OFlags::CLOEXEC, mode)
+                    .map_err(super::cannot_make)?;
+                unpack::content(file.as_fd(), entry, content)?;
+                attributes.apply(file.as_fd(), self.us, true)?;
+                return attributes.set_time(file.as_fd());
+            }
+            Kind::HardLink => return self.hard_link(name, entry),
+            Kind::Symlink => {
+                rustix::fs::symlinkat(&entry.link, here, name).map_err(super::cannot_make)?;
+            }
+            kind => {
+                let (file_type, device) = match kind {
+                    Kind::Block(major, minor) => {
+                        (FileType::BlockDevice, rustix::fs::makedev(major, minor))
+                    }
+                    Kind::Character(major, minor) => {
+                        (FileType::CharacterDevice, rustix::fs::makedev(major, minor))
+                    }
+                    _ => (FileType::Fifo, 0),
+                };
+                match rustix::fs::mknodat(here, name, file_type, mode, device) {
+                    Err(Errno::PERM) => {
+                        log::warn!("{}: left out: a device takes root", path::shown(&entry.name));
+                        return Ok(());
+                    }
+                    answer => answer.map_err(super::cannot_make)?,
+                }
+            }
+        }
+        attributes.apply_at(here, name, entry.kind, self.us, true)
+    }
+
+    /// Another name for a file that was put here before.
+    fn hard_link(&self, name: &[u8], entry: &Entry) -> Result<()> {
+        let shown = || format!("hard link to {}", path::shown(&entry.link));
+        let names = self.names(&entry.link).context(shown)?;
+        let Some((old, folders)) = names.split_last() else {
+            return Err(Error::new("it is a folder")).context(shown);
+        };
+        let start = open(self.top(), b".").context(shown)?;
+        let folder = folders.iter().try_fold(start, |folder, name| open(folder.as_fd(), name));
+        let folder = folder.context(shown)?;
+        rustix::fs::linkat(&folder, *old, self.here(), name, AtFlags::empty()).context(shown)
+    }
+}
+
+fn open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+}

@@ -1,0 +1,121 @@
+//! The volumes of a container, by whichever flag or image they are asked for.
+
+use std::collections::HashSet;
+
+use super::build::ImageDefaults;
+use super::destination::Destination;
+use super::mount::MountFlag;
+use super::name::VolumeName;
+use super::options::Options;
+use super::volume::{Volume, VolumeSource};
+use crate::error::{Context, Error, Result};
+
+/// Those of `--volume` and `--mount type=volume`, with the flag.
+pub(super) fn asked_volumes(options: &Options) -> impl Iterator<Item = (&'static str, &Volume)> {
+    let mounts = options.mount.iter().filter_map(|flag| match flag {
+        MountFlag::Volume(volume) => Some(("--mount", volume)),
+        _ => None,
+    });
+    mounts.chain(options.volume.iter().map(|volume| ("-v", volume)))
+}
+
+/// The image's, less those in whose place something was asked for. Errors: a path that is not one.
+pub(super) fn image_volumes(options: &Options, image: &ImageDefaults) -> Result<Vec<Volume>> {
+    let mut taken: HashSet<Destination> = destinations(options).cloned().collect();
+    let mut volumes = Vec::new();
+    for text in &image.volumes {
+        let said = || format!("the image's volume '{}'", text.escape_debug());
+        let destination = text.parse::<Destination>().map_err(Error::new).context(said)?;
+        if taken.insert(destination.clone()) {
+            volumes.push(Volume::anonymous(destination, said()));
+        }
+    }
+    Ok(volumes)
+}
+
+fn destinations(options: &Options) -> impl Iterator<Item = &Destination> {
+    let mounts = options.mount.iter().map(|flag| match flag {
+        MountFlag::Bind { destination, .. } => destination,
+        MountFlag::Tmpfs(tmpfs) => &tmpfs.destination,
+        MountFlag::Volume(volume) => &volume.destination,
+    });
+    let volumes = options.volume.iter().map(|volume| &volume.destination);
+    mounts.chain(volumes).chain(options.tmpfs.iter().map(|tmpfs| &tmpfs.destination))
+}
+
+/// Gives a name to each volume that has none, the image's included: they stay when the container is stopped. The names
+/// that were given.
+pub fn name_volumes(
+    options: &mut Options,
+    image: &mut ImageDefaults,
+    mut name: impl FnMut() -> Result<VolumeName>,
+) -> Result<Vec<VolumeName>> {
+    let of_image = image_volumes(options, image)?;
+    options.volume.extend(of_image);
+    image.volumes.clear();
+    let mounts = options.mount.iter_mut().filter_map(|flag| match flag {
+        MountFlag::Volume(volume) => Some(volume),
+        _ => None,
+    });
+    let mut names = Vec::new();
+    for volume in mounts.chain(&mut options.volume) {
+        if volume.source == VolumeSource::Anonymous {
+            let name = name()?;
+            volume.source = VolumeSource::Named(name.clone());
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The names of volumes that are asked for, each once.
+pub fn volume_names(options: &Options) -> Vec<VolumeName> {
+    let mut names: Vec<VolumeName> = asked_volumes(options)
+        .filter_map(|(_, volume)| match &volume.source {
+            VolumeSource::Named(name) => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_s_volume_is_one_unless_something_is_asked_for_there() {
+        let options = Options {
+            volume: vec!["data:/a".parse().unwrap(), "/own".parse().unwrap()],
+            mount: vec!["type=volume,target=/m".parse().unwrap()],
+            tmpfs: vec!["/t".parse().unwrap()],
+            ..Options::default()
+        };
+        let paths = ["/a", "/b/", "/t", "/b", "/m"].map(str::to_owned).to_vec();
+        let image = ImageDefaults { volumes: paths, ..ImageDefaults::default() };
+        let volumes = image_volumes(&options, &image).unwrap();
+        let shown: Vec<String> =
+            volumes.iter().map(|volume| volume.destination.to_string()).collect();
+        assert_eq!(shown, ["/b"]);
+
+        let (mut named, mut rest, mut count) = (options, image, 10);
+        let given = name_volumes(&mut named, &mut rest, || {
+            count += 1;
+            format!("n{count}").parse().map_err(Error::new)
+        });
+        let texts: Vec<String> = given.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["n11", "n12", "n13"]);
+        assert!(rest.volumes.is_empty());
+        let all: Vec<String> = volume_names(&named).iter().map(ToString::to_string).collect();
+        assert_eq!(all, ["data", "n11", "n12", "n13"]);
+    }
+
+    #[test]
+    fn a_volume_of_an_image_that_is_no_path_is_refused() {
+        let image = ImageDefaults { volumes: vec!["a/../b".into()], ..ImageDefaults::default() };
+        let error = image_volumes(&Options::default(), &image).unwrap_err();
+        assert!(error.to_string().contains("the image's volume 'a/../b'"), "{error}");
+    }
+}

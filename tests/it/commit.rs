@@ -1,0 +1,273 @@
+//! `usnea diff`, `commit` and `export`: what a container wrote, whoever stacked its layers, while it runs and after.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::composed::{Composed, file, folder, layer, small_root};
+use crate::kills::{kill_after, kill_at_call};
+use crate::stocked::Stocked;
+use crate::support::{Ran, need, text, within};
+
+const DRIVERS: [&str; 3] = ["overlay", "fuse", "copy"];
+
+/// What is changed in the image of [`shop`].
+const SCRIPT: &str = "rm /d/a; echo new >> /d/b; mkdir /new; echo n > /new/n; ln -s n /new/l; \
+    ln /new/n /new/same; rm -r /gone; rm -r /swap; mkdir /swap; echo z > /swap/z; chmod 4750 /d/c; \
+    rm -r /d/sub; echo file > /d/sub";
+const CHANGES: &str = "C /d;D /d/a;C /d/b;C /d/c;C /d/sub;D /gone;A /new;A /new/l;A /new/n;A /new/same;\
+    C /swap;D /swap/y;A /swap/z;";
+/// What tells the changed tree.
+const LOOK: &str = "find /d /new /swap /gone 2> /dev/null | sort; cat /d/b /new/l /swap/z; \
+    stat -c '%a %h' /new/n";
+const LOOKED: &str = "/d\n/d/b\n/d/c\n/d/sub\n/new\n/new/l\n/new/n\n/new/same\n/swap\n/swap/z\n\
+    b\nnew\nn\nz\n644 2";
+
+fn shop() -> Stocked {
+    let shop = Stocked::new();
+    let entries = [
+        folder("d"),
+        file("d/a", "a\n"),
+        file("d/b", "b\n"),
+        file("d/c", "c\n"),
+        folder("d/sub"),
+        file("d/sub/x", ""),
+        folder("gone"),
+        file("gone/x", ""),
+        folder("swap"),
+        file("swap/y", ""),
+    ];
+    let config = json!({
+        "Env": ["A=1"], "Labels": {"l": "1"}, "WorkingDir": "/d", "Entrypoint": ["sh", "-c"],
+        "User": "root", "StopSignal": "SIGINT",
+    });
+    Composed::of(&[small_root(&shop), layer(&entries)]).config(config).write(&shop, "layout");
+    shop.usnea(&["load", "-i", "layout"]).works();
+    let id = shop.usnea(&["images", "-q"]).works().to_owned();
+    shop.usnea(&["tag", &id, "localhost/image"]).works();
+    shop
+}
+
+/// Its whole tree runs `script`, then stays or not.
+fn changed(shop: &Stocked, name: &str, driver: &str, stays: bool) {
+    let (first, script) = match stays {
+        true => (&["run", "-d"][..], format!("{SCRIPT}; echo ready; sleep 1000")),
+        false => (&["run"][..], SCRIPT.to_owned()),
+    };
+    let words = ["--name", name, "--storage-driver", driver, "-e", "B=2", "--label", "m=3"];
+    let words = [first, &words, &["--stop-timeout", "0", "localhost/image", &script]].concat();
+    shop.usnea(&words).works();
+    let is_ready = || !stays || shop.usnea(&["logs", name]).stdout.contains("ready");
+    assert!(within(Duration::from_secs(20), is_ready), "{:?}", shop.usnea(&["logs", name]));
+}
+
+fn clean(shop: &Stocked) {
+    shop.usnea(&["rm", "-a", "-f", "-v", "-t", "0"]).works();
+}
+
+fn each(check: impl Fn(&Stocked, &str)) {
+    let shop = shop();
+    for driver in DRIVERS {
+        for stays in [false, true] {
+            let name = format!("{driver}-{}", if stays { "running" } else { "ended" });
+            changed(&shop, &name, driver, stays);
+            check(&shop, &name);
+        }
+    }
+    clean(&shop);
+}
+
+#[test]
+fn changes_are_those_that_were_made() {
+    each(|shop, name| {
+        let shown = shop.usnea(&["diff", name]).works().replace('\n', ";") + ";";
+        assert_eq!(shown, CHANGES, "{name}");
+        let json = shop.usnea(&["diff", "--format", "json", name]).works().to_owned();
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["deleted"], json!(["/d/a", "/gone", "/swap/y"]), "{name}");
+        assert_eq!(json["added"].as_array().unwrap().len(), 5, "{name}");
+        let line = shop.usnea(&["container", "diff", "--format", "{{.Kind}}{{.Path}}", name]);
+        assert!(line.works().starts_with("C/d\nD/d/a\n"), "{line:?}");
+    });
+}
+
+#[test]
+fn a_container_that_changed_nothing_has_no_changes() {
+    let shop = shop();
+    for driver in DRIVERS {
+        let words = ["--name", driver, "--storage-driver", driver, "-v", "/some/volume"];
+        shop.usnea(&[&["run"], &words[..], &["localhost/image", "cat /d/a"]].concat()).works();
+        // The folder above a place to mount on was made for it.
+        assert_eq!(shop.usnea(&["diff", driver]).works(), "A /some", "{driver}");
+        let words = ["create", "--name", &format!("{driver}-made"), "--storage-driver", driver];
+        shop.usnea(&[&words[..], &["localhost/image", "true"]].concat()).works();
+        assert_eq!(shop.usnea(&["diff", &format!("{driver}-made")]).works(), "", "{driver}");
+        let made =
+            shop.usnea(&["commit", &format!("{driver}-made"), &format!("localhost/{driver}")]);
+        made.works();
+        // The config alone is another.
+        assert_eq!(shop.field(&format!("localhost/{driver}"), "{{len .RootFS.Layers}}"), "2");
+    }
+    clean(&shop);
+}
+
+#[test]
+fn what_is_committed_runs_as_the_container_was() {
+    each(|shop, name| {
+        let image = format!("localhost/{name}");
+        let iid = text(&shop.place.path("iid")).to_owned();
+        let words = ["-m", "a message", "-a", "somebody", "-c", "ENV C=3", "-c", "CMD [\"true\"]"];
+        let words = [&["commit", "--iidfile", &iid], &words[..], &[name, &image]].concat();
+        let id = shop.usnea(&words).works().to_owned();
+        assert_eq!(shop.place.read("iid"), id);
+        let ran = shop.usnea(&["run", "--rm", &image, LOOK]);
+        assert_eq!(ran.works(), LOOKED, "{name}");
+        let ran = shop.usnea(&["run", "--rm", &image, "echo $A$B$C; pwd; echo ${HOSTNAME:+set}"]);
+        assert_eq!(ran.works(), "123\n/d\nset", "{name}");
+        let config: Value = serde_json::from_str(&shop.field(&image, "{{json .Config}}")).unwrap();
+        assert_eq!(config["Entrypoint"], json!(["sh", "-c"]));
+        assert_eq!((&config["Cmd"], &config["User"]), (&json!(["true"]), &json!("root")));
+        assert_eq!(config["Labels"], json!({"l": "1", "m": "3"}));
+        assert_eq!(
+            (&config["WorkingDir"], &config["StopSignal"]),
+            (&json!("/d"), &json!("SIGINT"))
+        );
+        let env: Vec<&str> =
+            config["Env"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert!(!env.iter().any(|line| line.starts_with("HOSTNAME=") || line.starts_with("HOME=")));
+        assert_eq!(shop.field(&image, "{{len .RootFS.Layers}}"), "3");
+        let history = shop.usnea(&["history", "--no-trunc", &image]).works().to_owned();
+        assert!(history.contains("a message") && history.contains("rm /d/a"), "{history}");
+        // As one layer it is the same.
+        let squashed = format!("localhost/squashed-{name}");
+        shop.usnea(&["commit", "--squash", name, &squashed]).works();
+        assert_eq!(shop.field(&squashed, "{{len .RootFS.Layers}}"), "1");
+        assert_eq!(shop.usnea(&["run", "--rm", &squashed, LOOK]).works(), LOOKED, "{name}");
+    });
+}
+
+#[test]
+fn a_container_without_an_image_of_the_store_is_committed_whole() {
+    let shop = Stocked::new();
+    let root = format!("dir:{}", shop.place.small_root().display());
+    shop.usnea(&["run", "--name", "box", &root, "sh", "-c", "echo x > /x"]).works();
+    shop.usnea(&["container", "commit", "box", "localhost/made"]).works();
+    // What it ran is what the image runs.
+    assert_eq!(shop.usnea(&["run", "--rm", "localhost/made"]).status, 0);
+    assert_eq!(shop.usnea(&["run", "--rm", "localhost/made", "cat", "/x"]).works(), "x");
+    assert_eq!(shop.usnea(&["diff", "box"]).works(), "A /x");
+    clean(&shop);
+}
+
+#[test]
+fn owners_are_in_the_commit_and_in_the_export_for_users_of_one_id_too() {
+    let shop = shop();
+    let script = "chown 33:44 /d/c; chmod 2755 /d/sub; touch /d/mine; chown 7 /d/mine";
+    for driver in DRIVERS {
+        let words =
+            ["run", "--name", driver, "--storage-driver", driver, "localhost/image", script];
+        shop.usnea(&words).works();
+        let image = format!("localhost/{driver}");
+        shop.usnea(&["commit", driver, &image]).works();
+        for what in [driver, &image] {
+            let listed = shop.shell(&format!(
+                "usnea export {what} | tar --numeric-owner -tv | grep ' d/' | awk '{{print $1, $2, $NF}}'"
+            ));
+            let expected = "-rw-r--r-- 0/0 d/a\n-rw-r--r-- 0/0 d/b\n-rw-r--r-- 33/44 d/c\n\
+                 -rw-r--r-- 7/0 d/mine\ndrwxr-sr-x 0/0 d/sub/\n-rw-r--r-- 0/0 d/sub/x";
+            let lines: Vec<&str> =
+                listed.works().lines().filter(|line| !line.ends_with(" d/")).collect();
+            assert_eq!(lines.join("\n"), expected, "{what}");
+        }
+    }
+    clean(&shop);
+}
+
+#[test]
+fn an_export_is_all_that_the_container_has_and_comes_back() {
+    each(|shop, name| {
+        let tar = shop.place.path("export.tar");
+        shop.usnea(&["export", "-o", text(&tar), name]).works();
+        shop.usnea(&["import", text(&tar), &format!("localhost/again-{name}")]).works();
+        let words = ["run", "--rm", &format!("localhost/again-{name}"), "sh", "-c", LOOK];
+        assert_eq!(shop.usnea(&words).works(), LOOKED, "{name}");
+        // The oracle: another program reads the same of it.
+        let listed = shop.other("tar", &["-tf", text(&tar)]);
+        let mut names: Vec<&str> =
+            listed.works().lines().filter(|name| name.starts_with("new")).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["new/", "new/l", "new/n", "new/same"], "{name}");
+    });
+}
+
+#[test]
+fn what_cannot_be_committed_is_said() {
+    let shop = shop();
+    changed(&shop, "box", "overlay", true);
+    let fails = |words: &[&str], phrases: &[&str]| shop.usnea(words).fails_with(125, phrases);
+    fails(&["commit", "nobody"], &["no container is called 'nobody'"]);
+    fails(&["diff", "nobody"], &["no container is called 'nobody'"]);
+    fails(&["export", "nobody"], &["neither a container nor an image"]);
+    fails(&["container", "export", "localhost/image"], &["no container is called"]);
+    fails(&["commit", "--pause", "box"], &["cannot be paused"]);
+    fails(&["commit", "--format", "docker", "box"], &["docker"]);
+    fails(&["commit", "-c", "FROM x", "box"], &["not an instruction"]);
+    clean(&shop);
+}
+
+/// A kill at any instant: the image is there, or it is not, and the next command sweeps up.
+fn is_survived(shop: &Stocked, when: &str) {
+    let left = || -> Vec<_> {
+        let entries = std::fs::read_dir(shop.place.store().join("tmp")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    // Who was killed may take a moment to be gone, and holds its locks until then.
+    let is_swept = || {
+        let check = shop.usnea(&["check"]);
+        assert_eq!((check.status, check.stdout.as_str()), (0, ""), "{when}: {check:?}");
+        left().is_empty()
+    };
+    assert!(within(Duration::from_secs(5), is_swept), "{when}: left in tmp: {:?}", left());
+    if shop.usnea(&["image", "exists", "localhost/new"]).status == 0 {
+        let ran: Ran = shop.usnea(&["run", "--rm", "localhost/new", LOOK]);
+        assert_eq!(ran.works(), LOOKED, "{when}");
+        shop.usnea(&["rmi", "-f", "localhost/new"]).works();
+    }
+    // The container is as it was.
+    assert_eq!(shop.usnea(&["diff", "box"]).works().replace('\n', ";") + ";", CHANGES, "{when}");
+}
+
+#[test]
+fn a_kill_of_commit_at_any_instant_leaves_the_old_state_or_the_new() {
+    let shop = shop();
+    changed(&shop, "box", "overlay", false);
+    let words = ["commit", "box", "localhost/new"];
+    let began = std::time::Instant::now();
+    shop.usnea(&words).works();
+    let whole = began.elapsed();
+    is_survived(&shop, "whole");
+    for step in 0..12 {
+        let delay = whole * step / 12;
+        kill_after(&shop, &words, rustix::process::Signal::KILL, delay);
+        is_survived(&shop, &format!("killed after {delay:?}"));
+    }
+    if need("strace") {
+        for calls in [
+            "rename,renameat,renameat2",
+            "fsync,syncfs,ftruncate",
+            "mkdir,mkdirat",
+            "unlink,unlinkat,rmdir",
+        ] {
+            for number in 1..8 {
+                let reached = kill_at_call(&shop, &words, calls, number);
+                is_survived(&shop, &format!("killed at {calls} number {number}"));
+                let must = number == 1 && calls.starts_with("rename");
+                assert!(reached || !must, "it was not killed");
+                if !reached {
+                    break;
+                }
+            }
+        }
+    }
+    clean(&shop);
+}
