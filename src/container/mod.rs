@@ -7,6 +7,7 @@ pub mod images;
 pub mod kept;
 pub mod login;
 mod name;
+mod ranges;
 mod run;
 mod stored;
 pub mod stores;

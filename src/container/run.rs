@@ -7,7 +7,7 @@ use oci_spec::runtime::Spec;
 use super::driver::{self, Choice};
 use super::image::{Image, Root as ImageRoot};
 use super::stored::Wanted;
-use super::{folder, name};
+use super::{folder, name, ranges};
 use crate::config;
 use crate::engine::{self, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
@@ -49,6 +49,8 @@ pub(super) struct Identity<'a> {
     pub(super) folder: PathBuf,
     /// What becomes of what it writes.
     pub(super) top_layer: TopLayer,
+    /// Its IDs, to the host.
+    pub(super) maps: IdMaps,
 }
 
 /// Runs the command; its exit status.
@@ -73,7 +75,9 @@ pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
         }
     };
     let id = random_id()?;
-    let decided = decide(request, base, thrown_away(&store, &id), &root)?;
+    // Ours until the end, and gone with us.
+    let (maps, _range) = ranges::claimed(request, &base, &root, (&store, &id))?;
+    let decided = decide(request, base, thrown_away(&store, &id, maps), &root)?;
     let plan = plan(request, &decided)?;
     decided.driver.remember(&store);
 
@@ -99,7 +103,8 @@ pub fn explain(request: &Request) -> Result<String> {
     let store = config::store_path(request.store.as_deref())?;
     let base = Base::of_user()?;
     let root = request.image.would_be_root(&base, &store)?;
-    let decided = decide(request, base, thrown_away(&store, &random_id()?), &root)?;
+    let maps = ranges::maps(request, &base, &root, &store)?;
+    let decided = decide(request, base, thrown_away(&store, &random_id()?, maps), &root)?;
     let plan = plan(request, &decided)?;
     Ok(engine::explain(&plan, &decided.folder, &decided.layers))
 }
@@ -109,7 +114,8 @@ pub fn spec(request: &Request) -> Result<Spec> {
     let store = config::store_path(request.store.as_deref())?;
     let base = Base::of_user()?;
     let root = request.image.would_be_root(&base, &store)?;
-    Ok(decide(request, base, thrown_away(&store, &random_id()?), &root)?.spec)
+    let maps = ranges::maps(request, &base, &root, &store)?;
+    Ok(decide(request, base, thrown_away(&store, &random_id()?, maps), &root)?.spec)
 }
 
 pub(super) fn keep_descriptors(count: u32) -> Result<()> {
@@ -127,8 +133,8 @@ pub(super) fn make_store(request: &Request) -> Result<PathBuf> {
     Ok(store)
 }
 
-fn thrown_away<'a>(store: &Path, id: &'a str) -> Identity<'a> {
-    Identity { id, folder: folder::path(store, short(id)), top_layer: TopLayer::ThrownAway }
+fn thrown_away<'a>(store: &Path, id: &'a str, maps: IdMaps) -> Identity<'a> {
+    Identity { id, folder: folder::path(store, short(id)), top_layer: TopLayer::ThrownAway, maps }
 }
 
 pub(super) fn decide(
@@ -138,8 +144,7 @@ pub(super) fn decide(
     root: &ImageRoot,
 ) -> Result<Decided> {
     let options = &request.options;
-    let Identity { id, folder, top_layer } = identity;
-    let maps = base.container_maps(options.userns, &options.uidmap, &options.gidmap)?;
+    let Identity { id, folder, top_layer, maps } = identity;
     let driver = match (options.rw_root, options.storage_driver) {
         (true, Some(_)) => {
             return Err(Error::new("--storage-driver: --rw-root has no layers to be stacked"));

@@ -193,7 +193,9 @@ impl Child<'_> {
                 let stack = Stack { lowers, upper: upper.as_ref() };
                 match *driver {
                     Driver::Kernel => layers::overlaid(stack, flags, mount.attributes),
-                    Driver::Copy => layers::copied(stack),
+                    Driver::Copy { idmapped } => {
+                        layers::copied(stack, self.plan.levels.shown(idmapped).as_ref())
+                    }
                     Driver::Fuse { recorded_owners, idmapped } => {
                         let shown = self.plan.levels.shown(idmapped);
                         let served =

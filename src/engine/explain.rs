@@ -248,7 +248,7 @@ impl Script {
                 let options = dash_o(&options.join(","));
                 self.line(&format!("usnea mount overlay{options} {target}"));
             }
-            Driver::Copy => {
+            Driver::Copy { .. } => {
                 let upper = upper.map_or(Path::new("/"), |(upper, _)| upper).to_string_lossy();
                 for lower in lowers.iter().rev() {
                     let lower = quote(&lower.join(".").to_string_lossy());

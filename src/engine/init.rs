@@ -50,7 +50,12 @@ pub fn keep(container: &OwnedFd, watched: &OwnedFd, servers: &[Child]) -> ! {
     let ended = |fd: &PollFd<'_>| !fd.revents().is_empty();
     while !fds[..2].iter().any(ended) {
         if fds.len() > 2 && fds[2..].iter().any(ended) {
-            log::error!("the file server of the container has died: its files answer with errors");
+            // A mount that its last user leaves ends its server before that user counts as ended.
+            let leaves = |server: &Child| matches!(server.wait(), Ok(Ended::Exited(0)));
+            let mut gone = servers.iter().zip(&fds[2..]).filter(|(_, fd)| ended(fd));
+            if !gone.all(|(server, _)| leaves(server)) {
+                log::error!("the file server of the container has died: its files answer with errors");
+            }
             fds.truncate(2);
         }
         if let Err(Errno::INVAL | Errno::NOMEM) = poll(&mut fds, None) {

@@ -25,7 +25,10 @@ pub enum Driver {
         idmapped: bool,
     },
     /// Nobody: the layers are copied into the writable one.
-    Copy,
+    Copy {
+        /// The copies have the container's own IDs, whatever its map.
+        idmapped: bool,
+    },
 }
 
 /// What is mounted.
@@ -92,7 +95,7 @@ impl Mount {
                 Source::Bind(source_text.to_owned(), words.bind.unwrap_or(Reach::Alone))
             }
             "overlay" => overlay(Driver::Kernel, words.others)?,
-            COPIED => overlay(Driver::Copy, words.others)?,
+            COPIED => copied(words.others)?,
             FUSE => fuse(words.others)?,
             // config.json's name for "whatever the host's cgroups are": version 2 is all we use.
             "cgroup" => Source::New {
@@ -144,14 +147,9 @@ impl Mount {
 
 /// Options of our own overlay beside the layers': fuse-overlayfs' name, and the OCI's for a mount with the container's map.
 fn fuse(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
-    let mut takes = |name: &str, value: Option<&str>| {
-        let before = options.len();
-        options.retain(|option| (option.0.as_str(), option.1.as_deref()) != (name, value));
-        options.len() < before
-    };
     let driver = Driver::Fuse {
-        recorded_owners: takes("xattr_permissions", Some("2")),
-        idmapped: takes("idmap", None),
+        recorded_owners: takes(&mut options, "xattr_permissions", Some("2")),
+        idmapped: takes(&mut options, "idmap", None),
     };
     let source = overlay(driver, options)?;
     match &source {
@@ -160,6 +158,18 @@ fn fuse(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
         }
         _ => Ok(source),
     }
+}
+
+fn copied(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
+    let idmapped = takes(&mut options, "idmap", None);
+    overlay(Driver::Copy { idmapped }, options)
+}
+
+/// Takes an option out; whether it was there.
+fn takes(options: &mut Vec<(String, Option<String>)>, name: &str, value: Option<&str>) -> bool {
+    let before = options.len();
+    options.retain(|option| (option.0.as_str(), option.1.as_deref()) != (name, value));
+    options.len() < before
 }
 
 fn overlay(driver: Driver, options: Vec<(String, Option<String>)>) -> Result<Source> {

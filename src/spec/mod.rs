@@ -56,6 +56,7 @@ pub use mounts::set_lower;
 pub use name::{ContainerName, Hostname};
 pub use namespace::{Network, Sharing};
 pub use options::Options;
+pub use process::ids_needed;
 pub use root_emulation::RootEmulation;
 pub use security_option::SecurityOption;
 pub use size::Size;

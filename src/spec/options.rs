@@ -10,7 +10,7 @@ use super::{
     Volume,
 };
 use crate::capability::CapabilityChange;
-use crate::ids::{IdMap, UsernsMode};
+use crate::ids::{AskedMap, UsernsMode};
 
 /// What the container is to be. As with docker, a flag with one value may be repeated and the last one counts; the
 /// others append.
@@ -98,8 +98,9 @@ pub struct Options {
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<SecurityOption>,
 
-    /// How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N] (you stay yourself), nomap
-    /// (you have no ID inside).
+    /// How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N,size=N] (you stay yourself),
+    /// nomap (you have no ID inside), auto[:size=N,uidmapping=CONTAINER:BASE:COUNT,gidmapping=...] (subordinate IDs that no
+    /// other such container has, as many as the image's accounts need, 1024 at least).
     #[arg(long, value_name = "MODE", default_value = "host")]
     pub userns: UsernsMode,
 
@@ -113,13 +114,13 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "DRIVER")]
     pub storage_driver: Option<StorageDriver>,
 
-    /// Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs.
-    #[arg(long, value_name = "CONTAINER:BASE[:COUNT]")]
-    pub uidmap: Vec<IdMap>,
+    /// Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs; with @ it is the host's ID.
+    #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]")]
+    pub uidmap: Vec<AskedMap>,
 
-    /// Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs.
-    #[arg(long, value_name = "CONTAINER:BASE[:COUNT]")]
-    pub gidmap: Vec<IdMap>,
+    /// Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs; with @ it is the host's ID.
+    #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]")]
+    pub gidmap: Vec<AskedMap>,
 
     /// Add the process to a group, by name (in the image's own accounts) or ID; keep-groups keeps your own ones.
     #[arg(long, value_name = "NAME|GID|keep-groups")]
