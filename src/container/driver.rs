@@ -29,7 +29,8 @@ pub fn choose(options: &Options, base: &Base, maps: &IdMaps, store: &Path) -> Re
             (StorageDriver::Fuse, false)
         }
         Some(StorageDriver::Overlay) if idmapped => {
-            let text = "--storage-driver overlay: files of the image would have other owners inside";
+            let text =
+                "--storage-driver overlay: files of the image would have other owners inside";
             return Err(Error::new(text).hint(
                 "fuse and copy give them the container's own IDs; leave the flag out, or the map of IDs as it is",
             ));

@@ -54,7 +54,9 @@ pub fn keep(container: &OwnedFd, watched: &OwnedFd, servers: &[Child]) -> ! {
             let leaves = |server: &Child| matches!(server.wait(), Ok(Ended::Exited(0)));
             let mut gone = servers.iter().zip(&fds[2..]).filter(|(_, fd)| ended(fd));
             if !gone.all(|(server, _)| leaves(server)) {
-                log::error!("the file server of the container has died: its files answer with errors");
+                log::error!(
+                    "the file server of the container has died: its files answer with errors"
+                );
             }
             fds.truncate(2);
         }

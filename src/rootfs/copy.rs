@@ -224,12 +224,7 @@ pub fn owner(stat: &Stat, shown: Option<&IdMaps>) -> (Uid, Gid) {
 }
 
 /// Owner, mode, times: in this order, since chown(2) clears setuid bits and everything moves the times.
-fn finish(
-    to: BorrowedFd<'_>,
-    name: &CStr,
-    stat: &Stat,
-    shown: Option<&IdMaps>,
-) -> io::Result<()> {
+fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat, shown: Option<&IdMaps>) -> io::Result<()> {
     let (uid, gid) = owner(stat, shown);
     if let Err(error) =
         rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)

@@ -158,7 +158,11 @@ fn unmapped(label: &str, kind: &str, id: u32) -> Error {
 
 /// How many IDs a container of this root needs for its accounts and for the user who is asked for (podman's rule: all up
 /// to the highest but "nobody").
-pub fn ids_needed(root: &[PathBuf], asked: Option<&UserFlag>, image: &ImageDefaults) -> Result<u32> {
+pub fn ids_needed(
+    root: &[PathBuf],
+    asked: Option<&UserFlag>,
+    image: &ImageDefaults,
+) -> Result<u32> {
     const NOBODY: u32 = 65534;
     let (users, groups) = accounts_in(root.iter().map(PathBuf::as_path))?;
     let counts = |name: &str, id: u32| !matches!(name, "nobody" | "nogroup") && id != NOBODY;

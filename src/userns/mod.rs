@@ -158,7 +158,8 @@ impl Base {
         }
         let short = |what: &str, shortage: auto::Shortage| {
             let auto::Shortage { needed, free, all } = shortage;
-            let text = format!("{FLAG}: {needed} {what} IDs are needed, and {free} of {all} are free");
+            let text =
+                format!("{FLAG}: {needed} {what} IDs are needed, and {free} of {all} are free");
             Error::new(text).hint(
                 "a container has its range until it is removed: see 'usnea ps --all'; --userns auto:size=N asks for fewer",
             )
@@ -186,7 +187,9 @@ impl Base {
         let granted = subid::granted_to("containers")?;
         if granted.uids.is_empty() || granted.gids.is_empty() {
             let text = "--userns auto: no IDs are granted to the account 'containers'";
-            return Err(Error::new(text).hint("add a line like containers:2147483647:1073741824 to /etc/subuid and /etc/subgid"));
+            return Err(Error::new(text).hint(
+                "add a line like containers:2147483647:1073741824 to /etc/subuid and /etc/subgid",
+            ));
         }
         Ok((granted.uids, granted.gids))
     }

@@ -49,5 +49,6 @@ mod start_broken_off;
 mod store;
 mod terminal;
 mod transports;
+mod user_ranges;
 mod users;
 mod volumes;
