@@ -242,7 +242,8 @@ impl Child<'_> {
                 self.channel.send(&message)?;
                 match message {
                     Message::Container { pidfd, .. } => {
-                        init::keep(&pidfd, &self.watched, &self.servers)
+                        let stderr = self.plan.options.stderr;
+                        init::keep(&pidfd, &self.watched, &self.servers, stderr)
                     }
                     _ => process::exit_now(125),
                 }

@@ -92,6 +92,18 @@ pub struct Options {
     pub stdin: Stdin,
     /// How many descriptors after 2 the command keeps (`--preserve-fds`).
     pub preserve_fds: u32,
+    /// Until when standard error is ours.
+    pub stderr: Stderr,
+}
+
+/// Until when standard error is ours to say what goes wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stderr {
+    /// Until the container ends.
+    #[default]
+    UntilTheEnd,
+    /// Until it runs: whoever started it goes on then, and may wait for the end of what we say.
+    UntilItRuns,
 }
 
 /// Everything decided before the first process is made.
