@@ -14,10 +14,12 @@ use std::time::Instant;
 use rustix::fs::{Mode, OFlags};
 
 use super::layers::{self, Stack};
+use super::mounts::Owners;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
 use super::{Command, Driver, Mount, Plan, Source, Stdin, Step, Streams, command, filter, init};
 use crate::ids::{self, IdMaps};
+use crate::rootfs::give;
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::namespace::Namespaces;
@@ -174,6 +176,9 @@ impl Child<'_> {
                     }
                     (_, None) => self.make_tree(mount)?,
                 };
+                if mount.owners == Owners::TheUsers {
+                    self.give(&tree, mount)?;
+                }
                 if matches!(step, Step::Root(_)) && plan.levels.container.is_some() {
                     self.make_mount_points(&tree);
                 }
@@ -181,6 +186,15 @@ impl Child<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Gives the files of a bind mount to the user of the command.
+    fn give(&self, tree: &OwnedFd, mount: &Mount) -> Done {
+        let Source::Bind(path, _) = &mount.source else { return Ok(()) };
+        let said = |text: String| Trouble { what: text, errno: 0 };
+        let owner = self.plan.user_in_base();
+        let owner = owner.ok_or_else(|| said("the user of the command is not in base".into()))?;
+        give::tree(tree.as_fd(), path, owner).map_err(|error| said(error.to_string()))
     }
 
     /// A mount, detached.

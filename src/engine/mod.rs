@@ -41,7 +41,7 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use crate::ids::IdMaps;
+use crate::ids::{IdMaps, outside_of};
 use crate::security::emulation::{Emulation, Supervisor};
 use crate::security::seccomp::Filter;
 use crate::sys::namespace::Namespaces;
@@ -94,6 +94,20 @@ pub struct Options {
     pub preserve_fds: u32,
     /// Until when standard error is ours.
     pub stderr: Stderr,
+}
+
+impl Plan {
+    /// The user and group of the command, as base has them.
+    pub fn user_in_base(&self) -> Option<(u32, u32)> {
+        let who = self.steps.iter().find_map(|step| match step {
+            Step::Credentials(who) => Some((who.uid, who.gid)),
+            _ => None,
+        })?;
+        match &self.levels.container {
+            None => Some(who),
+            Some(maps) => outside_of(&maps.uids, who.0).zip(outside_of(&maps.gids, who.1)),
+        }
+    }
 }
 
 /// Until when standard error is ours to say what goes wrong.

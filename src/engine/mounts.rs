@@ -73,6 +73,18 @@ pub struct Mount {
     pub attributes: Attributes,
     /// Propagation, where asked for.
     pub propagation: Option<(Propagation, Reach)>,
+    /// Whose its files are.
+    pub owners: Owners,
+}
+
+/// Whose the files of a bind mount are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owners {
+    /// Whose they were.
+    #[default]
+    AsTheyAre,
+    /// The user's who runs the command: they are given to them (podman's `U`).
+    TheUsers,
 }
 
 impl Mount {
@@ -124,6 +136,7 @@ impl Mount {
             symlinks: if ours { Symlinks::Refuse } else { Symlinks::Follow },
             attributes: words.attributes,
             propagation: words.propagation,
+            owners: words.owners,
         })
     }
 
@@ -136,6 +149,7 @@ impl Mount {
             symlinks: Symlinks::Refuse,
             attributes: Attributes::NONE,
             propagation: None,
+            owners: Owners::AsTheyAre,
         }
     }
 
@@ -210,6 +224,7 @@ struct Words {
     attributes: Attributes,
     propagation: Option<(Propagation, Reach)>,
     bind: Option<Reach>,
+    owners: Owners,
     others: Vec<(String, Option<String>)>,
 }
 
@@ -239,6 +254,7 @@ impl Words {
             "noatime" => self.attributes = set(Attributes::NO_ATIME, self.attributes),
             "strictatime" => self.attributes = set(Attributes::STRICT_ATIME, self.attributes),
             "relatime" => {}
+            "U" => self.owners = Owners::TheUsers,
             "bind" => self.bind = Some(Alone),
             "rbind" => self.bind = Some(Recursive),
             "private" => self.propagation = Some((Private, Alone)),

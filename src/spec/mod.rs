@@ -41,7 +41,7 @@ mod ulimit;
 mod user;
 mod volume;
 
-pub use bind::{Access, Bind, Source};
+pub use bind::{Access, Bind, Owners, Source};
 pub use build::{
     CgroupHierarchy, ImageDefaults, Inputs, KEEP_GROUPS, RUN_INIT, Root, STOP_SIGNAL,
     TimeNamespace, TopLayer, VOLUMES, build, layer_folders,

@@ -61,13 +61,14 @@ pub struct Options {
     pub user: Option<UserFlag>,
 
     /// Bind a file or folder of the host into the container. Options: ro, rw, O (changes go to a layer that is thrown
-    /// away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec;
+    /// away), U (all of it is given to the container's user first, on the host too), bind, rbind, private, rprivate, slave,
+    /// rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec;
     /// z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel.
     #[arg(short, long, value_name = "HOST:CONTAINER[:OPTIONS]")]
     pub volume: Vec<Volume>,
 
     /// Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...]
-    /// [,bind-nonrecursive][,relabel=shared|private] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
+    /// [,bind-nonrecursive][,relabel=shared|private][,U] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub mount: Vec<MountFlag>,
 
