@@ -15,6 +15,7 @@ mod prompt;
 mod run;
 mod system;
 pub mod table;
+mod version;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -111,6 +112,10 @@ enum Command {
     Tag(image::tag::Arguments),
     /// Take names from an image.
     Untag(image::untag::Arguments),
+    /// Show what this machine is and what usnea keeps on it.
+    Info(system::info::Arguments),
+    /// Show the version.
+    Version(version::Arguments),
     /// Show and clear what usnea keeps.
     System(system::Arguments),
     /// Look whether all that is kept is as it should be, and mend it.
@@ -194,6 +199,8 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Rmi(remove) => image::remove::run(&remove, arguments.root.as_deref()),
         Command::Tag(tag) => image::tag::run(&tag, arguments.root.as_deref()),
         Command::Untag(untag) => image::untag::run(&untag, arguments.root.as_deref()),
+        Command::Info(info) => system::info::run(&info, arguments.root.as_deref()),
+        Command::Version(version) => version::run(&version),
         Command::System(system) => system::run(system, arguments.root.as_deref()),
         Command::Check(check) => check::run(&check, arguments.root.as_deref()),
         Command::Login(login) => login::run(login),

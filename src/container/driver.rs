@@ -62,18 +62,43 @@ fn first_that_serves(idmapped: bool, store: &Path) -> Result<(StorageDriver, boo
             }
         });
     }
+    let (driver, found) = of_this_machine(store);
+    if driver != StorageDriver::Overlay {
+        log::info!("{}", found.text);
+    }
+    Ok((driver, found.was_tried))
+}
+
+/// Who stacks layers here where nothing else is asked for, and why.
+pub fn first(store: &Path) -> (StorageDriver, String) {
+    let (driver, found) = of_this_machine(store);
+    (driver, found.text)
+}
+
+/// Why one is the first that serves.
+struct Found {
+    text: String,
+    /// For it the kernel's overlay was tried just now, and served.
+    was_tried: bool,
+}
+
+fn of_this_machine(store: &Path) -> (StorageDriver, Found) {
+    let found = |text: String| Found { text, was_tried: false };
     let overlay = match overlay::serves(store) {
-        Ok(known) => return Ok((StorageDriver::Overlay, known == Known::Tried)),
+        Ok(known) => {
+            let text = "the kernel's overlay serves ordinary users here".to_owned();
+            return (StorageDriver::Overlay, Found { text, was_tried: known == Known::Tried });
+        }
         Err(error) => error,
     };
     match fuse::usable() {
         Ok(()) => {
-            log::info!("no kernel overlay here ({overlay}): usnea's own instead");
-            Ok((StorageDriver::Fuse, false))
+            let text = format!("no kernel overlay here ({overlay}): usnea's own instead");
+            (StorageDriver::Fuse, found(text))
         }
         Err(fuse) => {
-            log::info!("no kernel overlay here ({overlay}), and no FUSE ({fuse}): copying");
-            Ok((StorageDriver::Copy, false))
+            let text = format!("no kernel overlay here ({overlay}), and no FUSE ({fuse}): copying");
+            (StorageDriver::Copy, found(text))
         }
     }
 }

@@ -4,6 +4,7 @@ mod driver;
 mod folder;
 mod image;
 pub mod images;
+mod info;
 pub mod kept;
 pub mod login;
 mod name;
@@ -12,6 +13,8 @@ mod run;
 mod stored;
 pub mod stores;
 
+pub use driver::first as first_driver;
 pub use image::Image;
+pub use info::{info, version};
 pub use run::{Request, explain, run, spec};
 pub use stored::{PullPolicy, Wanted};

@@ -18,6 +18,15 @@ pub const FUSE: &str = "fuse.usnea";
 pub const COPIED: &str = "copy.usnea";
 
 impl StorageDriver {
+    /// As it is asked for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::Fuse => "fuse",
+            Self::Copy => "copy",
+        }
+    }
+
     /// The type of its mounts.
     pub fn mount_type(self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! `usnea system ...`: one file a verb.
 
 mod df;
+pub mod info;
 mod prune;
 
 use std::path::Path;
@@ -20,6 +21,8 @@ pub struct Arguments {
 enum Command {
     /// Show what takes how much of the disk.
     Df(df::Arguments),
+    /// Show what this machine is and what usnea keeps on it.
+    Info(info::Arguments),
     /// Remove what nobody needs.
     Prune(prune::Arguments),
 }
@@ -28,6 +31,7 @@ enum Command {
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     match arguments.command {
         Command::Df(df) => df::run(&df, root),
+        Command::Info(info) => info::run(&info, root),
         Command::Prune(prune) => prune::run(&prune, root),
     }
 }
