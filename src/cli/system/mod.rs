@@ -3,6 +3,7 @@
 mod df;
 pub mod info;
 mod prune;
+mod reset;
 
 use std::path::Path;
 
@@ -25,6 +26,8 @@ enum Command {
     Info(info::Arguments),
     /// Remove what nobody needs.
     Prune(prune::Arguments),
+    /// Remove all that usnea keeps.
+    Reset(reset::Arguments),
 }
 
 /// Carries it out.
@@ -33,5 +36,6 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         Command::Df(df) => df::run(&df, root),
         Command::Info(info) => info::run(&info, root),
         Command::Prune(prune) => prune::run(&prune, root),
+        Command::Reset(reset) => reset::run(&reset, root),
     }
 }
