@@ -3,6 +3,7 @@
 
 pub mod amount;
 mod check;
+mod complete;
 mod container;
 mod doctor;
 pub mod format;
@@ -126,6 +127,8 @@ enum Command {
     Logout(logout::Arguments),
     /// Mount a file system of usnea's own.
     Mount(mount::Arguments),
+    /// Print the script by which a shell completes what is typed.
+    Completion(complete::Arguments),
     /// Try what containers need on this machine, and say how to mend what is missing.
     Doctor(doctor::Arguments),
 }
@@ -153,6 +156,9 @@ fn as_monitor() -> Option<ExitCode> {
 /// The program.
 pub fn main() -> ExitCode {
     if let Some(ended) = as_monitor() {
+        return ended;
+    }
+    if let Some(ended) = complete::as_completer() {
         return ended;
     }
     let arguments = match Arguments::try_parse() {
@@ -206,6 +212,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Login(login) => login::run(login),
         Command::Logout(logout) => logout::run(logout),
         Command::Mount(mount) => mount::run(mount),
+        Command::Completion(completion) => complete::run(&completion),
         Command::Doctor(doctor) => {
             signal::set_default(&[libc::SIGPIPE]);
             doctor::run(&doctor, arguments.root.as_deref())

@@ -12,6 +12,7 @@ mod stocked;
 mod support;
 
 mod attach;
+mod completion;
 mod cves;
 mod debian;
 mod doctor;
