@@ -3,9 +3,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// One line of `/proc/PID/uid_map`: `count` IDs from `inside` (in the namespace) are `outside` and following
 /// (in its parent).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct IdMap {
     /// First ID inside the namespace.
     pub inside: u32,
@@ -41,7 +43,7 @@ impl fmt::Display for IdMap {
 }
 
 /// The user and group maps of one user namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMaps {
     /// Lines of uid_map.
     pub uids: Vec<IdMap>,
@@ -65,7 +67,7 @@ pub fn lines(map: &[IdMap]) -> String {
 }
 
 /// How the container's IDs lie over the user's (`--userns`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum UsernsMode {
     /// Root inside is the user outside, the subordinate IDs follow (podman's `host` without root).
     #[default]
@@ -76,9 +78,55 @@ pub enum UsernsMode {
         uid: Option<u32>,
         /// The group's ID inside; their own where none is given.
         gid: Option<u32>,
+        /// How many IDs there are inside; all that the user has where none is given.
+        size: Option<u32>,
     },
     /// The user has no ID inside: subordinate IDs alone.
     NoMap,
+    /// Subordinate IDs that no other container has.
+    Auto(OwnRange),
+}
+
+/// What a range of IDs of a container's own is to be (`--userns auto`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnRange {
+    /// How many IDs; as many as the image needs where none is given.
+    pub size: Option<u32>,
+    /// User IDs that are mapped as they are said to be.
+    pub uids: Vec<AskedMap>,
+    /// Group IDs, likewise.
+    pub gids: Vec<AskedMap>,
+}
+
+/// A line of a map as it is asked for (`--uidmap`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedMap {
+    /// The line.
+    pub line: IdMap,
+    /// What its outer IDs are.
+    pub outside: Outside,
+}
+
+/// What the outer IDs of a line that is asked for are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outside {
+    /// 0 is the user, 1 and following are their subordinate IDs.
+    Base,
+    /// The host's (`@`).
+    Host,
+}
+
+/// `container:base[:count]`, or `container:@host[:count]`.
+impl std::str::FromStr for AskedMap {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (outside, line) = match text.split_once(":@") {
+            Some((inside, rest)) => (Outside::Host, format!("{inside}:{rest}")),
+            None => (Outside::Base, text.to_owned()),
+        };
+        Ok(Self { line: line.parse()?, outside })
+    }
 }
 
 impl std::str::FromStr for UsernsMode {
@@ -91,17 +139,34 @@ impl std::str::FromStr for UsernsMode {
             ("host", None) => Ok(Self::Host),
             ("nomap", None) => Ok(Self::NoMap),
             ("keep-id", options) => {
-                let (mut uid, mut gid) = (None, None);
+                let (mut uid, mut gid, mut size) = (None, None, None);
                 for option in options.into_iter().flat_map(|options| options.split(',')) {
                     match option.split_once('=') {
                         Some(("uid", id)) => uid = Some(parse_id(id)?),
                         Some(("gid", id)) => gid = Some(parse_id(id)?),
-                        _ => return Err(format!("'{option}' is neither uid=N nor gid=N")),
+                        Some(("size", count)) => size = Some(parse_size(count)?),
+                        _ => return Err(format!("'{option}' is none of uid=N, gid=N and size=N")),
                     }
                 }
-                Ok(Self::KeepId { uid, gid })
+                Ok(Self::KeepId { uid, gid, size })
             }
-            _ => Err("expected host, keep-id[:uid=N,gid=N] or nomap".into()),
+            ("auto", options) => {
+                let mut range = OwnRange::default();
+                for option in options.into_iter().flat_map(|options| options.split(',')) {
+                    match option.split_once('=') {
+                        Some(("size", count)) => range.size = Some(parse_size(count)?),
+                        Some(("uidmapping", line)) => range.uids.push(line.parse()?),
+                        Some(("gidmapping", line)) => range.gids.push(line.parse()?),
+                        _ => {
+                            return Err(format!(
+                                "'{option}' is none of size=N, uidmapping=CONTAINER:BASE:COUNT and gidmapping=..."
+                            ));
+                        }
+                    }
+                }
+                Ok(Self::Auto(range))
+            }
+            _ => Err("expected host, keep-id[:uid=N,gid=N], nomap or auto[:size=N]".into()),
         }
     }
 }
@@ -132,6 +197,13 @@ fn inside_overflows(map: IdMap) -> bool {
     map.inside.checked_add(map.count).is_none() || map.outside.checked_add(map.count).is_none()
 }
 
+fn parse_size(text: &str) -> Result<u32, String> {
+    match parse_id(text)? {
+        0 => Err("a user namespace without an ID".into()),
+        size => Ok(size),
+    }
+}
+
 fn parse_id(text: &str) -> Result<u32, String> {
     // u32::from_str takes "+5"; an ID is digits alone.
     match text.parse() {
@@ -148,13 +220,39 @@ mod tests {
     fn userns_modes_are_podmans() {
         assert_eq!("host".parse(), Ok(UsernsMode::Host));
         assert_eq!("nomap".parse(), Ok(UsernsMode::NoMap));
-        assert_eq!("keep-id".parse(), Ok(UsernsMode::KeepId { uid: None, gid: None }));
+        assert_eq!("keep-id".parse(), Ok(UsernsMode::KeepId { uid: None, gid: None, size: None }));
         assert_eq!(
             "keep-id:uid=5,gid=6".parse(),
-            Ok(UsernsMode::KeepId { uid: Some(5), gid: Some(6) })
+            Ok(UsernsMode::KeepId { uid: Some(5), gid: Some(6), size: None })
         );
-        for wrong in ["", "keep-id:", "keep-id:uid", "keep-id:uid=x", "nomap:1", "private", "host:"]
-        {
+        assert_eq!("auto".parse(), Ok(UsernsMode::Auto(OwnRange::default())));
+        let line = |line, outside| AskedMap { line, outside };
+        assert_eq!(
+            "auto:size=9,uidmapping=0:@1000:1,gidmapping=3:7:2,gidmapping=0:0".parse(),
+            Ok(UsernsMode::Auto(OwnRange {
+                size: Some(9),
+                uids: vec![line(IdMap::new(0, 1000, 1), Outside::Host)],
+                gids: vec![
+                    line(IdMap::new(3, 7, 2), Outside::Base),
+                    line(IdMap::new(0, 0, 1), Outside::Base)
+                ],
+            }))
+        );
+        for wrong in [
+            "",
+            "keep-id:",
+            "keep-id:uid",
+            "keep-id:uid=x",
+            "nomap:1",
+            "private",
+            "host:",
+            "auto:",
+            "auto:size=0",
+            "auto:size=-1",
+            "auto:uid=1",
+            "auto:uidmapping=1",
+            "keep-id:size=0",
+        ] {
             assert!(wrong.parse::<UsernsMode>().is_err(), "{wrong}");
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod amount;
 mod check;
+mod complete;
 mod container;
 mod doctor;
 mod events;
@@ -16,6 +17,7 @@ mod prompt;
 mod run;
 mod system;
 pub mod table;
+mod version;
 mod volume;
 
 use std::io::Write;
@@ -127,6 +129,10 @@ enum Command {
     Untag(image::untag::Arguments),
     /// Manage volumes.
     Volume(volume::Arguments),
+    /// Show what this machine is and what usnea keeps on it.
+    Info(system::info::Arguments),
+    /// Show the version.
+    Version(version::Arguments),
     /// Show and clear what usnea keeps.
     System(system::Arguments),
     /// Look whether all that is kept is as it should be, and mend it.
@@ -137,6 +143,8 @@ enum Command {
     Logout(logout::Arguments),
     /// Mount a file system of usnea's own.
     Mount(mount::Arguments),
+    /// Print the script by which a shell completes what is typed.
+    Completion(complete::Arguments),
     /// Try what containers need on this machine, and say how to mend what is missing.
     Doctor(doctor::Arguments),
 }
@@ -164,6 +172,9 @@ fn as_monitor() -> Option<ExitCode> {
 /// The program.
 pub fn main() -> ExitCode {
     if let Some(ended) = as_monitor() {
+        return ended;
+    }
+    if let Some(ended) = complete::as_completer() {
         return ended;
     }
     let arguments = match Arguments::try_parse() {
@@ -217,11 +228,14 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Tag(tag) => image::tag::run(&tag, arguments.root.as_deref()),
         Command::Untag(untag) => image::untag::run(&untag, arguments.root.as_deref()),
         Command::Volume(volume) => volume::run(volume, arguments.root.as_deref()),
+        Command::Info(info) => system::info::run(&info, arguments.root.as_deref()),
+        Command::Version(version) => version::run(&version),
         Command::System(system) => system::run(system, arguments.root.as_deref()),
         Command::Check(check) => check::run(&check, arguments.root.as_deref()),
         Command::Login(login) => login::run(login),
         Command::Logout(logout) => logout::run(logout),
         Command::Mount(mount) => mount::run(mount),
+        Command::Completion(completion) => complete::run(&completion),
         Command::Doctor(doctor) => {
             signal::set_default(&[libc::SIGPIPE]);
             doctor::run(&doctor, arguments.root.as_deref())

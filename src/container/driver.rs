@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::host::fuse;
 use crate::host::overlay::{self, Known};
 use crate::ids::IdMaps;
@@ -28,6 +28,13 @@ pub fn choose(options: &Options, base: &Base, maps: &IdMaps, store: &Path) -> Re
             fuse::usable().context(|| "--storage-driver fuse")?;
             (StorageDriver::Fuse, false)
         }
+        Some(StorageDriver::Overlay) if idmapped => {
+            let text =
+                "--storage-driver overlay: files of the image would have other owners inside";
+            return Err(Error::new(text).hint(
+                "fuse and copy give them the container's own IDs; leave the flag out, or the map of IDs as it is",
+            ));
+        }
         Some(asked) => (asked, false),
         None => first_that_serves(idmapped, store)?,
     };
@@ -46,24 +53,52 @@ impl Choice {
 /// It, and whether the kernel's overlay was tried for it.
 fn first_that_serves(idmapped: bool, store: &Path) -> Result<(StorageDriver, bool)> {
     if idmapped {
-        // Only ours can show a root's files as the container's own IDs.
-        match fuse::usable() {
-            Ok(()) => return Ok((StorageDriver::Fuse, false)),
-            Err(error) => log::warn!("files of the image have other owners inside: {error}"),
-        }
+        // The kernel's cannot show a root's files as the container's own IDs.
+        return Ok(match fuse::usable() {
+            Ok(()) => (StorageDriver::Fuse, false),
+            Err(error) => {
+                log::warn!("the image is copied to give its files the container's IDs: {error}");
+                (StorageDriver::Copy, false)
+            }
+        });
     }
+    let (driver, found) = of_this_machine(store);
+    if driver != StorageDriver::Overlay {
+        log::info!("{}", found.text);
+    }
+    Ok((driver, found.was_tried))
+}
+
+/// Who stacks layers here where nothing else is asked for, and why.
+pub fn first(store: &Path) -> (StorageDriver, String) {
+    let (driver, found) = of_this_machine(store);
+    (driver, found.text)
+}
+
+/// Why one is the first that serves.
+struct Found {
+    text: String,
+    /// For it the kernel's overlay was tried just now, and served.
+    was_tried: bool,
+}
+
+fn of_this_machine(store: &Path) -> (StorageDriver, Found) {
+    let found = |text: String| Found { text, was_tried: false };
     let overlay = match overlay::serves(store) {
-        Ok(known) => return Ok((StorageDriver::Overlay, known == Known::Tried)),
+        Ok(known) => {
+            let text = "the kernel's overlay serves ordinary users here".to_owned();
+            return (StorageDriver::Overlay, Found { text, was_tried: known == Known::Tried });
+        }
         Err(error) => error,
     };
     match fuse::usable() {
         Ok(()) => {
-            log::info!("no kernel overlay here ({overlay}): usnea's own instead");
-            Ok((StorageDriver::Fuse, false))
+            let text = format!("no kernel overlay here ({overlay}): usnea's own instead");
+            (StorageDriver::Fuse, found(text))
         }
         Err(fuse) => {
-            log::info!("no kernel overlay here ({overlay}), and no FUSE ({fuse}): copying");
-            Ok((StorageDriver::Copy, false))
+            let text = format!("no kernel overlay here ({overlay}), and no FUSE ({fuse}): copying");
+            (StorageDriver::Copy, found(text))
         }
     }
 }

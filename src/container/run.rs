@@ -7,7 +7,7 @@ use oci_spec::runtime::Spec;
 use super::driver::{self, Choice};
 use super::image::{Image, Root as ImageRoot};
 use super::stored::Wanted;
-use super::{folder, name, volumes};
+use super::{folder, name, ranges, volumes};
 use crate::config;
 use crate::engine::{self, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
@@ -55,6 +55,8 @@ pub(super) struct Identity<'a> {
     pub(super) folder: PathBuf,
     /// What becomes of what it writes.
     pub(super) top_layer: TopLayer,
+    /// Its IDs, to the host.
+    pub(super) maps: IdMaps,
 }
 
 /// Runs the command; its exit status.
@@ -79,7 +81,9 @@ pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
         }
     };
     let id = random_id()?;
-    let decided = decide(request, base, thrown_away(&store, &id), &root)?;
+    // Ours until the end, and gone with us.
+    let (maps, _range) = ranges::claimed(request, &base, &root, (&store, &id))?;
+    let decided = decide(request, base, thrown_away(&store, &id, maps), &root)?;
     let _volumes = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
     let plan = plan(request, &decided)?;
     decided.driver.remember(&store);
@@ -106,7 +110,8 @@ pub fn explain(request: &Request) -> Result<String> {
     let store = config::store_path(request.store.as_deref())?;
     let base = Base::of_user()?;
     let root = request.image.would_be_root(&base, &store)?;
-    let decided = decide(request, base, thrown_away(&store, &random_id()?), &root)?;
+    let maps = ranges::maps(request, &base, &root, &store)?;
+    let decided = decide(request, base, thrown_away(&store, &random_id()?, maps), &root)?;
     let plan = plan(request, &decided)?;
     Ok(engine::explain(&plan, &decided.folder, &decided.layers))
 }
@@ -116,7 +121,8 @@ pub fn spec(request: &Request) -> Result<Spec> {
     let store = config::store_path(request.store.as_deref())?;
     let base = Base::of_user()?;
     let root = request.image.would_be_root(&base, &store)?;
-    Ok(decide(request, base, thrown_away(&store, &random_id()?), &root)?.spec)
+    let maps = ranges::maps(request, &base, &root, &store)?;
+    Ok(decide(request, base, thrown_away(&store, &random_id()?, maps), &root)?.spec)
 }
 
 pub(super) fn keep_descriptors(count: u32) -> Result<()> {
@@ -134,8 +140,8 @@ pub(super) fn make_store(request: &Request) -> Result<PathBuf> {
     Ok(store)
 }
 
-fn thrown_away<'a>(store: &Path, id: &'a str) -> Identity<'a> {
-    Identity { id, folder: folder::path(store, short(id)), top_layer: TopLayer::ThrownAway }
+fn thrown_away<'a>(store: &Path, id: &'a str, maps: IdMaps) -> Identity<'a> {
+    Identity { id, folder: folder::path(store, short(id)), top_layer: TopLayer::ThrownAway, maps }
 }
 
 pub(super) fn decide(
@@ -146,7 +152,7 @@ pub(super) fn decide(
 ) -> Result<Decided> {
     let mut options = request.options.clone();
     let mut image = root.defaults.clone();
-    let Identity { id, folder, top_layer } = identity;
+    let Identity { id, folder, top_layer, maps } = identity;
     let anonymous = match top_layer {
         // They go with the layer, and lie where that lies.
         TopLayer::ThrownAway => Vec::new(),
@@ -156,7 +162,6 @@ pub(super) fn decide(
     };
     let options = &options;
     let store = config::store_path(request.store.as_deref())?;
-    let maps = base.container_maps(options.userns, &options.uidmap, &options.gidmap)?;
     let driver = match (options.rw_root, options.storage_driver) {
         (true, Some(_)) => {
             return Err(Error::new("--storage-driver: --rw-root has no layers to be stacked"));
@@ -220,6 +225,7 @@ fn plan(request: &Request, decided: &Decided) -> Result<Plan> {
         layers,
         stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,
+        ..engine::Options::default()
     };
     engine::plan(&decided.spec, decided.base.clone(), options)
 }

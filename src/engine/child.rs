@@ -14,12 +14,14 @@ use std::time::Instant;
 use rustix::fs::{Mode, OFlags};
 
 use super::layers::{self, Stack};
+use super::mounts::Owners;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
 use super::{
     Command, Driver, Mount, Plan, Source, Stdin, Step, Streams, command, copyup, filter, init,
 };
 use crate::ids::{self, IdMaps};
+use crate::rootfs::give;
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::namespace::Namespaces;
@@ -180,6 +182,9 @@ impl Child<'_> {
                     }
                     (_, None) => self.make_tree(mount)?,
                 };
+                if mount.owners == Owners::TheUsers {
+                    self.give(&tree, mount)?;
+                }
                 if matches!(step, Step::Root(_)) && plan.levels.container.is_some() {
                     self.make_mount_points(&tree);
                 }
@@ -188,6 +193,15 @@ impl Child<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Gives the files of a bind mount to the user of the command.
+    fn give(&self, tree: &OwnedFd, mount: &Mount) -> Done {
+        let Source::Bind(path, _) = &mount.source else { return Ok(()) };
+        let said = |text: String| Trouble { what: text, errno: 0 };
+        let owner = self.plan.user_in_base();
+        let owner = owner.ok_or_else(|| said("the user of the command is not in base".into()))?;
+        give::tree(tree.as_fd(), path, owner).map_err(|error| said(error.to_string()))
     }
 
     /// A mount, detached.
@@ -200,7 +214,9 @@ impl Child<'_> {
                 let stack = Stack { lowers, upper: upper.as_ref() };
                 match *driver {
                     Driver::Kernel => layers::overlaid(stack, flags, mount.attributes),
-                    Driver::Copy => layers::copied(stack),
+                    Driver::Copy { idmapped } => {
+                        layers::copied(stack, self.plan.levels.shown(idmapped).as_ref())
+                    }
                     Driver::Fuse { recorded_owners, idmapped } => {
                         let shown = self.plan.levels.shown(idmapped);
                         let served =
@@ -248,7 +264,8 @@ impl Child<'_> {
                 self.wire_keeper()?;
                 match message {
                     Message::Container { pidfd, .. } => {
-                        init::keep(&pidfd, &self.watched, &self.servers)
+                        let stderr = self.plan.options.stderr;
+                        init::keep(&pidfd, &self.watched, &self.servers, stderr)
                     }
                     _ => process::exit_now(125),
                 }

@@ -7,6 +7,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use super::mounts::Owners;
 use super::plan::INIT;
 use super::{Command, Credentials, Driver, Groups, Mount, Plan, Source, Stdin, Step, Supervised};
 use crate::ids::{IdMap, IdMaps};
@@ -107,7 +108,7 @@ impl Script {
             Step::BecomeRoot { .. } => self.line("# (unshare has done that)"),
             Step::Root(mount) => {
                 self.line("mkdir -p \"$root\"");
-                self.mount(mount, "\"$root\"");
+                self.mount(mount, "\"$root\"", plan);
                 self.line("cd \"$root\"");
             }
             Step::Mount(mount) => {
@@ -116,7 +117,7 @@ impl Script {
                     crate::sys::inroot::Kind::Directory => format!("mkdir -p {target}"),
                     crate::sys::inroot::Kind::File => format!("[ -e {target} ] || : > {target}"),
                 });
-                self.mount(mount, &target);
+                self.mount(mount, &target, plan);
             }
             Step::Link { target, name } => {
                 self.line(&format!("ln -s {target} {}", below(&Path::new("/dev").join(name))))
@@ -244,7 +245,7 @@ impl Script {
                 let options = dash_o(&options.join(","));
                 self.line(&format!("usnea mount overlay{options} {target}"));
             }
-            Driver::Copy => {
+            Driver::Copy { .. } => {
                 let upper = upper.map_or(Path::new("/"), |(upper, _)| upper).to_string_lossy();
                 for lower in lowers.iter().rev() {
                     let lower = quote(&lower.join(".").to_string_lossy());
@@ -255,7 +256,7 @@ impl Script {
         }
     }
 
-    fn mount(&mut self, mount: &Mount, target: &str) {
+    fn mount(&mut self, mount: &Mount, target: &str, plan: &Plan) {
         let attributes = mount.attributes.options();
         match &mount.source {
             Source::New { fs, source, options } => {
@@ -291,6 +292,12 @@ impl Script {
                     self.line(&format!(
                         "[ -n \"$(ls -A {volume})\" ] || cp -a {target}/. {volume}/"
                     ));
+                }
+                if mount.owners == Owners::TheUsers
+                    && let Some((uid, gid)) = plan.user_in_base()
+                {
+                    let path = quote(&path.to_string_lossy());
+                    self.line(&format!("find {path} -xdev -exec chown -h {uid}:{gid} {{}} +"));
                 }
                 let bind = if *reach == Reach::Recursive { "--rbind" } else { "--bind" };
                 self.line(&format!("mount {bind} {} {target}", quote(&path.to_string_lossy())));

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::Stderr;
 use crate::sys::process::{self, Child, Ended, Forked};
 use crate::sys::{fd, signal};
 
@@ -37,14 +38,15 @@ pub fn stay_as_init_and_go_on_in_child(at_rest: impl FnOnce()) -> io::Result<()>
 
 /// Base after its work: waits until the container ends, or ends it when the parent is dead; then until the servers of its
 /// file systems have written what is left and gone. Never returns.
-pub fn keep(container: &OwnedFd, watched: &OwnedFd, servers: &[Child]) -> ! {
+pub fn keep(container: &OwnedFd, watched: &OwnedFd, servers: &[Child], stderr: Stderr) -> ! {
     signal::block_all();
     // From here on the parent's death is to be seen, not shared.
     let _ = process::set_parent_death_signal(0);
     let needed = [container.as_fd(), watched.as_fd()].into_iter();
     let needed: Vec<_> = needed.chain(servers.iter().map(|server| server.pidfd.as_fd())).collect();
     fd::close_all_but(&needed);
-    leave_standard_streams(if servers.is_empty() { 2 } else { 1 });
+    let speaks = !servers.is_empty() && stderr == Stderr::UntilTheEnd;
+    leave_standard_streams(if speaks { 1 } else { 2 });
     let mut fds: Vec<_> =
         needed.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     let mut alive: Vec<_> = servers.iter().collect();

@@ -33,7 +33,7 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
         return make(mount);
     };
     if is_copied(&upper.1) {
-        return copied(Stack { lowers, upper: Some(upper) });
+        return copied(Stack { lowers, upper: Some(upper) }, None);
     }
     let made = make(mount);
     let Err(trouble) = made else { return made };
@@ -44,7 +44,7 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
         "no kernel overlay here ({}): copying the root instead",
         Error::from(io::Error::from_raw_os_error(trouble.errno))
     );
-    copied(Stack { lowers, upper: Some(upper) })
+    copied(Stack { lowers, upper: Some(upper) }, None)
 }
 
 /// Whether the upper folder beside `work` is a copy of all layers.
@@ -52,16 +52,16 @@ pub fn is_copied(work: &Path) -> bool {
     work.join(COPIED).exists()
 }
 
-/// The writable layer, filled with the others.
-pub fn copied(stack: Stack<'_>) -> Done<OwnedFd> {
+/// The writable layer, filled with the others. `shown`: what IDs of those become.
+pub fn copied(stack: Stack<'_>, shown: Option<&IdMaps>) -> Done<OwnedFd> {
     let Some((upper, work)) = stack.upper else {
         return Err(said(Error::new("layers are copied into a writable one, and there is none")));
     };
     let done = work.join(COPIED);
     if !is_copied(work) {
-        cover(stack)?;
+        cover(stack, shown)?;
         for lower in stack.lowers.iter().rev() {
-            crate::rootfs::copy::tree(lower, upper).map_err(said)?;
+            crate::rootfs::copy::tree(lower, upper, shown).map_err(said)?;
         }
         std::fs::write(&done, "").on(|| done.to_string_lossy())?;
     }
@@ -70,7 +70,7 @@ pub fn copied(stack: Stack<'_>) -> Done<OwnedFd> {
 
 /// By the kernel.
 pub fn overlaid(stack: Stack<'_>, flags: &[String], attributes: Attributes) -> Done<OwnedFd> {
-    cover(stack)?;
+    cover(stack, None)?;
     let overlay = mount::Overlay {
         lowers: stack.lowers.iter().map(PathBuf::as_path).collect(),
         upper: stack.upper.map(|(upper, work)| (upper.as_path(), work.as_path())),
@@ -87,7 +87,7 @@ pub fn served(
     flags: &[String],
     attributes: Attributes,
 ) -> Done<Served> {
-    cover(stack)?;
+    cover(stack, None)?;
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).on(|| path.to_string_lossy())
@@ -109,13 +109,12 @@ fn said(error: Error) -> Trouble {
 }
 
 /// The folder that all are is shown with the upper one's mode and owner: it gets the topmost lower one's.
-fn cover(stack: Stack<'_>) -> Done {
+fn cover(stack: Stack<'_>, shown: Option<&IdMaps>) -> Done {
     let (Some((upper, _)), Some(lower)) = (stack.upper, stack.lowers.first()) else {
         return Ok(());
     };
     let stat = rustix::fs::stat(lower).on(|| lower.to_string_lossy())?;
-    let (uid, gid) =
-        (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
+    let (uid, gid) = crate::rootfs::copy::owner(&stat, shown);
     // An owner without an ID here cannot be given: it stays who made the folder.
     let _ = rustix::fs::chown(upper, Some(uid), Some(gid));
     rustix::fs::chmod(upper, Mode::from_raw_mode(stat.st_mode & 0o7777))

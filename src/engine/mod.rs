@@ -43,7 +43,7 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use crate::ids::IdMaps;
+use crate::ids::{IdMaps, outside_of};
 use crate::security::emulation::{Emulation, Supervisor};
 use crate::security::seccomp::Filter;
 use crate::sys::namespace::Namespaces;
@@ -96,6 +96,32 @@ pub struct Options {
     pub stdin: Stdin,
     /// How many descriptors after 2 the command keeps (`--preserve-fds`).
     pub preserve_fds: u32,
+    /// Until when standard error is ours.
+    pub stderr: Stderr,
+}
+
+impl Plan {
+    /// The user and group of the command, as base has them.
+    pub fn user_in_base(&self) -> Option<(u32, u32)> {
+        let who = self.steps.iter().find_map(|step| match step {
+            Step::Credentials(who) => Some((who.uid, who.gid)),
+            _ => None,
+        })?;
+        match &self.levels.container {
+            None => Some(who),
+            Some(maps) => outside_of(&maps.uids, who.0).zip(outside_of(&maps.gids, who.1)),
+        }
+    }
+}
+
+/// Until when standard error is ours to say what goes wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stderr {
+    /// Until the container ends.
+    #[default]
+    UntilTheEnd,
+    /// Until it runs: whoever started it goes on then, and may wait for the end of what we say.
+    UntilItRuns,
 }
 
 /// Everything decided before the first process is made.

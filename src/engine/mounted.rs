@@ -65,7 +65,7 @@ pub fn mounted(plan: &Plan, how: Use) -> Result<Mounted> {
     let mut root = None;
     for step in &plan.steps {
         let done = match (step, &root) {
-            (Step::Root(mount), _) => root_of(mount, how, &mut servers).map(|made| {
+            (Step::Root(mount), _) => root_of(plan, mount, how, &mut servers).map(|made| {
                 root = Some(made);
             }),
             (Step::Mount(mount), Some(root)) if is_of_user(mount) => below(root, mount, how),
@@ -83,7 +83,12 @@ fn is_of_user(mount: &Mount) -> bool {
     matches!(mount.source, Source::Bind(..)) && !is_systems
 }
 
-fn root_of(mount: &Mount, how: Use, servers: &mut Vec<process::Child>) -> Done<OwnedFd> {
+fn root_of(
+    plan: &Plan,
+    mount: &Mount,
+    how: Use,
+    servers: &mut Vec<process::Child>,
+) -> Done<OwnedFd> {
     let mount = match how {
         Use::Reading => &read_only(mount),
         Use::Writing => mount,
@@ -96,10 +101,13 @@ fn root_of(mount: &Mount, how: Use, servers: &mut Vec<process::Child>) -> Done<O
             let stack = Stack { lowers, upper: upper.as_ref() };
             match *driver {
                 Driver::Kernel => layers::overlaid(stack, flags, mount.attributes),
-                Driver::Copy => layers::copied(stack),
+                Driver::Copy { idmapped } => {
+                    layers::copied(stack, plan.levels.shown(idmapped).as_ref())
+                }
                 // By the IDs that the image has: they are the container's.
                 Driver::Fuse { recorded_owners, .. } => {
-                    let served = layers::served(stack, recorded_owners, None, mount.attributes)?;
+                    let served =
+                        layers::served(stack, recorded_owners, None, flags, mount.attributes)?;
                     servers.push(served.server);
                     Ok(served.mount)
                 }

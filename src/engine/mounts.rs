@@ -25,7 +25,10 @@ pub enum Driver {
         idmapped: bool,
     },
     /// Nobody: the layers are copied into the writable one.
-    Copy,
+    Copy {
+        /// The copies have the container's own IDs, whatever its map.
+        idmapped: bool,
+    },
 }
 
 /// What is mounted.
@@ -72,6 +75,18 @@ pub struct Mount {
     pub propagation: Option<(Propagation, Reach)>,
     /// What the root has there comes into what is bound, where that is new (`copyup`).
     pub copy_up: bool,
+    /// Whose its files are.
+    pub owners: Owners,
+}
+
+/// Whose the files of a bind mount are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owners {
+    /// Whose they were.
+    #[default]
+    AsTheyAre,
+    /// The user's who runs the command: they are given to them (podman's `U`).
+    TheUsers,
 }
 
 impl Mount {
@@ -98,7 +113,7 @@ impl Mount {
                 Source::Bind(source_text.to_owned(), words.bind.unwrap_or(Reach::Alone))
             }
             "overlay" => overlay(Driver::Kernel, words.others)?,
-            COPIED => overlay(Driver::Copy, words.others)?,
+            COPIED => copied(words.others)?,
             FUSE => fuse(words.others)?,
             // config.json's name for "whatever the host's cgroups are": version 2 is all we use.
             "cgroup" => Source::New {
@@ -128,6 +143,7 @@ impl Mount {
             attributes: words.attributes,
             propagation: words.propagation,
             copy_up,
+            owners: words.owners,
         })
     }
 
@@ -141,6 +157,7 @@ impl Mount {
             attributes: Attributes::NONE,
             propagation: None,
             copy_up: false,
+            owners: Owners::AsTheyAre,
         }
     }
 
@@ -155,14 +172,9 @@ pub const VOLATILE: &str = "volatile";
 
 /// Options of our own overlay beside the layers': fuse-overlayfs' name, and the OCI's for a mount with the container's map.
 fn fuse(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
-    let mut takes = |name: &str, value: Option<&str>| {
-        let before = options.len();
-        options.retain(|option| (option.0.as_str(), option.1.as_deref()) != (name, value));
-        options.len() < before
-    };
     let driver = Driver::Fuse {
-        recorded_owners: takes("xattr_permissions", Some("2")),
-        idmapped: takes("idmap", None),
+        recorded_owners: takes(&mut options, "xattr_permissions", Some("2")),
+        idmapped: takes(&mut options, "idmap", None),
     };
     let source = overlay(driver, options)?;
     match &source {
@@ -171,6 +183,18 @@ fn fuse(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
         }
         _ => Ok(source),
     }
+}
+
+fn copied(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
+    let idmapped = takes(&mut options, "idmap", None);
+    overlay(Driver::Copy { idmapped }, options)
+}
+
+/// Takes an option out; whether it was there.
+fn takes(options: &mut Vec<(String, Option<String>)>, name: &str, value: Option<&str>) -> bool {
+    let before = options.len();
+    options.retain(|option| (option.0.as_str(), option.1.as_deref()) != (name, value));
+    options.len() < before
 }
 
 fn overlay(driver: Driver, options: Vec<(String, Option<String>)>) -> Result<Source> {
@@ -211,6 +235,7 @@ struct Words {
     attributes: Attributes,
     propagation: Option<(Propagation, Reach)>,
     bind: Option<Reach>,
+    owners: Owners,
     others: Vec<(String, Option<String>)>,
 }
 
@@ -240,6 +265,7 @@ impl Words {
             "noatime" => self.attributes = set(Attributes::NO_ATIME, self.attributes),
             "strictatime" => self.attributes = set(Attributes::STRICT_ATIME, self.attributes),
             "relatime" => {}
+            "U" => self.owners = Owners::TheUsers,
             "bind" => self.bind = Some(Alone),
             "rbind" => self.bind = Some(Recursive),
             "private" => self.propagation = Some((Private, Alone)),

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
+use super::mounts::Owners;
 use super::{Command, Credentials, Groups, Limit, Mount, Options, Plan, Source, Step, Supervised};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -188,6 +189,7 @@ fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
             attributes: Attributes::NONE,
             propagation: None,
             copy_up: false,
+            owners: Owners::AsTheyAre,
         },
     }));
     for mount in mounts {

@@ -32,20 +32,41 @@ pub enum Package {
     DbusUserSession,
 }
 
+/// What this machine calls itself; empty where it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// `debian`
+    pub id: String,
+    /// `server`
+    pub variant: String,
+    /// `12`
+    pub version: String,
+}
+
 /// The family of this machine.
 pub fn family() -> Family {
-    ["/etc/os-release", "/usr/lib/os-release"]
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok())
-        .map_or(Family::Other, |text| family_in(&text))
+    os_release().map_or(Family::Other, |text| family_in(&text))
+}
+
+/// What this machine calls itself.
+pub fn names() -> Names {
+    let text = os_release().unwrap_or_default();
+    let value = |key| value(&text, key).unwrap_or_default().to_owned();
+    Names { id: value("ID"), variant: value("VARIANT_ID"), version: value("VERSION_ID") }
+}
+
+fn os_release() -> Option<String> {
+    let places = ["/etc/os-release", "/usr/lib/os-release"];
+    places.iter().find_map(|path| std::fs::read_to_string(path).ok())
+}
+
+fn value<'a>(os_release: &'a str, key: &str) -> Option<&'a str> {
+    let value = os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+    Some(value.trim_matches(['"', '\'']))
 }
 
 fn family_in(os_release: &str) -> Family {
-    let value = |key: &str| {
-        let value =
-            os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
-        Some(value.trim_matches(['"', '\'']))
-    };
+    let value = |key: &str| value(os_release, key);
     // ID first, then ID_LIKE from the closest relative on, as os-release(5) orders them.
     let words = [value("ID"), value("ID_LIKE")].into_iter().flatten();
     words.flat_map(str::split_whitespace).find_map(family_of_word).unwrap_or(Family::Other)

@@ -14,6 +14,7 @@ pub mod fuse;
 pub mod hint;
 pub mod idmap_helpers;
 pub mod kernel;
+pub mod machine;
 pub mod overlay;
 pub mod program;
 pub mod scratch;

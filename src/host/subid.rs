@@ -65,7 +65,7 @@ impl Range {
     }
 
     /// The IDs of this range before and behind `taken`.
-    fn without(self, taken: Self) -> impl Iterator<Item = Self> {
+    pub fn without(self, taken: Self) -> impl Iterator<Item = Self> {
         let before = Self::new(self.first, taken.first.clamp(self.first, self.end()) - self.first);
         let behind_first = taken.end().clamp(self.first, self.end());
         let behind = Self::new(behind_first, self.end() - behind_first);
@@ -117,6 +117,16 @@ pub fn granted() -> Result<Ranges> {
         uids: usable(&raw.uids, uid, &mappable("/proc/self/uid_map")),
         gids: usable(&raw.gids, gid, &mappable("/proc/self/gid_map")),
     })
+}
+
+/// The subordinate IDs of an account by name, as the two files grant them. Errors: a file that cannot be read.
+pub fn granted_to(name: &str) -> Result<Ranges> {
+    let in_file = |kind: Kind| -> Result<Vec<Range>> {
+        let text = read_if_there(kind.file())?;
+        let lines = text.lines().filter_map(parse_line);
+        Ok(lines.filter(|(owner, _)| *owner == name).map(|(_, range)| range).collect())
+    };
+    Ok(Ranges { uids: in_file(Kind::Users)?, gids: in_file(Kind::Groups)? })
 }
 
 fn read_if_there(path: &str) -> Result<String> {

@@ -18,26 +18,27 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
+use crate::ids::{IdMap, IdMaps, outside_of};
 
 /// Copies what is in the folder `from` into the folder `to`, over what is there. Errors: the first file that could not
-/// be copied, by name.
-pub fn tree(from: &Path, to: &Path) -> Result<()> {
+/// be copied, by name. `shown`: what IDs become (`inside` those of `from`, `outside` those of `to`).
+pub fn tree(from: &Path, to: &Path, shown: Option<&IdMaps>) -> Result<()> {
     let open = |path: &Path| {
         rustix::fs::open(path, FOLDER, Mode::empty())
             .context(|| format!("cannot open {}", path.display()))
     };
     let (from, to) = (open(from)?, open(to)?);
-    content(from.as_fd(), to.as_fd())
+    content(from.as_fd(), to.as_fd(), shown)
 }
 
-fn content(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    let mut copy = Copy { top: to, links: HashMap::new() };
+fn content(from: BorrowedFd<'_>, to: BorrowedFd<'_>, shown: Option<&IdMaps>) -> Result<()> {
+    let mut copy = Copy { top: to, links: HashMap::new(), shown };
     copy.folder(from, to, &mut PathBuf::new())
 }
 
 /// The same with open folders, and `to` becomes what `from` is: owner, mode, times and attributes too.
 pub fn folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    content(from, to)?;
+    content(from, to, None)?;
     copy_attributes(from, to);
     let stat = rustix::fs::fstat(from)?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
@@ -56,6 +57,8 @@ struct Copy<'a> {
     top: BorrowedFd<'a>,
     /// Where files with several names were copied first, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
+    /// What IDs become.
+    shown: Option<&'a IdMaps>,
 }
 
 impl Copy<'_> {
@@ -110,7 +113,7 @@ impl Copy<'_> {
                 }
                 // What is mounted in the root is not of it: an overlay does not show it either.
                 let Some(source) = source else {
-                    return finish(to, name, &stat).context(|| said(path));
+                    return finish(to, name, &stat, self.shown).context(|| said(path));
                 };
                 let target =
                     rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| said(path))?;
@@ -140,7 +143,7 @@ impl Copy<'_> {
                 return Ok(());
             }
         }
-        finish(to, name, &stat).context(|| said(path))
+        finish(to, name, &stat, self.shown).context(|| said(path))
     }
 
     fn link_if_known(&self, stat: &Stat, to: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
@@ -228,9 +231,18 @@ fn copy_attributes(from: impl AsFd, to: impl AsFd) {
     }
 }
 
+/// The owner of a copy. One whose IDs become nothing keeps them.
+pub fn owner(stat: &Stat, shown: Option<&IdMaps>) -> (Uid, Gid) {
+    let of = |map: fn(&IdMaps) -> &[IdMap], id| {
+        shown.and_then(|shown| outside_of(map(shown), id)).unwrap_or(id)
+    };
+    let (uid, gid) = (of(|maps| &maps.uids, stat.st_uid), of(|maps| &maps.gids, stat.st_gid));
+    (Uid::from_raw(uid), Gid::from_raw(gid))
+}
+
 /// Owner, mode, times: in this order, since chown(2) clears setuid bits and everything moves the times.
-fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat, shown: Option<&IdMaps>) -> io::Result<()> {
+    let (uid, gid) = owner(stat, shown);
     if let Err(error) =
         rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
     {
@@ -271,7 +283,7 @@ mod tests {
             .unwrap();
         std::fs::hard_link(from.join("a/file"), from.join("a/b/same")).unwrap();
         symlink("/nowhere/../x", from.join("link")).unwrap();
-        tree(&from, &to).unwrap();
+        tree(&from, &to, None).unwrap();
         assert_eq!(std::fs::read_to_string(to.join("a/b/same")).unwrap(), "content");
         let meta = |path: &str| to.join(path).symlink_metadata().unwrap();
         assert_eq!(meta("a/file").mode() & 0o7777, 0o640);
@@ -301,8 +313,8 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, path("high/gone"), kind, Mode::empty(), 0).unwrap();
         rustix::fs::setxattr(path("high/opaque"), "user.overlay.opaque", b"y", XattrFlags::empty())
             .unwrap();
-        tree(&path("low"), &path("to")).unwrap();
-        tree(&path("high"), &path("to")).unwrap();
+        tree(&path("low"), &path("to"), None).unwrap();
+        tree(&path("high"), &path("to"), None).unwrap();
         assert!(path("to/gone").symlink_metadata().is_err());
         assert!(path("to/opaque/old").symlink_metadata().is_err());
         assert_eq!(std::fs::read_to_string(path("to/opaque/new")).unwrap(), "high/opaque/new");
@@ -319,7 +331,7 @@ mod tests {
         let from = folder.path().join("from");
         std::fs::create_dir_all(from.join("sub")).unwrap();
         // A folder in which nobody can make anything, root neither.
-        let error = tree(&from, Path::new("/proc/sys")).unwrap_err().to_string();
+        let error = tree(&from, Path::new("/proc/sys"), None).unwrap_err().to_string();
         assert!(error.starts_with("cannot copy /sub: "), "{error}");
     }
 }

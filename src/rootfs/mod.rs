@@ -3,4 +3,5 @@
 
 pub mod copy;
 pub mod fuse;
+pub mod give;
 pub mod host;

@@ -51,6 +51,11 @@ const MASKED: [&str; 12] = [
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// The capabilities that a container has where nothing is asked for.
+pub fn default_capabilities() -> Vec<String> {
+    DEFAULT.iter().map(ToString::to_string).collect()
+}
+
 /// Gives the process its capabilities and hides what is the host's. Errors: a capability that this kernel does not
 /// have, a config without a process.
 pub fn confine(spec: &mut Spec, add: &[CapabilityChange], drop: &[CapabilityChange]) -> Result<()> {

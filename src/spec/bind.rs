@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
 /// What is shown, as it was written: absolute, or relative with `./` or `../` in front.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,68 @@ pub struct Bind {
     pub propagation: &'static str,
     /// Of nosuid, nodev, noexec, suid, dev, exec.
     pub flags: Vec<&'static str>,
+    /// Whose the files are.
+    pub owners: Owners,
+}
+
+/// Whose the files of a bind mount are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owners {
+    /// Whose they were.
+    #[default]
+    AsTheyAre,
+    /// They are given to the container's user, on the host too (`U`).
+    TheUsers,
+}
+
+impl Owners {
+    /// `U`, or nothing.
+    pub(super) fn of_switch(on: bool) -> Self {
+        if on { Self::TheUsers } else { Self::AsTheyAre }
+    }
+
+    /// Errors: a folder of the system's, or the caller's home, that nobody wants to give away (podman's list).
+    pub(super) fn refuse_what_others_need(self, source: &Path) -> Result<()> {
+        const SYSTEM: [&str; 24] = [
+            "/",
+            "/bin",
+            "/boot",
+            "/dev",
+            "/etc",
+            "/home",
+            "/lib",
+            "/lib64",
+            "/media",
+            "/mnt",
+            "/opt",
+            "/proc",
+            "/root",
+            "/run",
+            "/sbin",
+            "/srv",
+            "/sys",
+            "/tmp",
+            "/usr",
+            "/var",
+            "/var/lib",
+            "/var/log",
+            "/etc/passwd",
+            "/etc/shadow",
+        ];
+        if self == Self::AsTheyAre {
+            return Ok(());
+        }
+        let real = source.canonicalize().context(|| source.display().to_string())?;
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let home = home.and_then(|home| home.canonicalize().ok());
+        let is_of_all =
+            SYSTEM.iter().any(|path| real == Path::new(path)) || Some(&real) == home.as_ref();
+        if !is_of_all {
+            return Ok(());
+        }
+        let text = format!("{}: 'U' would give all of it to the container's user", real.display());
+        Err(Error::new(text).hint("name a folder below it that is the container's alone"))
+    }
 }
 
 /// docker's: with all below it, and no mount passes either way.
@@ -66,6 +128,7 @@ impl Default for Bind {
             reach: "rbind",
             propagation: "rprivate",
             flags: Vec::new(),
+            owners: Owners::AsTheyAre,
         }
     }
 }
@@ -75,6 +138,7 @@ impl Bind {
     pub(super) fn options(&self) -> Vec<String> {
         let mut options = vec![self.reach, self.propagation];
         options.extend(&self.flags);
+        options.extend((self.owners == Owners::TheUsers).then_some("U"));
         if self.access == Access::ReadOnly {
             options.push("ro");
             // "ro" is the topmost mount's alone (OCI config.md, "Linux mount options"): what is mounted below it on

@@ -42,7 +42,7 @@ mod user;
 mod volume;
 mod volumes;
 
-pub use bind::{Access, Bind, Source};
+pub use bind::{Access, Bind, Owners, Source};
 pub use build::{
     CgroupHierarchy, ImageDefaults, Inputs, KEEP_GROUPS, RUN_INIT, Root, STOP_SIGNAL,
     TimeNamespace, TopLayer, build, layer_folders,
@@ -57,6 +57,7 @@ pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, set_lower};
 pub use name::{ContainerName, Hostname, VolumeName};
 pub use namespace::{Network, Sharing};
 pub use options::Options;
+pub use process::ids_needed;
 pub use root_emulation::RootEmulation;
 pub use security_option::SecurityOption;
 pub use size::Size;

@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use super::bind::{Access, Bind, PROPAGATIONS, Source, word_of};
+use super::bind::{Access, Bind, Owners, PROPAGATIONS, Source, word_of};
 use super::destination::Destination;
 use super::size::Size;
 use super::switch::parse_switch;
 use super::tmpfs::{Tmpfs, parse_mode};
-use super::volume::{Content, Volume, VolumeKind, VolumeSource};
+use super::volume::{Content, NO_IDMAP, Volume, VolumeKind, VolumeSource};
 
 /// One value of `--mount`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ struct Said {
     propagation: Option<&'static str>,
     reach: Option<&'static str>,
     relabel: bool,
+    owners: Owners,
     size: Option<Size>,
     mode: Option<u32>,
     nocopy: Option<bool>,
@@ -63,6 +64,8 @@ impl Said {
                 })?);
             }
             "bind-nonrecursive" => self.reach = Some(if switch()? { "bind" } else { "rbind" }),
+            "u" | "chown" => self.owners = Owners::of_switch(switch()?),
+            "idmap" => return Err(NO_IDMAP.to_owned()),
             "relabel" if matches!(value, Some("shared" | "private")) => self.relabel = true,
             "relabel" => return Err("relabel is shared or private".into()),
             "tmpfs-size" => self.size = Some(super::size::parse_some(needed()?)?),
@@ -98,6 +101,7 @@ impl Said {
                 reach: self.reach.unwrap_or(default.reach),
                 propagation: self.propagation.unwrap_or(default.propagation),
                 flags: Vec::new(),
+                owners: self.owners,
             },
         })
     }
@@ -106,9 +110,10 @@ impl Said {
         if self.source.is_some() {
             return Err("a tmpfs has no source".into());
         }
-        if self.propagation.is_some() || self.reach.is_some() || self.relabel {
+        let is_given = self.owners == Owners::TheUsers;
+        if self.propagation.is_some() || self.reach.is_some() || self.relabel || is_given {
             return Err(
-                "bind-propagation, bind-nonrecursive and relabel are not for type=tmpfs".into()
+                "bind-propagation, bind-nonrecursive, relabel and U are not for type=tmpfs".into(),
             );
         }
         if self.nocopy.is_some() {

@@ -259,6 +259,7 @@ fn tmpfs(tmpfs: &Tmpfs, flag: &str, inputs: &Inputs<'_>) -> Result<Asked> {
 
 fn bound(destination: &Destination, source: &Path, bind: &Bind) -> Result<Asked> {
     text(source)?;
+    bind.owners.refuse_what_others_need(source)?;
     let options = bind.options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     Ok(Asked {

@@ -10,7 +10,7 @@ use super::{
     Volume,
 };
 use crate::capability::CapabilityChange;
-use crate::ids::{IdMap, UsernsMode};
+use crate::ids::{AskedMap, UsernsMode};
 
 /// What the container is to be. As with docker, a flag with one value may be repeated and the last one counts; the
 /// others append.
@@ -61,15 +61,16 @@ pub struct Options {
     pub user: Option<UserFlag>,
 
     /// Mount a file or folder of the host, or a volume by its name: it is made at its first use, with what the image has
-    /// there (nocopy: empty). CONTAINER alone: a volume without a name, which goes with the container. Options: ro, rw, O (changes go to a layer that is thrown
-    /// away), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec;
+    /// there (nocopy: empty). CONTAINER alone: a volume without a name, which goes with the container. Options: ro, rw, O
+    /// (changes go to a layer that is thrown away), U (all of it is given to the container's user first, on the host too),
+    /// bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec;
     /// z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel.
     #[arg(short, long, value_name = "[HOST|NAME:]CONTAINER[:OPTIONS]")]
     pub volume: Vec<Volume>,
 
     /// Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...]
-    /// [,bind-nonrecursive][,relabel=shared|private], type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy]
-    /// or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
+    /// [,bind-nonrecursive][,relabel=shared|private][,U], type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy]
+    /// [,U] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub mount: Vec<MountFlag>,
 
@@ -100,8 +101,9 @@ pub struct Options {
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<SecurityOption>,
 
-    /// How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N] (you stay yourself), nomap
-    /// (you have no ID inside).
+    /// How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N,size=N] (you stay yourself),
+    /// nomap (you have no ID inside), auto[:size=N,uidmapping=CONTAINER:BASE:COUNT,gidmapping=...] (subordinate IDs that no
+    /// other such container has, as many as the image's accounts need, 1024 at least).
     #[arg(long, value_name = "MODE", default_value = "host")]
     pub userns: UsernsMode,
 
@@ -115,13 +117,13 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "DRIVER")]
     pub storage_driver: Option<StorageDriver>,
 
-    /// Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs.
-    #[arg(long, value_name = "CONTAINER:BASE[:COUNT]")]
-    pub uidmap: Vec<IdMap>,
+    /// Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs; with @ it is the host's ID.
+    #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]")]
+    pub uidmap: Vec<AskedMap>,
 
-    /// Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs.
-    #[arg(long, value_name = "CONTAINER:BASE[:COUNT]")]
-    pub gidmap: Vec<IdMap>,
+    /// Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs; with @ it is the host's ID.
+    #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]")]
+    pub gidmap: Vec<AskedMap>,
 
     /// Add the process to a group, by name (in the image's own accounts) or ID; keep-groups keeps your own ones.
     #[arg(long, value_name = "NAME|GID|keep-groups")]

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
     Capabilities, LinuxCapabilities, LinuxCapabilitiesBuilder, Process, ProcessBuilder, User,
@@ -10,7 +10,7 @@ use oci_spec::runtime::{
 };
 
 use super::account::{self, Group};
-use super::build::{Inputs, seen_hostname};
+use super::build::{ImageDefaults, Inputs, seen_hostname};
 use super::env::{EnvChange, Environment, host_value};
 use super::group::GroupAdd;
 use super::merged::Merged;
@@ -121,7 +121,7 @@ fn wish(inputs: &Inputs<'_>) -> Result<(String, UserFlag)> {
     if let Some(flag) = &inputs.options.user {
         return Ok((format!("-u {flag}"), flag.clone()));
     }
-    if let UsernsMode::KeepId { uid, gid } = inputs.options.userns {
+    if let UsernsMode::KeepId { uid, gid, .. } = inputs.options.userns {
         let uid = uid.unwrap_or_else(|| rustix::process::geteuid().as_raw());
         let gid = gid.unwrap_or_else(|| rustix::process::getegid().as_raw());
         return Ok(("--userns keep-id".to_owned(), UserFlag::of(uid, Some(gid))));
@@ -156,10 +156,35 @@ fn unmapped(label: &str, kind: &str, id: u32) -> Error {
     )
 }
 
+/// How many IDs a container of this root needs for its accounts and for the user who is asked for (podman's rule: all up
+/// to the highest but "nobody").
+pub fn ids_needed(
+    root: &[PathBuf],
+    asked: Option<&UserFlag>,
+    image: &ImageDefaults,
+) -> Result<u32> {
+    const NOBODY: u32 = 65534;
+    let (users, groups) = accounts_in(root.iter().map(PathBuf::as_path))?;
+    let counts = |name: &str, id: u32| !matches!(name, "nobody" | "nogroup") && id != NOBODY;
+    let users = users.iter().flat_map(|user| [(&user.name, user.uid), (&user.name, user.gid)]);
+    let all = users.chain(groups.iter().map(|group| (&group.name, group.gid)));
+    let highest = all.filter(|(name, id)| counts(name, *id)).map(|(_, id)| id).max();
+    let of_image = image.user.as_deref().and_then(|user| user.parse().ok());
+    let flag = asked.cloned().or(of_image);
+    let asked = flag.iter().flat_map(UserFlag::ids).max();
+    Ok(highest.max(asked).map_or(1, |id| id.saturating_add(1)))
+}
+
 /// The image's accounts.
 fn accounts(inputs: &Inputs<'_>) -> Result<(Vec<account::User>, Vec<Group>)> {
+    accounts_in(inputs.root.folders().into_iter())
+}
+
+fn accounts_in<'a>(
+    folders: impl Iterator<Item = &'a Path>,
+) -> Result<(Vec<account::User>, Vec<Group>)> {
     // A root that is yet to be made (--explain) has no accounts yet.
-    let folders = inputs.root.folders().into_iter().filter(|folder| folder.exists());
+    let folders = folders.filter(|folder| folder.exists());
     let open = |folder: &Path| open_root(folder).map(OwnedFd::from);
     let root = Merged::of(folders.map(open).collect::<Result<Vec<_>>>()?);
     let (users, groups) = (account::users(&root)?, account::groups(&root)?);

@@ -18,6 +18,15 @@ pub const FUSE: &str = "fuse.usnea";
 pub const COPIED: &str = "copy.usnea";
 
 impl StorageDriver {
+    /// As it is asked for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::Fuse => "fuse",
+            Self::Copy => "copy",
+        }
+    }
+
     /// The type of its mounts.
     pub fn mount_type(self) -> &'static str {
         match self {
@@ -33,16 +42,16 @@ impl StorageDriver {
 pub struct Stacking {
     /// By whom.
     pub driver: StorageDriver,
-    /// IDs on disk are those inside, whatever the container's map. What only FUSE can do.
+    /// IDs of the layers are those inside, whatever the container's map. What the kernel's overlay cannot do for us.
     pub idmapped: bool,
 }
 
 impl Stacking {
     /// The options of the mount beside its layers.
     pub(super) fn options(self) -> impl Iterator<Item = &'static str> {
-        let is_fuse = self.driver == StorageDriver::Fuse;
-        let kernel = (self.driver == StorageDriver::Overlay).then_some("userxattr");
-        let idmapped = (is_fuse && self.idmapped).then_some("idmap");
+        let is_kernels = self.driver == StorageDriver::Overlay;
+        let kernel = is_kernels.then_some("userxattr");
+        let idmapped = (!is_kernels && self.idmapped).then_some("idmap");
         kernel.into_iter().chain(idmapped)
     }
 }

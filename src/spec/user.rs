@@ -26,6 +26,17 @@ impl UserFlag {
     }
 }
 
+impl UserFlag {
+    /// What of it is given by number.
+    pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
+        let id = |who: &NameOrId| match who {
+            NameOrId::Id(id) => Some(*id),
+            NameOrId::Name(_) => None,
+        };
+        id(&self.user).into_iter().chain(self.group.as_ref().and_then(id))
+    }
+}
+
 impl fmt::Display for UserFlag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.group {

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::bind::{Access, Bind, PROPAGATIONS, Source, word_of};
+use super::bind::{Access, Bind, Owners, PROPAGATIONS, Source, word_of};
 use super::destination::Destination;
 use super::name::VolumeName;
 
@@ -117,7 +117,13 @@ const GROUPS: [&[&str]; 8] = [
     &["exec", "noexec"],
     &["copy", "nocopy"],
     &["z", "Z"],
+    &["U"],
 ];
+
+/// Why there is no `idmap`: mount_setattr(2) takes it from who owns the file system alone, and those of the host are its
+/// root's.
+pub(super) const NO_IDMAP: &str = "'idmap' is refused by the kernel for file systems of the host, whoever has no root there: \
+     'U' gives the files to the container's user, --userns keep-id makes that user you";
 
 /// How, and the word about a new volume's content.
 fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), String> {
@@ -128,6 +134,9 @@ fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), Strin
             thrown_away = true;
             continue;
         }
+        if option == "idmap" || option.starts_with("idmap=") {
+            return Err(NO_IDMAP.to_owned());
+        }
         let (group, word) = GROUPS
             .iter()
             .enumerate()
@@ -137,10 +146,10 @@ fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), Strin
             return Err(format!("'{before}' and '{word}' exclude each other"));
         }
     }
-    let [access, reach, propagation, suid, dev, exec, content, _relabel] = chosen;
+    let [access, reach, propagation, suid, dev, exec, content, _relabel, owners] = chosen;
     let flags = [suid, dev, exec].into_iter().flatten().collect();
     if thrown_away {
-        return match access.or(reach).or(propagation) {
+        return match access.or(reach).or(propagation).or(owners) {
             Some(word) => Err(format!(
                 "'O' and '{word}' exclude each other: O is a layer over the folder, no bind of it"
             )),
@@ -153,6 +162,7 @@ fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), Strin
         reach: reach.unwrap_or(default.reach),
         propagation: propagation.unwrap_or(default.propagation),
         flags,
+        owners: Owners::of_switch(owners.is_some()),
     });
     Ok((kind, content))
 }
@@ -181,6 +191,7 @@ mod tests {
             options("/a:/b:Z,rslave,noexec,nosuid,nodev"),
             ["rbind", "rslave", "nosuid", "nodev", "noexec"]
         );
+        assert_eq!(options("/a:/b:U"), ["rbind", "rprivate", "U"]);
         assert_eq!(options("/a:/b:O"), ["O"]);
         assert_eq!(options("/a:/b:O,nosuid,z"), ["O", "nosuid"]);
     }
@@ -207,7 +218,9 @@ mod tests {
             ("/a:/b/../c", "'..'"),
             ("/a:/b:", "''"),
             ("/a:/b:rx", "'rx'"),
-            ("/a:/b:U", "'U'"),
+            ("/a:/b:U,U", "exclude"),
+            ("/a:/b:O,U", "'O' and 'U'"),
+            ("/a:/b:idmap=uids=0-1-10;gids=0-1-10", "keep-id"),
             ("/a:/b:idmap", "'idmap'"),
             ("/a:/b:ro,", "''"),
             ("/a:/b:ro,rw", "'ro' and 'rw'"),

@@ -36,9 +36,10 @@ pub fn count(map: &[IdMap]) -> u32 {
     map.iter().fold(0, |sum: u32, line| sum.saturating_add(line.count))
 }
 
-/// The map to base in which base's first ID (the user) is `own` and the others follow from 0, leaving `own` out.
-pub fn keep(base: &[IdMap], own: u32) -> Vec<IdMap> {
-    let others = count(base) - 1;
+/// The map to base in which base's first ID (the user) is `own` and the others follow from 0, leaving `own` out; at most
+/// `size` IDs in all.
+pub fn keep(base: &[IdMap], own: u32, size: Option<u32>) -> Vec<IdMap> {
+    let others = size.map_or(u32::MAX, |size| size.max(1)).min(count(base)) - 1;
     let below = others.min(own);
     [
         IdMap::new(0, 1, below),
@@ -142,12 +143,13 @@ mod tests {
     #[test]
     fn keep_id_gives_the_user_their_own_number_and_fills_the_rest() {
         assert_eq!(
-            keep(&BASE, 5),
+            keep(&BASE, 5, None),
             [IdMap::new(0, 1, 5), IdMap::new(5, 0, 1), IdMap::new(6, 6, 15)]
         );
-        assert_eq!(keep(&BASE, 1000), [IdMap::new(0, 1, 20), IdMap::new(1000, 0, 1)]);
-        assert_eq!(keep(&BASE[..1], 1000), [IdMap::new(1000, 0, 1)]);
-        assert_eq!(keep(&BASE, 0), [IdMap::new(0, 0, 1), IdMap::new(1, 1, 20)]);
+        assert_eq!(keep(&BASE, 1000, None), [IdMap::new(0, 1, 20), IdMap::new(1000, 0, 1)]);
+        assert_eq!(keep(&BASE[..1], 1000, None), [IdMap::new(1000, 0, 1)]);
+        assert_eq!(keep(&BASE, 1000, Some(3)), [IdMap::new(0, 1, 2), IdMap::new(1000, 0, 1)]);
+        assert_eq!(keep(&BASE, 0, None), [IdMap::new(0, 0, 1), IdMap::new(1, 1, 20)]);
     }
 
     #[test]
@@ -167,7 +169,7 @@ mod tests {
     proptest! {
         #[test]
         fn through_and_back_changes_nothing(inside in 0u32..100_000, first in 0u32..15, size in 1u32..6, own in 0u32..30) {
-            for map in [vec![IdMap::new(inside, first, size)], keep(&BASE, own)] {
+            for map in [vec![IdMap::new(inside, first, size)], keep(&BASE, own, None)] {
                 let host = through(&map, &BASE).unwrap();
                 prop_assert_eq!(count(&host), count(&map));
                 prop_assert_eq!(merged(through(&host, &inverse(&BASE)).unwrap()), merged(map.clone()));

@@ -4,6 +4,7 @@
 //! IDs can only be made and removed there, so the store's and the root's work happens in it. **container** is base
 //! itself, or a child of it with another map of the same IDs, which needs no newuidmap: base holds all powers over it.
 
+mod auto;
 mod lines;
 mod write;
 
@@ -12,8 +13,9 @@ use crate::fail;
 use crate::host::hint::Hint;
 use crate::host::idmap_helpers::{self, Helpers};
 use crate::host::{account, subid};
-use crate::ids::{IdMap, IdMaps, UsernsMode};
+use crate::ids::{AskedMap, IdMap, IdMaps, Outside, OwnRange, UsernsMode};
 
+pub use auto::Room;
 pub use write::{
     become_root, forbidden, in_base, in_base_and_here, in_process_and_here, write_maps,
     write_own_maps,
@@ -83,24 +85,29 @@ impl Base {
         Ok(Self { maps, writer: Writer::Helpers(helpers) })
     }
 
-    /// The maps (container -> host) that `--userns`, or `--uidmap` and `--gidmap`, ask for.
+    /// The maps (container -> host) that `--userns`, or `--uidmap` and `--gidmap`, ask for. `room` is asked for a range of
+    /// the container's own alone.
     pub fn container_maps(
         &self,
-        mode: UsernsMode,
-        uidmap: &[IdMap],
-        gidmap: &[IdMap],
+        mode: &UsernsMode,
+        uidmap: &[AskedMap],
+        gidmap: &[AskedMap],
+        room: impl FnOnce() -> Result<Room>,
     ) -> Result<IdMaps> {
         let in_base = if uidmap.is_empty() && gidmap.is_empty() {
             match mode {
                 UsernsMode::Host => return Ok(self.maps.clone()),
-                UsernsMode::KeepId { uid, gid } => IdMaps {
+                UsernsMode::Auto(wanted) => self.own_range(wanted, &room()?)?,
+                UsernsMode::KeepId { uid, gid, size } => IdMaps {
                     uids: lines::keep(
                         &self.maps.uids,
                         uid.unwrap_or(rustix::process::geteuid().as_raw()),
+                        *size,
                     ),
                     gids: lines::keep(
                         &self.maps.gids,
                         gid.unwrap_or(rustix::process::getegid().as_raw()),
+                        *size,
                     ),
                 },
                 UsernsMode::NoMap => IdMaps {
@@ -110,10 +117,13 @@ impl Base {
             }
         } else {
             // podman: one of the two alone serves for both.
-            let or = |asked: &[IdMap], other: &[IdMap]| {
+            let or = |asked: &'_ [AskedMap], other: &'_ [AskedMap]| {
                 if asked.is_empty() { other } else { asked }.to_vec()
             };
-            IdMaps { uids: or(uidmap, gidmap), gids: or(gidmap, uidmap) }
+            IdMaps {
+                uids: self.in_base("--uidmap", &or(uidmap, gidmap), &self.maps.uids)?,
+                gids: self.in_base("--gidmap", &or(gidmap, uidmap), &self.maps.gids)?,
+            }
         };
         if in_base.uids.is_empty() || in_base.gids.is_empty() {
             return Err(self.no_subordinate_ids("--userns nomap"));
@@ -122,6 +132,69 @@ impl Base {
             uids: self.to_host("uidmap", &in_base.uids, &self.maps.uids)?,
             gids: self.to_host("gidmap", &in_base.gids, &self.maps.gids)?,
         })
+    }
+
+    /// Lines that are asked for, to base. Errors: an ID of the host that is not in it.
+    fn in_base(&self, flag: &str, asked: &[AskedMap], base: &[IdMap]) -> Result<Vec<IdMap>> {
+        let inward = lines::inverse(base);
+        let mut map = Vec::new();
+        for AskedMap { line, outside } in asked {
+            map.extend(match outside {
+                Outside::Base => vec![*line],
+                Outside::Host => lines::through(&[*line], &inward).ok_or_else(|| {
+                    let IdMap { inside, outside, count } = line;
+                    let text = format!("{flag} {inside}:@{outside}:{count}: not all of these are yours");
+                    Error::new(text).hint("the IDs behind @ are the host's: yours, and those of /etc/subuid and /etc/subgid")
+                })?,
+            });
+        }
+        Ok(map)
+    }
+
+    /// The maps to base of a range of the container's own. Errors: there are too few IDs.
+    fn own_range(&self, wanted: &OwnRange, room: &Room) -> Result<IdMaps> {
+        const FLAG: &str = "--userns auto";
+        let size = wanted.size.unwrap_or(room.needs.max(auto::LEAST));
+        let (uids, gids) = self.own_ranges()?;
+        if uids.is_empty() || gids.is_empty() {
+            return Err(self.no_subordinate_ids(FLAG));
+        }
+        let short = |what: &str, shortage: auto::Shortage| {
+            let auto::Shortage { needed, free, all } = shortage;
+            let text =
+                format!("{FLAG}: {needed} {what} IDs are needed, and {free} of {all} are free");
+            Error::new(text).hint(
+                "a container has its range until it is removed: see 'usnea ps --all'; --userns auto:size=N asks for fewer",
+            )
+        };
+        let fixed = self.in_base("--userns auto:uidmapping", &wanted.uids, &self.maps.uids)?;
+        let others = room.others.iter().flat_map(|maps| &maps.uids);
+        let uids = auto::map(&uids, &self.maps.uids, others, &fixed, size)
+            .map_err(|shortage| short("user", shortage))?;
+        let fixed = self.in_base("--userns auto:gidmapping", &wanted.gids, &self.maps.gids)?;
+        let others = room.others.iter().flat_map(|maps| &maps.gids);
+        let gids = auto::map(&gids, &self.maps.gids, others, &fixed, size)
+            .map_err(|shortage| short("group", shortage))?;
+        Ok(IdMaps { uids, gids })
+    }
+
+    /// What ranges are taken from, in base's numbers. All of the host's IDs are root's, and most of them are somebody:
+    /// there it is what is granted to the account `containers` (podman's).
+    fn own_ranges(&self) -> Result<(Vec<subid::Range>, Vec<subid::Range>)> {
+        if self.writer != Writer::Root || !crate::host::userns::in_initial_namespace() {
+            return Ok((
+                auto::all_but_first(&self.maps.uids),
+                auto::all_but_first(&self.maps.gids),
+            ));
+        }
+        let granted = subid::granted_to("containers")?;
+        if granted.uids.is_empty() || granted.gids.is_empty() {
+            let text = "--userns auto: no IDs are granted to the account 'containers'";
+            return Err(Error::new(text).hint(
+                "add a line like containers:2147483647:1073741824 to /etc/subuid and /etc/subgid",
+            ));
+        }
+        Ok((granted.uids, granted.gids))
     }
 
     fn to_host(&self, flag: &str, map: &[IdMap], base: &[IdMap]) -> Result<Vec<IdMap>> {

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Place, need_subids};
+use crate::support::{Place, Started, need_subids};
 
 const CHANGES: &str = "echo more >> /etc/group && rm /etc/passwd && rm -r /etc/deep && mkdir /etc/deep && touch /etc/deep/new \
      && mv /etc/group /moved && ls /etc/deep && cat /moved && ! cat /etc/passwd 2> /dev/null && ln /moved /etc/again \
@@ -39,6 +39,19 @@ fn the_file_server_is_out_of_the_container_s_sight() {
     let script = "grep -o '^[a-z]* / fuse.usnea' /proc/mounts; ! grep -l usnea /proc/[0-9]*/comm";
     let ran = place.run(&["--storage-driver", "fuse"], script);
     assert_eq!(ran.works(), "overlay / fuse.usnea");
+}
+
+#[test]
+fn whoever_leaves_a_container_running_sees_the_end_of_what_is_said() {
+    let place = place();
+    for more in [&[][..], &["-t"]] {
+        let words = [&["run", "-d", "--name", "served", "--storage-driver", "fuse"], more].concat();
+        let started = Started::new(&mut place.command(&place.kept(&words, "sleep 1000")), "");
+        // Both ends, within the time that a pipe may still be open: a shell's $(... 2>&1) waits for them.
+        let ran = started.ends_whole();
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:?}");
+        place.usnea(&["rm", "-f", "served"]).works();
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod support;
 
 mod attach;
 mod commit;
+mod completion;
 mod cp;
 mod cves;
 mod debian;
@@ -60,5 +61,6 @@ mod start_broken_off;
 mod store;
 mod terminal;
 mod transports;
+mod user_ranges;
 mod users;
 mod volumes;

@@ -1,11 +1,8 @@
-//! The manual pages in `man/` and the completions in `packaging/completions/` are what the command line makes of
-//! itself. `USNEA_UPDATE=1` writes them anew.
+//! The manual pages in `man/` are what the command line makes of itself. `USNEA_UPDATE=1` writes them anew.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-
-use clap_complete::Shell;
 
 use crate::support::source;
 
@@ -16,17 +13,6 @@ fn the_manual_pages_are_those_of_the_command_line() {
     let mut pages = BTreeMap::new();
     render(&command, "usnea", &mut pages);
     compare(&source().join("man"), &pages);
-}
-
-#[test]
-fn the_completions_are_those_of_the_command_line() {
-    let shells = [(Shell::Bash, "usnea.bash"), (Shell::Zsh, "_usnea"), (Shell::Fish, "usnea.fish")];
-    let scripts = shells.map(|(shell, name)| {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut usnea::cli::command(), "usnea", &mut script);
-        (name.to_owned(), script)
-    });
-    compare(&source().join("packaging/completions"), &scripts.into());
 }
 
 /// One page a command. Without version and date: a release must not make every page another one.

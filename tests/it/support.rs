@@ -346,9 +346,23 @@ impl Started {
         }
     }
 
+    /// As [`Started::end`]; nobody may hold its standard error either.
+    #[track_caller]
+    pub fn ends_whole(self) -> Ran {
+        let words = self.words.clone();
+        let (ran, closed) = self.end_and_stderr();
+        assert!(closed, "a process that outlives {words} holds its standard error");
+        ran
+    }
+
     /// Waits for its end.
     #[track_caller]
-    pub fn end(mut self) -> Ran {
+    pub fn end(self) -> Ran {
+        self.end_and_stderr().0
+    }
+
+    #[track_caller]
+    fn end_and_stderr(mut self) -> (Ran, bool) {
         let mut ended = None;
         within(TIME_LIMIT, || {
             ended = self.child.try_wait().expect("a child of ours");
@@ -359,13 +373,13 @@ impl Started {
             let _ = self.child.wait();
         }
         let (stdout, closed) = collect(&self.stdout, Instant::now() + SETTLING);
-        let (stderr, _) = collect(&self.stderr, Instant::now() + SETTLING);
+        let (stderr, closed_too) = collect(&self.stderr, Instant::now() + SETTLING);
         let Some(ended) = ended else {
             panic!("{} took longer than {TIME_LIMIT:?}: {stdout:?}, {stderr:?}", self.words);
         };
         assert!(closed, "a process that outlives {} holds its output", self.words);
         let status = ended.code().unwrap_or_else(|| -ended.signal().expect("a status or a signal"));
-        Ran { status, stdout, stderr }
+        (Ran { status, stdout, stderr }, closed_too)
     }
 }
 

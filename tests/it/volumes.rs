@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use crate::support::{Place, need_that, text};
+use crate::support::{Place, need_subids, need_that, text};
 
 /// `-v SOURCE:REST` with a source of the place.
 fn volume(place: &Place, source: &str, rest: &str) -> String {
@@ -152,4 +152,89 @@ fn a_volume_over_a_symbolic_link_lands_where_the_link_leads_inside() {
     place.write("data/file", "x");
     let ran = place.run(&["-v", &volume(&place, "data", "/link")], "cat /real/file");
     assert_eq!(ran.works(), "x");
+}
+
+#[test]
+fn a_volume_is_given_to_the_container_s_user_without_leaving_its_file_system() {
+    if !need_subids() {
+        return;
+    }
+    let place = Place::new();
+    place.write("data/deep/file", "x");
+    place.write("outside", "x");
+    std::os::unix::fs::symlink(place.path("outside"), place.path("data/link")).expect("a link");
+    let who = |path: &str| {
+        let metadata = place.path(path).symlink_metadata().expect("it is there");
+        (metadata.uid(), metadata.gid())
+    };
+    let before = who("outside");
+    let all = "stat -c '%u:%g' /data /data/deep/file /data/link; touch /data/new";
+    let data = volume(&place, "data", "/data:U");
+    let mount = format!("type=bind,source={},target=/data,U=true", text(&place.path("data")));
+    for (options, owner) in [
+        (["-v", &data, "-u", "33:44"], "33:44"),
+        (["--mount", &mount, "-u", "55:66"], "55:66"),
+        (["-v", &data, "--userns", "auto"], "0:0"),
+        (["-v", &data, "--userns", "keep-id:uid=7,gid=8"], "7:8"),
+    ] {
+        let ran = place.run(&options, all);
+        assert_eq!(ran.works(), [owner; 3].join("\n"), "{options:?}");
+        assert_eq!(who("outside"), before, "{options:?}");
+    }
+    // keep-id: it was given back.
+    assert_eq!(who("data/deep/file"), before);
+    // Others' files stay below a mount.
+    place.folder("data/mounted");
+    let script = "mount -t tmpfs t data/mounted && touch data/mounted/x && \
+                  \"$USNEA\" run --rm -v ./data:/data:U -u 3:3 \"$IMAGE\" stat -c '%u:%g' /data/deep /data/mounted/x";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--map-auto", "-rm", "sh", "-c", script]);
+    command.env("USNEA", crate::support::binary()).env("IMAGE", place.image());
+    place.prepare(&mut command);
+    let ran = crate::support::finish(&mut command, "");
+    assert_eq!(ran.works(), "3:3\n0:0");
+    // What is of other IDs now goes in a namespace that has them.
+    place.run(&["-v", &data, "-u", "0"], "true").works();
+}
+
+#[test]
+fn a_kept_container_s_volume_is_given_at_each_start() {
+    if !need_subids() {
+        return;
+    }
+    let place = Place::new();
+    place.write("data/file", "x");
+    let words = ["run", "--name", "giver", "-u", "9:9", "-v", &volume(&place, "data", "/data:U")];
+    let script = "stat -c '%u:%g' /data/file";
+    assert_eq!(place.usnea(&place.kept(&words, script)).works(), "9:9");
+    place.run(&["-v", &volume(&place, "data", "/data:U")], "true").works();
+    assert_eq!(place.usnea(&["start", "-a", "giver"]).works(), "9:9");
+    place.usnea(&["rm", "giver"]).works();
+    place.run(&["-v", &volume(&place, "data", "/data:U")], "true").works();
+}
+
+#[test]
+fn nobody_gives_away_a_system_or_a_home() {
+    let place = Place::new();
+    let home = std::env::var("HOME").expect("a home");
+
+    for source in ["/", "/usr", "/tmp", "/var/lib/", home.as_str()] {
+        let ran = place.run(&["-v", &format!("{source}:/data:U")], "true");
+        ran.fails_with(125, &["'U' would give all of it"]);
+        ran.hints();
+    }
+
+    // An ordinary user has nothing to give that is not theirs: the file that cannot be given is named.
+    let ran = place.run(&["-v", "/usr/share:/data:U"], "true");
+    ran.fails_with(125, &["/usr/share", "cannot give"]);
+}
+
+#[test]
+fn mapped_mounts_of_the_host_are_refused_with_what_would_do() {
+    let place = Place::new();
+    place.folder("data");
+    for options in ["idmap", "idmap=uids=0-1-10#10-11-10;gids=0-1-10"] {
+        let ran = place.run(&["-v", &volume(&place, "data", &format!("/data:{options}"))], "true");
+        ran.fails_with(125, &["'idmap' is refused by the kernel", "keep-id"]);
+    }
 }

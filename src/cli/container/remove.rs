@@ -65,15 +65,21 @@ pub fn prune(arguments: &PruneArguments, root: Option<&Path>) -> Result<u8> {
     if !arguments.force && !is_sure("all containers that do not run")? {
         return Ok(0);
     }
-    let store = selection::store(root)?;
+    let (failures, bytes) = prune_ended(&selection::store(root)?, &filters)?;
+    say(&format!("Total reclaimed space: {}", amount::size(bytes)));
+    failures.end()
+}
+
+/// Removes the containers that do not run and fit, and says which; what could not be removed, and how many bytes it gave.
+pub fn prune_ended(store: &Path, filters: &[Filter]) -> Result<(Failures, u64)> {
     let (mut failures, mut bytes) = (Failures::default(), 0);
     let mut is_first = true;
-    for kept in fitting(&store, &filters)? {
+    for kept in fitting(store, filters)? {
         if !matches!(kept.status()?, Status::Created | Status::Exited(_)) {
             continue;
         }
         let size = kept::size(&kept);
-        match kept::remove(&store, &kept.record.id, Removal::default()) {
+        match kept::remove(store, &kept.record.id, Removal::default()) {
             Ok(()) => {
                 if std::mem::take(&mut is_first) {
                     say("Deleted Containers:");
@@ -84,10 +90,8 @@ pub fn prune(arguments: &PruneArguments, root: Option<&Path>) -> Result<u8> {
             Err(error) => failures.add(error),
         }
     }
-    say(&format!(
-        "{}Total reclaimed space: {}",
-        if is_first { "" } else { "\n" },
-        amount::size(bytes)
-    ));
-    failures.end()
+    if !is_first {
+        say("");
+    }
+    Ok((failures, bytes))
 }

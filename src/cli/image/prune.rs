@@ -7,7 +7,7 @@ use super::remove::say;
 use crate::cli::amount::size;
 use crate::cli::prompt::{self, Answer};
 use crate::cli::run::print;
-use crate::container::images;
+use crate::container::images::{self, Filter};
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 use crate::image::store::{Freed, Which};
@@ -24,6 +24,18 @@ pub struct Arguments {
     /// Do not ask.
     #[arg(short, long)]
     force: bool,
+
+    /// Only images that fit: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]. May be given more than once.
+    #[arg(long = "filter", value_name = "KEY=VALUE", value_parser = prunes)]
+    filters: Vec<Filter>,
+}
+
+/// docker's filters of prune. Errors: what is none, or one of a listing.
+pub fn prunes(text: &str) -> std::result::Result<Filter, String> {
+    match text.parse::<Filter>() {
+        Ok(filter @ (Filter::Label(..) | Filter::NoLabel(..) | Filter::Until(_))) => Ok(filter),
+        _ => Err("expected until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]".into()),
+    }
 }
 
 impl Arguments {
@@ -41,7 +53,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     if !arguments.force && !is_sure(what)? {
         return Ok(0);
     }
-    report(&images::prune(&Stores::open(root)?, arguments.which())?)
+    report(&images::prune(&Stores::open(root)?, arguments.which(), &arguments.filters)?, 0)
 }
 
 /// Asks at the terminal. Errors: there is none.
@@ -55,8 +67,8 @@ pub fn is_sure(what: &str) -> Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// What went, and how much space it gave.
-pub fn report(freed: &Freed) -> Result<u8> {
+/// What went, and how much space it gave beside `more` bytes.
+pub fn report(freed: &Freed, more: u64) -> Result<u8> {
     freed.images.iter().for_each(say);
-    print(&format!("Total reclaimed space: {}\n", size(freed.bytes)))
+    print(&format!("Total reclaimed space: {}\n", size(freed.bytes + more)))
 }

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
+use crate::cli::container::remove::prune_ended;
 use crate::cli::container::selection::say;
-use crate::cli::image::prune::{is_sure, report};
+use crate::cli::image::prune::{is_sure, prunes, report};
 use crate::container::stores::Stores;
-use crate::container::{images, volumes};
-use crate::error::Result;
+use crate::container::{images, kept, volumes};
+use crate::error::{Error, Result};
 use crate::image::store::Which;
 
 /// Remove what nobody needs
 ///
-/// Images without a name, packed and unpacked layers that no image needs, and what killed commands left. What a container
+/// Containers that do not run, images without a name, packed and unpacked layers that no image needs, and what killed commands left. What a container
 /// runs on stays.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -26,28 +27,41 @@ pub struct Arguments {
     /// Do not ask.
     #[arg(short, long)]
     force: bool,
+
+    /// Only containers and images that fit: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]. May be given more than once.
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    filters: Vec<String>,
 }
 
 /// Carries it out.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let (which, what) = match arguments.all {
-        true => {
-            (Which::Unused, "all images that no container runs on, and what killed commands left")
-        }
-        false => (Which::Dangling, "all images without a name, and what killed commands left"),
+        true => (
+            Which::Unused,
+            "all containers that do not run, all images that none is made from, and what killed commands left",
+        ),
+        false => (
+            Which::Dangling,
+            "all containers that do not run, all images without a name, and what killed commands left",
+        ),
     };
+    let said = |error: String| Error::new(format!("--filter: {error}"));
+    let of_images = arguments.filters.iter().map(|text| prunes(text).map_err(said));
+    let of_images = of_images.collect::<Result<Vec<_>>>()?;
+    let of_containers = arguments.filters.iter().map(|text| text.parse());
+    let of_containers = of_containers.collect::<Result<Vec<kept::Filter>>>()?;
     let volumes = if arguments.volumes { ", and all volumes without a name" } else { "" };
     if !arguments.force && !is_sure(&format!("{what}{volumes}"))? {
         return Ok(0);
     }
+    // Containers first: what they were made from, and what they mount, may go with them.
     let stores = Stores::open(root)?;
-    let mut bytes = 0;
+    let (failures, mut bytes) = prune_ended(stores.own().root(), &of_containers)?;
     if arguments.volumes {
         let pruned = volumes::prune(stores.own().root(), &[volumes::Filter::Anonymous(true)])?;
         pruned.names.iter().for_each(|name| say(&format!("Deleted: volume {name}")));
-        bytes = pruned.bytes;
+        bytes += pruned.bytes;
     }
-    let mut freed = images::prune(&stores, which)?;
-    freed.bytes += bytes;
-    report(&freed)
+    report(&images::prune(&stores, which, &of_images)?, bytes)?;
+    failures.end()
 }

@@ -20,6 +20,10 @@ pub enum Filter {
     Dangling(bool),
     /// A label of the config, and what it says.
     Label(String, Option<String>),
+    /// Not this label of the config.
+    NoLabel(String, Option<String>),
+    /// Made before this time.
+    Until(Timestamp),
     /// Made before this image.
     Before(String),
     /// Made after this image.
@@ -30,21 +34,22 @@ impl FromStr for Filter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let known =
-            "reference=PATTERN, dangling=BOOL, label=KEY[=VALUE], before=IMAGE, since=IMAGE";
+        let known = "reference=PATTERN, dangling=BOOL, label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME, before=IMAGE, since=IMAGE";
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         let filter = match (key.trim(), value.trim()) {
             (_, "") => None,
             ("reference", pattern) => Some(Self::Reference(pattern.to_owned())),
             ("dangling", "true" | "1") => Some(Self::Dangling(true)),
             ("dangling", "false" | "0") => Some(Self::Dangling(false)),
-            ("label", label) => {
-                let (key, value) = match label.split_once('=') {
-                    Some((key, value)) => (key, Some(value.to_owned())),
-                    None => (label, None),
-                };
-                Some(Self::Label(key.to_owned(), value))
+            ("label", text) => {
+                let (key, value) = label(text);
+                Some(Self::Label(key, value))
             }
+            ("label!", text) => {
+                let (key, value) = label(text);
+                Some(Self::NoLabel(key, value))
+            }
+            ("until", time) => crate::container::kept::time::moment(time).map(Self::Until),
             ("before", image) => Some(Self::Before(image.to_owned())),
             ("since" | "after", image) => Some(Self::Since(image.to_owned())),
             _ => None,
@@ -56,11 +61,21 @@ impl FromStr for Filter {
     }
 }
 
+fn label(text: &str) -> (String, Option<String>) {
+    match text.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (text.to_owned(), None),
+    }
+}
+
 /// Filters whose images are looked up.
+#[derive(Default)]
 pub struct Filters {
     patterns: Vec<String>,
     dangling: Vec<bool>,
     labels: Vec<(String, Option<String>)>,
+    no_labels: Vec<(String, Option<String>)>,
+    until: Option<Timestamp>,
     before: Option<Timestamp>,
     since: Option<Timestamp>,
 }
@@ -68,18 +83,16 @@ pub struct Filters {
 impl Filters {
     /// Errors: an image of `before` or `since` that there is not.
     pub fn new(all: &[Filter], stores: &Stores) -> Result<Self> {
-        let mut filters = Self {
-            patterns: Vec::new(),
-            dangling: Vec::new(),
-            labels: Vec::new(),
-            before: None,
-            since: None,
-        };
+        let mut filters = Self::default();
         for filter in all {
             match filter {
                 Filter::Reference(pattern) => filters.patterns.push(pattern.clone()),
                 Filter::Dangling(value) => filters.dangling.push(*value),
                 Filter::Label(key, value) => filters.labels.push((key.clone(), value.clone())),
+                Filter::NoLabel(key, value) => {
+                    filters.no_labels.push((key.clone(), value.clone()));
+                }
+                Filter::Until(time) => filters.until = Some(*time),
                 Filter::Before(image) => filters.before = Some(time_of(image, stores)?),
                 Filter::Since(image) => filters.since = Some(time_of(image, stores)?),
             }
@@ -93,10 +106,12 @@ impl Filters {
         let by_record = (self.dangling.is_empty()
             || self.dangling.contains(&image.names.is_empty()))
             && self.before.is_none_or(|before| made < before)
+            && self.until.is_none_or(|until| made < until)
             && self.since.is_none_or(|since| made > since)
             && (self.patterns.is_empty()
                 || image.names.iter().chain(&image.digests).any(|name| self.names(name)));
-        Ok(by_record && (self.labels.is_empty() || self.has_labels(store, image)?))
+        let asks = !(self.labels.is_empty() && self.no_labels.is_empty());
+        Ok(by_record && (!asks || self.has_labels(store, image)?))
     }
 
     /// Whether a name of an image is one that is asked for.
@@ -122,7 +137,7 @@ impl Filters {
             let label = labels.and_then(|labels| labels.get(key)?.as_str());
             label.is_some_and(|label| value.as_ref().is_none_or(|value| value == label))
         };
-        Ok(self.labels.iter().all(has))
+        Ok(self.labels.iter().all(has) && !self.no_labels.iter().any(has))
     }
 }
 
@@ -147,6 +162,8 @@ mod tests {
             ("dangling=0", Filter::Dangling(false)),
             ("label=a", Filter::Label("a".into(), None)),
             ("label=a=b=c", Filter::Label("a".into(), Some("b=c".into()))),
+            ("label!=a", Filter::NoLabel("a".into(), None)),
+            ("until=1970-01-01T00:00:00Z", Filter::Until(Timestamp::UNIX_EPOCH)),
             ("before=x:1", Filter::Before("x:1".into())),
             ("since=x", Filter::Since("x".into())),
         ] {
@@ -159,13 +176,8 @@ mod tests {
 
     #[test]
     fn names_are_matched_short_and_whole() {
-        let filters = |pattern: &str| Filters {
-            patterns: vec![pattern.into()],
-            dangling: Vec::new(),
-            labels: Vec::new(),
-            before: None,
-            since: None,
-        };
+        let filters =
+            |pattern: &str| Filters { patterns: vec![pattern.into()], ..Filters::default() };
         let name = "debian:12".parse().unwrap();
         for pattern in ["debian", "debian:*", "docker.io/library/debian", "docker.io/*/debian:1?"] {
             assert!(filters(pattern).names(&name), "{pattern}");

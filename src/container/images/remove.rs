@@ -1,5 +1,6 @@
 //! `usnea rmi`, `tag`, `untag`, `image prune`, `system df`, `check`: the store's own work, in the base user namespace.
 
+use super::filter::{Filter, Filters};
 use super::{happened, known, name_typed};
 use crate::config::Settings;
 use crate::container::stores::{self, Stores};
@@ -146,9 +147,12 @@ pub fn untag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Removes what nobody needs.
-pub fn prune(stores: &Stores, which: Which) -> Result<Freed> {
-    in_store(stores, &Base::of_user()?, |store| store.prune(which))
+/// Removes what nobody needs: images that pass all filters, and what no image needs.
+pub fn prune(stores: &Stores, which: Which, filters: &[Filter]) -> Result<Freed> {
+    let filters = Filters::new(filters, stores)?;
+    in_store(stores, &Base::of_user()?, |store| {
+        store.prune(which, |image| filters.pass(store, image))
+    })
 }
 
 /// What takes how much of the disk.

@@ -10,6 +10,7 @@ use oci_spec::runtime::Spec;
 
 use super::super::folder::{self, Folder};
 use super::super::image::StoredImage;
+use super::super::ranges;
 use super::super::run::{self, Decided, Identity, Request};
 use super::super::stored::Wanted;
 use super::super::volumes;
@@ -72,7 +73,9 @@ pub fn create(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result
     let root = request.image.root(&base, &store, wanted)?;
     let id = run::random_id()?;
     let place = store.join("containers").join(&id);
-    let identity = Identity { id: &id, folder: place.clone(), top_layer: TopLayer::Kept };
+    // Held until the container is in its place: from then on that says whose it is.
+    let (maps, _range) = ranges::claimed(request, &base, &root, (&store, &id))?;
+    let identity = Identity { id: &id, folder: place.clone(), top_layer: TopLayer::Kept, maps };
     let decided = run::decide(request, base, identity, &root)?;
     // What cannot be launched is refused now.
     crate::engine::plan(&decided.spec, decided.base.clone(), Default::default())?;

@@ -1,7 +1,7 @@
 //! `usnea inspect` of a container: docker's shape where docker has the field.
 
 use jiff::Timestamp;
-use oci_spec::runtime::{Mount, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, Mount, Spec};
 use serde_json::{Map, Value, json};
 
 use super::super::volumes::{self, Used};
@@ -99,6 +99,13 @@ fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> Value {
     let bounding = capabilities.and_then(|all| all.bounding().clone()).unwrap_or_default();
     let mut bounding: Vec<String> = bounding.iter().map(ToString::to_string).collect();
     bounding.sort();
+    let map = |of: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| -> Vec<String> {
+        let lines = spec.linux().iter().flat_map(|linux| of(linux).iter().flatten());
+        let line = |line: &LinuxIdMapping| {
+            format!("{}:{}:{}", line.container_id(), line.host_id(), line.size())
+        };
+        lines.map(line).collect()
+    };
     json!({
         "Binds": binds(spec, volumes),
         "LogConfig": { "Type": log_driver(record.log.driver), "Config": log_options(record) },
@@ -106,6 +113,8 @@ fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> Value {
         "AutoRemove": record.auto_remove,
         "ReadonlyRootfs": spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
         "Capabilities": bounding,
+        "UsernsMode": "private",
+        "IDMappings": { "UidMap": map(|linux| linux.uid_mappings()), "GidMap": map(|linux| linux.gid_mappings()) },
     })
 }
 

@@ -160,7 +160,8 @@ fn job(kept: &Kept, lock: OwnedFd) -> Result<Job> {
     let held = image.into_iter().collect();
     renew_layers(kept, &base, &spec)?;
     let stdin = if kept.record.input == Input::Closed { Stdin::Null } else { Stdin::Ours };
-    let options = engine::Options { stdin, ..engine::Options::default() };
+    let stderr = engine::Stderr::UntilItRuns;
+    let options = engine::Options { stdin, stderr, ..engine::Options::default() };
     Ok(Job {
         store: kept.store.clone(),
         folder: kept.folder.clone(),

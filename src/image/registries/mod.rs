@@ -55,6 +55,12 @@ impl Registries {
         Ok(Self { settings: places.read()?, places, shelves })
     }
 
+    /// The registries in which short names are looked for.
+    pub fn searched(&self) -> Vec<String> {
+        let search = self.settings.search.clone().filter(|names| !names.is_empty());
+        search.unwrap_or_else(|| vec![DOCKER_HUB.to_owned()])
+    }
+
     /// The complete references that what was typed may mean, in order; at least one. Errors: several, and
     /// `short-name-mode` is enforcing.
     pub fn candidates(&self, typed: &Typed) -> Result<Vec<Reference>> {

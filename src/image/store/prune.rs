@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::census::disk_use;
 use super::collect::{Force, Graves, Grip, Needed, grip, list};
-use super::{Removal, Store};
+use super::{Image, Removal, Store};
 use crate::error::Result;
 use crate::image::manifest::LARGEST;
 
@@ -31,9 +31,9 @@ pub struct Freed {
 }
 
 impl Store {
-    /// Removes images and what no image needs. What somebody uses stays. Layers of the host's own programs are not looked
-    /// at.
-    pub fn prune(&self, which: Which) -> Result<Freed> {
+    /// Removes images that `fits` and what no image needs. What somebody uses stays. Layers of the host's own programs are
+    /// not looked at.
+    pub fn prune(&self, which: Which, fits: impl Fn(&Image) -> Result<bool>) -> Result<Freed> {
         self.sweep();
         let lock = self.lock_images()?;
         let mut images = self.images()?;
@@ -45,7 +45,7 @@ impl Store {
                 Which::Dangling => image.names.is_empty(),
                 Which::Unused => true,
             };
-            if !goes || self.is_held(image)? {
+            if !goes || self.is_held(image)? || !fits(image)? {
                 continue;
             }
             let (removal, buried) = self.take_out(&mut images, image, Force::No)?;

@@ -79,11 +79,11 @@ fn an_image_in_use_stays_whole() {
         let error = shop.store.remove(&named("x"), force).unwrap_err();
         assert!(error.to_string().contains("in use by a running container"), "{error}");
     }
-    assert!(shop.store.prune(Which::Unused).unwrap().images.is_empty());
+    assert!(shop.store.prune(Which::Unused, |_| Ok(true)).unwrap().images.is_empty());
     assert!(shop.is_whole(&image));
     assert_eq!(shop.store.usage().unwrap().images.active, 1);
     drop(held);
-    assert_eq!(shop.store.prune(Which::Unused).unwrap().images.len(), 1);
+    assert_eq!(shop.store.prune(Which::Unused, |_| Ok(true)).unwrap().images.len(), 1);
     assert!(shop.objects().is_empty());
 }
 
@@ -94,9 +94,9 @@ fn what_somebody_pulls_stays_though_the_image_goes() {
     let held = shop.store.blob(&image.layers[0].blob).unwrap().unwrap();
     shop.store.remove(&named("x"), Force::No).unwrap();
     assert!(shop.store.blob_path(&image.layers[0].blob).exists());
-    assert_eq!(shop.store.prune(Which::None).unwrap().objects, 0);
+    assert_eq!(shop.store.prune(Which::None, |_| Ok(true)).unwrap().objects, 0);
     drop(held);
-    assert_eq!(shop.store.prune(Which::None).unwrap().objects, 1);
+    assert_eq!(shop.store.prune(Which::None, |_| Ok(true)).unwrap().objects, 1);
     assert!(shop.objects().is_empty());
 }
 
@@ -110,12 +110,12 @@ fn pruning_takes_the_nameless_or_all_and_leaves_the_hosts_programs() {
     std::fs::write(shop.store.root().join("downloads/sha256-abc"), "partial").unwrap();
     let usage = shop.store.usage().unwrap();
     assert_eq!((usage.images.count, usage.host_roots.count, usage.downloads.count), (2, 1, 1));
-    let freed = shop.store.prune(Which::Dangling).unwrap();
+    let freed = shop.store.prune(Which::Dangling, |_| Ok(true)).unwrap();
     assert_eq!(freed.images.len(), 1);
     assert_eq!(freed.images[0].deleted, Some(old.config));
     assert_eq!(freed.objects, 1, "the download");
     assert!(shop.is_whole(&new));
-    assert_eq!(shop.store.prune(Which::Unused).unwrap().images.len(), 1);
+    assert_eq!(shop.store.prune(Which::Unused, |_| Ok(true)).unwrap().images.len(), 1);
     assert_eq!(shop.objects(), [format!("layers/{}", "0".repeat(64))]);
 }
 
@@ -126,7 +126,7 @@ fn layers_of_a_held_image_that_is_recorded_no_more_stay() {
     std::fs::remove_file(shop.store.root().join("images.json")).unwrap();
     let _held = shop.store.blob(&image.manifest).unwrap().unwrap();
     // Its config goes with the rest, but the layers are mounted.
-    shop.store.prune(Which::Unused).unwrap();
+    shop.store.prune(Which::Unused, |_| Ok(true)).unwrap();
     assert!(shop.layer_file(&image, "a").exists());
 }
 
@@ -145,7 +145,7 @@ fn shared_space_is_counted_once() {
     assert_eq!(first.shared, second.shared);
     assert!(first.shared >= on_disk, "{usage:?}");
     assert_eq!(first.size + second.size - first.shared, usage.images.size);
-    let freed = shop.store.prune(Which::Unused).unwrap();
+    let freed = shop.store.prune(Which::Unused, |_| Ok(true)).unwrap();
     assert_eq!(freed.bytes, usage.images.size);
 }
 

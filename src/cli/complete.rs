@@ -1,0 +1,265 @@
+//! Completion of what is typed. The shells' scripts are a few lines each: at a TAB they ask `usnea __complete AT WORD...`,
+//! which answers with a line for each candidate, `VALUE` or `VALUE<TAB>HELP`. So commands and flags are always those of
+//! this program, and names those of the store.
+//!
+//! What an argument is, is known by its name in the help: CONTAINER, IMAGE, VOLUME.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, Command, CommandFactory, ValueEnum, ValueHint};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
+
+use super::Arguments as Grammar;
+use super::run::print;
+use crate::config;
+use crate::container::kept;
+use crate::container::stores::Stores;
+use crate::error::Result;
+
+/// The word by which the scripts ask.
+const ASK: &str = "__complete";
+
+/// Print the script by which a shell completes what is typed
+///
+/// For bash: usnea completion bash > ~/.local/share/bash-completion/completions/usnea
+///
+/// For fish: usnea completion fish > ~/.config/fish/completions/usnea.fish
+///
+/// For zsh, with a folder of $fpath: usnea completion zsh > ~/.zfunc/_usnea
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Shells that there is a script for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Shell {
+    /// GNU bash
+    Bash,
+    /// fish
+    Fish,
+    /// zsh
+    Zsh,
+}
+
+/// Prints the script.
+pub fn run(arguments: &Arguments) -> Result<u8> {
+    print(match arguments.shell {
+        Shell::Bash => include_str!("../../packaging/completions/usnea.bash"),
+        Shell::Fish => include_str!("../../packaging/completions/usnea.fish"),
+        Shell::Zsh => include_str!("../../packaging/completions/_usnea"),
+    })
+}
+
+/// What a script asks, answered, where this process was asked. Silent: the terminal is somebody's prompt.
+pub fn as_completer() -> Option<ExitCode> {
+    let mut words = std::env::args_os().skip(1);
+    if words.next()? != ASK {
+        return None;
+    }
+    let at = words.next()?.to_str()?.parse().ok()?;
+    let words: Vec<OsString> = words.collect();
+    let text = answer(words, at);
+    // Nobody reads on: nothing to complete.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Some(ExitCode::SUCCESS)
+}
+
+fn answer(words: Vec<OsString>, at: usize) -> String {
+    let root = root_of(&words);
+    let is_flag = words.get(at).is_some_and(|word| word.to_string_lossy().starts_with('-'));
+    let mut command = with_names(Grammar::command(), &Store { root }, Running::NoMatter);
+    let candidates = complete(&mut command, words, at, None).unwrap_or_default();
+    let mut text = String::new();
+    for candidate in candidates.iter().filter(|candidate| !candidate.is_hide_set()) {
+        let Some(value) = candidate.get_value().to_str().filter(|value| is_plain(value)) else {
+            continue;
+        };
+        // Flags, where none is begun, only hide the names.
+        if value.starts_with('-') && !is_flag {
+            continue;
+        }
+        text += value;
+        if let Some(help) = candidate.get_help() {
+            let help = help.to_string();
+            let first = help.lines().next().unwrap_or_default();
+            text += &format!("\t{}", first.replace(char::is_control, " "));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Whether a shell takes the word as it is: nothing else is offered.
+fn is_plain(value: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:@=+,-".contains(&byte);
+    !value.is_empty() && value.bytes().all(plain)
+}
+
+/// `--root` of what was typed.
+fn root_of(words: &[OsString]) -> Option<PathBuf> {
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.to_str().and_then(|word| word.strip_prefix("--root")) {
+            Some("") => return words.next().map(PathBuf::from),
+            Some(value) if value.starts_with('=') => return Some(PathBuf::from(&value[1..])),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Which containers a command is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Running {
+    NoMatter,
+    Yes,
+    No,
+}
+
+#[derive(Clone)]
+struct Store {
+    root: Option<PathBuf>,
+}
+
+/// The grammar, with candidates for the arguments that are names.
+fn with_names(command: Command, store: &Store, running: Running) -> Command {
+    let command = command.mut_args(|arg| with_candidates(arg, store, running));
+    let names: Vec<String> =
+        command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| {
+        let running = match name.as_str() {
+            "attach" | "exec" | "kill" | "pause" | "stop" | "top" => Running::Yes,
+            "start" => Running::No,
+            _ => Running::NoMatter,
+        };
+        command.mut_subcommand(name, |below| with_names(below, store, running))
+    })
+}
+
+fn with_candidates(arg: Arg, store: &Store, running: Running) -> Arg {
+    let name = arg.get_value_names().and_then(|names| names.first()).map(|name| name.to_string());
+    let store = store.clone();
+    match name.as_deref() {
+        Some("CONTAINER") => {
+            arg.add(ArgValueCompleter::new(move |typed: &OsStr| containers(&store, typed, running)))
+        }
+        Some("IMAGE") => {
+            arg.add(ArgValueCompleter::new(move |typed: &OsStr| images(&store, typed)))
+        }
+        Some("VOLUME") => {
+            arg.add(ArgValueCompleter::new(move |typed: &OsStr| volumes(&store, typed)))
+        }
+        Some("NAME") if arg.get_id() == "names" => {
+            arg.add(ArgValueCompleter::new(move |typed: &OsStr| {
+                let containers = containers(&store, typed, Running::NoMatter);
+                containers.into_iter().chain(images(&store, typed)).collect()
+            }))
+        }
+        // Files are the shell's, which knows how to write their names.
+        _ if arg.get_value_hint() == ValueHint::AnyPath => arg.value_hint(ValueHint::Other),
+        _ => arg,
+    }
+}
+
+fn place(store: &Store) -> Option<PathBuf> {
+    config::store_path(store.root.as_deref()).ok()
+}
+
+/// What begins as it was typed.
+fn beginning(names: impl Iterator<Item = String>, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let fitting = names.filter(|name| name.starts_with(&*typed));
+    fitting.map(CompletionCandidate::new).collect()
+}
+
+/// Whether it may be the beginning of an ID, which nobody types without a digit of it.
+fn is_id(typed: &OsStr) -> bool {
+    !typed.is_empty() && typed.to_string_lossy().bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn containers(store: &Store, typed: &OsStr, running: Running) -> Vec<CompletionCandidate> {
+    let Some(place) = place(store) else { return Vec::new() };
+    let wanted = |kept: &kept::Kept| match running {
+        Running::NoMatter => true,
+        Running::Yes => kept.status().is_ok_and(|status| status.is_running()),
+        Running::No => kept.status().is_ok_and(|status| !status.is_running()),
+    };
+    let all = kept::all(&place).unwrap_or_default();
+    let names = all.iter().filter(|kept| wanted(kept)).flat_map(|kept| {
+        let id = is_id(typed).then(|| kept.short_id().to_owned());
+        [Some(kept.record.name.clone()), id].into_iter().flatten()
+    });
+    beginning(names, typed)
+}
+
+fn images(store: &Store, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let stores = place(store).and_then(|place| Stores::look(&place).ok());
+    let mut names = Vec::new();
+    for store in stores.iter().flat_map(Stores::all) {
+        for image in store.images().iter().flat_map(|images| images.all()) {
+            for name in image.names.iter().map(|name| name.familiar()) {
+                // What was made here is found without this, too.
+                let short = name.strip_prefix("localhost/").map(str::to_owned);
+                names.extend((short.is_none() || !typed.is_empty()).then_some(name));
+                names.extend(short);
+            }
+            names.extend(is_id(typed).then(|| image.config.short().to_owned()));
+        }
+    }
+    names.sort();
+    names.dedup();
+    beginning(names.into_iter(), typed)
+}
+
+fn volumes(store: &Store, typed: &OsStr) -> Vec<CompletionCandidate> {
+    let folder = place(store).map(|place| place.join("volumes"));
+    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+    let entries = entries.into_iter().flatten().flatten();
+    let names = entries.filter(|entry| entry.path().is_dir());
+    beginning(names.filter_map(|entry| entry.file_name().into_string().ok()), typed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(line: &str) -> Vec<String> {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let at = words.len() - 1;
+        let text = answer(words, at);
+        text.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn commands_and_flags_are_those_of_the_grammar() {
+        assert_eq!(answered("usnea vers"), ["version"]);
+        assert_eq!(answered("usnea image pru"), ["prune"]);
+        assert!(answered("usnea rm --fo").contains(&"--force".to_owned()));
+        assert_eq!(answered("usnea --log-level d"), ["debug"]);
+        assert_eq!(answered("usnea nope x"), Vec::<String>::new());
+        // Where no flag is begun there is none.
+        assert!(answered("usnea ").iter().all(|word| !word.starts_with('-')));
+    }
+
+    #[test]
+    fn the_root_of_what_was_typed_counts() {
+        let of = |line: &str| root_of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(of("usnea --root /a rm"), Some("/a".into()));
+        assert_eq!(of("usnea rm --root=/b"), Some("/b".into()));
+        assert_eq!(of("usnea rm --rooted"), None);
+    }
+
+    #[test]
+    fn what_a_shell_would_read_otherwise_is_not_offered() {
+        for odd in ["", "a b", "$(x)", "a\nb", "é", "*", "'"] {
+            assert!(!is_plain(odd), "{odd}");
+        }
+        assert!(is_plain("docker.io/library/a-b_c:1.2@sha256:00"));
+    }
+}

@@ -1,0 +1,35 @@
+//! `usnea system reset`.
+
+use std::path::Path;
+
+use crate::cli::image::prune::is_sure;
+use crate::config;
+use crate::container;
+use crate::error::Result;
+
+/// Remove all that usnea keeps
+///
+/// All containers, those that run too, all images, volumes and networks, and the folders of the store. Settings and logins
+/// stay, and stores of images that are others'.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Do not ask.
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Carries it out.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let store = config::store_path(root)?;
+    let what = format!(
+        "all containers, images, volumes and networks, and all else that usnea keeps in {}",
+        store.display()
+    );
+    if !arguments.force && !is_sure(&what)? {
+        return Ok(0);
+    }
+    for path in container::reset(&store)? {
+        log::warn!("{} is not usnea's and stays", path.display());
+    }
+    Ok(0)
+}

@@ -1,0 +1,147 @@
+//! `usnea info`: what is here and what would be done with it, in podman's shape.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::driver;
+use super::kept;
+use super::stores::Stores;
+use crate::config;
+use crate::error::Result;
+use crate::host::{account, boot_id, cgroup, distribution, filesystem, kernel, machine, program};
+use crate::ids::IdMap;
+use crate::image::manifest::Platform;
+use crate::image::registries::Registries;
+use crate::userns::Base;
+
+/// All of it, under the names that podman's JSON has.
+pub fn info(root: Option<&Path>) -> Result<Value> {
+    let place = config::store_path(root)?;
+    let stores = Stores::look(&place)?;
+    let registries = Registries::load()?;
+    Ok(json!({
+        "host": host()?,
+        "store": store(&place, &stores)?,
+        "registries": { "search": registries.searched() },
+        "version": version(),
+    }))
+}
+
+/// Of us, under the names that podman's JSON has.
+pub fn version() -> Value {
+    let platform = Platform::host();
+    json!({
+        "Version": env!("CARGO_PKG_VERSION"),
+        "Os": platform.os,
+        "OsArch": format!("{}/{}", platform.os, platform.architecture),
+    })
+}
+
+fn host() -> Result<Value> {
+    let (memory, names) = (machine::memory(), distribution::names());
+    let uname = rustix::system::uname();
+    let base = Base::of_user()?;
+    let platform = Platform::host();
+    let helper = |name: &str| {
+        let found = program::find(name, Path::is_file);
+        json!({ "executable": found.map(|path| path.display().to_string()).unwrap_or_default() })
+    };
+    let delegation = cgroup::own().filter(|own| own.writable).or_else(cgroup::of_user_manager);
+    Ok(json!({
+        "arch": platform.architecture,
+        "cgroupControllers": delegation.map(|delegation| delegation.controllers).unwrap_or_default(),
+        "cgroupVersion": match cgroup::version() {
+            cgroup::Version::V2 => "v2",
+            cgroup::Version::V1 | cgroup::Version::Hybrid => "v1",
+            cgroup::Version::None => "",
+        },
+        "cpus": machine::processors(),
+        "distribution": { "distribution": names.id, "variant": names.variant, "version": names.version },
+        "hostname": uname.nodename().to_string_lossy(),
+        "idMappings": { "gidmap": lines(&base.maps.gids), "uidmap": lines(&base.maps.uids) },
+        "kernel": kernel::release(),
+        "logDriver": "file",
+        "memFree": memory.free,
+        "memTotal": memory.total,
+        "ociRuntime": {
+            "name": "usnea",
+            "path": std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+        "os": platform.os,
+        "pasta": helper("pasta"),
+        "security": {
+            "apparmorEnabled": machine::has_apparmor(),
+            "capabilities": crate::security::default_capabilities().join(","),
+            "rootless": !rustix::process::geteuid().is_root(),
+            "seccompEnabled": true,
+            "selinuxEnabled": machine::has_selinux(),
+        },
+        "slirp4netns": helper("slirp4netns"),
+        "swapFree": memory.swap_free,
+        "swapTotal": memory.swap_total,
+        "uptime": span(machine::uptime().as_secs()),
+        "user": account::own_name(),
+    }))
+}
+
+/// Where monitors of containers listen, whether or not it is there.
+fn run_root(place: &Path) -> PathBuf {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime = runtime.filter(|folder| folder.is_absolute() && folder.is_dir());
+    runtime.map_or_else(|| place.join("run").join(boot_id()), |folder| folder.join("usnea"))
+}
+
+fn lines(map: &[IdMap]) -> Vec<Value> {
+    let line = |line: &IdMap| json!({ "container_id": line.inside, "host_id": line.outside, "size": line.count });
+    map.iter().map(line).collect()
+}
+
+fn span(seconds: u64) -> String {
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match hours {
+        0 => format!("{minutes}m {}s", seconds % 60),
+        _ => format!("{hours}h {minutes}m {}s", seconds % 60),
+    }
+}
+
+fn store(place: &Path, stores: &Stores) -> Result<Value> {
+    let (mut running, mut paused, mut stopped) = (0, 0, 0);
+    for kept in kept::all(place)? {
+        match kept.status()?.word() {
+            "running" => running += 1,
+            "paused" => paused += 1,
+            _ => stopped += 1,
+        }
+    }
+    let mut images = 0;
+    for store in stores.all() {
+        images += store.images()?.all().len();
+    }
+    let space = rustix::fs::statvfs(filesystem::nearest_existing(place));
+    let space = space.map(|space| {
+        let all = space.f_blocks.saturating_mul(space.f_frsize);
+        (all, all - space.f_bfree.saturating_mul(space.f_frsize).min(all))
+    });
+    let (allocated, used) = space.unwrap_or_default();
+    let (driver, why) = driver::first(place);
+    let others: Vec<_> =
+        stores.all().skip(1).map(|store| store.root().display().to_string()).collect();
+    Ok(json!({
+        "configFile": config::user_folder().map(|folder| folder.join("usnea/usnea.toml").display().to_string()),
+        "containerStore": {
+            "number": running + paused + stopped, "paused": paused, "running": running, "stopped": stopped,
+        },
+        "graphDriverName": driver.name(),
+        "graphOptions": Map::new(),
+        "graphRoot": place.display().to_string(),
+        "graphRootAllocated": allocated,
+        "graphRootUsed": used,
+        "graphStatus": { "Backing Filesystem": filesystem::kind(place).name, "Reason": why },
+        "imageStore": { "number": images },
+        "imageStores": others,
+        "runRoot": run_root(place).display().to_string(),
+        "volumePath": place.join("volumes").display().to_string(),
+    }))
+}

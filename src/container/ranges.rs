@@ -1,0 +1,104 @@
+//! Who has which range of IDs of its own (`--userns auto`): a file `ranges/ID` in the store, with the container's maps to
+//! the host. It counts as long as the container is there, or, for one that has no folder (or none yet), as long as the
+//! lock on the file is held: that lock is gone with the last process of ours that runs it.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::image::Root;
+use super::run::Request;
+use crate::config;
+use crate::error::{Context, Error, Result};
+use crate::files::{self, Lock};
+use crate::ids::{IdMaps, UsernsMode};
+use crate::spec;
+use crate::userns::{Base, Room};
+
+const FOLDER: &str = "ranges";
+
+/// A range that is ours while this value lives, and as long as there is a container of that ID.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: File,
+}
+
+/// The maps that a container has, and the claim on its range where it is one of its own.
+pub fn claimed(
+    request: &Request,
+    base: &Base,
+    root: &Root,
+    (store, id): (&Path, &str),
+) -> Result<(IdMaps, Option<Claim>)> {
+    if !matches!(request.options.userns, UsernsMode::Auto(_)) {
+        return Ok((maps(request, base, root, store)?, None));
+    }
+    let folder = config::open_private(&store.join(FOLDER))?;
+    // Two that begin at once: the second sees the range of the first.
+    let _turn = files::lock_file(&store.join("ranges.lock"), Lock::Exclusive)?;
+    sweep(store, &folder);
+    let maps = maps(request, base, root, store)?;
+    let claim = write(&folder.join(id), &maps).context(|| "cannot note the range of IDs")?;
+    Ok((maps, Some(claim)))
+}
+
+/// The maps that a container has or would have; nothing is claimed.
+pub fn maps(request: &Request, base: &Base, root: &Root, store: &Path) -> Result<IdMaps> {
+    let options = &request.options;
+    let room = || {
+        let user = options.user.as_ref();
+        let needs = spec::ids_needed(&root.folders, user, &root.defaults)?;
+        Ok(Room { others: others(store), needs })
+    };
+    base.container_maps(&options.userns, &options.uidmap, &options.gidmap, room)
+}
+
+fn write(path: &Path, maps: &IdMaps) -> Result<Claim> {
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    // A file system without locks: then it is swept away with the next, unless there is a container of it.
+    if let Err(error) = file.lock() {
+        log::debug!("{}: {error}", path.display());
+    }
+    file.write_all(&serde_json::to_vec(maps).map_err(Error::new)?)?;
+    Ok(Claim { _lock: file })
+}
+
+/// The maps of those that are there. One that cannot be read has nothing.
+fn others(store: &Path) -> Vec<IdMaps> {
+    let read = |path: PathBuf| match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .inspect_err(|error| log::warn!("{}: {error}", path.display()))
+            .ok(),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => {
+            log::warn!("{}: {error}", path.display());
+            None
+        }
+    };
+    let folder = store.join(FOLDER);
+    entries(&folder).filter(|path| is_alive(store, path)).filter_map(read).collect()
+}
+
+/// Removes the files of those that are gone.
+fn sweep(store: &Path, folder: &Path) {
+    for path in entries(folder).filter(|path| !is_alive(store, path)) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+fn is_alive(store: &Path, path: &Path) -> bool {
+    let there =
+        |name| store.join("containers").join(name).symlink_metadata().is_ok_and(|at| at.is_dir());
+    if path.file_name().is_some_and(there) {
+        return true;
+    }
+    match File::open(path) {
+        Ok(file) => file.try_lock().is_err(),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
+}

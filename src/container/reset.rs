@@ -1,0 +1,89 @@
+//! `usnea system reset`: all containers, then all that lies in the store. Whatever there is of others stays: a wrong
+//! `--root` must not cost anybody their files.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::folder;
+use super::kept::{self, Removal};
+use crate::error::{Context, Error, Result};
+use crate::userns::Base;
+
+/// What is ours in a store. Locks and images.json last: a reset that is broken off can be begun again.
+const OURS: [&str; 18] = [
+    "containers",
+    "volumes",
+    "networks",
+    "events",
+    "secrets",
+    "names",
+    "ranges",
+    "layers",
+    "link",
+    "host",
+    "downloads",
+    "blobs",
+    "run",
+    "tmp",
+    "overlay-serves",
+    "images.json",
+    "images.json.damaged",
+    "names.lock",
+];
+
+/// Files and folders that are locked as long as somebody needs them.
+const HELD: [&str; 5] = ["blobs/sha256", "host", "tmp", "ranges", "names"];
+
+/// Removes all of it, what runs too. What is left: names of files that are not ours.
+pub fn reset(store: &Path) -> Result<Vec<PathBuf>> {
+    if !store.exists() {
+        return Ok(Vec::new());
+    }
+    for id in kept::ids(store)? {
+        let how = Removal { force: true, ..Removal::default() };
+        kept::remove(store, &id, how)
+            .context(|| format!("container {}", super::run::short(&id)))?;
+    }
+    if let Some(path) = held(store) {
+        let text = format!("{} is in use", path.display());
+        return Err(Error::new(text).hint(
+            "end what 'usnea run --rm' or another command of usnea still does, then try again",
+        ));
+    }
+    let base = Base::of_user()?;
+    for path in ours(store) {
+        let removed = match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => folder::remove(&path, &base),
+            Ok(_) => std::fs::remove_file(&path).map_err(Error::from),
+            Err(_) => Ok(()),
+        };
+        removed.context(|| format!("cannot remove {}", path.display()))?;
+    }
+    let left = std::fs::read_dir(store).into_iter().flatten().flatten();
+    let left: Vec<PathBuf> = left.map(|entry| entry.path()).collect();
+    if left.is_empty() {
+        std::fs::remove_dir(store).context(|| format!("cannot remove {}", store.display()))?;
+    }
+    Ok(left)
+}
+
+fn ours(store: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = OURS.iter().map(|name| store.join(name)).collect();
+    let locks = std::fs::read_dir(store).into_iter().flatten().flatten();
+    let locks = locks.filter(|entry| entry.file_name().to_string_lossy().ends_with(".lock"));
+    all.extend(locks.map(|entry| entry.path()).filter(|path| path.is_file()));
+    all
+}
+
+/// Something that somebody has locked.
+fn held(store: &Path) -> Option<PathBuf> {
+    let entries = HELD.iter().filter_map(|name| std::fs::read_dir(store.join(name)).ok()).flatten();
+    let is_held = |path: &PathBuf| {
+        // A link of a name leads to a container, which is gone.
+        let metadata = path.symlink_metadata();
+        metadata.is_ok_and(|metadata| !metadata.is_symlink())
+            && File::open(path)
+                .is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
+    };
+    entries.flatten().map(|entry| entry.path()).find(is_held)
+}

@@ -1,0 +1,99 @@
+//! A tree given to an owner (`-v ...:U`): all files of one file system, where they lie. Runs in the base user namespace.
+//!
+//! Each file is opened by its folder's descriptor and its name and changed through that descriptor: no symbolic link is
+//! followed, and nothing that is mounted in the tree is reached.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
+
+/// Gives all below `top`, a folder or a file that is called `path`, and `top` itself to this user and group (of this namespace). What is
+/// theirs already is left alone. Errors: the first file that could not be given, by name.
+pub fn tree(top: BorrowedFd<'_>, path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
+    let give = Give { uid, gid };
+    give.entry(top, &mut path.to_owned())
+}
+
+struct Give {
+    uid: u32,
+    gid: u32,
+}
+
+impl Give {
+    fn entry(&self, open: BorrowedFd<'_>, path: &mut PathBuf) -> Result<()> {
+        let said = || format!("cannot give {} to {}:{}", path.display(), self.uid, self.gid);
+        let stat = rustix::fs::fstat(open).context(said)?;
+        if (stat.st_uid, stat.st_gid) != (self.uid, self.gid) {
+            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+            rustix::fs::chownat(open, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+                .context(said)?;
+        }
+        match FileType::from_raw_mode(stat.st_mode).is_dir() {
+            true => self.folder(open, path),
+            false => Ok(()),
+        }
+    }
+
+    fn folder(&self, open: BorrowedFd<'_>, path: &mut PathBuf) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let said = |path: &PathBuf| format!("cannot list {}", path.display());
+        let folder = rustix::fs::openat(open, ".", flags, Mode::empty()).context(|| said(path))?;
+        for entry in Dir::read_from(&folder).context(|| said(path))? {
+            let entry = entry.context(|| said(path))?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            path.push(name.to_string_lossy().as_ref());
+            match inside(&folder, name) {
+                Ok(open) => self.entry(open.as_fd(), path)?,
+                // Another mount, or removed meanwhile.
+                Err(Errno::XDEV | Errno::NOENT) => {}
+                Err(error) => {
+                    Err::<(), _>(error).context(|| format!("cannot open {}", path.display()))?;
+                }
+            }
+            path.pop();
+        }
+        Ok(())
+    }
+}
+
+fn inside(folder: &OwnedFd, name: &CStr) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat2(folder, name, flags, Mode::empty(), ResolveFlags::NO_XDEV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn what_is_theirs_already_is_left_alone_and_links_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("top")).unwrap();
+        std::fs::write(path("top/file"), "x").unwrap();
+        std::os::unix::fs::symlink("/", path("top/link")).unwrap();
+        let metadata = path("top/file").metadata().unwrap();
+        let open = std::fs::File::open(path("top")).unwrap();
+        // An ordinary user may change nothing, and has nothing to change; "/" is not theirs.
+        tree(open.as_fd(), &path("top"), (metadata.uid(), metadata.gid())).unwrap();
+        let after = path("top/file").metadata().unwrap();
+        assert_eq!((metadata.ctime(), metadata.ctime_nsec()), (after.ctime(), after.ctime_nsec()));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_given_is_named() {
+        let open = std::fs::File::open("/proc/self").unwrap();
+        let error =
+            tree(open.as_fd(), Path::new("/x"), (4_000_000, 4_000_000)).unwrap_err().to_string();
+        assert!(error.starts_with("cannot give /x to 4000000:4000000: "), "{error}");
+    }
+}

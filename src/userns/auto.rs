@@ -1,0 +1,145 @@
+//! `--userns auto`: a range of IDs that no other container has, out of all that there are.
+
+use super::lines;
+use crate::host::subid::{Range, total};
+use crate::ids::{IdMap, IdMaps};
+
+/// The fewest IDs that a container gets (podman's).
+pub const LEAST: u32 = 1024;
+
+/// What a range of a container's own must have room for, and where.
+#[derive(Clone, Debug, Default)]
+pub struct Room {
+    /// The maps of the other containers that have one, to the host.
+    pub others: Vec<IdMaps>,
+    /// How many IDs it needs where no size is asked for.
+    pub needs: u32,
+}
+
+/// There are too few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shortage {
+    /// So many are needed.
+    pub needed: u64,
+    /// So many are nobody's.
+    pub free: u64,
+    /// So many there are.
+    pub all: u64,
+}
+
+/// A map to base for the IDs `0..size`: `fixed` as they are, the others out of `granted` (in base's numbers) without what
+/// the `taken` lines, to the host, have of `base`.
+pub(super) fn map<'a>(
+    granted: &[Range],
+    base: &[IdMap],
+    taken: impl Iterator<Item = &'a IdMap>,
+    fixed: &[IdMap],
+    size: u32,
+) -> Result<Vec<IdMap>, Shortage> {
+    let outer = |line: &IdMap| Range::new(line.outside, line.count);
+    let inner = |line: &IdMap| Range::new(line.inside, line.count);
+    let taken = taken.filter_map(outer).flat_map(|range| in_base(range, base));
+    let free = without(granted.to_vec(), taken.chain(fixed.iter().filter_map(outer)));
+    let inside = without(Range::new(0, size).into_iter().collect(), fixed.iter().filter_map(inner));
+    let needed = total(&inside);
+    if total(&free) < needed {
+        return Err(Shortage { needed, free: total(&free), all: total(granted) });
+    }
+    // Of one piece where that can be had: a map of few lines.
+    let whole = free.iter().find(|range| u64::from(range.count) >= needed);
+    let pieces = whole.map_or(free.as_slice(), std::slice::from_ref);
+    Ok([zipped(&inside, pieces), fixed.to_vec()].concat())
+}
+
+/// What of a range of the host's is in base, in base's numbers.
+fn in_base(range: Range, base: &[IdMap]) -> Vec<Range> {
+    let part = |line: &IdMap| {
+        let common = Range::new(line.outside, line.count)?.common(range)?;
+        Range::new(common.first - line.outside + line.inside, common.count)
+    };
+    base.iter().filter_map(part).collect()
+}
+
+fn without(ranges: Vec<Range>, taken: impl Iterator<Item = Range>) -> Vec<Range> {
+    taken.fold(ranges, |ranges, taken| {
+        ranges.into_iter().flat_map(|range| range.without(taken)).collect()
+    })
+}
+
+/// The IDs of `inside`, in order, onto those of `outside`.
+fn zipped(inside: &[Range], outside: &[Range]) -> Vec<IdMap> {
+    let mut map = Vec::new();
+    let mut left = outside.iter().copied();
+    let mut piece = left.next();
+    for range in inside {
+        let mut done = 0;
+        while let Some(at) = piece.filter(|_| done < range.count) {
+            let count = at.count.min(range.count - done);
+            map.push(IdMap::new(range.first + done, at.first, count));
+            done += count;
+            piece = Range::new(at.first + count, at.count - count).or_else(|| left.next());
+        }
+    }
+    map
+}
+
+/// All of base but the user.
+pub(super) fn all_but_first(base: &[IdMap]) -> Vec<Range> {
+    Range::new(1, lines::count(base).saturating_sub(1)).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BASE: [IdMap; 2] = [IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 100)];
+
+    fn chosen(taken: &[IdMap], fixed: &[IdMap], size: u32) -> Result<Vec<IdMap>, Shortage> {
+        map(&all_but_first(&BASE), &BASE, taken.iter(), fixed, size)
+    }
+
+    #[test]
+    fn the_first_range_that_nobody_has_is_taken() {
+        assert_eq!(chosen(&[], &[], 10), Ok(vec![IdMap::new(0, 1, 10)]));
+        let taken = [IdMap::new(0, 100_000, 10), IdMap::new(0, 100_015, 10)];
+        assert_eq!(chosen(&taken, &[], 5), Ok(vec![IdMap::new(0, 11, 5)]));
+        assert_eq!(chosen(&taken, &[], 6), Ok(vec![IdMap::new(0, 26, 6)]));
+        // What is not of base takes nothing from it.
+        assert_eq!(chosen(&[IdMap::new(0, 5, 1000)], &[], 5), Ok(vec![IdMap::new(0, 1, 5)]));
+    }
+
+    #[test]
+    fn a_range_is_in_pieces_where_there_is_no_whole_one() {
+        let taken = [IdMap::new(0, 100_010, 80)];
+        assert_eq!(chosen(&taken, &[], 15), Ok(vec![IdMap::new(0, 1, 10), IdMap::new(10, 91, 5)]));
+        let short = Shortage { needed: 21, free: 20, all: 100 };
+        assert_eq!(chosen(&taken, &[], 21), Err(short));
+    }
+
+    #[test]
+    fn what_is_fixed_stays_and_is_given_to_nobody_else() {
+        let fixed = [IdMap::new(3, 0, 1), IdMap::new(5, 1, 1)];
+        let map = chosen(&[], &fixed, 7).unwrap();
+        let own = [IdMap::new(0, 2, 3), IdMap::new(4, 5, 1), IdMap::new(6, 6, 1)];
+        assert_eq!(map, [&own[..], &fixed].concat());
+    }
+
+    proptest! {
+        #[test]
+        fn no_id_is_given_twice_and_all_are_mapped(
+            taken in prop::collection::vec((100_000u32..100_100, 1u32..20), 0..8),
+            size in 1u32..60,
+        ) {
+            let taken: Vec<IdMap> = taken.iter().map(|(first, count)| IdMap::new(0, *first, *count)).collect();
+            let Ok(map) = chosen(&taken, &[], size) else { return Ok(()) };
+            for id in 0..size {
+                let base = crate::ids::outside_of(&map, id).unwrap();
+                let host = crate::ids::outside_of(&BASE, base).unwrap();
+                prop_assert!(host != 1000 && taken.iter().all(|line| line.inside_of(host).is_none()));
+            }
+            prop_assert_eq!(lines::count(&map), size);
+            prop_assert!(lines::check_disjoint(&map).is_ok());
+        }
+    }
+}
