@@ -67,6 +67,7 @@ fn shown(path: &Path) -> impl FnOnce() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::mounts::Owners;
     use crate::sys::inroot::{Kind, Symlinks};
     use crate::sys::mount::{Attributes, Reach};
 
@@ -96,6 +97,7 @@ mod tests {
                 attributes: Attributes::NONE,
                 propagation: None,
                 copy_up: true,
+                owners: Owners::AsTheyAre,
             };
             fill(&root, &mount).unwrap_or_else(|trouble| panic!("{}", trouble.what));
         }

@@ -55,7 +55,7 @@ pub fn can_be_read_alone(plan: &Plan) -> bool {
         return true;
     };
     let is_copied = upper.as_ref().is_some_and(|(_, work)| layers::is_copied(work));
-    *driver != Driver::Copy && !is_copied
+    !matches!(driver, Driver::Copy { .. }) && !is_copied
 }
 
 /// Mounts them on "/" of a mount namespace of our own.

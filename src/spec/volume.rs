@@ -108,7 +108,7 @@ impl Volume {
 }
 
 /// Options of which one excludes the others, itself included.
-const GROUPS: [&[&str]; 8] = [
+const GROUPS: [&[&str]; 9] = [
     &["ro", "rw"],
     &["bind", "rbind"],
     &PROPAGATIONS,
