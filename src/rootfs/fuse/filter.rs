@@ -74,7 +74,7 @@ const FILES: &[libc::c_long] = &[
     libc::SYS_readlinkat,
     libc::SYS_readv,
     libc::SYS_removexattr,
-    libc::SYS_renameat,
+    RENAMEAT,
     libc::SYS_renameat2,
     libc::SYS_sendfile,
     libc::SYS_setxattr,
@@ -82,7 +82,6 @@ const FILES: &[libc::c_long] = &[
     libc::SYS_statfs,
     libc::SYS_statx,
     libc::SYS_symlinkat,
-    libc::SYS_sync_file_range,
     libc::SYS_syncfs,
     libc::SYS_truncate,
     libc::SYS_unlinkat,
@@ -94,6 +93,9 @@ const FILES: &[libc::c_long] = &[
 
 /// Not in libc for all architectures; the same on all that have one table.
 const FCHMODAT2: libc::c_long = 452;
+
+/// Not in libc for aarch64, which has it.
+const RENAMEAT: libc::c_long = if cfg!(target_arch = "x86_64") { 264 } else { 38 };
 
 /// Names of before there were the calls above.
 #[cfg(target_arch = "x86_64")]

@@ -155,7 +155,7 @@ fn fork_server(begin: Begin) -> Result<Child> {
             let status = match become_server(begin, &far) {
                 Ok(session) => {
                     let told = (&std::fs::File::from(far)).write_all(READY.as_bytes());
-                    told.and_then(|()| session.run()).map_or(1, |()| 0)
+                    told.and_then(|()| serve_to_end(session)).map_or(1, |()| 0)
                 }
                 Err(error) => {
                     let _ = serde_json::to_writer(std::fs::File::from(far), &error);
@@ -168,6 +168,15 @@ fn fork_server(begin: Begin) -> Result<Child> {
 }
 
 const READY: &str = "ready";
+
+/// Serves until the mount is gone. A thread that was about to read its next request then hears ECONNABORTED, not the
+/// ENODEV that fuser knows.
+fn serve_to_end(session: Session<Server>) -> std::io::Result<()> {
+    match session.run() {
+        Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => Ok(()),
+        answer => answer,
+    }
+}
 
 /// The new process, up to its first thread.
 fn become_server(begin: Begin, answer: &OwnedFd) -> Result<Session<Server>> {

@@ -1,5 +1,5 @@
-//! Upper layers on file systems that can hold no devices, no attributes, or neither: the kernel refuses them to this
-//! thread, as it does on NFS.
+//! Upper layers on file systems that can hold no devices, no attributes, or neither, and disks that fail: the kernel
+//! refuses the calls to this thread.
 
 use super::*;
 use crate::sys::process::set_no_new_privileges;
@@ -8,16 +8,21 @@ use crate::sys::seccomp::{self, Instruction, Listening};
 const ATTRIBUTES: [libc::c_long; 3] =
     [libc::SYS_setxattr, libc::SYS_lsetxattr, libc::SYS_fsetxattr];
 
-/// Does something in a thread for which some calls fail.
+/// Does something in a thread that can make no devices, or no attributes.
 fn without(devices: bool, attributes: bool, action: impl FnOnce() + Send) {
+    let calls = devices.then_some((libc::SYS_mknodat, libc::EPERM)).into_iter();
+    let more = ATTRIBUTES.iter().map(|call| (*call, libc::EOPNOTSUPP)).filter(|_| attributes);
+    failing(&calls.chain(more).collect::<Vec<_>>(), action);
+}
+
+/// Does something in a thread for which some calls fail.
+fn failing(calls: &[(libc::c_long, i32)], action: impl FnOnce() + Send) {
     let instruction = |code: u32, k: u32, jf: u8| Instruction { code: code as u16, jt: 0, jf, k };
     let returns = |value| instruction(libc::BPF_RET | libc::BPF_K, value, 0);
     let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
-    let calls = devices.then_some((libc::SYS_mknodat, libc::EPERM)).into_iter();
-    let more = ATTRIBUTES.iter().map(|call| (*call, libc::EOPNOTSUPP)).filter(|_| attributes);
-    for (call, errno) in calls.chain(more) {
-        program.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 1));
-        program.push(returns(libc::SECCOMP_RET_ERRNO | errno as u32));
+    for (call, errno) in calls {
+        program.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, *call as u32, 1));
+        program.push(returns(libc::SECCOMP_RET_ERRNO | *errno as u32));
     }
     program.push(returns(libc::SECCOMP_RET_ALLOW));
     std::thread::scope(|scope| {
@@ -159,4 +164,57 @@ fn what_was_removed_since_a_folder_was_opened_is_not_shown_with_attributes() {
             assert_eq!(seen, ["b"], "{devices} {attributes}");
         });
     }
+}
+
+/// The kernel's overlay does so too (`fsync=auto`, and not with `volatile`).
+#[test]
+fn a_copy_is_on_disk_before_it_is_the_file_unless_the_upper_layer_is_thrown_away() {
+    for (thrown_away, wanted) in [(false, Err(Errno::IO)), (true, Ok(()))] {
+        let ground = Ground::new(1);
+        ground.write("lower0/file", "old");
+        failing(&[(libc::SYS_fsync, libc::EIO), (libc::SYS_ioctl, libc::EOPNOTSUPP)], || {
+            let tree = ground.tree_reading(Reading { thrown_away, ..Reading::default() });
+            let id = walk(&tree, "file").unwrap();
+            assert_eq!(tree.open(id, libc::O_RDWR, us()).map(drop), wanted);
+            assert_eq!(content(&tree, "file"), "old");
+        });
+        assert_eq!(ground.path("upper/file").exists(), thrown_away);
+        assert_eq!(fs::read_dir(ground.path("work/work")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn who_asks_for_fsync_is_told_that_it_failed() {
+    let ground = Ground::new(1);
+    failing(&[(libc::SYS_fsync, libc::EIO), (libc::SYS_fdatasync, libc::ENOSPC)], || {
+        let tree = ground.tree();
+        let (_, file) = tree.create(ROOT, "new".as_ref(), 0o644, libc::O_RDWR, us()).unwrap();
+        assert_eq!(tree.sync(&file, Synced::All), Err(Errno::IO));
+        assert_eq!(tree.sync(&file, Synced::Data), Err(Errno::NOSPC));
+        assert_eq!(tree.sync_folder(&tree.open_folder(ROOT).unwrap()), Err(Errno::IO));
+    });
+}
+
+#[test]
+fn a_copy_that_a_quota_stops_leaves_the_old_file_and_nothing_else() {
+    let ground = Ground::new(1);
+    ground.write("lower0/d/file", "old");
+    let calls = [(libc::SYS_pwrite64, libc::EDQUOT), (libc::SYS_ioctl, libc::EOPNOTSUPP)];
+    failing(&calls, || {
+        let tree = ground.tree();
+        let (d, id) = (walk(&tree, "d").unwrap(), walk(&tree, "d/file").unwrap());
+        let quota = Errno::DQUOT;
+        assert_eq!(tree.open(id, libc::O_RDWR, us()).map(drop), Err(quota));
+        let change = Change { mode: Some(0o600), ..Change::default() };
+        assert_eq!(tree.change(id, change, None, us()).map(drop), Err(quota));
+        let moved = tree.rename((d, "file".as_ref()), (ROOT, "to".as_ref()), Manner::Replace);
+        assert_eq!(moved, Err(quota));
+        assert_eq!(tree.link(id, ROOT, "to".as_ref()).map(drop), Err(quota));
+        assert_eq!(content(&tree, "d/file"), "old");
+        assert_eq!(names(&tree, "", Detail::Entries), ["d"]);
+        let (_, file) = tree.create(d, "new".as_ref(), 0o644, libc::O_RDWR, us()).unwrap();
+        assert_eq!(tree.write(&file, 0, b"x", Privileges::Kept), Err(quota));
+    });
+    assert!(!ground.path("upper/d/file").exists());
+    assert_eq!(fs::read_dir(ground.path("work/work")).unwrap().count(), 0);
 }
