@@ -29,6 +29,7 @@ use super::folder::PREFIX;
 use crate::config;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Birth, Lock};
+use crate::monitor::events;
 use crate::spec::{DATA, NEW, VolumeName};
 use crate::userns::Base;
 
@@ -161,6 +162,7 @@ pub fn make(
         // `None`: somebody else was faster.
         if let Some(held) = birth.put(&place)? {
             super::folder::sweep(store, &Base::of_user()?);
+            events::of_other(store, "volume", name.as_str(), "create", &[]);
             return Ok(held);
         }
     }

@@ -6,6 +6,7 @@ use super::{Filter, all, find, folder as volumes, size, usage};
 use crate::container::folder::{self, Folder};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::monitor::events;
 use crate::spec::VolumeName;
 use crate::userns::Base;
 
@@ -39,7 +40,9 @@ pub fn remove(store: &Path, name: &VolumeName) -> Result<()> {
     let base = Base::of_user()?;
     let removed = Folder::bury(store, &place, lock)?.remove(&base);
     folder::sweep(store, &base);
-    removed
+    removed?;
+    events::of_other(store, "volume", name.as_str(), "destroy", &[]);
+    Ok(())
 }
 
 /// Removes what a container had for itself alone. What cannot be removed is told of.
