@@ -14,7 +14,6 @@ mod run;
 mod stored;
 pub mod stores;
 
-pub use driver::first as first_driver;
 pub use image::Image;
 pub use info::{info, version};
 pub use reset::reset;

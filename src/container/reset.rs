@@ -32,7 +32,7 @@ const OURS: [&str; 18] = [
 ];
 
 /// Files and folders that are locked as long as somebody needs them.
-const HELD: [&str; 5] = ["blobs/sha256", "host", "tmp", "ranges", "names"];
+const HELD: [&str; 5] = ["blobs/sha256", "layers", "tmp", "ranges", "names"];
 
 /// Removes all of it, what runs too. What is left: names of files that are not ours.
 pub fn reset(store: &Path) -> Result<Vec<PathBuf>> {
