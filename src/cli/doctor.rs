@@ -6,11 +6,9 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::config;
-use crate::container;
 use crate::error::{Context, Result};
 use crate::host::checks;
 use crate::host::finding::{self, Finding, Status, Verdict};
-use crate::spec::StorageDriver;
 
 /// Says what works on this machine, what does not, and how to mend it
 ///
@@ -22,8 +20,6 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 }
-
-const DRIVER: &str = "storage driver";
 
 /// `--format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -39,8 +35,7 @@ pub enum Format {
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     // No place for the store is something to report, not a reason to give up.
     let store = config::store_path(root).ok();
-    let mut findings = checks::all(store.as_deref());
-    findings.extend(store.as_deref().map(storage_driver));
+    let findings = checks::all(store.as_deref());
     let verdict = finding::verdict(&findings);
     let text = match arguments.format {
         Format::Json => {
@@ -54,20 +49,6 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         Verdict::DoesNotWork(_) => 1,
         Verdict::Works | Verdict::WorksWithLimits => 0,
     })
-}
-
-/// What `usnea run` would choose here.
-fn storage_driver(store: &Path) -> Finding {
-    let (driver, why) = container::first_driver(store);
-    let found = format!(
-        "{}: {why}; fuse where files are to have a container's own IDs (keep-id, auto, --uidmap)",
-        driver.name()
-    );
-    match driver {
-        StorageDriver::Copy => Finding::degraded(DRIVER, format!("copy: {why}"))
-            .costs("each container begins with a copy of its image"),
-        _ => Finding::ok(DRIVER, found),
-    }
 }
 
 fn page(findings: &[Finding], verdict: &Verdict) -> String {

@@ -15,7 +15,6 @@ mod stored;
 pub mod stores;
 pub mod volumes;
 
-pub use driver::first as first_driver;
 pub use image::Image;
 pub use info::{info, version};
 pub use reset::reset;

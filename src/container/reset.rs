@@ -10,11 +10,12 @@ use crate::error::{Context, Error, Result};
 use crate::userns::Base;
 
 /// What is ours in a store. Locks and images.json last: a reset that is broken off can be begun again.
-const OURS: [&str; 18] = [
+const OURS: [&str; 19] = [
     "containers",
     "volumes",
     "networks",
     "events",
+    "events.1",
     "secrets",
     "names",
     "ranges",
@@ -32,7 +33,7 @@ const OURS: [&str; 18] = [
 ];
 
 /// Files and folders that are locked as long as somebody needs them.
-const HELD: [&str; 5] = ["blobs/sha256", "host", "tmp", "ranges", "names"];
+const HELD: [&str; 5] = ["blobs/sha256", "layers", "tmp", "ranges", "names"];
 
 /// Removes all of it, what runs too. What is left: names of files that are not ours.
 pub fn reset(store: &Path) -> Result<Vec<PathBuf>> {

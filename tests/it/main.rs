@@ -37,6 +37,7 @@ mod host_image;
 mod house;
 mod images;
 mod in_use;
+mod information;
 mod isolation;
 mod kills;
 mod kills_of_pull;

@@ -104,7 +104,7 @@ fn a_container_that_does_not_run_needs_its_image_until_it_is_removed() {
     let ran = shop.usnea(&["rmi", "one"]);
     ran.fails_with(125, &["in use by container", &container[..12]]);
     ran.hints();
-    let freed = shop.usnea(&["system", "prune", "-af"]);
+    let freed = shop.usnea(&["image", "prune", "-af"]);
     assert_eq!(freed.works(), "Total reclaimed space: 0B");
     let active = shop.usnea(&["system", "df", "--format", "{{.Type}} {{.Active}}"]);
     assert!(active.works().starts_with("Images 1"), "{active:?}");

@@ -25,7 +25,9 @@ pub fn all(store: Option<&Path>) -> Vec<Finding> {
         identity::idmap_helpers(),
     ];
     findings.extend(storage::all(store));
-    findings.extend([fuse::device(), fuse::idmapped(), resources::cgroups()]);
+    findings.extend([fuse::device(), fuse::idmapped()]);
+    findings.push(storage::driver(&findings));
+    findings.push(resources::cgroups());
     findings.extend(network::all());
     findings.extend(session::all());
     findings.extend(confinement::all());

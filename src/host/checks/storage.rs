@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::{Context, Error, Result};
-use crate::host::finding::Finding;
+use crate::host::finding::{Finding, Status};
 use crate::host::hint::Hint;
 use crate::host::kernel::{self, Version};
 use crate::host::scratch::Scratch;
-use crate::host::{filesystem, overlay, trial, userns};
+use crate::host::{filesystem, fuse, overlay, trial, userns};
 use crate::sys::namespace::Namespaces;
 
 const STORE: &str = "store";
@@ -82,6 +82,23 @@ fn kernel_overlay(store: &Path) -> Finding {
         Err(error) => Finding::degraded(OVERLAY, error.to_string())
             .costs(WITHOUT_OVERLAY)
             .fix(overlay_fix(scratch.path(), &error)),
+    }
+}
+
+/// Who stacks layers where nothing else is asked for: what a run chooses by the same probes.
+pub(super) fn driver(findings: &[Finding]) -> Finding {
+    let name = "storage driver";
+    let overlay = findings.iter().find(|finding| finding.name == OVERLAY);
+    if overlay.is_some_and(|finding| finding.status == Status::Ok) {
+        return Finding::ok(
+            name,
+            "overlay: the kernel's serves here; fuse for IDs of a container's own (keep-id, auto, --uidmap)",
+        );
+    }
+    match fuse::usable() {
+        Ok(()) => Finding::ok(name, "fuse: usnea's own overlay, for want of the kernel's"),
+        Err(error) => Finding::degraded(name, format!("copy: no kernel overlay, and {error}"))
+            .costs("each container begins with a copy of its image"),
     }
 }
 
