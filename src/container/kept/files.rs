@@ -88,7 +88,7 @@ fn in_running<T: Serialize + DeserializeOwned, R>(
 }
 
 /// Its user and mount namespace. Process 1 with `--init` is our own, which nobody may look at: then another.
-fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
+pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
     let gone = || Error::new("it has just ended");
     let first = state.process.open().ok_or_else(gone)?;
     let own = std::fs::read_link("/proc/self/ns/mnt")?;
