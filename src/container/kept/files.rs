@@ -1,5 +1,6 @@
 //! A container's files, seen by a process of ours: a running container's in its own namespaces, with its own IDs; a
-//! stopped one's mounted for that process alone.
+//! stopped one's mounted for that process alone, with the IDs that the image has: those are the container's too. What is
+//! bound or a volume has base's IDs then, which are others where the container has a map of its own.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
