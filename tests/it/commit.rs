@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::composed::{Composed, file, folder, layer, small_root};
 use crate::kills::{kill_after, kill_at_call};
 use crate::stocked::Stocked;
-use crate::support::{Ran, need, text, within};
+use crate::support::{Ran, need, need_subids, text, within};
 
 const DRIVERS: [&str; 3] = ["overlay", "fuse", "copy"];
 
@@ -209,10 +209,79 @@ fn what_cannot_be_committed_is_said() {
     fails(&["diff", "nobody"], &["no container is called 'nobody'"]);
     fails(&["export", "nobody"], &["neither a container nor an image"]);
     fails(&["container", "export", "localhost/image"], &["no container is called"]);
-    fails(&["commit", "--pause", "box"], &["cannot be paused"]);
     fails(&["commit", "--format", "docker", "box"], &["docker"]);
     fails(&["commit", "-c", "FROM x", "box"], &["not an instruction"]);
     clean(&shop);
+}
+
+/// Whether none of its processes is stopped, now and a moment later.
+fn goes_on(shop: &Stocked, name: &str) -> bool {
+    let first = shop.usnea(&["inspect", "-f", "{{.State.Pid}}", name]).works().to_owned();
+    let is_stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{first}/stat")).expect("it runs");
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    };
+    !is_stopped() && {
+        std::thread::sleep(Duration::from_millis(50));
+        !is_stopped()
+    }
+}
+
+#[test]
+fn a_container_stands_still_while_it_is_committed_when_told_so() {
+    let shop = shop();
+    // Two files that are alike but for the moment between the two writes, by many processes.
+    let script =
+        "i=0; while :; do i=$((i+1)); sh -c \"echo $i > /d/one\"; sh -c \"echo $i > /d/two\"; done";
+    let init = ["--init", "-u", "1000"];
+    for (name, options) in [("plain", &[][..]), ("init", &init[..1]), ("other", &init[1..])] {
+        if name == "other" && !need_subids() {
+            continue;
+        }
+        let script = format!("chmod 777 /d 2> /dev/null; {script}");
+        let words = [&["run", "-d", "--name", name], options, &["localhost/image", &script]];
+        if name == "other" {
+            // Who is not root cannot write there.
+            let open = ["run", "--name", "open", "localhost/image", "chmod 777 /d"];
+            shop.usnea(&open).works();
+            shop.usnea(&["commit", "open", "localhost/image"]).works();
+        }
+        shop.usnea(&words.concat()).works();
+        let works = || shop.usnea(&["diff", name]).stdout.contains("/d/two");
+        assert!(within(Duration::from_secs(20), works), "{:?}", shop.usnea(&["logs", name]));
+        for _ in 0..3 {
+            shop.usnea(&["commit", "--pause", name, "localhost/still"]).works();
+            let ran = shop.usnea(&["run", "--rm", "localhost/still", "cat /d/one /d/two"]);
+            let seen: Vec<u64> = ran.works().lines().map(|line| line.parse().unwrap()).collect();
+            // One of them may be empty: it was just opened to be written.
+            assert!(seen.len() < 2 || seen[0] - seen[1] <= 1, "{name}: {seen:?}");
+        }
+        // And it goes on.
+        assert!(within(Duration::from_secs(20), || goes_on(&shop, name)), "{name}");
+        shop.usnea(&["rm", "-f", "-t", "0", name]).works();
+    }
+    clean(&shop);
+}
+
+#[test]
+fn a_container_goes_on_when_its_commit_is_killed() {
+    let shop = shop();
+    shop.usnea(&["run", "-d", "--name", "box", "localhost/image", "while :; do :; done"]).works();
+    for step in 0..8 {
+        let words = ["commit", "--pause", "box", "localhost/still"];
+        for signal in [rustix::process::Signal::KILL, rustix::process::Signal::INT] {
+            // The process itself: a terminal's Ctrl-C and a session's end reach it and its like.
+            let mut command = shop.place.command(&words);
+            shop.at_home(&mut command);
+            let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(5 * step));
+            let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal);
+            child.wait().unwrap();
+            assert!(within(Duration::from_secs(20), || goes_on(&shop, "box")), "{step} {signal:?}");
+        }
+    }
+    clean(&shop);
+    shop.usnea(&["check"]).works();
 }
 
 /// A kill at any instant: the image is there, or it is not, and the next command sweeps up.

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::selection;
 use crate::cli::run::print;
-use crate::container::kept::{self, Commit, Squash};
+use crate::container::kept::{self, Commit, Meanwhile, Squash};
 use crate::error::{Context, Error, Result};
 use crate::image::change::Change;
 use crate::image::reference::{LOCALHOST, Typed};
@@ -46,7 +46,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
 
-    /// Whether the container stands still meanwhile. One that runs cannot be made to.
+    /// Whether a container that runs stands still meanwhile: its processes are stopped, and go on afterwards.
     #[arg(short, long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           default_value = "false", hide_default_value = true, hide_possible_values = true)]
     pause: bool,
@@ -70,13 +70,6 @@ enum Format {
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let kept = kept::find(&store, &arguments.container)?;
-    if arguments.pause && kept.status()?.is_running() {
-        return Err(Error::new(format!(
-            "--pause: container {} runs, and cannot be paused",
-            kept.record.name
-        ))
-        .hint("stop it first, or leave --pause out: files that change meanwhile are an error"));
-    }
     let name = match &arguments.name {
         Some(typed) if typed.digest.is_some() => {
             return Err(Error::new("what is committed gets a name with a tag, not a digest"));
@@ -90,6 +83,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         message: arguments.message.clone(),
         changes: arguments.changes.clone(),
         squash: if arguments.squash { Squash::Yes } else { Squash::No },
+        meanwhile: if arguments.pause { Meanwhile::StandsStill } else { Meanwhile::GoesOn },
     };
     let image = kept::commit(&kept, &commit)?;
     if let Some(path) = &arguments.iidfile {

@@ -13,6 +13,7 @@ use super::super::stores::{self, Stores};
 use super::Kept;
 use super::layers::Layers;
 use super::start::config;
+use super::still::Still;
 use crate::config::Settings;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -37,6 +38,15 @@ pub enum Squash {
     Yes,
 }
 
+/// What a container that runs does meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// It goes on.
+    GoesOn,
+    /// It stands still (`--pause`).
+    StandsStill,
+}
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Commit {
@@ -50,6 +60,8 @@ pub struct Commit {
     pub changes: Vec<Change>,
     /// How many layers.
     pub squash: Squash,
+    /// What it does meanwhile.
+    pub meanwhile: Meanwhile,
 }
 
 /// The image that a container is made from.
@@ -61,6 +73,10 @@ struct Origin {
 /// Makes the image.
 pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
     let (spec, _image) = config(kept)?;
+    let _still = match commit.meanwhile {
+        Meanwhile::StandsStill => Still::make(kept)?,
+        Meanwhile::GoesOn => None,
+    };
     let layers = Layers::of(kept, &spec)?;
     let (base, settings) = (Base::of_user()?, Settings::load()?);
     let stores = Stores::open(Some(&kept.store))?;

@@ -1,5 +1,6 @@
 //! A container's files, seen by a process of ours: a running container's in its own namespaces, with its own IDs; a
-//! stopped one's mounted for that process alone.
+//! stopped one's mounted for that process alone, with the IDs that the image has: those are the container's too. What is
+//! bound or a volume has base's IDs then, which are others where the container has a map of its own.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -88,7 +89,7 @@ fn in_running<T: Serialize + DeserializeOwned, R>(
 }
 
 /// Its user and mount namespace. Process 1 with `--init` is our own, which nobody may look at: then another.
-fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
+pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
     let gone = || Error::new("it has just ended");
     let first = state.process.open().ok_or_else(gone)?;
     let own = std::fs::read_link("/proc/self/ns/mnt")?;

@@ -28,6 +28,7 @@ mod remove;
 mod rename;
 mod start;
 mod stats;
+mod still;
 mod stop;
 pub mod time;
 mod wait;
@@ -43,7 +44,7 @@ use crate::monitor::Status;
 use crate::monitor::record::{self, CONTAINER, Record};
 
 pub use attach::{Attachment, SignalProxy, attach, meet};
-pub use commit::{Commit, Squash, commit};
+pub use commit::{Commit, Meanwhile, Squash, commit};
 pub use copy::{Copying, End, Owned, copy};
 pub use create::{Wishes, create};
 pub use diff::{diff, export};

@@ -1,0 +1,102 @@
+//! A container that stands still for a moment: each of its processes is stopped, and goes on when that is over.
+//!
+//! ```text
+//!  we --fork--> a process in the container's user namespace: stops all, says so, waits for the end of a pipe, lets all
+//!               go on. The pipe ends with us too, whatever ends us, and no signal of a terminal reaches that process.
+//! ```
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::files::{namespaces, running};
+use super::{Kept, processes};
+use crate::error::{Context, Error, Result};
+use crate::monitor::record::State;
+use crate::sys::process::{self, Child, Forked};
+use crate::sys::{namespace, signal};
+
+/// It stands still as long as this value lives.
+pub(super) struct Still {
+    // The end of it is the signal to go on.
+    alive: Option<OwnedFd>,
+    helper: Child,
+}
+
+impl Still {
+    /// Stops the container. `None`: it does not run. Errors: not all of its processes could be stopped; they go on.
+    pub(super) fn make(kept: &Kept) -> Result<Option<Self>> {
+        let Some(state) = running(kept)? else { return Ok(None) };
+        let said = || format!("cannot stop the processes of {}", kept.record.name);
+        let (user, _) = namespaces(&state).context(said)?;
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(said);
+        let ((watched, alive), (stopped, say)) = (pipe()?, pipe()?);
+        match process::fork().context(said)? {
+            Forked::Child => {
+                drop((alive, stopped));
+                signal::block_all();
+                let done = namespace::enter(user.as_fd()).map(|()| stop_all(&state));
+                let (word, held) = match done {
+                    Ok((held, true)) => (b"y", held),
+                    Ok((held, false)) => (b"n", held),
+                    Err(_) => (b"n", Vec::new()),
+                };
+                let _ = rustix::io::write(&say, word);
+                // Nothing is ever written: this is the end of it.
+                let _ = rustix::io::retry_on_intr(|| rustix::io::read(&watched, &mut [0; 1]));
+                for pidfd in &held {
+                    let _ = process::pidfd_signal(pidfd.as_fd(), libc::SIGCONT);
+                }
+                process::exit_now(0)
+            }
+            Forked::Parent(helper) => {
+                drop((watched, say));
+                let still = Self { alive: Some(alive), helper };
+                let mut word = [0; 1];
+                let heard = rustix::io::retry_on_intr(|| rustix::io::read(&stopped, &mut word[..]));
+                match (heard, word) {
+                    (Ok(1), [b'y']) => Ok(Some(still)),
+                    _ => Err(Error::new("some of them are not ours to stop")).context(said),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        self.alive = None;
+        let _ = self.helper.wait();
+    }
+}
+
+/// Those that were stopped, and whether all are. A process may make another until it is stopped: looked for until there
+/// is none that runs.
+fn stop_all(state: &State) -> (Vec<OwnedFd>, bool) {
+    const ROUNDS: usize = 100;
+    let (mut held, mut is_whole) = (Vec::new(), true);
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..ROUNDS {
+        let new: Vec<i32> = processes(state).into_iter().filter(|pid| seen.insert(*pid)).collect();
+        if new.is_empty() {
+            return (held, is_whole);
+        }
+        for pid in new {
+            let Ok(pidfd) = process::open_pidfd(pid) else { continue };
+            // Whoever stopped it before lets it go on.
+            if is_stopped(pid) {
+                continue;
+            }
+            match process::pidfd_signal(pidfd.as_fd(), libc::SIGSTOP) {
+                Ok(()) => held.push(pidfd),
+                // It has just ended.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                Err(_) => is_whole = false,
+            }
+        }
+    }
+    (held, false)
+}
+
+fn is_stopped(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 't']))
+}
