@@ -236,17 +236,15 @@ fn owners_and_modes_come_along_into_a_new_volume() {
     let shop = with_entries(&entries, json!({}));
     for driver in DRIVERS {
         for users in ["host", "keep-id"] {
+            // The kernel's overlay cannot show files as the container's IDs.
+            if (driver, users) == ("overlay", "keep-id") {
+                continue;
+            }
             let volume = format!("{driver}-{users}:/data");
             let words =
                 ["--rm", "-u", "0", "--storage-driver", driver, "--userns", users, "-v", &volume];
             let ran = run(&shop, &words, "stat -c '%u:%g %a' /data /data/given");
-            match (driver, users) {
-                // Only our own overlay shows a root's files as the container's IDs.
-                ("fuse", _) | (_, "host") => {
-                    assert_eq!(ran.works(), "33:44 2750\n33:44 604", "{driver} {users}");
-                }
-                _ => assert!(ran.works().contains(" 2750\n"), "{driver} {users}"),
-            }
+            assert_eq!(ran.works(), "33:44 2750\n33:44 604", "{driver} {users}");
         }
     }
     assert_eq!(shop.usnea(&["volume", "rm", "-a"]).status, 0);
@@ -267,7 +265,7 @@ fn an_image_s_volumes_are_anonymous_ones() {
     };
     let template = "{{.Type}} {{.TotalCount}} {{.Active}}";
     assert_eq!(of_volumes(&[template]).as_deref(), Some("2 2"));
-    shop.usnea(&["system", "prune", "--volumes", "-f"]).works();
+    shop.usnea(&["volume", "prune", "-f"]).works();
     assert_eq!(names(&shop.place).len(), 2);
     // What is asked for there takes its place.
     run(&shop, &["--name", "other", "-v", "mine:/data", "--tmpfs", "/fresh"], script).works();
