@@ -31,6 +31,9 @@ _usnea() {
             usnea,doctor)
                 cmd="usnea__subcmd__doctor"
                 ;;
+            usnea,exec)
+                cmd="usnea__subcmd__exec"
+                ;;
             usnea,export)
                 cmd="usnea__subcmd__export"
                 ;;
@@ -123,6 +126,9 @@ _usnea() {
                 ;;
             usnea__subcmd__container,create)
                 cmd="usnea__subcmd__container__subcmd__create"
+                ;;
+            usnea__subcmd__container,exec)
+                cmd="usnea__subcmd__container__subcmd__exec"
                 ;;
             usnea__subcmd__container,inspect)
                 cmd="usnea__subcmd__container__subcmd__inspect"
@@ -236,7 +242,7 @@ _usnea() {
 
     case "${cmd}" in
         usnea)
-            opts="-h -V --root --log-level --help --version run container create start stop restart kill rm ps logs attach wait inspect rename top spec image images pull history push save load import export rmi tag untag system check login logout mount doctor"
+            opts="-h -V --root --log-level --help --version run container create start stop restart kill rm ps logs attach exec wait inspect rename top spec image images pull history push save load import export rmi tag untag system check login logout mount doctor"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -314,7 +320,7 @@ _usnea() {
             return 0
             ;;
         usnea__subcmd__container)
-            opts="-h --root --log-level --help attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait"
+            opts="-h --root --log-level --help attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -633,6 +639,64 @@ _usnea() {
                     return 0
                     ;;
                 --signature-policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        usnea__subcmd__container__subcmd__exec)
+            opts="-i -t -d -l -e -w -u -h --interactive --tty --detach --latest --env --env-file --workdir --user --privileged --preserve-fds --detach-keys --root --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -e)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workdir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -w)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -u)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --preserve-fds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --detach-keys)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1656,6 +1720,64 @@ _usnea() {
             case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        usnea__subcmd__exec)
+            opts="-i -t -d -l -e -w -u -h --interactive --tty --detach --latest --env --env-file --workdir --user --privileged --preserve-fds --detach-keys --root --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -e)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workdir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -w)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -u)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --preserve-fds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --detach-keys)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --root)

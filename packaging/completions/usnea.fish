@@ -43,6 +43,7 @@ complete -c usnea -n "__fish_usnea_needs_command" -f -a "rm" -d 'Remove containe
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "ps" -d 'List containers'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "logs" -d 'Show what containers wrote'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "attach" -d 'Be with a running container'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "exec" -d 'Run a command in a running container'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "wait" -d 'Wait until containers have ended'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "inspect" -d 'Show all that is known of containers and images'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "rename" -d 'Give a container another name'
@@ -147,30 +148,31 @@ complete -c usnea -n "__fish_usnea_using_subcommand run" -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l replace -d 'Remove the container that has the name'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l no-healthcheck -d 'No checks of health, not even the image\'s'
 complete -c usnea -n "__fish_usnea_using_subcommand run" -s q -l quiet -d 'Pull without showing how far it is'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
 warn\t''
 info\t''
 debug\t''
 trace\t''"
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "attach" -d 'Be with a running container'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "create" -d 'Make a container without starting it'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "inspect" -d 'Show all that is known of containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "kill" -d 'Send containers a signal'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "logs" -d 'Show what containers wrote'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "ps" -d 'List containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "ls" -d 'List containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "list" -d 'List containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "prune" -d 'Remove all containers that do not run'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "rename" -d 'Give a container another name'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "restart" -d 'Stop containers and start them again'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "rm" -d 'Remove containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "run" -d 'Run a command in a new container'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "start" -d 'Start containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "stop" -d 'Stop containers'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "top" -d 'Show the processes of a container'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "wait" -d 'Wait until containers have ended'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "attach" -d 'Be with a running container'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "create" -d 'Make a container without starting it'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "exec" -d 'Run a command in a running container'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "inspect" -d 'Show all that is known of containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "kill" -d 'Send containers a signal'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "logs" -d 'Show what containers wrote'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "ps" -d 'List containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "ls" -d 'List containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "list" -d 'List containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "prune" -d 'Remove all containers that do not run'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "rename" -d 'Give a container another name'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "restart" -d 'Stop containers and start them again'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "rm" -d 'Remove containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "run" -d 'Run a command in a new container'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "start" -d 'Start containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "stop" -d 'Stop containers'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "top" -d 'Show the processes of a container'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and not __fish_seen_subcommand_from attach create exec inspect kill logs ps ls list prune rename restart rm run start stop top wait" -f -a "wait" -d 'Wait until containers have ended'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from attach" -l detach-keys -d 'The keys that leave its terminal. Default: the container\'s own, else ctrl-p,ctrl-q' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from attach" -l sig-proxy -d 'Signals that come to us are its own' -r -f -a "true\t''
 false\t''"
@@ -259,6 +261,24 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l replace -d 'Remove the container that has the name'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l no-healthcheck -d 'No checks of health, not even the image\'s'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Pull without showing how far it is'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -s e -l env -d 'Set an environment variable. NAME alone takes the host\'s value, NAME* every variable of the host that begins so' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -l env-file -d 'Read environment variables from a file: NAME=VALUE or NAME on each line, # begins a comment' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -s w -l workdir -d 'Working directory inside the container. Default: the container\'s own' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -s u -l user -d 'Run as this user and group, by name (in the container\'s own accounts) or ID. Default: the container\'s own' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -l preserve-fds -d 'Hand N more open descriptors to the command, from 3 on' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -l detach-keys -d 'The keys that leave the terminal, while the command goes on. Default: the container\'s own, else ctrl-p,ctrl-q' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -s i -l interactive -d 'Keep standard input open'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -s t -l tty -d 'Give the command a terminal of its own'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -s d -l detach -d 'Leave it running and come back'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -s l -l latest -d 'The container that was made last; all words are the command\'s'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -l privileged -d 'All capabilities over the container, whatever its own command may do'
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from exec" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from inspect" -s f -l format -d 'json, or a Go template, such as \'{{.State.Status}}\' or \'{{json .Config.Labels}}\'' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from inspect" -l type -d 'What the names are. Default: a container, else an image' -r -f -a "container\t'A container'
 image\t'An image'"
@@ -702,6 +722,24 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand attach" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand attach" -l no-stdin -d 'Leave its input alone'
 complete -c usnea -n "__fish_usnea_using_subcommand attach" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -s e -l env -d 'Set an environment variable. NAME alone takes the host\'s value, NAME* every variable of the host that begins so' -r
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -l env-file -d 'Read environment variables from a file: NAME=VALUE or NAME on each line, # begins a comment' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -s w -l workdir -d 'Working directory inside the container. Default: the container\'s own' -r
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -s u -l user -d 'Run as this user and group, by name (in the container\'s own accounts) or ID. Default: the container\'s own' -r
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -l preserve-fds -d 'Hand N more open descriptors to the command, from 3 on' -r
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -l detach-keys -d 'The keys that leave the terminal, while the command goes on. Default: the container\'s own, else ctrl-p,ctrl-q' -r
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -s i -l interactive -d 'Keep standard input open'
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -s t -l tty -d 'Give the command a terminal of its own'
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -s d -l detach -d 'Leave it running and come back'
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -s l -l latest -d 'The container that was made last; all words are the command\'s'
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -l privileged -d 'All capabilities over the container, whatever its own command may do'
+complete -c usnea -n "__fish_usnea_using_subcommand exec" -s h -l help -d 'Print help'
 complete -c usnea -n "__fish_usnea_using_subcommand wait" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand wait" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F

@@ -77,6 +77,8 @@ enum Command {
     Logs(container::logs::Arguments),
     /// Be with a running container.
     Attach(container::attach::Arguments),
+    /// Run a command in a running container.
+    Exec(container::exec::Arguments),
     /// Wait until containers have ended.
     Wait(container::wait::Arguments),
     /// Show all that is known of containers and images.
@@ -175,6 +177,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Ps(ps) => container::ps::run(ps, arguments.root.as_deref()),
         Command::Logs(logs) => container::logs::run(&logs, arguments.root.as_deref()),
         Command::Attach(attach) => container::attach::run(&attach, arguments.root.as_deref()),
+        Command::Exec(exec) => container::exec::run(exec, arguments.root.as_deref()),
         Command::Wait(wait) => container::wait::run(&wait, arguments.root.as_deref()),
         Command::Inspect(inspect) => {
             container::inspect::run(&inspect, arguments.root.as_deref(), None)

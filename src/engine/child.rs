@@ -13,17 +13,18 @@ use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::last::{Last, ParentsDeath};
 use super::layers::{self, Stack};
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{Command, Driver, Mount, Plan, Source, Stdin, Step, Streams, command, filter, init};
+use super::{Driver, Mount, Plan, Source, Step, Streams, command, filter, init};
 use crate::ids::{self, IdMaps};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Forked, Parentage};
-use crate::sys::signal::{self, Signals};
-use crate::sys::{fd, network, pty};
+use crate::sys::signal::Signals;
+use crate::sys::{network, pty};
 use crate::userns::{self, Writer};
 
 /// Carries out the child's steps; the process is the command afterwards, or has ended.
@@ -115,7 +116,16 @@ impl Child<'_> {
                 }
                 Step::Exec(command) => {
                     self.log(step);
-                    return self.exec(command);
+                    let last = Last {
+                        steps: &plan.steps,
+                        options: &plan.options,
+                        channel: &self.channel,
+                        signals: self.signals,
+                        streams: self.streams,
+                        terminal: self.hands.terminal.as_ref(),
+                        parents_death: ParentsDeath::IsOurs,
+                    };
+                    return last.exec(command, &mut self.step);
                 }
                 step => self.carry_out(step)?,
             }
@@ -272,7 +282,7 @@ impl Child<'_> {
             Step::ReadOnly(path) => self.make_read_only(path)?,
             Step::Terminal => self.open_terminal()?,
             Step::PivotRoot => {
-                filter::show_namespaces(self.plan, &self.channel)?;
+                filter::show_namespaces(&self.plan.steps, &self.channel)?;
                 mount::pivot_root_here()?
             }
             Step::ReadOnlyRoot => {
@@ -280,14 +290,8 @@ impl Child<'_> {
             }
             Step::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
             Step::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
-            Step::Limit(limit) => {
-                nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?
-            }
             Step::WorkingFolder(path) => command::enter_folder(path)?,
-            Step::Credentials(who) => command::become_restricted(who, filter::ahead(self.plan))?,
-            Step::NoNewPrivileges => process::set_no_new_privileges()?,
-            Step::Namespaces(_) | Step::Maps(_) | Step::Container(..) => {}
-            Step::Seccomp(..) | Step::Exec(_) => {}
+            step => command::prepare(step, &self.plan.steps)?,
         }
         Ok(())
     }
@@ -449,56 +453,9 @@ impl Child<'_> {
         .on(|| "/dev/console")?;
         mount::attach(mount::copy(&terminal, Path::new(""), Reach::Alone)?, console)
             .on(|| "/dev/console")?;
+        command::give_terminal(&terminal, &self.plan.steps)?;
         self.channel.send(&Message::Terminal(master))?;
         self.hands.terminal = Some(terminal);
-        Ok(())
-    }
-
-    fn exec(&mut self, exec: &Command) -> Done<Infallible> {
-        // Credentials have changed: the kernel has forgotten this (prctl(2), PR_SET_PDEATHSIG). A parent that died
-        // meanwhile is seen by its end of the channel.
-        process::set_parent_death_signal(libc::SIGKILL)?;
-        if self.channel.is_deserted() {
-            process::exit_now(125);
-        }
-        if exec.init {
-            init::stay_as_init_and_go_on_in_child(|| {
-                // The filter is not for it, nor is what putting it on takes.
-                if filter::let_go(self.plan).is_err() {
-                    process::exit_now(125);
-                }
-            })?;
-        }
-        self.wire_streams(exec.terminal)?;
-        filter::put_on(self.plan, &self.channel, &mut self.step)?;
-        self.channel.send(&Message::Running)?;
-        self.signals.restore();
-        // A command in a container starts with none of the user's signals ignored, as with docker.
-        signal::set_default(&super::forwarded());
-        signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
-        command::run_program(exec)
-    }
-
-    fn wire_streams(&self, terminal: bool) -> Done {
-        if terminal {
-            let terminal =
-                self.hands.terminal.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
-            pty::make_controlling(terminal.as_fd())?;
-            return (0..=2).try_for_each(|number| Ok(fd::install(terminal.as_fd(), number)?));
-        }
-        if let Some(streams) = self.streams {
-            fd::install(streams.output.as_fd(), 1)?;
-            fd::install(streams.error.as_fd(), 2)?;
-            if let Some(input) = &streams.input {
-                return Ok(fd::install(input.as_fd(), 0)?);
-            }
-        }
-        if self.plan.options.stdin == Stdin::Null {
-            let null =
-                rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                    .on(|| "/dev/null")?;
-            fd::install(null.as_fd(), 0)?;
-        }
         Ok(())
     }
 }

@@ -74,7 +74,7 @@ fn end_in_time(server: &Child) {
 }
 
 /// Whoever reads what the command writes must see its end, not wait for ours.
-fn leave_standard_streams(last: i32) {
+pub fn leave_standard_streams(last: i32) {
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
         for number in 0..=last {
             let _ = fd::install(null.as_fd(), number);

@@ -17,6 +17,7 @@ mod debian;
 mod doctor;
 mod drivers;
 mod errors;
+mod exec;
 mod explain;
 mod fuse_oracle;
 mod fuse_overlay;

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod create;
+pub mod exec;
 pub mod flags;
 pub mod inspect;
 pub mod logs;
@@ -34,6 +35,8 @@ pub enum Command {
     Attach(attach::Arguments),
     /// Make a container without starting it.
     Create(Box<create::Arguments>),
+    /// Run a command in a running container.
+    Exec(exec::Arguments),
     /// Show all that is known of containers.
     Inspect(inspect::Arguments),
     /// Send containers a signal.
@@ -69,6 +72,7 @@ pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
     match arguments.command {
         Command::Attach(attach) => attach::run(&attach, below),
         Command::Create(create) => create::run(*create, root),
+        Command::Exec(exec) => exec::run(exec, below),
         Command::Inspect(inspect) => inspect::run(&inspect, below, Some(inspect::Kind::Container)),
         Command::Kill(kill) => stop::kill(&kill, below),
         Command::Logs(logs) => logs::run(&logs, below),

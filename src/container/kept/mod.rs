@@ -13,9 +13,9 @@
 
 mod attach;
 mod create;
+mod exec;
 mod filter;
 mod inspect;
-mod keys;
 mod logs;
 mod names;
 mod remove;
@@ -35,11 +35,12 @@ use crate::error::{Context, Error, Result};
 use crate::monitor::Status;
 use crate::monitor::record::{self, CONTAINER, Record};
 
+pub use crate::engine::DetachKeys;
 pub use attach::{Attachment, SignalProxy, attach, meet};
 pub use create::{Wishes, create};
+pub use exec::{Entered, exec};
 pub use filter::Filter;
 pub use inspect::inspect;
-pub use keys::DetachKeys;
 pub use logs::{Logs, logs};
 pub use names::Names;
 pub use remove::{Removal, remove};
