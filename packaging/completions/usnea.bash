@@ -37,6 +37,9 @@ _usnea() {
             usnea,export)
                 cmd="usnea__subcmd__export"
                 ;;
+            usnea,healthcheck)
+                cmd="usnea__subcmd__healthcheck"
+                ;;
             usnea,history)
                 cmd="usnea__subcmd__history"
                 ;;
@@ -175,6 +178,9 @@ _usnea() {
             usnea__subcmd__container,wait)
                 cmd="usnea__subcmd__container__subcmd__wait"
                 ;;
+            usnea__subcmd__healthcheck,run)
+                cmd="usnea__subcmd__healthcheck__subcmd__run"
+                ;;
             usnea__subcmd__image,exists)
                 cmd="usnea__subcmd__image__subcmd__exists"
                 ;;
@@ -242,7 +248,7 @@ _usnea() {
 
     case "${cmd}" in
         usnea)
-            opts="-h -V --root --log-level --help --version run container create start stop restart kill rm ps logs attach exec wait inspect rename top spec image images pull history push save load import export rmi tag untag system check login logout mount doctor"
+            opts="-h -V --root --log-level --help --version run container create start stop restart kill rm ps logs attach exec healthcheck wait inspect rename top spec image images pull history push save load import export rmi tag untag system check login logout mount doctor"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -372,7 +378,7 @@ _usnea() {
             return 0
             ;;
         usnea__subcmd__container__subcmd__create)
-            opts="-i -t -h -e -w -u -v -l -q --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --root-emulation --storage-driver --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --restart --stop-signal --stop-timeout --label --label-file --cidfile --pidfile --log-driver --log-opt --detach-keys --replace --health-cmd --health-interval --health-retries --health-start-period --health-start-interval --health-timeout --no-healthcheck --pull --platform --tls-verify --creds --authfile --cert-dir --signature-policy --quiet --root --log-level"
+            opts="-i -t -h -e -w -u -v -l -q --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --root-emulation --storage-driver --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --restart --stop-signal --stop-timeout --label --label-file --cidfile --pidfile --log-driver --log-opt --detach-keys --replace --health-cmd --health-interval --health-retries --health-start-period --health-start-interval --health-timeout --health-on-failure --no-healthcheck --pull --platform --tls-verify --creds --authfile --cert-dir --signature-policy --quiet --root --log-level"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -612,6 +618,10 @@ _usnea() {
                     ;;
                 --health-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-on-failure)
+                    COMPREPLY=($(compgen -W "none kill restart stop" -- "${cur}"))
                     return 0
                     ;;
                 --pull)
@@ -996,7 +1006,7 @@ _usnea() {
             return 0
             ;;
         usnea__subcmd__container__subcmd__run)
-            opts="-d -i -t -h -e -w -u -v -l -q --explain --detach --sig-proxy --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --root-emulation --storage-driver --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --restart --stop-signal --stop-timeout --label --label-file --cidfile --pidfile --log-driver --log-opt --detach-keys --replace --health-cmd --health-interval --health-retries --health-start-period --health-start-interval --health-timeout --no-healthcheck --pull --platform --tls-verify --creds --authfile --cert-dir --signature-policy --quiet --root --log-level"
+            opts="-d -i -t -h -e -w -u -v -l -q --explain --detach --sig-proxy --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --root-emulation --storage-driver --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --restart --stop-signal --stop-timeout --label --label-file --cidfile --pidfile --log-driver --log-opt --detach-keys --replace --health-cmd --health-interval --health-retries --health-start-period --health-start-interval --health-timeout --health-on-failure --no-healthcheck --pull --platform --tls-verify --creds --authfile --cert-dir --signature-policy --quiet --root --log-level"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1250,6 +1260,10 @@ _usnea() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --health-on-failure)
+                    COMPREPLY=($(compgen -W "none kill restart stop" -- "${cur}"))
+                    return 0
+                    ;;
                 --pull)
                     COMPREPLY=($(compgen -W "missing always never newer" -- "${cur}"))
                     return 0
@@ -1426,7 +1440,7 @@ _usnea() {
             return 0
             ;;
         usnea__subcmd__create)
-            opts="-i -t -h -e -w -u -v -l -q --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --root-emulation --storage-driver --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --restart --stop-signal --stop-timeout --label --label-file --cidfile --pidfile --log-driver --log-opt --detach-keys --replace --health-cmd --health-interval --health-retries --health-start-period --health-start-interval --health-timeout --no-healthcheck --pull --platform --tls-verify --creds --authfile --cert-dir --signature-policy --quiet --root --log-level"
+            opts="-i -t -h -e -w -u -v -l -q --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --root-emulation --storage-driver --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --restart --stop-signal --stop-timeout --label --label-file --cidfile --pidfile --log-driver --log-opt --detach-keys --replace --health-cmd --health-interval --health-retries --health-start-period --health-start-interval --health-timeout --health-on-failure --no-healthcheck --pull --platform --tls-verify --creds --authfile --cert-dir --signature-policy --quiet --root --log-level"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1668,6 +1682,10 @@ _usnea() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --health-on-failure)
+                    COMPREPLY=($(compgen -W "none kill restart stop" -- "${cur}"))
+                    return 0
+                    ;;
                 --pull)
                     COMPREPLY=($(compgen -W "missing always never newer" -- "${cur}"))
                     return 0
@@ -1810,6 +1828,50 @@ _usnea() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        usnea__subcmd__healthcheck)
+            opts="-h --root --log-level --help run"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        usnea__subcmd__healthcheck__subcmd__run)
+            opts="-h --root --log-level --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2954,7 +3016,7 @@ _usnea() {
             return 0
             ;;
         usnea__subcmd__run)
-            opts="-d -i -t -h -e -w -u -v -l -q --explain --detach --sig-proxy --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --root-emulation --storage-driver --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --restart --stop-signal --stop-timeout --label --label-file --cidfile --pidfile --log-driver --log-opt --detach-keys --replace --health-cmd --health-interval --health-retries --health-start-period --health-start-interval --health-timeout --no-healthcheck --pull --platform --tls-verify --creds --authfile --cert-dir --signature-policy --quiet --root --log-level"
+            opts="-d -i -t -h -e -w -u -v -l -q --explain --detach --sig-proxy --interactive --tty --rm --name --hostname --entrypoint --env --env-file --workdir --user --volume --mount --tmpfs --read-only --rw-root --cap-add --cap-drop --security-opt --userns --root-emulation --storage-driver --uidmap --gidmap --group-add --net --network --pid --ipc --uts --ulimit --sysctl --init --shm-size --device --preserve-fds --help --restart --stop-signal --stop-timeout --label --label-file --cidfile --pidfile --log-driver --log-opt --detach-keys --replace --health-cmd --health-interval --health-retries --health-start-period --health-start-interval --health-timeout --health-on-failure --no-healthcheck --pull --platform --tls-verify --creds --authfile --cert-dir --signature-policy --quiet --root --log-level"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3206,6 +3268,10 @@ _usnea() {
                     ;;
                 --health-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health-on-failure)
+                    COMPREPLY=($(compgen -W "none kill restart stop" -- "${cur}"))
                     return 0
                     ;;
                 --pull)

@@ -44,6 +44,7 @@ complete -c usnea -n "__fish_usnea_needs_command" -f -a "ps" -d 'List containers
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "logs" -d 'Show what containers wrote'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "attach" -d 'Be with a running container'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "exec" -d 'Run a command in a running container'
+complete -c usnea -n "__fish_usnea_needs_command" -f -a "healthcheck" -d 'Check the health of containers'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "wait" -d 'Wait until containers have ended'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "inspect" -d 'Show all that is known of containers and images'
 complete -c usnea -n "__fish_usnea_needs_command" -f -a "rename" -d 'Give a container another name'
@@ -126,6 +127,10 @@ complete -c usnea -n "__fish_usnea_using_subcommand run" -l health-retries -d 'H
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l health-start-period -d 'How long failures do not count after the start. Default: 0s' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l health-start-interval -d 'How long between two checks within the start period. Default: 5s' -r
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l health-timeout -d 'How long one check may take. Default: 30s' -r
+complete -c usnea -n "__fish_usnea_using_subcommand run" -l health-on-failure -d 'What is done when it is ill' -r -f -a "none\t'Nothing'
+kill\t'It is killed; its restart policy decides what is next'
+restart\t'It is stopped and started again, whatever its restart policy'
+stop\t'It is stopped'"
 complete -c usnea -n "__fish_usnea_using_subcommand run" -l pull -d 'When an image is pulled before it is run. newer: when the registry has another one by this name' -r -f -a "missing\t'When it is not here'
 always\t'Each time'
 never\t'Not at all'
@@ -240,6 +245,10 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l health-start-period -d 'How long failures do not count after the start. Default: 0s' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l health-start-interval -d 'How long between two checks within the start period. Default: 5s' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l health-timeout -d 'How long one check may take. Default: 30s' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l health-on-failure -d 'What is done when it is ill' -r -f -a "none\t'Nothing'
+kill\t'It is killed; its restart policy decides what is next'
+restart\t'It is stopped and started again, whatever its restart policy'
+stop\t'It is stopped'"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from create" -l pull -d 'When an image is pulled before it is run. newer: when the registry has another one by this name' -r -f -a "missing\t'When it is not here'
 always\t'Each time'
 never\t'Not at all'
@@ -291,7 +300,7 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from inspect" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from inspect" -s s -l size -d 'Show how much disk space a container takes'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from kill" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from kill" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from kill" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from kill" -s s -l signal -d 'The signal, by name or number' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from kill" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -381,7 +390,7 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rename" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -s t -l time -l timeout -d 'How many seconds the command has to end; -1: as long as it takes. Default: the container\'s own, else 10' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -393,7 +402,7 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -s a -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from restart" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -s t -l time -d 'How many seconds a running one has to end, with --force. Default: 0' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from rm" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -467,6 +476,10 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l health-start-period -d 'How long failures do not count after the start. Default: 0s' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l health-start-interval -d 'How long between two checks within the start period. Default: 5s' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l health-timeout -d 'How long one check may take. Default: 30s' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l health-on-failure -d 'What is done when it is ill' -r -f -a "none\t'Nothing'
+kill\t'It is killed; its restart policy decides what is next'
+restart\t'It is stopped and started again, whatever its restart policy'
+stop\t'It is stopped'"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l pull -d 'When an image is pulled before it is run. newer: when the registry has another one by this name' -r -f -a "missing\t'When it is not here'
 always\t'Each time'
 never\t'Not at all'
@@ -489,7 +502,7 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l replace -d 'Remove the container that has the name'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -l no-healthcheck -d 'No checks of health, not even the image\'s'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Pull without showing how far it is'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l detach-keys -d 'The keys that leave its terminal. Default: ctrl-p,ctrl-q' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l sig-proxy -d 'Signals that come to us are its own; with --attach' -r -f -a "true\t''
@@ -505,7 +518,7 @@ complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_s
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -s i -l interactive -d 'Our standard input is its too; with --attach'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -s t -l time -l timeout -d 'How many seconds it has to end; -1: as long as it takes. Default: the container\'s own, else 10' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from stop" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -525,7 +538,7 @@ info\t''
 debug\t''
 trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from top" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand container; and __fish_seen_subcommand_from wait" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
@@ -591,6 +604,10 @@ complete -c usnea -n "__fish_usnea_using_subcommand create" -l health-retries -d
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l health-start-period -d 'How long failures do not count after the start. Default: 0s' -r
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l health-start-interval -d 'How long between two checks within the start period. Default: 5s' -r
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l health-timeout -d 'How long one check may take. Default: 30s' -r
+complete -c usnea -n "__fish_usnea_using_subcommand create" -l health-on-failure -d 'What is done when it is ill' -r -f -a "none\t'Nothing'
+kill\t'It is killed; its restart policy decides what is next'
+restart\t'It is stopped and started again, whatever its restart policy'
+stop\t'It is stopped'"
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l pull -d 'When an image is pulled before it is run. newer: when the registry has another one by this name' -r -f -a "missing\t'When it is not here'
 always\t'Each time'
 never\t'Not at all'
@@ -612,7 +629,7 @@ complete -c usnea -n "__fish_usnea_using_subcommand create" -l help -d 'Print he
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l replace -d 'Remove the container that has the name'
 complete -c usnea -n "__fish_usnea_using_subcommand create" -l no-healthcheck -d 'No checks of health, not even the image\'s'
 complete -c usnea -n "__fish_usnea_using_subcommand create" -s q -l quiet -d 'Pull without showing how far it is'
-complete -c usnea -n "__fish_usnea_using_subcommand start" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand start" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand start" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand start" -l detach-keys -d 'The keys that leave its terminal. Default: ctrl-p,ctrl-q' -r
 complete -c usnea -n "__fish_usnea_using_subcommand start" -l sig-proxy -d 'Signals that come to us are its own; with --attach' -r -f -a "true\t''
@@ -628,7 +645,7 @@ complete -c usnea -n "__fish_usnea_using_subcommand start" -s a -l attach -d 'St
 complete -c usnea -n "__fish_usnea_using_subcommand start" -s i -l interactive -d 'Our standard input is its too; with --attach'
 complete -c usnea -n "__fish_usnea_using_subcommand start" -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand start" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand stop" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand stop" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -s t -l time -l timeout -d 'How many seconds it has to end; -1: as long as it takes. Default: the container\'s own, else 10' -r
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -641,7 +658,7 @@ complete -c usnea -n "__fish_usnea_using_subcommand stop" -s a -l all -d 'All co
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -s i -l ignore -d 'A container that is not here is no error'
 complete -c usnea -n "__fish_usnea_using_subcommand stop" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand restart" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand restart" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -s t -l time -l timeout -d 'How many seconds the command has to end; -1: as long as it takes. Default: the container\'s own, else 10' -r
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -653,7 +670,7 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -s a -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand restart" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand kill" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand kill" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -s s -l signal -d 'The signal, by name or number' -r
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -665,7 +682,7 @@ trace\t''"
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -s a -l all -d 'All containers'
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -s l -l latest -d 'The container that was made last'
 complete -c usnea -n "__fish_usnea_using_subcommand kill" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand rm" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand rm" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand rm" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand rm" -s t -l time -d 'How many seconds a running one has to end, with --force. Default: 0' -r
 complete -c usnea -n "__fish_usnea_using_subcommand rm" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
@@ -740,7 +757,22 @@ complete -c usnea -n "__fish_usnea_using_subcommand exec" -s d -l detach -d 'Lea
 complete -c usnea -n "__fish_usnea_using_subcommand exec" -s l -l latest -d 'The container that was made last; all words are the command\'s'
 complete -c usnea -n "__fish_usnea_using_subcommand exec" -l privileged -d 'All capabilities over the container, whatever its own command may do'
 complete -c usnea -n "__fish_usnea_using_subcommand exec" -s h -l help -d 'Print help'
-complete -c usnea -n "__fish_usnea_using_subcommand wait" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a value. May be given more than once' -r
+complete -c usnea -n "__fish_usnea_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand healthcheck; and not __fish_seen_subcommand_from run" -f -a "run" -d 'Check a container now'
+complete -c usnea -n "__fish_usnea_using_subcommand healthcheck; and __fish_seen_subcommand_from run" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
+complete -c usnea -n "__fish_usnea_using_subcommand healthcheck; and __fish_seen_subcommand_from run" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''
+warn\t''
+info\t''
+debug\t''
+trace\t''"
+complete -c usnea -n "__fish_usnea_using_subcommand healthcheck; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help'
+complete -c usnea -n "__fish_usnea_using_subcommand wait" -l filter -d 'Those that fit: id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy or health, =, and a value. May be given more than once' -r
 complete -c usnea -n "__fish_usnea_using_subcommand wait" -l cidfile -d 'The container whose ID is in this file' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand wait" -l root -d 'Keep usnea\'s files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea' -r -F
 complete -c usnea -n "__fish_usnea_using_subcommand wait" -l log-level -d 'Say more or less on standard error; debug prints each step of a launch with its time' -r -f -a "error\t''

@@ -79,6 +79,8 @@ enum Command {
     Attach(container::attach::Arguments),
     /// Run a command in a running container.
     Exec(container::exec::Arguments),
+    /// Check the health of containers.
+    Healthcheck(container::healthcheck::Arguments),
     /// Wait until containers have ended.
     Wait(container::wait::Arguments),
     /// Show all that is known of containers and images.
@@ -140,6 +142,7 @@ fn as_monitor() -> Option<ExitCode> {
     let done = match role.as_str() {
         monitor::MONITOR => monitor::watch(&number),
         monitor::RELAUNCH => kept::relaunch(&number).map(|never| match never {}),
+        monitor::CHECK => kept::check_of_monitor(&number),
         monitor::REMOVE => kept::remove_ended(&number),
         _ => return None,
     };
@@ -178,6 +181,9 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Logs(logs) => container::logs::run(&logs, arguments.root.as_deref()),
         Command::Attach(attach) => container::attach::run(&attach, arguments.root.as_deref()),
         Command::Exec(exec) => container::exec::run(exec, arguments.root.as_deref()),
+        Command::Healthcheck(check) => {
+            container::healthcheck::run(&check, arguments.root.as_deref())
+        }
         Command::Wait(wait) => container::wait::run(&wait, arguments.root.as_deref()),
         Command::Inspect(inspect) => {
             container::inspect::run(&inspect, arguments.root.as_deref(), None)

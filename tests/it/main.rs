@@ -23,6 +23,7 @@ mod fuse_oracle;
 mod fuse_overlay;
 mod fuse_sequence;
 mod fuse_work;
+mod health;
 mod host_image;
 mod house;
 mod images;

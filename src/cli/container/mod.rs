@@ -4,6 +4,7 @@ pub mod attach;
 pub mod create;
 pub mod exec;
 pub mod flags;
+pub mod healthcheck;
 pub mod inspect;
 pub mod logs;
 pub mod ps;

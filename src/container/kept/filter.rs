@@ -35,6 +35,8 @@ pub enum Filter {
     Until(Timestamp),
     /// The name of its restart policy.
     RestartPolicy(String),
+    /// docker's word for its health.
+    Health(String),
 }
 
 impl FromStr for Filter {
@@ -71,10 +73,14 @@ impl FromStr for Filter {
                 Some(time) => Self::Until(time),
                 None => return bad("a time, or how long ago"),
             },
+            ("health", _) => match value.as_str() {
+                "starting" | "healthy" | "unhealthy" | "none" => Self::Health(value),
+                _ => return bad("starting, healthy, unhealthy, none"),
+            },
             ("restart-policy", _) => Self::RestartPolicy(value),
             _ => {
                 return Err(Error::new(format!("--filter {text}: there is no filter {key}"))
-                    .hint("id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy"));
+                    .hint("id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy, health"));
             }
         })
     }
@@ -89,6 +95,7 @@ impl Filter {
             Self::Exited(_) => 3,
             Self::Ancestor(_) => 4,
             Self::RestartPolicy(_) => 5,
+            Self::Health(_) => 6,
             // Each is a condition of its own.
             Self::Label(_)
             | Self::NoLabel(_)
@@ -112,6 +119,9 @@ impl Filter {
             Self::Before(other) => record.created < made(other)?,
             Self::Since(other) => record.created > made(other)?,
             Self::Until(time) => record.created < *time,
+            Self::Health(word) => {
+                super::health(kept, status).map_or("none", |told| told.health.word()) == word
+            }
             Self::RestartPolicy(name) => record.restart.name() == name,
         })
     }
