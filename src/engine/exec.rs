@@ -89,6 +89,9 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<u8> {
         }
         return Err(error);
     }
+    if running.ends_all() {
+        let _ = first.wait(); // it goes as soon as it has made the command; else it is the command's keeper
+    }
     match (container.process, entry.finish) {
         (_, Finish::AtStart) => {
             container.terminal.map_or(Ok(()), |master| leave(None, &master)).map(|()| 0)
