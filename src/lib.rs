@@ -9,7 +9,7 @@
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns image rootfs spec security
 //! config host               where our files are; what this machine can do
-//! error ids files digest capability override_stat   shared vocabulary
+//! error ids files digest duration capability override_stat   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 #![warn(missing_docs)]
@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod container;
 pub mod digest;
+pub mod duration;
 pub mod engine;
 pub mod error;
 pub mod files;

@@ -87,6 +87,10 @@ enum Command {
     Diff(container::diff::Arguments),
     /// Copy files between a container and the host.
     Cp(container::copy::Arguments),
+    /// Run a command in a running container.
+    Exec(container::exec::Arguments),
+    /// Check the health of containers.
+    Healthcheck(container::healthcheck::Arguments),
     /// Wait until containers have ended.
     Wait(container::wait::Arguments),
     /// Show all that is known of containers and images.
@@ -162,6 +166,7 @@ fn as_monitor() -> Option<ExitCode> {
     let done = match role.as_str() {
         monitor::MONITOR => monitor::watch(&number),
         monitor::RELAUNCH => kept::relaunch(&number).map(|never| match never {}),
+        monitor::CHECK => kept::check_of_monitor(&number),
         monitor::REMOVE => kept::remove_ended(&number),
         _ => return None,
     };
@@ -205,6 +210,10 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Commit(commit) => container::commit::run(&commit, arguments.root.as_deref()),
         Command::Diff(diff) => container::diff::run(&diff, arguments.root.as_deref()),
         Command::Cp(copy) => container::copy::run(&copy, arguments.root.as_deref()),
+        Command::Exec(exec) => container::exec::run(exec, arguments.root.as_deref()),
+        Command::Healthcheck(check) => {
+            container::healthcheck::run(&check, arguments.root.as_deref())
+        }
         Command::Wait(wait) => container::wait::run(&wait, arguments.root.as_deref()),
         Command::Inspect(inspect) => {
             container::inspect::run(&inspect, arguments.root.as_deref(), None)

@@ -43,6 +43,8 @@ pub struct StoredImage {
     pub id: String,
     /// Its labels.
     pub labels: std::collections::BTreeMap<String, String>,
+    /// How its health is found out.
+    pub health: Option<crate::monitor::record::Healthcheck>,
 }
 
 /// What keeps a root from being removed.

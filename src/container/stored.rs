@@ -16,6 +16,7 @@ use crate::image::pull::Progress;
 use crate::image::registries::Registries;
 use crate::image::store::{HeldBlob, Image, Store};
 use crate::image::transport::Place;
+use crate::monitor::record::Healthcheck;
 use crate::spec::ImageDefaults;
 use crate::userns::Base;
 
@@ -164,7 +165,8 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
     let (defaults, labels) =
         defaults(store, image).context(|| format!("image {}", image.config.short()))?;
     let manifest = store.blob_path(&image.manifest);
-    let stored = Some(StoredImage { manifest, id: image.config.to_string(), labels });
+    let health = health(&store.read_blob(&image.config)?);
+    let stored = Some(StoredImage { manifest, id: image.config.to_string(), labels, health });
     Ok(Root { folders, defaults, stored, held: Held::Nothing })
 }
 
@@ -185,4 +187,13 @@ fn defaults(store: &Store, image: &Image) -> Result<(ImageDefaults, Labels)> {
         stop_signal: config.stop_signal().clone(),
     };
     Ok((defaults, labels))
+}
+
+/// The check of health in a config: docker's own field, which OCI has not. One that makes no sense is left out.
+fn health(config: &[u8]) -> Option<Healthcheck> {
+    let config: serde_json::Value = serde_json::from_slice(config).ok()?;
+    let check = config.pointer("/config/Healthcheck").filter(|check| !check.is_null())?;
+    serde_json::from_value(check.clone())
+        .inspect_err(|error| log::warn!("the image's check of health: {error}"))
+        .ok()
 }

@@ -13,20 +13,19 @@ use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::last::{Last, ParentsDeath};
 use super::layers::{self, Stack};
 use super::mounts::Owners;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{
-    Command, Driver, Mount, Plan, Source, Stdin, Step, Streams, command, copyup, filter, init,
-};
+use super::{Driver, Mount, Plan, Source, Step, Streams, command, copyup, filter, init};
 use crate::ids::{self, IdMaps};
 use crate::rootfs::give;
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Forked, Parentage};
-use crate::sys::signal::{self, Signals};
+use crate::sys::signal::Signals;
 use crate::sys::{fd, network, pty};
 use crate::userns::{self, Writer};
 
@@ -119,7 +118,16 @@ impl Child<'_> {
                 }
                 Step::Exec(command) => {
                     self.log(step);
-                    return self.exec(command);
+                    let last = Last {
+                        steps: &plan.steps,
+                        options: &plan.options,
+                        channel: &self.channel,
+                        signals: self.signals,
+                        streams: self.streams,
+                        terminal: self.hands.terminal.as_ref(),
+                        parents_death: ParentsDeath::IsOurs,
+                    };
+                    return last.exec(command, &mut self.step);
                 }
                 step => self.carry_out(step)?,
             }
@@ -264,8 +272,7 @@ impl Child<'_> {
                 self.wire_keeper()?;
                 match message {
                     Message::Container { pidfd, .. } => {
-                        let stderr = self.plan.options.stderr;
-                        init::keep(&pidfd, &self.watched, &self.servers, stderr)
+                        init::keep(&pidfd, &self.watched, &self.servers)
                     }
                     _ => process::exit_now(125),
                 }
@@ -296,7 +303,7 @@ impl Child<'_> {
             Step::ReadOnly(path) => self.make_read_only(path)?,
             Step::Terminal => self.open_terminal()?,
             Step::PivotRoot => {
-                filter::show_namespaces(self.plan, &self.channel)?;
+                filter::show_namespaces(&self.plan.steps, &self.channel)?;
                 mount::pivot_root_here()?
             }
             Step::ReadOnlyRoot => {
@@ -304,14 +311,8 @@ impl Child<'_> {
             }
             Step::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
             Step::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
-            Step::Limit(limit) => {
-                nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?
-            }
             Step::WorkingFolder(path) => command::enter_folder(path)?,
-            Step::Credentials(who) => command::become_restricted(who, filter::ahead(self.plan))?,
-            Step::NoNewPrivileges => process::set_no_new_privileges()?,
-            Step::Namespaces(_) | Step::Maps(_) | Step::Container(..) => {}
-            Step::Seccomp(..) | Step::Exec(_) => {}
+            step => command::prepare(step, &self.plan.steps)?,
         }
         Ok(())
     }
@@ -466,34 +467,10 @@ impl Child<'_> {
         .on(|| "/dev/console")?;
         mount::attach(mount::copy(&terminal, Path::new(""), Reach::Alone)?, console)
             .on(|| "/dev/console")?;
+        command::give_terminal(&terminal, &self.plan.steps)?;
         self.channel.send(&Message::Terminal(master))?;
         self.hands.terminal = Some(terminal);
         Ok(())
-    }
-
-    fn exec(&mut self, exec: &Command) -> Done<Infallible> {
-        // Credentials have changed: the kernel has forgotten this (prctl(2), PR_SET_PDEATHSIG). A parent that died
-        // meanwhile is seen by its end of the channel.
-        process::set_parent_death_signal(libc::SIGKILL)?;
-        if self.channel.is_deserted() {
-            process::exit_now(125);
-        }
-        if exec.init {
-            init::stay_as_init_and_go_on_in_child(|| {
-                // The filter is not for it, nor is what putting it on takes.
-                if filter::let_go(self.plan).is_err() {
-                    process::exit_now(125);
-                }
-            })?;
-        }
-        self.wire_streams(exec.terminal)?;
-        filter::put_on(self.plan, &self.channel, &mut self.step)?;
-        self.channel.send(&Message::Running)?;
-        self.signals.restore();
-        // A command in a container starts with none of the user's signals ignored, as with docker.
-        signal::set_default(&super::forwarded());
-        signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
-        command::run_program(exec)
     }
 
     /// Where the keeper says that a file server has died: where the command says what it says. Not where somebody may
@@ -509,29 +486,6 @@ impl Child<'_> {
                 fd::install(null.as_fd(), 2)?;
             }
             None => {}
-        }
-        Ok(())
-    }
-
-    fn wire_streams(&self, terminal: bool) -> Done {
-        if terminal {
-            let terminal =
-                self.hands.terminal.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
-            pty::make_controlling(terminal.as_fd())?;
-            return (0..=2).try_for_each(|number| Ok(fd::install(terminal.as_fd(), number)?));
-        }
-        if let Some(streams) = self.streams {
-            fd::install(streams.output.as_fd(), 1)?;
-            fd::install(streams.error.as_fd(), 2)?;
-            if let Some(input) = &streams.input {
-                return Ok(fd::install(input.as_fd(), 0)?);
-            }
-        }
-        if self.plan.options.stdin == Stdin::Null {
-            let null =
-                rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                    .on(|| "/dev/null")?;
-            fd::install(null.as_fd(), 0)?;
         }
         Ok(())
     }

@@ -2,29 +2,54 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
 use super::trouble::{Done, On};
-use super::{Command, Credentials, Groups};
+use super::{Command, Credentials, Groups, Step, filter};
 use crate::sys::process;
 
 /// Enters the working folder, made where it is missing (docker makes it too).
 pub fn enter_folder(path: &Path) -> Done {
-    let answer = rustix::process::chdir(path);
-    if answer == Err(rustix::io::Errno::NOENT) {
-        std::fs::create_dir_all(path)?; // docker makes it too
-        rustix::process::chdir(path)?;
-    } else {
-        answer?;
+    if rustix::process::chdir(path) == Err(rustix::io::Errno::NOENT) {
+        std::fs::create_dir_all(path)?;
     }
-    // A working folder outside the root would have a path that does not begin with "/" (CVE-2024-21626).
+    go_to_folder(path)
+}
+
+/// Enters the working folder. Errors: EXDEV when it is not below the root: its path would not begin with "/"
+/// (CVE-2024-21626).
+pub fn go_to_folder(path: &Path) -> Done {
+    rustix::process::chdir(path)?;
     let here = rustix::process::getcwd(Vec::new())?;
     if !here.as_bytes().starts_with(b"/") {
         return Err(io::Error::from_raw_os_error(libc::EXDEV).into());
     }
     Ok(())
+}
+
+/// Carries out a step that is the process's own matter; the others are not from here.
+pub fn prepare(step: &Step, steps: &[Step]) -> Done {
+    match step {
+        Step::Limit(limit) => {
+            nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?;
+        }
+        Step::Credentials(who) => become_restricted(who, filter::ahead(steps))?,
+        Step::NoNewPrivileges => process::set_no_new_privileges()?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The terminal belongs to the user of the command, who may open it by its name (screen(1) and gpg(1) do).
+pub fn give_terminal(terminal: &OwnedFd, steps: &[Step]) -> Done {
+    let user = steps.iter().find_map(|step| match step {
+        Step::Credentials(who) => Some(rustix::fs::Uid::from_raw(who.uid)),
+        _ => None,
+    });
+    Ok(rustix::fs::fchown(terminal, user, None)?)
 }
 
 /// Whether a filter is still to be put on, which without no_new_privs takes CAP_SYS_ADMIN.

@@ -77,6 +77,9 @@ impl Script {
 
     fn commands(&mut self, step: &Step, plan: &Plan) {
         match step {
+            Step::Join(running) => {
+                self.line(&format!("nsenter --target {} --all", running.pid()));
+            }
             Step::Layers(layers) => {
                 let on = quote(&layers.on.to_string_lossy());
                 self.line(&format!("mount -t tmpfs -o mode=700,nosuid,nodev layers {on}"));

@@ -12,15 +12,15 @@ use rustix::fs::{Mode, OFlags};
 use super::command::{self, Ahead};
 use super::sync::{Channel, Message};
 use super::trouble::{Done, On};
-use super::{Credentials, Plan, Step};
+use super::{Credentials, Step};
 use crate::security::seccomp::Filter;
 use crate::sys::{process, seccomp};
 
 /// What putting it on will need.
-pub fn ahead(plan: &Plan) -> Ahead {
+pub fn ahead(steps: &[Step]) -> Ahead {
     let is_filter = |step: &Step| matches!(step, Step::Seccomp(..));
     let is_free = |step: &Step| matches!(step, Step::NoNewPrivileges);
-    match plan.steps.iter().any(is_filter) && !plan.steps.iter().any(is_free) {
+    match steps.iter().any(is_filter) && !steps.iter().any(is_free) {
         true => Ahead::Filter,
         false => Ahead::Nothing,
     }
@@ -28,8 +28,8 @@ pub fn ahead(plan: &Plan) -> Ahead {
 
 /// Hands over the namespaces that a supervisor enters, while the host's /proc is in sight. Later another could no longer
 /// look: a process that changes its user, or hides itself, opens itself to nobody (PR_SET_DUMPABLE).
-pub fn show_namespaces(plan: &Plan, channel: &Channel) -> Done {
-    if !plan.steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
+pub fn show_namespaces(steps: &[Step], channel: &Channel) -> Done {
+    if !steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
         return Ok(());
     }
     for path in ["/proc/self/ns/user", "/proc/self/ns/mnt"] {
@@ -42,8 +42,8 @@ pub fn show_namespaces(plan: &Plan, channel: &Channel) -> Done {
 
 /// Puts it on, if there is one. `step` is what a failure is reported with. Until somebody answers the listener, a call
 /// that is handed over would wait for ever: so we wait before we make one.
-pub fn put_on(plan: &Plan, channel: &Channel, step: &mut usize) -> Done {
-    let filter = plan.steps.iter().enumerate().find_map(|(index, step)| match step {
+pub fn put_on(steps: &[Step], channel: &Channel, step: &mut usize) -> Done {
+    let filter = steps.iter().enumerate().find_map(|(index, step)| match step {
         Step::Seccomp(filter, _) => Some((index, filter)),
         _ => None,
     });
@@ -57,7 +57,7 @@ pub fn put_on(plan: &Plan, channel: &Channel, step: &mut usize) -> Done {
             _ => process::exit_now(125), // the parent gave up or is gone, and says why itself
         }
     }
-    let_go(plan)?;
+    let_go(steps)?;
     *step = next;
     Ok(())
 }
@@ -78,15 +78,15 @@ fn install(filter: &Filter) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Lets go of what was kept for it.
-pub fn let_go(plan: &Plan) -> Done {
-    match (ahead(plan), credentials(plan)) {
+pub fn let_go(steps: &[Step]) -> Done {
+    match (ahead(steps), credentials(steps)) {
         (Ahead::Filter, Some(who)) => command::hold(who, Ahead::Nothing),
         _ => Ok(()),
     }
 }
 
-fn credentials(plan: &Plan) -> Option<&Credentials> {
-    plan.steps.iter().find_map(|step| match step {
+fn credentials(steps: &[Step]) -> Option<&Credentials> {
+    steps.iter().find_map(|step| match step {
         Step::Credentials(who) => Some(who),
         _ => None,
     })

@@ -11,7 +11,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Stderr;
 use crate::sys::process::{self, Child, Ended, Forked};
 use crate::sys::{fd, signal};
 
@@ -38,15 +37,14 @@ pub fn stay_as_init_and_go_on_in_child(at_rest: impl FnOnce()) -> io::Result<()>
 
 /// Base after its work: waits until the container ends, or ends it when the parent is dead; then until the servers of its
 /// file systems have written what is left and gone. Never returns.
-pub fn keep(container: &OwnedFd, watched: &OwnedFd, servers: &[Child], stderr: Stderr) -> ! {
+pub fn keep(container: &OwnedFd, watched: &OwnedFd, servers: &[Child]) -> ! {
     signal::block_all();
     // From here on the parent's death is to be seen, not shared.
     let _ = process::set_parent_death_signal(0);
     let needed = [container.as_fd(), watched.as_fd()].into_iter();
     let needed: Vec<_> = needed.chain(servers.iter().map(|server| server.pidfd.as_fd())).collect();
     fd::close_all_but(&needed);
-    let speaks = !servers.is_empty() && stderr == Stderr::UntilTheEnd;
-    leave_standard_streams(if speaks { 1 } else { 2 });
+    leave_standard_streams(if servers.is_empty() { 2 } else { 1 });
     let mut fds: Vec<_> =
         needed.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     let mut alive: Vec<_> = servers.iter().collect();
@@ -86,7 +84,7 @@ fn end_in_time(server: &Child) {
 }
 
 /// Whoever reads what the command writes must see its end, not wait for ours.
-fn leave_standard_streams(last: i32) {
+pub fn leave_standard_streams(last: i32) {
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
         for number in 0..=last {
             let _ = fd::install(null.as_fd(), number);

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::Supervised;
+use super::{Supervised, Until};
 use crate::error::{Context, Error, Result};
 use crate::security::emulation;
 use crate::sys::process::{self, Child, Forked};
@@ -66,8 +66,10 @@ fn be(
     kept.extend(namespaces.iter().map(|namespace| namespace.as_fd()));
     fd::close_all_but(&kept);
     let ready = || {
-        // After the change of user namespace, which makes the kernel forget it.
-        let _ = process::set_parent_death_signal(libc::SIGKILL);
+        if supervised.until == Until::ParentsDeath {
+            // After the change of user namespace, which makes the kernel forget it.
+            let _ = process::set_parent_death_signal(libc::SIGKILL);
+        }
         if rustix::io::write(tell, &0i32.to_ne_bytes()).is_err() {
             process::exit_now(1); // the parent died before that
         }

@@ -1,8 +1,9 @@
 //! The OCI runtime: a spec in, a process out. It knows no image and no network helper.
 //!
 //! Read in this order: `plan` (spec to steps), `parent` (who makes the processes), `child` (who carries the steps out;
-//! the last of them in `command` and `filter`), `sync` (what they tell each other). `supervise` is the parent's life while the command
-//! runs, `listener` who answers the calls that a filter hands over, `init` process 1 with `--init`, `explain` prints the steps as the commands an administrator would type.
+//! the last of them in `command`, `filter` and `last`), `sync` (what they tell each other). `supervise` is the parent's life while the command
+//! runs, `listener` who answers the calls that a filter hands over, `init` process 1 with `--init`, `exec` the launch
+//! of another command in a container that runs (`running`), `explain` prints the steps as the commands an administrator would type.
 //!
 //! ```text
 //!   usnea run (parent)                    base                        container
@@ -26,15 +27,19 @@
 mod child;
 mod command;
 mod copyup;
+mod exec;
 mod explain;
 mod filter;
 mod init;
+mod keys;
+mod last;
 mod layers;
 mod listener;
 mod mounted;
 mod mounts;
 mod parent;
 mod plan;
+mod running;
 mod supervise;
 mod sync;
 mod trouble;
@@ -49,12 +54,15 @@ use crate::security::seccomp::Filter;
 use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
 
+pub use exec::{Entry, Finish, exec};
 pub use explain::explain;
+pub use keys::{DetachKeys, Watch};
 pub use layers::is_copied;
 pub use mounted::{Mounted, Use, can_be_read_alone, mounted};
 pub use mounts::{Driver, Mount, Source};
 pub use parent::{Launched, end_children, launch, run};
-pub use plan::plan;
+pub use plan::{entry, plan};
+pub use running::Running;
 pub use supervise::{Requests, forwarded};
 
 /// What the command's standard input is.
@@ -96,8 +104,6 @@ pub struct Options {
     pub stdin: Stdin,
     /// How many descriptors after 2 the command keeps (`--preserve-fds`).
     pub preserve_fds: u32,
-    /// Until when standard error is ours.
-    pub stderr: Stderr,
 }
 
 impl Plan {
@@ -114,16 +120,6 @@ impl Plan {
     }
 }
 
-/// Until when standard error is ours to say what goes wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stderr {
-    /// Until the container ends.
-    #[default]
-    UntilTheEnd,
-    /// Until it runs: whoever started it goes on then, and may wait for the end of what we say.
-    UntilItRuns,
-}
-
 /// Everything decided before the first process is made.
 #[derive(Debug)]
 pub struct Plan {
@@ -138,6 +134,8 @@ pub struct Plan {
 /// One step of a launch. The parent does `Namespaces` and `Maps`; the other steps are the child's.
 #[derive(Debug)]
 pub enum Step {
+    /// Enter the namespaces of a container that runs, in a process of its own.
+    Join(Running),
     /// Make the base user namespace, and the other namespaces with it when one level serves for both.
     Namespaces(Namespaces),
     /// Write base's maps.
@@ -254,6 +252,17 @@ pub struct Supervised {
     pub emulation: Emulation,
     /// For whom.
     pub supervisor: Supervisor,
+    /// Until when.
+    pub until: Until,
+}
+
+/// How long calls are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Until the process that launched the container dies: the container dies with it.
+    ParentsDeath,
+    /// Until nobody is left who has the filter.
+    LastCaller,
 }
 
 /// The command.
@@ -275,6 +284,7 @@ impl Step {
     /// What it does, for the log, `--explain` and the error message "cannot ...".
     pub fn doing(&self) -> String {
         match self {
+            Self::Join(_) => "enter the container".into(),
             Self::Namespaces(namespaces) if *namespaces == Namespaces::USER => {
                 "make the user namespace".into()
             }

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::keys::DetachKeys;
+use super::supervise::{Outcome, Session};
 use super::sync::{self, Channel, Failure, Message};
 use super::{Plan, Step, Streams, Supervised, child, listener, supervise};
 use crate::error::{self, Context, Error, Result};
@@ -41,13 +43,18 @@ pub struct Launched {
 /// anything that must be cleaned up.
 pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
     let mut launched = launch(plan, signals, None)?;
-    let ended = supervise::until_end(
-        &launched.command,
-        launched.terminal.take(),
-        plan.options.stdin,
-        std::mem::take(&mut launched.early),
-        signals,
-    );
+    let session = Session {
+        process: &launched.command,
+        terminal: launched.terminal.take(),
+        stdin: plan.options.stdin,
+        keys: DetachKeys::none(),
+        early: std::mem::take(&mut launched.early),
+    };
+    let ended = match supervise::until_end(session, signals) {
+        Ok(Outcome::Ended(ended)) => Ok(ended),
+        Ok(Outcome::Left(_)) => Err(Error::new("no keys leave a run")),
+        Err(error) => Err(error),
+    };
     if let Some(supervisor) = &launched.supervisor {
         let _ = supervisor.signal(libc::SIGKILL);
     }
@@ -95,7 +102,7 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
         if plan.levels.base.writer != Writer::Itself {
             ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
         }
-        hear_until_exec(plan, &ours, signals, &mut container)
+        hear_until_exec(&plan.steps, &ours, signals, &mut container)
     };
     if let Err(error) = launch() {
         let supervisor = container.supervisor.as_ref();
@@ -149,8 +156,8 @@ fn end_all(known: &[Option<&Child>], strangers: &[i32]) {
 }
 
 /// Hears the messages of the launch until the command runs (end of file) or something failed.
-fn hear_until_exec(
-    plan: &Plan,
+pub(super) fn hear_until_exec(
+    steps: &[Step],
     ours: &Channel,
     signals: &Signals,
     container: &mut supervise::Container,
@@ -160,19 +167,19 @@ fn hear_until_exec(
         match ours.receive().context(|| "cannot hear the container's process")? {
             Some(Message::Container { pid, pidfd }) => {
                 container.process = Some(Child { pid, pidfd });
-                if plan.levels.container.is_some() {
+                if steps.iter().any(|step| matches!(step, Step::Container(_, Some(_)))) {
                     ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
                 }
             }
             Some(Message::Terminal(master)) => container.terminal = Some(master),
             Some(Message::Namespace(namespace)) => container.namespaces.push(namespace),
             Some(Message::Listener(listener)) => {
-                container.supervisor = supervised(plan)
+                container.supervisor = supervised(steps)
                     .map(|supervised| listener::start(supervised, listener, &container.namespaces))
                     .transpose()?;
                 ours.send(&Message::Heard).context(|| "the container's process is gone")?;
             }
-            Some(Message::Failed(failure)) => return Err(told(plan, failure)),
+            Some(Message::Failed(failure)) => return Err(told(steps, failure)),
             Some(Message::Running) => container.runs = true,
             Some(Message::Mapped | Message::Heard) => {}
             None => return Ok(()),
@@ -180,8 +187,8 @@ fn hear_until_exec(
     }
 }
 
-fn supervised(plan: &Plan) -> Option<&Supervised> {
-    plan.steps.iter().find_map(|step| match step {
+fn supervised(steps: &[Step]) -> Option<&Supervised> {
+    steps.iter().find_map(|step| match step {
         Step::Seccomp(_, supervised) => supervised.as_ref(),
         _ => None,
     })
@@ -221,8 +228,8 @@ fn wait_for_message(
 }
 
 /// The failure as the user reads it: the step, on what, why, the way out.
-fn told(plan: &Plan, failure: Failure) -> Error {
-    let Some(step) = plan.steps.get(failure.step) else {
+fn told(steps: &[Step], failure: Failure) -> Error {
+    let Some(step) = steps.get(failure.step) else {
         return Error::new(failure.what);
     };
     let mut error = match failure.errno {
@@ -243,6 +250,12 @@ fn told(plan: &Plan, failure: Failure) -> Error {
             .exit_status(error::STATUS_CANNOT_INVOKE)
             .hint("is it a program for another architecture, or a script without '#!'?"),
         (Step::Exec(_), _) => error.exit_status(error::STATUS_CANNOT_INVOKE),
+        // docker's, where it is not made.
+        (Step::WorkingFolder(_), _) if matches!(steps.first(), Some(Step::Join(_))) => {
+            error.exit_status(error::STATUS_CANNOT_INVOKE)
+        }
+        (Step::Join(_), libc::ESRCH | libc::ENOMEM) => error.hint("it has ended this moment"),
+        (Step::Join(_), libc::EINVAL) => error.hint("that needs Linux 5.8"),
         (Step::Maps(_), _) => match host::userns::forbidden_hint() {
             Some(hint) => error.hint(hint),
             None => error,

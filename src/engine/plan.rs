@@ -8,7 +8,10 @@ use std::str::FromStr;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
 use super::mounts::Owners;
-use super::{Command, Credentials, Groups, Limit, Mount, Options, Plan, Source, Step, Supervised};
+use super::{
+    Command, Credentials, Groups, Limit, Mount, Options, Plan, Running, Source, Step, Supervised,
+    Until,
+};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
@@ -75,7 +78,9 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
         }
     }
     let inner = levels.innermost();
-    steps.push(Step::BecomeRoot { uid: setup_id(&inner.uids), gid: setup_id(&inner.gids) });
+    // As base has it, our own IDs are 0.
+    let (uid, gid) = (setup_id(&inner.uids, 0), setup_id(&inner.gids, 0));
+    steps.push(Step::BecomeRoot { uid, gid });
 
     steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
     steps.extend(spec.domainname().iter().map(|name| Step::Domainname(name.clone())));
@@ -93,14 +98,51 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     if spec.root().as_ref().and_then(|root| root.readonly()) == Some(true) {
         steps.push(Step::ReadOnlyRoot);
     }
-    limits(process, &mut steps)?;
+    last_steps(spec, process, setgroups_denied, Until::ParentsDeath, &mut steps)?;
+    steps.push(Step::Exec(command(process, has_init(spec))?));
+    Ok(Plan { levels, steps, options })
+}
+
+/// What is the process's own matter, whatever it is in.
+fn last_steps(
+    spec: &Spec,
+    process: &Process,
+    setgroups_denied: bool,
+    until: Until,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
+    limits(process, steps)?;
     steps.push(Step::Credentials(credentials(spec, process, setgroups_denied)?));
     if process.no_new_privileges() == Some(true) {
         steps.push(Step::NoNewPrivileges);
     }
-    steps.extend(filter(spec, process)?);
-    steps.push(Step::Exec(command(spec, process)?));
-    Ok(Plan { levels, steps, options })
+    steps.extend(filter(spec, process, until)?);
+    Ok(())
+}
+
+/// Decides how `process` is launched in the container `running`, whose config is `spec`.
+pub fn entry(spec: &Spec, process: &Process, running: Running) -> Result<Vec<Step>> {
+    let maps = maps(spec);
+    let setgroups_denied = running.denies_setgroups();
+    let mut steps = vec![
+        Step::Join(running),
+        Step::BecomeRoot {
+            uid: setup_id(&maps.uids, rustix::process::geteuid().as_raw()),
+            gid: setup_id(&maps.gids, rustix::process::getegid().as_raw()),
+        },
+    ];
+    if process.terminal() == Some(true) {
+        steps.push(Step::Terminal);
+    }
+    steps.push(Step::WorkingFolder(process.cwd().clone()));
+    last_steps(spec, process, setgroups_denied, Until::LastCaller, &mut steps)?;
+    steps.push(Step::Exec(command(process, false)?));
+    Ok(steps)
+}
+
+/// Whether process 1 is our reaper.
+pub fn has_init(spec: &Spec) -> bool {
+    spec.annotations().as_ref().is_some_and(|all| all.contains_key(INIT))
 }
 
 fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
@@ -169,8 +211,9 @@ fn namespaces(spec: &Spec) -> Result<Namespaces> {
 }
 
 /// Who sets the container up: root where there is one (files made on the way are root's), else who the user is inside.
-fn setup_id(map: &[IdMap]) -> u32 {
-    let user = || inside_of(map, 0).or(map.first().map(|line| line.inside)).unwrap_or(0);
+/// `ours`: our ID, as the map's outside has it.
+fn setup_id(map: &[IdMap], ours: u32) -> u32 {
+    let user = || inside_of(map, ours).or(map.first().map(|line| line.inside)).unwrap_or(0);
     if map.iter().any(|line| line.inside == 0) { 0 } else { user() }
 }
 
@@ -309,7 +352,7 @@ fn capability(capability: &oci_spec::runtime::Capability) -> Result<caps::Capabi
 }
 
 /// The filter of the config. Errors: it hands calls over and nobody is there to answer; what cannot be applied.
-fn filter(spec: &Spec, process: &Process) -> Result<Option<Step>> {
+fn filter(spec: &Spec, process: &Process, until: Until) -> Result<Option<Step>> {
     let emulation = emulation::asked(spec)?;
     let linux = spec.linux().as_ref();
     let Some(seccomp) = linux.and_then(|linux| linux.seccomp().as_ref()) else {
@@ -332,11 +375,11 @@ fn filter(spec: &Spec, process: &Process) -> Result<Option<Step>> {
         gid: process.user().gid(),
         capabilities: effective.into_iter().flatten().map(capability).collect::<Result<_>>()?,
     };
-    let supervised = emulation.map(|emulation| Supervised { emulation, supervisor });
+    let supervised = emulation.map(|emulation| Supervised { emulation, supervisor, until });
     Ok(Some(Step::Seccomp(Box::new(filter), supervised)))
 }
 
-fn command(spec: &Spec, process: &Process) -> Result<Command> {
+fn command(process: &Process, init: bool) -> Result<Command> {
     let texts = |list: &Option<Vec<String>>| {
         let text = |text: &String| {
             CString::new(text.as_str())
@@ -353,7 +396,7 @@ fn command(spec: &Spec, process: &Process) -> Result<Command> {
     Ok(Command {
         arguments,
         environment: texts(process.env())?,
-        init: spec.annotations().as_ref().is_some_and(|all| all.contains_key(INIT)),
+        init,
         terminal: process.terminal() == Some(true),
         ourselves: (ourselves.st_dev, ourselves.st_ino),
     })
@@ -375,7 +418,7 @@ mod tests {
     }
 
     fn step(spec: &Spec) -> Result<Option<Step>> {
-        filter(spec, spec.process().as_ref().unwrap())
+        filter(spec, spec.process().as_ref().unwrap(), Until::ParentsDeath)
     }
 
     fn rule(action: &str) -> Value {

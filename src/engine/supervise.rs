@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::Stdin;
+use super::keys::{DetachKeys, Watch};
 use crate::error::{Context, Result};
 use crate::sys::process::{self, Child, Ended};
 use crate::sys::pty;
@@ -64,18 +65,33 @@ pub struct Container {
     pub signals: Vec<i32>,
 }
 
-/// Stays until the container's first process has ended.
-pub fn until_end(
-    process: &Child,
-    terminal: Option<OwnedFd>,
-    stdin: Stdin,
-    early: Vec<i32>,
-    signals: &Signals,
-) -> Result<Ended> {
-    let mut relay = match terminal {
-        Some(master) => Some(Relay::start(master, stdin).context(|| "cannot relay the terminal")?),
-        None => None,
-    };
+/// A command, and us beside it.
+pub struct Session<'a> {
+    /// Its process, our child.
+    pub process: &'a Child,
+    /// The master of its terminal.
+    pub terminal: Option<OwnedFd>,
+    /// Whether our input is its own.
+    pub stdin: Stdin,
+    /// The keys that leave its terminal.
+    pub keys: DetachKeys,
+    /// Signals that came already.
+    pub early: Vec<i32>,
+}
+
+/// How a session ended.
+pub enum Outcome {
+    /// The command has ended.
+    Ended(Ended),
+    /// The keys were typed: the command goes on, with this terminal.
+    Left(OwnedFd),
+}
+
+/// Stays until the command has ended or was left.
+pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
+    let Session { process, terminal, stdin, keys, early } = session;
+    let start = |master| Relay::start(master, stdin, keys);
+    let mut relay = terminal.map(start).transpose().context(|| "cannot relay the terminal")?;
     let had_terminal = rustix::termios::isatty(rustix::stdio::stdin());
     let mut requests = Requests::default();
     let mut deadline = None;
@@ -106,15 +122,15 @@ pub fn until_end(
             let _ = process.signal(libc::SIGKILL);
             deadline = None;
         }
-        if let Some(relay) = &mut relay {
-            relay.turn(&ready);
+        if let Some(left) = relay.take_if(|relay| relay.turn(&ready)) {
+            return Ok(Outcome::Left(left.master));
         }
         if ready.ended {
             if let Some(mut relay) = relay.take() {
                 relay.finish();
             }
-            return process::wait(process.pidfd.as_fd())
-                .context(|| "cannot wait for the container");
+            let ended = process::wait(process.pidfd.as_fd());
+            return ended.map(Outcome::Ended).context(|| "cannot wait for the container");
         }
     }
 }
@@ -198,6 +214,7 @@ struct Relay {
     /// Nobody inside has the terminal open, which poll(2) would report for ever.
     deserted: bool,
     input: Input,
+    watch: Watch,
     /// Read from our input, not yet taken by the terminal: its buffer is small, and waiting for room while the command
     /// waits for us to read would be for ever.
     pending: Vec<u8>,
@@ -210,7 +227,7 @@ enum Input {
 }
 
 impl Relay {
-    fn start(master: OwnedFd, stdin: Stdin) -> io::Result<Self> {
+    fn start(master: OwnedFd, stdin: Stdin, keys: DetachKeys) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&master, true)?;
         let raw = match stdin {
             Stdin::Ours if rustix::termios::isatty(rustix::stdio::stdin()) => {
@@ -219,7 +236,8 @@ impl Relay {
             _ => None,
         };
         let input = if stdin == Stdin::Ours { Input::Open } else { Input::Closed };
-        let relay = Self { master, raw, deserted: false, input, pending: Vec::new() };
+        let watch = Watch::new(keys);
+        let relay = Self { master, raw, deserted: false, input, watch, pending: Vec::new() };
         relay.follow_window_size();
         Ok(relay)
     }
@@ -241,16 +259,16 @@ impl Relay {
         self.input == Input::Open && self.pending.is_empty()
     }
 
-    fn turn(&mut self, ready: &Ready) {
+    /// Whether the keys that leave were typed.
+    fn turn(&mut self, ready: &Ready) -> bool {
         if ready.output {
             self.carry_output();
         }
-        if ready.input && self.reads_input() {
-            self.carry_input();
-        }
+        let leaves = ready.input && self.reads_input() && self.carry_input();
         if ready.room {
             self.write_pending();
         }
+        leaves
     }
 
     /// At most one buffer a turn, so that signals are never far away. True when there may be more.
@@ -268,18 +286,25 @@ impl Relay {
         }
     }
 
-    fn carry_input(&mut self) {
+    fn carry_input(&mut self) -> bool {
         const END_OF_TRANSMISSION: u8 = 4;
         let mut room = [0; 1024];
+        let mut leaves = false;
         match rustix::io::read(rustix::stdio::stdin(), &mut room) {
+            Ok(length) if length > 0 && self.raw.is_some() => {
+                let (typed, were_keys) = self.watch.typed(&room[..length]);
+                self.pending.extend(typed);
+                leaves = were_keys;
+            }
             Ok(length) if length > 0 => self.pending.extend(&room[..length]),
-            Err(Errno::AGAIN | Errno::INTR) => return,
+            Err(Errno::AGAIN | Errno::INTR) => return false,
             _ => {
                 self.input = Input::Closed;
                 self.pending.push(END_OF_TRANSMISSION);
             }
         }
         self.write_pending();
+        leaves
     }
 
     fn write_pending(&mut self) {

@@ -7,13 +7,13 @@
 use std::convert::Infallible;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{OwnedFd, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
 use crate::sys::fd;
-use crate::sys::process;
+use crate::sys::process::{self, Forked};
 
 /// The word that makes our program a monitor.
 pub const MONITOR: &str = "monitor";
@@ -21,6 +21,8 @@ pub const MONITOR: &str = "monitor";
 pub const RELAUNCH: &str = "monitor-relaunch";
 /// The word that makes a monitor remove its container.
 pub const REMOVE: &str = "monitor-remove";
+/// The word that makes a monitor's child check the container's health.
+pub const CHECK: &str = "monitor-check";
 
 /// What is handed over.
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,6 +77,18 @@ impl Handover {
 /// Takes one of the numbers.
 pub fn take(number: RawFd) -> Result<OwnedFd> {
     fd::take(number).context(|| format!("descriptor {number}"))
+}
+
+/// Makes the process that checks the health of the container in `folder`; its number. It dies with us.
+pub fn start_check(folder: &Path) -> Result<i32> {
+    match process::fork().context(|| "cannot fork")? {
+        Forked::Parent(child) => Ok(child.pid),
+        Forked::Child => {
+            let _ = process::set_parent_death_signal(libc::SIGKILL);
+            let _ = become_us(&[CHECK, &folder.to_string_lossy()]);
+            process::exit_now(1)
+        }
+    }
 }
 
 /// Becomes our program with these arguments, in the environment that we have.

@@ -26,6 +26,7 @@ pub mod being;
 mod clients;
 pub mod events;
 mod handover;
+pub mod health;
 mod journal;
 mod launch;
 pub mod log;
@@ -37,7 +38,7 @@ pub mod status;
 mod streams;
 pub mod talk;
 
-pub use handover::{Handover, MONITOR, RELAUNCH, REMOVE, take};
+pub use handover::{CHECK, Handover, MONITOR, RELAUNCH, REMOVE, take};
 pub use journal::SOCKET as JOURNAL;
 pub use launch::{Job, start, start_again};
 pub use serve::watch;

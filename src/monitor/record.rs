@@ -90,6 +90,21 @@ pub struct Healthcheck {
     pub retries: u32,
 }
 
+/// What is done with a container that is ill (podman's).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is killed; its restart policy decides what is next.
+    Kill,
+    /// It is stopped and started again, whatever its restart policy.
+    Restart,
+    /// It is stopped.
+    Stop,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -128,6 +143,9 @@ pub struct Record {
     /// How its health is found out.
     #[serde(default)]
     pub health: Option<Healthcheck>,
+    /// What is done when it is ill.
+    #[serde(default)]
+    pub health_on_failure: OnFailure,
     /// Its log.
     #[serde(default)]
     pub log: LogSettings,

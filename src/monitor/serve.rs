@@ -12,12 +12,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::clients::{self, Clients, Wish};
 use super::events;
-use super::handover::{Handover, RELAUNCH, REMOVE, take};
+use super::handover::{Handover, RELAUNCH, REMOVE, start_check, take};
+use super::health::{Health, Timer, Told};
 use super::launch::SIGNALS;
 use super::log::Source;
 use super::output::Log;
 use super::policy::{self, Ending};
-use super::record::{self, CONTAINER, EXIT, Exit, Record, STATE, STOPPED, State};
+use super::record::{self, CONTAINER, EXIT, Exit, OnFailure, Record, STATE, STOPPED, State};
 use super::streams::Streams;
 use super::talk::{self, Pace};
 use crate::engine;
@@ -47,6 +48,9 @@ struct Monitor {
     /// When the command is killed that was asked to end.
     deadline: Option<Instant>,
     ended: Option<Ended>,
+    health: Timer,
+    /// It is ill, and is to be started again for that.
+    is_to_restart: bool,
     room: Vec<u8>,
     /// Whether something was done since we let go of our program's pages.
     has_worked: Cell<bool>,
@@ -118,6 +122,8 @@ impl Monitor {
             ends_all: handover.ends_all,
             deadline: None,
             ended: None,
+            health: Timer::default(),
+            is_to_restart: false,
             room: vec![0; talk::ROOM],
             has_worked: Cell::new(true),
             store: handover.store,
@@ -126,6 +132,7 @@ impl Monitor {
         for signal in handover.signals {
             monitor.hear(signal);
         }
+        monitor.await_check(Health::Starting);
         // What ended before we watched has sent its signal already.
         monitor.reap();
         Ok(monitor)
@@ -164,6 +171,9 @@ impl Monitor {
             self.deadline = None;
             self.signal(libc::SIGKILL);
         }
+        if self.health.due().is_some_and(|due| Instant::now() >= due) {
+            self.check_health();
+        }
         Ok(())
     }
 
@@ -193,7 +203,7 @@ impl Monitor {
                 add(Place::Client(index), fd, if waits { PollFlags::OUT } else { hears });
             }
         }
-        let deadline = [until, self.deadline].into_iter().flatten().min();
+        let deadline = [until, self.deadline, self.health.due()].into_iter().flatten().min();
         let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let woken = match self.has_worked.replace(false) {
             // Once after the last work, not again and again: then the pages of our program are worth more elsewhere.
@@ -269,6 +279,10 @@ impl Monitor {
     /// Somebody ends us: the command is asked to end, and killed when it takes too long.
     fn stop(&mut self) {
         let _ = std::fs::write(self.folder.join(STOPPED), "");
+        self.ask_to_end();
+    }
+
+    fn ask_to_end(&mut self) {
         self.signal(self.record.stop_signal);
         let time = Duration::from_secs(self.record.stop_timeout);
         self.deadline.get_or_insert(Instant::now() + time);
@@ -285,6 +299,51 @@ impl Monitor {
         while let Ok(Some((pid, how))) = process::reap_any() {
             if pid == self.state.process.pid {
                 self.ended = Some(how);
+                self.health.stop();
+            } else if self.health.is(pid) {
+                self.has_checked();
+            }
+        }
+    }
+
+    /// When the next check of health is due, where there are any.
+    fn await_check(&mut self, health: Health) {
+        if let Some(settings) = self.record.health.as_ref().filter(|settings| settings.is_on()) {
+            let age = Timestamp::now().duration_since(self.state.started);
+            self.health.next(settings, health, age.try_into().unwrap_or_default());
+        }
+    }
+
+    fn check_health(&mut self) {
+        match start_check(&self.folder) {
+            Ok(pid) => self.health.begun(pid),
+            Err(error) => {
+                self.log.say(&error.to_string());
+                self.await_check(Health::Healthy);
+            }
+        }
+    }
+
+    /// A check has ended, and noted what it found.
+    fn has_checked(&mut self) {
+        let health = match Told::of(&self.folder, &self.state) {
+            Ok(told) => told.health,
+            Err(error) => {
+                self.log.say(&error.to_string());
+                Health::Healthy
+            }
+        };
+        self.await_check(health);
+        if health != Health::Unhealthy || self.deadline.is_some() {
+            return;
+        }
+        match self.record.health_on_failure {
+            OnFailure::None => {}
+            OnFailure::Kill => self.signal(libc::SIGKILL),
+            OnFailure::Stop => self.stop(),
+            OnFailure::Restart => {
+                self.is_to_restart = true;
+                self.ask_to_end();
             }
         }
     }
@@ -312,10 +371,8 @@ impl Monitor {
             is_wanted: self.folder.join(STOPPED).exists(),
             restarts: self.state.restarts,
         };
-        let wait = self
-            .record
-            .restart
-            .restarts(ending)
+        let is_to_restart = self.is_to_restart && !ending.is_wanted;
+        let wait = (is_to_restart || self.record.restart.restarts(ending))
             .then(|| policy::backoff(waited, ran.try_into().unwrap_or_default()));
         if wait.is_some() {
             self.state.restarting = true;

@@ -7,11 +7,14 @@ pub mod seccomp;
 use std::collections::HashSet;
 use std::path::Path;
 
-use oci_spec::runtime::{Capabilities, LinuxCapabilitiesBuilder, Spec};
+use oci_spec::runtime::{Capabilities, LinuxCapabilities, LinuxCapabilitiesBuilder, Process, Spec};
 
 use crate::capability::{Capability, CapabilityChange, IN_KERNEL_ORDER};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+
+/// Annotation: the capabilities that were asked for by name, which a user other than root is given too.
+const ASKED: &str = "usnea.capabilities";
 
 /// docker's default set.
 const DEFAULT: [Capability; 14] = [
@@ -71,16 +74,49 @@ pub fn confine(spec: &mut Spec, add: &[CapabilityChange], drop: &[CapabilityChan
     let Some(process) = spec.process_mut() else {
         fail!("a config without a process");
     };
-    let sets = Sets::new(process.user().uid(), add, drop, known)?;
-    let capabilities = LinuxCapabilitiesBuilder::default()
-        .bounding(sets.bounding)
-        .effective(sets.held.clone())
-        .permitted(sets.held)
-        .inheritable(sets.passed_on.clone())
-        .ambient(sets.passed_on)
-        .build()
-        .map_err(Error::new)?;
-    process.set_capabilities(Some(capabilities));
+    let (bounding, asked) = asked(add, drop, known)?;
+    let sets = Sets::of(process.user().uid(), bounding, asked.clone());
+    process.set_capabilities(Some(sets.config()?));
+    if !asked.is_empty() {
+        let mut names: Vec<String> = asked.iter().map(ToString::to_string).collect();
+        names.sort();
+        let mut annotations = spec.annotations().clone().unwrap_or_default();
+        annotations.insert(ASKED.to_owned(), names.join(","));
+        spec.set_annotations(Some(annotations));
+    }
+    Ok(())
+}
+
+/// What a command in a container that runs may do beside what its user may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privileges {
+    /// What the container's own command may.
+    Containers,
+    /// All that there is (`--privileged`).
+    All,
+}
+
+/// Gives another process of the container that `spec` describes its capabilities. Errors: the spec was damaged.
+pub fn confine_entry(process: &mut Process, spec: &Spec, privileges: Privileges) -> Result<()> {
+    let (bounding, asked) = match privileges {
+        Privileges::All => {
+            let known = known_to_kernel(Path::new("/proc/sys/kernel/cap_last_cap"))?;
+            asked(&[CapabilityChange::All], &[], known)?
+        }
+        Privileges::Containers => {
+            let capabilities = process.capabilities().as_ref();
+            let bounding =
+                capabilities.and_then(|sets| sets.bounding().clone()).unwrap_or_default();
+            let names = spec.annotations().as_ref().and_then(|all| all.get(ASKED));
+            let names = names.into_iter().flat_map(|names| names.split(','));
+            let asked = names.map(|name| match name.parse() {
+                Ok(CapabilityChange::One(capability)) => Ok(capability),
+                _ => fail!("config.json: annotation {ASKED}: '{name}' is no capability"),
+            });
+            (bounding, asked.collect::<Result<_>>()?)
+        }
+    };
+    process.set_capabilities(Some(Sets::of(process.user().uid(), bounding, asked).config()?));
     Ok(())
 }
 
@@ -101,38 +137,50 @@ struct Sets {
     passed_on: Capabilities,
 }
 
+/// The bounding set that the flags ask for, and what of it was asked for, not given by default.
+fn asked(
+    add: &[CapabilityChange],
+    drop: &[CapabilityChange],
+    known: &[Capability],
+) -> Result<(Capabilities, Capabilities)> {
+    let added = named("--cap-add", add, known)?;
+    let dropped = named("--cap-drop", drop, known)?;
+    let all = || known.iter().copied();
+    // docker's order: ALL to be added counts for more than ALL to be dropped, a name added more than it dropped.
+    let bounding: Capabilities = if add.contains(&CapabilityChange::All) {
+        let bounding: Capabilities = all().filter(|one| !dropped.contains(one)).collect();
+        return Ok((bounding.clone(), bounding));
+    } else if drop.contains(&CapabilityChange::All) {
+        added.clone()
+    } else {
+        let default = all().filter(|capability| DEFAULT.contains(capability));
+        let kept = default.filter(|capability| !dropped.contains(capability));
+        kept.chain(added.iter().copied()).collect()
+    };
+    let asked = added.intersection(&bounding).copied().collect();
+    Ok((bounding, asked))
+}
+
 impl Sets {
     /// Root holds all it may ever have and passes nothing on by inheritance (CVE-2022-27649: a non-empty inheritable
-    /// set is what a set-user-ID program of another user could take up). Another user holds what was added by name, and
-    /// keeps it across exec(2), for which all of the sets are needed.
-    fn new(
-        uid: u32,
-        add: &[CapabilityChange],
-        drop: &[CapabilityChange],
-        known: &[Capability],
-    ) -> Result<Self> {
-        let added = named("--cap-add", add, known)?;
-        let dropped = named("--cap-drop", drop, known)?;
-        let all = || known.iter().copied();
-        // docker's order: ALL to be added counts for more than ALL to be dropped, a name added more than it dropped.
-        let bounding: Capabilities = if add.contains(&CapabilityChange::All) {
-            all().filter(|capability| !dropped.contains(capability)).collect()
-        } else if drop.contains(&CapabilityChange::All) {
-            added.clone()
-        } else {
-            let default = all().filter(|capability| DEFAULT.contains(capability));
-            let kept = default.filter(|capability| !dropped.contains(capability));
-            kept.chain(added.iter().copied()).collect()
-        };
+    /// set is what a set-user-ID program of another user could take up). Another user holds what was asked for by name,
+    /// and keeps it across exec(2), for which all of the sets are needed.
+    fn of(uid: u32, bounding: Capabilities, asked: Capabilities) -> Self {
         if uid == 0 {
-            return Ok(Self { held: bounding.clone(), bounding, passed_on: Capabilities::new() });
+            return Self { held: bounding.clone(), bounding, passed_on: Capabilities::new() };
         }
-        let asked = if add.contains(&CapabilityChange::All) {
-            bounding.clone()
-        } else {
-            added.intersection(&bounding).copied().collect()
-        };
-        Ok(Self { bounding, held: asked.clone(), passed_on: asked })
+        Self { bounding, held: asked.clone(), passed_on: asked }
+    }
+
+    fn config(self) -> Result<LinuxCapabilities> {
+        LinuxCapabilitiesBuilder::default()
+            .bounding(self.bounding)
+            .effective(self.held.clone())
+            .permitted(self.held)
+            .inheritable(self.passed_on.clone())
+            .ambient(self.passed_on)
+            .build()
+            .map_err(Error::new)
     }
 }
 
@@ -169,7 +217,8 @@ mod tests {
     }
 
     fn sets(uid: u32, add: &str, drop: &str) -> Sets {
-        Sets::new(uid, &changes(add), &changes(drop), &IN_KERNEL_ORDER).unwrap()
+        let (bounding, asked) = asked(&changes(add), &changes(drop), &IN_KERNEL_ORDER).unwrap();
+        Sets::of(uid, bounding, asked)
     }
 
     #[test]
@@ -214,10 +263,11 @@ mod tests {
     #[test]
     fn a_capability_the_kernel_does_not_have_is_an_error_only_by_name() {
         let old = &IN_KERNEL_ORDER[..38];
-        let error = Sets::new(0, &changes("bpf"), &[], old).unwrap_err();
+        let error = asked(&changes("bpf"), &[], old).unwrap_err();
         assert_eq!(error.to_string(), "--cap-add BPF: this kernel has no such capability");
-        assert!(Sets::new(0, &[], &changes("bpf"), old).is_err());
-        let all = Sets::new(0, &changes("all"), &[], old).unwrap();
+        assert!(asked(&[], &changes("bpf"), old).is_err());
+        let (bounding, asked) = asked(&changes("all"), &[], old).unwrap();
+        let all = Sets::of(0, bounding, asked);
         assert_eq!(all.bounding.len(), 38);
     }
 

@@ -55,6 +55,11 @@ impl Environment {
         }
     }
 
+    /// The value of a variable.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// Carries out a change. Errors: a value of the host is not UTF-8, which config.json cannot hold.
     pub(super) fn apply(&mut self, change: &EnvChange) -> Result<()> {
         match change {

@@ -9,6 +9,7 @@
 //! options            the flags
 //! account bind destination device entrypoint env env_file group mount name namespace
 //! root_emulation security_option size storage_driver switch sysctl tmpfs ulimit user volume       the nouns in them
+//! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
 //! ```
 
@@ -17,6 +18,7 @@ mod bind;
 mod build;
 mod destination;
 mod device;
+mod entry;
 mod entrypoint;
 mod env;
 mod env_file;
@@ -49,6 +51,7 @@ pub use build::{
 };
 pub use destination::Destination;
 pub use device::Device;
+pub use entry::{EntryOptions, Who, entry, look_up};
 pub use entrypoint::Entrypoint;
 pub use env::EnvChange;
 pub use group::GroupAdd;

@@ -11,6 +11,7 @@ use oci_spec::runtime::{
 
 use super::account::{self, Group};
 use super::build::{ImageDefaults, Inputs, seen_hostname};
+use super::entry::home;
 use super::env::{EnvChange, Environment, host_value};
 use super::group::GroupAdd;
 use super::merged::Merged;
@@ -107,12 +108,7 @@ fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> 
     for change in &options.env {
         environment.apply(change)?;
     }
-    let home = match (&identity.home, identity.uid) {
-        (Some(home), _) => home,
-        (None, 0) => "/root",
-        (None, _) => "/",
-    };
-    environment.set_missing("HOME", home);
+    environment.set_missing("HOME", home(identity.uid, identity.home.as_deref()));
     Ok(environment.into_strings())
 }
 
@@ -150,7 +146,7 @@ fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<Group>)> {
     Ok((identity, groups))
 }
 
-fn unmapped(label: &str, kind: &str, id: u32) -> Error {
+pub(super) fn unmapped(label: &str, kind: &str, id: u32) -> Error {
     Error::new(format!("{label}: the {kind} ID {id} is not mapped in the container")).hint(
         "the container has as many IDs as you have subordinate ones; 'usnea doctor' tells how many, and how to get more",
     )

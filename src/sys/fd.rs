@@ -105,16 +105,21 @@ pub fn close_from(first: RawFd) {
 
 /// Closes every descriptor from 3 on but `kept`, whoever owns them: for a process that never returns to their owners.
 pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
+    close_all_but_from(3, kept);
+}
+
+/// Closes every descriptor from `first` on but `kept`, as [`close_all_but`].
+pub fn close_all_but_from(first: RawFd, kept: &[BorrowedFd<'_>]) {
     use std::os::fd::AsRawFd;
     let mut kept: Vec<RawFd> = kept.iter().map(|fd| fd.as_raw_fd()).collect();
     kept.sort_unstable();
-    let mut first = 3;
+    let mut first = first;
     for number in kept {
         for other in first..number {
             // SAFETY: as in `close_from`.
             unsafe { libc::close(other) };
         }
-        first = number + 1;
+        first = first.max(number + 1);
     }
     close_from(first);
 }

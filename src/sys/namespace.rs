@@ -68,6 +68,14 @@ pub fn can_mount() -> bool {
     caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false)
 }
 
+/// Enters those `namespaces` that the process behind `pidfd` is in (setns(2), kernel 5.8). A pid or time namespace is for
+/// the children that are made from then on. Errors: ESRCH when it has ended; EINVAL for a user namespace where a second
+/// thread exists, and on an older kernel.
+pub fn join(pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
+    let flags = nix::sched::CloneFlags::from_bits_retain(namespaces.0 as libc::c_int);
+    Ok(nix::sched::setns(pidfd, flags)?)
+}
+
 /// Enters a namespace. Errors: setns(2); EINVAL for a user namespace where a second thread exists.
 pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::sched::setns(namespace, nix::sched::CloneFlags::empty())?)

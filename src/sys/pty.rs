@@ -9,10 +9,17 @@ use rustix::termios::{
     OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
+/// <linux/magic.h>
+const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+
 /// Opens a new terminal in the devpts that `devpts` (its root folder) stands for: master and terminal side.
 /// TIOCGPTPEER (kernel 4.13): the terminal side is opened through the master, never through a path.
 pub fn open_pair(devpts: BorrowedFd<'_>) -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    // A container may have put anything there.
+    if rustix::fs::fstatfs(devpts)?.f_type as i64 != DEVPTS_SUPER_MAGIC {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
     let master = rustix::fs::openat(devpts, "ptmx", flags, Mode::empty())?;
     rustix::pty::unlockpt(&master)?;
     let terminal = rustix::pty::ioctl_tiocgptpeer(

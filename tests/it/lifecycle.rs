@@ -375,3 +375,29 @@ fn what_containers_use_is_shown() {
     assert!(all.contains("idle --"), "{all}");
     clean(&place);
 }
+
+#[test]
+fn after_a_restart_of_the_machine_those_that_always_run_are_started_by_one_command() {
+    let place = Place::new();
+    for (name, policy) in [("one", "always"), ("two", "no"), ("three", "always")] {
+        detached(&place, &["--name", name, "--restart", policy], "exec sleep 1000");
+        kill(&place, name, "MonitorPid", Signal::KILL);
+        assert!(within(Duration::from_secs(10), || status(&place, name) == "exited"));
+        // What is left of a container by a power cut: a record of another boot.
+        let id = field(&place, name, "{{.Id}}");
+        let path = place.store().join("containers").join(id).join("state.json");
+        let text = std::fs::read(&path).unwrap();
+        let mut state: Value = serde_json::from_slice(&text).unwrap();
+        state["boot"] = "another".into();
+        std::fs::write(&path, serde_json::to_vec(&state).unwrap()).unwrap();
+        assert_eq!(field(&place, name, "{{.State.Error}}"), "the machine was restarted");
+    }
+    assert_eq!(
+        works(&place, &["ps", "--all", "--format", "{{.Status}}"]).matches("Exited (137)").count(),
+        3
+    );
+    works(&place, &["start", "--all", "--filter", "restart-policy=always"]);
+    let running = ["one", "two", "three"].map(|name| status(&place, name));
+    assert_eq!(running, ["running", "exited", "running"]);
+    clean(&place);
+}

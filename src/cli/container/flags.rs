@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::container::kept::{DetachKeys, Wishes, time};
+use crate::container::kept::{DetachKeys, Wishes};
+use crate::duration;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::monitor::policy::RestartPolicy;
-use crate::monitor::record::{Healthcheck, Input, LogDriver, LogSettings};
+use crate::monitor::record::{Healthcheck, Input, LogDriver, LogSettings, OnFailure};
 use crate::spec::Size;
 use crate::sys::signal;
 
@@ -96,6 +97,10 @@ pub struct Flags {
     #[arg(long, value_name = "TIME")]
     health_timeout: Option<String>,
 
+    /// What is done when it is ill.
+    #[arg(long, value_enum, value_name = "ACTION")]
+    health_on_failure: Option<OnFailure>,
+
     /// No checks of health, not even the image's.
     #[arg(long)]
     no_healthcheck: bool,
@@ -112,6 +117,12 @@ impl Flags {
             self.log_driver.is_some(),
             self.detach_keys.is_some(),
             self.health_cmd.is_some(),
+            self.health_interval.is_some(),
+            self.health_retries.is_some(),
+            self.health_start_period.is_some(),
+            self.health_start_interval.is_some(),
+            self.health_timeout.is_some(),
+            self.health_on_failure.is_some_and(|action| action != OnFailure::None),
         ];
         has.contains(&true)
             || *replace
@@ -130,6 +141,7 @@ impl Flags {
             stop_signal: self.stop_signal.map(|signal| signal.0),
             stop_timeout: self.stop_timeout,
             health: self.health()?,
+            health_on_failure: self.health_on_failure,
             labels: self.labels()?,
             log: self.log()?,
             cidfile: self.cidfile,
@@ -213,14 +225,9 @@ impl Flags {
     fn health(&self) -> Result<Option<Healthcheck>> {
         let time = |name: &str, value: &Option<String>| match value {
             None => Ok(0),
-            Some(text) => time::duration(text)
-                .and_then(|time| u64::try_from(time.as_nanos()).ok())
-                .ok_or_else(|| {
-                    Error::new(format!(
-                        "--{name} {}: a time is like 30s or 1m30s",
-                        text.escape_debug()
-                    ))
-                }),
+            Some(text) => duration::nanoseconds(text).ok_or_else(|| {
+                Error::new(format!("--{name} {}: a time is like 30s or 1m30s", text.escape_debug()))
+            }),
         };
         let test = match (self.health_cmd.as_deref(), self.no_healthcheck) {
             (Some(_), true) => fail!("--no-healthcheck and --health-cmd exclude each other"),
@@ -245,10 +252,7 @@ impl Flags {
             start_interval: time("health-start-interval", &self.health_start_interval)?,
             retries: self.health_retries.unwrap_or(0),
         };
-        if check.test.first().is_none_or(|kind| kind == "NONE") {
-            return Ok((!check.test.is_empty()).then_some(check));
-        }
-        // Better said now than found out when nobody has looked after it.
-        Err(Error::new("--health-cmd: no command can be run in a container that runs already"))
+        // Without a command it says how often the image's own is run.
+        Ok((check != Healthcheck::default()).then_some(check))
     }
 }

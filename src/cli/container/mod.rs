@@ -5,8 +5,10 @@ pub mod commit;
 pub mod copy;
 pub mod create;
 pub mod diff;
+pub mod exec;
 pub mod export;
 pub mod flags;
+pub mod healthcheck;
 pub mod inspect;
 pub mod logs;
 pub mod ps;
@@ -47,6 +49,8 @@ pub enum Command {
     Diff(diff::Arguments),
     /// Write the file system of a container as one tar.
     Export(export::Arguments),
+    /// Run a command in a running container.
+    Exec(exec::Arguments),
     /// Show all that is known of containers.
     Inspect(inspect::Arguments),
     /// Send containers a signal.
@@ -90,6 +94,7 @@ pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
         Command::Create(create) => create::run(*create, root),
         Command::Diff(diff) => diff::run(&diff, below),
         Command::Export(export) => export::of_container(&export, below),
+        Command::Exec(exec) => exec::run(exec, below),
         Command::Inspect(inspect) => inspect::run(&inspect, below, Some(inspect::Kind::Container)),
         Command::Kill(kill) => stop::kill(&kill, below),
         Command::Logs(logs) => logs::run(&logs, below),

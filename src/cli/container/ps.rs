@@ -12,6 +12,7 @@ use crate::cli::run::print;
 use crate::container::kept::{self, Filter, Kept};
 use crate::error::Result;
 use crate::monitor::Status;
+use crate::monitor::health::Health;
 
 /// List containers
 ///
@@ -139,7 +140,7 @@ fn row(arguments: &Arguments, kept: &Kept, status: &Status, now: Timestamp) -> R
         command: command(&record.command, arguments.no_trunc),
         created_at: record.created.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
         running_for: amount::ago(record.created, now),
-        status: told(status, now),
+        status: told(kept, status, now),
         state: status.word(),
         ports: String::new(),
         names: record.name.clone(),
@@ -163,12 +164,17 @@ fn command(words: &[String], whole: bool) -> String {
 }
 
 /// docker's words.
-fn told(status: &Status, now: Timestamp) -> String {
+fn told(kept: &Kept, status: &Status, now: Timestamp) -> String {
     match status {
         Status::Created => "Created".into(),
         Status::Running(state) => {
             let up = now.duration_since(state.started);
-            format!("Up {}", amount::duration(up.try_into().unwrap_or_default()))
+            let health = kept::health(kept, status).map(|told| match told.health {
+                Health::Starting => " (health: starting)".to_owned(),
+                health => format!(" ({})", health.word()),
+            });
+            let up = amount::duration(up.try_into().unwrap_or_default());
+            format!("Up {up}{}", health.unwrap_or_default())
         }
         Status::Restarting(_, exit) => {
             format!("Restarting ({}) {}", exit.status, amount::ago(exit.finished, now))

@@ -8,8 +8,7 @@ use rustix::io::Errno;
 use rustix::stdio::{stderr, stdin, stdout};
 
 use super::Kept;
-use super::keys::Watch;
-use crate::engine::Requests;
+use crate::engine::{Requests, Watch};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::State;
 use crate::monitor::talk::{self, Pace, Request, Told};

@@ -21,7 +21,9 @@ use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::monitor::events;
 use crate::monitor::policy::RestartPolicy;
-use crate::monitor::record::{self, CONFIG, CONTAINER, Healthcheck, Input, LogSettings, Record};
+use crate::monitor::record::{
+    self, CONFIG, CONTAINER, Healthcheck, Input, LogSettings, OnFailure, Record,
+};
 use crate::spec::TopLayer;
 use crate::sys::signal;
 use crate::userns::Base;
@@ -39,6 +41,8 @@ pub struct Wishes {
     pub stop_timeout: Option<u64>,
     /// `--health-*`
     pub health: Option<Healthcheck>,
+    /// `--health-on-failure`
+    pub health_on_failure: Option<OnFailure>,
     /// `--label`, `--label-file`
     pub labels: BTreeMap<String, String>,
     /// `--cidfile`
@@ -206,7 +210,8 @@ fn record(
         restart: wishes.restart,
         stop_signal,
         stop_timeout: wishes.stop_timeout.unwrap_or(STOP_TIMEOUT),
-        health: wishes.health.clone(),
+        health: health(wishes, image)?,
+        health_on_failure: wishes.health_on_failure.unwrap_or_default(),
         log: wishes.log.clone(),
         pidfile: wishes
             .pidfile
@@ -217,4 +222,32 @@ fn record(
         detach_keys: wishes.detach_keys.clone(),
         create_command: wishes.create_command.clone(),
     })
+}
+
+/// What was asked for over what the image says. Errors: how often, and nothing to do.
+fn health(wishes: &Wishes, image: Option<&StoredImage>) -> Result<Option<Healthcheck>> {
+    let of_image = image.and_then(|image| image.health.clone());
+    let check = match (wishes.health.clone(), of_image) {
+        (Some(asked), Some(of_image)) if asked.test.is_empty() => {
+            let or = |asked: u64, image: u64| if asked == 0 { image } else { asked };
+            Some(Healthcheck {
+                interval: or(asked.interval, of_image.interval),
+                timeout: or(asked.timeout, of_image.timeout),
+                start_period: or(asked.start_period, of_image.start_period),
+                start_interval: or(asked.start_interval, of_image.start_interval),
+                retries: if asked.retries == 0 { of_image.retries } else { asked.retries },
+                test: of_image.test,
+            })
+        }
+        (asked, of_image) => asked.or(of_image),
+    };
+    let is_off = check.as_ref().is_none_or(|check| !check.is_on());
+    let says_none = check.as_ref().is_some_and(|check| check.test == ["NONE"]);
+    let says_how = wishes.health_on_failure.is_some_and(|action| action != OnFailure::None)
+        || wishes.health.as_ref().is_some_and(|check| check.test.is_empty());
+    if is_off && says_how && !says_none {
+        return Err(Error::new("--health-*: there is nothing to check the health with")
+            .hint("--health-cmd gives the command; the image has none"));
+    }
+    Ok(check)
 }

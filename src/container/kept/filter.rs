@@ -38,6 +38,8 @@ pub enum Filter {
     RestartPolicy(String),
     /// A volume that it mounts: its name, or where it is mounted.
     Volume(String),
+    /// docker's word for its health.
+    Health(String),
 }
 
 impl FromStr for Filter {
@@ -74,11 +76,15 @@ impl FromStr for Filter {
                 Some(time) => Self::Until(time),
                 None => return bad("a time, or how long ago"),
             },
+            ("health", _) => match value.as_str() {
+                "starting" | "healthy" | "unhealthy" | "none" => Self::Health(value),
+                _ => return bad("starting, healthy, unhealthy, none"),
+            },
             ("restart-policy", _) => Self::RestartPolicy(value),
             ("volume", _) => Self::Volume(value),
             _ => {
                 return Err(Error::new(format!("--filter {text}: there is no filter {key}"))
-                    .hint("id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy, volume"));
+                    .hint("id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy, health, volume"));
             }
         })
     }
@@ -94,6 +100,7 @@ impl Filter {
             Self::Ancestor(_) => 4,
             Self::RestartPolicy(_) => 5,
             Self::Volume(_) => 6,
+            Self::Health(_) => 7,
             // Each is a condition of its own.
             Self::Label(_)
             | Self::NoLabel(_)
@@ -117,6 +124,9 @@ impl Filter {
             Self::Before(other) => record.created < made(other)?,
             Self::Since(other) => record.created > made(other)?,
             Self::Until(time) => record.created < *time,
+            Self::Health(word) => {
+                super::health(kept, status).map_or("none", |told| told.health.word()) == word
+            }
             Self::RestartPolicy(name) => record.restart.name() == name,
             Self::Volume(text) => volumes::used_by(kept)?
                 .iter()

@@ -30,7 +30,7 @@ pub fn inspect(kept: &Kept) -> Result<Value> {
         "Created": record.created,
         "Path": path,
         "Args": arguments,
-        "State": state(&status),
+        "State": state(kept, &status),
         "Image": record.image_id.as_deref().unwrap_or_default(),
         "ImageName": record.image,
         "Name": format!("/{}", record.name),
@@ -53,7 +53,7 @@ fn log_path(kept: &Kept) -> String {
     }
 }
 
-fn state(status: &Status) -> Value {
+fn state(kept: &Kept, status: &Status) -> Value {
     let time =
         |time: Option<Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
     let exit = status.exit();
@@ -73,6 +73,18 @@ fn state(status: &Status) -> Value {
         "Error": exit.and_then(|exit| exit.reason.clone()).unwrap_or_default(),
         "StartedAt": time(started),
         "FinishedAt": time(exit.map(|exit| exit.finished)),
+        "Health": health(kept, status),
+    })
+}
+
+/// null where there is nothing to tell of.
+fn health(kept: &Kept, status: &Status) -> Value {
+    super::health(kept, status).map_or(Value::Null, |told| {
+        json!({
+            "Status": told.health.word(),
+            "FailingStreak": told.streak,
+            "Log": told.checks,
+        })
     })
 }
 

@@ -160,8 +160,7 @@ fn job(kept: &Kept, lock: OwnedFd) -> Result<Job> {
     let held = image.into_iter().collect();
     renew_layers(kept, &base, &spec)?;
     let stdin = if kept.record.input == Input::Closed { Stdin::Null } else { Stdin::Ours };
-    let stderr = engine::Stderr::UntilItRuns;
-    let options = engine::Options { stdin, stderr, ..engine::Options::default() };
+    let options = engine::Options { stdin, ..engine::Options::default() };
     Ok(Job {
         store: kept.store.clone(),
         folder: kept.folder.clone(),

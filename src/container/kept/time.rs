@@ -5,11 +5,12 @@ use std::time::Duration;
 use jiff::civil::{Date, DateTime};
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::duration;
 use crate::error::{Error, Result};
 
 /// `2026-11-24T23:28:18Z`, `2026-11-24T23:28`, `2026-11-24` (local time), `1764000000.5`, `10m`. `None`: it is none.
 pub fn moment(text: &str) -> Option<Timestamp> {
-    if let Some(ago) = duration(text) {
+    if let Some(ago) = duration::parse(text) {
         return Timestamp::now().checked_sub(ago).ok();
     }
     if let Ok(seconds) = text.parse::<f64>() {
@@ -32,31 +33,6 @@ pub fn flag(name: &str, text: Option<&str>) -> Result<Option<Timestamp>> {
     })
 }
 
-/// Go's durations: `1m30s`, `1.5h`, `100ms`. `None`: it is none; a number without a unit is none.
-pub fn duration(text: &str) -> Option<Duration> {
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(digits);
-        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let seconds = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        total = total.checked_add(part)?;
-        rest = after;
-    }
-    (!text.is_empty()).then_some(total)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,10 +51,6 @@ mod tests {
         ] {
             assert!(moment(text).is_some(), "{text}");
         }
-        for text in ["", "soon", "-1", "10", "1h30"] {
-            assert!(duration(text).is_none(), "{text}");
-        }
         assert!(moment("soon").is_none() && moment("1e300").is_none());
-        assert_eq!(duration("1m30s"), Some(Duration::from_secs(90)));
     }
 }

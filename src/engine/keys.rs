@@ -13,6 +13,13 @@ impl Default for DetachKeys {
     }
 }
 
+impl DetachKeys {
+    /// No keys leave.
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+}
+
 impl FromStr for DetachKeys {
     type Err = String;
 

@@ -1,0 +1,96 @@
+//! `usnea exec`.
+
+use std::path::Path;
+
+use super::selection;
+use crate::container::kept::{self, Entered};
+use crate::engine::{Finish, Stdin};
+use crate::error::{Context, Error, Result};
+use crate::security::Privileges;
+use crate::spec::EntryOptions;
+
+/// Run a command in a running container
+///
+/// It has the container's files, namespaces, environment and limits, and its exit status is ours: 126 when it cannot be
+/// invoked, 127 when there is none, 125 for errors of usnea. It ends when the container does. When usnea is killed, so is
+/// the command; one with a terminal is told by the hangup.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Keep standard input open.
+    #[arg(short, long)]
+    interactive: bool,
+
+    /// Give the command a terminal of its own.
+    #[arg(short, long)]
+    tty: bool,
+
+    /// Leave it running and come back.
+    #[arg(short, long)]
+    detach: bool,
+
+    /// The container that was made last; all words are the command's.
+    #[arg(short, long)]
+    latest: bool,
+
+    #[command(flatten)]
+    options: EntryOptions,
+
+    /// All capabilities over the container, whatever its own command may do.
+    #[arg(long)]
+    privileged: bool,
+
+    /// Hand N more open descriptors to the command, from 3 on.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
+          value_parser = clap::value_parser!(u32).range(..=1_048_573))]
+    preserve_fds: u32,
+
+    /// The keys that leave the terminal, while the command goes on. Default: the container's own, else ctrl-p,ctrl-q.
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+
+    /// The container.
+    #[arg(value_name = "CONTAINER", required = true)]
+    container: String,
+
+    /// The command and its arguments.
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// Runs the command and gives its exit status.
+pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+    let Arguments { interactive, tty, detach, latest, container, mut command, .. } = arguments;
+    let is_terminal = || rustix::termios::isatty(rustix::stdio::stdin());
+    if tty && interactive && !detach && !is_terminal() {
+        return Err(Error::new("-it: standard input is not a terminal")
+            .hint("leave -t out to feed the command from a file or a pipe"));
+    }
+    if detach && interactive && !tty {
+        return Err(Error::new("-d and -i exclude each other: nobody is there to type"));
+    }
+    let keys = arguments.detach_keys.as_deref().map(|keys| keys.parse().map_err(Error::new));
+    let keys = keys.transpose().context(|| "--detach-keys")?;
+    let store = selection::store(root)?;
+    let kept = if latest {
+        command.insert(0, container);
+        let newest = kept::all(&store)?.into_iter().next();
+        newest.ok_or_else(|| Error::new("there is no container"))?
+    } else {
+        kept::find(&store, &container)?
+    };
+    if command.is_empty() {
+        return Err(Error::new("no command given")
+            .hint("write the command after the container, such as: sh"));
+    }
+    let entered = Entered {
+        command,
+        options: arguments.options,
+        privileges: if arguments.privileged { Privileges::All } else { Privileges::Containers },
+        terminal: tty,
+        stdin: if interactive { Stdin::Ours } else { Stdin::Null },
+        preserve_fds: arguments.preserve_fds,
+        keys,
+        finish: if detach { Finish::AtStart } else { Finish::AtEnd },
+    };
+    kept::exec(&kept, entered)
+}

@@ -1,0 +1,90 @@
+//! `usnea exec`: another command in a container that runs.
+
+use oci_spec::runtime::Spec;
+use rustix::fs::{Mode, OFlags};
+
+use super::super::run::keep_descriptors;
+use super::Kept;
+use crate::engine::{self, DetachKeys, Entry, Finish, Options, Running, Stdin};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::monitor::record::{self, CONFIG};
+use crate::monitor::{Status, being};
+use crate::security::{self, Privileges};
+use crate::spec::{self, EntryOptions, Who};
+use crate::sys::signal::Signals;
+
+/// What was asked for.
+#[derive(Debug)]
+pub struct Entered {
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// Who it is, where, with which environment.
+    pub options: EntryOptions,
+    /// What it may do.
+    pub privileges: Privileges,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    /// Its standard input.
+    pub stdin: Stdin,
+    /// How many descriptors after 2 it keeps.
+    pub preserve_fds: u32,
+    /// The keys that leave its terminal, where they are not the container's own.
+    pub keys: Option<DetachKeys>,
+    /// How long we stay.
+    pub finish: Finish,
+}
+
+/// Runs it: its exit status, or 0 when it was left alone. Errors: the container does not run; what `run` refuses.
+pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
+    keep_descriptors(entered.preserve_fds)?;
+    let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
+    let spec: Spec = record::read(&kept.folder, CONFIG)?
+        .ok_or_else(|| Error::new(format!("container {} has no {CONFIG}", kept.short_id())))?;
+    let running = running(kept, &spec)?;
+    let who = who(&running, &spec, &entered.options)?;
+    let mut process = spec::entry(&spec, &entered.options, who.as_ref(), &entered.command)?;
+    process.set_terminal(Some(entered.terminal));
+    if who.is_some() || entered.privileges == Privileges::All {
+        security::confine_entry(&mut process, &spec, entered.privileges)?;
+    }
+    let own_keys = kept.record.detach_keys.as_ref().and_then(|keys| keys.parse().ok());
+    let entry = Entry {
+        steps: engine::entry(&spec, &process, running)?,
+        options: Options {
+            stdin: entered.stdin,
+            preserve_fds: entered.preserve_fds,
+            ..Options::default()
+        },
+        keys: entered.keys.or(own_keys).unwrap_or_default(),
+        finish: entered.finish,
+    };
+    engine::exec(&entry, &signals)
+}
+
+fn running(kept: &Kept, spec: &Spec) -> Result<Running> {
+    let name = &kept.record.name;
+    let status = kept.status()?;
+    let Status::Running(state) = &status else {
+        let error = format!("container {name} is not running: it is {}", status.word());
+        return Err(Error::new(error).hint(format!("usnea start {name}")));
+    };
+    if state.boot != being::boot_id()? {
+        fail!("container {name} runs on {}: a command is run in it there", state.host);
+    }
+    let process = state.process.open();
+    let process = process.ok_or_else(|| Error::new(format!("container {name} has ended")))?;
+    Running::of(process, state.process.pid, spec).context(|| format!("container {name}"))
+}
+
+/// The user that was asked for, in the container's accounts as they are now.
+fn who(running: &Running, spec: &Spec, options: &EntryOptions) -> Result<Option<Who>> {
+    let Some(flag) = &options.user else { return Ok(None) };
+    let own = spec.process().as_ref().map_or(0, |process| process.user().uid());
+    let look_up = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open("/", flags, Mode::empty()).context(|| "/")?;
+        spec::look_up(root, flag, own)
+    };
+    running.inside(look_up).context(|| format!("-u {flag}")).map(Some)
+}

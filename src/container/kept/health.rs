@@ -1,0 +1,134 @@
+//! A check of health: a command in the container, its output and its status noted.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{Kept, find};
+use crate::error::{Context, Error, Result};
+use crate::monitor::health::{Check, HEALTH, Health, Told};
+use crate::monitor::record::{self, Healthcheck};
+use crate::monitor::{Status, record::State};
+use crate::sys::fd;
+
+/// How much of its output is kept (docker's).
+const OUTPUT: usize = 4096;
+
+/// The health of a container that has checks and runs. `None`: it has none, or does not.
+pub fn health(kept: &Kept, status: &Status) -> Option<Told> {
+    let Status::Running(state) = status else { return None };
+    kept.record.health.as_ref().filter(|check| check.is_on())?;
+    Told::of(&kept.folder, state).ok()
+}
+
+/// Checks now; how it is then. Errors: it has no check, or does not run.
+pub fn check_health(kept: &Kept) -> Result<Health> {
+    let name = &kept.record.name;
+    let Some(settings) = kept.record.health.as_ref().filter(|check| check.is_on()) else {
+        return Err(Error::new(format!("container {name} has no check of health"))
+            .hint("--health-cmd gives one to a new container"));
+    };
+    let Status::Running(state) = kept.status()? else {
+        return Err(Error::new(format!("container {name} is not running")));
+    };
+    let check = check(kept, settings)?;
+    note(kept, settings, &state, check)
+}
+
+/// A monitor's child: the check of the container in this folder.
+pub fn check_of_monitor(folder: &str) -> Result<()> {
+    let folder = Path::new(folder);
+    let gone = || Error::new("the container is gone");
+    let store = folder.parent().and_then(Path::parent).ok_or_else(gone)?;
+    let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
+    check_health(&find(store, id)?).map(|_| ())
+}
+
+fn note(kept: &Kept, settings: &Healthcheck, state: &State, check: Check) -> Result<Health> {
+    let mut told = Told::of(&kept.folder, state)?;
+    told.note(check, settings, state.started);
+    record::write(&kept.folder, HEALTH, &told)?;
+    Ok(told.health)
+}
+
+/// Runs it, as `usnea exec` does: our own program again, for what it takes to enter is not to stay with whoever asks.
+fn check(kept: &Kept, settings: &Healthcheck) -> Result<Check> {
+    let start = Timestamp::now();
+    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .context(|| "cannot make a pipe")?;
+    let command = match settings.test.split_first() {
+        Some((kind, words)) if kind == "CMD" => words.to_vec(),
+        Some((_, words)) => vec!["/bin/sh".to_owned(), "-c".to_owned(), words.join(" ")],
+        None => Vec::new(),
+    };
+    let mut child = Command::new("/proc/self/exe")
+        .arg("--root")
+        .arg(&kept.store)
+        .args(["exec", &kept.record.id])
+        .args(command)
+        .stdin(Stdio::null())
+        .stdout(far.try_clone().context(|| "cannot copy a pipe")?)
+        .stderr(far)
+        .spawn()
+        .context(|| "cannot run our own program")?;
+    fd::set_nonblocking(&near).context(|| "cannot read a pipe")?;
+    let mut output = Vec::new();
+    let ended = hear(&mut child, near.into(), &mut output, settings.timeout())?;
+    let mut output = String::from_utf8_lossy(&output).into_owned();
+    let exit_code = match ended {
+        Some(status) => status.code().unwrap_or(128),
+        None => {
+            output.push_str(&format!("Health check exceeded timeout ({:?})", settings.timeout()));
+            -1
+        }
+    };
+    Ok(Check { start, end: Timestamp::now(), exit_code, output })
+}
+
+/// Until it has ended; `None`: it took too long, and was killed.
+fn hear(
+    child: &mut Child,
+    mut output: std::fs::File,
+    kept: &mut Vec<u8>,
+    timeout: Duration,
+) -> Result<Option<std::process::ExitStatus>> {
+    let pidfd = crate::sys::process::open_pidfd(child.id() as i32);
+    let pidfd = pidfd.context(|| "cannot watch the check")?;
+    let deadline = Instant::now() + timeout;
+    let mut is_open = true;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        if is_open {
+            fds.push(PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN));
+        }
+        let woken = poll(&mut fds, Some(&limit));
+        let has_ended = woken.is_ok() && !fds[0].revents().is_empty();
+        let mut room = [0; 4096];
+        while is_open {
+            match output.read(&mut room) {
+                Ok(0) => is_open = false,
+                Ok(length) => {
+                    let free = OUTPUT - kept.len();
+                    kept.extend(&room[..length.min(free)]);
+                }
+                Err(_) => break,
+            }
+        }
+        if has_ended {
+            return child.wait().map(Some).context(|| "cannot wait for the check");
+        }
+        if Instant::now() >= deadline {
+            // The command in the container dies with it.
+            let _ = child.kill();
+            child.wait().context(|| "cannot wait for the check")?;
+            return Ok(None);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! A command in a container that runs: an OCI process in, a process out.
+//!
+//! ```text
+//!   usnea exec                      first                          command
+//!      |------ fork ---------------->| hides, lets go of all that is not needed
+//!      |                             | enters all namespaces but the mounts'
+//!      |                             |---- fork (CLONE_PARENT) ---->| is in its pid namespace; our child
+//!      |<----- Container(pid, pidfd)-|                              | enters the mount namespace: "/" is the container's
+//!      |                             x                              | a session of its own, working folder, limits
+//!      |<----- Terminal(fd) ----------------------------------------|
+//!      |<----- Listener(fd) ----------------------------------------| only with root emulation: a supervisor of its own
+//!      |------ Heard ----------------------------------------------->|
+//!      |<----- Running, end of file --------------------------------| exec
+//! ```
+//!
+//! What the container can see of us before exec opens itself to nobody in it: it cannot be traced, nor can its program or
+//! its descriptors be had through /proc (CVE-2019-5736), and it holds none of the host's but the streams and what was to
+//! be handed on (CVE-2024-21626).
+//!
+//! **Who dies with whom.** The container's end is the end of all commands in it: its pid namespace sees to that, and where
+//! it has none (`--pid host`) `first` stays and does. Our death is the command's: by a signal where it has our streams,
+//! by the hangup of its terminal where it has one. A command that was left alone (`Finish::AtStart`) becomes a child of
+//! the container's process 1.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+
+use super::keys::DetachKeys;
+use super::last::{Last, ParentsDeath};
+use super::parent::hear_until_exec;
+use super::supervise::{self, Container, Outcome, Session};
+use super::sync::{self, Channel, Failure, Message};
+use super::trouble::{Done, On};
+use super::{Options, Running, Stdin, Step, Streams, command, init};
+use crate::error::{Context, Error, Result};
+use crate::sys::namespace::Namespaces;
+use crate::sys::process::{self, Child, Forked, Parentage};
+use crate::sys::signal::{self, Signals};
+use crate::sys::{fd, pty};
+
+/// A command that is to run in a container.
+#[derive(Debug)]
+pub struct Entry {
+    /// What [`super::entry`] has decided.
+    pub steps: Vec<Step>,
+    /// Its input, and what it is handed on.
+    pub options: Options,
+    /// The keys that leave its terminal.
+    pub keys: DetachKeys,
+    /// How long we stay.
+    pub finish: Finish,
+}
+
+/// When we are done with a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// When it has ended.
+    AtEnd,
+    /// When it runs.
+    AtStart,
+}
+
+/// Runs it: its exit status, or 0 when it was left. `signals` are blocked. Errors: it could not be run.
+pub fn exec(entry: &Entry, signals: &Signals) -> Result<u8> {
+    let Some(Step::Join(running)) = entry.steps.first() else {
+        return Err(Error::new("an entry that enters nothing"));
+    };
+    let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
+    let streams = streams(entry).context(|| "cannot wire the standard streams")?;
+    let mut container =
+        Container { namespaces: running.user_and_mounts()?, ..Container::default() };
+    let first = match process::fork().context(|| "cannot fork")? {
+        Forked::Child => {
+            drop(ours);
+            live(entry, running, &theirs, signals, &streams)
+        }
+        Forked::Parent(first) => first,
+    };
+    drop((theirs, streams));
+    if let Err(error) = hear_until_exec(&entry.steps, &ours, signals, &mut container) {
+        let others = [container.process.as_ref(), container.supervisor.as_ref()];
+        for child in others.into_iter().flatten().chain([&first]) {
+            let _ = child.signal(libc::SIGKILL);
+            let _ = child.wait();
+        }
+        return Err(error);
+    }
+    if running.ends_all() {
+        let _ = first.wait(); // it goes as soon as it has made the command; else it is the command's keeper
+    }
+    match (container.process, entry.finish) {
+        (_, Finish::AtStart) => {
+            container.terminal.map_or(Ok(()), |master| leave(None, &master)).map(|()| 0)
+        }
+        (Some(command), Finish::AtEnd) => {
+            stay(entry, &command, container.terminal, container.signals, signals)
+        }
+        (None, Finish::AtEnd) => Err(Error::new("the container has ended")),
+    }
+}
+
+fn stay(
+    entry: &Entry,
+    command: &Child,
+    terminal: Option<OwnedFd>,
+    early: Vec<i32>,
+    signals: &Signals,
+) -> Result<u8> {
+    let session = Session {
+        process: command,
+        terminal,
+        stdin: entry.options.stdin,
+        keys: entry.keys.clone(),
+        early,
+    };
+    match supervise::until_end(session, signals)? {
+        Outcome::Ended(ended) => Ok(ended.status()),
+        Outcome::Left(master) => {
+            leave(Some(command), &master)?;
+            Ok(0)
+        }
+    }
+}
+
+/// Leaves a command its terminal: a process stays that reads what is written there, to nobody, until the command has
+/// ended, or where it is not known, until nobody has the terminal open.
+fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
+    let Forked::Child = process::fork().context(|| "cannot leave the command")? else {
+        return Ok(());
+    };
+    let _ = rustix::process::setsid();
+    signal::block_all();
+    let pidfd = command.map(|command| command.pidfd.as_fd());
+    fd::close_all_but(&[&[master.as_fd()], pidfd.as_slice()].concat());
+    init::leave_standard_streams(2);
+    let mut room = [0; 4096];
+    let mut is_open = true;
+    loop {
+        let mut fds: Vec<_> =
+            pidfd.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        if is_open {
+            fds.push(PollFd::new(master, PollFlags::IN));
+        }
+        let woken = if fds.is_empty() { Ok(0) } else { poll(&mut fds, None) };
+        let has_ended = pidfd.is_some() && woken.is_ok() && !fds[0].revents().is_empty();
+        if has_ended || (pidfd.is_none() && !is_open) {
+            process::exit_now(0);
+        }
+        if !is_open {
+            continue;
+        }
+        match rustix::io::read(master, &mut room) {
+            Ok(1..) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            _ => is_open = false,
+        }
+    }
+}
+
+/// The streams of a command without a terminal. What is not ours is the host's /dev/null: the container's may be anything.
+fn streams(entry: &Entry) -> io::Result<Streams> {
+    let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let (input, output, error) =
+        (rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr());
+    Ok(match (entry.finish, entry.options.stdin) {
+        (Finish::AtStart, _) => Streams { input: Some(null()?), output: null()?, error: null()? },
+        (Finish::AtEnd, stdin) => Streams {
+            input: Some(if stdin == Stdin::Ours { input.try_clone_to_owned()? } else { null()? }),
+            output: output.try_clone_to_owned()?,
+            error: error.try_clone_to_owned()?,
+        },
+    })
+}
+
+/// The new process; it, or its child, is the command afterwards, or has ended.
+fn live(
+    entry: &Entry,
+    running: &Running,
+    channel: &Channel,
+    signals: &Signals,
+    streams: &Streams,
+) -> ! {
+    let mut step = 0;
+    let Err(trouble) = become_command(entry, running, channel, signals, streams, &mut step);
+    let failure = Failure { step, what: trouble.what, errno: trouble.errno };
+    // Nobody left to tell is no reason to stay.
+    let _ = channel.send(&Message::Failed(failure));
+    process::exit_now(125)
+}
+
+fn become_command(
+    entry: &Entry,
+    running: &Running,
+    channel: &Channel,
+    signals: &Signals,
+    streams: &Streams,
+    index: &mut usize,
+) -> Done<Infallible> {
+    process::hide_from_others()?;
+    let mut kept = vec![channel.as_fd(), running.process().as_fd(), signals.as_fd()];
+    kept.extend(streams.input.as_ref().map(OwnedFd::as_fd));
+    kept.extend([streams.output.as_fd(), streams.error.as_fd()]);
+    fd::close_all_but_from(3 + entry.options.preserve_fds as RawFd, &kept);
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let mut terminal = None;
+    for (number, step) in entry.steps.iter().enumerate() {
+        *index = number;
+        match step {
+            Step::Join(running) => enter(running, entry.finish, channel)?,
+            Step::BecomeRoot { uid, gid } => process::become_user(*uid, *gid)?,
+            Step::Terminal => terminal = Some(open_terminal(entry, channel)?),
+            Step::WorkingFolder(path) => command::go_to_folder(path)?,
+            Step::Exec(command) => {
+                let is_tied = entry.finish == Finish::AtEnd && terminal.is_none();
+                let last = Last {
+                    steps: &entry.steps,
+                    options: &entry.options,
+                    channel,
+                    signals,
+                    streams: Some(streams),
+                    terminal: terminal.as_ref(),
+                    parents_death: if is_tied {
+                        ParentsDeath::IsOurs
+                    } else {
+                        ParentsDeath::IsNothing
+                    },
+                };
+                return last.exec(command, index);
+            }
+            step => command::prepare(step, &entry.steps)?,
+        }
+        // A change of credentials undoes it where fs.suid_dumpable says so.
+        process::hide_from_others()?;
+    }
+    Err(io::Error::from_raw_os_error(libc::ENOEXEC).into())
+}
+
+/// Enters the container. The caller goes on as a process in it; the one that came ends, or stays as the command's keeper.
+fn enter(running: &Running, finish: Finish, channel: &Channel) -> Done {
+    running.enter()?;
+    // Before the mount namespace: the container's /proc does not know a process that is not in its pid namespace.
+    let parentage = match finish {
+        Finish::AtEnd => Parentage::OurParents,
+        Finish::AtStart => Parentage::Ours,
+    };
+    if let Forked::Parent(command) = process::clone(Namespaces::default(), parentage)? {
+        let Child { pid, pidfd } = command;
+        let message = Message::Container { pid, pidfd };
+        if finish == Finish::AtEnd {
+            channel.send(&message)?;
+        }
+        let Message::Container { pid, pidfd } = message else { process::exit_now(125) };
+        if !running.ends_all() {
+            init::keep(&pidfd, running.process(), &[]);
+        }
+        if finish == Finish::AtStart {
+            let _ = process::reap(pid);
+        }
+        process::exit_now(0)
+    }
+    // A command that is left alone is to be a child of the container's process 1, who waits for the like.
+    if finish == Finish::AtStart
+        && running.ends_all()
+        && let Forked::Parent(_) = process::fork()?
+    {
+        process::exit_now(0);
+    }
+    running.enter_files().on(|| "its files")?;
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+fn open_terminal(entry: &Entry, channel: &Channel) -> Done<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let devpts = rustix::fs::open("/dev/pts", flags, Mode::empty()).on(|| "/dev/pts")?;
+    let (master, terminal) = pty::open_pair(devpts.as_fd()).on(|| "/dev/pts")?;
+    let _ = pty::copy_window_size(rustix::stdio::stdin(), &master)
+        .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &master));
+    command::give_terminal(&terminal, &entry.steps)?;
+    channel.send(&Message::Terminal(master))?;
+    Ok(terminal)
+}
