@@ -3,6 +3,7 @@
 //!
 //! All run in one user namespace, by turns (A B C A B C ...), on the same layers, which lie on a tmpfs: what a disk does
 //! at the same time would hide what the overlays cost. The program starts itself under unshare(1) for that.
+//! dpkg, make, a C compiler and Python are needed too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ const WORK: &[(&str, &str)] = &[
     ("remove them", "rm -r m/tree"),
     ("create 3 000 small files", "mkdir m/new; for i in $(seq 3000); do echo $i > m/new/$i; done"),
     ("chmod a lower tree (copy-up)", "chmod -R g+w m/lib"),
+    ("dpkg -i of ten packages", DPKG),
+    ("make of twenty C files", "make -s -C m/make"),
     ("read 256 MB, first time", "cat m/big > /dev/null"),
     ("read 256 MB, again", "cat m/big > /dev/null"),
     ("random 4k reads, two readers", READERS),
@@ -32,6 +35,10 @@ const READERS: &str = "for seed in 1 2; do python3 -c '
 import os, random
 random.seed('$seed'); fd = os.open(\"m/big\", os.O_RDONLY)
 for _ in range(20000): os.pread(fd, 4096, random.randrange(65536) * 4096)' & done; wait";
+
+/// 500 files; dpkg flushes each to the disk before it goes on, as it does on a machine.
+const DPKG: &str = "dpkg --force-not-root --log=/dev/null --admindir=m/dpkg --instdir=m \
+    -i debs/*.deb > /dev/null";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -105,7 +112,8 @@ fn compare(rounds: usize) {
     print(&all);
 }
 
-/// A lower layer of 9 000 files, and a tar of 3 000 that hold 100 MB.
+/// A lower layer of 9 000 files, some of C, and a database of dpkg, and a tar of 3 000 files that hold 100 MB. Packages
+/// without scripts.
 const LAYERS: &str = "set -e; mkdir -p lower/lib src/tree; python3 - <<'P'
 import os, random
 random.seed(3)
@@ -118,7 +126,19 @@ for n in range(3000):
     os.makedirs(folder, exist_ok=True)
     open(f'{folder}/{n}', 'wb').write(os.urandom(1000) * random.choice([1, 4, 20, 110]))
 P
-head -c 268435456 /dev/urandom > lower/big; tar cf tree.tar -C src tree; rm -r src";
+head -c 268435456 /dev/urandom > lower/big; tar cf tree.tar -C src tree; rm -r src
+mkdir -p lower/dpkg/info lower/dpkg/updates lower/make debs
+: > lower/dpkg/status
+for n in $(seq 10); do
+    mkdir -p p/DEBIAN p/usr/share/p$n
+    for f in $(seq 50); do echo $f > p/usr/share/p$n/$f; done
+    printf 'Package: p%s\\nVersion: 1\\nArchitecture: all\\nMaintainer: nobody\\nDescription: few files\\n' $n \
+        > p/DEBIAN/control
+    dpkg-deb --build p debs/p$n.deb > /dev/null; rm -r p
+done
+for n in $(seq 20); do echo \"int f$n(int a) { return a + $n; }\" > lower/make/f$n.c; done
+echo 'int main(void) { return 0; }' > lower/make/main.c
+printf 'p: $(patsubst %%.c,%%.o,$(wildcard *.c))\\n\\tcc -o $@ $^\\n' > lower/make/Makefile";
 
 fn measure(candidate: &mut Candidate, place: &Path) {
     shell(place, "rm -rf upper work m; mkdir upper work m");

@@ -106,6 +106,7 @@ impl Tree {
         let flags = XattrFlags::from_bits_retain(flags as u32);
         self.copy_up(&node, Content::Whole)?;
         let _still = self.moves.read();
+        node.set_not_plain();
         self.with(&node, |reach| reach.set_attribute(&kept, &value, flags))?;
         forget_acl(&node);
         Ok(())

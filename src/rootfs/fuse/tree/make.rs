@@ -45,6 +45,7 @@ impl Tree {
         let stat = stat_at(&folder, name)?;
         let layers = if matches!(what, What::Folder(_)) { vec![UPPER] } else { Vec::new() };
         let node = self.known(&parent, name, &stat, UPPER, layers);
+        node.set_plain();
         let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()))?;
         Ok(Entry { generation: node.generation, attributes })
     }
@@ -77,6 +78,7 @@ impl Tree {
         let fd = made.ok_or(Errno::IO)?;
         let stat = rustix::fs::fstat(&fd)?;
         let node = self.known(&parent, name, &stat, UPPER, Vec::new());
+        node.set_plain();
         let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()))?;
         let entry = Entry { generation: node.generation, attributes };
         Ok((entry, OpenFile { node, fd: RwLock::new((UPPER, Arc::new(fd))) }))
@@ -189,7 +191,8 @@ impl Tree {
         stat: &rustix::fs::Stat,
     ) -> bool {
         super::whiteout::is_device(stat)
-            || (stat.st_mode & libc::S_IFMT == libc::S_IFREG
+            || (self.upper_has_attributes()
+                && stat.st_mode & libc::S_IFMT == libc::S_IFREG
                 && stat.st_size == 0
                 && xattr::overlay_at(&below(folder, name), "whiteout"))
     }

@@ -33,6 +33,8 @@ pub struct Node {
     layer: AtomicU16,
     /// No name of the merged tree leads to it any more.
     gone: AtomicBool,
+    /// Made here, and no attribute was set since: it can have no capabilities.
+    plain: AtomicBool,
     lookups: AtomicU64,
     children: AtomicU32,
     /// Where it is found.
@@ -114,6 +116,7 @@ impl Node {
             generation: 0,
             layer: AtomicU16::new(layer),
             gone: AtomicBool::new(false),
+            plain: AtomicBool::new(false),
             lookups: AtomicU64::new(0),
             children: AtomicU32::new(0),
             place: RwLock::new(place),
@@ -139,6 +142,21 @@ impl Node {
     /// Its last name was removed.
     pub fn set_gone(&self) {
         self.gone.store(true, Ordering::Release);
+    }
+
+    /// Whether it is known to have no capabilities, for which the kernel asks before it changes any file.
+    pub fn is_plain(&self) -> bool {
+        self.plain.load(Ordering::Acquire)
+    }
+
+    /// It was made just now.
+    pub fn set_plain(&self) {
+        self.plain.store(true, Ordering::Release);
+    }
+
+    /// An attribute is about to be set.
+    pub fn set_not_plain(&self) {
+        self.plain.store(false, Ordering::Release);
     }
 
     /// The layers of a folder, the topmost first; none of anything else.

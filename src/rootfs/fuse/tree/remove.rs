@@ -67,12 +67,21 @@ impl Tree {
         let folder = self.folder_fd(&parent, UPPER)?;
         // The kernel has looked it up, or it could not ask for this.
         let node = self.node_of(&there).ok_or(Errno::STALE)?;
-        if !self.is_empty(&node)? {
-            return Err(Errno::NOTEMPTY);
-        }
         let held = self.folder_fd(&node, node.layer())?;
+        // What only the upper layer has is empty if its file system says so. Else there may be whiteouts in it.
+        let alone = there.layer == UPPER && !there.below && !node.is_merged();
         let mut place = node.place.write();
-        self.take_away(&folder, name, &there)?;
+        match rmdir_if(alone, &folder, name) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                drop(place);
+                if !self.is_empty(&node)? {
+                    return Err(Errno::NOTEMPTY);
+                }
+                place = node.place.write();
+                self.take_away(&folder, name, &there)?;
+            }
+            answer => answer?,
+        }
         place.rare().held = Some(held);
         node.set_gone();
         drop(place);
@@ -206,5 +215,13 @@ impl Tree {
         if there.layer == UPPER && (there.kind() == libc::S_IFDIR || there.stat.st_nlink == 1) {
             self.numbers.release(real);
         }
+    }
+}
+
+/// rmdir(2) of what is in one layer alone; ENOTEMPTY of what is not.
+fn rmdir_if(alone: bool, folder: &OwnedFd, name: &OsStr) -> Answer<()> {
+    match alone {
+        true => rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR),
+        false => Err(Errno::NOTEMPTY),
     }
 }

@@ -105,6 +105,12 @@ impl Tree {
         self.work.as_ref().is_some_and(Work::has_names)
     }
 
+    /// Whether empty files of the upper layer may be whiteouts: it said so when it was opened, or we write such.
+    pub(super) fn upper_has_attributes(&self) -> bool {
+        self.layers[usize::from(UPPER)].attribute_whiteouts
+            || self.work.as_ref().is_some_and(|work| work.form == Form::Attribute)
+    }
+
     /// Whether names mean something in a layer.
     fn has_names(&self, layer: Layer) -> bool {
         self.reading.whiteout_names || layer == UPPER && self.upper_has_names()
