@@ -52,6 +52,8 @@ struct Monitor {
     /// It is ill, and is to be started again for that.
     is_to_restart: bool,
     room: Vec<u8>,
+    /// How its health was at the last check.
+    was: Option<Health>,
     /// Whether something was done since we let go of our program's pages.
     has_worked: Cell<bool>,
 }
@@ -125,6 +127,7 @@ impl Monitor {
             health: Timer::default(),
             is_to_restart: false,
             room: vec![0; talk::ROOM],
+            was: None,
             has_worked: Cell::new(true),
             store: handover.store,
             folder: handover.folder,
@@ -333,6 +336,9 @@ impl Monitor {
                 Health::Healthy
             }
         };
+        if self.was.replace(health).unwrap_or(Health::Starting) != health {
+            self.log.say(&format!("health: {}", health.word()));
+        }
         self.await_check(health);
         if health != Health::Unhealthy || self.deadline.is_some() {
             return;

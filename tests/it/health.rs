@@ -55,6 +55,16 @@ fn a_container_is_starting_then_well_then_ill_then_well_again() {
     assert_eq!(place.usnea(&["healthcheck", "run", "box"]).works(), "");
     assert!(within(LIMIT, || field(&place, "{{len .State.Health.Log}}") == "5"));
     assert_eq!(field(&place, "{{.State.Health.FailingStreak}}"), "0");
+    let words = ["events", "--until", "0s", "-f", "event=health_status", "--format", "{{.Action}}"];
+    let told = place.usnea(&words);
+    let told: Vec<&str> = told.works().lines().collect();
+    assert_eq!(
+        told,
+        ["healthy", "unhealthy", "healthy"].map(|word| format!("health_status: {word}"))
+    );
+    // The log has the changes, and nothing of the checks between.
+    let log = place.usnea(&["logs", "box"]).stderr;
+    assert_eq!(log.matches("usnea: health: ").count(), 3, "{log}");
     // Another run begins anew.
     place.usnea(&["restart", "--time", "0", "box"]).works();
     assert!(within(LIMIT, || health(&place) == "healthy"));

@@ -13,7 +13,7 @@ use super::{Kept, find};
 use crate::error::{Context, Error, Result};
 use crate::monitor::health::{Check, HEALTH, Health, Told};
 use crate::monitor::record::{self, Healthcheck};
-use crate::monitor::{Status, record::State};
+use crate::monitor::{Status, events, record::State};
 use crate::sys::fd;
 
 /// How much of its output is kept (docker's).
@@ -51,8 +51,13 @@ pub fn check_of_monitor(folder: &str) -> Result<()> {
 
 fn note(kept: &Kept, settings: &Healthcheck, state: &State, check: Check) -> Result<Health> {
     let mut told = Told::of(&kept.folder, state)?;
+    let before = told.health;
     told.note(check, settings, state.started);
     record::write(&kept.folder, HEALTH, &told)?;
+    if told.health != before {
+        let action = format!("health_status: {}", told.health.word());
+        events::of_container(&kept.store, &kept.record, &action, &[]);
+    }
     Ok(told.health)
 }
 
