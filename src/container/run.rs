@@ -225,7 +225,6 @@ fn plan(request: &Request, decided: &Decided) -> Result<Plan> {
         layers,
         stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,
-        ..engine::Options::default()
     };
     engine::plan(&decided.spec, decided.base.clone(), options)
 }
