@@ -21,6 +21,7 @@ mod doctor;
 mod drivers;
 mod errors;
 mod events;
+mod everyday;
 mod exec;
 mod explain;
 mod fuse_acl;
