@@ -60,6 +60,7 @@ mod run;
 mod run_image;
 mod signals;
 mod signature_policy;
+mod soak;
 mod spec;
 mod start_broken_off;
 mod store;
