@@ -179,7 +179,7 @@ fn a_whiteout_may_be_an_attribute() {
     let tar = layer(&place.path("up")).unwrap();
     let listed = place.list(&tar);
     let names: Vec<_> = listed.iter().filter_map(|line| line.rsplit(' ').next()).collect();
-    assert_eq!(names, [".wh.gone", "content", "kept"]);
+    assert_eq!(names, ["content", ".wh.gone", "kept"]);
 }
 
 #[test]
