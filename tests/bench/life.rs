@@ -171,7 +171,7 @@ fn compare(bench: &Bench<'_>, rounds: usize) {
     bench.works("$U rm --all --force --time 0 > /dev/null");
     // podman's files of subordinate IDs would stay for ever, its pause process for as long as the machine runs.
     bench.works(
-        "[ ! -e .local ] || podman unshare rm -rf .local; \
+        "[ ! -e .local ] || podman unshare sh -c 'umount -l .local/share/containers/storage/overlay; rm -rf .local'; \
          [ ! -e run/libpod/tmp/pause.pid ] || kill $(cat run/libpod/tmp/pause.pid)",
     );
 }
