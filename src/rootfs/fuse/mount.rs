@@ -104,8 +104,9 @@ fn detached(device: &OwnedFd, options: &Options) -> Result<OwnedFd> {
         // A string: fsconfig(2) with a descriptor as such is for other parameters.
         text("fd", &device.as_raw_fd().to_string()),
         text("rootmode", "40000"),
-        text("user_id", "0"),
-        text("group_id", "0"),
+        // Who is mapped here: root is not where a single ID is shown as the user's own.
+        text("user_id", &rustix::process::geteuid().as_raw().to_string()),
+        text("group_id", &rustix::process::getegid().as_raw().to_string()),
         text("subtype", "usnea"),
         flag("allow_other"),
         // The kernel checks permissions, as it does for its own file systems.
