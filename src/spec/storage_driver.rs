@@ -27,6 +27,11 @@ impl StorageDriver {
         }
     }
 
+    /// Whose mounts are of this type.
+    pub fn of_mount_type(kind: &str) -> Option<Self> {
+        [Self::Overlay, Self::Fuse, Self::Copy].into_iter().find(|one| one.mount_type() == kind)
+    }
+
     /// The type of its mounts.
     pub fn mount_type(self) -> &'static str {
         match self {

@@ -34,6 +34,18 @@ fn every_driver_takes_the_same_changes_and_leaves_the_root_alone() {
 }
 
 #[test]
+fn a_kept_container_says_who_stacks_its_layers() {
+    let place = place();
+    for driver in ["overlay", "fuse", "copy"] {
+        let words = ["create", "--name", driver, "--storage-driver", driver];
+        place.usnea(&place.kept(&words, "true")).works();
+        let told = place.usnea(&["inspect", "-f", "{{.Driver}} {{.GraphDriver.Name}}", driver]);
+        assert_eq!(told.works(), format!("{driver} {driver}"));
+        place.usnea(&["rm", driver]).works();
+    }
+}
+
+#[test]
 fn the_file_server_is_out_of_the_container_s_sight() {
     let place = place();
     let script = "grep -o '^[a-z]* / fuse.usnea' /proc/mounts; ! grep -l usnea /proc/[0-9]*/comm";

@@ -113,6 +113,9 @@ fn a_volume_in_use_is_not_removed() {
     let mounts = "{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.RW}}{{end}}";
     let inspected = place.usnea(&["inspect", "-f", mounts, "user-of-it"]);
     assert_eq!(inspected.works(), "volume data /data true");
+    let listed = place.usnea(&["ps", "-a", "--format", "{{.Mounts}} {{.LocalVolumes}}"]);
+    assert_eq!(listed.works(), "data 1");
+    assert!(place.usnea(&["ps", "-a", "--format", "json"]).works().contains(r#""Mounts": "data""#));
     place.usnea(&["volume", "prune", "-a", "-f"]).works();
     assert_eq!(names(&place), ["data"]);
     // `rm -v` takes what has no name alone.

@@ -9,7 +9,7 @@ use super::selection;
 use crate::cli::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
-use crate::container::kept::{self, Filter, Kept};
+use crate::container::kept::{self, Filter, Kept, MountedHere};
 use crate::error::Result;
 use crate::monitor::Status;
 use crate::monitor::health::Health;
@@ -92,6 +92,8 @@ const WITH_SIZES: Layout = Layout {
 const HEADINGS: &[(&str, &str)] = &[("ID", "CONTAINER ID"), ("RunningFor", "CREATED")];
 /// How much of a command is shown (docker's).
 const COMMAND: usize = 20;
+/// How much of a mount's name is shown (docker's).
+const MOUNT: usize = 15;
 
 /// Lists.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
@@ -110,14 +112,30 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         listed.truncate(last);
     }
     let now = Timestamp::now();
-    let rows: Vec<Row> =
+    let mut rows: Vec<Row> =
         listed.iter().map(|(kept, status)| row(&arguments, kept, status, now)).collect();
+    let format = arguments.format.unwrap_or_default();
+    if format.may_show(&["Mounts", "LocalVolumes"]) {
+        for (row, (kept, _)) in rows.iter_mut().zip(&listed) {
+            show_mounts(row, kept, arguments.no_trunc)?;
+        }
+    }
     if arguments.quiet {
         return print(&rows.iter().map(|row| format!("{}\n", row.id)).collect::<String>());
     }
     let layout = if arguments.size { WITH_SIZES } else { LAYOUT };
     let headings = if arguments.noheading { Headings::Hidden } else { Headings::Shown };
-    print(&render(&arguments.format.unwrap_or_default(), &layout, headings, &rows)?)
+    print(&render(&format, &layout, headings, &rows)?)
+}
+
+/// What is mounted is in the whole of a container's configuration: read where it is asked for.
+fn show_mounts(row: &mut Row, kept: &Kept, whole: bool) -> Result<()> {
+    let mounted = kept::mounted(kept)?;
+    let name =
+        |mounted: &MountedHere| shortened(&mounted.name, if whole { usize::MAX } else { MOUNT });
+    row.mounts = mounted.iter().map(name).collect::<Vec<_>>().join(",");
+    row.local_volumes = mounted.iter().filter(|mounted| mounted.is_volume).count().to_string();
+    Ok(())
 }
 
 fn listed(store: &Path, filters: &[Filter], all: bool) -> Result<Vec<(Kept, Status)>> {
@@ -147,7 +165,7 @@ fn row(arguments: &Arguments, kept: &Kept, status: &Status, now: Timestamp) -> R
         labels: labels.collect::<Vec<_>>().join(","),
         mounts: String::new(),
         networks: String::new(),
-        local_volumes: "0".into(),
+        local_volumes: String::new(),
         size: if arguments.size { amount::size(kept::size(kept)) } else { String::new() },
         pid: status.state().filter(|_| status.is_running()).map_or(0, |state| state.process.pid),
         exit_code: status.exit().map_or(0, |exit| exit.status),
@@ -156,11 +174,14 @@ fn row(arguments: &Arguments, kept: &Kept, status: &Status, now: Timestamp) -> R
 }
 
 fn command(words: &[String], whole: bool) -> String {
-    let text = words.join(" ");
-    if whole || text.chars().count() <= COMMAND {
-        return format!("\"{text}\"");
+    format!("\"{}\"", shortened(&words.join(" "), if whole { usize::MAX } else { COMMAND }))
+}
+
+fn shortened(text: &str, widest: usize) -> String {
+    match text.chars().count() > widest {
+        true => text.chars().take(widest - 1).chain(['…']).collect(),
+        false => text.to_owned(),
     }
-    format!("\"{}…\"", text.chars().take(COMMAND - 1).collect::<String>())
 }
 
 /// docker's words.

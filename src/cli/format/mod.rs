@@ -61,6 +61,17 @@ impl FromStr for Format {
     }
 }
 
+impl Format {
+    /// Whether one of these fields may be printed: a command then goes to the trouble of finding out.
+    pub fn may_show(&self, fields: &[&str]) -> bool {
+        match self {
+            Self::Json => true,
+            Self::Table(None) => false,
+            Self::Table(Some(template)) | Self::Template(template) => template.may_show(fields),
+        }
+    }
+}
+
 /// How a command's table looks.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {

@@ -71,6 +71,25 @@ impl Template {
         }
     }
 
+    /// Whether one of these fields may be in what it prints. A template that prints the row itself (`{{json .}}`) may
+    /// print all.
+    pub(super) fn may_show(&self, fields: &[&str]) -> bool {
+        let named = |field: &&str| self.source.contains(*field);
+        fields.iter().any(named) || self.shows_row()
+    }
+
+    /// Whether a dot stands by itself.
+    fn shows_row(&self) -> bool {
+        let alone = |(at, _): (usize, &str)| {
+            let before = self.source[..at].chars().next_back();
+            let after = self.source[at + 1..].chars().next();
+            let is_part =
+                |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || "_)]$".contains(c));
+            !is_part(before) && !is_part(after)
+        };
+        self.source.match_indices('.').any(alone)
+    }
+
     /// Whether it ends a line itself.
     pub fn ends_line(&self) -> bool {
         self.source.ends_with('\n')

@@ -1,5 +1,7 @@
 //! `usnea inspect` of a container: docker's shape where docker has the field.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use oci_spec::runtime::{Linux, LinuxIdMapping, Mount, Spec};
 use serde_json::{Map, Value, json};
@@ -9,6 +11,7 @@ use super::Kept;
 use crate::error::Result;
 use crate::monitor::Status;
 use crate::monitor::record::{self, CONFIG, Input, LogDriver, Record, STATE, State};
+use crate::spec::StorageDriver;
 use crate::sys::signal;
 
 /// Go's zero time: it never happened.
@@ -20,6 +23,9 @@ pub fn inspect(kept: &Kept) -> Result<Value> {
     let status = kept.status()?;
     let spec = record::read::<Spec>(&kept.folder, CONFIG)?.unwrap_or_default();
     let volumes = volumes::used_by(kept)?;
+    let root = spec.mounts().iter().flatten().find(|mount| mount.destination() == Path::new("/"));
+    let kind = root.and_then(|root| root.typ().as_deref());
+    let driver = kind.and_then(StorageDriver::of_mount_type).map_or("", StorageDriver::name);
     let (path, arguments) = match record.command.split_first() {
         Some((path, arguments)) => (path.as_str(), arguments),
         None => ("", &[][..]),
@@ -35,11 +41,11 @@ pub fn inspect(kept: &Kept) -> Result<Value> {
         "ImageName": record.image,
         "Name": format!("/{}", record.name),
         "RestartCount": restarts,
-        "Driver": "overlay",
+        "Driver": driver,
         "Platform": "linux",
         "LogPath": log_path(kept),
         "HostConfig": host_config(record, &spec, &volumes),
-        "GraphDriver": { "Name": "overlay", "Data": graph(&spec) },
+        "GraphDriver": { "Name": driver, "Data": root.map(layers).unwrap_or_default() },
         "Mounts": mounts(&spec, &volumes),
         "Config": config(record, &spec),
         "OCIConfigPath": kept.folder.join(CONFIG),
@@ -135,10 +141,34 @@ fn of_user(mounts: Option<&Vec<Mount>>) -> impl Iterator<Item = &Mount> {
     let is_own = |mount: &&Mount| {
         let own = ["/", "/proc", "/sys", "/dev"]
             .iter()
-            .any(|path| mount.destination() == std::path::Path::new(path));
+            .any(|path| mount.destination() == Path::new(path));
         !own && !mount.destination().starts_with("/dev") && !mount.destination().starts_with("/sys")
     };
     mounts.into_iter().flatten().filter(is_own)
+}
+
+/// What a user mounted into a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountedHere {
+    /// The name of a volume, the path of what else was bound; the file system of what has no source.
+    pub name: String,
+    /// Whether it is a volume.
+    pub is_volume: bool,
+}
+
+/// What a user mounted into a container, in the order of its configuration. Errors: its configuration is damaged.
+pub fn mounted(kept: &Kept) -> Result<Vec<MountedHere>> {
+    let spec = record::read::<Spec>(&kept.folder, CONFIG)?.unwrap_or_default();
+    let volumes = volumes::used_by(kept)?;
+    let mounted = |mount: &Mount| {
+        let volume = volumes.iter().find(|used| used.destination == *mount.destination());
+        let source = || mount.source().as_ref().map(|source| source.display().to_string());
+        MountedHere {
+            name: volume.map(|used| used.name.to_string()).or_else(source).unwrap_or_default(),
+            is_volume: volume.is_some(),
+        }
+    };
+    Ok(of_user(spec.mounts().as_ref()).map(mounted).collect())
 }
 
 fn mounts(spec: &Spec, volumes: &[Used]) -> Value {
@@ -186,21 +216,17 @@ fn binds(spec: &Spec, volumes: &[Used]) -> Value {
     of_user(spec.mounts().as_ref()).filter_map(bind).collect()
 }
 
-fn graph(spec: &Spec) -> Value {
-    let root = spec
-        .mounts()
-        .iter()
-        .flatten()
-        .find(|mount| mount.destination() == std::path::Path::new("/"));
-    let mut data = Map::new();
-    for option in root.and_then(|mount| mount.options().as_ref()).into_iter().flatten() {
+/// The layers of a root, in docker's names.
+fn layers(root: &Mount) -> Map<String, Value> {
+    let mut layers = Map::new();
+    for option in root.options().iter().flatten() {
         for (key, name) in
             [("lowerdir=", "LowerDir"), ("upperdir=", "UpperDir"), ("workdir=", "WorkDir")]
         {
-            data.extend(option.strip_prefix(key).map(|value| (name.to_owned(), json!(value))));
+            layers.extend(option.strip_prefix(key).map(|value| (name.to_owned(), json!(value))));
         }
     }
-    Value::Object(data)
+    layers
 }
 
 fn config(record: &Record, spec: &Spec) -> Value {

@@ -54,7 +54,7 @@ pub use events::{EventFilter, Wanted as WantedEvents, events};
 pub use exec::{Entered, exec};
 pub use filter::Filter;
 pub use health::{check_health, check_of_monitor, health};
-pub use inspect::inspect;
+pub use inspect::{MountedHere, inspect, mounted};
 pub use logs::{Logs, logs};
 pub use names::Names;
 pub use remove::{Removal, remove};
