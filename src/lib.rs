@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod capability;
+pub mod cgroup;
 pub mod cli;
 pub mod config;
 pub mod container;

@@ -100,7 +100,11 @@ enum Command {
     /// Show the processes of a container.
     Top(container::top::Arguments),
     /// Change containers that there are.
-    Update(container::wait::UpdateArguments),
+    Update(container::update::Arguments),
+    /// Stop all processes of containers where they are.
+    Pause(container::pause::PauseArguments),
+    /// Let the processes of paused containers go on.
+    Unpause(container::pause::UnpauseArguments),
     /// Show what running containers use.
     Stats(container::stats::Arguments),
     /// Show what happens to containers, images and volumes.
@@ -220,7 +224,9 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         }
         Command::Rename(rename) => container::wait::rename(&rename, arguments.root.as_deref()),
         Command::Top(top) => container::top::run(&top, arguments.root.as_deref()),
-        Command::Update(update) => container::wait::update(&update, arguments.root.as_deref()),
+        Command::Pause(pause) => container::pause::pause(&pause, arguments.root.as_deref()),
+        Command::Unpause(unpause) => container::pause::unpause(&unpause, arguments.root.as_deref()),
+        Command::Update(update) => container::update::run(&update, arguments.root.as_deref()),
         Command::Stats(stats) => container::stats::run(&stats, arguments.root.as_deref()),
         Command::Events(events) => events::run(&events, arguments.root.as_deref()),
         Command::Spec(spec) => run::spec(*spec, arguments.root),

@@ -19,11 +19,12 @@ use super::mounts::Owners;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
 use super::{Driver, Mount, Plan, Source, Step, Streams, command, copyup, filter, init};
+use crate::cgroup::Group;
 use crate::ids::{self, IdMaps};
 use crate::rootfs::give;
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
-use crate::sys::namespace::Namespaces;
+use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::signal::Signals;
 use crate::sys::{fd, network, pty};
@@ -34,8 +35,8 @@ pub fn live(
     plan: &Plan,
     channel: Channel,
     watched: OwnedFd,
-    signals: &Signals,
-    streams: Option<&Streams>,
+    (signals, streams): (&Signals, Option<&Streams>),
+    cgroup: Option<Group>,
     started: Instant,
 ) -> ! {
     let mut child = Child {
@@ -44,6 +45,7 @@ pub fn live(
         watched,
         signals,
         streams,
+        cgroup,
         started,
         step: 0,
         trees: plan.steps.iter().map(|_| None).collect(),
@@ -64,6 +66,8 @@ struct Child<'a> {
     watched: OwnedFd,
     signals: &'a Signals,
     streams: Option<&'a Streams>,
+    /// The container's cgroup.
+    cgroup: Option<Group>,
     started: Instant,
     /// Index of the step in hand: what a failure is reported with.
     step: usize,
@@ -100,7 +104,10 @@ impl Child<'_> {
         for (index, step) in plan.steps.iter().enumerate() {
             self.step = index;
             match step {
-                Step::Namespaces(_) => {} // we are in them: clone3 made this process there
+                Step::Cgroup(..) => {} // made by the parent
+                // We are in them: clone3 made this process there.
+                Step::Namespaces(_) if plan.has_keeper() => {}
+                Step::Namespaces(_) => self.make_later_namespaces()?,
                 Step::Maps(maps) => {
                     if let Some(Step::Container(namespaces, None)) = plan.steps.get(index + 1) {
                         self.go_on_in_container(*namespaces, None)?;
@@ -261,7 +268,8 @@ impl Child<'_> {
     /// that changes its user (gosu, su) is no longer killed by the parent's death (prctl(2), PR_SET_PDEATHSIG), and base
     /// holds the power to do it.
     fn go_on_in_container(&mut self, namespaces: Namespaces, maps: Option<&IdMaps>) -> Done {
-        match process::clone(namespaces, Parentage::OurParents)? {
+        let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
+        match process::clone_into(cgroup, namespaces, Parentage::OurParents)? {
             Forked::Parent(container) => {
                 if let Some(maps) = maps {
                     write_maps(container.pid, maps)?;
@@ -277,8 +285,19 @@ impl Child<'_> {
                     _ => process::exit_now(125),
                 }
             }
-            Forked::Child => Ok(process::set_parent_death_signal(libc::SIGKILL)?),
+            Forked::Child => {
+                process::set_parent_death_signal(libc::SIGKILL)?;
+                self.make_later_namespaces()
+            }
         }
+    }
+
+    fn make_later_namespaces(&self) -> Done {
+        let later = self.plan.steps.iter().find_map(|step| match step {
+            Step::Cgroup(_, namespaces) => Some(*namespaces),
+            _ => None,
+        });
+        Ok(namespace::unshare(later.unwrap_or_default())?)
     }
 
     fn carry_out(&mut self, step: &Step) -> Done {
@@ -293,6 +312,9 @@ impl Child<'_> {
                 process::become_user(*uid, *gid)?;
                 // Its own session: no terminal of the user's can be typed into from here (TIOCSTI).
                 rustix::process::setsid()?;
+            }
+            Step::OomScore(score) => {
+                std::fs::write("/proc/self/oom_score_adj", score.to_string())?;
             }
             Step::Root(mount) => self.enter_root(mount)?,
             Step::Mount(mount) => self.mount(mount)?,

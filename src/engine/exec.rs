@@ -73,7 +73,7 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<u8> {
     let streams = streams(entry).context(|| "cannot wire the standard streams")?;
     let mut container =
         Container { namespaces: running.user_and_mounts()?, ..Container::default() };
-    let first = match process::fork().context(|| "cannot fork")? {
+    let first = match running.fork_beside()? {
         Forked::Child => {
             drop(ours);
             live(entry, running, &theirs, signals, &streams)

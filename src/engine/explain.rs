@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::mounts::Owners;
 use super::plan::INIT;
 use super::{Command, Credentials, Driver, Groups, Mount, Plan, Source, Stdin, Step, Supervised};
+use crate::cgroup;
 use crate::ids::{IdMap, IdMaps};
 use crate::security::seccomp::Filter;
 use crate::sys::mount::{Attributes, Propagation, Reach};
@@ -75,11 +76,28 @@ impl Script {
         self.line(&format!("mkdir -p {}", folders.join(" ")));
     }
 
+    fn cgroup(&mut self, wanted: &cgroup::Wanted) {
+        let folder = quote(&wanted.folder().to_string_lossy());
+        if let Some((scope, slice)) = wanted.scope() {
+            let slice = slice.map(|slice| format!(" --slice={}", quote(slice))).unwrap_or_default();
+            self.line(&format!(
+                "# (in: systemd-run --user --scope -p Delegate=yes{slice} --unit={scope} bash)"
+            ));
+        }
+        self.line(&format!("mkdir {folder}"));
+        for setting in wanted.limits.settings() {
+            self.line(&format!("echo {} > {folder}/{}", quote(&setting.value), setting.file));
+        }
+        self.line("# (the container's process is made in it, and its cgroup namespace there: unshare --cgroup)");
+    }
+
     fn commands(&mut self, step: &Step, plan: &Plan) {
         match step {
             Step::Join(running) => {
                 self.line(&format!("nsenter --target {} --all", running.pid()));
             }
+            Step::Cgroup(wanted, _) => self.cgroup(wanted),
+            Step::OomScore(score) => self.line(&format!("echo {score} > /proc/self/oom_score_adj")),
             Step::Layers(layers) => {
                 let on = quote(&layers.on.to_string_lossy());
                 self.line(&format!("mount -t tmpfs -o mode=700,nosuid,nodev layers {on}"));
@@ -92,8 +110,8 @@ impl Script {
             Step::Maps(maps) => {
                 self.maps(maps, &plan.levels.base.writer);
                 let alone = !plan.steps.iter().any(|step| matches!(step, Step::Container(..)));
-                if let (true, Some(Step::Namespaces(namespaces))) = (alone, plan.steps.first()) {
-                    self.enter("base", *namespaces);
+                if let (true, Some(namespaces)) = (alone, plan.first_namespaces()) {
+                    self.enter("base", namespaces);
                 }
             }
             Step::Container(namespaces, None) => self.enter("base", *namespaces),

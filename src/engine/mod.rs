@@ -48,6 +48,7 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use crate::cgroup;
 use crate::ids::{IdMaps, outside_of};
 use crate::security::emulation::{Emulation, Supervisor};
 use crate::security::seccomp::Filter;
@@ -107,6 +108,27 @@ pub struct Options {
 }
 
 impl Plan {
+    /// The cgroup that is to be made.
+    fn cgroup(&self) -> Option<&cgroup::Wanted> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Cgroup(wanted, _) => Some(wanted),
+            _ => None,
+        })
+    }
+
+    /// The namespaces of the first process.
+    fn first_namespaces(&self) -> Option<Namespaces> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Namespaces(namespaces) => Some(*namespaces),
+            _ => None,
+        })
+    }
+
+    /// Whether the container's process is a child of the first one.
+    fn has_keeper(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Container(..)))
+    }
+
     /// The user and group of the command, as base has them.
     pub fn user_in_base(&self) -> Option<(u32, u32)> {
         let who = self.steps.iter().find_map(|step| match step {
@@ -131,11 +153,14 @@ pub struct Plan {
     pub options: Options,
 }
 
-/// One step of a launch. The parent does `Namespaces` and `Maps`; the other steps are the child's.
+/// One step of a launch. The parent does `Cgroup`, `Namespaces` and `Maps`; the other steps are the child's.
 #[derive(Debug)]
 pub enum Step {
     /// Enter the namespaces of a container that runs, in a process of its own.
     Join(Running),
+    /// Make the container's cgroup. Its process is made in it, and then makes these namespaces: what a cgroup namespace
+    /// shows as its root is the cgroup of whoever makes it.
+    Cgroup(cgroup::Wanted, Namespaces),
     /// Make the base user namespace, and the other namespaces with it when one level serves for both.
     Namespaces(Namespaces),
     /// Write base's maps.
@@ -150,6 +175,8 @@ pub enum Step {
         /// Group ID inside.
         gid: u32,
     },
+    /// Set who is killed first for want of memory (proc_pid_oom_score_adj(5)).
+    OomScore(i32),
     /// Make the writable layers, in memory.
     Layers(MemoryLayers),
     /// Mount the root file system.
@@ -285,6 +312,8 @@ impl Step {
     pub fn doing(&self) -> String {
         match self {
             Self::Join(_) => "enter the container".into(),
+            Self::Cgroup(wanted, _) => format!("make the cgroup {}", wanted.name),
+            Self::OomScore(score) => format!("set oom_score_adj to {score}"),
             Self::Namespaces(namespaces) if *namespaces == Namespaces::USER => {
                 "make the user namespace".into()
             }

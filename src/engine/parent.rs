@@ -12,6 +12,7 @@ use super::keys::DetachKeys;
 use super::supervise::{Outcome, Session};
 use super::sync::{self, Channel, Failure, Message};
 use super::{Plan, Step, Streams, Supervised, child, listener, supervise};
+use crate::cgroup::Group;
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
 use crate::host;
@@ -35,6 +36,8 @@ pub struct Launched {
     pub ends_all: bool,
     /// Who answers for root emulation. It goes by itself where the kernel tells it that nobody is left.
     pub supervisor: Option<Child>,
+    /// Its cgroup.
+    pub cgroup: Option<Group>,
     base: Option<Child>,
     strangers: Vec<i32>,
 }
@@ -61,6 +64,9 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
     if ended.is_err() || !launched.ends_all {
         end_all(&[Some(&launched.command), launched.base.as_ref()], &launched.strangers);
     }
+    if let Some(cgroup) = launched.cgroup {
+        cgroup.remove();
+    }
     // A keeper has seen the end too and goes by itself: waiting for it would take longer than it does.
     ended
 }
@@ -73,16 +79,22 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
     let (watched, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .context(|| "cannot make a pipe")?;
     let strangers = process::children().unwrap_or_default(); // a shell that became us by exec leaves us its jobs
-    let Some(Step::Namespaces(namespaces)) = plan.steps.first() else {
-        fail!("a plan without namespaces")
-    };
+    let Some(namespaces) = plan.first_namespaces() else { fail!("a plan without namespaces") };
 
-    let base = match process::clone(*namespaces, Parentage::Ours).map_err(userns::forbidden)? {
-        Forked::Child => {
+    let cgroup = plan.cgroup().map(Group::make).transpose()?.flatten();
+    // Whoever keeps the container is neither stopped nor limited with it.
+    let into = cgroup.as_ref().filter(|_| !plan.has_keeper()).map(AsFd::as_fd);
+    let made = process::clone_into(into, namespaces, Parentage::Ours).map_err(userns::forbidden);
+    let base = match made {
+        Ok(Forked::Child) => {
             drop((ours, alive));
-            child::live(plan, theirs, watched, signals, streams.as_ref(), started)
+            child::live(plan, theirs, watched, (signals, streams.as_ref()), cgroup, started)
         }
-        Forked::Parent(base) => base,
+        Ok(Forked::Parent(base)) => base,
+        Err(error) => {
+            cgroup.into_iter().for_each(Group::remove);
+            return Err(error);
+        }
     };
     drop((theirs, watched, streams));
     let ends_all = has_pid_namespace(plan);
@@ -107,6 +119,7 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
     if let Err(error) = launch() {
         let supervisor = container.supervisor.as_ref();
         end_all(&[Some(&base), container.process.as_ref(), supervisor], &strangers);
+        cgroup.into_iter().for_each(Group::remove);
         return Err(error);
     }
     log::debug!("{:8.3} ms  the command runs", started.elapsed().as_secs_f64() * 1e3);
@@ -116,7 +129,7 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
     };
     let (terminal, early, supervisor) =
         (container.terminal, container.signals, container.supervisor);
-    Ok(Launched { command, terminal, early, alive, ends_all, supervisor, base, strangers })
+    Ok(Launched { command, terminal, early, alive, ends_all, supervisor, cgroup, base, strangers })
 }
 
 /// Ends and reaps every child of ours, and whoever becomes one when its parent goes.

@@ -12,6 +12,7 @@ use super::{
     Command, Credentials, Groups, Limit, Mount, Options, Plan, Running, Source, Step, Supervised,
     Until,
 };
+use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
@@ -53,8 +54,13 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     if spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some(FUSE)) {
         levels = levels.apart();
     }
-    let namespaces = namespaces(spec)?;
+    let mut namespaces = namespaces(spec)?;
     let mut steps = Vec::new();
+    if let Some(wanted) = cgroup(spec)? {
+        let later = namespaces.both(Namespaces::CGROUP);
+        namespaces = namespaces.without(later);
+        steps.push(Step::Cgroup(wanted, later));
+    }
 
     // newuidmap takes longer than making namespaces: where others write the maps, the user namespace alone comes first,
     // and the rest is made meanwhile.
@@ -81,6 +87,8 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     // As base has it, our own IDs are 0.
     let (uid, gid) = (setup_id(&inner.uids, 0), setup_id(&inner.gids, 0));
     steps.push(Step::BecomeRoot { uid, gid });
+    // While the host's /proc is in sight.
+    steps.extend(process.oom_score_adj().map(Step::OomScore));
 
     steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
     steps.extend(spec.domainname().iter().map(|name| Step::Domainname(name.clone())));
@@ -150,7 +158,6 @@ fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
     let process = spec.process().as_ref();
     let asked = [
         ("hooks", spec.hooks().is_some()),
-        ("linux.resources", linux.is_some_and(|linux| linux.resources().is_some())),
         (
             "linux.devices",
             linux
@@ -170,6 +177,18 @@ fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
     match asked.iter().find(|(_, is_asked)| *is_asked) {
         Some((what, _)) => fail!("config.json: {what} cannot be applied"),
         None => Ok(()),
+    }
+}
+
+/// The cgroup of the container; `None`: it has none. Errors: something is limited that cannot be here.
+fn cgroup(spec: &Spec) -> Result<Option<cgroup::Wanted>> {
+    let Some(linux) = spec.linux() else { return Ok(None) };
+    let limits = linux.resources().as_ref().map(cgroup::Limits::of).transpose()?;
+    let limits = limits.unwrap_or_default();
+    match linux.cgroups_path() {
+        Some(path) => cgroup::find(path, limits),
+        None if limits.are_none() => Ok(None),
+        None => fail!("config.json: linux.resources without linux.cgroupsPath"),
     }
 }
 

@@ -2,15 +2,17 @@
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::plan;
+use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::sys::namespace::{self, Namespaces};
-use crate::sys::process::{self, Forked};
+use crate::sys::process::{self, Forked, Parentage};
 
 /// One of its processes, whose namespaces are the container's.
 #[derive(Debug)]
@@ -18,12 +20,14 @@ pub struct Running {
     pid: i32,
     process: OwnedFd,
     namespaces: Namespaces,
+    /// The folder of its cgroup.
+    cgroup: Option<PathBuf>,
 }
 
 impl Running {
     /// The container that was launched from `spec`, and whose first process is `process`, with the number `pid`.
     /// Errors: it has ended; its namespaces cannot be seen.
-    pub fn of(process: OwnedFd, pid: i32, spec: &Spec) -> Result<Self> {
+    pub fn of(process: OwnedFd, pid: i32, spec: &Spec, cgroup: Option<PathBuf>) -> Result<Self> {
         let (pid, process) = match plan::has_init(spec) {
             // Our reaper opens itself to nobody who has no power over the host: its first child is the command.
             true => first_child(pid, process.as_fd())?,
@@ -40,7 +44,28 @@ impl Running {
                 namespaces = namespaces.with(one);
             }
         }
-        Ok(Self { pid, process, namespaces })
+        Ok(Self { pid, process, namespaces, cgroup })
+    }
+
+    /// Forks; the new process is in its cgroup. Errors: from here no process can be made in it.
+    pub fn fork_beside(&self) -> Result<Forked> {
+        let Some(folder) = &self.cgroup else {
+            return process::fork().context(|| "cannot fork");
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let cgroup = rustix::fs::open(folder, flags, Mode::empty());
+        let cgroup = cgroup.context(|| format!("the container's cgroup {}", folder.display()))?;
+        let fork =
+            || process::clone_into(Some(cgroup.as_fd()), Namespaces::default(), Parentage::Ours);
+        match fork() {
+            // Who is in a session has no right over what is above both.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                cgroup::come_near(folder)?;
+                fork()
+            }
+            answer => answer,
+        }
+        .context(|| "cannot make a process in the container's cgroup")
     }
 
     /// The number of its process.

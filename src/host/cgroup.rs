@@ -74,9 +74,22 @@ impl Delegation {
 
 /// The cgroup of version 2 that this process is in.
 pub fn own() -> Option<Delegation> {
+    Delegation::of(own_folder()?)
+}
+
+/// Its folder.
+pub fn own_folder() -> Option<PathBuf> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let mount = if version() == Version::V2 { MOUNT } else { "/sys/fs/cgroup/unified" };
-    Delegation::of(Path::new(mount).join(own_path(&groups)?))
+    Some(mount()?.join(own_path(&groups)?))
+}
+
+/// Where version 2 is mounted.
+pub fn mount() -> Option<&'static Path> {
+    match version() {
+        Version::V2 => Some(Path::new(MOUNT)),
+        Version::Hybrid => Some(Path::new("/sys/fs/cgroup/unified")),
+        Version::V1 | Version::None => None,
+    }
 }
 
 /// The cgroup of the calling user's systemd manager: what a scope that we ask it for can have.

@@ -12,6 +12,7 @@ use super::events;
 use super::handover::{Handover, MONITOR};
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
 use super::talk;
+use crate::cgroup::Group;
 use crate::engine::{self, Launched, Plan, Streams};
 use crate::error::{Context, Error, Result};
 use crate::sys::fd;
@@ -119,6 +120,7 @@ fn become_monitor(job: Job, told: &OwnedFd, mask: MaskBefore) -> Result<std::con
     if let Err(error) = written {
         let _ = launched.command.signal(libc::SIGKILL);
         engine::end_children();
+        launched.cgroup.into_iter().for_each(Group::remove);
         return Err(error);
     }
     events::of_container(&job.store, &job.record, "start", &[]);
@@ -194,6 +196,7 @@ fn write_state(
         restarts,
         restarting: false,
         socket: socket.cloned(),
+        cgroup: launched.cgroup.as_ref().map(|group| group.folder().to_owned()),
     };
     record::write(folder, STATE, &state)?;
     if let Some(path) = &record.pidfile {

@@ -30,6 +30,7 @@ pub mod health;
 mod journal;
 mod launch;
 pub mod log;
+mod oom;
 mod output;
 pub mod policy;
 pub mod record;

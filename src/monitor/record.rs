@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::being::Being;
 use super::policy::RestartPolicy;
+use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::files;
 
@@ -191,6 +192,16 @@ pub struct State {
     /// Where its monitor listens.
     #[serde(default)]
     pub socket: Option<PathBuf>,
+    /// The folder of its cgroup.
+    #[serde(default)]
+    pub cgroup: Option<PathBuf>,
+}
+
+impl State {
+    /// Whether its processes are stopped (`usnea pause`).
+    pub fn is_paused(&self) -> bool {
+        self.cgroup.as_deref().is_some_and(cgroup::is_frozen)
+    }
 }
 
 /// How it ended.

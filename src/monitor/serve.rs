@@ -16,6 +16,7 @@ use super::handover::{Handover, RELAUNCH, REMOVE, start_check, take};
 use super::health::{Health, Timer, Told};
 use super::launch::SIGNALS;
 use super::log::Source;
+use super::oom::Oom;
 use super::output::Log;
 use super::policy::{self, Ending};
 use super::record::{self, CONTAINER, EXIT, Exit, OnFailure, Record, STATE, STOPPED, State};
@@ -48,6 +49,7 @@ struct Monitor {
     /// When the command is killed that was asked to end.
     deadline: Option<Instant>,
     ended: Option<Ended>,
+    oom: Oom,
     health: Timer,
     /// It is ill, and is to be started again for that.
     is_to_restart: bool,
@@ -65,6 +67,7 @@ enum Place {
     Source(Source),
     Input,
     Listener,
+    Oom,
     Client(usize),
 }
 
@@ -115,6 +118,7 @@ impl Monitor {
         }
         let mut monitor = Self {
             log: Log::open(folder, &record),
+            oom: Oom::of(state.cgroup.clone()),
             record,
             state,
             streams: streams.context(|| "cannot watch the command's streams")?,
@@ -159,6 +163,7 @@ impl Monitor {
                         self.clients.accept(listener);
                     }
                 }
+                Place::Oom => self.hear_oom(),
                 // One at a time: the numbers of the others change when one goes.
                 Place::Client(index) if events.contains(PollFlags::OUT) => {
                     self.clients.flush(index);
@@ -197,6 +202,9 @@ impl Monitor {
         }
         if let Some(listener) = &self.listener {
             add(Place::Listener, listener.as_fd(), PollFlags::IN);
+        }
+        if let Some(fd) = self.oom.events() {
+            add(Place::Oom, fd, PollFlags::PRI);
         }
         // Input that the command does not take is not fetched.
         let hears =
@@ -276,6 +284,13 @@ impl Monitor {
                 let _ = record::write(&self.folder, STATE, &self.state);
             }
             Err(error) => self.log.say(&error.to_string()),
+        }
+    }
+
+    fn hear_oom(&mut self) {
+        if self.oom.is_new() {
+            events::of_container(&self.store, &self.record, "oom", &[]);
+            self.log.say("the kernel killed a process for want of memory");
         }
     }
 
@@ -360,6 +375,8 @@ impl Monitor {
         if !self.ends_all {
             engine::end_children();
         }
+        self.hear_oom();
+        self.oom.end();
         for source in [Source::Output, Source::Error] {
             while self.streams.source(source).is_some() {
                 self.drain_clients()?;
@@ -411,7 +428,7 @@ impl Monitor {
                 Ended::Killed(signal) => Some(signal),
                 Ended::Exited(_) => None,
             },
-            oom: false,
+            oom: self.oom.has_killed(),
             started: Some(self.state.started),
             finished: Timestamp::now(),
             reason: None,

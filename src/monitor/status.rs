@@ -16,6 +16,8 @@ pub enum Status {
     Created,
     /// It runs.
     Running(State),
+    /// Its processes are stopped, all of them.
+    Paused(State),
     /// It ended, and will be started again.
     Restarting(State, Exit),
     /// It ended.
@@ -39,7 +41,8 @@ impl Status {
                 return Ok(if waits { Self::Restarting(state, exit) } else { Self::Exited(exit) });
             }
             if (is_here && state.process.lives()) || (!is_here && runs_elsewhere(folder, &state)) {
-                return Ok(Self::Running(state));
+                let is_paused = is_here && state.is_paused();
+                return Ok(if is_paused { Self::Paused(state) } else { Self::Running(state) });
             }
             // Its monitor is about to write how it ended, or to go on with the next start.
             if is_here && state.monitor.lives() {
@@ -59,6 +62,7 @@ impl Status {
         match self {
             Self::Created => "created",
             Self::Running(_) => "running",
+            Self::Paused(_) => "paused",
             Self::Restarting(..) => "restarting",
             Self::Exited(_) => "exited",
         }
@@ -67,7 +71,7 @@ impl Status {
     /// Who runs it, where somebody does.
     pub fn state(&self) -> Option<&State> {
         match self {
-            Self::Running(state) | Self::Restarting(state, _) => Some(state),
+            Self::Running(state) | Self::Paused(state) | Self::Restarting(state, _) => Some(state),
             _ => None,
         }
     }
@@ -80,9 +84,9 @@ impl Status {
         }
     }
 
-    /// Whether it runs.
+    /// Whether it runs, be it that its processes are stopped.
     pub fn is_running(&self) -> bool {
-        matches!(self, Self::Running(_))
+        matches!(self, Self::Running(_) | Self::Paused(_))
     }
 }
 
@@ -132,6 +136,7 @@ mod tests {
             restarts: 0,
             restarting: false,
             socket: None,
+            cgroup: None,
         }
     }
 

@@ -13,8 +13,9 @@ use oci_spec::runtime::{
 };
 
 use super::group::GroupAdd;
-use super::namespace::{Network, Sharing};
+use super::namespace::{Cgroups, Network, Sharing};
 use super::options::Options;
+use super::resources::Resources;
 use super::storage_driver::Stacking;
 use super::{mounts, process, sysctl};
 use crate::error::{Error, Result};
@@ -26,6 +27,8 @@ const VERSION: &str = "1.2.0";
 
 /// Annotation, "1": the process keeps the caller's supplementary groups (crun's name for it).
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+/// What the name of a container's cgroup begins with.
+pub const CGROUP: &str = "usnea-";
 /// Annotation, "true": our init is PID 1 and runs the process.
 pub const RUN_INIT: &str = "usnea.init";
 
@@ -174,6 +177,11 @@ fn refuse_contradictions(options: &Options) -> Result<()> {
     {
         fail!("--userns and --uidmap or --gidmap exclude each other");
     }
+    if options.cgroups == Cgroups::Disabled
+        && (options.resources != Resources::default() || options.cgroup_parent.is_some())
+    {
+        fail!("--cgroups disabled leaves nothing that could be limited or have a parent");
+    }
     if options.group_add.len() > 1 && options.group_add.contains(&GroupAdd::KeepGroups) {
         let error = Error::new("--group-add keep-groups must stand alone");
         return Err(error.hint("without root no group can be added to those that are kept"));
@@ -227,11 +235,26 @@ fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
         .sysctl(sysctls)
         .build()
         .map_err(Error::new)?;
-    // The crate's defaults, which are not ours to give: limits are cgroup's, paths are security's.
-    linux.set_resources(None);
+    linux.set_resources(options.resources.oci()?);
+    linux.set_cgroups_path(cgroup(inputs));
+    // The crate's defaults, which are not ours to give: paths are security's.
     linux.set_masked_paths(None);
     linux.set_readonly_paths(None);
     Ok(linux)
+}
+
+/// Where its cgroup goes: what is thrown away has one only for the sake of what was asked for, which takes time.
+fn cgroup(inputs: &Inputs<'_>) -> Option<PathBuf> {
+    let options = inputs.options;
+    let is_asked = options.resources != Resources::default() || options.cgroup_parent.is_some();
+    let is_had = options.cgroups == Cgroups::Enabled;
+    (is_had && (is_asked || inputs.top_layer == TopLayer::Kept)).then(|| {
+        let name = format!("{CGROUP}{}", inputs.id);
+        options
+            .cgroup_parent
+            .as_ref()
+            .map_or_else(|| name.clone().into(), |parent| parent.join(&name))
+    })
 }
 
 fn mappings(map: &[IdMap]) -> Result<Vec<LinuxIdMapping>> {
@@ -255,7 +278,7 @@ fn namespaces(inputs: &Inputs<'_>) -> Result<Vec<LinuxNamespace>> {
         (LinuxNamespaceType::Ipc, own(options.ipc)),
         (LinuxNamespaceType::Uts, own(options.uts)),
         (LinuxNamespaceType::Network, options.network == Network::None),
-        (LinuxNamespaceType::Cgroup, true),
+        (LinuxNamespaceType::Cgroup, own(options.cgroupns)),
         (LinuxNamespaceType::User, true),
         (LinuxNamespaceType::Time, inputs.time_namespace == TimeNamespace::Available),
     ]

@@ -24,6 +24,16 @@ impl FromStr for Network {
     }
 }
 
+/// Whether the container has a cgroup (`--cgroups`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Cgroups {
+    /// It has, where that serves anything.
+    #[default]
+    Enabled,
+    /// It is where usnea is.
+    Disabled,
+}
+
 /// Whether a namespace is the container's own or the host's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::switch::parse_switch;
 use super::{
-    ContainerName, Device, Entrypoint, EnvChange, GroupAdd, Hostname, MountFlag, Network,
-    RootEmulation, SecurityOption, Sharing, Size, StorageDriver, Sysctl, Tmpfs, Ulimit, UserFlag,
-    Volume,
+    Cgroups, ContainerName, Device, Entrypoint, EnvChange, GroupAdd, Hostname, MountFlag, Network,
+    Resources, RootEmulation, SecurityOption, Sharing, Size, StorageDriver, Sysctl, Tmpfs, Ulimit,
+    UserFlag, Volume,
 };
 use crate::capability::CapabilityChange;
 use crate::ids::{AskedMap, UsernsMode};
@@ -148,6 +148,27 @@ pub struct Options {
     /// Set a resource limit of processes, such as nofile=1024:2048; -1 is unlimited; "host" keeps all of yours.
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<Ulimit>,
+
+    /// What it may use of the machine.
+    #[command(flatten)]
+    pub resources: Resources,
+
+    /// Whether it has a cgroup of its own: enabled (one that is kept: wherever one can be had; one that is thrown away:
+    /// where a limit is asked for) or disabled.
+    #[arg(long, value_enum, value_name = "MODE", default_value = "enabled")]
+    pub cgroups: Cgroups,
+
+    /// Where its cgroup goes: a slice of systemd's (work.slice), or a cgroup of yours.
+    #[arg(long, value_name = "SLICE|CGROUP")]
+    pub cgroup_parent: Option<PathBuf>,
+
+    /// Cgroup namespace: private, or host.
+    #[arg(long, value_name = "MODE", default_value = "private")]
+    pub cgroupns: Sharing,
+
+    /// Who is killed first when there is no memory left: -1000 to 1000, and not less than our own.
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    pub oom_score_adj: Option<i32>,
 
     /// Set a kernel parameter that belongs to a namespace of the container, such as net.ipv4.ip_forward=1.
     #[arg(long, value_name = "NAME=VALUE")]

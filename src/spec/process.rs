@@ -31,7 +31,7 @@ pub(super) fn process(inputs: &Inputs<'_>) -> Result<Process> {
     let options = inputs.options;
     let (identity, groups) = who(inputs)?;
     let no_new_privileges = options.security_opt.last() == Some(&SecurityOption::NoNewPrivileges);
-    ProcessBuilder::default()
+    let mut process = ProcessBuilder::default()
         .terminal(options.tty)
         .user(user(inputs, &identity, &groups)?)
         .args(args(inputs)?)
@@ -41,7 +41,21 @@ pub(super) fn process(inputs: &Inputs<'_>) -> Result<Process> {
         .no_new_privileges(no_new_privileges)
         .capabilities(no_capabilities()?)
         .build()
-        .map_err(Error::new)
+        .map_err(Error::new)?;
+    process.set_oom_score_adj(options.oom_score_adj.map(oom_score).transpose()?);
+    Ok(process)
+}
+
+/// Without root it can only be raised (proc_pid_oom_score_adj(5)).
+fn oom_score(asked: i32) -> Result<i32> {
+    let ours = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    let ours = ours.trim().parse::<i32>().unwrap_or(0);
+    match asked < ours {
+        true => {
+            fail!("--oom-score-adj {asked}: ours is {ours}, and without root it cannot be lowered")
+        }
+        false => Ok(asked),
+    }
 }
 
 fn no_capabilities() -> Result<LinuxCapabilities> {

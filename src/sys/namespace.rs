@@ -47,6 +47,11 @@ impl Namespaces {
         Self(self.0 & !other.0)
     }
 
+    /// What is in both sets.
+    pub const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether all of `other` is in this set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -60,7 +65,13 @@ impl Namespaces {
 
 /// Moves this process, which must have a single thread, to a copy of its mount namespace.
 pub fn unshare_mounts() -> std::io::Result<()> {
-    Ok(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?)
+    unshare(Namespaces::MOUNT)
+}
+
+/// Moves this process, which must have a single thread, to new `namespaces`. Errors: unshare(2).
+pub fn unshare(namespaces: Namespaces) -> std::io::Result<()> {
+    let flags = nix::sched::CloneFlags::from_bits_retain(namespaces.0 as libc::c_int);
+    Ok(nix::sched::unshare(flags)?)
 }
 
 /// Whether we have CAP_SYS_ADMIN in our user namespace, without which nothing can be mounted.

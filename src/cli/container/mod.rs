@@ -11,6 +11,7 @@ pub mod flags;
 pub mod healthcheck;
 pub mod inspect;
 pub mod logs;
+pub mod pause;
 pub mod ps;
 pub mod remove;
 pub mod selection;
@@ -18,6 +19,7 @@ pub mod start;
 pub mod stats;
 pub mod stop;
 pub mod top;
+pub mod update;
 pub mod wait;
 
 use std::path::PathBuf;
@@ -57,6 +59,8 @@ pub enum Command {
     Kill(stop::KillArguments),
     /// Show what containers wrote.
     Logs(logs::Arguments),
+    /// Stop all processes of containers where they are.
+    Pause(pause::PauseArguments),
     /// List containers.
     #[command(visible_aliases = ["ls", "list"])]
     Ps(ps::Arguments),
@@ -78,8 +82,10 @@ pub enum Command {
     Stop(stop::StopArguments),
     /// Show the processes of a container.
     Top(top::Arguments),
+    /// Let the processes of paused containers go on.
+    Unpause(pause::UnpauseArguments),
     /// Change containers that there are.
-    Update(wait::UpdateArguments),
+    Update(update::Arguments),
     /// Wait until containers have ended.
     Wait(wait::Arguments),
 }
@@ -98,6 +104,7 @@ pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
         Command::Inspect(inspect) => inspect::run(&inspect, below, Some(inspect::Kind::Container)),
         Command::Kill(kill) => stop::kill(&kill, below),
         Command::Logs(logs) => logs::run(&logs, below),
+        Command::Pause(pause) => pause::pause(&pause, below),
         Command::Ps(ps) => ps::run(ps, below),
         Command::Prune(prune) => remove::prune(&prune, below),
         Command::Rename(rename) => wait::rename(&rename, below),
@@ -108,7 +115,8 @@ pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
         Command::Stats(stats) => stats::run(&stats, below),
         Command::Stop(stop) => stop::stop(&stop, below),
         Command::Top(top) => top::run(&top, below),
-        Command::Update(update) => wait::update(&update, below),
+        Command::Unpause(unpause) => pause::unpause(&unpause, below),
+        Command::Update(update) => update::run(&update, below),
         Command::Wait(wait) => wait::run(&wait, below),
     }
 }

@@ -188,14 +188,15 @@ fn shortened(text: &str, widest: usize) -> String {
 fn told(kept: &Kept, status: &Status, now: Timestamp) -> String {
     match status {
         Status::Created => "Created".into(),
-        Status::Running(state) => {
+        Status::Running(state) | Status::Paused(state) => {
             let up = now.duration_since(state.started);
             let health = kept::health(kept, status).map(|told| match told.health {
                 Health::Starting => " (health: starting)".to_owned(),
                 health => format!(" ({})", health.word()),
             });
             let up = amount::duration(up.try_into().unwrap_or_default());
-            format!("Up {up}{}", health.unwrap_or_default())
+            let paused = if matches!(status, Status::Paused(_)) { " (Paused)" } else { "" };
+            format!("Up {up}{}{paused}", health.unwrap_or_default())
         }
         Status::Restarting(_, exit) => {
             format!("Restarting ({}) {}", exit.status, amount::ago(exit.finished, now))

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::selection::{self, Failures, Missing, Selection};
 use crate::cli::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
-use crate::container::kept::{self, Kept, Sample, Samples, memory_of_machine};
+use crate::container::kept::{self, Kept, Sample, Samples};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::sys::signal;
@@ -175,7 +175,7 @@ fn row(arguments: &Arguments, kept: &Kept, before: &Samples, now: &Samples) -> R
     };
     let Some(sample) = now.get(&kept.record.id) else { return row };
     let pair = |pair: (u64, u64)| format!("{} / {}", amount::size(pair.0), amount::size(pair.1));
-    let limit = memory_of_machine();
+    let limit = sample.memory_limit;
     if let Some(before) = before.get(&kept.record.id) {
         row.cpu_perc = format!("{:.2}%", sample.cpu_percent(before));
     }

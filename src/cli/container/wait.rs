@@ -1,11 +1,10 @@
-//! `usnea wait`, `rename` and `update`.
+//! `usnea wait` and `rename`.
 
 use std::path::Path;
 
 use super::selection::{self, Missing, Said, Selection, each, open, say};
 use crate::container::kept;
 use crate::error::Result;
-use crate::monitor::policy::RestartPolicy;
 use crate::spec::ContainerName;
 
 /// Wait until containers have ended
@@ -29,19 +28,6 @@ pub struct RenameArguments {
     name: ContainerName,
 }
 
-/// Change containers that there are
-///
-/// A running container has its new restart policy from its next end on.
-#[derive(clap::Args)]
-pub struct UpdateArguments {
-    #[command(flatten)]
-    selection: Selection,
-
-    /// When it is started again: no, on-failure[:N], always or unless-stopped.
-    #[arg(long, value_name = "POLICY")]
-    restart: RestartPolicy,
-}
-
 /// Waits.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
@@ -56,13 +42,4 @@ pub fn rename(arguments: &RenameArguments, root: Option<&Path>) -> Result<u8> {
     let kept = kept::find(&selection::store(root)?, &arguments.container)?;
     kept::rename(&kept, &arguments.name)?;
     Ok(0)
-}
-
-/// Changes.
-pub fn update(arguments: &UpdateArguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
-    each(&arguments.selection, &store, Missing::Fails, |selected| {
-        kept::update(&open(&store, selected)?, arguments.restart)?;
-        Ok(Said::Name)
-    })
 }

@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::stdio::{stderr, stdin, stdout};
 
-use super::Kept;
+use super::{Kept, not_running};
 use crate::engine::{Requests, Watch};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::State;
@@ -43,9 +43,7 @@ pub struct Attachment {
 pub fn meet(kept: &Kept) -> Result<OwnedFd> {
     let status = kept.status()?;
     let Status::Running(state) = &status else {
-        let error =
-            format!("container {} is not running: it is {}", kept.record.name, status.word());
-        return Err(Error::new(error).hint(format!("usnea start -a {}", kept.record.name)));
+        return Err(not_running(kept, &status, "start -a"));
     };
     let socket = connect(kept, state)?;
     talk::send(&socket, &Request::Attach(Pace::Drops).bytes())
@@ -171,7 +169,9 @@ impl Session<'_> {
         for _ in 0..200 {
             match self.kept.status() {
                 Ok(Status::Exited(exit) | Status::Restarting(_, exit)) => return Ok(exit.status),
-                Ok(Status::Running(_)) => std::thread::sleep(Duration::from_millis(10)),
+                Ok(Status::Running(_) | Status::Paused(_)) => {
+                    std::thread::sleep(Duration::from_millis(10))
+                }
                 _ => break,
             }
         }

@@ -4,7 +4,7 @@ use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 
 use super::super::run::keep_descriptors;
-use super::Kept;
+use super::{Kept, not_running};
 use crate::engine::{self, DetachKeys, Entry, Finish, Options, Running, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -66,15 +66,15 @@ fn running(kept: &Kept, spec: &Spec) -> Result<Running> {
     let name = &kept.record.name;
     let status = kept.status()?;
     let Status::Running(state) = &status else {
-        let error = format!("container {name} is not running: it is {}", status.word());
-        return Err(Error::new(error).hint(format!("usnea start {name}")));
+        return Err(not_running(kept, &status, "start"));
     };
     if state.boot != being::boot_id()? {
         fail!("container {name} runs on {}: a command is run in it there", state.host);
     }
     let process = state.process.open();
     let process = process.ok_or_else(|| Error::new(format!("container {name} has ended")))?;
-    Running::of(process, state.process.pid, spec).context(|| format!("container {name}"))
+    Running::of(process, state.process.pid, spec, state.cgroup.clone())
+        .context(|| format!("container {name}"))
 }
 
 /// The user that was asked for, in the container's accounts as they are now.

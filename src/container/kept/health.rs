@@ -21,7 +21,7 @@ const OUTPUT: usize = 4096;
 
 /// The health of a container that has checks and runs. `None`: it has none, or does not.
 pub fn health(kept: &Kept, status: &Status) -> Option<Told> {
-    let Status::Running(state) = status else { return None };
+    let state = status.state().filter(|_| status.is_running())?;
     kept.record.health.as_ref().filter(|check| check.is_on())?;
     Told::of(&kept.folder, state).ok()
 }
@@ -46,7 +46,12 @@ pub fn check_of_monitor(folder: &str) -> Result<()> {
     let gone = || Error::new("the container is gone");
     let store = folder.parent().and_then(Path::parent).ok_or_else(gone)?;
     let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
-    check_health(&find(store, id)?).map(|_| ())
+    let kept = find(store, id)?;
+    // It is not ill, and nothing can be run in it.
+    if matches!(kept.status()?, Status::Paused(_)) {
+        return Ok(());
+    }
+    check_health(&kept).map(|_| ())
 }
 
 fn note(kept: &Kept, settings: &Healthcheck, state: &State, check: Check) -> Result<Health> {

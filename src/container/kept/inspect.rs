@@ -69,7 +69,7 @@ fn state(kept: &Kept, status: &Status) -> Value {
     json!({
         "Status": status.word(),
         "Running": runs,
-        "Paused": false,
+        "Paused": matches!(status, Status::Paused(_)),
         "Restarting": matches!(status, Status::Restarting(..)),
         "OOMKilled": exit.is_some_and(|exit| exit.oom),
         "Dead": false,

@@ -25,6 +25,7 @@ mod inspect;
 mod layers;
 mod logs;
 mod names;
+mod pause;
 mod remove;
 mod rename;
 mod start;
@@ -32,6 +33,7 @@ mod stats;
 mod still;
 mod stop;
 pub mod time;
+mod update;
 mod wait;
 mod words;
 
@@ -57,11 +59,13 @@ pub use health::{check_health, check_of_monitor, health};
 pub use inspect::{MountedHere, inspect, mounted};
 pub use logs::{Logs, logs};
 pub use names::Names;
+pub use pause::{pause, unpause};
 pub use remove::{Removal, remove};
-pub use rename::{rename, update};
+pub use rename::rename;
 pub use start::{relaunch, remove_ended, restart, run_attached, run_detached, start};
 pub use stats::{Sample, Samples, memory_of_machine};
 pub use stop::{kill, stop};
+pub use update::{Changes, update};
 pub use wait::wait;
 
 /// One of them.
@@ -73,6 +77,14 @@ pub struct Kept {
     pub folder: PathBuf,
     /// What was asked for.
     pub record: Record,
+}
+
+/// The error of what takes one that runs; `start` is what makes it run.
+fn not_running(kept: &Kept, status: &Status, start: &str) -> Error {
+    let name = &kept.record.name;
+    let start = if matches!(status, Status::Paused(_)) { "unpause" } else { start };
+    Error::new(format!("container {name} is not running: it is {}", status.word()))
+        .hint(format!("usnea {start} {name}"))
 }
 
 /// The lock on a container's folder.

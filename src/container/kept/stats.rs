@@ -1,10 +1,12 @@
-//! `usnea stats`: what running containers use, from what the kernel tells of their processes (proc(5)): nothing has to be
-//! set up for it, and no cgroup is needed.
+//! `usnea stats`: what running containers use, from what the kernel tells of their processes (proc(5)), and of their cgroup
+//! where they have one: none is needed.
 
 use std::collections::HashMap;
 use std::fs::read_to_string;
+use std::path::Path;
 use std::time::Instant;
 
+use crate::cgroup;
 use crate::monitor::record::State;
 
 /// What the processes of a container have used, and use.
@@ -22,6 +24,8 @@ pub struct Sample {
     pub blocks: (u64, u64),
     /// How many threads there are.
     pub tasks: u64,
+    /// The most memory that it may use.
+    pub memory_limit: u64,
 }
 
 impl Sample {
@@ -34,6 +38,7 @@ impl Sample {
             network: network(state.process.pid),
             blocks: (0, 0),
             tasks: 0,
+            memory_limit: memory_of_machine(),
         };
         for pid in processes {
             // One that has ended meanwhile has used nothing.
@@ -45,7 +50,31 @@ impl Sample {
             sample.blocks.0 += read;
             sample.blocks.1 += written;
         }
+        if let Some(folder) = &state.cgroup {
+            sample.correct(folder);
+        }
         sample
+    }
+
+    /// What the cgroup counts, it counts better: also for those that have ended, and what the kernel holds for them.
+    fn correct(&mut self, folder: &Path) {
+        if let Some(microseconds) = cgroup::count(folder, "cpu.stat", "usage_usec") {
+            self.cpu = microseconds as f64 / 1e6;
+        }
+        if let Some(used) = cgroup::number(folder, "memory.current") {
+            // docker's and podman's: what can be had back at once is not counted.
+            let idle = cgroup::count(folder, "memory.stat", "inactive_file").unwrap_or(0);
+            self.memory = used.saturating_sub(idle);
+        }
+        if let Some(limit) = cgroup::number(folder, "memory.max") {
+            self.memory_limit = limit.min(self.memory_limit);
+        }
+        if let Some(tasks) = cgroup::number(folder, "pids.current") {
+            self.tasks = tasks;
+        }
+        if let Ok(text) = read_to_string(folder.join("io.stat")) {
+            self.blocks = parse_blocks(&text);
+        }
     }
 
     /// The share of one processor since `before`, in percent: 200 are two processors.
@@ -98,6 +127,15 @@ fn value(text: &str, key: &str) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// `MAJOR:MINOR rbytes=N wbytes=N ...`, a line for each disk. What lies on another disk is counted there too.
+fn parse_blocks(text: &str) -> (u64, u64) {
+    let sum = |key: &str| {
+        let words = text.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key));
+        words.filter_map(|number| number.parse::<u64>().ok()).sum()
+    };
+    (sum("rbytes="), sum("wbytes="))
+}
+
 fn network(pid: i32) -> Option<(u64, u64)> {
     let namespace = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/net")).ok();
     if namespace(&pid.to_string())? == namespace("self")? {
@@ -138,6 +176,7 @@ mod tests {
             restarts: 0,
             restarting: false,
             socket: None,
+            cgroup: None,
         };
         let before = Sample::take(&state, &[process.pid]);
         let spin = Instant::now();
@@ -157,6 +196,9 @@ mod tests {
         let network = "Inter-| Receive | Transmit\n face |bytes packets ...\n    lo: 1 2 3 4 5 6 7 8 9 10\n\
                        tap0: 100 2 0 0 0 0 0 0 200 3 0 0 0 0 0 0\neth1:5 0 0 0 0 0 0 0 6 0\n";
         assert_eq!(parse_network(network), (105, 206));
+        let blocks =
+            "8:0 rbytes=10 wbytes=20 rios=1 wios=2\n8:16 rbytes=1 wbytes=2 rios=0 wios=0\n";
+        assert_eq!(parse_blocks(blocks), (11, 22));
         assert_eq!(value("Rss: 3 kB\nPss:     7 kB\n", "Pss:"), Some(7));
     }
 }

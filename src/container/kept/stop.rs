@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Kept;
+use crate::cgroup::{self, Freeze};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::{self, EXIT, Exit, STOPPED, State};
 use crate::monitor::{Status, being, events};
@@ -28,6 +29,9 @@ pub fn stop(kept: &Kept, time: Option<i64>) -> Result<bool> {
     let tell = |action, more: &[_]| events::of_container(&kept.store, &kept.record, action, more);
     tell("kill", &[("signal", kept.record.stop_signal.to_string())]);
     let _ = process::pidfd_signal(process.as_fd(), kept.record.stop_signal);
+    if let (Status::Paused(_), Some(folder)) = (&status, &state.cgroup) {
+        let _ = cgroup::freeze(folder, Freeze::Running); // else it hears nothing
+    }
     let time = time.unwrap_or(kept.record.stop_timeout as i64);
     let limit = u64::try_from(time).ok().map(Duration::from_secs);
     if !ended_within(&process, limit)? {
@@ -76,7 +80,7 @@ fn want_end(kept: &Kept) -> Result<()> {
     Ok(())
 }
 
-fn refuse_elsewhere(kept: &Kept, state: &State) -> Result<()> {
+pub(super) fn refuse_elsewhere(kept: &Kept, state: &State) -> Result<()> {
     if state.boot == being::boot_id()? {
         return Ok(());
     }

@@ -15,7 +15,7 @@ pub fn wait(kept: &Kept) -> Result<u8> {
         // docker: what never ran has ended with 0.
         Status::Created => return Ok(0),
         Status::Exited(exit) | Status::Restarting(_, exit) => return Ok(exit.status),
-        Status::Running(state) => {
+        Status::Running(state) | Status::Paused(state) => {
             if let Some(status) = asked(state) {
                 return Ok(status);
             }

@@ -1,0 +1,202 @@
+//! A container's cgroup: made, looked at, stopped, removed.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::limits::{Limits, Setting};
+use super::place::{self, Place, WATCHERS, Wanted};
+use crate::error::{Context, Error, Result};
+use crate::host::cgroup::CONTROLLERS;
+
+/// How long the last process of a group may take to go.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A cgroup of a container.
+#[derive(Debug)]
+pub struct Group {
+    folder: PathBuf,
+    /// Its folder, locked while it is ours to fill: a sweep leaves it alone.
+    file: File,
+}
+
+impl Group {
+    /// Makes it. Where systemd must be asked, this process is in a scope of its own afterwards; the group is beside it.
+    /// `None`: it cannot be made, and nothing is limited. Errors: a limit cannot be set.
+    pub fn make(wanted: &Wanted) -> Result<Option<Self>> {
+        match Self::try_make(wanted) {
+            Ok(group) => Ok(Some(group)),
+            Err(error) if wanted.limits.are_none() => {
+                log::debug!("no cgroup: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn try_make(wanted: &Wanted) -> Result<Self> {
+        let home = match &wanted.place {
+            Place::Folder(folder) => folder.clone(),
+            Place::Scope(manager, slice) => {
+                manager.enter_scope(&super::scope(&wanted.name), slice.as_deref())?;
+                crate::host::cgroup::own_folder()
+                    .ok_or_else(|| Error::new("this process has no cgroup"))?
+            }
+        };
+        hand_down(&home);
+        sweep(&home);
+        let folder = home.join(&wanted.name);
+        let path = || folder.display().to_string();
+        std::fs::create_dir(&folder).context(|| format!("cannot make the cgroup {}", path()))?;
+        let made = || {
+            let file = File::open(&folder).context(path)?;
+            let _ = file.try_lock_shared();
+            Ok(Self { folder: folder.clone(), file })
+        };
+        let group: Result<Self> = made();
+        group
+            .and_then(|group| set(&group.folder, &wanted.limits).map(|()| group))
+            .inspect_err(|_| drop(std::fs::remove_dir(&folder)))
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Ends whoever is left in it, and removes it.
+    pub fn remove(self) {
+        drop(self.file);
+        remove(&self.folder);
+    }
+}
+
+impl AsFd for Group {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Hands all controllers down that there are, as far as may be. Who would be in the way is moved aside: processes of ours.
+fn hand_down(home: &Path) {
+    let there = place::words(&home.join("cgroup.controllers"));
+    let down = place::words(&home.join("cgroup.subtree_control"));
+    let wanted =
+        |name: &&&str| there.iter().any(|one| one == *name) && !down.iter().any(|one| one == *name);
+    let missing: Vec<_> = CONTROLLERS.iter().filter(wanted).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let watchers = home.join(WATCHERS);
+    let processes = place::processes(home);
+    if processes.iter().all(|pid| place::is_usnea(*pid)) {
+        let _ = std::fs::create_dir(&watchers);
+        for pid in processes {
+            let _ = std::fs::write(watchers.join("cgroup.procs"), pid.to_string());
+        }
+    }
+    for name in missing {
+        let _ = std::fs::write(home.join("cgroup.subtree_control"), format!("+{name}"));
+    }
+}
+
+/// Removes what killed ones have left.
+fn sweep(home: &Path) {
+    for entry in std::fs::read_dir(home).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(super::is_name);
+        let is_free = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if is_ours && is_free() {
+            let _ = std::fs::remove_dir(entry.path()); // with a process in it, it stays
+        }
+    }
+}
+
+/// Writes limits. Errors: the kernel refuses one.
+pub fn set(folder: &Path, limits: &Limits) -> Result<()> {
+    for setting in limits.settings() {
+        let Setting { file, value, is_asked } = setting;
+        let path = folder.join(file);
+        match write(&path, value) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_asked => {}
+            answer => answer.context(|| format!("cannot set {file} to '{value}'"))?,
+        }
+    }
+    Ok(())
+}
+
+/// Without making the file, which cgroupfs would answer with EACCES.
+fn write(path: &Path, value: &str) -> io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
+    io::Write::write_all(&mut file, value.as_bytes())
+}
+
+/// Ends whoever is left in a group, and removes it. What is not there is removed.
+pub fn remove(folder: &Path) {
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(200);
+    while let Err(error) = std::fs::remove_dir(folder) {
+        if error.raw_os_error() != Some(libc::EBUSY) || start.elapsed() > PATIENCE {
+            return;
+        }
+        kill(folder);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+fn kill(folder: &Path) {
+    // cgroup.kill is there since Linux 5.14.
+    if write(&folder.join("cgroup.kill"), "1").is_err() {
+        for pid in place::processes(folder) {
+            let _ = crate::sys::process::signal_child(pid, libc::SIGKILL);
+        }
+    }
+}
+
+/// Stops all processes of a group, or lets them go on, and waits until it is so. Errors: it is gone; it takes too long.
+pub fn freeze(folder: &Path, freeze: Freeze) -> Result<()> {
+    let wanted = freeze == Freeze::Stopped;
+    let path = folder.join("cgroup.freeze");
+    write(&path, if wanted { "1" } else { "0" }).context(|| path.display().to_string())?;
+    let start = Instant::now();
+    while is_frozen(folder) != wanted {
+        if start.elapsed() > PATIENCE {
+            return Err(Error::new(format!("{}: its processes do not stop", folder.display())));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// What becomes of the processes of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freeze {
+    /// They stop.
+    Stopped,
+    /// They go on.
+    Running,
+}
+
+/// Whether the processes of a group are stopped.
+pub fn is_frozen(folder: &Path) -> bool {
+    count(folder, "cgroup.events", "frozen") == Some(1)
+}
+
+/// How many of its processes the kernel has killed for want of memory.
+pub fn oom_kills(folder: &Path) -> u64 {
+    count(folder, "memory.events", "oom_kill").unwrap_or(0)
+}
+
+/// The number after `key` in a file with a key and a number on each line.
+pub fn count(folder: &Path, file: &str, key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(folder.join(file)).ok()?;
+    let value = |line: &str| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok();
+    text.lines().find_map(value)
+}
+
+/// The number that a file holds. `None`: it is not there, or says "max".
+pub fn number(folder: &Path, file: &str) -> Option<u64> {
+    std::fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
+}

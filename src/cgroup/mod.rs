@@ -1,0 +1,74 @@
+//! Control groups, of version 2 alone (cgroups(7), Documentation/admin-guide/cgroup-v2.rst).
+//!
+//! ```text
+//! config.json: linux.resources --- limits ---> files and values
+//!              linux.cgroupsPath -- place ---> where a group may be: in our own cgroup, or in a scope (manager, message)
+//! group: makes it, and reads and writes it while the container lives
+//!
+//! usnea-ID-PID.scope/              systemd's, delegated
+//!   usnea/                         who watches: usnea run, the monitor, a keeper, a file server
+//!   usnea-ID/                      the container: limited, stopped, killed as one
+//! ```
+
+mod group;
+mod limits;
+mod manager;
+mod message;
+mod place;
+
+use std::path::Path;
+
+pub use group::{Freeze, Group, count, freeze, is_frozen, number, oom_kills, remove, set};
+pub use limits::{Limits, Setting};
+pub use place::{Wanted, find};
+
+use crate::error::Result;
+
+const PREFIX: &str = "usnea-";
+
+/// The name of a container's group.
+pub fn name(id: &str) -> String {
+    format!("{PREFIX}{id}")
+}
+
+fn is_name(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// A scope of systemd is there for a moment after its last process: the next start has another.
+fn scope(name: &str) -> String {
+    format!("{name}-{}.scope", std::process::id())
+}
+
+/// What a user does who wants containers with cgroups.
+pub fn how_to_have_one() -> String {
+    place::how_to_have_one()
+}
+
+/// Moves this process beside the group in `folder`, so that it may make processes in it: a process of a session may not.
+/// Errors: the group is in no scope that is ours.
+pub fn come_near(folder: &Path) -> Result<()> {
+    let scope = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let scope = scope.filter(|name| name.ends_with(".scope"));
+    match (scope, manager::Manager::of_user()) {
+        (Some(scope), Some(manager)) => manager.attach(scope, place::WATCHERS),
+        _ => Err(crate::error::Error::new(format!(
+            "no process may be moved from here to {}",
+            folder.display()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_knows_our_names() {
+        assert!(is_name(&name("0123456789ab")));
+        for other in ["usnea", "usnea-", "usnea-x", "user.slice", "usnea-0123-77.scope"] {
+            assert!(!is_name(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Where the cgroup of a container may be: decided before anything is made.
+//!
+//! ```text
+//! our own cgroup is delegated to us         a group in it. Ours alone, or with processes of usnea's alone, it hands
+//!   (a unit with Delegate=yes, a container)   controllers down once these have gone into its group "usnea"
+//! else, in a session or a scope of ours     a scope of the systemd user manager, which we enter, and a group in it
+//! else                                      none: a limit that was asked for is an error
+//! ```
+//!
+//! A service that is not delegated is never left: systemd would not end with it what it started. Nor is what another
+//! manager watches, such as a batch job.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::limits::Limits;
+use super::manager::Manager;
+use crate::error::{Error, Result};
+use crate::fail;
+use crate::host::cgroup::{self, Delegation, Version};
+use crate::host::hint::Hint;
+
+/// The group of those who watch containers, beside the containers' own.
+pub(super) const WATCHERS: &str = "usnea";
+/// systemd's mark on what it has delegated.
+const DELEGATED: &str = "user.delegate";
+
+/// A cgroup that is to be made.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its name, of one part.
+    pub name: String,
+    /// What it limits.
+    pub limits: Limits,
+    /// Where.
+    pub(super) place: Place,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// In this folder.
+    Folder(PathBuf),
+    /// In a scope that is asked for.
+    Scope(Manager, Option<String>),
+}
+
+impl Wanted {
+    /// The folder that it will have, as far as that is known.
+    pub fn folder(&self) -> PathBuf {
+        match &self.place {
+            Place::Folder(folder) => folder.join(&self.name),
+            Place::Scope(..) => {
+                Path::new("/sys/fs/cgroup/...").join(super::scope(&self.name)).join(&self.name)
+            }
+        }
+    }
+
+    /// The scope that will be asked for, and the slice that it is to lie in.
+    pub fn scope(&self) -> Option<(String, Option<&str>)> {
+        match &self.place {
+            Place::Folder(_) => None,
+            Place::Scope(_, slice) => Some((super::scope(&self.name), slice.as_deref())),
+        }
+    }
+}
+
+/// Where the cgroup `path` of config.json goes: its last part is its name; before that there may be a slice of systemd's,
+/// or a cgroup. `None`: nowhere, and nothing is limited. Errors: something is limited and cannot be here; the parent
+/// that was named is not ours.
+pub fn find(path: &Path, limits: Limits) -> Result<Option<Wanted>> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let Some(name) = name.map(str::to_owned) else {
+        fail!("config.json: linux.cgroupsPath {} has no name", path.display());
+    };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let found = match parent {
+        Some(parent) => Some(named(parent)?),
+        None => by_itself(),
+    };
+    let Some((place, controllers)) = found else {
+        return if limits.are_none() { Ok(None) } else { Err(nowhere(&limits)) };
+    };
+    refuse_missing(&limits, &controllers)?;
+    Ok(Some(Wanted { name, limits, place }))
+}
+
+type Found = (Place, Vec<String>);
+
+fn by_itself() -> Option<Found> {
+    let own = cgroup::own_folder().map(home).and_then(Delegation::of).filter(|own| own.writable);
+    let manager = Manager::of_user();
+    match (own, manager) {
+        (Some(own), manager) if manager.is_none() || is_delegated(&own.folder) => {
+            Some(in_folder(own))
+        }
+        (_, Some(manager)) => {
+            let is_ours = cgroup::own_folder().is_some_and(|folder| may_be_left(&folder));
+            is_ours.then(|| in_scope(manager, None))
+        }
+        _ => None,
+    }
+}
+
+fn named(parent: &Path) -> Result<Found> {
+    let is_slice = parent.extension().is_some_and(|kind| kind == "slice");
+    if let (true, Some(slice)) = (is_slice && parent.components().count() == 1, parent.to_str()) {
+        let manager = Manager::of_user().ok_or_else(|| {
+            Error::new(format!("--cgroup-parent {slice}: no systemd user manager answers"))
+                .hint(Hint::NoUserManager.to_string())
+        })?;
+        return Ok(in_scope(manager, Some(slice.to_owned())));
+    }
+    let said = || Error::new(format!("--cgroup-parent {}: no cgroup of yours", parent.display()));
+    let mount = cgroup::mount().ok_or_else(|| said().hint(Hint::CgroupVersion2.to_string()))?;
+    let relative =
+        parent.strip_prefix(mount).or_else(|_| parent.strip_prefix("/")).unwrap_or(parent);
+    let is_plain = |part| matches!(part, std::path::Component::Normal(_));
+    if !relative.components().all(is_plain) {
+        return Err(said());
+    }
+    let own = Delegation::of(mount.join(relative)).filter(|own| own.writable);
+    own.map(in_folder).ok_or_else(|| said().hint(Hint::Delegate.to_string()))
+}
+
+/// What is in the group of watchers belongs to the group above it.
+fn home(folder: PathBuf) -> PathBuf {
+    match (folder.ends_with(WATCHERS), folder.parent()) {
+        (true, Some(parent)) => parent.to_owned(),
+        _ => folder,
+    }
+}
+
+fn in_folder(own: Delegation) -> Found {
+    let controllers = match may_hand_down(&own.folder) {
+        true => own.controllers,
+        false => words(&own.folder.join("cgroup.subtree_control")),
+    };
+    (Place::Folder(own.folder), controllers)
+}
+
+fn in_scope(manager: Manager, slice: Option<String>) -> Found {
+    let controllers = cgroup::of_user_manager().map(|manager| manager.controllers);
+    (Place::Scope(manager, slice), controllers.unwrap_or_default())
+}
+
+fn is_delegated(folder: &Path) -> bool {
+    let mut room = [0; 2];
+    rustix::fs::getxattr(folder, DELEGATED, &mut room).is_ok_and(|length| &room[..length] == b"1")
+}
+
+/// Whether what is in this cgroup may go to another: it is a session's or a scope's of the user.
+fn may_be_left(folder: &Path) -> bool {
+    let uid = rustix::process::getuid().as_raw();
+    let is_in_slice = folder.iter().any(|part| part == format!("user-{uid}.slice").as_str());
+    is_in_slice && folder.extension().is_some_and(|kind| kind == "scope")
+}
+
+/// Whether nobody but usnea is in it: a group with processes hands no controllers down.
+fn may_hand_down(folder: &Path) -> bool {
+    processes(folder).iter().all(|pid| is_usnea(*pid))
+}
+
+pub(super) fn processes(folder: &Path) -> Vec<i32> {
+    let list = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    list.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// Whether a process runs our program.
+pub(super) fn is_usnea(pid: i32) -> bool {
+    let file = |whose: &str| {
+        rustix::fs::stat(format!("/proc/{whose}/exe")).map(|stat| (stat.st_dev, stat.st_ino)).ok()
+    };
+    let ours = file("self");
+    ours.is_some() && file(&pid.to_string()) == ours
+}
+
+pub(super) fn words(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn refuse_missing(limits: &Limits, there: &[String]) -> Result<()> {
+    let missing: BTreeSet<_> = limits
+        .controllers()
+        .into_iter()
+        .filter(|name| !there.iter().any(|controller| controller == name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.into_iter().collect::<Vec<_>>().join(" and ");
+    let what = files(limits);
+    Err(Error::new(format!("cannot set {what}: no cgroup with {missing} is delegated to you"))
+        .hint(match cgroup::version() {
+            Version::V2 => Hint::Delegate.to_string(),
+            _ => Hint::CgroupVersion2.to_string(),
+        }))
+}
+
+fn nowhere(limits: &Limits) -> Error {
+    Error::new(format!("cannot set {}: no cgroup is delegated to you here", files(limits)))
+        .hint(how_to_have_one())
+}
+
+pub(super) fn how_to_have_one() -> String {
+    match (cgroup::version(), Manager::of_user()) {
+        (Version::V2, None) => Hint::NoUserManager.to_string(),
+        (Version::V2, Some(_)) => {
+            "a service needs Delegate=yes; elsewhere: systemd-run --user --scope -p Delegate=yes usnea ...".to_owned()
+        }
+        _ => Hint::CgroupVersion2.to_string(),
+    }
+}
+
+fn files(limits: &Limits) -> String {
+    let asked = limits.settings().iter().filter(|setting| setting.is_asked);
+    asked.map(|setting| setting.file.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,50 @@
+//! `usnea pause` and `unpause`.
+
+use std::path::Path;
+
+use super::selection::{self, Missing, Said, Selection, each, open};
+use crate::container::kept;
+use crate::error::Result;
+use crate::monitor::Status;
+
+/// Stop all processes of containers where they are
+///
+/// It takes the container's cgroup: nothing in it can tell, and nothing is lost.
+#[derive(clap::Args)]
+pub struct PauseArguments {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Let the processes of paused containers go on
+#[derive(clap::Args)]
+pub struct UnpauseArguments {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Pauses.
+pub fn pause(arguments: &PauseArguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    each(&arguments.selection, &store, Missing::Fails, |selected| {
+        let kept = open(&store, selected)?;
+        if arguments.selection.is_vague() && !matches!(kept.status()?, Status::Running(_)) {
+            return Ok(Said::Nothing);
+        }
+        kept::pause(&kept)?;
+        Ok(Said::Name)
+    })
+}
+
+/// Lets go on.
+pub fn unpause(arguments: &UnpauseArguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    each(&arguments.selection, &store, Missing::Fails, |selected| {
+        let kept = open(&store, selected)?;
+        if arguments.selection.is_vague() && !matches!(kept.status()?, Status::Paused(_)) {
+            return Ok(Said::Nothing);
+        }
+        kept::unpause(&kept)?;
+        Ok(Said::Name)
+    })
+}

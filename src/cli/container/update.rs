@@ -1,0 +1,41 @@
+//! `usnea update`.
+
+use std::path::Path;
+
+use super::selection::{self, Missing, Said, Selection, each, open};
+use crate::container::kept::{self, Changes};
+use crate::error::{Error, Result};
+use crate::monitor::policy::RestartPolicy;
+use crate::spec::Resources;
+
+/// Change containers that there are
+///
+/// What a container may use is changed at once where it runs, and for each of its starts. A new restart policy counts from
+/// its next end on.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// When it is started again: no, on-failure[:N], always or unless-stopped.
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<RestartPolicy>,
+
+    #[command(flatten)]
+    resources: Resources,
+}
+
+/// Changes.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let changes = Changes { restart: arguments.restart, resources: arguments.resources.oci()? };
+    if changes.restart.is_none() && changes.resources.is_none() {
+        return Err(
+            Error::new("nothing is to be changed").hint("such as --memory 1g, or --restart always")
+        );
+    }
+    let store = selection::store(root)?;
+    each(&arguments.selection, &store, Missing::Fails, |selected| {
+        kept::update(&open(&store, selected)?, &changes)?;
+        Ok(Said::Name)
+    })
+}

@@ -1,0 +1,102 @@
+//! `usnea update`: changes of what a container may use, and of when it is started again. The lock of the names keeps two
+//! of them apart.
+
+use oci_spec::runtime::{LinuxResources, Spec};
+use serde_json::Value;
+
+use super::pause::folder;
+use super::rename::current;
+use super::{Kept, Names};
+use crate::cgroup::{self, Limits};
+use crate::error::{Context, Error, Result};
+use crate::monitor::events;
+use crate::monitor::policy::RestartPolicy;
+use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
+
+/// What is to be changed.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// When it is started again: this counts from its next end on.
+    pub restart: Option<RestartPolicy>,
+    /// What it may use: at once where it runs, and at each start.
+    pub resources: Option<LinuxResources>,
+}
+
+/// Changes a container. Errors: a restart policy for one that is thrown away when it ends; a limit that cannot be had:
+/// then nothing has changed.
+pub fn update(kept: &Kept, changes: &Changes) -> Result<()> {
+    let _names = Names::lock(&kept.store)?;
+    let record = current(kept)?;
+    if record.auto_remove && changes.restart.is_some_and(|policy| policy != RestartPolicy::No) {
+        return Err(Error::new(format!(
+            "--restart: container {} was made with --rm, which throws it away when it ends",
+            record.name
+        )));
+    }
+    if let Some(resources) = &changes.resources {
+        limit(kept, resources).context(|| format!("container {}", record.name))?;
+    }
+    if let Some(restart) = changes.restart {
+        record::write(&kept.folder, CONTAINER, &Record { restart, ..record.clone() })?;
+    }
+    events::of_container(&kept.store, &record, "update", &[]);
+    Ok(())
+}
+
+fn limit(kept: &Kept, changes: &LinuxResources) -> Result<()> {
+    let mut spec: Spec = record::read(&kept.folder, CONFIG)?
+        .ok_or_else(|| Error::new(format!("it has no {CONFIG}")))?;
+    let Some(linux) = spec.linux_mut() else { return Err(Error::new("it has no cgroup")) };
+    let Some(path) = linux.cgroups_path().clone() else {
+        return Err(Error::new(
+            "it was made with --cgroups disabled: nothing of it can be limited",
+        ));
+    };
+    let merged = merged(linux.resources().as_ref(), changes)?;
+    let status = kept.status()?;
+    match status.state().filter(|_| status.is_running()) {
+        Some(state) => cgroup::set(&folder(kept, state)?, &Limits::of(&merged)?)?,
+        // Whether it can be had is known before it is promised.
+        None => drop(cgroup::find(&path, Limits::of(&merged)?)?),
+    }
+    linux.set_resources(Some(merged));
+    record::write(&kept.folder, CONFIG, &spec)
+}
+
+/// What is said anew stands for what was said before, value by value.
+fn merged(before: Option<&LinuxResources>, changes: &LinuxResources) -> Result<LinuxResources> {
+    let value = |resources: &LinuxResources| serde_json::to_value(resources).map_err(Error::new);
+    let mut all = before.map(value).transpose()?.unwrap_or_default();
+    put_over(&mut all, value(changes)?);
+    serde_json::from_value(all).map_err(Error::new)
+}
+
+fn put_over(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                put_over(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (_, Value::Null) => {}
+        (below, above) => *below = above,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_stays() {
+        let read = |text| serde_json::from_str::<LinuxResources>(text).unwrap();
+        let before = read(r#"{"memory": {"limit": 100, "reservation": 5}, "pids": {"limit": 7}}"#);
+        let changes = read(r#"{"memory": {"limit": 200}, "cpu": {"shares": 512}}"#);
+        let after = merged(Some(&before), &changes).unwrap();
+        let memory = after.memory().unwrap();
+        assert_eq!((memory.limit(), memory.reservation()), (Some(200), Some(5)));
+        assert_eq!(after.pids().unwrap().limit(), 7);
+        assert_eq!(after.cpu().as_ref().unwrap().shares(), Some(512));
+        assert_eq!(merged(None, &changes).unwrap(), changes);
+    }
+}

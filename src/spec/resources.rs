@@ -1,0 +1,370 @@
+//! What a container may use of the machine: `--memory`, `--cpus`, `--pids-limit` and their like, as `linux.resources`.
+
+use std::collections::HashMap;
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use oci_spec::runtime::{
+    LinuxBlockIo, LinuxBlockIoBuilder, LinuxCpu, LinuxCpuBuilder, LinuxMemory, LinuxMemoryBuilder,
+    LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder, LinuxThrottleDevice,
+    LinuxThrottleDeviceBuilder,
+};
+
+use super::Size;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+
+/// The least memory that a container can live in (docker's).
+const LEAST_MEMORY: u64 = 6 << 20;
+/// The time over which processor time is counted, in microseconds (the kernel's default).
+const PERIOD: u64 = 100_000;
+
+/// A number of bytes, or none at all: -1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Most {
+    /// So many.
+    Bytes(u64),
+    /// No limit.
+    Unlimited,
+}
+
+impl Most {
+    fn oci(self) -> i64 {
+        match self {
+            Self::Bytes(bytes) => bytes as i64,
+            Self::Unlimited => -1,
+        }
+    }
+}
+
+impl FromStr for Most {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "-1" => Ok(Self::Unlimited),
+            _ => text.parse::<Size>().map(|size| Self::Bytes(size.bytes())),
+        }
+    }
+}
+
+/// `--cpus`: thousandths of a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cpus(u64);
+
+impl FromStr for Cpus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.parse::<f64>().ok().filter(|number| *number >= 0.0 && *number < 1e6);
+        let number = number.ok_or_else(|| format!("'{text}' is not a number of processors"))?;
+        match (number * 1000.0).round() as u64 {
+            0 if number > 0.0 => Err("less than a thousandth of a processor".to_owned()),
+            thousandths => Ok(Self(thousandths)),
+        }
+    }
+}
+
+/// A list of numbers: `0-3,5`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberList(String);
+
+impl FromStr for NumberList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse::<u32>().ok();
+        let is_range = |part: &str| match part.split_once('-') {
+            Some((first, last)) => number(first).zip(number(last)).is_some_and(|(a, b)| a <= b),
+            None => number(part).is_some(),
+        };
+        match text.split(',').all(is_range) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(format!("'{text}' is not a list such as 0-3,5")),
+        }
+    }
+}
+
+/// `DEVICE:RATE`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    device: PathBuf,
+    rate: u64,
+}
+
+/// A rate in bytes each second.
+fn bytes_rate(text: &str) -> Result<Throttle, String> {
+    throttle(text, |rate| Ok(rate.parse::<Size>()?.bytes()))
+}
+
+/// A rate in operations each second.
+fn operations_rate(text: &str) -> Result<Throttle, String> {
+    throttle(text, |rate| rate.parse().map_err(|_| format!("'{rate}' is not a number")))
+}
+
+fn throttle(text: &str, rate: impl Fn(&str) -> Result<u64, String>) -> Result<Throttle, String> {
+    let parts = text.rsplit_once(':').filter(|(device, _)| device.starts_with('/'));
+    let (device, text) = parts.ok_or_else(|| format!("'{text}' is not DEVICE:RATE"))?;
+    Ok(Throttle { device: device.into(), rate: rate(text)? })
+}
+
+/// `--cgroup-conf FILE=VALUE`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conf {
+    file: String,
+    value: String,
+}
+
+impl FromStr for Conf {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (file, value) =
+            text.split_once('=').ok_or_else(|| format!("'{text}' is not FILE=VALUE"))?;
+        Ok(Self { file: file.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// The flags, of `run`, `create` and `update`. Each needs a controller of cgroup version 2 that is delegated to the user.
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(args_override_self = true)]
+pub struct Resources {
+    /// The most memory, such as 512m; -1: no limit.
+    #[arg(short, long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub memory: Option<Most>,
+
+    /// The most memory and swap together; -1: as much swap as there is. Default: as much swap as memory.
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub memory_swap: Option<Most>,
+
+    /// Memory that is taken from it last, when there is little.
+    #[arg(long, value_name = "BYTES")]
+    pub memory_reservation: Option<Size>,
+
+    /// The most processor time, in processors: 1.5.
+    #[arg(long, value_name = "N", conflicts_with_all = ["cpu_quota", "cpu_period"])]
+    pub cpus: Option<Cpus>,
+
+    /// Its share of processor time where others want some too: 1024 is as much as they.
+    #[arg(short = 'c', long, value_name = "SHARES")]
+    pub cpu_shares: Option<u64>,
+
+    /// The most processor time in each period, in microseconds; -1: no limit.
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    pub cpu_quota: Option<i64>,
+
+    /// How long a period is, in microseconds: 1000 to 1000000.
+    #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u64).range(1000..=1_000_000))]
+    pub cpu_period: Option<u64>,
+
+    /// The processors that it may run on: 0-3,5.
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_cpus: Option<NumberList>,
+
+    /// The memory nodes that it may use: 0-1.
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_mems: Option<NumberList>,
+
+    /// The most processes and threads; -1 or 0: no limit.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub pids_limit: Option<i64>,
+
+    /// Its share of the disks' time: 10 to 1000.
+    #[arg(long, value_name = "WEIGHT", value_parser = clap::value_parser!(u16).range(10..=1000))]
+    pub blkio_weight: Option<u16>,
+
+    /// The most that is read from a disk in a second.
+    #[arg(long, value_name = "DEVICE:BYTES", value_parser = bytes_rate)]
+    pub device_read_bps: Vec<Throttle>,
+
+    /// The most that is written to a disk in a second.
+    #[arg(long, value_name = "DEVICE:BYTES", value_parser = bytes_rate)]
+    pub device_write_bps: Vec<Throttle>,
+
+    /// How often a disk is read from in a second, at most.
+    #[arg(long, value_name = "DEVICE:N", value_parser = operations_rate)]
+    pub device_read_iops: Vec<Throttle>,
+
+    /// How often a disk is written to in a second, at most.
+    #[arg(long, value_name = "DEVICE:N", value_parser = operations_rate)]
+    pub device_write_iops: Vec<Throttle>,
+
+    /// Any other setting of the cgroup: memory.high=1073741824.
+    #[arg(long, value_name = "FILE=VALUE")]
+    pub cgroup_conf: Vec<Conf>,
+}
+
+impl Resources {
+    /// As config.json has them; `None`: nothing was said. Errors: values that contradict each other; a device that is
+    /// none.
+    pub fn oci(&self) -> Result<Option<LinuxResources>> {
+        if *self == Self::default() {
+            return Ok(None);
+        }
+        let mut resources = LinuxResourcesBuilder::default().build().map_err(Error::new)?;
+        // The crate's default, which is of version 1.
+        resources.set_devices(None);
+        resources.set_memory(self.memory()?);
+        resources.set_cpu(self.cpu()?);
+        resources.set_block_io(self.block_io()?);
+        if let Some(limit) = self.pids_limit {
+            let limit = if limit <= 0 { -1 } else { limit };
+            let pids = LinuxPidsBuilder::default().limit(limit).build();
+            resources.set_pids(Some(pids.map_err(Error::new)?));
+        }
+        let conf = self.cgroup_conf.iter().map(|conf| (conf.file.clone(), conf.value.clone()));
+        let conf: HashMap<_, _> = conf.collect();
+        resources.set_unified(Some(conf).filter(|conf| !conf.is_empty()));
+        Ok(Some(resources))
+    }
+
+    fn memory(&self) -> Result<Option<LinuxMemory>> {
+        let bytes = |most: Option<Most>| match most {
+            Some(Most::Bytes(bytes)) => Some(bytes),
+            _ => None,
+        };
+        let limit = bytes(self.memory);
+        if limit.is_some_and(|limit| limit < LEAST_MEMORY) {
+            fail!("--memory: no container can live with less than 6m");
+        }
+        if let (Some(swap), limit) = (bytes(self.memory_swap), limit) {
+            match limit {
+                None => fail!("--memory-swap: it counts memory too, so it needs --memory"),
+                Some(limit) if swap < limit => {
+                    fail!("--memory-swap: it counts memory too, and is lower than --memory")
+                }
+                Some(_) => {}
+            }
+        }
+        if let (Some(reservation), Some(limit)) = (self.memory_reservation, limit)
+            && reservation.bytes() > limit
+        {
+            fail!("--memory-reservation is higher than --memory");
+        }
+        if self.memory.is_none() && self.memory_swap.is_none() && self.memory_reservation.is_none()
+        {
+            return Ok(None);
+        }
+        let mut memory = LinuxMemoryBuilder::default().build().map_err(Error::new)?;
+        memory.set_limit(self.memory.map(Most::oci));
+        memory.set_swap(self.memory_swap.map(Most::oci));
+        memory.set_reservation(self.memory_reservation.map(|size| size.bytes() as i64));
+        Ok(Some(memory))
+    }
+
+    fn cpu(&self) -> Result<Option<LinuxCpu>> {
+        let mut cpu = LinuxCpuBuilder::default().build().map_err(Error::new)?;
+        let untouched = cpu.clone();
+        if let Some(shares) = self.cpu_shares.filter(|shares| *shares > 0) {
+            if !(2..=262_144).contains(&shares) {
+                fail!("--cpu-shares: {shares} is not from 2 to 262144");
+            }
+            cpu.set_shares(Some(shares));
+        }
+        match self.cpus {
+            Some(Cpus(0)) => cpu.set_quota(Some(-1)),
+            Some(Cpus(thousandths)) => {
+                let there = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+                if thousandths > there as u64 * 1000 {
+                    fail!("--cpus: this machine has {there}");
+                }
+                cpu.set_quota(Some((thousandths * PERIOD / 1000) as i64));
+                cpu.set_period(Some(PERIOD))
+            }
+            None => cpu.set_quota(self.cpu_quota).set_period(self.cpu_period),
+        };
+        if self.cpu_quota.is_some_and(|quota| (1..1000).contains(&quota)) {
+            fail!("--cpu-quota: the kernel takes 1000 and more");
+        }
+        cpu.set_cpus(self.cpuset_cpus.as_ref().map(|list| list.0.clone()));
+        cpu.set_mems(self.cpuset_mems.as_ref().map(|list| list.0.clone()));
+        Ok(Some(cpu).filter(|cpu| *cpu != untouched))
+    }
+
+    fn block_io(&self) -> Result<Option<LinuxBlockIo>> {
+        let mut io = LinuxBlockIoBuilder::default().build().map_err(Error::new)?;
+        let untouched = io.clone();
+        io.set_weight(self.blkio_weight);
+        io.set_throttle_read_bps_device(devices("--device-read-bps", &self.device_read_bps)?);
+        io.set_throttle_write_bps_device(devices("--device-write-bps", &self.device_write_bps)?);
+        io.set_throttle_read_iops_device(devices("--device-read-iops", &self.device_read_iops)?);
+        io.set_throttle_write_iops_device(devices("--device-write-iops", &self.device_write_iops)?);
+        Ok(Some(io).filter(|io| *io != untouched))
+    }
+}
+
+fn devices(flag: &str, throttles: &[Throttle]) -> Result<Option<Vec<LinuxThrottleDevice>>> {
+    let device = |throttle: &Throttle| {
+        let said = || format!("{flag} {}", throttle.device.display());
+        let metadata = std::fs::metadata(&throttle.device).context(said)?;
+        if !metadata.file_type().is_block_device() {
+            return Err(Error::new(format!("{}: not a disk", said())));
+        }
+        let number = std::os::unix::fs::MetadataExt::rdev(&metadata);
+        LinuxThrottleDeviceBuilder::default()
+            .major(i64::from(rustix::fs::major(number)))
+            .minor(i64::from(rustix::fs::minor(number)))
+            .rate(throttle.rate)
+            .build()
+            .map_err(Error::new)
+    };
+    let devices = throttles.iter().map(device).collect::<Result<Vec<_>>>()?;
+    Ok(Some(devices).filter(|devices| !devices.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        resources: Resources,
+    }
+
+    fn oci(words: &[&str]) -> Result<Option<LinuxResources>, String> {
+        let line = Line::try_parse_from([&["usnea"], words].concat());
+        line.map_err(|error| error.to_string())?.resources.oci().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn sizes_and_processors_become_numbers() {
+        assert_eq!(oci(&[]).unwrap(), None);
+        let got = oci(&["-m", "64m", "--memory-swap", "-1", "--cpus", "0.5"]).unwrap().unwrap();
+        let memory = got.memory().unwrap();
+        assert_eq!((memory.limit(), memory.swap()), (Some(64 << 20), Some(-1)));
+        let cpu = got.cpu().clone().unwrap();
+        assert_eq!((cpu.quota(), cpu.period()), (Some(50_000), Some(100_000)));
+        assert_eq!(got.devices(), &None);
+        assert_eq!(got.block_io(), &None);
+        let got = oci(&["--pids-limit", "0", "--cgroup-conf", "memory.high=1"]).unwrap().unwrap();
+        assert_eq!(got.pids().unwrap().limit(), -1);
+        assert_eq!(got.unified().as_ref().unwrap()["memory.high"], "1");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for words in [
+            &["--memory", "1m"][..],
+            &["--memory-swap", "1g"],
+            &["--memory", "1g", "--memory-swap", "512m"],
+            &["--memory", "1g", "--memory-reservation", "2g"],
+            &["--cpus", "1", "--cpu-quota", "5000"],
+            &["--cpus", "100000"],
+            &["--cpus", "0.0001"],
+            &["--cpus", "x"],
+            &["--cpu-shares", "1"],
+            &["--cpuset-cpus", "3-1"],
+            &["--cpuset-cpus", "a"],
+            &["--blkio-weight", "5"],
+            &["--device-read-bps", "/dev/null:1m"],
+            &["--device-read-bps", "sda:1m"],
+            &["--cgroup-conf", "memory.high"],
+        ] {
+            assert!(oci(words).is_err(), "{words:?}");
+        }
+    }
+}
