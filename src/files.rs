@@ -138,6 +138,13 @@ pub fn cannot_write(error: io::Error, path: &Path) -> Error {
     error
 }
 
+/// Makes a folder that others may look into, and those above it that are missing. Nobody else may write to them, whatever
+/// the umask: many a login's lets the group write.
+pub fn make_folders(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.map_err(|error| cannot_write(error, path))
+}
+
 /// A folder that is being filled; removed with all it holds unless it is put in place.
 ///
 /// Its lock is a shared one from the beginning: that keeps removers off, nobody else knows the name, and no change of

@@ -35,7 +35,14 @@ pub fn choose(options: &Options, base: &Base, maps: &IdMaps, store: &Path) -> Re
                 "fuse and copy give them the container's own IDs; leave the flag out, or the map of IDs as it is",
             ));
         }
-        Some(asked) => (asked, false),
+        Some(StorageDriver::Overlay) => {
+            let known =
+                overlay::serves(store).context(|| "--storage-driver overlay").map_err(|error| {
+                    error.hint("leave the flag out: fuse or copy serve where it does not")
+                })?;
+            (StorageDriver::Overlay, known == Known::Tried)
+        }
+        Some(StorageDriver::Copy) => (StorageDriver::Copy, false),
         None => first_that_serves(idmapped, store)?,
     };
     Ok(Choice { stacking: Stacking { driver, idmapped }, was_tried })

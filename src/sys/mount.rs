@@ -7,10 +7,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
-    open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    move_mount, open_tree,
 };
 
 /// Attributes of a mount (MOUNT_ATTR_*): what is named is set, everything else stays as it is.
@@ -120,21 +121,22 @@ pub struct Overlay<'a> {
 /// Makes a detached kernel overlay. Layers are given one by one where the kernel takes that (`lowerdir+`, kernel 6.7):
 /// no limit of one page for all of them, and no name needs escaping.
 pub fn overlay(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result<OwnedFd> {
+    match overlay_by_layers(overlay, attributes) {
+        // An option that is not known, said by kernels before 6.5 only in the end; or a name of more than 255 bytes, which
+        // fsconfig(2) does not take. mount(2) takes a page.
+        Err(Errno::INVAL) => overlay_by_mount(overlay, attributes),
+        made => Ok(made?),
+    }
+}
+
+fn overlay_by_layers(overlay: &Overlay<'_>, attributes: Attributes) -> rustix::io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "source", "overlay")?;
     for flag in &overlay.flags {
         fsconfig_set_flag(context.as_fd(), *flag)?;
     }
-    if let Some((first, others)) = overlay.lowers.split_first() {
-        match fsconfig_set_string(context.as_fd(), "lowerdir+", *first) {
-            Ok(()) => {
-                for lower in others {
-                    fsconfig_set_string(context.as_fd(), "lowerdir+", *lower)?;
-                }
-            }
-            // Older: a string of fsconfig(2) has 255 bytes at most, mount(2) takes a page.
-            Err(_) => return overlay_by_mount(overlay, attributes),
-        }
+    for lower in &overlay.lowers {
+        fsconfig_set_string(context.as_fd(), "lowerdir+", *lower)?;
     }
     if let Some((upper, work)) = overlay.upper {
         fsconfig_set_string(context.as_fd(), "upperdir", upper)?;
@@ -142,14 +144,15 @@ pub fn overlay(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result<Owne
     }
     fsconfig_create(context.as_fd())?;
     let attributes = MountAttrFlags::from_bits_retain(attributes.0 as u32);
-    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 /// Most bytes of mount(2)'s data: a page, with its end.
 const MOST_DATA: usize = 4095;
 
-/// [`overlay`] by mount(2): layers by name, or by descriptor where the names are longer than a page. It is mounted over
-/// the topmost layer for a moment, which only this mount namespace sees.
+/// [`overlay`] by mount(2): layers by name, or by descriptor where the names are longer than a page: a number, as seen from
+/// /proc/self/fd, so that 500 have room. It is mounted over the topmost layer for a moment, which only this mount namespace
+/// sees.
 fn overlay_by_mount(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result<OwnedFd> {
     let Some(top) = overlay.lowers.first() else {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
@@ -165,24 +168,23 @@ fn overlay_by_mount(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result
         overlay.flags.iter().for_each(|flag| data += &format!(",{flag}"));
         data
     };
-    let mut data = with(&overlay.lowers);
-    let mut held = Vec::new();
-    if data.len() > MOST_DATA {
-        held = overlay.lowers.iter().map(folder).collect::<Result<Vec<_>, _>>()?;
-        let name = |fd: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-        let names: Vec<PathBuf> = held.iter().map(name).collect();
-        data = with(&names.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    let mount = |data: String| {
+        let data = CString::new(data).map_err(|_| Errno::INVAL)?;
+        rustix::mount::mount("overlay", *top, "overlay", MountFlags::empty(), data.as_c_str())
+    };
+    let data = with(&overlay.lowers);
+    if data.len() <= MOST_DATA {
+        mount(data)?;
+    } else {
+        let held = overlay.lowers.iter().map(folder).collect::<Result<Vec<_>, _>>()?;
+        let names = held.iter().map(|fd| PathBuf::from(fd.as_raw_fd().to_string()));
+        let names: Vec<PathBuf> = names.collect();
+        let back = folder(&Path::new("."))?;
+        rustix::process::chdir("/proc/self/fd")?;
+        let mounted = mount(with(&names.iter().map(PathBuf::as_path).collect::<Vec<_>>()));
+        rustix::process::fchdir(back)?;
+        mounted?;
     }
-    if data.len() > MOST_DATA {
-        return Err(io::Error::other(format!(
-            "{} layers are more than this kernel takes at once (6.7 takes 500)",
-            overlay.lowers.len()
-        )));
-    }
-    let data = CString::new(data).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    let flags = rustix::mount::MountFlags::empty();
-    rustix::mount::mount("overlay", *top, "overlay", flags, data.as_c_str())?;
-    drop(held);
     let tree = copy(rustix::fs::CWD, top, Reach::Alone);
     rustix::mount::unmount(*top, UnmountFlags::DETACH)?;
     let tree = tree?;

@@ -95,6 +95,9 @@ impl Listener {
 
     /// Waits for a call; `None`: the caller was interrupted meanwhile, or we were. Errors: there is nobody left.
     pub fn receive(&self) -> io::Result<Option<Call>> {
+        if !self.has_call()? {
+            return Ok(None);
+        }
         // SAFETY: a C struct of numbers, for which all zeros is a value, and which the kernel wants zeroed.
         let mut notif: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         // SAFETY: `notif` is what this ioctl fills, and outlives the call.
@@ -104,9 +107,7 @@ impl Listener {
         if answer == -1 {
             let error = io::Error::last_os_error();
             return match error.raw_os_error() {
-                Some(libc::EINTR) => Ok(None),
-                // The caller was interrupted; or, in newer kernels, nobody is left, and asking again would be for ever.
-                Some(libc::ENOENT) if !self.is_deserted() => Ok(None),
+                Some(libc::EINTR | libc::ENOENT) => Ok(None),
                 _ => Err(error),
             };
         }
@@ -119,12 +120,20 @@ impl Listener {
         }))
     }
 
-    /// Whether no process has the filter any more (kernel 5.9; before that it is never known).
-    fn is_deserted(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut fds = [PollFd::new(&self.0, PollFlags::empty())];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        matches!(poll(&mut fds, Some(&now)), Ok(1)) && fds[0].revents().contains(PollFlags::HUP)
+    /// Waits until there is one, or an interruption. The ioctl alone would wait for ever for callers that are all gone, before
+    /// kernel 6.11. Errors: nobody has the filter any more (kernel 5.9; before that it is never known).
+    fn has_call(&self) -> io::Result<bool> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => return Ok(false),
+            answer => answer?,
+        };
+        let came = fds[0].revents();
+        if came.contains(PollFlags::HUP) {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        Ok(came.contains(PollFlags::IN))
     }
 
     /// Answers a call. A caller that is gone, or that a signal took away, is no error.

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Place, Started, need_subids};
+use crate::support::{Place, Started, drivers, has_kernel_overlay, need_subids, not_applicable};
 
 const CHANGES: &str = "echo more >> /etc/group && rm /etc/passwd && rm -r /etc/deep && mkdir /etc/deep && touch /etc/deep/new \
      && mv /etc/group /moved && ls /etc/deep && cat /moved && ! cat /etc/passwd 2> /dev/null && ln /moved /etc/again \
@@ -23,7 +23,7 @@ fn place() -> Place {
 #[test]
 fn every_driver_takes_the_same_changes_and_leaves_the_root_alone() {
     let place = place();
-    for driver in ["overlay", "fuse", "copy"] {
+    for driver in drivers() {
         let ran = place.run(&["--storage-driver", driver], CHANGES);
         assert_eq!(ran.works(), "new\nroot:x:0:\nmore\n600 2", "{driver}");
         place.nothing_is_left();
@@ -96,4 +96,14 @@ fn a_root_that_is_written_to_has_nothing_to_be_stacked() {
     let place = place();
     let ran = place.run(&["--rw-root", "--storage-driver", "fuse"], "true");
     ran.fails_with(125, &["--rw-root has no layers"]);
+}
+
+#[test]
+fn the_kernels_overlay_asked_for_by_name_is_no_copy_where_there_is_none() {
+    if has_kernel_overlay() {
+        return not_applicable("this kernel has an overlay for us");
+    }
+    let ran = place().run(&["--storage-driver", "overlay"], "true");
+    ran.fails_with(125, &["--storage-driver overlay", "cannot mount it"]);
+    ran.hints();
 }

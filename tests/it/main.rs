@@ -47,6 +47,7 @@ mod kills_of_pull;
 mod layers;
 mod lifecycle;
 mod login;
+mod machine;
 mod man;
 mod move_images;
 mod named_volumes;

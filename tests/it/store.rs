@@ -234,3 +234,15 @@ fn damaged_and_lost_blobs_are_found_and_a_load_brings_them_back() {
         }
     }
 }
+
+#[test]
+fn a_login_whose_umask_lets_the_group_write_leaves_nothing_for_the_group_to_write_to() {
+    for first in ["usnea images", "usnea run --rm host:true true"] {
+        let shop = Stocked::new();
+        let script = "usnea check; ls -ld \"$USNEA_ROOT/layers\" \"$USNEA_ROOT/tmp\"";
+        let ran = shop.shell(&format!("umask 002; {first} >&2; {script}"));
+        let lines: Vec<&str> = ran.works().lines().collect();
+        assert!(lines.len() == 2 && lines[0].starts_with("drwxr-xr-x"), "{ran:?}");
+        assert!(lines[1].starts_with("drwx------"), "{ran:?}");
+    }
+}

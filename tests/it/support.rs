@@ -430,7 +430,7 @@ pub fn need_that(condition: bool, what: &str) -> bool {
 pub fn need_subids() -> bool {
     match std::env::var("USNEA_TEST_USER_KIND").as_deref() {
         Ok("bare") => {
-            say(&format!("NOT APPLICABLE {}: this user has no subordinate IDs", test_name()));
+            not_applicable("this user has no subordinate IDs");
             false
         }
         _ => need_that(has_subids(), "subordinate IDs and newuidmap"),
@@ -442,7 +442,7 @@ pub fn need_subids() -> bool {
 pub fn need_no_subids() -> bool {
     let bare = !has_subids();
     if !bare {
-        say(&format!("NOT APPLICABLE {}: this user has subordinate IDs", test_name()));
+        not_applicable("this user has subordinate IDs");
     }
     bare
 }
@@ -463,6 +463,29 @@ fn has_subids() -> bool {
 pub fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Whether the kernel is of this version or later.
+pub fn kernel_is(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
+}
+
+/// Whether this kernel lets an ordinary user mount its overlay, for a test about that or about its absence.
+pub fn has_kernel_overlay() -> bool {
+    kernel_is(5, 11)
+}
+
+/// The storage drivers that this kernel has.
+pub fn drivers() -> Vec<&'static str> {
+    let all = ["overlay", "fuse", "copy"];
+    all.into_iter().filter(|driver| *driver != "overlay" || has_kernel_overlay()).collect()
+}
+
+/// Says that a test has no object here.
+pub fn not_applicable(why: &str) {
+    say(&format!("NOT APPLICABLE {}: {why}", test_name()));
 }
 
 fn test_name() -> String {

@@ -66,8 +66,7 @@ impl Store {
         config::open_private(&root.join("tmp"))?;
         for folder in ["blobs/sha256", "blobs/sha512", "downloads", "layers"] {
             let folder = root.join(folder);
-            std::fs::create_dir_all(&folder)
-                .map_err(|error| files::cannot_write(error, &folder))?;
+            files::make_folders(&folder)?;
         }
         Ok(Self::look(&root))
     }

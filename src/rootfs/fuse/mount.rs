@@ -77,7 +77,9 @@ pub fn start(layers: Layers, options: Options) -> Result<Served> {
     let server = fork_server(Begin { device, layers, reading, log, life, home: Home::Own })?;
     drop(mount);
     if let Some(namespace) = idmap {
-        mount::idmap(&kept, namespace).context(|| "cannot map the IDs of a FUSE mount")?;
+        mount::idmap(&kept, namespace)
+            .context(|| "cannot map the IDs of a FUSE mount")
+            .hint(|| "kernels from 6.12 on can; uidmapping= and gidmapping= do without")?;
     }
     Ok(Served { mount: kept, server })
 }

@@ -36,6 +36,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
+use crate::files;
 use closure::Closure;
 use layer::{Failure, LayerName};
 use record::{Record, Request};
@@ -185,8 +186,7 @@ fn keeps_changing(request: &Request, path: &Path) -> Error {
 /// The store's folders that we write to, and no leftovers in tmp/.
 fn prepare(store: &Path) -> Result<()> {
     for name in ["layers", "tmp", "host"] {
-        let folder = store.join(name);
-        std::fs::create_dir_all(&folder).context(|| format!("cannot make {}", folder.display()))?;
+        files::make_folders(&store.join(name))?;
     }
     layer::sweep(store);
     Ok(())

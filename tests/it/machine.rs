@@ -1,0 +1,123 @@
+//! A whole machine with systemd, as `tests/vm` boots it: containers in units of the user's systemd, and their output in
+//! the journal. What takes root there (a logout, a reboot) is in `tests/vm/inside`.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{Place, finish, not_applicable, text, within};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Whether this is such a machine.
+fn is_machine() -> bool {
+    let is = std::env::var("USNEA_TEST_MACHINE").is_ok_and(|kind| kind == "vm");
+    if !is {
+        not_applicable("it is for the machine of tests/vm");
+    }
+    is
+}
+
+/// A name for a unit, which no other test has.
+fn unit(name: &str) -> String {
+    format!("usnea-it-{name}-{}.service", std::process::id())
+}
+
+/// `systemd-run --user OPTIONS usnea ARGUMENTS`: usnea in a unit, with this place's store.
+fn in_unit(place: &Place, options: &[&str], arguments: &[String]) -> Command {
+    let mut command = Command::new("systemd-run");
+    command.args(["--user", "--quiet", "--collect"]).args(options);
+    command.arg(format!("--setenv=USNEA_ROOT={}", place.store().display()));
+    command.arg(crate::support::binary()).args(arguments);
+    place.prepare(&mut command);
+    command
+}
+
+fn systemctl(words: &[&str]) {
+    finish(Command::new("systemctl").arg("--user").args(words), "").works();
+}
+
+fn status(place: &Place, container: &str) -> String {
+    let ran = place.usnea(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", container]);
+    ran.stdout.trim().to_owned()
+}
+
+#[test]
+fn a_units_command_is_the_containers() {
+    if !is_machine() {
+        return;
+    }
+    let place = Place::new();
+    let arguments = place.arguments(&["-e", "WORD=heard"], &["sh", "-c", "echo $WORD; exit 7"]);
+    for options in [&["--wait", "--pipe"][..], &["--wait", "--pipe", "--property=Delegate=yes"]] {
+        let ran = finish(&mut in_unit(&place, options, &arguments), "");
+        assert_eq!(ran.exits(7), "heard");
+    }
+}
+
+#[test]
+fn stopping_a_unit_stops_its_container_by_the_containers_own_way() {
+    if !is_machine() {
+        return;
+    }
+    let place = Place::new();
+    let script = "trap 'exit 3' TERM; echo up; while :; do sleep 0.1; done";
+    let arguments = place.kept(&["run", "--name", "box"], script);
+    let unit = unit("foreground");
+    finish(&mut in_unit(&place, &["--unit", &unit], &arguments), "").works();
+    assert!(within(LIMIT, || status(&place, "box") == "running 0"), "{}", status(&place, "box"));
+    // Then the trap is set.
+    assert!(within(LIMIT, || place.usnea(&["logs", "box"]).stdout == "up\n"));
+    systemctl(&["stop", &unit]);
+    assert!(within(LIMIT, || status(&place, "box") == "exited 3"), "{}", status(&place, "box"));
+    place.usnea(&["rm", "box"]).works();
+}
+
+#[test]
+fn what_a_unit_has_detached_ends_with_the_unit() {
+    if !is_machine() {
+        return;
+    }
+    let place = Place::new();
+    let arguments = place.kept(&["run", "-d", "--name", "box"], "exec sleep 1000");
+    let unit = unit("detached");
+    let options = ["--unit", &unit, "--property=Type=oneshot", "--property=RemainAfterExit=yes"];
+    let options = [&options[..], &["--property=Delegate=yes"]].concat();
+    finish(&mut in_unit(&place, &options, &arguments), "").works();
+    assert_eq!(status(&place, "box"), "running 0");
+    assert_eq!(place.usnea(&["exec", "box", "echo", "yes"]).works(), "yes");
+    systemctl(&["stop", &unit]);
+    assert!(within(LIMIT, || status(&place, "box").starts_with("exited ")), "it runs on");
+    // And it can be started again, outside of any unit.
+    place.usnea(&["start", "box"]).works();
+    assert_eq!(status(&place, "box"), "running 0");
+    place.usnea(&["rm", "-f", "box"]).works();
+}
+
+#[test]
+fn the_journal_has_what_a_container_says() {
+    if !is_machine() {
+        return;
+    }
+    let place = Place::new();
+    let tag = format!("usnea-it-{}", std::process::id());
+    let option = format!("tag={tag}");
+    let options = ["-d", "--name", "box", "--log-driver", "journald", "--log-opt", &option];
+    let id = place.run_kept(&options, "echo to output; echo to errors >&2").works().to_owned();
+    place.usnea(&["wait", "box"]).works();
+    let lines = |filter: &str| {
+        let mut command = Command::new("journalctl");
+        command.args(["--user", "--no-pager", "-o", "cat", filter]);
+        finish(&mut command, "").stdout
+    };
+    let whole = format!("CONTAINER_ID_FULL={id}");
+    let has_both = || {
+        let lines = lines(&whole);
+        lines.contains("to output\n") && lines.contains("to errors\n")
+    };
+    assert!(within(LIMIT, has_both), "{:?}", lines(&whole));
+    assert!(lines(&format!("SYSLOG_IDENTIFIER={tag}")).contains("to output"), "no tag");
+    let ran = place.usnea(&["logs", "box"]);
+    ran.fails_with(1, &["journal"]);
+    assert!(ran.stderr.contains(text(whole.as_ref())), "{ran:?}");
+    place.usnea(&["rm", "box"]).works();
+}
