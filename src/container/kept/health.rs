@@ -80,7 +80,7 @@ fn check(kept: &Kept, settings: &Healthcheck) -> Result<Check> {
     let mut child = Command::new("/proc/self/exe")
         .arg("--root")
         .arg(&kept.store)
-        .args(["exec", &kept.record.id])
+        .args(["exec", "--check", &kept.record.id])
         .args(command)
         .stdin(Stdio::null())
         .stdout(far.try_clone().context(|| "cannot copy a pipe")?)
