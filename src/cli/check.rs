@@ -5,13 +5,15 @@ use std::path::Path;
 use super::run::print;
 use super::table::escape;
 use crate::container::images::{self, Repair};
+use crate::container::kept;
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 use crate::image::store::{Fault, Outcome};
 
 /// Look whether all that is kept is as it should be, and mend it
 ///
-/// Every blob must be what its name says, every image must have what it needs, every unpacked layer must hold what it held.
+/// Every blob must be what its name says, every image must have what it needs, every unpacked layer must hold what it
+/// held, and the records of containers must be whole.
 /// The exit status is 0 when there is no fault, or none is left, and 1 when there is.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -35,7 +37,9 @@ enum Printed {
 /// Carries it out.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let repair = if arguments.repair { Repair::Yes } else { Repair::No };
-    let faults = images::check(&Stores::open(root)?, repair)?;
+    let stores = Stores::open(root)?;
+    let mut faults = images::check(&stores, repair)?;
+    faults.extend(kept::check(stores.own().root(), repair)?);
     match arguments.format {
         Printed::Json => {
             let text = serde_json::to_string_pretty(&faults).map_err(Error::new)?;

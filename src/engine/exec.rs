@@ -64,8 +64,8 @@ pub enum Finish {
     AtStart,
 }
 
-/// Runs it: its exit status, or 0 when it was left. `signals` are blocked. Errors: it could not be run.
-pub fn exec(entry: &Entry, signals: &Signals) -> Result<u8> {
+/// Runs it: its exit status; `None`: it was left alone. `signals` are blocked. Errors: it could not be run.
+pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
     let Some(Step::Join(running)) = entry.steps.first() else {
         return Err(Error::new("an entry that enters nothing"));
     };
@@ -94,7 +94,7 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<u8> {
     }
     match (container.process, entry.finish) {
         (_, Finish::AtStart) => {
-            container.terminal.map_or(Ok(()), |master| leave(None, &master)).map(|()| 0)
+            container.terminal.map_or(Ok(()), |master| leave(None, &master)).map(|()| None)
         }
         (Some(command), Finish::AtEnd) => {
             stay(entry, &command, container.terminal, container.signals, signals)
@@ -109,7 +109,7 @@ fn stay(
     terminal: Option<OwnedFd>,
     early: Vec<i32>,
     signals: &Signals,
-) -> Result<u8> {
+) -> Result<Option<u8>> {
     let session = Session {
         process: command,
         terminal,
@@ -118,10 +118,10 @@ fn stay(
         early,
     };
     match supervise::until_end(session, signals)? {
-        Outcome::Ended(ended) => Ok(ended.status()),
+        Outcome::Ended(ended) => Ok(Some(ended.status())),
         Outcome::Left(master) => {
             leave(Some(command), &master)?;
-            Ok(0)
+            Ok(None)
         }
     }
 }

@@ -268,7 +268,6 @@ fn told(steps: &[Step], failure: Failure) -> Error {
             error.exit_status(error::STATUS_CANNOT_INVOKE)
         }
         (Step::Join(_), libc::ESRCH | libc::ENOMEM) => error.hint("it has ended this moment"),
-        (Step::Join(_), libc::EINVAL) => error.hint("that needs Linux 5.8"),
         (Step::Maps(_), _) => match host::userns::forbidden_hint() {
             Some(hint) => error.hint(hint),
             None => error,

@@ -91,12 +91,22 @@ impl Running {
 
     /// Enters all but the mount namespace: /proc is still the host's. A pid and a time namespace are for the children.
     pub fn enter(&self) -> io::Result<()> {
-        namespace::join(self.process.as_fd(), self.namespaces.without(Namespaces::MOUNT))
+        self.join(self.namespaces.without(Namespaces::MOUNT))
     }
 
     /// Enters the mount namespace too: "/" is the container's from here on.
     pub fn enter_files(&self) -> io::Result<()> {
-        namespace::join(self.process.as_fd(), Namespaces::MOUNT)
+        self.join(Namespaces::MOUNT)
+    }
+
+    fn join(&self, namespaces: Namespaces) -> io::Result<()> {
+        match namespace::join(self.process.as_fd(), namespaces) {
+            // Linux before 5.8.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                namespace::join_one_by_one(self.pid, self.process.as_fd(), namespaces)
+            }
+            answer => answer,
+        }
     }
 
     /// Its user and its mount namespace. Errors: it has ended.
@@ -142,7 +152,7 @@ impl Running {
 
     fn see(&self) -> io::Result<()> {
         process::hide_from_others()?;
-        namespace::join(self.process.as_fd(), Namespaces::USER)?;
+        self.join(Namespaces::USER)?;
         process::hide_from_others()?;
         self.enter_files()
     }

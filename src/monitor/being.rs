@@ -1,6 +1,8 @@
 //! Which process a number stands for: a number alone is used again, after a reboot at once. With the time of its start
 //! and the boot it is one process.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result};
@@ -34,6 +36,15 @@ impl Being {
     pub fn lives(&self) -> bool {
         stat(self.pid)
             .is_some_and(|(start, state)| start == self.start && !matches!(state, b'Z' | b'X'))
+    }
+
+    /// How long ago it started, by a clock that nobody sets: that of the time of day may jump.
+    pub fn age(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32);
+        let ticks = rustix::param::clock_ticks_per_second();
+        let start = Duration::from_millis(self.start.saturating_mul(1000) / ticks);
+        now.saturating_sub(start)
     }
 
     /// A descriptor of it, which cannot come to mean another. `None`: it has ended.
@@ -85,6 +96,21 @@ mod tests {
         }
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"7 (a)"), None);
+    }
+
+    #[test]
+    fn ages_are_told_by_the_clock_of_the_boot() {
+        let child = std::process::Command::new("sleep").arg("100").spawn();
+        let mut child = child.expect("sleep");
+        let being = Being::of(child.id() as i32).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        let age = being.age();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // A tick is 10 ms; a machine may be busy, but not for an hour.
+        assert!(age >= Duration::from_millis(40) && age < Duration::from_secs(3600), "{age:?}");
+        assert!(being.age() >= age, "it goes on when the process has ended");
+        assert_eq!(Being { start: u64::MAX, ..being }.age(), Duration::ZERO);
     }
 
     #[test]

@@ -116,16 +116,19 @@ fn tell(store: &Path, event: Event) {
 fn append(store: &Path, mut event: Event) -> io::Result<()> {
     let path = store.join(FILE);
     let mut file = open_locked(&path)?;
-    if file.metadata()?.len() >= LARGEST {
+    let mut length = file.metadata()?.len();
+    if length >= LARGEST {
         std::fs::rename(&path, store.join(format!("{FILE}.1")))?;
         file = open_locked(&path)?;
+        length = file.metadata()?.len();
     }
     // Under the lock: the times of the lines are in order.
     let now = Timestamp::now();
     (event.time, event.time_nano) = (now.as_second(), now.as_nanosecond() as i64);
     let mut line = serde_json::to_vec(&event)?;
     line.push(b'\n');
-    file.write_all(&line)
+    // What a full disk took only half of would spoil the next line too.
+    file.write_all(&line).inspect_err(|_| drop(file.set_len(length)))
 }
 
 /// The file that is at `path`, with the lock on it where the file system has locks.

@@ -73,9 +73,9 @@ impl Told {
         Ok(told.unwrap_or_else(|| Self { run: state.run, ..Self::default() }))
     }
 
-    /// Notes a check. Failures do not count within the start period, as long as none went well (docker).
-    pub fn note(&mut self, check: Check, settings: &Healthcheck, started: Timestamp) {
-        let age: Duration = check.start.duration_since(started).try_into().unwrap_or_default();
+    /// Notes a check that began when the container had run for `age`. Failures do not count within the start period, as
+    /// long as none went well (docker).
+    pub fn note(&mut self, check: Check, settings: &Healthcheck, age: Duration) {
         let counts = self.health != Health::Starting || age >= settings.start_period();
         if check.exit_code == 0 {
             self.health = Health::Healthy;
@@ -181,7 +181,7 @@ mod tests {
         let mut told = Told::default();
         let mut health = Vec::new();
         for code in [1, 0, 1, 1, 1, 0, -1] {
-            told.note(check(start, code), &settings, start);
+            told.note(check(start, code), &settings, Duration::from_secs(1));
             health.push(told.health.word());
         }
         assert_eq!(
@@ -196,11 +196,13 @@ mod tests {
         let second = 1_000_000_000;
         let settings =
             Healthcheck { retries: 1, start_period: 60 * second, ..Healthcheck::default() };
-        let start = Timestamp::now();
+        // The time of day is only for people to read: it may jump.
+        let day = Duration::from_secs(86_400);
+        let (yesterday, tomorrow) = (Timestamp::now() - day, Timestamp::now() + day);
         let mut told = Told::default();
-        told.note(check(start, 1), &settings, start);
+        told.note(check(tomorrow, 1), &settings, Duration::from_secs(59));
         assert_eq!((told.health, told.streak), (Health::Starting, 0));
-        told.note(check(start + Duration::from_secs(61), 1), &settings, start);
+        told.note(check(yesterday, 1), &settings, Duration::from_secs(60));
         assert_eq!(told.health, Health::Unhealthy);
         let wait = |health, age| settings.wait(health, Duration::from_secs(age)).as_secs();
         assert_eq!((wait(Health::Starting, 1), wait(Health::Starting, 60)), (5, 30));

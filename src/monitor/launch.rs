@@ -19,9 +19,17 @@ use crate::sys::fd;
 use crate::sys::process::{self, Forked};
 use crate::sys::signal::Signals;
 
-/// What a monitor hears: requests to end, the end of a child, and the wish for a new socket.
-pub const SIGNALS: [i32; 6] =
-    [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGCHLD, libc::SIGUSR1];
+/// What a monitor hears: requests to end, the end of a child, the wish for a new socket, and that a file of the
+/// container's folder was removed.
+pub const SIGNALS: [i32; 7] = [
+    libc::SIGTERM,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGHUP,
+    libc::SIGCHLD,
+    libc::SIGUSR1,
+    fd::REMOVAL,
+];
 
 /// A container that is to run.
 #[derive(Debug)]
@@ -99,8 +107,8 @@ fn become_monitor(job: Job, told: &OwnedFd, mask: MaskBefore) -> Result<std::con
     }
     // What the container leaves without a parent is ours to reap.
     process::adopt_orphans().context(|| "cannot adopt orphans")?;
-    let run = record::read::<State>(&job.folder, STATE)?.map_or(0, |state| state.run);
-    let exit = record::read::<Exit>(&job.folder, EXIT)?.map_or(0, |exit| exit.run);
+    let run = record::read_if_whole::<State>(&job.folder, STATE)?.map_or(0, |state| state.run);
+    let exit = record::read_if_whole::<Exit>(&job.folder, EXIT)?.map_or(0, |exit| exit.run);
     let run = run.max(exit) + 1;
     let listener = match job.listener {
         Some(listener) => Some(listener),
@@ -199,6 +207,7 @@ fn write_state(
         cgroup: launched.cgroup.as_ref().map(|group| group.folder().to_owned()),
     };
     record::write(folder, STATE, &state)?;
+    record::keep_room_for_exit(folder)?;
     if let Some(path) = &record.pidfile {
         std::fs::write(path, format!("{pid}\n"))
             .context(|| format!("--pidfile: cannot write {}", path.display()))?;

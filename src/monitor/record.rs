@@ -2,11 +2,16 @@
 //! (`state.json`), how it ended (`exit.json`). Each is replaced whole. None is believed to say what is so now: that is
 //! computed ([`super::status`]).
 //!
-//! Written without waiting for the disk: a container that a power cut ends has nothing to go on with, and its record is
-//! renamed into place, so it is whole or not there.
+//! Written without waiting for the disk: a container that a power cut ends has nothing to go on with. Renamed into place,
+//! each is whole or not there, whatever is killed; but a power cut within half a minute after the writing may leave an
+//! empty file on file systems that write names before content. Such a `state.json` or `exit.json` counts as the end that
+//! it was; a container without its `container.json` is told of, and can only be removed. What was asked for is the one
+//! that is worth waiting for where a container that is there already would be lost ([`change`]).
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -26,6 +31,10 @@ pub const CONFIG: &str = "config.json";
 pub const STATE: &str = "state.json";
 /// How it ended.
 pub const EXIT: &str = "exit.json";
+/// Room for the last, while it runs.
+const EXIT_ROOM: &str = ".exit.json-room";
+/// How much: a block of nearly every file system.
+const ROOM: usize = 4096;
 /// There when the container was stopped on purpose: no restart policy starts it again.
 pub const STOPPED: &str = "stopped";
 
@@ -227,21 +236,122 @@ pub struct Exit {
     pub reason: Option<String>,
 }
 
-/// Reads one of the files. `None`: it is not there. Errors: it cannot be read, or is damaged.
-pub fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
+/// What is there of one of the files.
+#[derive(Debug)]
+pub enum Found<T> {
+    /// Nothing.
+    Nothing,
+    /// All of it.
+    Whole(T),
+    /// Something that cannot be understood: what a power cut may leave.
+    Damaged(Error),
+}
+
+/// Looks for one of the files. Errors: it cannot be read.
+pub fn look<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Found<T>> {
     let path = folder.join(name);
     let bytes = match std::fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         answer => answer.context(|| format!("cannot read {}", path.display()))?,
     };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(Error::new)
-        .context(|| path.display().to_string())
+    let read = serde_json::from_slice(&bytes).map_err(Error::new);
+    Ok(match read.context(|| format!("{} is damaged", path.display())) {
+        Ok(value) => Found::Whole(value),
+        Err(error) => Found::Damaged(error),
+    })
+}
+
+/// Reads one of the files. `None`: it is not there. Errors: it cannot be read, or is damaged.
+pub fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
+    match look(folder, name)? {
+        Found::Nothing => Ok(None),
+        Found::Whole(value) => Ok(Some(value)),
+        Found::Damaged(error) => Err(error),
+    }
+}
+
+/// The same for a file that can be done without: a damaged one counts as none.
+pub fn read_if_whole<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
+    match look(folder, name)? {
+        Found::Whole(value) => Ok(Some(value)),
+        Found::Nothing => Ok(None),
+        Found::Damaged(error) => {
+            log::debug!("{error}");
+            Ok(None)
+        }
+    }
 }
 
 /// Replaces one of the files.
 pub fn write<T: Serialize>(folder: &Path, name: &str, value: &T) -> Result<()> {
     let bytes = serde_json::to_vec(value).map_err(Error::new)?;
     files::replace_quickly(&folder.join(name), &bytes)
+}
+
+/// Replaces what was asked for in a container that is there already, and waits for the disk: after a power cut there is
+/// the old record or the new.
+pub fn change(store: &Path, folder: &Path, record: &Record) -> Result<()> {
+    let bytes = serde_json::to_vec(record).map_err(Error::new)?;
+    files::replace(&store.join("tmp"), &folder.join(CONTAINER), &bytes)
+}
+
+/// Keeps room on the disk for the end: it must be possible to write that down when the disk has become full.
+pub fn keep_room_for_exit(folder: &Path) -> Result<()> {
+    let path = folder.join(EXIT_ROOM);
+    std::fs::write(&path, [b' '; ROOM]).map_err(|error| files::cannot_write(error, &path))
+}
+
+/// Writes down the end, in the room that was kept for it, else where there is some.
+pub fn write_exit(folder: &Path, exit: &Exit) -> Result<()> {
+    let bytes = serde_json::to_vec(exit).map_err(Error::new)?;
+    let room = folder.join(EXIT_ROOM);
+    let write = || -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(&room)?;
+        file.write_all_at(&bytes, 0)?;
+        file.set_len(bytes.len() as u64)?;
+        std::fs::rename(&room, folder.join(EXIT))
+    };
+    if bytes.len() <= ROOM && write().is_ok() {
+        return Ok(());
+    }
+    files::replace_quickly(&folder.join(EXIT), &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(run: u64) -> Exit {
+        let finished = Timestamp::now();
+        Exit { run, status: 3, signal: None, oom: false, started: None, finished, reason: None }
+    }
+
+    #[test]
+    fn an_end_is_written_in_the_room_for_it_or_without() {
+        let folder = tempfile::tempdir().unwrap();
+        for (run, is_kept) in [(1, true), (2, false), (3, true)] {
+            if is_kept {
+                keep_room_for_exit(folder.path()).unwrap();
+            }
+            write_exit(folder.path(), &exit(run)).unwrap();
+            assert_eq!(read::<Exit>(folder.path(), EXIT).unwrap().unwrap().run, run);
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn what_a_power_cut_left_is_damaged_and_not_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = serde_json::to_vec(&exit(1)).unwrap();
+        assert!(matches!(look::<Exit>(folder.path(), EXIT), Ok(Found::Nothing)));
+        for torn in [&b""[..], b"\0\0\0\0", &whole[..whole.len() / 2], b"[]"] {
+            std::fs::write(folder.path().join(EXIT), torn).unwrap();
+            assert!(matches!(look::<Exit>(folder.path(), EXIT), Ok(Found::Damaged(_))), "{torn:?}");
+            let error = read::<Exit>(folder.path(), EXIT).unwrap_err().to_string();
+            assert!(error.contains("exit.json is damaged"), "{error}");
+            assert_eq!(read_if_whole::<Exit>(folder.path(), EXIT).unwrap(), None);
+        }
+        std::fs::write(folder.path().join(EXIT), whole).unwrap();
+        assert!(matches!(look::<Exit>(folder.path(), EXIT), Ok(Found::Whole(_))));
+    }
 }

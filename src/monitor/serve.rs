@@ -19,14 +19,14 @@ use super::log::Source;
 use super::oom::Oom;
 use super::output::Log;
 use super::policy::{self, Ending};
-use super::record::{self, CONTAINER, EXIT, Exit, OnFailure, Record, STATE, STOPPED, State};
+use super::record::{self, CONTAINER, Exit, OnFailure, Record, STATE, STOPPED, State};
 use super::streams::Streams;
 use super::talk::{self, Pace};
 use crate::engine;
 use crate::error::{Context, Error, Result};
-use crate::sys::pages;
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
+use crate::sys::{fd, pages};
 
 /// How much is read from the command at once: a message to those who are attached holds it.
 const CHUNK: usize = talk::ROOM - 1;
@@ -79,6 +79,9 @@ pub fn watch(number: &str) -> Result<()> {
     let held = handover.held.iter().map(|number| take(*number)).collect::<Result<Vec<_>>>()?;
     let waited = Duration::from_millis(handover.waited);
     let mut monitor = Monitor::new(handover)?;
+    // A kernel without it (CONFIG_DNOTIFY) does not tell: then a container without a record runs on.
+    let _ = fd::tell_of_removals(&lock);
+    monitor.look_after_record();
     while monitor.ended.is_none() {
         monitor.turn(None)?;
     }
@@ -271,6 +274,7 @@ impl Monitor {
             // Not ours to end by: whoever closes a terminal leaves what is detached alone.
             libc::SIGHUP => {}
             libc::SIGUSR1 => self.listen_anew(),
+            fd::REMOVAL => self.look_after_record(),
             _ => self.stop(),
         }
     }
@@ -291,6 +295,16 @@ impl Monitor {
         if self.oom.is_new() {
             events::of_container(&self.store, &self.record, "oom", &[]);
             self.log.say("the kernel killed a process for want of memory");
+        }
+    }
+
+    /// Something of the folder was removed. Without its record nobody could find the container any more, to stop it for
+    /// one: then it is asked to end, and is not started again.
+    fn look_after_record(&mut self) {
+        let there = self.folder.join(CONTAINER).symlink_metadata();
+        let is_gone = there.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        if is_gone && self.deadline.is_none() {
+            self.ask_to_end();
         }
     }
 
@@ -327,8 +341,7 @@ impl Monitor {
     /// When the next check of health is due, where there are any.
     fn await_check(&mut self, health: Health) {
         if let Some(settings) = self.record.health.as_ref().filter(|settings| settings.is_on()) {
-            let age = Timestamp::now().duration_since(self.state.started);
-            self.health.next(settings, health, age.try_into().unwrap_or_default());
+            self.health.next(settings, health, self.state.process.age());
         }
     }
 
@@ -388,23 +401,22 @@ impl Monitor {
         self.log.finish();
         self.read_record_again();
         let ended = self.ended.unwrap_or(Ended::Killed(libc::SIGKILL));
-        let ran = Timestamp::now().duration_since(self.state.started);
         let ending = Ending {
             status: ended.status(),
-            is_wanted: self.folder.join(STOPPED).exists(),
+            is_wanted: self.folder.join(STOPPED).exists() || !self.folder.exists(),
             restarts: self.state.restarts,
         };
         let is_to_restart = self.is_to_restart && !ending.is_wanted;
         let wait = (is_to_restart || self.record.restart.restarts(ending))
-            .then(|| policy::backoff(waited, ran.try_into().unwrap_or_default()));
+            .then(|| policy::backoff(waited, self.state.process.age()));
         if wait.is_some() {
             self.state.restarting = true;
-            record::write(&self.folder, STATE, &self.state)?;
+            // On a full disk it is started again all the same, and until then seems to have ended for good.
+            let written = record::write(&self.folder, STATE, &self.state);
+            written.unwrap_or_else(|error| self.log.say(&error.to_string()));
         }
-        let written = record::write(&self.folder, EXIT, &self.exit(ended));
-        if let Err(error) = written {
-            self.log.say(&error.to_string());
-        }
+        let written = record::write_exit(&self.folder, &self.exit(ended));
+        written.unwrap_or_else(|error| self.log.say(&error.to_string()));
         let status = ("exitCode", ended.status().to_string());
         events::of_container(&self.store, &self.record, "die", &[status]);
         self.streams = Streams::default();
@@ -466,7 +478,7 @@ impl Monitor {
         if role == REMOVE {
             self.stop_listening();
         }
-        let number = |fd: OwnedFd| crate::sys::fd::hand_over(fd).map_err(Error::from);
+        let number = |fd: OwnedFd| fd::hand_over(fd).map_err(Error::from);
         let handover = Handover {
             lock: number(lock)?,
             held: Vec::new(),

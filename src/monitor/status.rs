@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::being;
-use super::record::{self, EXIT, Exit, STATE, State};
-use crate::error::Result;
+use super::record::{self, EXIT, Exit, Found, STATE, State};
+use crate::error::{Error, Result};
 
 /// What a container does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,12 @@ impl Status {
     /// Of the container in `folder`.
     pub fn of(folder: &Path) -> Result<Self> {
         loop {
-            let state = record::read::<State>(folder, STATE)?;
-            let exit = record::read::<Exit>(folder, EXIT)?;
+            let exit = record::read_if_whole::<Exit>(folder, EXIT)?;
+            let state = match record::look::<State>(folder, STATE)? {
+                Found::Whole(state) => Some(state),
+                Found::Nothing => None,
+                Found::Damaged(error) => return Ok(Self::Exited(damaged(&error, exit, folder))),
+            };
             let Some(state) = state else {
                 return Ok(exit.map_or(Self::Created, Self::Exited));
             };
@@ -50,7 +54,8 @@ impl Status {
                 continue;
             }
             // It may have written just before it went.
-            match record::read::<Exit>(folder, EXIT)?.filter(|exit| exit.run >= state.run) {
+            match record::read_if_whole::<Exit>(folder, EXIT)?.filter(|exit| exit.run >= state.run)
+            {
                 Some(exit) => return Ok(Self::Exited(exit)),
                 None => return Ok(Self::Exited(unrecorded(&state, is_here, folder))),
             }
@@ -107,17 +112,36 @@ fn unrecorded(state: &State, is_here: bool, folder: &Path) -> Exit {
         (false, true) => "the machine was restarted".to_owned(),
         (false, false) => format!("it ran on {}", state.host),
     };
-    let written = folder.join(super::log::FILE).metadata().and_then(|metadata| metadata.modified());
-    let written = written.ok().and_then(|time| Timestamp::try_from(time).ok());
+    let written = written(&folder.join(super::log::FILE));
     Exit {
-        run: state.run,
+        started: Some(state.started),
+        finished: written.unwrap_or(state.started).max(state.started),
+        ..killed(state.run, reason)
+    }
+}
+
+/// The end of one of which it is not known who ran it: only a power cut leaves that.
+fn damaged(error: &Error, last: Option<Exit>, folder: &Path) -> Exit {
+    let run = last.map_or(0, |exit| exit.run);
+    let written = written(&folder.join(STATE));
+    let reason = format!("the machine was restarted: {error}");
+    Exit { finished: written.unwrap_or(Timestamp::UNIX_EPOCH), ..killed(run, reason) }
+}
+
+fn killed(run: u64, reason: String) -> Exit {
+    Exit {
+        run,
         status: 137,
         signal: Some(libc::SIGKILL),
         oom: false,
-        started: Some(state.started),
-        finished: written.unwrap_or(state.started).max(state.started),
+        started: None,
+        finished: Timestamp::UNIX_EPOCH,
         reason: Some(reason),
     }
+}
+
+fn written(path: &Path) -> Option<Timestamp> {
+    Timestamp::try_from(path.metadata().and_then(|metadata| metadata.modified()).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -170,6 +194,20 @@ mod tests {
             State { boot: "another".into(), host: "elsewhere".into(), ..state(own, own) };
         let Status::Exited(exit) = status(&elsewhere) else { panic!() };
         assert_eq!(exit.reason.as_deref(), Some("it ran on elsewhere"));
+    }
+
+    #[test]
+    fn what_a_power_cut_left_of_records_is_an_end() {
+        let own = Being::ourselves().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        record::write(folder.path(), STATE, &state(own, own)).unwrap();
+        std::fs::write(folder.path().join(EXIT), "").unwrap();
+        assert!(Status::of(folder.path()).unwrap().is_running());
+        std::fs::write(folder.path().join(STATE), "{\"run\":").unwrap();
+        let Status::Exited(exit) = Status::of(folder.path()).unwrap() else { panic!() };
+        assert_eq!((exit.run, exit.status), (0, 137));
+        assert!(exit.reason.unwrap().contains("state.json is damaged"));
+        assert!(exit.finished > Timestamp::UNIX_EPOCH);
     }
 
     #[test]

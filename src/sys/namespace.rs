@@ -1,7 +1,7 @@
 //! Namespaces: their flags and names, and entering them.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// A set of namespaces, as clone(2) flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +85,17 @@ pub fn can_mount() -> bool {
 pub fn join(pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
     let flags = nix::sched::CloneFlags::from_bits_retain(namespaces.0 as libc::c_int);
     Ok(nix::sched::setns(pidfd, flags)?)
+}
+
+/// The same on a kernel that does not know it, by the number of that process: a user namespace is entered first, for the
+/// powers over the others come from it.
+pub fn join_one_by_one(pid: i32, pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
+    let wanted = Namespaces::ALL.iter().filter(|(one, ..)| namespaces.contains(*one));
+    let open = |(_, name, _): &(_, &str, _)| std::fs::File::open(format!("/proc/{pid}/ns/{name}"));
+    let opened = wanted.map(open).collect::<io::Result<Vec<_>>>()?;
+    // After the opening: what the number meant then is what the descriptor means.
+    super::process::pidfd_signal(pidfd, 0)?;
+    opened.iter().try_for_each(|namespace| enter(namespace.as_fd()))
 }
 
 /// Enters a namespace. Errors: setns(2); EINVAL for a user namespace where a second thread exists.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::{
-    Place, Ran, Started, finish, need_no_subids, need_subids, processes_with, within,
+    Place, Ran, Started, finish, need, need_no_subids, need_subids, processes_with, within,
 };
 use crate::terminal::Screen;
 
@@ -350,4 +350,66 @@ fn a_terminals_folder_that_is_none_is_refused() {
     sh(&place, &[], "mount -t tmpfs none /dev/pts && echo > /dev/pts/ptmx").works();
     exec(&place, &["-t", "box", "true"]).fails_with(125, &["terminal", "/dev/pts"]);
     clean(&place);
+}
+
+#[test]
+fn its_life_is_told_in_the_events() {
+    let place = Place::new();
+    sleeping(&place, &["--health-cmd", "true"]);
+    sh(&place, &[], "exit 5").exits(5);
+    exec(&place, &["box", "no-such-program"]).exits(127);
+    place.usnea(&["healthcheck", "run", "box"]).works();
+    let events = |filters: &[&str], format: &str| {
+        let words = ["events", "--since", "0", "--stream=false", "--format", format];
+        place.usnea(&[&words[..], filters].concat()).works().to_owned()
+    };
+    let told = events(&["-f", "container=box"], "{{.Action}}");
+    let told: Vec<&str> = told.lines().filter(|line| line.starts_with("exec")).collect();
+    assert_eq!(
+        told,
+        [
+            "exec_create: sh -c exit 5",
+            "exec_start: sh -c exit 5",
+            "exec_die",
+            "exec_create: no-such-program",
+            "exec_start: no-such-program",
+            "exec_die"
+        ],
+        "a check of health is none of them"
+    );
+    let died = events(&["--filter", "event=exec_die"], "{{.Attributes.exitCode}}");
+    assert_eq!(died, "5\n127");
+    let ids = ["exec_create", "exec_start", "exec_die"]
+        .map(|event| events(&["--filter", &format!("event={event}")], "{{.Attributes.execID}}"));
+    assert!(ids[0].lines().all(|id| id.len() == 64) && ids.iter().all(|all| *all == ids[0]));
+    // One that is left alone: nobody stays to see its end.
+    sh(&place, &["-d"], "exit 6").works();
+    assert_eq!(events(&["--filter", "event=exec_start"], "{{.Name}}").lines().count(), 3);
+    clean(&place);
+}
+
+#[test]
+fn a_kernel_that_enters_namespaces_one_by_one_will_do() {
+    if !need("strace") {
+        return;
+    }
+    let place = Place::new();
+    for options in [&[][..], &["--init"], &["--network", "none", "--userns", "keep-id"]] {
+        // Whoever emulates root enters by other means, which strace(1) would spoil.
+        sleeping(&place, &[options, &["--root-emulation", "off"]].concat());
+        // Linux before 5.8 knows no setns(2) by a pidfd.
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "trace", "-e", "trace=setns"]);
+        command.args(["-e", "inject=setns:error=EINVAL:when=1"]).arg(crate::support::binary());
+        command.args(["exec", "box", "sh", "-c", "readlink /proc/self/ns/pid; hostname; echo $$"]);
+        place.prepare(&mut command);
+        let slow = finish(&mut command, "");
+        let fast = sh(&place, &[], "readlink /proc/self/ns/pid; hostname; echo $$");
+        let words = |ran: &Ran| ran.works().lines().take(2).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&slow), words(&fast), "{options:?}");
+        let trace = place.read("trace");
+        assert_eq!(trace.matches("(INJECTED)").count(), 2, "{trace}");
+        assert!(trace.matches("= 0").count() >= 3, "{trace}");
+        clean(&place);
+    }
 }

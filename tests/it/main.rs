@@ -45,6 +45,7 @@ mod isolation;
 mod kills;
 mod kills_of_pull;
 mod layers;
+mod life_faults;
 mod lifecycle;
 mod login;
 mod machine;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::selection;
-use crate::container::kept::{self, Entered};
+use crate::container::kept::{self, Audience, Entered};
 use crate::engine::{Finish, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::security::Privileges;
@@ -48,6 +48,10 @@ pub struct Arguments {
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
 
+    /// Do not tell of it in `usnea events`: it is a check of health.
+    #[arg(long, hide = true)]
+    check: bool,
+
     /// The container.
     #[arg(value_name = "CONTAINER", required = true)]
     container: String,
@@ -91,6 +95,7 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         preserve_fds: arguments.preserve_fds,
         keys,
         finish: if detach { Finish::AtStart } else { Finish::AtEnd },
+        audience: if arguments.check { Audience::Nobody } else { Audience::All },
     };
     kept::exec(&kept, entered)
 }

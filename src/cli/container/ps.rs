@@ -141,7 +141,13 @@ fn show_mounts(row: &mut Row, kept: &Kept, whole: bool) -> Result<()> {
 fn listed(store: &Path, filters: &[Filter], all: bool) -> Result<Vec<(Kept, Status)>> {
     let mut listed = Vec::new();
     for kept in kept::all(store)? {
-        let status = kept.status()?;
+        let status = match kept.status() {
+            Ok(status) => status,
+            Err(error) => {
+                log::warn!("container {}: {error}", kept.short_id());
+                continue;
+            }
+        };
         if (all || status.state().is_some()) && Filter::fit(filters, &kept, &status)? {
             listed.push((kept, status));
         }

@@ -50,6 +50,12 @@ pub struct PruneArguments {
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let missing = Missing::ignored(arguments.force || arguments.ignore);
+    if arguments.selection.is_all() {
+        for id in kept::damaged(&store)? {
+            kept::remove(&store, &id, Removal { force: arguments.force, ..Removal::default() })?;
+            say(&id);
+        }
+    }
     each(&arguments.selection, &store, missing, |selected| {
         let how =
             Removal { force: arguments.force, time: arguments.time, volumes: arguments.volumes };

@@ -102,6 +102,11 @@ impl Selection {
         Ok(selected)
     }
 
+    /// Whether it is all that there are.
+    pub fn is_all(&self) -> bool {
+        self.all && self.filters.is_empty()
+    }
+
     /// These, or the one that was made last.
     pub fn of(names: &[String], latest: bool) -> Self {
         Self { names: names.to_vec(), latest, ..Self::default() }

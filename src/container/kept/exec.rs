@@ -1,15 +1,16 @@
-//! `usnea exec`: another command in a container that runs.
+//! `usnea exec`: another command in a container that runs. Its life is told in `usnea events`, but for the end of one that
+//! is left alone: nobody stays to see it.
 
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 
-use super::super::run::keep_descriptors;
+use super::super::run::{keep_descriptors, random_id};
 use super::{Kept, not_running};
 use crate::engine::{self, DetachKeys, Entry, Finish, Options, Running, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::monitor::record::{self, CONFIG};
-use crate::monitor::{Status, being};
+use crate::monitor::{Status, being, events};
 use crate::security::{self, Privileges};
 use crate::spec::{self, EntryOptions, Who};
 use crate::sys::signal::Signals;
@@ -33,6 +34,17 @@ pub struct Entered {
     pub keys: Option<DetachKeys>,
     /// How long we stay.
     pub finish: Finish,
+    /// Who hears of it.
+    pub audience: Audience,
+}
+
+/// Who hears of a command that is run in a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever reads the events.
+    All,
+    /// Nobody: checks of health, which would leave no room in the record of events for anything else.
+    Nobody,
 }
 
 /// Runs it: its exit status, or 0 when it was left alone. Errors: the container does not run; what `run` refuses.
@@ -59,7 +71,26 @@ pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
         keys: entered.keys.or(own_keys).unwrap_or_default(),
         finish: entered.finish,
     };
-    engine::exec(&entry, &signals)
+    if entered.audience == Audience::Nobody {
+        return engine::exec(&entry, &signals).map(Option::unwrap_or_default);
+    }
+    let id = random_id()?;
+    let tell = |action: &str, more: &[(&str, String)]| {
+        let more = [&[("execID", id.clone())], more].concat();
+        events::of_container(&kept.store, &kept.record, action, &more);
+    };
+    let words = entered.command.join(" ");
+    tell(&format!("exec_create: {words}"), &[]);
+    tell(&format!("exec_start: {words}"), &[]);
+    let status = engine::exec(&entry, &signals);
+    let ended = match &status {
+        Ok(status) => *status,
+        Err(error) => Some(error.status()),
+    };
+    if let Some(ended) = ended {
+        tell("exec_die", &[("exitCode", ended.to_string())]);
+    }
+    status.map(Option::unwrap_or_default)
 }
 
 fn running(kept: &Kept, spec: &Spec) -> Result<Running> {

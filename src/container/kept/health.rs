@@ -36,8 +36,9 @@ pub fn check_health(kept: &Kept) -> Result<Health> {
     let Status::Running(state) = kept.status()? else {
         return Err(Error::new(format!("container {name} is not running")));
     };
+    let age = state.process.age();
     let check = check(kept, settings)?;
-    note(kept, settings, &state, check)
+    note(kept, settings, (&state, age), check)
 }
 
 /// A monitor's child: the check of the container in this folder.
@@ -54,10 +55,15 @@ pub fn check_of_monitor(folder: &str) -> Result<()> {
     check_health(&kept).map(|_| ())
 }
 
-fn note(kept: &Kept, settings: &Healthcheck, state: &State, check: Check) -> Result<Health> {
+fn note(
+    kept: &Kept,
+    settings: &Healthcheck,
+    (state, age): (&State, Duration),
+    check: Check,
+) -> Result<Health> {
     let mut told = Told::of(&kept.folder, state)?;
     let before = told.health;
-    told.note(check, settings, state.started);
+    told.note(check, settings, age);
     record::write(&kept.folder, HEALTH, &told)?;
     if told.health != before {
         let action = format!("health_status: {}", told.health.word());
@@ -79,7 +85,7 @@ fn check(kept: &Kept, settings: &Healthcheck) -> Result<Check> {
     let mut child = Command::new("/proc/self/exe")
         .arg("--root")
         .arg(&kept.store)
-        .args(["exec", &kept.record.id])
+        .args(["exec", "--check", &kept.record.id])
         .args(command)
         .stdin(Stdio::null())
         .stdout(far.try_clone().context(|| "cannot copy a pipe")?)

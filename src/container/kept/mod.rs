@@ -12,6 +12,7 @@
 //! needs none. Names are links (`names`).
 
 mod attach;
+mod check;
 mod commit;
 mod copy;
 mod create;
@@ -48,12 +49,13 @@ use crate::monitor::record::{self, CONTAINER, Record};
 
 pub use crate::engine::DetachKeys;
 pub use attach::{Attachment, SignalProxy, attach, meet};
+pub use check::check;
 pub use commit::{Commit, Meanwhile, Squash, commit};
 pub use copy::{Copying, End, Owned, copy};
 pub use create::{Wishes, create};
 pub use diff::{diff, export};
 pub use events::{EventFilter, Wanted as WantedEvents, events};
-pub use exec::{Entered, exec};
+pub use exec::{Audience, Entered, exec};
 pub use filter::Filter;
 pub use health::{check_health, check_of_monitor, health};
 pub use inspect::{MountedHere, inspect, mounted};
@@ -165,11 +167,20 @@ pub fn all(store: &Path) -> Result<Vec<Kept>> {
     for id in ids(store)? {
         match Kept::open(store, &id) {
             Ok(kept) => all.extend(kept),
-            Err(error) => log::warn!("container {}: {error}", short(&id)),
+            Err(error) => {
+                log::warn!("container {0}: {error}; 'usnea rm -f {0}' removes it", short(&id));
+            }
         }
     }
     all.sort_by(|a, b| b.record.created.cmp(&a.record.created).then(a.record.id.cmp(&b.record.id)));
     Ok(all)
+}
+
+/// The IDs of those whose record is damaged.
+pub fn damaged(store: &Path) -> Result<Vec<String>> {
+    let mut ids = ids(store)?;
+    ids.retain(|id| Kept::open(store, id).is_err());
+    Ok(ids)
 }
 
 /// The ID of the container that `text` means: its whole ID, its name, or the beginning of its ID alone. Errors: there is

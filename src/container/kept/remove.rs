@@ -93,7 +93,7 @@ fn free(folder: &Path, kept: Option<&Kept>, how: Removal) -> Result<Option<File>
 
 /// The last resort: its monitor is killed, and the container dies with it.
 fn end_all(folder: &Path) -> Result<()> {
-    let Some(state) = record::read::<State>(folder, STATE)? else {
+    let Some(state) = record::read_if_whole::<State>(folder, STATE)? else {
         return Err(Error::new("another command makes or removes it").hint("try again"));
     };
     end_monitor(&state);

@@ -13,7 +13,7 @@ pub fn rename(kept: &Kept, name: &ContainerName) -> Result<()> {
     names.give(name.as_str(), id)?;
     let old = current(kept).inspect_err(|_| names.take(name.as_str(), id))?;
     let record = Record { name: name.to_string(), ..old.clone() };
-    record::write(&kept.folder, CONTAINER, &record)
+    record::change(&kept.store, &kept.folder, &record)
         .inspect_err(|_| names.take(name.as_str(), id))?;
     names.take(&old.name, id);
     events::of_container(&kept.store, &record, "rename", &[("oldName", old.name)]);

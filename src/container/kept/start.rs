@@ -143,7 +143,7 @@ fn never_ran(kept: &Kept, error: &Error) {
         finished: jiff::Timestamp::now(),
         reason: Some(error.to_string()),
     };
-    let _ = record::write(&kept.folder, EXIT, &exit);
+    let _ = record::write_exit(&kept.folder, &exit);
 }
 
 /// Its config, and what holds its image.
@@ -213,8 +213,9 @@ pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
     let handover = Handover::receive(number)?;
     let lock = monitor::take(handover.lock)?;
     let kept = of_folder(&handover.store, &handover.folder)?;
-    let state: Option<State> = record::read(&kept.folder, STATE)?;
+    let state: Option<State> = record::read_if_whole(&kept.folder, STATE)?;
     let socket = state.as_ref().and_then(|state| state.socket.clone());
+    let path = socket.clone();
     let listener = match (handover.listener, socket) {
         (Some(number), Some(path)) => Some((monitor::take(number)?, path)),
         _ => None,
@@ -228,6 +229,9 @@ pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
         })
     };
     let Err(error) = again();
+    if let Some(path) = path {
+        let _ = std::fs::remove_file(path);
+    }
     never_ran(&kept, &error);
     Err(error)
 }

@@ -11,7 +11,7 @@ use crate::cgroup::{self, Limits};
 use crate::error::{Context, Error, Result};
 use crate::monitor::events;
 use crate::monitor::policy::RestartPolicy;
-use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
+use crate::monitor::record::{self, CONFIG, Record};
 
 /// What is to be changed.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +37,7 @@ pub fn update(kept: &Kept, changes: &Changes) -> Result<()> {
         limit(kept, resources).context(|| format!("container {}", record.name))?;
     }
     if let Some(restart) = changes.restart {
-        record::write(&kept.folder, CONTAINER, &Record { restart, ..record.clone() })?;
+        record::change(&kept.store, &kept.folder, &Record { restart, ..record.clone() })?;
     }
     events::of_container(&kept.store, &record, "update", &[]);
     Ok(())

@@ -62,27 +62,23 @@ impl Writer {
         if bytes.is_empty() {
             return;
         }
-        if self.lost > 0 {
-            self.tell_loss(now);
-        }
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
+        // Before what was lost is told nothing that came later may stand in the log; alone it would take the last room
+        // there is again and again, and tell of one loss in many lines.
+        self.format_loss(&mut batch, now);
         format(&mut batch, source, bytes, now);
-        if self.lost > 0 {
-            // Before what was lost is told nothing that came later may stand in the log.
-            self.lost += bytes.len() as u64;
-        } else if let Err(error) = self.append(&batch) {
-            self.lose(bytes.len() as u64, &error);
+        match self.append(&batch) {
+            Ok(()) => self.lost = 0,
+            Err(error) => self.lose(bytes.len() as u64, &error),
         }
         self.batch = batch;
     }
 
-    fn tell_loss(&mut self, now: Timestamp) {
-        let mut line = Vec::new();
-        let text = format!("{} bytes were lost: {}\n", self.lost, self.why);
-        format(&mut line, Source::Ourselves, text.as_bytes(), now);
-        if self.append(&line).is_ok() {
-            self.lost = 0;
+    fn format_loss(&self, batch: &mut Vec<u8>, now: Timestamp) {
+        if self.lost > 0 {
+            let text = format!("{} bytes were lost: {}\n", self.lost, self.why);
+            format(batch, Source::Ourselves, text.as_bytes(), now);
         }
     }
 
@@ -139,8 +135,10 @@ impl Writer {
 
     /// The last chance to tell of a loss.
     pub fn finish(&mut self, now: Timestamp) {
-        if self.lost > 0 {
-            self.tell_loss(now);
+        let mut line = Vec::new();
+        self.format_loss(&mut line, now);
+        if !line.is_empty() && self.append(&line).is_ok() {
+            self.lost = 0;
         }
     }
 }

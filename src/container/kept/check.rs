@@ -1,0 +1,100 @@
+//! `usnea check` of containers: whether their records can be read. A power cut may have left them empty.
+
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+
+use super::{Hold, ids, try_lock};
+use crate::container::images::Repair;
+use crate::container::run::short;
+use crate::error::{Error, Result};
+use crate::image::store::{Fault, Outcome};
+use crate::monitor::Status;
+use crate::monitor::health::{HEALTH, Told};
+use crate::monitor::record::{
+    self, CONFIG, CONTAINER, EXIT, Exit, Found, Record, STATE, State, look,
+};
+
+/// Looks at the records of all containers. How one ended, where that was lost, is written down anew; one that is not
+/// known any more is left to be removed by whoever has looked at what it wrote.
+pub fn check(store: &Path, repair: Repair) -> Result<Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut all = ids(store)?;
+    all.sort();
+    for id in all {
+        let folder = store.join("containers").join(&id);
+        let what = format!("container {}", short(&id));
+        let fault = |error: Error, outcome| Fault {
+            what: what.clone(),
+            fault: error.to_string(),
+            images: Vec::new(),
+            outcome,
+        };
+        let needed = needed::<Record>(&folder, CONTAINER)?.or(needed::<Spec>(&folder, CONFIG)?);
+        if let Some(error) = needed {
+            let outcome = match repair {
+                Repair::No => Outcome::Found,
+                Repair::Yes => Outcome::Left(format!(
+                    "what it wrote is in {}; 'usnea rm -f {}' removes it",
+                    folder.join("upper").display(),
+                    short(&id)
+                )),
+            };
+            faults.push(fault(error, outcome));
+            continue;
+        }
+        let told = [
+            damage::<State>(&folder, STATE)?,
+            damage::<Exit>(&folder, EXIT)?,
+            damage::<Told>(&folder, HEALTH)?,
+        ];
+        if let Some(error) = told.into_iter().flatten().next() {
+            let outcome = match repair {
+                Repair::No => Outcome::Found,
+                Repair::Yes => mend(&folder)?,
+            };
+            faults.push(fault(error, outcome));
+        }
+    }
+    Ok(faults)
+}
+
+fn damage<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<Error>> {
+    Ok(match look::<T>(folder, name)? {
+        Found::Damaged(error) => Some(error),
+        Found::Nothing | Found::Whole(_) => None,
+    })
+}
+
+/// The same of what no container is without.
+fn needed<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<Error>> {
+    // Removed by another command since it was listed.
+    let is_gone = || !folder.exists();
+    Ok(match look::<T>(folder, name)? {
+        Found::Nothing if !is_gone() => {
+            Some(Error::new(format!("{} is missing", folder.join(name).display())))
+        }
+        Found::Damaged(error) => Some(error),
+        Found::Nothing | Found::Whole(_) => None,
+    })
+}
+
+/// Writes down how it ended, as far as that is known.
+fn mend(folder: &Path) -> Result<Outcome> {
+    let Hold::Ours(_lock) = try_lock(folder)? else {
+        return Ok(Outcome::Left("it is in use: stop it, then repair".to_owned()));
+    };
+    let status = Status::of(folder)?;
+    if damage::<Told>(folder, HEALTH)?.is_some() {
+        std::fs::remove_file(folder.join(HEALTH))?;
+    }
+    if let Some(exit) = status.exit() {
+        record::write_exit(folder, exit)?;
+    } else if damage::<Exit>(folder, EXIT)?.is_some() {
+        std::fs::remove_file(folder.join(EXIT))?;
+    }
+    if damage::<State>(folder, STATE)?.is_some() {
+        std::fs::remove_file(folder.join(STATE))?;
+    }
+    Ok(Outcome::Mended(format!("it is {}", status.word())))
+}
