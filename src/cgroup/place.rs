@@ -80,7 +80,7 @@ pub fn find(path: &Path, limits: Limits) -> Result<Option<Wanted>> {
     let Some((place, controllers)) = found else {
         return if limits.are_none() { Ok(None) } else { Err(nowhere(&limits)) };
     };
-    refuse_missing(&limits, &controllers)?;
+    refuse_missing(&limits, &controllers, &place)?;
     Ok(Some(Wanted { name, limits, place }))
 }
 
@@ -179,7 +179,7 @@ pub(super) fn words(path: &Path) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-fn refuse_missing(limits: &Limits, there: &[String]) -> Result<()> {
+fn refuse_missing(limits: &Limits, there: &[String], place: &Place) -> Result<()> {
     let missing: BTreeSet<_> = limits
         .controllers()
         .into_iter()
@@ -191,8 +191,13 @@ fn refuse_missing(limits: &Limits, there: &[String]) -> Result<()> {
     let missing = missing.into_iter().collect::<Vec<_>>().join(" and ");
     let what = files(limits);
     Err(Error::new(format!("cannot set {what}: no cgroup with {missing} is delegated to you"))
-        .hint(match cgroup::version() {
-            Version::V2 => Hint::Delegate.to_string(),
+        .hint(match (cgroup::version(), place) {
+            (Version::V2, Place::Folder(folder)) if !may_hand_down(folder) => format!(
+                "{} holds processes of other programs, so it cannot hand controllers down: \
+                 systemd-run --user --scope -p Delegate=yes usnea ... has one of its own",
+                folder.display()
+            ),
+            (Version::V2, _) => Hint::Delegate.to_string(),
             _ => Hint::CgroupVersion2.to_string(),
         }))
 }

@@ -12,6 +12,7 @@ mod stocked;
 mod support;
 
 mod attach;
+mod cgroups;
 mod commit;
 mod completion;
 mod cp;

@@ -1,4 +1,5 @@
-//! A container that stands still for a moment: each of its processes is stopped, and goes on when that is over.
+//! A container that stands still for a moment: its cgroup is, or without one each of its processes, and goes on when that
+//! is over.
 //!
 //! ```text
 //!  we --fork--> a process in the container's user namespace: stops all, says so, waits for the end of a pipe, lets all
@@ -6,9 +7,11 @@
 //! ```
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use super::files::{namespaces, running};
 use super::{Kept, processes};
+use crate::cgroup::{self, Freeze};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::State;
 use crate::sys::process::{self, Child, Forked};
@@ -33,17 +36,9 @@ impl Still {
             Forked::Child => {
                 drop((alive, stopped));
                 signal::block_all();
-                let done = namespace::enter(user.as_fd()).map(|()| stop_all(&state));
-                let (word, held) = match done {
-                    Ok((held, true)) => (b"y", held),
-                    Ok((held, false)) => (b"n", held),
-                    Err(_) => (b"n", Vec::new()),
-                };
-                let _ = rustix::io::write(&say, word);
-                // Nothing is ever written: this is the end of it.
-                let _ = rustix::io::retry_on_intr(|| rustix::io::read(&watched, &mut [0; 1]));
-                for pidfd in &held {
-                    let _ = process::pidfd_signal(pidfd.as_fd(), libc::SIGCONT);
+                match &state.cgroup {
+                    Some(folder) => stop_cgroup(folder, &say, &watched),
+                    None => stop_each(&state, &user, &say, &watched),
                 }
                 process::exit_now(0)
             }
@@ -65,6 +60,31 @@ impl Drop for Still {
     fn drop(&mut self) {
         self.alive = None;
         let _ = self.helper.wait();
+    }
+}
+
+/// Says whether all stand still, and waits until they need no more.
+fn say_and_wait(all: bool, say: &OwnedFd, watched: &OwnedFd) {
+    let _ = rustix::io::write(say, if all { b"y" } else { b"n" });
+    // Nothing is ever written: this is the end of it.
+    let _ = rustix::io::retry_on_intr(|| rustix::io::read(watched, &mut [0; 1]));
+}
+
+fn stop_cgroup(folder: &Path, say: &OwnedFd, watched: &OwnedFd) {
+    let was_stopped = cgroup::is_frozen(folder);
+    let stopped = cgroup::freeze(folder, Freeze::Stopped);
+    say_and_wait(stopped.is_ok(), say, watched);
+    if !was_stopped {
+        let _ = cgroup::freeze(folder, Freeze::Running);
+    }
+}
+
+fn stop_each(state: &State, user: &OwnedFd, say: &OwnedFd, watched: &OwnedFd) {
+    let done = namespace::enter(user.as_fd()).map(|()| stop_all(state));
+    let (held, all) = done.unwrap_or_default();
+    say_and_wait(all, say, watched);
+    for pidfd in &held {
+        let _ = process::pidfd_signal(pidfd.as_fd(), libc::SIGCONT);
     }
 }
 

@@ -1,0 +1,261 @@
+//! Limits, pause and what goes with a cgroup: on the machine of tests/vm, where a login session has a systemd user manager
+//! with cpu, memory and pids; and what is said where there is no cgroup to be had.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{Place, finish, not_applicable, within};
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// A container that says that it goes on.
+const COUNTS: &str = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done";
+
+fn own_cgroup() -> String {
+    std::fs::read_to_string("/proc/self/cgroup").unwrap()
+}
+
+/// Whether this is a session of that machine.
+fn has_cgroups() -> bool {
+    let is = std::env::var("USNEA_TEST_MACHINE").is_ok_and(|kind| kind == "vm")
+        && own_cgroup().trim_end().ends_with(".scope");
+    if !is {
+        not_applicable("it is for a session on the machine of tests/vm");
+    }
+    is
+}
+
+/// Whether there is no cgroup of version 2 here that hands down controllers.
+fn has_none() -> bool {
+    !Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+fn told(place: &Place, container: &str, field: &str) -> String {
+    place.usnea(&["inspect", "-f", field, container]).works().to_owned()
+}
+
+fn cgroup_of(place: &Place, field: &str) -> PathBuf {
+    let pid = told(place, "box", field);
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = text.trim_end().strip_prefix("0::/").unwrap();
+    Path::new("/sys/fs/cgroup").join(path)
+}
+
+fn run(place: &Place, options: &[&str], script: &str) -> PathBuf {
+    let words = [&["run", "-d", "--name", "box"], options].concat();
+    place.usnea(&place.kept(&words, script)).works();
+    cgroup_of(place, "{{.State.Pid}}")
+}
+
+fn setting(folder: &Path, file: &str) -> String {
+    std::fs::read_to_string(folder.join(file)).unwrap().trim().to_owned()
+}
+
+fn lines(place: &Place) -> usize {
+    place.usnea(&["logs", "box"]).works().lines().count()
+}
+
+#[test]
+fn a_limit_that_cannot_be_set_is_an_error_before_anything_runs() {
+    if !has_none() {
+        return not_applicable("there are cgroups of version 2 here");
+    }
+    let place = Place::new();
+    for (flag, value, file) in [
+        ("--memory", "64m", "memory.max"),
+        ("--cpus", "0.5", "cpu.max"),
+        ("--pids-limit", "10", "pids.max"),
+        ("--cgroup-conf", "memory.high=1", "memory.high"),
+    ] {
+        let ran = place.run(&[flag, value], "echo ran");
+        ran.fails_with(125, &[&format!("cannot set {file}: no cgroup")]);
+        ran.hints();
+    }
+    place.usnea(&place.kept(&["run", "-d", "--name", "box"], "sleep 1000")).works();
+    for words in [&["pause", "box"][..], &["update", "--memory", "64m", "box"]] {
+        let refused = place.usnea(words);
+        refused.fails_with(1, &["box", "cgroup"]);
+        refused.hints();
+    }
+    place.usnea(&["unpause", "box"]).fails_with(1, &["is not paused: it is running"]);
+    place.usnea(&["rm", "-f", "-t", "0", "box"]).works();
+    place.nothing_is_left();
+}
+
+#[test]
+fn limits_are_the_kernels_and_change_while_it_runs() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    let limits = ["-m", "64m", "--memory-swap", "96m", "--cpus", "0.5", "--pids-limit", "40"];
+    let folder = run(&place, &[&limits[..], &["--cpu-shares", "512"]].concat(), "sleep 1000");
+    let now = |file: &str| setting(&folder, file);
+    assert_eq!(now("memory.max"), (64 << 20).to_string());
+    assert_eq!(now("memory.swap.max"), (32 << 20).to_string());
+    assert_eq!(now("cpu.max"), "50000 100000");
+    assert_eq!(now("cpu.weight"), "20");
+    assert_eq!(now("pids.max"), "40");
+    // Who watches is beside it, not in it.
+    let monitor = cgroup_of(&place, "{{.State.MonitorPid}}");
+    assert_eq!(monitor.parent(), folder.parent());
+    assert_ne!(monitor, folder);
+
+    place
+        .usnea(&["update", "-m", "80m", "--memory-swap", "-1", "--pids-limit", "-1", "box"])
+        .works();
+    assert_eq!((now("memory.max"), now("memory.swap.max")), ((80 << 20).to_string(), "max".into()));
+    assert_eq!((now("pids.max"), now("cpu.max")), ("max".into(), "50000 100000".into()));
+    let stats = place.usnea(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "box"]);
+    assert!(stats.works().ends_with("/ 83.9MB"), "{stats:?}");
+
+    // What was changed is so at the next start too.
+    place.usnea(&["restart", "-t", "0", "box"]).works();
+    let folder = cgroup_of(&place, "{{.State.Pid}}");
+    assert_eq!(setting(&folder, "memory.max"), (80 << 20).to_string());
+    place.usnea(&["rm", "-f", "-t", "0", "box"]).works();
+    assert!(within(LIMIT, || !folder.exists() && !folder.parent().unwrap().exists()));
+}
+
+#[test]
+fn a_paused_container_stands_still_until_it_is_unpaused() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    run(&place, &[], COUNTS);
+    assert!(within(LIMIT, || lines(&place) > 1));
+    place.usnea(&["pause", "box"]).works();
+    let before = lines(&place);
+    let field = "{{.State.Status}} {{.State.Paused}} {{.State.Running}}";
+    assert_eq!(told(&place, "box", field), "paused true true");
+    let listed = place.usnea(&["ps", "--filter", "status=paused", "--format", "{{.Status}}"]);
+    assert!(listed.works().ends_with("(Paused)"));
+    place.usnea(&["exec", "box", "true"]).fails_with(125, &["it is paused"]);
+    place.usnea(&["pause", "box"]).fails_with(1, &["is not running: it is paused"]);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(lines(&place), before);
+    place.usnea(&["unpause", "box"]).works();
+    assert!(within(LIMIT, || lines(&place) > before));
+    // A stop reaches one that is paused.
+    place.usnea(&["pause", "box"]).works();
+    place.usnea(&["stop", "-t", "0", "box"]).works();
+    assert_eq!(told(&place, "box", "{{.State.Status}}"), "exited");
+    let events = ["events", "--since", "1h", "--until", "0s", "--filter", "container=box"];
+    let events = place.usnea(&[&events[..], &["--format", "{{.Action}}"]].concat());
+    let events: Vec<&str> = events.works().lines().filter(|word| word.ends_with("pause")).collect();
+    assert_eq!(events, ["pause", "unpause", "pause"]);
+    place.usnea(&["rm", "box"]).works();
+}
+
+#[test]
+fn the_kernels_want_of_memory_is_told() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    let hog = "tail /dev/zero; echo survived $?";
+    let words = ["run", "--name", "box", "-m", "32m", "--memory-swap", "32m"];
+    let ran = place.usnea(&place.kept(&words, hog));
+    assert!(ran.works().contains("survived 137"), "{ran:?}");
+    assert_eq!(told(&place, "box", "{{.State.OOMKilled}}"), "true");
+    let events = ["events", "--since", "1h", "--until", "0s", "--filter", "event=oom"];
+    let events = place.usnea(&[&events[..], &["--format", "{{.Actor.Attributes.name}}"]].concat());
+    assert_eq!(events.works(), "box");
+    place.usnea(&["rm", "box"]).works();
+    // Without a record too.
+    let ran = place.run(&["-m", "32m", "--memory-swap", "32m"], hog);
+    assert!(ran.works().contains("survived 137"), "{ran:?}");
+    place.nothing_is_left();
+}
+
+#[test]
+fn a_fork_bomb_hits_the_limit_and_a_command_in_it_counts() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    let folder = run(&place, &["--pids-limit", "15"], "sleep 1000");
+    let bomb = "bomb() { bomb | bomb & }; bomb 2> /dev/null; sleep 1; echo done";
+    let ran = place.usnea(&["exec", "box", "sh", "-c", bomb]);
+    assert!(ran.status != 125, "{ran:?}");
+    let peak: u64 = setting(&folder, "pids.events").rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(peak > 0, "nothing was refused");
+    let current: u64 = setting(&folder, "pids.current").parse().unwrap();
+    assert!(current <= 15);
+    let inside = place.usnea(&["exec", "box", "cat", "/proc/self/cgroup"]);
+    if inside.status == 0 {
+        assert_eq!(inside.works(), "0::/");
+    }
+    place.usnea(&["rm", "-f", "-t", "0", "box"]).works();
+    assert!(within(LIMIT, || !folder.exists()));
+}
+
+#[test]
+fn nothing_is_left_of_a_cgroup_whatever_dies() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    for field in ["{{.State.MonitorPid}}", "{{.State.Pid}}"] {
+        let folder = run(&place, &["-m", "64m"], "sleep 1000");
+        let pid = told(&place, "box", field);
+        finish(Command::new("kill").args(["-9", &pid]), "").works();
+        assert!(within(LIMIT, || !folder.parent().unwrap().exists()), "{field}");
+        assert!(within(LIMIT, || told(&place, "box", "{{.State.Status}}") == "exited"));
+        place.usnea(&["rm", "-f", "box"]).works();
+    }
+    // And of a run in the foreground.
+    let mut command = place.command(&place.arguments(&["-m", "64m"], &["sleep", "1000"]));
+    let mut child = command.spawn().unwrap();
+    let scope = || {
+        let text = std::fs::read_to_string(format!("/proc/{}/cgroup", child.id())).ok()?;
+        let path = Path::new("/sys/fs/cgroup").join(text.trim_end().strip_prefix("0::/")?);
+        path.ends_with("usnea").then(|| path.parent().map(Path::to_owned))?
+    };
+    assert!(within(LIMIT, || scope().is_some()));
+    let scope = scope().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(within(LIMIT, || !scope.exists()), "{}", scope.display());
+    place.nothing_is_left();
+}
+
+#[test]
+fn a_delegated_unit_is_where_its_containers_are() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    let script = "cat /sys/fs/cgroup/memory.max";
+    let arguments = place.arguments(&["-m", "64m"], &["sh", "-c", script]);
+    let unit = |property: &str| {
+        let mut command = Command::new("systemd-run");
+        command.args(["--user", "--quiet", "--collect", "--wait", "--pipe", property]);
+        command.arg(format!("--setenv=USNEA_ROOT={}", place.store().display()));
+        command.arg(crate::support::binary()).args(&arguments);
+        place.prepare(&mut command);
+        finish(&mut command, "")
+    };
+    assert_eq!(unit("--property=Delegate=yes").works(), (64 << 20).to_string());
+    // A service that is not is neither changed nor left.
+    let refused = unit("--property=Delegate=no");
+    refused.fails_with(125, &["cannot set memory.max: no cgroup is delegated to you here"]);
+    refused.hints();
+}
+
+#[test]
+fn a_controller_that_is_not_delegated_is_named() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    let ran = place.run(&["--blkio-weight", "500"], "echo ran");
+    ran.fails_with(125, &["cannot set io.weight: no cgroup with io is delegated to you"]);
+    ran.hints();
+    place.run(&["--cgroups", "disabled", "-m", "64m"], "echo ran").fails_with(125, &["--cgroups"]);
+    let parent = place.run(&["-m", "64m", "--cgroup-parent", "/system.slice"], "echo ran");
+    parent.fails_with(125, &["--cgroup-parent /system.slice: no cgroup of yours"]);
+    let sliced = place.run(&["--cgroup-parent", "work.slice", "-m", "64m"], "echo ran");
+    assert_eq!(sliced.works(), "ran");
+}
