@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::message::{self, Body, Value};
+use super::message::{self, Answer, Body, Value};
 use crate::error::{Context, Error, Result};
 
 const NAME: &str = "org.freedesktop.systemd1";
@@ -24,12 +24,7 @@ pub struct Manager {
 impl Manager {
     /// The calling user's, where there is one.
     pub fn of_user() -> Option<Self> {
-        let uid = rustix::process::getuid().as_raw();
-        let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let folder = folder.filter(|folder| folder.is_absolute());
-        let folders = folder.into_iter().chain([PathBuf::from(format!("/run/user/{uid}"))]);
-        let mut sockets = folders.map(|folder| folder.join("systemd/private"));
-        let socket = sockets.find(|socket| UnixStream::connect(socket).is_ok())?;
+        let socket = crate::host::cgroup::user_manager()?;
         Some(Self { socket })
     }
 
@@ -45,23 +40,32 @@ impl Manager {
         ];
         properties.extend(slice.map(|slice| ("Slice", Value::Text(slice))));
         let body = Body::transient_unit(name, "fail", &properties);
-        self.ask("StartTransientUnit", &body)
-            .and_then(|()| wait_until_in(name))
+        self.ask(OBJECT, INTERFACE, "StartTransientUnit", &body)
+            .and_then(|_| wait_until_in(name))
             .context(|| format!("cannot get the scope {name} from the systemd user manager"))
     }
 
     /// Moves this process into the group `subgroup` of the scope `name`, and waits until it is there.
     pub fn attach(&self, name: &str, subgroup: &str) -> Result<()> {
         let body = Body::processes_to_unit(name, &format!("/{subgroup}"), &[std::process::id()]);
-        self.ask("AttachProcessesToUnit", &body)
-            .and_then(|()| wait_until_in(&format!("{name}/{subgroup}")))
+        self.ask(OBJECT, INTERFACE, "AttachProcessesToUnit", &body)
+            .and_then(|_| wait_until_in(&format!("{name}/{subgroup}")))
             .context(|| format!("cannot enter {name}"))
     }
 
-    fn ask(&self, member: &str, body: &Body) -> Result<()> {
+    /// Whether the unit has Delegate=yes.
+    pub fn has_delegated(&self, unit: &str) -> bool {
+        let kind = if unit.ends_with(".scope") { "Scope" } else { "Service" };
+        let body = Body::property(&format!("{NAME}.{kind}"), "Delegate");
+        let object = format!("{OBJECT}/unit/{}", escaped(unit));
+        let answer = self.ask(&object, "org.freedesktop.DBus.Properties", "Get", &body);
+        answer.is_ok_and(|answer| answer.truth() == Some(true))
+    }
+
+    fn ask(&self, object: &str, interface: &str, member: &str, body: &Body) -> Result<Answer> {
         let at = || self.socket.display().to_string();
         let mut stream = self.connect().context(at)?;
-        stream.get_mut().write_all(&body.call(NAME, OBJECT, INTERFACE, member)).context(at)?;
+        stream.get_mut().write_all(&body.call(NAME, object, interface, member)).context(at)?;
         message::answer(&mut stream).context(at)?.map_err(|said| Error::new(said.escape_debug()))
     }
 
@@ -84,6 +88,16 @@ impl Manager {
     }
 }
 
+/// A unit's name as part of an object's path (sd_bus_path_encode(3)).
+fn escaped(unit: &str) -> String {
+    let escape = |(at, byte): (usize, u8)| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' => char::from(byte).to_string(),
+        b'0'..=b'9' if at > 0 => char::from(byte).to_string(),
+        _ => format!("_{byte:02x}"),
+    };
+    unit.bytes().enumerate().map(escape).collect()
+}
+
 /// The answer comes when the work is queued. Whether it is done, the kernel knows.
 fn wait_until_in(group: &str) -> Result<()> {
     let start = std::time::Instant::now();
@@ -100,4 +114,15 @@ fn wait_until_in(group: &str) -> Result<()> {
 
 fn is_in(group: &Path) -> bool {
     crate::host::cgroup::own_folder().is_some_and(|folder| folder.ends_with(group))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn units_are_parts_of_paths() {
+        assert_eq!(escaped("run-1_a.service"), "run_2d1_5fa_2eservice");
+        assert_eq!(escaped("1.scope"), "_31_2escope");
+    }
 }

@@ -1,4 +1,4 @@
-//! One call of D-Bus, as bytes: what the two requests to a systemd manager need of the protocol (D-Bus Specification,
+//! One call of D-Bus, as bytes: what the requests to a systemd manager need of the protocol (D-Bus Specification,
 //! "Message Protocol"), little-endian. The libraries that have all of it start threads, which a launch cannot have, or
 //! bring thirty crates.
 
@@ -112,6 +112,14 @@ impl Body {
         Self { bytes, signature: "ssau" }
     }
 
+    /// `ss`: the arguments of Get, for a property.
+    pub fn property(interface: &str, name: &str) -> Self {
+        let mut bytes = Vec::new();
+        text(&mut bytes, interface);
+        text(&mut bytes, name);
+        Self { bytes, signature: "ss" }
+    }
+
     /// A call of `member`, the first of its connection.
     pub fn call(&self, destination: &str, path: &str, interface: &str, member: &str) -> Vec<u8> {
         let mut bytes = vec![b'l', CALL, 0, 1];
@@ -141,9 +149,22 @@ impl Body {
     }
 }
 
+/// What was answered: the arguments, as they came.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer(Vec<u8>);
+
+impl Answer {
+    /// `v` with a `b` in it.
+    pub fn truth(&self) -> Option<bool> {
+        let mut reader = Reader { bytes: &self.0, at: 0 };
+        let kind = reader.signature()?;
+        (kind == "b").then(|| reader.number())?.map(|number| number != 0)
+    }
+}
+
 /// Waits for the answer to the call: `Err` inside is the other side's error, its name and what it says. Other messages
 /// are passed over. Errors: the connection broke; what came is no message.
-pub fn answer(from: &mut impl Read) -> io::Result<Result<(), String>> {
+pub fn answer(from: &mut impl Read) -> io::Result<Result<Answer, String>> {
     loop {
         let mut start = [0; 16];
         from.read_exact(&mut start)?;
@@ -164,7 +185,7 @@ pub fn answer(from: &mut impl Read) -> io::Result<Result<(), String>> {
             continue;
         }
         return match start[1] {
-            RETURN => Ok(Ok(())),
+            RETURN => Ok(Ok(Answer(body.to_vec()))),
             ERROR => Ok(Err(said(found, body))),
             _ => Err(io::ErrorKind::InvalidData.into()),
         };
@@ -281,7 +302,7 @@ mod tests {
     #[test]
     fn the_answer_is_found_among_other_messages() {
         let stream = [message(4, 9, None), message(RETURN, 9, None), message(RETURN, 1, None)];
-        assert_eq!(answer(&mut stream.concat().as_slice()).unwrap(), Ok(()));
+        assert_eq!(answer(&mut stream.concat().as_slice()).unwrap(), Ok(Answer(Vec::new())));
     }
 
     #[test]
@@ -303,6 +324,17 @@ mod tests {
             bent[at] ^= 0xff;
             let _ = answer(&mut bent.as_slice()); // whatever it is, it ends
         }
+    }
+
+    #[test]
+    fn a_property_is_read() {
+        let truth = |bytes: &[u8]| Answer(bytes.to_vec()).truth();
+        assert_eq!(truth(b"\x01b\0\0\x01\0\0\0"), Some(true));
+        assert_eq!(truth(b"\x01b\0\0\0\0\0\0"), Some(false));
+        assert_eq!(
+            (truth(b"\x01s\0\0\0\0\0\0"), truth(b"\x01b\0\0"), truth(b"")),
+            (None, None, None)
+        );
     }
 
     /// What busctl sends for the same call, without its serial number and flags.

@@ -22,8 +22,6 @@ use crate::host::hint::Hint;
 
 /// The group of those who watch containers, beside the containers' own.
 pub(super) const WATCHERS: &str = "usnea";
-/// systemd's mark on what it has delegated.
-const DELEGATED: &str = "user.delegate";
 
 /// A cgroup that is to be made.
 #[derive(Clone, Debug)]
@@ -90,9 +88,8 @@ fn by_itself() -> Option<Found> {
     let own = cgroup::own_folder().map(home).and_then(Delegation::of).filter(|own| own.writable);
     let manager = Manager::of_user();
     match (own, manager) {
-        (Some(own), manager) if manager.is_none() || is_delegated(&own.folder) => {
-            Some(in_folder(own))
-        }
+        (Some(own), None) => Some(in_folder(own)),
+        (Some(own), Some(manager)) if is_delegated(&own.folder, &manager) => Some(in_folder(own)),
         (_, Some(manager)) => {
             let is_ours = cgroup::own_folder().is_some_and(|folder| may_be_left(&folder));
             is_ours.then(|| in_scope(manager, None))
@@ -143,9 +140,11 @@ fn in_scope(manager: Manager, slice: Option<String>) -> Found {
     (Place::Scope(manager, slice), controllers.unwrap_or_default())
 }
 
-fn is_delegated(folder: &Path) -> bool {
-    let mut room = [0; 2];
-    rustix::fs::getxattr(folder, DELEGATED, &mut room).is_ok_and(|length| &room[..length] == b"1")
+/// Whether the unit that a group belongs to has Delegate=yes.
+fn is_delegated(folder: &Path, manager: &Manager) -> bool {
+    let mut parts = folder.iter().filter_map(|part| part.to_str()).rev();
+    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
+    parts.find(is_unit).is_some_and(|unit| manager.has_delegated(unit))
 }
 
 /// Whether what is in this cgroup may go to another: it is a session's or a scope's of the user.

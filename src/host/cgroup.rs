@@ -1,5 +1,6 @@
 //! Which control groups this machine has, and which part of the tree is ours (cgroups(7)).
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// Where the trees are mounted on every distribution.
@@ -97,6 +98,16 @@ pub fn of_user_manager() -> Option<Delegation> {
     let uid = rustix::process::getuid().as_raw();
     let folder = format!("{MOUNT}/user.slice/user-{uid}.slice/user@{uid}.service");
     Delegation::of(folder.into())
+}
+
+/// Where the calling user's systemd manager answers: at a socket of its own, which needs no bus.
+pub fn user_manager() -> Option<PathBuf> {
+    let uid = rustix::process::getuid().as_raw();
+    let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let folder = folder.filter(|folder| folder.is_absolute());
+    let folders = folder.into_iter().chain([PathBuf::from(format!("/run/user/{uid}"))]);
+    let mut sockets = folders.map(|folder| folder.join("systemd/private"));
+    sockets.find(|socket| UnixStream::connect(socket).is_ok())
 }
 
 /// The path of version 2 in `/proc/PID/cgroup`, relative to the mount. One with `..` is outside our cgroup namespace.

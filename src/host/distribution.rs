@@ -28,8 +28,6 @@ pub enum Package {
     Passt,
     /// slirp4netns
     Slirp4netns,
-    /// The session bus of a user.
-    DbusUserSession,
 }
 
 /// What this machine calls itself; empty where it says nothing.
@@ -107,9 +105,6 @@ impl Family {
             (Package::Uidmap | Package::Getsubids, _) => "uidmap",
             (Package::Passt, _) => "passt",
             (Package::Slirp4netns, _) => "slirp4netns",
-            (Package::DbusUserSession, Self::Debian) => "dbus-user-session",
-            (Package::DbusUserSession, Self::Fedora) => "dbus-daemon",
-            (Package::DbusUserSession, _) => "dbus",
         }
     }
 }

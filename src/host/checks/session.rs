@@ -3,18 +3,15 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-
 use super::is_real_root;
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::host::distribution::Package;
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
 use crate::host::{self, account, cgroup};
 
 pub(super) fn all() -> Vec<Finding> {
-    vec![runtime_folder(), session_bus(), linger()]
+    vec![runtime_folder(), user_manager(), linger()]
 }
 
 fn runtime_folder() -> Finding {
@@ -47,21 +44,12 @@ fn checked_runtime_folder() -> Result<PathBuf> {
     Ok(path)
 }
 
-fn session_bus() -> Finding {
-    let name = "session bus";
-    let (found, works) = match bus_address() {
-        None => (
-            "no address: neither DBUS_SESSION_BUS_ADDRESS nor a runtime folder is set".to_owned(),
-            false,
-        ),
-        Some(address) => match connect(&address) {
-            Ok(()) => (format!("{address} answers"), true),
-            Err(error) => (format!("{address}: {error}"), false),
-        },
-    };
-    if works {
-        return Finding::ok(name, found);
+fn user_manager() -> Finding {
+    let name = "systemd user manager";
+    if let Some(socket) = cgroup::user_manager() {
+        return Finding::ok(name, format!("answers at {}", socket.display()));
     }
+    let found = "does not answer";
     // Who has a cgroup already need not ask for one.
     if is_real_root() || cgroup::own().is_some_and(|own| own.writable) {
         return Finding::ok(name, format!("{found}; not needed, your cgroup is delegated"));
@@ -70,38 +58,8 @@ fn session_bus() -> Finding {
         return Finding::ok(name, format!("{found}; no systemd here to ask for anything"));
     }
     Finding::degraded(name, found)
-        .costs("systemd cannot be asked for a cgroup: no limits")
-        .fix(Hint::Install(Package::DbusUserSession).to_string())
-}
-
-fn bus_address() -> Option<String> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    variable("DBUS_SESSION_BUS_ADDRESS")
-        .or_else(|| variable("XDG_RUNTIME_DIR").map(|folder| format!("unix:path={folder}/bus")))
-}
-
-/// Connects without waiting: a bus whose queue is full is as good as none.
-fn connect(address: &str) -> Result<()> {
-    let address = socket_address(address)?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    Ok(rustix::net::connect(&socket, &address)?)
-}
-
-/// The D-Bus specification, "Server Addresses": several, separated by semicolons; the first that is a unix socket.
-fn socket_address(address: &str) -> Result<SocketAddrUnix> {
-    let of_unix = |address: &str| Some(address.strip_prefix("unix:")?.to_owned());
-    let Some(options) = address.split(';').find_map(of_unix) else {
-        fail!("not a unix socket");
-    };
-    let value = |key: &str| options.split(',').find_map(|option| option.strip_prefix(key));
-    if let Some(path) = value("path=") {
-        return Ok(SocketAddrUnix::new(Path::new(path))?);
-    }
-    match value("abstract=") {
-        Some(name) => Ok(SocketAddrUnix::new_abstract_name(name.as_bytes())?),
-        None => fail!("neither a path nor an abstract name"),
-    }
+        .costs("no cgroup can be asked for: no limits, no pause")
+        .fix(Hint::NoUserManager.to_string())
 }
 
 fn linger() -> Finding {
@@ -121,23 +79,4 @@ fn linger() -> Finding {
             "detached containers may be ended when you log out, and do not start with the machine",
         )
         .fix("loginctl enable-linger".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_buses_are_read() {
-        for right in [
-            "unix:path=/run/user/1/bus",
-            "unix:abstract=/tmp/x,guid=1",
-            "tcp:host=x;unix:path=/a,guid=2",
-        ] {
-            assert!(socket_address(right).is_ok(), "{right}");
-        }
-        for wrong in ["", "tcp:host=x", "unix:tmpdir=/tmp"] {
-            assert!(socket_address(wrong).is_err(), "{wrong}");
-        }
-    }
 }
