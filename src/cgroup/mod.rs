@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config.json: linux.resources --- limits ---> files and values
-//!              linux.cgroupsPath -- place ---> where a group may be: in our own cgroup, or in a scope (manager, message)
+//!              linux.cgroupsPath -- place ---> where a group may be: in our own cgroup, or in a scope (systemd, message)
 //! group: makes it, and reads and writes it while the container lives
 //!
 //! usnea-ID-PID.scope/              systemd's, delegated
@@ -12,9 +12,9 @@
 
 mod group;
 mod limits;
-mod manager;
 mod message;
 mod place;
+mod systemd;
 
 use std::path::Path;
 
@@ -51,7 +51,7 @@ pub fn how_to_have_one() -> String {
 pub fn come_near(folder: &Path) -> Result<()> {
     let scope = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let scope = scope.filter(|name| name.ends_with(".scope"));
-    match (scope, manager::Manager::of_user()) {
+    match (scope, systemd::Manager::of_user()) {
         (Some(scope), Some(manager)) => manager.attach(scope, place::WATCHERS),
         _ => Err(crate::error::Error::new(format!(
             "no process may be moved from here to {}",

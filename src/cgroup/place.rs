@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::limits::Limits;
-use super::manager::Manager;
+use super::systemd::Manager;
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::host::cgroup::{self, Delegation, Version};

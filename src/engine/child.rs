@@ -62,7 +62,7 @@ pub fn live(
 struct Child<'a> {
     plan: &'a Plan,
     channel: Channel,
-    /// A pipe of the parent's: it hangs up when the parent is dead.
+    /// The other end is the parent's: it hangs up when the parent is dead.
     watched: OwnedFd,
     signals: &'a Signals,
     streams: Option<&'a Streams>,

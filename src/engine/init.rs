@@ -14,6 +14,10 @@ use rustix::io::Errno;
 use crate::sys::process::{self, Child, Ended, Forked};
 use crate::sys::{fd, signal};
 
+/// What is said when a server of the container's files has died.
+pub const SERVER_DIED: &str =
+    "the file server of the container has died: its files answer with errors";
+
 /// Forks: the caller goes on in the child, which becomes the command; this process stays and never returns. Before it
 /// stays it does `at_rest`.
 pub fn stay_as_init_and_go_on_in_child(at_rest: impl FnOnce()) -> io::Result<()> {
@@ -55,9 +59,8 @@ pub fn keep(container: &OwnedFd, watched: &OwnedFd, servers: &[Child]) -> ! {
             fds.remove(place + 2);
             // With status 0 it has only seen the container's end before us.
             if alive.remove(place).wait().map_or(true, |how| how.status() != 0) {
-                log::error!(
-                    "the file server of the container has died: its files answer with errors"
-                );
+                log::error!("{SERVER_DIED}");
+                let _ = rustix::net::send(watched, b"s", rustix::net::SendFlags::NOSIGNAL);
             }
         }
         if fds[..2].iter().any(ended) {

@@ -57,6 +57,7 @@ use crate::userns::Levels;
 
 pub use exec::{Entry, Finish, exec};
 pub use explain::explain;
+pub use init::SERVER_DIED;
 pub use keys::{DetachKeys, Watch};
 pub use layers::is_copied;
 pub use mounted::{Mounted, Use, can_be_read_alone, mounted};

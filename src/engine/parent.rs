@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::keys::DetachKeys;
 use super::supervise::{Outcome, Session};
@@ -30,7 +31,8 @@ pub struct Launched {
     pub terminal: Option<OwnedFd>,
     /// Signals that came during the launch and are for the command.
     pub early: Vec<i32>,
-    /// While this is open somewhere the container lives: its keeper (see `child`) waits for the end of it.
+    /// While this is open somewhere the container lives: its keeper (see `child`) waits for the end of it. A byte comes
+    /// from the keeper when a server of the container's files has died.
     pub alive: OwnedFd,
     /// Whether its end is the end of all that it started.
     pub ends_all: bool,
@@ -76,8 +78,13 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
     let started = Instant::now();
     let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
     // Our end of it closes when we die, however: then the keeper ends the container (see `child`).
-    let (watched, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .context(|| "cannot make a pipe")?;
+    let (watched, alive) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .context(|| "cannot make a socket pair")?;
     let strangers = process::children().unwrap_or_default(); // a shell that became us by exec leaves us its jobs
     let Some(namespaces) = plan.first_namespaces() else { fail!("a plan without namespaces") };
 

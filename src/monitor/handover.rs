@@ -33,8 +33,10 @@ pub struct Handover {
     pub folder: PathBuf,
     /// The lock on the folder.
     pub lock: RawFd,
-    /// What must stay open for the container's sake: locks of its image, the pipe that its keeper watches.
+    /// What must stay open for the container's sake: locks of its image.
     pub held: Vec<RawFd>,
+    /// Our end of what its keeper watches, and tells us of.
+    pub keeper: Option<RawFd>,
     /// Where we listen.
     pub listener: Option<RawFd>,
     /// Who is attached already, whom the command waits for.

@@ -136,11 +136,11 @@ fn become_monitor(job: Job, told: &OwnedFd, mask: MaskBefore) -> Result<std::con
     let number = |fd: OwnedFd| fd::hand_over(fd).map_err(failed);
     let some = |fd: Option<OwnedFd>| fd.map(number).transpose();
     let [input, output, error] = pipes;
-    let mut held = job.held.into_iter().map(number).collect::<Result<Vec<RawFd>>>()?;
-    held.push(number(launched.alive)?);
+    let held = job.held.into_iter().map(number).collect::<Result<Vec<RawFd>>>()?;
     let handover = Handover {
         lock: number(job.lock)?,
         held,
+        keeper: Some(number(launched.alive)?),
         listener: some(listener.map(|(socket, _)| socket))?,
         client: some(job.client)?,
         terminal: some(launched.terminal)?,
@@ -204,6 +204,7 @@ fn write_state(
         restarts,
         restarting: false,
         socket: socket.cloned(),
+        trouble: None,
         cgroup: launched.cgroup.as_ref().map(|group| group.folder().to_owned()),
     };
     record::write(folder, STATE, &state)?;

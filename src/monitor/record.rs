@@ -201,6 +201,9 @@ pub struct State {
     /// Where its monitor listens.
     #[serde(default)]
     pub socket: Option<PathBuf>,
+    /// What has befallen it, and it runs on.
+    #[serde(default)]
+    pub trouble: Option<String>,
     /// The folder of its cgroup.
     #[serde(default)]
     pub cgroup: Option<PathBuf>,

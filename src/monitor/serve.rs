@@ -50,6 +50,10 @@ struct Monitor {
     deadline: Option<Instant>,
     ended: Option<Ended>,
     oom: Oom,
+    /// Our end of what the container's keeper watches.
+    keeper: Option<OwnedFd>,
+    /// Whether there is a keeper.
+    is_kept: bool,
     health: Timer,
     /// It is ill, and is to be started again for that.
     is_to_restart: bool,
@@ -68,6 +72,7 @@ enum Place {
     Input,
     Listener,
     Oom,
+    Keeper,
     Client(usize),
 }
 
@@ -85,6 +90,8 @@ pub fn watch(number: &str) -> Result<()> {
     while monitor.ended.is_none() {
         monitor.turn(None)?;
     }
+    monitor.hear_keeper();
+    monitor.keeper = None;
     drop(held);
     let wait = monitor.end(waited)?;
     monitor.drain_clients()?;
@@ -122,6 +129,8 @@ impl Monitor {
         let mut monitor = Self {
             log: Log::open(folder, &record),
             oom: Oom::of(state.cgroup.clone()),
+            keeper: handover.keeper.map(take).transpose()?,
+            is_kept: true,
             record,
             state,
             streams: streams.context(|| "cannot watch the command's streams")?,
@@ -167,6 +176,7 @@ impl Monitor {
                     }
                 }
                 Place::Oom => self.hear_oom(),
+                Place::Keeper => self.hear_keeper(),
                 // One at a time: the numbers of the others change when one goes.
                 Place::Client(index) if events.contains(PollFlags::OUT) => {
                     self.clients.flush(index);
@@ -208,6 +218,9 @@ impl Monitor {
         }
         if let Some(fd) = self.oom.events() {
             add(Place::Oom, fd, PollFlags::PRI);
+        }
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| self.is_kept) {
+            add(Place::Keeper, keeper.as_fd(), PollFlags::IN);
         }
         // Input that the command does not take is not fetched.
         let hears =
@@ -288,6 +301,23 @@ impl Monitor {
                 let _ = record::write(&self.folder, STATE, &self.state);
             }
             Err(error) => self.log.say(&error.to_string()),
+        }
+    }
+
+    /// A byte for each server of the container's files that has died; nothing more comes from a keeper that is gone.
+    fn hear_keeper(&mut self) {
+        let Some(keeper) = &self.keeper else { return };
+        let flags = rustix::net::RecvFlags::DONTWAIT;
+        match rustix::net::recv(keeper, &mut [0; 1][..], flags) {
+            Ok((_, 1..)) => {
+                self.state.trouble = Some(engine::SERVER_DIED.to_owned());
+                if let Err(error) = record::write(&self.folder, STATE, &self.state) {
+                    self.log.say(&error.to_string());
+                }
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            // While it is open nobody ends the container.
+            _ => self.is_kept = false,
         }
     }
 
@@ -443,7 +473,7 @@ impl Monitor {
             oom: self.oom.has_killed(),
             started: Some(self.state.started),
             finished: Timestamp::now(),
-            reason: None,
+            reason: self.state.trouble.clone(),
         }
     }
 
@@ -482,6 +512,7 @@ impl Monitor {
         let handover = Handover {
             lock: number(lock)?,
             held: Vec::new(),
+            keeper: None,
             listener: self.listener.take().map(number).transpose()?,
             client: None,
             terminal: None,

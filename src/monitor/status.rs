@@ -160,6 +160,7 @@ mod tests {
             restarts: 0,
             restarting: false,
             socket: None,
+            trouble: None,
             cgroup: None,
         }
     }

@@ -137,6 +137,12 @@ fn the_death_of_a_container_s_file_server_is_in_its_log() {
     };
     let heard = within(std::time::Duration::from_secs(20), logged);
     assert!(heard, "{:?}", place.usnea(&["logs", "served"]));
+    let error = || place.usnea(&["inspect", "-f", "{{.State.Running}} {{.State.Error}}", "served"]);
+    let said = "the file server of the container has died";
+    let told = || error().works().starts_with(&format!("true {said}"));
+    assert!(within(std::time::Duration::from_secs(20), told), "{:?}", error());
+    place.usnea(&["kill", "served"]).works();
+    assert!(error().works().starts_with(&format!("false {said}")), "{:?}", error());
     place.usnea(&["rm", "-f", "served"]).works();
 }
 

@@ -77,7 +77,10 @@ fn state(kept: &Kept, status: &Status) -> Value {
         "Pid": state.filter(|_| runs).map_or(0, |state| state.process.pid),
         "MonitorPid": state.map_or(0, |state| state.monitor.pid),
         "ExitCode": exit.map_or(0, |exit| exit.status),
-        "Error": exit.and_then(|exit| exit.reason.clone()).unwrap_or_default(),
+        "Error": exit
+            .and_then(|exit| exit.reason.clone())
+            .or_else(|| state.and_then(|state| state.trouble.clone()))
+            .unwrap_or_default(),
         "StartedAt": time(started),
         "FinishedAt": time(exit.map(|exit| exit.finished)),
         "Health": health(kept, status),

@@ -176,6 +176,7 @@ mod tests {
             restarts: 0,
             restarting: false,
             socket: None,
+            trouble: None,
             cgroup: None,
         };
         let before = Sample::take(&state, &[process.pid]);
