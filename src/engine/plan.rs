@@ -192,7 +192,8 @@ fn cgroup(spec: &Spec) -> Result<Option<cgroup::Wanted>> {
     }
 }
 
-fn maps(spec: &Spec) -> IdMaps {
+/// The container's maps, to the host.
+pub fn maps(spec: &Spec) -> IdMaps {
     let linux = spec.linux().as_ref();
     let read = |list: Option<&Vec<LinuxIdMapping>>| {
         let line =
