@@ -188,7 +188,7 @@ impl Child<'_> {
             {
                 self.step = index;
                 if let Some(root) = root.and_then(|root: usize| self.trees[root].as_ref()) {
-                    copyup::fill(root, mount)?;
+                    copyup::fill(root, mount, plan.root_in_base())?;
                 }
                 let tree = match (step, self.trees[index].take()) {
                     (_, Some(early)) => early,

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 
 use super::trouble::{Done, On, Trouble};
 use super::{Mount, Source};
@@ -19,23 +19,27 @@ use crate::sys::inroot;
 
 const FILLING: &str = "filling";
 
-/// Fills what `mount` binds, where it is to be filled and new. A place that the root does not have leaves it new.
-pub fn fill(root: &OwnedFd, mount: &Mount) -> Done {
+/// Fills what `mount` binds, where it is to be filled and new. A place that the root does not have leaves it new, and
+/// `owner`'s: the container's root, who could not write to it where it were base's.
+pub fn fill(root: &OwnedFd, mount: &Mount, owner: Option<(u32, u32)>) -> Done {
     let (true, Source::Bind(data, _)) = (mount.copy_up, &mount.source) else { return Ok(()) };
     let Some((_lock, is_begun)) = marked(data)? else { return Ok(()) };
     let (new, filling) = (data.with_file_name(NEW), data.with_file_name(FILLING));
     if !is_begun && fs::read_dir(data).on(shown(data))?.next().is_some() {
         return fs::remove_dir(&new).on(shown(&new));
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let into = rustix::fs::open(data, flags | OFlags::NOFOLLOW, Mode::empty()).on(shown(data))?;
     let place = match inroot::open(root, &mount.target, flags, mount.symlinks) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+            if let Some((uid, gid)) = owner.filter(|owner| *owner != (0, 0)) {
+                let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+                rustix::fs::fchown(&into, Some(uid), Some(gid)).on(shown(data))?;
+            }
             return Ok(());
         }
         answer => answer?,
     };
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let into = rustix::fs::open(data, flags, Mode::empty()).on(shown(data))?;
     if !is_begun {
         fs::rename(&new, &filling).on(shown(&new))?;
     }
@@ -99,7 +103,7 @@ mod tests {
                 copy_up: true,
                 owners: Owners::AsTheyAre,
             };
-            fill(&root, &mount).unwrap_or_else(|trouble| panic!("{}", trouble.what));
+            fill(&root, &mount, None).unwrap_or_else(|trouble| panic!("{}", trouble.what));
         }
     }
 

@@ -130,6 +130,14 @@ impl Plan {
         self.steps.iter().any(|step| matches!(step, Step::Container(..)))
     }
 
+    /// The container's root, as base has it. `None`: it has none.
+    fn root_in_base(&self) -> Option<(u32, u32)> {
+        match &self.levels.container {
+            None => Some((0, 0)),
+            Some(maps) => outside_of(&maps.uids, 0).zip(outside_of(&maps.gids, 0)),
+        }
+    }
+
     /// The user and group of the command, as base has them.
     pub fn user_in_base(&self) -> Option<(u32, u32)> {
         let who = self.steps.iter().find_map(|step| match step {

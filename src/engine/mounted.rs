@@ -12,8 +12,13 @@ use super::layers::{self, Stack};
 use super::trouble::{Done, On, Trouble};
 use super::{Driver, Mount, Plan, Source, Step, copyup};
 use crate::error::{Context, Error, Result};
+use crate::ids::IdMaps;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{inroot, namespace, process};
+
+/// Where they are mounted, seen by the process alone: nothing is looked for there. Not on "/": who stands below a mount on
+/// his root counts as one in a chroot, and may make no user namespace (user_namespaces(7)).
+const PLACE: &str = "/sys";
 
 /// What is to be done with the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,8 @@ pub enum Use {
 pub struct Mounted {
     /// The root.
     pub root: OwnedFd,
+    /// The container's map to base: a process with these IDs sees the files as it does. `None`: base's.
+    pub ids: Option<IdMaps>,
     servers: Vec<process::Child>,
 }
 
@@ -58,7 +65,7 @@ pub fn can_be_read_alone(plan: &Plan) -> bool {
     !matches!(driver, Driver::Copy { .. }) && !is_copied
 }
 
-/// Mounts them on "/" of a mount namespace of our own.
+/// Mounts them in a mount namespace of our own.
 pub fn mounted(plan: &Plan, how: Use) -> Result<Mounted> {
     namespace::unshare_mounts().context(|| "cannot make a mount namespace")?;
     let mut servers = Vec::new();
@@ -68,13 +75,13 @@ pub fn mounted(plan: &Plan, how: Use) -> Result<Mounted> {
             (Step::Root(mount), _) => root_of(plan, mount, how, &mut servers).map(|made| {
                 root = Some(made);
             }),
-            (Step::Mount(mount), Some(root)) if is_of_user(mount) => below(root, mount, how),
+            (Step::Mount(mount), Some(root)) if is_of_user(mount) => below(plan, root, mount, how),
             _ => Ok(()),
         };
         done.map_err(Error::from).context(|| format!("cannot {}", step.doing()))?;
     }
     let root = root.ok_or_else(|| Error::new("config.json: no root"))?;
-    Ok(Mounted { root, servers })
+    Ok(Mounted { root, ids: plan.levels.container.clone(), servers })
 }
 
 /// The host's /sys, /dev and so on are nothing that a container has.
@@ -104,10 +111,10 @@ fn root_of(
                 Driver::Copy { idmapped } => {
                     layers::copied(stack, plan.levels.shown(idmapped).as_ref())
                 }
-                // By the IDs that the image has: they are the container's.
-                Driver::Fuse { recorded_owners, .. } => {
+                Driver::Fuse { recorded_owners, idmapped } => {
+                    let shown = plan.levels.shown(idmapped);
                     let served =
-                        layers::served(stack, recorded_owners, None, flags, mount.attributes)?;
+                        layers::served(stack, recorded_owners, shown, flags, mount.attributes)?;
                     servers.push(served.server);
                     Ok(served.mount)
                 }
@@ -115,7 +122,8 @@ fn root_of(
         }
         Source::New { .. } => Err(std::io::Error::from_raw_os_error(libc::EINVAL).into()),
     })?;
-    let here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let here =
+        rustix::fs::open(PLACE, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).on(|| PLACE)?;
     mount::attach(&tree, &here)?;
     Ok(tree)
 }
@@ -131,10 +139,10 @@ fn read_only(mount: &Mount) -> Mount {
     Mount { source, attributes: Attributes::READ_ONLY, ..mount.clone() }
 }
 
-fn below(root: &OwnedFd, mount: &Mount, how: Use) -> Done {
+fn below(plan: &Plan, root: &OwnedFd, mount: &Mount, how: Use) -> Done {
     let Source::Bind(path, reach) = &mount.source else { return Ok(()) };
     match how {
-        Use::Writing => copyup::fill(root, mount)?,
+        Use::Writing => copyup::fill(root, mount, plan.root_in_base())?,
         // What would come into it is what the root has there.
         Use::Reading if mount.copy_up && copyup::is_new(path) => return Ok(()),
         Use::Reading => {}

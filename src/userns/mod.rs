@@ -17,8 +17,8 @@ use crate::ids::{AskedMap, IdMap, IdMaps, Outside, OwnRange, UsernsMode};
 
 pub use auto::Room;
 pub use write::{
-    become_root, forbidden, in_base, in_base_and_here, in_process_and_here, write_maps,
-    write_own_maps,
+    become_root, forbidden, in_base, in_base_and_here, in_container, in_process_and_here,
+    write_maps, write_own_maps,
 };
 
 /// Who writes the maps of base.

@@ -120,6 +120,33 @@ pub fn in_base_and_here<T: Serialize + DeserializeOwned, R>(
     apart(Namespaces::USER, enter, map, work, here)
 }
 
+/// Does `work` in a process of a user namespace below ours, with these maps, as its root where it has one. We are root of
+/// ours.
+pub fn in_container<T: Serialize + DeserializeOwned>(
+    maps: &IdMaps,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let (mapped_near, mapped_far) = pipe()?;
+    let parent = rustix::process::getpid();
+    let enter = move || {
+        if rustix::io::read(&mapped_near, &mut [0]) != Ok(1) {
+            process::exit_now(1);
+        }
+        // Who we are in it, where it has no root.
+        let _ = process::become_user(0, 0);
+        die_with(parent)
+    };
+    let map = |pid| {
+        for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
+            let path = format!("/proc/{pid}/{name}");
+            std::fs::write(&path, ids::lines(map)).context(|| path)?;
+        }
+        rustix::io::write(&mapped_far, &[1]).context(|| "cannot tell that it is mapped")?;
+        Ok(())
+    };
+    apart(Namespaces::USER, enter, map, work, || ())?.0
+}
+
 /// Does `work` in a process of its own, once that has done `enter`, and `here` in this one meanwhile. It dies with us.
 pub fn in_process_and_here<T: Serialize + DeserializeOwned, R>(
     enter: impl FnOnce() -> Result<()>,

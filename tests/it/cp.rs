@@ -207,19 +207,30 @@ fn the_container_s_own_ids_are_meant() {
     }
     let place = Place::new();
     place.write("file", "");
-    for users in ["host", "keep-id", "nomap"] {
-        runs(&place, users, &["--userns", users, "-u", "0"], "mkdir /d && chown 5:6 /d");
-        cp(&place, "file", &format!("{users}:/d")).works();
-        let out = format!("{users}-out");
-        cp(&place, &format!("{users}:/d"), &out).works();
-        let shell = "usnea cp \"$1:/d\" - | tar --numeric-owner -tv"
-            .replace("usnea", text(&crate::support::binary()));
-        let mut command = std::process::Command::new("sh");
-        place.prepare(command.args(["-c", &shell, "-", users]));
-        let listed = finish(&mut command, "");
-        let owners: Vec<&str> =
-            listed.works().lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
-        assert_eq!(owners, ["5/6", "0/0"], "{users}");
+    let driver = |users| if users == "host" { "overlay" } else { "fuse" };
+    let kinds = ["host", "keep-id", "nomap"].map(|users| (users, driver(users)));
+    for (users, driver) in kinds.into_iter().chain([("keep-id", "copy")]) {
+        let volume = format!("{users}-{driver}:/v");
+        let options = ["--userns", users, "-u", "0", "--storage-driver", driver, "-v", &volume];
+        let script = "mkdir -p /d /v/d && chown 5:6 /d /v/d";
+        let (running, ended) = (format!("{users}-{driver}-runs"), format!("{users}-{driver}"));
+        runs(&place, &running, &options, script);
+        ran(&place, &ended, &options, script);
+        for (name, folder) in
+            [(&running, "/d"), (&running, "/v/d"), (&ended, "/d"), (&ended, "/v/d")]
+        {
+            cp(&place, "file", &format!("{name}:{folder}")).works();
+            let out = format!("{name}-out{}", folder.replace('/', "-"));
+            cp(&place, &format!("{name}:{folder}"), &out).works();
+            let shell = "usnea cp \"$1\" - | tar --numeric-owner -tv"
+                .replace("usnea", text(&crate::support::binary()));
+            let mut command = std::process::Command::new("sh");
+            place.prepare(command.args(["-c", &shell, "-", &format!("{name}:{folder}")]));
+            let listed = finish(&mut command, "");
+            let owners: Vec<&str> =
+                listed.works().lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+            assert_eq!(owners, ["5/6", "0/0"], "{name} {folder}");
+        }
     }
     clean(&place);
 }

@@ -1,6 +1,5 @@
-//! A container's files, seen by a process of ours: a running container's in its own namespaces, with its own IDs; a
-//! stopped one's mounted for that process alone, with the IDs that the image has: those are the container's too. What is
-//! bound or a volume has base's IDs then, which are others where the container has a map of its own.
+//! A container's files, seen by a process of ours with the container's own IDs: a running container's in its namespaces, a
+//! stopped one's mounted for that process alone.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -47,7 +46,10 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     }
     let work = || {
         let mounted = engine::mounted(&plan, how)?;
-        let answer = work(&mounted.root)?;
+        let answer = match &mounted.ids {
+            Some(maps) => userns::in_container(maps, || work(&mounted.root))?,
+            None => work(&mounted.root)?,
+        };
         mounted.end()?;
         Ok(answer)
     };
