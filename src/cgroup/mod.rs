@@ -47,16 +47,17 @@ pub fn how_to_have_one() -> String {
 }
 
 /// Moves this process beside the group in `folder`, so that it may make processes in it: a process of a session may not.
-/// Errors: the group is in no scope that is ours.
+/// Errors: the group is in no unit of the user's systemd.
 pub fn come_near(folder: &Path) -> Result<()> {
-    let scope = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    let scope = scope.filter(|name| name.ends_with(".scope"));
-    match (scope, systemd::Manager::of_user()) {
-        (Some(scope), Some(manager)) => manager.attach(scope, place::WATCHERS),
-        _ => Err(crate::error::Error::new(format!(
-            "no process may be moved from here to {}",
-            folder.display()
-        ))),
+    let unit = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let unit = unit.filter(|name| name.ends_with(".scope") || name.ends_with(".service"));
+    match (unit, systemd::Manager::of_user()) {
+        (Some(unit), Some(manager)) => manager.attach(unit, place::WATCHERS),
+        _ => {
+            let error = format!("no process may be moved from here to {}", folder.display());
+            Err(crate::error::Error::new(error)
+                .hint("run this where the container was started from: below the same cgroup"))
+        }
     }
 }
 

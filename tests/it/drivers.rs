@@ -36,7 +36,7 @@ fn every_driver_takes_the_same_changes_and_leaves_the_root_alone() {
 #[test]
 fn a_kept_container_says_who_stacks_its_layers() {
     let place = place();
-    for driver in ["overlay", "fuse", "copy"] {
+    for driver in drivers() {
         let words = ["create", "--name", driver, "--storage-driver", driver];
         place.usnea(&place.kept(&words, "true")).works();
         let told = place.usnea(&["inspect", "-f", "{{.Driver}} {{.GraphDriver.Name}}", driver]);
