@@ -1,6 +1,7 @@
 //! Containers that live, beside podman: `cargo bench --bench life [-- -n N]`. How long `exec` of `true`, `ps` with one
-//! container, and `run -d` take; how long `ps` takes with 1 000 that do not run and 100 that do; 100 starts at once; and
-//! the monitor's own memory. podman refuses machines that have both cgroup versions; hiding the second from it, as root,
+//! container, and `run -d` take; how long `ps` takes with 1 000 that do not run and 100 that do; 100 starts at once;
+//! the monitor's own memory; and what the first `run --userns keep-id` of an image of 9 000 files takes beside the
+//! second one, of which podman makes a copy with other owners. podman refuses machines that have both cgroup versions; hiding the second from it, as root,
 //! is enough: `unshare --mount sh -c 'umount /sys/fs/cgroup/unified; cargo bench --bench life'`.
 //!
 //! The candidates take turns (A B A B ...), so that what else the machine does falls on both alike.
@@ -33,7 +34,10 @@ fn main() -> ExitCode {
     open_to_all(place.path());
     let programs = Programs::published_in(place.path());
     for runner in Runner::all() {
-        compare(&Bench::make(&programs, &runner, place.path()), rounds);
+        let bench = Bench::make(&programs, &runner, place.path());
+        compare(&bench, rounds);
+        compare_keep_id(&bench);
+        bench.end();
     }
     ExitCode::SUCCESS
 }
@@ -77,6 +81,14 @@ impl<'a> Bench<'a> {
 
     fn works(&self, script: &str) {
         self.tries(script).unwrap_or_else(|why| panic!("{script}: {why}"));
+    }
+
+    /// podman's files of subordinate IDs would stay for ever, its pause process for as long as the machine runs.
+    fn end(&self) {
+        self.works(
+            "[ ! -e .local ] || podman unshare sh -c 'umount -l .local/share/containers/storage/overlay; rm -rf .local'; \
+             [ ! -e run/libpod/tmp/pause.pid ] || kill $(cat run/libpod/tmp/pause.pid)",
+        );
     }
 
     /// How long a command takes.
@@ -169,11 +181,36 @@ fn compare(bench: &Bench<'_>, rounds: usize) {
     show(&what, (bench.beside(rounds, "$P ps", ["", ""], "").0, None));
     show("ps -a with them", (bench.beside(rounds, "$P ps -a", ["", ""], "").0, None));
     bench.works("$U rm --all --force --time 0 > /dev/null");
-    // podman's files of subordinate IDs would stay for ever, its pause process for as long as the machine runs.
+}
+
+/// The first and the second run of an image whose files are shown as another's, each round with the image stored anew.
+fn compare_keep_id(bench: &Bench<'_>) {
+    const ROUNDS: usize = 5;
     bench.works(
-        "[ ! -e .local ] || podman unshare sh -c 'umount -l .local/share/containers/storage/overlay; rm -rf .local'; \
-         [ ! -e run/libpod/tmp/pause.pid ] || kill $(cat run/libpod/tmp/pause.pid)",
+        "cp -r root large; for folder in $(seq 90); do mkdir -p large/many/$folder; \
+         for file in $(seq 100); do echo $file > large/many/$folder/$file; done; done; tar -cf large.tar -C large .",
     );
+    for (program, options) in [(&bench.usnea, ""), (&"podman".to_owned(), "--cgroups disabled ")] {
+        if program == "podman" && bench.podman.is_none() {
+            continue;
+        }
+        let run = format!("{program} run --rm --network none --userns keep-id {options}large true");
+        if let Err(why) = bench.tries(&format!("{program} import -q large.tar large; {run}")) {
+            println!("{program} run --userns keep-id is left out: {why}");
+            continue;
+        }
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            bench.works(&format!("{program} rmi large; {program} import -q large.tar large"));
+            first.push(bench.time(&run));
+            second.push(bench.time(&run));
+        }
+        let (first, second) = (median(first), median(second));
+        println!(
+            "{program} run --userns keep-id: {first:.1} ms, again {second:.1} ms, ratio {:.2}",
+            first / second
+        );
+    }
 }
 
 /// PSS of the monitor of `one`, in kB, once it is at rest.

@@ -35,6 +35,7 @@ mod fuse_hostile;
 mod fuse_oracle;
 mod fuse_overlay;
 mod fuse_sequence;
+mod fuse_size;
 mod fuse_work;
 mod health;
 mod host_image;

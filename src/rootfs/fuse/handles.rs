@@ -1,4 +1,4 @@
-//! Open files and folders, by the numbers that the kernel gives back for them.
+//! Open files, by the numbers that the kernel gives back for them.
 
 use std::sync::Arc;
 

@@ -21,15 +21,15 @@ use rustix::io::Errno;
 use super::handles::Handles;
 use super::reply::{Opened, Sized, reply, reply_entries, reply_names};
 use super::tree::{
-    Answer, Caller, Change, Detail, Manner, NewTime, OpenFile, OpenFolder, Privileges, Synced,
-    Time, Tree, What,
+    Answer, Caller, Change, Detail, Manner, NewTime, OpenFile, Privileges, Synced, Time, Tree, What,
 };
 
 /// An overlay as fuser serves it.
 pub struct Server {
     tree: Arc<Tree>,
     files: Handles<OpenFile>,
-    folders: Handles<OpenFolder>,
+    /// Whether the kernel can do without opendir (5.1).
+    no_opendir: bool,
 }
 
 thread_local! {
@@ -60,18 +60,12 @@ const MAX_WRITE: u32 = 1 << 20;
 impl Server {
     /// Serves `tree`.
     pub fn new(tree: Arc<Tree>) -> Self {
-        Self { tree, files: Handles::default(), folders: Handles::default() }
+        Self { tree, files: Handles::default(), no_opendir: false }
     }
 
     fn open_file(&self, id: u64, flags: OpenFlags, caller: Caller) -> Answer<Opened> {
         let file = self.tree.open(id, flags.0, caller)?;
         Ok(Opened(self.files.keep(file), FopenFlags::FOPEN_KEEP_CACHE))
-    }
-
-    fn open_folder(&self, id: u64) -> Answer<Opened> {
-        let folder = self.tree.open_folder(id)?;
-        let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR;
-        Ok(Opened(self.folders.keep(folder), flags))
     }
 }
 
@@ -97,6 +91,7 @@ impl Filesystem for Server {
             // An older kernel has less of them, and all work without.
             let _ = config.add_capabilities(flag);
         }
+        self.no_opendir = config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT).is_ok();
         let _ = config.set_max_write(MAX_WRITE);
         let _ = config.set_max_background(64);
         Ok(())
@@ -157,47 +152,32 @@ impl Filesystem for Server {
         reply(to, || self.files.close(handle.0).map(drop));
     }
 
-    fn opendir(&self, _: &Request, id: INodeNo, _: OpenFlags, to: ReplyOpen) {
-        reply(to, || self.open_folder(id.0));
+    /// Reading a folder needs nothing that is open: the kernel need not ask again, nor say that it is closed, and keeps
+    /// what it reads until the folder changes.
+    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, to: ReplyOpen) {
+        if self.no_opendir {
+            return to.error(fuser::Errno::ENOSYS);
+        }
+        to.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR);
     }
 
-    fn readdir(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        handle: FileHandle,
-        offset: u64,
-        to: ReplyDirectory,
-    ) {
-        reply_names(to, |tell| {
-            let folder = self.folders.find(handle.0)?;
-            self.tree.read_folder(&folder, offset, Detail::Names, tell)
-        });
+    fn readdir(&self, _: &Request, id: INodeNo, _: FileHandle, offset: u64, to: ReplyDirectory) {
+        reply_names(to, |tell| self.tree.read_folder(id.0, offset, Detail::Names, tell));
     }
 
     fn readdirplus(
         &self,
         _: &Request,
-        _: INodeNo,
-        handle: FileHandle,
+        id: INodeNo,
+        _: FileHandle,
         offset: u64,
         to: ReplyDirectoryPlus,
     ) {
-        reply_entries(to, |tell| {
-            let folder = self.folders.find(handle.0)?;
-            self.tree.read_folder(&folder, offset, Detail::Entries, tell)
-        });
+        reply_entries(to, |tell| self.tree.read_folder(id.0, offset, Detail::Entries, tell));
     }
 
-    fn releasedir(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        handle: FileHandle,
-        _: OpenFlags,
-        to: ReplyEmpty,
-    ) {
-        reply(to, || self.folders.close(handle.0).map(drop));
+    fn releasedir(&self, _: &Request, _: INodeNo, _: FileHandle, _: OpenFlags, to: ReplyEmpty) {
+        to.ok();
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, to: ReplyStatfs) {
@@ -350,8 +330,8 @@ impl Filesystem for Server {
         reply(to, || self.tree.sync(&*self.files.find(handle.0)?, what));
     }
 
-    fn fsyncdir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, to: ReplyEmpty) {
-        reply(to, || self.tree.sync_folder(&*self.folders.find(handle.0)?));
+    fn fsyncdir(&self, _: &Request, id: INodeNo, _: FileHandle, _: bool, to: ReplyEmpty) {
+        reply(to, || self.tree.sync_folder(id.0));
     }
 
     fn setxattr(

@@ -139,10 +139,11 @@ impl Tree {
     }
 
     /// fsync(2) of a folder.
-    pub fn sync_folder(&self, folder: &super::OpenFolder) -> Answer<()> {
+    pub fn sync_folder(&self, id: u64) -> Answer<()> {
         let _still = self.moves.read();
-        match folder.node.layer() {
-            UPPER => rustix::fs::fsync(&*self.folder_fd(&folder.node, UPPER)?),
+        let node = self.node(id)?;
+        match node.layer() {
+            UPPER => rustix::fs::fsync(&*self.folder_fd(&node, UPPER)?),
             _ => Ok(()), // nothing in it has changed
         }
     }

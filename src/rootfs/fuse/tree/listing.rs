@@ -1,8 +1,10 @@
-//! Reading folders: one list of what all layers have, made when reading begins, so that it stays as it is while the
-//! folder changes.
+//! Reading folders: one list of what all layers have, in the order of a hash of the names. So reading can go on at a
+//! place in it without anything being open: nobody has to say that reading begins or ends, which would be half of all
+//! requests of find(1), and the kernel may keep what it read.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::{CStr, OsStr};
+use std::hash::{DefaultHasher, Hasher};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -47,54 +49,77 @@ pub enum Detail {
     Entries,
 }
 
-/// A folder that is being read.
-pub struct OpenFolder {
-    pub(super) node: Arc<Node>,
-    list: Mutex<Option<Vec<Listed>>>,
-}
-
 pub(super) struct Listed {
     name: Box<OsStr>,
     number: u64,
-    kind: u32,
+    place: u32,
+    /// The bits of S_IFMT.
+    kind: u16,
     layer: Layer,
 }
 
-impl Tree {
-    /// Begins to read a folder.
-    pub fn open_folder(&self, id: u64) -> Answer<OpenFolder> {
-        Ok(OpenFolder { node: self.node(id)?, list: Mutex::default() })
+/// The lists of folders that are being read, so that each is made once, the newest last. One that is gone is made
+/// anew: the order is the same.
+#[derive(Default)]
+pub(super) struct Lists(Mutex<VecDeque<(u64, Arc<Vec<Listed>>)>>);
+
+/// Most lists at once.
+const MOST_LISTS: usize = 32;
+
+impl Lists {
+    fn find(&self, id: u64) -> Option<Arc<Vec<Listed>>> {
+        self.0.lock().iter().find(|known| known.0 == id).map(|known| known.1.clone())
     }
 
-    /// Tells the entries from `offset` on until there is no more room.
+    pub(super) fn drop(&self, id: u64) {
+        self.0.lock().retain(|known| known.0 != id);
+    }
+
+    fn keep(&self, id: u64, list: Arc<Vec<Listed>>) {
+        let mut lists = self.0.lock();
+        lists.retain(|known| known.0 != id);
+        if lists.len() == MOST_LISTS {
+            lists.pop_front();
+        }
+        lists.push_back((id, list));
+    }
+}
+
+impl Tree {
+    /// Tells the entries of a folder from the place `offset` on until there is no more room.
     pub fn read_folder(
         &self,
-        reading: &OpenFolder,
+        id: u64,
         offset: u64,
         detail: Detail,
         tell: &mut dyn FnMut(Item<'_>) -> Room,
     ) -> Answer<()> {
         let _still = self.moves.read();
-        let mut list = reading.list.lock();
-        // rewinddir(3) is a new look.
-        if offset == 0 || list.is_none() {
-            *list = Some(self.list(&reading.node)?);
+        let node = self.node(id)?;
+        // From the beginning it is a new look (rewinddir(3)).
+        let known = if offset == 0 { None } else { self.lists.find(id) };
+        let list = known.map_or_else(|| self.list(&node).map(Arc::new), Ok)?;
+        let start = list.partition_point(|listed| u64::from(listed.place) < offset);
+        if start == list.len() {
+            // Told to the end, which the kernel knows only by an answer without names.
+            self.lists.drop(id);
+            return Ok(());
         }
-        let entries = list.as_deref().unwrap_or_default();
-        for (listed, next) in entries.iter().zip(1u64..).skip(offset as usize) {
+        for listed in &list[start..] {
             let entry = match detail {
-                Detail::Entries => self.entry_of(&reading.node, listed)?,
+                Detail::Entries => self.entry_of(&node, listed)?,
                 Detail::Names => None,
             };
             let number = entry.map_or(listed.number, |entry| entry.attributes.number);
-            let item = Item { name: &listed.name, number, next, kind: listed.kind, entry };
-            if tell(item) == Room::None {
+            let (next, kind) = (u64::from(listed.place) + 1, u32::from(listed.kind));
+            if tell(Item { name: &listed.name, number, next, kind, entry }) == Room::None {
                 if let Some(entry) = entry {
                     self.forget(entry.attributes.number, 1);
                 }
                 break;
             }
         }
+        self.lists.keep(id, list);
         Ok(())
     }
 
@@ -103,7 +128,7 @@ impl Tree {
         if matches!(listed.name.as_bytes(), b"." | b"..") {
             return Ok(None);
         }
-        if listed.kind == libc::S_IFDIR {
+        if u32::from(listed.kind) == libc::S_IFDIR {
             return Ok(match self.search(node, &listed.name, 0) {
                 Ok(Some(found)) => self.enter(node, &listed.name, found).ok(),
                 _ => None,
@@ -111,7 +136,7 @@ impl Tree {
         }
         let folder = self.folder_fd(node, listed.layer)?;
         let Ok(stat) = stat_at(&folder, &listed.name) else { return Ok(None) };
-        if stat.st_mode & libc::S_IFMT != listed.kind
+        if stat.st_mode & libc::S_IFMT != u32::from(listed.kind)
             || self.is_whiteout(node, listed.layer, folder.as_fd(), &listed.name, &stat)?
         {
             return Ok(None); // replaced since
@@ -133,6 +158,7 @@ impl Tree {
             || self.is_whited_out_by_name(node, UPPER, upper.as_fd(), &listed.name)?)
     }
 
+    /// What all layers have in a folder, after `.` and `..`.
     pub(super) fn list(&self, node: &Arc<Node>) -> Answer<Vec<Listed>> {
         let mut list = vec![self.itself(node, "."), self.itself(node, "..")];
         if node.is_gone() {
@@ -142,6 +168,13 @@ impl Tree {
         let mut seen: HashSet<Box<[u8]>> = HashSet::new();
         for layer in &layers {
             self.list_layer(node, *layer, layers.len() > 1, &mut seen, &mut list)?;
+        }
+        list[2..]
+            .sort_unstable_by(|one, other| (one.place, &one.name).cmp(&(other.place, &other.name)));
+        let mut free = 0;
+        for listed in &mut list {
+            listed.place = listed.place.max(free);
+            free = listed.place + 1;
         }
         Ok(list)
     }
@@ -153,7 +186,8 @@ impl Tree {
             ("..", Some(parent)) => parent.id,
             _ => node.id,
         };
-        Listed { name: OsStr::new(name).into(), number, kind: libc::S_IFDIR, layer: node.layer() }
+        let (name, kind) = (OsStr::new(name).into(), libc::S_IFDIR as u16);
+        Listed { name, number, place: 0, kind, layer: node.layer() }
     }
 
     fn list_layer(
@@ -188,13 +222,22 @@ impl Tree {
             }
             if let Some(kind) = kind {
                 let number = self.numbers.of(Real { dev, ino });
-                list.push(Listed { name: OsStr::from_bytes(bytes).into(), number, kind, layer });
+                let (name, place) = (OsStr::from_bytes(bytes).into(), place_of(bytes));
+                list.push(Listed { name, number, place, kind: kind as u16, layer });
             }
         })?;
         // Whiteouts by name say nothing of their own layer.
         seen.extend(hidden);
         Ok(())
     }
+}
+
+/// Where a name is in the list of its folder, but for a few that others of the same hash push on: from 2 up to 2^30, so
+/// that programs of 32 bits have room for it too.
+fn place_of(name: &[u8]) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name);
+    2 + (hasher.finish() >> 34) as u32
 }
 
 /// The bits of S_IFMT of what may be a whiteout; `None` when it is one, or is gone.

@@ -39,7 +39,7 @@ use rustix::io::Errno;
 pub use access::path_of;
 pub use attributes::{Attributes, Change, NewTime, Space, Time};
 pub use file::{OpenFile, Privileges, Synced};
-pub use listing::{Detail, Item, OpenFolder, Room};
+pub use listing::{Detail, Item, Room};
 pub use lookup::Entry;
 pub use make::What;
 pub use node::ROOT;
@@ -48,6 +48,7 @@ pub use rename::Manner;
 
 use folders::Folders;
 use links::Links;
+use listing::Lists;
 use node::{Layer, Node, Nodes, Place, UPPER};
 use number::{Numbers, Real};
 use work::Work;
@@ -103,6 +104,7 @@ pub struct Tree {
     nodes: Nodes,
     numbers: Numbers,
     folders: Folders,
+    lists: Lists,
     reading: Reading,
     /// Of each layer; the upper one, or an empty place for it, comes first.
     layers: Vec<LayerFacts>,
@@ -162,6 +164,7 @@ impl Tree {
             nodes: Nodes::new(root),
             numbers,
             folders,
+            lists: Lists::default(),
             reading,
             layers: facts,
             work,

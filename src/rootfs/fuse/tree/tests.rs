@@ -84,9 +84,8 @@ fn content(tree: &Tree, path: &str) -> String {
 }
 
 fn names(tree: &Tree, path: &str, detail: Detail) -> Vec<String> {
-    let folder = tree.open_folder(walk(tree, path).expect("a folder")).expect("opened");
     let mut names = Vec::new();
-    tree.read_folder(&folder, 0, detail, &mut |item| {
+    tree.read_folder(walk(tree, path).expect("a folder"), 0, detail, &mut |item| {
         names.push(item.name.to_string_lossy().into_owned());
         Room::Left
     })
@@ -265,22 +264,68 @@ fn a_list_stays_as_it_was_while_the_folder_changes() {
         ground.write(&format!("lower0/{name}"), "");
     }
     let tree = ground.tree();
-    let folder = tree.open_folder(ROOT).unwrap();
     let mut seen = Vec::new();
-    for offset in 0..6 {
+    let mut offset = 0;
+    for turn in 0..6 {
+        let mut next = offset;
         let mut tell = |item: Item<'_>| {
-            if seen.len() > offset {
+            if seen.len() > turn {
                 return Room::None;
             }
             seen.push(item.name.to_string_lossy().into_owned());
+            next = item.next;
             Room::Left
         };
-        tree.read_folder(&folder, offset as u64, Detail::Names, &mut tell).unwrap();
-        let _ = tree.unlink(ROOT, ["a", "b", "c"][offset % 3].as_ref());
-        let _ = tree.create(ROOT, format!("new{offset}").as_ref(), 0o644, 2, us());
+        tree.read_folder(ROOT, offset, Detail::Names, &mut tell).unwrap();
+        offset = next;
+        let _ = tree.unlink(ROOT, ["a", "b", "c"][turn % 3].as_ref());
+        let _ = tree.create(ROOT, format!("new{turn}").as_ref(), 0o644, 2, us());
     }
     seen.sort();
     assert_eq!(seen, [".", "..", "a", "b", "c"]);
+}
+
+/// As when so many folders are read at once that no list of them is kept.
+#[test]
+fn reading_goes_on_in_a_list_made_anew_and_misses_nothing_that_stayed() {
+    let ground = Ground::new(1);
+    for number in 0..2000 {
+        ground.write(&format!("lower0/{number}"), "");
+    }
+    let tree = ground.tree();
+    let mut seen = Vec::new();
+    let mut offset = 0;
+    loop {
+        let (before, mut next) = (seen.len(), offset);
+        let mut tell = |item: Item<'_>| {
+            if seen.len() == before + 50 {
+                return Room::None;
+            }
+            seen.push(item.name.to_string_lossy().into_owned());
+            next = item.next;
+            Room::Left
+        };
+        tree.read_folder(ROOT, offset, Detail::Names, &mut tell).unwrap();
+        if seen.len() == before {
+            break;
+        }
+        offset = next;
+        assert!(offset <= 1 << 31, "a program of 32 bits has no room for {offset}");
+        // What was told goes, and others come.
+        for name in &seen[before..] {
+            if let Ok(number) = name.parse::<u32>() {
+                walk(&tree, name).unwrap();
+                tree.unlink(ROOT, name.as_ref()).unwrap();
+                tree.create(ROOT, format!("new{number}").as_ref(), 0o644, 2, us()).unwrap();
+            }
+        }
+        tree.lists.drop(ROOT);
+    }
+    seen.retain(|name| name.parse::<u32>().is_ok());
+    let told = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!((told, seen.len()), (2000, 2000));
 }
 
 #[test]

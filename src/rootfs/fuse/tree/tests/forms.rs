@@ -137,24 +137,18 @@ fn what_was_removed_since_a_folder_was_opened_is_not_shown_with_attributes() {
         ground.write("lower0/c", "");
         without(devices, attributes, || {
             let tree = ground.tree();
-            let folder = tree.open_folder(ROOT).unwrap();
             let mut first = true;
             let mut seen = Vec::new();
-            tree.read_folder(
-                &folder,
-                0,
-                Detail::Names,
-                &mut |_| match std::mem::take(&mut first) {
-                    true => Room::Left,
-                    false => Room::None,
-                },
-            )
+            tree.read_folder(ROOT, 0, Detail::Names, &mut |_| match std::mem::take(&mut first) {
+                true => Room::Left,
+                false => Room::None,
+            })
             .unwrap();
             for name in ["a", "c"] {
                 walk(&tree, name).unwrap();
                 tree.unlink(ROOT, name.as_ref()).unwrap();
             }
-            tree.read_folder(&folder, 2, Detail::Entries, &mut |item| {
+            tree.read_folder(ROOT, 2, Detail::Entries, &mut |item| {
                 if item.entry.is_some() {
                     seen.push(item.name.to_string_lossy().into_owned());
                 }
@@ -191,7 +185,7 @@ fn who_asks_for_fsync_is_told_that_it_failed() {
         let (_, file) = tree.create(ROOT, "new".as_ref(), 0o644, libc::O_RDWR, us()).unwrap();
         assert_eq!(tree.sync(&file, Synced::All), Err(Errno::IO));
         assert_eq!(tree.sync(&file, Synced::Data), Err(Errno::NOSPC));
-        assert_eq!(tree.sync_folder(&tree.open_folder(ROOT).unwrap()), Err(Errno::IO));
+        assert_eq!(tree.sync_folder(ROOT), Err(Errno::IO));
     });
 }
 
