@@ -57,12 +57,16 @@ pub struct Job {
 }
 
 /// Makes a monitor, which launches the container; returns once the command runs. The caller's standard streams stay the
-/// caller's, but for a log driver that passes them through.
-pub fn start(job: Job) -> Result<()> {
+/// caller's, but for a log driver that passes them through; signals that the caller has `blocked` for itself are not
+/// blocked for the container.
+pub fn start(job: Job, blocked: Option<&Signals>) -> Result<()> {
     let (near, far) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
     match process::fork().context(|| "cannot make the monitor")? {
         Forked::Child => {
             drop(near);
+            if let Some(blocked) = blocked {
+                blocked.restore();
+            }
             // Not of the terminal's session: it lives on when that ends.
             let _ = rustix::process::setsid();
             let Err(error) = become_monitor(job, &far, MaskBefore::Kept);

@@ -159,3 +159,23 @@ fn children_that_are_not_the_launch_s_are_left_alone() {
         rustix::process::kill_process(job, Signal::KILL).expect("the job");
     }
 }
+
+/// Nor with a terminal, nor in a command that is run in it: usnea's own waiting for signals is not theirs.
+#[test]
+fn no_signal_is_blocked_in_a_container_however_it_was_started() {
+    let place = Place::new();
+    let script = "grep SigBlk /proc/self/status";
+    let none = "SigBlk:\t0000000000000000";
+    for options in
+        [&["run", "--rm"][..], &["run", "--name", "box"], &["run", "--name", "tty", "-t"]]
+    {
+        let ran = place.usnea(&place.kept(options, script));
+        assert_eq!(ran.works().trim_end(), none, "{options:?}");
+    }
+    let again = place.usnea(&["start", "-a", "box"]);
+    assert_eq!(again.works(), none);
+    place.usnea(&place.kept(&["run", "-d", "--name", "stays"], "sleep 1000")).works();
+    let inside = place.usnea(&["exec", "stays", "sh", "-c", script]);
+    assert_eq!(inside.works(), none);
+    place.usnea(&["rm", "-f", "-a", "-t", "0"]).works();
+}

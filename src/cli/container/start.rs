@@ -73,7 +73,7 @@ fn attached(arguments: &Arguments, kept: &kept::Kept) -> Result<u8> {
         .context(|| "--detach-keys")?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let (near, far) = talk::pair().context(|| "cannot make a socket pair")?;
-    let socket = match kept::start(kept, None, Some(far))? {
+    let socket = match kept::start(kept, None, Some((far, &signals)))? {
         true => near,
         false => kept::meet(kept)?,
     };

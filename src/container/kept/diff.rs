@@ -52,6 +52,6 @@ pub fn export(kept: &Kept, output: &Path) -> Result<()> {
     let base = Base::of_user()?;
     let owners = stores::owners(&base, Stores::look(&kept.store)?.own());
     let write =
-        || merged_tar(&layers.stack(), &layers.seen(&owners), Output::create(output)?)?.put();
+        || merged_tar(&layers.stack(), layers.seen(&owners), Output::create(output)?)?.put();
     userns::in_base(&base, write).context(|| format!("cannot export {}", kept.record.name))
 }

@@ -28,8 +28,9 @@ use crate::spec;
 use crate::sys::signal::Signals;
 use crate::userns::Base;
 
-/// Starts a container. `client` is attached from the beginning. What runs already is left alone: whether it was started.
-pub fn start(kept: &Kept, lock: Option<File>, client: Option<OwnedFd>) -> Result<bool> {
+/// Starts a container. `client` is attached from the beginning, by this socket, and has blocked these signals, which the
+/// container has not. What runs already is left alone: whether it was started.
+pub fn start(kept: &Kept, lock: Option<File>, client: Option<(OwnedFd, &Signals)>) -> Result<bool> {
     let lock = match lock {
         Some(lock) => lock,
         None => match locked(kept)? {
@@ -39,7 +40,8 @@ pub fn start(kept: &Kept, lock: Option<File>, client: Option<OwnedFd>) -> Result
     };
     let _ = std::fs::remove_file(kept.folder.join(STOPPED));
     let job = job(kept, lock.into())?;
-    match monitor::start(Job { client, ..job }) {
+    let (client, blocked) = client.unzip();
+    match monitor::start(Job { client, ..job }, blocked) {
         Ok(()) => Ok(true),
         Err(error) => {
             never_ran(kept, &error);
@@ -82,7 +84,7 @@ pub fn run_attached(
     let (kept, lock) = create(request, wishes, wanted)?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let (socket, far) = talk::pair().context(|| "cannot make a socket pair")?;
-    start(&kept, Some(lock), Some(far)).inspect_err(|_| discard_ended(&kept))?;
+    start(&kept, Some(lock), Some((far, &signals))).inspect_err(|_| discard_ended(&kept))?;
     let monitor = record::read::<State>(&kept.folder, STATE).ok().flatten();
     let attachment = Attachment { socket, input: options.interactive, keys, proxy };
     let status = attach(&kept, attachment, &signals)?;
