@@ -63,7 +63,7 @@ pub use layers::is_copied;
 pub use mounted::{Mounted, Use, can_be_read_alone, mounted};
 pub use mounts::{Driver, Mount, Source};
 pub use parent::{Launched, end_children, launch, run};
-pub use plan::{entry, maps, plan};
+pub use plan::{entry, plan};
 pub use running::Running;
 pub use supervise::{Requests, forwarded};
 

@@ -192,8 +192,7 @@ fn cgroup(spec: &Spec) -> Result<Option<cgroup::Wanted>> {
     }
 }
 
-/// The container's maps, to the host.
-pub fn maps(spec: &Spec) -> IdMaps {
+fn maps(spec: &Spec) -> IdMaps {
     let linux = spec.linux().as_ref();
     let read = |list: Option<&Vec<LinuxIdMapping>>| {
         let line =

@@ -183,55 +183,6 @@ fn owners_are_in_the_commit_and_in_the_export_for_users_of_one_id_too() {
     clean(&shop);
 }
 
-/// The copy of a root has the container's own IDs on the disk.
-#[test]
-fn the_owners_of_a_container_with_ids_of_its_own_are_those_inside() {
-    if !need_subids() {
-        return;
-    }
-    let shop = shop();
-    let script = "touch /d/roots /d/others && chown 7:8 /d/others && chown 5 /d/b";
-    for driver in ["fuse", "copy"] {
-        let words = ["run", "--name", driver, "--storage-driver", driver, "-u", "0"];
-        let ids = ["--userns", "keep-id", "localhost/image", script];
-        shop.usnea(&[&words[..], &ids].concat()).works();
-        assert_eq!(shop.usnea(&["diff", driver]).works(), "C /d\nC /d/b\nA /d/others\nA /d/roots");
-        let image = format!("localhost/of-{driver}");
-        shop.usnea(&["commit", driver, &image]).works();
-        let look = "stat -c '%u:%g %n' /d/roots /d/others /d/b /d/c /bin";
-        let seen = shop.usnea(&["run", "--rm", &image, look]);
-        let expected = "0:0 /d/roots\n7:8 /d/others\n5:0 /d/b\n0:0 /d/c\n0:0 /bin";
-        assert_eq!(seen.works(), expected, "{driver}");
-        let listed = shop.shell(&format!(
-            "usnea export {driver} | tar --numeric-owner -tv | awk '$NF ~ /^d.[bor]/ {{print $2, $NF}}'"
-        ));
-        assert_eq!(listed.works(), "5/0 d/b\n7/8 d/others\n0/0 d/roots", "{driver}");
-    }
-    clean(&shop);
-}
-
-/// The layers of an image in a store that is only read come into the user's own with the commit.
-#[test]
-fn a_container_of_a_shared_store_s_image_is_committed_to_ones_own() {
-    let shop = shop();
-    let in_own = |words: &[&str]| {
-        let mut command = shop.place.command(words);
-        shop.at_home(&mut command);
-        command.env("USNEA_ROOT", shop.place.path("own"));
-        command.env("USNEA_IMAGE_STORES", shop.place.store());
-        crate::support::finish(&mut command, "")
-    };
-    in_own(&["run", "--name", "box", "localhost/image", "echo new > /d/new"]).works();
-    in_own(&["commit", "box", "localhost/mine"]).works();
-    in_own(&["rm", "box"]).works();
-    // Nothing of the other store is needed any more.
-    let alone = |words: &[&str]| shop.usnea_in("own", words);
-    assert_eq!(alone(&["run", "--rm", "localhost/mine", "cat /d/new /d/a"]).works(), "new\na");
-    alone(&["check"]).works();
-    alone(&["system", "reset", "--force"]).works();
-    clean(&shop);
-}
-
 #[test]
 fn an_export_is_all_that_the_container_has_and_comes_back() {
     each(|shop, name| {

@@ -427,8 +427,7 @@ fn what_changed_on_a_real_overlay_becomes_a_layer() {
     let (upper, lower) = (place.place.path("upper"), place.place.path("base-1"));
     assert!(upper.join("etc/gone").metadata().expect("a whiteout").file_type().is_char_device());
     let owners = Owners::Recorded;
-    let changes =
-        diff::changes(&upper, diff::Form::Changes, &[lower], (&owners, &owners)).expect("changes");
+    let changes = diff::changes(&upper, diff::Form::Changes, &[lower], &owners).expect("changes");
     let kinds = |path: &str| {
         changes.iter().find(|change| change.path == Path::new(path)).map(|change| change.kind)
     };

@@ -3,7 +3,7 @@
 //! One that is made from no image of the store becomes an image of one layer. The config is the image's, with what the
 //! container was told beside it, as with docker.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 use serde_json::{Map, Value, json};
@@ -82,7 +82,7 @@ pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
     let stores = Stores::open(Some(&kept.store))?;
     let store = stores.own();
     let owners = stores::owners(&base, store);
-    let (origin, elsewhere) = origin(kept, commit.squash)?.unzip();
+    let origin = origin(kept, store, commit.squash)?;
     let (parent, platform) = parent(origin, kept, &spec, layers.upper.is_none())?;
     let details = Details {
         platform,
@@ -97,10 +97,7 @@ pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
         let layer = layer(&layers, parent.manifest.layers.is_empty(), &owners, &store.tmp())?;
         let parent = Parent { manifest: &parent.manifest, config: &parent.config };
         let name = format!("container {}", kept.record.name);
-        let mut source = made::commit(Some(parent), layer, &details, name)?;
-        if let Some(elsewhere) = &elsewhere {
-            source = source.with_parents_of(elsewhere.clone());
-        }
+        let source = made::commit(Some(parent), layer, &details, name)?;
         let pull = Pull {
             store,
             platform: &details.platform,
@@ -119,29 +116,32 @@ pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
 /// The container's layer, or all of it. `None`: it has changed nothing.
 fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result<Option<Layer>> {
     let writer = || LayerWriter::new(tmp);
-    let seen = &layers.seen(owners);
     let writer = match &layers.upper {
-        _ if is_alone => merged_tar(&layers.stack(), seen, writer()?)?,
-        None => merged_tar(&layers.stack(), seen, writer()?)?,
+        _ if is_alone => merged_tar(&layers.stack(), owners, writer()?)?,
+        None => merged_tar(&layers.stack(), owners, writer()?)?,
         Some((upper, form)) => {
-            let changes = diff::changes(upper, *form, &layers.lowers, (seen, owners))?;
+            let changes = diff::changes(upper, *form, &layers.lowers, owners)?;
             match form {
                 _ if changes.is_empty() => return Ok(None),
-                Form::Changes => layer_tar(upper, seen, writer()?)?,
-                Form::Whole => changes_tar(upper, &changes, seen, writer()?)?,
+                Form::Changes => layer_tar(upper, owners, writer()?)?,
+                Form::Whole => changes_tar(upper, &changes, owners, writer()?)?,
             }
         }
     };
     writer.finish().map(Some)
 }
 
-/// Its image, and the store that has its layers: those of another store come into our own with the new image, which needs
-/// nothing of it later. `None`: it is made from none.
-fn origin(kept: &Kept, squash: Squash) -> Result<Option<(Origin, Store)>> {
+/// Its image. `None`: it is made from none. Errors: the image is another store's, which nothing here may need later.
+fn origin(kept: &Kept, store: &Store, squash: Squash) -> Result<Option<Origin>> {
     let link = kept.folder.join(USED);
     let Ok(manifest) = std::fs::read_link(&link) else { return Ok(None) };
     let (from, digest) = place(&manifest)
         .ok_or_else(|| Error::new(format!("{} leads to no image", link.display())))?;
+    let is_own = same(from.root(), store.root());
+    if !is_own && squash == Squash::No {
+        return Err(Error::new(format!("its image is in {}, a store that is only read", from.root().display()))
+            .hint("--squash makes an image that needs nothing of it; or pull the image, and make the container anew"));
+    }
     let Document::Manifest(mut manifest) = Document::parse(&from.read_blob(&digest)?, None)? else {
         fail!("its image's manifest is an index");
     };
@@ -150,7 +150,7 @@ fn origin(kept: &Kept, squash: Squash) -> Result<Option<(Origin, Store)>> {
         manifest.layers.clear();
         config = without_layers(&config)?;
     }
-    Ok(Some((Origin { manifest, config }, from)))
+    Ok(Some(Origin { manifest, config }))
 }
 
 /// The store and the digest of a manifest's blob: `STORE/blobs/ALGORITHM/HEX`.
@@ -159,6 +159,11 @@ fn place(blob: &Path) -> Option<(Store, Digest)> {
     let algorithm = folder.file_name()?.to_str()?;
     let digest = format!("{algorithm}:{hex}").parse().ok()?;
     Some((Store::look(folder.parent()?.parent()?), digest))
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| PathBuf::from(path));
+    real(one) == real(other)
 }
 
 fn without_layers(config: &[u8]) -> Result<Vec<u8>> {

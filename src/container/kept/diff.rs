@@ -23,8 +23,7 @@ pub fn diff(kept: &Kept) -> Result<Vec<Change>> {
     let base = Base::of_user()?;
     let owners = stores::owners(&base, Stores::look(&kept.store)?.own());
     let changes = userns::in_base(&base, || {
-        let changes =
-            diff::changes(&upper, form, &layers.lowers, (&layers.seen(&owners), &owners))?;
+        let changes = diff::changes(&upper, form, &layers.lowers, &owners)?;
         // As bytes: not every path is text.
         let plain =
             |change: Change| (change.kind.to_string(), change.path.into_os_string().into_vec());
@@ -48,10 +47,9 @@ pub fn diff(kept: &Kept) -> Result<Vec<Change>> {
 /// Writes the tar of all that a container's root has, without what is mounted in it, to `output` (`-`: standard output).
 pub fn export(kept: &Kept, output: &Path) -> Result<()> {
     let (spec, _image) = config(kept)?;
-    let layers = Layers::of(kept, &spec)?;
+    let stack = Layers::of(kept, &spec)?.stack();
     let base = Base::of_user()?;
     let owners = stores::owners(&base, Stores::look(&kept.store)?.own());
-    let write =
-        || merged_tar(&layers.stack(), layers.seen(&owners), Output::create(output)?)?.put();
+    let write = || merged_tar(&stack, &owners, Output::create(output)?)?.put();
     userns::in_base(&base, write).context(|| format!("cannot export {}", kept.record.name))
 }

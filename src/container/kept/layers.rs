@@ -7,11 +7,9 @@ use rustix::fs::OFlags;
 
 use super::Kept;
 use super::files::{running, with_root};
-use crate::engine::{self, Driver, Mount, Source, Use};
+use crate::engine::{self, Mount, Source, Use};
 use crate::error::{Error, Result};
-use crate::ids::IdMaps;
-use crate::image::diff::{Form, Seen};
-use crate::image::owners::Owners;
+use crate::image::diff::Form;
 use crate::sys::inroot::{self, Symlinks};
 
 /// They.
@@ -21,8 +19,6 @@ pub(super) struct Layers {
     pub(super) upper: Option<(PathBuf, Form)>,
     /// What its image has, the topmost first.
     pub(super) lowers: Vec<PathBuf>,
-    /// The container's maps, where what it wrote has its own IDs: a copy has.
-    through: Option<IdMaps>,
 }
 
 impl Layers {
@@ -32,26 +28,18 @@ impl Layers {
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let Some(root) = mounts.iter().find(|mount| mount.destination() == Path::new("/")) else {
             let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
-            let lowers = vec![root.path().clone()];
-            return Ok(Self { upper: None, lowers, through: None });
+            return Ok(Self { upper: None, lowers: vec![root.path().clone()] });
         };
         match Mount::from_oci(root)?.source {
-            Source::Overlay { lowers, upper: Some((upper, work)), driver, .. } => {
+            Source::Overlay { lowers, upper: Some((upper, work)), .. } => {
                 // One that was never started has copied nothing yet.
                 let is_whole = engine::is_copied(&work);
                 let form = if is_whole { Form::Whole } else { Form::Changes };
                 log::debug!("{form:?} in {}", upper.display());
-                let is_own = is_whole && matches!(driver, Driver::Copy { idmapped: true });
-                let through = is_own.then(|| engine::maps(spec));
-                Ok(Self { upper: Some((upper, form)), lowers, through })
+                Ok(Self { upper: Some((upper, form)), lowers })
             }
             _ => Err(Error::new("config.json: the root has no writable layer")),
         }
-    }
-
-    /// Whose the files are that it wrote, or that it has where those are a copy.
-    pub(super) fn seen(&self, owners: &Owners) -> Seen {
-        Seen::through(owners, self.through.clone())
     }
 
     /// What it wrote. Errors: that cannot be told apart.

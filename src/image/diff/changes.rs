@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::layers::{Entry, Layers, Merged};
 use super::node::{Found, Node};
-use super::seen::Seen;
 use crate::error::{Context, Result};
-use crate::image::owners::FileType;
+use crate::image::owners::{FileType, Owners};
 
 /// How a file changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,16 +57,16 @@ pub enum Form {
 
 /// What the layer in the folder `upper` changes of the layers in `lowers`, topmost first: folders before what is in
 /// them, each sorted. A folder is changed when something in it is, or its owner, mode or time; so is a file of a whole
-/// tree, by its size too: its content is not read. `seen`: the owners of the upper and of the lower layers.
+/// tree, by its size too: its content is not read.
 pub fn changes(
     upper: &Path,
     form: Form,
     lowers: &[PathBuf],
-    seen: (impl Into<Seen>, impl Into<Seen>),
+    owners: &Owners,
 ) -> Result<Vec<Change>> {
     let walk = Walk {
-        upper: Layers::open(&[upper.to_owned()], seen.0)?,
-        lowers: Layers::open(lowers, seen.1)?,
+        upper: Layers::open(&[upper.to_owned()], owners)?,
+        lowers: Layers::open(lowers, owners)?,
         form,
     };
     let mut found = Vec::new();

@@ -10,13 +10,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::node::{self, Found};
-use super::seen::Seen;
 use crate::error::{Context, Result};
+use crate::image::owners::Owners;
 
 /// The layers, topmost first.
 pub struct Layers {
     roots: Vec<OwnedFd>,
-    seen: Seen,
+    owners: Owners,
 }
 
 /// A folder of the tree.
@@ -48,18 +48,18 @@ struct Slot {
 
 impl Layers {
     /// Opens the folders, topmost first.
-    pub fn open(folders: &[PathBuf], seen: impl Into<Seen>) -> Result<Self> {
+    pub fn open(folders: &[PathBuf], owners: &Owners) -> Result<Self> {
         let open = |path: &PathBuf| {
             let folder = File::open(path).map(OwnedFd::from);
             folder.context(|| format!("cannot open {}", path.display()))
         };
         let roots = folders.iter().map(open).collect::<Result<_>>()?;
-        Ok(Self::of(roots, seen))
+        Ok(Self::of(roots, owners))
     }
 
     /// These folders, topmost first.
-    pub fn of(roots: Vec<OwnedFd>, seen: impl Into<Seen>) -> Self {
-        Self { roots, seen: seen.into() }
+    pub fn of(roots: Vec<OwnedFd>, owners: &Owners) -> Self {
+        Self { roots, owners: owners.clone() }
     }
 
     /// The root of the tree.
@@ -111,7 +111,7 @@ impl Layers {
     /// The file that an entry stands for, of the topmost layer that has it.
     pub fn look(&self, folder: &Merged, entry: &Entry) -> Result<Option<Found>> {
         let Some(fd) = self.folder_of(entry.layer, &folder.path)? else { return Ok(None) };
-        node::look(&fd, &entry.name, &self.seen)
+        node::look(&fd, &entry.name, &self.owners)
     }
 }
 

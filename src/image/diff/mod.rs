@@ -17,12 +17,10 @@
 mod changes;
 mod layers;
 mod node;
-mod seen;
 mod tree;
 
 pub use changes::{Change, Form, Kind, changes};
 pub use node::LastLink;
-pub use seen::Seen;
 pub use tree::{Part, changes_tar, layer_tar, merged_tar, part_tar};
 
 #[cfg(test)]

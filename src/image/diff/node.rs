@@ -11,7 +11,6 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType as OnDisk, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::seen::Seen;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
@@ -121,12 +120,12 @@ pub fn is_opaque(fd: impl AsFd) -> Result<bool> {
 }
 
 /// What stands under `name` in `folder`. `None`: nothing.
-pub fn look(folder: impl AsFd, name: &OsStr, seen: &Seen) -> Result<Option<Found>> {
+pub fn look(folder: impl AsFd, name: &OsStr, owners: &Owners) -> Result<Option<Found>> {
     let Some(stat) = stat(&folder, name)? else { return Ok(None) };
     if is_whiteout(&folder, name, &stat) {
         return Ok(Some(Found::Whiteout));
     }
-    let mut node = Node::of(&stat, seen)?;
+    let mut node = Node::of(&stat)?;
     match node.file_type {
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(&folder, name, Vec::new())?;
@@ -137,11 +136,11 @@ pub fn look(folder: impl AsFd, name: &OsStr, seen: &Seen) -> Result<Option<Found
             // NONBLOCK: should it have become a FIFO meanwhile.
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
             let file = rustix::fs::openat(&folder, name, flags | OFlags::CLOEXEC, Mode::empty())?;
-            node = Node::of(&rustix::fs::fstat(&file)?, seen)?;
+            node = Node::of(&rustix::fs::fstat(&file)?)?;
             if node.file_type != kind {
                 fail!("it changed while it was read");
             }
-            node.read_xattrs(&file, seen)?;
+            node.read_xattrs(&file, owners)?;
             if node.file_type == FileType::File {
                 node.content = Some(file.into());
             }
@@ -165,11 +164,11 @@ pub fn open(
     root: impl AsFd,
     path: &Path,
     last: LastLink,
-    seen: &Seen,
+    owners: &Owners,
 ) -> Result<(Node, Option<OwnedFd>)> {
     let no_follow = if last == LastLink::Taken { OFlags::NOFOLLOW } else { OFlags::empty() };
     let there = inroot::open(&root, path, OFlags::PATH | no_follow, Symlinks::Follow)?;
-    let mut node = Node::of(&rustix::fs::fstat(&there)?, seen)?;
+    let mut node = Node::of(&rustix::fs::fstat(&there)?)?;
     match node.file_type {
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(&there, "", Vec::new())?;
@@ -181,11 +180,11 @@ pub fn open(
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | no_follow;
             let file = inroot::open(&root, path, flags, Symlinks::Follow)?;
             let kind =
-                std::mem::replace(&mut node, Node::of(&rustix::fs::fstat(&file)?, seen)?).file_type;
+                std::mem::replace(&mut node, Node::of(&rustix::fs::fstat(&file)?)?).file_type;
             if node.file_type != kind {
                 fail!("it changed while it was read");
             }
-            node.read_xattrs(&file, seen)?;
+            node.read_xattrs(&file, owners)?;
             if kind == FileType::Folder {
                 return Ok((node, Some(file)));
             }
@@ -197,8 +196,7 @@ pub fn open(
 }
 
 impl Node {
-    fn of(stat: &Stat, seen: &Seen) -> Result<Self> {
-        let (uid, gid) = seen.inside(stat.st_uid, stat.st_gid);
+    fn of(stat: &Stat) -> Result<Self> {
         let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let file_type = match OnDisk::from_raw_mode(stat.st_mode) {
             OnDisk::RegularFile => FileType::File,
@@ -213,8 +211,8 @@ impl Node {
         Ok(Self {
             file_type,
             mode: stat.st_mode & 0o7777,
-            uid,
-            gid,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             mtime: stat.st_mtime,
             id: (stat.st_dev, stat.st_ino),
@@ -226,7 +224,7 @@ impl Node {
         })
     }
 
-    fn read_xattrs(&mut self, file: &OwnedFd, seen: &Seen) -> Result<()> {
+    fn read_xattrs(&mut self, file: &OwnedFd, owners: &Owners) -> Result<()> {
         let list = xattr_names(file)?;
         for name in list.split_inclusive(|byte| *byte == 0) {
             let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
@@ -245,7 +243,7 @@ impl Node {
                 }
                 OVERRIDE_STAT => {
                     if let Some(value) = xattr(file, name)? {
-                        self.be(OverrideStat::parse(&value)?, &seen.owners);
+                        self.be(OverrideStat::parse(&value)?, owners);
                     }
                 }
                 "user.overlay.opaque" | "trusted.overlay.opaque" => {

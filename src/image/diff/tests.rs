@@ -66,13 +66,9 @@ impl Place {
     }
 
     fn changes(&self, upper: &str, lowers: &[&str]) -> Vec<String> {
-        let found = changes(
-            &self.path(upper),
-            Form::Changes,
-            &self.layers(lowers),
-            (&Owners::Recorded, &Owners::Recorded),
-        )
-        .unwrap();
+        let found =
+            changes(&self.path(upper), Form::Changes, &self.layers(lowers), &Owners::Recorded)
+                .unwrap();
         found.iter().map(ToString::to_string).collect()
     }
 

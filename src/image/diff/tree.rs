@@ -15,10 +15,9 @@ use tar_core::{EntryType, HeaderError};
 use super::changes::{Change, Kind};
 use super::layers::{Entry, Layers, Merged};
 use super::node::{self, Found, LastLink, Node, bytes};
-use super::seen::Seen;
 use crate::error::{Context, Error, Result};
 use crate::image::archive::output::TarWriter;
-use crate::image::owners::FileType;
+use crate::image::owners::{FileType, Owners};
 
 /// What begins the name of a whiteout (image spec, layer.md, "Whiteouts").
 const WHITEOUT: &str = ".wh.";
@@ -27,21 +26,20 @@ const OPAQUE: &str = ".wh..wh..opq";
 
 /// Writes the layer's tar of what is in the folder `upper`, which is a writable layer. Sockets are left out. Gives the
 /// writer back. Errors: a file that has the name of a whiteout, that changes meanwhile, that cannot be read.
-pub fn layer_tar<W: Write>(upper: &Path, seen: impl Into<Seen>, writer: W) -> Result<W> {
-    write_tree(Layers::open(&[upper.to_owned()], seen)?, Form::Layer, writer)
+pub fn layer_tar<W: Write>(upper: &Path, owners: &Owners, writer: W) -> Result<W> {
+    write_tree(Layers::open(&[upper.to_owned()], owners)?, Form::Layer, writer)
 }
 
 /// Writes the layer's tar of these changes of a tree whose folder is `upper` ([`super::Form::Whole`]).
 pub fn changes_tar<W: Write>(
     upper: &Path,
     changes: &[Change],
-    seen: impl Into<Seen>,
+    owners: &Owners,
     writer: W,
 ) -> Result<W> {
     let root = File::open(upper).context(|| upper.display().to_string())?;
     let (tar, links) = (TarWriter::new(writer), HashMap::new());
-    let seen = seen.into();
-    let layers = Layers::of(Vec::new(), &seen);
+    let layers = Layers::of(Vec::new(), owners);
     let mut tree = Tree { tar, layers, form: Form::Layer, links, prefix: PathBuf::new() };
     for change in changes {
         let path = change.path.strip_prefix("/").unwrap_or(&change.path);
@@ -51,7 +49,7 @@ pub fn changes_tar<W: Write>(
                 return tree.gone(above, name);
             }
             let folder = node::folder(&root, above)?;
-            match folder.map(|folder| node::look(folder, name, &seen)).transpose()?.flatten() {
+            match folder.map(|folder| node::look(folder, name, owners)).transpose()?.flatten() {
                 Some(Found::Node(node)) => tree.node(path, node),
                 _ => Err(went()),
             }
@@ -68,8 +66,8 @@ fn went() -> Error {
 
 /// Writes a tar of the tree that the layers in `folders` (topmost first) make. Sockets are left out. Gives the writer
 /// back. Errors: a file that changes meanwhile, or cannot be read.
-pub fn merged_tar<W: Write>(folders: &[PathBuf], seen: impl Into<Seen>, writer: W) -> Result<W> {
-    write_tree(Layers::open(folders, seen)?, Form::Whole, writer)
+pub fn merged_tar<W: Write>(folders: &[PathBuf], owners: &Owners, writer: W) -> Result<W> {
+    write_tree(Layers::open(folders, owners)?, Form::Whole, writer)
 }
 
 /// Writes a tar of what is at `path` below `root`, links on the way followed in the root: one member called `name`, and
@@ -77,12 +75,11 @@ pub fn merged_tar<W: Write>(folders: &[PathBuf], seen: impl Into<Seen>, writer: 
 pub fn part_tar<W: Write>(
     root: impl AsFd,
     part: &Part<'_>,
-    seen: impl Into<Seen>,
+    owners: &Owners,
     writer: W,
 ) -> Result<W> {
-    let seen = seen.into();
-    let (node, folder) = node::open(root, part.path, part.last, &seen)?;
-    let layers = Layers::of(folder.into_iter().collect(), &seen);
+    let (node, folder) = node::open(root, part.path, part.last, owners)?;
+    let layers = Layers::of(folder.into_iter().collect(), owners);
     let root = layers.root()?;
     let prefix = PathBuf::from(part.name);
     let (tar, links) = (TarWriter::new(writer), HashMap::new());

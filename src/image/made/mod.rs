@@ -6,8 +6,6 @@
 mod layer;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -19,7 +17,6 @@ use super::change::{self, Change};
 use super::manifest::{Descriptor, LARGEST, MOST_LAYERS, Manifest, Platform, media, parse_config};
 use super::section::Section;
 use super::source::{Blob, Fetched, Source};
-use super::store::{HeldBlob, Store};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -57,23 +54,6 @@ pub struct Made {
     digest: Digest,
     config: (Digest, Vec<u8>),
     layers: HashMap<Digest, Section>,
-    /// Where the parent's layers are, beside where the image goes.
-    parents: Option<Store>,
-}
-
-impl Made {
-    /// The same, with the layers of its parent to be had from another store.
-    pub fn with_parents_of(self, store: Store) -> Self {
-        Self { parents: Some(store), ..self }
-    }
-
-    fn parents_layer(&self, digest: &Digest) -> Result<File> {
-        let layer = self.parents.as_ref().map(|store| store.blob(digest)).transpose()?.flatten();
-        layer.map(|HeldBlob { file }| file).ok_or_else(|| {
-            Error::new(format!("{}: layer {digest} is its parent's", self.name))
-                .hint("it is no longer in the store: pull the parent again")
-        })
-    }
 }
 
 /// The image whose one layer is the tarball at `path` (`-`: standard input), plain or compressed with gzip or zstd.
@@ -137,8 +117,7 @@ fn make(
     let manifest = manifest.to_string().into_bytes();
     let layers = layer.map(|layer| (layer.descriptor.digest, layer.content)).into_iter().collect();
     let digest = Digest::of(&manifest);
-    let config = (config_is.digest, config);
-    Ok(Made { name, manifest, digest, config, layers, parents: None })
+    Ok(Made { name, manifest, digest, config: (config_is.digest, config), layers })
 }
 
 fn new_config(platform: &Platform) -> Value {
@@ -232,11 +211,8 @@ impl Source for Made {
         }
         match self.layers.get(digest) {
             Some(section) => Ok(Box::new(section.clone().skip(from))),
-            None => {
-                let mut file = self.parents_layer(digest)?;
-                file.seek(SeekFrom::Start(from)).context(|| self.name.clone())?;
-                Ok(Box::new(file))
-            }
+            None => Err(Error::new(format!("{}: layer {digest} is its parent's", self.name))
+                .hint("it is no longer in the store: pull the parent again")),
         }
     }
 }
