@@ -12,7 +12,7 @@ use super::{Driver, MemoryLayers, Mount, Source};
 use crate::error::Error;
 use crate::ids::IdMaps;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
-use crate::rootfs::fuse::tree::{Ids, Layers, Reading};
+use crate::rootfs::fuse::tree::{Ids, Layers, NAMES, Reading};
 use crate::sys::mount::{self, Attributes, Reach};
 
 /// Folders of layers: the read-only ones, the topmost first, and the writable one with its work folder.
@@ -21,6 +21,9 @@ pub struct Stack<'a> {
     pub lowers: &'a [PathBuf],
     pub upper: Option<&'a (PathBuf, PathBuf)>,
 }
+
+/// A flag of layers that are only read: files `.wh.NAME` are whiteouts.
+pub const WHITEOUT_NAMES: &str = "whiteout_names";
 
 /// In the work folder of a root that is a copy: it stays one at the next start.
 const COPIED: &str = "copied";
@@ -45,6 +48,11 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
         Error::from(io::Error::from_raw_os_error(trouble.errno))
     );
     copied(Stack { lowers, upper: Some(upper) }, None)
+}
+
+/// Whether files `.wh.NAME` in the upper folder beside `work` are whiteouts.
+pub fn has_whiteout_names(work: &Path) -> bool {
+    work.join(NAMES).exists()
 }
 
 /// Whether the upper folder beside `work` is a copy of all layers.
@@ -98,7 +106,14 @@ pub fn served(
         upper: upper.transpose()?,
     };
     let thrown_away = flags.iter().any(|flag| flag == VOLATILE);
-    let reading = Reading { ids: Ids(shown), recorded_owners, thrown_away, ..Reading::default() };
+    let whiteout_names = flags.iter().any(|flag| flag == WHITEOUT_NAMES);
+    let reading = Reading {
+        ids: Ids(shown),
+        recorded_owners,
+        thrown_away,
+        whiteout_names,
+        ..Reading::default()
+    };
     let options =
         fuse::Options { reading, attributes, source: "overlay".into(), ..fuse::Options::default() };
     fuse::start(layers, options).map_err(said)

@@ -59,7 +59,7 @@ pub use exec::{Entry, Finish, exec};
 pub use explain::explain;
 pub use init::SERVER_DIED;
 pub use keys::{DetachKeys, Watch};
-pub use layers::is_copied;
+pub use layers::{has_whiteout_names, is_copied};
 pub use mounted::{Mounted, Use, can_be_read_alone, mounted};
 pub use mounts::{Driver, Mount, Source};
 pub use parent::{Launched, end_children, launch, run};

@@ -130,11 +130,15 @@ fn root_of(
 
 /// The writable layer as the topmost of those that are read.
 fn read_only(mount: &Mount) -> Mount {
-    let Source::Overlay { driver, lowers, upper: Some((upper, _)), flags } = &mount.source else {
+    let Source::Overlay { driver, lowers, upper: Some((upper, work)), flags } = &mount.source
+    else {
         return mount.clone();
     };
     let lowers: Vec<PathBuf> = [upper].into_iter().chain(lowers).cloned().collect();
-    let flags = flags.iter().filter(|flag| *flag != "volatile").cloned().collect();
+    let mut flags: Vec<_> = flags.iter().filter(|flag| *flag != "volatile").cloned().collect();
+    if matches!(driver, Driver::Fuse { .. }) && layers::has_whiteout_names(work) {
+        flags.push(layers::WHITEOUT_NAMES.to_owned());
+    }
     let source = Source::Overlay { driver: *driver, lowers, upper: None, flags };
     Mount { source, attributes: Attributes::READ_ONLY, ..mount.clone() }
 }

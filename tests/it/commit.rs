@@ -184,6 +184,113 @@ fn owners_are_in_the_commit_and_in_the_export_for_users_of_one_id_too() {
 }
 
 #[test]
+fn owners_of_a_container_with_a_map_of_its_own_are_the_image_s() {
+    if !need_subids() {
+        return;
+    }
+    let shop = shop();
+    let script = "chown 33:44 /d/c; touch /d/mine /d/theirs; chown $(cat /id) /d/theirs; \
+        stat -c '%n %u/%g' /d/* | sort";
+    let ids = format!("{}:{}", rustix::process::getuid(), rustix::process::getgid());
+    let put_id = format!("echo {ids} > /id; {script}");
+    let mut seen = Vec::new();
+    for (number, map) in ["keep-id", "auto", "nomap"].iter().enumerate() {
+        for driver in ["fuse", "copy"] {
+            let name = format!("{driver}-{number}");
+            let words = ["run", "--name", &name, "--storage-driver", driver, "--userns", map];
+            let script =
+                if *map == "keep-id" { put_id.clone() } else { put_id.replace(&ids, "5:6") };
+            let inside =
+                shop.usnea(&[&words[..], &["-u", "0", "localhost/image", &script]].concat());
+            let image = format!("localhost/{name}");
+            shop.usnea(&["commit", &name, &image]).works();
+            let owners = |what: &str| {
+                let list = "tar --numeric-owner -tv | grep ' d/.' | awk '{print $NF, $2}' | sort";
+                shop.shell(&format!("usnea export {what} | {list}"))
+                    .works()
+                    .replace("sub/x", "sub.x")
+            };
+            let diff = shop.usnea(&["diff", &name]).works().to_owned();
+            let again = ["run", "--rm", &image, "stat -c '%n %u/%g' /d/* | sort"];
+            assert_eq!(shop.usnea(&again).works(), inside.works(), "{name}");
+            assert_eq!(owners(&name), owners(&image), "{name}");
+            assert!(owners(&name).contains("d/c 33/44\n"), "{name}: {}", owners(&name));
+            seen.push((diff, owners(&name)));
+        }
+        // Whoever stacks the layers, the same has changed.
+        let [.., fuse, copy] = seen.as_slice() else { unreachable!() };
+        assert_eq!(fuse, copy, "{map}");
+    }
+    clean(&shop);
+}
+
+#[test]
+fn whiteouts_that_are_names_are_read_back() {
+    if !need("unshare") {
+        return;
+    }
+    let shop = Stocked::new();
+    let root = shop.place.small_root();
+    shop.place.write("root/etc/old", "old");
+    shop.place.write("root/etc/deep/old", "old");
+    shop.place.write("root/gone", "old");
+    // ramfs has no attributes: there a folder is opaque by a name in it.
+    let inside = format!(
+        "usnea() {{ '{}' \"$@\"; }}
+         mkdir -p \"$USNEA_ROOT\"; mount -t ramfs r \"$USNEA_ROOT\"
+         tar -C '{}' --owner=0 --group=0 -c . | usnea import - localhost/base > /dev/null
+         run() {{ usnea run --storage-driver fuse \"$@\"; }}
+         run --name box localhost/base sh -c 'rm -r /etc /gone; mkdir /etc; echo x > /etc/new'
+         ls -A \"$USNEA_ROOT/containers/\"*/upper/etc
+         usnea diff box | grep -E 'etc|gone'; usnea export box | tar -t | grep -E '^etc|wh|gone'
+         usnea cp box:/etc - | tar -t; usnea commit --squash box localhost/named > /dev/null
+         run --rm localhost/named sh -c 'ls -A /etc; ls /gone 2> /dev/null || echo none'
+         usnea rm box > /dev/null",
+        text(&crate::support::binary()),
+        text(&root),
+    );
+    shop.place.write("inside", inside);
+    let ran = shop.other("unshare", &["-rm", "sh", "-eu", text(&shop.place.path("inside"))]);
+    let expected = ".wh..wh..opq\nnew\n\
+        C /etc\nD /etc/deep\nD /etc/group\nA /etc/new\nD /etc/old\nD /etc/passwd\nD /gone\n\
+        etc/\netc/new\netc/\netc/new\nnew\nnone";
+    assert_eq!(ran.works(), expected);
+}
+
+#[test]
+fn a_container_of_another_store_s_image_is_committed_into_the_user_s_own() {
+    let shop = shop();
+    // As an administrator shares a store: everybody reads it, owners are recorded.
+    let shared = "mkdir shared; chmod 755 shared; usnea save localhost/image -o image.tar
+        USNEA_ROOT=$PWD/shared usnea load -i image.tar > /dev/null
+        USNEA_ROOT=$PWD/shared usnea images -q";
+    let script = format!("cd '{}'; {shared}", text(&shop.place.path("")));
+    let id = shop.shell(&script).works().to_owned();
+    let in_own = |words: &[&str]| {
+        let mut command = shop.place.command(words);
+        shop.at_home(&mut command);
+        command.env("USNEA_ROOT", shop.place.path("own"));
+        command.env("USNEA_IMAGE_STORES", shop.place.path("shared"));
+        crate::support::finish(&mut command, "")
+    };
+    in_own(&["run", "--name", "box", &id, SCRIPT]).works();
+    let changes = in_own(&["diff", "box"]).works().replace('\n', ";");
+    assert_eq!(format!("{changes};"), CHANGES);
+    in_own(&["commit", "box", "localhost/made"]).works();
+    in_own(&["commit", "--squash", "box", "localhost/one"]).works();
+    // What is made needs nothing of the other store.
+    let alone = |words: &[&str]| shop.usnea_in("own", words);
+    for image in ["localhost/made", "localhost/one"] {
+        assert_eq!(alone(&["run", "--rm", image, LOOK]).works(), LOOKED, "{image}");
+    }
+    alone(&["check"]).works();
+    let layers = |image| alone(&["image", "inspect", "-f", "{{len .RootFS.Layers}}", image]);
+    assert_eq!(layers("localhost/made").works(), "3");
+    assert_eq!(layers("localhost/one").works(), "1");
+    in_own(&["rm", "box"]).works();
+}
+
+#[test]
 fn an_export_is_all_that_the_container_has_and_comes_back() {
     each(|shop, name| {
         let tar = shop.place.path("export.tar");

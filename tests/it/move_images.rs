@@ -427,7 +427,9 @@ fn what_changed_on_a_real_overlay_becomes_a_layer() {
     let (upper, lower) = (place.place.path("upper"), place.place.path("base-1"));
     assert!(upper.join("etc/gone").metadata().expect("a whiteout").file_type().is_char_device());
     let owners = Owners::Recorded;
-    let changes = diff::changes(&upper, diff::Form::Changes, &[lower], &owners).expect("changes");
+    let changes =
+        diff::changes(&upper.clone().into(), diff::Form::Changes, &[lower.into()], &owners)
+            .expect("changes");
     let kinds = |path: &str| {
         changes.iter().find(|change| change.path == Path::new(path)).map(|change| change.kind)
     };
@@ -469,7 +471,10 @@ fn commit(place: &Stocked, upper: &Path, owners: &Owners) {
     };
     let config = store.read_blob(&base.config).expect("a config");
     let writer = LayerWriter::new(&store.tmp()).expect("a layer");
-    let layer = diff::layer_tar(upper, owners, writer).expect("a tar").finish().expect("a layer");
+    let layer = diff::layer_tar(&upper.to_owned().into(), owners, writer)
+        .expect("a tar")
+        .finish()
+        .expect("a layer");
     let details = Details {
         platform: Platform::host(),
         created: "2024-05-01T00:00:00Z".parse().expect("a time"),
@@ -478,7 +483,7 @@ fn commit(place: &Stocked, upper: &Path, owners: &Owners) {
         created_by: None,
         changes: Vec::new(),
     };
-    let parent = Parent { manifest: &manifest, config: &config };
+    let parent = Parent { manifest: &manifest, config: &config, store: &store };
     let source = made::commit(Some(parent), Some(layer), &details, "new".into()).expect("an image");
     let pull = Pull {
         store: &store,

@@ -34,6 +34,11 @@ use crate::rootfs::fuse::command::{self, Ground};
 /// End. The server ends when the mount is gone and its last user too. In the foreground SIGINT, SIGTERM and SIGHUP unmount;
 /// a second one ends the server though somebody uses the mount. When the server is killed, whoever uses the mount gets
 /// ENOTCONN: umount -l, or fusermount3 -uz, takes the dead mount away.
+///
+/// Instead of fuse-overlayfs. podman and buildah take any program that has its options: mount_program in storage.conf is a
+/// script of two lines, "#!/bin/sh" and "exec usnea mount overlay "$@"". Its options timeout, clone_fd, fast_ino,
+/// static_nlink, threaded, max_write, allow_other and xino=off change nothing that is seen, and are taken; squash_to_root,
+/// squash_to_uid, squash_to_gid, noacl, noxattrs and context= are refused.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {

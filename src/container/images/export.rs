@@ -1,13 +1,13 @@
 //! `usnea export`: the file system of an image as one tar, its layers flattened.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::Settings;
 use crate::container::stores::{self, Stores};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::archive::output::Output;
-use crate::image::diff::merged_tar;
+use crate::image::diff::{Folder, merged_tar};
 use crate::image::owners::Owners;
 use crate::image::pull::unpack_missing;
 use crate::image::store::{HeldLayer, Image, Store, Wanted};
@@ -24,7 +24,7 @@ pub fn export(stores: &Stores, text: &str, output: &Path) -> Result<()> {
         };
         unpack_missing(&store, &image, &owners, &settings.limits, &|| ())?;
         let layers = hold(&store, &image, &owners)?;
-        let folders: Vec<PathBuf> = layers.iter().map(|layer| layer.fs.clone()).collect();
+        let folders: Vec<Folder> = layers.iter().map(|layer| layer.fs.clone().into()).collect();
         merged_tar(&folders, &owners, Output::create(output)?)?.put()
     })
     .context(|| format!("cannot export {}", text.escape_debug()))

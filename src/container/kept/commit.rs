@@ -3,7 +3,7 @@
 //! One that is made from no image of the store becomes an image of one layer. The config is the image's, with what the
 //! container was told beside it, as with docker.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci_spec::runtime::Spec;
 use serde_json::{Map, Value, json};
@@ -66,6 +66,8 @@ pub struct Commit {
 
 /// The image that a container is made from.
 struct Origin {
+    /// The store that has its layers: ours, or one that is only read.
+    store: Store,
     manifest: Manifest,
     config: Vec<u8>,
 }
@@ -82,7 +84,7 @@ pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
     let stores = Stores::open(Some(&kept.store))?;
     let store = stores.own();
     let owners = stores::owners(&base, store);
-    let origin = origin(kept, store, commit.squash)?;
+    let origin = origin(kept, commit.squash)?;
     let (parent, platform) = parent(origin, kept, &spec, layers.upper.is_none())?;
     let details = Details {
         platform,
@@ -95,7 +97,8 @@ pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
     let names: Vec<Reference> = commit.name.iter().cloned().collect();
     let work = || {
         let layer = layer(&layers, parent.manifest.layers.is_empty(), &owners, &store.tmp())?;
-        let parent = Parent { manifest: &parent.manifest, config: &parent.config };
+        let parent =
+            Parent { manifest: &parent.manifest, config: &parent.config, store: &parent.store };
         let name = format!("container {}", kept.record.name);
         let source = made::commit(Some(parent), layer, &details, name)?;
         let pull = Pull {
@@ -131,17 +134,13 @@ fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result
     writer.finish().map(Some)
 }
 
-/// Its image. `None`: it is made from none. Errors: the image is another store's, which nothing here may need later.
-fn origin(kept: &Kept, store: &Store, squash: Squash) -> Result<Option<Origin>> {
+/// Its image. `None`: it is made from none. Layers of another store come into ours with the new image: nothing here may
+/// need that store later.
+fn origin(kept: &Kept, squash: Squash) -> Result<Option<Origin>> {
     let link = kept.folder.join(USED);
     let Ok(manifest) = std::fs::read_link(&link) else { return Ok(None) };
     let (from, digest) = place(&manifest)
         .ok_or_else(|| Error::new(format!("{} leads to no image", link.display())))?;
-    let is_own = same(from.root(), store.root());
-    if !is_own && squash == Squash::No {
-        return Err(Error::new(format!("its image is in {}, a store that is only read", from.root().display()))
-            .hint("--squash makes an image that needs nothing of it; or pull the image, and make the container anew"));
-    }
     let Document::Manifest(mut manifest) = Document::parse(&from.read_blob(&digest)?, None)? else {
         fail!("its image's manifest is an index");
     };
@@ -150,7 +149,7 @@ fn origin(kept: &Kept, store: &Store, squash: Squash) -> Result<Option<Origin>> 
         manifest.layers.clear();
         config = without_layers(&config)?;
     }
-    Ok(Some(Origin { manifest, config }))
+    Ok(Some(Origin { store: from, manifest, config }))
 }
 
 /// The store and the digest of a manifest's blob: `STORE/blobs/ALGORITHM/HEX`.
@@ -159,11 +158,6 @@ fn place(blob: &Path) -> Option<(Store, Digest)> {
     let algorithm = folder.file_name()?.to_str()?;
     let digest = format!("{algorithm}:{hex}").parse().ok()?;
     Some((Store::look(folder.parent()?.parent()?), digest))
-}
-
-fn same(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| PathBuf::from(path));
-    real(one) == real(other)
 }
 
 fn without_layers(config: &[u8]) -> Result<Vec<u8>> {
@@ -183,14 +177,14 @@ fn parent(
     is_root: bool,
 ) -> Result<(Origin, Platform)> {
     let host = Platform::host();
-    let (manifest, config) = match origin.filter(|_| !is_root) {
-        Some(origin) => (origin.manifest, origin.config),
+    let (store, manifest, config) = match origin.filter(|_| !is_root) {
+        Some(origin) => (origin.store, origin.manifest, origin.config),
         None => {
             let config = json!({
                 "os": host.os, "architecture": host.architecture, "variant": host.variant,
                 "rootfs": {"type": "layers", "diff_ids": []}, "config": {},
             });
-            (empty_manifest()?, config.to_string().into_bytes())
+            (Store::look(&kept.store), empty_manifest()?, config.to_string().into_bytes())
         }
     };
     let mut document: Value = serde_json::from_slice(&config).map_err(Error::new)?;
@@ -215,7 +209,7 @@ fn parent(
         kept,
         spec,
     );
-    Ok((Origin { manifest, config: document.to_string().into_bytes() }, platform))
+    Ok((Origin { store, manifest, config: document.to_string().into_bytes() }, platform))
 }
 
 fn empty_manifest() -> Result<Manifest> {

@@ -1,24 +1,26 @@
 //! The layers of a kept container, as folders: what it wrote over what its image has.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci_spec::runtime::Spec;
 use rustix::fs::OFlags;
 
 use super::Kept;
 use super::files::{running, with_root};
-use crate::engine::{self, Mount, Source, Use};
+use crate::engine::{self, Driver, Mount, Source, Use};
 use crate::error::{Error, Result};
-use crate::image::diff::Form;
+use crate::ids::IdMaps;
+use crate::image::diff::{Folder, Form, Names};
 use crate::sys::inroot::{self, Symlinks};
+use crate::userns::Base;
 
 /// They.
 #[derive(Clone, Debug)]
 pub(super) struct Layers {
     /// What it wrote, and how it lies there. `None`: it writes to the image's folder itself (`--rw-root`).
-    pub(super) upper: Option<(PathBuf, Form)>,
+    pub(super) upper: Option<(Folder, Form)>,
     /// What its image has, the topmost first.
-    pub(super) lowers: Vec<PathBuf>,
+    pub(super) lowers: Vec<Folder>,
 }
 
 impl Layers {
@@ -28,22 +30,31 @@ impl Layers {
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let Some(root) = mounts.iter().find(|mount| mount.destination() == Path::new("/")) else {
             let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
-            return Ok(Self { upper: None, lowers: vec![root.path().clone()] });
+            return Ok(Self { upper: None, lowers: vec![root.path().clone().into()] });
         };
         match Mount::from_oci(root)?.source {
-            Source::Overlay { lowers, upper: Some((upper, work)), .. } => {
+            Source::Overlay { driver, lowers, upper: Some((path, work)), .. } => {
                 // One that was never started has copied nothing yet.
                 let is_whole = engine::is_copied(&work);
                 let form = if is_whole { Form::Whole } else { Form::Changes };
-                log::debug!("{form:?} in {}", upper.display());
-                Ok(Self { upper: Some((upper, form)), lowers })
+                log::debug!("{form:?} in {}", path.display());
+                let names = match engine::has_whiteout_names(&work) {
+                    true => Names::Whiteouts,
+                    false => Names::Plain,
+                };
+                let shown = match (form, driver) {
+                    (Form::Whole, Driver::Copy { idmapped }) => shown(spec, idmapped)?,
+                    _ => None,
+                };
+                let lowers = lowers.into_iter().map(Folder::from).collect();
+                Ok(Self { upper: Some((Folder { path, shown, names }, form)), lowers })
             }
             _ => Err(Error::new("config.json: the root has no writable layer")),
         }
     }
 
     /// What it wrote. Errors: that cannot be told apart.
-    pub(super) fn written(&self) -> Result<&(PathBuf, Form)> {
+    pub(super) fn written(&self) -> Result<&(Folder, Form)> {
         self.upper.as_ref().ok_or_else(|| {
             Error::new("it has no layer of its own: it was made with --rw-root")
                 .hint("what it wrote is in the folder that it was made from")
@@ -51,7 +62,7 @@ impl Layers {
     }
 
     /// All folders of its tree, the topmost first.
-    pub(super) fn stack(&self) -> Vec<PathBuf> {
+    pub(super) fn stack(&self) -> Vec<Folder> {
         match &self.upper {
             Some((upper, Form::Whole)) => vec![upper.clone()],
             Some((upper, Form::Changes)) => {
@@ -60,6 +71,12 @@ impl Layers {
             None => self.lowers.clone(),
         }
     }
+}
+
+/// What IDs of the image are in a copy of it.
+fn shown(spec: &Spec, idmapped: bool) -> Result<Option<IdMaps>> {
+    let plan = engine::plan(spec, Base::of_user()?, Default::default())?;
+    Ok(plan.levels.shown(idmapped))
 }
 
 /// What the kernel has not yet given to the server of a file system is not in the layers.

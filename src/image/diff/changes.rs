@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::layers::{Entry, Layers, Merged};
+use super::layers::{Entry, Folder, Layers, Merged};
 use super::node::{Found, Node};
 use crate::error::{Context, Result};
 use crate::image::owners::{FileType, Owners};
@@ -59,13 +59,13 @@ pub enum Form {
 /// them, each sorted. A folder is changed when something in it is, or its owner, mode or time; so is a file of a whole
 /// tree, by its size too: its content is not read.
 pub fn changes(
-    upper: &Path,
+    upper: &Folder,
     form: Form,
-    lowers: &[PathBuf],
+    lowers: &[Folder],
     owners: &Owners,
 ) -> Result<Vec<Change>> {
     let walk = Walk {
-        upper: Layers::open(&[upper.to_owned()], owners)?,
+        upper: Layers::open(std::slice::from_ref(upper), owners)?,
         lowers: Layers::open(lowers, owners)?,
         form,
     };

@@ -7,16 +7,77 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::node::{self, Found};
-use crate::error::{Context, Result};
-use crate::image::owners::Owners;
+use super::node::{self, Found, Whose};
+use crate::error::{Context, Error, Result};
+use crate::ids::IdMaps;
+use crate::image::owners::{FileType, Owners};
+
+/// What begins the name of a whiteout (image spec, layer.md, "Whiteouts").
+pub const WHITEOUT: &[u8] = b".wh.";
+/// What stands in an opaque folder.
+pub const OPAQUE: &str = ".wh..wh..opq";
+
+/// What a mark says is nothing. `None`: it says something else.
+fn whited_out(mark: &OsStr) -> Option<&OsStr> {
+    let name = mark.as_bytes().strip_prefix(WHITEOUT)?;
+    (mark != OPAQUE).then(|| OsStr::from_bytes(name))
+}
+
+/// A layer's folder, and how it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What was made of the IDs that are meant: `inside` those, `outside` what is on disk.
+    pub shown: Option<IdMaps>,
+    /// Whether files `.wh.NAME` are whiteouts (image spec, layer.md) and no files.
+    pub names: Names,
+}
+
+/// What a name that begins with `.wh.` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// A name.
+    #[default]
+    Plain,
+    /// A whiteout, or the mark of an opaque folder.
+    Whiteouts,
+}
+
+impl From<PathBuf> for Folder {
+    fn from(path: PathBuf) -> Self {
+        Self { path, shown: None, names: Names::Plain }
+    }
+}
 
 /// The layers, topmost first.
 pub struct Layers {
-    roots: Vec<OwnedFd>,
+    roots: Vec<Root>,
     owners: Owners,
+}
+
+struct Root {
+    fd: OwnedFd,
+    shown: Option<IdMaps>,
+    names: Names,
+}
+
+impl Root {
+    fn open(folder: &Folder) -> Result<Self> {
+        let Folder { path, shown, names } = folder;
+        let fd = File::open(path).map(OwnedFd::from);
+        let fd = fd.context(|| format!("cannot open {}", path.display()))?;
+        Ok(Self { fd, shown: shown.clone(), names: *names })
+    }
+
+    /// Whether a folder of it hides what is below.
+    fn is_opaque(&self, folder: &OwnedFd) -> Result<bool> {
+        let named = || Ok::<_, Error>(node::stat(folder, OPAQUE.as_ref())?.is_some());
+        Ok(node::is_opaque(folder)? || self.names == Names::Whiteouts && named()?)
+    }
 }
 
 /// A folder of the tree.
@@ -48,18 +109,15 @@ struct Slot {
 
 impl Layers {
     /// Opens the folders, topmost first.
-    pub fn open(folders: &[PathBuf], owners: &Owners) -> Result<Self> {
-        let open = |path: &PathBuf| {
-            let folder = File::open(path).map(OwnedFd::from);
-            folder.context(|| format!("cannot open {}", path.display()))
-        };
-        let roots = folders.iter().map(open).collect::<Result<_>>()?;
-        Ok(Self::of(roots, owners))
+    pub fn open(folders: &[Folder], owners: &Owners) -> Result<Self> {
+        let roots = folders.iter().map(Root::open).collect::<Result<_>>()?;
+        Ok(Self { roots, owners: owners.clone() })
     }
 
     /// These folders, topmost first.
     pub fn of(roots: Vec<OwnedFd>, owners: &Owners) -> Self {
-        Self { roots, owners: owners.clone() }
+        let root = |fd| Root { fd, shown: None, names: Names::Plain };
+        Self { roots: roots.into_iter().map(root).collect(), owners: owners.clone() }
     }
 
     /// The root of the tree.
@@ -67,7 +125,7 @@ impl Layers {
         let mut layers = Vec::new();
         for (layer, root) in self.roots.iter().enumerate() {
             layers.push(layer);
-            if node::is_opaque(root)? {
+            if root.is_opaque(&root.fd)? {
                 break;
             }
         }
@@ -76,7 +134,7 @@ impl Layers {
 
     fn folder_of(&self, layer: usize, path: &Path) -> Result<Option<OwnedFd>> {
         let Some(root) = self.roots.get(layer) else { return Ok(None) };
-        node::folder(root, path).context(|| format!("/{}", path.display()))
+        node::folder(&root.fd, path).context(|| format!("/{}", path.display()))
     }
 
     /// What is in a folder, sorted by the bytes of the names. `None`: a name of which there is nothing but a whiteout.
@@ -85,9 +143,15 @@ impl Layers {
         for &layer in &folder.layers {
             let Some(fd) = self.folder_of(layer, &folder.path)? else { continue };
             let names = node::names(&fd);
-            for name in names.context(|| format!("cannot read /{}", folder.path.display()))? {
+            let names = names.context(|| format!("cannot read /{}", folder.path.display()))?;
+            let (marks, names) = self.sorted(layer, names);
+            for name in marks.iter().filter_map(|mark| whited_out(mark)) {
+                slots.entry(name.to_owned()).or_default().is_open = false;
+            }
+            for name in names {
                 let path = || format!("/{}", folder.path.join(&name).display());
-                see(&fd, layer, &name, slots.entry(name.clone()).or_default()).context(path)?;
+                let slot = slots.entry(name.clone()).or_default();
+                self.see(&fd, layer, &name, slot).context(path)?;
             }
         }
         let entry = |(name, slot): (OsString, Slot)| (name.clone(), slot.entry(name, &folder.path));
@@ -103,7 +167,10 @@ impl Layers {
             }
             let Some(fd) = self.folder_of(layer, &folder.path)? else { continue };
             let path = || format!("/{}", folder.path.join(name).display());
-            see(&fd, layer, name, &mut slot).context(path)?;
+            if self.is_whited_out(layer, &fd, name).context(path)? {
+                break;
+            }
+            self.see(&fd, layer, name, &mut slot).context(path)?;
         }
         Ok(slot.entry(name.to_owned(), &folder.path))
     }
@@ -111,7 +178,60 @@ impl Layers {
     /// The file that an entry stands for, of the topmost layer that has it.
     pub fn look(&self, folder: &Merged, entry: &Entry) -> Result<Option<Found>> {
         let Some(fd) = self.folder_of(entry.layer, &folder.path)? else { return Ok(None) };
-        node::look(&fd, &entry.name, &self.owners)
+        let Some(root) = self.roots.get(entry.layer) else { return Ok(None) };
+        let whose = Whose { owners: &self.owners, shown: root.shown.as_ref() };
+        let mut found = node::look(&fd, &entry.name, whose)?;
+        if let Some(Found::Node(node)) = &mut found
+            && node.file_type == FileType::Folder
+            && let Some(inner) = node::folder(&fd, Path::new(&entry.name))?
+        {
+            node.is_opaque = root.is_opaque(&inner)?;
+        }
+        Ok(found)
+    }
+
+    /// The names of a layer's folder that say something of others, and the rest.
+    fn sorted(&self, layer: usize, names: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
+        match self.has_names(layer) {
+            true => names.into_iter().partition(|name| name.as_bytes().starts_with(WHITEOUT)),
+            false => (Vec::new(), names),
+        }
+    }
+
+    fn has_names(&self, layer: usize) -> bool {
+        self.roots.get(layer).is_some_and(|root| root.names == Names::Whiteouts)
+    }
+
+    fn is_whited_out(&self, layer: usize, folder: &OwnedFd, name: &OsStr) -> Result<bool> {
+        const LONGEST: usize = 255;
+        let mark = OsString::from_vec([WHITEOUT, name.as_bytes()].concat());
+        // A name that is too long for a mark has none.
+        let can_be = self.has_names(layer) && mark.len() <= LONGEST;
+        Ok(can_be && node::stat(folder, &mark)?.is_some())
+    }
+
+    /// What one layer says about a name.
+    fn see(&self, folder: impl AsFd, layer: usize, name: &OsStr, slot: &mut Slot) -> Result<()> {
+        if !slot.is_open {
+            return Ok(());
+        }
+        let Some(stat) = node::stat(&folder, name)? else { return Ok(()) };
+        if !node::is_folder(&stat) {
+            // A file below a folder is hidden by it, and hides what is below itself.
+            slot.is_open = false;
+            if slot.layers.is_empty() && !node::is_whiteout(&folder, name, &stat) {
+                slot.layers.push(layer);
+            }
+            return Ok(());
+        }
+        slot.layers.push(layer);
+        slot.is_folder = true;
+        if let (Some(fd), Some(root)) =
+            (node::folder(&folder, Path::new(name))?, self.roots.get(layer))
+        {
+            slot.is_open = !root.is_opaque(&fd)?;
+        }
+        Ok(())
     }
 }
 
@@ -128,26 +248,4 @@ impl Slot {
         let folder = self.is_folder.then_some(Merged { path, layers: self.layers });
         Some(Entry { name, folder, layer })
     }
-}
-
-/// What one layer says about a name.
-fn see(folder: impl AsFd, layer: usize, name: &OsStr, slot: &mut Slot) -> Result<()> {
-    if !slot.is_open {
-        return Ok(());
-    }
-    let Some(stat) = node::stat(&folder, name)? else { return Ok(()) };
-    if !node::is_folder(&stat) {
-        // A file below a folder is hidden by it, and hides what is below itself.
-        slot.is_open = false;
-        if slot.layers.is_empty() && !node::is_whiteout(&folder, name, &stat) {
-            slot.layers.push(layer);
-        }
-        return Ok(());
-    }
-    slot.layers.push(layer);
-    slot.is_folder = true;
-    if let Some(fd) = node::folder(&folder, Path::new(name))? {
-        slot.is_open = !node::is_opaque(fd)?;
-    }
-    Ok(())
 }

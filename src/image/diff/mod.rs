@@ -11,7 +11,8 @@
 //!
 //! Folders have the kernel overlay's form: a whiteout is a character device 0:0 (or, where there are none, an empty file
 //! with the attribute `overlay.whiteout`), an opaque folder has the attribute `user.overlay.opaque` or
-//! `trusted.overlay.opaque`. A container made the files: no symbolic link is followed, nothing but regular files is
+//! `trusted.overlay.opaque`. Where the file system has neither, our own overlay writes files `.wh.NAME` and
+//! `.wh..wh..opq`, which are no files then ([`Names`]). A container made the files: no symbolic link is followed, nothing but regular files is
 //! opened, and what cannot be told apart is an error. In the base namespace, where all can be read.
 
 mod changes;
@@ -20,6 +21,7 @@ mod node;
 mod tree;
 
 pub use changes::{Change, Form, Kind, changes};
+pub use layers::{Folder, Names};
 pub use node::LastLink;
 pub use tree::{Part, changes_tar, layer_tar, merged_tar, part_tar};
 

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::ids::{IdMap, IdMaps, inside_of};
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
 use crate::sys::inroot::{self, Symlinks};
 
@@ -50,6 +51,24 @@ pub struct Node {
     pub target: OsString,
     /// A regular file, open for reading.
     pub content: Option<File>,
+}
+
+/// Whose a file is, by what is on disk.
+#[derive(Clone, Copy)]
+pub struct Whose<'a> {
+    /// How owners are kept.
+    pub owners: &'a Owners,
+    /// What was made of the IDs that are meant.
+    pub shown: Option<&'a IdMaps>,
+}
+
+impl Whose<'_> {
+    /// The IDs that are meant. One that is nobody's there stays what it is.
+    fn ids(&self, stat: &Stat) -> (u32, u32) {
+        let Some(maps) = self.shown else { return (stat.st_uid, stat.st_gid) };
+        let of = |map: &[IdMap], id| inside_of(map, id).unwrap_or(id);
+        (of(&maps.uids, stat.st_uid), of(&maps.gids, stat.st_gid))
+    }
 }
 
 /// The names in a folder, sorted by their bytes.
@@ -120,12 +139,12 @@ pub fn is_opaque(fd: impl AsFd) -> Result<bool> {
 }
 
 /// What stands under `name` in `folder`. `None`: nothing.
-pub fn look(folder: impl AsFd, name: &OsStr, owners: &Owners) -> Result<Option<Found>> {
+pub fn look(folder: impl AsFd, name: &OsStr, whose: Whose<'_>) -> Result<Option<Found>> {
     let Some(stat) = stat(&folder, name)? else { return Ok(None) };
     if is_whiteout(&folder, name, &stat) {
         return Ok(Some(Found::Whiteout));
     }
-    let mut node = Node::of(&stat)?;
+    let mut node = Node::of(&stat, whose)?;
     match node.file_type {
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(&folder, name, Vec::new())?;
@@ -136,11 +155,11 @@ pub fn look(folder: impl AsFd, name: &OsStr, owners: &Owners) -> Result<Option<F
             // NONBLOCK: should it have become a FIFO meanwhile.
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
             let file = rustix::fs::openat(&folder, name, flags | OFlags::CLOEXEC, Mode::empty())?;
-            node = Node::of(&rustix::fs::fstat(&file)?)?;
+            node = Node::of(&rustix::fs::fstat(&file)?, whose)?;
             if node.file_type != kind {
                 fail!("it changed while it was read");
             }
-            node.read_xattrs(&file, owners)?;
+            node.read_xattrs(&file, whose.owners)?;
             if node.file_type == FileType::File {
                 node.content = Some(file.into());
             }
@@ -164,11 +183,11 @@ pub fn open(
     root: impl AsFd,
     path: &Path,
     last: LastLink,
-    owners: &Owners,
+    whose: Whose<'_>,
 ) -> Result<(Node, Option<OwnedFd>)> {
     let no_follow = if last == LastLink::Taken { OFlags::NOFOLLOW } else { OFlags::empty() };
     let there = inroot::open(&root, path, OFlags::PATH | no_follow, Symlinks::Follow)?;
-    let mut node = Node::of(&rustix::fs::fstat(&there)?)?;
+    let mut node = Node::of(&rustix::fs::fstat(&there)?, whose)?;
     match node.file_type {
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(&there, "", Vec::new())?;
@@ -179,12 +198,12 @@ pub fn open(
             // should it have become a FIFO meanwhile.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | no_follow;
             let file = inroot::open(&root, path, flags, Symlinks::Follow)?;
-            let kind =
-                std::mem::replace(&mut node, Node::of(&rustix::fs::fstat(&file)?)?).file_type;
+            let kind = std::mem::replace(&mut node, Node::of(&rustix::fs::fstat(&file)?, whose)?)
+                .file_type;
             if node.file_type != kind {
                 fail!("it changed while it was read");
             }
-            node.read_xattrs(&file, owners)?;
+            node.read_xattrs(&file, whose.owners)?;
             if kind == FileType::Folder {
                 return Ok((node, Some(file)));
             }
@@ -196,7 +215,8 @@ pub fn open(
 }
 
 impl Node {
-    fn of(stat: &Stat) -> Result<Self> {
+    fn of(stat: &Stat, whose: Whose<'_>) -> Result<Self> {
+        let (uid, gid) = whose.ids(stat);
         let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let file_type = match OnDisk::from_raw_mode(stat.st_mode) {
             OnDisk::RegularFile => FileType::File,
@@ -211,8 +231,8 @@ impl Node {
         Ok(Self {
             file_type,
             mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
+            uid,
+            gid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             mtime: stat.st_mtime,
             id: (stat.st_dev, stat.st_ino),

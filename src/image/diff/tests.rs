@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, FileType as OnDisk, Timespec, Timestamps, XattrFlags};
 
 use super::*;
+use crate::ids::{IdMap, IdMaps};
 use crate::image::owners::Owners;
 
 struct Place {
@@ -26,8 +27,8 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    fn layers(&self, names: &[&str]) -> Vec<PathBuf> {
-        names.iter().map(|name| self.path(name)).collect()
+    fn layers(&self, names: &[&str]) -> Vec<Folder> {
+        names.iter().map(|name| self.path(name).into()).collect()
     }
 
     fn file(&self, name: &str, content: &str) -> PathBuf {
@@ -66,9 +67,13 @@ impl Place {
     }
 
     fn changes(&self, upper: &str, lowers: &[&str]) -> Vec<String> {
-        let found =
-            changes(&self.path(upper), Form::Changes, &self.layers(lowers), &Owners::Recorded)
-                .unwrap();
+        let found = changes(
+            &self.path(upper).into(),
+            Form::Changes,
+            &self.layers(lowers),
+            &Owners::Recorded,
+        )
+        .unwrap();
         found.iter().map(ToString::to_string).collect()
     }
 
@@ -101,7 +106,7 @@ fn set(path: &Path, name: &str, value: &[u8]) {
 }
 
 fn layer(upper: &Path) -> crate::error::Result<Vec<u8>> {
-    layer_tar(upper, &Owners::Recorded, Vec::new())
+    layer_tar(&upper.to_owned().into(), &Owners::Recorded, Vec::new())
 }
 
 /// Records an owner for all in a folder, so that the tests say the same whoever runs them.
@@ -117,6 +122,60 @@ fn own(folder: &Path) {
                 format!("0:0:{mode:04o}").as_bytes(),
             );
         }
+    }
+}
+
+#[test]
+fn whiteouts_by_name_say_the_same_as_devices_do() {
+    let place = Place::new();
+    for name in ["low/gone", "low/again", "low/d/old", "low/d/sub/x", "low/e/in", "low/e/stays"] {
+        place.file(name, "old");
+    }
+    for root in ["devices", "names"] {
+        for name in ["again", "d/new", "e/other"] {
+            place.file(&format!("{root}/{name}"), "new");
+        }
+    }
+    place.whiteout("devices/gone");
+    place.whiteout("devices/e/in");
+    place.opaque("devices/d");
+    let marks = [".wh.gone", "e/.wh.in", "d/.wh..wh..opq"];
+    marks.iter().for_each(|mark| drop(place.file(&format!("names/{mark}"), "")));
+    place.same_times();
+    let folder = |name: &str, names| Folder { names, ..place.path(name).into() };
+    let both = [folder("devices", Names::Plain), folder("names", Names::Whiteouts)];
+    let owners = Owners::Recorded;
+    let [devices, names] = both.map(|upper| {
+        let changes = changes(&upper, Form::Changes, &place.layers(&["low"]), &owners).unwrap();
+        let layer = layer_tar(&upper, &owners, Vec::new()).unwrap();
+        let low = place.path("low").into();
+        let merged = merged_tar(&[upper, low], &owners, Vec::new()).unwrap();
+        (changes, place.list(&layer), place.list(&merged))
+    });
+    assert_eq!(devices.0.len(), 9, "{:?}", devices.0);
+    assert_eq!(devices, names);
+    // Where they are names, they are files: and no layer can have them.
+    assert!(layer(&place.path("names")).is_err());
+}
+
+#[test]
+fn a_copy_with_other_ids_has_the_image_s_owners() {
+    let place = Place::new();
+    place.file("up/file", "");
+    place.same_times();
+    let metadata = place.path("up/file").metadata().unwrap();
+    let line = |id| vec![IdMap::new(7, id, 1)];
+    let shown = IdMaps { uids: line(metadata.uid()), gids: line(metadata.gid()) };
+    let upper = Folder { shown: Some(shown), ..place.path("up").into() };
+    let owners = Owners::Recorded;
+    let changed = changes(&upper, Form::Whole, &[], &owners).unwrap();
+    for tar in [
+        layer_tar(&upper, &owners, Vec::new()),
+        changes_tar(&upper, &changed, &owners, Vec::new()),
+        merged_tar(std::slice::from_ref(&upper), &owners, Vec::new()),
+    ] {
+        let listed = place.list(&tar.unwrap());
+        assert!(listed.iter().any(|line| line.contains(" 7/7 ")), "{listed:?}");
     }
 }
 
@@ -263,7 +322,7 @@ fn a_record_counts_with_real_owners_only_where_those_could_not_be_had() {
     place.same_times();
     let line = vec![IdMap::new(0, 0, 65536)];
     let owners = Owners::Mapped(IdMaps { uids: line.clone(), gids: line });
-    let listed = place.list(&layer_tar(&place.path("up"), &owners, Vec::new()).unwrap());
+    let listed = place.list(&layer_tar(&place.path("up").into(), &owners, Vec::new()).unwrap());
     assert!(listed[0].starts_with("-rw-r--r--"), "{listed:?}");
     assert_eq!(listed[1], "-rwxr-sr-x 70000/70000 0 real");
 }
@@ -394,7 +453,7 @@ proptest! {
             made.push(layer);
         }
         place.same_times();
-        let folders: Vec<PathBuf> = (0..layers.len()).rev().map(|number| place.path(&format!("l{number}"))).collect();
+        let folders: Vec<Folder> = (0..layers.len()).rev().map(|number| place.path(&format!("l{number}")).into()).collect();
         let tar = merged_tar(&folders, &Owners::Recorded, Vec::new()).unwrap();
         let out = place.dir("out");
         fs::write(place.path("m.tar"), tar).unwrap();

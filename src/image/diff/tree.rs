@@ -13,31 +13,27 @@ use tar_core::builder::EntryBuilder;
 use tar_core::{EntryType, HeaderError};
 
 use super::changes::{Change, Kind};
-use super::layers::{Entry, Layers, Merged};
-use super::node::{self, Found, LastLink, Node, bytes};
+use super::layers::{Entry, Folder, Layers, Merged, OPAQUE, WHITEOUT};
+use super::node::{self, Found, LastLink, Node, Whose, bytes};
 use crate::error::{Context, Error, Result};
 use crate::image::archive::output::TarWriter;
 use crate::image::owners::{FileType, Owners};
 
-/// What begins the name of a whiteout (image spec, layer.md, "Whiteouts").
-const WHITEOUT: &str = ".wh.";
-/// What stands in an opaque folder.
-const OPAQUE: &str = ".wh..wh..opq";
-
 /// Writes the layer's tar of what is in the folder `upper`, which is a writable layer. Sockets are left out. Gives the
 /// writer back. Errors: a file that has the name of a whiteout, that changes meanwhile, that cannot be read.
-pub fn layer_tar<W: Write>(upper: &Path, owners: &Owners, writer: W) -> Result<W> {
-    write_tree(Layers::open(&[upper.to_owned()], owners)?, Form::Layer, writer)
+pub fn layer_tar<W: Write>(upper: &Folder, owners: &Owners, writer: W) -> Result<W> {
+    write_tree(Layers::open(std::slice::from_ref(upper), owners)?, Form::Layer, writer)
 }
 
 /// Writes the layer's tar of these changes of a tree whose folder is `upper` ([`super::Form::Whole`]).
 pub fn changes_tar<W: Write>(
-    upper: &Path,
+    upper: &Folder,
     changes: &[Change],
     owners: &Owners,
     writer: W,
 ) -> Result<W> {
-    let root = File::open(upper).context(|| upper.display().to_string())?;
+    let root = File::open(&upper.path).context(|| upper.path.display().to_string())?;
+    let whose = Whose { owners, shown: upper.shown.as_ref() };
     let (tar, links) = (TarWriter::new(writer), HashMap::new());
     let layers = Layers::of(Vec::new(), owners);
     let mut tree = Tree { tar, layers, form: Form::Layer, links, prefix: PathBuf::new() };
@@ -49,7 +45,7 @@ pub fn changes_tar<W: Write>(
                 return tree.gone(above, name);
             }
             let folder = node::folder(&root, above)?;
-            match folder.map(|folder| node::look(folder, name, owners)).transpose()?.flatten() {
+            match folder.map(|folder| node::look(folder, name, whose)).transpose()?.flatten() {
                 Some(Found::Node(node)) => tree.node(path, node),
                 _ => Err(went()),
             }
@@ -66,7 +62,7 @@ fn went() -> Error {
 
 /// Writes a tar of the tree that the layers in `folders` (topmost first) make. Sockets are left out. Gives the writer
 /// back. Errors: a file that changes meanwhile, or cannot be read.
-pub fn merged_tar<W: Write>(folders: &[PathBuf], owners: &Owners, writer: W) -> Result<W> {
+pub fn merged_tar<W: Write>(folders: &[Folder], owners: &Owners, writer: W) -> Result<W> {
     write_tree(Layers::open(folders, owners)?, Form::Whole, writer)
 }
 
@@ -78,7 +74,7 @@ pub fn part_tar<W: Write>(
     owners: &Owners,
     writer: W,
 ) -> Result<W> {
-    let (node, folder) = node::open(root, part.path, part.last, owners)?;
+    let (node, folder) = node::open(root, part.path, part.last, Whose { owners, shown: None })?;
     let layers = Layers::of(folder.into_iter().collect(), owners);
     let root = layers.root()?;
     let prefix = PathBuf::from(part.name);
@@ -146,7 +142,7 @@ impl<W: Write> Tree<W> {
     }
 
     fn entry(&mut self, folder: &Merged, entry: &Entry, path: &Path) -> Result<()> {
-        if self.form == Form::Layer && entry.name.as_bytes().starts_with(WHITEOUT.as_bytes()) {
+        if self.form == Form::Layer && entry.name.as_bytes().starts_with(WHITEOUT) {
             return Err(Error::new(
                 "no layer can have a file of this name: .wh. begins a whiteout",
             )
@@ -162,7 +158,7 @@ impl<W: Write> Tree<W> {
         if self.form == Form::Whole {
             return Ok(());
         }
-        let mut whiteout = OsStr::new(WHITEOUT).to_owned();
+        let mut whiteout = OsStr::from_bytes(WHITEOUT).to_owned();
         whiteout.push(name);
         self.whiteout(&folder.join(whiteout))
     }

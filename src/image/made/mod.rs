@@ -6,6 +6,7 @@
 mod layer;
 
 use std::collections::HashMap;
+use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use super::change::{self, Change};
 use super::manifest::{Descriptor, LARGEST, MOST_LAYERS, Manifest, Platform, media, parse_config};
 use super::section::Section;
 use super::source::{Blob, Fetched, Source};
+use super::store::Store;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -45,6 +47,8 @@ pub struct Parent<'a> {
     pub manifest: &'a Manifest,
     /// Its config's bytes.
     pub config: &'a [u8],
+    /// The store that has its layers.
+    pub store: &'a Store,
 }
 
 /// A new image.
@@ -54,6 +58,8 @@ pub struct Made {
     digest: Digest,
     config: (Digest, Vec<u8>),
     layers: HashMap<Digest, Section>,
+    /// Who has the parent's layers.
+    parent: Option<Store>,
 }
 
 /// The image whose one layer is the tarball at `path` (`-`: standard input), plain or compressed with gzip or zstd.
@@ -117,7 +123,8 @@ fn make(
     let manifest = manifest.to_string().into_bytes();
     let layers = layer.map(|layer| (layer.descriptor.digest, layer.content)).into_iter().collect();
     let digest = Digest::of(&manifest);
-    Ok(Made { name, manifest, digest, config: (config_is.digest, config), layers })
+    let parent = parent.map(|parent| parent.store.clone());
+    Ok(Made { name, manifest, digest, config: (config_is.digest, config), layers, parent })
 }
 
 fn new_config(platform: &Platform) -> Value {
@@ -209,11 +216,18 @@ impl Source for Made {
             let rest = self.config.1.get(from..).unwrap_or_default().to_vec();
             return Ok(Box::new(std::io::Cursor::new(rest)));
         }
-        match self.layers.get(digest) {
-            Some(section) => Ok(Box::new(section.clone().skip(from))),
-            None => Err(Error::new(format!("{}: layer {digest} is its parent's", self.name))
-                .hint("it is no longer in the store: pull the parent again")),
+        if let Some(section) = self.layers.get(digest) {
+            return Ok(Box::new(section.clone().skip(from)));
         }
+        let held = self.parent.as_ref().map(|store| store.blob(digest)).transpose()?.flatten();
+        let Some(held) = held else {
+            return Err(Error::new(format!("{}: layer {digest} is its parent's", self.name))
+                .hint("it is no longer in the store: pull the parent again"));
+        };
+        // Its lock stays with it.
+        let mut file = held.file;
+        file.seek(SeekFrom::Start(from))?;
+        Ok(Box::new(file))
     }
 }
 

@@ -100,7 +100,8 @@ fn a_commit_goes_over_its_parent_and_keeps_what_it_does_not_know() {
         layers: vec![descriptor(media::DOCKER_LAYER_GZIP, Digest::of(b"blob"), 4)],
         annotations: Default::default(),
     };
-    let parent = Parent { manifest: &manifest, config: parent.as_bytes() };
+    let store = Store::open(&folder.path().join("store")).unwrap();
+    let parent = Parent { manifest: &manifest, config: parent.as_bytes(), store: &store };
     let mut writer = LayerWriter::new(folder.path()).unwrap();
     writer.write_all(b"a new layer").unwrap();
     let layer = writer.finish().unwrap();

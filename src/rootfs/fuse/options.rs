@@ -79,6 +79,16 @@ impl Options {
                 None,
             ) => {}
             ("index" | "redirect_dir" | "metacopy" | "nfs_export", Some("off")) => {}
+            ("xino", Some("off" | "auto")) => {}
+            // How fuse-overlayfs goes about its work: ours is right without.
+            ("clone_fd" | "fast_ino" | "static_nlink", None) => {}
+            ("clone_fd" | "fast_ino" | "static_nlink" | "threaded", Some("0" | "1")) => {}
+            ("timeout" | "max_write", Some(value)) if value.parse::<f64>().is_ok() => {}
+            ("noxattrs", Some("0")) => {}
+            ("squash_to_root" | "squash_to_uid" | "squash_to_gid", _) => {
+                let error = format!("'{name}': files are not shown as one user's");
+                return Err(Error::new(error).hint("uidmapping and gidmapping move IDs one by one"));
+            }
             _ => {
                 let hint = "known are lowerdir, upperdir, workdir, uidmapping, gidmapping, X-mount.idmap, \
                             xattr_permissions=2, ro, \
@@ -164,6 +174,15 @@ mod tests {
         assert_eq!(lowers, ["/a:b", "/c,d", r"/e\f"]);
         assert_eq!(options.upper, Some("/u".into()));
         assert_eq!(options.attributes, Attributes::READ_ONLY);
+    }
+
+    #[test]
+    fn fuse_overlayfs_s_options_are_taken_where_they_change_nothing_that_is_seen() {
+        parsed("lowerdir=/a,timeout=31536000.0,clone_fd,fast_ino=1,static_nlink,xino=off").unwrap();
+        for wrong in ["squash_to_root", "squash_to_uid=7", "noacl", "noxattrs=1", "context=a_t"] {
+            assert!(parsed(&format!("lowerdir=/a,{wrong}")).is_err(), "{wrong}");
+        }
+        assert!(parsed("lowerdir=/a,timeout=long").is_err());
     }
 
     #[test]

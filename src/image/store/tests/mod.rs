@@ -101,7 +101,7 @@ impl Shop {
             panic!("no manifest")
         };
         let config = self.store.read_blob(&parent.config).unwrap();
-        let parent = Parent { manifest: &manifest, config: &config };
+        let parent = Parent { manifest: &manifest, config: &config, store: &self.store };
         let layer = layer(self.folder.path(), files);
         let made = made::commit(Some(parent), Some(layer), &details(), "a child".to_owned());
         self.pull(&made.unwrap(), names)

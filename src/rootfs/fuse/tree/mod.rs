@@ -45,6 +45,7 @@ pub use make::What;
 pub use node::ROOT;
 pub use owner::Ids;
 pub use rename::Manner;
+pub use work::NAMES;
 
 use folders::Folders;
 use links::Links;

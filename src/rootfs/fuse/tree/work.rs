@@ -14,6 +14,9 @@ use super::folders::FOLDER;
 use super::whiteout::{OPAQUE_NAME, each_entry, whiteout_name};
 use super::{Answer, Tree};
 
+/// In the folder that was given: names of the upper layer that begin with `.wh.` are whiteouts.
+pub const NAMES: &str = "usnea-names";
+
 /// The work folder, and what the upper file system can do.
 pub struct Work {
     /// `work` in the folder that was given, as the kernel's overlay has it.
@@ -65,6 +68,9 @@ impl Work {
         let (fd, links) = (part(&given, "work")?, part(&given, "usnea-links")?);
         clear(&fd)?;
         let (form, opacity) = forms(&fd)?;
+        if form == Form::Name || opacity == Opacity::Name {
+            mark(&given, NAMES.as_ref())?;
+        }
         Ok(Self {
             fd,
             links: Arc::new(links),
