@@ -97,6 +97,10 @@ fn hand_down(home: &Path) {
             let _ = std::fs::write(watchers.join("cgroup.procs"), pid.to_string());
         }
     }
+    // With a process in it, some controllers can be handed down all the same, to threads: then no process can be made below.
+    if !place::processes(home).is_empty() {
+        return;
+    }
     for name in missing {
         let _ = std::fs::write(home.join("cgroup.subtree_control"), format!("+{name}"));
     }

@@ -119,7 +119,7 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
     let mut launch = || -> Result<()> {
         userns::write_maps(&plan.levels.base, base.pid)?;
         if plan.levels.base.writer != Writer::Itself {
-            ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
+            tell_mapped(&plan.steps, &ours)?;
         }
         hear_until_exec(&plan.steps, &ours, signals, &mut container)
     };
@@ -188,7 +188,7 @@ pub(super) fn hear_until_exec(
             Some(Message::Container { pid, pidfd }) => {
                 container.process = Some(Child { pid, pidfd });
                 if steps.iter().any(|step| matches!(step, Step::Container(_, Some(_)))) {
-                    ours.send(&Message::Mapped).context(|| "the container's process is gone")?;
+                    tell_mapped(steps, ours)?;
                 }
             }
             Some(Message::Terminal(master)) => container.terminal = Some(master),
@@ -205,6 +205,16 @@ pub(super) fn hear_until_exec(
             None => return Ok(()),
         }
     }
+}
+
+/// Lets the other side go on. Errors: it is gone, and its last word.
+fn tell_mapped(steps: &[Step], ours: &Channel) -> Result<()> {
+    ours.send(&Message::Mapped)
+        .map_err(|error| match ours.receive() {
+            Ok(Some(Message::Failed(failure))) => told(steps, failure),
+            _ => error.into(),
+        })
+        .context(|| "the container's process is gone")
 }
 
 fn supervised(steps: &[Step]) -> Option<&Supervised> {
