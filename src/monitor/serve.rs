@@ -23,9 +23,9 @@ use super::streams::Streams;
 use super::talk::{self, Pace};
 use crate::engine;
 use crate::error::{Context, Error, Result};
-use crate::sys::{fd, pages};
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
+use crate::sys::{fd, pages};
 
 /// How much is read from the command at once: a message to those who are attached holds it.
 const CHUNK: usize = talk::ROOM - 1;

@@ -51,7 +51,8 @@ impl Status {
                 continue;
             }
             // It may have written just before it went.
-            match record::read_if_whole::<Exit>(folder, EXIT)?.filter(|exit| exit.run >= state.run) {
+            match record::read_if_whole::<Exit>(folder, EXIT)?.filter(|exit| exit.run >= state.run)
+            {
                 Some(exit) => return Ok(Self::Exited(exit)),
                 None => return Ok(Self::Exited(unrecorded(&state, is_here, folder))),
             }

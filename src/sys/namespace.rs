@@ -78,11 +78,7 @@ pub fn join(pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
 
 /// The same on a kernel that does not know it, by the number of that process: a user namespace is entered first, for the
 /// powers over the others come from it.
-pub fn join_one_by_one(
-    pid: i32,
-    pidfd: BorrowedFd<'_>,
-    namespaces: Namespaces,
-) -> io::Result<()> {
+pub fn join_one_by_one(pid: i32, pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
     let wanted = Namespaces::ALL.iter().filter(|(one, ..)| namespaces.contains(*one));
     let open = |(_, name, _): &(_, &str, _)| std::fs::File::open(format!("/proc/{pid}/ns/{name}"));
     let opened = wanted.map(open).collect::<io::Result<Vec<_>>>()?;

@@ -379,9 +379,8 @@ fn its_life_is_told_in_the_events() {
     );
     let died = events(&["--filter", "event=exec_die"], "{{.Attributes.exitCode}}");
     assert_eq!(died, "5\n127");
-    let ids = ["exec_create", "exec_start", "exec_die"].map(|event| {
-        events(&["--filter", &format!("event={event}")], "{{.Attributes.execID}}")
-    });
+    let ids = ["exec_create", "exec_start", "exec_die"]
+        .map(|event| events(&["--filter", &format!("event={event}")], "{{.Attributes.execID}}"));
     assert!(ids[0].lines().all(|id| id.len() == 64) && ids.iter().all(|all| *all == ids[0]));
     // One that is left alone: nobody stays to see its end.
     sh(&place, &["-d"], "exit 6").works();

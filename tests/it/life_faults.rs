@@ -55,7 +55,7 @@ fn on_small_disk(place: &Place, script: &str) -> Ran {
 }
 
 /// Writes as many lines as it is told to, through `ctl/in`, and says when it has; ends with 7 when told -1.
-const TALKER: &str = r#"
+pub const TALKER: &str = r#"
 exec 3<>/ctl/in
 while read -r count <&3; do
     [ "$count" = -1 ] && exit 7
@@ -68,9 +68,8 @@ while read -r count <&3; do
 done"#;
 
 /// What it writes when it is told `count`.
-fn lines(count: usize) -> String {
-    let line =
-        |at| format!("{count}: line {at} 0123456789012345678901234567890123456789\n");
+pub fn lines(count: usize) -> String {
+    let line = |at| format!("{count}: line {at} 0123456789012345678901234567890123456789\n");
     (0..count).map(line).collect()
 }
 
@@ -129,7 +128,8 @@ fn a_container_whose_folder_is_removed_is_asked_to_end_and_nothing_stays() {
     let place_of = place.path("");
     let here = text(&place_of);
     for options in [&[][..], &["--restart", "always"], &["--rm"], &["--health-cmd", "true"]] {
-        let script = "trap 'echo asked > /out/asked; exit 0' TERM; while :; do sleep 0.05; echo x; done";
+        let script =
+            "trap 'echo asked > /out/asked; exit 0' TERM; while :; do sleep 0.05; echo x; done";
         place.folder("out");
         let out = format!("{here}/out:/out");
         let id = detached(&place, &[options, &["-v", &out]].concat(), script);
@@ -249,7 +249,8 @@ fn a_jump_of_the_time_of_day_ends_no_start_period() {
         state["started"] = started.into();
         fs::write(&path, state.to_string()).expect("a state");
         let count = || {
-            let ran = place.usnea(&["exec", "box", "sh", "-c", "cat /tmp/checked 2>/dev/null | wc -l"]);
+            let ran =
+                place.usnea(&["exec", "box", "sh", "-c", "cat /tmp/checked 2>/dev/null | wc -l"]);
             ran.works().parse::<usize>().expect("a number")
         };
         let before = count();

@@ -12,6 +12,7 @@ mod stocked;
 mod support;
 
 mod attach;
+mod attached;
 mod commit;
 mod completion;
 mod cp;

@@ -24,7 +24,8 @@ pub fn inspect(kept: &Kept) -> Result<Value> {
         Some((path, arguments)) => (path.as_str(), arguments),
         None => ("", &[][..]),
     };
-    let restarts = record::read_if_whole::<State>(&kept.folder, STATE)?.map_or(0, |state| state.restarts);
+    let restarts =
+        record::read_if_whole::<State>(&kept.folder, STATE)?.map_or(0, |state| state.restarts);
     Ok(json!({
         "Id": record.id,
         "Created": record.created,
