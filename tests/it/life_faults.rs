@@ -55,7 +55,7 @@ fn on_small_disk(place: &Place, script: &str) -> Ran {
 }
 
 /// Writes as many lines as it is told to, through `ctl/in`, and says when it has; ends with 7 when told -1.
-const TALKER: &str = r#"
+pub const TALKER: &str = r#"
 exec 3<>/ctl/in
 while read -r count <&3; do
     [ "$count" = -1 ] && exit 7
@@ -68,7 +68,11 @@ while read -r count <&3; do
 done"#;
 
 /// What it writes when it is told `count`.
+<<<<<<< HEAD
 fn lines(count: usize) -> String {
+=======
+pub fn lines(count: usize) -> String {
+>>>>>>> life
     let line = |at| format!("{count}: line {at} 0123456789012345678901234567890123456789\n");
     (0..count).map(line).collect()
 }

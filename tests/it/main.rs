@@ -12,6 +12,7 @@ mod stocked;
 mod support;
 
 mod attach;
+mod attached;
 mod cgroups;
 mod commit;
 mod completion;

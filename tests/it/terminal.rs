@@ -83,6 +83,11 @@ impl Screen {
         self.master.write_all(text.as_bytes()).expect("the terminal");
     }
 
+    /// Gives the window another size.
+    pub fn resizes(&self, rows: u16, columns: u16) {
+        tcsetwinsize(&self.master, size(rows, columns)).expect("a window size");
+    }
+
     fn is_raw(&self) -> bool {
         !tcgetattr(&self.terminal).expect("settings").local_modes.contains(LocalModes::ICANON)
     }
@@ -183,7 +188,7 @@ fn the_size_is_ours_and_follows_it() {
         "stty size; while test \"$(stty size)\" != '40 100'; do sleep 0.05; done; echo followed";
     let mut screen = Screen::start(&place, &sh(&place, &["-it"], script));
     screen.wait_for("33 120");
-    tcsetwinsize(&screen.master, size(40, 100)).expect("a window size");
+    screen.resizes(40, 100);
     screen.wait_for("followed");
     assert_eq!(screen.end().0, 0);
 }

@@ -21,7 +21,8 @@ pub struct Arguments {
     #[arg(short, long, conflicts_with = "containers")]
     latest: bool,
 
-    /// Go on with what is written later, until the container ends.
+    /// Go on with what is written later, until the container ends. The container does not wait: of a log with a limit
+    /// (--log-opt max-size) what goes before it was read is missed.
     #[arg(short, long)]
     follow: bool,
 

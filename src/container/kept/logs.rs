@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Kept;
+use super::stop::ended_within;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::monitor::log::{Changes, FILE, Line, Reader, Source};
@@ -74,7 +76,7 @@ pub fn logs(
     for line in &last {
         printer.print(line).context(said)?;
     }
-    if let Some(watch) = watch {
+    if let Some(mut watch) = watch {
         loop {
             let goes_on = watch.wait()?;
             while reader.read(|line| printer.print(line)).context(said)? {}
@@ -157,24 +159,33 @@ impl Printer<'_> {
 struct Watch<'a> {
     kept: &'a Kept,
     changes: Changes,
+    /// Who writes it: asked for once, not at each line.
+    monitor: Option<OwnedFd>,
 }
 
 impl<'a> Watch<'a> {
     fn new(kept: &'a Kept) -> io::Result<Self> {
-        Ok(Self { kept, changes: Changes::of(&kept.folder)? })
+        Ok(Self { kept, changes: Changes::of(&kept.folder)?, monitor: None })
     }
 
     /// Waits until there may be more; whether there may be more after that.
-    fn wait(&self) -> Result<bool> {
-        // What may come is known before it is looked for: else the last line could be missed.
-        let status = self.kept.status();
-        let Ok(Some(state)) = status.as_ref().map(|status| status.state()) else {
-            return Ok(false);
+    fn wait(&mut self) -> Result<bool> {
+        let said = || format!("cannot wait for {FILE}");
+        let monitor = match self.monitor.take() {
+            Some(monitor) => monitor,
+            None => {
+                // What may come is known before it is looked for: else the last line could be missed.
+                let status = self.kept.status();
+                let state = status.as_ref().ok().and_then(|status| status.state());
+                let Some(monitor) = state.and_then(|state| state.monitor.open()) else {
+                    return Ok(false);
+                };
+                monitor
+            }
         };
         // The monitor lives until all is written; it stays for the next start, too.
-        let Some(monitor) = state.monitor.open() else { return Ok(false) };
-        let waited = self.changes.wait(Some(monitor.as_fd()), None);
-        waited.context(|| format!("cannot wait for {FILE}"))?;
+        self.changes.wait(Some(monitor.as_fd()), None).context(said)?;
+        self.monitor = (!ended_within(&monitor, Some(Duration::ZERO))?).then_some(monitor);
         Ok(true)
     }
 }
