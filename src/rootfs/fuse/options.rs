@@ -147,8 +147,9 @@ fn unescaped(text: &str) -> PathBuf {
 
 /// `disk:shown:count`, again and again, as fuse-overlayfs takes it.
 fn mapping(name: &str, value: &str) -> Result<Vec<IdMap>> {
-    let numbers: Vec<&str> = value.split(':').collect();
-    if !numbers.len().is_multiple_of(3) {
+    // containers/storage begins with a colon.
+    let numbers: Vec<&str> = value.split(':').filter(|number| !number.is_empty()).collect();
+    if numbers.is_empty() || !numbers.len().is_multiple_of(3) {
         fail!("{name}={value}: expected disk:shown:count, again and again");
     }
     numbers
@@ -187,7 +188,8 @@ mod tests {
 
     #[test]
     fn maps_are_triples() {
-        let options = parsed("lowerdir=/a,uidmapping=0:1000:1:1:5000:10,gidmapping=0:7:1").unwrap();
+        let options =
+            parsed("lowerdir=/a,uidmapping=:0:1000:1:1:5000:10,gidmapping=0:7:1").unwrap();
         let maps = options.reading.ids.0.unwrap();
         assert_eq!(maps.uids, [IdMap::new(0, 1000, 1), IdMap::new(1, 5000, 10)]);
         assert_eq!(maps.gids, [IdMap::new(0, 7, 1)]);
