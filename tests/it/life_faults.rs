@@ -68,11 +68,7 @@ while read -r count <&3; do
 done"#;
 
 /// What it writes when it is told `count`.
-<<<<<<< HEAD
-fn lines(count: usize) -> String {
-=======
 pub fn lines(count: usize) -> String {
->>>>>>> life
     let line = |at| format!("{count}: line {at} 0123456789012345678901234567890123456789\n");
     (0..count).map(line).collect()
 }
