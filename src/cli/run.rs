@@ -132,7 +132,7 @@ impl Pulling {
 }
 
 /// Runs the command and gives its exit status. One that is thrown away when it ends, and that we wait for, has no record
-/// and no monitor: nobody needs them, and it starts sooner.
+/// and no monitor: nobody needs them, and it starts sooner. One with a name is to be found by it.
 pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     let RunArguments { explain, detach, sig_proxy, common, flags, pulling } = arguments;
     let shown = pulling.shown();
@@ -142,7 +142,8 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
         return print(&container::explain(&common.request(store)?)?);
     }
     let options = &common.options;
-    if options.rm && !detach && sig_proxy && !flags.need_a_record() {
+    let is_to_be_found = options.name.is_some() && options.preserve_fds == 0;
+    if options.rm && !detach && sig_proxy && !is_to_be_found && !flags.need_a_record() {
         flags.wishes(&image, Input::Closed)?;
         return container::run(&common.request(store)?, &wanted);
     }

@@ -401,3 +401,19 @@ fn after_a_restart_of_the_machine_those_that_always_run_are_started_by_one_comma
     assert_eq!(running, ["running", "exited", "running"]);
     clean(&place);
 }
+
+/// docker's: whoever knows its name finds it, also where another terminal waits for it and it is thrown away.
+#[test]
+fn one_that_is_thrown_away_is_found_by_its_name() {
+    let place = Place::new();
+    let words = ["run", "--rm", "--name", "brief"];
+    let script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut started = Started::new(&mut place.command(&place.kept(&words, script)), "");
+    started.wait_for("ready");
+    assert_eq!(place.usnea(&["ps", "--format", "{{.Names}} {{.State}}"]).works(), "brief running");
+    assert_eq!(place.usnea(&["exec", "brief", "echo", "inside"]).works(), "inside");
+    place.usnea(&["stop", "brief"]).works();
+    assert_eq!(started.end().exits(5), "");
+    assert_eq!(place.usnea(&["ps", "-aq"]).works(), "");
+    place.nothing_is_left();
+}
