@@ -152,7 +152,9 @@ fn whatever_bytes_are_written_come_out_of_run_and_of_the_log() {
 fn one_who_comes_while_it_ends_hears_the_end_or_that_it_is_over() {
     let place = Place::new();
     for _ in 0..8 {
-        let id = detached(&place, &[], "trap 'exit 9' TERM; while :; do sleep 0.01; done");
+        let script = "trap 'exit 9' TERM; echo up; while :; do sleep 0.01; done";
+        let id = detached(&place, &[], script);
+        assert!(within(LIMIT, || place.usnea(&["logs", &id]).works() == "up"));
         let comers: Vec<Started> = (0..4)
             .map(|_| Started::new(&mut place.command(&["attach", "--no-stdin", &id]), ""))
             .collect();

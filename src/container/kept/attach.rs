@@ -45,10 +45,23 @@ pub fn meet(kept: &Kept) -> Result<OwnedFd> {
     let Status::Running(state) = &status else {
         return Err(not_running(kept, &status, "start -a"));
     };
+    match ask(kept, state) {
+        Ok(socket) => {
+            events::of_container(&kept.store, &kept.record, "attach", &[]);
+            Ok(socket)
+        }
+        Err(error) => Err(match kept.status()? {
+            Status::Running(_) => error,
+            // It ended before it heard us.
+            status => not_running(kept, &status, "start -a"),
+        }),
+    }
+}
+
+fn ask(kept: &Kept, state: &State) -> Result<OwnedFd> {
     let socket = connect(kept, state)?;
     talk::send(&socket, &Request::Attach(Pace::Drops).bytes())
         .context(|| "cannot ask the monitor")?;
-    events::of_container(&kept.store, &kept.record, "attach", &[]);
     Ok(socket)
 }
 
