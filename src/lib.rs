@@ -7,9 +7,9 @@
 //! container                 the verbs: composes all below
 //! monitor                   the process that stays beside a container
 //! engine                    the OCI runtime: a spec in, a process out
-//! userns image rootfs spec security
+//! userns image rootfs cgroup net spec security
 //! config host               where our files are; what this machine can do
-//! error ids files digest duration capability override_stat   shared vocabulary
+//! error ids files digest duration capability forward override_stat   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 #![warn(missing_docs)]
@@ -24,10 +24,12 @@ pub mod duration;
 pub mod engine;
 pub mod error;
 pub mod files;
+pub mod forward;
 pub mod host;
 pub mod ids;
 pub mod image;
 pub mod monitor;
+pub mod net;
 pub mod override_stat;
 pub mod rootfs;
 pub mod security;

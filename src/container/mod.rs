@@ -8,6 +8,7 @@ mod info;
 pub mod kept;
 pub mod login;
 mod name;
+mod network;
 mod ranges;
 mod reset;
 mod run;

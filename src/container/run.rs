@@ -6,13 +6,13 @@ use oci_spec::runtime::Spec;
 
 use super::driver::{self, Choice};
 use super::image::{Image, Root as ImageRoot};
-use super::stored::Wanted;
-use super::{folder, name, ranges, volumes};
+use super::{folder, name, network, ranges, stored, volumes};
 use crate::config;
 use crate::engine::{self, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::host::{cgroup, filesystem};
 use crate::ids::IdMaps;
+use crate::net::Wanted;
 use crate::security::{self, emulation::Emulation};
 use crate::spec::{
     CgroupHierarchy, Inputs, Options, Root, RootEmulation, TimeNamespace, TopLayer, VolumeName,
@@ -45,6 +45,7 @@ pub(super) struct Decided {
     /// Those of them that are its own.
     pub(super) anonymous: Vec<VolumeName>,
     pub(super) driver: Choice,
+    pub(super) network: Wanted,
 }
 
 /// Which container it is to be.
@@ -60,7 +61,7 @@ pub(super) struct Identity<'a> {
 }
 
 /// Runs the command; its exit status.
-pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
+pub fn run(request: &Request, wanted: &stored::Wanted<'_>) -> Result<u8> {
     keep_descriptors(request.options.preserve_fds)?;
     if request.options.tty
         && request.options.interactive
@@ -85,7 +86,7 @@ pub fn run(request: &Request, wanted: &Wanted<'_>) -> Result<u8> {
     let (maps, _range) = ranges::claimed(request, &base, &root, (&store, &id))?;
     let decided = decide(request, base, thrown_away(&store, &id, maps), &root)?;
     let _volumes = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
-    let plan = plan(request, &decided)?;
+    let plan = plan(request, &decided, &store)?;
     decided.driver.remember(&store);
 
     let _name =
@@ -112,7 +113,7 @@ pub fn explain(request: &Request) -> Result<String> {
     let root = request.image.would_be_root(&base, &store)?;
     let maps = ranges::maps(request, &base, &root, &store)?;
     let decided = decide(request, base, thrown_away(&store, &random_id()?, maps), &root)?;
-    let plan = plan(request, &decided)?;
+    let plan = plan(request, &decided, &store)?;
     Ok(engine::explain(&plan, &decided.folder, &decided.layers))
 }
 
@@ -161,6 +162,7 @@ pub(super) fn decide(
         }
     };
     let options = &options;
+    let network = network::wanted(options, &image)?;
     let store = config::store_path(request.store.as_deref())?;
     let driver = match (options.rw_root, options.storage_driver) {
         (true, Some(_)) => {
@@ -201,7 +203,7 @@ pub(super) fn decide(
     let mut layers = crate::spec::layer_folders(&spec);
     layers.extend(crate::spec::anonymous_folders(&spec, &folder));
     let volumes = crate::spec::volume_names(options);
-    Ok(Decided { base, spec, folder, layers, volumes, anonymous, driver })
+    Ok(Decided { base, spec, folder, layers, volumes, anonymous, driver, network })
 }
 
 fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {
@@ -213,7 +215,7 @@ fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {
     }
 }
 
-fn plan(request: &Request, decided: &Decided) -> Result<Plan> {
+fn plan(request: &Request, decided: &Decided, store: &Path) -> Result<Plan> {
     // Thrown away at the end, so not worth a disk: in memory nothing is left behind even by a kill, and a home on NFS,
     // which cannot be an upper layer, does not matter.
     let in_memory = !decided.layers.is_empty() && filesystem::memory_keeps_attributes();
@@ -225,6 +227,7 @@ fn plan(request: &Request, decided: &Decided) -> Result<Plan> {
         layers,
         stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,
+        network: network::connected(&decided.network, &decided.spec, store)?,
     };
     engine::plan(&decided.spec, decided.base.clone(), options)
 }

@@ -185,6 +185,7 @@ fn defaults(store: &Store, image: &Image) -> Result<(ImageDefaults, Labels)> {
         user: config.user().clone(),
         volumes: config.volumes().clone().unwrap_or_default(),
         stop_signal: config.stop_signal().clone(),
+        exposed_ports: config.exposed_ports().clone().unwrap_or_default(),
     };
     Ok((defaults, labels))
 }

@@ -18,7 +18,7 @@ use super::layers::{self, Stack};
 use super::mounts::Owners;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{Driver, Mount, Plan, Source, Step, Streams, command, copyup, filter, init};
+use super::{Driver, Mount, Plan, Source, Step, Streams, command, copyup, files, filter, init};
 use crate::cgroup::Group;
 use crate::ids::{self, IdMaps};
 use crate::rootfs::give;
@@ -178,6 +178,21 @@ impl Child<'_> {
         }
     }
 
+    /// A helper enters by `/proc/PID/ns`, which was closed to it when we became another user. Nobody else is here yet who
+    /// could look.
+    fn show_network(&self) -> Done {
+        process::show_to_others()?;
+        Ok(self.channel.send(&Message::Network)?)
+    }
+
+    fn wait_until_connected(&self) -> Done {
+        self.channel.send(&Message::Connect)?;
+        match self.channel.receive()? {
+            Some(Message::Heard) => Ok(process::hide_from_others()?),
+            _ => process::exit_now(125), // the parent gave up, and says why itself
+        }
+    }
+
     /// Mounts detached what needs base's IDs, or the host's files with the user's own rights.
     fn mount_in_base(&mut self) -> Done {
         let plan = self.plan;
@@ -319,6 +334,9 @@ impl Child<'_> {
             Step::Root(mount) => self.enter_root(mount)?,
             Step::Mount(mount) => self.mount(mount)?,
             Step::Link { target, name } => self.link(target, name)?,
+            Step::Network => self.show_network()?,
+            Step::Connect => self.wait_until_connected()?,
+            Step::Files(files) => files::mount(files, self.hands.root()?)?,
             Step::Loopback => network::loopback_up()?,
             Step::Sysctl { path, value, .. } => self.write_parameter(path, value)?,
             Step::Mask(path) => self.mask(path)?,

@@ -37,6 +37,7 @@ use super::sync::{self, Channel, Failure, Message};
 use super::trouble::{Done, On};
 use super::{Options, Running, Stdin, Step, Streams, command, init};
 use crate::error::{Context, Error, Result};
+use crate::net::Network;
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::signal::{self, Signals};
@@ -81,7 +82,7 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
         Forked::Parent(first) => first,
     };
     drop((theirs, streams));
-    if let Err(error) = hear_until_exec(&entry.steps, &ours, signals, &mut container) {
+    if let Err(error) = hear_until_exec(&entry.steps, &ours, signals, &Network::default(), &mut container) {
         let others = [container.process.as_ref(), container.supervisor.as_ref()];
         for child in others.into_iter().flatten().chain([&first]) {
             let _ = child.signal(libc::SIGKILL);

@@ -91,12 +91,29 @@ impl Script {
         self.line("# (the container's process is made in it, and its cgroup namespace there: unshare --cgroup)");
     }
 
+    /// The helper stands beside the container: it is typed in another terminal.
+    fn network(&mut self, plan: &Plan) {
+        for (number, helper) in plan.options.network.helpers.iter().enumerate() {
+            let words = helper.command_line(Some("/proc/$pid/ns/user"), "/proc/$pid/ns/net", None);
+            let place = if number == 0 { "beside" } else { "or" };
+            self.line(&format!("# ({place}, with pid=$$: {})", words.join(" ")));
+        }
+    }
+
     fn commands(&mut self, step: &Step, plan: &Plan) {
         match step {
             Step::Join(running) => {
                 self.line(&format!("nsenter --target {} --all", running.pid()));
             }
             Step::Cgroup(wanted, _) => self.cgroup(wanted),
+            Step::Network => self.network(plan),
+            Step::Connect => self.line("# (the helper is ready)"),
+            Step::Files(files) => {
+                for file in files {
+                    let content = quote(&file.content);
+                    self.line(&format!("printf %s {content} > \"$root\"{}", file.path));
+                }
+            }
             Step::OomScore(score) => self.line(&format!("echo {score} > /proc/self/oom_score_adj")),
             Step::Layers(layers) => {
                 let on = quote(&layers.on.to_string_lossy());

@@ -1,4 +1,4 @@
-//! The OCI runtime: a spec in, a process out. It knows no image and no network helper.
+//! The OCI runtime: a spec in, a process out. It knows no image.
 //!
 //! Read in this order: `plan` (spec to steps), `parent` (who makes the processes), `child` (who carries the steps out;
 //! the last of them in `command`, `filter` and `last`), `sync` (what they tell each other). `supervise` is the parent's life while the command
@@ -16,9 +16,13 @@
 //!      |                                   |------- Mapped ------------->|
 //!      |                                   | keeps watch: the parent's   | root, mounts, pivot_root, ids
 //!      |                                   | death is the container's    |
+//!      |<----- Network --------------------------------------------------|   only with a network's helper: the parent starts
+//!      |                                   |                             |   it, and it gets ready meanwhile
 //!      |<----- Terminal(fd) ---------------------------------------------|   only with a terminal
 //!      |<----- Namespace(fd), Listener(fd) ------------------------------|   only with root emulation: the parent forks a
 //!      |------ Heard ---------------------------------------------------->|   supervisor, which enters the container
+//!      |<----- Connect --------------------------------------------------|   only with a network's helper: it is ready
+//!      |------ Heard ---------------------------------------------------->|
 //!      |<----- Running -------------------------------------------------|   from here on signals are the command's
 //!      |<----- end of file ----------------------------------------------| exec: the socket is close-on-exec
 //!      |<----- Failed(step, what, errno) --------------------------------|   instead, from whoever failed
@@ -29,6 +33,7 @@ mod command;
 mod copyup;
 mod exec;
 mod explain;
+mod files;
 mod filter;
 mod init;
 mod keys;
@@ -51,6 +56,7 @@ use std::path::PathBuf;
 use crate::cgroup;
 use crate::ids::{IdMaps, outside_of};
 use crate::security::emulation::{Emulation, Supervisor};
+use crate::net::{self, Network};
 use crate::security::seccomp::Filter;
 use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;
@@ -62,7 +68,7 @@ pub use keys::{DetachKeys, Watch};
 pub use layers::{has_whiteout_names, is_copied};
 pub use mounted::{Mounted, Use, can_be_read_alone, mounted};
 pub use mounts::{Driver, Mount, Source};
-pub use parent::{Launched, end_children, launch, run};
+pub use parent::{HELPER_DIED, Launched, end_children, launch, run};
 pub use plan::{entry, plan};
 pub use running::Running;
 pub use supervise::{Requests, forwarded};
@@ -106,6 +112,8 @@ pub struct Options {
     pub stdin: Stdin,
     /// How many descriptors after 2 the command keeps (`--preserve-fds`).
     pub preserve_fds: u32,
+    /// The way out, and the files that go with it.
+    pub network: Network,
 }
 
 impl Plan {
@@ -199,6 +207,12 @@ pub enum Step {
         /// Its name in /dev.
         name: &'static str,
     },
+    /// Hand the network namespace to the parent, which starts a helper for it.
+    Network,
+    /// Wait until the helper is ready.
+    Connect,
+    /// Mount files that are made in memory.
+    Files(Vec<net::File>),
     /// Set the loopback interface up.
     Loopback,
     /// Set a kernel parameter of one of the new namespaces.
@@ -337,6 +351,12 @@ impl Step {
             Self::Root(_) => "mount the root filesystem".into(),
             Self::Mount(mount) => format!("mount {}", mount.target.display()),
             Self::Link { name, .. } => format!("make the link /dev/{name}"),
+            Self::Network => "start the network's helper".into(),
+            Self::Connect => "connect the network".into(),
+            Self::Files(files) => {
+                let paths: Vec<_> = files.iter().map(|file| file.path).collect();
+                format!("mount {}", paths.join(" and "))
+            }
             Self::Loopback => "set the loopback interface up".into(),
             Self::Sysctl { name, .. } => format!("set the kernel parameter {name}"),
             Self::Mask(path) => format!("mask {}", path.display()),

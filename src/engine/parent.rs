@@ -17,10 +17,15 @@ use crate::cgroup::Group;
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
 use crate::host;
+use crate::net::{self, Network, Starting};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Ended, Forked, Parentage};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
+
+/// What is said when the network's helper has died.
+pub const HELPER_DIED: &str =
+    "the helper of the container's network has died: it had no way out from then on";
 
 /// A command that runs, and all that must live as long as it does.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub struct Launched {
     pub ends_all: bool,
     /// Who answers for root emulation. It goes by itself where the kernel tells it that nobody is left.
     pub supervisor: Option<Child>,
+    /// Who connects its network. It dies with us, and is ours to end with the container.
+    pub helper: Option<Child>,
     /// Its cgroup.
     pub cgroup: Option<Group>,
     base: Option<Child>,
@@ -62,6 +69,13 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
     };
     if let Some(supervisor) = &launched.supervisor {
         let _ = supervisor.signal(libc::SIGKILL);
+    }
+    if let Some(helper) = &launched.helper {
+        // Waited for: the ports are free when we say that it has ended.
+        let _ = helper.signal(libc::SIGKILL);
+        if helper.wait().is_ok_and(|ended| ended != Ended::Killed(libc::SIGKILL)) {
+            log::warn!("{HELPER_DIED}");
+        }
     }
     if ended.is_err() || !launched.ends_all {
         end_all(&[Some(&launched.command), launched.base.as_ref()], &launched.strangers);
@@ -121,11 +135,13 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
         if plan.levels.base.writer != Writer::Itself {
             tell_mapped(&plan.steps, &ours)?;
         }
-        hear_until_exec(&plan.steps, &ours, signals, &mut container)
+        container.base = Some(base.pid);
+        hear_until_exec(&plan.steps, &ours, signals, &plan.options.network, &mut container)
     };
     if let Err(error) = launch() {
-        let supervisor = container.supervisor.as_ref();
-        end_all(&[Some(&base), container.process.as_ref(), supervisor], &strangers);
+        let beside = [container.supervisor.as_ref(), container.helper.as_ref()];
+        drop(container.connecting.take());
+        end_all(&[&[Some(&base), container.process.as_ref()], &beside[..]].concat(), &strangers);
         cgroup.into_iter().for_each(Group::remove);
         return Err(error);
     }
@@ -134,9 +150,18 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
         Some(command) => (command, Some(base)),
         None => (base, None),
     };
-    let (terminal, early, supervisor) =
-        (container.terminal, container.signals, container.supervisor);
-    Ok(Launched { command, terminal, early, alive, ends_all, supervisor, cgroup, base, strangers })
+    Ok(Launched {
+        command,
+        terminal: container.terminal,
+        early: container.signals,
+        alive,
+        ends_all,
+        supervisor: container.supervisor,
+        helper: container.helper,
+        cgroup,
+        base,
+        strangers,
+    })
 }
 
 /// Ends and reaps every child of ours, and whoever becomes one when its parent goes.
@@ -180,6 +205,7 @@ pub(super) fn hear_until_exec(
     steps: &[Step],
     ours: &Channel,
     signals: &Signals,
+    network: &Network,
     container: &mut supervise::Container,
 ) -> Result<()> {
     loop {
@@ -193,6 +219,19 @@ pub(super) fn hear_until_exec(
             }
             Some(Message::Terminal(master)) => container.terminal = Some(master),
             Some(Message::Namespace(namespace)) => container.namespaces.push(namespace),
+            Some(Message::Network) => {
+                let Some(base) = container.base else { fail!("a network before a process") };
+                let pid = container.process.as_ref().map_or(base, |process| process.pid);
+                container.connecting = network.start(net::Namespaces::of(base, pid)?)?;
+            }
+            Some(Message::Connect) => {
+                let connecting = container.connecting.take();
+                container.helper = connecting
+                    .map(Starting::wait)
+                    .transpose()
+                    .context(|| "cannot connect the network")?;
+                ours.send(&Message::Heard).context(|| "the container's process is gone")?;
+            }
             Some(Message::Listener(listener)) => {
                 container.supervisor = supervised(steps)
                     .map(|supervised| listener::start(supervised, listener, &container.namespaces))

@@ -15,6 +15,7 @@ use super::{
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::net::File;
 use crate::ids::{IdMap, IdMaps, inside_of};
 use crate::security::emulation::{self, Supervisor};
 use crate::security::seccomp::Filter;
@@ -93,7 +94,15 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
     steps.extend(spec.domainname().iter().map(|name| Step::Domainname(name.clone())));
 
+    let network = &options.network;
+    if !network.helpers.is_empty() {
+        if !namespaces.contains(Namespaces::NET) {
+            fail!("config.json: a network's helper, and no network namespace");
+        }
+        steps.push(Step::Network);
+    }
     root_and_mounts(spec, &mut steps)?;
+    steps.extend(files(&network.files, &steps));
     if namespaces.contains(Namespaces::NET) {
         steps.push(Step::Loopback);
     }
@@ -106,9 +115,22 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     if spec.root().as_ref().and_then(|root| root.readonly()) == Some(true) {
         steps.push(Step::ReadOnlyRoot);
     }
+    if !network.helpers.is_empty() {
+        steps.push(Step::Connect);
+    }
     last_steps(spec, process, setgroups_denied, Until::ParentsDeath, &mut steps)?;
     steps.push(Step::Exec(command(process, has_init(spec))?));
     Ok(Plan { levels, steps, options })
+}
+
+/// The files, but for those that the user has put something else in the place of.
+fn files(files: &[File], steps: &[Step]) -> Option<Step> {
+    let is_mounted = |file: &&File| {
+        let is_its = |step: &Step| matches!(step, Step::Mount(mount) if mount.target == Path::new(file.path));
+        steps.iter().any(is_its)
+    };
+    let left: Vec<File> = files.iter().filter(|file| !is_mounted(file)).cloned().collect();
+    (!left.is_empty()).then_some(Step::Files(left))
 }
 
 /// What is the process's own matter, whatever it is in.

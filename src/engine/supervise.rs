@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::Stdin;
 use super::keys::{DetachKeys, Watch};
 use crate::error::{Context, Result};
+use crate::net::Starting;
 use crate::sys::process::{self, Child, Ended};
 use crate::sys::pty;
 use crate::sys::signal::Signals;
@@ -59,6 +60,12 @@ pub struct Container {
     pub namespaces: Vec<OwnedFd>,
     /// Who answers what its filter hands over.
     pub supervisor: Option<Child>,
+    /// The number of the first process, which is in the base user namespace.
+    pub base: Option<i32>,
+    /// Who gets ready to connect its network.
+    pub connecting: Option<Starting>,
+    /// Who connects its network.
+    pub helper: Option<Child>,
     /// Its next step is, or was, exec.
     pub runs: bool,
     /// Signals that came during the launch and are for the command.

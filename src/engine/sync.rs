@@ -27,11 +27,15 @@ pub enum Message {
     },
     /// container -> parent: the master of the command's terminal.
     Terminal(OwnedFd),
-    /// container -> parent, twice: its user namespace, and its mount namespace, which the supervisor is to enter.
+    /// container -> parent: its user namespace, or its mount namespace, which the supervisor is to enter.
     Namespace(OwnedFd),
+    /// container -> parent: a helper may enter its network namespace.
+    Network,
+    /// container -> parent: the helper must be ready now.
+    Connect,
     /// container -> parent: the listener of the command's filter.
     Listener(OwnedFd),
-    /// parent -> container: somebody answers it.
+    /// parent -> container: somebody answers it; the network is connected.
     Heard,
     /// container -> parent: the next thing is exec; a signal is the command's from here on.
     Running,
@@ -75,6 +79,8 @@ impl Channel {
             }
             Message::Terminal(master) => fd::send(&self.0, b"T", Some(master.as_fd())),
             Message::Namespace(namespace) => fd::send(&self.0, b"N", Some(namespace.as_fd())),
+            Message::Network => fd::send(&self.0, b"E", None),
+            Message::Connect => fd::send(&self.0, b"K", None),
             Message::Listener(listener) => fd::send(&self.0, b"L", Some(listener.as_fd())),
             Message::Heard => fd::send(&self.0, b"H", None),
             Message::Running => fd::send(&self.0, b"R", None),
@@ -106,6 +112,8 @@ impl Channel {
             (Some(b'R'), _) => Some(Message::Running),
             (Some(b'H'), _) => Some(Message::Heard),
             (Some(b'N'), Some(namespace)) => Some(Message::Namespace(namespace)),
+            (Some(b'E'), _) => Some(Message::Network),
+            (Some(b'K'), _) => Some(Message::Connect),
             (Some(b'L'), Some(listener)) => Some(Message::Listener(listener)),
             (Some(b'C'), Some(pidfd)) => number(1).map(|pid| Message::Container { pid, pidfd }),
             (Some(b'T'), Some(master)) => Some(Message::Terminal(master)),

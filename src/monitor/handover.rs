@@ -37,6 +37,8 @@ pub struct Handover {
     pub held: Vec<RawFd>,
     /// Our end of what its keeper watches, and tells us of.
     pub keeper: Option<RawFd>,
+    /// The number of the process that connects its network.
+    pub helper: Option<i32>,
     /// Where we listen.
     pub listener: Option<RawFd>,
     /// Who is attached already, whom the command waits for.

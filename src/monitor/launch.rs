@@ -145,6 +145,7 @@ fn become_monitor(job: Job, told: &OwnedFd, mask: MaskBefore) -> Result<std::con
         lock: number(job.lock)?,
         held,
         keeper: Some(number(launched.alive)?),
+        helper: launched.helper.map(|helper| helper.pid),
         listener: some(listener.map(|(socket, _)| socket))?,
         client: some(job.client)?,
         terminal: some(launched.terminal)?,

@@ -22,6 +22,7 @@ use super::policy::RestartPolicy;
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::files;
+use crate::net::Wanted;
 
 /// What was asked for.
 pub const CONTAINER: &str = "container.json";
@@ -159,6 +160,9 @@ pub struct Record {
     /// Its log.
     #[serde(default)]
     pub log: LogSettings,
+    /// Its network.
+    #[serde(default)]
+    pub network: Wanted,
     /// Where its process's number is written to, too (`--pidfile`).
     #[serde(default)]
     pub pidfile: Option<PathBuf>,

@@ -54,6 +54,8 @@ struct Monitor {
     keeper: Option<OwnedFd>,
     /// Whether there is a keeper.
     is_kept: bool,
+    /// The process that connects its network: our child.
+    helper: Option<i32>,
     health: Timer,
     /// It is ill, and is to be started again for that.
     is_to_restart: bool,
@@ -131,6 +133,7 @@ impl Monitor {
             oom: Oom::of(state.cgroup.clone()),
             keeper: handover.keeper.map(take).transpose()?,
             is_kept: true,
+            helper: handover.helper,
             record,
             state,
             streams: streams.context(|| "cannot watch the command's streams")?,
@@ -310,10 +313,7 @@ impl Monitor {
         let flags = rustix::net::RecvFlags::DONTWAIT;
         match rustix::net::recv(keeper, &mut [0; 1][..], flags) {
             Ok((_, 1..)) => {
-                self.state.trouble = Some(engine::SERVER_DIED.to_owned());
-                if let Err(error) = record::write(&self.folder, STATE, &self.state) {
-                    self.log.say(&error.to_string());
-                }
+                self.has_trouble(engine::SERVER_DIED);
             }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             // While it is open nobody ends the container.
@@ -364,7 +364,18 @@ impl Monitor {
                 self.health.stop();
             } else if self.health.is(pid) {
                 self.has_checked();
+            } else if self.helper == Some(pid) {
+                self.helper = None;
+                self.log.say(engine::HELPER_DIED);
+                self.has_trouble(engine::HELPER_DIED);
             }
+        }
+    }
+
+    fn has_trouble(&mut self, trouble: &str) {
+        self.state.trouble = Some(trouble.to_owned());
+        if let Err(error) = record::write(&self.folder, STATE, &self.state) {
+            self.log.say(&error.to_string());
         }
     }
 
@@ -415,6 +426,7 @@ impl Monitor {
     /// After the end: all that was written goes where it belongs, and the end is written down. How long to wait before
     /// the next start, where there is to be one.
     fn end(&mut self, waited: Duration) -> Result<Option<Duration>> {
+        self.disconnect();
         if !self.ends_all {
             engine::end_children();
         }
@@ -453,6 +465,14 @@ impl Monitor {
         self.drain_clients()?;
         self.clients.tell_end(ended.status());
         Ok(wait)
+    }
+
+    /// Whoever hears of the end finds the ports free.
+    fn disconnect(&mut self) {
+        if let Some(helper) = self.helper.take() {
+            let _ = process::signal_child(helper, libc::SIGKILL);
+            let _ = process::reap(helper);
+        }
     }
 
     /// Its name and its restart policy may have been changed while it ran.
@@ -513,6 +533,7 @@ impl Monitor {
             lock: number(lock)?,
             held: Vec::new(),
             keeper: None,
+            helper: None,
             listener: self.listener.take().map(number).transpose()?,
             client: None,
             terminal: None,

@@ -77,6 +77,8 @@ pub struct ImageDefaults {
     pub volumes: Vec<String>,
     /// The signal that asks the command to end, `SIGQUIT`.
     pub stop_signal: Option<String>,
+    /// Ports that the command listens at, `80/tcp`.
+    pub exposed_ports: Vec<String>,
 }
 
 /// Annotation: the signal that asks the command to end (image spec, conversion.md).
@@ -225,7 +227,7 @@ fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
     let options = inputs.options;
     let mut sysctls = HashMap::new();
     for asked in &options.sysctl {
-        sysctl::refuse_hosts(asked, options.ipc, options.network)?;
+        sysctl::refuse_hosts(asked, options.ipc, &options.network())?;
         sysctls.insert(asked.name.clone(), asked.value.clone());
     }
     let mut linux = LinuxBuilder::default()
@@ -277,7 +279,7 @@ fn namespaces(inputs: &Inputs<'_>) -> Result<Vec<LinuxNamespace>> {
         (LinuxNamespaceType::Mount, true),
         (LinuxNamespaceType::Ipc, own(options.ipc)),
         (LinuxNamespaceType::Uts, own(options.uts)),
-        (LinuxNamespaceType::Network, options.network == Network::None),
+        (LinuxNamespaceType::Network, options.network() != Network::Host),
         (LinuxNamespaceType::Cgroup, own(options.cgroupns)),
         (LinuxNamespaceType::User, true),
         (LinuxNamespaceType::Time, inputs.time_namespace == TimeNamespace::Available),

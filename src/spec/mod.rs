@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! options            the flags
-//! account bind destination device entrypoint env env_file group mount name namespace
+//! account bind destination device entrypoint env env_file group host_entry mount name namespace publish
 //! root_emulation security_option size storage_driver switch sysctl tmpfs ulimit user volume       the nouns in them
 //! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
@@ -23,6 +23,7 @@ mod entrypoint;
 mod env;
 mod env_file;
 mod group;
+mod host_entry;
 mod merged;
 mod mount;
 mod mounts;
@@ -30,6 +31,7 @@ mod name;
 mod namespace;
 mod options;
 mod process;
+mod publish;
 mod resources;
 mod root_emulation;
 #[cfg(test)]
@@ -58,10 +60,12 @@ pub use env::EnvChange;
 pub use group::GroupAdd;
 pub use mount::MountFlag;
 pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, set_lower};
+pub use host_entry::{Address, HostEntry};
 pub use name::{ContainerName, Hostname, VolumeName};
-pub use namespace::{Cgroups, Network, Sharing};
+pub use namespace::{Cgroups, HelperFlag, Network, Sharing};
 pub use options::Options;
 pub use process::ids_needed;
+pub use publish::{Exposed, Publish};
 pub use resources::Resources;
 pub use root_emulation::RootEmulation;
 pub use security_option::SecurityOption;

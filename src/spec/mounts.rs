@@ -13,6 +13,7 @@ use super::build::{CgroupHierarchy, Inputs, Root, TopLayer};
 use super::destination::Destination;
 use super::mount::MountFlag;
 use super::namespace::{Network, Sharing};
+use super::options::Options;
 use super::storage_driver::{Stacking, StorageDriver};
 use super::tmpfs::Tmpfs;
 use super::volume::{Content, Volume, VolumeKind, VolumeSource};
@@ -145,20 +146,20 @@ fn system(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
         terminals(inputs)?,
     ];
     mounts.extend(ipc(inputs)?);
-    mounts.push(sys(options.network)?);
+    mounts.push(sys(&options.network())?);
     if inputs.cgroups == CgroupHierarchy::Unified {
         // Read-only: CVE-2023-25809.
         let flags = ["ro", "nosuid", "noexec", "nodev"];
         mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &flags)?);
     }
-    mounts.extend(names(options.network)?);
+    mounts.extend(names(options)?);
     Ok(mounts)
 }
 
-fn sys(network: Network) -> Result<Mount> {
+fn sys(network: &Network) -> Result<Mount> {
     let flags = ["nosuid", "noexec", "nodev", "ro"];
     match network {
-        Network::None => mount("/sys", "sysfs", "sysfs", &flags),
+        Network::None | Network::Helper(_) => mount("/sys", "sysfs", "sysfs", &flags),
         // A sysfs can be mounted only by who owns the network namespace (sysfs_init_fs_context), which is the host's.
         Network::Host => {
             mount("/sys", "bind", "/sys", &[&["rbind", "rprivate"], &flags[..], &["rro"]].concat())
@@ -166,15 +167,16 @@ fn sys(network: Network) -> Result<Mount> {
     }
 }
 
-/// On the host's network names are the host's too.
-fn names(network: Network) -> Result<Vec<Mount>> {
+/// On the host's network names are the host's too, where nothing else is said.
+fn names(options: &Options) -> Result<Vec<Mount>> {
     let flags = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"];
-    let files = match network {
-        Network::None => &[][..],
-        Network::Host => &["/etc/resolv.conf", "/etc/hosts"],
-    };
-    let found = files.iter().filter(|file| Path::new(file).exists());
-    found.map(|file| mount(file, "bind", file, &flags)).collect()
+    if options.network() != Network::Host {
+        return Ok(Vec::new());
+    }
+    let files =
+        [("/etc/resolv.conf", options.has_own_resolver()), ("/etc/hosts", options.has_own_hosts())];
+    let of_host = files.iter().filter(|(file, is_own)| !is_own && Path::new(file).exists());
+    of_host.map(|(file, _)| mount(file, "bind", file, &flags)).collect()
 }
 
 fn terminals(inputs: &Inputs<'_>) -> Result<Mount> {

@@ -3,14 +3,28 @@
 use std::str::FromStr;
 
 /// Where the container's network is (`--network`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Network {
     /// A network namespace of its own, with nothing but a loopback interface.
     #[default]
     None,
     /// The host's.
     Host,
+    /// A network namespace of its own, and a helper program as the way out of it.
+    Helper(HelperFlag),
 }
+
+/// Which helper, and what it is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HelperFlag {
+    /// Its name; `None`: whichever is there.
+    pub program: Option<&'static str>,
+    /// Options of its own, as they were written.
+    pub options: Vec<String>,
+}
+
+/// The helpers' names.
+const HELPERS: [&str; 2] = ["pasta", "slirp4netns"];
 
 impl FromStr for Network {
     type Err = String;
@@ -19,7 +33,20 @@ impl FromStr for Network {
         match text {
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
-            _ => Err("expected none or host".into()),
+            // podman's word for the usual one.
+            "private" => Ok(Self::Helper(HelperFlag::default())),
+            _ => {
+                let (name, options) = text.split_once(':').unwrap_or((text, ""));
+                let program = HELPERS.into_iter().find(|helper| *helper == name);
+                let options = options.split(',').filter(|option| !option.is_empty());
+                match program {
+                    Some(_) => Ok(Self::Helper(HelperFlag {
+                        program,
+                        options: options.map(str::to_owned).collect(),
+                    })),
+                    None => Err("expected none, host, private, pasta[:OPTION,...] or slirp4netns[:OPTION,...]".into()),
+                }
+            }
         }
     }
 }

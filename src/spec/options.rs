@@ -1,12 +1,13 @@
 //! The flags of `usnea run` and `usnea spec`: docker's and podman's names and meanings. The comments are the help text.
 //! What is said here is well-formed; whether it can be done is for `build` to find out.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::switch::parse_switch;
 use super::{
-    Cgroups, ContainerName, Device, Entrypoint, EnvChange, GroupAdd, Hostname, MountFlag, Network,
-    Resources, RootEmulation, SecurityOption, Sharing, Size, StorageDriver, Sysctl, Tmpfs, Ulimit,
+    Cgroups, ContainerName, Device, Entrypoint, EnvChange, Exposed, GroupAdd, HelperFlag, HostEntry,
+    Hostname, MountFlag, Network, Publish, Resources, RootEmulation, SecurityOption, Sharing, Size, StorageDriver, Sysctl, Tmpfs, Ulimit,
     UserFlag, Volume,
 };
 use crate::capability::CapabilityChange;
@@ -129,9 +130,42 @@ pub struct Options {
     #[arg(long, value_name = "NAME|GID|keep-groups")]
     pub group_add: Vec<GroupAdd>,
 
-    /// Network: none, or host.
-    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "none")]
-    pub network: Network,
+    /// Network: none (a loopback interface alone), host (the host's own), or one of its own with a helper program as the way
+    /// out: pasta[:OPTION,...] (its options, such as -T,8000), slirp4netns[:OPTION,...] (cidr=, mtu=, enable_ipv6=,
+    /// allow_host_loopback=, outbound_addr=, outbound_addr6=), private (the first of them that serves). Default: private
+    /// where ports are published, else none.
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    pub network: Option<Network>,
+
+    /// Publish ports of the container at the host's: a range at as many, or one port at any of a range. Without HOST, at one
+    /// that is free.
+    #[arg(short, long, value_name = "[[ADDRESS:]HOST:]PORT[/tcp|udp]")]
+    pub publish: Vec<Publish>,
+
+    /// Publish all ports that the image or --expose names, at ports of the host that are free.
+    #[arg(short = 'P', long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    pub publish_all: bool,
+
+    /// Name ports that the command listens at, for --publish-all.
+    #[arg(long, value_name = "PORT[/tcp|udp]")]
+    pub expose: Vec<Exposed>,
+
+    /// A name server. Default: the host's, asked through the helper.
+    #[arg(long, value_name = "ADDRESS")]
+    pub dns: Vec<IpAddr>,
+
+    /// A domain in which names are looked for; a dot: none. Default: the host's.
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_search: Vec<String>,
+
+    /// An option of resolv.conf(5). Default: the host's.
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
+    pub dns_option: Vec<String>,
+
+    /// A line of /etc/hosts; host-gateway is the host's address.
+    #[arg(long, value_name = "NAME:ADDRESS|host-gateway")]
+    pub add_host: Vec<HostEntry>,
 
     /// PID namespace: private, or host.
     #[arg(long, value_name = "MODE", default_value = "private")]
@@ -191,4 +225,28 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(..=1_048_573))]
     pub preserve_fds: u32,
+}
+
+impl Options {
+    /// Where the network is: what was asked for, else what that needs.
+    pub fn network(&self) -> Network {
+        match &self.network {
+            Some(network) => network.clone(),
+            None if self.publish_all || !self.publish.is_empty() => {
+                Network::Helper(HelperFlag::default())
+            }
+            None => Network::None,
+        }
+    }
+
+    /// Whether the container's name servers are said here, not by its host or its image.
+    pub fn has_own_resolver(&self) -> bool {
+        let says = [&self.dns_search, &self.dns_option].iter().any(|list| !list.is_empty());
+        says || !self.dns.is_empty() || matches!(self.network(), Network::Helper(_))
+    }
+
+    /// Whether the container's /etc/hosts is said here.
+    pub fn has_own_hosts(&self) -> bool {
+        !self.add_host.is_empty() || matches!(self.network(), Network::Helper(_))
+    }
 }

@@ -45,7 +45,7 @@ fn dotted(name: &str) -> Result<String, String> {
 }
 
 /// Refuses a parameter that is not the container's own to set.
-pub(super) fn refuse_hosts(sysctl: &Sysctl, ipc: Sharing, network: Network) -> Result<()> {
+pub(super) fn refuse_hosts(sysctl: &Sysctl, ipc: Sharing, network: &Network) -> Result<()> {
     let name = sysctl.name.as_str();
     let refusal = |why: &str, hint: &str| {
         let error = Error::new(format!("--sysctl {name}: {why}"));
@@ -63,7 +63,7 @@ pub(super) fn refuse_hosts(sysctl: &Sysctl, ipc: Sharing, network: Network) -> R
     }
     if begins(&["net."]) {
         return match network {
-            Network::None => Ok(()),
+            Network::None | Network::Helper(_) => Ok(()),
             Network::Host => refusal("belongs to the host's network", "leave out --network host"),
         };
     }
@@ -130,11 +130,11 @@ mod tests {
             "kernel.shm_rmid_forced",
             "fs.mqueue.msg_max",
         ] {
-            assert!(!refused(name, Sharing::Private, Network::Host), "{name}");
-            assert!(refused(name, Sharing::Host, Network::None), "{name}");
+            assert!(!refused(name, Sharing::Private, &Network::Host), "{name}");
+            assert!(refused(name, Sharing::Host, &Network::None), "{name}");
         }
-        assert!(!refused("net.core.somaxconn", Sharing::Host, Network::None));
-        assert!(refused("net.core.somaxconn", Sharing::Private, Network::Host));
+        assert!(!refused("net.core.somaxconn", Sharing::Host, &Network::None));
+        assert!(refused("net.core.somaxconn", Sharing::Private, &Network::Host));
         for name in [
             "kernel.hostname",
             "kernel.domainname",
@@ -143,7 +143,7 @@ mod tests {
             "fs.file-max",
             "network.x",
         ] {
-            assert!(refused(name, Sharing::Private, Network::None), "{name}");
+            assert!(refused(name, Sharing::Private, &Network::None), "{name}");
         }
     }
 

@@ -332,6 +332,11 @@ fn remount(place: &Path, attributes: Attributes) -> io::Result<()> {
     Ok(mount_remount(place, flags, "")?)
 }
 
+/// Takes the mount whose root is the current folder out of its place; whoever has it open keeps it.
+pub fn detach_here() -> io::Result<()> {
+    Ok(rustix::mount::unmount(".", UnmountFlags::DETACH)?)
+}
+
 /// Makes the current folder, a mount, the root directory, and lets go of the old root. pivot_root(2): with "." twice
 /// the old root lies on top of the new one and is the first to be unmounted there.
 pub fn pivot_root_here() -> io::Result<()> {

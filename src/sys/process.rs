@@ -258,6 +258,11 @@ pub fn hide_from_others() -> io::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0)
 }
 
+/// Undoes [`hide_from_others`], and what becoming another user does of the same kind.
+pub fn show_to_others() -> io::Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 1)
+}
+
 /// Capabilities stay permitted when the user changes from 0 to another (PR_SET_KEEPCAPS), until the next exec.
 pub fn keep_capabilities() -> io::Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, 1)

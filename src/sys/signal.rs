@@ -88,6 +88,16 @@ pub fn block_all() {
     }
 }
 
+/// Blocks no signal of this process, for one that becomes another program.
+pub fn unblock_all() {
+    // SAFETY: the set is filled before use and outlives the call.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+    }
+}
+
 /// Waits for any blocked signal.
 pub fn wait() -> i32 {
     loop {

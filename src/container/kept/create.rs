@@ -6,7 +6,6 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use oci_spec::runtime::Spec;
 
 use super::super::folder::{self, Folder};
 use super::super::image::StoredImage;
@@ -86,7 +85,7 @@ pub fn create(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result
     decided.driver.remember(&store);
     replaced(&store, request, wishes)?;
 
-    let record = record(&id, request, wishes, &decided.spec, root.stored.as_ref())?;
+    let record = record(&id, request, wishes, &decided, root.stored.as_ref())?;
     // Held until the container can be found, which uses them from then on.
     let held = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
     let kept = Kept { store: store.clone(), folder: place, record };
@@ -182,9 +181,10 @@ fn record(
     id: &str,
     request: &Request,
     wishes: &Wishes,
-    spec: &Spec,
+    decided: &Decided,
     image: Option<&StoredImage>,
 ) -> Result<Record> {
+    let spec = &decided.spec;
     let process = spec.process().as_ref();
     let of_image = spec.annotations().as_ref().and_then(|all| all.get(crate::spec::STOP_SIGNAL));
     let stop_signal = match (wishes.stop_signal, of_image) {
@@ -213,6 +213,7 @@ fn record(
         health: health(wishes, image)?,
         health_on_failure: wishes.health_on_failure.unwrap_or_default(),
         log: wishes.log.clone(),
+        network: decided.network.clone(),
         pidfile: wishes
             .pidfile
             .as_ref()

@@ -8,6 +8,7 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 
 use super::super::folder;
+use super::super::network;
 use super::super::image::Image;
 use super::super::run::{Request, keep_descriptors};
 use super::super::stored::Wanted;
@@ -162,7 +163,8 @@ fn job(kept: &Kept, lock: OwnedFd) -> Result<Job> {
     let held = image.into_iter().collect();
     renew_layers(kept, &base, &spec)?;
     let stdin = if kept.record.input == Input::Closed { Stdin::Null } else { Stdin::Ours };
-    let options = engine::Options { stdin, ..engine::Options::default() };
+    let network = network::connected(&kept.record.network, &spec, &kept.store)?;
+    let options = engine::Options { stdin, network, ..engine::Options::default() };
     Ok(Job {
         store: kept.store.clone(),
         folder: kept.folder.clone(),

@@ -1,7 +1,7 @@
 //! The way out of a container's own network: the helper programs, and what the kernel lets them do.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::first_line;
@@ -17,7 +17,7 @@ pub(super) fn all() -> Vec<Finding> {
 fn helpers() -> Finding {
     let name = "network helper";
     let found = ["pasta", "slirp4netns"].map(|program| {
-        let path = program::find(program, is_executable)?;
+        let path = program::find(program, program::can_be_run)?;
         Some(format!("{} ({})", path.display(), version(&path)))
     });
     match found {
@@ -29,10 +29,6 @@ fn helpers() -> Finding {
             .fix(Hint::Install(Package::Passt).to_string()),
         found => Finding::ok(name, found.into_iter().flatten().collect::<Vec<_>>().join(", ")),
     }
-}
-
-fn is_executable(path: &Path) -> bool {
-    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
 fn version(path: &PathBuf) -> String {

@@ -1,0 +1,248 @@
+//! The network of a container: from the flags to what is kept with it, and to what a launch does.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::forward::{Forward, Protocol};
+use crate::host::hint::Hint;
+use crate::net::{HostLine, Mode, Network, Program, Resolver, Wanted};
+use crate::spec::{Address, Exposed, ImageDefaults, Options, Publish};
+use crate::monitor::being;
+use crate::spec;
+
+/// What was asked for, with ports of the host that are free where none were said. Errors: ports, and nobody who could lead
+/// them in; none is free.
+pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
+    let network = options.network();
+    let publishes = options.publish_all || !options.publish.is_empty();
+    let (mode, flag) = match network {
+        spec::Network::None if publishes => {
+            return Err(Error::new("--publish: a container without a network has no ports")
+                .hint("leave out --network none"));
+        }
+        spec::Network::None => (Mode::None, Default::default()),
+        spec::Network::Host => (Mode::Host, Default::default()),
+        spec::Network::Helper(flag) => (Mode::Helper, flag),
+    };
+    let exposed = exposed(options, image);
+    if mode == Mode::Host && publishes {
+        log::warn!("--publish: on the host's network the container's ports are the host's already");
+    }
+    let forwards = match mode {
+        Mode::Helper => forwards(options, &exposed)?,
+        Mode::None | Mode::Host => Vec::new(),
+    };
+    let line = |entry: &spec::HostEntry| HostLine {
+        name: entry.name.clone(),
+        address: match entry.address {
+            Address::Ip(address) => Some(address),
+            Address::Host => None,
+        },
+    };
+    let resolver = || Resolver {
+        servers: options.dns.clone(),
+        search: options.dns_search.clone(),
+        options: options.dns_option.clone(),
+    };
+    let program = |name| Program::ALL.into_iter().find(|program| Some(program.name()) == name);
+    Ok(Wanted {
+        mode,
+        program: program(flag.program),
+        options: flag.options,
+        forwards,
+        exposed: exposed.iter().flat_map(ends).map(|(port, protocol)| format!("{port}/{protocol}")).collect(),
+        resolver: options.has_own_resolver().then(resolver),
+        hosts: options.has_own_hosts().then(|| options.add_host.iter().map(line).collect()),
+    })
+}
+
+/// What a launch of `spec` does for it. Errors: a port of the host that cannot be had; no helper.
+pub fn connected(wanted: &Wanted, spec: &Spec, store: &Path) -> Result<Network> {
+    wanted.forwards.iter().try_for_each(|forward| taken(forward).map(drop))?;
+    let hostname = spec.hostname().clone().unwrap_or_else(being::host_name);
+    wanted.decide(&hostname, &store.join("tmp"))
+}
+
+/// Ports that the command says it listens at: of the image, and of `--expose`.
+fn exposed(options: &Options, image: &ImageDefaults) -> Vec<Exposed> {
+    let of_image = image.exposed_ports.iter().filter_map(|text| match text.parse() {
+        Ok(exposed) => Some(exposed),
+        Err(error) => {
+            log::warn!("the image's port {text}: {error}");
+            None
+        }
+    });
+    of_image.chain(options.expose.iter().cloned()).collect()
+}
+
+fn ends(exposed: &Exposed) -> impl Iterator<Item = (u16, Protocol)> + use<> {
+    let protocol = exposed.protocol;
+    exposed.ports.clone().map(move |port| (port, protocol))
+}
+
+fn forwards(options: &Options, exposed: &[Exposed]) -> Result<Vec<Forward>> {
+    let mut chosen = Chosen::default();
+    // First what was said, so that what is free is free of that too.
+    let (said, free): (Vec<_>, Vec<_>) =
+        options.publish.iter().partition(|publish| publish.host_ports.is_some());
+    for publish in said.into_iter().chain(free) {
+        chosen.publish(publish).context(|| format!("--publish {}", publish.text))?;
+    }
+    if options.publish_all {
+        for (port, protocol) in exposed.iter().flat_map(ends) {
+            let is_its = |forward: &Forward| (forward.port, forward.protocol) == (port, protocol);
+            if !chosen.forwards.iter().any(is_its) {
+                chosen.at_any(port, protocol, None).context(|| format!("--publish-all: {port}/{protocol}"))?;
+            }
+        }
+    }
+    Ok(chosen.forwards)
+}
+
+/// Ports that were chosen, and held meanwhile, so that none is chosen twice.
+#[derive(Default)]
+struct Chosen {
+    forwards: Vec<Forward>,
+    held: Vec<OwnedFd>,
+}
+
+impl Chosen {
+    fn publish(&mut self, publish: &Publish) -> Result<()> {
+        let Exposed { ports, protocol } = publish.container.clone();
+        let forward =
+            |port, host_port| Forward { protocol, port, host: publish.host, host_port };
+        match &publish.host_ports {
+            None => ports.clone().try_for_each(|port| self.at_any(port, protocol, publish.host)),
+            Some(host) if host.len() == ports.len() => {
+                host.clone().zip(ports).try_for_each(|(host, port)| self.add(forward(port, host)))
+            }
+            Some(host) => {
+                let free = host.clone().find_map(|host| {
+                    let forward = forward(*ports.start(), host);
+                    let is_new = !self.forwards.iter().any(|other| is_same(other, &forward));
+                    taken(&forward).ok().filter(|_| is_new).map(|socket| (forward, socket))
+                });
+                let Some((forward, socket)) = free else { fail!("none of these ports is free") };
+                self.held.push(socket);
+                self.add(forward)
+            }
+        }
+    }
+
+    /// One that is free, of those that the kernel gives to whoever does not mind.
+    fn at_any(&mut self, port: u16, protocol: Protocol, host: Option<IpAddr>) -> Result<()> {
+        let mut forward = Forward { protocol, port, host, host_port: 0 };
+        let socket = taken(&forward)?;
+        let address = rustix::net::getsockname(&socket).context(|| "cannot see a port")?;
+        let address = SocketAddr::try_from(address).context(|| "cannot see a port")?;
+        forward.host_port = address.port();
+        self.held.push(socket);
+        self.add(forward)
+    }
+
+    fn add(&mut self, forward: Forward) -> Result<()> {
+        if self.forwards.iter().any(|other| is_same(other, &forward)) {
+            fail!("port {}/{} of the host is published twice", forward.host_port, forward.protocol);
+        }
+        self.forwards.push(forward);
+        Ok(())
+    }
+}
+
+/// Whether both listen at the same place.
+fn is_same(one: &Forward, other: &Forward) -> bool {
+    (one.protocol, one.host_port) == (other.protocol, other.host_port)
+        && (one.host == other.host || one.host.is_none() || other.host.is_none())
+}
+
+/// Takes the place at which a helper is to listen, as long as the descriptor is open: nobody is heard there. Errors: why
+/// it cannot be had.
+fn taken(forward: &Forward) -> Result<OwnedFd> {
+    let address = SocketAddr::new(forward.address(), forward.host_port);
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let kind = match forward.protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
+    };
+    let take = || -> rustix::io::Result<OwnedFd> {
+        let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+        if forward.protocol == Protocol::Tcp {
+            // Connections that ended a moment ago are no listeners.
+            rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+        }
+        rustix::net::bind(&socket, &address)?;
+        Ok(socket)
+    };
+    take().map_err(|errno| {
+        let error = Err::<(), _>(errno).context(|| {
+            format!("cannot listen at {}/{} of the host", forward.host_end(), forward.protocol)
+        });
+        let Err(error) = error else { return Error::new("") };
+        match errno {
+            Errno::ACCESS => error.hint(Hint::LowPorts.to_string()),
+            Errno::ADDRINUSE => error.hint("'usnea ps' shows the ports of containers; -p PORT alone takes one that is free"),
+            _ => error,
+        }
+    })
+}
+
+/// The address of a container that has one of its own.
+pub fn address(wanted: &Wanted) -> Option<(Ipv4Addr, crate::net::Addresses)> {
+    let addresses = wanted.addresses().ok().flatten()?;
+    Some((addresses.container(), addresses))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(publish: &[&str]) -> Options {
+        let publish = publish.iter().map(|text| text.parse().unwrap()).collect();
+        Options { publish, ..Options::default() }
+    }
+
+    #[test]
+    fn what_is_not_said_is_free_and_none_is_taken_twice() {
+        let all = forwards(&options(&["127.0.0.1::80", "127.0.0.1::81", "127.0.0.1::80/udp"]), &[]).unwrap();
+        assert_eq!(all.len(), 3);
+        assert!(all.iter().all(|forward| forward.host_port > 1023));
+        assert_ne!(all[0].host_port, all[1].host_port);
+        let said = forwards(&options(&["127.0.0.1:40000:80", "127.0.0.1:40001:80"]), &[]).unwrap();
+        assert_eq!(said.iter().map(|forward| forward.host_port).collect::<Vec<_>>(), [40000, 40001]);
+        for twice in [["8080:80", "8080:81"], ["127.0.0.1:8080:80", "8080:81"]] {
+            assert!(forwards(&options(&twice), &[]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_port_of_a_range_is_one_that_is_free() {
+        let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        let one = format!("127.0.0.1:{port}:80");
+        assert!(taken(&forwards(&options(&[&one]), &[]).unwrap()[0]).is_err());
+        if port < u16::MAX - 20 {
+            let range = format!("127.0.0.1:{port}-{}:80", port + 20);
+            assert_ne!(forwards(&options(&[&range]), &[]).unwrap()[0].host_port, port);
+        }
+    }
+
+    #[test]
+    fn all_that_is_exposed_is_published_once() {
+        let image = ImageDefaults {
+            exposed_ports: vec!["80/tcp".into(), "odd".into(), "53/udp".into()],
+            ..ImageDefaults::default()
+        };
+        let options = Options { publish_all: true, ..options(&["127.0.0.1:40002:80"]) };
+        let wanted = wanted(&options, &image).unwrap();
+        let ends: Vec<_> = wanted.forwards.iter().map(Forward::container_end).collect();
+        assert_eq!(ends, ["80/tcp", "53/udp"]);
+        assert_eq!(wanted.exposed, ["80/tcp", "53/udp"]);
+    }
+}

@@ -1,0 +1,122 @@
+//! Ports of the host that lead into a container: the word of `--publish`, of the helper that listens there, and of
+//! whoever asks which they are.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// tcp(7)
+    Tcp,
+    /// udp(7)
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "tcp" => Ok(Self::Tcp),
+            "udp" => Ok(Self::Udp),
+            _ => Err(format!("'{text}' is neither tcp nor udp")),
+        }
+    }
+}
+
+/// A port of the host, and where in the container it leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Forward {
+    /// What is carried.
+    pub protocol: Protocol,
+    /// The container's port.
+    pub port: u16,
+    /// The address of the host; `None`: all that it has.
+    #[serde(default)]
+    pub host: Option<IpAddr>,
+    /// The host's port.
+    pub host_port: u16,
+}
+
+impl Forward {
+    /// The address of the host, as it is shown and listened at.
+    pub fn address(&self) -> IpAddr {
+        self.host.unwrap_or(Ipv4Addr::UNSPECIFIED.into())
+    }
+
+    /// `0.0.0.0:8080`, `[::1]:8080`.
+    pub fn host_end(&self) -> String {
+        std::net::SocketAddr::new(self.address(), self.host_port).to_string()
+    }
+
+    /// `80/tcp`.
+    pub fn container_end(&self) -> String {
+        format!("{}/{}", self.port, self.protocol)
+    }
+}
+
+/// `0.0.0.0:8080->80/tcp, 0.0.0.0:9000-9002->9000-9002/tcp`: what follows one another is one range (podman's).
+pub fn shown(forwards: &[Forward]) -> String {
+    let mut sorted = forwards.to_vec();
+    sorted.sort_by_key(|forward| {
+        (forward.protocol, forward.address(), forward.port, forward.host_port)
+    });
+    let mut ranges: Vec<(Forward, Forward)> = Vec::new();
+    for forward in sorted {
+        match ranges.last_mut() {
+            Some((_, last))
+                if last.protocol == forward.protocol
+                    && last.address() == forward.address()
+                    && last.port.checked_add(1) == Some(forward.port)
+                    && last.host_port.checked_add(1) == Some(forward.host_port) =>
+            {
+                *last = forward;
+            }
+            _ => ranges.push((forward, forward)),
+        }
+    }
+    let range = |first: u16, last: u16| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    let line = |(first, last): &(Forward, Forward)| {
+        let host = match first.address() {
+            IpAddr::V6(address) => format!("[{address}]"),
+            address => address.to_string(),
+        };
+        let host_ports = range(first.host_port, last.host_port);
+        format!("{host}:{host_ports}->{}/{}", range(first.port, last.port), first.protocol)
+    };
+    ranges.iter().map(line).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_shown_as_ranges() {
+        let tcp = |host_port, port| Forward { protocol: Protocol::Tcp, port, host: None, host_port };
+        let six = Forward { host: Some("::1".parse().unwrap()), ..tcp(53, 53) };
+        let all = [tcp(8081, 81), tcp(8080, 80), tcp(9000, 82), Forward { protocol: Protocol::Udp, ..six }];
+        assert_eq!(
+            shown(&all),
+            "0.0.0.0:8080-8081->80-81/tcp, 0.0.0.0:9000->82/tcp, [::1]:53->53/udp"
+        );
+        assert_eq!(shown(&[tcp(1, 65535)]), "0.0.0.0:1->65535/tcp");
+        assert_eq!(shown(&[]), "");
+    }
+}

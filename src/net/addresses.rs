@@ -1,0 +1,84 @@
+//! The addresses inside: a network, its first addresses, and one for the container.
+
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+/// A network of at least 128 addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    network: Ipv4Addr,
+    /// How many bits of an address are the network's.
+    pub prefix: u8,
+}
+
+impl Default for Addresses {
+    /// slirp4netns's, since QEMU's beginnings.
+    fn default() -> Self {
+        Self { network: Ipv4Addr::new(10, 0, 2, 0), prefix: 24 }
+    }
+}
+
+impl FromStr for Addresses {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (address, prefix) = text.split_once('/')?;
+            let address = address.parse::<Ipv4Addr>().ok()?;
+            let prefix = prefix.parse::<u8>().ok().filter(|prefix| (8..=25).contains(prefix))?;
+            let host_bits = u32::MAX >> prefix;
+            (u32::from(address) & host_bits == 0).then_some(Self { network: address, prefix })
+        };
+        parse().ok_or_else(|| {
+            format!("'{text}' is no network such as 10.0.2.0/24 (with /8 to /25, its first address)")
+        })
+    }
+}
+
+impl Addresses {
+    fn number(&self, number: u32) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.network) + number)
+    }
+
+    /// The way out.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.number(2)
+    }
+
+    /// Who answers for the host's name server.
+    pub fn resolver(&self) -> Ipv4Addr {
+        self.number(3)
+    }
+
+    /// The container's own.
+    pub fn container(&self) -> Ipv4Addr {
+        self.number(100)
+    }
+
+    /// As `cidr=` takes it.
+    pub fn cidr(&self) -> String {
+        format!("{}/{}", self.network, self.prefix)
+    }
+
+    /// `255.255.255.0`
+    pub fn mask(&self) -> Ipv4Addr {
+        Ipv4Addr::from(!(u32::MAX >> self.prefix))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_its_usual_numbers() {
+        let addresses: Addresses = "172.20.0.0/16".parse().unwrap();
+        assert_eq!(addresses.container().to_string(), "172.20.0.100");
+        assert_eq!(addresses.gateway().to_string(), "172.20.0.2");
+        assert_eq!(addresses.mask().to_string(), "255.255.0.0");
+        assert_eq!(Addresses::default().cidr().parse(), Ok(Addresses::default()));
+        for text in ["10.0.2.0", "10.0.2.1/24", "10.0.2.0/26", "x/24", "10.0.2.0/7", ""] {
+            assert!(text.parse::<Addresses>().is_err(), "{text}");
+        }
+    }
+}

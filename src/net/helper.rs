@@ -1,0 +1,304 @@
+//! A helper at work: it is started as soon as the namespaces are there, gets ready while the root is mounted, and is waited
+//! for just before the command. It dies with us, whatever we die of; we end it with the container.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, SealFlags};
+
+use super::slirp::{self, Api};
+use super::{Network, Program};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::host::hint::Hint;
+use crate::sys::{fd, namespace, signal};
+use crate::sys::process::{self, Child, Forked};
+
+/// How long a helper has to get ready.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How much is kept of what it says: it may say more, and nobody waits for it.
+const SAID: u64 = 16 * 1024;
+/// Where it says that it is ready.
+const READY: i32 = 3;
+
+/// How one is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Helper {
+    /// Which.
+    pub program: Program,
+    /// Where that is.
+    pub path: PathBuf,
+    /// What it is told, but where it is to work.
+    pub arguments: Vec<String>,
+    /// What it is told when it runs.
+    pub api: Option<Api>,
+}
+
+/// A helper that gets ready, and those that are tried where it cannot.
+#[derive(Debug)]
+pub struct Starting {
+    namespaces: Namespaces,
+    others: Vec<Helper>,
+    attempt: Attempt,
+}
+
+/// Where a helper works.
+#[derive(Debug)]
+pub struct Namespaces {
+    /// The base user namespace, where we are root in it.
+    base: Option<OwnedFd>,
+    /// The number of a process in the network namespace, and in the user namespace that owns it.
+    pid: i32,
+    /// Whether that is base.
+    is_base: bool,
+}
+
+impl Namespaces {
+    /// Those of the process `pid`, a child of ours; the process `base` is in the base user namespace. A helper that
+    /// enters them must be let look into that process: `/proc/PID/ns` is all that it takes, and no descriptor of ours is
+    /// to be seen from inside (cap_ptrace_access_check() in the kernel).
+    pub fn of(base: i32, pid: i32) -> Result<Self> {
+        let open = |pid: i32| {
+            let path = format!("/proc/{pid}/ns/user");
+            std::fs::File::open(&path).map(OwnedFd::from).context(|| path)
+        };
+        let base_number = base;
+        let (base, user) = (open(base)?, open(pid)?);
+        let place = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+        let is_base = place(&base).context(|| "a namespace")? == place(&user).context(|| "a namespace")?;
+        let path = format!("/proc/{base_number}/uid_map");
+        let map = std::fs::read_to_string(&path).context(|| path)?;
+        let has_root = map.lines().any(|line| line.split_whitespace().next() == Some("0"));
+        Ok(Self { base: has_root.then_some(base), pid, is_base })
+    }
+}
+
+#[derive(Debug)]
+struct Attempt {
+    helper: Helper,
+    socket: Option<PathBuf>,
+    /// `None`: it is ready, and somebody else's.
+    child: Option<Child>,
+    ready: OwnedFd,
+    said: std::fs::File,
+    /// Where its socket is made: it reaches that by our descriptor.
+    _folder: Option<OwnedFd>,
+}
+
+impl Network {
+    /// Starts the first of the helpers. `None`: there is none.
+    pub fn start(&self, namespaces: Namespaces) -> Result<Option<Starting>> {
+        let mut helpers = self.helpers.clone();
+        if helpers.is_empty() {
+            return Ok(None);
+        }
+        let attempt = Attempt::start(helpers.remove(0), &namespaces)?;
+        Ok(Some(Starting { namespaces, others: helpers, attempt }))
+    }
+}
+
+impl Helper {
+    /// Its command line, for the namespaces at these paths.
+    pub fn command_line(
+        &self,
+        user: Option<&str>,
+        net: &str,
+        socket: Option<&str>,
+    ) -> Vec<String> {
+        let mut words = vec![self.path.to_string_lossy().into_owned()];
+        words.extend(self.arguments.iter().cloned());
+        match self.program {
+            Program::Pasta => {
+                words.extend(user.map(|user| format!("--userns={user}")));
+                words.push(format!("--netns={net}"));
+            }
+            Program::Slirp4netns => {
+                words.push(format!("--ready-fd={READY}"));
+                words.extend(socket.map(|socket| format!("--api-socket={socket}")));
+                words.extend(slirp::place(user, net));
+            }
+        }
+        words
+    }
+}
+
+impl Starting {
+    /// Waits until it is ready; its process. Errors: none of the helpers can be had, and why.
+    pub fn wait(mut self) -> Result<Child> {
+        let mut failures = Vec::new();
+        loop {
+            let error = match self.attempt.wait() {
+                Ok(child) => return Ok(child),
+                Err(error) => error,
+            };
+            if self.others.is_empty() {
+                failures.push(error.to_string());
+                let all = Error::new(failures.join("; "));
+                return Err(match error.way_out() {
+                    Some(hint) => all.hint(hint),
+                    None => all,
+                });
+            }
+            log::debug!("{error}");
+            failures.push(error.to_string());
+            let next = self.others.remove(0);
+            self.attempt = Attempt::start(next, &self.namespaces)?;
+        }
+    }
+}
+
+impl Attempt {
+    fn start(helper: Helper, namespaces: &Namespaces) -> Result<Self> {
+        let name = helper.program.name();
+        let cannot = || format!("cannot start {name}");
+        let (ready, ready_far) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(cannot)?;
+        let said = bounded_file().context(cannot)?;
+        let socket = helper.api.as_ref().map(Api::socket);
+        let folder = match socket.as_ref().and_then(|socket| socket.parent()) {
+            // Its path would be too long for a socket's.
+            Some(folder) => Some(OwnedFd::from(std::fs::File::open(folder).context(cannot)?)),
+            None => None,
+        };
+        let short = socket.as_ref().and_then(|socket| socket.file_name()).zip(folder.as_ref());
+        let short = short.map(|(name, folder)| {
+            let (pid, number) = (rustix::process::getpid().as_raw_nonzero(), folder.as_raw_fd());
+            format!("/proc/{pid}/fd/{number}/{}", name.to_string_lossy())
+        });
+        if let Some(socket) = &socket {
+            let _ = std::fs::remove_file(socket);
+        }
+        // Its sandbox wants to be root somewhere; pasta goes into the innermost by itself.
+        let base = namespaces.base.as_ref().filter(|_| helper.program == Program::Slirp4netns);
+        let is_there = base.is_some() && namespaces.is_base;
+        let user = (!is_there).then(|| format!("/proc/{}/ns/user", namespaces.pid));
+        let net = format!("/proc/{}/ns/net", namespaces.pid);
+        let mut words = helper.command_line(user.as_deref(), &net, short.as_deref());
+        if base.is_none() {
+            words.retain(|word| word != slirp::SANDBOX);
+        }
+        let program = CString::new(helper.path.as_os_str().as_bytes()).map_err(Error::new)?;
+        let words: Vec<CString> =
+            words.into_iter().map(CString::new).collect::<Result<_, _>>().map_err(Error::new)?;
+        let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
+        let output = match helper.program {
+            Program::Pasta => ready_far.as_fd(),
+            Program::Slirp4netns => said.as_fd(),
+        };
+        let us = rustix::process::getpid();
+        let child = match process::fork().context(cannot)? {
+            Forked::Parent(child) => child,
+            Forked::Child => {
+                let prepare = || -> std::io::Result<()> {
+                    process::set_parent_death_signal(libc::SIGKILL)?;
+                    if rustix::process::getppid() != Some(us) {
+                        process::exit_now(1); // the parent died before
+                    }
+                    // Signals of the terminal are the command's.
+                    rustix::process::setsid()?;
+                    rustix::process::chdir("/")?;
+                    signal::unblock_all();
+                    signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
+                    if let Some(base) = base {
+                        namespace::enter(base.as_fd())?;
+                        process::set_parent_death_signal(libc::SIGKILL)?;
+                    }
+                    let null = std::fs::File::open("/dev/null")?;
+                    // First those that lie above 3: what is there is overwritten.
+                    let ready = rustix::io::fcntl_dupfd_cloexec(&ready_far, 10)?;
+                    let output = rustix::io::fcntl_dupfd_cloexec(output, 10)?;
+                    let said = rustix::io::fcntl_dupfd_cloexec(&said, 10)?;
+                    fd::install(null.as_fd(), 0)?;
+                    fd::install(output.as_fd(), 1)?;
+                    fd::install(said.as_fd(), 2)?;
+                    fd::install(ready.as_fd(), READY)?;
+                    fd::close_at_exec_from(READY + 1)
+                };
+                let error = match prepare() {
+                    Ok(()) => process::exec(&program, &words, &[c"PATH=/usr/sbin:/usr/bin:/sbin:/bin"]),
+                    Err(error) => error,
+                };
+                let _ = rustix::io::write(&said, error.to_string().as_bytes());
+                process::exit_now(1)
+            }
+        };
+        log::debug!("{name} is started, process {}", child.pid);
+        Ok(Self { helper, socket, child: Some(child), ready, said, _folder: folder })
+    }
+
+    fn wait(&mut self) -> Result<Child> {
+        let name = self.helper.program.name();
+        let Some(child) = &self.child else { fail!("{name} is waited for twice") };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let limit =
+                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.ready, PollFlags::IN)], Some(&limit)) {
+                Err(rustix::io::Errno::INTR) => continue,
+                Ok(0) => fail!("{name} is not ready after {} s", PATIENCE.as_secs()),
+                answer => answer.context(|| format!("cannot wait for {name}"))?,
+            };
+            break;
+        }
+        // Something, whatever it is: the helper has come so far. The end of it: the helper is gone.
+        if rustix::io::read(&self.ready, &mut [0; 32][..]).is_ok_and(|length| length > 0) {
+            if let (Some(api), Some(socket)) = (&self.helper.api, &self.socket) {
+                api.tell(socket)?;
+                let _ = std::fs::remove_file(socket);
+            }
+            return self.child.take().ok_or_else(|| Error::new("it is waited for twice"));
+        }
+        let _ = child.wait();
+        self.child = None;
+        Err(failure(name, &self.said()))
+    }
+
+    fn said(&self) -> String {
+        let mut room = vec![0; SAID as usize];
+        let length = self.said.read_at(&mut room, 0).unwrap_or(0);
+        let length = room[..length].iter().position(|byte| *byte == 0).unwrap_or(length);
+        String::from_utf8_lossy(&room[..length]).into_owned()
+    }
+}
+
+/// Whoever is not ready is not needed.
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            let _ = child.signal(libc::SIGKILL);
+            let _ = child.wait();
+        }
+        if let Some(socket) = &self.socket {
+            let _ = std::fs::remove_file(socket);
+        }
+    }
+}
+
+/// What a helper said, but for what says nothing.
+fn failure(name: &str, said: &str) -> Error {
+    let is_noise = |line: &&str| {
+        line.is_empty() || line.starts_with("Failed to send") || line.starts_with("No external")
+    };
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !is_noise(line)).collect();
+    let why = if lines.is_empty() { "it ended".to_owned() } else { lines.join(", ") };
+    let error = Error::new(format!("{name}: {why}"));
+    if why.contains("Permission denied") && why.contains("bind") {
+        return error.hint(Hint::LowPorts.to_string());
+    }
+    error
+}
+
+/// A file in memory that does not grow beyond [`SAID`].
+fn bounded_file() -> std::io::Result<std::fs::File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = rustix::fs::memfd_create("usnea-network", flags)?;
+    rustix::fs::ftruncate(&file, SAID)?;
+    rustix::fs::fcntl_add_seals(&file, SealFlags::GROW)?;
+    Ok(file.into())
+}

@@ -1,0 +1,218 @@
+//! The way out of a container's own network: a helper program (pasta, else slirp4netns) that reaches into its network
+//! namespace, makes an interface there, and carries what comes out of it over sockets of the user's own; and listens at the
+//! host's ports that lead in.
+//!
+//! ```text
+//! Wanted     what was asked for: kept with the container
+//!   decide   before the launch: which helpers there are, and what /etc/hosts and /etc/resolv.conf say
+//! Network    that
+//!   helper   how one is started beside the container, and when it is ready:  pasta  slirp (their command lines)
+//!   names    the two files
+//! ```
+//!
+//! Inside it looks the same whoever serves: `eth0` has the address 10.0.2.100, the way out is 10.0.2.2, and 10.0.2.3 answers
+//! for the host's name server, also where that listens on the host's loopback device alone. So the address is known before
+//! the launch, and is not one of the host's own, which would then be out of reach.
+
+mod addresses;
+mod helper;
+mod names;
+mod pasta;
+mod slirp;
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use addresses::Addresses;
+pub use helper::{Helper, Namespaces, Starting};
+
+use crate::error::{Context, Error, Result};
+use crate::forward::Forward;
+use crate::host::hint::Hint;
+use crate::host::{distribution::Package, program};
+
+/// The interface inside.
+const INTERFACE: &str = "eth0";
+
+/// The option that both helpers take from us.
+const CIDR: &str = "cidr=";
+
+/// A helper program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Program {
+    /// passt.top
+    Pasta,
+    /// github.com/rootless-containers/slirp4netns
+    Slirp4netns,
+}
+
+impl Program {
+    /// All, the better first.
+    pub const ALL: [Self; 2] = [Self::Pasta, Self::Slirp4netns];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pasta => "pasta",
+            Self::Slirp4netns => "slirp4netns",
+        }
+    }
+}
+
+/// Where the network is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Nowhere.
+    #[default]
+    None,
+    /// It is the host's.
+    Host,
+    /// Behind a helper.
+    Helper,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wanted {
+    /// Where the network is.
+    pub mode: Mode,
+    /// The helper; `None`: the first that serves.
+    pub program: Option<Program>,
+    /// Options of the helper, as they were written.
+    pub options: Vec<String>,
+    /// Ports of the host that lead in.
+    pub forwards: Vec<Forward>,
+    /// Ports that the command says it listens at, `80/tcp`.
+    pub exposed: Vec<String>,
+    /// `None`: /etc/resolv.conf is the image's, or the host's.
+    pub resolver: Option<Resolver>,
+    /// `None`: /etc/hosts is the image's, or the host's.
+    pub hosts: Option<Vec<HostLine>>,
+}
+
+/// How names are looked up. What is empty is the host's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolver {
+    /// Name servers.
+    pub servers: Vec<IpAddr>,
+    /// Domains in which names are looked for; a dot alone: none.
+    pub search: Vec<String>,
+    /// Options.
+    pub options: Vec<String>,
+}
+
+/// A line of /etc/hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostLine {
+    /// The name.
+    pub name: String,
+    /// Where it leads; `None`: to the host.
+    pub address: Option<IpAddr>,
+}
+
+/// A file that is mounted into the container, made in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Where, inside.
+    pub path: &'static str,
+    /// What it says.
+    pub content: String,
+}
+
+/// What a launch does for the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Who is tried, in this order. None: there is no way out.
+    pub helpers: Vec<Helper>,
+    /// The files.
+    pub files: Vec<File>,
+}
+
+impl Wanted {
+    /// docker's `NetworkMode`.
+    pub fn word(&self) -> &'static str {
+        match (self.mode, self.program) {
+            (Mode::None, _) => "none",
+            (Mode::Host, _) => "host",
+            (Mode::Helper, None) => "private",
+            (Mode::Helper, Some(program)) => program.name(),
+        }
+    }
+
+    /// The addresses inside. `None`: it has no interface of its own.
+    pub fn addresses(&self) -> Result<Option<Addresses>> {
+        if self.mode != Mode::Helper {
+            return Ok(None);
+        }
+        let cidr = self.options.iter().find_map(|option| option.strip_prefix(CIDR));
+        let addresses = cidr.map(|cidr| cidr.parse().map_err(Error::new)).transpose();
+        Ok(Some(addresses.context(|| "--network: cidr")?.unwrap_or_default()))
+    }
+
+    /// Decides how a container with the name `hostname` is connected. `folder` is a folder of ours where sockets may be.
+    /// Errors: options that are none, and no helper where one is needed.
+    pub fn decide(&self, hostname: &str, folder: &Path) -> Result<Network> {
+        let addresses = self.addresses()?;
+        let mut files = Vec::new();
+        if let Some(lines) = &self.hosts {
+            let content = names::hosts(self.mode, lines, hostname, addresses.as_ref())?;
+            files.push(File { path: "/etc/hosts", content });
+        }
+        if let Some(resolver) = &self.resolver {
+            let content = names::resolv_conf(resolver, addresses.as_ref());
+            files.push(File { path: "/etc/resolv.conf", content });
+        }
+        let helpers = match &addresses {
+            Some(addresses) => self.helpers(addresses, folder)?,
+            None => Vec::new(),
+        };
+        Ok(Network { helpers, files })
+    }
+
+    fn helpers(&self, addresses: &Addresses, folder: &Path) -> Result<Vec<Helper>> {
+        let options: Vec<_> =
+            self.options.iter().filter(|option| !option.starts_with(CIDR)).cloned().collect();
+        let of_slirp = match self.program {
+            Some(Program::Slirp4netns) => slirp::flags(&options)?,
+            _ => slirp::flags(&[])?,
+        };
+        let is_wanted =
+            |program: &Program| self.program.is_none_or(|wanted| wanted == *program);
+        let found = Program::ALL.into_iter().filter(is_wanted).filter_map(|one| {
+            let path = program::find(one.name(), program::can_be_run)?;
+            Some(match one {
+                Program::Pasta => {
+                    let arguments = pasta::arguments(addresses, &options, &self.forwards);
+                    Helper { program: one, path, arguments, api: None }
+                }
+                Program::Slirp4netns => {
+                    let api = slirp::Api::of(&self.forwards, addresses, folder);
+                    let arguments = slirp::arguments(addresses, &of_slirp);
+                    Helper { program: one, path, arguments, api }
+                }
+            })
+        });
+        let found: Vec<Helper> = found.collect();
+        if found.is_empty() {
+            let name = self.program.map_or("pasta or slirp4netns", Program::name);
+            let package = match self.program {
+                Some(Program::Slirp4netns) => Package::Slirp4netns,
+                _ => Package::Passt,
+            };
+            let error = Error::new(format!("no helper for the network is here: {name}"));
+            return Err(error.hint(Hint::Install(package).to_string()));
+        }
+        std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/net/tun")
+            .context(|| "the network's helper needs /dev/net/tun")
+            .hint(|| Hint::LoadModule("tun").to_string())?;
+        Ok(found)
+    }
+}

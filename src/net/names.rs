@@ -1,0 +1,147 @@
+//! `/etc/hosts` and `/etc/resolv.conf` of a container.
+
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+
+use super::{Addresses, HostLine, Mode, Resolver};
+use crate::error::{Error, Result};
+
+/// docker's and podman's names for the host.
+const HOST_NAMES: &str = "host.docker.internal host.containers.internal";
+/// How many name servers the C library asks (resolv.h, MAXNS).
+const MOST_SERVERS: usize = 3;
+
+/// The lines of hosts(5). Errors: a line for the host, which has no address.
+pub(super) fn hosts(
+    mode: Mode,
+    lines: &[HostLine],
+    hostname: &str,
+    addresses: Option<&Addresses>,
+) -> Result<String> {
+    let mut text = match mode {
+        Mode::Host => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
+        Mode::None | Mode::Helper => {
+            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned()
+        }
+    };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    let host = match mode {
+        Mode::Host => Some(Ipv4Addr::LOCALHOST.into()),
+        Mode::Helper => address_of_host(),
+        Mode::None => None,
+    };
+    for line in lines {
+        let Some(address) = line.address.or(host) else {
+            return Err(Error::new(format!("--add-host {}: the host has no address", line.name)));
+        };
+        let _ = writeln!(text, "{address}\t{}", line.name);
+    }
+    if let (Some(host), Mode::Helper) = (host, mode) {
+        let _ = writeln!(text, "{host}\t{HOST_NAMES}");
+    }
+    match (mode, addresses) {
+        (Mode::Host, _) => {}
+        (_, Some(addresses)) => {
+            let _ = writeln!(text, "{}\t{hostname}", addresses.container());
+        }
+        (_, None) => {
+            let _ = writeln!(text, "127.0.0.1\t{hostname}");
+        }
+    }
+    Ok(text)
+}
+
+/// The host's address on its way out. Nothing is sent: the kernel only looks for the way.
+fn address_of_host() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // Of TEST-NET-3 (RFC 5737), which is nobody's.
+    socket.connect((Ipv4Addr::new(203, 0, 113, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+/// The lines of resolv.conf(5): what was said, else the host's, whose first name server is asked through the helper.
+pub(super) fn resolv_conf(resolver: &Resolver, addresses: Option<&Addresses>) -> String {
+    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    resolv_conf_over(&host, resolver, addresses)
+}
+
+fn resolv_conf_over(host: &str, resolver: &Resolver, addresses: Option<&Addresses>) -> String {
+    let all = |key: &str| -> Vec<&str> {
+        let lines = host.lines().map(str::split_whitespace);
+        lines.filter_map(|mut words| (words.next()? == key).then_some(words)).flatten().collect()
+    };
+    let mut servers = resolver.servers.clone();
+    if servers.is_empty() {
+        servers.extend(addresses.map(|addresses| IpAddr::from(addresses.resolver())));
+        // A server on the loopback device is out of reach, but for whoever is on the host's network.
+        let is_near = |server: &IpAddr| server.is_loopback() && addresses.is_some();
+        let of_host = all("nameserver").into_iter().filter_map(|server| server.parse().ok());
+        servers.extend(of_host.filter(|server| !is_near(server)));
+        servers.truncate(MOST_SERVERS);
+    }
+    let said_or = |said: &[String], of_host: Vec<&str>| -> Vec<String> {
+        match said {
+            [] => of_host.into_iter().map(str::to_owned).collect(),
+            [one] if one == "." => Vec::new(),
+            said => said.to_vec(),
+        }
+    };
+    // The last line counts (resolv.conf(5)); domain is its old form.
+    let last = |key: &str| {
+        let mut lines = host.lines().rev().map(str::split_whitespace);
+        lines.find_map(|mut words| (words.next()? == key).then(|| words.collect::<Vec<_>>()))
+    };
+    let search = said_or(&resolver.search, last("search").or_else(|| last("domain")).unwrap_or_default());
+    let options = said_or(&resolver.options, all("options"));
+    let mut text = String::new();
+    for (key, words) in [("search", search), ("options", options)] {
+        if !words.is_empty() {
+            let _ = writeln!(text, "{key} {}", words.join(" "));
+        }
+    }
+    for server in servers {
+        let _ = writeln!(text, "nameserver {server}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: &str = "# by hand\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nnameserver fe80::1%eth0\noptions edns0 trust-ad\nsearch a.org\nsearch b.org c.org\n";
+
+    #[test]
+    fn what_is_not_said_is_the_hosts() {
+        let inside = Addresses::default();
+        let text = resolv_conf_over(HOST, &Resolver::default(), Some(&inside));
+        assert_eq!(
+            text,
+            "search b.org c.org\noptions edns0 trust-ad\nnameserver 10.0.2.3\nnameserver 9.9.9.9\n"
+        );
+        let text = resolv_conf_over(HOST, &Resolver::default(), None);
+        assert!(text.contains("nameserver 127.0.0.53\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_said_counts() {
+        let resolver = Resolver {
+            servers: vec!["1.1.1.1".parse().unwrap()],
+            search: vec![".".into()],
+            options: vec!["ndots:2".into()],
+        };
+        let text = resolv_conf_over(HOST, &resolver, Some(&Addresses::default()));
+        assert_eq!(text, "options ndots:2\nnameserver 1.1.1.1\n");
+    }
+
+    #[test]
+    fn a_container_knows_itself_and_the_names_that_were_added() {
+        let lines = [HostLine { name: "db".into(), address: Some("10.1.1.1".parse().unwrap()) }];
+        let text = hosts(Mode::Helper, &lines, "box", Some(&Addresses::default())).unwrap();
+        assert!(text.contains("10.1.1.1\tdb\n") && text.ends_with("10.0.2.100\tbox\n"), "{text}");
+        let up = [HostLine { name: "up".into(), address: None }];
+        assert!(hosts(Mode::None, &up, "box", None).is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! slirp4netns: its command line (slirp4netns(1)), and the socket at which it is told which ports lead in. The caller's
+//! address is lost with it.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Addresses, INTERFACE};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::forward::Forward;
+
+/// The largest that both helpers take: fewer packets are fewer turns.
+const MTU: u32 = 65520;
+
+/// It sees no files of the host; for that it must be root of a user namespace.
+pub(super) const SANDBOX: &str = "--enable-sandbox";
+
+/// Its flags for what podman's options say.
+pub(super) fn flags(options: &[String]) -> Result<Vec<String>> {
+    let mut mtu = MTU;
+    let mut reaches_loopback = false;
+    let mut flags = Vec::new();
+    for option in options {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        let switch = || match value {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(Error::new(format!("--network slirp4netns: {key} is true or false"))),
+        };
+        match key {
+            "mtu" => match value.parse() {
+                Ok(size) if (68..=65521).contains(&size) => mtu = size,
+                _ => fail!("--network slirp4netns: mtu is a number from 68 to 65521"),
+            },
+            "enable_ipv6" if switch()? => flags.push("--enable-ipv6".to_owned()),
+            "enable_ipv6" => {}
+            "allow_host_loopback" => reaches_loopback = switch()?,
+            "outbound_addr" => flags.push(format!("--outbound-addr={value}")),
+            "outbound_addr6" => flags.push(format!("--outbound-addr6={value}")),
+            // The only one: ports are always its own to listen at.
+            "port_handler" if value == "slirp4netns" => {}
+            _ => fail!("--network slirp4netns: '{option}' is no option of it"),
+        }
+    }
+    flags.push(format!("--mtu={mtu}"));
+    if !reaches_loopback {
+        flags.push("--disable-host-loopback".to_owned());
+    }
+    Ok(flags)
+}
+
+/// All but where it is to work.
+pub(super) fn arguments(addresses: &Addresses, flags: &[String]) -> Vec<String> {
+    let cidr = format!("--cidr={}", addresses.cidr());
+    let own = ["--configure", SANDBOX, "--enable-seccomp", &cidr];
+    own.into_iter().map(str::to_owned).chain(flags.iter().cloned()).collect()
+}
+
+/// Where it works, and the interface there.
+pub(super) fn place(user: Option<&str>, net: &str) -> Vec<String> {
+    let user = user.map(|user| format!("--userns-path={user}"));
+    let last = [net.to_owned(), INTERFACE.to_owned()];
+    user.into_iter().chain(["--netns-type=path".to_owned()]).chain(last).collect()
+}
+
+/// The ports that it is told of, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    folder: PathBuf,
+    requests: Vec<(Forward, Value)>,
+}
+
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Api {
+    /// `None`: there are no ports.
+    pub(super) fn of(forwards: &[Forward], addresses: &Addresses, folder: &Path) -> Option<Self> {
+        let request = |forward: &Forward| {
+            let arguments = json!({
+                "proto": forward.protocol,
+                "host_addr": forward.address().to_string(),
+                "host_port": forward.host_port,
+                "guest_addr": addresses.container().to_string(),
+                "guest_port": forward.port,
+            });
+            (*forward, json!({ "execute": "add_hostfwd", "arguments": arguments }))
+        };
+        let requests: Vec<_> = forwards.iter().map(request).collect();
+        (!requests.is_empty()).then(|| Self { folder: folder.to_owned(), requests })
+    }
+
+    /// A socket's path that nobody else has: by this process's number, and it is gone when the ports are known.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.folder.join(format!("slirp-{}", rustix::process::getpid().as_raw_nonzero()))
+    }
+
+    /// Tells it of the ports, over the socket at `path`.
+    pub(super) fn tell(&self, path: &Path) -> Result<()> {
+        for (forward, request) in &self.requests {
+            let ask = || -> std::io::Result<String> {
+                let mut socket = UnixStream::connect(path)?;
+                socket.set_read_timeout(Some(PATIENCE))?;
+                socket.write_all(request.to_string().as_bytes())?;
+                socket.shutdown(std::net::Shutdown::Write)?;
+                let mut answer = String::new();
+                socket.read_to_string(&mut answer)?;
+                Ok(answer)
+            };
+            let answer = ask().context(|| "cannot ask slirp4netns")?;
+            let answer: Value = serde_json::from_str(answer.trim()).unwrap_or(Value::Null);
+            if answer.get("return").is_none() {
+                let why = answer.pointer("/error/desc").and_then(Value::as_str).unwrap_or("no answer");
+                fail!("slirp4netns cannot listen at {}: {why}", forward.host_end());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn podmans_options_are_taken_and_others_refused() {
+        let of = |text: &str| flags(&text.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let words = of("mtu=1500,enable_ipv6=true,allow_host_loopback=true").unwrap();
+        assert_eq!(words, ["--enable-ipv6", "--mtu=1500"]);
+        assert_eq!(flags(&[]).unwrap(), ["--mtu=65520", "--disable-host-loopback"]);
+        for text in ["mtu=1", "enable_ipv6=maybe", "port_handler=rootlesskit", "x", ""] {
+            assert!(of(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `--add-host NAME:ADDRESS`: a line of the container's /etc/hosts.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// Where a name leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Here.
+    Ip(IpAddr),
+    /// To the host (`host-gateway`).
+    Host,
+}
+
+/// One value of `--add-host`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostEntry {
+    /// The name.
+    pub name: String,
+    /// Where it leads.
+    pub address: Address,
+}
+
+impl FromStr for HostEntry {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // docker's newer form is NAME=ADDRESS; an IPv6 address has colons of its own.
+        let parted = text.split_once('=').or_else(|| text.split_once(':'));
+        let (name, address) = parted.ok_or("expected NAME:ADDRESS")?;
+        let fits = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+        if name.is_empty() || !name.chars().all(fits) {
+            return Err(format!("'{name}' is no name of a host"));
+        }
+        let bare = address.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        let address = match bare.unwrap_or(address) {
+            "host-gateway" => Address::Host,
+            number => number
+                .parse()
+                .map(Address::Ip)
+                .map_err(|_| format!("'{address}' is neither an IP number nor host-gateway"))?,
+        };
+        Ok(Self { name: name.to_owned(), address })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_of_dockers_forms_are_taken() {
+        let ip = |text: &str| Address::Ip(text.parse().unwrap());
+        for (text, name, address) in [
+            ("db:10.0.0.1", "db", ip("10.0.0.1")),
+            ("db=10.0.0.1", "db", ip("10.0.0.1")),
+            ("db:::1", "db", ip("::1")),
+            ("a.b-c:[fd00::1]", "a.b-c", ip("fd00::1")),
+            ("up:host-gateway", "up", Address::Host),
+        ] {
+            assert_eq!(text.parse(), Ok(HostEntry { name: name.into(), address }), "{text}");
+        }
+        for text in ["db", ":1.2.3.4", "a b:1.2.3.4", "a\nb:1.2.3.4", "db:host", "db:1.2.3"] {
+            assert!(text.parse::<HostEntry>().is_err(), "{text}");
+        }
+    }
+}
