@@ -109,9 +109,15 @@ mod tests {
 
     #[test]
     fn neighbours_are_shown_as_ranges() {
-        let tcp = |host_port, port| Forward { protocol: Protocol::Tcp, port, host: None, host_port };
+        let tcp =
+            |host_port, port| Forward { protocol: Protocol::Tcp, port, host: None, host_port };
         let six = Forward { host: Some("::1".parse().unwrap()), ..tcp(53, 53) };
-        let all = [tcp(8081, 81), tcp(8080, 80), tcp(9000, 82), Forward { protocol: Protocol::Udp, ..six }];
+        let all = [
+            tcp(8081, 81),
+            tcp(8080, 80),
+            tcp(9000, 82),
+            Forward { protocol: Protocol::Udp, ..six },
+        ];
         assert_eq!(
             shown(&all),
             "0.0.0.0:8080-8081->80-81/tcp, 0.0.0.0:9000->82/tcp, [::1]:53->53/udp"

@@ -97,6 +97,8 @@ enum Command {
     Inspect(container::inspect::Arguments),
     /// Give a container another name.
     Rename(container::wait::RenameArguments),
+    /// Show the ports of the host that lead into containers.
+    Port(container::port::Arguments),
     /// Show the processes of a container.
     Top(container::top::Arguments),
     /// Change containers that there are.
@@ -223,6 +225,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
             container::inspect::run(&inspect, arguments.root.as_deref(), None)
         }
         Command::Rename(rename) => container::wait::rename(&rename, arguments.root.as_deref()),
+        Command::Port(port) => container::port::run(&port, arguments.root.as_deref()),
         Command::Top(top) => container::top::run(&top, arguments.root.as_deref()),
         Command::Pause(pause) => container::pause::pause(&pause, arguments.root.as_deref()),
         Command::Unpause(unpause) => container::pause::unpause(&unpause, arguments.root.as_deref()),

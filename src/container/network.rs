@@ -1,6 +1,6 @@
 //! The network of a container: from the flags to what is kept with it, and to what a launch does.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::forward::{Forward, Protocol};
 use crate::host::hint::Hint;
-use crate::net::{HostLine, Mode, Network, Program, Resolver, Wanted};
-use crate::spec::{Address, Exposed, ImageDefaults, Options, Publish};
 use crate::monitor::being;
+use crate::net::{HostLine, Mode, Network, Program, Resolver, Wanted};
 use crate::spec;
+use crate::spec::{Address, Exposed, ImageDefaults, Options, Publish};
 
 /// What was asked for, with ports of the host that are free where none were said. Errors: ports, and nobody who could lead
 /// them in; none is free.
@@ -57,7 +57,11 @@ pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
         program: program(flag.program),
         options: flag.options,
         forwards,
-        exposed: exposed.iter().flat_map(ends).map(|(port, protocol)| format!("{port}/{protocol}")).collect(),
+        exposed: exposed
+            .iter()
+            .flat_map(ends)
+            .map(|(port, protocol)| format!("{port}/{protocol}"))
+            .collect(),
         resolver: options.has_own_resolver().then(resolver),
         hosts: options.has_own_hosts().then(|| options.add_host.iter().map(line).collect()),
     })
@@ -99,7 +103,9 @@ fn forwards(options: &Options, exposed: &[Exposed]) -> Result<Vec<Forward>> {
         for (port, protocol) in exposed.iter().flat_map(ends) {
             let is_its = |forward: &Forward| (forward.port, forward.protocol) == (port, protocol);
             if !chosen.forwards.iter().any(is_its) {
-                chosen.at_any(port, protocol, None).context(|| format!("--publish-all: {port}/{protocol}"))?;
+                chosen
+                    .at_any(port, protocol, None)
+                    .context(|| format!("--publish-all: {port}/{protocol}"))?;
             }
         }
     }
@@ -116,8 +122,7 @@ struct Chosen {
 impl Chosen {
     fn publish(&mut self, publish: &Publish) -> Result<()> {
         let Exposed { ports, protocol } = publish.container.clone();
-        let forward =
-            |port, host_port| Forward { protocol, port, host: publish.host, host_port };
+        let forward = |port, host_port| Forward { protocol, port, host: publish.host, host_port };
         match &publish.host_ports {
             None => ports.clone().try_for_each(|port| self.at_any(port, protocol, publish.host)),
             Some(host) if host.len() == ports.len() => {
@@ -187,16 +192,12 @@ fn taken(forward: &Forward) -> Result<OwnedFd> {
         let Err(error) = error else { return Error::new("") };
         match errno {
             Errno::ACCESS => error.hint(Hint::LowPorts.to_string()),
-            Errno::ADDRINUSE => error.hint("'usnea ps' shows the ports of containers; -p PORT alone takes one that is free"),
+            Errno::ADDRINUSE => error.hint(
+                "'usnea ps' shows the ports of containers; -p PORT alone takes one that is free",
+            ),
             _ => error,
         }
     })
-}
-
-/// The address of a container that has one of its own.
-pub fn address(wanted: &Wanted) -> Option<(Ipv4Addr, crate::net::Addresses)> {
-    let addresses = wanted.addresses().ok().flatten()?;
-    Some((addresses.container(), addresses))
 }
 
 #[cfg(test)]
@@ -210,12 +211,16 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_free_and_none_is_taken_twice() {
-        let all = forwards(&options(&["127.0.0.1::80", "127.0.0.1::81", "127.0.0.1::80/udp"]), &[]).unwrap();
+        let all = forwards(&options(&["127.0.0.1::80", "127.0.0.1::81", "127.0.0.1::80/udp"]), &[])
+            .unwrap();
         assert_eq!(all.len(), 3);
         assert!(all.iter().all(|forward| forward.host_port > 1023));
         assert_ne!(all[0].host_port, all[1].host_port);
         let said = forwards(&options(&["127.0.0.1:40000:80", "127.0.0.1:40001:80"]), &[]).unwrap();
-        assert_eq!(said.iter().map(|forward| forward.host_port).collect::<Vec<_>>(), [40000, 40001]);
+        assert_eq!(
+            said.iter().map(|forward| forward.host_port).collect::<Vec<_>>(),
+            [40000, 40001]
+        );
         for twice in [["8080:80", "8080:81"], ["127.0.0.1:8080:80", "8080:81"]] {
             assert!(forwards(&options(&twice), &[]).is_err());
         }

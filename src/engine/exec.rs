@@ -82,7 +82,9 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
         Forked::Parent(first) => first,
     };
     drop((theirs, streams));
-    if let Err(error) = hear_until_exec(&entry.steps, &ours, signals, &Network::default(), &mut container) {
+    if let Err(error) =
+        hear_until_exec(&entry.steps, &ours, signals, &Network::default(), &mut container)
+    {
         let others = [container.process.as_ref(), container.supervisor.as_ref()];
         for child in others.into_iter().flatten().chain([&first]) {
             let _ = child.signal(libc::SIGKILL);

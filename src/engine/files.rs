@@ -15,8 +15,7 @@ use crate::sys::mount::{self, Attributes, Reach};
 /// Mounts them in `root`, which is the current folder. A kernel before 6.15 copies no mount that has no place (open_tree(2)):
 /// so the file system that they are in lies over the root meanwhile, which nobody else sees.
 pub fn mount(files: &[File], root: &OwnedFd) -> Done {
-    let attributes =
-        Attributes::NO_SUID.with(Attributes::NO_DEV).with(Attributes::NO_EXEC);
+    let attributes = Attributes::NO_SUID.with(Attributes::NO_DEV).with(Attributes::NO_EXEC);
     let options = [("mode".into(), Some("755".into())), ("size".into(), Some("1m".into()))];
     let memory = mount::make("tmpfs", "tmpfs", &options, attributes)?;
     mount::attach(&memory, root)?;
@@ -24,7 +23,8 @@ pub fn mount(files: &[File], root: &OwnedFd) -> Done {
         let name = number.to_string();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let made = rustix::fs::openat(&memory, &name, flags, Mode::from_raw_mode(0o644));
-        let written = std::fs::File::from(made.on(|| file.path)?).write_all(file.content.as_bytes());
+        let written =
+            std::fs::File::from(made.on(|| file.path)?).write_all(file.content.as_bytes());
         written.on(|| file.path)?;
         mount::copy(&memory, Path::new(&name), Reach::Alone).on(|| file.path)
     });

@@ -55,8 +55,8 @@ use std::path::PathBuf;
 
 use crate::cgroup;
 use crate::ids::{IdMaps, outside_of};
-use crate::security::emulation::{Emulation, Supervisor};
 use crate::net::{self, Network};
+use crate::security::emulation::{Emulation, Supervisor};
 use crate::security::seccomp::Filter;
 use crate::sys::namespace::Namespaces;
 use crate::userns::Levels;

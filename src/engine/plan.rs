@@ -15,8 +15,8 @@ use super::{
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::net::File;
 use crate::ids::{IdMap, IdMaps, inside_of};
+use crate::net::File;
 use crate::security::emulation::{self, Supervisor};
 use crate::security::seccomp::Filter;
 use crate::spec::FUSE;

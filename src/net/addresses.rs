@@ -30,7 +30,9 @@ impl FromStr for Addresses {
             (u32::from(address) & host_bits == 0).then_some(Self { network: address, prefix })
         };
         parse().ok_or_else(|| {
-            format!("'{text}' is no network such as 10.0.2.0/24 (with /8 to /25, its first address)")
+            format!(
+                "'{text}' is no network such as 10.0.2.0/24 (with /8 to /25, its first address)"
+            )
         })
     }
 }

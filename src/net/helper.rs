@@ -2,10 +2,10 @@
 //! for just before the command. It dies with us, whatever we die of; we end it with the container.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,8 +16,8 @@ use super::{Network, Program};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::host::hint::Hint;
-use crate::sys::{fd, namespace, signal};
 use crate::sys::process::{self, Child, Forked};
+use crate::sys::{fd, namespace, signal};
 
 /// How long a helper has to get ready.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,7 +70,8 @@ impl Namespaces {
         let base_number = base;
         let (base, user) = (open(base)?, open(pid)?);
         let place = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
-        let is_base = place(&base).context(|| "a namespace")? == place(&user).context(|| "a namespace")?;
+        let is_base =
+            place(&base).context(|| "a namespace")? == place(&user).context(|| "a namespace")?;
         let path = format!("/proc/{base_number}/uid_map");
         let map = std::fs::read_to_string(&path).context(|| path)?;
         let has_root = map.lines().any(|line| line.split_whitespace().next() == Some("0"));
@@ -86,8 +87,6 @@ struct Attempt {
     child: Option<Child>,
     ready: OwnedFd,
     said: std::fs::File,
-    /// Where its socket is made: it reaches that by our descriptor.
-    _folder: Option<OwnedFd>,
 }
 
 impl Network {
@@ -104,12 +103,7 @@ impl Network {
 
 impl Helper {
     /// Its command line, for the namespaces at these paths.
-    pub fn command_line(
-        &self,
-        user: Option<&str>,
-        net: &str,
-        socket: Option<&str>,
-    ) -> Vec<String> {
+    pub fn command_line(&self, user: Option<&str>, net: &str, socket: Option<&str>) -> Vec<String> {
         let mut words = vec![self.path.to_string_lossy().into_owned()];
         words.extend(self.arguments.iter().cloned());
         match self.program {
@@ -160,16 +154,10 @@ impl Attempt {
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(cannot)?;
         let said = bounded_file().context(cannot)?;
         let socket = helper.api.as_ref().map(Api::socket);
-        let folder = match socket.as_ref().and_then(|socket| socket.parent()) {
-            // Its path would be too long for a socket's.
-            Some(folder) => Some(OwnedFd::from(std::fs::File::open(folder).context(cannot)?)),
-            None => None,
-        };
-        let short = socket.as_ref().and_then(|socket| socket.file_name()).zip(folder.as_ref());
-        let short = short.map(|(name, folder)| {
-            let (pid, number) = (rustix::process::getpid().as_raw_nonzero(), folder.as_raw_fd());
-            format!("/proc/{pid}/fd/{number}/{}", name.to_string_lossy())
-        });
+        // Its path would be too long for a socket's: it starts in the folder, and has the name alone.
+        let folder = socket.as_ref().and_then(|socket| socket.parent()).unwrap_or(Path::new("/"));
+        let folder = std::fs::File::open(folder).context(cannot)?;
+        let name_of_socket = socket.as_ref().and_then(|socket| socket.file_name()?.to_str());
         if let Some(socket) = &socket {
             let _ = std::fs::remove_file(socket);
         }
@@ -178,7 +166,7 @@ impl Attempt {
         let is_there = base.is_some() && namespaces.is_base;
         let user = (!is_there).then(|| format!("/proc/{}/ns/user", namespaces.pid));
         let net = format!("/proc/{}/ns/net", namespaces.pid);
-        let mut words = helper.command_line(user.as_deref(), &net, short.as_deref());
+        let mut words = helper.command_line(user.as_deref(), &net, name_of_socket);
         if base.is_none() {
             words.retain(|word| word != slirp::SANDBOX);
         }
@@ -201,7 +189,7 @@ impl Attempt {
                     }
                     // Signals of the terminal are the command's.
                     rustix::process::setsid()?;
-                    rustix::process::chdir("/")?;
+                    rustix::process::fchdir(&folder)?;
                     signal::unblock_all();
                     signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
                     if let Some(base) = base {
@@ -220,7 +208,9 @@ impl Attempt {
                     fd::close_at_exec_from(READY + 1)
                 };
                 let error = match prepare() {
-                    Ok(()) => process::exec(&program, &words, &[c"PATH=/usr/sbin:/usr/bin:/sbin:/bin"]),
+                    Ok(()) => {
+                        process::exec(&program, &words, &[c"PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
+                    }
                     Err(error) => error,
                 };
                 let _ = rustix::io::write(&said, error.to_string().as_bytes());
@@ -228,7 +218,7 @@ impl Attempt {
             }
         };
         log::debug!("{name} is started, process {}", child.pid);
-        Ok(Self { helper, socket, child: Some(child), ready, said, _folder: folder })
+        Ok(Self { helper, socket, child: Some(child), ready, said })
     }
 
     fn wait(&mut self) -> Result<Child> {
@@ -283,7 +273,14 @@ impl Drop for Attempt {
 /// What a helper said, but for what says nothing.
 fn failure(name: &str, said: &str) -> Error {
     let is_noise = |line: &&str| {
-        line.is_empty() || line.starts_with("Failed to send") || line.starts_with("No external")
+        let noise = [
+            "Failed to send",
+            "No external",
+            "WARNING: Support for seccomp",
+            "Starting slirp",
+            "* ",
+        ];
+        line.is_empty() || noise.iter().any(|noise| line.starts_with(noise))
     };
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !is_noise(line)).collect();
     let why = if lines.is_empty() { "it ended".to_owned() } else { lines.join(", ") };

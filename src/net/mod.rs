@@ -181,8 +181,7 @@ impl Wanted {
             Some(Program::Slirp4netns) => slirp::flags(&options)?,
             _ => slirp::flags(&[])?,
         };
-        let is_wanted =
-            |program: &Program| self.program.is_none_or(|wanted| wanted == *program);
+        let is_wanted = |program: &Program| self.program.is_none_or(|wanted| wanted == *program);
         let found = Program::ALL.into_iter().filter(is_wanted).filter_map(|one| {
             let path = program::find(one.name(), program::can_be_run)?;
             Some(match one {

@@ -93,7 +93,8 @@ fn resolv_conf_over(host: &str, resolver: &Resolver, addresses: Option<&Addresse
         let mut lines = host.lines().rev().map(str::split_whitespace);
         lines.find_map(|mut words| (words.next()? == key).then(|| words.collect::<Vec<_>>()))
     };
-    let search = said_or(&resolver.search, last("search").or_else(|| last("domain")).unwrap_or_default());
+    let search =
+        said_or(&resolver.search, last("search").or_else(|| last("domain")).unwrap_or_default());
     let options = said_or(&resolver.options, all("options"));
     let mut text = String::new();
     for (key, words) in [("search", search), ("options", options)] {

@@ -32,10 +32,8 @@ pub(super) fn arguments(
         }
         for forward in of_protocol {
             let host = forward.host.map(|host| format!("{host}/")).unwrap_or_default();
-            words.extend([
-                flag.to_owned(),
-                format!("{host}{}:{}", forward.host_port, forward.port),
-            ]);
+            words
+                .extend([flag.to_owned(), format!("{host}{}:{}", forward.host_port, forward.port)]);
         }
     }
     words.extend(options.iter().cloned());

@@ -114,7 +114,8 @@ impl Api {
             let answer = ask().context(|| "cannot ask slirp4netns")?;
             let answer: Value = serde_json::from_str(answer.trim()).unwrap_or(Value::Null);
             if answer.get("return").is_none() {
-                let why = answer.pointer("/error/desc").and_then(Value::as_str).unwrap_or("no answer");
+                let why =
+                    answer.pointer("/error/desc").and_then(Value::as_str).unwrap_or("no answer");
                 fail!("slirp4netns cannot listen at {}: {why}", forward.host_end());
             }
         }

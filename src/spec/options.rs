@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use super::switch::parse_switch;
 use super::{
-    Cgroups, ContainerName, Device, Entrypoint, EnvChange, Exposed, GroupAdd, HelperFlag, HostEntry,
-    Hostname, MountFlag, Network, Publish, Resources, RootEmulation, SecurityOption, Sharing, Size, StorageDriver, Sysctl, Tmpfs, Ulimit,
-    UserFlag, Volume,
+    Cgroups, ContainerName, Device, Entrypoint, EnvChange, Exposed, GroupAdd, HelperFlag,
+    HostEntry, Hostname, MountFlag, Network, Publish, Resources, RootEmulation, SecurityOption,
+    Sharing, Size, StorageDriver, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
 };
 use crate::capability::CapabilityChange;
 use crate::ids::{AskedMap, UsernsMode};

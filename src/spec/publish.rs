@@ -108,7 +108,9 @@ fn range(text: &str, least: u16) -> Result<RangeInclusive<u16>, String> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> (Option<String>, Option<RangeInclusive<u16>>, RangeInclusive<u16>, Protocol) {
+    fn parsed(
+        text: &str,
+    ) -> (Option<String>, Option<RangeInclusive<u16>>, RangeInclusive<u16>, Protocol) {
         let publish: Publish = text.parse().unwrap();
         let host = publish.host.map(|host| host.to_string());
         (host, publish.host_ports, publish.container.ports, publish.container.protocol)
@@ -132,8 +134,23 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         for text in [
-            "", "0", "65536", "80/sctp", "80/", "a:80", "localhost:80:80", "::1:80:80", "2-1", "1-3:1-2",
-            "80:", "+80", "-", "1:2:3:4", "80:80:80", "1-2-3", " 80",
+            "",
+            "0",
+            "65536",
+            "80/sctp",
+            "80/",
+            "a:80",
+            "localhost:80:80",
+            "::1:80:80",
+            "2-1",
+            "1-3:1-2",
+            "80:",
+            "+80",
+            "-",
+            "1:2:3:4",
+            "80:80:80",
+            "1-2-3",
+            " 80",
         ] {
             assert!(text.parse::<Publish>().is_err(), "{text}");
         }

@@ -94,7 +94,7 @@ fn one_who_does_not_read_holds_nobody_up_and_learns_what_was_missed() {
                 .expect("a number")
         })
         .sum();
-    assert!(missed > 0 && all.as_bytes().starts_with(&seen[..60_000]), "{said}");
+    assert!(missed > 0 && all.as_bytes().starts_with(&seen[..4096]), "{said}");
     assert_eq!(seen.len() + missed, all.len());
     // Whoever follows the log reads a file: nothing is missed.
     let (status, seen, said) = read_at_last(follower);

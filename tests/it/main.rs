@@ -55,6 +55,7 @@ mod machine;
 mod man;
 mod move_images;
 mod named_volumes;
+mod network;
 mod peers;
 mod pull;
 mod pull_at_once;

@@ -12,6 +12,7 @@ pub mod healthcheck;
 pub mod inspect;
 pub mod logs;
 pub mod pause;
+pub mod port;
 pub mod ps;
 pub mod remove;
 pub mod selection;
@@ -61,6 +62,8 @@ pub enum Command {
     Logs(logs::Arguments),
     /// Stop all processes of containers where they are.
     Pause(pause::PauseArguments),
+    /// Show the ports of the host that lead into containers.
+    Port(port::Arguments),
     /// List containers.
     #[command(visible_aliases = ["ls", "list"])]
     Ps(ps::Arguments),
@@ -105,6 +108,7 @@ pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
         Command::Kill(kill) => stop::kill(&kill, below),
         Command::Logs(logs) => logs::run(&logs, below),
         Command::Pause(pause) => pause::pause(&pause, below),
+        Command::Port(port) => port::run(&port, below),
         Command::Ps(ps) => ps::run(ps, below),
         Command::Prune(prune) => remove::prune(&prune, below),
         Command::Rename(rename) => wait::rename(&rename, below),

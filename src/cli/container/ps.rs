@@ -11,6 +11,7 @@ use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::container::kept::{self, Filter, Kept, MountedHere};
 use crate::error::Result;
+use crate::forward;
 use crate::monitor::Status;
 use crate::monitor::health::Health;
 
@@ -166,11 +167,14 @@ fn row(arguments: &Arguments, kept: &Kept, status: &Status, now: Timestamp) -> R
         running_for: amount::ago(record.created, now),
         status: told(kept, status, now),
         state: status.word(),
-        ports: String::new(),
+        ports: match status.is_running() {
+            true => forward::shown(&record.network.forwards),
+            false => String::new(),
+        },
         names: record.name.clone(),
         labels: labels.collect::<Vec<_>>().join(","),
         mounts: String::new(),
-        networks: String::new(),
+        networks: record.network.word().to_owned(),
         local_volumes: String::new(),
         size: if arguments.size { amount::size(kept::size(kept)) } else { String::new() },
         pid: status.state().filter(|_| status.is_running()).map_or(0, |state| state.process.pid),

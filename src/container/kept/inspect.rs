@@ -1,5 +1,6 @@
 //! `usnea inspect` of a container: docker's shape where docker has the field.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use super::Kept;
 use crate::error::Result;
 use crate::monitor::Status;
 use crate::monitor::record::{self, CONFIG, Input, LogDriver, Record, STATE, State};
+use crate::net::{Addresses, Wanted};
 use crate::spec::StorageDriver;
 use crate::sys::signal;
 
@@ -49,6 +51,7 @@ pub fn inspect(kept: &Kept) -> Result<Value> {
         "GraphDriver": { "Name": driver, "Data": root.map(layers).unwrap_or_default() },
         "Mounts": mounts(&spec, &volumes),
         "Config": config(record, &spec),
+        "NetworkSettings": network(&record.network)?,
         "OCIConfigPath": kept.folder.join(CONFIG),
     }))
 }
@@ -128,8 +131,19 @@ fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> Value {
         };
         lines.map(line).collect()
     };
+    let resolver = record.network.resolver.clone().unwrap_or_default();
+    let hosts = record.network.hosts.iter().flatten().map(|line| {
+        let address = line.address.map_or("host-gateway".to_owned(), |address| address.to_string());
+        format!("{}:{address}", line.name)
+    });
     json!({
         "Binds": binds(spec, volumes),
+        "NetworkMode": record.network.word(),
+        "PortBindings": ports(&record.network),
+        "Dns": resolver.servers,
+        "DnsOptions": resolver.options,
+        "DnsSearch": resolver.search,
+        "ExtraHosts": hosts.collect::<Vec<_>>(),
         "LogConfig": { "Type": log_driver(record.log.driver), "Config": log_options(record) },
         "RestartPolicy": { "Name": record.restart.name(), "MaximumRetryCount": record.restart.attempts() },
         "AutoRemove": record.auto_remove,
@@ -251,6 +265,47 @@ fn config(record: &Record, spec: &Spec) -> Value {
         "StopSignal": signal::name(record.stop_signal),
         "StopTimeout": record.stop_timeout,
         "Healthcheck": record.health,
+        "ExposedPorts": exposed(&record.network),
         "CreateCommand": record.create_command,
     })
+}
+
+/// Each port of the container, and where it leads from.
+fn ports(network: &Wanted) -> Map<String, Value> {
+    let mut ports = Map::new();
+    for forward in &network.forwards {
+        let from = json!({
+            "HostIp": forward.address().to_string(),
+            "HostPort": forward.host_port.to_string(),
+        });
+        let entry = ports.entry(forward.container_end()).or_insert_with(|| json!([]));
+        if let Some(list) = entry.as_array_mut() {
+            list.push(from);
+        }
+    }
+    ports
+}
+
+/// What the command says it listens at, and what was published.
+fn exposed(network: &Wanted) -> Map<String, Value> {
+    let published = network.forwards.iter().map(|forward| forward.container_end());
+    let all = network.exposed.iter().cloned().chain(published);
+    all.map(|port| (port, json!({}))).collect()
+}
+
+fn network(network: &Wanted) -> Result<Value> {
+    let mut ports = ports(network);
+    for port in &network.exposed {
+        ports.entry(port.clone()).or_insert(Value::Null);
+    }
+    let addresses = network.addresses()?;
+    let text = |of: fn(&Addresses) -> Ipv4Addr| {
+        addresses.as_ref().map_or(String::new(), |addresses| of(addresses).to_string())
+    };
+    Ok(json!({
+        "Ports": ports,
+        "IPAddress": text(Addresses::container),
+        "IPPrefixLen": addresses.as_ref().map_or(0, |addresses| addresses.prefix),
+        "Gateway": text(Addresses::gateway),
+    }))
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 
 use super::super::folder;
-use super::super::network;
 use super::super::image::Image;
+use super::super::network;
 use super::super::run::{Request, keep_descriptors};
 use super::super::stored::Wanted;
 use super::super::volumes;

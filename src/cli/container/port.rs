@@ -1,0 +1,84 @@
+//! `usnea port`: which ports of the host lead into containers.
+
+use std::path::Path;
+
+use super::selection::{self, Missing, Selection};
+use crate::cli::run::print;
+use crate::container::kept::Kept;
+use crate::error::{Error, Result};
+use crate::forward::{Forward, Protocol};
+
+/// Show the ports of the host that lead into a container
+///
+/// Those that were published when it was made. With PORT only where that leads from.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The container.
+    #[arg(value_name = "CONTAINER", required_unless_present_any = ["all", "latest"])]
+    container: Option<String>,
+
+    /// A port of the container. Default: all.
+    #[arg(value_name = "PORT[/tcp|udp]")]
+    port: Option<String>,
+
+    /// Of all containers, each with its ID.
+    #[arg(short, long, conflicts_with_all = ["container", "latest"])]
+    all: bool,
+
+    /// Of the container that was made last.
+    #[arg(short, long)]
+    latest: bool,
+}
+
+/// Prints.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    if arguments.all {
+        let all = selection::fitting(&store, &[])?;
+        let lines = |kept: &Kept| -> String {
+            let lines = kept.record.network.forwards.iter();
+            lines.map(|forward| format!("{}\t{}\n", kept.short_id(), line(forward))).collect()
+        };
+        return print(&all.iter().map(lines).collect::<String>());
+    }
+    // With --latest the only word is the port.
+    let (name, port) = match (arguments.latest, &arguments.container, &arguments.port) {
+        (true, port, None) => (None, port.as_deref()),
+        (true, ..) => return Err(Error::new("a name and --latest exclude each other")),
+        (false, name, port) => (name.as_deref(), port.as_deref()),
+    };
+    let names: Vec<String> = name.into_iter().map(str::to_owned).collect();
+    let mut failures = selection::Failures::default();
+    let selection = Selection::of(&names, arguments.latest);
+    let selected = selection.find(&store, Missing::Fails, &mut failures)?;
+    let Some(selected) = selected.first() else { return failures.end() };
+    let kept = selection::open(&store, selected)?;
+    let forwards = &kept.record.network.forwards;
+    let Some(port) = port else {
+        return print(&forwards.iter().map(|forward| line(forward) + "\n").collect::<String>());
+    };
+    let (number, protocol) = parsed(port)?;
+    let its: Vec<_> = forwards
+        .iter()
+        .filter(|forward| (forward.port, forward.protocol) == (number, protocol))
+        .map(|forward| forward.host_end() + "\n")
+        .collect();
+    if its.is_empty() {
+        let name = &kept.record.name;
+        let error =
+            Error::new(format!("no port of the host leads to {number}/{protocol} of {name}"));
+        return Err(error.hint(format!("usnea port {name}")).exit_status(1));
+    }
+    print(&its.concat())
+}
+
+fn line(forward: &Forward) -> String {
+    format!("{} -> {}", forward.container_end(), forward.host_end())
+}
+
+fn parsed(text: &str) -> Result<(u16, Protocol)> {
+    let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let number = number.parse::<u16>();
+    let number = number.map_err(|_| Error::new(format!("'{text}' is no port such as 80/tcp")))?;
+    Ok((number, protocol.parse().map_err(Error::new)?))
+}
