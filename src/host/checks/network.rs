@@ -22,10 +22,10 @@ fn helpers() -> Finding {
     });
     match found {
         [None, None] => Finding::missing(name, "neither pasta nor slirp4netns is here")
-            .costs("containers have no network of their own: --network host or none")
+            .costs("containers have no way out of their own, and no published ports: --network host or none")
             .fix(Hint::Install(Package::Passt).to_string()),
         [None, Some(slirp)] => Finding::degraded(name, format!("{slirp}; no pasta"))
-            .costs("published ports lose the caller's address, and IPv6 is not there")
+            .costs("published ports lose the caller's address")
             .fix(Hint::Install(Package::Passt).to_string()),
         found => Finding::ok(name, found.into_iter().flatten().collect::<Vec<_>>().join(", ")),
     }
