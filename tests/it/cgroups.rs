@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Place, finish, not_applicable, within};
+use crate::support::{Place, finish, not_applicable, processes_with, within};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// A container that says that it goes on.
@@ -120,6 +120,9 @@ fn limits_are_the_kernels_and_change_while_it_runs() {
     let stats = place.usnea(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "box"]);
     assert!(stats.works().ends_with("/ 83.9MB"), "{stats:?}");
 
+    let field = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}}";
+    assert_eq!(told(&place, "box", field), format!("{} -1 -1", 80 << 20));
+
     // What was changed is so at the next start too.
     place.usnea(&["restart", "-t", "0", "box"]).works();
     let folder = cgroup_of(&place, "{{.State.Pid}}");
@@ -174,6 +177,11 @@ fn the_kernels_want_of_memory_is_told() {
     let events = place.usnea(&[&events[..], &["--format", "{{.Actor.Attributes.name}}"]].concat());
     assert_eq!(events.works(), "box");
     place.usnea(&["rm", "box"]).works();
+    // The command itself.
+    let ran = place.usnea(&place.kept(&words, "exec tail /dev/zero"));
+    assert_eq!(ran.status, 137, "{ran:?}");
+    assert_eq!(told(&place, "box", "{{.State.OOMKilled}} {{.State.ExitCode}}"), "true 137");
+    place.usnea(&["rm", "box"]).works();
     // Without a record too.
     let ran = place.run(&["-m", "32m", "--memory-swap", "32m"], hog);
     assert!(ran.works().contains("survived 137"), "{ran:?}");
@@ -194,12 +202,64 @@ fn a_fork_bomb_hits_the_limit_and_a_command_in_it_counts() {
     assert!(peak > 0, "nothing was refused");
     let current: u64 = setting(&folder, "pids.current").parse().unwrap();
     assert!(current <= 15);
-    let inside = place.usnea(&["exec", "box", "cat", "/proc/self/cgroup"]);
-    if inside.status == 0 {
-        assert_eq!(inside.works(), "0::/");
-    }
     place.usnea(&["rm", "-f", "-t", "0", "box"]).works();
     assert!(within(LIMIT, || !folder.exists()));
+}
+
+#[test]
+fn what_joins_a_container_is_in_its_cgroup_and_sees_no_other() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    let folder = run(&place, &[], "sleep 1000");
+    let of = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    place.usnea(&["exec", "-d", "box", "sleep", "987654"]).works();
+    assert!(within(LIMIT, || !processes_with("sleep 987654").is_empty()));
+    for process in processes_with("sleep 987654") {
+        let path = of(process.number);
+        assert_eq!(Path::new("/sys/fs/cgroup").join(&path.trim_end()[4..]), folder);
+    }
+    let script = "cat /proc/self/cgroup; mkdir /sys/fs/cgroup/mine 2> /dev/null || echo refused";
+    let inside = place.usnea(&["exec", "box", "sh", "-c", script]);
+    assert_eq!(inside.works(), "0::/\nrefused");
+    place.usnea(&["rm", "-f", "-t", "0", "box"]).works();
+    // The host's view, where it is asked for; and who is killed first.
+    let words = ["--cgroupns", "host", "--oom-score-adj", "500"];
+    let ran = place.run(&words, "cat /proc/self/oom_score_adj /proc/self/cgroup");
+    let (score, path) = ran.works().split_once('\n').expect("two lines");
+    assert_eq!(score, "500");
+    assert!(path.contains("user.slice"), "{path}");
+}
+
+#[test]
+fn one_that_stands_still_is_ended_all_the_same() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    for words in
+        [&["kill", "box"][..], &["stop", "-t", "1", "box"], &["rm", "-f", "-t", "0", "box"]]
+    {
+        let folder =
+            run(&place, &["--memory-reservation", "32m"], "trap 'exit 3' TERM; sleep 1000");
+        assert_eq!(setting(&folder, "memory.low"), (32 << 20).to_string());
+        place.usnea(&["pause", "box"]).works();
+        place.usnea(words).works();
+        assert!(within(LIMIT, || !folder.exists()), "{words:?}");
+        if words[0] != "rm" {
+            assert!(within(LIMIT, || told(&place, "box", "{{.State.Status}}") == "exited"));
+            place.usnea(&["rm", "box"]).works();
+        }
+    }
+    // And when its monitor is killed while it stands still.
+    let folder = run(&place, &[], "sleep 1000");
+    place.usnea(&["pause", "box"]).works();
+    let monitor = told(&place, "box", "{{.State.MonitorPid}}");
+    finish(Command::new("kill").args(["-9", &monitor]), "").works();
+    assert!(within(LIMIT, || told(&place, "box", "{{.State.Status}}") == "exited"));
+    assert!(within(LIMIT, || !folder.exists()));
+    place.usnea(&["rm", "-f", "box"]).works();
 }
 
 #[test]
@@ -251,6 +311,24 @@ fn a_delegated_unit_is_where_its_containers_are() {
         finish(&mut command, "")
     };
     assert_eq!(unit("--property=Delegate=yes").works(), (64 << 20).to_string());
+    // There is no systemd there that would remove what a killed monitor leaves: the next container does.
+    let own = "/sys/fs/cgroup$(sed 's/^0:://' /proc/self/cgroup)";
+    let usnea = crate::support::binary();
+    let usnea = usnea.display();
+    let image = place.image();
+    let script = format!(
+        "{usnea} run -d --name box -m 64m {image} sleep 1000 >&2 || exit; \
+         kill -9 $({usnea} inspect -f '{{{{.State.MonitorPid}}}}' box); \
+         while [ \"$({usnea} ps -q)\" ]; do sleep 0.1; done; {usnea} rm -f box >&2; \
+         {usnea} run --rm -m 64m {image} true; top={own}; ls -d ${{top%/usnea*}}/usnea-* 2> /dev/null | wc -l"
+    );
+    let mut command = Command::new("systemd-run");
+    command.args(["--user", "--quiet", "--collect", "--wait", "--pipe", "--property=Delegate=yes"]);
+    command.arg(format!("--setenv=USNEA_ROOT={}", place.store().display()));
+    command.args(["sh", "-c", &script]);
+    place.prepare(&mut command);
+    let ran = finish(&mut command, "");
+    assert_eq!(ran.works(), "0", "{ran:?}");
     // A service that is not is neither changed nor left.
     let refused = unit("--property=Delegate=no");
     refused.fails_with(125, &["cannot set memory.max: no cgroup is delegated to you here"]);

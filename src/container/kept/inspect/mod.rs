@@ -1,10 +1,12 @@
 //! `usnea inspect` of a container: docker's shape where docker has the field.
 
-use std::net::Ipv4Addr;
+mod host_config;
+mod network;
+
 use std::path::Path;
 
 use jiff::Timestamp;
-use oci_spec::runtime::{Linux, LinuxIdMapping, Mount, Spec};
+use oci_spec::runtime::{Mount, Spec};
 use serde_json::{Map, Value, json};
 
 use super::super::volumes::{self, Used};
@@ -12,7 +14,6 @@ use super::Kept;
 use crate::error::Result;
 use crate::monitor::Status;
 use crate::monitor::record::{self, CONFIG, Input, LogDriver, Record, STATE, State};
-use crate::net::{Addresses, Wanted};
 use crate::spec::StorageDriver;
 use crate::sys::signal;
 
@@ -47,11 +48,11 @@ pub fn inspect(kept: &Kept) -> Result<Value> {
         "Driver": driver,
         "Platform": "linux",
         "LogPath": log_path(kept),
-        "HostConfig": host_config(record, &spec, &volumes),
+        "HostConfig": host_config::host_config(record, &spec, &volumes),
         "GraphDriver": { "Name": driver, "Data": root.map(layers).unwrap_or_default() },
         "Mounts": mounts(&spec, &volumes),
         "Config": config(record, &spec),
-        "NetworkSettings": network(&record.network)?,
+        "NetworkSettings": network::settings(&record.network)?,
         "OCIConfigPath": kept.folder.join(CONFIG),
     }))
 }
@@ -98,59 +99,6 @@ fn health(kept: &Kept, status: &Status) -> Value {
             "FailingStreak": told.streak,
             "Log": told.checks,
         })
-    })
-}
-
-fn log_driver(driver: LogDriver) -> &'static str {
-    match driver {
-        LogDriver::File => "file",
-        LogDriver::Journald => "journald",
-        LogDriver::None => "none",
-        LogDriver::Passthrough => "passthrough",
-    }
-}
-
-fn log_options(record: &Record) -> Value {
-    let mut options = Map::new();
-    let log = &record.log;
-    options.extend(log.max_size.map(|size| ("max-size".to_owned(), json!(size.to_string()))));
-    options.extend(log.max_file.map(|files| ("max-file".to_owned(), json!(files.to_string()))));
-    options.extend(log.tag.as_ref().map(|tag| ("tag".to_owned(), json!(tag))));
-    Value::Object(options)
-}
-
-fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> Value {
-    let capabilities = spec.process().as_ref().and_then(|process| process.capabilities().clone());
-    let bounding = capabilities.and_then(|all| all.bounding().clone()).unwrap_or_default();
-    let mut bounding: Vec<String> = bounding.iter().map(ToString::to_string).collect();
-    bounding.sort();
-    let map = |of: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| -> Vec<String> {
-        let lines = spec.linux().iter().flat_map(|linux| of(linux).iter().flatten());
-        let line = |line: &LinuxIdMapping| {
-            format!("{}:{}:{}", line.container_id(), line.host_id(), line.size())
-        };
-        lines.map(line).collect()
-    };
-    let resolver = record.network.resolver.clone().unwrap_or_default();
-    let hosts = record.network.hosts.iter().flatten().map(|line| {
-        let address = line.address.map_or("host-gateway".to_owned(), |address| address.to_string());
-        format!("{}:{address}", line.name)
-    });
-    json!({
-        "Binds": binds(spec, volumes),
-        "NetworkMode": record.network.word(),
-        "PortBindings": ports(&record.network),
-        "Dns": resolver.servers,
-        "DnsOptions": resolver.options,
-        "DnsSearch": resolver.search,
-        "ExtraHosts": hosts.collect::<Vec<_>>(),
-        "LogConfig": { "Type": log_driver(record.log.driver), "Config": log_options(record) },
-        "RestartPolicy": { "Name": record.restart.name(), "MaximumRetryCount": record.restart.attempts() },
-        "AutoRemove": record.auto_remove,
-        "ReadonlyRootfs": spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
-        "Capabilities": bounding,
-        "UsernsMode": "private",
-        "IDMappings": { "UidMap": map(|linux| linux.uid_mappings()), "GidMap": map(|linux| linux.gid_mappings()) },
     })
 }
 
@@ -218,22 +166,6 @@ fn mounts(spec: &Spec, volumes: &[Used]) -> Value {
     of_user(spec.mounts().as_ref()).map(mount).collect()
 }
 
-fn binds(spec: &Spec, volumes: &[Used]) -> Value {
-    let bind = |mount: &Mount| {
-        let options = mount.options().clone().unwrap_or_default();
-        let source = mount
-            .source()
-            .as_ref()
-            .filter(|_| options.iter().any(|option| option.ends_with("bind")))?;
-        let mode = if options.iter().any(|option| option == "ro") { "ro" } else { "rw" };
-        let volume = volumes.iter().find(|used| used.destination == *mount.destination());
-        let source =
-            volume.map_or_else(|| source.display().to_string(), |used| used.name.to_string());
-        Some(format!("{source}:{}:{mode}", mount.destination().display()))
-    };
-    of_user(spec.mounts().as_ref()).filter_map(bind).collect()
-}
-
 /// The layers of a root, in docker's names.
 fn layers(root: &Mount) -> Map<String, Value> {
     let mut layers = Map::new();
@@ -265,47 +197,7 @@ fn config(record: &Record, spec: &Spec) -> Value {
         "StopSignal": signal::name(record.stop_signal),
         "StopTimeout": record.stop_timeout,
         "Healthcheck": record.health,
-        "ExposedPorts": exposed(&record.network),
+        "ExposedPorts": network::exposed(&record.network),
         "CreateCommand": record.create_command,
     })
-}
-
-/// Each port of the container, and where it leads from.
-fn ports(network: &Wanted) -> Map<String, Value> {
-    let mut ports = Map::new();
-    for forward in &network.forwards {
-        let from = json!({
-            "HostIp": forward.address().to_string(),
-            "HostPort": forward.host_port.to_string(),
-        });
-        let entry = ports.entry(forward.container_end()).or_insert_with(|| json!([]));
-        if let Some(list) = entry.as_array_mut() {
-            list.push(from);
-        }
-    }
-    ports
-}
-
-/// What the command says it listens at, and what was published.
-fn exposed(network: &Wanted) -> Map<String, Value> {
-    let published = network.forwards.iter().map(|forward| forward.container_end());
-    let all = network.exposed.iter().cloned().chain(published);
-    all.map(|port| (port, json!({}))).collect()
-}
-
-fn network(network: &Wanted) -> Result<Value> {
-    let mut ports = ports(network);
-    for port in &network.exposed {
-        ports.entry(port.clone()).or_insert(Value::Null);
-    }
-    let addresses = network.addresses()?;
-    let text = |of: fn(&Addresses) -> Ipv4Addr| {
-        addresses.as_ref().map_or(String::new(), |addresses| of(addresses).to_string())
-    };
-    Ok(json!({
-        "Ports": ports,
-        "IPAddress": text(Addresses::container),
-        "IPPrefixLen": addresses.as_ref().map_or(0, |addresses| addresses.prefix),
-        "Gateway": text(Addresses::gateway),
-    }))
 }
