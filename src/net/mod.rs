@@ -6,7 +6,7 @@
 //! Wanted     what was asked for: kept with the container
 //!   decide   before the launch: which helpers there are, and what /etc/hosts and /etc/resolv.conf say
 //! Network    that
-//!   helper   how one is started beside the container, and when it is ready:  pasta  slirp (their command lines)
+//!   program  how one is started beside the container, and when it is ready:  pasta  slirp (their command lines)
 //!   names    the two files
 //! ```
 //!
@@ -15,9 +15,9 @@
 //! the launch, and is not one of the host's own, which would then be out of reach.
 
 mod addresses;
-mod helper;
 mod names;
 mod pasta;
+mod program;
 mod slirp;
 
 use std::net::IpAddr;
@@ -26,12 +26,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use addresses::Addresses;
-pub use helper::{Helper, Namespaces, Starting};
+pub use program::{Helper, Namespaces, Starting};
 
 use crate::error::{Context, Error, Result};
 use crate::forward::Forward;
 use crate::host::hint::Hint;
-use crate::host::{distribution::Package, program};
+use crate::host::{self, distribution::Package};
 
 /// The interface inside.
 const INTERFACE: &str = "eth0";
@@ -182,19 +182,26 @@ impl Wanted {
             _ => slirp::flags(&[])?,
         };
         let is_wanted = |program: &Program| self.program.is_none_or(|wanted| wanted == *program);
-        let found = Program::ALL.into_iter().filter(is_wanted).filter_map(|one| {
-            let path = program::find(one.name(), program::can_be_run)?;
-            Some(match one {
-                Program::Pasta => {
-                    let arguments = pasta::arguments(addresses, &options, &self.forwards);
-                    Helper { program: one, path, arguments, api: None }
-                }
-                Program::Slirp4netns => {
-                    let api = slirp::Api::of(&self.forwards, addresses, folder);
-                    let arguments = slirp::arguments(addresses, &of_slirp);
-                    Helper { program: one, path, arguments, api }
-                }
-            })
+        let here = Program::ALL.into_iter().filter(is_wanted).filter_map(|one| {
+            Some((one, host::program::find(one.name(), host::program::can_be_run)?))
+        });
+        let mut here: Vec<_> = here.collect();
+        // pasta gives up on a host without a way out, or (from 2024_10_30 on) takes addresses of its own.
+        if let [(Program::Pasta, pasta), _] = &here[..]
+            && !(has_way_out() && pasta::is_mature(pasta))
+        {
+            here.reverse();
+        }
+        let found = here.into_iter().map(|(one, path)| match one {
+            Program::Pasta => {
+                let arguments = pasta::arguments(addresses, &options, &self.forwards);
+                Helper { program: one, path, arguments, api: None }
+            }
+            Program::Slirp4netns => {
+                let api = slirp::Api::of(&self.forwards, addresses, folder);
+                let arguments = slirp::arguments(addresses, &of_slirp);
+                Helper { program: one, path, arguments, api }
+            }
         });
         let found: Vec<Helper> = found.collect();
         if found.is_empty() {
@@ -214,4 +221,14 @@ impl Wanted {
             .hint(|| Hint::LoadModule("tun").to_string())?;
         Ok(found)
     }
+}
+
+/// Whether the host has a default route.
+fn has_way_out() -> bool {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    // The destination and the mask, of the routes that are up (proc_net(5)).
+    routes.lines().skip(1).any(|line| {
+        let mut words = line.split_whitespace();
+        words.nth(1) == Some("00000000") && words.nth(5) == Some("00000000")
+    })
 }

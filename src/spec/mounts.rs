@@ -148,9 +148,7 @@ fn system(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     mounts.extend(ipc(inputs)?);
     mounts.push(sys(&options.network())?);
     if inputs.cgroups == CgroupHierarchy::Unified {
-        // Read-only: CVE-2023-25809.
-        let flags = ["ro", "nosuid", "noexec", "nodev"];
-        mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &flags)?);
+        mounts.extend(cgroups(options)?);
     }
     mounts.extend(names(options)?);
     Ok(mounts)
@@ -177,6 +175,21 @@ fn names(options: &Options) -> Result<Vec<Mount>> {
         [("/etc/resolv.conf", options.has_own_resolver()), ("/etc/hosts", options.has_own_hosts())];
     let of_host = files.iter().filter(|(file, is_own)| !is_own && Path::new(file).exists());
     of_host.map(|(file, _)| mount(file, "bind", file, &flags)).collect()
+}
+
+/// Read-only: CVE-2023-25809.
+fn cgroups(options: &Options) -> Result<Option<Mount>> {
+    let flags = ["ro", "nosuid", "noexec", "nodev"];
+    match (options.cgroupns, options.network()) {
+        (Sharing::Private, _) => mount("/sys/fs/cgroup", "cgroup", "cgroup", &flags).map(Some),
+        // It is below the host's /sys already.
+        (Sharing::Host, Network::Host) => Ok(None),
+        // Only who owns the cgroup namespace can mount it (cgroup_init_fs_context).
+        (Sharing::Host, _) => {
+            let flags = [&["rbind", "rprivate"], &flags[..], &["rro"]].concat();
+            mount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", &flags).map(Some)
+        }
+    }
 }
 
 fn terminals(inputs: &Inputs<'_>) -> Result<Mount> {

@@ -1,6 +1,7 @@
 //! Containers that live, beside podman: `cargo bench --bench life [-- -n N]`. How long `exec` of `true`, `ps` with one
 //! container, and `run -d` take; how long `ps` takes with 1 000 that do not run and 100 that do; 100 starts at once;
-//! the monitor's own memory; and what the first `run --userns keep-id` of an image of 9 000 files takes beside the
+//! the monitor's own memory, with pipes and with a terminal; how long a container's 1 GB of output takes to be in its log,
+//! and from there with a reader; and what the first `run --userns keep-id` of an image of 9 000 files takes beside the
 //! second one, of which podman makes a copy with other owners. podman refuses machines that have both cgroup versions; hiding the second from it, as root,
 //! is enough: `unshare --mount sh -c 'umount /sys/fs/cgroup/unified; cargo bench --bench life'`.
 //!
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     for runner in Runner::all() {
         let bench = Bench::make(&programs, &runner, place.path());
         compare(&bench, rounds);
+        compare_logs(&bench);
         compare_keep_id(&bench);
         bench.end();
     }
@@ -157,7 +159,11 @@ fn compare(bench: &Bench<'_>, rounds: usize) {
     show("ps with one container", bench.beside(rounds, "$P ps", ["", ""], ""));
     let what = "$P run -d --name two $O bench sleep 10000";
     show("run -d", bench.beside(rounds, what, none, "$P rm -f -t 0 two"));
-    println!("monitor: {} kB of its own (PSS)", memory_of_monitor(bench));
+    bench.works("$U run -dt --name screen --network none bench sleep 10000 > id");
+    for (name, what) in [("one", "pipes"), ("screen", "a terminal")] {
+        println!("monitor with {what}: {} kB of its own (PSS)", memory_of_monitor(bench, name));
+    }
+    bench.works("$U rm -f -t 0 screen");
     let seconds = |start: Instant| start.elapsed().as_secs_f64() * 1e3;
     let at_once = |program: &str, more: &str| {
         let start = Instant::now();
@@ -208,11 +214,38 @@ fn compare_keep_id(bench: &Bench<'_>) {
     }
 }
 
-/// PSS of the monitor of `one`, in kB, once it is at rest.
-fn memory_of_monitor(bench: &Bench<'_>) -> String {
+/// How long 1 GB of lines takes, once each: until it is in the log, and with somebody who follows it from its beginning.
+fn compare_logs(bench: &Bench<'_>) {
+    const WRITER: &str = "head -c 1000000000 /dev/zero | tr '\\0' x | busybox fold -w 99";
+    let podman = bench
+        .podman
+        .iter()
+        .map(|podman| ("podman", podman, "--cgroups disabled --log-driver k8s-file "));
+    for (name, program, options) in std::iter::once(("usnea", &bench.usnea, "")).chain(podman) {
+        for (what, follow) in [
+            ("in the log", ""),
+            ("in the log, and followed", "$P logs -f big | tail -c 1 > /dev/null;"),
+        ] {
+            let run =
+                format!("$P run -d --name big --network none {options}bench sh -c \"{WRITER}\"");
+            let line = format!("{run} > /dev/null; {follow} $P wait big > /dev/null")
+                .replace("$P", program);
+            let start = Instant::now();
+            bench.works(&line);
+            println!(
+                "{name}: 1 GB of output is {what} after {:.1} s",
+                start.elapsed().as_secs_f64()
+            );
+            bench.works(&format!("{program} rm -f big > /dev/null"));
+        }
+    }
+}
+
+/// PSS of the monitor of a container, in kB, once it is at rest.
+fn memory_of_monitor(bench: &Bench<'_>, name: &str) -> String {
     std::thread::sleep(Duration::from_millis(500));
-    let script = "pid=$($U inspect --format '{{.State.MonitorPid}}' one); \
+    let script = "pid=$($U inspect --format '{{.State.MonitorPid}}' NAME); \
                   sed -n 's/^Pss: *\\([0-9]*\\) kB$/\\1/p' /proc/$pid/smaps_rollup > pss";
-    bench.works(script);
+    bench.works(&script.replace("NAME", name));
     fs::read_to_string(bench.folder.join("pss")).unwrap_or_default().trim().to_owned()
 }

@@ -53,12 +53,17 @@ impl Net {
     }
 }
 
+/// What is said at a port of the host. Not the end of it: the pasta of Debian 12 loses some ends on newer kernels.
 fn said(port: u16) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(LIMIT)).expect("a time-out");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer).filter(|answer| !answer.is_empty())
+    stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a time-out");
+    let mut answer = Vec::new();
+    let mut room = [0; 99];
+    while !answer.ends_with(b"\n") {
+        let length = stream.read(&mut room).ok().filter(|length| *length > 0)?;
+        answer.extend(&room[..length]);
+    }
+    String::from_utf8(answer).ok()
 }
 
 /// Answers each who comes.
@@ -175,16 +180,16 @@ fn the_host_is_reached_by_its_address_and_its_loopback_is_not() {
         let net = Net { helper, number: 4 };
         let script = format!(
             "host=$(sed -n 's/\\t.*host.containers.internal.*//p' /etc/hosts); \
-             [ -z \"$host\" ] || busybox nc -w 5 $host {port} </dev/null; \
-             busybox nc -w 5 10.77.4.2 {near} </dev/null && echo it is; echo end"
+             [ -z \"$host\" ] || busybox timeout 5 busybox nc -w 3 $host {port} </dev/null; \
+             busybox timeout 5 busybox nc -w 3 10.77.4.2 {near} </dev/null && echo it is; echo end"
         );
         let ran = place.run(&["--network", &net.flag()], &script);
+        // As above, not the end of it, which may be lost.
         let said = ran.works();
-        let has_address =
-            fs::read_to_string("/proc/net/route").is_ok_and(|text| text.contains("\t00000000\t"));
-        assert_eq!(
-            said,
-            if has_address { "from the host\nend" } else { "end" },
+        let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
+        let is_reached = !routes.contains("\t00000000\t") || said.contains("from the host");
+        assert!(
+            is_reached && !said.contains("it is") && said.ends_with("end"),
             "{helper}: {ran:?}"
         );
         assert!(within(LIMIT, || net.helpers() == 0), "{helper}");
@@ -292,7 +297,7 @@ fn the_second_helper_serves_where_the_first_cannot() {
     if !need("slirp4netns") || !need("pasta") || !need("unshare") {
         return;
     }
-    // In a network without a way out pasta (before 2024_10_30) gives up.
+    // In a network without a way out pasta gives up (before 2024_10_30), or has addresses of its own.
     let place = Place::new();
     let words =
         place.arguments(&["--network", "private"], &["ip", "-o", "-4", "addr", "show", "eth0"]);
