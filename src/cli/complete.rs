@@ -73,7 +73,9 @@ pub fn as_completer() -> Option<ExitCode> {
 fn answer(words: Vec<OsString>, at: usize) -> String {
     let root = root_of(&words);
     let is_flag = words.get(at).is_some_and(|word| word.to_string_lossy().starts_with('-'));
-    let mut command = with_names(Grammar::command(), &Store { root }, Running::NoMatter);
+    let mut grammar = Grammar::command();
+    grammar.build();
+    let mut command = with_names(grammar, &Store { root }, Running::NoMatter);
     let candidates = complete(&mut command, words, at, None).unwrap_or_default();
     let mut text = String::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.is_hide_set()) {

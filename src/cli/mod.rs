@@ -9,6 +9,7 @@ mod doctor;
 mod events;
 pub mod format;
 mod image;
+mod late;
 mod login;
 mod logout;
 mod mount;
@@ -31,6 +32,8 @@ use crate::container::kept;
 use crate::error::{Error, Result, STATUS_OURS};
 use crate::monitor;
 use crate::sys::signal;
+
+use late::Late;
 
 /// Run containers without root: no daemon, no setuid program, and nothing stays behind.
 #[derive(Parser)]
@@ -60,108 +63,110 @@ enum LogLevel {
 #[derive(Subcommand)]
 enum Command {
     /// Run a command in a new container.
-    Run(Box<run::RunArguments>),
+    Run(Late<Box<run::RunArguments>>),
     /// Manage containers.
-    Container(container::Arguments),
+    Container(Late<container::Arguments>),
     /// Make a container without starting it.
-    Create(Box<container::create::Arguments>),
+    Create(Late<Box<container::create::Arguments>>),
     /// Start containers.
-    Start(container::start::Arguments),
+    Start(Late<container::start::Arguments>),
     /// Stop containers.
-    Stop(container::stop::StopArguments),
+    Stop(Late<container::stop::StopArguments>),
     /// Stop containers and start them again.
-    Restart(container::stop::RestartArguments),
+    Restart(Late<container::stop::RestartArguments>),
     /// Send containers a signal.
-    Kill(container::stop::KillArguments),
+    Kill(Late<container::stop::KillArguments>),
     /// Remove containers.
-    Rm(container::remove::Arguments),
+    Rm(Late<container::remove::Arguments>),
     /// List containers.
-    Ps(container::ps::Arguments),
+    Ps(Late<container::ps::Arguments>),
     /// Show what containers wrote.
-    Logs(container::logs::Arguments),
+    Logs(Late<container::logs::Arguments>),
     /// Be with a running container.
-    Attach(container::attach::Arguments),
+    Attach(Late<container::attach::Arguments>),
     /// Make an image of a container.
-    Commit(container::commit::Arguments),
+    Commit(Late<container::commit::Arguments>),
     /// Show what a container changed in the files of its image.
-    Diff(container::diff::Arguments),
+    Diff(Late<container::diff::Arguments>),
     /// Copy files between a container and the host.
-    Cp(container::copy::Arguments),
+    Cp(Late<container::copy::Arguments>),
     /// Run a command in a running container.
-    Exec(container::exec::Arguments),
+    Exec(Late<container::exec::Arguments>),
     /// Check the health of containers.
-    Healthcheck(container::healthcheck::Arguments),
+    Healthcheck(Late<container::healthcheck::Arguments>),
     /// Wait until containers have ended.
-    Wait(container::wait::Arguments),
+    Wait(Late<container::wait::Arguments>),
     /// Show all that is known of containers and images.
-    Inspect(container::inspect::Arguments),
+    Inspect(Late<container::inspect::Arguments>),
     /// Give a container another name.
-    Rename(container::wait::RenameArguments),
+    Rename(Late<container::wait::RenameArguments>),
     /// Show the ports of the host that lead into containers.
-    Port(container::port::Arguments),
+    Port(Late<container::port::Arguments>),
     /// Show the processes of a container.
-    Top(container::top::Arguments),
+    Top(Late<container::top::Arguments>),
     /// Change containers that there are.
-    Update(container::update::Arguments),
+    Update(Late<container::update::Arguments>),
     /// Stop all processes of containers where they are.
-    Pause(container::pause::PauseArguments),
+    Pause(Late<container::pause::PauseArguments>),
     /// Let the processes of paused containers go on.
-    Unpause(container::pause::UnpauseArguments),
+    Unpause(Late<container::pause::UnpauseArguments>),
     /// Show what running containers use.
-    Stats(container::stats::Arguments),
+    Stats(Late<container::stats::Arguments>),
     /// Show what happens to containers, images and volumes.
-    Events(events::Arguments),
+    Events(Late<events::Arguments>),
     /// Print the OCI runtime config.json that run with the same flags would run.
-    Spec(Box<run::SpecArguments>),
+    Spec(Late<Box<run::SpecArguments>>),
     /// Manage images.
-    Image(image::Arguments),
+    Image(Late<image::Arguments>),
     /// List images.
-    Images(image::list::Arguments),
+    Images(Late<image::list::Arguments>),
     /// Pull images from a registry, a layout or an archive.
-    Pull(image::pull::Arguments),
+    Pull(Late<image::pull::Arguments>),
     /// Show what made the layers of an image, the newest first.
-    History(image::history::Arguments),
+    History(Late<image::history::Arguments>),
     /// Push an image to a registry, a layout or an archive.
-    Push(image::push::Arguments),
+    Push(Late<image::push::Arguments>),
     /// Write images to an archive.
-    Save(image::save::Arguments),
+    Save(Late<image::save::Arguments>),
     /// Load images from an archive.
-    Load(image::load::Arguments),
+    Load(Late<image::load::Arguments>),
     /// Make an image of a root directory's tarball.
-    Import(image::import::Arguments),
+    Import(Late<image::import::Arguments>),
     /// Write the file system of a container, or of an image, as one tar.
-    Export(container::export::Arguments),
+    Export(Late<container::export::Arguments>),
     /// Remove images.
-    Rmi(image::remove::Arguments),
+    Rmi(Late<image::remove::Arguments>),
     /// Give an image more names.
-    Tag(image::tag::Arguments),
+    Tag(Late<image::tag::Arguments>),
     /// Take names from an image.
-    Untag(image::untag::Arguments),
+    Untag(Late<image::untag::Arguments>),
     /// Manage volumes.
-    Volume(volume::Arguments),
+    Volume(Late<volume::Arguments>),
     /// Show what this machine is and what usnea keeps on it.
-    Info(system::info::Arguments),
+    Info(Late<system::info::Arguments>),
     /// Show the version.
-    Version(version::Arguments),
+    Version(Late<version::Arguments>),
     /// Show and clear what usnea keeps.
-    System(system::Arguments),
+    System(Late<system::Arguments>),
     /// Look whether all that is kept is as it should be, and mend it.
-    Check(check::Arguments),
+    Check(Late<check::Arguments>),
     /// Log in to a registry.
-    Login(login::Arguments),
+    Login(Late<login::Arguments>),
     /// Forget the login for a registry.
-    Logout(logout::Arguments),
+    Logout(Late<logout::Arguments>),
     /// Mount a file system of usnea's own.
-    Mount(mount::Arguments),
+    Mount(Late<mount::Arguments>),
     /// Print the script by which a shell completes what is typed.
-    Completion(complete::Arguments),
+    Completion(Late<complete::Arguments>),
     /// Try what containers need on this machine, and say how to mend what is missing.
-    Doctor(doctor::Arguments),
+    Doctor(Late<doctor::Arguments>),
 }
 
-/// The grammar, for the man pages and completions.
+/// The grammar, whole, for the man pages and completions.
 pub fn command() -> clap::Command {
-    Arguments::command()
+    let mut command = Arguments::command();
+    command.build();
+    command
 }
 
 /// What a monitor becomes (see `monitor`), where this process is one: before anything is read or made, for each page that
@@ -202,59 +207,65 @@ pub fn main() -> ExitCode {
 
 fn carry_out(arguments: Arguments) -> Result<u8> {
     match arguments.command {
-        Command::Run(run) => run::run(*run, arguments.root),
-        Command::Container(container) => container::run(container, arguments.root),
-        Command::Create(create) => container::create::run(*create, arguments.root),
-        Command::Start(start) => container::start::run(&start, arguments.root.as_deref()),
-        Command::Stop(stop) => container::stop::stop(&stop, arguments.root.as_deref()),
-        Command::Restart(restart) => container::stop::restart(&restart, arguments.root.as_deref()),
-        Command::Kill(kill) => container::stop::kill(&kill, arguments.root.as_deref()),
-        Command::Rm(remove) => container::remove::run(&remove, arguments.root.as_deref()),
-        Command::Ps(ps) => container::ps::run(ps, arguments.root.as_deref()),
-        Command::Logs(logs) => container::logs::run(&logs, arguments.root.as_deref()),
-        Command::Attach(attach) => container::attach::run(&attach, arguments.root.as_deref()),
-        Command::Commit(commit) => container::commit::run(&commit, arguments.root.as_deref()),
-        Command::Diff(diff) => container::diff::run(&diff, arguments.root.as_deref()),
-        Command::Cp(copy) => container::copy::run(&copy, arguments.root.as_deref()),
-        Command::Exec(exec) => container::exec::run(exec, arguments.root.as_deref()),
-        Command::Healthcheck(check) => {
+        Command::Run(Late(run)) => run::run(*run, arguments.root),
+        Command::Container(Late(container)) => container::run(container, arguments.root),
+        Command::Create(Late(create)) => container::create::run(*create, arguments.root),
+        Command::Start(Late(start)) => container::start::run(&start, arguments.root.as_deref()),
+        Command::Stop(Late(stop)) => container::stop::stop(&stop, arguments.root.as_deref()),
+        Command::Restart(Late(restart)) => {
+            container::stop::restart(&restart, arguments.root.as_deref())
+        }
+        Command::Kill(Late(kill)) => container::stop::kill(&kill, arguments.root.as_deref()),
+        Command::Rm(Late(remove)) => container::remove::run(&remove, arguments.root.as_deref()),
+        Command::Ps(Late(ps)) => container::ps::run(ps, arguments.root.as_deref()),
+        Command::Logs(Late(logs)) => container::logs::run(&logs, arguments.root.as_deref()),
+        Command::Attach(Late(attach)) => container::attach::run(&attach, arguments.root.as_deref()),
+        Command::Commit(Late(commit)) => container::commit::run(&commit, arguments.root.as_deref()),
+        Command::Diff(Late(diff)) => container::diff::run(&diff, arguments.root.as_deref()),
+        Command::Cp(Late(copy)) => container::copy::run(&copy, arguments.root.as_deref()),
+        Command::Exec(Late(exec)) => container::exec::run(exec, arguments.root.as_deref()),
+        Command::Healthcheck(Late(check)) => {
             container::healthcheck::run(&check, arguments.root.as_deref())
         }
-        Command::Wait(wait) => container::wait::run(&wait, arguments.root.as_deref()),
-        Command::Inspect(inspect) => {
+        Command::Wait(Late(wait)) => container::wait::run(&wait, arguments.root.as_deref()),
+        Command::Inspect(Late(inspect)) => {
             container::inspect::run(&inspect, arguments.root.as_deref(), None)
         }
-        Command::Rename(rename) => container::wait::rename(&rename, arguments.root.as_deref()),
-        Command::Port(port) => container::port::run(&port, arguments.root.as_deref()),
-        Command::Top(top) => container::top::run(&top, arguments.root.as_deref()),
-        Command::Pause(pause) => container::pause::pause(&pause, arguments.root.as_deref()),
-        Command::Unpause(unpause) => container::pause::unpause(&unpause, arguments.root.as_deref()),
-        Command::Update(update) => container::update::run(&update, arguments.root.as_deref()),
-        Command::Stats(stats) => container::stats::run(&stats, arguments.root.as_deref()),
-        Command::Events(events) => events::run(&events, arguments.root.as_deref()),
-        Command::Spec(spec) => run::spec(*spec, arguments.root),
-        Command::Image(image) => image::run(image, arguments.root.as_deref()),
-        Command::Images(list) => image::list::run(list, arguments.root.as_deref()),
-        Command::Pull(pull) => image::pull::run(pull, arguments.root.as_deref()),
-        Command::History(history) => image::history::run(history, arguments.root.as_deref()),
-        Command::Push(push) => image::push::run(push, arguments.root.as_deref()),
-        Command::Save(save) => image::save::run(&save, arguments.root.as_deref()),
-        Command::Load(load) => image::load::run(load, arguments.root.as_deref()),
-        Command::Import(import) => image::import::run(import, arguments.root.as_deref()),
-        Command::Export(export) => container::export::run(&export, arguments.root.as_deref()),
-        Command::Rmi(remove) => image::remove::run(&remove, arguments.root.as_deref()),
-        Command::Tag(tag) => image::tag::run(&tag, arguments.root.as_deref()),
-        Command::Untag(untag) => image::untag::run(&untag, arguments.root.as_deref()),
-        Command::Volume(volume) => volume::run(volume, arguments.root.as_deref()),
-        Command::Info(info) => system::info::run(&info, arguments.root.as_deref()),
-        Command::Version(version) => version::run(&version),
-        Command::System(system) => system::run(system, arguments.root.as_deref()),
-        Command::Check(check) => check::run(&check, arguments.root.as_deref()),
-        Command::Login(login) => login::run(login),
-        Command::Logout(logout) => logout::run(logout),
-        Command::Mount(mount) => mount::run(mount),
-        Command::Completion(completion) => complete::run(&completion),
-        Command::Doctor(doctor) => {
+        Command::Rename(Late(rename)) => {
+            container::wait::rename(&rename, arguments.root.as_deref())
+        }
+        Command::Port(Late(port)) => container::port::run(&port, arguments.root.as_deref()),
+        Command::Top(Late(top)) => container::top::run(&top, arguments.root.as_deref()),
+        Command::Pause(Late(pause)) => container::pause::pause(&pause, arguments.root.as_deref()),
+        Command::Unpause(Late(unpause)) => {
+            container::pause::unpause(&unpause, arguments.root.as_deref())
+        }
+        Command::Update(Late(update)) => container::update::run(&update, arguments.root.as_deref()),
+        Command::Stats(Late(stats)) => container::stats::run(&stats, arguments.root.as_deref()),
+        Command::Events(Late(events)) => events::run(&events, arguments.root.as_deref()),
+        Command::Spec(Late(spec)) => run::spec(*spec, arguments.root),
+        Command::Image(Late(image)) => image::run(image, arguments.root.as_deref()),
+        Command::Images(Late(list)) => image::list::run(list, arguments.root.as_deref()),
+        Command::Pull(Late(pull)) => image::pull::run(pull, arguments.root.as_deref()),
+        Command::History(Late(history)) => image::history::run(history, arguments.root.as_deref()),
+        Command::Push(Late(push)) => image::push::run(push, arguments.root.as_deref()),
+        Command::Save(Late(save)) => image::save::run(&save, arguments.root.as_deref()),
+        Command::Load(Late(load)) => image::load::run(load, arguments.root.as_deref()),
+        Command::Import(Late(import)) => image::import::run(import, arguments.root.as_deref()),
+        Command::Export(Late(export)) => container::export::run(&export, arguments.root.as_deref()),
+        Command::Rmi(Late(remove)) => image::remove::run(&remove, arguments.root.as_deref()),
+        Command::Tag(Late(tag)) => image::tag::run(&tag, arguments.root.as_deref()),
+        Command::Untag(Late(untag)) => image::untag::run(&untag, arguments.root.as_deref()),
+        Command::Volume(Late(volume)) => volume::run(volume, arguments.root.as_deref()),
+        Command::Info(Late(info)) => system::info::run(&info, arguments.root.as_deref()),
+        Command::Version(Late(version)) => version::run(&version),
+        Command::System(Late(system)) => system::run(system, arguments.root.as_deref()),
+        Command::Check(Late(check)) => check::run(&check, arguments.root.as_deref()),
+        Command::Login(Late(login)) => login::run(login),
+        Command::Logout(Late(logout)) => logout::run(logout),
+        Command::Mount(Late(mount)) => mount::run(mount),
+        Command::Completion(Late(completion)) => complete::run(&completion),
+        Command::Doctor(Late(doctor)) => {
             signal::set_default(&[libc::SIGPIPE]);
             doctor::run(&doctor, arguments.root.as_deref())
         }
