@@ -9,7 +9,7 @@ mod doctor;
 mod events;
 pub mod format;
 mod image;
-mod late;
+pub mod late;
 mod login;
 mod logout;
 mod mount;

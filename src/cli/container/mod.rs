@@ -27,6 +27,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use crate::cli::late::Late;
 use crate::cli::run;
 use crate::error::Result;
 
@@ -41,86 +42,88 @@ pub struct Arguments {
 #[derive(Subcommand)]
 pub enum Command {
     /// Be with a running container.
-    Attach(attach::Arguments),
+    Attach(Late<attach::Arguments>),
     /// Make an image of a container.
-    Commit(commit::Arguments),
+    Commit(Late<commit::Arguments>),
     /// Copy files between a container and the host.
-    Cp(copy::Arguments),
+    Cp(Late<copy::Arguments>),
     /// Make a container without starting it.
-    Create(Box<create::Arguments>),
+    Create(Late<Box<create::Arguments>>),
     /// Show what a container changed in the files of its image.
-    Diff(diff::Arguments),
+    Diff(Late<diff::Arguments>),
     /// Write the file system of a container as one tar.
-    Export(export::Arguments),
+    Export(Late<export::Arguments>),
     /// Run a command in a running container.
-    Exec(exec::Arguments),
+    Exec(Late<exec::Arguments>),
     /// Show all that is known of containers.
-    Inspect(inspect::Arguments),
+    Inspect(Late<inspect::Arguments>),
     /// Send containers a signal.
-    Kill(stop::KillArguments),
+    Kill(Late<stop::KillArguments>),
     /// Show what containers wrote.
-    Logs(logs::Arguments),
+    Logs(Late<logs::Arguments>),
     /// Stop all processes of containers where they are.
-    Pause(pause::PauseArguments),
+    Pause(Late<pause::PauseArguments>),
     /// Show the ports of the host that lead into containers.
-    Port(port::Arguments),
+    Port(Late<port::Arguments>),
     /// List containers.
     #[command(visible_aliases = ["ls", "list"])]
-    Ps(ps::Arguments),
+    Ps(Late<ps::Arguments>),
     /// Remove all containers that do not run.
-    Prune(remove::PruneArguments),
+    Prune(Late<remove::PruneArguments>),
     /// Give a container another name.
-    Rename(wait::RenameArguments),
+    Rename(Late<wait::RenameArguments>),
     /// Stop containers and start them again.
-    Restart(stop::RestartArguments),
+    Restart(Late<stop::RestartArguments>),
     /// Remove containers.
-    Rm(remove::Arguments),
+    Rm(Late<remove::Arguments>),
     /// Run a command in a new container.
-    Run(Box<run::RunArguments>),
+    Run(Late<Box<run::RunArguments>>),
     /// Start containers.
-    Start(start::Arguments),
+    Start(Late<start::Arguments>),
     /// Show what running containers use.
-    Stats(stats::Arguments),
+    Stats(Late<stats::Arguments>),
     /// Stop containers.
-    Stop(stop::StopArguments),
+    Stop(Late<stop::StopArguments>),
     /// Show the processes of a container.
-    Top(top::Arguments),
+    Top(Late<top::Arguments>),
     /// Let the processes of paused containers go on.
-    Unpause(pause::UnpauseArguments),
+    Unpause(Late<pause::UnpauseArguments>),
     /// Change containers that there are.
-    Update(update::Arguments),
+    Update(Late<update::Arguments>),
     /// Wait until containers have ended.
-    Wait(wait::Arguments),
+    Wait(Late<wait::Arguments>),
 }
 
 /// Carries it out.
 pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
     let below = root.as_deref();
     match arguments.command {
-        Command::Attach(attach) => attach::run(&attach, below),
-        Command::Commit(commit) => commit::run(&commit, below),
-        Command::Cp(copy) => copy::run(&copy, below),
-        Command::Create(create) => create::run(*create, root),
-        Command::Diff(diff) => diff::run(&diff, below),
-        Command::Export(export) => export::of_container(&export, below),
-        Command::Exec(exec) => exec::run(exec, below),
-        Command::Inspect(inspect) => inspect::run(&inspect, below, Some(inspect::Kind::Container)),
-        Command::Kill(kill) => stop::kill(&kill, below),
-        Command::Logs(logs) => logs::run(&logs, below),
-        Command::Pause(pause) => pause::pause(&pause, below),
-        Command::Port(port) => port::run(&port, below),
-        Command::Ps(ps) => ps::run(ps, below),
-        Command::Prune(prune) => remove::prune(&prune, below),
-        Command::Rename(rename) => wait::rename(&rename, below),
-        Command::Restart(restart) => stop::restart(&restart, below),
-        Command::Rm(remove) => remove::run(&remove, below),
-        Command::Run(run) => run::run(*run, root),
-        Command::Start(start) => start::run(&start, below),
-        Command::Stats(stats) => stats::run(&stats, below),
-        Command::Stop(stop) => stop::stop(&stop, below),
-        Command::Top(top) => top::run(&top, below),
-        Command::Unpause(unpause) => pause::unpause(&unpause, below),
-        Command::Update(update) => update::run(&update, below),
-        Command::Wait(wait) => wait::run(&wait, below),
+        Command::Attach(Late(attach)) => attach::run(&attach, below),
+        Command::Commit(Late(commit)) => commit::run(&commit, below),
+        Command::Cp(Late(copy)) => copy::run(&copy, below),
+        Command::Create(Late(create)) => create::run(*create, root),
+        Command::Diff(Late(diff)) => diff::run(&diff, below),
+        Command::Export(Late(export)) => export::of_container(&export, below),
+        Command::Exec(Late(exec)) => exec::run(exec, below),
+        Command::Inspect(Late(inspect)) => {
+            inspect::run(&inspect, below, Some(inspect::Kind::Container))
+        }
+        Command::Kill(Late(kill)) => stop::kill(&kill, below),
+        Command::Logs(Late(logs)) => logs::run(&logs, below),
+        Command::Pause(Late(pause)) => pause::pause(&pause, below),
+        Command::Port(Late(port)) => port::run(&port, below),
+        Command::Ps(Late(ps)) => ps::run(ps, below),
+        Command::Prune(Late(prune)) => remove::prune(&prune, below),
+        Command::Rename(Late(rename)) => wait::rename(&rename, below),
+        Command::Restart(Late(restart)) => stop::restart(&restart, below),
+        Command::Rm(Late(remove)) => remove::run(&remove, below),
+        Command::Run(Late(run)) => run::run(*run, root),
+        Command::Start(Late(start)) => start::run(&start, below),
+        Command::Stats(Late(stats)) => stats::run(&stats, below),
+        Command::Stop(Late(stop)) => stop::stop(&stop, below),
+        Command::Top(Late(top)) => top::run(&top, below),
+        Command::Unpause(Late(unpause)) => pause::unpause(&unpause, below),
+        Command::Update(Late(update)) => update::run(&update, below),
+        Command::Wait(Late(wait)) => wait::run(&wait, below),
     }
 }

@@ -22,6 +22,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
+use crate::cli::late::Late;
 use crate::error::Result;
 
 /// Manage images
@@ -35,55 +36,55 @@ pub struct Arguments {
 enum Command {
     /// List images.
     #[command(visible_alias = "list")]
-    Ls(list::Arguments),
+    Ls(Late<list::Arguments>),
     /// Show all that is known of images.
-    Inspect(inspect::Arguments),
+    Inspect(Late<inspect::Arguments>),
     /// Show what made the layers of an image, the newest first.
-    History(history::Arguments),
+    History(Late<history::Arguments>),
     /// Show the layers of images, how large they are, and which images share them.
-    Tree(tree::Arguments),
+    Tree(Late<tree::Arguments>),
     /// Exit with 0 when the image is here, with 1 when it is not.
-    Exists(exists::Arguments),
+    Exists(Late<exists::Arguments>),
     /// Pull images from a registry, a layout or an archive.
-    Pull(pull::Arguments),
+    Pull(Late<pull::Arguments>),
     /// Push an image to a registry, a layout or an archive.
-    Push(push::Arguments),
+    Push(Late<push::Arguments>),
     /// Write images to an archive.
-    Save(save::Arguments),
+    Save(Late<save::Arguments>),
     /// Load images from an archive.
-    Load(load::Arguments),
+    Load(Late<load::Arguments>),
     /// Make an image of a root directory's tarball.
-    Import(import::Arguments),
+    Import(Late<import::Arguments>),
     /// Write the file system of an image as one tar.
-    Export(export::Arguments),
+    Export(Late<export::Arguments>),
     /// Remove images.
     #[command(visible_alias = "remove")]
-    Rm(remove::Arguments),
+    Rm(Late<remove::Arguments>),
     /// Give an image more names.
-    Tag(tag::Arguments),
+    Tag(Late<tag::Arguments>),
     /// Take names from an image.
-    Untag(untag::Arguments),
+    Untag(Late<untag::Arguments>),
     /// Remove images without a name, and what no image needs.
-    Prune(prune::Arguments),
+    Prune(Late<prune::Arguments>),
 }
 
 /// Carries it out.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     match arguments.command {
-        Command::Ls(list) => list::run(list, root),
-        Command::Inspect(inspect) => inspect::run(&inspect, root),
-        Command::History(history) => history::run(history, root),
-        Command::Tree(tree) => tree::run(tree, root),
-        Command::Exists(exists) => exists::run(&exists, root),
-        Command::Pull(pull) => pull::run(pull, root),
-        Command::Push(push) => push::run(push, root),
-        Command::Save(save) => save::run(&save, root),
-        Command::Load(load) => load::run(load, root),
-        Command::Import(import) => import::run(import, root),
-        Command::Export(export) => export::run(&export, root),
-        Command::Rm(remove) => remove::run(&remove, root),
-        Command::Tag(tag) => tag::run(&tag, root),
-        Command::Untag(untag) => untag::run(&untag, root),
-        Command::Prune(prune) => prune::run(&prune, root),
+        Command::Ls(Late(list)) => list::run(list, root),
+        Command::Inspect(Late(inspect)) => inspect::run(&inspect, root),
+        Command::History(Late(history)) => history::run(history, root),
+        Command::Tree(Late(tree)) => tree::run(tree, root),
+        Command::Exists(Late(exists)) => exists::run(&exists, root),
+        Command::Pull(Late(pull)) => pull::run(pull, root),
+        Command::Push(Late(push)) => push::run(push, root),
+        Command::Save(Late(save)) => save::run(&save, root),
+        Command::Load(Late(load)) => load::run(load, root),
+        Command::Import(Late(import)) => import::run(import, root),
+        Command::Export(Late(export)) => export::run(&export, root),
+        Command::Rm(Late(remove)) => remove::run(&remove, root),
+        Command::Tag(Late(tag)) => tag::run(&tag, root),
+        Command::Untag(Late(untag)) => untag::run(&untag, root),
+        Command::Prune(Late(prune)) => prune::run(&prune, root),
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
+use crate::cli::late::Late;
 use crate::error::Result;
 
 /// Show and clear what usnea keeps
@@ -21,21 +22,21 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Show what takes how much of the disk.
-    Df(df::Arguments),
+    Df(Late<df::Arguments>),
     /// Show what this machine is and what usnea keeps on it.
-    Info(info::Arguments),
+    Info(Late<info::Arguments>),
     /// Remove what nobody needs.
-    Prune(prune::Arguments),
+    Prune(Late<prune::Arguments>),
     /// Remove all that usnea keeps.
-    Reset(reset::Arguments),
+    Reset(Late<reset::Arguments>),
 }
 
 /// Carries it out.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     match arguments.command {
-        Command::Df(df) => df::run(&df, root),
-        Command::Info(info) => info::run(&info, root),
-        Command::Prune(prune) => prune::run(&prune, root),
-        Command::Reset(reset) => reset::run(&reset, root),
+        Command::Df(Late(df)) => df::run(&df, root),
+        Command::Info(Late(info)) => info::run(&info, root),
+        Command::Prune(Late(prune)) => prune::run(&prune, root),
+        Command::Reset(Late(reset)) => reset::run(&reset, root),
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
+use crate::cli::late::Late;
 use crate::config;
 use crate::container::volumes;
 use crate::error::Result;
@@ -23,19 +24,19 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Make a volume.
-    Create(create::Arguments),
+    Create(Late<create::Arguments>),
     /// Exit with 0 when the volume is there, with 1 when it is not.
-    Exists(ExistsArguments),
+    Exists(Late<ExistsArguments>),
     /// Show all that is known of volumes.
-    Inspect(inspect::Arguments),
+    Inspect(Late<inspect::Arguments>),
     /// List volumes.
     #[command(visible_alias = "list")]
-    Ls(list::Arguments),
+    Ls(Late<list::Arguments>),
     /// Remove volumes that no container mounts.
-    Prune(remove::PruneArguments),
+    Prune(Late<remove::PruneArguments>),
     /// Remove volumes.
     #[command(visible_alias = "remove")]
-    Rm(remove::Arguments),
+    Rm(Late<remove::Arguments>),
 }
 
 /// Exit with 0 when the volume is there, with 1 when it is not
@@ -50,14 +51,14 @@ pub struct ExistsArguments {
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let store = config::store_path(root)?;
     match arguments.command {
-        Command::Create(create) => create::run(&create, &store),
-        Command::Exists(exists) => Ok(match volumes::named(&store, &exists.name) {
+        Command::Create(Late(create)) => create::run(&create, &store),
+        Command::Exists(Late(exists)) => Ok(match volumes::named(&store, &exists.name) {
             Ok(_) => 0,
             Err(_) => 1,
         }),
-        Command::Inspect(inspect) => inspect::run(&inspect, &store),
-        Command::Ls(list) => list::run(list, &store),
-        Command::Prune(prune) => remove::prune(&prune, &store),
-        Command::Rm(remove) => remove::run(&remove, &store),
+        Command::Inspect(Late(inspect)) => inspect::run(&inspect, &store),
+        Command::Ls(Late(list)) => list::run(list, &store),
+        Command::Prune(Late(prune)) => remove::prune(&prune, &store),
+        Command::Rm(Late(remove)) => remove::run(&remove, &store),
     }
 }
