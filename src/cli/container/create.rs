@@ -31,7 +31,8 @@ pub fn run(arguments: Arguments, store: Option<PathBuf>) -> Result<u8> {
     let wishes = flags.wishes(common.image(), input)?;
     let shown = pulling.shown();
     let wanted = pulling.wanted(common.image(), &shown)?;
-    let (kept, _lock) = kept::create(&common.request(store)?, &wishes, &wanted)?;
+    let created = kept::create(&common.request(store)?, &wishes, &wanted, kept::Next::Nothing)?;
+    let kept = &created.kept;
     say(&kept.record.id);
     Ok(0)
 }

@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         };
     }
     for selected in &selected {
-        let started = open(&store, selected).and_then(|kept| kept::start(&kept, None, None));
+        let started = open(&store, selected).and_then(|kept| kept::start(&kept, None));
         match started {
             Ok(_) => say(&selected.typed),
             Err(error) => failures.add(
@@ -73,7 +73,7 @@ fn attached(arguments: &Arguments, kept: &kept::Kept) -> Result<u8> {
         .context(|| "--detach-keys")?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let (near, far) = talk::pair().context(|| "cannot make a socket pair")?;
-    let socket = match kept::start(kept, None, Some((far, &signals)))? {
+    let socket = match kept::start(kept, Some((far, &signals)))? {
         true => near,
         false => kept::meet(kept)?,
     };

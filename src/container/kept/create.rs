@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use super::super::folder::{self, Folder};
 use super::super::image::StoredImage;
+use super::super::network;
 use super::super::ranges;
 use super::super::run::{self, Decided, Identity, Request};
 use super::super::stored::Wanted;
@@ -16,6 +18,7 @@ use super::super::volumes;
 use super::names::Names;
 use super::remove::{Removal, remove};
 use super::{Kept, find};
+use crate::engine::{self, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::monitor::events;
@@ -63,8 +66,34 @@ pub struct Wishes {
 /// How many seconds a command has to end (docker's).
 const STOP_TIMEOUT: u64 = 10;
 
-/// Makes the container; it, with the lock on its folder.
-pub fn create(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result<(Kept, File)> {
+/// A container that was made.
+pub struct Created {
+    /// It.
+    pub kept: Kept,
+    /// The lock on its folder.
+    pub(super) lock: File,
+    /// How it is launched.
+    pub(super) plan: Plan,
+    /// What holds its image.
+    pub(super) image: Option<OwnedFd>,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is started at once.
+    Start,
+    /// It is started some day.
+    Nothing,
+}
+
+/// Makes the container.
+pub fn create(
+    request: &Request,
+    wishes: &Wishes,
+    wanted: &Wanted<'_>,
+    next: Next,
+) -> Result<Created> {
     run::keep_descriptors(0)?;
     let store = run::make_store(request)?;
     crate::config::open_private(&store.join("containers"))?;
@@ -81,7 +110,11 @@ pub fn create(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result
     let identity = Identity { id: &id, folder: place.clone(), top_layer: TopLayer::Kept, maps };
     let decided = run::decide(request, base, identity, &root)?;
     // What cannot be launched is refused now.
-    crate::engine::plan(&decided.spec, decided.base.clone(), Default::default())?;
+    let mut options = launch_options(wishes.input);
+    if next == Next::Start {
+        options.network = network::connected(&decided.network, &decided.spec, &store)?;
+    }
+    let plan = engine::plan(&decided.spec, decided.base.clone(), options)?;
     decided.driver.remember(&store);
     replaced(&store, request, wishes)?;
 
@@ -96,7 +129,13 @@ pub fn create(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result
     if let Some(path) = &wishes.cidfile {
         write_cidfile(path, &kept.record.id).inspect_err(|_| discard(&kept))?;
     }
-    Ok((kept, lock))
+    Ok(Created { kept, lock, plan, image: root.hold()? })
+}
+
+/// What the engine is told of a container that is kept, but for its network.
+pub(super) fn launch_options(input: Input) -> engine::Options {
+    let stdin = if input == Input::Closed { Stdin::Null } else { Stdin::Ours };
+    engine::Options { stdin, ..engine::Options::default() }
 }
 
 /// Fills its folder, and puts it in its place.

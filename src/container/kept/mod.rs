@@ -52,7 +52,7 @@ pub use attach::{Attachment, SignalProxy, attach, meet};
 pub use check::check;
 pub use commit::{Commit, Meanwhile, Squash, commit};
 pub use copy::{Copying, End, Owned, copy};
-pub use create::{Wishes, create};
+pub use create::{Created, Next, Wishes, create};
 pub use diff::{diff, export};
 pub use events::{EventFilter, Wanted as WantedEvents, events};
 pub use exec::{Audience, Entered, exec};

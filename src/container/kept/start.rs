@@ -14,15 +14,15 @@ use super::super::run::{Request, keep_descriptors};
 use super::super::stored::Wanted;
 use super::super::volumes;
 use super::attach::{Attachment, SignalProxy, attach};
-use super::create::{Wishes, create};
+use super::create::{Created, Next, Wishes, create, launch_options};
 use super::remove::{Removal, own_volumes, remove};
 use super::stop::ended_within;
 use super::{Hold, Kept, bury};
-use crate::engine::{self, Stdin};
+use crate::engine::{self, Plan};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
-use crate::monitor::record::{self, CONFIG, EXIT, Exit, Input, STATE, STOPPED, State};
+use crate::monitor::record::{self, CONFIG, EXIT, Exit, STATE, STOPPED, State};
 use crate::monitor::{self, Handover, Job, events, talk};
 use crate::rootfs::host;
 use crate::spec;
@@ -31,19 +31,24 @@ use crate::userns::Base;
 
 /// Starts a container. `client` is attached from the beginning, by this socket, and has blocked these signals, which the
 /// container has not. What runs already is left alone: whether it was started.
-pub fn start(kept: &Kept, lock: Option<File>, client: Option<(OwnedFd, &Signals)>) -> Result<bool> {
-    let lock = match lock {
-        Some(lock) => lock,
-        None => match locked(kept)? {
-            Some(lock) => lock,
-            None => return Ok(false),
-        },
-    };
+pub fn start(kept: &Kept, client: Option<(OwnedFd, &Signals)>) -> Result<bool> {
+    let Some(lock) = locked(kept)? else { return Ok(false) };
     let _ = std::fs::remove_file(kept.folder.join(STOPPED));
-    let job = job(kept, lock.into())?;
+    launch(kept, job(kept, lock.into())?, client).map(|()| true)
+}
+
+/// Starts a container that has just been made.
+fn start_created(created: Created, client: Option<(OwnedFd, &Signals)>) -> Result<Kept> {
+    let Created { kept, lock, plan, image } = created;
+    let started = launch(&kept, job_of(&kept, lock.into(), plan, image), client);
+    started.inspect_err(|_| discard_ended(&kept))?;
+    Ok(kept)
+}
+
+fn launch(kept: &Kept, job: Job, client: Option<(OwnedFd, &Signals)>) -> Result<()> {
     let (client, blocked) = client.unzip();
     match monitor::start(Job { client, ..job }, blocked) {
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(()),
         Err(error) => {
             never_ran(kept, &error);
             Err(error)
@@ -54,7 +59,7 @@ pub fn start(kept: &Kept, lock: Option<File>, client: Option<(OwnedFd, &Signals)
 /// Stops a container, as [`super::stop`], and starts it again.
 pub fn restart(kept: &Kept, time: Option<i64>) -> Result<()> {
     super::stop(kept, time)?;
-    start(kept, None, None)?;
+    start(kept, None)?;
     events::of_container(&kept.store, &kept.record, "restart", &[]);
     Ok(())
 }
@@ -62,9 +67,8 @@ pub fn restart(kept: &Kept, time: Option<i64>) -> Result<()> {
 /// Makes a container and leaves it running; its ID.
 pub fn run_detached(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result<String> {
     refuse_descriptors(request)?;
-    let (kept, lock) = create(request, wishes, wanted)?;
-    start(&kept, Some(lock), None).inspect_err(|_| discard_ended(&kept))?;
-    Ok(kept.record.id)
+    let created = create(request, wishes, wanted, Next::Start)?;
+    Ok(start_created(created, None)?.record.id)
 }
 
 /// Makes a container and stays with it; its exit status, or 0 when the detach keys were typed.
@@ -82,10 +86,10 @@ pub fn run_attached(
     }
     let keys = wishes.detach_keys.as_ref().map(|keys| keys.parse().map_err(Error::new));
     let keys = keys.transpose()?.unwrap_or_default();
-    let (kept, lock) = create(request, wishes, wanted)?;
+    let created = create(request, wishes, wanted, Next::Start)?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let (socket, far) = talk::pair().context(|| "cannot make a socket pair")?;
-    start(&kept, Some(lock), Some((far, &signals))).inspect_err(|_| discard_ended(&kept))?;
+    let kept = start_created(created, Some((far, &signals)))?;
     let monitor = record::read::<State>(&kept.folder, STATE).ok().flatten();
     let attachment = Attachment { socket, input: options.interactive, keys, proxy };
     let status = attach(&kept, attachment, &signals)?;
@@ -160,23 +164,26 @@ pub(super) fn config(kept: &Kept) -> Result<(Spec, Option<OwnedFd>)> {
 fn job(kept: &Kept, lock: OwnedFd) -> Result<Job> {
     let base = Base::of_user()?;
     let (spec, image) = config(kept)?;
-    let held = image.into_iter().collect();
     renew_layers(kept, &base, &spec)?;
-    let stdin = if kept.record.input == Input::Closed { Stdin::Null } else { Stdin::Ours };
-    let network = network::connected(&kept.record.network, &spec, &kept.store)?;
-    let options = engine::Options { stdin, network, ..engine::Options::default() };
-    Ok(Job {
+    let mut options = launch_options(kept.record.input);
+    options.network = network::connected(&kept.record.network, &spec, &kept.store)?;
+    let plan = engine::plan(&spec, base, options)?;
+    Ok(job_of(kept, lock, plan, image))
+}
+
+fn job_of(kept: &Kept, lock: OwnedFd, plan: Plan, image: Option<OwnedFd>) -> Job {
+    Job {
         store: kept.store.clone(),
         folder: kept.folder.clone(),
         lock,
-        held,
+        held: image.into_iter().collect(),
         record: kept.record.clone(),
-        plan: engine::plan(&spec, base, options)?,
+        plan,
         client: None,
         listener: None,
         restarts: 0,
         waited: 0,
-    })
+    }
 }
 
 /// Sees to it that its image is there while it runs.
