@@ -67,9 +67,13 @@ pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
     })
 }
 
-/// What a launch of `spec` does for it. Errors: a port of the host that cannot be had; no helper.
+/// Looks whether its ports are free, just before a launch: a helper would say less. Errors: one that cannot be had.
+pub fn look_at_ports(wanted: &Wanted) -> Result<()> {
+    wanted.forwards.iter().try_for_each(|forward| taken(forward).map(drop))
+}
+
+/// What a launch of `spec` does for it. Errors: no helper; options that are none.
 pub fn connected(wanted: &Wanted, spec: &Spec, store: &Path) -> Result<Network> {
-    wanted.forwards.iter().try_for_each(|forward| taken(forward).map(drop))?;
     let hostname = spec.hostname().clone().unwrap_or_else(being::host_name);
     wanted.decide(&hostname, &store.join("tmp"))
 }

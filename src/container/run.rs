@@ -87,6 +87,7 @@ pub fn run(request: &Request, wanted: &stored::Wanted<'_>) -> Result<u8> {
     let decided = decide(request, base, thrown_away(&store, &id, maps), &root)?;
     let _volumes = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
     let plan = plan(request, &decided, &store)?;
+    network::look_at_ports(&decided.network)?;
     decided.driver.remember(&store);
 
     let _name =

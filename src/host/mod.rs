@@ -16,6 +16,7 @@ pub mod idmap_helpers;
 pub mod kernel;
 pub mod machine;
 pub mod overlay;
+pub mod pasta;
 pub mod program;
 pub mod scratch;
 pub mod subid;

@@ -188,7 +188,7 @@ impl Wanted {
         let mut here: Vec<_> = here.collect();
         // pasta gives up on a host without a way out, or (from 2024_10_30 on) takes addresses of its own.
         if let [(Program::Pasta, pasta), _] = &here[..]
-            && !(has_way_out() && pasta::is_mature(pasta))
+            && !(has_way_out() && host::pasta::is_mature(pasta))
         {
             here.reverse();
         }

@@ -97,6 +97,9 @@ fn a_published_port_leads_in_until_the_end_and_is_free_then() {
         // Nobody else can have it meanwhile.
         let taken = format!("127.0.0.1:{port}:80");
         place.run(&["-p", &taken], "true").fails_with(125, &["cannot listen", &port.to_string()]);
+        // But for whoever takes its place.
+        let options = ["-d", "--replace", "--network", &net.flag(), "--name", "web", "-p", &taken];
+        place.run_kept(&options, SERVER).works();
         place.usnea(&["restart", "--time", "0", "web"]).works();
         assert!(within(LIMIT, || said(port).as_deref() == Some("here\n")), "{helper}");
         assert_eq!(net.helpers(), 1);

@@ -117,6 +117,10 @@ pub fn create(
     let plan = engine::plan(&decided.spec, decided.base.clone(), options)?;
     decided.driver.remember(&store);
     replaced(&store, request, wishes)?;
+    if next == Next::Start {
+        // What was replaced may have had them.
+        network::look_at_ports(&decided.network)?;
+    }
 
     let record = record(&id, request, wishes, &decided, root.stored.as_ref())?;
     // Held until the container can be found, which uses them from then on.

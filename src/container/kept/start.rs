@@ -166,6 +166,7 @@ fn job(kept: &Kept, lock: OwnedFd) -> Result<Job> {
     let (spec, image) = config(kept)?;
     renew_layers(kept, &base, &spec)?;
     let mut options = launch_options(kept.record.input);
+    network::look_at_ports(&kept.record.network)?;
     options.network = network::connected(&kept.record.network, &spec, &kept.store)?;
     let plan = engine::plan(&spec, base, options)?;
     Ok(job_of(kept, lock, plan, image))

@@ -8,7 +8,7 @@ use super::first_line;
 use crate::host::distribution::Package;
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
-use crate::host::{program, trial};
+use crate::host::{pasta, program, trial};
 
 pub(super) fn all() -> Vec<Finding> {
     vec![helpers(), tun(), ping(), ports()]
@@ -16,11 +16,16 @@ pub(super) fn all() -> Vec<Finding> {
 
 fn helpers() -> Finding {
     let name = "network helper";
-    let found = ["pasta", "slirp4netns"].map(|program| {
-        let path = program::find(program, program::can_be_run)?;
-        Some(format!("{} ({})", path.display(), version(&path)))
-    });
+    let paths = ["pasta", "slirp4netns"].map(|name| program::find(name, program::can_be_run));
+    let is_old = paths[0].as_ref().is_some_and(|pasta| !pasta::is_mature(pasta));
+    let found =
+        paths.map(|path| path.map(|path| format!("{} ({})", path.display(), version(&path))));
     match found {
+        [Some(pasta), None] if is_old => {
+            Finding::degraded(name, format!("{pasta}, of before February 2024; no slirp4netns"))
+                .costs("some connections of containers do not end, or have bytes twice")
+                .fix(Hint::Install(Package::Slirp4netns).to_string())
+        }
         [None, None] => Finding::missing(name, "neither pasta nor slirp4netns is here")
             .costs("containers have no way out of their own, and no published ports: --network host or none")
             .fix(Hint::Install(Package::Passt).to_string()),
