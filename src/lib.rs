@@ -9,7 +9,7 @@
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns image rootfs cgroup net spec security
 //! config host               where our files are; what this machine can do
-//! error ids files digest duration capability forward override_stat   shared vocabulary
+//! error ids files digest duration capability forward host_entry override_stat   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 #![warn(missing_docs)]
@@ -26,6 +26,7 @@ pub mod error;
 pub mod files;
 pub mod forward;
 pub mod host;
+pub mod host_entry;
 pub mod ids;
 pub mod image;
 pub mod monitor;

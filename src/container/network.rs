@@ -8,14 +8,14 @@ use oci_spec::runtime::Spec;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::folder;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::forward::{Forward, Protocol};
 use crate::host::hint::Hint;
 use crate::monitor::being;
-use crate::net::{HostLine, Mode, Network, Program, Resolver, Wanted};
-use crate::spec;
-use crate::spec::{Address, Exposed, ImageDefaults, Options, Publish};
+use crate::net::{Mode, Network, Resolver, Wanted};
+use crate::spec::{self, Exposed, ImageDefaults, Options, Publish};
 
 /// What was asked for, with ports of the host that are free where none were said. Errors: ports, and nobody who could lead
 /// them in; none is free.
@@ -39,22 +39,14 @@ pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
         Mode::Helper => forwards(options, &exposed)?,
         Mode::None | Mode::Host => Vec::new(),
     };
-    let line = |entry: &spec::HostEntry| HostLine {
-        name: entry.name.clone(),
-        address: match entry.address {
-            Address::Ip(address) => Some(address),
-            Address::Host => None,
-        },
-    };
     let resolver = || Resolver {
         servers: options.dns.clone(),
         search: options.dns_search.clone(),
         options: options.dns_option.clone(),
     };
-    let program = |name| Program::ALL.into_iter().find(|program| Some(program.name()) == name);
     Ok(Wanted {
         mode,
-        program: program(flag.program),
+        program: flag.program,
         options: flag.options,
         forwards,
         exposed: exposed
@@ -63,7 +55,7 @@ pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
             .map(|(port, protocol)| format!("{port}/{protocol}"))
             .collect(),
         resolver: options.has_own_resolver().then(resolver),
-        hosts: options.has_own_hosts().then(|| options.add_host.iter().map(line).collect()),
+        hosts: options.has_own_hosts().then(|| options.add_host.clone()),
     })
 }
 
@@ -75,7 +67,7 @@ pub fn look_at_ports(wanted: &Wanted) -> Result<()> {
 /// What a launch of `spec` does for it. Errors: no helper; options that are none.
 pub fn connected(wanted: &Wanted, spec: &Spec, store: &Path) -> Result<Network> {
     let hostname = spec.hostname().clone().unwrap_or_else(being::host_name);
-    wanted.decide(&hostname, &store.join("tmp"))
+    wanted.decide(&hostname, &store.join("tmp"), folder::PREFIX)
 }
 
 /// Ports that the command says it listens at: of the image, and of `--expose`.
@@ -189,19 +181,18 @@ fn taken(forward: &Forward) -> Result<OwnedFd> {
         rustix::net::bind(&socket, &address)?;
         Ok(socket)
     };
-    take().map_err(|errno| {
-        let error = Err::<(), _>(errno).context(|| {
-            format!("cannot listen at {}/{} of the host", forward.host_end(), forward.protocol)
-        });
-        let Err(error) = error else { return Error::new("") };
-        match errno {
-            Errno::ACCESS => error.hint(Hint::LowPorts.to_string()),
-            Errno::ADDRINUSE => error.hint(
-                "'usnea ps' shows the ports of containers; -p PORT alone takes one that is free",
-            ),
-            _ => error,
-        }
-    })
+    let taken = take();
+    let errno = taken.as_ref().err().copied();
+    let taken = taken.context(|| {
+        format!("cannot listen at {}/{} of the host", forward.host_end(), forward.protocol)
+    });
+    match errno {
+        Some(Errno::ACCESS) => taken.hint(|| Hint::LowPorts.to_string()),
+        Some(Errno::ADDRINUSE) => taken.hint(
+            || "'usnea ps' shows the ports of containers; -p PORT alone takes one that is free",
+        ),
+        _ => taken,
+    }
 }
 
 #[cfg(test)]

@@ -139,9 +139,9 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
         hear_until_exec(&plan.steps, &ours, signals, &plan.options.network, &mut container)
     };
     if let Err(error) = launch() {
-        let beside = [container.supervisor.as_ref(), container.helper.as_ref()];
         drop(container.connecting.take());
-        end_all(&[&[Some(&base), container.process.as_ref()], &beside[..]].concat(), &strangers);
+        let beside = (container.supervisor.as_ref(), container.helper.as_ref());
+        end_all(&[Some(&base), container.process.as_ref(), beside.0, beside.1], &strangers);
         cgroup.into_iter().for_each(Group::remove);
         return Err(error);
     }

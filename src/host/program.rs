@@ -15,11 +15,6 @@ pub fn find(name: &str, suits: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     candidates(name).find(|path| suits(path))
 }
 
-/// Whether it is a program that we may run.
-pub fn can_be_run(path: &Path) -> bool {
-    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-}
-
 /// Every place where `name` would be looked for, in order; PATH is only read when the system's folders do not suffice.
 pub fn candidates(name: &str) -> impl Iterator<Item = PathBuf> {
     let of_system = SYSTEM_FOLDERS.iter().map(PathBuf::from);

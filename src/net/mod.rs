@@ -31,36 +31,14 @@ pub use program::{Helper, Namespaces, Starting};
 use crate::error::{Context, Error, Result};
 use crate::forward::Forward;
 use crate::host::hint::Hint;
-use crate::host::{self, distribution::Package};
+use crate::host::network_helper::{self, Program};
+use crate::host_entry::HostEntry;
 
 /// The interface inside.
 const INTERFACE: &str = "eth0";
 
 /// The option that both helpers take from us.
 const CIDR: &str = "cidr=";
-
-/// A helper program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Program {
-    /// passt.top
-    Pasta,
-    /// github.com/rootless-containers/slirp4netns
-    Slirp4netns,
-}
-
-impl Program {
-    /// All, the better first.
-    pub const ALL: [Self; 2] = [Self::Pasta, Self::Slirp4netns];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pasta => "pasta",
-            Self::Slirp4netns => "slirp4netns",
-        }
-    }
-}
 
 /// Where the network is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +70,7 @@ pub struct Wanted {
     /// `None`: /etc/resolv.conf is the image's, or the host's.
     pub resolver: Option<Resolver>,
     /// `None`: /etc/hosts is the image's, or the host's.
-    pub hosts: Option<Vec<HostLine>>,
+    pub hosts: Option<Vec<HostEntry>>,
 }
 
 /// How names are looked up. What is empty is the host's.
@@ -104,15 +82,6 @@ pub struct Resolver {
     pub search: Vec<String>,
     /// Options.
     pub options: Vec<String>,
-}
-
-/// A line of /etc/hosts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostLine {
-    /// The name.
-    pub name: String,
-    /// Where it leads; `None`: to the host.
-    pub address: Option<IpAddr>,
 }
 
 /// A file that is mounted into the container, made in memory.
@@ -154,9 +123,10 @@ impl Wanted {
         Ok(Some(addresses.context(|| "--network: cidr")?.unwrap_or_default()))
     }
 
-    /// Decides how a container with the name `hostname` is connected. `folder` is a folder of ours where sockets may be.
-    /// Errors: options that are none, and no helper where one is needed.
-    pub fn decide(&self, hostname: &str, folder: &Path) -> Result<Network> {
+    /// Decides how a container with the name `hostname` is connected. In `tmp` a folder whose
+    /// name begins with `prefix` is there meanwhile, where a helper has a socket. Errors: options that are none, and no
+    /// helper where one is needed.
+    pub fn decide(&self, hostname: &str, tmp: &Path, prefix: &'static str) -> Result<Network> {
         let addresses = self.addresses()?;
         let mut files = Vec::new();
         if let Some(lines) = &self.hosts {
@@ -168,13 +138,13 @@ impl Wanted {
             files.push(File { path: "/etc/resolv.conf", content });
         }
         let helpers = match &addresses {
-            Some(addresses) => self.helpers(addresses, folder)?,
+            Some(addresses) => self.helpers(addresses, (tmp, prefix))?,
             None => Vec::new(),
         };
         Ok(Network { helpers, files })
     }
 
-    fn helpers(&self, addresses: &Addresses, folder: &Path) -> Result<Vec<Helper>> {
+    fn helpers(&self, addresses: &Addresses, folder: (&Path, &'static str)) -> Result<Vec<Helper>> {
         let options: Vec<_> =
             self.options.iter().filter(|option| !option.starts_with(CIDR)).cloned().collect();
         let of_slirp = match self.program {
@@ -182,13 +152,12 @@ impl Wanted {
             _ => slirp::flags(&[])?,
         };
         let is_wanted = |program: &Program| self.program.is_none_or(|wanted| wanted == *program);
-        let here = Program::ALL.into_iter().filter(is_wanted).filter_map(|one| {
-            Some((one, host::program::find(one.name(), host::program::can_be_run)?))
-        });
+        let here =
+            Program::ALL.into_iter().filter(is_wanted).filter_map(|one| Some((one, one.find()?)));
         let mut here: Vec<_> = here.collect();
         // pasta gives up on a host without a way out, or (from 2024_10_30 on) takes addresses of its own.
         if let [(Program::Pasta, pasta), _] = &here[..]
-            && !(has_way_out() && host::pasta::is_mature(pasta))
+            && !(has_way_out() && network_helper::is_mature(&network_helper::version(pasta)))
         {
             here.reverse();
         }
@@ -206,10 +175,7 @@ impl Wanted {
         let found: Vec<Helper> = found.collect();
         if found.is_empty() {
             let name = self.program.map_or("pasta or slirp4netns", Program::name);
-            let package = match self.program {
-                Some(Program::Slirp4netns) => Package::Slirp4netns,
-                _ => Package::Passt,
-            };
+            let package = self.program.unwrap_or(Program::Pasta).package();
             let error = Error::new(format!("no helper for the network is here: {name}"));
             return Err(error.hint(Hint::Install(package).to_string()));
         }

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-use super::{Addresses, HostLine, Mode, Resolver};
+use super::{Addresses, Mode, Resolver};
 use crate::error::{Error, Result};
+use crate::host_entry::HostEntry;
 
 /// docker's and podman's names for the host.
 const HOST_NAMES: &str = "host.docker.internal host.containers.internal";
@@ -14,7 +15,7 @@ const MOST_SERVERS: usize = 3;
 /// The lines of hosts(5). Errors: a line for the host, which has no address.
 pub(super) fn hosts(
     mode: Mode,
-    lines: &[HostLine],
+    lines: &[HostEntry],
     hostname: &str,
     addresses: Option<&Addresses>,
 ) -> Result<String> {
@@ -139,10 +140,10 @@ mod tests {
 
     #[test]
     fn a_container_knows_itself_and_the_names_that_were_added() {
-        let lines = [HostLine { name: "db".into(), address: Some("10.1.1.1".parse().unwrap()) }];
+        let lines = ["db:10.1.1.1".parse().unwrap()];
         let text = hosts(Mode::Helper, &lines, "box", Some(&Addresses::default())).unwrap();
         assert!(text.contains("10.1.1.1\tdb\n") && text.ends_with("10.0.2.100\tbox\n"), "{text}");
-        let up = [HostLine { name: "up".into(), address: None }];
+        let up = ["up:host-gateway".parse().unwrap()];
         assert!(hosts(Mode::None, &up, "box", None).is_err());
     }
 }

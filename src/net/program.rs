@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
 
+use super::Network;
 use super::slirp::{self, Api};
-use super::{Network, Program};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::files::Birth;
 use crate::host::hint::Hint;
+use crate::host::network_helper::Program;
 use crate::sys::process::{self, Child, Forked};
 use crate::sys::{fd, namespace, signal};
 
@@ -65,24 +67,23 @@ impl Namespaces {
     pub fn of(base: i32, pid: i32) -> Result<Self> {
         let open = |pid: i32| {
             let path = format!("/proc/{pid}/ns/user");
-            std::fs::File::open(&path).map(OwnedFd::from).context(|| path)
+            let file = std::fs::File::open(&path).context(|| path.clone())?;
+            let stat = rustix::fs::fstat(&file).context(|| path)?;
+            Ok::<_, Error>((OwnedFd::from(file), (stat.st_dev, stat.st_ino)))
         };
-        let base_number = base;
-        let (base, user) = (open(base)?, open(pid)?);
-        let place = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
-        let is_base =
-            place(&base).context(|| "a namespace")? == place(&user).context(|| "a namespace")?;
-        let path = format!("/proc/{base_number}/uid_map");
+        let path = format!("/proc/{base}/uid_map");
         let map = std::fs::read_to_string(&path).context(|| path)?;
         let has_root = map.lines().any(|line| line.split_whitespace().next() == Some("0"));
-        Ok(Self { base: has_root.then_some(base), pid, is_base })
+        let ((base, base_is), (_, user_is)) = (open(base)?, open(pid)?);
+        Ok(Self { base: has_root.then_some(base), pid, is_base: base_is == user_is })
     }
 }
 
 #[derive(Debug)]
 struct Attempt {
     helper: Helper,
-    socket: Option<PathBuf>,
+    /// Of its socket.
+    folder: Option<Birth>,
     /// `None`: it is ready, and somebody else's.
     child: Option<Child>,
     ready: OwnedFd,
@@ -153,20 +154,16 @@ impl Attempt {
         let (ready, ready_far) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(cannot)?;
         let said = bounded_file().context(cannot)?;
-        let socket = helper.api.as_ref().map(Api::socket);
-        // Its path would be too long for a socket's: it starts in the folder, and has the name alone.
-        let folder = socket.as_ref().and_then(|socket| socket.parent()).unwrap_or(Path::new("/"));
-        let folder = std::fs::File::open(folder).context(cannot)?;
-        let name_of_socket = socket.as_ref().and_then(|socket| socket.file_name()?.to_str());
-        if let Some(socket) = &socket {
-            let _ = std::fs::remove_file(socket);
-        }
+        let folder = helper.api.as_ref().map(Api::folder).transpose()?;
+        let socket = folder.as_ref().map(|_| slirp::SOCKET);
+        let here = folder.as_ref().map_or(Path::new("/"), |folder| &folder.path);
+        let here = std::fs::File::open(here).context(cannot)?;
         // Its sandbox wants to be root somewhere; pasta goes into the innermost by itself.
         let base = namespaces.base.as_ref().filter(|_| helper.program == Program::Slirp4netns);
         let is_there = base.is_some() && namespaces.is_base;
         let user = (!is_there).then(|| format!("/proc/{}/ns/user", namespaces.pid));
         let net = format!("/proc/{}/ns/net", namespaces.pid);
-        let mut words = helper.command_line(user.as_deref(), &net, name_of_socket);
+        let mut words = helper.command_line(user.as_deref(), &net, socket);
         if base.is_none() {
             words.retain(|word| word != slirp::SANDBOX);
         }
@@ -189,7 +186,7 @@ impl Attempt {
                     }
                     // Signals of the terminal are the command's.
                     rustix::process::setsid()?;
-                    rustix::process::fchdir(&folder)?;
+                    rustix::process::fchdir(&here)?;
                     signal::unblock_all();
                     signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
                     if let Some(base) = base {
@@ -218,7 +215,7 @@ impl Attempt {
             }
         };
         log::debug!("{name} is started, process {}", child.pid);
-        Ok(Self { helper, socket, child: Some(child), ready, said })
+        Ok(Self { helper, folder, child: Some(child), ready, said })
     }
 
     fn wait(&mut self) -> Result<Child> {
@@ -238,9 +235,8 @@ impl Attempt {
         }
         // Something, whatever it is: the helper has come so far. The end of it: the helper is gone.
         if rustix::io::read(&self.ready, &mut [0; 32][..]).is_ok_and(|length| length > 0) {
-            if let (Some(api), Some(socket)) = (&self.helper.api, &self.socket) {
-                api.tell(socket)?;
-                let _ = std::fs::remove_file(socket);
+            if let (Some(api), Some(folder)) = (&self.helper.api, &self.folder) {
+                api.tell(folder)?;
             }
             return self.child.take().ok_or_else(|| Error::new("it is waited for twice"));
         }
@@ -263,9 +259,6 @@ impl Drop for Attempt {
         if let Some(child) = self.child.take() {
             let _ = child.signal(libc::SIGKILL);
             let _ = child.wait();
-        }
-        if let Some(socket) = &self.socket {
-            let _ = std::fs::remove_file(socket);
         }
     }
 }

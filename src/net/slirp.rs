@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Addresses, INTERFACE};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::files::Birth;
 use crate::forward::Forward;
 
 /// The largest that both helpers take: fewer packets are fewer turns.
@@ -18,6 +19,9 @@ const MTU: u32 = 65520;
 
 /// It sees no files of the host; for that it must be root of a user namespace.
 pub(super) const SANDBOX: &str = "--enable-sandbox";
+
+/// Its socket's name. It is started in that folder: the whole path may be too long for a socket's.
+pub(super) const SOCKET: &str = "api";
 
 /// Its flags for what podman's options say.
 pub(super) fn flags(options: &[String]) -> Result<Vec<String>> {
@@ -70,7 +74,8 @@ pub(super) fn place(user: Option<&str>, net: &str) -> Vec<String> {
 /// The ports that it is told of, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
-    folder: PathBuf,
+    tmp: PathBuf,
+    prefix: &'static str,
     requests: Vec<(Forward, Value)>,
 }
 
@@ -79,7 +84,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Api {
     /// `None`: there are no ports.
-    pub(super) fn of(forwards: &[Forward], addresses: &Addresses, folder: &Path) -> Option<Self> {
+    pub(super) fn of(
+        forwards: &[Forward],
+        addresses: &Addresses,
+        (tmp, prefix): (&Path, &'static str),
+    ) -> Option<Self> {
         let request = |forward: &Forward| {
             let arguments = json!({
                 "proto": forward.protocol,
@@ -91,19 +100,20 @@ impl Api {
             (*forward, json!({ "execute": "add_hostfwd", "arguments": arguments }))
         };
         let requests: Vec<_> = forwards.iter().map(request).collect();
-        (!requests.is_empty()).then(|| Self { folder: folder.to_owned(), requests })
+        (!requests.is_empty()).then(|| Self { tmp: tmp.to_owned(), prefix, requests })
     }
 
-    /// A socket's path that nobody else has: by this process's number, and it is gone when the ports are known.
-    pub(super) fn socket(&self) -> PathBuf {
-        self.folder.join(format!("slirp-{}", rustix::process::getpid().as_raw_nonzero()))
+    /// The folder of its socket: gone when the ports are known, and swept away where we are killed before.
+    pub(super) fn folder(&self) -> Result<Birth> {
+        Birth::folder(&self.tmp, self.prefix)
     }
 
-    /// Tells it of the ports, over the socket at `path`.
-    pub(super) fn tell(&self, path: &Path) -> Result<()> {
+    /// Tells it of the ports, over the socket in that folder.
+    pub(super) fn tell(&self, folder: &Birth) -> Result<()> {
+        let path = folder.path.join(SOCKET);
         for (forward, request) in &self.requests {
             let ask = || -> std::io::Result<String> {
-                let mut socket = UnixStream::connect(path)?;
+                let mut socket = UnixStream::connect(&path)?;
                 socket.set_read_timeout(Some(PATIENCE))?;
                 socket.write_all(request.to_string().as_bytes())?;
                 socket.shutdown(std::net::Shutdown::Write)?;

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! options            the flags
-//! account bind destination device entrypoint env env_file group host_entry mount name namespace publish
+//! account bind destination device entrypoint env env_file group mount name namespace publish
 //! root_emulation security_option size storage_driver switch sysctl tmpfs ulimit user volume       the nouns in them
 //! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
@@ -23,7 +23,6 @@ mod entrypoint;
 mod env;
 mod env_file;
 mod group;
-mod host_entry;
 mod merged;
 mod mount;
 mod mounts;
@@ -58,7 +57,6 @@ pub use entry::{EntryOptions, Who, entry, look_up};
 pub use entrypoint::Entrypoint;
 pub use env::EnvChange;
 pub use group::GroupAdd;
-pub use host_entry::{Address, HostEntry};
 pub use mount::MountFlag;
 pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, set_lower};
 pub use name::{ContainerName, Hostname, VolumeName};

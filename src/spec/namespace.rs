@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::host::network_helper::Program;
+
 /// Where the container's network is (`--network`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Network {
@@ -17,14 +19,11 @@ pub enum Network {
 /// Which helper, and what it is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HelperFlag {
-    /// Its name; `None`: whichever is there.
-    pub program: Option<&'static str>,
+    /// The program; `None`: whichever serves.
+    pub program: Option<Program>,
     /// Options of its own, as they were written.
     pub options: Vec<String>,
 }
-
-/// The helpers' names.
-const HELPERS: [&str; 2] = ["pasta", "slirp4netns"];
 
 impl FromStr for Network {
     type Err = String;
@@ -37,7 +36,7 @@ impl FromStr for Network {
             "private" => Ok(Self::Helper(HelperFlag::default())),
             _ => {
                 let (name, options) = text.split_once(':').unwrap_or((text, ""));
-                let program = HELPERS.into_iter().find(|helper| *helper == name);
+                let program = Program::ALL.into_iter().find(|program| program.name() == name);
                 let options = options.split(',').filter(|option| !option.is_empty());
                 match program {
                     Some(_) => Ok(Self::Helper(HelperFlag {

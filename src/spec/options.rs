@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use super::switch::parse_switch;
 use super::{
-    Cgroups, ContainerName, Device, Entrypoint, EnvChange, Exposed, GroupAdd, HelperFlag,
-    HostEntry, Hostname, MountFlag, Network, Publish, Resources, RootEmulation, SecurityOption,
-    Sharing, Size, StorageDriver, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
+    Cgroups, ContainerName, Device, Entrypoint, EnvChange, Exposed, GroupAdd, HelperFlag, Hostname,
+    MountFlag, Network, Publish, Resources, RootEmulation, SecurityOption, Sharing, Size,
+    StorageDriver, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
 };
 use crate::capability::CapabilityChange;
+use crate::host_entry::HostEntry;
 use crate::ids::{AskedMap, UsernsMode};
 
 /// What the container is to be. As with docker, a flag with one value may be repeated and the last one counts; the

@@ -36,7 +36,7 @@ impl FromStr for Exposed {
             Some((ports, protocol)) => (ports, protocol.parse()?),
             None => (text, Protocol::Tcp),
         };
-        Ok(Self { ports: range(ports, 1)?, protocol })
+        Ok(Self { ports: range(ports)?, protocol })
     }
 }
 
@@ -58,12 +58,11 @@ impl FromStr for Publish {
         let container: Exposed = container.parse()?;
         let host_ports = match host_ports {
             "" | "0" => None,
-            ports => Some(range(ports, 1)?),
+            ports => Some(range(ports)?),
         };
-        let one = container.ports.clone().count() == 1;
         if let Some(host_ports) = &host_ports
-            && host_ports.clone().count() != container.ports.clone().count()
-            && !one
+            && host_ports.len() != container.ports.len()
+            && container.ports.len() != 1
         {
             return Err("there are not as many ports of the host as of the container".into());
         }
@@ -85,11 +84,11 @@ fn address_of(text: &str) -> Result<Option<IpAddr>, String> {
     Ok(Some(address).filter(|address| *address != IpAddr::from([0, 0, 0, 0])))
 }
 
-fn range(text: &str, least: u16) -> Result<RangeInclusive<u16>, String> {
+fn range(text: &str) -> Result<RangeInclusive<u16>, String> {
     let port = |text: &str| {
         text.parse::<u16>()
             .ok()
-            .filter(|port| *port >= least && text.bytes().all(|byte| byte.is_ascii_digit()))
+            .filter(|port| *port > 0 && text.bytes().all(|byte| byte.is_ascii_digit()))
             .ok_or_else(|| format!("'{text}' is no port: it is a number from 1 to 65535"))
     };
     match text.split_once('-') {

@@ -32,7 +32,6 @@ pub fn run(arguments: Arguments, store: Option<PathBuf>) -> Result<u8> {
     let shown = pulling.shown();
     let wanted = pulling.wanted(common.image(), &shown)?;
     let created = kept::create(&common.request(store)?, &wishes, &wanted, kept::Next::Nothing)?;
-    let kept = &created.kept;
-    say(&kept.record.id);
+    say(&created.kept.record.id);
     Ok(0)
 }

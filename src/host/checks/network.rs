@@ -1,14 +1,11 @@
 //! The way out of a container's own network: the helper programs, and what the kernel lets them do.
 
 use std::fs::File;
-use std::path::PathBuf;
-use std::process::Command;
 
 use super::first_line;
-use crate::host::distribution::Package;
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
-use crate::host::{pasta, program, trial};
+use crate::host::network_helper::{self, Program};
 
 pub(super) fn all() -> Vec<Finding> {
     vec![helpers(), tun(), ping(), ports()]
@@ -16,41 +13,27 @@ pub(super) fn all() -> Vec<Finding> {
 
 fn helpers() -> Finding {
     let name = "network helper";
-    let paths = ["pasta", "slirp4netns"].map(|name| program::find(name, program::can_be_run));
-    let is_old = paths[0].as_ref().is_some_and(|pasta| !pasta::is_mature(pasta));
-    let found =
-        paths.map(|path| path.map(|path| format!("{} ({})", path.display(), version(&path))));
+    let here = Program::ALL.map(|one| {
+        let path = one.find()?;
+        let version = network_helper::version(&path);
+        Some((format!("{} ({version})", path.display()), version))
+    });
+    let is_old = here[0].as_ref().is_some_and(|(_, version)| !network_helper::is_mature(version));
+    let found = here.map(|here| here.map(|(shown, _)| shown));
     match found {
         [Some(pasta), None] if is_old => {
             Finding::degraded(name, format!("{pasta}, of before February 2024; no slirp4netns"))
                 .costs("some connections of containers do not end, or have bytes twice")
-                .fix(Hint::Install(Package::Slirp4netns).to_string())
+                .fix(Hint::Install(Program::Slirp4netns.package()).to_string())
         }
         [None, None] => Finding::missing(name, "neither pasta nor slirp4netns is here")
             .costs("containers have no way out of their own, and no published ports: --network host or none")
-            .fix(Hint::Install(Package::Passt).to_string()),
+            .fix(Hint::Install(Program::Pasta.package()).to_string()),
         [None, Some(slirp)] => Finding::degraded(name, format!("{slirp}; no pasta"))
             .costs("published ports lose the caller's address")
-            .fix(Hint::Install(Package::Passt).to_string()),
+            .fix(Hint::Install(Program::Pasta.package()).to_string()),
         found => Finding::ok(name, found.into_iter().flatten().collect::<Vec<_>>().join(", ")),
     }
-}
-
-fn version(path: &PathBuf) -> String {
-    let answer = program::ask(Command::new(path).arg("--version"), trial::PATIENCE);
-    match answer {
-        Ok(answer) if answer.status.success() => {
-            version_in(&answer.output).unwrap_or("unknown version").to_owned()
-        }
-        Ok(_) => "fails when asked for its version".into(),
-        Err(error) => format!("cannot be run: {}", crate::error::Error::from(error)),
-    }
-}
-
-/// `pasta 0.0~git20230309.7c7625d-1`, `slirp4netns version 1.2.0`: the first word with a digit.
-fn version_in(output: &str) -> Option<&str> {
-    let mut words = output.lines().next()?.split_whitespace().skip(1);
-    words.find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))
 }
 
 fn tun() -> Finding {
@@ -103,16 +86,6 @@ fn ports() -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_read_from_what_the_helpers_print() {
-        assert_eq!(
-            version_in("pasta 0.0~git20230309.7c7625d-1\nCopyright\n"),
-            Some("0.0~git20230309.7c7625d-1")
-        );
-        assert_eq!(version_in("slirp4netns version 1.2.0\ncommit: x\n"), Some("1.2.0"));
-        assert_eq!(version_in(""), None);
-    }
 
     #[test]
     fn an_upside_down_range_holds_nobody() {

@@ -34,10 +34,7 @@ pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> Val
     let limits = limits
         .map(|limit| json!({ "Name": limit.typ(), "Soft": limit.soft(), "Hard": limit.hard() }));
     let resolver = record.network.resolver.clone().unwrap_or_default();
-    let hosts = record.network.hosts.iter().flatten().map(|line| {
-        let address = line.address.map_or("host-gateway".to_owned(), |address| address.to_string());
-        format!("{}:{address}", line.name)
-    });
+    let hosts = record.network.hosts.iter().flatten().map(ToString::to_string);
     let mut config = json!({
         "Binds": binds(spec, volumes),
         "NetworkMode": record.network.word(),

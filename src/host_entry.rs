@@ -1,24 +1,30 @@
 //! `--add-host NAME:ADDRESS`: a line of the container's /etc/hosts.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// Where a name leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// Here.
-    Ip(IpAddr),
-    /// To the host (`host-gateway`).
-    Host,
-}
+use serde::{Deserialize, Serialize};
+
+/// docker's word for the host's address.
+const HOST_GATEWAY: &str = "host-gateway";
 
 /// One value of `--add-host`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostEntry {
     /// The name.
     pub name: String,
-    /// Where it leads.
-    pub address: Address,
+    /// Where it leads; `None`: to the host (`host-gateway`).
+    pub address: Option<IpAddr>,
+}
+
+impl fmt::Display for HostEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{}:{address}", self.name),
+            None => write!(f, "{}:{HOST_GATEWAY}", self.name),
+        }
+    }
 }
 
 impl FromStr for HostEntry {
@@ -34,10 +40,10 @@ impl FromStr for HostEntry {
         }
         let bare = address.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
         let address = match bare.unwrap_or(address) {
-            "host-gateway" => Address::Host,
+            HOST_GATEWAY => None,
             number => number
                 .parse()
-                .map(Address::Ip)
+                .map(Some)
                 .map_err(|_| format!("'{address}' is neither an IP number nor host-gateway"))?,
         };
         Ok(Self { name: name.to_owned(), address })
@@ -50,13 +56,13 @@ mod tests {
 
     #[test]
     fn both_of_dockers_forms_are_taken() {
-        let ip = |text: &str| Address::Ip(text.parse().unwrap());
+        let ip = |text: &str| Some(text.parse().unwrap());
         for (text, name, address) in [
             ("db:10.0.0.1", "db", ip("10.0.0.1")),
             ("db=10.0.0.1", "db", ip("10.0.0.1")),
             ("db:::1", "db", ip("::1")),
             ("a.b-c:[fd00::1]", "a.b-c", ip("fd00::1")),
-            ("up:host-gateway", "up", Address::Host),
+            ("up:host-gateway", "up", None),
         ] {
             assert_eq!(text.parse(), Ok(HostEntry { name: name.into(), address }), "{text}");
         }

@@ -1,0 +1,107 @@
+//! The programs that give a container's own network a way out: where they are, which they are, which pasta can be trusted.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use super::distribution::Package;
+use super::{program, trial};
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Program {
+    /// passt.top
+    Pasta,
+    /// github.com/rootless-containers/slirp4netns
+    Slirp4netns,
+}
+
+/// From when on pasta is trusted more than slirp4netns: that of Debian 12 (2023_03_09) sends bytes twice, and no end, where
+/// the other side closes at once.
+const MATURE: u32 = 20_240_220;
+
+impl Program {
+    /// All, the better first.
+    pub const ALL: [Self; 2] = [Self::Pasta, Self::Slirp4netns];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pasta => "pasta",
+            Self::Slirp4netns => "slirp4netns",
+        }
+    }
+
+    /// What has it.
+    pub fn package(self) -> Package {
+        match self {
+            Self::Pasta => Package::Passt,
+            Self::Slirp4netns => Package::Slirp4netns,
+        }
+    }
+
+    /// Where it is.
+    pub fn find(self) -> Option<PathBuf> {
+        let can_be_run = |path: &Path| {
+            path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+        };
+        program::find(self.name(), can_be_run)
+    }
+}
+
+/// What the one at `path` says of its version, or why it says nothing.
+pub fn version(path: &Path) -> String {
+    let answer = program::ask(Command::new(path).arg("--version"), trial::PATIENCE);
+    match answer {
+        Ok(answer) if answer.status.success() => {
+            version_in(&answer.output).unwrap_or("unknown version").to_owned()
+        }
+        Ok(_) => "fails when asked for its version".into(),
+        Err(error) => format!("cannot be run: {}", crate::error::Error::from(error)),
+    }
+}
+
+/// `pasta 0.0~git20230309.7c7625d-1`, `slirp4netns version 1.2.0`: the first word with a digit.
+fn version_in(output: &str) -> Option<&str> {
+    let mut words = output.lines().next()?.split_whitespace().skip(1);
+    words.find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))
+}
+
+/// Whether the pasta of this version is of February 2024 or later.
+pub fn is_mature(version: &str) -> bool {
+    released(version).is_some_and(|date| date >= MATURE)
+}
+
+/// The date in `2025_05_03.587980c`, `0.0~git20230309.7c7625d-1`, as one number.
+fn released(version: &str) -> Option<u32> {
+    let version = version.replace('_', "");
+    let groups = version.split(|letter: char| !letter.is_ascii_digit());
+    let mut dates = groups.filter(|digits| digits.len() == 8 && digits.starts_with("20"));
+    dates.next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_what_the_programs_print() {
+        for (output, version, is_new) in [
+            ("pasta 2025_05_03.587980c\nCopyright\n", "2025_05_03.587980c", true),
+            ("pasta 0.0~git20230309.7c7625d-1\nCopyright\n", "0.0~git20230309.7c7625d-1", false),
+            (
+                "pasta 0^20240806.gee36266-2.fc40.x86_64\n",
+                "0^20240806.gee36266-2.fc40.x86_64",
+                true,
+            ),
+            ("slirp4netns version 1.2.0\ncommit: x\n", "1.2.0", false),
+        ] {
+            assert_eq!(version_in(output), Some(version));
+            assert_eq!(is_mature(version), is_new, "{version}");
+        }
+        assert_eq!(version_in(""), None);
+        assert!(!is_mature("unknown version"));
+    }
+}
