@@ -81,16 +81,18 @@ fn on_a_full_disk_nobody_is_blocked_and_the_log_tells_what_it_lost() {
     let place = Place::new();
     place.folder("ctl");
     place.write("talker", TALKER);
+    // The disk is filled again when what was written is in the log, not only in the pipe.
     let ran = on_small_disk(
         &place,
         r#"mkfifo ctl/in; : > ctl/done
            tell() { echo "$1" > ctl/in; until grep -q "^$1\$" ctl/done; do sleep 0.02; done; }
+           kept() { until $usnea logs talker 2> /dev/null | grep -q "^$1: line $(($1 - 1)) "; do sleep 0.02; done; }
            $usnea run -d --name talker -v "$PWD/ctl:/ctl" "$image" sh -c "$(cat talker)" > id
-           tell 11; fill
+           tell 11; kept 11; fill
            tell 2000; $usnea ps --format '{{.Names}} {{.State}}' > full
            rm store/filler
-           tell 12; fill
-           tell 2001; rm store/filler; tell 13; fill
+           tell 12; kept 12; fill
+           tell 2001; rm store/filler; tell 13; kept 13; fill
            $usnea exec talker true
            echo -1 > ctl/in; $usnea wait talker > waited
            $usnea ps -a --format '{{.Names}} {{.State}} {{.ExitCode}}' > after
