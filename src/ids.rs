@@ -61,6 +61,24 @@ pub fn inside_of(map: &[IdMap], outside: u32) -> Option<u32> {
     map.iter().find_map(|line| line.inside_of(outside))
 }
 
+/// `map` and then `next`: inner IDs of the one to outer IDs of the other. `None` when an ID is missing in `next`.
+/// Split where `next` is, and left so: a line over two of the parent's lines is EPERM to the kernel.
+pub fn through(map: &[IdMap], next: &[IdMap]) -> Option<Vec<IdMap>> {
+    let mut result = Vec::new();
+    for line in map {
+        let mut done = 0;
+        while done < line.count {
+            let at = line.outside + done;
+            let step = next.iter().find(|step| step.outside_of(at).is_some())?;
+            let offset = at - step.inside;
+            let count = (step.count - offset).min(line.count - done);
+            result.push(IdMap::new(line.inside + done, step.outside + offset, count));
+            done += count;
+        }
+    }
+    Some(result)
+}
+
 /// The lines as the kernel reads them, one a line.
 pub fn lines(map: &[IdMap]) -> String {
     map.iter().map(|line| format!("{line}\n")).collect()
@@ -285,5 +303,13 @@ mod tests {
         assert_eq!(outside_of(&map, 65537), None);
         assert_eq!(inside_of(&map, 100_032), Some(33));
         assert_eq!(inside_of(&map, 999), None);
+    }
+    #[test]
+    fn a_map_through_another_is_split_where_that_is() {
+        let next =
+            [IdMap::new(0, 1000, 1), IdMap::new(1, 100_000, 10), IdMap::new(11, 200_000, 10)];
+        let map = through(&[IdMap::new(0, 5, 10)], &next);
+        assert_eq!(map, Some(vec![IdMap::new(0, 100_004, 6), IdMap::new(6, 200_000, 4)]));
+        assert_eq!(through(&[IdMap::new(0, 15, 10)], &next), None);
     }
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::error::{Context, Error, Result};
-use crate::host::fuse;
 use crate::host::overlay::{self, Known};
+use crate::host::{fuse, idmap};
 use crate::ids::IdMaps;
 use crate::spec::{Options, Stacking, StorageDriver};
 use crate::userns::{Base, Writer};
@@ -28,14 +28,15 @@ pub fn choose(options: &Options, base: &Base, maps: &IdMaps, store: &Path) -> Re
             fuse::usable().context(|| "--storage-driver fuse")?;
             (StorageDriver::Fuse, false)
         }
-        Some(StorageDriver::Overlay) if idmapped => {
-            let text =
-                "--storage-driver overlay: files of the image would have other owners inside";
-            return Err(Error::new(text).hint(
-                "fuse and copy give them the container's own IDs; leave the flag out, or the map of IDs as it is",
-            ));
-        }
         Some(StorageDriver::Overlay) => {
+            if idmapped && let Err(error) = idmap::serves(store) {
+                let text = format!(
+                    "--storage-driver overlay: files of the image would have other owners inside: {error}"
+                );
+                return Err(Error::new(text).hint(
+                    "fuse and copy give them the container's own IDs; leave the flag out, or the map of IDs as it is",
+                ));
+            }
             let known =
                 overlay::serves(store).context(|| "--storage-driver overlay").map_err(|error| {
                     error.hint("leave the flag out: fuse or copy serve where it does not")
@@ -59,8 +60,9 @@ impl Choice {
 
 /// It, and whether the kernel's overlay was tried for it.
 fn first_that_serves(idmapped: bool, store: &Path) -> Result<(StorageDriver, bool)> {
-    if idmapped {
-        // The kernel's cannot show a root's files as the container's own IDs.
+    // The kernel's shows a root's files as the container's own IDs to the root of the host alone.
+    if idmapped && let Err(error) = idmap::serves(store) {
+        log::info!("no kernel overlay under IDs of the container's own: {error}");
         return Ok(match fuse::usable() {
             Ok(()) => (StorageDriver::Fuse, false),
             Err(error) => {
@@ -79,7 +81,9 @@ fn first_that_serves(idmapped: bool, store: &Path) -> Result<(StorageDriver, boo
 /// Who stacks layers here where nothing else is asked for, and why.
 pub fn first(store: &Path) -> (StorageDriver, String) {
     let (driver, found) = of_this_machine(store);
-    (driver, found.text)
+    let is_idmapped = driver == StorageDriver::Overlay && idmap::serves(store).is_ok();
+    let own = if is_idmapped { ", over idmapped layers too" } else { "" };
+    (driver, found.text + own)
 }
 
 /// Why one is the first that serves.

@@ -18,7 +18,9 @@ use super::layers::{self, Stack};
 use super::mounts::Owners;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{Driver, Mount, Plan, Source, Step, Streams, command, copyup, files, filter, init};
+use super::{
+    Driver, Idmapped, Mount, Plan, Source, Step, Streams, command, copyup, files, filter, init,
+};
 use crate::cgroup::Group;
 use crate::ids::{self, IdMaps};
 use crate::rootfs::give;
@@ -36,7 +38,7 @@ pub fn live(
     channel: Channel,
     watched: OwnedFd,
     (signals, streams): (&Signals, Option<&Streams>),
-    cgroup: Option<Group>,
+    (cgroup, idmapped): (Option<Group>, Idmapped),
     started: Instant,
 ) -> ! {
     let mut child = Child {
@@ -46,6 +48,7 @@ pub fn live(
         signals,
         streams,
         cgroup,
+        idmapped,
         started,
         step: 0,
         trees: plan.steps.iter().map(|_| None).collect(),
@@ -68,6 +71,7 @@ struct Child<'a> {
     streams: Option<&'a Streams>,
     /// The container's cgroup.
     cgroup: Option<Group>,
+    idmapped: Idmapped,
     started: Instant,
     /// Index of the step in hand: what a failure is reported with.
     step: usize,
@@ -166,7 +170,8 @@ impl Child<'_> {
                 && (mount.is_made_in_base() || self.plan.levels.container.is_none())
                 && !matches!(mount.source, Source::Overlay { .. })
             {
-                self.trees[index] = self.make_tree(mount).ok();
+                self.trees[index] =
+                    self.idmapped.take_volume(index).or_else(|| self.make_tree(mount).ok());
             }
         }
     }
@@ -203,11 +208,12 @@ impl Child<'_> {
             {
                 self.step = index;
                 if let Some(root) = root.and_then(|root: usize| self.trees[root].as_ref()) {
-                    copyup::fill(root, mount, plan.root_in_base())?;
+                    copyup::fill(root, mount, self.trees[index].as_ref(), plan.root_in_base())?;
                 }
                 let tree = match (step, self.trees[index].take()) {
                     (_, Some(early)) => early,
                     (Step::Root(_), None) => {
+                        self.idmapped.cover_layers()?;
                         layers::make_root(mount, |mount| self.make_tree(mount))?
                     }
                     (_, None) => self.make_tree(mount)?,
@@ -243,7 +249,10 @@ impl Child<'_> {
             Source::Overlay { driver, lowers, upper, flags } => {
                 let stack = Stack { lowers, upper: upper.as_ref() };
                 match *driver {
-                    Driver::Kernel => layers::overlaid(stack, flags, mount.attributes),
+                    Driver::Kernel { idmapped } => {
+                        let owner = self.plan.owner_of_layers(idmapped);
+                        layers::overlaid(stack, owner, flags, mount.attributes)
+                    }
                     Driver::Copy { idmapped } => {
                         layers::copied(stack, self.plan.levels.shown(idmapped).as_ref())
                     }

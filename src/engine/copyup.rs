@@ -10,18 +10,24 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 
+use super::mounts::Owners;
 use super::trouble::{Done, On, Trouble};
 use super::{Mount, Source};
 use crate::files::{self, Lock};
 use crate::rootfs::copy;
 use crate::spec::NEW;
-use crate::sys::inroot;
+use crate::sys::{inroot, process};
 
 const FILLING: &str = "filling";
 
-/// Fills what `mount` binds, where it is to be filled and new. A place that the root does not have leaves it new, and
+/// Fills what `mount` binds, where it is to be filled and new; through `tree`, where the mount is made. A place that the root does not have leaves it new, and
 /// `owner`'s: the container's root, who could not write to it where it were base's.
-pub fn fill(root: &OwnedFd, mount: &Mount, owner: Option<(u32, u32)>) -> Done {
+pub fn fill(
+    root: &OwnedFd,
+    mount: &Mount,
+    tree: Option<&OwnedFd>,
+    owner: Option<(u32, u32)>,
+) -> Done {
     let (true, Source::Bind(data, _)) = (mount.copy_up, &mount.source) else { return Ok(()) };
     let Some((_lock, is_begun)) = marked(data)? else { return Ok(()) };
     let (new, filling) = (data.with_file_name(NEW), data.with_file_name(FILLING));
@@ -29,7 +35,11 @@ pub fn fill(root: &OwnedFd, mount: &Mount, owner: Option<(u32, u32)>) -> Done {
         return fs::remove_dir(&new).on(shown(&new));
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let into = rustix::fs::open(data, flags | OFlags::NOFOLLOW, Mode::empty()).on(shown(data))?;
+    let into = match tree {
+        Some(tree) => rustix::fs::openat(tree, ".", flags, Mode::empty()),
+        None => rustix::fs::open(data, flags | OFlags::NOFOLLOW, Mode::empty()),
+    };
+    let into = into.on(shown(data))?;
     let place = match inroot::open(root, &mount.target, flags, mount.symlinks) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
             if let Some((uid, gid)) = owner.filter(|owner| *owner != (0, 0)) {
@@ -43,8 +53,12 @@ pub fn fill(root: &OwnedFd, mount: &Mount, owner: Option<(u32, u32)>) -> Done {
     if !is_begun {
         fs::rename(&new, &filling).on(shown(&new))?;
     }
-    copy::folder(place.as_fd(), into.as_fd())
-        .map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
+    let copy = || copy::folder(place.as_fd(), into.as_fd());
+    let copied = match (&mount.owners, owner) {
+        (Owners::Mapped(_), Some(owner)) => process::as_owner(owner, copy)?,
+        _ => copy(),
+    };
+    copied.map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
     fs::remove_dir(&filling).on(shown(&filling))
 }
 
@@ -71,7 +85,6 @@ fn shown(path: &Path) -> impl FnOnce() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::mounts::Owners;
     use crate::sys::inroot::{Kind, Symlinks};
     use crate::sys::mount::{Attributes, Reach};
 
@@ -103,7 +116,7 @@ mod tests {
                 copy_up: true,
                 owners: Owners::AsTheyAre,
             };
-            fill(&root, &mount, None).unwrap_or_else(|trouble| panic!("{}", trouble.what));
+            fill(&root, &mount, None, None).unwrap_or_else(|trouble| panic!("{}", trouble.what));
         }
     }
 

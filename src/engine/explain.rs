@@ -272,7 +272,10 @@ impl Script {
         target: &str,
     ) {
         match driver {
-            Driver::Kernel => {
+            Driver::Kernel { idmapped } => {
+                if idmapped {
+                    self.line("# (each layer over itself, as root of the host: mount --bind -o X-mount.idmap=/proc/$container/ns/user)");
+                }
                 self.line(&format!(
                     "mount -t overlay{} overlay {target}",
                     dash_o(&options.join(","))
@@ -336,6 +339,11 @@ impl Script {
                 {
                     let path = quote(&path.to_string_lossy());
                     self.line(&format!("find {path} -xdev -exec chown -h {uid}:{gid} {{}} +"));
+                }
+                if matches!(mount.owners, Owners::Mapped(_)) {
+                    self.line(
+                        "# (as root of the host, with: -o X-mount.idmap=/proc/$container/ns/user)",
+                    );
                 }
                 let bind = if *reach == Reach::Recursive { "--rbind" } else { "--bind" };
                 self.line(&format!("mount {bind} {} {target}", quote(&path.to_string_lossy())));

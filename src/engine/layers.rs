@@ -14,6 +14,7 @@ use crate::ids::IdMaps;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::tree::{Ids, Layers, NAMES, Reading};
 use crate::sys::mount::{self, Attributes, Reach};
+use crate::sys::process;
 
 /// Folders of layers: the read-only ones, the topmost first, and the writable one with its work folder.
 #[derive(Clone, Copy)]
@@ -31,7 +32,8 @@ const COPIED: &str = "copied";
 /// A root, detached. Where the kernel's overlay will not serve (too deep a stack, a layer on a file system that it does
 /// not take), the root is copied.
 pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> Done<OwnedFd> {
-    let Source::Overlay { driver: Driver::Kernel, lowers, upper: Some(upper), .. } = &mount.source
+    let Source::Overlay { driver: Driver::Kernel { .. }, lowers, upper: Some(upper), .. } =
+        &mount.source
     else {
         return make(mount);
     };
@@ -76,15 +78,22 @@ pub fn copied(stack: Stack<'_>, shown: Option<&IdMaps>) -> Done<OwnedFd> {
     mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
 }
 
-/// By the kernel.
-pub fn overlaid(stack: Stack<'_>, flags: &[String], attributes: Attributes) -> Done<OwnedFd> {
+/// By the kernel. `owner`: who can make files in the layers, where that is not who we are.
+pub fn overlaid(
+    stack: Stack<'_>,
+    owner: Option<(u32, u32)>,
+    flags: &[String],
+    attributes: Attributes,
+) -> Done<OwnedFd> {
     cover(stack, None)?;
     let overlay = mount::Overlay {
         lowers: stack.lowers.iter().map(PathBuf::as_path).collect(),
         upper: stack.upper.map(|(upper, work)| (upper.as_path(), work.as_path())),
         flags: flags.iter().map(String::as_str).collect(),
     };
-    mount::overlay(&overlay, attributes).on(|| "overlay")
+    // What the overlay does for itself, such as whiteouts, it does as who mounted it.
+    let mount = || mount::overlay(&overlay, attributes);
+    owner.map_or_else(mount, |owner| process::as_owner(owner, mount)?).on(|| "overlay")
 }
 
 /// By a server of ours, which leaves when the last user of the mount has left. `shown`: what IDs on disk are shown as.

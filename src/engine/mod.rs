@@ -35,6 +35,7 @@ mod exec;
 mod explain;
 mod files;
 mod filter;
+mod idmapped;
 mod init;
 mod keys;
 mod last;
@@ -54,7 +55,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::cgroup;
-use crate::ids::{IdMaps, outside_of};
+use crate::ids::{IdMap, IdMaps, outside_of};
 use crate::net::{self, Network};
 use crate::security::emulation::{Emulation, Supervisor};
 use crate::security::seccomp::Filter;
@@ -63,6 +64,7 @@ use crate::userns::Levels;
 
 pub use exec::{Entry, Finish, exec};
 pub use explain::explain;
+pub use idmapped::Idmapped;
 pub use init::SERVER_DIED;
 pub use keys::{DetachKeys, Watch};
 pub use layers::{has_whiteout_names, is_copied};
@@ -144,6 +146,14 @@ impl Plan {
             None => Some((0, 0)),
             Some(maps) => outside_of(&maps.uids, 0).zip(outside_of(&maps.gids, 0)),
         }
+    }
+
+    /// Who can make files in a root whose layers are mapped to the container's IDs (`idmapped`), as base has them: the first
+    /// of these. `None`: base's root can.
+    fn owner_of_layers(&self, idmapped: bool) -> Option<(u32, u32)> {
+        let first = |map: &[IdMap]| map.first().map(|line| line.outside);
+        let maps = self.levels.container.as_ref().filter(|_| idmapped)?;
+        first(&maps.uids).zip(first(&maps.gids))
     }
 
     /// The user and group of the command, as base has them.

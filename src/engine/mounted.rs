@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::layers::{self, Stack};
 use super::trouble::{Done, On, Trouble};
-use super::{Driver, Mount, Plan, Source, Step, copyup};
+use super::{Driver, Idmapped, Mount, Plan, Source, Step, copyup};
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
 use crate::sys::mount::{self, Attributes};
@@ -65,17 +65,20 @@ pub fn can_be_read_alone(plan: &Plan) -> bool {
     !matches!(driver, Driver::Copy { .. }) && !is_copied
 }
 
-/// Mounts them in a mount namespace of our own.
-pub fn mounted(plan: &Plan, how: Use) -> Result<Mounted> {
+/// Mounts them in a mount namespace of our own. `idmapped`: made where we were not in base yet.
+pub fn mounted(plan: &Plan, how: Use, mut idmapped: Idmapped) -> Result<Mounted> {
     namespace::unshare_mounts().context(|| "cannot make a mount namespace")?;
     let mut servers = Vec::new();
     let mut root = None;
-    for step in &plan.steps {
+    for (index, step) in plan.steps.iter().enumerate() {
         let done = match (step, &root) {
-            (Step::Root(mount), _) => root_of(plan, mount, how, &mut servers).map(|made| {
-                root = Some(made);
+            (Step::Root(mount), _) => idmapped.cover_layers().and_then(|()| {
+                root = Some(root_of(plan, mount, how, &mut servers)?);
+                Ok(())
             }),
-            (Step::Mount(mount), Some(root)) if is_of_user(mount) => below(plan, root, mount, how),
+            (Step::Mount(mount), Some(root)) if is_of_user(mount) => {
+                below(plan, root, mount, idmapped.take_volume(index), how)
+            }
             _ => Ok(()),
         };
         done.map_err(Error::from).context(|| format!("cannot {}", step.doing()))?;
@@ -107,7 +110,10 @@ fn root_of(
         Source::Overlay { driver, lowers, upper, flags } => {
             let stack = Stack { lowers, upper: upper.as_ref() };
             match *driver {
-                Driver::Kernel => layers::overlaid(stack, flags, mount.attributes),
+                Driver::Kernel { idmapped } => {
+                    let owner = plan.owner_of_layers(idmapped);
+                    layers::overlaid(stack, owner, flags, mount.attributes)
+                }
                 Driver::Copy { idmapped } => {
                     layers::copied(stack, plan.levels.shown(idmapped).as_ref())
                 }
@@ -143,10 +149,10 @@ fn read_only(mount: &Mount) -> Mount {
     Mount { source, attributes: Attributes::READ_ONLY, ..mount.clone() }
 }
 
-fn below(plan: &Plan, root: &OwnedFd, mount: &Mount, how: Use) -> Done {
+fn below(plan: &Plan, root: &OwnedFd, mount: &Mount, tree: Option<OwnedFd>, how: Use) -> Done {
     let Source::Bind(path, reach) = &mount.source else { return Ok(()) };
     match how {
-        Use::Writing => copyup::fill(root, mount, plan.root_in_base())?,
+        Use::Writing => copyup::fill(root, mount, tree.as_ref(), plan.root_in_base())?,
         // What would come into it is what the root has there.
         Use::Reading if mount.copy_up && copyup::is_new(path) => return Ok(()),
         Use::Reading => {}
@@ -165,7 +171,10 @@ fn below(plan: &Plan, root: &OwnedFd, mount: &Mount, how: Use) -> Done {
         }
         answer => answer?,
     };
-    let tree = mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())?;
+    let tree = match tree {
+        Some(tree) => tree,
+        None => mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())?,
+    };
     mount::attach(&tree, &target)?;
     if mount.attributes != Attributes::NONE {
         mount::set_attributes(&tree, mount.attributes, *reach)?;

@@ -8,6 +8,7 @@ use oci_spec::runtime;
 
 use crate::error::{Context, Result};
 use crate::fail;
+use crate::ids::{IdMap, IdMaps};
 use crate::spec::{COPIED, COPY_UP, FUSE};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Propagation, Reach};
@@ -16,7 +17,10 @@ use crate::sys::mount::{Attributes, Propagation, Reach};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
     /// The kernel's overlay.
-    Kernel,
+    Kernel {
+        /// IDs on disk are those inside, whatever the container's map (`Idmapped`).
+        idmapped: bool,
+    },
     /// Ours: a server of its own (`rootfs::fuse`).
     Fuse {
         /// `user.containers.override_stat` is the real owner and mode.
@@ -80,13 +84,16 @@ pub struct Mount {
 }
 
 /// Whose the files of a bind mount are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Owners {
     /// Whose they were.
     #[default]
     AsTheyAre,
     /// The user's who runs the command: they are given to them (podman's `U`).
     TheUsers,
+    /// Those of other IDs, as whose they are shown (`idmap`): by these maps to the host's; by the container's, where there
+    /// are none.
+    Mapped(Option<IdMaps>),
 }
 
 impl Mount {
@@ -112,7 +119,7 @@ impl Mount {
                 }
                 Source::Bind(source_text.to_owned(), words.bind.unwrap_or(Reach::Alone))
             }
-            "overlay" => overlay(Driver::Kernel, words.others)?,
+            "overlay" => kernels(words.others)?,
             COPIED => copied(words.others)?,
             FUSE => fuse(words.others)?,
             // config.json's name for "whatever the host's cgroups are": version 2 is all we use.
@@ -127,6 +134,11 @@ impl Mount {
                 options: words.others,
             },
         };
+        if let (Owners::Mapped(maps), Some(uids), Some(gids)) =
+            (&mut words.owners, mount.uid_mappings(), mount.gid_mappings())
+        {
+            *maps = Some(IdMaps { uids: map_of(uids), gids: map_of(gids) });
+        }
         let kind = match &source {
             Source::Bind(path, _) if !copy_up && !path.is_dir() => Kind::File,
             _ => Kind::Directory,
@@ -167,6 +179,14 @@ impl Mount {
     }
 }
 
+/// A map of config.json.
+pub fn map_of(lines: &[runtime::LinuxIdMapping]) -> Vec<IdMap> {
+    let line = |line: &runtime::LinuxIdMapping| {
+        IdMap::new(line.container_id(), line.host_id(), line.size())
+    };
+    lines.iter().map(line).collect()
+}
+
 /// The upper layer is thrown away.
 pub const VOLATILE: &str = "volatile";
 
@@ -183,6 +203,11 @@ fn fuse(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
         }
         _ => Ok(source),
     }
+}
+
+fn kernels(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
+    let idmapped = takes(&mut options, "idmap", None);
+    overlay(Driver::Kernel { idmapped }, options)
 }
 
 fn copied(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
@@ -266,6 +291,8 @@ impl Words {
             "strictatime" => self.attributes = set(Attributes::STRICT_ATIME, self.attributes),
             "relatime" => {}
             "U" => self.owners = Owners::TheUsers,
+            // Without "bind" it is an overlay's.
+            "idmap" if self.bind.is_some() => self.owners = Owners::Mapped(None),
             "bind" => self.bind = Some(Alone),
             "rbind" => self.bind = Some(Recursive),
             "private" => self.propagation = Some((Private, Alone)),

@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::keys::DetachKeys;
 use super::supervise::{Outcome, Session};
 use super::sync::{self, Channel, Failure, Message};
-use super::{Plan, Step, Streams, Supervised, child, listener, supervise};
+use super::{Idmapped, Plan, Step, Streams, Supervised, child, listener, supervise};
 use crate::cgroup::Group;
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
@@ -102,6 +102,7 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
     let strangers = process::children().unwrap_or_default(); // a shell that became us by exec leaves us its jobs
     let Some(namespaces) = plan.first_namespaces() else { fail!("a plan without namespaces") };
 
+    let idmapped = Idmapped::make(plan).context(|| "cannot map the IDs of files")?;
     let cgroup = plan.cgroup().map(Group::make).transpose()?.flatten();
     // Whoever keeps the container is neither stopped nor limited with it.
     let into = cgroup.as_ref().filter(|_| !plan.has_keeper()).map(AsFd::as_fd);
@@ -109,7 +110,14 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
     let base = match made {
         Ok(Forked::Child) => {
             drop((ours, alive));
-            child::live(plan, theirs, watched, (signals, streams.as_ref()), cgroup, started)
+            child::live(
+                plan,
+                theirs,
+                watched,
+                (signals, streams.as_ref()),
+                (cgroup, idmapped),
+                started,
+            )
         }
         Ok(Forked::Parent(base)) => base,
         Err(error) => {
@@ -117,7 +125,7 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
             return Err(error);
         }
     };
-    drop((theirs, watched, streams));
+    drop((theirs, watched, streams, idmapped));
     let ends_all = has_pid_namespace(plan);
     if !ends_all {
         // What the command leaves running comes to us, and goes with it.

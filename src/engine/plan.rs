@@ -7,10 +7,10 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
-use super::mounts::Owners;
+use super::mounts::{Owners, map_of};
 use super::{
     Command, Credentials, Groups, Limit, Mount, Options, Plan, Running, Source, Step, Supervised,
-    Until,
+    Until, idmapped,
 };
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
@@ -19,7 +19,7 @@ use crate::ids::{IdMap, IdMaps, inside_of};
 use crate::net::File;
 use crate::security::emulation::{self, Supervisor};
 use crate::security::seccomp::Filter;
-use crate::spec::FUSE;
+use crate::spec::{FUSE, KEEP_GROUPS};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Reach};
 use crate::sys::namespace::Namespaces;
@@ -28,9 +28,6 @@ use crate::userns::{Base, Writer};
 
 /// Annotation: process 1 is our reaper (`--init`).
 pub const INIT: &str = "usnea.init";
-/// Annotation: folders of the root that stay writable.
-/// Annotation (crun's): the user's supplementary groups stay.
-pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// Device nodes that every container has (OCI runtime spec, "Default Devices"); /dev/ptmx is a link, /dev/console
 /// comes with the terminal.
@@ -216,11 +213,7 @@ fn cgroup(spec: &Spec) -> Result<Option<cgroup::Wanted>> {
 
 fn maps(spec: &Spec) -> IdMaps {
     let linux = spec.linux().as_ref();
-    let read = |list: Option<&Vec<LinuxIdMapping>>| {
-        let line =
-            |line: &LinuxIdMapping| IdMap::new(line.container_id(), line.host_id(), line.size());
-        list.into_iter().flatten().map(line).collect()
-    };
+    let read = |list: Option<&Vec<LinuxIdMapping>>| map_of(list.map_or(&[], Vec::as_slice));
     IdMaps {
         uids: read(linux.and_then(|linux| linux.uid_mappings().as_ref())),
         gids: read(linux.and_then(|linux| linux.gid_mappings().as_ref())),
@@ -278,6 +271,7 @@ fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
     }));
     for mount in mounts {
         let mount = Mount::from_oci(mount)?;
+        idmapped::check(&mount)?;
         let is_dev =
             mount.target == Path::new("/dev") && matches!(mount.source, Source::New { .. });
         steps.push(Step::Mount(mount));

@@ -12,6 +12,7 @@ pub mod filesystem;
 pub mod finding;
 pub mod fuse;
 pub mod hint;
+pub mod idmap;
 pub mod idmap_helpers;
 pub mod kernel;
 pub mod machine;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::idmap::Idmap;
 use crate::error::{Context, Error, Result};
 
 /// What is shown, as it was written: absolute, or relative with `./` or `../` in front.
@@ -61,23 +62,30 @@ pub struct Bind {
 }
 
 /// Whose the files of a bind mount are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Owners {
     /// Whose they were.
     #[default]
     AsTheyAre,
     /// They are given to the container's user, on the host too (`U`).
     TheUsers,
+    /// They are shown as others' (`idmap`).
+    Mapped(Idmap),
 }
 
 impl Owners {
-    /// `U`, or nothing.
-    pub(super) fn of_switch(on: bool) -> Self {
-        if on { Self::TheUsers } else { Self::AsTheyAre }
+    /// Those of a mount with `U`, with `idmap`, or without either. Errors: with both.
+    pub(super) fn asked(users: bool, idmap: Option<Idmap>) -> Result<Self, String> {
+        match (users, idmap) {
+            (false, None) => Ok(Self::AsTheyAre),
+            (true, None) => Ok(Self::TheUsers),
+            (false, Some(idmap)) => Ok(Self::Mapped(idmap)),
+            (true, Some(_)) => Err("'U' and 'idmap' exclude each other".into()),
+        }
     }
 
     /// Errors: a folder of the system's, or the caller's home, that nobody wants to give away (podman's list).
-    pub(super) fn refuse_what_others_need(self, source: &Path) -> Result<()> {
+    pub(super) fn refuse_what_others_need(&self, source: &Path) -> Result<()> {
         const SYSTEM: [&str; 24] = [
             "/",
             "/bin",
@@ -104,7 +112,7 @@ impl Owners {
             "/etc/passwd",
             "/etc/shadow",
         ];
-        if self == Self::AsTheyAre {
+        if *self != Self::TheUsers {
             return Ok(());
         }
         let real = source.canonicalize().context(|| source.display().to_string())?;
@@ -138,7 +146,11 @@ impl Bind {
     pub(super) fn options(&self) -> Vec<String> {
         let mut options = vec![self.reach, self.propagation];
         options.extend(&self.flags);
-        options.extend((self.owners == Owners::TheUsers).then_some("U"));
+        options.extend(match self.owners {
+            Owners::AsTheyAre => None,
+            Owners::TheUsers => Some("U"),
+            Owners::Mapped(_) => Some("idmap"),
+        });
         if self.access == Access::ReadOnly {
             options.push("ro");
             // "ro" is the topmost mount's alone (OCI config.md, "Linux mount options"): what is mounted below it on

@@ -259,7 +259,7 @@ fn cgroup(inputs: &Inputs<'_>) -> Option<PathBuf> {
     })
 }
 
-fn mappings(map: &[IdMap]) -> Result<Vec<LinuxIdMapping>> {
+pub(super) fn mappings(map: &[IdMap]) -> Result<Vec<LinuxIdMapping>> {
     let line = |line: &IdMap| {
         LinuxIdMappingBuilder::default()
             .container_id(line.inside)

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! options            the flags
-//! account bind destination device entrypoint env env_file group mount name namespace publish
+//! account bind destination device entrypoint env env_file group idmap mount name namespace publish
 //! root_emulation security_option size storage_driver switch sysctl tmpfs ulimit user volume       the nouns in them
 //! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
@@ -23,6 +23,7 @@ mod entrypoint;
 mod env;
 mod env_file;
 mod group;
+mod idmap;
 mod merged;
 mod mount;
 mod mounts;

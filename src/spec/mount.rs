@@ -4,10 +4,11 @@ use std::str::FromStr;
 
 use super::bind::{Access, Bind, Owners, PROPAGATIONS, Source, word_of};
 use super::destination::Destination;
+use super::idmap::Idmap;
 use super::size::Size;
 use super::switch::parse_switch;
 use super::tmpfs::{Tmpfs, parse_mode};
-use super::volume::{Content, NO_IDMAP, Volume, VolumeKind, VolumeSource};
+use super::volume::{Content, Volume, VolumeKind, VolumeSource};
 
 /// One value of `--mount`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,8 @@ struct Said {
     propagation: Option<&'static str>,
     reach: Option<&'static str>,
     relabel: bool,
-    owners: Owners,
+    users: bool,
+    idmap: Option<Idmap>,
     size: Option<Size>,
     mode: Option<u32>,
     nocopy: Option<bool>,
@@ -64,8 +66,8 @@ impl Said {
                 })?);
             }
             "bind-nonrecursive" => self.reach = Some(if switch()? { "bind" } else { "rbind" }),
-            "u" | "chown" => self.owners = Owners::of_switch(switch()?),
-            "idmap" => return Err(NO_IDMAP.to_owned()),
+            "u" | "chown" => self.users = switch()?,
+            "idmap" => self.idmap = Some(value.map_or_else(|| Ok(Idmap::default()), str::parse)?),
             "relabel" if matches!(value, Some("shared" | "private")) => self.relabel = true,
             "relabel" => return Err("relabel is shared or private".into()),
             "tmpfs-size" => self.size = Some(super::size::parse_some(needed()?)?),
@@ -101,7 +103,7 @@ impl Said {
                 reach: self.reach.unwrap_or(default.reach),
                 propagation: self.propagation.unwrap_or(default.propagation),
                 flags: Vec::new(),
-                owners: self.owners,
+                owners: Owners::asked(self.users, self.idmap)?,
             },
         })
     }
@@ -110,10 +112,11 @@ impl Said {
         if self.source.is_some() {
             return Err("a tmpfs has no source".into());
         }
-        let is_given = self.owners == Owners::TheUsers;
+        let is_given = self.users || self.idmap.is_some();
         if self.propagation.is_some() || self.reach.is_some() || self.relabel || is_given {
             return Err(
-                "bind-propagation, bind-nonrecursive, relabel and U are not for type=tmpfs".into(),
+                "bind-propagation, bind-nonrecursive, relabel, U and idmap are not for type=tmpfs"
+                    .into(),
             );
         }
         if self.nocopy.is_some() {
@@ -146,7 +149,11 @@ impl Said {
             text: text.to_owned(),
             source,
             destination,
-            kind: VolumeKind::Bind(Bind { access: self.access, ..Bind::default() }),
+            kind: VolumeKind::Bind(Bind {
+                access: self.access,
+                owners: Owners::asked(self.users, self.idmap)?,
+                ..Bind::default()
+            }),
             content: if nocopy { Content::Nothing } else { Content::OfImage },
         }))
     }
@@ -280,7 +287,9 @@ mod tests {
             ("type=bind,source=/a,target=/b,bind-propagation=up", "bind-propagation"),
             ("type=bind,source=/a,target=/b,relabel=x", "relabel"),
             ("type=bind,source=/a,target=/b,tmpfs-size=1m", "tmpfs-size"),
-            ("type=bind,source=/a,target=/b,idmap", "idmap"),
+            ("type=bind,source=/a,target=/b,idmap,U", "exclude"),
+            ("source=data,target=/b,U,idmap", "exclude"),
+            ("type=bind,source=/a,target=/b,idmap=0-0-1", "uids="),
             ("type=bind,source=/a,target=/b,", "''"),
             ("type=tmpfs,source=/a,target=/b", "no source"),
             ("type=tmpfs,target=/b,bind-propagation=slave", "bind-propagation"),

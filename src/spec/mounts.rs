@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, MountBuilder, Spec};
 
-use super::bind::Bind;
+use super::bind::{Bind, Owners};
 use super::build::{CgroupHierarchy, Inputs, Root, TopLayer};
 use super::destination::Destination;
 use super::mount::MountFlag;
@@ -20,7 +20,7 @@ use super::volume::{Content, Volume, VolumeKind, VolumeSource};
 use super::volumes::{asked_volumes, image_volumes};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::ids::outside_of;
+use crate::ids::{IdMaps, outside_of};
 use crate::sys::mount::joined_lowers;
 
 /// The group that owns terminals, in every distribution.
@@ -233,7 +233,10 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
         all.push(match flag {
             MountFlag::Tmpfs(flag) => tmpfs(flag, "--mount type=tmpfs,target=", inputs)?,
             MountFlag::Bind { text, source, destination, bind } => {
-                bound(destination, &source.found().context(|| format!("--mount {text}"))?, bind)?
+                let said = || format!("--mount {text}");
+                let source = source.found().context(said)?;
+                bind.owners.refuse_what_others_need(&source).context(said)?;
+                bound(destination, &source, bind, inputs.maps).context(said)?
             }
             MountFlag::Volume(_) => continue,
         });
@@ -272,15 +275,17 @@ fn tmpfs(tmpfs: &Tmpfs, flag: &str, inputs: &Inputs<'_>) -> Result<Asked> {
     })
 }
 
-fn bound(destination: &Destination, source: &Path, bind: &Bind) -> Result<Asked> {
+fn bound(destination: &Destination, source: &Path, bind: &Bind, maps: &IdMaps) -> Result<Asked> {
     text(source)?;
-    bind.owners.refuse_what_others_need(source)?;
     let options = bind.options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    Ok(Asked {
-        destination: destination.clone(),
-        mount: mount(destination.path(), "bind", source, &options)?,
-    })
+    let mut mount = mount(destination.path(), "bind", source, &options)?;
+    if let Owners::Mapped(idmap) = &bind.owners
+        && let Some((uids, gids)) = idmap.mappings(maps)?
+    {
+        mount.set_uid_mappings(Some(uids)).set_gid_mappings(Some(gids));
+    }
+    Ok(Asked { destination: destination.clone(), mount })
 }
 
 /// How many folders of each kind the container has so far.
@@ -303,7 +308,10 @@ fn one_volume(volume: &Volume, inputs: &Inputs<'_>, numbers: &mut Numbers) -> Re
     let is_path = matches!(volume.source, VolumeSource::Host(_));
     match &volume.kind {
         VolumeKind::Bind(bind) => {
-            let mut asked = bound(&volume.destination, &source, bind)?;
+            if is_path {
+                bind.owners.refuse_what_others_need(&source)?;
+            }
+            let mut asked = bound(&volume.destination, &source, bind, inputs.maps)?;
             if !is_path && volume.content == Content::OfImage {
                 let mut options = asked.mount.options().clone().unwrap_or_default();
                 options.push(COPY_UP.to_owned());

@@ -47,16 +47,16 @@ impl StorageDriver {
 pub struct Stacking {
     /// By whom.
     pub driver: StorageDriver,
-    /// IDs of the layers are those inside, whatever the container's map. What the kernel's overlay cannot do for us.
+    /// IDs of the layers are those inside, whatever the container's map. Under the kernel's overlay, what the root of the
+    /// host alone can have.
     pub idmapped: bool,
 }
 
 impl Stacking {
     /// The options of the mount beside its layers.
     pub(super) fn options(self) -> impl Iterator<Item = &'static str> {
-        let is_kernels = self.driver == StorageDriver::Overlay;
-        let kernel = is_kernels.then_some("userxattr");
-        let idmapped = (!is_kernels && self.idmapped).then_some("idmap");
+        let kernel = (self.driver == StorageDriver::Overlay).then_some("userxattr");
+        let idmapped = self.idmapped.then_some("idmap");
         kernel.into_iter().chain(idmapped)
     }
 }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::bind::{Access, Bind, Owners, PROPAGATIONS, Source, word_of};
 use super::destination::Destination;
+use super::idmap::Idmap;
 use super::name::VolumeName;
 
 /// One value of `--volume`.
@@ -120,22 +121,21 @@ const GROUPS: [&[&str]; 9] = [
     &["U"],
 ];
 
-/// Why there is no `idmap`: mount_setattr(2) takes it from who owns the file system alone, and those of the host are its
-/// root's.
-pub(super) const NO_IDMAP: &str = "'idmap' is refused by the kernel for file systems of the host, whoever has no root there: \
-     'U' gives the files to the container's user, --userns keep-id makes that user you";
-
 /// How, and the word about a new volume's content.
 fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), String> {
     let mut chosen: [Option<&'static str>; GROUPS.len()] = [None; GROUPS.len()];
     let mut thrown_away = false;
+    let mut idmap = None;
     for option in text.split(',') {
         if option == "O" {
             thrown_away = true;
             continue;
         }
-        if option == "idmap" || option.starts_with("idmap=") {
-            return Err(NO_IDMAP.to_owned());
+        if let Some(map) = Idmap::of_option(option) {
+            if idmap.replace(map?).is_some() {
+                return Err("'idmap' is there twice".into());
+            }
+            continue;
         }
         let (group, word) = GROUPS
             .iter()
@@ -146,10 +146,11 @@ fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), Strin
             return Err(format!("'{before}' and '{word}' exclude each other"));
         }
     }
-    let [access, reach, propagation, suid, dev, exec, content, _relabel, owners] = chosen;
+    let [access, reach, propagation, suid, dev, exec, content, _relabel, users] = chosen;
     let flags = [suid, dev, exec].into_iter().flatten().collect();
     if thrown_away {
-        return match access.or(reach).or(propagation).or(owners) {
+        let idmap = idmap.map(|_| "idmap");
+        return match access.or(reach).or(propagation).or(users).or(idmap) {
             Some(word) => Err(format!(
                 "'O' and '{word}' exclude each other: O is a layer over the folder, no bind of it"
             )),
@@ -162,7 +163,7 @@ fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), Strin
         reach: reach.unwrap_or(default.reach),
         propagation: propagation.unwrap_or(default.propagation),
         flags,
-        owners: Owners::of_switch(owners.is_some()),
+        owners: Owners::asked(users.is_some(), idmap)?,
     });
     Ok((kind, content))
 }
@@ -192,6 +193,8 @@ mod tests {
             ["rbind", "rslave", "nosuid", "nodev", "noexec"]
         );
         assert_eq!(options("/a:/b:U"), ["rbind", "rprivate", "U"]);
+        let idmap = options("/a:/b:idmap=uids=0-1-10#10-11-10;gids=@0-0-10,ro");
+        assert_eq!(idmap, ["rbind", "rprivate", "idmap", "ro", "rro"]);
         assert_eq!(options("/a:/b:O"), ["O"]);
         assert_eq!(options("/a:/b:O,nosuid,z"), ["O", "nosuid"]);
     }
@@ -220,8 +223,11 @@ mod tests {
             ("/a:/b:rx", "'rx'"),
             ("/a:/b:U,U", "exclude"),
             ("/a:/b:O,U", "'O' and 'U'"),
-            ("/a:/b:idmap=uids=0-1-10;gids=0-1-10", "keep-id"),
-            ("/a:/b:idmap", "'idmap'"),
+            ("/a:/b:idmap=0-1-10", "uids="),
+            ("/a:/b:idmap,idmap", "twice"),
+            ("/a:/b:idmap,U", "'U' and 'idmap'"),
+            ("/a:/b:O,idmap", "'O' and 'idmap'"),
+            ("/a:/b:idmaps", "'idmaps'"),
             ("/a:/b:ro,", "''"),
             ("/a:/b:ro,rw", "'ro' and 'rw'"),
             ("/a:/b:ro,ro", "exclude"),

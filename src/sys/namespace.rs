@@ -1,7 +1,7 @@
 //! Namespaces: their flags and names, and entering them.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A set of namespaces, as clone(2) flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,4 +101,9 @@ pub fn join_one_by_one(pid: i32, pidfd: BorrowedFd<'_>, namespaces: Namespaces) 
 /// Enters a namespace. Errors: setns(2); EINVAL for a user namespace where a second thread exists.
 pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::sched::setns(namespace, nix::sched::CloneFlags::empty())?)
+}
+
+/// The user namespace of a process, which must be a child of ours, so that its number is its own. Errors: open(2).
+pub fn user_of(pid: i32) -> io::Result<OwnedFd> {
+    Ok(std::fs::File::open(format!("/proc/{pid}/ns/user"))?.into())
 }

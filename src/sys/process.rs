@@ -273,6 +273,19 @@ pub fn adopt_orphans() -> io::Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
 }
 
+/// Does `work` as who files belong to this user and group (setfsuid(2)), with all capabilities that we have: those over
+/// files would go with the first change.
+pub fn as_owner<R>((uid, gid): (u32, u32), work: impl FnOnce() -> R) -> io::Result<R> {
+    use caps::CapSet::{Effective, Permitted};
+    let gid = nix::unistd::setfsgid(gid.into());
+    let uid = nix::unistd::setfsuid(uid.into());
+    let all = caps::read(None, Permitted).and_then(|all| caps::set(None, Effective, &all));
+    let done = all.map_err(io::Error::other).map(|()| work());
+    nix::unistd::setfsuid(uid);
+    nix::unistd::setfsgid(gid);
+    done
+}
+
 /// Becomes this user and group, all three IDs of both, without touching the supplementary groups.
 /// The group first: without the user's powers it could not be changed.
 pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {

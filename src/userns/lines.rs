@@ -1,4 +1,4 @@
-//! Arithmetic of map lines: what comes after what, one map through another. No policy.
+//! Arithmetic of map lines: what comes after what. No policy.
 
 use crate::error::{Context, Result};
 use crate::fail;
@@ -86,24 +86,6 @@ pub fn check_disjoint(map: &[IdMap]) -> Result<()> {
     Ok(())
 }
 
-/// `map` and then `next`: inner IDs of the one to outer IDs of the other. `None` when an ID is missing in `next`.
-/// Split where `next` is, and left so: a line over two of the parent's lines is EPERM to the kernel.
-pub fn through(map: &[IdMap], next: &[IdMap]) -> Option<Vec<IdMap>> {
-    let mut result = Vec::new();
-    for line in map {
-        let mut done = 0;
-        while done < line.count {
-            let at = line.outside + done;
-            let step = next.iter().find(|step| step.outside_of(at).is_some())?;
-            let offset = at - step.inside;
-            let count = (step.count - offset).min(line.count - done);
-            result.push(IdMap::new(line.inside + done, step.outside + offset, count));
-            done += count;
-        }
-    }
-    Some(result)
-}
-
 /// Outer to inner.
 pub fn inverse(map: &[IdMap]) -> Vec<IdMap> {
     map.iter().map(|line| IdMap::new(line.outside, line.inside, line.count)).collect()
@@ -134,7 +116,7 @@ fn merged(mut map: Vec<IdMap>) -> Vec<IdMap> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{inside_of, outside_of};
+    use crate::ids::{inside_of, outside_of, through};
     use proptest::prelude::*;
 
     const BASE: [IdMap; 3] =
@@ -150,13 +132,6 @@ mod tests {
         assert_eq!(keep(&BASE[..1], 1000, None), [IdMap::new(1000, 0, 1)]);
         assert_eq!(keep(&BASE, 1000, Some(3)), [IdMap::new(0, 1, 2), IdMap::new(1000, 0, 1)]);
         assert_eq!(keep(&BASE, 0, None), [IdMap::new(0, 0, 1), IdMap::new(1, 1, 20)]);
-    }
-
-    #[test]
-    fn a_map_through_base_is_split_where_base_is() {
-        let map = through(&[IdMap::new(0, 5, 10)], &BASE);
-        assert_eq!(map, Some(vec![IdMap::new(0, 100_004, 6), IdMap::new(6, 200_000, 4)]));
-        assert_eq!(through(&[IdMap::new(0, 15, 10)], &BASE), None);
     }
 
     #[test]

@@ -13,12 +13,12 @@ use crate::fail;
 use crate::host::hint::Hint;
 use crate::host::idmap_helpers::{self, Helpers};
 use crate::host::{account, subid};
-use crate::ids::{AskedMap, IdMap, IdMaps, Outside, OwnRange, UsernsMode};
+use crate::ids::{AskedMap, IdMap, IdMaps, Outside, OwnRange, UsernsMode, through};
 
 pub use auto::Room;
 pub use write::{
     become_root, forbidden, in_base, in_base_and_here, in_container, in_process_and_here,
-    write_maps, write_own_maps,
+    namespace_of, write_maps, write_own_maps,
 };
 
 /// Who writes the maps of base.
@@ -141,7 +141,7 @@ impl Base {
         for AskedMap { line, outside } in asked {
             map.extend(match outside {
                 Outside::Base => vec![*line],
-                Outside::Host => lines::through(&[*line], &inward).ok_or_else(|| {
+                Outside::Host => through(&[*line], &inward).ok_or_else(|| {
                     let IdMap { inside, outside, count } = line;
                     let text = format!("{flag} {inside}:@{outside}:{count}: not all of these are yours");
                     Error::new(text).hint("the IDs behind @ are the host's: yours, and those of /etc/subuid and /etc/subgid")
@@ -199,7 +199,7 @@ impl Base {
 
     fn to_host(&self, flag: &str, map: &[IdMap], base: &[IdMap]) -> Result<Vec<IdMap>> {
         lines::check_disjoint(map).context(|| format!("--{flag}"))?;
-        lines::through(map, base).ok_or_else(|| match lines::count(base) {
+        through(map, base).ok_or_else(|| match lines::count(base) {
             1 => self.no_subordinate_ids(&format!("--{flag}")),
             count => Error::new(format!("--{flag}: {}: you have 0 to {}", lines::shown(map), count - 1))
             .hint("the middle number counts from 0 (you), 1 (the first of your subordinate IDs) and so on"),
@@ -242,7 +242,7 @@ impl Base {
             });
         }
         let inward = |map: &[IdMap], base: &[IdMap]| {
-            lines::through(map, &lines::inverse(base)).ok_or_else(|| {
+            through(map, &lines::inverse(base)).ok_or_else(|| {
                 Error::new("the container's map has IDs that are not yours")
                     .hint("see /etc/subuid and /etc/subgid, or 'usnea doctor'")
             })

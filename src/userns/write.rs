@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::host;
 use crate::ids::{self, IdMap, IdMaps};
-use crate::sys::namespace::Namespaces;
+use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Ended, Forked, Parentage};
 
 /// A failure to make a user namespace or to map IDs in it, with what forbids it here.
@@ -145,6 +145,27 @@ pub fn in_container<T: Serialize + DeserializeOwned>(
         Ok(())
     };
     apart(Namespaces::USER, enter, map, work, || ())?.0
+}
+
+/// A user namespace with these maps, below ours and without a process: what the IDs of a mount are mapped by. We are root
+/// of ours.
+pub fn namespace_of(maps: &IdMaps) -> Result<OwnedFd> {
+    let (end, alive) = pipe()?;
+    match process::clone(Namespaces::USER, Parentage::Ours).map_err(forbidden)? {
+        Forked::Child => {
+            drop(alive);
+            let _ = rustix::io::read(&end, &mut [0]);
+            process::exit_now(0)
+        }
+        Forked::Parent(child) => {
+            let namespace = write_as_root(child.pid, maps).and_then(|()| {
+                namespace::user_of(child.pid).context(|| "cannot open a user namespace")
+            });
+            drop(alive);
+            child.wait().context(|| "cannot wait for a process")?;
+            namespace
+        }
+    }
 }
 
 /// Does `work` in a process of its own, once that has done `enter`, and `here` in this one meanwhile. It dies with us.

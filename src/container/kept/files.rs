@@ -44,8 +44,9 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     if lock.is_some() {
         renew_layers(kept, &base, &spec)?;
     }
+    let idmapped = engine::Idmapped::make(&plan).context(|| "cannot map the IDs of files")?;
     let work = || {
-        let mounted = engine::mounted(&plan, how)?;
+        let mounted = engine::mounted(&plan, how, idmapped)?;
         let answer = match &mounted.ids {
             Some(maps) => userns::in_container(maps, || work(&mounted.root))?,
             None => work(&mounted.root)?,

@@ -26,7 +26,7 @@ pub fn all(store: Option<&Path>) -> Vec<Finding> {
     ];
     findings.extend(storage::all(store));
     findings.extend([fuse::device(), fuse::idmapped()]);
-    findings.push(storage::driver(&findings));
+    findings.push(storage::driver(&findings, store));
     findings.push(resources::cgroups());
     findings.extend(network::all());
     findings.extend(session::all());

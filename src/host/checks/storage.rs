@@ -8,7 +8,7 @@ use crate::host::finding::{Finding, Status};
 use crate::host::hint::Hint;
 use crate::host::kernel::{self, Version};
 use crate::host::scratch::Scratch;
-use crate::host::{filesystem, fuse, overlay, trial, userns};
+use crate::host::{filesystem, fuse, idmap, overlay, trial, userns};
 use crate::sys::namespace::Namespaces;
 
 const STORE: &str = "store";
@@ -86,14 +86,17 @@ fn kernel_overlay(store: &Path) -> Finding {
 }
 
 /// Who stacks layers where nothing else is asked for: what a run chooses by the same probes.
-pub(super) fn driver(findings: &[Finding]) -> Finding {
+pub(super) fn driver(findings: &[Finding], store: Option<&Path>) -> Finding {
     let name = "storage driver";
     let overlay = findings.iter().find(|finding| finding.name == OVERLAY);
     if overlay.is_some_and(|finding| finding.status == Status::Ok) {
-        return Finding::ok(
-            name,
-            "overlay: the kernel's serves here; fuse for IDs of a container's own (keep-id, auto, --uidmap)",
+        let is_idmapped =
+            store.is_some_and(|store| idmap::serves(filesystem::nearest_existing(store)).is_ok());
+        let own = if is_idmapped { "its layers are idmapped" } else { "fuse" };
+        let text = format!(
+            "overlay: the kernel's serves here; {own} for IDs of a container's own (keep-id, auto, --uidmap)"
         );
+        return Finding::ok(name, text);
     }
     match fuse::usable() {
         Ok(()) => Finding::ok(name, "fuse: usnea's own overlay, for want of the kernel's"),

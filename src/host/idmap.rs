@@ -1,0 +1,41 @@
+//! Whether layers can have their IDs mapped under the kernel's overlay: by the root of the host alone, tried with the
+//! store's file system.
+
+use std::path::Path;
+
+use crate::error::{Context, Result};
+use crate::fail;
+use crate::host::kernel::{self, Version};
+use crate::host::{trial, userns};
+use crate::sys::mount::{self, Reach};
+use crate::sys::namespace::{self, Namespaces};
+
+/// Whether they can, where `folder` is. Errors: what they fail at.
+pub fn serves(folder: &Path) -> Result<()> {
+    if !is_allowed() {
+        fail!("the kernel lets the root of the host alone map the IDs of its file systems");
+    }
+    // Before that the overlay refuses such layers, whatever their file system (ovl_dentry_weird; fs/overlayfs, 5.19).
+    const OVERLAY: Version = Version(5, 19);
+    let version = kernel::version();
+    if version < OVERLAY {
+        fail!("the kernel's overlay takes such layers from Linux {OVERLAY} on, this is {version}");
+    }
+    let idmap = |pid: i32| {
+        for (file, line) in [("uid_map", "0 1 1"), ("gid_map", "0 1 1")] {
+            let path = format!("/proc/{pid}/{file}");
+            std::fs::write(&path, line).context(|| path)?;
+        }
+        let userns = namespace::user_of(pid).context(|| "cannot open a user namespace")?;
+        let tree = mount::copy(rustix::fs::CWD, folder, Reach::Alone);
+        let tree = tree.context(|| folder.display().to_string())?;
+        let said = || format!("{}: its file system cannot map IDs", folder.display());
+        mount::idmap(&tree, &userns).context(said)
+    };
+    trial::run(Namespaces::USER, idmap, || Ok(String::new())).map(drop)
+}
+
+/// Whether this process is one that may map the IDs of the host's file systems.
+pub fn is_allowed() -> bool {
+    rustix::process::geteuid().is_root() && userns::in_initial_namespace()
+}

@@ -1,0 +1,151 @@
+//! `idmap[=uids=[@]FILES-SHOWN-COUNT[#...];gids=...]`: the IDs under which a bind mount shows its files (podman's words).
+
+use std::str::FromStr;
+
+use oci_spec::runtime::LinuxIdMapping;
+
+use super::build::mappings;
+use crate::error::{Error, Result};
+use crate::ids::{self, IdMap, IdMaps};
+
+/// The maps that were given; without any, what is shown is the container's own: root's files are its root's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Idmap {
+    uids: Vec<Line>,
+    gids: Vec<Line>,
+}
+
+/// IDs that files have (`inside`) and those that are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Line {
+    line: IdMap,
+    shown: Shown,
+}
+
+/// What the IDs that are shown are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// The host's.
+    Host,
+    /// The container's (`@`).
+    Container,
+}
+
+impl Idmap {
+    /// The word of a volume's options, or of `--mount`, with what may follow it.
+    pub(super) fn of_option(option: &str) -> Option<Result<Self, String>> {
+        match option.strip_prefix("idmap")? {
+            "" => Some(Ok(Self::default())),
+            rest => rest.strip_prefix('=').map(str::parse),
+        }
+    }
+
+    /// For config.json, files' IDs to the host's. `None`: it is the container's map. Errors: an ID behind @ that the
+    /// container does not have.
+    pub(super) fn mappings(
+        &self,
+        container: &IdMaps,
+    ) -> Result<Option<(Vec<LinuxIdMapping>, Vec<LinuxIdMapping>)>> {
+        if self.uids.is_empty() && self.gids.is_empty() {
+            return Ok(None);
+        }
+        // One of the two alone serves for both, as with --uidmap.
+        let or = |asked: &'_ [Line], other: &'_ [Line]| {
+            if asked.is_empty() { other } else { asked }.to_vec()
+        };
+        let uids = to_host(&or(&self.uids, &self.gids), &container.uids)?;
+        let gids = to_host(&or(&self.gids, &self.uids), &container.gids)?;
+        Ok(Some((mappings(&uids)?, mappings(&gids)?)))
+    }
+}
+
+fn to_host(lines: &[Line], container: &[IdMap]) -> Result<Vec<IdMap>> {
+    let mut map = Vec::new();
+    for Line { line, shown } in lines {
+        map.extend(match shown {
+            Shown::Host => vec![*line],
+            Shown::Container => ids::through(&[*line], container).ok_or_else(|| {
+                let IdMap { inside, outside, count } = line;
+                let text = format!(
+                    "idmap: @{inside}-{outside}-{count}: not all of these are IDs of the container"
+                );
+                Error::new(text).hint("without @ the middle number is the host's")
+            })?,
+        });
+    }
+    Ok(map)
+}
+
+impl FromStr for Idmap {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut idmap = Self::default();
+        for part in text.split(';') {
+            let (list, lines) = match part.split_once('=') {
+                Some(("uids", lines)) => (&mut idmap.uids, lines),
+                Some(("gids", lines)) => (&mut idmap.gids, lines),
+                _ => return Err(format!("idmap: '{part}' is neither uids=... nor gids=...")),
+            };
+            if !list.is_empty() {
+                return Err(format!("idmap: '{part}' is there twice"));
+            }
+            *list = lines.split('#').map(line).collect::<Result<_, _>>()?;
+        }
+        Ok(idmap)
+    }
+}
+
+fn line(text: &str) -> Result<Line, String> {
+    let (shown, numbers) = match text.strip_prefix('@') {
+        Some(rest) => (Shown::Container, rest),
+        None => (Shown::Host, text),
+    };
+    let wrong = || format!("idmap: '{text}' is not [@]FILES-SHOWN-COUNT");
+    if numbers.split('-').count() != 3 {
+        return Err(wrong());
+    }
+    let line =
+        numbers.replace('-', ":").parse().map_err(|error| format!("{}: {error}", wrong()))?;
+    Ok(Line { line, shown })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_the_host_s_or_the_container_s() {
+        let idmap: Idmap = "uids=0-1-10#@10-3-10;gids=0-100-10".parse().unwrap();
+        let map = vec![IdMap::new(0, 5000, 5), IdMap::new(5, 7000, 100)];
+        let container = IdMaps { uids: map.clone(), gids: map };
+        let (uids, gids) = idmap.mappings(&container).unwrap().unwrap();
+        let numbers = |list: &[LinuxIdMapping]| -> Vec<_> {
+            list.iter().map(|line| (line.container_id(), line.host_id(), line.size())).collect()
+        };
+        assert_eq!(numbers(&uids), [(0, 1, 10), (10, 5003, 2), (12, 7000, 8)]);
+        assert_eq!(numbers(&gids), [(0, 100, 10)]);
+        let beyond: Idmap = "gids=@0-100-10".parse().unwrap();
+        assert!(beyond.mappings(&container).unwrap_err().to_string().contains("@0-100-10"));
+        assert_eq!(Idmap::default().mappings(&container).unwrap(), None);
+    }
+
+    #[test]
+    fn a_malformed_map_is_refused_with_the_part_that_is_wrong() {
+        for (wrong, said) in [
+            ("", "''"),
+            ("uids", "'uids'"),
+            ("pids=0-0-1", "'pids"),
+            ("uids=0-0-1;uids=1-1-1", "twice"),
+            ("uids=", "''"),
+            ("uids=0-0", "'0-0'"),
+            ("uids=0-0-1#", "''"),
+            ("uids=0-0-0", "'0-0-0'"),
+            ("uids=0--1-1", "'0--1-1'"),
+            ("uids=@@0-0-1", "'@@0-0-1'"),
+        ] {
+            let error = wrong.parse::<Idmap>().unwrap_err();
+            assert!(error.contains(said), "{wrong}: {error}");
+        }
+    }
+}
