@@ -7,6 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rustix::fs::Stat;
+
 use crate::error::{Error, Result};
 
 /// The extended attribute that says what a file would be, were its owner free to say.
@@ -95,6 +97,57 @@ impl FromStr for OverrideStat {
 
     fn from_str(text: &str) -> Result<Self> {
         Self::parse(text.as_bytes())
+    }
+}
+
+/// Where [`OVERRIDE_STAT`] is the real owner and mode of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Records {
+    /// Nowhere: it is an attribute like others.
+    #[default]
+    Nowhere,
+    /// In the lower layers, whose files are all somebody's who had one ID, and what has none is root's.
+    InLowers,
+    /// In all layers, and what is changed is recorded too.
+    Everywhere,
+}
+
+impl Records {
+    /// What stat(2) would say of a file of a lower layer, with the attribute's value where it has one. Errors: that is
+    /// malformed.
+    pub fn meant(self, mut stat: Stat, value: Option<&[u8]>) -> Result<Stat> {
+        match value.map(OverrideStat::parse).transpose()? {
+            _ if self == Self::Nowhere => {}
+            Some(record) => {
+                (stat.st_uid, stat.st_gid) = (record.uid, record.gid);
+                stat.st_mode = (stat.st_mode & libc::S_IFMT) | record.mode;
+                record.file_type.inspect(|file_type| file_type.put_into(&mut stat));
+            }
+            None if self == Self::InLowers => (stat.st_uid, stat.st_gid) = (0, 0),
+            None => {}
+        }
+        Ok(stat)
+    }
+}
+
+impl FileType {
+    /// What is a regular file on disk stands for another.
+    fn put_into(self, stat: &mut Stat) {
+        if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return;
+        }
+        let (kind, device) = match self {
+            Self::Pipe => (libc::S_IFIFO, None),
+            Self::Socket => (libc::S_IFSOCK, None),
+            Self::Symlink => (libc::S_IFLNK, None),
+            Self::Block(major, minor) => (libc::S_IFBLK, Some((major, minor))),
+            Self::Character(major, minor) => (libc::S_IFCHR, Some((major, minor))),
+            Self::File | Self::Folder => return,
+        };
+        stat.st_mode = kind | (stat.st_mode & 0o7777);
+        if let Some((major, minor)) = device {
+            stat.st_rdev = rustix::fs::makedev(major, minor);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::error::{Context, Error, Result};
 use crate::host::overlay::{self, Known};
 use crate::host::{fuse, idmap};
 use crate::ids::IdMaps;
+use crate::override_stat::Records;
 use crate::spec::{Options, Stacking, StorageDriver};
 use crate::userns::{Base, Writer};
 
@@ -18,8 +19,14 @@ pub struct Choice {
     was_tried: bool,
 }
 
-/// What `--storage-driver` asks for, else the first that serves. `maps`: the container's, to the host.
-pub fn choose(options: &Options, base: &Base, maps: &IdMaps, store: &Path) -> Result<Choice> {
+/// What `--storage-driver` asks for, else the first that serves. `maps`: the container's, to the host; `is_shared`: owners
+/// of the image's files are in records alone.
+pub fn choose(
+    options: &Options,
+    base: &Base,
+    (maps, is_shared): (&IdMaps, bool),
+    store: &Path,
+) -> Result<Choice> {
     // With one ID, every file is of that one.
     let has_others = base.writer != Writer::Itself;
     let idmapped = has_others && maps != &base.maps;
@@ -41,12 +48,18 @@ pub fn choose(options: &Options, base: &Base, maps: &IdMaps, store: &Path) -> Re
                 overlay::serves(store).context(|| "--storage-driver overlay").map_err(|error| {
                     error.hint("leave the flag out: fuse or copy serve where it does not")
                 })?;
+            if is_shared {
+                log::warn!(
+                    "--storage-driver overlay: files of a shared store can be read and not changed, but for its owner: the kernel does not know whose they are"
+                );
+            }
             (StorageDriver::Overlay, known == Known::Tried)
         }
         Some(StorageDriver::Copy) => (StorageDriver::Copy, false),
-        None => first_that_serves(idmapped, store)?,
+        None => first_that_serves(idmapped, is_shared, store)?,
     };
-    Ok(Choice { stacking: Stacking { driver, idmapped }, was_tried })
+    let records = if is_shared { Records::InLowers } else { Records::Nowhere };
+    Ok(Choice { stacking: Stacking { driver, idmapped, records }, was_tried })
 }
 
 impl Choice {
@@ -59,10 +72,19 @@ impl Choice {
 }
 
 /// It, and whether the kernel's overlay was tried for it.
-fn first_that_serves(idmapped: bool, store: &Path) -> Result<(StorageDriver, bool)> {
-    // The kernel's shows a root's files as the container's own IDs to the root of the host alone.
-    if idmapped && let Err(error) = idmap::serves(store) {
-        log::info!("no kernel overlay under IDs of the container's own: {error}");
+fn first_that_serves(
+    idmapped: bool,
+    is_shared: bool,
+    store: &Path,
+) -> Result<(StorageDriver, bool)> {
+    let why_not = match idmapped {
+        _ if is_shared => Err(Error::new("owners of a shared store's files are in records alone")),
+        // To the root of the host alone it shows files as the container's own IDs'.
+        true => idmap::serves(store),
+        false => Ok(()),
+    };
+    if let Err(error) = why_not {
+        log::info!("no kernel overlay: {error}");
         return Ok(match fuse::usable() {
             Ok(()) => (StorageDriver::Fuse, false),
             Err(error) => {

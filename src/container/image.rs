@@ -27,6 +27,10 @@ pub enum Image {
 pub struct Root {
     /// The folders, the topmost first: at least one.
     pub folders: Vec<PathBuf>,
+    /// They are a store's that serves several users: their owners are in records alone ([`Owners::Shared`]).
+    ///
+    /// [`Owners::Shared`]: crate::image::owners::Owners::Shared
+    pub is_shared: bool,
     /// What the image wants.
     pub defaults: ImageDefaults,
     /// Which image of a store it is.
@@ -103,7 +107,8 @@ impl Image {
 
 impl Root {
     fn of(folder: PathBuf, held: Held) -> Self {
-        Self { folders: vec![folder], defaults: ImageDefaults::default(), stored: None, held }
+        let (folders, defaults) = (vec![folder], ImageDefaults::default());
+        Self { folders, is_shared: false, defaults, stored: None, held }
     }
 
     /// The descriptor that holds it, for a process that outlives this value.

@@ -51,7 +51,7 @@ pub struct Wanted<'a> {
 pub fn root(base: &Base, store: &Path, text: &str, wanted: &Wanted<'_>) -> Result<Root> {
     let stores = Stores::open(Some(store))?;
     let (store, image, blob) = held(base, &stores, text, wanted)?;
-    let owners = form(base, &store, &image);
+    let owners = stores::owners(base, &store);
     if !is_unpacked(&store, &image, &owners) {
         images::prepare(base, &store, &image, wanted.progress)?;
     }
@@ -82,17 +82,8 @@ fn held(
 pub fn would_be_root(base: &Base, store: &Path, text: &str) -> Result<Root> {
     let stores = Stores::look(store)?;
     let (store, image) = images::known(&stores, text)?;
-    let owners = form(base, &store, &image);
+    let owners = stores::owners(base, &store);
     describe(&store, &image, &owners)
-}
-
-/// In which form the image's files are: ours, or the one that serves everybody.
-fn form(base: &Base, store: &Store, image: &Image) -> Owners {
-    let own = stores::owners(base, store);
-    match is_unpacked(store, image, &own) || !is_unpacked(store, image, &Owners::Recorded) {
-        true => own,
-        false => Owners::Recorded,
-    }
 }
 
 fn is_unpacked(store: &Store, image: &Image, owners: &Owners) -> bool {
@@ -110,7 +101,7 @@ fn had(base: &Base, stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<
     // What others unpacked for themselves alone is of no use here, and not ours to unpack.
     let usable = |store: &Store, image: &Image| {
         let is_own = store.root() == stores.own().root();
-        is_own || is_unpacked(store, image, &form(base, store, image))
+        is_own || is_unpacked(store, image, &stores::owners(base, store))
     };
     let here = here.filter(|(store, image)| usable(store, image));
     let here = here.filter(|(_, image)| {
@@ -167,7 +158,13 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
     let manifest = store.blob_path(&image.manifest);
     let health = health(&store.read_blob(&image.config)?);
     let stored = Some(StoredImage { manifest, id: image.config.to_string(), labels, health });
-    Ok(Root { folders, defaults, stored, held: Held::Nothing })
+    Ok(Root {
+        folders,
+        is_shared: *owners == Owners::Shared,
+        defaults,
+        stored,
+        held: Held::Nothing,
+    })
 }
 
 type Labels = std::collections::BTreeMap<String, String>;

@@ -72,11 +72,16 @@ fn names_of(typed: &Typed, registries: &Registries) -> Result<Vec<Reference>> {
     Ok(names)
 }
 
-/// How the owners of files are kept in this store: really, where the user has other IDs and nobody else looks into it.
+/// How the owners of layers' files are kept in this store.
 pub fn owners(base: &Base, store: &Store) -> Owners {
+    if store.is_shared() { Owners::Shared } else { owners_of_containers(base) }
+}
+
+/// How the owners of what containers write are kept: really, where the user has other IDs.
+pub fn owners_of_containers(base: &Base) -> Owners {
     let is_one =
         |map: &[crate::ids::IdMap]| map.iter().map(|line| u64::from(line.count)).sum::<u64>() <= 1;
-    match is_one(&base.maps.uids) || is_one(&base.maps.gids) || store.is_shared() {
+    match is_one(&base.maps.uids) || is_one(&base.maps.gids) {
         true => Owners::Recorded,
         false => Owners::Mapped(base.maps.clone()),
     }

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::cgroup::Group;
 use crate::ids::{self, IdMaps};
+use crate::rootfs::copy::Meaning;
 use crate::rootfs::give;
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
@@ -249,17 +250,18 @@ impl Child<'_> {
             Source::Overlay { driver, lowers, upper, flags } => {
                 let stack = Stack { lowers, upper: upper.as_ref() };
                 match *driver {
-                    Driver::Kernel { idmapped } => {
+                    Driver::Kernel { idmapped, .. } => {
                         let owner = self.plan.owner_of_layers(idmapped);
                         layers::overlaid(stack, owner, flags, mount.attributes)
                     }
-                    Driver::Copy { idmapped } => {
-                        layers::copied(stack, self.plan.levels.shown(idmapped).as_ref())
+                    Driver::Copy { records, idmapped } => {
+                        let shown = self.plan.levels.shown(idmapped);
+                        layers::copied(stack, Meaning { records, shown: shown.as_ref() })
                     }
-                    Driver::Fuse { recorded_owners, idmapped } => {
+                    Driver::Fuse { records, idmapped } => {
                         let shown = self.plan.levels.shown(idmapped);
                         let served =
-                            layers::served(stack, recorded_owners, shown, flags, mount.attributes)?;
+                            layers::served(stack, records, shown, flags, mount.attributes)?;
                         self.servers.push(served.server);
                         Ok(served.mount)
                     }

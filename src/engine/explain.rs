@@ -12,7 +12,9 @@ use super::plan::INIT;
 use super::{Command, Credentials, Driver, Groups, Mount, Plan, Source, Stdin, Step, Supervised};
 use crate::cgroup;
 use crate::ids::{IdMap, IdMaps};
+use crate::override_stat::Records;
 use crate::security::seccomp::Filter;
+use crate::spec::RECORDED_LOWERS;
 use crate::sys::mount::{Attributes, Propagation, Reach};
 use crate::sys::namespace::Namespaces;
 use crate::userns::Writer;
@@ -272,7 +274,7 @@ impl Script {
         target: &str,
     ) {
         match driver {
-            Driver::Kernel { idmapped } => {
+            Driver::Kernel { idmapped, .. } => {
                 if idmapped {
                     self.line("# (each layer over itself, as root of the host: mount --bind -o X-mount.idmap=/proc/$container/ns/user)");
                 }
@@ -281,8 +283,12 @@ impl Script {
                     dash_o(&options.join(","))
                 ));
             }
-            Driver::Fuse { recorded_owners, .. } => {
-                options.extend(recorded_owners.then(|| "xattr_permissions=2".to_owned()));
+            Driver::Fuse { records, .. } => {
+                options.extend(match records {
+                    Records::Nowhere => None,
+                    Records::InLowers => Some(RECORDED_LOWERS.to_owned()),
+                    Records::Everywhere => Some("xattr_permissions=2".to_owned()),
+                });
                 let options = dash_o(&options.join(","));
                 self.line(&format!("usnea mount overlay{options} {target}"));
             }

@@ -34,7 +34,7 @@ impl Idmapped {
         for (index, step) in plan.steps.iter().enumerate() {
             let (Step::Root(mount) | Step::Mount(mount)) = step else { continue };
             match (&mount.source, &mount.owners) {
-                (Source::Overlay { driver: Driver::Kernel { idmapped: true }, .. }, _) => {
+                (Source::Overlay { driver: Driver::Kernel { idmapped: true, .. }, .. }, _) => {
                     let namespace = userns::namespace_of(&to_host(&plan.levels)?)?;
                     for folder in layers(mount, plan.options.layers.is_none()) {
                         let tree = mapped(&folder, Reach::Alone, &namespace)?;

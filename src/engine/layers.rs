@@ -4,17 +4,19 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 
 use super::mounts::VOLATILE;
 use super::trouble::{Done, On, Trouble};
 use super::{Driver, MemoryLayers, Mount, Source};
-use crate::error::Error;
+use crate::error::{Context, Error};
 use crate::ids::IdMaps;
+use crate::override_stat::Records;
+use crate::rootfs::copy::Meaning;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::tree::{Ids, Layers, NAMES, Reading};
 use crate::sys::mount::{self, Attributes, Reach};
-use crate::sys::process;
+use crate::sys::{namespace, process};
 
 /// Folders of layers: the read-only ones, the topmost first, and the writable one with its work folder.
 #[derive(Clone, Copy)]
@@ -26,19 +28,26 @@ pub struct Stack<'a> {
 /// A flag of layers that are only read: files `.wh.NAME` are whiteouts.
 pub const WHITEOUT_NAMES: &str = "whiteout_names";
 
+/// A flag of layers that are only read: the topmost is one that a container has written, whose owners are real.
+pub const WRITTEN_FIRST: &str = "written_first";
+
 /// In the work folder of a root that is a copy: it stays one at the next start.
 const COPIED: &str = "copied";
 
 /// A root, detached. Where the kernel's overlay will not serve (too deep a stack, a layer on a file system that it does
 /// not take), the root is copied.
 pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> Done<OwnedFd> {
-    let Source::Overlay { driver: Driver::Kernel { .. }, lowers, upper: Some(upper), .. } =
-        &mount.source
+    let Source::Overlay {
+        driver: Driver::Kernel { records, .. }, lowers, upper: Some(upper), ..
+    } = &mount.source
     else {
         return make(mount);
     };
     if is_copied(&upper.1) {
-        return copied(Stack { lowers, upper: Some(upper) }, None);
+        return copied(
+            Stack { lowers, upper: Some(upper) },
+            Meaning { records: *records, shown: None },
+        );
     }
     let made = make(mount);
     let Err(trouble) = made else { return made };
@@ -49,7 +58,7 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
         "no kernel overlay here ({}): copying the root instead",
         Error::from(io::Error::from_raw_os_error(trouble.errno))
     );
-    copied(Stack { lowers, upper: Some(upper) }, None)
+    copied(Stack { lowers, upper: Some(upper) }, Meaning { records: *records, shown: None })
 }
 
 /// Whether files `.wh.NAME` in the upper folder beside `work` are whiteouts.
@@ -62,16 +71,16 @@ pub fn is_copied(work: &Path) -> bool {
     work.join(COPIED).exists()
 }
 
-/// The writable layer, filled with the others. `shown`: what IDs of those become.
-pub fn copied(stack: Stack<'_>, shown: Option<&IdMaps>) -> Done<OwnedFd> {
+/// The writable layer, filled with the others. `meaning`: whose files those are.
+pub fn copied(stack: Stack<'_>, meaning: Meaning<'_>) -> Done<OwnedFd> {
     let Some((upper, work)) = stack.upper else {
         return Err(said(Error::new("layers are copied into a writable one, and there is none")));
     };
     let done = work.join(COPIED);
     if !is_copied(work) {
-        cover(stack, shown)?;
+        cover(stack, meaning)?;
         for lower in stack.lowers.iter().rev() {
-            crate::rootfs::copy::tree(lower, upper, shown).map_err(said)?;
+            crate::rootfs::copy::tree(lower, upper, meaning).map_err(said)?;
         }
         std::fs::write(&done, "").on(|| done.to_string_lossy())?;
     }
@@ -85,7 +94,7 @@ pub fn overlaid(
     flags: &[String],
     attributes: Attributes,
 ) -> Done<OwnedFd> {
-    cover(stack, None)?;
+    cover(stack, Meaning::default())?;
     let overlay = mount::Overlay {
         lowers: stack.lowers.iter().map(PathBuf::as_path).collect(),
         upper: stack.upper.map(|(upper, work)| (upper.as_path(), work.as_path())),
@@ -99,12 +108,12 @@ pub fn overlaid(
 /// By a server of ours, which leaves when the last user of the mount has left. `shown`: what IDs on disk are shown as.
 pub fn served(
     stack: Stack<'_>,
-    recorded_owners: bool,
+    records: Records,
     shown: Option<IdMaps>,
     flags: &[String],
     attributes: Attributes,
 ) -> Done<Served> {
-    cover(stack, None)?;
+    cover(stack, Meaning { records, shown: None })?;
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).on(|| path.to_string_lossy())
@@ -118,7 +127,9 @@ pub fn served(
     let whiteout_names = flags.iter().any(|flag| flag == WHITEOUT_NAMES);
     let reading = Reading {
         ids: Ids(shown),
-        recorded_owners,
+        records,
+        one_id: namespace::has_one_id(),
+        real_lowers: flags.iter().filter(|flag| *flag == WRITTEN_FIRST).count(),
         thrown_away,
         whiteout_names,
         ..Reading::default()
@@ -133,12 +144,12 @@ fn said(error: Error) -> Trouble {
 }
 
 /// The folder that all are is shown with the upper one's mode and owner: it gets the topmost lower one's.
-fn cover(stack: Stack<'_>, shown: Option<&IdMaps>) -> Done {
+fn cover(stack: Stack<'_>, meaning: Meaning<'_>) -> Done {
     let (Some((upper, _)), Some(lower)) = (stack.upper, stack.lowers.first()) else {
         return Ok(());
     };
-    let stat = rustix::fs::stat(lower).on(|| lower.to_string_lossy())?;
-    let (uid, gid) = crate::rootfs::copy::owner(&stat, shown);
+    let stat = meaning.of(lower).context(|| lower.display().to_string()).map_err(said)?;
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     // An owner without an ID here cannot be given: it stays who made the folder.
     let _ = rustix::fs::chown(upper, Some(uid), Some(gid));
     rustix::fs::chmod(upper, Mode::from_raw_mode(stat.st_mode & 0o7777))

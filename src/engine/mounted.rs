@@ -13,6 +13,7 @@ use super::trouble::{Done, On, Trouble};
 use super::{Driver, Idmapped, Mount, Plan, Source, Step, copyup};
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
+use crate::rootfs::copy::Meaning;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{inroot, namespace, process};
 
@@ -110,17 +111,17 @@ fn root_of(
         Source::Overlay { driver, lowers, upper, flags } => {
             let stack = Stack { lowers, upper: upper.as_ref() };
             match *driver {
-                Driver::Kernel { idmapped } => {
+                Driver::Kernel { idmapped, .. } => {
                     let owner = plan.owner_of_layers(idmapped);
                     layers::overlaid(stack, owner, flags, mount.attributes)
                 }
-                Driver::Copy { idmapped } => {
-                    layers::copied(stack, plan.levels.shown(idmapped).as_ref())
-                }
-                Driver::Fuse { recorded_owners, idmapped } => {
+                Driver::Copy { records, idmapped } => {
                     let shown = plan.levels.shown(idmapped);
-                    let served =
-                        layers::served(stack, recorded_owners, shown, flags, mount.attributes)?;
+                    layers::copied(stack, Meaning { records, shown: shown.as_ref() })
+                }
+                Driver::Fuse { records, idmapped } => {
+                    let shown = plan.levels.shown(idmapped);
+                    let served = layers::served(stack, records, shown, flags, mount.attributes)?;
                     servers.push(served.server);
                     Ok(served.mount)
                 }
@@ -142,8 +143,10 @@ fn read_only(mount: &Mount) -> Mount {
     };
     let lowers: Vec<PathBuf> = [upper].into_iter().chain(lowers).cloned().collect();
     let mut flags: Vec<_> = flags.iter().filter(|flag| *flag != "volatile").cloned().collect();
-    if matches!(driver, Driver::Fuse { .. }) && layers::has_whiteout_names(work) {
-        flags.push(layers::WHITEOUT_NAMES.to_owned());
+    if matches!(driver, Driver::Fuse { .. }) {
+        flags.push(layers::WRITTEN_FIRST.to_owned());
+        let has_names = layers::has_whiteout_names(work);
+        flags.extend(has_names.then(|| layers::WHITEOUT_NAMES.to_owned()));
     }
     let source = Source::Overlay { driver: *driver, lowers, upper: None, flags };
     Mount { source, attributes: Attributes::READ_ONLY, ..mount.clone() }

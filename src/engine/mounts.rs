@@ -9,7 +9,8 @@ use oci_spec::runtime;
 use crate::error::{Context, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps};
-use crate::spec::{COPIED, COPY_UP, FUSE};
+use crate::override_stat::Records;
+use crate::spec::{COPIED, COPY_UP, FUSE, RECORDED_LOWERS};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Propagation, Reach};
 
@@ -18,21 +19,36 @@ use crate::sys::mount::{Attributes, Propagation, Reach};
 pub enum Driver {
     /// The kernel's overlay.
     Kernel {
+        /// Where `user.containers.override_stat` is the real owner and mode, of which the kernel knows nothing.
+        records: Records,
         /// IDs on disk are those inside, whatever the container's map (`Idmapped`).
         idmapped: bool,
     },
     /// Ours: a server of its own (`rootfs::fuse`).
     Fuse {
-        /// `user.containers.override_stat` is the real owner and mode.
-        recorded_owners: bool,
+        /// Where `user.containers.override_stat` is the real owner and mode.
+        records: Records,
         /// IDs on disk are those inside, whatever the container's map.
         idmapped: bool,
     },
     /// Nobody: the layers are copied into the writable one.
     Copy {
+        /// Where `user.containers.override_stat` is the real owner and mode.
+        records: Records,
         /// The copies have the container's own IDs, whatever its map.
         idmapped: bool,
     },
+}
+
+impl Driver {
+    /// Where `user.containers.override_stat` is the real owner and mode.
+    pub fn records(self) -> Records {
+        match self {
+            Self::Kernel { records, .. }
+            | Self::Fuse { records, .. }
+            | Self::Copy { records, .. } => records,
+        }
+    }
 }
 
 /// What is mounted.
@@ -192,10 +208,11 @@ pub const VOLATILE: &str = "volatile";
 
 /// Options of our own overlay beside the layers': fuse-overlayfs' name, and the OCI's for a mount with the container's map.
 fn fuse(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
-    let driver = Driver::Fuse {
-        recorded_owners: takes(&mut options, "xattr_permissions", Some("2")),
-        idmapped: takes(&mut options, "idmap", None),
-    };
+    let mut records = records(&mut options);
+    if takes(&mut options, "xattr_permissions", Some("2")) {
+        records = Records::Everywhere;
+    }
+    let driver = Driver::Fuse { records, idmapped: takes(&mut options, "idmap", None) };
     let source = overlay(driver, options)?;
     match &source {
         Source::Overlay { flags, .. } if flags.iter().any(|flag| flag != VOLATILE) => {
@@ -206,13 +223,20 @@ fn fuse(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
 }
 
 fn kernels(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
-    let idmapped = takes(&mut options, "idmap", None);
-    overlay(Driver::Kernel { idmapped }, options)
+    let (records, idmapped) = (records(&mut options), takes(&mut options, "idmap", None));
+    overlay(Driver::Kernel { records, idmapped }, options)
 }
 
 fn copied(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
-    let idmapped = takes(&mut options, "idmap", None);
-    overlay(Driver::Copy { idmapped }, options)
+    let (records, idmapped) = (records(&mut options), takes(&mut options, "idmap", None));
+    overlay(Driver::Copy { records, idmapped }, options)
+}
+
+fn records(options: &mut Vec<(String, Option<String>)>) -> Records {
+    match takes(options, RECORDED_LOWERS, None) {
+        true => Records::InLowers,
+        false => Records::Nowhere,
+    }
 }
 
 /// Takes an option out; whether it was there.

@@ -12,14 +12,17 @@ pub enum Owners {
     Mapped(IdMaps),
     /// Every file is ours; real owner and mode are in [`OVERRIDE_STAT`].
     Recorded,
+    /// The same for all who may look into the store: they can read every file, and write to none.
+    Shared,
 }
 
 impl Owners {
-    /// What tells apart the folders of one layer unpacked for several users or maps: `recorded`, or eight hexadecimal
+    /// What tells apart the folders of one layer unpacked for several users or maps: `recorded`, `shared`, or eight hexadecimal
     /// digits that stand for the maps.
     pub fn suffix(&self) -> String {
         match self {
             Self::Recorded => "recorded".into(),
+            Self::Shared => "shared".into(),
             Self::Mapped(maps) => {
                 let lines = format!("{}\n{}", ids::lines(&maps.uids), ids::lines(&maps.gids));
                 Digest::of(lines.as_bytes()).hex().chars().take(8).collect()
@@ -27,10 +30,15 @@ impl Owners {
         }
     }
 
+    /// Whether real owners are in [`OVERRIDE_STAT`].
+    pub fn are_recorded(&self) -> bool {
+        matches!(self, Self::Recorded | Self::Shared)
+    }
+
     /// Whether a file on disk can really belong to this user and group of the layer.
     pub fn has(&self, uid: u32, gid: u32) -> bool {
         match self {
-            Self::Recorded => (uid, gid) == (0, 0),
+            Self::Recorded | Self::Shared => (uid, gid) == (0, 0),
             Self::Mapped(maps) => {
                 ids::outside_of(&maps.uids, uid).is_some()
                     && ids::outside_of(&maps.gids, gid).is_some()
@@ -54,6 +62,7 @@ mod tests {
         assert_eq!(one.len(), 8);
         assert_ne!(one, two);
         assert_eq!(Owners::Recorded.suffix(), "recorded");
+        assert_eq!(Owners::Shared.suffix(), "shared");
         // The maps of users and groups are not one list.
         let line = vec![IdMap::new(0, 1000, 1)];
         let users = Owners::Mapped(IdMaps { uids: line.clone(), gids: vec![] });

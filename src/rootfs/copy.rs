@@ -5,10 +5,11 @@
 //! through a symbolic link.
 
 use std::collections::HashMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -19,26 +20,27 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 use crate::ids::{IdMap, IdMaps, outside_of};
+use crate::override_stat::{OVERRIDE_STAT, Records};
 
 /// Copies what is in the folder `from` into the folder `to`, over what is there. Errors: the first file that could not
-/// be copied, by name. `shown`: what IDs become (`inside` those of `from`, `outside` those of `to`).
-pub fn tree(from: &Path, to: &Path, shown: Option<&IdMaps>) -> Result<()> {
+/// be copied, by name.
+pub fn tree(from: &Path, to: &Path, meaning: Meaning<'_>) -> Result<()> {
     let open = |path: &Path| {
         rustix::fs::open(path, FOLDER, Mode::empty())
             .context(|| format!("cannot open {}", path.display()))
     };
     let (from, to) = (open(from)?, open(to)?);
-    content(from.as_fd(), to.as_fd(), shown)
+    content(from.as_fd(), to.as_fd(), meaning)
 }
 
-fn content(from: BorrowedFd<'_>, to: BorrowedFd<'_>, shown: Option<&IdMaps>) -> Result<()> {
-    let mut copy = Copy { top: to, links: HashMap::new(), shown };
+fn content(from: BorrowedFd<'_>, to: BorrowedFd<'_>, meaning: Meaning<'_>) -> Result<()> {
+    let mut copy = Copy { top: to, links: HashMap::new(), meaning };
     copy.folder(from, to, &mut PathBuf::new())
 }
 
 /// The same with open folders, and `to` becomes what `from` is: owner, mode, times and attributes too.
 pub fn folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    content(from, to, None)?;
+    content(from, to, Meaning::default())?;
     copy_attributes(from, to);
     let stat = rustix::fs::fstat(from)?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
@@ -52,13 +54,55 @@ pub fn folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
 const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// Whose files are, by what is on disk.
+#[derive(Clone, Copy, Default)]
+pub struct Meaning<'a> {
+    /// Where the real owners are recorded.
+    pub records: Records,
+    /// What IDs become (`inside` those on disk, `outside` those of the copy); one that becomes nothing stays.
+    pub shown: Option<&'a IdMaps>,
+}
+
+impl Meaning<'_> {
+    /// What stat(2) is to say of the copy of a folder.
+    pub fn of(self, path: &Path) -> Result<Stat> {
+        let folder = rustix::fs::open(path, FOLDER, Mode::empty())?;
+        self.at(folder.as_fd(), c".", rustix::fs::fstat(&folder)?)
+    }
+
+    /// The same of a file in a folder. A device that a regular file stands for is not made: it stays one.
+    fn at(self, folder: BorrowedFd<'_>, name: &CStr, stat: Stat) -> Result<Stat> {
+        let kind = stat.st_mode & libc::S_IFMT;
+        let mut meant = match self.records {
+            Records::Nowhere => stat,
+            records => {
+                let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+                let path = path.join(OsStr::from_bytes(name.to_bytes()));
+                let mut value = vec![0; 256];
+                let value = match rustix::fs::lgetxattr(path, OVERRIDE_STAT, &mut value[..]) {
+                    Ok(length) => Some(&value[..length]),
+                    Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => None,
+                    Err(errno) => return Err(errno.into()),
+                };
+                records.meant(stat, value)?
+            }
+        };
+        meant.st_mode = kind | (meant.st_mode & 0o7777);
+        let shown = |map: fn(&IdMaps) -> &[IdMap], id| {
+            self.shown.and_then(|shown| outside_of(map(shown), id)).unwrap_or(id)
+        };
+        meant.st_uid = shown(|maps| &maps.uids, meant.st_uid);
+        meant.st_gid = shown(|maps| &maps.gids, meant.st_gid);
+        Ok(meant)
+    }
+}
+
 struct Copy<'a> {
     /// The folder that is filled. It is nobody else's yet: paths below it lead where they did.
     top: BorrowedFd<'a>,
     /// Where files with several names were copied first, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
-    /// What IDs become.
-    shown: Option<&'a IdMaps>,
+    meaning: Meaning<'a>,
 }
 
 impl Copy<'_> {
@@ -96,15 +140,17 @@ impl Copy<'_> {
         if is_whiteout(&stat) {
             return remove(to, name).context(|| said(path));
         }
+        let on_disk = FileType::from_raw_mode(stat.st_mode);
+        let stat = self.meaning.at(from, name, stat).context(|| said(path))?;
         // What is there comes from a layer below: only a folder on a folder leaves it.
-        if !FileType::from_raw_mode(stat.st_mode).is_dir() || hides_below(from, name) {
+        if !on_disk.is_dir() || hides_below(from, name) {
             remove(to, name).context(|| said(path))?;
         } else if let Ok(there) = rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW)
             && !FileType::from_raw_mode(there.st_mode).is_dir()
         {
             remove(to, name).context(|| said(path))?;
         }
-        match FileType::from_raw_mode(stat.st_mode) {
+        match on_disk {
             FileType::Directory => {
                 let source = open_folder(from, name).context(|| said(path))?;
                 match rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)) {
@@ -113,7 +159,7 @@ impl Copy<'_> {
                 }
                 // What is mounted in the root is not of it: an overlay does not show it either.
                 let Some(source) = source else {
-                    return finish(to, name, &stat, self.shown).context(|| said(path));
+                    return finish(to, name, &stat).context(|| said(path));
                 };
                 let target =
                     rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| said(path))?;
@@ -143,7 +189,7 @@ impl Copy<'_> {
                 return Ok(());
             }
         }
-        finish(to, name, &stat, self.shown).context(|| said(path))
+        finish(to, name, &stat).context(|| said(path))
     }
 
     fn link_if_known(&self, stat: &Stat, to: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
@@ -231,18 +277,9 @@ fn copy_attributes(from: impl AsFd, to: impl AsFd) {
     }
 }
 
-/// The owner of a copy. One whose IDs become nothing keeps them.
-pub fn owner(stat: &Stat, shown: Option<&IdMaps>) -> (Uid, Gid) {
-    let of = |map: fn(&IdMaps) -> &[IdMap], id| {
-        shown.and_then(|shown| outside_of(map(shown), id)).unwrap_or(id)
-    };
-    let (uid, gid) = (of(|maps| &maps.uids, stat.st_uid), of(|maps| &maps.gids, stat.st_gid));
-    (Uid::from_raw(uid), Gid::from_raw(gid))
-}
-
 /// Owner, mode, times: in this order, since chown(2) clears setuid bits and everything moves the times.
-fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat, shown: Option<&IdMaps>) -> io::Result<()> {
-    let (uid, gid) = owner(stat, shown);
+fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     if let Err(error) =
         rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
     {
@@ -283,7 +320,7 @@ mod tests {
             .unwrap();
         std::fs::hard_link(from.join("a/file"), from.join("a/b/same")).unwrap();
         symlink("/nowhere/../x", from.join("link")).unwrap();
-        tree(&from, &to, None).unwrap();
+        tree(&from, &to, Meaning::default()).unwrap();
         assert_eq!(std::fs::read_to_string(to.join("a/b/same")).unwrap(), "content");
         let meta = |path: &str| to.join(path).symlink_metadata().unwrap();
         assert_eq!(meta("a/file").mode() & 0o7777, 0o640);
@@ -313,8 +350,8 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, path("high/gone"), kind, Mode::empty(), 0).unwrap();
         rustix::fs::setxattr(path("high/opaque"), "user.overlay.opaque", b"y", XattrFlags::empty())
             .unwrap();
-        tree(&path("low"), &path("to"), None).unwrap();
-        tree(&path("high"), &path("to"), None).unwrap();
+        tree(&path("low"), &path("to"), Meaning::default()).unwrap();
+        tree(&path("high"), &path("to"), Meaning::default()).unwrap();
         assert!(path("to/gone").symlink_metadata().is_err());
         assert!(path("to/opaque/old").symlink_metadata().is_err());
         assert_eq!(std::fs::read_to_string(path("to/opaque/new")).unwrap(), "high/opaque/new");
@@ -331,7 +368,8 @@ mod tests {
         let from = folder.path().join("from");
         std::fs::create_dir_all(from.join("sub")).unwrap();
         // A folder in which nobody can make anything, root neither.
-        let error = tree(&from, Path::new("/proc/sys"), None).unwrap_err().to_string();
+        let error =
+            tree(&from, Path::new("/proc/sys"), Meaning::default()).unwrap_err().to_string();
         assert!(error.starts_with("cannot copy /sub: "), "{error}");
     }
 }

@@ -1,5 +1,7 @@
 //! `--storage-driver`, and how config.json says it.
 
+use crate::override_stat::Records;
+
 /// Who stacks the layers of a root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum StorageDriver {
@@ -50,13 +52,19 @@ pub struct Stacking {
     /// IDs of the layers are those inside, whatever the container's map. Under the kernel's overlay, what the root of the
     /// host alone can have.
     pub idmapped: bool,
+    /// Where the layers' owners are kept.
+    pub records: Records,
 }
+
+/// Option of a mount of layers: [`Records::InLowers`].
+pub const RECORDED_LOWERS: &str = "recorded_lowers";
 
 impl Stacking {
     /// The options of the mount beside its layers.
     pub(super) fn options(self) -> impl Iterator<Item = &'static str> {
         let kernel = (self.driver == StorageDriver::Overlay).then_some("userxattr");
         let idmapped = self.idmapped.then_some("idmap");
-        kernel.into_iter().chain(idmapped)
+        let recorded = (self.records == Records::InLowers).then_some(RECORDED_LOWERS);
+        kernel.into_iter().chain(idmapped).chain(recorded)
     }
 }

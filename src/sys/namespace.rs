@@ -107,3 +107,12 @@ pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
 pub fn user_of(pid: i32) -> io::Result<OwnedFd> {
     Ok(std::fs::File::open(format!("/proc/{pid}/ns/user"))?.into())
 }
+
+/// Whether our user namespace has one user and one group.
+pub fn has_one_id() -> bool {
+    ["/proc/self/uid_map", "/proc/self/gid_map"].iter().all(|path| {
+        let map = std::fs::read_to_string(path).unwrap_or_default();
+        let mut counts = map.lines().map(|line| line.split_ascii_whitespace().nth(2));
+        matches!((counts.next(), counts.next()), (Some(Some("1")), None))
+    })
+}

@@ -64,6 +64,7 @@ mod registry_faults;
 mod root_emulation;
 mod run;
 mod run_image;
+mod shared_store;
 mod signals;
 mod signature_policy;
 mod soak;

@@ -45,6 +45,7 @@ pub struct Arguments {
     /// Options with commas between, as mount(8) takes them (a backslash before a comma, colon or backslash of a name):
     /// lowerdir=DIR[:DIR...], the topmost first; upperdir=DIR and workdir=DIR (without them nothing can be written);
     /// uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...]; xattr_permissions=2 (owners and modes are kept in attributes);
+    /// recorded_lowers (those of lower layers are, as in a store that many users share; above them they are real);
     /// X-mount.idmap=/proc/PID/ns/user (kernel 6.12); volatile (no waiting for the disk when files are copied up); ro,
     /// nosuid, nodev, noexec, noatime.
     #[arg(short = 'o', long = "options", value_name = "OPTIONS", required = true)]

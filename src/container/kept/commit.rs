@@ -96,7 +96,8 @@ pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
     };
     let names: Vec<Reference> = commit.name.iter().cloned().collect();
     let work = || {
-        let layer = layer(&layers, parent.manifest.layers.is_empty(), &owners, &store.tmp())?;
+        let written = stores::owners_of_containers(&base);
+        let layer = layer(&layers, parent.manifest.layers.is_empty(), &written, &store.tmp())?;
         let parent =
             Parent { manifest: &parent.manifest, config: &parent.config, store: &parent.store };
         let name = format!("container {}", kept.record.name);

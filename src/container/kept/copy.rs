@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::super::stores::{self, Stores};
+use super::super::stores;
 use super::Kept;
 use super::files::{Found, look, with_root};
 use crate::engine::Use;
@@ -67,13 +67,13 @@ pub fn copy(from: &End, to: &End, how: Copying) -> Result<()> {
         .context(|| "cannot make a pipe")?;
     match (from, to) {
         (End::Container(kept, path), here) => {
-            let owners = owners(kept)?;
+            let owners = owners()?;
             let work = |root: &OwnedFd| pack(root, path, how.last, &owners, File::from(far));
             let here = || receive(near, path, here, how);
             ends(with_root(kept, Use::Reading, work, here)?, path, None)
         }
         (here, End::Container(kept, path)) => {
-            let owners = owners(kept)?;
+            let owners = owners()?;
             let giving = match how.owned {
                 Owned::Alike => Giving::Theirs(&owners),
                 Owned::ByRoot => Giving::Roots(&owners),
@@ -94,9 +94,8 @@ pub fn copy(from: &End, to: &End, how: Copying) -> Result<()> {
 }
 
 /// How the container's files say whose they are.
-fn owners(kept: &Kept) -> Result<Owners> {
-    let stores = Stores::look(&kept.store)?;
-    Ok(stores::owners(&Base::of_user()?, stores.own()))
+fn owners() -> Result<Owners> {
+    Ok(stores::owners_of_containers(&Base::of_user()?))
 }
 
 /// Of two failures, the one that caused the other.

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use super::super::stores::{self, Stores};
+use super::super::stores;
 use super::Kept;
 use super::layers::Layers;
 use super::start::config;
@@ -21,7 +21,7 @@ pub fn diff(kept: &Kept) -> Result<Vec<Change>> {
     let layers = Layers::of(kept, &spec)?;
     let (upper, form) = layers.written()?.clone();
     let base = Base::of_user()?;
-    let owners = stores::owners(&base, Stores::look(&kept.store)?.own());
+    let owners = stores::owners_of_containers(&base);
     let changes = userns::in_base(&base, || {
         let changes = diff::changes(&upper, form, &layers.lowers, &owners)?;
         // As bytes: not every path is text.
@@ -49,7 +49,7 @@ pub fn export(kept: &Kept, output: &Path) -> Result<()> {
     let (spec, _image) = config(kept)?;
     let stack = Layers::of(kept, &spec)?.stack();
     let base = Base::of_user()?;
-    let owners = stores::owners(&base, Stores::look(&kept.store)?.own());
+    let owners = stores::owners_of_containers(&base);
     let write = || merged_tar(&stack, &owners, Output::create(output)?)?.put();
     userns::in_base(&base, write).context(|| format!("cannot export {}", kept.record.name))
 }

@@ -11,6 +11,8 @@ use crate::engine::{self, Driver, Mount, Source, Use};
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
 use crate::image::diff::{Folder, Form, Names};
+use crate::image::owners::Owners;
+use crate::override_stat::Records;
 use crate::sys::inroot::{self, Symlinks};
 use crate::userns::Base;
 
@@ -43,11 +45,17 @@ impl Layers {
                     false => Names::Plain,
                 };
                 let shown = match (form, driver) {
-                    (Form::Whole, Driver::Copy { idmapped }) => shown(spec, idmapped)?,
+                    (Form::Whole, Driver::Copy { idmapped, .. }) => shown(spec, idmapped)?,
                     _ => None,
                 };
-                let lowers = lowers.into_iter().map(Folder::from).collect();
-                Ok(Self { upper: Some((Folder { path, shown, names }, form)), lowers })
+                let is_recorded = driver.records() == Records::InLowers;
+                let owners = is_recorded.then_some(Owners::Shared);
+                let lower = |path| Folder { owners: owners.clone(), ..Folder::from(path) };
+                let lowers = lowers.into_iter().map(lower).collect();
+                Ok(Self {
+                    upper: Some((Folder { path, shown, names, owners: None }, form)),
+                    lowers,
+                })
             }
             _ => Err(Error::new("config.json: the root has no writable layer")),
         }

@@ -35,6 +35,8 @@ pub struct Folder {
     pub shown: Option<IdMaps>,
     /// Whether files `.wh.NAME` are whiteouts (image spec, layer.md) and no files.
     pub names: Names,
+    /// How owners are kept in it, where that is otherwise than in the rest.
+    pub owners: Option<Owners>,
 }
 
 /// What a name that begins with `.wh.` is.
@@ -49,28 +51,29 @@ pub enum Names {
 
 impl From<PathBuf> for Folder {
     fn from(path: PathBuf) -> Self {
-        Self { path, shown: None, names: Names::Plain }
+        Self { path, shown: None, names: Names::Plain, owners: None }
     }
 }
 
 /// The layers, topmost first.
 pub struct Layers {
     roots: Vec<Root>,
-    owners: Owners,
 }
 
 struct Root {
     fd: OwnedFd,
     shown: Option<IdMaps>,
     names: Names,
+    owners: Owners,
 }
 
 impl Root {
-    fn open(folder: &Folder) -> Result<Self> {
-        let Folder { path, shown, names } = folder;
+    fn open(folder: &Folder, others: &Owners) -> Result<Self> {
+        let Folder { path, shown, names, owners } = folder;
         let fd = File::open(path).map(OwnedFd::from);
         let fd = fd.context(|| format!("cannot open {}", path.display()))?;
-        Ok(Self { fd, shown: shown.clone(), names: *names })
+        let owners = owners.as_ref().unwrap_or(others).clone();
+        Ok(Self { fd, shown: shown.clone(), names: *names, owners })
     }
 
     /// Whether a folder of it hides what is below.
@@ -110,14 +113,14 @@ struct Slot {
 impl Layers {
     /// Opens the folders, topmost first.
     pub fn open(folders: &[Folder], owners: &Owners) -> Result<Self> {
-        let roots = folders.iter().map(Root::open).collect::<Result<_>>()?;
-        Ok(Self { roots, owners: owners.clone() })
+        let open = |folder| Root::open(folder, owners);
+        Ok(Self { roots: folders.iter().map(open).collect::<Result<_>>()? })
     }
 
     /// These folders, topmost first.
     pub fn of(roots: Vec<OwnedFd>, owners: &Owners) -> Self {
-        let root = |fd| Root { fd, shown: None, names: Names::Plain };
-        Self { roots: roots.into_iter().map(root).collect(), owners: owners.clone() }
+        let root = |fd| Root { fd, shown: None, names: Names::Plain, owners: owners.clone() };
+        Self { roots: roots.into_iter().map(root).collect() }
     }
 
     /// The root of the tree.
@@ -179,7 +182,7 @@ impl Layers {
     pub fn look(&self, folder: &Merged, entry: &Entry) -> Result<Option<Found>> {
         let Some(fd) = self.folder_of(entry.layer, &folder.path)? else { return Ok(None) };
         let Some(root) = self.roots.get(entry.layer) else { return Ok(None) };
-        let whose = Whose { owners: &self.owners, shown: root.shown.as_ref() };
+        let whose = Whose { owners: &root.owners, shown: root.shown.as_ref() };
         let mut found = node::look(&fd, &entry.name, whose)?;
         if let Some(Found::Node(node)) = &mut found
             && node.file_type == FileType::Folder

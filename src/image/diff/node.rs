@@ -65,6 +65,9 @@ pub struct Whose<'a> {
 impl Whose<'_> {
     /// The IDs that are meant. One that is nobody's there stays what it is.
     fn ids(&self, stat: &Stat) -> (u32, u32) {
+        if *self.owners == Owners::Shared {
+            return (0, 0); // they are all one user's, who may be a stranger here
+        }
         let Some(maps) = self.shown else { return (stat.st_uid, stat.st_gid) };
         let of = |map: &[IdMap], id| inside_of(map, id).unwrap_or(id);
         (of(&maps.uids, stat.st_uid), of(&maps.gids, stat.st_gid))

@@ -51,6 +51,12 @@ pub(super) struct Attributes<'a> {
 const SPECIAL: u32 = 0o7000;
 const SETUID_SETGID: u32 = 0o6000;
 
+/// The mode of a file that every user of the machine may read, and nobody else write to.
+fn open_to_all(entry: &Entry) -> u32 {
+    let is_executable = entry.kind == Kind::Folder || entry.mode & 0o111 != 0;
+    if is_executable { 0o755 } else { 0o644 }
+}
+
 impl<'a> Attributes<'a> {
     /// Of what an entry makes.
     pub(super) fn of(entry: &'a Entry, owners: &Owners) -> Self {
@@ -78,6 +84,7 @@ impl<'a> Attributes<'a> {
                 (None, (entry.mode & !SETUID_SETGID) | 0o700)
             }
             Owners::Recorded => (None, entry.mode & !SETUID_SETGID),
+            Owners::Shared => (None, open_to_all(entry)),
         };
         let on_disk = (owner.unwrap_or((0, 0)), mode);
         let record = (on_disk != ((real.uid, real.gid), real.mode)).then_some(real);
@@ -92,7 +99,7 @@ impl<'a> Attributes<'a> {
 
     /// Of a folder that no entry makes.
     pub(super) fn of_missing_folder(owners: &Owners) -> Self {
-        let owner = (*owners != Owners::Recorded).then_some((0, 0));
+        let owner = (!owners.are_recorded()).then_some((0, 0));
         Self { owner, mode: 0o755, record: None, xattrs: &[], mtime: None }
     }
 

@@ -187,7 +187,7 @@ impl Unpack<'_> {
         entry: &Entry,
     ) -> Result<()> {
         let owners = self.how.owners;
-        if *owners != crate::image::owners::Owners::Recorded {
+        if !owners.are_recorded() {
             let attributes = Attributes::of(entry, owners);
             let (mode, device) = (attributes.first_mode(), rustix::fs::makedev(major, minor));
             let make = |here: BorrowedFd<'_>| match rustix::fs::mknodat(

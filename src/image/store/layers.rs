@@ -214,8 +214,7 @@ impl Unpacking<'_> {
 
     fn put(&self, birth: Birth, story: LayerStory) -> Result<HeldLayer> {
         // What others may look into has neither programs with powers of ours nor files of other IDs; else nobody may.
-        let mode =
-            if self.store.is_shared && *self.owners == Owners::Recorded { 0o755 } else { 0o700 };
+        let mode = if *self.owners == Owners::Shared { 0o755 } else { 0o700 };
         std::fs::set_permissions(&birth.path, std::fs::Permissions::from_mode(mode))
             .map_err(|error| files::cannot_write(error, &birth.path))?;
         let folder = self.store.layers_folder().join(name(&self.diff_id, self.owners));

@@ -7,6 +7,7 @@ use super::tree::{Ids, Reading};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps};
+use crate::override_stat::Records;
 use crate::sys::mount::Attributes;
 
 /// What the options say.
@@ -57,8 +58,9 @@ impl Options {
             ("workdir", Some(value)) => self.work = Some(unescaped(value)),
             ("uidmapping", Some(value)) => maps.uids = mapping(name, value)?,
             ("gidmapping", Some(value)) => maps.gids = mapping(name, value)?,
-            ("xattr_permissions", Some("2")) => self.reading.recorded_owners = true,
-            ("xattr_permissions", Some("0")) => self.reading.recorded_owners = false,
+            ("xattr_permissions", Some("2")) => self.reading.records = Records::Everywhere,
+            ("xattr_permissions", Some("0")) => self.reading.records = Records::Nowhere,
+            ("recorded_lowers", None) => self.reading.records = Records::InLowers,
             ("X-mount.idmap", Some(path)) => self.idmap = Some(unescaped(path)),
             ("volatile", None) => self.reading.thrown_away = true,
             ("ro", None) => self.attributes = self.attributes.with(Attributes::READ_ONLY),
@@ -91,7 +93,7 @@ impl Options {
             }
             _ => {
                 let hint = "known are lowerdir, upperdir, workdir, uidmapping, gidmapping, X-mount.idmap, \
-                            xattr_permissions=2, ro, \
+                            xattr_permissions=2, recorded_lowers, ro, \
                             nosuid, nodev, noexec, noatime and volatile";
                 return Err(Error::new(format!("'{name}' is no option of the overlay")).hint(hint));
             }

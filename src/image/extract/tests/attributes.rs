@@ -41,6 +41,33 @@ fn owners_and_setuid_are_recorded_and_not_on_disk() {
 }
 
 #[test]
+fn what_is_shared_can_be_read_by_all_and_written_by_none() {
+    let place = Place::new();
+    let tar = Tar::of([
+        Item::file("plain", "x"),
+        Item::file("secret", "x").mode(0o600).owner(1, 2),
+        Item::file("open", "x").mode(0o666),
+        Item::file("sudo", "x").mode(0o4711),
+        Item::folder("tmp").mode(0o1777),
+        Item::folder("closed").mode(0),
+        Item::file("closed/inner", "x").mode(0o666),
+    ]);
+    place.unpack_with(&tar.end(), &Owners::Shared, &Limits::default()).unwrap();
+    let tree = place.tree();
+    for (name, mode, recorded) in [
+        ("plain", 0o644, None),
+        ("secret", 0o644, Some(stat(1, 2, 0o600, FileType::File))),
+        ("open", 0o644, Some(stat(0, 0, 0o666, FileType::File))),
+        ("sudo", 0o755, Some(stat(0, 0, 0o4711, FileType::File))),
+        ("tmp", 0o755, Some(stat(0, 0, 0o1777, FileType::Folder))),
+        ("closed", 0o755, Some(stat(0, 0, 0, FileType::Folder))),
+        ("closed/inner", 0o644, Some(stat(0, 0, 0o666, FileType::File))),
+    ] {
+        assert_eq!((record(&tree[name]), tree[name].mode), (recorded, mode), "{name}");
+    }
+}
+
+#[test]
 fn owners_in_the_range_are_real_and_others_recorded() {
     if !is_root() {
         return; // chown(2) is root's

@@ -23,7 +23,7 @@ impl Tree {
     /// Refuses ACLs where owners and modes are records: the kernel would keep them beside the real ones, which stand for
     /// nothing. Errors: EOPNOTSUPP, as of a file system that has none.
     pub(super) fn refuse_acl(&self, name: &[u8]) -> Answer<()> {
-        match self.reading.recorded_owners && is_acl(name) {
+        match self.records_changes() && is_acl(name) {
             true => Err(Errno::OPNOTSUPP),
             false => Ok(()),
         }

@@ -6,9 +6,9 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::access::Reach;
-use super::node::Node;
+use super::node::{Layer, Node};
 use super::{Answer, Tree};
-use crate::override_stat::{FileType, OVERRIDE_STAT, OverrideStat};
+use crate::override_stat::{OVERRIDE_STAT, Records};
 
 /// A point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,15 +105,19 @@ impl Tree {
 
     /// [`Tree::attributes`] of a node at hand.
     pub(super) fn attributes_of(&self, node: &Arc<Node>) -> Answer<Attributes> {
-        self.with(node, |reach| self.shown(node, &reach.stat()?, reach))
+        // While its place is held it is not copied up.
+        self.with(node, |reach| self.shown(node, &reach.stat()?, reach, node.layer()))
     }
 
-    /// What is shown of a file for what is on disk.
-    pub(super) fn shown(&self, node: &Arc<Node>, stat: &Stat, reach: &Reach) -> Answer<Attributes> {
-        let mut attributes = self.plain(node.id, stat);
-        if self.reading.recorded_owners {
-            apply_record(&mut attributes, reach)?;
-        }
+    /// What is shown of a file of `layer` for what is on disk.
+    pub(super) fn shown(
+        &self,
+        node: &Arc<Node>,
+        stat: &Stat,
+        reach: &Reach,
+        layer: Layer,
+    ) -> Answer<Attributes> {
+        let mut attributes = self.plain(node.id, &self.meant(*stat, reach, layer)?);
         (attributes.uid, attributes.gid) = self.reading.ids.shown(attributes.uid, attributes.gid);
         if let Some(count) = (stat.st_nlink > 1).then(|| self.links.count(node.id)).flatten() {
             attributes.links = count;
@@ -123,6 +127,40 @@ impl Tree {
             attributes.links = 1;
         }
         Ok(attributes)
+    }
+
+    /// Owner, mode and type of a file of `layer`, where those are kept in an attribute. Errors: EIO when it is malformed: the
+    /// real owner is not known, and any answer would give the file to somebody.
+    pub(super) fn meant(&self, stat: Stat, reach: &Reach, layer: Layer) -> Answer<Stat> {
+        let records = self.reading.records;
+        let has_none = match records {
+            Records::Nowhere => true,
+            Records::InLowers => usize::from(layer) <= self.reading.real_lowers,
+            Records::Everywhere => false,
+        };
+        if has_none {
+            return Ok(stat);
+        }
+        let is_link = stat.st_mode & libc::S_IFMT == libc::S_IFLNK;
+        // Links cannot have user attributes (xattr(7)).
+        let value = match reach.attribute(OVERRIDE_STAT.as_bytes()) {
+            _ if is_link => None,
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => None,
+            answer => Some(answer?),
+        };
+        let mut stat = records.meant(stat, value.as_deref()).map_err(|error| {
+            log::warn!("a file is not shown: {error}");
+            Errno::IO
+        })?;
+        if records == Records::InLowers && self.reading.one_id {
+            (stat.st_uid, stat.st_gid) = self.own;
+        }
+        Ok(stat)
+    }
+
+    /// Whether what is changed of owners and modes is recorded.
+    pub(super) fn records_changes(&self) -> bool {
+        self.reading.records == Records::Everywhere
     }
 
     fn plain(&self, number: u64, stat: &Stat) -> Attributes {
@@ -152,45 +190,5 @@ impl Tree {
             let (folder, name, _) = reach.at();
             Ok(rustix::fs::readlinkat(folder, name, Vec::with_capacity(256))?.into_bytes())
         })
-    }
-}
-
-/// Owner, mode and type that are kept in an attribute. Errors: EIO when it is malformed: the file's real owner is not
-/// known, and any answer would give it to somebody.
-fn apply_record(attributes: &mut Attributes, reach: &Reach) -> Answer<()> {
-    let kind = attributes.mode & libc::S_IFMT;
-    if kind == libc::S_IFLNK {
-        return Ok(()); // links cannot have user attributes (xattr(7))
-    }
-    let value = match reach.attribute(OVERRIDE_STAT.as_bytes()) {
-        Ok(value) => value,
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let record = OverrideStat::parse(&value).map_err(|error| {
-        log::warn!("a file is not shown: {error}");
-        Errno::IO
-    })?;
-    (attributes.uid, attributes.gid) = (record.uid, record.gid);
-    let (kind, device) = record.file_type.map_or((kind, None), |recorded| of_type(recorded, kind));
-    attributes.mode = kind | record.mode;
-    if let Some((major, minor)) = device {
-        attributes.rdev = rustix::fs::makedev(major, minor);
-    }
-    Ok(())
-}
-
-/// The bits of S_IFMT, and the device, of a recorded type. Only what is a regular file on disk can stand for another.
-fn of_type(recorded: FileType, kind: u32) -> (u32, Option<(u32, u32)>) {
-    if kind != libc::S_IFREG {
-        return (kind, None);
-    }
-    match recorded {
-        FileType::Pipe => (libc::S_IFIFO, None),
-        FileType::Socket => (libc::S_IFSOCK, None),
-        FileType::Symlink => (libc::S_IFLNK, None),
-        FileType::Block(major, minor) => (libc::S_IFBLK, Some((major, minor))),
-        FileType::Character(major, minor) => (libc::S_IFCHR, Some((major, minor))),
-        FileType::File | FileType::Folder => (kind, None),
     }
 }

@@ -51,7 +51,7 @@ impl Tree {
             }
             // Last: all else sets the present.
             change_times(reach, &change)?;
-            self.shown(&node, &reach.stat()?, reach)
+            self.shown(&node, &reach.stat()?, reach, UPPER)
         })
     }
 
@@ -59,7 +59,7 @@ impl Tree {
         let ids = &self.reading.ids;
         let uid = change.uid.map(|uid| ids.disk_user(uid)).transpose()?;
         let gid = change.gid.map(|gid| ids.disk_group(gid)).transpose()?;
-        if self.reading.recorded_owners {
+        if self.records_changes() {
             return self.record(reach, |record| {
                 record.uid = uid.unwrap_or(record.uid);
                 record.gid = gid.unwrap_or(record.gid);
@@ -70,7 +70,7 @@ impl Tree {
     }
 
     fn change_mode(&self, reach: &Reach, mode: u32) -> Answer<()> {
-        if self.reading.recorded_owners {
+        if self.records_changes() {
             return self.record(reach, |record| record.mode = mode);
         }
         set_mode(reach, mode)

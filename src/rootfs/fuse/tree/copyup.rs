@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::access::path_of;
+use super::access::{Reach, path_of};
 use super::data::{self, Copied};
 use super::folders::FOLDER;
 use super::node::{Node, UPPER};
@@ -63,11 +63,12 @@ impl Tree {
     fn copy_up_folder(&self, work: &Work, node: &Arc<Node>) -> Answer<()> {
         let _still = self.moves.read();
         let source = self.folder_fd(node, node.layer())?;
-        let stat = rustix::fs::fstat(&source)?;
+        let reach = Reach::Held(source.clone());
+        let stat = self.meant(rustix::fs::fstat(&source)?, &reach, node.layer())?;
         let name = work.new_name();
         rustix::fs::mkdirat(&work.fd, &name, Mode::from_raw_mode(stat.st_mode & 0o777))?;
         let copied = rustix::fs::openat(&work.fd, &name, FOLDER, Mode::empty())
-            .and_then(|fd| copy_attributes(source.as_fd(), fd.as_fd(), &stat).map(|()| fd));
+            .and_then(|fd| self.copy_attributes(source.as_fd(), fd.as_fd(), &stat).map(|()| fd));
         let fd = match copied {
             Ok(fd) => fd,
             Err(error) => {
@@ -83,17 +84,19 @@ impl Tree {
     /// Makes a copy of a file that has no place yet.
     fn copy(&self, work: &Work, node: &Arc<Node>, content: Content) -> Answer<(Made, Stat)> {
         if node.kind == libc::S_IFREG {
-            let (_, source) = {
+            let (layer, source) = {
                 let _still = self.moves.read();
                 self.open_for_reading(node)?
             };
-            let stat = rustix::fs::fstat(&source)?;
+            let on_disk = rustix::fs::fstat(&source)?;
+            let stat = self.meant(on_disk, &Reach::Held(source.clone()), layer)?;
             let (name, fd) = new_file(work, stat.st_mode)?;
             let filled = match content {
                 Content::Whole => self.copy_data(work, &source, &fd, &stat),
                 Content::Nothing => Ok(()),
             };
-            let done = filled.and_then(|()| copy_attributes(source.as_fd(), fd.as_fd(), &stat));
+            let done =
+                filled.and_then(|()| self.copy_attributes(source.as_fd(), fd.as_fd(), &stat));
             let made = match name {
                 Some(name) => Made::Named(name),
                 None => Made::Nameless(fd),
@@ -109,7 +112,7 @@ impl Tree {
         let _still = self.moves.read();
         self.with(node, |reach| {
             let (folder, name, _) = reach.at();
-            let stat = reach.stat()?;
+            let stat = self.meant(reach.stat()?, reach, node.layer())?;
             let made = work.new_name();
             copy_special(folder, name, &stat, work, &made).inspect_err(|_| work.discard(&made))?;
             Ok((Made::Named(made), stat))
@@ -155,6 +158,42 @@ impl Tree {
         }
         node.set_upper();
         Ok(())
+    }
+
+    /// Owner, mode, extended attributes and times, in the order in which none undoes another.
+    fn copy_attributes(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> Answer<()> {
+        let own = rustix::fs::fstat(to)?;
+        if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
+            rustix::fs::fchown(
+                to,
+                Some(Uid::from_raw(stat.st_uid)),
+                Some(Gid::from_raw(stat.st_gid)),
+            )?;
+        }
+        if (own.st_mode ^ stat.st_mode) & 0o7777 != 0 || stat.st_mode & 0o6000 != 0 {
+            rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+        }
+        for name in xattr::list(from)?.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            if xattr::shown(name).is_none() {
+                continue; // what it says of the layers below is said of others in the upper layer
+            }
+            if self.is_record(name) && !self.records_changes() {
+                continue; // what it says is so from here on
+            }
+            let value = xattr::value_of(&path_of(from), name);
+            let value =
+                if acl::is_acl(name) { value.and_then(|acl| acl::nameable(&acl)) } else { value };
+            let set = value
+                .and_then(|value| rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty()));
+            match set {
+                // Labels and the like are given by the machine.
+                Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL)
+                    if name.starts_with(b"security.") => {}
+                Err(Errno::NODATA) => {}
+                answer => answer?,
+            }
+        }
+        rustix::fs::futimens(to, &times_of(stat))
     }
 }
 
@@ -209,35 +248,6 @@ fn new_file(work: &Work, mode: u32) -> Answer<(Option<std::ffi::OsString>, Owned
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(&work.fd, &name, flags, mode)?;
     Ok((Some(name), fd))
-}
-
-/// Owner, mode, extended attributes and times, in the order in which none undoes another.
-fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> Answer<()> {
-    let own = rustix::fs::fstat(to)?;
-    if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
-        rustix::fs::fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
-    }
-    if (own.st_mode ^ stat.st_mode) & 0o7777 != 0 || stat.st_mode & 0o6000 != 0 {
-        rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    }
-    for name in xattr::list(from)?.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        if xattr::shown(name).is_none() {
-            continue; // what it says of the layers below is said of others in the upper layer
-        }
-        let value = xattr::value_of(&path_of(from), name);
-        let value =
-            if acl::is_acl(name) { value.and_then(|acl| acl::nameable(&acl)) } else { value };
-        let set =
-            value.and_then(|value| rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty()));
-        match set {
-            // Labels and the like are given by the machine.
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL)
-                if name.starts_with(b"security.") => {}
-            Err(Errno::NODATA) => {}
-            answer => answer?,
-        }
-    }
-    rustix::fs::futimens(to, &times_of(stat))
 }
 
 /// The times of a file, to be set.

@@ -119,7 +119,7 @@ impl Tree {
             self.keep_open(&node, layer, fd);
         }
         let shown = match found.layer == node.layer() {
-            true => self.shown(&node, &found.stat, &reach),
+            true => self.shown(&node, &found.stat, &reach, found.layer),
             // Copied up under another of its names.
             false => self.attributes_of(&node),
         };

@@ -46,7 +46,7 @@ impl Tree {
         let layers = if matches!(what, What::Folder(_)) { vec![UPPER] } else { Vec::new() };
         let node = self.known(&parent, name, &stat, UPPER, layers);
         node.set_plain();
-        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()))?;
+        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()), UPPER)?;
         Ok(Entry { generation: node.generation, attributes })
     }
 
@@ -79,7 +79,7 @@ impl Tree {
         let stat = rustix::fs::fstat(&fd)?;
         let node = self.known(&parent, name, &stat, UPPER, Vec::new());
         node.set_plain();
-        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()))?;
+        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()), UPPER)?;
         let entry = Entry { generation: node.generation, attributes };
         Ok((entry, OpenFile { node, fd: RwLock::new((UPPER, Arc::new(fd))) }))
     }
@@ -106,7 +106,7 @@ impl Tree {
         self.links.add(id);
         let stat = stat_at(&folder, name)?;
         let node = self.known(&parent, name, &stat, UPPER, Vec::new());
-        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()))?;
+        let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()), UPPER)?;
         Ok(Entry { generation: node.generation, attributes })
     }
 
@@ -198,7 +198,7 @@ impl Tree {
     }
 
     fn make_at(&self, at: BorrowedFd<'_>, name: &OsStr, what: What<'_>, mask: u32) -> Answer<()> {
-        let recorded = self.reading.recorded_owners;
+        let recorded = self.records_changes();
         match what {
             What::Folder(mode) => {
                 let mode = if recorded { mode & 0o777 | 0o700 } else { mode & 0o1777 };
@@ -217,7 +217,7 @@ impl Tree {
 
     /// The mode on disk: where modes are recorded, one that lets the server in.
     pub(super) fn disk_mode(&self, mode: u32) -> u32 {
-        if self.reading.recorded_owners { mode & 0o777 | 0o600 } else { mode & 0o7777 }
+        if self.records_changes() { mode & 0o777 | 0o600 } else { mode & 0o7777 }
     }
 
     /// What is taken off a mode: nothing where a default ACL decides (umask(2)).
@@ -251,7 +251,7 @@ impl Tree {
             What::Folder(mode) | What::Node(mode, _) => mode & !mask & 0o7777,
             What::Symlink(_) => 0o777,
         };
-        if self.reading.recorded_owners {
+        if self.records_changes() {
             return record_new(at, name, what, uid, gid, mode);
         }
         let in_place = at.as_raw_fd() == parent.as_raw_fd();

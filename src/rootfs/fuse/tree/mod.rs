@@ -54,6 +54,8 @@ use node::{Layer, Node, Nodes, Place, UPPER};
 use number::{Numbers, Real};
 use work::Work;
 
+use crate::override_stat::Records;
+
 /// What an operation answers.
 pub type Answer<T> = std::result::Result<T, Errno>;
 
@@ -90,8 +92,12 @@ impl Layers {
 pub struct Reading {
     /// IDs on disk, and what they are shown as.
     pub ids: Ids,
-    /// `user.containers.override_stat` is the real owner and mode.
-    pub recorded_owners: bool,
+    /// Where `user.containers.override_stat` is the real owner and mode.
+    pub records: Records,
+    /// How many lower layers, from the topmost on, are no such as [`Records::InLowers`] is of.
+    pub real_lowers: usize,
+    /// There is one user and one group here: with [`Records::InLowers`] all files of lower layers are theirs.
+    pub one_id: bool,
     /// Names that begin with `.wh.` are whiteouts (layers that other tools unpacked).
     pub whiteout_names: bool,
     /// The upper layer is thrown away: nothing waits for the disk when files are copied up.

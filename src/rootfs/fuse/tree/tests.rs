@@ -342,7 +342,7 @@ fn recorded_owners_are_shown_and_remembered() {
     record("lower0/broken", b"33:44:999");
     ground.write("lower0/null", "");
     record("lower0/null", b"0:0:666:char-1-3");
-    let tree = ground.tree_reading(Reading { recorded_owners: true, ..Reading::default() });
+    let tree = ground.tree_reading(Reading { records: Records::Everywhere, ..Reading::default() });
     let id = walk(&tree, "file").unwrap();
     let shown = tree.attributes(id).unwrap();
     assert_eq!((shown.uid, shown.gid, shown.mode), (33, 44, libc::S_IFREG | 0o4755));
@@ -357,6 +357,50 @@ fn recorded_owners_are_shown_and_remembered() {
     let made = tree.make(ROOT, "disk".as_ref(), block, us()).unwrap();
     assert_eq!(made.attributes.mode, libc::S_IFBLK | 0o600);
     assert_eq!(made.attributes.rdev, rustix::fs::makedev(8, 1));
+}
+
+#[test]
+fn recorded_owners_of_lower_layers_are_real_above() {
+    let ground = Ground::new(2);
+    let flags = rustix::fs::XattrFlags::empty();
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let record = format!("{uid}:{gid}:1640");
+    for name in ["lower0/above", "lower1/below", "upper/upper"] {
+        ground.write(name, "");
+        let path = ground.path(name);
+        rustix::fs::lsetxattr(path, "user.containers.override_stat", record.as_bytes(), flags)
+            .expect("an attribute");
+    }
+    ground.write("lower1/without", "");
+    let mode = |tree: &Tree, name: &str| {
+        let shown = tree.attributes(walk(tree, name).unwrap()).unwrap();
+        (shown.uid, shown.gid, shown.mode & 0o7777)
+    };
+    let recorded = Reading { records: Records::InLowers, ..Reading::default() };
+    let tree = ground.tree_reading(recorded.clone());
+    assert_eq!(mode(&tree, "below"), (uid, gid, 0o1640));
+    assert_eq!(mode(&tree, "above"), (uid, gid, 0o1640));
+    assert_eq!(mode(&tree, "upper"), (uid, gid, 0o644));
+    assert_eq!(mode(&tree, "without"), (0, 0, 0o644));
+    // What is copied up has it for real, and nothing is left to be recorded.
+    let below = walk(&tree, "below").unwrap();
+    assert!(tree.xattrs(below).unwrap().is_empty());
+    let change = Change { modified: Some(NewTime::Now), ..Change::default() };
+    assert_eq!(tree.change(below, change, None, us()).unwrap().mode & 0o7777, 0o1640);
+    assert_eq!(mode(&tree, "below"), (uid, gid, 0o1640));
+    let on_disk = fs::metadata(ground.path("upper/below")).unwrap();
+    assert_eq!(on_disk.permissions().mode() & 0o7777, 0o1640);
+    let copied = ground.path("upper/below");
+    assert!(rustix::fs::lgetxattr_query(copied, "user.containers.override_stat").is_err());
+    drop(tree);
+    // The topmost of them may be a container's own.
+    let tree = ground.tree_reading(Reading { real_lowers: 1, ..recorded.clone() });
+    assert_eq!(mode(&tree, "above"), (uid, gid, 0o644));
+    drop(tree);
+    // One user has all files.
+    let tree = ground.tree_reading(Reading { one_id: true, ..recorded });
+    assert_eq!(mode(&tree, "without"), (uid, gid, 0o644));
+    assert_eq!(tree.xattrs(walk(&tree, "above").unwrap()).unwrap().len(), 30);
 }
 
 #[test]

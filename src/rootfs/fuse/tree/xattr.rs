@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::{Answer, Tree};
-use crate::override_stat::OVERRIDE_STAT;
+use crate::override_stat::{OVERRIDE_STAT, Records};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -125,9 +125,15 @@ impl Tree {
         Ok(seen)
     }
 
-    /// Whether the attribute is what owner and mode are kept in.
-    fn is_record(&self, name: &[u8]) -> bool {
-        self.reading.recorded_owners && name == OVERRIDE_STAT.as_bytes()
+    /// Whether the attribute is what owner and mode are kept in. Where there is one ID it is like others: root emulation
+    /// keeps there what it has answered.
+    pub(super) fn is_record(&self, name: &[u8]) -> bool {
+        let is_read = match self.reading.records {
+            Records::Nowhere => false,
+            Records::InLowers => !self.reading.one_id,
+            Records::Everywhere => true,
+        };
+        is_read && name == OVERRIDE_STAT.as_bytes()
     }
 
     /// Where an attribute is kept. Errors: ENODATA for what nobody sees.

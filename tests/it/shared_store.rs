@@ -1,0 +1,149 @@
+//! A store that all users of a machine may read: nobody else can write to it, and its files are shown as the image has them,
+//! whose ever they are on the disk. (`tests/run` has one of another user besides.)
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::composed::{Composed, file, folder, layer, small_root};
+use crate::stocked::Stocked;
+use crate::support::{Ran, finish, text};
+
+const STAT: &str = "stat -c '%u:%g %a %n' / /etc/secret /tmp /bin/tool /wide /wide/open";
+
+/// A place with the image `localhost/image` in the store `shared`.
+fn shop() -> Stocked {
+    let shop = Stocked::new();
+    let entries = [
+        file("etc/secret", "x").owner(7, 8).mode(0o640),
+        folder("tmp").mode(0o1777),
+        file("bin/tool", "x").mode(0o4755),
+        folder("wide").owner(9, 9).mode(0o2777),
+        file("wide/open", "x").mode(0o666),
+    ];
+    Composed::of(&[small_root(&shop), layer(&entries)]).write(&shop, "layout");
+    let shared = shop.place.folder("shared");
+    std::fs::set_permissions(&shared, PermissionsExt::from_mode(0o755)).expect("another mode");
+    shop.usnea_in("shared", &["load", "-i", "layout"]).works();
+    let id = shop.usnea_in("shared", &["images", "-q"]).works().to_owned();
+    shop.usnea_in("shared", &["tag", &id, "localhost/image"]).works();
+    shop
+}
+
+/// usnea as somebody who reads that store beside his own.
+fn usnea(shop: &Stocked, words: &[&str]) -> Ran {
+    let mut command = shop.place.command(words);
+    shop.at_home(&mut command);
+    finish(command.env("USNEA_IMAGE_STORES", shop.place.path("shared")), "")
+}
+
+fn has_others() -> bool {
+    std::env::var("USNEA_TEST_USER_KIND").is_ok_and(|kind| kind == "subids")
+}
+
+#[test]
+fn nobody_else_can_write_to_it_and_everybody_can_read() {
+    let shop = shop();
+    let files = walkdir::WalkDir::new(shop.place.path("shared/layers")).min_depth(1);
+    let mut seen = 0;
+    for entry in files {
+        let entry = entry.expect("a file");
+        let (metadata, path) = (entry.metadata().expect("its stat"), entry.path().display());
+        let mode = metadata.permissions().mode() & 0o7777;
+        let expected: &[u32] = match metadata.file_type() {
+            kind if kind.is_symlink() => continue,
+            kind if kind.is_dir() => &[0o755],
+            _ => &[0o755, 0o644],
+        };
+        assert!(expected.contains(&mode), "{path}: {mode:o}");
+        seen += 1;
+    }
+    assert!(seen > 10);
+}
+
+#[test]
+fn its_files_are_shown_as_the_image_has_them() {
+    let shop = shop();
+    let shown = |owners: [&str; 6]| {
+        let rest = [
+            "755 /",
+            "640 /etc/secret",
+            "1777 /tmp",
+            "4755 /bin/tool",
+            "2777 /wide",
+            "666 /wide/open",
+        ];
+        let lines: Vec<String> =
+            owners.iter().zip(rest).map(|(owner, rest)| format!("{owner} {rest}")).collect();
+        lines.join("\n")
+    };
+    let real = shown(["0:0", "7:8", "0:0", "0:0", "9:9", "0:0"]);
+    let expected = if has_others() { real.clone() } else { shown(["0:0"; 6]) };
+    for driver in [&[][..], &["--storage-driver", "fuse"], &["--storage-driver", "copy"]] {
+        let run = |options: &[&str], script: &str| {
+            let words =
+                [&["run", "--rm"], driver, options, &["localhost/image", "sh", "-ec", script]];
+            usnea(&shop, &words.concat())
+        };
+        assert_eq!(run(&[], STAT).works(), expected, "{driver:?}");
+        if !has_others() {
+            assert_eq!(run(&["--root-emulation", "owners"], STAT).works(), real, "{driver:?}");
+        }
+        // All of it can be changed: it is root's.
+        let script = "echo y >> /etc/secret; chmod 600 /etc/secret; touch /wide/new /tmp/new /new; rm /wide/open; \
+                      mv /bin/tool /bin/other; cat /etc/secret; stat -c '%a' /etc/secret; stat -c '%g %a' /wide/new";
+        let group = if has_others() { "9" } else { "0" };
+        assert_eq!(run(&[], script).works(), format!("xy\n600\n{group} 644"), "{driver:?}");
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_container_has_the_image_s_owners_and_its_own() {
+    let shop = shop();
+    for driver in ["fuse", "copy", "overlay"] {
+        let script = "touch /new; chown 5:6 /new; chmod 600 /etc/secret; rm -r /wide";
+        let script = if driver == "overlay" { "true" } else { script };
+        let words = ["run", "--name", "box", "--storage-driver", driver];
+        let ran = usnea(&shop, &[&words[..], &["localhost/image", "sh", "-ec", script]].concat());
+        assert_eq!(ran.status, 0, "{driver}: {ran:?}");
+        let tar = shop.place.path("export.tar");
+        usnea(&shop, &["export", "-o", text(&tar), "box"]).works();
+        let listed = |tar: &std::path::Path| {
+            let ran = shop.other("tar", &["--numeric-owner", "-tvf", text(tar)]);
+            let lines = ran.works().lines().map(|line| {
+                let words: Vec<&str> = line.split_ascii_whitespace().collect();
+                format!("{} {} {}", words[0], words[1], words[5])
+            });
+            lines.collect::<Vec<_>>()
+        };
+        let has = |lines: &[String], line: &str| {
+            assert!(lines.iter().any(|other| other == line), "{driver}: {line} in {lines:?}");
+        };
+        let lines = listed(&tar);
+        has(&lines, "drwxrwxrwt 0/0 tmp/");
+        has(&lines, "-rwsr-xr-x 0/0 bin/tool");
+        if driver == "overlay" {
+            has(&lines, "-rw-r----- 7/8 etc/secret");
+            has(&lines, "drwxrwsrwx 9/9 wide/");
+        } else {
+            has(&lines, "-rw-r--r-- 5/6 new");
+            has(&lines, "-rw------- 7/8 etc/secret");
+            let changes = usnea(&shop, &["diff", "box"]);
+            assert_eq!(changes.works(), "C /etc\nC /etc/secret\nA /new\nD /wide", "{driver}");
+            // Of one that does not run, by other means.
+            let copied = shop.place.path("copied.tar");
+            let line = format!(
+                "'{}' cp box:/etc - > '{}'",
+                text(&crate::support::binary()),
+                text(&copied)
+            );
+            let mut command = std::process::Command::new("sh");
+            shop.at_home(command.args(["-c", &line]));
+            finish(command.env("USNEA_IMAGE_STORES", shop.place.path("shared")), "").works();
+            has(&listed(&copied), "-rw------- 7/8 etc/secret");
+            usnea(&shop, &["commit", "-q", "box", "localhost/made"]).works();
+            let run = ["run", "--rm", "localhost/made", "stat", "-c", "%a", "/etc/secret"];
+            assert_eq!(usnea(&shop, &run).works(), "600");
+            usnea(&shop, &["rmi", "localhost/made"]).works();
+        }
+        usnea(&shop, &["rm", "box"]).works();
+    }
+}
