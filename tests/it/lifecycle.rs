@@ -354,8 +354,11 @@ fn a_restart_policy_is_changed_while_it_runs() {
 #[test]
 fn what_containers_use_is_shown() {
     let place = Place::new();
-    let script = "head -c 8000000 /dev/zero | tail -c 8000000 > /tmp/a; while :; do :; done";
+    let script =
+        "head -c 8000000 /dev/zero | tail -c 8000000 > /tmp/a; echo busy; while :; do :; done";
     let id = detached(&place, &["--name", "busy", "--network", "none"], script);
+    let is_busy = || place.usnea(&["logs", "busy"]).stdout.contains("busy");
+    assert!(within(Duration::from_secs(20), is_busy));
     detached(&place, &["--name", "idle"], "exec sleep 60");
     let template = "{{.Name}}/{{.CPUPerc}}/{{.PIDs}}/{{.NetIO}}/{{.ID}}";
     let shown = works(&place, &["stats", "--no-stream", "--format", template]);

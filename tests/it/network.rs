@@ -266,6 +266,8 @@ fn whoever_dies_the_helper_goes_with_the_container() {
         run.signal(rustix::process::Signal::KILL);
         run.end();
         assert!(within(LIMIT, || net.helpers() == 0), "{helper} outlives its parent");
+        // Layers that were not in memory (before 6.6) the next command removes.
+        place.run(&[], "true").works();
         place.nothing_is_left();
         // The helper: the container goes on without it, and that is told.
         place.run_kept(&["-d", "--name", "box", "--network", &flag], "sleep 1000").works();
@@ -297,6 +299,9 @@ fn a_launch_that_fails_leaves_no_helper() {
 
 #[test]
 fn the_second_helper_serves_where_the_first_cannot() {
+    if std::env::var_os("USNEA_TEST_MACHINE").is_some() && !on_path("pasta") {
+        return not_applicable("this release of Debian has no pasta");
+    }
     if !need("slirp4netns") || !need("pasta") || !need("unshare") {
         return;
     }
