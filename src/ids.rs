@@ -304,6 +304,7 @@ mod tests {
         assert_eq!(inside_of(&map, 100_032), Some(33));
         assert_eq!(inside_of(&map, 999), None);
     }
+
     #[test]
     fn a_map_through_another_is_split_where_that_is() {
         let next =

@@ -113,8 +113,8 @@ pub enum Records {
 }
 
 impl Records {
-    /// What stat(2) would say of a file of a lower layer, with the attribute's value where it has one. Errors: that is
-    /// malformed.
+    /// What stat(2) would say of a file of a layer that has records, by the attribute's value where it has one. Errors: that
+    /// is malformed.
     pub fn meant(self, mut stat: Stat, value: Option<&[u8]>) -> Result<Stat> {
         match value.map(OverrideStat::parse).transpose()? {
             _ if self == Self::Nowhere => {}

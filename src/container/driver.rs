@@ -88,7 +88,7 @@ fn first_that_serves(
         return Ok(match fuse::usable() {
             Ok(()) => (StorageDriver::Fuse, false),
             Err(error) => {
-                log::warn!("the image is copied to give its files the container's IDs: {error}");
+                log::warn!("the image is copied to give its files their owners inside: {error}");
                 (StorageDriver::Copy, false)
             }
         });

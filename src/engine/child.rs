@@ -14,16 +14,13 @@ use std::time::Instant;
 use rustix::fs::{Mode, OFlags};
 
 use super::last::{Last, ParentsDeath};
-use super::layers::{self, Stack};
+use super::layers;
 use super::mounts::Owners;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On, Trouble};
-use super::{
-    Driver, Idmapped, Mount, Plan, Source, Step, Streams, command, copyup, files, filter, init,
-};
+use super::{Idmapped, Mount, Plan, Source, Step, Streams, command, copyup, files, filter, init};
 use crate::cgroup::Group;
 use crate::ids::{self, IdMaps};
-use crate::rootfs::copy::Meaning;
 use crate::rootfs::give;
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
@@ -247,26 +244,7 @@ impl Child<'_> {
             Source::Bind(path, reach) => {
                 mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
             }
-            Source::Overlay { driver, lowers, upper, flags } => {
-                let stack = Stack { lowers, upper: upper.as_ref() };
-                match *driver {
-                    Driver::Kernel { idmapped, .. } => {
-                        let owner = self.plan.owner_of_layers(idmapped);
-                        layers::overlaid(stack, owner, flags, mount.attributes)
-                    }
-                    Driver::Copy { records, idmapped } => {
-                        let shown = self.plan.levels.shown(idmapped);
-                        layers::copied(stack, Meaning { records, shown: shown.as_ref() })
-                    }
-                    Driver::Fuse { records, idmapped } => {
-                        let shown = self.plan.levels.shown(idmapped);
-                        let served =
-                            layers::served(stack, records, shown, flags, mount.attributes)?;
-                        self.servers.push(served.server);
-                        Ok(served.mount)
-                    }
-                }
-            }
+            Source::Overlay { .. } => layers::stacked(self.plan, mount, &mut self.servers),
             Source::New { fs, source, options } => {
                 mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())
             }

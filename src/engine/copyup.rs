@@ -20,8 +20,8 @@ use crate::sys::{inroot, process};
 
 const FILLING: &str = "filling";
 
-/// Fills what `mount` binds, where it is to be filled and new; through `tree`, where the mount is made. A place that the root does not have leaves it new, and
-/// `owner`'s: the container's root, who could not write to it where it were base's.
+/// Fills what `mount` binds, where it is to be filled and new; through `tree`, where the mount is made. A place that the
+/// root does not have leaves it new, and `owner`'s: the container's root, who could not write to it where it were base's.
 pub fn fill(
     root: &OwnedFd,
     mount: &Mount,

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use super::mounts::Owners;
 use super::plan::INIT;
-use super::{Command, Credentials, Driver, Groups, Mount, Plan, Source, Stdin, Step, Supervised};
+use super::{Command, Credentials, Groups, Mount, Plan, Source, Stdin, Step, Supervised};
 use crate::cgroup;
 use crate::ids::{IdMap, IdMaps};
 use crate::override_stat::Records;
 use crate::security::seccomp::Filter;
-use crate::spec::RECORDED_LOWERS;
+use crate::spec::{RECORDED_LOWERS, Stacking, StorageDriver};
 use crate::sys::mount::{Attributes, Propagation, Reach};
 use crate::sys::namespace::Namespaces;
 use crate::userns::Writer;
@@ -267,15 +267,15 @@ impl Script {
 
     fn stack(
         &mut self,
-        driver: Driver,
+        stacking: Stacking,
         lowers: &[&Path],
         upper: Option<&(PathBuf, PathBuf)>,
         mut options: Vec<String>,
         target: &str,
     ) {
-        match driver {
-            Driver::Kernel { idmapped, .. } => {
-                if idmapped {
+        match stacking.driver {
+            StorageDriver::Overlay => {
+                if stacking.idmapped {
                     self.line("# (each layer over itself, as root of the host: mount --bind -o X-mount.idmap=/proc/$container/ns/user)");
                 }
                 self.line(&format!(
@@ -283,8 +283,8 @@ impl Script {
                     dash_o(&options.join(","))
                 ));
             }
-            Driver::Fuse { records, .. } => {
-                options.extend(match records {
+            StorageDriver::Fuse => {
+                options.extend(match stacking.records {
                     Records::Nowhere => None,
                     Records::InLowers => Some(RECORDED_LOWERS.to_owned()),
                     Records::Everywhere => Some("xattr_permissions=2".to_owned()),
@@ -292,7 +292,7 @@ impl Script {
                 let options = dash_o(&options.join(","));
                 self.line(&format!("usnea mount overlay{options} {target}"));
             }
-            Driver::Copy { .. } => {
+            StorageDriver::Copy => {
                 let upper = upper.map_or(Path::new("/"), |(upper, _)| upper).to_string_lossy();
                 for lower in lowers.iter().rev() {
                     let lower = quote(&lower.join(".").to_string_lossy());
@@ -310,7 +310,7 @@ impl Script {
                 let all = options_text(&attributes, options);
                 self.line(&format!("mount -t {fs}{} {} {target}", dash_o(&all), quote(source)));
             }
-            Source::Overlay { driver, lowers, upper, flags } => {
+            Source::Overlay { stacking, lowers, upper, flags } => {
                 let lowers: Vec<&Path> = lowers.iter().map(|path| path.as_path()).collect();
                 let mut options =
                     vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
@@ -330,7 +330,7 @@ impl Script {
                 if !attributes.is_empty() {
                     options.push(attributes);
                 }
-                self.stack(*driver, &lowers, upper.as_ref(), options, target);
+                self.stack(*stacking, &lowers, upper.as_ref(), options, target);
             }
             Source::Bind(path, reach) => {
                 if mount.copy_up {

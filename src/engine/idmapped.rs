@@ -12,10 +12,11 @@ use rustix::fs::{Mode, OFlags};
 
 use super::mounts::Owners;
 use super::trouble::{Done, On};
-use super::{Driver, Mount, Plan, Source, Step};
+use super::{Mount, Plan, Source, Step};
 use crate::error::{Context, Error, Result};
 use crate::host::idmap;
 use crate::ids::{IdMap, IdMaps, through};
+use crate::spec::StorageDriver;
 use crate::sys::mount::{self, Reach};
 use crate::userns::{self, Levels};
 
@@ -34,7 +35,9 @@ impl Idmapped {
         for (index, step) in plan.steps.iter().enumerate() {
             let (Step::Root(mount) | Step::Mount(mount)) = step else { continue };
             match (&mount.source, &mount.owners) {
-                (Source::Overlay { driver: Driver::Kernel { idmapped: true, .. }, .. }, _) => {
+                (Source::Overlay { stacking, .. }, _)
+                    if stacking.idmapped && stacking.driver == StorageDriver::Overlay =>
+                {
                     let namespace = userns::namespace_of(&to_host(&plan.levels)?)?;
                     for folder in layers(mount, plan.options.layers.is_none()) {
                         let tree = mapped(&folder, Reach::Alone, &namespace)?;

@@ -8,15 +8,16 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 
 use super::mounts::VOLATILE;
 use super::trouble::{Done, On, Trouble};
-use super::{Driver, MemoryLayers, Mount, Source};
+use super::{MemoryLayers, Mount, Plan, Source};
 use crate::error::{Context, Error};
 use crate::ids::IdMaps;
 use crate::override_stat::Records;
 use crate::rootfs::copy::Meaning;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::tree::{Ids, Layers, NAMES, Reading};
+use crate::spec::{Stacking, StorageDriver};
 use crate::sys::mount::{self, Attributes, Reach};
-use crate::sys::{namespace, process};
+use crate::sys::process;
 
 /// Folders of layers: the read-only ones, the topmost first, and the writable one with its work folder.
 #[derive(Clone, Copy)]
@@ -37,17 +38,16 @@ const COPIED: &str = "copied";
 /// A root, detached. Where the kernel's overlay will not serve (too deep a stack, a layer on a file system that it does
 /// not take), the root is copied.
 pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> Done<OwnedFd> {
-    let Source::Overlay {
-        driver: Driver::Kernel { records, .. }, lowers, upper: Some(upper), ..
-    } = &mount.source
-    else {
+    let Source::Overlay { stacking, lowers, upper: Some(upper), .. } = &mount.source else {
         return make(mount);
     };
+    if stacking.driver != StorageDriver::Overlay {
+        return make(mount);
+    }
+    let stack = Stack { lowers, upper: Some(upper) };
+    let meaning = Meaning { records: stacking.records, shown: None };
     if is_copied(&upper.1) {
-        return copied(
-            Stack { lowers, upper: Some(upper) },
-            Meaning { records: *records, shown: None },
-        );
+        return copied(stack, meaning);
     }
     let made = make(mount);
     let Err(trouble) = made else { return made };
@@ -58,7 +58,28 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
         "no kernel overlay here ({}): copying the root instead",
         Error::from(io::Error::from_raw_os_error(trouble.errno))
     );
-    copied(Stack { lowers, upper: Some(upper) }, Meaning { records: *records, shown: None })
+    copied(stack, meaning)
+}
+
+/// Layers, stacked by whom `mount` says. A server of ours comes to the others of the caller's.
+pub fn stacked(plan: &Plan, mount: &Mount, servers: &mut Vec<process::Child>) -> Done<OwnedFd> {
+    let Source::Overlay { stacking, lowers, upper, flags } = &mount.source else {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL).into());
+    };
+    let stack = Stack { lowers, upper: upper.as_ref() };
+    let Stacking { driver, idmapped, records } = *stacking;
+    let shown = plan.levels.shown(idmapped);
+    match driver {
+        StorageDriver::Overlay => {
+            overlaid(stack, plan.owner_of_layers(idmapped), flags, mount.attributes)
+        }
+        StorageDriver::Copy => copied(stack, Meaning { records, shown: shown.as_ref() }),
+        StorageDriver::Fuse => {
+            let served = served(stack, records, shown, flags, mount.attributes)?;
+            servers.push(served.server);
+            Ok(served.mount)
+        }
+    }
 }
 
 /// Whether files `.wh.NAME` in the upper folder beside `work` are whiteouts.
@@ -72,7 +93,7 @@ pub fn is_copied(work: &Path) -> bool {
 }
 
 /// The writable layer, filled with the others. `meaning`: whose files those are.
-pub fn copied(stack: Stack<'_>, meaning: Meaning<'_>) -> Done<OwnedFd> {
+fn copied(stack: Stack<'_>, meaning: Meaning<'_>) -> Done<OwnedFd> {
     let Some((upper, work)) = stack.upper else {
         return Err(said(Error::new("layers are copied into a writable one, and there is none")));
     };
@@ -88,7 +109,7 @@ pub fn copied(stack: Stack<'_>, meaning: Meaning<'_>) -> Done<OwnedFd> {
 }
 
 /// By the kernel. `owner`: who can make files in the layers, where that is not who we are.
-pub fn overlaid(
+fn overlaid(
     stack: Stack<'_>,
     owner: Option<(u32, u32)>,
     flags: &[String],
@@ -106,7 +127,7 @@ pub fn overlaid(
 }
 
 /// By a server of ours, which leaves when the last user of the mount has left. `shown`: what IDs on disk are shown as.
-pub fn served(
+fn served(
     stack: Stack<'_>,
     records: Records,
     shown: Option<IdMaps>,
@@ -128,7 +149,6 @@ pub fn served(
     let reading = Reading {
         ids: Ids(shown),
         records,
-        one_id: namespace::has_one_id(),
         real_lowers: flags.iter().filter(|flag| *flag == WRITTEN_FIRST).count(),
         thrown_away,
         whiteout_names,

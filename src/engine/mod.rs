@@ -69,7 +69,7 @@ pub use init::SERVER_DIED;
 pub use keys::{DetachKeys, Watch};
 pub use layers::{has_whiteout_names, is_copied};
 pub use mounted::{Mounted, Use, can_be_read_alone, mounted};
-pub use mounts::{Driver, Mount, Source};
+pub use mounts::{Mount, Source};
 pub use parent::{HELPER_DIED, Launched, end_children, launch, run};
 pub use plan::{entry, plan};
 pub use running::Running;

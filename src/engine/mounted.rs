@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::layers::{self, Stack};
+use super::layers;
 use super::trouble::{Done, On, Trouble};
-use super::{Driver, Idmapped, Mount, Plan, Source, Step, copyup};
+use super::{Idmapped, Mount, Plan, Source, Step, copyup};
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
-use crate::rootfs::copy::Meaning;
+use crate::spec::StorageDriver;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{inroot, namespace, process};
 
@@ -59,11 +59,11 @@ pub fn can_be_read_alone(plan: &Plan) -> bool {
         Step::Root(mount) => Some(mount),
         _ => None,
     });
-    let Some(Source::Overlay { driver, upper, .. }) = root.map(|mount| &mount.source) else {
+    let Some(Source::Overlay { stacking, upper, .. }) = root.map(|mount| &mount.source) else {
         return true;
     };
     let is_copied = upper.as_ref().is_some_and(|(_, work)| layers::is_copied(work));
-    !matches!(driver, Driver::Copy { .. }) && !is_copied
+    stacking.driver != StorageDriver::Copy && !is_copied
 }
 
 /// Mounts them in a mount namespace of our own. `idmapped`: made where we were not in base yet.
@@ -108,25 +108,7 @@ fn root_of(
         Source::Bind(path, reach) => {
             mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
         }
-        Source::Overlay { driver, lowers, upper, flags } => {
-            let stack = Stack { lowers, upper: upper.as_ref() };
-            match *driver {
-                Driver::Kernel { idmapped, .. } => {
-                    let owner = plan.owner_of_layers(idmapped);
-                    layers::overlaid(stack, owner, flags, mount.attributes)
-                }
-                Driver::Copy { records, idmapped } => {
-                    let shown = plan.levels.shown(idmapped);
-                    layers::copied(stack, Meaning { records, shown: shown.as_ref() })
-                }
-                Driver::Fuse { records, idmapped } => {
-                    let shown = plan.levels.shown(idmapped);
-                    let served = layers::served(stack, records, shown, flags, mount.attributes)?;
-                    servers.push(served.server);
-                    Ok(served.mount)
-                }
-            }
-        }
+        Source::Overlay { .. } => layers::stacked(plan, mount, servers),
         Source::New { .. } => Err(std::io::Error::from_raw_os_error(libc::EINVAL).into()),
     })?;
     let here =
@@ -137,18 +119,18 @@ fn root_of(
 
 /// The writable layer as the topmost of those that are read.
 fn read_only(mount: &Mount) -> Mount {
-    let Source::Overlay { driver, lowers, upper: Some((upper, work)), flags } = &mount.source
+    let Source::Overlay { stacking, lowers, upper: Some((upper, work)), flags } = &mount.source
     else {
         return mount.clone();
     };
     let lowers: Vec<PathBuf> = [upper].into_iter().chain(lowers).cloned().collect();
     let mut flags: Vec<_> = flags.iter().filter(|flag| *flag != "volatile").cloned().collect();
-    if matches!(driver, Driver::Fuse { .. }) {
+    if stacking.driver == StorageDriver::Fuse {
         flags.push(layers::WRITTEN_FIRST.to_owned());
         let has_names = layers::has_whiteout_names(work);
         flags.extend(has_names.then(|| layers::WHITEOUT_NAMES.to_owned()));
     }
-    let source = Source::Overlay { driver: *driver, lowers, upper: None, flags };
+    let source = Source::Overlay { stacking: *stacking, lowers, upper: None, flags };
     Mount { source, attributes: Attributes::READ_ONLY, ..mount.clone() }
 }
 

@@ -10,46 +10,9 @@ use crate::error::{Context, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps};
 use crate::override_stat::Records;
-use crate::spec::{COPIED, COPY_UP, FUSE, RECORDED_LOWERS};
+use crate::spec::{COPY_UP, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Propagation, Reach};
-
-/// Who stacks the layers of a root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Driver {
-    /// The kernel's overlay.
-    Kernel {
-        /// Where `user.containers.override_stat` is the real owner and mode, of which the kernel knows nothing.
-        records: Records,
-        /// IDs on disk are those inside, whatever the container's map (`Idmapped`).
-        idmapped: bool,
-    },
-    /// Ours: a server of its own (`rootfs::fuse`).
-    Fuse {
-        /// Where `user.containers.override_stat` is the real owner and mode.
-        records: Records,
-        /// IDs on disk are those inside, whatever the container's map.
-        idmapped: bool,
-    },
-    /// Nobody: the layers are copied into the writable one.
-    Copy {
-        /// Where `user.containers.override_stat` is the real owner and mode.
-        records: Records,
-        /// The copies have the container's own IDs, whatever its map.
-        idmapped: bool,
-    },
-}
-
-impl Driver {
-    /// Where `user.containers.override_stat` is the real owner and mode.
-    pub fn records(self) -> Records {
-        match self {
-            Self::Kernel { records, .. }
-            | Self::Fuse { records, .. }
-            | Self::Copy { records, .. } => records,
-        }
-    }
-}
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +28,8 @@ pub enum Source {
     },
     /// Layers, made in base: their files may be of IDs that the container has not.
     Overlay {
-        /// Who stacks them.
-        driver: Driver,
+        /// Who stacks them, and whose their files are.
+        stacking: Stacking,
         /// Read-only layers, the topmost first.
         lowers: Vec<PathBuf>,
         /// Writable layer and work folder.
@@ -125,36 +88,33 @@ impl Mount {
         let fs = mount.typ().as_deref().unwrap_or("bind");
         let is_bind = fs == "bind" || words.bind.is_some();
         let mut copy_up = false;
-        let source = match fs {
+        let source = match (fs, StorageDriver::of_mount_type(fs)) {
             _ if is_bind => {
-                let before = words.others.len();
-                words.others.retain(|(name, _)| name != COPY_UP);
-                copy_up = words.others.len() < before;
+                copy_up = takes(&mut words.others, COPY_UP, None);
+                if takes(&mut words.others, IDMAP, None) {
+                    let maps = mount.uid_mappings().as_deref().zip(mount.gid_mappings().as_deref());
+                    words.owners = Owners::Mapped(
+                        maps.map(|(uids, gids)| IdMaps { uids: map_of(uids), gids: map_of(gids) }),
+                    );
+                }
                 if let Some((name, _)) = words.others.first() {
                     fail!("a bind mount has no option '{name}'");
                 }
                 Source::Bind(source_text.to_owned(), words.bind.unwrap_or(Reach::Alone))
             }
-            "overlay" => kernels(words.others)?,
-            COPIED => copied(words.others)?,
-            FUSE => fuse(words.others)?,
             // config.json's name for "whatever the host's cgroups are": version 2 is all we use.
-            "cgroup" => Source::New {
+            ("cgroup", _) => Source::New {
                 fs: "cgroup2".into(),
                 source: "cgroup2".into(),
                 options: words.others,
             },
+            (_, Some(driver)) => overlay(driver, words.others)?,
             _ => Source::New {
                 fs: fs.into(),
                 source: source_text.to_string_lossy().into_owned(),
                 options: words.others,
             },
         };
-        if let (Owners::Mapped(maps), Some(uids), Some(gids)) =
-            (&mut words.owners, mount.uid_mappings(), mount.gid_mappings())
-        {
-            *maps = Some(IdMaps { uids: map_of(uids), gids: map_of(gids) });
-        }
         let kind = match &source {
             Source::Bind(path, _) if !copy_up && !path.is_dir() => Kind::File,
             _ => Kind::Directory,
@@ -206,39 +166,6 @@ pub fn map_of(lines: &[runtime::LinuxIdMapping]) -> Vec<IdMap> {
 /// The upper layer is thrown away.
 pub const VOLATILE: &str = "volatile";
 
-/// Options of our own overlay beside the layers': fuse-overlayfs' name, and the OCI's for a mount with the container's map.
-fn fuse(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
-    let mut records = records(&mut options);
-    if takes(&mut options, "xattr_permissions", Some("2")) {
-        records = Records::Everywhere;
-    }
-    let driver = Driver::Fuse { records, idmapped: takes(&mut options, "idmap", None) };
-    let source = overlay(driver, options)?;
-    match &source {
-        Source::Overlay { flags, .. } if flags.iter().any(|flag| flag != VOLATILE) => {
-            fail!("usnea's overlay knows no flag but {VOLATILE}: {}", flags.join(","))
-        }
-        _ => Ok(source),
-    }
-}
-
-fn kernels(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
-    let (records, idmapped) = (records(&mut options), takes(&mut options, "idmap", None));
-    overlay(Driver::Kernel { records, idmapped }, options)
-}
-
-fn copied(mut options: Vec<(String, Option<String>)>) -> Result<Source> {
-    let (records, idmapped) = (records(&mut options), takes(&mut options, "idmap", None));
-    overlay(Driver::Copy { records, idmapped }, options)
-}
-
-fn records(options: &mut Vec<(String, Option<String>)>) -> Records {
-    match takes(options, RECORDED_LOWERS, None) {
-        true => Records::InLowers,
-        false => Records::Nowhere,
-    }
-}
-
 /// Takes an option out; whether it was there.
 fn takes(options: &mut Vec<(String, Option<String>)>, name: &str, value: Option<&str>) -> bool {
     let before = options.len();
@@ -246,7 +173,18 @@ fn takes(options: &mut Vec<(String, Option<String>)>, name: &str, value: Option<
     options.len() < before
 }
 
-fn overlay(driver: Driver, options: Vec<(String, Option<String>)>) -> Result<Source> {
+/// Options beside the layers': fuse-overlayfs' name, and the OCI's for a mount with the container's map. Our own overlay knows
+/// no other but one.
+fn overlay(driver: StorageDriver, mut options: Vec<(String, Option<String>)>) -> Result<Source> {
+    let is_ours = driver == StorageDriver::Fuse;
+    let idmapped = takes(&mut options, IDMAP, None);
+    let records = if is_ours && takes(&mut options, "xattr_permissions", Some("2")) {
+        Records::Everywhere
+    } else if takes(&mut options, RECORDED_LOWERS, None) {
+        Records::InLowers
+    } else {
+        Records::Nowhere
+    };
     let (mut lowers, mut upper, mut work, mut flags) = (Vec::new(), None, None, Vec::new());
     for (name, value) in options {
         match (name.as_str(), value) {
@@ -260,7 +198,11 @@ fn overlay(driver: Driver, options: Vec<(String, Option<String>)>) -> Result<Sou
     if lowers.is_empty() {
         fail!("an overlay without lowerdir");
     }
-    Ok(Source::Overlay { driver, lowers, upper: upper.zip(work), flags })
+    if is_ours && flags.iter().any(|flag| flag != VOLATILE) {
+        fail!("usnea's overlay knows no flag but {VOLATILE}: {}", flags.join(","));
+    }
+    let stacking = Stacking { driver, idmapped, records };
+    Ok(Source::Overlay { stacking, lowers, upper: upper.zip(work), flags })
 }
 
 /// The inverse of `sys::mount::joined_lowers`.
@@ -315,8 +257,6 @@ impl Words {
             "strictatime" => self.attributes = set(Attributes::STRICT_ATIME, self.attributes),
             "relatime" => {}
             "U" => self.owners = Owners::TheUsers,
-            // Without "bind" it is an overlay's.
-            "idmap" if self.bind.is_some() => self.owners = Owners::Mapped(None),
             "bind" => self.bind = Some(Alone),
             "rbind" => self.bind = Some(Recursive),
             "private" => self.propagation = Some((Private, Alone)),

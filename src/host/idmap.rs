@@ -15,17 +15,15 @@ pub fn serves(folder: &Path) -> Result<()> {
     if !is_allowed() {
         fail!("the kernel lets the root of the host alone map the IDs of its file systems");
     }
-    // Before that the overlay refuses such layers, whatever their file system (ovl_dentry_weird; fs/overlayfs, 5.19).
+    // Before that the overlay refuses such layers, whatever their file system.
     const OVERLAY: Version = Version(5, 19);
     let version = kernel::version();
     if version < OVERLAY {
         fail!("the kernel's overlay takes such layers from Linux {OVERLAY} on, this is {version}");
     }
     let idmap = |pid: i32| {
-        for (file, line) in [("uid_map", "0 1 1"), ("gid_map", "0 1 1")] {
-            let path = format!("/proc/{pid}/{file}");
-            std::fs::write(&path, line).context(|| path)?;
-        }
+        trial::write_proc(pid, "uid_map", "0 1 1")?;
+        trial::write_proc(pid, "gid_map", "0 1 1")?;
         let userns = namespace::user_of(pid).context(|| "cannot open a user namespace")?;
         let tree = mount::copy(rustix::fs::CWD, folder, Reach::Alone);
         let tree = tree.context(|| folder.display().to_string())?;

@@ -59,7 +59,8 @@ pub fn map_own_ids(pid: i32) -> Result<()> {
     write_proc(pid, "gid_map", &format!("0 {gid} 1"))
 }
 
-fn write_proc(pid: i32, file: &str, content: &str) -> Result<()> {
+/// Writes a file of the child in /proc.
+pub fn write_proc(pid: i32, file: &str, content: &str) -> Result<()> {
     let path = format!("/proc/{pid}/{file}");
     std::fs::write(&path, content).context(|| format!("cannot write {content:?} to {file}"))
 }

@@ -17,8 +17,8 @@ pub enum Owners {
 }
 
 impl Owners {
-    /// What tells apart the folders of one layer unpacked for several users or maps: `recorded`, `shared`, or eight hexadecimal
-    /// digits that stand for the maps.
+    /// What tells apart the folders of one layer unpacked for several users or maps: `recorded`, `shared`, or eight
+    /// hexadecimal digits that stand for the maps.
     pub fn suffix(&self) -> String {
         match self {
             Self::Recorded => "recorded".into(),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::idmap::Idmap;
+use super::storage_driver::IDMAP;
 use crate::error::{Context, Error, Result};
 
 /// What is shown, as it was written: absolute, or relative with `./` or `../` in front.
@@ -149,7 +150,7 @@ impl Bind {
         options.extend(match self.owners {
             Owners::AsTheyAre => None,
             Owners::TheUsers => Some("U"),
-            Owners::Mapped(_) => Some("idmap"),
+            Owners::Mapped(_) => Some(IDMAP),
         });
         if self.access == Access::ReadOnly {
             options.push("ro");

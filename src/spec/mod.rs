@@ -69,7 +69,7 @@ pub use resources::Resources;
 pub use root_emulation::RootEmulation;
 pub use security_option::SecurityOption;
 pub use size::Size;
-pub use storage_driver::{COPIED, FUSE, RECORDED_LOWERS, Stacking, StorageDriver};
+pub use storage_driver::{COPIED, FUSE, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver};
 pub use sysctl::Sysctl;
 pub use tmpfs::Tmpfs;
 pub use ulimit::Ulimit;

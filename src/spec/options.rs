@@ -66,14 +66,15 @@ pub struct Options {
     /// there (nocopy: empty). CONTAINER alone: a volume without a name, which goes with the container. Options: ro, rw, O
     /// (changes go to a layer that is thrown away), U (all of it is given to the container's user first, on the host too),
     /// idmap[=uids=[@]FILES-SHOWN-COUNT[#...];gids=...] (for the root of the host: files are shown as the container's, or as
-    /// those IDs of the host, behind @ of the container), bind, rbind, private, rprivate, slave, rslave, shared, rshared, nosuid, nodev, noexec, suid, dev, exec;
+    /// those IDs of the host, behind @ of the container), bind, rbind, private, rprivate, slave, rslave, shared, rshared,
+    /// nosuid, nodev, noexec, suid, dev, exec;
     /// z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel.
     #[arg(short, long, value_name = "[HOST|NAME:]CONTAINER[:OPTIONS]")]
     pub volume: Vec<Volume>,
 
     /// Attach a file system: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=...]
-    /// [,bind-nonrecursive][,relabel=shared|private][,U][,idmap[=...]], type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy]
-    /// [,U][,idmap[=...]] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
+    /// [,bind-nonrecursive][,relabel=shared|private][,U][,idmap[=...]],
+    /// type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy][,U][,idmap[=...]] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub mount: Vec<MountFlag>,
 

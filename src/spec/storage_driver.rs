@@ -56,6 +56,8 @@ pub struct Stacking {
     pub records: Records,
 }
 
+/// Option of a mount of layers ([`Stacking::idmapped`]), and of a bind mount.
+pub const IDMAP: &str = "idmap";
 /// Option of a mount of layers: [`Records::InLowers`].
 pub const RECORDED_LOWERS: &str = "recorded_lowers";
 
@@ -63,7 +65,7 @@ impl Stacking {
     /// The options of the mount beside its layers.
     pub(super) fn options(self) -> impl Iterator<Item = &'static str> {
         let kernel = (self.driver == StorageDriver::Overlay).then_some("userxattr");
-        let idmapped = self.idmapped.then_some("idmap");
+        let idmapped = self.idmapped.then_some(IDMAP);
         let recorded = (self.records == Records::InLowers).then_some(RECORDED_LOWERS);
         kernel.into_iter().chain(idmapped).chain(recorded)
     }

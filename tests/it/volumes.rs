@@ -244,5 +244,6 @@ fn mapped_mounts_of_the_host_are_refused_with_what_would_do() {
         let ran = place.run(&["-v", &volume(&place, "data", &format!("/data:{options}"))], "true");
         ran.fails_with(125, &["'idmap' is refused by the kernel"]);
         ran.hints();
+        assert!(ran.stderr.contains("keep-id"), "{ran:?}");
     }
 }

@@ -7,12 +7,13 @@ use rustix::fs::OFlags;
 
 use super::Kept;
 use super::files::{running, with_root};
-use crate::engine::{self, Driver, Mount, Source, Use};
+use crate::engine::{self, Mount, Source, Use};
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
 use crate::image::diff::{Folder, Form, Names};
 use crate::image::owners::Owners;
 use crate::override_stat::Records;
+use crate::spec::StorageDriver;
 use crate::sys::inroot::{self, Symlinks};
 use crate::userns::Base;
 
@@ -35,7 +36,7 @@ impl Layers {
             return Ok(Self { upper: None, lowers: vec![root.path().clone().into()] });
         };
         match Mount::from_oci(root)?.source {
-            Source::Overlay { driver, lowers, upper: Some((path, work)), .. } => {
+            Source::Overlay { stacking, lowers, upper: Some((path, work)), .. } => {
                 // One that was never started has copied nothing yet.
                 let is_whole = engine::is_copied(&work);
                 let form = if is_whole { Form::Whole } else { Form::Changes };
@@ -44,11 +45,11 @@ impl Layers {
                     true => Names::Whiteouts,
                     false => Names::Plain,
                 };
-                let shown = match (form, driver) {
-                    (Form::Whole, Driver::Copy { idmapped, .. }) => shown(spec, idmapped)?,
+                let shown = match (form, stacking.driver) {
+                    (Form::Whole, StorageDriver::Copy) => shown(spec, stacking.idmapped)?,
                     _ => None,
                 };
-                let is_recorded = driver.records() == Records::InLowers;
+                let is_recorded = stacking.records == Records::InLowers;
                 let owners = is_recorded.then_some(Owners::Shared);
                 let lower = |path| Folder { owners: owners.clone(), ..Folder::from(path) };
                 let lowers = lowers.into_iter().map(lower).collect();

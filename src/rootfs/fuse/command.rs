@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::mount::{self, Life, Served};
 use super::options::Options;
-use super::tree::{Layers, Reading};
+use super::tree::Layers;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::sys::mount as sys_mount;
@@ -50,7 +50,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
         Ground::Back => (None, Life::Own),
     };
     let how = mount::Options {
-        reading: Reading { one_id: namespace::has_one_id(), ..options.reading.clone() },
+        reading: options.reading.clone(),
         attributes: options.attributes,
         source: "overlay".into(),
         idmap,

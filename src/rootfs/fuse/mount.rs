@@ -27,9 +27,10 @@ use super::serve::Server;
 use super::tree::{Layers, Reading, Tree};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::sys::fd;
+use crate::override_stat::Records;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Child, Forked};
+use crate::sys::{fd, namespace};
 
 /// How an overlay is mounted.
 #[derive(Debug, Default)]
@@ -184,6 +185,8 @@ fn serve_to_end(session: Session<Server>) -> std::io::Result<()> {
 /// The new process, up to its first thread.
 fn become_server(begin: Begin, answer: &OwnedFd) -> Result<Session<Server>> {
     let Begin { device, layers, reading, log, life, home } = begin;
+    // While /proc is in sight.
+    let one_id = reading.records == Records::InLowers && namespace::has_one_id();
     if life == Life::Parents {
         process::set_parent_death_signal(libc::SIGTERM)
             .context(|| "cannot ask for the parent's death")?;
@@ -207,7 +210,7 @@ fn become_server(begin: Begin, answer: &OwnedFd) -> Result<Session<Server>> {
     rustix::process::umask(Mode::empty()); // modes come as they are to be
     end_at_panics_that_nobody_answers();
     confine::restrict(&layers).context(|| "cannot confine the FUSE server")?;
-    let reading = Reading { open_folders: open_folders(limit), ..reading };
+    let reading = Reading { open_folders: open_folders(limit), one_id, ..reading };
     let tree = Tree::new(layers, reading).map_err(explained)?;
     let mut config = Config::default();
     config.acl = SessionACL::All; // the kernel's default_permissions decide
