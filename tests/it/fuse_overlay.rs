@@ -135,7 +135,7 @@ fn ids_are_moved_without_a_copy() {
         setpriv --reuid 6 --regid 51 --clear-groups touch m/new
         stat -c %u:%g m/new upper/new
         chown 7:52 m/f; stat -c %u:%g m/f upper/f
-        touch m/none 2> /dev/null || echo none
+        touch m/none 2> /dev/null || test -e upper/none || echo none
         umount m";
     let moved_by = |how: &str| {
         let mut command = Command::new("unshare");

@@ -1,9 +1,8 @@
 //! A [`Place`] with images in its store, and with a home of its own: nothing of the tester's settings and logins is read
 //! or written, by usnea or by the tools that it is compared with.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
 use crate::support::{Place, Ran, finish, text};
 
@@ -87,33 +86,4 @@ impl Stocked {
     pub fn field(&self, image: &str, template: &str) -> String {
         self.usnea(&["image", "inspect", "-f", template, image]).works().to_owned()
     }
-}
-
-impl Drop for Stocked {
-    fn drop(&mut self) {
-        let stores = fs::read_dir(self.place.path("")).into_iter().flatten().flatten();
-        let stores: Vec<PathBuf> =
-            stores.map(|entry| entry.path()).filter(|path| is_store(path)).collect();
-        if stores.is_empty() {
-            return;
-        }
-        // As root of a namespace that has the subordinate IDs, else as ourselves. Only what has other IDs' files goes:
-        // the check for leftovers is still to come.
-        let layers = stores.iter().map(|store| store.join("layers"));
-        let others = [self.place.path("home/.local/share/containers")];
-        let all: Vec<PathBuf> = layers.chain(others).collect();
-        let run = |command: &mut Command| {
-            let status = command.args(&all).stderr(Stdio::null()).status();
-            status.is_ok_and(|status| status.success())
-        };
-        let inside = ["--user", "--map-root-user", "--map-auto", "rm", "-rf"];
-        if !run(Command::new("unshare").args(inside)) {
-            run(Command::new("chmod").args(["-R", "u+rwX"]));
-            run(Command::new("rm").arg("-rf"));
-        }
-    }
-}
-
-fn is_store(path: &Path) -> bool {
-    path.join("layers").is_dir()
 }

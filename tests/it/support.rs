@@ -182,12 +182,19 @@ impl Drop for Place {
         if !std::thread::panicking() {
             self.nothing_is_left();
         }
-        // A store may hold folders without write permission, which only hide their content from removal.
-        let _ = Command::new("chmod")
-            .args(["-R", "u+rwX"])
-            .arg(self.folder.path())
-            .stderr(Stdio::null())
-            .status();
+        // A store may hold folders without write permission, which only hide their content from removal, and files of
+        // subordinate IDs, which are root's of a namespace to remove.
+        let run = |program: &str, words: &[&str]| {
+            let _ = Command::new(program)
+                .args(words)
+                .arg(self.folder.path())
+                .stderr(Stdio::null())
+                .status();
+        };
+        run("chmod", &["-R", "u+rwX"]);
+        if fs::remove_dir_all(self.folder.path()).is_err() {
+            run("unshare", &["--user", "--map-root-user", "--map-auto", "rm", "-rf"]);
+        }
     }
 }
 

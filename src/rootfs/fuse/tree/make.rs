@@ -41,6 +41,7 @@ impl Tree {
         self.place_new(&parent, &folder, name, |at, name| {
             self.make_at(at, name, what, mask)?;
             self.give(&folder, at, name, what, mask, caller)
+                .inspect_err(|_| take_back(at, name, what))
         })?;
         let stat = stat_at(&folder, name)?;
         let layers = if matches!(what, What::Folder(_)) { vec![UPPER] } else { Vec::new() };
@@ -73,7 +74,7 @@ impl Tree {
                 rustix::fs::openat(at, name, flags, Mode::from_raw_mode(self.disk_mode(mode)))
             })?;
             made = Some(fd);
-            self.give(&folder, at, name, what, 0, caller)
+            self.give(&folder, at, name, what, 0, caller).inspect_err(|_| take_back(at, name, what))
         })?;
         let fd = made.ok_or(Errno::IO)?;
         let stat = rustix::fs::fstat(&fd)?;
@@ -273,6 +274,15 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// Removes what was just made and could not be given to its owner.
+fn take_back(at: BorrowedFd<'_>, name: &OsStr, what: What<'_>) {
+    let flags = match what {
+        What::Folder(_) => AtFlags::REMOVEDIR,
+        _ => AtFlags::empty(),
+    };
+    let _ = rustix::fs::unlinkat(at, name, flags);
 }
 
 /// The errno of an error of the standard library's.
