@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::last::{Last, ParentsDeath};
 use super::layers;
@@ -52,6 +53,7 @@ pub fn live(
         trees: plan.steps.iter().map(|_| None).collect(),
         hands: Hands::default(),
         servers: Vec::new(),
+        announced: None,
     };
     let Err(trouble) = child.become_command();
     let failure = Failure { step: child.step, what: trouble.what, errno: trouble.errno };
@@ -78,6 +80,8 @@ struct Child<'a> {
     hands: Hands,
     /// Servers of file systems: ours to wait for.
     servers: Vec<process::Child>,
+    /// Its other end closes when our keeper has told the parent of us.
+    announced: Option<OwnedFd>,
 }
 
 /// Descriptors that later steps work on.
@@ -183,7 +187,11 @@ impl Child<'_> {
 
     /// A helper enters by `/proc/PID/ns`, which was closed to it when we became another user. Nobody else is here yet who
     /// could look.
-    fn show_network(&self) -> Done {
+    fn show_network(&mut self) -> Done {
+        // The parent starts the helper at the process it was told of: before that it would take the keeper for us.
+        if let Some(announced) = self.announced.take() {
+            rustix::io::retry_on_intr(|| rustix::io::read(&announced, &mut [0]))?;
+        }
         process::show_to_others()?;
         Ok(self.channel.send(&Message::Network)?)
     }
@@ -273,6 +281,7 @@ impl Child<'_> {
     /// holds the power to do it.
     fn go_on_in_container(&mut self, namespaces: Namespaces, maps: Option<&IdMaps>) -> Done {
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
+        let (announced, announcing) = pipe_with(PipeFlags::CLOEXEC)?;
         match process::clone_into(cgroup, namespaces, Parentage::OurParents)? {
             Forked::Parent(container) => {
                 if let Some(maps) = maps {
@@ -281,6 +290,7 @@ impl Child<'_> {
                 let process::Child { pid, pidfd } = container;
                 let message = Message::Container { pid, pidfd };
                 self.channel.send(&message)?;
+                drop(announcing);
                 self.wire_keeper()?;
                 match message {
                     Message::Container { pidfd, .. } => {
@@ -291,6 +301,7 @@ impl Child<'_> {
             }
             Forked::Child => {
                 process::set_parent_death_signal(libc::SIGKILL)?;
+                self.announced = Some(announced);
                 self.make_later_namespaces()
             }
         }
