@@ -2,13 +2,14 @@
 //!
 //! One process lives this whole story, unless the container has a user namespace of its own: then it goes on in a child
 //! of it, from `Step::Container` on. Where we stand: in new namespaces with all powers over them and none over the host;
-//! the host's files are in sight until `Step::PivotRoot`.
+//! the host's files are in sight until `Step::PivotRoot`. What is mounted is made in `trees` and gets its place in `root`.
+
+mod root;
+mod trees;
 
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
@@ -16,19 +17,16 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::last::{Last, ParentsDeath};
 use super::layers;
-use super::mounts::Owners;
 use super::sync::{Channel, Failure, Message};
-use super::trouble::{Done, On, Trouble};
-use super::{Idmapped, Mount, Plan, Source, Step, Streams, command, copyup, files, filter, init};
+use super::trouble::{Done, On};
+use super::{Idmapped, Plan, Step, Streams, command, files, filter, init};
 use crate::cgroup::Group;
 use crate::ids::{self, IdMaps};
-use crate::rootfs::give;
-use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::signal::Signals;
-use crate::sys::{fd, network, pty};
+use crate::sys::{fd, network};
 use crate::userns::{self, Writer};
 
 /// Carries out the child's steps; the process is the command afterwards, or has ended.
@@ -164,20 +162,6 @@ impl Child<'_> {
         self.wait_until_mapped()
     }
 
-    /// Mounts detached what can be already: also before the layers come to lie where a volume could show them. A failure
-    /// counts for nothing yet: each has its turn again.
-    fn mount_early(&mut self) {
-        for (index, step) in self.plan.steps.iter().enumerate() {
-            if let Step::Root(mount) | Step::Mount(mount) = step
-                && (mount.is_made_in_base() || self.plan.levels.container.is_none())
-                && !matches!(mount.source, Source::Overlay { .. })
-            {
-                self.trees[index] =
-                    self.idmapped.take_volume(index).or_else(|| self.make_tree(mount).ok());
-            }
-        }
-    }
-
     fn wait_until_mapped(&self) -> Done {
         match self.channel.receive()? {
             Some(Message::Mapped) => Ok(()),
@@ -201,78 +185,6 @@ impl Child<'_> {
         match self.channel.receive()? {
             Some(Message::Heard) => Ok(process::hide_from_others()?),
             _ => process::exit_now(125), // the parent gave up, and says why itself
-        }
-    }
-
-    /// Mounts detached what needs base's IDs, or the host's files with the user's own rights.
-    fn mount_in_base(&mut self) -> Done {
-        let plan = self.plan;
-        let mut root = None;
-        for (index, step) in plan.steps.iter().enumerate() {
-            if let Step::Root(mount) | Step::Mount(mount) = step
-                && mount.is_made_in_base()
-            {
-                self.step = index;
-                if let Some(root) = root.and_then(|root: usize| self.trees[root].as_ref()) {
-                    copyup::fill(root, mount, self.trees[index].as_ref(), plan.root_in_base())?;
-                }
-                let tree = match (step, self.trees[index].take()) {
-                    (_, Some(early)) => early,
-                    (Step::Root(_), None) => {
-                        self.idmapped.cover_layers()?;
-                        layers::make_root(mount, |mount| self.make_tree(mount))?
-                    }
-                    (_, None) => self.make_tree(mount)?,
-                };
-                if mount.owners == Owners::TheUsers {
-                    self.give(&tree, mount)?;
-                }
-                if matches!(step, Step::Root(_)) && plan.levels.container.is_some() {
-                    self.make_mount_points(&tree);
-                }
-                self.trees[index] = Some(tree);
-                root = root.or(matches!(step, Step::Root(_)).then_some(index));
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives the files of a bind mount to the user of the command.
-    fn give(&self, tree: &OwnedFd, mount: &Mount) -> Done {
-        let Source::Bind(path, _) = &mount.source else { return Ok(()) };
-        let said = |text: String| Trouble { what: text, errno: 0 };
-        let owner = self.plan.user_in_base();
-        let owner = owner.ok_or_else(|| said("the user of the command is not in base".into()))?;
-        give::tree(tree.as_fd(), path, owner).map_err(|error| said(error.to_string()))
-    }
-
-    /// A mount, detached.
-    fn make_tree(&mut self, mount: &Mount) -> Done<OwnedFd> {
-        match &mount.source {
-            Source::Bind(path, reach) => {
-                mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
-            }
-            Source::Overlay { .. } => layers::stacked(self.plan, mount, &mut self.servers),
-            Source::New { fs, source, options } => {
-                mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())
-            }
-        }
-    }
-
-    /// Mount points directly in the root, made by base's root: the container's may have no right to its folders.
-    /// What cannot be made is left to the mount's own step, which says so.
-    fn make_mount_points(&self, root: &OwnedFd) {
-        let mounts = || {
-            self.plan
-                .steps
-                .iter()
-                .filter_map(|step| if let Step::Mount(mount) = step { Some(mount) } else { None })
-        };
-        for (index, mount) in mounts().enumerate() {
-            if !mounts().take(index).any(|outer| mount.target.starts_with(&outer.target)) {
-                let _ =
-                    inroot::mount_point(root.as_fd(), &mount.target, mount.kind, mount.symlinks);
-            }
         }
     }
 
@@ -357,162 +269,6 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// Onto "/" of our mount namespace: pivot_root(2) takes it from there.
-    fn enter_root(&mut self, mount: &Mount) -> Done {
-        let tree = self.trees[self.step].take().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
-        let here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        mount::attach(&tree, &here)?;
-        if mount.attributes != Attributes::NONE {
-            mount::set_attributes(&tree, mount.attributes, Reach::Recursive)?;
-        }
-        rustix::process::fchdir(&tree)?;
-        self.hands.root = Some(tree);
-        Ok(())
-    }
-
-    fn mount(&mut self, mount: &Mount) -> Done {
-        let target = self.target_of(mount)?;
-        let tree = match self.trees[self.step].take() {
-            Some(tree) => tree,
-            None => self.make_tree(mount)?,
-        };
-        mount::attach(&tree, &target)?;
-        // After the attaching: kernels before 5.12 change only what has a place.
-        if let Source::Bind(_, reach) = mount.source
-            && mount.attributes != Attributes::NONE
-        {
-            mount::set_attributes(&tree, mount.attributes, reach)?;
-        }
-        if let Some((propagation, reach)) = mount.propagation {
-            mount::set_propagation(&tree, propagation, reach).on(|| "set the propagation")?;
-        }
-        match mount.target.to_str() {
-            Some("/proc") => self.hands.proc = Some(tree),
-            Some("/dev") => self.hands.dev = Some(tree),
-            Some("/dev/null") => self.hands.null = Some(tree),
-            Some("/dev/pts") => self.hands.devpts = Some(tree),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Where a mount goes. Most are new names directly in our own /dev: those need no walk from the root.
-    fn target_of(&self, mount: &Mount) -> Done<OwnedFd> {
-        if let (Some(dev), Kind::File, Some(parent), Some(name)) =
-            (&self.hands.dev, mount.kind, mount.target.parent(), mount.target.file_name())
-            && parent == Path::new("/dev")
-            && let Ok(made) = inroot::make_file(dev, name)
-        {
-            return Ok(made);
-        }
-        inroot::mount_point(self.hands.root()?.as_fd(), &mount.target, mount.kind, mount.symlinks)
-            .map_err(|error| explain_target(error, mount))
-    }
-
-    fn link(&self, target: &str, name: &str) -> Done {
-        let dev = self.hands.dev.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
-        Ok(rustix::fs::symlinkat(target, dev, name)?)
-    }
-
-    /// Through the procfs that we mounted ourselves, and only if it is one (CVE-2025-52881).
-    fn write_parameter(&self, path: &Path, value: &str) -> Done {
-        const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-        let proc = self.hands.proc.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
-        let path = Path::new("sys").join(path);
-        let file = inroot::open(proc, &path, OFlags::WRONLY, Symlinks::Refuse).on(|| "open")?;
-        if rustix::fs::fstatfs(&file)?.f_type as i64 != PROC_SUPER_MAGIC {
-            return Err(io::Error::from_raw_os_error(libc::EXDEV).into());
-        }
-        rustix::io::write(&file, value.as_bytes()).on(|| format!("write '{value}'"))?;
-        Ok(())
-    }
-
-    fn mask(&mut self, path: &Path) -> Done {
-        let target = match inroot::open(self.hands.root()?, path, OFlags::PATH, Symlinks::Refuse) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
-                return Ok(());
-            }
-            answer => answer?,
-        };
-        let is_folder =
-            rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode).is_dir();
-        if !is_folder {
-            let null = self.null_device()?;
-            return Ok(mount::attach(mount::copy(null, Path::new(""), Reach::Alone)?, target)?);
-        }
-        // One empty folder serves for all: the first is attached, the others are copies of it.
-        match &self.hands.empty {
-            Some(empty) => mount::attach(mount::copy(empty, Path::new(""), Reach::Alone)?, target)?,
-            None => {
-                let attributes = Attributes::READ_ONLY
-                    .with(Attributes::NO_SUID)
-                    .with(Attributes::NO_DEV)
-                    .with(Attributes::NO_EXEC);
-                let empty = mount::make(
-                    "tmpfs",
-                    "masked",
-                    &[("size".into(), Some("0".into()))],
-                    attributes,
-                )?;
-                mount::attach(&empty, target)?;
-                self.hands.empty = Some(empty);
-            }
-        }
-        Ok(())
-    }
-
-    /// The container's /dev/null, looked at: what hides a file must not be something else (CVE-2025-31133).
-    fn null_device(&mut self) -> Done<&OwnedFd> {
-        let null = match self.hands.null.take() {
-            Some(null) => null,
-            None => inroot::open(
-                self.hands.root()?,
-                Path::new("/dev/null"),
-                OFlags::PATH,
-                Symlinks::Refuse,
-            )
-            .on(|| "/dev/null")?,
-        };
-        if rustix::fs::fstat(&null)?.st_rdev != rustix::fs::makedev(1, 3) {
-            return Err(io::Error::from_raw_os_error(libc::ENODEV))
-                .on(|| "/dev/null is not the null device");
-        }
-        Ok(self.hands.null.insert(null))
-    }
-
-    fn make_read_only(&self, path: &Path) -> Done {
-        let target = match inroot::open(self.hands.root()?, path, OFlags::PATH, Symlinks::Refuse) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
-                return Ok(());
-            }
-            answer => answer?,
-        };
-        let tree = mount::copy(&target, Path::new(""), Reach::Recursive)?;
-        mount::attach(&tree, target)?;
-        Ok(mount::set_attributes(&tree, Attributes::READ_ONLY, Reach::Recursive)?)
-    }
-
-    fn open_terminal(&mut self) -> Done {
-        let devpts = self.hands.devpts.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
-        let (master, terminal) = pty::open_pair(devpts.as_fd())?;
-        // Before the command can look; where neither is a terminal there is no size to have.
-        let _ = pty::copy_window_size(rustix::stdio::stdin(), &master)
-            .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &master));
-        let console = inroot::mount_point(
-            self.hands.root()?.as_fd(),
-            Path::new("/dev/console"),
-            Kind::File,
-            Symlinks::Refuse,
-        )
-        .on(|| "/dev/console")?;
-        mount::attach(mount::copy(&terminal, Path::new(""), Reach::Alone)?, console)
-            .on(|| "/dev/console")?;
-        command::give_terminal(&terminal, &self.plan.steps)?;
-        self.channel.send(&Message::Terminal(master))?;
-        self.hands.terminal = Some(terminal);
-        Ok(())
-    }
-
     /// Where the keeper says that a file server has died: where the command says what it says. Not where somebody may
     /// wait for the end of what we were given, and the command does not hold it (`usnea run -dt ... 2>&1 | cat`).
     fn wire_keeper(&self) -> Done {
@@ -529,21 +285,6 @@ impl Child<'_> {
         }
         Ok(())
     }
-}
-
-fn explain_target(error: io::Error, mount: &Mount) -> Trouble {
-    let what = match error.raw_os_error() {
-        Some(libc::ELOOP) => "the image has a symbolic link on the way to it",
-        Some(libc::ENOENT) => "the target is a symbolic link that leads to nothing inside the root",
-        Some(libc::ENOTDIR) => "a part of the target's path is a file",
-        Some(libc::EROFS | libc::EACCES) => "the target does not exist and cannot be made",
-        _ => "",
-    };
-    let mut text = what.to_owned();
-    if let (Source::Bind(path, _), false) = (&mount.source, what.is_empty()) {
-        let _ = write!(text, " (source {})", path.display());
-    }
-    Trouble { what: text, ..error.into() }
 }
 
 /// From base, over a namespace below it: all powers are here, so setgroups(2) stays allowed there.

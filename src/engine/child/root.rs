@@ -1,0 +1,190 @@
+//! What is done in the container's root, one method a step: mounts get their places, paths are hidden, and the terminal
+//! is opened. The root is the container's, so whatever is named in it is opened inside of it.
+
+use std::fmt::Write;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::super::sync::Message;
+use super::super::trouble::{Done, On, Trouble};
+use super::super::{Mount, Source, command};
+use super::Child;
+use crate::sys::inroot::{self, Kind, Symlinks};
+use crate::sys::mount::{self, Attributes, Reach};
+use crate::sys::pty;
+
+impl Child<'_> {
+    /// Onto "/" of our mount namespace: pivot_root(2) takes it from there.
+    pub(super) fn enter_root(&mut self, mount: &Mount) -> Done {
+        let tree = self.trees[self.step].take().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
+        let here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        mount::attach(&tree, &here)?;
+        if mount.attributes != Attributes::NONE {
+            mount::set_attributes(&tree, mount.attributes, Reach::Recursive)?;
+        }
+        rustix::process::fchdir(&tree)?;
+        self.hands.root = Some(tree);
+        Ok(())
+    }
+
+    pub(super) fn mount(&mut self, mount: &Mount) -> Done {
+        let target = self.target_of(mount)?;
+        let tree = match self.trees[self.step].take() {
+            Some(tree) => tree,
+            None => self.make_tree(mount)?,
+        };
+        mount::attach(&tree, &target)?;
+        // After the attaching: kernels before 5.12 change only what has a place.
+        if let Source::Bind(_, reach) = mount.source
+            && mount.attributes != Attributes::NONE
+        {
+            mount::set_attributes(&tree, mount.attributes, reach)?;
+        }
+        if let Some((propagation, reach)) = mount.propagation {
+            mount::set_propagation(&tree, propagation, reach).on(|| "set the propagation")?;
+        }
+        match mount.target.to_str() {
+            Some("/proc") => self.hands.proc = Some(tree),
+            Some("/dev") => self.hands.dev = Some(tree),
+            Some("/dev/null") => self.hands.null = Some(tree),
+            Some("/dev/pts") => self.hands.devpts = Some(tree),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Where a mount goes. Most are new names directly in our own /dev: those need no walk from the root.
+    fn target_of(&self, mount: &Mount) -> Done<OwnedFd> {
+        if let (Some(dev), Kind::File, Some(parent), Some(name)) =
+            (&self.hands.dev, mount.kind, mount.target.parent(), mount.target.file_name())
+            && parent == Path::new("/dev")
+            && let Ok(made) = inroot::make_file(dev, name)
+        {
+            return Ok(made);
+        }
+        inroot::mount_point(self.hands.root()?.as_fd(), &mount.target, mount.kind, mount.symlinks)
+            .map_err(|error| explain_target(error, mount))
+    }
+
+    pub(super) fn link(&self, target: &str, name: &str) -> Done {
+        let dev = self.hands.dev.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
+        Ok(rustix::fs::symlinkat(target, dev, name)?)
+    }
+
+    /// Through the procfs that we mounted ourselves, and only if it is one (CVE-2025-52881).
+    pub(super) fn write_parameter(&self, path: &Path, value: &str) -> Done {
+        const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+        let proc = self.hands.proc.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
+        let path = Path::new("sys").join(path);
+        let file = inroot::open(proc, &path, OFlags::WRONLY, Symlinks::Refuse).on(|| "open")?;
+        if rustix::fs::fstatfs(&file)?.f_type as i64 != PROC_SUPER_MAGIC {
+            return Err(io::Error::from_raw_os_error(libc::EXDEV).into());
+        }
+        rustix::io::write(&file, value.as_bytes()).on(|| format!("write '{value}'"))?;
+        Ok(())
+    }
+
+    pub(super) fn mask(&mut self, path: &Path) -> Done {
+        let target = match inroot::open(self.hands.root()?, path, OFlags::PATH, Symlinks::Refuse) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+                return Ok(());
+            }
+            answer => answer?,
+        };
+        let is_folder =
+            rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode).is_dir();
+        if !is_folder {
+            let null = self.null_device()?;
+            return Ok(mount::attach(mount::copy(null, Path::new(""), Reach::Alone)?, target)?);
+        }
+        // One empty folder serves for all: the first is attached, the others are copies of it.
+        match &self.hands.empty {
+            Some(empty) => mount::attach(mount::copy(empty, Path::new(""), Reach::Alone)?, target)?,
+            None => {
+                let attributes = Attributes::READ_ONLY
+                    .with(Attributes::NO_SUID)
+                    .with(Attributes::NO_DEV)
+                    .with(Attributes::NO_EXEC);
+                let empty = mount::make(
+                    "tmpfs",
+                    "masked",
+                    &[("size".into(), Some("0".into()))],
+                    attributes,
+                )?;
+                mount::attach(&empty, target)?;
+                self.hands.empty = Some(empty);
+            }
+        }
+        Ok(())
+    }
+
+    /// The container's /dev/null, looked at: what hides a file must not be something else (CVE-2025-31133).
+    fn null_device(&mut self) -> Done<&OwnedFd> {
+        let null = match self.hands.null.take() {
+            Some(null) => null,
+            None => inroot::open(
+                self.hands.root()?,
+                Path::new("/dev/null"),
+                OFlags::PATH,
+                Symlinks::Refuse,
+            )
+            .on(|| "/dev/null")?,
+        };
+        if rustix::fs::fstat(&null)?.st_rdev != rustix::fs::makedev(1, 3) {
+            return Err(io::Error::from_raw_os_error(libc::ENODEV))
+                .on(|| "/dev/null is not the null device");
+        }
+        Ok(self.hands.null.insert(null))
+    }
+
+    pub(super) fn make_read_only(&self, path: &Path) -> Done {
+        let target = match inroot::open(self.hands.root()?, path, OFlags::PATH, Symlinks::Refuse) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+                return Ok(());
+            }
+            answer => answer?,
+        };
+        let tree = mount::copy(&target, Path::new(""), Reach::Recursive)?;
+        mount::attach(&tree, target)?;
+        Ok(mount::set_attributes(&tree, Attributes::READ_ONLY, Reach::Recursive)?)
+    }
+
+    pub(super) fn open_terminal(&mut self) -> Done {
+        let devpts = self.hands.devpts.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
+        let (master, terminal) = pty::open_pair(devpts.as_fd())?;
+        // Before the command can look; where neither is a terminal there is no size to have.
+        let _ = pty::copy_window_size(rustix::stdio::stdin(), &master)
+            .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &master));
+        let console = inroot::mount_point(
+            self.hands.root()?.as_fd(),
+            Path::new("/dev/console"),
+            Kind::File,
+            Symlinks::Refuse,
+        )
+        .on(|| "/dev/console")?;
+        mount::attach(mount::copy(&terminal, Path::new(""), Reach::Alone)?, console)
+            .on(|| "/dev/console")?;
+        command::give_terminal(&terminal, &self.plan.steps)?;
+        self.channel.send(&Message::Terminal(master))?;
+        self.hands.terminal = Some(terminal);
+        Ok(())
+    }
+}
+
+fn explain_target(error: io::Error, mount: &Mount) -> Trouble {
+    let what = match error.raw_os_error() {
+        Some(libc::ELOOP) => "the image has a symbolic link on the way to it",
+        Some(libc::ENOENT) => "the target is a symbolic link that leads to nothing inside the root",
+        Some(libc::ENOTDIR) => "a part of the target's path is a file",
+        Some(libc::EROFS | libc::EACCES) => "the target does not exist and cannot be made",
+        _ => "",
+    };
+    let mut text = what.to_owned();
+    if let (Source::Bind(path, _), false) = (&mount.source, what.is_empty()) {
+        let _ = write!(text, " (source {})", path.display());
+    }
+    Trouble { what: text, ..error.into() }
+}

@@ -1,0 +1,99 @@
+//! Mounts that have no place yet: made as early as they can be, where what they need is at hand.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::super::mounts::Owners;
+use super::super::trouble::{Done, On, Trouble};
+use super::super::{Mount, Source, Step, copyup, layers};
+use super::Child;
+use crate::rootfs::give;
+use crate::sys::inroot;
+use crate::sys::mount;
+
+impl Child<'_> {
+    /// Mounts detached what can be already: also before the layers come to lie where a volume could show them. A failure
+    /// counts for nothing yet: each has its turn again.
+    pub(super) fn mount_early(&mut self) {
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            if let Step::Root(mount) | Step::Mount(mount) = step
+                && (mount.is_made_in_base() || self.plan.levels.container.is_none())
+                && !matches!(mount.source, Source::Overlay { .. })
+            {
+                self.trees[index] =
+                    self.idmapped.take_volume(index).or_else(|| self.make_tree(mount).ok());
+            }
+        }
+    }
+
+    /// Mounts detached what needs base's IDs, or the host's files with the user's own rights.
+    pub(super) fn mount_in_base(&mut self) -> Done {
+        let plan = self.plan;
+        let mut root = None;
+        for (index, step) in plan.steps.iter().enumerate() {
+            if let Step::Root(mount) | Step::Mount(mount) = step
+                && mount.is_made_in_base()
+            {
+                self.step = index;
+                if let Some(root) = root.and_then(|root: usize| self.trees[root].as_ref()) {
+                    copyup::fill(root, mount, self.trees[index].as_ref(), plan.root_in_base())?;
+                }
+                let tree = match (step, self.trees[index].take()) {
+                    (_, Some(early)) => early,
+                    (Step::Root(_), None) => {
+                        self.idmapped.cover_layers()?;
+                        layers::make_root(mount, |mount| self.make_tree(mount))?
+                    }
+                    (_, None) => self.make_tree(mount)?,
+                };
+                if mount.owners == Owners::TheUsers {
+                    self.give(&tree, mount)?;
+                }
+                if matches!(step, Step::Root(_)) && plan.levels.container.is_some() {
+                    self.make_mount_points(&tree);
+                }
+                self.trees[index] = Some(tree);
+                root = root.or(matches!(step, Step::Root(_)).then_some(index));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the files of a bind mount to the user of the command.
+    fn give(&self, tree: &OwnedFd, mount: &Mount) -> Done {
+        let Source::Bind(path, _) = &mount.source else { return Ok(()) };
+        let said = |text: String| Trouble { what: text, errno: 0 };
+        let owner = self.plan.user_in_base();
+        let owner = owner.ok_or_else(|| said("the user of the command is not in base".into()))?;
+        give::tree(tree.as_fd(), path, owner).map_err(|error| said(error.to_string()))
+    }
+
+    /// A mount, detached.
+    pub(super) fn make_tree(&mut self, mount: &Mount) -> Done<OwnedFd> {
+        match &mount.source {
+            Source::Bind(path, reach) => {
+                mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
+            }
+            Source::Overlay { .. } => layers::stacked(self.plan, mount, &mut self.servers),
+            Source::New { fs, source, options } => {
+                mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())
+            }
+        }
+    }
+
+    /// Mount points directly in the root, made by base's root: the container's may have no right to its folders.
+    /// What cannot be made is left to the mount's own step, which says so.
+    fn make_mount_points(&self, root: &OwnedFd) {
+        let mounts = || {
+            self.plan
+                .steps
+                .iter()
+                .filter_map(|step| if let Step::Mount(mount) = step { Some(mount) } else { None })
+        };
+        for (index, mount) in mounts().enumerate() {
+            if !mounts().take(index).any(|outer| mount.target.starts_with(&outer.target)) {
+                let _ =
+                    inroot::mount_point(root.as_fd(), &mount.target, mount.kind, mount.symlinks);
+            }
+        }
+    }
+}
