@@ -1,0 +1,145 @@
+//! The end of a command: what it wrote goes where it belongs, its end is written down, then told; and what comes after it.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::super::clients::Clients;
+use super::super::events;
+use super::super::handover::{Handover, REMOVE};
+use super::super::log::Source;
+use super::super::policy::{self, Ending};
+use super::super::record::{self, CONTAINER, Exit, STATE, STOPPED};
+use super::super::streams::Streams;
+use super::Monitor;
+use crate::engine;
+use crate::error::{Error, Result};
+use crate::sys::fd;
+use crate::sys::process::{self, Ended};
+
+impl Monitor {
+    /// After the end: all that was written goes where it belongs, and the end is written down. How long to wait before
+    /// the next start, where there is to be one.
+    pub(super) fn end(&mut self, waited: Duration) -> Result<Option<Duration>> {
+        self.disconnect();
+        if !self.ends_all {
+            engine::end_children();
+        }
+        self.hear_oom();
+        self.oom.end();
+        for source in [Source::Output, Source::Error] {
+            while self.streams.source(source).is_some() {
+                self.drain_clients()?;
+                if !self.carry_once(source) {
+                    break;
+                }
+            }
+        }
+        self.log.finish();
+        self.read_record_again();
+        let ended = self.ended.unwrap_or(Ended::Killed(libc::SIGKILL));
+        let ending = Ending {
+            status: ended.status(),
+            is_wanted: self.folder.join(STOPPED).exists() || !self.folder.exists(),
+            restarts: self.state.restarts,
+        };
+        let is_to_restart = self.is_to_restart && !ending.is_wanted;
+        let wait = (is_to_restart || self.record.restart.restarts(ending))
+            .then(|| policy::backoff(waited, self.state.process.age()));
+        if wait.is_some() {
+            self.state.restarting = true;
+            // On a full disk it is started again all the same, and until then seems to have ended for good.
+            let written = record::write(&self.folder, STATE, &self.state);
+            written.unwrap_or_else(|error| self.log.say(&error.to_string()));
+        }
+        let written = record::write_exit(&self.folder, &self.exit(ended));
+        written.unwrap_or_else(|error| self.log.say(&error.to_string()));
+        let status = ("exitCode", ended.status().to_string());
+        events::of_container(&self.store, &self.record, "die", &[status]);
+        self.streams = Streams::default();
+        self.drain_clients()?;
+        self.clients.tell_end(ended.status());
+        Ok(wait)
+    }
+
+    /// Whoever hears of the end finds the ports free.
+    fn disconnect(&mut self) {
+        if let Some(helper) = self.helper.take() {
+            let _ = process::signal_child(helper, libc::SIGKILL);
+            let _ = process::reap(helper);
+        }
+    }
+
+    /// Its name and its restart policy may have been changed while it ran.
+    fn read_record_again(&mut self) {
+        if let Ok(Some(record)) = record::read(&self.folder, CONTAINER) {
+            self.record = record;
+        }
+    }
+
+    fn exit(&self, ended: Ended) -> Exit {
+        Exit {
+            run: self.state.run,
+            status: ended.status(),
+            signal: match ended {
+                Ended::Killed(signal) => Some(signal),
+                Ended::Exited(_) => None,
+            },
+            oom: self.oom.has_killed(),
+            started: Some(self.state.started),
+            finished: Timestamp::now(),
+            reason: self.state.trouble.clone(),
+        }
+    }
+
+    /// Waits until those for whom we wait have all that there is, or are gone.
+    pub(super) fn drain_clients(&mut self) -> Result<()> {
+        while self.clients.are_full() {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// Waits before the next start; whether it is still wanted.
+    pub(super) fn wait(&mut self, wait: Duration) -> Result<bool> {
+        let until = Instant::now() + wait;
+        self.clients = Clients::default();
+        while Instant::now() < until && !self.folder.join(STOPPED).exists() {
+            self.turn(Some(until))?;
+        }
+        Ok(!self.folder.join(STOPPED).exists())
+    }
+
+    pub(super) fn stop_listening(&mut self) {
+        if self.listener.take().is_some()
+            && let Some(path) = &self.state.socket
+        {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Becomes the program that starts or removes the container.
+    pub(super) fn hand_back(mut self, lock: OwnedFd, waited: Duration, role: &str) -> Result<()> {
+        if role == REMOVE {
+            self.stop_listening();
+        }
+        let number = |fd: OwnedFd| fd::hand_over(fd).map_err(Error::from);
+        let handover = Handover {
+            lock: number(lock)?,
+            held: Vec::new(),
+            keeper: None,
+            helper: None,
+            listener: self.listener.take().map(number).transpose()?,
+            client: None,
+            terminal: None,
+            pipes: [None; 3],
+            ends_all: self.ends_all,
+            waited: waited.as_millis() as u64,
+            signals: Vec::new(),
+            store: self.store,
+            folder: self.folder,
+        };
+        handover.exec(role).map(|never| match never {})
+    }
+}
