@@ -13,6 +13,8 @@ pub const STATUS_OURS: u8 = 125;
 pub const STATUS_CANNOT_INVOKE: u8 = 126;
 /// Exit status when the command was not found (docker's).
 pub const STATUS_NOT_FOUND: u8 = 127;
+/// Exit status of a program that SIGPIPE ended, as shells have it: nobody reads its output.
+pub const STATUS_UNREAD: u8 = 128 + libc::SIGPIPE as u8;
 
 /// Result with usnea's own [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -29,6 +31,8 @@ pub enum Kind {
     Denied,
     /// Who was asked does not answer, or not as it should.
     Unreachable,
+    /// Nobody reads what is written to standard output: no reason for a message.
+    Unread,
 }
 
 /// A failure: phrases from the outermost to the cause, a hint, an exit status, its kind. It can cross a pipe.
@@ -84,7 +88,7 @@ impl Error {
 
     /// Whether it is the failure of the one that was asked alone: another may do better.
     pub fn is_of_place(&self) -> bool {
-        self.kind != Kind::Other
+        matches!(self.kind, Kind::Absent | Kind::Denied | Kind::Unreachable)
     }
 }
 

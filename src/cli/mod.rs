@@ -29,7 +29,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::container::kept;
-use crate::error::{Error, Result, STATUS_OURS};
+use crate::error::{Error, Kind, Result, STATUS_OURS};
 use crate::monitor;
 use crate::sys::signal;
 
@@ -299,6 +299,9 @@ fn refused(error: &clap::Error) -> ExitCode {
 }
 
 fn report(error: &Error) -> ExitCode {
+    if error.kind() == Kind::Unread {
+        return ExitCode::from(error.status());
+    }
     let mut stderr = anstream::stderr().lock();
     // Standard error may be gone; the status still tells.
     let _ = writeln!(stderr, "usnea: {error}");

@@ -36,6 +36,8 @@ pub enum Wish {
     Window(u16, u16),
     /// To say that it ended, where it has already.
     Wait,
+    /// To bring its output into the log, and to say so.
+    CatchUp,
 }
 
 impl Clients {
@@ -120,6 +122,7 @@ impl Clients {
             Some(Request::CloseInput) => Some(Wish::CloseInput),
             Some(Request::Window(rows, columns)) => Some(Wish::Window(rows, columns)),
             Some(Request::Wait) => Some(Wish::Wait),
+            Some(Request::CatchUp) => Some(Wish::CatchUp),
             // Who does not speak our language has nothing to ask.
             None => {
                 self.0.remove(index);
@@ -156,10 +159,10 @@ impl Client {
     }
 }
 
-/// Tells one who asked after the end.
-pub fn tell_late(clients: &mut Clients, index: usize, status: u8) {
+/// Answers one client.
+pub fn answer(clients: &mut Clients, index: usize, told: &Told<'_>) {
     if let Some(client) = clients.0.get_mut(index)
-        && !client.hear(&Told::Ended(status).bytes(), Pace::Waits, 0)
+        && !client.hear(&told.bytes(), Pace::Waits, 0)
     {
         clients.0.remove(index);
     }

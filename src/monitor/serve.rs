@@ -14,14 +14,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::clients::{self, Clients, Wish};
 use super::events;
 use super::handover::{Handover, RELAUNCH, REMOVE, start_check, take};
-use super::health::{Health, Timer, Told};
+use super::health::{self, Health, Timer};
 use super::launch::SIGNALS;
 use super::log::Source;
 use super::oom::Oom;
 use super::output::Log;
 use super::record::{self, CONTAINER, OnFailure, Record, STATE, STOPPED, State};
 use super::streams::Streams;
-use super::talk::{self, Pace};
+use super::talk::{self, Pace, Told};
 use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Ended};
@@ -30,6 +30,9 @@ use crate::sys::{fd, pages};
 
 /// How much is read from the command at once: a message to those who are attached holds it.
 const CHUNK: usize = talk::ROOM - 1;
+
+/// Bytes that a pipe holds at most: /proc/sys/fs/pipe-max-size for whoever may not exceed it (pipe(7)).
+const MOST_IN_A_PIPE: usize = 1 << 20;
 
 /// How long the pages of our program stay after work: a page that is let go and needed again costs a microsecond.
 const LINGERING: Duration = Duration::from_millis(100);
@@ -251,18 +254,30 @@ impl Monitor {
         Ok(came.filter(|(_, events)| !events.is_empty()).collect())
     }
 
-    /// A chunk of output: into the log, then to those who are attached. Whether there was one.
-    fn carry_once(&mut self, source: Source) -> bool {
-        let Some(length) = self.streams.read(source, &mut self.room[..CHUNK]) else { return false };
+    /// A chunk of output: into the log, then to those who are attached. Its length; `None`: there was none.
+    fn carry_once(&mut self, source: Source) -> Option<usize> {
+        let length = self.streams.read(source, &mut self.room[..CHUNK])?;
         let bytes = &self.room[..length];
         self.log.write(source, bytes);
         self.clients.tell(source, bytes);
-        true
+        Some(length)
     }
 
     fn carry(&mut self, source: Source) {
         if !self.clients.are_full() {
             self.carry_once(source);
+        }
+    }
+
+    /// Brings what the command has written by now into the log. Bounded by what a pipe can hold: a command that writes for
+    /// ever does not keep the monitor here.
+    fn catch_up(&mut self) {
+        for source in [Source::Output, Source::Error] {
+            let mut left = MOST_IN_A_PIPE;
+            while left > 0 && !self.clients.are_full() {
+                let Some(length) = self.carry_once(source) else { break };
+                left = left.saturating_sub(length);
+            }
         }
     }
 
@@ -277,8 +292,12 @@ impl Monitor {
             Some(Wish::Window(rows, columns)) => self.streams.resize(rows, columns),
             Some(Wish::Wait) => {
                 if let Some(ended) = self.ended {
-                    clients::tell_late(&mut self.clients, index, ended.status());
+                    clients::answer(&mut self.clients, index, &Told::Ended(ended.status()));
                 }
+            }
+            Some(Wish::CatchUp) => {
+                self.catch_up();
+                clients::answer(&mut self.clients, index, &Told::CaughtUp);
             }
             Some(Wish::CloseInput) | None => {}
         }
@@ -398,7 +417,7 @@ impl Monitor {
 
     /// A check has ended, and noted what it found.
     fn has_checked(&mut self) {
-        let health = match Told::of(&self.folder, &self.state) {
+        let health = match health::Told::of(&self.folder, &self.state) {
             Ok(told) => told.health,
             Err(error) => {
                 self.log.say(&error.to_string());

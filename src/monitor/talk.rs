@@ -26,6 +26,8 @@ pub enum Request<'a> {
     Attach(Pace),
     /// Tell me when it ends.
     Wait,
+    /// Bring what the command has written by now into the log, and tell me.
+    CatchUp,
     /// For the command's standard input.
     Input(&'a [u8]),
     /// No more of it.
@@ -54,6 +56,8 @@ pub enum Told<'a> {
     Lost(u64),
     /// It ended, with this status.
     Ended(u8),
+    /// The log holds all that the command had written when [`Request::CatchUp`] came.
+    CaughtUp,
 }
 
 impl Request<'_> {
@@ -63,6 +67,7 @@ impl Request<'_> {
             Self::Attach(Pace::Waits) => b"Aw".to_vec(),
             Self::Attach(Pace::Drops) => b"Ad".to_vec(),
             Self::Wait => b"W".to_vec(),
+            Self::CatchUp => b"U".to_vec(),
             Self::Input(bytes) => [b"I", *bytes].concat(),
             Self::CloseInput => b"C".to_vec(),
             Self::Window(rows, columns) => {
@@ -77,6 +82,7 @@ impl Request<'_> {
             (b'A', b"w") => Request::Attach(Pace::Waits),
             (b'A', b"d") => Request::Attach(Pace::Drops),
             (b'W', b"") => Request::Wait,
+            (b'U', b"") => Request::CatchUp,
             (b'I', bytes) => Request::Input(bytes),
             (b'C', b"") => Request::CloseInput,
             (b'S', &[a, b, c, d]) => {
@@ -95,6 +101,7 @@ impl Told<'_> {
             Self::Error(bytes) => [b"E", *bytes].concat(),
             Self::Lost(count) => [&b"L"[..], &count.to_ne_bytes()].concat(),
             Self::Ended(status) => vec![b'X', *status],
+            Self::CaughtUp => b"U".to_vec(),
         }
     }
 
@@ -105,6 +112,7 @@ impl Told<'_> {
             (b'E', bytes) => Told::Error(bytes),
             (b'L', bytes) => Told::Lost(u64::from_ne_bytes(bytes.try_into().ok()?)),
             (b'X', &[status]) => Told::Ended(status),
+            (b'U', b"") => Told::CaughtUp,
             _ => return None,
         })
     }
@@ -192,6 +200,7 @@ mod tests {
             Request::Attach(Pace::Waits),
             Request::Attach(Pace::Drops),
             Request::Wait,
+            Request::CatchUp,
             Request::Input(b"x\0y"),
             Request::Input(b""),
             Request::CloseInput,
@@ -199,8 +208,13 @@ mod tests {
         ] {
             assert_eq!(Request::parse(&request.bytes()), Some(request));
         }
-        for told in [Told::Output(b"a"), Told::Error(b"\xff"), Told::Lost(1 << 40), Told::Ended(3)]
-        {
+        for told in [
+            Told::Output(b"a"),
+            Told::Error(b"\xff"),
+            Told::Lost(1 << 40),
+            Told::Ended(3),
+            Told::CaughtUp,
+        ] {
             assert_eq!(Told::parse(&told.bytes()), Some(told));
         }
         for wrong in [&b""[..], b"A", b"Ax", b"S123", b"X", b"L1", b"?"] {

@@ -3,13 +3,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use rustix::stdio::{stderr, stdin, stdout};
 
 use super::{Kept, not_running};
 use crate::engine::{Requests, Watch};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, STATUS_UNREAD};
 use crate::monitor::record::State;
 use crate::monitor::talk::{self, Pace, Request, Told};
 use crate::monitor::{Status, events};
@@ -85,6 +86,32 @@ fn connect(kept: &Kept, state: &State) -> Result<OwnedFd> {
     }
 }
 
+/// How long a monitor may take to bring output into the log: it may be at the end of its container.
+const CATCHING_UP: Duration = Duration::from_secs(2);
+
+/// Has the monitor of a running container bring into the log what the command has written by now. Where it does not
+/// answer, the log is what it is.
+pub(super) fn catch_up(kept: &Kept) {
+    let Ok(Status::Running(state)) = kept.status() else { return };
+    let Ok(socket) = connect(kept, &state) else { return };
+    if talk::send(&socket, &Request::CatchUp.bytes()).is_err() {
+        return;
+    }
+    let deadline = Instant::now() + CATCHING_UP;
+    let mut answer = [0; 8];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&left)) {
+            Err(Errno::INTR) => {}
+            Ok(1..) => break,
+            _ => return,
+        }
+    }
+    // The end of a conversation (a monitor of an older version, one that ends) is an answer too.
+    let _ = rustix::net::recv(&socket, &mut answer[..], RecvFlags::DONTWAIT);
+}
+
 /// Stays attached. The exit status of the command; `None`: the detach keys were typed. `signals` are blocked.
 pub fn attach(kept: &Kept, attachment: Attachment, signals: &Signals) -> Result<Option<u8>> {
     let reads_terminal =
@@ -103,6 +130,7 @@ pub fn attach(kept: &Kept, attachment: Attachment, signals: &Signals) -> Result<
         had_terminal: rustix::termios::isatty(stdin()),
         pending: Vec::new(),
         raw,
+        has_lost: false,
     };
     session.tell_window();
     session.stay(signals)
@@ -119,6 +147,8 @@ struct Session<'a> {
     /// A message that the monitor has no room for yet: the command does not read.
     pending: Vec<u8>,
     raw: Option<Raw>,
+    /// Whether output could not be written, and that was told.
+    has_lost: bool,
 }
 
 impl Session<'_> {
@@ -161,7 +191,7 @@ impl Session<'_> {
 
     /// What the monitor tells. The exit status, at the end.
     fn hear(&mut self, room: &mut [u8]) -> Result<Option<u8>> {
-        let flags = rustix::net::RecvFlags::DONTWAIT;
+        let flags = RecvFlags::DONTWAIT;
         let length = match rustix::net::recv(&self.socket, &mut *room, flags) {
             Ok((length, _)) if length > 0 => length,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
@@ -169,11 +199,24 @@ impl Session<'_> {
             _ => return self.recorded().map(Some),
         };
         match Told::parse(&room[..length]) {
-            Some(Told::Output(bytes)) => write_all(stdout(), bytes),
-            Some(Told::Error(bytes)) => write_all(stderr(), bytes),
+            Some(Told::Output(bytes)) => return self.show(stdout(), bytes),
+            Some(Told::Error(bytes)) => return self.show(stderr(), bytes),
             Some(Told::Lost(count)) => log::warn!("{count} bytes of output were missed"),
             Some(Told::Ended(status)) => return Ok(Some(status)),
-            None => {}
+            Some(Told::CaughtUp) | None => {}
+        }
+        Ok(None)
+    }
+
+    /// Shows output. The status to leave with where nobody reads it any more: that of a client that SIGPIPE ends. The
+    /// container goes on. What cannot be written for another reason is told once: the command's end is still to be told.
+    fn show(&mut self, to: BorrowedFd<'_>, bytes: &[u8]) -> Result<Option<u8>> {
+        match write_all(to, bytes) {
+            Err(Errno::PIPE) => return Ok(Some(STATUS_UNREAD)),
+            Err(error) if !std::mem::replace(&mut self.has_lost, true) => {
+                log::warn!("output is lost: cannot write it: {}", Error::from(error));
+            }
+            _ => {}
         }
         Ok(None)
     }
@@ -263,8 +306,7 @@ impl Session<'_> {
     }
 }
 
-/// Nobody who reads what we write is no reason to leave: the command's end is still to be told.
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) {
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(to, bytes) {
             Ok(written) => bytes = &bytes[written..],
@@ -272,7 +314,8 @@ fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) {
             Err(Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], None);
             }
-            Err(_) => return,
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
 }

@@ -23,6 +23,7 @@ use super::Kept;
 use super::files::{Found, look, with_root};
 use crate::engine::Use;
 use crate::error::{Context, Error, Result};
+use crate::image::archive::output::StandardOutput;
 use crate::image::compression;
 use crate::image::diff::{LastLink, Part, part_tar};
 use crate::image::extract::place::{First, Giving, OtherKind, Place, place};
@@ -191,7 +192,7 @@ fn receive(from: OwnedFd, path: &Path, to: &End, how: Copying) -> Result<()> {
                 .context(|| to.display().to_string())
         }
         _ => {
-            let mut stdout = io::stdout().lock();
+            let mut stdout = StandardOutput(io::stdout());
             io::copy(&mut from, &mut stdout).map(drop).context(|| "cannot write to standard output")
         }
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Kept;
 use super::stop::ended_within;
+use super::{Kept, attach};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::monitor::log::{Changes, FILE, Line, Reader, Source};
+use crate::monitor::log::{Changes, FILE, Line, Position, Reader, Source};
 use crate::monitor::record::LogDriver;
 
 /// What of a log is shown, and how.
@@ -56,51 +56,78 @@ pub fn logs(
         }
     }
     let said = || format!("the log of {}", kept.record.name);
+    attach::catch_up(kept);
     // Before the first reading: nothing comes unseen in between.
     let watch = if wanted.follow { Some(Watch::new(kept).context(said)?) } else { None };
     let mut reader = Reader::open(&kept.folder, FILE).context(said)?;
-    let mut printer = Printer { wanted, output, error, mid_line: [false; 2] };
-    let mut last: VecDeque<Vec<u8>> = VecDeque::new();
-    loop {
-        let more = reader.read(|line| match wanted.tail {
-            Some(tail) => {
-                keep_last(&mut last, line, tail, wanted);
-                Ok(())
-            }
-            None => printer.print(line),
-        });
-        if !more.context(said)? {
-            break;
-        }
+    let mut printer = Printer::new(wanted, output, error);
+    if let Some(tail) = wanted.tail {
+        let start = Tail::find(&mut reader, tail, wanted).context(said)?;
+        reader.seek(start.position);
+        printer.skips = start.is_mid_line;
     }
-    for line in &last {
-        printer.print(line).context(said)?;
-    }
+    printer.print_all(&mut reader).context(said)?;
     if let Some(mut watch) = watch {
         loop {
             let goes_on = watch.wait()?;
-            while reader.read(|line| printer.print(line)).context(said)? {}
-            printer.flush().context(said)?;
+            printer.print_all(&mut reader).context(said)?;
             let is_over = wanted.until.is_some_and(|until| Timestamp::now() > until);
             if !goes_on || is_over {
                 break;
             }
         }
     }
-    printer.flush().context(said)
+    Ok(())
 }
 
-/// The last `tail` lines: a line that came in parts is one.
-fn keep_last(last: &mut VecDeque<Vec<u8>>, line: &[u8], tail: usize, wanted: &Logs) {
-    if !Line::parse(line).is_some_and(|line| wanted.shows(&line)) {
-        return;
+/// Beginnings of the last lines: a line that came in parts is one.
+struct Tail {
+    starts: VecDeque<Start>,
+    most: usize,
+    is_mid_line: [bool; 2],
+}
+
+/// Place where a line begins.
+struct Start {
+    position: Position,
+    /// Streams whose line of before goes on after this place.
+    is_mid_line: [bool; 2],
+}
+
+impl Tail {
+    /// Reads the log to its end: where its last `most` lines begin.
+    fn find(reader: &mut Reader, most: usize, wanted: &Logs) -> io::Result<Start> {
+        let mut tail = Self { starts: VecDeque::new(), most, is_mid_line: [false; 2] };
+        let first = Start { position: reader.position(), is_mid_line: [false; 2] };
+        while reader.read_placed(|position, line| {
+            if let Some(line) = Line::parse(line).filter(|line| wanted.shows(line)) {
+                tail.add(position, &line);
+            }
+            Ok(())
+        })? {}
+        Ok(match most {
+            0 => Start { position: reader.position(), is_mid_line: tail.is_mid_line },
+            _ => tail.starts.pop_front().unwrap_or(first),
+        })
     }
-    last.push_back(line.to_vec());
-    let is_whole = |line: &Vec<u8>| Line::parse(line).is_some_and(|line| line.is_whole);
-    // The last may have no end yet: it counts too.
-    let open = usize::from(last.back().is_some_and(|line| !is_whole(line)));
-    while !last.is_empty() && last.iter().filter(|line| is_whole(line)).count() + open > tail {
-        while last.pop_front().is_some_and(|line| !is_whole(&line)) {}
+
+    fn add(&mut self, position: Position, line: &Line<'_>) {
+        let slot = slot(line.source);
+        if !self.is_mid_line[slot] {
+            self.starts.push_back(Start { position, is_mid_line: self.is_mid_line });
+        }
+        if self.starts.len() > self.most {
+            self.starts.pop_front();
+        }
+        self.is_mid_line[slot] = !line.is_whole;
+    }
+}
+
+/// Index of the stream that shows lines of `source`: 0 is standard output, 1 standard error.
+fn slot(source: Source) -> usize {
+    match source {
+        Source::Output => 0,
+        Source::Error | Source::Ourselves => 1,
     }
 }
 
@@ -116,23 +143,45 @@ impl Logs {
 
 struct Printer<'a> {
     wanted: &'a Logs,
-    output: &'a mut dyn Write,
-    error: &'a mut dyn Write,
-    /// Whether the last line of standard output and standard error is to be gone on with.
-    mid_line: [bool; 2],
+    streams: [&'a mut dyn Write; 2],
+    /// Whether the last line of a stream is to be gone on with.
+    is_mid_line: [bool; 2],
+    /// Whether the line that a stream is in the middle of is left out.
+    skips: [bool; 2],
+    /// The stream that was written to last.
+    last: usize,
 }
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
+    fn new(wanted: &'a Logs, output: &'a mut dyn Write, error: &'a mut dyn Write) -> Self {
+        let streams = [output, error];
+        Self { wanted, streams, is_mid_line: [false; 2], skips: [false; 2], last: 0 }
+    }
+
+    /// Prints what there is by now, up to the last byte: a reader may wait for it.
+    fn print_all(&mut self, reader: &mut Reader) -> io::Result<()> {
+        while reader.read(|line| self.print(line))? {
+            reader.close_read();
+        }
+        self.streams.iter_mut().try_for_each(|stream| stream.flush())
+    }
+
     fn print(&mut self, line: &[u8]) -> io::Result<()> {
-        let Some(line) = Line::parse(line) else { return Ok(()) };
-        if !self.wanted.shows(&line) {
+        let Some(line) = Line::parse(line).filter(|line| self.wanted.shows(line)) else {
+            return Ok(());
+        };
+        let slot = slot(line.source);
+        if self.skips[slot] {
+            self.skips[slot] = !line.is_whole;
             return Ok(());
         }
-        let (to, slot) = match line.source {
-            Source::Output => (&mut *self.output, 0),
-            Source::Error | Source::Ourselves => (&mut *self.error, 1),
-        };
-        if !self.mid_line[slot] {
+        // Both may be one file or pipe: lines stand there in the order in which they were written.
+        if self.last != slot {
+            self.streams[self.last].flush()?;
+            self.last = slot;
+        }
+        let to = &mut self.streams[slot];
+        if !self.is_mid_line[slot] {
             to.write_all(self.wanted.prefix.as_bytes())?;
             if self.wanted.timestamps {
                 write!(to, "{} ", line.time)?;
@@ -145,13 +194,8 @@ impl Printer<'_> {
         if line.is_whole {
             to.write_all(b"\n")?;
         }
-        self.mid_line[slot] = !line.is_whole;
+        self.is_mid_line[slot] = !line.is_whole;
         Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()?;
-        self.error.flush()
     }
 }
 
@@ -187,5 +231,82 @@ impl<'a> Watch<'a> {
         self.changes.wait(Some(monitor.as_fd()), None).context(said)?;
         self.monitor = (!ended_within(&monitor, Some(Duration::ZERO))?).then_some(monitor);
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::monitor::log::Writer;
+    use crate::monitor::record::LogSettings;
+
+    /// What the last `most` lines of the log in `folder` print, on each stream.
+    fn tail_of(folder: &std::path::Path, most: usize) -> [String; 2] {
+        let wanted = Logs { tail: Some(most), ..Logs::default() };
+        let (mut output, mut error) = (Vec::new(), Vec::new());
+        let mut reader = Reader::open(folder, FILE).unwrap();
+        let start = Tail::find(&mut reader, most, &wanted).unwrap();
+        reader.seek(start.position);
+        let mut printer = Printer::new(&wanted, &mut output, &mut error);
+        printer.skips = start.is_mid_line;
+        printer.print_all(&mut reader).unwrap();
+        [output, error].map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    /// Lines in the order of their beginnings: the stream and the text.
+    fn lines_of(chunks: &[(bool, String)]) -> Vec<(bool, String)> {
+        let mut lines: Vec<(bool, String)> = Vec::new();
+        let mut open = [None; 2];
+        for (is_error, chunk) in chunks {
+            for part in chunk.split_inclusive('\n') {
+                let slot = usize::from(*is_error);
+                let at = *open[slot].get_or_insert_with(|| {
+                    lines.push((*is_error, String::new()));
+                    lines.len() - 1
+                });
+                lines[at].1 += part;
+                if part.ends_with('\n') {
+                    open[slot] = None;
+                }
+            }
+        }
+        lines
+    }
+
+    proptest! {
+        #[test]
+        fn a_tail_is_the_last_lines_whole(
+            chunks in proptest::collection::vec((any::<bool>(), "[ab\n]{1,6}"), 0..30),
+            most in 0usize..12,
+            size in prop_oneof![Just(None), Just(Some(400u64))],
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let limits = LogSettings { max_size: size, max_file: Some(100), ..LogSettings::default() };
+            let mut writer = Writer::open(folder.path(), &limits);
+            for (is_error, chunk) in &chunks {
+                let source = if *is_error { Source::Error } else { Source::Output };
+                writer.write(source, chunk.as_bytes(), Timestamp::now());
+            }
+            let lines = lines_of(&chunks);
+            let last = &lines[lines.len().saturating_sub(most)..];
+            let expected = [false, true].map(|stream| {
+                let own = last.iter().filter(|(is_error, _)| *is_error == stream);
+                own.map(|(_, text)| text.as_str()).collect::<String>()
+            });
+            prop_assert_eq!(tail_of(folder.path(), most), expected);
+        }
+    }
+
+    /// One that looks through all lines in hand at each line would take hours.
+    #[test]
+    fn a_long_tail_of_many_lines_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(folder.path(), &LogSettings::default());
+        let lines: String = (0..300_000).map(|number| format!("{number}\n")).collect();
+        writer.write(Source::Output, lines.as_bytes(), Timestamp::now());
+        let [output, _] = tail_of(folder.path(), 100_000);
+        assert!(output.starts_with("200000\n") && output.ends_with("\n299999\n"));
     }
 }

@@ -8,8 +8,31 @@ use std::path::{Path, PathBuf};
 use tar_core::EntryType;
 use tar_core::builder::EntryBuilder;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result, STATUS_UNREAD};
 use crate::files;
+
+/// Standard output. Its reader gone is an error that ends the program as SIGPIPE would, once all is cleaned up.
+#[derive(Debug)]
+pub struct StandardOutput(pub io::Stdout);
+
+impl Write for StandardOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(unread)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(unread)
+    }
+}
+
+fn unread(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => {
+            io::Error::other(Error::new(error).of_kind(Kind::Unread).exit_status(STATUS_UNREAD))
+        }
+        _ => error,
+    }
+}
 
 /// A file that has its name only when it is whole; or something that is written as it is (`-`, a pipe, a device).
 pub struct Output {
@@ -29,7 +52,7 @@ impl Output {
                 return Err(Error::new("an archive is not written to a terminal")
                     .hint("name a file with -o, or redirect standard output"));
             }
-            return Ok(Self::to(Box::new(stdout), path));
+            return Ok(Self::to(Box::new(StandardOutput(stdout)), path));
         }
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
             let file = OpenOptions::new().write(true).open(path).map_err(unwritable)?;

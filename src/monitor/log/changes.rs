@@ -8,12 +8,18 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
-/// Disks of several machines tell nothing of what others write: nobody waits for longer.
+use crate::host::filesystem;
+
+/// Longest wait on a network file system: inotify(7) does not tell what other machines write.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// The changes of one folder.
 #[derive(Debug)]
-pub struct Changes(OwnedFd);
+pub struct Changes {
+    inotify: OwnedFd,
+    /// Limit of each wait; `None`: inotify tells everything.
+    longest: Option<Duration>,
+}
 
 impl Changes {
     /// From now on.
@@ -22,24 +28,26 @@ impl Changes {
         let events =
             WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF;
         inotify::add_watch(&inotify, folder, events)?;
-        Ok(Self(inotify))
+        let longest = filesystem::kind(folder).network.then_some(LONGEST);
+        Ok(Self { inotify, longest })
     }
 
-    /// Waits until there may be something new, `other` can be read, `limit` is over, or a second.
+    /// Waits until there may be something new, `other` can be read, or `limit` is over.
     pub fn wait(&self, other: Option<BorrowedFd<'_>>, limit: Option<Duration>) -> io::Result<()> {
-        let mut fds = vec![PollFd::new(&self.0, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.inotify, PollFlags::IN)];
         fds.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
-        let limit = limit.unwrap_or(LONGEST).min(LONGEST);
-        let limit =
-            Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
-        match poll(&mut fds, Some(&limit)) {
+        let limit = [limit, self.longest].into_iter().flatten().min().map(|limit| Timespec {
+            tv_sec: limit.as_secs() as i64,
+            tv_nsec: limit.subsec_nanos().into(),
+        });
+        match poll(&mut fds, limit.as_ref()) {
             Err(rustix::io::Errno::INTR) => {}
             answer => {
                 answer?;
             }
         }
         let mut room = [0; 4096];
-        while rustix::io::read(&self.0, &mut room).is_ok_and(|length| length > 0) {}
+        while rustix::io::read(&self.inotify, &mut room).is_ok_and(|length| length > 0) {}
         Ok(())
     }
 }

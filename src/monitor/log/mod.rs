@@ -16,7 +16,7 @@ mod read;
 mod write;
 
 pub use changes::Changes;
-pub use read::{Line, Reader};
+pub use read::{Line, Position, Reader};
 pub use write::Writer;
 
 /// The name of the log in the container's folder; older ones are `log.1`, `log.2` and so on.

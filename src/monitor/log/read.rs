@@ -2,8 +2,8 @@
 //! later.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -53,12 +53,21 @@ impl<'a> Line<'a> {
 pub struct Reader {
     folder: PathBuf,
     name: &'static str,
-    file: Option<File>,
-    /// Older files come first: those with higher numbers.
-    older: Vec<File>,
+    /// Files of the log, the oldest first. Those before `current` were read to their end.
+    files: Vec<File>,
+    current: usize,
+    /// Offset in the current file of the first byte of `room`.
+    offset: u64,
     room: Vec<u8>,
-    /// What of `room` was read and not given yet.
+    /// Bytes of `room` that were read and not given yet.
     filled: usize,
+}
+
+/// Place of a line in the files that a [`Reader`] holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    file: usize,
+    offset: u64,
 }
 
 const ROOM: usize = 256 * 1024;
@@ -69,8 +78,9 @@ impl Reader {
         let mut reader = Self {
             folder: folder.to_owned(),
             name,
-            file: None,
-            older: Vec::new(),
+            files: Vec::new(),
+            current: 0,
+            offset: 0,
             room: vec![0; ROOM],
             filled: 0,
         };
@@ -84,12 +94,11 @@ impl Reader {
                 Err(error) => return Err(error),
             }
         }
-        // The newest first.
         files.splice(0..0, newest);
         let mut seen = std::collections::HashSet::new();
         files.retain(|file| file.metadata().is_ok_and(|metadata| seen.insert(metadata.ino())));
-        reader.file = files.pop();
-        reader.older = files;
+        files.reverse();
+        reader.files = files;
         Ok(reader)
     }
 
@@ -100,64 +109,82 @@ impl Reader {
         }
     }
 
-    /// Gives `each` the lines that there are by now, until it says false. Whether more may be there at once.
+    /// Gives `each` the lines that there are by now, until it fails. Whether more may be there at once.
     pub fn read(&mut self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<bool> {
-        if self.file.is_none() {
-            self.file = self.newest()?;
+        self.read_placed(|_, line| each(line))
+    }
+
+    /// [`Reader::read`], with the place of each line.
+    pub fn read_placed(
+        &mut self,
+        mut each: impl FnMut(Position, &[u8]) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        if self.files.is_empty() {
+            self.files.extend(self.newest()?);
         }
-        let Some(file) = &mut self.file else { return Ok(false) };
+        let Some(file) = self.files.get(self.current) else { return Ok(false) };
         if self.filled == self.room.len() {
             self.room.resize(self.room.len() * 2, 0);
         }
-        let length = file.read(&mut self.room[self.filled..])?;
+        let unread = self.offset + self.filled as u64;
+        let length = file.read_at(&mut self.room[self.filled..], unread)?;
         if length == 0 {
             return self.next_file();
         }
         let end = self.filled + length;
         let lines = self.room[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let mut position = self.position();
         for line in self.room[..lines].split_inclusive(|byte| *byte == b'\n') {
-            each(&line[..line.len() - 1])?;
+            each(position, &line[..line.len() - 1])?;
+            position.offset += line.len() as u64;
         }
         self.room.copy_within(lines..end, 0);
         self.filled = end - lines;
+        self.offset = position.offset;
         Ok(true)
+    }
+
+    /// Place of the next line that is read.
+    pub fn position(&self) -> Position {
+        Position { file: self.current, offset: self.offset }
+    }
+
+    /// Goes back to a place where a line begins. Places end to mean anything with [`Reader::close_read`].
+    pub fn seek(&mut self, position: Position) {
+        (self.current, self.offset, self.filled) = (position.file, position.offset, 0);
+    }
+
+    /// Closes the files that were read to their end: rotation may have removed them, and they take room until then.
+    pub fn close_read(&mut self) {
+        self.files.drain(..self.current);
+        self.current = 0;
     }
 
     /// At the end of a file: the next one, if it is not the one that is written.
     fn next_file(&mut self) -> io::Result<bool> {
-        if let Some(next) = self.older.pop() {
-            self.file = Some(next);
-            return Ok(true);
-        }
-        let Some(newest) = self.newest()? else { return Ok(false) };
-        let inode = |file: &File| file.metadata().map(|metadata| metadata.ino());
-        let Some(file) = &mut self.file else { return Ok(false) };
-        if inode(file)? == inode(&newest)? {
-            return Ok(false);
-        }
-        // Rotated: what was written to the old one between our last look and the change must not be missed.
-        let mut rest = [0; 1];
-        let before = io::Seek::stream_position(file)?;
-        if std::os::unix::fs::FileExt::read_at(file, &mut rest, before)? > 0 {
-            return Ok(true);
-        }
-        // Rotated twice or more since: those between are older than the newest.
-        self.older = self.between(&newest)?;
-        self.file = Some(match self.older.pop() {
-            Some(next) => {
-                self.older.insert(0, newest);
-                next
+        if self.current + 1 == self.files.len() {
+            let Some(newest) = self.newest()? else { return Ok(false) };
+            let inode = |file: &File| file.metadata().map(|metadata| metadata.ino());
+            let file = &self.files[self.current];
+            if inode(file)? == inode(&newest)? {
+                return Ok(false);
             }
-            None => newest,
-        });
-        self.filled = 0;
+            // Rotated: what was written to the old one between our last look and the change must not be missed.
+            if file.read_at(&mut [0; 1], self.offset + self.filled as u64)? > 0 {
+                return Ok(true);
+            }
+            // Rotated twice or more since: those between are older than the newest.
+            let between = self.between(&newest)?;
+            self.files.extend(between.into_iter().rev());
+            self.files.push(newest);
+        }
+        self.seek(Position { file: self.current + 1, offset: 0 });
         Ok(true)
     }
 
     /// The files that lie between the one in hand and the newest, the newest of them first.
     fn between(&self, newest: &File) -> io::Result<Vec<File>> {
-        let own =
-            self.file.as_ref().map(File::metadata).transpose()?.map(|metadata| metadata.ino());
+        let own = self.files[self.current].metadata()?.ino();
         let newest = newest.metadata()?.ino();
         let mut files = Vec::new();
         for number in 1.. {
@@ -165,7 +192,7 @@ impl Reader {
                 break;
             };
             let inode = file.metadata()?.ino();
-            if Some(inode) == own {
+            if inode == own {
                 return Ok(files);
             }
             if inode != newest {

@@ -119,3 +119,33 @@ fn what_a_full_disk_lost_is_counted_and_no_line_is_torn() {
     assert_eq!((lines[0], lines[2]), ("stdout F before", "stdout F after"));
     assert!(lines[1].starts_with("usnea F 14 bytes were lost: "), "{}", lines[1]);
 }
+
+#[test]
+fn a_place_in_the_log_can_be_gone_back_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(folder.path(), &limited(300, 9));
+    for number in 0..40 {
+        writer.write(Source::Output, format!("{number}\n").as_bytes(), Timestamp::now());
+    }
+    let mut reader = Reader::open(folder.path(), FILE).unwrap();
+    let mut places = Vec::new();
+    while reader
+        .read_placed(|position, line| {
+            places.push((position, line.to_vec()));
+            Ok(())
+        })
+        .unwrap()
+    {}
+    assert_eq!(places.len(), 40);
+    for (position, line) in places {
+        reader.seek(position);
+        let mut first = None;
+        reader
+            .read(|line| {
+                first.get_or_insert_with(|| line.to_vec());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(first, Some(line));
+    }
+}

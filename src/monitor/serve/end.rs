@@ -31,7 +31,7 @@ impl Monitor {
         for source in [Source::Output, Source::Error] {
             while self.streams.source(source).is_some() {
                 self.drain_clients()?;
-                if !self.carry_once(source) {
+                if self.carry_once(source).is_none() {
                     break;
                 }
             }
