@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-pub use settings::{Limits, Settings, user_folder};
+pub use settings::{Limits, LogLimits, Settings, user_folder};
 
 /// The folder that holds everything of ours: `--root`, else `$USNEA_ROOT`, else `$XDG_DATA_HOME/usnea`.
 /// Errors: none of them is known (no HOME either), or not absolute.

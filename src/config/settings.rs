@@ -9,8 +9,13 @@
 //! layer-bytes = 137438953472       # unpacked
 //! layer-entries = 2000000
 //! layer-ratio = 200                # unpacked : packed, looked at from 1 GiB on
+//!
+//! [log]                            # what a container's log may hold where --log-opt does not say it
+//! max-size = 20971520              # bytes of one file; -1: no limit
+//! max-file = 5                     # files, the one that is written included
 //! ```
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -26,6 +31,24 @@ pub struct Settings {
     pub parallel_downloads: Option<usize>,
     /// What a layer may hold.
     pub limits: Limits,
+    /// What a container's log may hold.
+    pub log: LogLimits,
+}
+
+/// What a container's log may hold where its flags do not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Bytes of one file; `None`: no limit.
+    pub max_size: Option<u64>,
+    /// Files, the one that is written included. At least 1.
+    pub max_file: u32,
+}
+
+impl Default for LogLimits {
+    /// 100 MiB in all: a container that prints for ever must not fill the disk.
+    fn default() -> Self {
+        Self { max_size: Some(20 << 20), max_file: 5 }
+    }
 }
 
 /// What a layer may hold before it is refused.
@@ -57,6 +80,8 @@ struct File {
     images: Images,
     #[serde(default)]
     limits: FileLimits,
+    #[serde(default)]
+    log: FileLog,
 }
 
 #[derive(Default, Deserialize)]
@@ -72,6 +97,13 @@ struct FileLimits {
     layer_bytes: Option<u64>,
     layer_entries: Option<u64>,
     layer_ratio: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileLog {
+    max_size: Option<i64>,
+    max_file: Option<NonZeroU32>,
 }
 
 /// The folder of the user's settings files: `$XDG_CONFIG_HOME`, else `~/.config`.
@@ -121,6 +153,10 @@ impl Settings {
         limits.layer_bytes = file.limits.layer_bytes.unwrap_or(limits.layer_bytes);
         limits.layer_entries = file.limits.layer_entries.unwrap_or(limits.layer_entries);
         limits.layer_ratio = file.limits.layer_ratio.unwrap_or(limits.layer_ratio);
+        if let Some(size) = file.log.max_size {
+            self.log.max_size = u64::try_from(size).ok().filter(|size| *size > 0);
+        }
+        self.log.max_file = file.log.max_file.map_or(self.log.max_file, NonZeroU32::get);
         Ok(())
     }
 }
@@ -128,6 +164,17 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logs_have_a_limit_unless_it_is_lifted() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.log, LogLimits { max_size: Some(20 << 20), max_file: 5 });
+        settings.apply("[log]\nmax-size = 4096").unwrap();
+        assert_eq!(settings.log, LogLimits { max_size: Some(4096), max_file: 5 });
+        settings.apply("[log]\nmax-size = -1\nmax-file = 2").unwrap();
+        assert_eq!(settings.log, LogLimits { max_size: None, max_file: 2 });
+        assert!(settings.apply("[log]\nmax-file = 0").is_err());
+    }
 
     #[test]
     fn a_later_file_changes_what_it_names() {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::driver;
 use super::kept;
 use super::stores::Stores;
-use crate::config;
+use crate::config::{self, Settings};
 use crate::error::Result;
 use crate::host::{account, boot_id, cgroup, distribution, filesystem, kernel, machine, program};
 use crate::ids::IdMap;
@@ -20,9 +20,11 @@ pub fn info(root: Option<&Path>) -> Result<Value> {
     let place = config::store_path(root)?;
     let stores = Stores::look(&place)?;
     let registries = Registries::load()?;
+    let log = Settings::load()?.log;
     Ok(json!({
         "host": host()?,
         "store": store(&place, &stores)?,
+        "log": { "driver": "file", "maxSize": log.max_size, "maxFile": log.max_file },
         "registries": { "search": registries.searched() },
         "version": version(),
     }))

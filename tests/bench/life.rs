@@ -197,7 +197,9 @@ fn compare_keep_id(bench: &Bench<'_>) {
          for file in $(seq 100); do echo $file > large/many/$folder/$file; done; done; tar -cf large.tar -C large .",
     );
     let podman = bench.podman.iter().map(|podman| ("podman", podman, "--cgroups disabled "));
-    for (name, program, options) in std::iter::once(("usnea", &bench.usnea, "")).chain(podman) {
+    for (name, program, options) in
+        std::iter::once(("usnea", &bench.usnea, "--log-opt max-size=-1 ")).chain(podman)
+    {
         let run_of = |image| {
             format!("{program} run --rm --network none --userns keep-id {options}{image} true")
         };
@@ -227,7 +229,9 @@ fn compare_logs(bench: &Bench<'_>) {
         .podman
         .iter()
         .map(|podman| ("podman", podman, "--cgroups disabled --log-driver k8s-file "));
-    for (name, program, options) in std::iter::once(("usnea", &bench.usnea, "")).chain(podman) {
+    for (name, program, options) in
+        std::iter::once(("usnea", &bench.usnea, "--log-opt max-size=-1 ")).chain(podman)
+    {
         for (what, follow) in [
             ("in the log", ""),
             ("in the log, and followed", "$P logs -f big | tail -c 1 > /dev/null;"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::config::Settings;
 use crate::container::kept::{DetachKeys, Wishes};
 use crate::duration;
 use crate::error::{Context, Error, Result};
@@ -61,7 +62,8 @@ pub struct Flags {
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
 
-    /// Options of the log: max-size=BYTES, max-file=N, tag=TEXT.
+    /// Options of the log: max-size=BYTES (-1: no limit), max-file=N, tag=TEXT. Default: 5 files of 20 MiB ([log] in
+    /// usnea.toml).
     #[arg(long, value_name = "KEY=VALUE")]
     log_opt: Vec<String>,
 
@@ -192,8 +194,10 @@ impl Flags {
             }
         };
         let mut settings = LogSettings { driver, ..LogSettings::default() };
+        let mut says_size = false;
         for option in &self.log_opt {
             let said = || format!("--log-opt {option}");
+            says_size |= option.starts_with("max-size=");
             match option.split_once('=') {
                 Some(("max-size", "-1")) => settings.max_size = None,
                 Some(("max-size", value)) => {
@@ -210,6 +214,11 @@ impl Flags {
                         .hint("max-size=BYTES, max-file=N, tag=TEXT"));
                 }
             }
+        }
+        if driver == LogDriver::File && !says_size {
+            let limits = Settings::load()?.log;
+            settings.max_size = limits.max_size;
+            settings.max_file.get_or_insert(limits.max_file);
         }
         if driver == LogDriver::Journald && !std::path::Path::new(crate::monitor::JOURNAL).exists()
         {
