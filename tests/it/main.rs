@@ -51,6 +51,7 @@ mod layers;
 mod life_faults;
 mod lifecycle;
 mod login;
+mod logs;
 mod machine;
 mod man;
 mod move_images;

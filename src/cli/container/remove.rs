@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::selection::{self, Failures, Missing, Said, Selection, each, fitting, say};
+use super::selection::{self, Failures, Missing, Said, Selection, each_together, fitting, say};
 use crate::cli::amount;
 use crate::cli::image::prune::is_sure;
 use crate::container::kept::{self, Filter, Removal};
@@ -52,16 +52,22 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let missing = Missing::ignored(arguments.force || arguments.ignore);
     if arguments.selection.is_all() {
         for id in kept::damaged(&store)? {
-            kept::remove(&store, &id, Removal { force: arguments.force, ..Removal::default() })?;
+            let how = Removal { force: arguments.force, ..Removal::default() };
+            kept::remove(&store, &id, how)?;
             say(&id);
         }
     }
-    each(&arguments.selection, &store, missing, |selected| {
-        let how =
-            Removal { force: arguments.force, time: arguments.time, volumes: arguments.volumes };
-        kept::remove(&store, &selected.id, how)?;
-        Ok(Said::Name)
-    })
+    let how = Removal { force: arguments.force, time: arguments.time, volumes: arguments.volumes };
+    each_together(
+        &arguments.selection,
+        &store,
+        missing,
+        |selected| kept::begin_removal(&store, &selected.id, how),
+        |selected, stopping| {
+            stopping.map_or(Ok(()), |(kept, stopping)| stopping.finish(&kept))?;
+            kept::remove(&store, &selected.id, how).map(|()| Said::Name)
+        },
+    )
 }
 
 /// Removes what does not run.

@@ -161,12 +161,31 @@ pub fn each(
     missing: Missing,
     mut work: impl FnMut(&Selected) -> Result<Said>,
 ) -> Result<u8> {
+    each_together(selection, store, missing, |_| Ok(()), |selected, ()| work(selected))
+}
+
+/// How many containers are worked on at the same time: each of them may take some descriptors.
+const TOGETHER: usize = 128;
+
+/// [`each`] in two rounds: `begin` with all, then `finish` with those that it went well with. What they wait for passes
+/// at the same time.
+pub fn each_together<T>(
+    selection: &Selection,
+    store: &Path,
+    missing: Missing,
+    mut begin: impl FnMut(&Selected) -> Result<T>,
+    mut finish: impl FnMut(&Selected, T) -> Result<Said>,
+) -> Result<u8> {
     let mut failures = Failures::default();
-    for selected in selection.find(store, missing, &mut failures)? {
-        match work(&selected) {
-            Ok(Said::Name) => say(&selected.typed),
-            Ok(Said::Nothing) => {}
-            Err(error) => failures.add(error),
+    let all = selection.find(store, missing, &mut failures)?;
+    for together in all.chunks(TOGETHER) {
+        let begun: Vec<_> = together.iter().map(|selected| (selected, begin(selected))).collect();
+        for (selected, work) in begun {
+            match work.and_then(|work| finish(selected, work)) {
+                Ok(Said::Name) => say(&selected.typed),
+                Ok(Said::Nothing) => {}
+                Err(error) => failures.add(error),
+            }
         }
     }
     failures.end()

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::flags::SignalFlag;
-use super::selection::{self, Missing, Said, Selection, each, open};
-use crate::container::kept;
+use super::selection::{self, Missing, Said, Selected, Selection, each, each_together, open};
+use crate::container::kept::{self, Kept, Stopping};
 use crate::error::{Context, Result};
 use crate::sys::fd;
 
@@ -59,24 +59,34 @@ pub struct KillArguments {
     signal: SignalFlag,
 }
 
+/// Asks a container to end.
+fn begin(store: &Path, selected: &Selected, time: Option<i64>) -> Result<(Kept, Option<Stopping>)> {
+    let kept = open(store, selected)?;
+    let stopping = Stopping::begin(&kept, time)?;
+    Ok((kept, stopping))
+}
+
 /// Stops.
 pub fn stop(arguments: &StopArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let selection = &arguments.selection;
-    each(selection, &store, Missing::ignored(arguments.ignore), |selected| {
-        let stopped = kept::stop(&open(&store, selected)?, arguments.time)?;
-        Ok(if stopped || !selection.is_vague() { Said::Name } else { Said::Nothing })
+    let begin = |selected: &Selected| begin(&store, selected, arguments.time);
+    let missing = Missing::ignored(arguments.ignore);
+    each_together(selection, &store, missing, begin, |_, (kept, stopping)| match stopping {
+        Some(stopping) => stopping.finish(&kept).map(|()| Said::Name),
+        None if selection.is_vague() => Ok(Said::Nothing),
+        None => Ok(Said::Name),
     })
 }
 
 /// Stops and starts.
 pub fn restart(arguments: &RestartArguments, root: Option<&Path>) -> Result<u8> {
-    fd::keep_only(0).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
     let store = selection::store(root)?;
-    each(&arguments.selection, &store, Missing::Fails, |selected| {
-        let kept = open(&store, selected)?;
-        kept::restart(&kept, arguments.time)?;
-        Ok(Said::Name)
+    // Descriptors of the caller's are not the containers'; what is opened from here on closes by itself.
+    fd::keep_only(0).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
+    let begin = |selected: &Selected| begin(&store, selected, arguments.time);
+    each_together(&arguments.selection, &store, Missing::Fails, begin, |_, (kept, stopping)| {
+        kept::restart(&kept, stopping).map(|()| Said::Name)
     })
 }
 

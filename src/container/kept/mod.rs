@@ -62,11 +62,11 @@ pub use inspect::{MountedHere, inspect, mounted};
 pub use logs::{Logs, logs};
 pub use names::Names;
 pub use pause::{pause, unpause};
-pub use remove::{Removal, remove};
+pub use remove::{Removal, begin_removal, remove};
 pub use rename::rename;
 pub use start::{relaunch, remove_ended, restart, run_attached, run_detached, start};
 pub use stats::{Sample, Samples, memory_of_machine};
-pub use stop::{kill, stop};
+pub use stop::{Stopping, kill, stop};
 pub use update::{Changes, update};
 pub use wait::wait;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::super::{folder, volumes};
-use super::stop::{end_monitor, ended_within, stop};
+use super::stop::{Stopping, end_monitor, ended_within, stop};
 use super::{Hold, Kept, bury, try_lock};
 use crate::error::{Error, Result};
 use crate::monitor::record::{self, STATE, State};
@@ -34,6 +34,15 @@ pub(super) fn own_volumes(kept: &Kept) -> Vec<VolumeName> {
 
 /// How long those who have the lock may take to let it go.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks a running container that is to be killed to end, so that several end at the same time.
+pub fn begin_removal(store: &Path, id: &str, how: Removal) -> Result<Option<(Kept, Stopping)>> {
+    // A damaged record is no reason not to remove it.
+    let kept = Kept::open(store, id).unwrap_or_default().filter(|_| how.force);
+    let Some(kept) = kept else { return Ok(None) };
+    let stopping = Stopping::begin(&kept, Some(how.time.unwrap_or(0)))?;
+    Ok(stopping.map(|stopping| (kept, stopping)))
+}
 
 /// Removes the container with this ID. Errors: it runs, and is not to be killed.
 pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {

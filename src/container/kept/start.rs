@@ -16,7 +16,7 @@ use super::super::volumes;
 use super::attach::{Attachment, SignalProxy, attach};
 use super::create::{Created, Next, Wishes, create, launch_options};
 use super::remove::{Removal, own_volumes, remove};
-use super::stop::ended_within;
+use super::stop::{Stopping, ended_within};
 use super::{Hold, Kept, bury};
 use crate::engine::{self, Plan};
 use crate::error::{Context, Error, Result};
@@ -56,9 +56,11 @@ fn launch(kept: &Kept, job: Job, client: Option<(OwnedFd, &Signals)>) -> Result<
     }
 }
 
-/// Stops a container, as [`super::stop`], and starts it again.
-pub fn restart(kept: &Kept, time: Option<i64>) -> Result<()> {
-    super::stop(kept, time)?;
+/// Waits for the end of a container that is being stopped, and starts it again; one that did not run is started.
+pub fn restart(kept: &Kept, stopping: Option<Stopping>) -> Result<()> {
+    if let Some(stopping) = stopping {
+        stopping.finish(kept)?;
+    }
     start(kept, None)?;
     events::of_container(&kept.store, &kept.record, "restart", &[]);
     Ok(())

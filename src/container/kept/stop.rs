@@ -15,33 +15,66 @@ use crate::sys::process;
 /// How long a monitor may take for what is left to do after the end.
 const SETTLING: Duration = Duration::from_secs(10);
 
+/// A container that was asked to end.
+#[derive(Debug)]
+pub struct Stopping {
+    state: State,
+    /// `None`: there is nothing to wait for.
+    process: Option<OwnedFd>,
+    /// When it is killed; `None`: never.
+    deadline: Option<Instant>,
+}
+
 /// Asks the container to end, and kills it after `time` (seconds; negative: never). Whether it ran.
 pub fn stop(kept: &Kept, time: Option<i64>) -> Result<bool> {
-    let status = kept.status()?;
-    let Some(state) = status.state() else { return Ok(false) };
-    refuse_elsewhere(kept, state)?;
-    want_end(kept)?;
-    if let Status::Restarting(..) = status {
-        end_monitor(state);
-        return Ok(true);
+    match Stopping::begin(kept, time)? {
+        Some(stopping) => stopping.finish(kept).map(|()| true),
+        None => Ok(false),
     }
-    let Some(process) = state.process.open() else { return Ok(true) };
-    let tell = |action, more: &[_]| events::of_container(&kept.store, &kept.record, action, more);
-    tell("kill", &[("signal", kept.record.stop_signal.to_string())]);
-    let _ = process::pidfd_signal(process.as_fd(), kept.record.stop_signal);
-    if let (Status::Paused(_), Some(folder)) = (&status, &state.cgroup) {
-        let _ = cgroup::freeze(folder, Freeze::Running); // else it hears nothing
+}
+
+impl Stopping {
+    /// Asks the container to end; it has `time` for that (seconds; negative: any; `None`: its own time). `None`: it does
+    /// not run. Several containers are asked first and waited for then, so that their times pass together.
+    pub fn begin(kept: &Kept, time: Option<i64>) -> Result<Option<Self>> {
+        let status = kept.status()?;
+        let Some(state) = status.state() else { return Ok(None) };
+        refuse_elsewhere(kept, state)?;
+        want_end(kept)?;
+        if let Status::Restarting(..) = status {
+            end_monitor(state);
+            return Ok(Some(Self { state: state.clone(), process: None, deadline: None }));
+        }
+        let process = state.process.open();
+        if let Some(process) = &process {
+            tell_kill(kept, kept.record.stop_signal);
+            let _ = process::pidfd_signal(process.as_fd(), kept.record.stop_signal);
+        }
+        if let (Status::Paused(_), Some(folder)) = (&status, &state.cgroup) {
+            let _ = cgroup::freeze(folder, Freeze::Running); // else it hears nothing
+        }
+        let time = u64::try_from(time.unwrap_or(kept.record.stop_timeout as i64)).ok();
+        let deadline = time.and_then(|time| Instant::now().checked_add(Duration::from_secs(time)));
+        Ok(Some(Self { state: state.clone(), process, deadline }))
     }
-    let time = time.unwrap_or(kept.record.stop_timeout as i64);
-    let limit = u64::try_from(time).ok().map(Duration::from_secs);
-    if !ended_within(&process, limit)? {
-        tell("kill", &[("signal", libc::SIGKILL.to_string())]);
-        let _ = process::pidfd_signal(process.as_fd(), libc::SIGKILL);
-        ended_within(&process, Some(SETTLING))?;
+
+    /// Waits for the end, and kills the container when its time is over.
+    pub fn finish(self, kept: &Kept) -> Result<()> {
+        let Some(process) = &self.process else { return Ok(()) };
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if !ended_within(process, left)? {
+            tell_kill(kept, libc::SIGKILL);
+            let _ = process::pidfd_signal(process.as_fd(), libc::SIGKILL);
+            ended_within(process, Some(SETTLING))?;
+        }
+        wait_for_record(kept, &self.state);
+        events::of_container(&kept.store, &kept.record, "stop", &[]);
+        Ok(())
     }
-    wait_for_record(kept, state);
-    tell("stop", &[]);
-    Ok(true)
+}
+
+fn tell_kill(kept: &Kept, signal: i32) {
+    events::of_container(&kept.store, &kept.record, "kill", &[("signal", signal.to_string())]);
 }
 
 /// Sends the container a signal. Errors: it does not run.
@@ -61,7 +94,7 @@ pub fn kill(kept: &Kept, signal: i32) -> Result<()> {
         want_end(kept)?;
     }
     let Some(process) = state.process.open() else { return Err(not_running()) };
-    events::of_container(&kept.store, &kept.record, "kill", &[("signal", signal.to_string())]);
+    tell_kill(kept, signal);
     let sent = process::pidfd_signal(process.as_fd(), signal);
     sent.context(|| format!("cannot signal container {}", kept.record.name))?;
     if signal == libc::SIGKILL && ended_within(&process, Some(SETTLING))? {
