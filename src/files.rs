@@ -1,78 +1,24 @@
 //! Files that are whole or not there: born in `tmp/`, renamed into place; and the locks that tell who uses what.
 //!
-//! Locks are flocks of the objects themselves (a blob, a layer's folder, a folder being born), so they go with the
-//! process that holds them. Between opening an object and locking it, it may have been renamed or removed: after the
-//! lock, the path must still lead to it ([`leads_to`]).
+//! Who needs an object (a blob, a layer's folder, a folder being born) has a lock on it ([`locks`]), which goes with the
+//! process that holds it.
+
+mod locks;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Context, Error, Result};
 use crate::sys;
 
-/// Who else may hold the same lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lock {
-    /// Users: many at once.
-    Shared,
-    /// The one that makes or removes it.
-    Exclusive,
-}
-
-/// Some filesystems of clusters have no flock (Lustre without its option). There nothing is held back from removal, and
-/// nothing is ever removed: [`try_exclusive`] fails there.
-fn without_support(locked: io::Result<()>) -> io::Result<()> {
-    match locked {
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK)
-            ) =>
-        {
-            log::debug!("the store's filesystem has no locks: {error}");
-            Ok(())
-        }
-        answer => answer,
-    }
-}
-
-/// Whether `path` is (still) the name of what was opened.
-pub fn leads_to(path: &Path, open: &File) -> bool {
-    match (path.symlink_metadata(), open.metadata()) {
-        (Ok(named), Ok(opened)) => (named.dev(), named.ino()) == (opened.dev(), opened.ino()),
-        _ => false,
-    }
-}
-
-/// Opens what is at `path` (a file or a folder, for reading) and locks it, waiting for others. `None`: there is nothing,
-/// or it went meanwhile.
-pub fn hold(path: &Path, lock: Lock) -> io::Result<Option<File>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        answer => answer?,
-    };
-    without_support(match lock {
-        Lock::Shared => file.lock_shared(),
-        Lock::Exclusive => file.lock(),
-    })?;
-    Ok(leads_to(path, &file).then_some(file))
-}
-
-/// Opens what is at `path` and locks it for its removal. `None`: somebody uses it, it is gone, or nobody can tell.
-pub fn try_exclusive(path: &Path) -> Option<File> {
-    let file = File::open(path).ok()?;
-    file.try_lock().ok()?;
-    leads_to(path, &file).then_some(file)
-}
-
-/// Turns the lock on `file` into a shared one. Not atomic (flock(2)): a remover may come between.
-pub fn share(file: &File) -> io::Result<()> {
-    without_support(file.lock_shared())
-}
+use locks::without_support;
+pub use locks::{
+    Grip, LOCK, Lock, grip, hold, is_held, leads_to, remove_held, share, try_exclusive,
+};
 
 /// Opens the lock file `path` (made where it is missing, never removed) and locks it, waiting.
 pub fn lock_file(path: &Path, lock: Lock) -> Result<File> {
@@ -189,8 +135,8 @@ impl Birth {
 
 impl Drop for Birth {
     fn drop(&mut self) {
-        if self.lock.is_some()
-            && let Err(error) = remove_tree(&self.path)
+        if let Some(lock) = self.lock.take()
+            && let Err(error) = remove_held(&self.path, lock)
         {
             log::debug!("cannot remove {}: {error}", self.path.display());
         }
@@ -287,8 +233,8 @@ pub fn sweep(folder: &Path, prefixes: &[&str]) {
             continue;
         }
         let path = entry.path();
-        let Some(_lock) = try_exclusive(&path) else { continue };
-        let removed = remove_tree(&path);
+        let Some(lock) = try_exclusive(&path) else { continue };
+        let removed = remove_held(&path, lock);
         log::debug!("removed {}, left by a killed command: {removed:?}", path.display());
     }
 }

@@ -1,14 +1,15 @@
-//! The folder of a container that is thrown away: `tmp/run-ID` in the store, locked (flock) as long as its container's
+//! The folder of a container that is thrown away: `tmp/run-ID` in the store, locked as long as its container's
 //! parent lives. What a killed one leaves is removed by the next command that finds the lock free.
 //!
 //! Files in it may be of subordinate IDs: those are removed in the base user namespace.
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
+use crate::files::{self, Lock};
 use crate::userns::{self, Base};
 
 /// What begins the names of folders in `tmp` that [`sweep`] removes.
@@ -23,13 +24,13 @@ pub fn path(store: &Path, id: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
     /// Makes it, and `layers` in it.
     pub fn make(path: &Path, layers: &[PathBuf]) -> Result<Self> {
-        let folder = Self { path: path.to_owned(), _lock: locked(path)? };
+        let folder = Self { path: path.to_owned(), lock: locked(path)? };
         match fill(layers) {
             Ok(()) => Ok(folder),
             Err(error) => {
@@ -51,19 +52,20 @@ impl Folder {
 
     /// Its lock, which outlives this value.
     pub fn into_lock(self) -> File {
-        self._lock
+        self.lock
     }
 
     /// What was `place` and goes; locked already.
     pub fn bury(store: &Path, place: &Path, lock: File) -> Result<Self> {
-        let path = path(store, &crate::files::random_name(""));
+        let path = path(store, &files::random_name(""));
         std::fs::rename(place, &path).context(|| format!("cannot remove {}", place.display()))?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock })
     }
 
     /// Removes it with all that is in it.
     pub fn remove(self, base: &Base) -> Result<()> {
-        remove(&self.path, base).context(|| format!("cannot remove {}", self.path.display()))
+        remove_held(&self.path, self.lock, base)
+            .context(|| format!("cannot remove {}", self.path.display()))
     }
 }
 
@@ -72,13 +74,7 @@ fn locked(path: &Path) -> Result<File> {
     let said = || format!("cannot make {}", path.display());
     loop {
         DirBuilder::new().mode(0o700).create(path).map_err(full).context(said)?;
-        let lock = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            answer => answer.context(said)?,
-        };
-        lock.lock().context(said)?;
-        let open = lock.metadata().context(said)?.ino();
-        if path.metadata().is_ok_and(|now| now.ino() == open) {
+        if let Some(lock) = files::hold(path, Lock::Exclusive).context(said)? {
             return Ok(lock);
         }
     }
@@ -127,6 +123,15 @@ pub fn remove(path: &Path, base: &Base) -> Result<()> {
     }
 }
 
+/// Removes a locked folder, and gives its lock back.
+fn remove_held(path: &Path, lock: File, base: &Base) -> Result<()> {
+    // A client of NFS renames an open file instead of removing it, and the folder would not be empty.
+    let lock = files::leads_to(path, &lock).then_some(lock);
+    let removed = remove(path, base);
+    drop(lock);
+    removed
+}
+
 /// Removes what killed commands left behind. Failures are no reason to fail: the next command tries again.
 pub fn sweep(store: &Path, base: &Base) {
     let Ok(entries) = std::fs::read_dir(store.join("tmp")) else {
@@ -137,11 +142,8 @@ pub fn sweep(store: &Path, base: &Base) {
             continue;
         }
         let path = entry.path();
-        let Ok(lock) = File::open(&path) else { continue };
-        if lock.try_lock().is_err() {
-            continue;
-        }
-        let removed = remove(&path, base);
+        let Some(lock) = files::try_exclusive(&path) else { continue };
+        let removed = remove_held(&path, lock, base);
         log::debug!("removed {}, left by a killed command: {removed:?}", path.display());
     }
 }

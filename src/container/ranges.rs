@@ -11,7 +11,7 @@ use super::image::Root;
 use super::run::Request;
 use crate::config;
 use crate::error::{Context, Error, Result};
-use crate::files::{self, Lock};
+use crate::files::{self, Grip, Lock};
 use crate::ids::{IdMaps, UsernsMode};
 use crate::spec;
 use crate::userns::{Base, Room};
@@ -97,8 +97,5 @@ fn is_alive(store: &Path, path: &Path) -> bool {
     if path.file_name().is_some_and(there) {
         return true;
     }
-    match File::open(path) {
-        Ok(file) => file.try_lock().is_err(),
-        Err(error) => error.kind() != ErrorKind::NotFound,
-    }
+    !matches!(files::grip(path), Ok(Grip::Ours(_) | Grip::Gone))
 }

@@ -1,12 +1,12 @@
 //! `usnea system reset`: all containers, then all that lies in the store. Whatever there is of others stays: a wrong
 //! `--root` must not cost anybody their files.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::folder;
 use super::kept::{self, Removal};
 use crate::error::{Context, Error, Result};
+use crate::files::{self, Grip};
 use crate::userns::Base;
 
 /// What is ours in a store. Locks and images.json last: a reset that is broken off can be begun again.
@@ -83,8 +83,7 @@ fn held(store: &Path) -> Option<PathBuf> {
         // A link of a name leads to a container, which is gone.
         let metadata = path.symlink_metadata();
         metadata.is_ok_and(|metadata| !metadata.is_symlink())
-            && File::open(path)
-                .is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
+            && matches!(files::grip(path), Ok(Grip::Held))
     };
     entries.flatten().map(|entry| entry.path()).find(is_held)
 }

@@ -29,10 +29,10 @@ pub fn fill(
     owner: Option<(u32, u32)>,
 ) -> Done {
     let (true, Source::Bind(data, _)) = (mount.copy_up, &mount.source) else { return Ok(()) };
-    let Some((_lock, is_begun)) = marked(data)? else { return Ok(()) };
+    let Some((lock, is_begun)) = marked(data)? else { return Ok(()) };
     let (new, filling) = (data.with_file_name(NEW), data.with_file_name(FILLING));
     if !is_begun && fs::read_dir(data).on(shown(data))?.next().is_some() {
-        return fs::remove_dir(&new).on(shown(&new));
+        return files::remove_held(&new, lock).on(shown(&new));
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let into = match tree {
@@ -59,7 +59,7 @@ pub fn fill(
         _ => copy(),
     };
     copied.map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
-    fs::remove_dir(&filling).on(shown(&filling))
+    files::remove_held(&filling, lock).on(shown(&filling))
 }
 
 /// Whether nothing came into it yet.

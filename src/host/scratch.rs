@@ -16,7 +16,7 @@ const PREFIX: &str = ".doctor-";
 pub struct Scratch {
     path: PathBuf,
     /// Keeps those who sweep up after the killed away.
-    _lock: File,
+    lock: Option<File>,
 }
 
 impl Scratch {
@@ -33,7 +33,7 @@ impl Scratch {
             DirBuilder::new().mode(0o700).create(&path)?;
             // A sweep may have taken it for a leftover before it was locked: then again.
             if let Some(lock) = files::hold(&path, Lock::Shared)? {
-                return Ok(Self { path, _lock: lock });
+                return Ok(Self { path, lock: Some(lock) });
             }
         }
     }
@@ -62,6 +62,8 @@ impl Drop for Scratch {
         if std::fs::remove_dir(&self.path).is_ok() {
             return;
         }
+        // A client of NFS would rename the open file, not remove it.
+        self.lock = self.lock.take().filter(|lock| files::leads_to(&self.path, lock));
         // An overlay makes work/work with mode 000, which could not even be listed.
         let _ =
             std::fs::set_permissions(self.path.join("work/work"), Permissions::from_mode(0o700));

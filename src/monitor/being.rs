@@ -75,6 +75,12 @@ pub fn boot_id() -> Result<String> {
     Ok(std::fs::read_to_string(path).context(|| path)?.trim().to_owned())
 }
 
+/// The number of the PID namespace that this process is in. The numbers of processes mean something in that one alone.
+pub fn pid_namespace() -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Some(std::fs::metadata("/proc/self/ns/pid").ok()?.ino())
+}
+
 /// This machine's name: a store may lie on a disk that several machines share.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

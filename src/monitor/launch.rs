@@ -205,6 +205,7 @@ fn write_state(
         monitor: Being::ourselves()?,
         boot: being::boot_id()?,
         host: being::host_name(),
+        pid_namespace: being::pid_namespace(),
         started: Timestamp::now(),
         restarts,
         restarting: false,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::being::Being;
+use super::being::{self, Being};
 use super::policy::RestartPolicy;
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
@@ -194,6 +194,9 @@ pub struct State {
     pub boot: String,
     /// On which machine.
     pub host: String,
+    /// The PID namespace in which the processes have their numbers; a version before did not write it down.
+    #[serde(default)]
+    pub pid_namespace: Option<u64>,
     /// Since when.
     pub started: Timestamp,
     /// How often the restart policy has started it again.
@@ -214,6 +217,13 @@ pub struct State {
 }
 
 impl State {
+    /// Whether its processes can be seen from here: the same boot of the same machine, and the same PID namespace.
+    pub fn is_here(&self) -> bool {
+        let fits = |own: u64| self.pid_namespace.is_none_or(|recorded| recorded == own);
+        being::boot_id().is_ok_and(|boot| boot == self.boot)
+            && being::pid_namespace().is_none_or(fits)
+    }
+
     /// Whether its processes are stopped (`usnea pause`).
     pub fn is_paused(&self) -> bool {
         self.cgroup.as_deref().is_some_and(cgroup::is_frozen)

@@ -5,6 +5,7 @@
 mod end;
 
 use std::cell::Cell;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -90,7 +91,13 @@ pub fn watch(number: &str) -> Result<()> {
     let waited = Duration::from_millis(handover.waited);
     let mut monitor = Monitor::new(handover)?;
     // A kernel without it (CONFIG_DNOTIFY) does not tell: then a container without a record runs on.
-    let _ = fd::tell_of_removals(&lock);
+    let _folder = match fd::tell_of_removals(&lock) {
+        Ok(()) => None,
+        // The lock is on a file in the folder (`files::locks`).
+        Err(_) => File::open(&monitor.folder).ok().inspect(|folder| {
+            let _ = fd::tell_of_removals(folder);
+        }),
+    };
     monitor.look_after_record();
     while monitor.ended.is_none() {
         monitor.turn(None)?;

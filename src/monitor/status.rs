@@ -1,6 +1,5 @@
 //! What is so with a container now. Computed from what is written down and what lives: never believed.
 
-use std::fs::File;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -8,6 +7,7 @@ use jiff::Timestamp;
 use super::being;
 use super::record::{self, EXIT, Exit, Found, STATE, State};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// What a container does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,7 @@ impl Status {
             let Some(state) = state else {
                 return Ok(exit.map_or(Self::Created, Self::Exited));
             };
-            let boot = being::boot_id()?;
-            let is_here = state.boot == boot;
+            let is_here = state.is_here();
             let exit = exit.filter(|exit| exit.run >= state.run);
             if let Some(exit) = exit {
                 let waits = state.restarting && is_here && state.monitor.lives();
@@ -89,26 +88,33 @@ impl Status {
         }
     }
 
+    /// The machine that runs it, where that is another one (or another PID namespace of this one).
+    pub fn elsewhere(&self) -> Option<&str> {
+        self.state().filter(|state| !state.is_here()).map(|state| state.host.as_str())
+    }
+
     /// Whether it runs, be it that its processes are stopped.
     pub fn is_running(&self) -> bool {
         matches!(self, Self::Running(_) | Self::Paused(_))
     }
 }
 
-/// On another machine that shares the disk: the lock of its monitor is all that is seen of it from here.
+/// On another machine that shares the disk, or in another PID namespace: the lock of its monitor is all that is seen of
+/// it from here. Where the file system has no locks, it may run.
 fn runs_elsewhere(folder: &Path, state: &State) -> bool {
-    let is_locked = || {
-        let file = File::open(folder).ok()?;
-        Some(matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
-    };
-    state.host != being::host_name() && is_locked().unwrap_or(false)
+    // A restart of this machine ended everything; its name may be another's only where the boot is the same.
+    let was_here =
+        state.host == being::host_name() && being::boot_id().is_ok_and(|boot| boot != state.boot);
+    !was_here && files::is_held(folder).unwrap_or(true)
 }
 
 /// The end of one whose monitor could not write it down. When that was is not known: the last that is known of it is
 /// when its log was written.
 fn unrecorded(state: &State, is_here: bool, folder: &Path) -> Exit {
+    let is_same_boot = being::boot_id().is_ok_and(|boot| boot == state.boot);
     let reason = match (is_here, state.host == being::host_name()) {
         (true, _) => "its monitor was killed, and it with it".to_owned(),
+        (false, true) if is_same_boot => "it ran in another PID namespace".to_owned(),
         (false, true) => "the machine was restarted".to_owned(),
         (false, false) => format!("it ran on {}", state.host),
     };
@@ -156,6 +162,7 @@ mod tests {
             monitor,
             boot: being::boot_id().unwrap(),
             host: being::host_name(),
+            pid_namespace: being::pid_namespace(),
             started: Timestamp::now(),
             restarts: 0,
             restarting: false,
@@ -195,6 +202,25 @@ mod tests {
             State { boot: "another".into(), host: "elsewhere".into(), ..state(own, own) };
         let Status::Exited(exit) = status(&elsewhere) else { panic!() };
         assert_eq!(exit.reason.as_deref(), Some("it ran on elsewhere"));
+    }
+
+    #[test]
+    fn what_another_machine_has_locked_runs_there() {
+        let own = Being::ourselves().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let here = state(own, own);
+        let elsewhere = State { boot: "another".into(), host: "elsewhere".into(), ..here.clone() };
+        // As a store is seen from a container that shares it.
+        let inside = State { pid_namespace: Some(1), ..here };
+        for (state, host) in [(elsewhere, "elsewhere".to_owned()), (inside, being::host_name())] {
+            record::write(folder.path(), STATE, &state).unwrap();
+            assert_eq!(Status::of(folder.path()).unwrap().word(), "exited", "{host}");
+            let lock = files::hold(folder.path(), files::Lock::Exclusive).unwrap();
+            let status = Status::of(folder.path()).unwrap();
+            assert!(status.is_running());
+            assert_eq!(status.elsewhere(), Some(host.as_str()));
+            drop(lock);
+        }
     }
 
     #[test]

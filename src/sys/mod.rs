@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod fd;
+pub mod filesystem;
 pub mod inroot;
 pub mod layout;
 pub mod mount;

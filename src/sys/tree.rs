@@ -5,7 +5,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 /// Removes what is called `name` in `parent`, a folder with all it holds or a file. The folders must be ours.
@@ -70,6 +70,8 @@ fn empty(
         };
         match unlinked {
             Err(Errno::ISDIR) => each(name)?,
+            // Another machine that shares the disk removes it too.
+            Err(Errno::NOENT) => {}
             answer => answer?,
         }
     }
@@ -94,10 +96,11 @@ fn move_up(
     loop {
         *moved += 1;
         let place = format!("{moved}");
-        let rename =
-            || rustix::fs::renameat_with(folder, name, top, &*place, RenameFlags::NOREPLACE);
+        // Without RENAME_NOREPLACE, which NFS does not have (EINVAL): a folder replaces an empty folder alone, and that
+        // is to be removed too.
+        let rename = || rustix::fs::renameat(folder, name, top, &*place);
         match unless_closed(folder, name, rename) {
-            Err(Errno::EXIST) => {}
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
             answer => return answer,
         }
     }

@@ -298,3 +298,36 @@ fn exec_in_a_container_whose_root_was_removed_says_so() {
     assert_eq!(field(&place, "box", "{{.State.Status}}"), "running");
     clean(&place);
 }
+
+#[test]
+fn what_was_to_go_at_its_end_and_was_killed_with_its_monitor_is_gone_with_the_next_run() {
+    let place = Place::new();
+    let kill = |container: &str| {
+        let pid = field(&place, container, "{{.State.MonitorPid}}").parse().unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        assert!(within(LIMIT, || field(&place, container, "{{.State.Status}}") == "exited"));
+    };
+    detached(&place, &["--rm", "--name", "box"], "sleep 1000");
+    kill("box");
+    assert_eq!(place.usnea(&["ps", "-a", "--format", "{{.Names}}"]).works(), "box");
+    // The name is free.
+    detached(&place, &["--rm", "--name", "box"], "sleep 1000");
+    kill("box");
+    let kept = detached(&place, &["--name", "kept"], "sleep 1000");
+    kill("kept");
+    // One without its name goes as well, one that is to stay does not.
+    assert_eq!(place.usnea(&["ps", "-a", "--format", "{{.Names}}"]).works(), "kept");
+    place.run_kept(&["--name", "kept"], "true").fails_with(125, &["the name kept is in use"]);
+    assert!(folder_of(&place, &kept).exists());
+    clean(&place);
+}
+
+#[test]
+fn a_missing_cidfile_is_a_container_that_is_not_here() {
+    let place = Place::new();
+    for verb in ["stop", "rm"] {
+        let missing = [verb, "--cidfile", "missing"];
+        place.usnea(&missing).fails_with(125, &["--cidfile missing"]);
+        place.usnea(&[&missing[..], &["--ignore"]].concat()).works();
+    }
+}

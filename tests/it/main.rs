@@ -57,6 +57,7 @@ mod man;
 mod move_images;
 mod named_volumes;
 mod network;
+mod other_machine;
 mod peers;
 mod pull;
 mod pull_at_once;

@@ -206,7 +206,8 @@ fn told(kept: &Kept, status: &Status, now: Timestamp) -> String {
             });
             let up = amount::duration(up.try_into().unwrap_or_default());
             let paused = if matches!(status, Status::Paused(_)) { " (Paused)" } else { "" };
-            format!("Up {up}{}{paused}", health.unwrap_or_default())
+            let on = status.elsewhere().map(|host| format!(" on {host}")).unwrap_or_default();
+            format!("Up {up}{on}{}{paused}", health.unwrap_or_default())
         }
         Status::Restarting(_, exit) => {
             format!("Restarting ({}) {}", exit.status, amount::ago(exit.finished, now))

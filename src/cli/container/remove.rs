@@ -32,6 +32,11 @@ pub struct Arguments {
     /// A container that is not here is no error.
     #[arg(short, long)]
     ignore: bool,
+
+    /// With --force: remove it even if another machine that shares the store still counts as running it. For a machine
+    /// that is gone for good.
+    #[arg(long, requires = "force")]
+    other_host: bool,
 }
 
 /// Remove all containers that do not run
@@ -57,7 +62,12 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             say(&id);
         }
     }
-    let how = Removal { force: arguments.force, time: arguments.time, volumes: arguments.volumes };
+    let how = Removal {
+        force: arguments.force,
+        time: arguments.time,
+        volumes: arguments.volumes,
+        other_host: arguments.other_host,
+    };
     each_together(
         &arguments.selection,
         &store,

@@ -1,6 +1,6 @@
 //! Which containers a command is about: named, all, the last one, those that fit filters; and the words about each.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::config;
@@ -74,9 +74,18 @@ impl Selection {
         let mut names = self.names.clone();
         for file in &self.cidfile {
             let said = || format!("--cidfile {}", file.display());
-            names.push(std::fs::read_to_string(file).context(said)?.trim().to_owned());
+            match std::fs::read_to_string(file) {
+                Err(error)
+                    if missing == Missing::Ignored && error.kind() == ErrorKind::NotFound => {}
+                answer => names.push(answer.context(said)?.trim().to_owned()),
+            }
         }
-        if names.is_empty() && !self.all && !self.latest && filters.is_empty() {
+        if names.is_empty()
+            && self.cidfile.is_empty()
+            && !self.all
+            && !self.latest
+            && filters.is_empty()
+        {
             return Err(Error::new("no container is named")
                 .hint("give a name or an ID, or --all, --latest or --filter"));
         }

@@ -148,7 +148,8 @@ fn samples(containers: &[Kept]) -> Result<Samples> {
     let mut samples = Samples::new();
     for kept in containers {
         let status = kept.status()?;
-        if let Some(state) = status.state().filter(|_| status.is_running()) {
+        let is_here = status.is_running() && status.elsewhere().is_none();
+        if let Some(state) = status.state().filter(|_| is_here) {
             let sample = Sample::take(state, &kept::processes(state));
             samples.insert(kept.record.id.clone(), sample);
         }

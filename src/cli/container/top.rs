@@ -26,7 +26,7 @@ pub struct Arguments {
 /// Prints.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let kept = kept::find(&selection::store(root)?, &arguments.container)?;
-    let status = kept.status()?;
+    let status = kept.status_here()?;
     let Some(state) = status.state().filter(|_| status.is_running()) else {
         fail!("container {} is not running: it is {}", kept.record.name, status.word());
     };

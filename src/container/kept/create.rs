@@ -16,7 +16,7 @@ use super::super::run::{self, Decided, Identity, Request};
 use super::super::stored::Wanted;
 use super::super::volumes;
 use super::names::Names;
-use super::remove::{Removal, remove};
+use super::remove::{Removal, is_left_over, remove};
 use super::{Kept, find};
 use crate::engine::{self, Plan, Stdin};
 use crate::error::{Context, Error, Result};
@@ -205,19 +205,18 @@ fn discard(kept: &Kept) {
     }
 }
 
-/// `--replace`: who has the name goes.
+/// The container that has the name goes: with `--replace`, or where it should have gone at its end.
 fn replaced(store: &Path, request: &Request, wishes: &Wishes) -> Result<()> {
-    match request.options.name.as_ref().filter(|_| wishes.replace) {
-        Some(name) if super::names::find(store, name.as_str()).is_some() => {
-            match find(store, name.as_str()) {
-                Ok(other) => {
-                    remove(store, &other.record.id, Removal { force: true, ..Removal::default() })
-                }
-                Err(_) => Ok(()),
-            }
-        }
-        _ => Ok(()),
+    let Some(name) = request.options.name.as_ref() else { return Ok(()) };
+    if super::names::find(store, name.as_str()).is_none() {
+        return Ok(());
     }
+    let Ok(other) = find(store, name.as_str()) else { return Ok(()) };
+    if wishes.replace || is_left_over(&other) {
+        let removal = Removal { force: wishes.replace, ..Removal::default() };
+        return remove(store, &other.record.id, removal);
+    }
+    Ok(())
 }
 
 fn record(

@@ -8,9 +8,8 @@ use super::super::run::{keep_descriptors, random_id};
 use super::{Kept, not_running};
 use crate::engine::{self, DetachKeys, Entry, Finish, Options, Running, Stdin};
 use crate::error::{Context, Error, Result};
-use crate::fail;
 use crate::monitor::record::{self, CONFIG};
-use crate::monitor::{Status, being, events};
+use crate::monitor::{Status, events};
 use crate::security::{self, Privileges};
 use crate::spec::{self, EntryOptions, Who};
 use crate::sys::signal::Signals;
@@ -95,13 +94,10 @@ pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
 
 fn running(kept: &Kept, spec: &Spec) -> Result<Running> {
     let name = &kept.record.name;
-    let status = kept.status()?;
+    let status = kept.status_here()?;
     let Status::Running(state) = &status else {
         return Err(not_running(kept, &status, "start"));
     };
-    if state.boot != being::boot_id()? {
-        fail!("container {name} runs on {}: a command is run in it there", state.host);
-    }
     let process = state.process.open();
     let process = process.ok_or_else(|| Error::new(format!("container {name} has ended")))?;
     Running::of(process, state.process.pid, spec, state.cgroup.clone())

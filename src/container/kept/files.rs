@@ -59,7 +59,7 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
 
 /// Its state, where it runs.
 pub(super) fn running(kept: &Kept) -> Result<Option<State>> {
-    let status = kept.status()?;
+    let status = kept.status_here()?;
     Ok(status.state().filter(|_| status.is_running()).cloned())
 }
 

@@ -33,7 +33,7 @@ pub fn check_health(kept: &Kept) -> Result<Health> {
         return Err(Error::new(format!("container {name} has no check of health"))
             .hint("--health-cmd gives one to a new container"));
     };
-    let Status::Running(state) = kept.status()? else {
+    let Status::Running(state) = kept.status_here()? else {
         return Err(Error::new(format!("container {name} is not running")));
     };
     let age = state.process.age();

@@ -38,12 +38,13 @@ mod update;
 mod wait;
 mod words;
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::folder::Folder;
 use super::run::short;
 use crate::error::{Context, Error, Result};
+use crate::files::Grip;
 use crate::monitor::Status;
 use crate::monitor::record::{self, CONTAINER, Record};
 
@@ -89,6 +90,17 @@ fn not_running(kept: &Kept, status: &Status, start: &str) -> Error {
         .hint(format!("usnea {start} {name}"))
 }
 
+fn elsewhere(name: &str, host: &str) -> Error {
+    use crate::monitor::being::host_name;
+    if host == host_name() {
+        return Error::new(format!("container {name} runs in another PID namespace of {host}"))
+            .hint("use the command where the container was started");
+    }
+    Error::new(format!("container {name} runs on {host}")).hint(
+        "its folder is shared by several machines: log in there; for a machine that is gone: usnea rm --force --other-host",
+    )
+}
+
 /// The lock on a container's folder.
 pub(super) enum Hold {
     /// Ours; or the file system has none, and nobody has it.
@@ -112,6 +124,15 @@ impl Kept {
         Status::of(&self.folder)
     }
 
+    /// The same, for what only the machine can do that runs it. Errors: that is another one.
+    pub fn status_here(&self) -> Result<Status> {
+        let status = self.status()?;
+        match status.elsewhere() {
+            Some(host) => Err(elsewhere(&self.record.name, host)),
+            None => Ok(status),
+        }
+    }
+
     /// Takes the lock, without waiting.
     pub(super) fn try_lock(&self) -> Result<Hold> {
         try_lock(&self.folder)
@@ -124,22 +145,20 @@ impl Kept {
 }
 
 fn try_lock(folder: &Path) -> Result<Hold> {
-    let said = || format!("cannot lock {}", folder.display());
-    let file = match File::open(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Hold::Gone),
-        answer => answer.context(said)?,
-    };
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => return Ok(Hold::Others),
+    match crate::files::grip(folder) {
+        Ok(Grip::Ours(lock)) => Ok(Hold::Ours(lock)),
+        Ok(Grip::Held) => Ok(Hold::Others),
+        Ok(Grip::Gone) => Ok(Hold::Gone),
         // No locks here: whether it runs is known without.
-        Err(TryLockError::Error(error)) => {
+        Err(error) => {
             log::debug!("{}: {error}", folder.display());
-            let status = Status::of(folder)?;
-            return Ok(if status.state().is_some() { Hold::Others } else { Hold::Ours(file) });
+            if Status::of(folder)?.state().is_some() {
+                return Ok(Hold::Others);
+            }
+            let file = File::open(folder);
+            Ok(Hold::Ours(file.context(|| format!("cannot lock {}", folder.display()))?))
         }
-        Ok(()) => {}
     }
-    Ok(if crate::files::leads_to(folder, &file) { Hold::Ours(file) } else { Hold::Gone })
 }
 
 /// The IDs of all containers of a store.

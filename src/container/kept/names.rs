@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::words;
 use crate::config;
 use crate::error::{Context, Error, Result};
-use crate::files::{self, Lock};
+use crate::files::{self, Grip, Lock};
 
 /// The lock on all names of a store.
 pub struct Names {
@@ -67,8 +67,9 @@ impl Names {
                 self.containers.join(&id).is_dir().then(|| super::super::run::short(&id).to_owned())
             }
             None => {
-                let file = File::open(self.folder.join(name)).ok()?;
-                file.try_lock().is_err().then(|| "that is thrown away when it ends".to_owned())
+                let is_held =
+                    !matches!(files::grip(&self.folder.join(name)), Ok(Grip::Ours(_) | Grip::Gone));
+                is_held.then(|| "that is thrown away when it ends".to_owned())
             }
         }
     }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::Kept;
-use super::stop::refuse_elsewhere;
 use crate::cgroup::{self, Freeze};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::State;
@@ -11,7 +10,7 @@ use crate::monitor::{Status, events};
 
 /// Stops all processes of a container. Errors: it does not run, or is stopped so already; it has no cgroup.
 pub fn pause(kept: &Kept) -> Result<()> {
-    match kept.status()? {
+    match kept.status_here()? {
         Status::Running(state) => freeze(kept, &state, Freeze::Stopped, "pause"),
         status => Err(not(kept, "running", &status)),
     }
@@ -19,14 +18,13 @@ pub fn pause(kept: &Kept) -> Result<()> {
 
 /// Lets them go on. Errors: they are not stopped so.
 pub fn unpause(kept: &Kept) -> Result<()> {
-    match kept.status()? {
+    match kept.status_here()? {
         Status::Paused(state) => freeze(kept, &state, Freeze::Running, "unpause"),
         status => Err(not(kept, "paused", &status)),
     }
 }
 
 fn freeze(kept: &Kept, state: &State, what: Freeze, action: &str) -> Result<()> {
-    refuse_elsewhere(kept, state)?;
     let said = || format!("cannot {action} container {}", kept.record.name);
     cgroup::freeze(&folder(kept, state)?, what).context(said)?;
     events::of_container(&kept.store, &kept.record, action, &[]);

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::super::{folder, volumes};
 use super::stop::{Stopping, end_monitor, ended_within, stop};
-use super::{Hold, Kept, bury, try_lock};
-use crate::error::{Error, Result};
-use crate::monitor::record::{self, STATE, State};
+use super::{Hold, Kept, bury, elsewhere, try_lock};
+use crate::error::{Context, Error, Result};
+use crate::monitor::record::{self, EXIT, STATE, State};
 use crate::monitor::{Status, events};
 use crate::spec::VolumeName;
 use crate::sys::process;
@@ -23,6 +23,8 @@ pub struct Removal {
     pub time: Option<i64>,
     /// The volumes that it has for itself go too.
     pub volumes: bool,
+    /// One that another machine runs goes too: that machine is gone.
+    pub other_host: bool,
 }
 
 /// Those of its volumes that go with it, unless another container has them.
@@ -40,6 +42,9 @@ pub fn begin_removal(store: &Path, id: &str, how: Removal) -> Result<Option<(Kep
     // A damaged record is no reason not to remove it.
     let kept = Kept::open(store, id).unwrap_or_default().filter(|_| how.force);
     let Some(kept) = kept else { return Ok(None) };
+    if how.other_host && kept.status()?.elsewhere().is_some() {
+        return Ok(None);
+    }
     let stopping = Stopping::begin(&kept, Some(how.time.unwrap_or(0)))?;
     Ok(stopping.map(|stopping| (kept, stopping)))
 }
@@ -67,6 +72,32 @@ pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {
     Ok(())
 }
 
+/// Whether it should have gone at its end (`--rm`), and its monitor was killed before that.
+pub(super) fn is_left_over(kept: &Kept) -> bool {
+    kept.record.auto_remove && matches!(kept.status(), Ok(Status::Exited(_)))
+}
+
+/// Removes containers that should have gone at their end, and were killed with their monitor: nobody else would. Failures
+/// are no reason to fail: the next command tries again.
+pub(super) fn sweep(store: &Path) {
+    for id in super::ids(store).unwrap_or_default() {
+        let folder = store.join("containers").join(&id);
+        // What has ended in good order, or never ran, is not looked into: there may be many.
+        if folder.join(EXIT).exists() || !folder.join(STATE).exists() {
+            continue;
+        }
+        if !matches!(try_lock(&folder), Ok(Hold::Ours(_))) {
+            continue;
+        }
+        if let Ok(Some(kept)) = Kept::open(store, &id)
+            && is_left_over(&kept)
+        {
+            let removed = remove(store, &id, Removal::default());
+            log::debug!("removed container {}, left by a kill: {removed:?}", kept.short_id());
+        }
+    }
+}
+
 /// The lock on its folder, once nobody runs in it. `None`: somebody else has removed it.
 fn free(folder: &Path, kept: Option<&Kept>, how: Removal) -> Result<Option<File>> {
     let deadline = Instant::now() + PATIENCE;
@@ -78,6 +109,13 @@ fn free(folder: &Path, kept: Option<&Kept>, how: Removal) -> Result<Option<File>
             Hold::Others => {}
         }
         let status = Status::of(folder)?;
+        if let Some(host) = status.elsewhere() {
+            if how.other_host && how.force {
+                let folder = std::fs::File::open(folder);
+                return Ok(Some(folder.context(|| "cannot open its folder")?));
+            }
+            return Err(elsewhere(kept.map_or("?", |kept| kept.record.name.as_str()), host));
+        }
         if let (Some(_), false) = (status.state(), how.force) {
             let name = kept.map_or("?", |kept| kept.record.name.as_str());
             return Err(Error::new(format!("container {name} is {}", status.word()))

@@ -15,7 +15,7 @@ use super::super::stored::Wanted;
 use super::super::volumes;
 use super::attach::{Attachment, SignalProxy, attach};
 use super::create::{Created, Next, Wishes, create, launch_options};
-use super::remove::{Removal, own_volumes, remove};
+use super::remove::{Removal, own_volumes, remove, sweep};
 use super::stop::{Stopping, ended_within};
 use super::{Hold, Kept, bury};
 use crate::engine::{self, Plan};
@@ -70,7 +70,9 @@ pub fn restart(kept: &Kept, stopping: Option<Stopping>) -> Result<()> {
 pub fn run_detached(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result<String> {
     refuse_descriptors(request)?;
     let created = create(request, wishes, wanted, Next::Start)?;
-    Ok(start_created(created, None)?.record.id)
+    let kept = start_created(created, None)?;
+    sweep(&kept.store);
+    Ok(kept.record.id)
 }
 
 /// Makes a container and stays with it; its exit status, or 0 when the detach keys were typed.
@@ -95,6 +97,7 @@ pub fn run_attached(
     let monitor = record::read::<State>(&kept.folder, STATE).ok().flatten();
     let attachment = Attachment { socket, input: options.interactive, keys, proxy };
     let status = attach(&kept, attachment, &signals)?;
+    sweep(&kept.store);
     // What is thrown away is gone when we say so: the next command may want its name.
     if let (Some(_), true, Some(state)) = (status, kept.record.auto_remove, monitor)
         && let Some(monitor) = state.monitor.open()
@@ -130,7 +133,7 @@ pub(super) fn locked(kept: &Kept) -> Result<Option<File>> {
         match kept.try_lock()? {
             Hold::Ours(lock) => return Ok(Some(lock)),
             Hold::Gone => fail!("container {} is gone", kept.short_id()),
-            Hold::Others if kept.status()?.state().is_some() => return Ok(None),
+            Hold::Others if kept.status_here()?.state().is_some() => return Ok(None),
             Hold::Others => std::thread::sleep(std::time::Duration::from_millis(5)),
         }
     }

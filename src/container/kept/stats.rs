@@ -171,6 +171,7 @@ mod tests {
             process,
             monitor: process,
             boot: being::boot_id().unwrap(),
+            pid_namespace: None,
             host: being::host_name(),
             started: jiff::Timestamp::now(),
             restarts: 0,

@@ -9,7 +9,7 @@ use super::Kept;
 use crate::cgroup::{self, Freeze};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::{self, EXIT, Exit, STOPPED, State};
-use crate::monitor::{Status, being, events};
+use crate::monitor::{Status, events};
 use crate::sys::process;
 
 /// How long a monitor may take for what is left to do after the end.
@@ -37,9 +37,8 @@ impl Stopping {
     /// Asks the container to end; it has `time` for that (seconds; negative: any; `None`: its own time). `None`: it does
     /// not run. Several containers are asked first and waited for then, so that their times pass together.
     pub fn begin(kept: &Kept, time: Option<i64>) -> Result<Option<Self>> {
-        let status = kept.status()?;
+        let status = kept.status_here()?;
         let Some(state) = status.state() else { return Ok(None) };
-        refuse_elsewhere(kept, state)?;
         want_end(kept)?;
         if let Status::Restarting(..) = status {
             end_monitor(state);
@@ -79,7 +78,7 @@ fn tell_kill(kept: &Kept, signal: i32) {
 
 /// Sends the container a signal. Errors: it does not run.
 pub fn kill(kept: &Kept, signal: i32) -> Result<()> {
-    let status = kept.status()?;
+    let status = kept.status_here()?;
     let not_running = || {
         Error::new(format!(
             "container {} is not running: it is {}",
@@ -88,7 +87,6 @@ pub fn kill(kept: &Kept, signal: i32) -> Result<()> {
         ))
     };
     let Some(state) = status.state() else { return Err(not_running()) };
-    refuse_elsewhere(kept, state)?;
     // docker: whoever kills it does not want it back.
     if [libc::SIGKILL, kept.record.stop_signal].contains(&signal) {
         want_end(kept)?;
@@ -111,14 +109,6 @@ fn want_end(kept: &Kept) -> Result<()> {
         log::warn!("{}", crate::files::cannot_write(error, &path));
     }
     Ok(())
-}
-
-pub(super) fn refuse_elsewhere(kept: &Kept, state: &State) -> Result<()> {
-    if state.boot == being::boot_id()? {
-        return Ok(());
-    }
-    Err(Error::new(format!("container {} runs on {}", kept.record.name, state.host))
-        .hint("this folder is shared by several machines: log in there"))
 }
 
 /// Ends a monitor that waits.

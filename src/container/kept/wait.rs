@@ -10,7 +10,7 @@ use crate::monitor::talk::{self, Request, Told};
 /// Waits until the container has ended; its exit status. Its monitor is asked, so that one that is removed at its end
 /// (`--rm`) tells too; without a monitor's answer the record does.
 pub fn wait(kept: &Kept) -> Result<u8> {
-    let status = kept.status()?;
+    let status = kept.status_here()?;
     match &status {
         // docker: what never ran has ended with 0.
         Status::Created => return Ok(0),

@@ -120,7 +120,7 @@ pub fn change(path: &Path, change: impl FnOnce(&mut Entries)) -> Result<()> {
     let path = std::path::absolute(target(path)).context(here)?;
     let folder = path.parent().unwrap_or(&path);
     make_folder(folder)?;
-    // Two logins at once are both kept. Where a folder cannot be locked (NFS), the later one wins.
+    // Two logins at once are both kept. Where a folder cannot be locked, the later one wins.
     let _lock = files::hold(folder, Lock::Exclusive)
         .inspect_err(|error| log::debug!("cannot lock {}: {error}", folder.display()));
     let mut all = AuthFile::read(&path, Form::Auths)?.map(|file| file.all).unwrap_or_default();

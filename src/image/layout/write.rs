@@ -72,8 +72,6 @@ impl LayoutTarget {
 
 fn lock(dir: &Path) -> Result<Option<File>> {
     match files::hold(dir, Lock::Exclusive) {
-        // NFS makes of it a lock that needs a file opened for writing, which no folder can be (flock(2)).
-        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
         Ok(None) => fail!("{} was removed meanwhile", dir.display()),
         held => held.context(|| format!("cannot lock {}", dir.display())),
     }

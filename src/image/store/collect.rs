@@ -7,7 +7,7 @@
 //! Runs in the base user namespace: layers have files of other IDs.
 
 use std::collections::HashSet;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use super::{Image, Images, Store, layers};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::files;
+use crate::files::{self, Grip};
 use crate::image::Reference;
 use crate::image::manifest::{Document, parse_config};
 
@@ -50,31 +50,18 @@ pub struct Removal {
     pub bytes: u64,
 }
 
-/// How an object of the store can be had for its removal.
-pub(super) enum Grip {
-    /// Nobody uses it, and nobody can while this lives.
-    Ours(#[allow(dead_code, reason = "held for its lock")] File),
-    /// Somebody uses it.
-    Held,
-    /// It is not there.
-    Gone,
-}
-
-/// Takes hold of what is at `path` for its removal, without waiting. Errors: its file system has no locks, or it cannot
-/// be opened.
+/// Locks what is at `path` for its removal, without waiting. Errors: its file system has no locks, or it cannot be
+/// opened.
 pub(super) fn grip(path: &Path) -> Result<Grip> {
-    let shown = || format!("cannot lock {}", path.display());
-    let file = match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Grip::Gone),
-        answer => answer.context(shown)?,
+    let is_unsupported = |error: &std::io::Error| {
+        matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK))
     };
-    match file.try_lock() {
-        Ok(()) if files::leads_to(path, &file) => Ok(Grip::Ours(file)),
-        Ok(()) => Ok(Grip::Gone),
-        Err(TryLockError::WouldBlock) => Ok(Grip::Held),
-        Err(TryLockError::Error(error)) => Err(error).context(shown).hint(
+    let shown = || format!("cannot lock {}", path.display());
+    match files::grip(path) {
+        Err(error) if is_unsupported(&error) => Err(error).context(shown).hint(
             || "nothing can be removed on a file system without flock: keep usnea's files elsewhere with --root",
         ),
+        answer => answer.context(shown),
     }
 }
 
@@ -107,9 +94,9 @@ impl Graves {
     /// Removes them; how many bytes of the disk they took. What cannot be removed stays in tmp/ for the next command.
     pub fn empty(self) -> u64 {
         let mut freed = 0;
-        for (path, _lock) in self.0 {
+        for (path, lock) in self.0 {
             let size = disk_use(&path).unwrap_or_default();
-            match files::remove_tree(&path) {
+            match files::remove_held(&path, lock) {
                 Ok(()) => freed += size,
                 Err(error) => log::warn!("cannot remove {}: {error}", path.display()),
             }

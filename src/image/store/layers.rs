@@ -221,7 +221,7 @@ impl Unpacking<'_> {
         // One that is not believed is in the way.
         if folder.symlink_metadata().is_ok() {
             match self.store.bury(&folder)? {
-                Some((grave, _lock)) => drop(files::remove_tree(&grave)),
+                Some((grave, lock)) => drop(files::remove_held(&grave, lock)),
                 None => fail!("{} is damaged, and in use", folder.display()),
             }
         }

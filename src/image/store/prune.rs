@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::census::disk_use;
-use super::collect::{Force, Graves, Grip, Needed, grip, list};
+use super::collect::{Force, Graves, Needed, grip, list};
 use super::{Image, Removal, Store};
 use crate::error::Result;
+use crate::files::Grip;
 use crate::image::manifest::LARGEST;
 
 /// Which images go.

@@ -58,7 +58,7 @@ impl LayerName {
 pub struct Layer {
     /// The root directory in it.
     pub fs: PathBuf,
-    /// The folder, with a shared flock.
+    /// The shared lock on its folder.
     pub lock: File,
 }
 
@@ -250,8 +250,8 @@ fn write_copy(source: &mut File, mode: u32, to: &Path) -> io::Result<()> {
 pub fn remove_unused(store: &Path, name: &LayerName) {
     let folder = name.folder(store);
     let grave = store.join("tmp").join(files::random_name(PREFIX));
-    let Some(_lock) = files::try_exclusive(&folder) else { return };
-    let removed = fs::rename(&folder, &grave).and_then(|()| files::remove_tree(&grave));
+    let Some(lock) = files::try_exclusive(&folder) else { return };
+    let removed = fs::rename(&folder, &grave).and_then(|()| files::remove_held(&grave, lock));
     match removed {
         Ok(()) => log::debug!("removed {}: the host's files are newer", folder.display()),
         Err(error) => log::debug!("cannot remove {}: {error}", folder.display()),

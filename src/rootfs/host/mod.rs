@@ -53,7 +53,7 @@ pub struct HostRoot {
     pub path: PathBuf,
     /// Where each asked program is inside, in the order asked.
     pub programs: Vec<PathBuf>,
-    /// The layer's folder, with a shared flock.
+    /// The shared lock on the layer's folder.
     lock: File,
 }
 

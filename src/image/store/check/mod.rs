@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use super::blobs::has_digest;
 use super::census::census;
-use super::collect::{Graves, Grip, grip};
+use super::collect::{Graves, grip};
 use super::{Image, Images, Layer, Store, Wanted};
 use crate::config::Limits;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Result};
 use crate::fail;
+use crate::files::Grip;
 use crate::image::owners::Owners;
 
 /// With what layers are unpacked anew.

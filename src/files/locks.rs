@@ -1,0 +1,340 @@
+//! Locks on files and folders: flocks, which go with the last process that has the descriptor.
+//!
+//! | what | local file system | a network's, in user space, unknown |
+//! | --- | --- | --- |
+//! | a file | flock of the file | the same |
+//! | a folder | flock of the folder | flock of the file [`LOCK`] in it |
+//!
+//! NFS carries a flock to the other machines as a lock on the bytes of the file. So the exclusive one needs a file that is
+//! open for writing (EBADF, flock(2)), and a folder, which has no bytes, can be locked for this machine alone. A store is
+//! seen by several machines where a home is. Versions before this one lock folders themselves everywhere: whoever wants
+//! the exclusive lock must get the folder's as well.
+//!
+//! Between opening an object and locking it, it may have been renamed or removed: after the lock, the path must still
+//! lead to it ([`leads_to`]).
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::sys::filesystem;
+
+/// The file with a folder's lock, where the folder itself cannot have one.
+pub const LOCK: &str = ".usnea-lock";
+
+/// Who else may hold the same lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Users: many at once.
+    Shared,
+    /// The one that makes or removes it.
+    Exclusive,
+}
+
+/// The answer to a request for an exclusive lock that does not wait.
+#[derive(Debug)]
+pub enum Grip {
+    /// The lock: nobody else has one as long as it is open.
+    Ours(File),
+    /// Another process has a lock.
+    Held,
+    /// Nothing is at the path, or something else now.
+    Gone,
+}
+
+/// Some filesystems of clusters have no flock (Lustre without its option). There nothing is held back from removal, and
+/// nothing is ever removed: [`try_exclusive`] fails there.
+pub(super) fn without_support(locked: io::Result<()>) -> io::Result<()> {
+    match locked {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK)
+            ) =>
+        {
+            log::debug!("the store's filesystem has no locks: {error}");
+            Ok(())
+        }
+        answer => answer,
+    }
+}
+
+/// Whether `path` is (still) the name of what was opened.
+pub fn leads_to(path: &Path, open: &File) -> bool {
+    match (path.symlink_metadata(), open.metadata()) {
+        (Ok(named), Ok(opened)) => (named.dev(), named.ino()) == (opened.dev(), opened.ino()),
+        _ => false,
+    }
+}
+
+/// Locks what is at `path`, waiting for others: a file, which is open for reading then, or a folder. `None`: there is
+/// nothing, or it went meanwhile.
+pub fn hold(path: &Path, lock: Lock) -> io::Result<Option<File>> {
+    hold_as(path, lock, has_own_lock)
+}
+
+fn hold_as(path: &Path, lock: Lock, has_own_lock: OwnLock) -> io::Result<Option<File>> {
+    let Some(object) = open(path, lock)? else { return Ok(None) };
+    without_support(wait(&object, lock))?;
+    if !leads_to(path, &object) {
+        return Ok(None);
+    }
+    match carrier(path, &object, lock, has_own_lock)? {
+        Carrier::Itself => Ok(Some(object)),
+        Carrier::Gone => Ok(None),
+        Carrier::File(file) => {
+            without_support(wait(&file, lock))?;
+            Ok(is_carrier_of(path, &file).then_some(file))
+        }
+    }
+}
+
+/// Locks what is at `path` for its removal, without waiting. Errors: it cannot be opened, or its file system has no locks.
+pub fn grip(path: &Path) -> io::Result<Grip> {
+    grip_as(path, has_own_lock)
+}
+
+fn grip_as(path: &Path, has_own_lock: OwnLock) -> io::Result<Grip> {
+    let Some(object) = open(path, Lock::Exclusive)? else { return Ok(Grip::Gone) };
+    match object.try_lock() {
+        Err(TryLockError::WouldBlock) => return Ok(Grip::Held),
+        Err(TryLockError::Error(error)) => return Err(error),
+        Ok(()) if !leads_to(path, &object) => return Ok(Grip::Gone),
+        Ok(()) => {}
+    }
+    match carrier(path, &object, Lock::Exclusive, has_own_lock)? {
+        Carrier::Itself => Ok(Grip::Ours(object)),
+        Carrier::Gone => Ok(Grip::Gone),
+        Carrier::File(file) => match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Ok(Grip::Held),
+            Err(TryLockError::Error(error)) => Err(error),
+            Ok(()) if is_carrier_of(path, &file) => Ok(Grip::Ours(file)),
+            Ok(()) => Ok(Grip::Gone),
+        },
+    }
+}
+
+/// [`grip`]. `None`: another process uses it, it is gone, or nobody can tell.
+pub fn try_exclusive(path: &Path) -> Option<File> {
+    match grip(path) {
+        Ok(Grip::Ours(lock)) => Some(lock),
+        Ok(Grip::Held | Grip::Gone) => None,
+        Err(error) => {
+            log::debug!("cannot lock {}: {error}", path.display());
+            None
+        }
+    }
+}
+
+/// Whether another process, of this machine or of another, has the exclusive lock on what is at `path`. `None`: the file
+/// system has no locks, or it cannot be opened.
+pub fn is_held(path: &Path) -> Option<bool> {
+    is_held_as(path, has_own_lock)
+}
+
+fn is_held_as(path: &Path, has_own_lock: OwnLock) -> Option<bool> {
+    let is_held = |file: &File| match file.try_lock_shared() {
+        Ok(()) => Some(false),
+        Err(TryLockError::WouldBlock) => Some(true),
+        Err(TryLockError::Error(_)) => None,
+    };
+    let object = open(path, Lock::Shared).ok()??;
+    if is_held(&object)? {
+        return Some(true);
+    }
+    match carrier(path, &object, Lock::Shared, has_own_lock).ok()? {
+        Carrier::File(file) => is_held(&file),
+        Carrier::Itself | Carrier::Gone => Some(false),
+    }
+}
+
+/// Turns the lock on `file` into a shared one. Not atomic (flock(2)): a remover may come between.
+pub fn share(file: &File) -> io::Result<()> {
+    without_support(file.lock_shared())
+}
+
+/// Removes what is at `path`, which nobody else can reach, and gives its lock back. Nothing there is no error.
+pub fn remove_held(path: &Path, lock: File) -> io::Result<()> {
+    // A client of NFS renames an open file instead of removing it, and its folder would not be empty.
+    let lock = leads_to(path, &lock).then_some(lock);
+    let removed = super::remove_tree(path);
+    drop(lock);
+    removed
+}
+
+fn wait(file: &File, lock: Lock) -> io::Result<()> {
+    match lock {
+        Lock::Shared => file.lock_shared(),
+        Lock::Exclusive => file.lock(),
+    }
+}
+
+/// Opens a file or a folder as the lock needs it. `None`: there is nothing.
+fn open(path: &Path, lock: Lock) -> io::Result<Option<File>> {
+    let opened = match lock {
+        Lock::Shared => File::open(path),
+        // Not for what cannot be written to: a folder, or what belongs to somebody else. A local lock needs no more.
+        Lock::Exclusive => match OpenOptions::new().read(true).write(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(_) => File::open(path),
+            answer => answer,
+        },
+    };
+    match opened {
+        Err(error) if is_gone(&error) => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE))
+}
+
+/// Whether all that there are see the lock of an open folder itself.
+type OwnLock = fn(&File) -> bool;
+
+fn has_own_lock(object: &File) -> bool {
+    filesystem::kind_of(object).has_own_locks()
+}
+
+/// What has the lock of an object.
+enum Carrier {
+    Itself,
+    File(File),
+    /// The object was removed since it was opened.
+    Gone,
+}
+
+/// The carrier of the lock on `object`, which has its own lock already.
+fn carrier(path: &Path, object: &File, lock: Lock, has_own_lock: OwnLock) -> io::Result<Carrier> {
+    if has_own_lock(object) || !object.metadata()?.is_dir() {
+        return Ok(Carrier::Itself);
+    }
+    match carrier_file(object, lock) {
+        Err(error) if is_gone(&error) && leads_to(path, object) => Ok(Carrier::Itself),
+        Err(error) if is_gone(&error) => Ok(Carrier::Gone),
+        answer => answer.map(Carrier::File),
+    }
+}
+
+/// The file in a folder that has the folder's lock; made where it is missing. Errors: ENOENT where it is missing and
+/// cannot be made, as in a store of others that a version before made.
+fn carrier_file(folder: &File, lock: Lock) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Others that may look into the folder lock it as well.
+    let mode = Mode::from_raw_mode(0o644);
+    let written = rustix::fs::openat(folder, LOCK, flags | OFlags::RDWR | OFlags::CREATE, mode);
+    let refused = matches!(written, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS));
+    let opened = match written {
+        Err(_) if refused && lock == Lock::Shared => {
+            rustix::fs::openat(folder, LOCK, flags | OFlags::RDONLY, Mode::empty())
+        }
+        answer => answer,
+    };
+    Ok(File::from(opened?))
+}
+
+/// Whether `file` is (still) the carrier of the folder at `path`: opened anew, since a client of NFS remembers names.
+fn is_carrier_of(path: &Path, file: &File) -> bool {
+    let path = path.join(LOCK);
+    let now = File::open(&path).and_then(|now| now.metadata());
+    let held = file.metadata();
+    matches!((now, held), (Ok(now), Ok(held)) if (now.dev(), now.ino()) == (held.dev(), held.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const LOCAL: OwnLock = |_| true;
+    const NETWORK: OwnLock = |_| false;
+
+    fn exclusive(path: &Path, kind: OwnLock) -> File {
+        hold_as(path, Lock::Exclusive, kind).unwrap().unwrap()
+    }
+
+    #[test]
+    fn one_holder_keeps_removers_off_whatever_the_file_system() {
+        let top = tempfile::tempdir().unwrap();
+        let (folder, file) = (top.path().join("folder"), top.path().join("file"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(&file, "").unwrap();
+        for path in [&folder, &file] {
+            for kind in [LOCAL, NETWORK] {
+                let free = |path: &Path| matches!(grip_as(path, kind), Ok(Grip::Ours(_)));
+                assert!(free(path));
+                let users = [0; 2].map(|_| hold_as(path, Lock::Shared, kind).unwrap().unwrap());
+                assert!(matches!(grip_as(path, kind), Ok(Grip::Held)));
+                assert_eq!(is_held_as(path, kind), Some(false), "{}", path.display());
+                drop(users);
+                let lock = exclusive(path, kind);
+                assert_eq!(is_held_as(path, kind), Some(true), "{}", path.display());
+                assert!(matches!(grip_as(path, kind), Ok(Grip::Held)));
+                drop(lock);
+                assert!(free(path));
+            }
+        }
+    }
+
+    #[test]
+    fn the_lock_of_a_network_is_on_a_file_that_is_open_for_writing() {
+        let top = tempfile::tempdir().unwrap();
+        for lock in [Lock::Shared, Lock::Exclusive] {
+            let held = hold_as(top.path(), lock, NETWORK).unwrap().unwrap();
+            assert!(leads_to(&top.path().join(LOCK), &held));
+            assert!(rustix::fs::fcntl_getfl(&held).unwrap().contains(OFlags::RDWR));
+        }
+        let file = top.path().join("file");
+        fs::write(&file, "").unwrap();
+        let held = exclusive(&file, NETWORK);
+        assert!(rustix::fs::fcntl_getfl(&held).unwrap().contains(OFlags::RDWR));
+    }
+
+    #[test]
+    fn what_a_version_before_has_locked_is_held() {
+        let top = tempfile::tempdir().unwrap();
+        let before = File::open(top.path()).unwrap();
+        before.lock().unwrap();
+        assert!(matches!(grip_as(top.path(), NETWORK), Ok(Grip::Held)));
+        assert_eq!(is_held_as(top.path(), NETWORK), Some(true));
+    }
+
+    #[test]
+    fn a_store_that_is_only_read_is_held_with_and_without_a_lock_file() {
+        let top = tempfile::tempdir().unwrap();
+        let read_only = |is: bool| {
+            let mode = if is { 0o555 } else { 0o755 };
+            fs::set_permissions(top.path(), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        read_only(true);
+        assert!(hold_as(top.path(), Lock::Shared, NETWORK).unwrap().is_some());
+        read_only(false);
+        let path = top.path().join(LOCK);
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        let held = hold_as(top.path(), Lock::Shared, NETWORK).unwrap().unwrap();
+        assert!(leads_to(&path, &held));
+    }
+
+    #[test]
+    fn what_was_removed_meanwhile_is_gone() {
+        let top = tempfile::tempdir().unwrap();
+        let folder = top.path().join("folder");
+        for kind in [LOCAL, NETWORK] {
+            assert!(matches!(grip_as(&folder, kind), Ok(Grip::Gone)));
+            fs::create_dir(&folder).unwrap();
+            let object = File::open(&folder).unwrap();
+            remove_held(&folder, exclusive(&folder, kind)).unwrap();
+            assert!(!folder.exists());
+            let answer = carrier(&folder, &object, Lock::Exclusive, NETWORK);
+            assert!(matches!(answer, Ok(Carrier::Gone)));
+        }
+    }
+}
