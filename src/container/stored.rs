@@ -126,9 +126,8 @@ fn pulled(stores: &Stores, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
 /// What is here, or what the registry has by its name now. Errors: what is wrong with that; where nobody has it or can be
 /// asked, what is here serves.
 fn newer(here: (Store, Image), stores: &Stores, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
-    let is_same =
-        |digest: &Digest| here.1.manifest == *digest || here.1.index.as_ref() == Some(digest);
-    match images::registry_digest(&wanted.pull) {
+    let is_same = |digest: &Digest| here.1.is_called(digest);
+    match images::registry_digest(stores, &wanted.pull) {
         Ok(digest) if is_same(&digest) => return Ok(here),
         Ok(_) => pulled(stores, wanted),
         Err(error) => Err(error),

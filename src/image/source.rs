@@ -31,6 +31,12 @@ pub trait Source: Sync {
     /// The blob's bytes from offset `from` (bytes) on. Whether they have the digest is checked by the caller, who reads
     /// no further than the descriptor's size.
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob>;
+
+    /// Whether its manifest is the one that the image was published with, not one that was made up while it was read: only
+    /// then its digest says where the image came from.
+    fn has_published_manifest(&self) -> bool {
+        true
+    }
 }
 
 /// Where an image goes.

@@ -56,6 +56,7 @@ mod machine;
 mod man;
 mod move_images;
 mod named_volumes;
+mod names;
 mod network;
 mod other_machine;
 mod peers;

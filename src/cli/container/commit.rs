@@ -7,9 +7,10 @@ use clap::ValueEnum;
 use super::selection;
 use crate::cli::run::print;
 use crate::container::kept::{self, Commit, Meanwhile, Squash};
-use crate::error::{Context, Error, Result};
+use crate::container::stores::given_name;
+use crate::error::{Context, Result};
 use crate::image::change::Change;
-use crate::image::reference::{LOCALHOST, Typed};
+use crate::image::reference::Typed;
 
 /// Make an image of a container
 ///
@@ -70,13 +71,7 @@ enum Format {
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let kept = kept::find(&store, &arguments.container)?;
-    let name = match &arguments.name {
-        Some(typed) if typed.digest.is_some() => {
-            return Err(Error::new("what is committed gets a name with a tag, not a digest"));
-        }
-        Some(typed) => Some(typed.in_registry(LOCALHOST)),
-        None => None,
-    };
+    let name = arguments.name.as_ref().map(given_name).transpose()?;
     let commit = Commit {
         name,
         author: arguments.author.clone(),

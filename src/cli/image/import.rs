@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::run::print;
 use crate::container::images::{Import, import};
-use crate::container::stores::Stores;
+use crate::container::stores::{Stores, given_name};
 use crate::error::{Error, Result};
 use crate::image::change::Change;
 use crate::image::manifest::Platform;
-use crate::image::reference::{LOCALHOST, Reference, Typed};
+use crate::image::reference::Typed;
 
 /// Make an image of a root directory's tarball
 #[derive(clap::Args)]
@@ -55,7 +55,7 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     }
     let request = Import {
         input: PathBuf::from(arguments.file),
-        name: arguments.name.as_ref().map(name).transpose()?,
+        name: arguments.name.as_ref().map(given_name).transpose()?,
         platform: arguments.platform.unwrap_or_else(Platform::host),
         message: arguments.message,
         changes: arguments.changes,
@@ -65,11 +65,4 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         return Ok(0);
     }
     print(&format!("{}\n", image.config))
-}
-
-fn name(typed: &Typed) -> Result<Reference> {
-    if typed.digest.is_some() {
-        return Err(Error::new("what is imported gets a name with a tag, not a digest"));
-    }
-    Ok(typed.in_registry(LOCALHOST))
 }

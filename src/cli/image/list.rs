@@ -126,7 +126,10 @@ fn row(listed: &Listed, now: jiff::Timestamp, whole: bool) -> Row {
     let image = &listed.image;
     let made = image.created.unwrap_or(image.added);
     Row {
-        repository: listed.name.as_ref().map_or_else(none, rows::repository),
+        repository: listed
+            .name
+            .as_ref()
+            .map_or_else(none, |name| rows::repository(name, listed.is_hidden)),
         tag: listed.name.as_ref().and_then(|name| name.tag.clone()).unwrap_or_else(none),
         id: rows::id(&image.config, whole),
         digest: listed.digest.as_ref().map_or_else(none, ToString::to_string),

@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use super::rows;
 use crate::cli::progress::{Loudness, Shown, Words};
 use crate::cli::run::print;
 use crate::container::images::{Load, LoadedImage, load};
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
-use crate::image::Reference;
 use crate::image::manifest::Platform;
 
 const WORDS: Words = Words { moved: "Loaded", was_there: "Already exists" };
@@ -55,7 +55,7 @@ fn told(image: &LoadedImage) -> String {
         false => image
             .names
             .iter()
-            .map(Reference::familiar)
+            .map(|name| rows::shown(name, image.hidden.contains(name)))
             .map(|name| format!("Loaded image: {name}\n"))
             .collect(),
     }

@@ -5,9 +5,14 @@ use jiff::Timestamp;
 use crate::digest::Digest;
 use crate::image::Reference;
 
-/// `debian`, `q.io/a/b`: a name without tag and digest.
-pub fn repository(name: &Reference) -> String {
-    Reference { tag: None, digest: None, ..name.clone() }.familiar()
+/// `debian`, `q.io/a/b`: a name without tag and digest; whole where the short name means another image.
+pub fn repository(name: &Reference, is_hidden: bool) -> String {
+    shown(&Reference { tag: None, digest: None, ..name.clone() }, is_hidden)
+}
+
+/// A name as people type it: whole where its short form means another image.
+pub fn shown(name: &Reference, is_hidden: bool) -> String {
+    if is_hidden { name.to_string() } else { name.familiar() }
 }
 
 /// Twelve digits, or the whole digest.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::container::stores::Stores;
 use crate::error::{Context, Error, Result};
+use crate::image::Reference;
 use crate::image::manifest::{Document, media};
 use crate::image::store::{Image, Store};
 
@@ -29,6 +30,17 @@ pub fn inspect(stores: &Stores, text: &str) -> Result<Value> {
     document(&store, &image).context(|| format!("image {text}"))
 }
 
+/// References as people write them, each once.
+fn familiar<'a>(references: impl Iterator<Item = &'a Reference>) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for text in references.map(Reference::familiar) {
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    texts
+}
+
 fn document(store: &Store, image: &Image) -> Result<Value> {
     let config = store.read_blob(&image.config)?;
     let config: Value = serde_json::from_slice(&config).map_err(Error::new)?;
@@ -37,12 +49,15 @@ fn document(store: &Store, image: &Image) -> Result<Value> {
         image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
     let comment = config.get("history").and_then(Value::as_array).and_then(|list| list.last());
     let comment = comment.and_then(|step| step.get("comment")?.as_str()).unwrap_or_default();
+    let images = store.images()?;
+    let mut records: Vec<&Image> = images.of_config(&image.config).collect();
+    records.sort_by_key(|record| record.manifest != image.manifest);
     let (manifest_type, annotations) = manifest_facts(store, image)?;
     Ok(json!({
         "Id": image.config,
         "Digest": image.manifest,
-        "RepoTags": image.names.iter().map(|name| name.familiar()).collect::<Vec<_>>(),
-        "RepoDigests": image.digests.iter().map(|name| name.familiar()).collect::<Vec<_>>(),
+        "RepoTags": familiar(records.iter().flat_map(|record| &record.names)),
+        "RepoDigests": familiar(records.iter().flat_map(|record| &record.digests)),
         "Parent": "",
         "Comment": comment,
         "Created": image.created.map(|time| time.to_string()).unwrap_or_default(),

@@ -5,7 +5,7 @@ use crate::container::stores::Stores;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::Reference;
-use crate::image::store::Image;
+use crate::image::store::{Image, Images};
 
 /// One row: an image under one of its names.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Listed {
     pub digest: Option<Digest>,
     /// It is in a store of others.
     pub read_only: bool,
+    /// The short form of its name means another image, which was given that name here.
+    pub is_hidden: bool,
 }
 
 /// In which order.
@@ -42,21 +44,32 @@ pub fn list(stores: &Stores, filters: &[Filter], sort: Sort) -> Result<Vec<Liste
     let mut seen = std::collections::HashSet::new();
     let mut rows = Vec::new();
     for (at, store) in stores.all().enumerate() {
-        for image in store.images()?.all() {
-            if !filters.pass(store, image)? {
+        let images = store.images()?;
+        for image in images.all() {
+            if !filters.pass(store, image)? || is_shown_by_another(&images, image) {
                 continue;
             }
             for row in rows_of(image, at > 0) {
                 let is_named = row.name.as_ref().is_none_or(|name| filters.names(name));
-                let key = (row.image.manifest.clone(), row.name.clone());
+                let key = (row.image.config.clone(), row.name.clone());
                 if is_named && seen.insert(key) {
                     rows.push(row);
                 }
             }
         }
     }
+    let given: Vec<Reference> = rows.iter().filter_map(|row| row.name.clone()).collect();
+    let hidden = stores.hidden(&given)?;
+    for row in &mut rows {
+        row.is_hidden = row.name.as_ref().is_some_and(|name| hidden.contains(name));
+    }
     order(&mut rows, sort);
     Ok(rows)
+}
+
+/// A record without a name of an image that has one: packed otherwise, it is the same.
+fn is_shown_by_another(images: &Images, image: &Image) -> bool {
+    image.names.is_empty() && images.of_config(&image.config).any(|one| !one.names.is_empty())
 }
 
 fn rows_of(image: &Image, read_only: bool) -> Vec<Listed> {
@@ -69,6 +82,7 @@ fn rows_of(image: &Image, read_only: bool) -> Vec<Listed> {
         name,
         image: image.clone(),
         read_only,
+        is_hidden: false,
     };
     if !image.names.is_empty() {
         return image.names.iter().map(|name| row(Some(name.clone()))).collect();

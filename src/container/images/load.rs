@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Settings;
-use crate::container::stores::{self, Stores};
+use crate::container::stores::{self, Stores, given_name};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::Reference;
@@ -18,7 +18,7 @@ use crate::image::archive::{Archive, Loaded};
 use crate::image::manifest::Platform;
 use crate::image::policy::{Origin, Policy};
 use crate::image::pull::{Progress, Pull};
-use crate::image::reference::{LOCALHOST, Typed};
+use crate::image::reference::Typed;
 use crate::userns::{self, Base};
 
 /// What is loaded.
@@ -37,6 +37,9 @@ pub struct LoadedImage {
     pub names: Vec<Reference>,
     /// Its ID.
     pub id: Digest,
+    /// Which of the names mean another image where they are shortened.
+    #[serde(default)]
+    pub hidden: Vec<Reference>,
 }
 
 /// How names of an archive are read.
@@ -81,7 +84,8 @@ pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec
                 approve: &approve,
             };
             let image = pull.run(&*source)?;
-            all.push(LoadedImage { names, id: image.config });
+            let hidden = stores.hidden(&names)?;
+            all.push(LoadedImage { names, id: image.config, hidden });
         }
         Ok(all)
     })?;
@@ -112,8 +116,10 @@ pub(super) fn names(texts: &[String], naming: Naming) -> Vec<Reference> {
     let mut names: Vec<Reference> = Vec::new();
     for text in texts {
         let name = match (text.parse::<Typed>(), naming) {
-            (Ok(typed), Naming::Docker) => text.parse().ok().filter(|_| typed.digest.is_none()),
-            (Ok(typed), Naming::Oci) => typed.in_registry(LOCALHOST).without_digest(),
+            // Who reads such a name has no reason to believe that the tag stands for the digest.
+            (Ok(typed), _) if typed.digest.is_some() => None,
+            (Ok(_), Naming::Docker) => text.parse().ok(),
+            (Ok(typed), Naming::Oci) => given_name(&typed).ok(),
             (Err(_), _) => None,
         };
         match name {

@@ -24,10 +24,10 @@ mod remove;
 mod save;
 mod sharing;
 
-use crate::container::stores::Stores;
+use crate::container::stores::{Stores, meanings};
 use crate::error::{Error, Result};
 use crate::image::pull::Progress;
-use crate::image::reference::{LOCALHOST, Reference, Typed};
+use crate::image::reference::{Reference, Typed};
 use crate::image::registries::Registries;
 use crate::image::store::{Image, Store};
 use crate::monitor::events;
@@ -63,15 +63,10 @@ pub fn exists(stores: &Stores, text: &str) -> Result<bool> {
     Ok(stores.find(text, &Registries::load()?)?.is_some())
 }
 
-/// Which of the image's names `text` is; `None`: an ID, or a digest.
-fn name_typed(text: &str, image: &Image, registries: &Registries) -> Result<Option<Reference>> {
-    let Ok(typed) = text.parse::<Typed>() else { return Ok(None) };
-    if typed.digest.is_some() && typed.tag.is_none() {
-        return Ok(None);
-    }
-    let mut names = registries.candidates(&typed)?;
-    names.push(typed.in_registry(LOCALHOST));
-    Ok(names.iter().filter_map(Reference::without_digest).find(|name| image.names.contains(name)))
+/// Which of the image's names `text` is; `None`: an ID, or a digest, beside which a tag says nothing.
+fn name_typed(text: &str, image: &Image, registries: &Registries) -> Option<Reference> {
+    let typed = text.parse::<Typed>().ok().filter(|typed| typed.digest.is_none())?;
+    meanings(&typed, registries).into_iter().find(|name| image.names.contains(name))
 }
 
 /// Tells in `usnea events` what happened to the image with this ID, and by what name. Changes are made in our own store.

@@ -58,7 +58,7 @@ pub fn pull(stores: &Stores, pull: &Pull, progress: &dyn Progress) -> Result<Ima
     let base = Base::of_user()?;
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
     let candidates = match &pull.place {
-        Place::Registry(_) => candidates(pull, &policy)?,
+        Place::Registry(_) => candidates(stores, pull, &policy)?,
         _ => Vec::new(),
     };
     let work = Work {
@@ -80,9 +80,18 @@ pub fn pull(stores: &Stores, pull: &Pull, progress: &dyn Progress) -> Result<Ima
     Ok(pulled)
 }
 
-fn candidates(pull: &Pull, policy: &Policy) -> Result<Vec<Candidate>> {
+fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candidate>> {
     let Place::Registry(typed) = &pull.place else { return Ok(Vec::new()) };
     let registries = Registries::load()?;
+    // What came from a registry would not be what the name means afterwards.
+    if let Some(name) = stores.given_here(typed)? {
+        let elsewhere: Vec<String> =
+            registries.candidates(typed)?.iter().map(Reference::to_string).collect();
+        let error = format!("{name} is an image that was named here, and no registry has it");
+        return Err(Error::new(error)
+            .of_kind(Kind::Absent)
+            .hint(format!("to pull an image of a registry type {}", elsewhere.join(" or "))));
+    }
     let one = |reference: Reference| {
         policy.check_before(&Origin::registry(&reference))?;
         let endpoints = registries.pull_endpoints(&reference, &pull.asked)?;
@@ -92,9 +101,9 @@ fn candidates(pull: &Pull, policy: &Policy) -> Result<Vec<Candidate>> {
 }
 
 /// The digest of what a registry's name stands for now. Errors: there is nothing; see [`first_of`].
-pub fn registry_digest(pull: &Pull) -> Result<Digest> {
+pub fn registry_digest(stores: &Stores, pull: &Pull) -> Result<Digest> {
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
-    let candidates = candidates(pull, &policy)?;
+    let candidates = candidates(stores, pull, &policy)?;
     userns::in_base(&Base::of_user()?, || {
         first_of(&candidates, |registry, reference| {
             let absent = || Error::new(format!("{reference} does not exist")).of_kind(Kind::Absent);

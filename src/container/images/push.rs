@@ -74,7 +74,7 @@ pub fn push(stores: &Stores, push: &Push, progress: &dyn Progress) -> Result<(Pl
 
 fn own_place(text: &str, image: &Image, registries: &Registries) -> Result<Place> {
     let example = "usnea push IMAGE REGISTRY/NAME[:TAG]";
-    let Some(name) = super::name_typed(text, image, registries)? else {
+    let Some(name) = super::name_typed(text, image, registries) else {
         let error = format!("{}: no name by which a registry could know it", text.escape_debug());
         return Err(Error::new(error).hint(format!("say where to: {example}")));
     };

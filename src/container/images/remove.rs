@@ -3,10 +3,10 @@
 use super::filter::{Filter, Filters};
 use super::{happened, known, name_typed};
 use crate::config::Settings;
-use crate::container::stores::{self, Stores};
+use crate::container::stores::{self, Stores, given_name, meanings};
 use crate::error::{Error, Result};
 use crate::fail;
-use crate::image::reference::{LOCALHOST, Reference, Typed};
+use crate::image::reference::{Reference, Typed};
 use crate::image::registries::Registries;
 use crate::image::store::{
     Fault, Force, Freed, Image, Mending, Removal, Store, Target, Usage, Which,
@@ -45,16 +45,19 @@ fn own(stores: &Stores, text: &str) -> Result<Image> {
 }
 
 /// What of `image` goes when `text` is removed.
-fn target(text: &str, image: &Image, registries: &Registries) -> Result<Target> {
-    if let Some(name) = name_typed(text, image, registries)? {
-        return Ok(Target::Name(name));
+fn target(text: &str, image: &Image, registries: &Registries) -> Target {
+    if let Some(name) = name_typed(text, image, registries) {
+        return Target::Name(name);
     }
-    let digest = text.parse::<Typed>().ok().and_then(|typed| typed.digest);
-    let named = |one: &&Reference| digest.is_some() && one.digest == digest;
-    Ok(match image.digests.iter().find(named) {
+    let typed = text.parse::<Typed>().ok().filter(|typed| typed.digest.is_some());
+    let names = typed.map(|typed| meanings(&typed, registries)).unwrap_or_default();
+    let named = |one: &&Reference| {
+        names.iter().any(|name| one.digest == name.digest && one.name() == name.name())
+    };
+    match image.digests.iter().find(named) {
         Some(name) => Target::Name(name.clone()),
         None => Target::Image(image.manifest.clone()),
-    })
+    }
 }
 
 /// Removes the images (or names) `texts`, one by one, as far as they go; `told` hears of each at once. How many failed.
@@ -73,6 +76,8 @@ pub fn remove(
         }
         match remove_one(stores, &base, &registries, text, force) {
             Ok(removal) => told(Ok(&removal)),
+            // Another command was faster.
+            Err(_) if missing == Missing::Ignored && stores.find(text, &registries)?.is_none() => {}
             Err(error) => {
                 failed += 1;
                 told(Err(&error));
@@ -90,7 +95,7 @@ fn remove_one(
     force: Force,
 ) -> Result<Removal> {
     let image = own(stores, text)?;
-    let target = target(text, &image, registries)?;
+    let target = target(text, &image, registries);
     let removal = in_store(stores, base, |store| {
         let removal = store.remove(&target, force)?;
         store.sweep();
@@ -113,10 +118,11 @@ where
     userns::in_base(base, || work(store))
 }
 
-/// Gives the image `source` the names `texts`: one without a registry is localhost's, as with podman.
+/// Gives the image `source` the names `texts`.
 pub fn tag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
     let image = own(stores, source)?;
-    let names = texts.iter().map(|text| new_name(text)).collect::<Result<Vec<_>>>()?;
+    let names = texts.iter().map(|text| given_name(&text.parse()?));
+    let names = names.collect::<Result<Vec<_>>>()?;
     stores.own().tag(&image.manifest, &names)?;
     for name in &names {
         happened(stores, &image.config, "tag", Some(name.to_string()));
@@ -124,19 +130,10 @@ pub fn tag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn new_name(text: &str) -> Result<Reference> {
-    let typed: Typed = text.parse()?;
-    if typed.digest.is_some() {
-        return Err(Error::new(format!("'{}': a new name has no digest", text.escape_debug()))
-            .hint("NAME[:TAG]"));
-    }
-    Ok(typed.in_registry(LOCALHOST))
-}
-
 /// Takes names from the image `source`: `texts`, or all.
 pub fn untag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
     let (image, registries) = (own(stores, source)?, Registries::load()?);
-    let name = |text: &String| match name_typed(text, &image, &registries)? {
+    let name = |text: &String| match name_typed(text, &image, &registries) {
         Some(name) => Ok(name),
         None => fail!("image {} is not called '{}'", image.config.short(), text.escape_debug()),
     };

@@ -42,7 +42,7 @@ pub fn save(stores: &Stores, texts: &[String], format: SaveFormat, output: &Path
     // All must be there before anything is written.
     let images = texts.iter().map(|text| {
         let (store, image) = super::known(stores, text)?;
-        let name = super::name_typed(text, &image, &registries)?;
+        let name = super::name_typed(text, &image, &registries);
         Ok((store, image, name))
     });
     let images = images.collect::<Result<Vec<(Store, Image, Option<Reference>)>>>()?;

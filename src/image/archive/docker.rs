@@ -205,4 +205,8 @@ impl Source for DockerImage {
             None => fail!("{}: there is no blob {}", self.name, descriptor.digest),
         }
     }
+
+    fn has_published_manifest(&self) -> bool {
+        false
+    }
 }

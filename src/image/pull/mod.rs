@@ -47,7 +47,8 @@ pub struct Pull<'a> {
     pub store: &'a Store,
     /// Which image of an index.
     pub platform: &'a Platform,
-    /// What it will be called; one with a digest must have that digest.
+    /// What it will be called: by their tags. What one with a digest names must have that digest, which alone it is called
+    /// by then: nobody has said that the tag stands for it.
     pub names: &'a [Reference],
     /// How its files' owners are kept.
     pub owners: &'a Owners,
@@ -131,6 +132,18 @@ impl Pull<'_> {
         let bytes = self.store.read_blob(&descriptor.digest)?;
         let descriptors = &chosen.manifest.layers;
         let (config, diff_ids) = parse_config(&bytes, descriptors.len())?;
+        let names: Vec<Reference> =
+            self.names.iter().filter(|name| name.digest.is_none()).cloned().collect();
+        let published = chosen.index.as_ref().map_or(&chosen.digest, |(digest, _)| digest);
+        let digests = match source.has_published_manifest() {
+            true => self.digests(published),
+            false => Vec::new(),
+        };
+        if digests.is_empty()
+            && let Some((known, _held)) = self.known(&descriptor.digest)?
+        {
+            return self.record(Image { names, digests, ..known });
+        }
         let pairs: Vec<(&Descriptor, &Digest)> = descriptors.iter().zip(&diff_ids).collect();
         let (sizes, _held_layers) = layers::fetch(self, source, &pairs)?;
         let layer = |((descriptor, diff_id), size): (&(&Descriptor, &Digest), u64)| Layer {
@@ -149,8 +162,8 @@ impl Pull<'_> {
                 architecture: config.architecture().to_string(),
                 variant: config.variant().clone(),
             },
-            names: self.names.iter().filter_map(Reference::without_digest).collect(),
-            digests: Vec::new(),
+            names,
+            digests,
             created: config.created().as_ref().and_then(|text| text.parse().ok()),
             added: jiff::Timestamp::now(),
         };
@@ -165,18 +178,29 @@ impl Pull<'_> {
         layers::blob(self.store, source, descriptor, &|_| (), &waits)
     }
 
+    /// The names by which the image is found by this digest.
+    fn digests(&self, digest: &Digest) -> Vec<Reference> {
+        let of = |name: &Reference| Reference {
+            tag: None,
+            digest: Some(digest.clone()),
+            ..name.clone()
+        };
+        let mut digests: Vec<Reference> = self.names.iter().map(of).collect();
+        digests.dedup();
+        digests
+    }
+
+    /// The image with this ID where it is here already, whole, by whatever manifest; and what keeps it.
+    fn known(&self, config: &Digest) -> Result<Option<(Image, HeldBlob)>> {
+        let images = self.store.images()?;
+        let is_whole = |image: &&Image| self.store.is_whole(image, self.owners);
+        let Some(known) = images.of_config(config).find(is_whole) else { return Ok(None) };
+        Ok(self.store.blob(&known.manifest)?.map(|held| (known.clone(), held)))
+    }
+
     /// Flushes all to the disk, then names it: after a power cut a recorded image is whole.
-    fn record(&self, mut image: Image) -> Result<Image> {
-        let named = image.index.as_ref().unwrap_or(&image.manifest);
-        let of =
-            |name: &Reference| Reference { tag: None, digest: Some(named.clone()), ..name.clone() };
-        image.digests = self.names.iter().map(of).collect();
-        image.digests.dedup();
+    fn record(&self, image: Image) -> Result<Image> {
         files::sync_filesystem(self.store.root())?;
-        self.store.change_images(|images| {
-            images.add(image.clone());
-            Ok(())
-        })?;
-        Ok(image)
+        self.store.record(image)
     }
 }

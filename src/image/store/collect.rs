@@ -128,13 +128,13 @@ impl Store {
             self.write_images(&images)?;
             return Ok(Removal { untagged: vec![name.clone()], ..Removal::default() });
         }
-        if matches!(target, Target::Image(_)) && image.names.len() > 1 && force == Force::No {
-            let names: Vec<String> = image.names.iter().map(Reference::familiar).collect();
-            let error =
-                format!("image {} has several names: {}", image.config.short(), names.join(", "));
-            return Err(Error::new(error).hint("remove them one by one, or all with --force"));
+        let (mut removal, mut graves) = (Removal::default(), Graves::default());
+        for image in going(&images, target, &image, force)? {
+            let (one, buried) = self.take_out(&mut images, &image, force)?;
+            removal.untagged.extend(one.untagged);
+            removal.deleted = one.deleted;
+            graves.0.extend(buried.0);
         }
-        let (removal, graves) = self.take_out(&mut images, &image, force)?;
         drop(lock);
         Ok(Removal { bytes: graves.empty(), ..removal })
     }
@@ -189,7 +189,9 @@ impl Store {
             }
         }
         let untagged = image.names.iter().chain(&image.digests).cloned().collect();
-        Ok((Removal { untagged, deleted: Some(image.config.clone()), bytes: 0 }, graves))
+        let is_gone = images.of_config(&image.config).next().is_none();
+        let deleted = is_gone.then(|| image.config.clone());
+        Ok((Removal { untagged, deleted, bytes: 0 }, graves))
     }
 
     /// Buries what is at `path`, unless somebody uses it.
@@ -330,6 +332,25 @@ impl Image {
     pub(super) fn shown(&self) -> String {
         self.names.first().map_or_else(|| self.config.short().to_owned(), Reference::familiar)
     }
+}
+
+/// The records that go with `image`, which loses its last name or goes as a whole: by its ID all of it, by a name those
+/// that nobody can find any more. Errors: it has several names, without force.
+fn going(images: &Images, target: &Target, image: &Image, force: Force) -> Result<Vec<Image>> {
+    let all: Vec<Image> = images.of_config(&image.config).cloned().collect();
+    let names: Vec<String> =
+        all.iter().flat_map(|one| &one.names).map(Reference::familiar).collect();
+    if let Target::Name(_) = target {
+        let others_stay = names.len() > image.names.len();
+        let goes = |one: &Image| one.manifest == image.manifest || !others_stay;
+        return Ok(all.into_iter().filter(goes).collect());
+    }
+    if names.len() > 1 && force == Force::No {
+        let error =
+            format!("image {} has several names: {}", image.config.short(), names.join(", "));
+        return Err(Error::new(error).hint("remove them one by one, or all with --force"));
+    }
+    Ok(all)
 }
 
 /// Whether the image can be found by a name once `name` is gone. Names with digests are no reason to keep one whose last

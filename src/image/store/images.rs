@@ -10,6 +10,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files;
 use crate::image::Reference;
+use crate::image::owners::Owners;
 
 /// The images of a store, the newest last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +44,7 @@ impl Images {
         };
         let from_there = |one: &Reference| one.name() == reference.name();
         let has = |image: &&Image| {
-            (image.manifest == *digest || image.index.as_ref() == Some(digest))
-                && image.names.iter().chain(&image.digests).any(from_there)
+            image.is_called(digest) && image.names.iter().chain(&image.digests).any(from_there)
         };
         self.images.iter().rev().find(has)
     }
@@ -67,22 +67,38 @@ impl Images {
         Ok(Some(first))
     }
 
-    /// Adds `image`, or what is new of it where its manifest is there already; its names are taken from whoever had them.
-    pub fn add(&mut self, image: Image) {
+    /// Adds `image`, or what is new of it where it is there already; its names are taken from whoever had them. Gives the
+    /// record. An ID has a record for each manifest that it was published with, which a push sends as it came; a manifest
+    /// that no registry has makes none beside another.
+    pub fn add(&mut self, image: Image) -> Image {
         for name in &image.names {
             self.untag(name);
         }
-        match self.images.iter_mut().find(|old| old.manifest == image.manifest) {
+        let same_manifest = self.images.iter().position(|old| old.manifest == image.manifest);
+        let is_same = |old: &Image| !image.is_published() && old.config == image.config;
+        let same_id = || self.images.iter().position(is_same);
+        match same_manifest.or_else(same_id).and_then(|at| self.images.get_mut(at)) {
             Some(old) => {
-                old.index = image.index.or(old.index.take());
+                if old.manifest == image.manifest {
+                    old.index = image.index.or(old.index.take());
+                    old.layers = image.layers;
+                }
                 old.names.extend(image.names);
                 let new = image.digests.into_iter().filter(|digest| !old.digests.contains(digest));
                 let new: Vec<Reference> = new.collect();
                 old.digests.extend(new);
-                old.layers = image.layers;
+                old.clone()
             }
-            None => self.images.push(image),
+            None => {
+                self.images.push(image.clone());
+                image
+            }
         }
+    }
+
+    /// The records of the image with this ID, one for each manifest.
+    pub fn of_config<'a>(&'a self, config: &'a Digest) -> impl Iterator<Item = &'a Image> {
+        self.images.iter().filter(move |image| image.config == *config)
     }
 
     /// Takes a name away from whoever has it; whether anybody had.
@@ -157,6 +173,39 @@ impl Store {
             self.write_images(&images)?;
         }
         Ok(answer)
+    }
+
+    /// Records `image`, with what is known of the same ID already ([`Images::add`]); gives the record. It takes the place
+    /// of one that no registry has, or of which something is lost, unless somebody uses that.
+    pub fn record(&self, image: Image) -> Result<Image> {
+        self.change_images(|images| {
+            let others = images.of_config(&image.config);
+            let others = others.filter(|old| old.manifest != image.manifest);
+            let is_worse =
+                |old: &&Image| !self.has_blobs(old) || image.is_published() && !old.is_published();
+            let worse: Vec<Image> = others.filter(is_worse).cloned().collect();
+            let mut image = image;
+            for old in worse {
+                if self.is_held(&old)? {
+                    continue;
+                }
+                images.remove(&old.manifest);
+                let names = old.names.into_iter().filter(|name| !image.names.contains(name));
+                image.names.extend(names.collect::<Vec<_>>());
+                image.digests.extend(old.digests);
+            }
+            Ok(images.add(image))
+        })
+    }
+
+    /// Whether the image is here as it was packed, and unpacked in this form.
+    pub fn is_whole(&self, image: &Image, owners: &Owners) -> bool {
+        let is_unpacked = |layer: &super::Layer| self.has_layer(&layer.diff_id, owners);
+        self.has_blobs(image) && image.layers.iter().all(is_unpacked)
+    }
+
+    fn has_blobs(&self, image: &Image) -> bool {
+        image.blobs().all(|blob| self.blob_path(blob).is_file())
     }
 
     /// Replaces images.json; the caller holds the lock.

@@ -52,6 +52,19 @@ impl Image {
         self.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add)
     }
 
+    /// Whether its manifest is one that has been somewhere else: others may know the image by its digest.
+    pub fn is_published(&self) -> bool {
+        !self.digests.is_empty()
+    }
+
+    /// Whether this is the digest of its manifest, of its index, or one by which a registry knows it.
+    pub fn is_called(&self, digest: &Digest) -> bool {
+        let is_it = |one: &Reference| one.digest.as_ref() == Some(digest);
+        self.manifest == *digest
+            || self.index.as_ref() == Some(digest)
+            || self.digests.iter().any(is_it)
+    }
+
     /// All blobs that it needs.
     pub fn blobs(&self) -> impl Iterator<Item = &Digest> {
         [&self.manifest, &self.config]

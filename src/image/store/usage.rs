@@ -78,8 +78,8 @@ impl Store {
         let size = sizes.all();
         Ok(Usage {
             images: Part {
-                count: images.len() as u64,
-                active: held.len() as u64,
+                count: ids(images.iter()),
+                active: ids(images.iter().filter(|image| is_held(image))),
                 size,
                 reclaimable: size - sizes.of(&active),
             },
@@ -125,6 +125,11 @@ impl Store {
         }
         Ok((sizes, others))
     }
+}
+
+/// How many images these records are.
+fn ids<'a>(images: impl Iterator<Item = &'a Image>) -> u64 {
+    images.map(|image| &image.config).collect::<HashSet<_>>().len() as u64
 }
 
 /// What `image` and any other both need.
