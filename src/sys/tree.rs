@@ -17,8 +17,23 @@ pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     let top = open(parent, name)?;
     let mut moved = 0;
     // What is moved up while the folder is read may or may not be read too.
-    while !is_removed(parent, name)? {
-        empty(top.as_fd(), |folder| flatten(top.as_fd(), folder, &mut moved))?;
+    until_removed(
+        || is_removed(parent, name),
+        || empty(top.as_fd(), |folder| flatten(top.as_fd(), folder, &mut moved)),
+    )
+}
+
+/// Empties a folder in rounds, each of which tells how many entries it found, until the folder is removed. Errors:
+/// ENOTEMPTY, where a round finds nothing in a folder that is not empty. Some overlays answer so (fuse-overlayfs, a folder
+/// that stands over a whiteout), and do not change their mind.
+fn until_removed(
+    mut is_removed: impl FnMut() -> Result<bool, Errno>,
+    mut round: impl FnMut() -> Result<u64, Errno>,
+) -> Result<(), Errno> {
+    while !is_removed()? {
+        if round()? == 0 {
+            return if is_removed()? { Ok(()) } else { Err(Errno::NOTEMPTY) };
+        }
     }
     Ok(())
 }
@@ -53,17 +68,19 @@ fn is_removed(parent: BorrowedFd<'_>, name: impl rustix::path::Arg) -> Result<bo
     }
 }
 
-/// Removes the files in `folder`, and gives its folders to `each`.
+/// Removes the files in `folder`, and gives its folders to `each`. How many there were of both.
 fn empty(
     folder: BorrowedFd<'_>,
     mut each: impl FnMut(&CStr) -> Result<(), Errno>,
-) -> Result<(), Errno> {
+) -> Result<u64, Errno> {
+    let mut count = 0;
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
+        count += 1;
         let unlinked = match entry.file_type() {
             FileType::Directory => Err(Errno::ISDIR),
             _ => rustix::fs::unlinkat(folder, name, AtFlags::empty()),
@@ -75,16 +92,16 @@ fn empty(
             answer => answer?,
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Removes `name` in `top` once the folders in it are moved up beside it.
 fn flatten(top: BorrowedFd<'_>, name: &CStr, moved: &mut u64) -> Result<(), Errno> {
     let folder = open(top, name)?;
-    while !is_removed(top, name)? {
-        empty(folder.as_fd(), |inner| move_up(top, folder.as_fd(), inner, moved))?;
-    }
-    Ok(())
+    until_removed(
+        || is_removed(top, name),
+        || empty(folder.as_fd(), |inner| move_up(top, folder.as_fd(), inner, moved)),
+    )
 }
 
 fn move_up(
@@ -103,5 +120,36 @@ fn move_up(
             Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
             answer => return answer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_never_empty_and_shows_nothing_is_an_error() {
+        let mut rounds = [3, 1, 0].into_iter();
+        let never = until_removed(|| Ok(false), || Ok(rounds.next().unwrap_or(0)));
+        assert_eq!(never, Err(Errno::NOTEMPTY));
+        assert_eq!(rounds.next(), None);
+        let mut asked = 0;
+        let at_last = || {
+            asked += 1;
+            Ok(asked == 3)
+        };
+        assert_eq!(until_removed(at_last, || Ok(1)), Ok(()));
+        assert_eq!(until_removed(|| Ok(false), || Err(Errno::IO)), Err(Errno::IO));
+    }
+
+    #[test]
+    fn a_deep_tree_goes() {
+        let top = tempfile::tempdir().unwrap();
+        let deep: std::path::PathBuf = (0..40).map(|level| format!("level-{level}")).collect();
+        std::fs::create_dir_all(top.path().join("tree").join(&deep)).unwrap();
+        std::fs::write(top.path().join("tree").join(&deep).join("file"), "x").unwrap();
+        let parent = std::fs::File::open(top.path()).unwrap();
+        remove(parent.as_fd(), b"tree").unwrap();
+        assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), 0);
     }
 }
