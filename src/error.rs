@@ -31,6 +31,8 @@ pub enum Kind {
     Denied,
     /// Who was asked does not answer, or not as it should.
     Unreachable,
+    /// There is no room for it on the disk, or in a quota.
+    Full,
     /// Nobody reads what is written to standard output: no reason for a message.
     Unread,
 }

@@ -8,11 +8,11 @@ mod locks;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::sys;
 
 use locks::without_support;
@@ -77,7 +77,7 @@ pub fn cannot_write(error: io::Error, path: &Path) -> Error {
     let error =
         Err::<(), _>(error).context(|| format!("cannot write {}", path.display())).unwrap_err();
     if is_full {
-        return error.hint(
+        return error.of_kind(Kind::Full).hint(
             "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT",
         );
     }
@@ -175,6 +175,22 @@ pub fn replace(tmp: &Path, path: &Path, content: &[u8]) -> Result<()> {
         return Err(cannot_write(error, path));
     }
     sync_folder(path.parent().unwrap_or(path))
+}
+
+/// Writes `content` over what is in the file `path`, in the room that it has: for where no other file can be made. Blanks
+/// follow where it was longer, until they are cut off: whoever reads meanwhile, and whoever comes after a kill, has the old
+/// content or the new. Errors: it was shorter.
+pub fn replace_in_place(path: &Path, content: &[u8]) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if content.len() > length {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    let mut padded = content.to_vec();
+    padded.resize(length, b' ');
+    file.write_all_at(&padded, 0)?;
+    file.set_len(content.len() as u64)?;
+    file.sync_all()
 }
 
 /// Puts a file with `content` (mode 0600) in the place of `path`, without waiting for the disk: whoever reads it has the

@@ -12,7 +12,7 @@ use crate::ids::{IdMap, IdMaps};
 use crate::override_stat::Records;
 use crate::spec::{COPY_UP, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver};
 use crate::sys::inroot::{Kind, Symlinks};
-use crate::sys::mount::{Attributes, Propagation, Reach};
+use crate::sys::mount::{Attributes, Propagation, Reach, split_lowers};
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,21 +203,6 @@ fn overlay(driver: StorageDriver, mut options: Vec<(String, Option<String>)>) ->
     }
     let stacking = Stacking { driver, idmapped, records };
     Ok(Source::Overlay { stacking, lowers, upper: upper.zip(work), flags })
-}
-
-/// The inverse of `sys::mount::joined_lowers`.
-fn split_lowers(text: &str) -> Vec<PathBuf> {
-    let (mut lowers, mut lower) = (Vec::new(), String::new());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => lower.extend(characters.next()),
-            ':' => lowers.push(std::mem::take(&mut lower).into()),
-            _ => lower.push(character),
-        }
-    }
-    lowers.push(lower.into());
-    lowers
 }
 
 /// The options of one mount, sorted by what they concern.

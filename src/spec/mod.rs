@@ -59,7 +59,7 @@ pub use entrypoint::Entrypoint;
 pub use env::EnvChange;
 pub use group::GroupAdd;
 pub use mount::MountFlag;
-pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, set_lower};
+pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, move_paths, set_lower};
 pub use name::{ContainerName, Hostname, VolumeName};
 pub use namespace::{Cgroups, HelperFlag, Network, Sharing};
 pub use options::Options;

@@ -21,7 +21,7 @@ use super::volumes::{asked_volumes, image_volumes};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{IdMaps, outside_of};
-use crate::sys::mount::joined_lowers;
+use crate::sys::mount::{joined_lowers, split_lowers};
 
 /// The group that owns terminals, in every distribution.
 const TTY: u32 = 5;
@@ -122,6 +122,44 @@ pub fn set_lower(spec: &mut Spec, lower: &Path) -> Result<()> {
         spec.set_root(Some(root));
     }
     Ok(())
+}
+
+/// Says of every path below the folder `from` that it is below `to` now: layers, and what is bound from there.
+pub fn move_paths(spec: &mut Spec, from: &Path, to: &Path) {
+    let moved = |path: &Path| path.strip_prefix(from).ok().map(|inside| to.join(inside));
+    for mount in spec.mounts_mut().iter_mut().flatten() {
+        if let Some(source) = mount.source().as_deref().and_then(moved) {
+            mount.set_source(Some(source));
+        }
+        if !matches!(mount.typ().as_deref(), Some("overlay" | super::FUSE | super::COPIED)) {
+            continue;
+        }
+        let options = mount.options().iter().flatten();
+        let options = options.map(|option| match option.split_once('=') {
+            Some((name @ "lowerdir", paths)) => {
+                let paths = split_lowers(paths).into_iter();
+                let paths: Vec<PathBuf> = paths.map(|path| moved(&path).unwrap_or(path)).collect();
+                let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+                format!("{name}={}", joined_lowers(&paths))
+            }
+            Some((name @ ("upperdir" | "workdir"), path)) => {
+                match moved(Path::new(&path.replace("\\\\", "\\"))) {
+                    Some(path) => {
+                        format!("{name}={}", path.to_string_lossy().replace('\\', "\\\\"))
+                    }
+                    None => option.clone(),
+                }
+            }
+            _ => option.clone(),
+        });
+        let options = options.collect();
+        mount.set_options(Some(options));
+    }
+    if let Some(root) = spec.root_mut()
+        && let Some(path) = moved(root.path())
+    {
+        root.set_path(path);
+    }
 }
 
 /// The folders that must exist, beside those of layers: of volumes without a name, in the container's `folder`.

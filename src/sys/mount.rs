@@ -205,6 +205,21 @@ pub fn joined_lowers(lowers: &[&Path]) -> String {
     lowers.iter().map(escaped).collect::<Vec<_>>().join(":")
 }
 
+/// The inverse of [`joined_lowers`].
+pub fn split_lowers(text: &str) -> Vec<PathBuf> {
+    let (mut lowers, mut lower) = (Vec::new(), String::new());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => lower.extend(characters.next()),
+            ':' => lowers.push(std::mem::take(&mut lower).into()),
+            _ => lower.push(character),
+        }
+    }
+    lowers.push(lower.into());
+    lowers
+}
+
 /// A detached copy of the mount at `path` below `at` (an empty path: of `at` itself): what a bind mount puts somewhere.
 pub fn copy(at: impl AsFd, path: &Path, reach: Reach) -> io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE

@@ -76,7 +76,9 @@ fn pruning_keeps_what_a_container_runs_on() {
     assert_eq!(place.usnea(&["images", "-aq"]).works().lines().count(), 1);
     assert_eq!(layers(&place), 2);
     // Nor where nothing is known of it any more.
-    std::fs::remove_file(place.place.path("store/images.json")).unwrap();
+    for list in ["images.json", "images.json.copy"] {
+        std::fs::remove_file(place.place.path(&format!("store/{list}"))).unwrap();
+    }
     place.usnea(&["system", "prune", "-af"]).works();
     assert_eq!(layers(&place), 2);
     ends_well(&place, container);

@@ -74,6 +74,7 @@ mod soak;
 mod spec;
 mod start_broken_off;
 mod store;
+mod store_faults;
 mod terminal;
 mod transports;
 mod user_ranges;

@@ -25,7 +25,11 @@ fn version(place: &Stocked, image: &str) -> String {
 }
 
 /// Gives [`NAME`] to the image `new`, by each verb that gives names.
-fn giving() -> Vec<(&'static str, fn(&Stocked))> {
+/// How a name is given.
+type Give = fn(&Stocked);
+
+/// Gives [`NAME`] to the image `new`, by each verb that gives names.
+fn giving() -> Vec<(&'static str, Give)> {
     vec![
         ("tag", |place| {
             place.usnea(&["tag", "new:1", NAME]).works();

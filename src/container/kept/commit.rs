@@ -25,7 +25,7 @@ use crate::image::made::{self, Details, Layer, LayerWriter, Parent};
 use crate::image::manifest::{Document, Manifest, Platform};
 use crate::image::owners::Owners;
 use crate::image::pull::Pull;
-use crate::image::store::{Image, Store, USED};
+use crate::image::store::{Image, Store};
 use crate::sys::signal;
 use crate::userns::{self, Base};
 
@@ -138,10 +138,11 @@ fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result
 /// Its image. `None`: it is made from none. Layers of another store come into ours with the new image: nothing here may
 /// need that store later.
 fn origin(kept: &Kept, squash: Squash) -> Result<Option<Origin>> {
-    let link = kept.folder.join(USED);
-    let Ok(manifest) = std::fs::read_link(&link) else { return Ok(None) };
+    let Some(manifest) = Store::look(&kept.store).used_manifest(&kept.folder)? else {
+        return Ok(None);
+    };
     let (from, digest) = place(&manifest)
-        .ok_or_else(|| Error::new(format!("{} leads to no image", link.display())))?;
+        .ok_or_else(|| Error::new(format!("{} is no image's", manifest.display())))?;
     let Document::Manifest(mut manifest) = Document::parse(&from.read_blob(&digest)?, None)? else {
         fail!("its image's manifest is an index");
     };

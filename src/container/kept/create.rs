@@ -21,6 +21,7 @@ use super::{Kept, find};
 use crate::engine::{self, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::files;
+use crate::image::store::Store;
 use crate::monitor::events;
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{
@@ -150,7 +151,7 @@ fn put(
     image: Option<&StoredImage>,
 ) -> Result<(Kept, File)> {
     let born = Folder::make(&folder::path(&kept.store, &kept.record.id), &[])?;
-    let filled = fill(&born, decided, image)
+    let filled = fill(&kept.store, &born, decided, image)
         .and_then(|()| name_and_place(&kept.store, &born, &kept.folder, request, &mut kept.record));
     if let Err(error) = filled {
         if let Err(error) = born.remove(&decided.base) {
@@ -161,14 +162,16 @@ fn put(
     Ok((kept, born.into_lock()))
 }
 
-fn fill(born: &Folder, decided: &Decided, image: Option<&StoredImage>) -> Result<()> {
+fn fill(store: &Path, born: &Folder, decided: &Decided, image: Option<&StoredImage>) -> Result<()> {
     let layers = decided.layers.iter().filter_map(|layer| layer.file_name());
     folder::fill(&layers.map(|name| born.path().join(name)).collect::<Vec<_>>())?;
     let config = serde_json::to_vec(&decided.spec).map_err(Error::new)?;
     files::replace_quickly(&born.path().join(CONFIG), &config)?;
     match image {
         Some(image) => {
-            std::os::unix::fs::symlink(&image.manifest, born.path().join(crate::image::store::USED))
+            let link = born.path().join(crate::image::store::USED);
+            let target = Store::look(store).link_to_manifest(&image.manifest);
+            std::os::unix::fs::symlink(target, link)
                 .map_err(|error| files::cannot_write(error, born.path()))
         }
         None => Ok(()),

@@ -8,7 +8,6 @@ use super::super::run::{keep_descriptors, random_id};
 use super::{Kept, not_running};
 use crate::engine::{self, DetachKeys, Entry, Finish, Options, Running, Stdin};
 use crate::error::{Context, Error, Result};
-use crate::monitor::record::{self, CONFIG};
 use crate::monitor::{Status, events};
 use crate::security::{self, Privileges};
 use crate::spec::{self, EntryOptions, Who};
@@ -50,8 +49,7 @@ pub enum Audience {
 pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
     keep_descriptors(entered.preserve_fds)?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
-    let spec: Spec = record::read(&kept.folder, CONFIG)?
-        .ok_or_else(|| Error::new(format!("container {} has no {CONFIG}", kept.short_id())))?;
+    let spec = kept.spec()?;
     let running = running(kept, &spec)?;
     let who = who(&running, &spec, &entered.options)?;
     let mut process = spec::entry(&spec, &entered.options, who.as_ref(), &entered.command)?;

@@ -41,12 +41,15 @@ mod words;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::Spec;
+
 use super::folder::Folder;
 use super::run::short;
 use crate::error::{Context, Error, Result};
 use crate::files::Grip;
 use crate::monitor::Status;
-use crate::monitor::record::{self, CONTAINER, Record};
+use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
+use crate::spec;
 
 pub use crate::engine::DetachKeys;
 pub use attach::{Attachment, SignalProxy, attach, meet};
@@ -80,6 +83,34 @@ pub struct Kept {
     pub folder: PathBuf,
     /// What was asked for.
     pub record: Record,
+}
+
+impl Kept {
+    /// Its configuration. Errors: it has none, or a damaged one.
+    pub fn spec(&self) -> Result<Spec> {
+        let absent = || Error::new(format!("container {} has no {CONFIG}", self.short_id()));
+        self.spec_if_any()?.ok_or_else(absent)
+    }
+
+    /// The same; `None`: it has none. What it says of the store is so wherever the store is now: a home may have another
+    /// path on another machine.
+    pub fn spec_if_any(&self) -> Result<Option<Spec>> {
+        let spec = record::read::<Spec>(&self.folder, CONFIG)?;
+        Ok(spec.map(|mut spec| {
+            if let Some(before) = self.store_of(&spec).filter(|before| *before != self.store) {
+                spec::move_paths(&mut spec, &before, &self.store);
+            }
+            spec
+        }))
+    }
+
+    /// Where the store was when the configuration was written: its writable layer is there.
+    fn store_of(&self, spec: &Spec) -> Option<PathBuf> {
+        let inside = Path::new("containers").join(&self.record.id).join("upper");
+        let upper =
+            spec::layer_folders(spec).into_iter().find(|folder| folder.ends_with(&inside))?;
+        upper.ancestors().nth(inside.iter().count()).map(Path::to_owned)
+    }
 }
 
 /// The error of what takes one that runs; `start` is what makes it run.

@@ -22,7 +22,8 @@ use crate::engine::{self, Plan};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
-use crate::monitor::record::{self, CONFIG, EXIT, Exit, STATE, STOPPED, State};
+use crate::image::store::Store;
+use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
 use crate::monitor::{self, Handover, Job, events, talk};
 use crate::rootfs::host;
 use crate::spec;
@@ -160,8 +161,7 @@ fn never_ran(kept: &Kept, error: &Error) {
 
 /// Its config, and what holds its image.
 pub(super) fn config(kept: &Kept) -> Result<(Spec, Option<OwnedFd>)> {
-    let mut spec: Spec = record::read(&kept.folder, CONFIG)?
-        .ok_or_else(|| Error::new(format!("container {} has no {CONFIG}", kept.short_id())))?;
+    let mut spec = kept.spec()?;
     let held = hold_image(kept, &mut spec)?;
     Ok((spec, held))
 }
@@ -203,10 +203,10 @@ fn hold_image(kept: &Kept, spec: &mut Spec) -> Result<Option<OwnedFd>> {
             Ok(Some(root.lock().try_clone().context(|| "cannot hold the image")?.into()))
         }
         Image::Stored(text) => {
-            let link = kept.folder.join(crate::image::store::USED);
-            let manifest = std::fs::read_link(&link).context(|| link.display().to_string())?;
-            let held =
-                files::hold(&manifest, Lock::Shared).context(|| manifest.display().to_string())?;
+            let manifest = Store::look(&kept.store).used_manifest(&kept.folder)?;
+            let held = manifest.map_or(Ok(None), |manifest| {
+                files::hold(&manifest, Lock::Shared).context(|| manifest.display().to_string())
+            })?;
             held.map(|file| Some(file.into()))
                 .ok_or_else(|| Error::new(format!("its image '{text}' was removed")))
         }

@@ -1,7 +1,7 @@
 //! `usnea update`: changes of what a container may use, and of when it is started again. The lock of the names keeps two
 //! of them apart.
 
-use oci_spec::runtime::{LinuxResources, Spec};
+use oci_spec::runtime::LinuxResources;
 use serde_json::Value;
 
 use super::pause::folder;
@@ -44,8 +44,7 @@ pub fn update(kept: &Kept, changes: &Changes) -> Result<()> {
 }
 
 fn limit(kept: &Kept, changes: &LinuxResources) -> Result<()> {
-    let mut spec: Spec = record::read(&kept.folder, CONFIG)?
-        .ok_or_else(|| Error::new(format!("it has no {CONFIG}")))?;
+    let mut spec = kept.spec()?;
     let Some(linux) = spec.linux_mut() else { return Err(Error::new("it has no cgroup")) };
     let Some(path) = linux.cgroups_path().clone() else {
         return Err(Error::new(

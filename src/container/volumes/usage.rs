@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Mount, Spec};
+use oci_spec::runtime::Mount;
 
 use super::folder;
 use crate::container::kept::{self, Kept};
 use crate::error::Result;
 use crate::files;
-use crate::monitor::record::{self, CONFIG};
 use crate::spec::{DATA, VolumeName};
 
 /// One volume of a container.
@@ -22,7 +21,7 @@ pub struct Used {
 
 /// The volumes that a container mounts.
 pub fn used_by(kept: &Kept) -> Result<Vec<Used>> {
-    let spec = record::read::<Spec>(&kept.folder, CONFIG)?.unwrap_or_default();
+    let spec = kept.spec_if_any()?.unwrap_or_default();
     let own = canonical(&folder(&kept.store));
     let used = |mount: &Mount| {
         Some(Used { name: name(mount, &own)?, destination: mount.destination().clone() })

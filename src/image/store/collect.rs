@@ -136,7 +136,9 @@ impl Store {
             graves.0.extend(buried.0);
         }
         drop(lock);
-        Ok(Removal { bytes: graves.empty(), ..removal })
+        let bytes = graves.empty();
+        self.renew_copy();
+        Ok(Removal { bytes, ..removal })
     }
 
     /// Takes the image out of images.json and buries what only it needed. The caller holds the lock. Errors: a container
@@ -249,14 +251,37 @@ impl Store {
             .collect())
     }
 
+    /// The blob of the manifest that a kept container, in `folder` of this store, needs. `None`: it needs none. The store may
+    /// have been moved since: then the blob has moved with it.
+    pub fn used_manifest(&self, folder: &Path) -> Result<Option<PathBuf>> {
+        let link = folder.join(super::USED);
+        let target = match std::fs::read_link(&link) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            answer => answer.context(|| link.display().to_string())?,
+        };
+        if target.is_absolute() && target.exists() {
+            return Ok(Some(target));
+        }
+        let digest = manifest_of(&target)
+            .ok_or_else(|| Error::new(format!("{} leads to no image", link.display())))?;
+        Ok(Some(self.blob_path(&digest)))
+    }
+
+    /// Where the link of a container's folder leads that needs this manifest's blob: a relative path in our own store,
+    /// which may be moved.
+    pub fn link_to_manifest(&self, blob: &Path) -> PathBuf {
+        match blob.strip_prefix(&self.root) {
+            Ok(inside) => Path::new("../..").join(inside),
+            Err(_) => blob.to_owned(),
+        }
+    }
+
     /// Short IDs of all containers that are kept, and the manifests of their images.
     pub(super) fn used_manifests(&self) -> Result<Vec<(String, Digest)>> {
         let mut used = Vec::new();
         for (folder, mut container) in list(&self.root.join("containers"))? {
             let Ok(target) = std::fs::read_link(folder.join(super::USED)) else { continue };
-            let mut parts = target.iter().rev().filter_map(|part| part.to_str());
-            let (Some(hex), Some(algorithm)) = (parts.next(), parts.next()) else { continue };
-            if let Ok(digest) = format!("{algorithm}:{hex}").parse() {
+            if let Some(digest) = manifest_of(&target) {
                 container.truncate(12);
                 used.push((container, digest));
             }
@@ -367,6 +392,13 @@ fn none_such(target: &Target) -> Error {
         Target::Name(name) => Error::new(format!("no image {} here", name.familiar())),
         Target::Image(digest) => Error::new(format!("no image {} here", digest.short())),
     }
+}
+
+/// The digest in the path of a blob: `.../ALGORITHM/HEX`.
+fn manifest_of(blob: &Path) -> Option<Digest> {
+    let mut parts = blob.iter().rev().filter_map(|part| part.to_str());
+    let (hex, algorithm) = (parts.next()?, parts.next()?);
+    format!("{algorithm}:{hex}").parse().ok()
 }
 
 /// What is in `folder`: paths and names. Nothing there is no error.

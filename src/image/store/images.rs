@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Image, Store};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::fail;
 use crate::files;
 use crate::image::Reference;
@@ -120,6 +120,12 @@ impl Images {
         }
     }
 
+    /// Adds an image of another list, with those of its names that no image has.
+    pub(super) fn insert(&mut self, mut image: Image) {
+        image.names.retain(|name| self.named(name).is_none());
+        self.images.push(image);
+    }
+
     /// Puts `image` in the place of the one with its manifest.
     pub(super) fn replace(&mut self, image: Image) {
         if let Some(old) = self.images.iter_mut().find(|old| old.manifest == image.manifest) {
@@ -139,11 +145,20 @@ impl Store {
         self.root.join("images.json")
     }
 
+    /// The second copy of images.json. It is also the room that is given up where the disk is full.
+    pub(super) fn copy_path(&self) -> PathBuf {
+        self.root.join("images.json.copy")
+    }
+
     /// The images. Errors: images.json cannot be read or is not one.
     pub fn images(&self) -> Result<Images> {
         let path = self.images_path();
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if self.copy_path().exists() {
+                    return Err(Error::new(format!("{} is missing", path.display()))
+                        .hint("'usnea check --repair' makes it anew from its copy"));
+                }
                 return Ok(Images::new());
             }
             answer => answer.context(|| format!("cannot read {}", path.display()))?,
@@ -211,8 +226,43 @@ impl Store {
     /// Replaces images.json; the caller holds the lock.
     pub(super) fn write_images(&self, images: &Images) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(images).map_err(Error::new)?;
-        files::replace(&self.tmp(), &self.images_path(), &bytes)?;
-        self.publish(&self.images_path())
+        let replace = || files::replace(&self.tmp(), &self.images_path(), &bytes);
+        replace().or_else(|error| match error.kind() {
+            Kind::Full => self.make_room().and_then(|()| replace()).or_else(|_| {
+                files::replace_in_place(&self.images_path(), &bytes).map_err(|_| error)
+            }),
+            _ => Err(error),
+        })?;
+        self.publish(&self.images_path())?;
+        self.write_copy(&bytes);
+        Ok(())
+    }
+
+    /// Gives up the room of the copy.
+    fn make_room(&self) -> Result<()> {
+        let path = self.copy_path();
+        std::fs::remove_file(&path).map_err(|error| files::cannot_write(error, &path))
+    }
+
+    /// Writes the copy. Where there is no room for it there is none: an old one would say what is no longer so.
+    fn write_copy(&self, bytes: &[u8]) {
+        let path = self.copy_path();
+        if let Err(error) = files::replace(&self.tmp(), &path, bytes) {
+            log::debug!("{error}");
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+
+    /// Makes the copy where it was given up.
+    pub(super) fn renew_copy(&self) {
+        if self.copy_path().exists() {
+            return;
+        }
+        if let Ok(_lock) = self.lock_images()
+            && let Ok(bytes) = std::fs::read(self.images_path())
+        {
+            self.write_copy(&bytes);
+        }
     }
 }
 

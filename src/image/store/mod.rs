@@ -5,6 +5,7 @@
 //! downloads/sha256-<hex>          a blob on its way: goes on where it stopped
 //! layers/<diff ID>.<owners>/{fs/,layer.json}    unpacked once, shared by all images
 //! images.json                     images and their names (replaced atomically); images.lock: who changes it
+//! images.json.copy                the same again, for whoever loses the first
 //! tmp/                            everything is born here and renamed into place
 //! ```
 //!
@@ -103,6 +104,14 @@ impl Store {
     /// The lock of images.json: exclusive for whoever changes it or removes what no image needs.
     fn lock_images(&self) -> Result<File> {
         files::lock_file(&self.root.join("images.lock"), Lock::Exclusive)
+    }
+
+    /// The same for who only looks; without it where nobody can write: nothing changes there.
+    fn lock_images_to_look(&self) -> Result<Option<File>> {
+        match rustix::fs::access(&self.root, rustix::fs::Access::WRITE_OK) {
+            Err(rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS) => Ok(None),
+            _ => self.lock_images().map(Some),
+        }
     }
 
     /// Lets other users read the file, where they may look into the store.

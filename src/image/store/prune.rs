@@ -63,6 +63,7 @@ impl Store {
             removal.bytes = graves.empty();
             freed.bytes += removal.bytes;
         }
+        self.renew_copy();
         Ok(freed)
     }
 

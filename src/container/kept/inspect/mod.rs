@@ -24,7 +24,7 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 pub fn inspect(kept: &Kept) -> Result<Value> {
     let record = &kept.record;
     let status = kept.status()?;
-    let spec = record::read::<Spec>(&kept.folder, CONFIG)?.unwrap_or_default();
+    let spec = kept.spec_if_any()?.unwrap_or_default();
     let volumes = volumes::used_by(kept)?;
     let root = spec.mounts().iter().flatten().find(|mount| mount.destination() == Path::new("/"));
     let kind = root.and_then(|root| root.typ().as_deref());
@@ -124,7 +124,7 @@ pub struct MountedHere {
 
 /// What a user mounted into a container, in the order of its configuration. Errors: its configuration is damaged.
 pub fn mounted(kept: &Kept) -> Result<Vec<MountedHere>> {
-    let spec = record::read::<Spec>(&kept.folder, CONFIG)?.unwrap_or_default();
+    let spec = kept.spec_if_any()?.unwrap_or_default();
     let volumes = volumes::used_by(kept)?;
     let mounted = |mount: &Mount| {
         let volume = volumes.iter().find(|used| used.destination == *mount.destination());

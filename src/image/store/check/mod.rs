@@ -88,7 +88,10 @@ impl Store {
     pub fn check(&self, mending: Option<Mending<'_>>) -> Result<Vec<Fault>> {
         self.sweep();
         let suspects = self.suspects()?;
-        let lock = self.lock_images()?;
+        let lock = match mending {
+            Some(_) => Some(self.lock_images()?),
+            None => self.lock_images_to_look()?,
+        };
         let mut faults = self.check_modes(mending.is_some())?;
         let Some(images) = self.readable_images(mending.is_some(), &mut faults)? else {
             // Which images need a blob is not known: nothing more is said of any.

@@ -1,4 +1,5 @@
-//! images.json that cannot be read: made anew from what can still be read of it, and from the manifests among the blobs.
+//! images.json that cannot be read, or is missing: made anew from what can still be read of it, from its copy, and from the
+//! manifests among the blobs.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,13 +14,14 @@ use crate::image::manifest::{Document, LARGEST, Platform, parse_config};
 use crate::image::store::{Image, Images, Layer, Store};
 
 impl Store {
-    /// images.json, made anew where it is damaged and that is asked for. `None`: it is damaged, and stays so.
+    /// images.json, made anew where it is damaged or missing and that is asked for. `None`: it is, and stays so.
     pub(super) fn readable_images(
         &self,
         mend: bool,
         faults: &mut Vec<Fault>,
     ) -> Result<Option<Images>> {
         let path = self.images_path();
+        let mut is_missing = false;
         let is_json = match fs::read(&path) {
             Ok(bytes) => match serde_json::from_slice::<serde_json::Value>(&bytes) {
                 // Another usnea's: to be left alone.
@@ -29,33 +31,51 @@ impl Store {
                 Ok(value) => serde_json::from_value::<Images>(value).is_ok(),
                 Err(_) => false,
             },
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            Err(error) => {
+                is_missing = error.kind() == std::io::ErrorKind::NotFound;
+                false
+            }
         };
         if is_json {
             return self.images().map(Some);
         }
-        let mut fault = Fault::found("images.json".to_owned(), "it cannot be read", Vec::new());
+        let images = self.rebuilt_images(&path)?;
+        // A store that never had an image has no list.
+        if is_missing && images.all().is_empty() && !self.copy_path().exists() {
+            return Ok(Some(images));
+        }
+        let what = if is_missing { "it is missing" } else { "it cannot be read" };
+        let mut fault = Fault::found("images.json".to_owned(), what, Vec::new());
         if !mend {
             faults.push(fault);
             return Ok(None);
         }
-        let images = self.rebuilt_images(&path)?;
         let aside = self.root.join("images.json.damaged");
-        // Two steps would leave an instant without any.
-        fs::copy(&path, &aside).map_err(|error| crate::files::cannot_write(error, &aside))?;
+        if !is_missing {
+            // Two steps would leave an instant without any.
+            fs::copy(&path, &aside).map_err(|error| crate::files::cannot_write(error, &aside))?;
+        }
         self.write_images(&images)?;
         let nameless = images.all().iter().filter(|image| image.names.is_empty()).count();
+        let kept = if is_missing { "" } else { "; the damaged one is images.json.damaged" };
         fault.outcome = Outcome::Mended(format!(
-            "made anew from {} manifests, {nameless} of them without a name ('usnea tag ID NAME' gives one); the damaged one is images.json.damaged",
+            "made anew with {} images, {nameless} of them without a name ('usnea tag ID NAME' gives one){kept}",
             images.all().len()
         ));
         faults.push(fault);
         Ok(Some(images))
     }
 
-    /// The images that can be read in the damaged images.json, and those whose manifests are among the blobs.
+    /// The images that can be read in the damaged images.json, those of its copy, and those whose manifests are among the
+    /// blobs.
     fn rebuilt_images(&self, damaged: &Path) -> Result<Images> {
         let mut images = Images::salvaged(&fs::read(damaged).unwrap_or_default());
+        let copied = Images::salvaged(&fs::read(self.copy_path()).unwrap_or_default());
+        for image in copied.all() {
+            if images.of_manifest(&image.manifest).is_none() && self.missing_for(image).is_none() {
+                images.insert(image.clone());
+            }
+        }
         let mut came_from = HashMap::new();
         let mut manifests = Vec::new();
         for digest in self.blobs()? {

@@ -1,0 +1,140 @@
+//! A store in trouble: a full disk, a lost list of images, a read-only file system, another place than before.
+
+use std::fs;
+
+use crate::stocked::Stocked;
+use crate::support::text;
+
+impl Stocked {
+    /// Runs a script as root of a user namespace with a small tmpfs on `$M`.
+    fn on_small_disk(&self, size: &str, script: &str) -> crate::support::Ran {
+        let mount = self.place.folder("small");
+        let whole = format!(
+            "set -eu; M='{}'; mount -t tmpfs -o size={size} none \"$M\"; export USNEA_ROOT=\"$M/store\"\n\
+             usnea() {{ '{}' \"$@\"; }}\n{script}",
+            text(&mount),
+            text(&crate::support::binary())
+        );
+        self.other("unshare", &["--user", "--map-root-user", "--mount", "sh", "-c", &whole])
+    }
+}
+
+#[test]
+fn images_can_be_removed_when_the_disk_is_full() {
+    for removal in ["rmi localhost/one:1", "image prune -af", "system prune -af"] {
+        let place = Stocked::new();
+        let tar = place.tarball("one", &[("v", "x"), ("w", &"y".repeat(300_000))]);
+        let script = format!(
+            "usnea import -q '{tar}' one:1; usnea import -q '{tar}' two:1
+             cat /dev/zero > $M/fill 2>/dev/null || true
+             before=$(df --output=used $M | tail -1)
+             usnea {removal} > out
+             after=$(df --output=used $M | tail -1)
+             [ $after -lt $before ] || echo nothing was freed
+             usnea images -q | wc -l; [ -s $USNEA_ROOT/images.json.copy ] && echo copied; usnea check && echo whole",
+            tar = text(&tar)
+        );
+        let left = if removal.starts_with("rmi") { 1 } else { 0 };
+        let ran = place.on_small_disk("12m", &script);
+        assert_eq!(ran.works(), format!("{left}\ncopied\nwhole"), "{removal}: {ran:?}");
+    }
+}
+
+/// The store is from before there was a copy, whose room can be given up.
+#[test]
+fn images_can_be_removed_from_a_full_disk_without_a_copy() {
+    let place = Stocked::new();
+    let tar = place.tarball("one", &[("w", &"y".repeat(300_000))]);
+    let script = format!(
+        "usnea import -q '{}' one:1; rm $USNEA_ROOT/images.json.copy
+         cat /dev/zero > $M/fill 2>/dev/null || true
+         usnea rmi one:1 > out; usnea images -q | wc -l; usnea check && echo whole",
+        text(&tar)
+    );
+    assert_eq!(place.on_small_disk("12m", &script).works(), "0\nwhole");
+}
+
+#[test]
+fn a_lost_list_of_images_is_a_fault_and_comes_back_with_names() {
+    let place = Stocked::new();
+    place.import("one:1", &[("v", "x")], &[]);
+    place.import("two:1", &[("v", "y")], &[]);
+    place.usnea(&["tag", "one:1", "q.io/three"]).works();
+    let list = place.place.path("store/images.json");
+    let before = place.usnea(&["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+    for damage in ["", "{\"version\": 1, \"images\": [{\"man"] {
+        match damage {
+            "" => fs::remove_file(&list).expect("the list"),
+            text => drop(place.place.write("store/images.json", text)),
+        }
+        for words in [&["image", "prune", "-af"][..], &["images"], &["rmi", "one:1"]] {
+            let ran = place.usnea(words);
+            ran.fails_with(125, &["images.json"]);
+            assert!(ran.stderr.contains("usnea check --repair"), "{ran:?}");
+        }
+        assert!(place.usnea(&["check"]).exits(1).contains("images.json"));
+        place.usnea(&["check", "--repair"]).works();
+        let after = place.usnea(&["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+        assert_eq!(before.works(), after.works(), "after {damage:?}");
+    }
+    // Without a copy there are no names, and the images are there all the same.
+    fs::remove_file(&list).expect("the list");
+    fs::remove_file(place.place.path("store/images.json.copy")).expect("the copy");
+    assert!(place.usnea(&["check"]).exits(1).contains("images.json"));
+    place.usnea(&["check", "--repair"]).works();
+    assert_eq!(place.usnea(&["images", "-q"]).works().lines().count(), 2);
+    place.usnea(&["check"]).works();
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_checked_and_measured() {
+    let place = Stocked::new();
+    let tar = place.tarball("one", &[("v", "x")]);
+    let script = format!(
+        "usnea import -q '{}' one:1; rm $USNEA_ROOT/images.lock
+         mount -o remount,bind,ro $M; usnea check && echo whole
+         usnea system df --format '{{{{.Type}}}} {{{{.TotalCount}}}}' | grep Images
+         usnea images -q | wc -l; usnea check --repair 2> error || grep -o 'Read-only' error",
+        text(&tar)
+    );
+    let ran = place.on_small_disk("12m", &script);
+    assert_eq!(ran.works(), "whole\nImages 1\n1\nRead-only", "{ran:?}");
+}
+
+#[test]
+fn containers_are_what_they_were_in_a_store_that_was_moved() {
+    let place = Stocked::new();
+    let root = place.place.small_root();
+    let tar = place.place.path("root.tar");
+    place.other("tar", &["-C", text(&root), "-cf", text(&tar), "."]).works();
+    place.usnea(&["import", "-q", text(&tar), "base:1"]).works();
+    let script = "echo $(cat /vol/x /w 2>/dev/null) $((n+1)) >> /w; echo in volume > /vol/x";
+    let words = ["run", "--name", "mv", "-v", "data:/vol", "base:1", "sh", "-c", script];
+    place.usnea(&words).works();
+    let moved = |name: &str, how: &str| {
+        place.shell(&format!("cd '{}'; {how} {name}", text(&place.place.path("")))).works();
+        let usnea = |arguments: &[&str]| place.usnea_in(name, arguments);
+        let image = usnea(&["images", "-aq"]).works().to_owned();
+        usnea(&["start", "-a", "mv"]).works();
+        assert!(usnea(&["diff", "mv"]).works().contains("A /w"));
+        usnea(&["rmi", "base:1"]).fails_with(125, &["in use by container"]);
+        usnea(&["commit", "-q", "mv", "made"]).works();
+        let read = usnea(&["run", "--rm", "made", "cat", "/w"]);
+        assert!(read.works().lines().last().is_some_and(|line| line.starts_with("in volume")));
+        usnea(&["export", "-o", "exported.tar", "mv"]).works();
+        usnea(&["cp", "mv:/w", "copied"]).works();
+        usnea(&["rmi", "made"]).works();
+        assert_eq!(usnea(&["images", "-aq"]).works(), image);
+        let mounts = usnea(&["inspect", "-f", "{{json .Mounts}}", "mv"]);
+        assert!(mounts.works().contains(&format!("/{name}/volumes/data")), "{mounts:?}");
+    };
+    moved("moved", "mv store");
+    // A copy beside the first is one of its own.
+    let as_base = "unshare --user --map-root-user --map-auto cp -a";
+    let copy = format!(
+        "x() {{ {as_base} $1 $2 2> said || {{ chmod -R u+rwx $1; cp -a $1 $2; }}; }}; x moved"
+    );
+    moved("copy", &copy);
+    place.usnea_in("copy", &["rm", "mv"]).works();
+    place.usnea_in("moved", &["rm", "mv"]).works();
+}
