@@ -37,7 +37,8 @@ use late::Late;
 
 /// Run containers without root: no daemon, no setuid program, and nothing stays behind.
 #[derive(Parser)]
-#[command(name = "usnea", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "usnea", version, disable_version_flag = true, arg_required_else_help = true,
+          disable_help_subcommand = true)]
 struct Arguments {
     /// Keep usnea's files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea.
     #[arg(long, global = true, value_name = "DIR")]
@@ -46,6 +47,10 @@ struct Arguments {
     /// Say more or less on standard error; debug prints each step of a launch with its time.
     #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Warn)]
     log_level: LogLevel,
+
+    /// Print the version.
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
+    version: (),
 
     #[command(subcommand)]
     command: Command,

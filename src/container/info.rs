@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::driver;
@@ -30,14 +31,74 @@ pub fn info(root: Option<&Path>) -> Result<Value> {
     }))
 }
 
-/// Of us, under the names that podman's JSON has.
-pub fn version() -> Value {
+/// What this program is, under the names that docker and podman have for it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Version {
+    /// Who makes it.
+    pub platform: Maker,
+    /// The version.
+    pub version: String,
+    /// podman's rule: the program's own version.
+    #[serde(rename = "APIVersion")]
+    pub api_version: String,
+    /// docker's spelling.
+    #[serde(rename = "ApiVersion")]
+    pub api_version_of_docker: String,
+    /// The oldest that is understood.
+    #[serde(rename = "MinAPIVersion")]
+    pub min_api_version: String,
+    /// Empty: a release is known by its version.
+    pub git_commit: String,
+    /// Empty: it is not Go.
+    pub go_version: String,
+    /// Empty: two builds of one source are alike.
+    pub build_time: String,
+    /// podman's spelling.
+    pub built_time: String,
+    /// Seconds since 1970; 0 for the same reason.
+    pub built: i64,
+    /// `linux`.
+    pub os: String,
+    /// Go's word for the processor.
+    pub arch: String,
+    /// Both.
+    pub os_arch: String,
+    /// The release of the kernel.
+    pub kernel_version: String,
+    /// Whether it is a preview.
+    pub experimental: bool,
+}
+
+/// docker's `Platform` of a program.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Maker {
+    /// A name.
+    pub name: &'static str,
+}
+
+/// What this program is.
+pub fn version() -> Version {
     let platform = Platform::host();
-    json!({
-        "Version": env!("CARGO_PKG_VERSION"),
-        "Os": platform.os,
-        "OsArch": format!("{}/{}", platform.os, platform.architecture),
-    })
+    let version = || env!("CARGO_PKG_VERSION").to_owned();
+    Version {
+        platform: Maker { name: "usnea" },
+        version: version(),
+        api_version: version(),
+        api_version_of_docker: version(),
+        min_api_version: version(),
+        git_commit: String::new(),
+        go_version: String::new(),
+        build_time: String::new(),
+        built_time: String::new(),
+        built: 0,
+        os_arch: format!("{}/{}", platform.os, platform.architecture),
+        os: platform.os,
+        arch: platform.architecture,
+        kernel_version: kernel::release(),
+        experimental: false,
+    }
 }
 
 fn host() -> Result<Value> {

@@ -17,7 +17,7 @@ pub mod stores;
 pub mod volumes;
 
 pub use image::Image;
-pub use info::{info, version};
+pub use info::{Maker, Version, info, version};
 pub use reset::reset;
 pub use run::{Request, explain, run, spec};
 pub use stored::{PullPolicy, Wanted};

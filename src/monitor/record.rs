@@ -130,6 +130,9 @@ pub struct Record {
     pub image_id: Option<String>,
     /// What runs: the image's entry point included.
     pub command: Vec<String>,
+    /// How many words of `command` are the entry point.
+    #[serde(default)]
+    pub entrypoint: usize,
     /// Who runs it, where that was said (`--user`).
     #[serde(default)]
     pub user: Option<String>,
@@ -166,6 +169,9 @@ pub struct Record {
     /// Where its process's number is written to, too (`--pidfile`).
     #[serde(default)]
     pub pidfile: Option<PathBuf>,
+    /// Where its ID was written to (`--cidfile`).
+    #[serde(default)]
+    pub cidfile: Option<PathBuf>,
     /// The keys with which a terminal is left, where they are not the usual ones.
     #[serde(default)]
     pub detach_keys: Option<String>,
@@ -175,6 +181,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// The words of the entry point, and the command's.
+    pub fn entrypoint_and_cmd(&self) -> (&[String], &[String]) {
+        self.command.split_at(self.entrypoint.min(self.command.len()))
+    }
+
     /// Whether there is somebody to read what is typed.
     pub fn takes_input(&self) -> bool {
         self.terminal || self.input != Input::Closed

@@ -17,7 +17,17 @@ const ROWS: &[&[&str]] = &[
     &["engine"],
     &["userns", "image", "rootfs", "cgroup", "net", "spec", "security"],
     &["config", "host"],
-    &["ids", "files", "digest", "duration", "capability", "forward", "host_entry", "override_stat"],
+    &[
+        "ids",
+        "files",
+        "digest",
+        "duration",
+        "capability",
+        "expression",
+        "forward",
+        "host_entry",
+        "override_stat",
+    ],
     &["error"],
     &["sys"],
 ];

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::selection::{self, say};
-use crate::container::kept;
+use crate::container::kept::{self, Passed};
 use crate::error::Result;
 use crate::monitor::health::Health;
 
@@ -24,8 +24,8 @@ enum Command {
 
 /// Check a container now
 ///
-/// Does what the monitor does at its time, and notes it. The exit status is 0 unless the container is unhealthy: then it
-/// is 1, and says so.
+/// Does what the monitor does at its time, and notes it. The exit status is 0 if the check passed; else "unhealthy" is
+/// printed and it is 1, however many failures the container is allowed.
 #[derive(clap::Args)]
 struct RunArguments {
     /// The container.
@@ -38,10 +38,10 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let Command::Run(run) = &arguments.command;
     let kept = kept::find(&selection::store(root)?, &run.container)?;
     match kept::check_health(&kept)? {
-        Health::Unhealthy => {
+        Passed::No => {
             say(Health::Unhealthy.word());
             Ok(1)
         }
-        _ => Ok(0),
+        Passed::Yes => Ok(0),
     }
 }

@@ -81,11 +81,8 @@ fn document(
     size: bool,
 ) -> Result<Value> {
     let of_container = |kept: Kept| {
-        let mut document = kept::inspect(&kept)?;
-        if let (true, Some(fields)) = (size, document.as_object_mut()) {
-            fields.insert("SizeRw".to_owned(), kept::size(&kept).into());
-        }
-        Ok(document)
+        let sizes = if size { kept::Sizes::Counted } else { kept::Sizes::Unknown };
+        serde_json::to_value(kept::inspect(&kept, sizes)?).map_err(Error::new)
     };
     match kind {
         Some(Kind::Container) => of_container(kept::find(store, name)?),

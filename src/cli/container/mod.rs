@@ -55,6 +55,8 @@ pub enum Command {
     Export(Late<export::Arguments>),
     /// Run a command in a running container.
     Exec(Late<exec::Arguments>),
+    /// Exit with 0 if a container exists, with 1 if not.
+    Exists(Late<wait::ExistsArguments>),
     /// Show all that is known of containers.
     Inspect(Late<inspect::Arguments>),
     /// Send containers a signal.
@@ -105,6 +107,7 @@ pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
         Command::Diff(Late(diff)) => diff::run(&diff, below),
         Command::Export(Late(export)) => export::of_container(&export, below),
         Command::Exec(Late(exec)) => exec::run(exec, below),
+        Command::Exists(Late(exists)) => wait::exists(&exists, below),
         Command::Inspect(Late(inspect)) => {
             inspect::run(&inspect, below, Some(inspect::Kind::Container))
         }

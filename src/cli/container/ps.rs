@@ -1,9 +1,12 @@
 //! `usnea ps`.
 
-use std::path::Path;
+mod row;
 
+use std::path::Path;
+use std::time::Duration;
+
+use clap::ValueEnum;
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::selection;
 use crate::cli::amount;
@@ -11,9 +14,8 @@ use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::container::kept::{self, Filter, Kept, MountedHere};
 use crate::error::Result;
-use crate::forward;
 use crate::monitor::Status;
-use crate::monitor::health::Health;
+use row::{Namespaces, Row, shortened};
 
 /// List containers
 ///
@@ -48,38 +50,57 @@ pub struct Arguments {
     #[arg(long)]
     noheading: bool,
 
-    /// Only those that fit: id, name, label, label!, status, exited, ancestor, before, since, until or restart-policy, =, and a
-    /// value. May be given more than once.
+    /// Only those that fit: id, name (regular expressions), label, label!, status, exited, ancestor, before, since, until,
+    /// restart-policy, health, volume, network, publish, expose or command, =, and a value. May be given more than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
-    /// json, table [TEMPLATE], or a Go template. Fields: .ID .Image .Command .CreatedAt .RunningFor .Status .State .Ports .Names
-    /// .Labels .Mounts .Networks .LocalVolumes .Size .Pid .ExitCode .Restarts
+    /// The order. Default: the newest first.
+    #[arg(long, value_enum, value_name = "KEY")]
+    sort: Option<SortKey>,
+
+    /// Show the namespaces of those that run, by their numbers.
+    #[arg(long, alias = "namespace", conflicts_with_all = ["format", "size", "pod"])]
+    ns: bool,
+
+    /// Show pods: two columns that are empty, for there are no pods.
+    #[arg(short, long)]
+    pod: bool,
+
+    /// Accepted for scripts of podman: containers that other programs keep are never listed.
+    #[arg(long)]
+    external: bool,
+
+    /// Accepted for scripts of podman: what is listed is always looked at anew.
+    #[arg(long)]
+    sync: bool,
+
+    /// List again every so many seconds, until it is interrupted.
+    #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    watch: Option<u32>,
+
+    /// json, table [TEMPLATE], or a Go template. Fields: .ID .Image .ImageID .Command .CreatedAt .Created .CreatedHuman
+    /// .RunningFor .StartedAt .Status .State .Exited .ExitedAt .ExitCode .Ports .ExposedPorts .Names .Labels .Mounts .Networks
+    /// .LocalVolumes .Size .Pid .Restarts .AutoRemove .CIDFile .IsInfra .Pod .PodName .Namespaces, and of them .CGROUPNS .IPC
+    /// .MNT .NET .PIDNS .USERNS .UTS; .Label "NAME" is one label.
     #[arg(long, value_name = "FORMAT", conflicts_with = "quiet")]
     format: Option<Format>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Row {
-    #[serde(rename = "ID")]
-    id: String,
-    image: String,
-    command: String,
-    created_at: String,
-    running_for: String,
-    status: String,
-    state: &'static str,
-    ports: String,
-    names: String,
-    labels: String,
-    mounts: String,
-    networks: String,
-    local_volumes: String,
-    size: String,
-    pid: i32,
-    exit_code: u8,
-    restarts: u32,
+/// What `--sort` sorts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SortKey {
+    Command,
+    /// The oldest first.
+    Created,
+    Id,
+    Image,
+    Names,
+    /// The oldest first.
+    Runningfor,
+    /// The smallest first.
+    Size,
+    Status,
 }
 
 const LAYOUT: Layout = Layout {
@@ -90,14 +111,39 @@ const WITH_SIZES: Layout = Layout {
     table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}",
     headings: HEADINGS,
 };
-const HEADINGS: &[(&str, &str)] = &[("ID", "CONTAINER ID"), ("RunningFor", "CREATED")];
-/// How much of a command is shown (docker's).
-const COMMAND: usize = 20;
+const WITH_PODS: Layout = Layout {
+    table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Pod}}\t{{.PodName}}",
+    headings: HEADINGS,
+};
+const WITH_NAMESPACES: Layout = Layout {
+    table: "{{.ID}}\t{{.Names}}\t{{.Pid}}\t{{.CGROUPNS}}\t{{.IPC}}\t{{.MNT}}\t{{.NET}}\t{{.PIDNS}}\t{{.USERNS}}\t{{.UTS}}",
+    headings: HEADINGS,
+};
+const HEADINGS: &[(&str, &str)] = &[
+    ("ID", "CONTAINER ID"),
+    ("RunningFor", "CREATED"),
+    ("Pod", "POD ID"),
+    ("PodName", "PODNAME"),
+    ("Pid", "PID"),
+];
 /// How much of a mount's name is shown (docker's).
 const MOUNT: usize = 15;
 
-/// Lists.
+/// Lists, once or again and again.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+    let Some(seconds) = arguments.watch else { return list(&arguments, root) };
+    let is_terminal = rustix::termios::isatty(rustix::stdio::stdout());
+    loop {
+        if is_terminal {
+            // ECMA-48: the screen is erased, and the cursor goes to its beginning.
+            print("\u{1b}[2J\u{1b}[H")?;
+        }
+        list(&arguments, root)?;
+        std::thread::sleep(Duration::from_secs(seconds.into()));
+    }
+}
+
+fn list(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let filters =
         arguments.filters.iter().map(|text| text.parse()).collect::<Result<Vec<Filter>>>()?;
     let last = match (arguments.latest, arguments.last) {
@@ -105,28 +151,59 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         (false, Some(count)) => usize::try_from(count).ok(),
         (false, None) => None,
     };
-    let says_which =
-        filters.iter().any(|filter| matches!(filter, Filter::Status(_) | Filter::Exited(_)));
+    let says_which = filters.iter().any(Filter::is_about_ended);
     let shows_all = arguments.all || last.is_some() || says_which;
     let mut listed = listed(&selection::store(root)?, &filters, shows_all)?;
     if let Some(last) = last {
         listed.truncate(last);
     }
+    sort(&mut listed, arguments.sort);
+    let format = arguments.format.clone().unwrap_or_default();
+    let is_sized = arguments.size || matches!(format, Format::Template(_)) && format.may_show(&["Size"]);
     let now = Timestamp::now();
-    let mut rows: Vec<Row> =
-        listed.iter().map(|(kept, status)| row(&arguments, kept, status, now)).collect();
-    let format = arguments.format.unwrap_or_default();
-    if format.may_show(&["Mounts", "LocalVolumes"]) {
-        for (row, (kept, _)) in rows.iter_mut().zip(&listed) {
+    let of = |(kept, status): &(Kept, Status)| Row::of(kept, status, now, arguments.no_trunc);
+    let mut rows: Vec<Row> = listed.iter().map(of).collect();
+    for (row, (kept, status)) in rows.iter_mut().zip(&listed) {
+        if is_sized {
+            row.size = amount::size(kept::size(kept));
+        }
+        if format.may_show(&["Mounts", "LocalVolumes"]) {
             show_mounts(row, kept, arguments.no_trunc)?;
+        }
+        if arguments.ns || format.may_show(&Namespaces::FIELDS) {
+            row.show_namespaces(status);
         }
     }
     if arguments.quiet {
         return print(&rows.iter().map(|row| format!("{}\n", row.id)).collect::<String>());
     }
-    let layout = if arguments.size { WITH_SIZES } else { LAYOUT };
+    let layout = match arguments {
+        Arguments { ns: true, .. } => WITH_NAMESPACES,
+        Arguments { pod: true, .. } => WITH_PODS,
+        Arguments { size: true, .. } => WITH_SIZES,
+        _ => LAYOUT,
+    };
     let headings = if arguments.noheading { Headings::Hidden } else { Headings::Shown };
     print(&render(&format, &layout, headings, &rows)?)
+}
+
+fn sort(listed: &mut [(Kept, Status)], key: Option<SortKey>) {
+    let Some(key) = key else { return };
+    let text = |(kept, status): &(Kept, Status)| match key {
+        SortKey::Command => kept.record.command.join(" "),
+        SortKey::Id => kept.record.id.clone(),
+        SortKey::Image => kept.record.image.clone(),
+        SortKey::Names => kept.record.name.clone(),
+        SortKey::Status => status.word().to_owned(),
+        SortKey::Created | SortKey::Runningfor | SortKey::Size => String::new(),
+    };
+    match key {
+        SortKey::Created | SortKey::Runningfor => {
+            listed.sort_by_key(|(kept, _)| kept.record.created);
+        }
+        SortKey::Size => listed.sort_by_cached_key(|(kept, _)| kept::size(kept)),
+        _ => listed.sort_by_cached_key(text),
+    }
 }
 
 /// What is mounted is in the whole of a container's configuration: read where it is asked for.
@@ -154,66 +231,4 @@ fn listed(store: &Path, filters: &[Filter], all: bool) -> Result<Vec<(Kept, Stat
         }
     }
     Ok(listed)
-}
-
-fn row(arguments: &Arguments, kept: &Kept, status: &Status, now: Timestamp) -> Row {
-    let record = &kept.record;
-    let labels = record.labels.iter().map(|(key, value)| format!("{key}={value}"));
-    Row {
-        id: if arguments.no_trunc { record.id.clone() } else { kept.short_id().to_owned() },
-        image: record.image.clone(),
-        command: command(&record.command, arguments.no_trunc),
-        created_at: record.created.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
-        running_for: amount::ago(record.created, now),
-        status: told(kept, status, now),
-        state: status.word(),
-        ports: match status.is_running() {
-            true => forward::shown(&record.network.forwards),
-            false => String::new(),
-        },
-        names: record.name.clone(),
-        labels: labels.collect::<Vec<_>>().join(","),
-        mounts: String::new(),
-        networks: record.network.word().to_owned(),
-        local_volumes: String::new(),
-        size: if arguments.size { amount::size(kept::size(kept)) } else { String::new() },
-        pid: status.state().filter(|_| status.is_running()).map_or(0, |state| state.process.pid),
-        exit_code: status.exit().map_or(0, |exit| exit.status),
-        restarts: status.state().map_or(0, |state| state.restarts),
-    }
-}
-
-fn command(words: &[String], whole: bool) -> String {
-    format!("\"{}\"", shortened(&words.join(" "), if whole { usize::MAX } else { COMMAND }))
-}
-
-fn shortened(text: &str, widest: usize) -> String {
-    match text.chars().count() > widest {
-        true => text.chars().take(widest - 1).chain(['…']).collect(),
-        false => text.to_owned(),
-    }
-}
-
-/// docker's words.
-fn told(kept: &Kept, status: &Status, now: Timestamp) -> String {
-    match status {
-        Status::Created => "Created".into(),
-        Status::Running(state) | Status::Paused(state) => {
-            let up = now.duration_since(state.started);
-            let health = kept::health(kept, status).map(|told| match told.health {
-                Health::Starting => " (health: starting)".to_owned(),
-                health => format!(" ({})", health.word()),
-            });
-            let up = amount::duration(up.try_into().unwrap_or_default());
-            let paused = if matches!(status, Status::Paused(_)) { " (Paused)" } else { "" };
-            let on = status.elsewhere().map(|host| format!(" on {host}")).unwrap_or_default();
-            format!("Up {up}{on}{}{paused}", health.unwrap_or_default())
-        }
-        Status::Restarting(_, exit) => {
-            format!("Restarting ({}) {}", exit.status, amount::ago(exit.finished, now))
-        }
-        Status::Exited(exit) => {
-            format!("Exited ({}) {}", exit.status, amount::ago(exit.finished, now))
-        }
-    }
 }

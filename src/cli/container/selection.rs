@@ -111,6 +111,11 @@ impl Selection {
         Ok(selected)
     }
 
+    /// The names and IDs that were typed.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Whether it is all that there are.
     pub fn is_all(&self) -> bool {
         self.all && self.filters.is_empty()

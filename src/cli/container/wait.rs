@@ -1,19 +1,52 @@
 //! `usnea wait` and `rename`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::selection::{self, Missing, Said, Selection, each, open, say};
-use crate::container::kept;
+use crate::container::kept::{self, Condition, Kept};
+use crate::duration;
 use crate::error::Result;
 use crate::spec::ContainerName;
 
 /// Wait until containers have ended
 ///
-/// Prints the exit status of each.
+/// Prints the exit status of each; -1 for one that has not ended when --condition holds.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     selection: Selection,
+
+    /// Wait for this state instead: created, running, paused, exited, stopped, healthy, unhealthy or removed. May be given
+    /// more than once: the first that holds ends the wait.
+    #[arg(long = "condition", value_name = "STATE")]
+    conditions: Vec<Condition>,
+
+    /// How often to look for a state that is not told of by itself, as 250ms or 2s; a number alone is milliseconds.
+    #[arg(short, long, value_name = "TIME", value_parser = interval, default_value = "250ms")]
+    interval: Duration,
+
+    /// Print -1 for containers that do not exist, instead of failing.
+    #[arg(long)]
+    ignore: bool,
+}
+
+/// Exit with 0 if a container exists, with 1 if not
+#[derive(clap::Args)]
+pub struct ExistsArguments {
+    /// Name or ID of the container.
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+
+    /// Accepted for scripts of podman: containers that other programs keep are never looked at.
+    #[arg(long)]
+    external: bool,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<u64>().ok().map(Duration::from_millis);
+    let time = number.or_else(|| duration::parse(text)).filter(|time| !time.is_zero());
+    time.ok_or_else(|| "a time such as 250ms or 2s".to_owned())
 }
 
 /// Give a container another name
@@ -31,10 +64,24 @@ pub struct RenameArguments {
 /// Waits.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
-    each(&arguments.selection, &store, Missing::Fails, |selected| {
-        say(&kept::wait(&open(&store, selected)?)?.to_string());
+    let wait = |kept: &Kept| match &arguments.conditions[..] {
+        [] => kept::wait(kept).map(i32::from),
+        conditions => kept::wait_for(kept, conditions, arguments.interval),
+    };
+    if arguments.ignore {
+        let gone = arguments.selection.names().iter().filter(|name| kept::find_id(&store, name).is_err());
+        gone.for_each(|_| say("-1"));
+    }
+    each(&arguments.selection, &store, Missing::ignored(arguments.ignore), |selected| {
+        say(&wait(&open(&store, selected)?)?.to_string());
         Ok(Said::Nothing)
     })
+}
+
+/// Tells by its exit status. Errors: several containers have an ID that begins so.
+pub fn exists(arguments: &ExistsArguments, root: Option<&Path>) -> Result<u8> {
+    let store = selection::store(root)?;
+    Ok(if kept::find_id(&store, &arguments.container).is_ok() { 0 } else { 1 })
 }
 
 /// Renames.

@@ -43,7 +43,7 @@ fn is_last(action: &str) -> bool {
 }
 
 /// Plain text and the action after it, again and again; the last action may be empty.
-fn pieces(text: &str) -> Vec<(&str, &str)> {
+pub(super) fn pieces(text: &str) -> Vec<(&str, &str)> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {

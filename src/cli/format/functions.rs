@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ZonedDateTime as Zoned};
+
 use gotmpl::{FuncMap, TemplateError, Value, ValueFunc};
 use serde_json::Value as Json;
+
+use super::{LABELS, times};
 
 type Answer = Result<Value, TemplateError>;
 type Function = fn(&[Value]) -> Answer;
@@ -13,7 +18,15 @@ const MOST_PADDING: i64 = 65_535;
 
 /// For the rows.
 pub fn of_rows() -> FuncMap {
-    let functions: [(&str, Function); 9] = [
+    let functions: [(&str, Function); 15] = [
+        ("format", format_time),
+        ("label", label),
+        ("local", |args| change_time("Local", args, |time| time.with_time_zone(TimeZone::system()))),
+        ("unix", |args| number("Unix", args, |time| time.as_second())),
+        ("unixNano", |args| number("UnixNano", args, |time| {
+            i64::try_from(time.as_nanosecond()).unwrap_or_default()
+        })),
+        ("utc", |args| change_time("UTC", args, |time| time.with_time_zone(TimeZone::UTC))),
         ("index", index),
         ("join", join),
         ("json", json),
@@ -33,8 +46,8 @@ pub fn of_headings() -> FuncMap {
     let last = |args: &[Value]| Ok(args.last().map_or(Value::Nil, leaf));
     let holds = |_: &[Value]| Ok(Value::Bool(true));
     let whole = [
-        "html", "index", "join", "js", "json", "len", "lower", "pad", "slice", "split", "title",
-        "truncate", "upper", "urlquery",
+        "format", "html", "index", "join", "js", "json", "len", "local", "lower", "pad", "slice", "split", "title",
+        "truncate", "unix", "unixNano", "upper", "urlquery", "utc",
     ];
     let mut functions = FuncMap::new();
     functions.extend(whole.map(|name| (name.into(), shared(first))));
@@ -42,6 +55,7 @@ pub fn of_headings() -> FuncMap {
         ["eq", "ge", "gt", "le", "lt", "ne", "not"].map(|name| (name.into(), shared(holds))),
     );
     functions.insert("printf".into(), shared(last));
+    functions.insert("label".into(), shared(label_heading));
     functions
 }
 
@@ -148,6 +162,57 @@ fn pad(args: &[Value]) -> Answer {
     }
 }
 
+/// The value of a label of a row; empty where the row has no such label.
+fn label(args: &[Value]) -> Answer {
+    let [Value::Map(row), Value::String(name)] = args else {
+        return Err(wrong("'.Label \"NAME\"'"));
+    };
+    let labels = row.get(LABELS).or_else(|| row.get("Labels"));
+    Ok(match labels {
+        Some(Value::Map(labels)) => labels.get(name).cloned().unwrap_or_else(|| text("")),
+        _ => return Err(wrong("'.Label \"NAME\"' of what has labels")),
+    })
+}
+
+/// docker's heading of a column of labels: what follows the last point of its name.
+fn label_heading(args: &[Value]) -> Answer {
+    match args.last() {
+        Some(Value::String(name)) => {
+            let last = name.rsplit('.').next().unwrap_or_default();
+            Ok(text(last.replace(['-', '_'], " ").to_uppercase()))
+        }
+        _ => Ok(text("")),
+    }
+}
+
+fn time_of(name: &str, value: Option<&Value>) -> Result<Zoned, TemplateError> {
+    let time = match value {
+        Some(Value::String(text)) => times::parse(text),
+        Some(number) => number.as_int().and_then(|seconds| {
+            Some(Timestamp::from_second(seconds).ok()?.to_zoned_datetime(TimeZone::UTC))
+        }),
+        None => None,
+    };
+    time.ok_or_else(|| TemplateError::Exec(format!("{name} is of times alone, this is none")))
+}
+
+fn format_time(args: &[Value]) -> Answer {
+    match args {
+        [time, Value::String(layout)] => {
+            Ok(text(times::format(&time_of("Format", Some(time))?, layout)))
+        }
+        _ => Err(wrong("'.Format \"2006-01-02\"' (Go's layouts)")),
+    }
+}
+
+fn change_time(name: &str, args: &[Value], change: impl Fn(Zoned) -> Zoned) -> Answer {
+    time_of(name, args.first()).map(|time| text(times::text(&change(time))))
+}
+
+fn number(name: &str, args: &[Value], of: impl Fn(Timestamp) -> i64) -> Answer {
+    time_of(name, args.first()).map(|time| Value::Int(of(time.timestamp())))
+}
+
 fn json(args: &[Value]) -> Answer {
     match args {
         [value] => Ok(text(to_json(value).to_string())),
@@ -165,7 +230,8 @@ fn to_json(value: &Value) -> Json {
         Value::String(value) => (&**value).into(),
         Value::List(list) => list.iter().map(to_json).collect(),
         Value::Map(map) => {
-            let pairs = map.iter().map(|(key, value)| (key.to_string(), to_json(value)));
+            let shown = map.iter().filter(|(key, _)| &***key != LABELS);
+            let pairs = shown.map(|(key, value)| (key.to_string(), to_json(value)));
             Json::Object(pairs.collect())
         }
     }

@@ -13,7 +13,10 @@
 mod actions;
 mod functions;
 mod headings;
+mod levels;
+mod methods;
 mod template;
+mod times;
 
 use std::str::FromStr;
 
@@ -23,6 +26,10 @@ use serde_json::Value;
 pub use self::template::Template;
 use super::table;
 use crate::error::{Error, Result};
+
+/// The field of a row that holds its labels as a map, for `.Label "NAME"`, where `.Labels` is docker's text. No name that
+/// a template can have, and never shown.
+pub const LABELS: &str = "\0Labels";
 
 /// What `--format` says.
 #[derive(Clone, Debug)]
@@ -102,7 +109,11 @@ pub fn render<R: Serialize>(
     let rows = rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
     let rows = rows.map_err(Error::new)?;
     match format {
-        Format::Json => Ok(format!("{:#}\n", Value::Array(rows))),
+        Format::Json => {
+            let mut rows = rows;
+            rows.iter_mut().filter_map(Value::as_object_mut).for_each(|row| drop(row.remove(LABELS)));
+            Ok(format!("{:#}\n", Value::Array(rows)))
+        }
         Format::Template(template) => lines(template, &rows),
         Format::Table(Some(template)) => in_columns(template, layout, headings, rows),
         Format::Table(None) => in_columns(&layout.table.parse()?, layout, headings, rows),

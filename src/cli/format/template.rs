@@ -7,8 +7,9 @@ use std::sync::Arc;
 use gotmpl::{MissingKey, TemplateError};
 use serde_json::{Map, Value};
 
-use super::{actions, functions};
+use super::{actions, functions, levels, methods};
 use crate::error::{Context, Error, Result};
+use crate::fail;
 
 const HINT: &str = "templates are Go's, such as '{{.ID}} {{json .Labels}}'; see text/template";
 
@@ -29,7 +30,7 @@ impl FromStr for Template {
         let name = || format!("template '{}'", source.escape_debug());
         let parse = |functions| {
             let template = gotmpl::Template::new("").missing_key(MissingKey::Error);
-            template.funcs(functions).parse(&source).map_err(|error| {
+            template.funcs(functions).parse(&methods::as_functions(&source)).map_err(|error| {
                 let why = error.to_string();
                 Error::new(why.strip_prefix("template: ").unwrap_or(&why)).hint(HINT)
             })
@@ -44,12 +45,43 @@ impl FromStr for Template {
 }
 
 impl Template {
-    /// The text for one row. Errors: a field, a function or an element that there is not; types that do not fit.
+    /// The text for one row. Errors: a field, a function or an element that there is not; types that do not fit; a field
+    /// of what is null (Go's nil pointer).
     pub fn row(&self, row: &Value) -> Result<String> {
-        let value = gotmpl::to_value(row).map_err(Error::new)?;
-        let text = self.rows.execute_to_string(&value);
-        text.map_err(|error| explain(&error, row))
-            .context(|| format!("template '{}'", self.source.escape_debug()))
+        let said = || format!("template '{}'", self.source.escape_debug());
+        let mut row = std::borrow::Cow::Borrowed(row);
+        loop {
+            match self.execute(&row) {
+                Err(TemplateError::MissingKey { key }) if levels::add_twin(row.to_mut(), &key) => {}
+                Err(error) => return Err(explain(&error, &self.source, &row)).context(said),
+                Ok(text) => {
+                    self.refuse_fields_of_null(&row).context(said)?;
+                    return Ok(text);
+                }
+            }
+        }
+    }
+
+    fn execute(&self, row: &Value) -> Result<String, TemplateError> {
+        let value = gotmpl::to_value(row).map_err(|error| TemplateError::Exec(error.to_string()))?;
+        self.rows.execute_to_string(&value)
+    }
+
+    /// gotmpl prints `<no value>` for a field of null, where Go fails: whoever asks for the health of what has no check
+    /// is to be told. With empty objects in the place of each null such a field is a missing one.
+    fn refuse_fields_of_null(&self, row: &Value) -> Result<()> {
+        let mut empty = row.clone();
+        if !fill_nulls(&mut empty) {
+            return Ok(());
+        }
+        match self.execute(&empty) {
+            Err(TemplateError::MissingKey { key }) => {
+                let level = levels::fields_beside(&self.source, &key, &empty);
+                let level = level.map(|(level, _)| format!(": {level} is null"));
+                fail!("there is no field '{}'{}", key.escape_debug(), level.unwrap_or_default())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The text for headings: those of `headings`, and what `more` says for other fields. `None`: there is none.
@@ -102,15 +134,31 @@ impl fmt::Debug for Template {
     }
 }
 
-fn explain(error: &TemplateError, row: &Value) -> Error {
+fn explain(error: &TemplateError, source: &str, row: &Value) -> Error {
     let TemplateError::MissingKey { key } = error else {
         let why = error.to_string();
         return Error::new(why.strip_prefix("execution error: ").unwrap_or(&why)).hint(HINT);
     };
-    let fields: Vec<&str> = row.as_object().into_iter().flatten().map(|(key, _)| &**key).collect();
-    let error = Error::new(format!("there is no field '{}'", key.escape_debug()));
-    match fields.contains(&&**key) || fields.is_empty() {
-        true => error,
-        false => error.hint(format!("fields: {}", fields.join(", "))),
+    let error = |level: &str| {
+        let place = if level.is_empty() { String::new() } else { format!(" in {level}") };
+        Error::new(format!("there is no field '{}'{place}", key.escape_debug()))
+    };
+    match levels::fields_beside(source, key, row) {
+        Some((level, fields)) if fields.is_empty() => error(&level),
+        Some((level, fields)) => error(&level).hint(format!("fields: {}", fields.join(", "))),
+        None => error(""),
+    }
+}
+
+/// Puts an empty object in the place of each null; whether there was one.
+fn fill_nulls(value: &mut Value) -> bool {
+    match value {
+        Value::Null => {
+            *value = Value::Object(Map::new());
+            true
+        }
+        Value::Array(list) => list.iter_mut().fold(false, |had, one| fill_nulls(one) | had),
+        Value::Object(map) => map.values_mut().fold(false, |had, one| fill_nulls(one) | had),
+        _ => false,
     }
 }

@@ -1,5 +1,6 @@
 //! `usnea images`, `usnea image ls`.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -9,7 +10,8 @@ use super::rows;
 use crate::cli::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
-use crate::container::images::{Filter, Listed, Sort, list};
+use crate::container::images::{Filter, Listed, Sort, labels, list};
+use crate::container::kept;
 use crate::container::stores::Stores;
 use crate::error::Result;
 
@@ -42,8 +44,9 @@ pub struct Arguments {
     #[arg(short = 'n', long)]
     noheading: bool,
 
-    /// Only some: reference=PATTERN, dangling=BOOL, label=KEY[=VALUE], before=IMAGE, since=IMAGE. May be given more
-    /// than once.
+    /// Only some: reference=PATTERN, reference!=PATTERN, id=ID, digest=DIGEST, dangling=BOOL, containers=BOOL (a container is
+    /// made from it), readonly=BOOL, label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME, before=IMAGE, since=IMAGE;
+    /// intermediate and manifest are true of none. May be given more than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
@@ -51,8 +54,9 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "KEY", default_value_t = SortKey::Created)]
     sort: SortKey,
 
-    /// json, table [TEMPLATE], or a Go template. Fields: .Repository .Tag .ID .Digest .CreatedSince .CreatedAt .Size
-    /// .ReadOnly
+    /// json, table [TEMPLATE], or a Go template. Fields: .Repository .Tag .ID .Digest .Created .CreatedSince .CreatedAt
+    /// .CreatedTime .Size .VirtualSize .SharedSize .UniqueSize .ReadOnly .Names .RepoTags .RepoDigests .Containers .Dangling
+    /// .Labels .ParentId .Manifest
     #[arg(long, value_name = "FORMAT", conflicts_with = "quiet")]
     format: Option<Format>,
 }
@@ -76,10 +80,28 @@ struct Row {
     #[serde(rename = "ID")]
     id: String,
     digest: String,
+    /// podman's name for it.
+    created: String,
     created_since: String,
     created_at: String,
+    created_time: String,
     size: String,
+    virtual_size: String,
+    /// Counting it takes all images together: docker's word where it is not.
+    shared_size: &'static str,
+    unique_size: &'static str,
     read_only: bool,
+    dangling: bool,
+    names: Vec<String>,
+    repo_tags: Vec<String>,
+    repo_digests: Vec<String>,
+    containers: usize,
+    labels: BTreeMap<String, String>,
+    /// For `.Label "NAME"` (`format::LABELS`).
+    #[serde(rename = "\0Labels")]
+    label_map: BTreeMap<String, String>,
+    parent_id: &'static str,
+    manifest: bool,
 }
 
 const LAYOUT: Layout = Layout {
@@ -104,15 +126,39 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         SortKey::Size => Sort::Size,
         SortKey::Tag => Sort::Tag,
     };
-    let images = list(&Stores::open(root)?, &filters, sort)?;
+    let stores = Stores::open(root)?;
+    let images = list(&stores, &filters, sort)?;
     let now = jiff::Timestamp::now();
-    let rows: Vec<Row> = images.iter().map(|image| row(image, now, arguments.no_trunc)).collect();
+    let mut rows: Vec<Row> =
+        images.iter().map(|image| row(image, now, arguments.no_trunc)).collect();
+    let format = arguments.format.unwrap_or_default();
+    if format.may_show(&["Containers"]) {
+        let used = used(stores.own().root())?;
+        for (row, image) in rows.iter_mut().zip(&images) {
+            row.containers = used.get(&image.image.config.to_string()).copied().unwrap_or(0);
+        }
+    }
+    if format.may_show(&["Label"]) {
+        for (row, image) in rows.iter_mut().zip(&images) {
+            row.labels = labels(&stores, &image.image);
+            row.label_map = row.labels.clone();
+        }
+    }
     if arguments.quiet {
         return print_ids(&rows);
     }
     let layout = if arguments.digests { WITH_DIGESTS } else { LAYOUT };
     let headings = if arguments.noheading { Headings::Hidden } else { Headings::Shown };
-    print(&render(&arguments.format.unwrap_or_default(), &layout, headings, &rows)?)
+    print(&render(&format, &layout, headings, &rows)?)
+}
+
+/// How many containers are made from each image, by its ID.
+fn used(store: &Path) -> Result<HashMap<String, usize>> {
+    let mut used = HashMap::new();
+    for id in kept::all(store)?.into_iter().filter_map(|kept| kept.record.image_id) {
+        *used.entry(id).or_default() += 1;
+    }
+    Ok(used)
 }
 
 fn print_ids(rows: &[Row]) -> Result<u8> {
@@ -133,9 +179,23 @@ fn row(listed: &Listed, now: jiff::Timestamp, whole: bool) -> Row {
         tag: listed.name.as_ref().and_then(|name| name.tag.clone()).unwrap_or_else(none),
         id: rows::id(&image.config, whole),
         digest: listed.digest.as_ref().map_or_else(none, ToString::to_string),
+        created: amount::ago(made, now),
         created_since: amount::ago(made, now),
         created_at: rows::time(made),
+        created_time: made.to_string(),
         size: amount::size(image.size()),
+        virtual_size: amount::size(image.size()),
+        shared_size: "N/A",
+        unique_size: "N/A",
         read_only: listed.read_only,
+        dangling: image.names.is_empty(),
+        names: image.names.iter().map(ToString::to_string).collect(),
+        repo_tags: image.names.iter().map(|name| name.familiar()).collect(),
+        repo_digests: image.digests.iter().map(|name| name.familiar()).collect(),
+        containers: 0,
+        labels: BTreeMap::new(),
+        label_map: BTreeMap::new(),
+        parent_id: "",
+        manifest: false,
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
+use crate::cli::events;
 use crate::cli::late::Late;
 use crate::error::Result;
 
@@ -23,6 +24,8 @@ pub struct Arguments {
 enum Command {
     /// Show what takes how much of the disk.
     Df(Late<df::Arguments>),
+    /// Show what happens to containers, images and volumes.
+    Events(Late<events::Arguments>),
     /// Show what this machine is and what usnea keeps on it.
     Info(Late<info::Arguments>),
     /// Remove what nobody needs.
@@ -35,6 +38,7 @@ enum Command {
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     match arguments.command {
         Command::Df(Late(df)) => df::run(&df, root),
+        Command::Events(Late(events)) => events::run(&events, root),
         Command::Info(Late(info)) => info::run(&info, root),
         Command::Prune(Late(prune)) => prune::run(&prune, root),
         Command::Reset(Late(reset)) => reset::run(&reset, root),

@@ -8,8 +8,8 @@ use crate::cli::container::selection::Failures;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::image::inspect::in_docker_style;
 use crate::cli::run::print;
-use crate::container::volumes;
-use crate::error::Result;
+use crate::container::volumes::{self, Volume};
+use crate::error::{Error, Result};
 
 /// Show all that is known of volumes
 #[derive(clap::Args)]
@@ -34,11 +34,13 @@ pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
     let mut found: Vec<Value> = Vec::new();
     let mut failures = Failures::default();
     if arguments.all {
-        found.extend(volumes::all(store)?.iter().map(|volume| volume.inspect(store)));
+        for volume in volumes::all(store)? {
+            found.push(document(&volume, store)?);
+        }
     }
     for name in &arguments.names {
         match volumes::named(store, name) {
-            Ok((_, volume)) => found.push(volume.inspect(store)),
+            Ok((_, volume)) => found.push(document(&volume, store)?),
             Err(error) => failures.add(error),
         }
     }
@@ -47,4 +49,8 @@ pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
         Some(format) => print(&render(format, &LAYOUT, Headings::Shown, &found)?)?,
     };
     failures.end()
+}
+
+fn document(volume: &Volume, store: &Path) -> Result<Value> {
+    serde_json::to_value(volume.inspect(store)).map_err(Error::new)
 }

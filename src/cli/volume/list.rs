@@ -1,5 +1,6 @@
 //! `usnea volume ls`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -16,12 +17,13 @@ pub struct Arguments {
     #[arg(short, long)]
     quiet: bool,
 
-    /// Only some: name=PART, label=KEY[=VALUE], label!=KEY[=VALUE], dangling=BOOL (no container mounts it),
-    /// anonymous=BOOL, driver=local, until=TIME. May be given more than once.
+    /// Only some: name=REGEX, label=KEY[=VALUE], label!=KEY[=VALUE], dangling=BOOL (no container mounts it),
+    /// anonymous=BOOL, driver=local, scope=local, until=TIME, since=VOLUME. May be given more than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
     /// json, table [TEMPLATE], or a Go template. Fields: .Driver .Name .Labels .Mountpoint .Scope .CreatedAt .Anonymous
+    /// .Options .Status .Availability .Links .Size .MountCount .NeedsCopyUp .NeedsChown; .Label "NAME" is one label.
     #[arg(long, value_name = "FORMAT", conflicts_with = "quiet")]
     format: Option<Format>,
 
@@ -36,10 +38,23 @@ struct Row {
     driver: &'static str,
     name: String,
     labels: String,
+    /// For `.Label "NAME"` (`format::LABELS`).
+    #[serde(rename = "\0Labels")]
+    label_map: BTreeMap<String, String>,
     mountpoint: String,
     scope: &'static str,
     created_at: String,
     anonymous: bool,
+    options: BTreeMap<String, String>,
+    status: BTreeMap<String, String>,
+    /// Of volumes of a cluster, as docker words it for others.
+    availability: &'static str,
+    /// Containers that mount it; docker's word where they are not counted.
+    links: &'static str,
+    size: &'static str,
+    mount_count: u64,
+    needs_copy_up: bool,
+    needs_chown: bool,
 }
 
 const LAYOUT: Layout =
@@ -72,5 +87,14 @@ fn row(volume: &Volume, store: &Path) -> Row {
         scope: "local",
         created_at: volume.created_at.to_string(),
         anonymous: volume.anonymous,
+        label_map: volume.labels.clone(),
+        options: BTreeMap::new(),
+        status: BTreeMap::new(),
+        availability: "N/A",
+        links: "N/A",
+        size: "N/A",
+        mount_count: 0,
+        needs_copy_up: false,
+        needs_chown: false,
     }
 }

@@ -1,15 +1,23 @@
-//! `--filter` of `usnea images`: docker's filters. What one key says several times is an "or", except labels, which must
-//! all be there; different keys are an "and".
+//! `--filter` of `usnea images`: docker's filters and podman's. Several values of one key are alternatives, but for labels,
+//! which must all be there, and for names and labels that must not be there; different keys are conditions.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 
 use super::pattern::matches;
+use crate::container::kept;
 use crate::container::stores::Stores;
 use crate::error::{Context, Error, Result};
+use crate::expression::Expression;
 use crate::image::Reference;
 use crate::image::store::{Image, Store};
+
+/// The filters, for hints.
+const KNOWN: &str = "reference=PATTERN, reference!=PATTERN, id=ID, digest=DIGEST, dangling=BOOL, containers=BOOL, \
+                     readonly=BOOL, intermediate=BOOL, manifest=BOOL, label=KEY[=VALUE], label!=KEY[=VALUE], \
+                     until=TIME, before=IMAGE, since=IMAGE";
 
 /// One filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,19 +36,43 @@ pub enum Filter {
     Before(String),
     /// Made after this image.
     Since(String),
+    /// No name like this one.
+    NoReference(String),
+    /// The beginning of its ID, or an expression in it.
+    Id(Expression),
+    /// The beginning of its manifest's digest.
+    Digest(String),
+    /// Whether a container is made from it.
+    Containers(bool),
+    /// Whether it is in a store that is only read.
+    ReadOnly(bool),
+    /// Whether it is a layer of a build that has no name: there are none.
+    Intermediate(bool),
+    /// Whether it is a list of images for several platforms: the store keeps none.
+    Manifest(bool),
 }
 
 impl FromStr for Filter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let known = "reference=PATTERN, dangling=BOOL, label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME, before=IMAGE, since=IMAGE";
+        let switch = |value: &str| match value {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        };
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         let filter = match (key.trim(), value.trim()) {
             (_, "") => None,
             ("reference", pattern) => Some(Self::Reference(pattern.to_owned())),
-            ("dangling", "true" | "1") => Some(Self::Dangling(true)),
-            ("dangling", "false" | "0") => Some(Self::Dangling(false)),
+            ("reference!", pattern) => Some(Self::NoReference(pattern.to_owned())),
+            ("id", text) => Some(Self::Id(text.parse()?)),
+            ("digest", text) => Some(Self::Digest(text.to_owned())),
+            ("dangling", text) => switch(text).map(Self::Dangling),
+            ("containers", text) => switch(text).map(Self::Containers),
+            ("readonly", text) => switch(text).map(Self::ReadOnly),
+            ("intermediate", text) => switch(text).map(Self::Intermediate),
+            ("manifest", text) => switch(text).map(Self::Manifest),
             ("label", text) => {
                 let (key, value) = label(text);
                 Some(Self::Label(key, value))
@@ -56,7 +88,7 @@ impl FromStr for Filter {
         };
         filter.ok_or_else(|| {
             Error::new(format!("filter '{}' is not known", text.escape_debug()))
-                .hint(format!("one of {known}"))
+                .hint(format!("one of {KNOWN}"))
         })
     }
 }
@@ -78,6 +110,24 @@ pub struct Filters {
     until: Option<Timestamp>,
     before: Option<Timestamp>,
     since: Option<Timestamp>,
+    no_patterns: Vec<String>,
+    ids: Vec<Expression>,
+    digests: Vec<String>,
+    containers: Vec<bool>,
+    read_only: Vec<bool>,
+    /// What is asked that is false of each image here.
+    never: Vec<bool>,
+    /// IDs of images that containers are made from, where that is asked.
+    used: HashSet<String>,
+}
+
+/// Where an image was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Our own store.
+    Own,
+    /// A store of others, which is only read.
+    ReadOnly,
 }
 
 impl Filters {
@@ -95,16 +145,33 @@ impl Filters {
                 Filter::Until(time) => filters.until = Some(*time),
                 Filter::Before(image) => filters.before = Some(time_of(image, stores)?),
                 Filter::Since(image) => filters.since = Some(time_of(image, stores)?),
+                Filter::NoReference(pattern) => filters.no_patterns.push(pattern.clone()),
+                Filter::Id(id) => filters.ids.push(id.clone()),
+                Filter::Digest(digest) => filters.digests.push(digest.clone()),
+                Filter::Containers(value) => filters.containers.push(*value),
+                Filter::ReadOnly(value) => filters.read_only.push(*value),
+                Filter::Intermediate(value) | Filter::Manifest(value) => {
+                    filters.never.push(*value);
+                }
             }
+        }
+        if !filters.containers.is_empty() {
+            let all = kept::all(stores.own().root())?;
+            filters.used = all.into_iter().filter_map(|kept| kept.record.image_id).collect();
         }
         Ok(filters)
     }
 
     /// Whether the image passes. Its config is read only where labels are asked for.
-    pub fn pass(&self, store: &Store, image: &Image) -> Result<bool> {
+    pub fn pass(&self, store: &Store, image: &Image, place: Place) -> Result<bool> {
         let made = made(image);
-        let by_record = (self.dangling.is_empty()
-            || self.dangling.contains(&image.names.is_empty()))
+        let any_or_none = |all: &[bool], is: bool| all.is_empty() || all.contains(&is);
+        let by_record = any_or_none(&self.dangling, image.names.is_empty())
+            && any_or_none(&self.read_only, place == Place::ReadOnly)
+            && any_or_none(&self.containers, self.used.contains(&image.config.to_string()))
+            && !self.never.contains(&true)
+            && self.has_id(image)
+            && !image.names.iter().chain(&image.digests).any(|name| self.refuses(name))
             && self.before.is_none_or(|before| made < before)
             && self.until.is_none_or(|until| made < until)
             && self.since.is_none_or(|since| made > since)
@@ -114,17 +181,21 @@ impl Filters {
         Ok(by_record && (!asks || self.has_labels(store, image)?))
     }
 
+    fn has_id(&self, image: &Image) -> bool {
+        let bare = |text: &str| text.trim_start_matches("sha256:").to_owned();
+        let has_digest = |digest: &String| image.manifest.hex().starts_with(&bare(digest));
+        let has_id = |id: &Expression| id.is_of_id(image.config.hex()) || id.is_in(&image.config.to_string());
+        (self.ids.is_empty() || self.ids.iter().any(has_id))
+            && (self.digests.is_empty() || self.digests.iter().any(has_digest))
+    }
+
     /// Whether a name of an image is one that is asked for.
     pub fn names(&self, name: &Reference) -> bool {
-        let bare = Reference { tag: None, digest: None, ..name.clone() };
-        let texts = [name.familiar(), bare.familiar(), name.to_string(), name.name()];
-        // What was made here is found by the name that it was given.
-        let has = |pattern: &String, text: &String| {
-            matches(pattern, text)
-                || text.strip_prefix("localhost/").is_some_and(|short| matches(pattern, short))
-        };
-        self.patterns.is_empty()
-            || self.patterns.iter().any(|pattern| texts.iter().any(|text| has(pattern, text)))
+        self.patterns.is_empty() || is_like(name, &self.patterns)
+    }
+
+    fn refuses(&self, name: &Reference) -> bool {
+        is_like(name, &self.no_patterns)
     }
 
     fn has_labels(&self, store: &Store, image: &Image) -> Result<bool> {
@@ -139,6 +210,17 @@ impl Filters {
         };
         Ok(self.labels.iter().all(has) && !self.no_labels.iter().any(has))
     }
+}
+
+fn is_like(name: &Reference, patterns: &[String]) -> bool {
+    let bare = Reference { tag: None, digest: None, ..name.clone() };
+    let texts = [name.familiar(), bare.familiar(), name.to_string(), name.name()];
+    // What was made here is found by the name that it was given.
+    let has = |pattern: &String, text: &String| {
+        matches(pattern, text)
+            || text.strip_prefix("localhost/").is_some_and(|short| matches(pattern, short))
+    };
+    patterns.iter().any(|pattern| texts.iter().any(|text| has(pattern, text)))
 }
 
 /// When the image was made: by its own word, else when it came here.
@@ -166,10 +248,17 @@ mod tests {
             ("until=1970-01-01T00:00:00Z", Filter::Until(Timestamp::UNIX_EPOCH)),
             ("before=x:1", Filter::Before("x:1".into())),
             ("since=x", Filter::Since("x".into())),
+            ("reference!=x*", Filter::NoReference("x*".into())),
+            ("id=ab", Filter::Id("ab".parse().unwrap())),
+            ("digest=sha256:1", Filter::Digest("sha256:1".into())),
+            ("containers=true", Filter::Containers(true)),
+            ("readonly=0", Filter::ReadOnly(false)),
+            ("intermediate=true", Filter::Intermediate(true)),
+            ("manifest=false", Filter::Manifest(false)),
         ] {
             assert_eq!(text.parse::<Filter>().unwrap(), filter, "{text}");
         }
-        for text in ["", "x", "reference", "reference=", "dangling=maybe", "color=red"] {
+        for text in ["", "x", "reference", "reference=", "dangling=maybe", "color=red", "id=(", "manifest=2"] {
             assert!(text.parse::<Filter>().unwrap_err().way_out().is_some(), "{text}");
         }
     }

@@ -1,12 +1,18 @@
 //! `usnea image inspect`: docker's document of an image, with the fields that podman adds.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::container::stores::Stores;
+use crate::container::stores::{self, Stores};
+use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::Reference;
-use crate::image::manifest::{Document, media};
+use crate::image::manifest::{Document as OfManifest, media};
 use crate::image::store::{Image, Store};
+use crate::spec::StorageDriver;
+use crate::userns::Base;
 
 /// What a config of docker's has where nothing is said: templates find every field.
 fn empty_config() -> Value {
@@ -21,13 +27,25 @@ fn empty_config() -> Value {
         "Labels": {},
         "OnBuild": [],
         "StopSignal": "",
+        "Healthcheck": null,
+        "ArgsEscaped": false,
+        "Hostname": "",
+        "Domainname": "",
+        "AttachStdin": false,
+        "AttachStdout": false,
+        "AttachStderr": false,
+        "Tty": false,
+        "OpenStdin": false,
+        "StdinOnce": false,
+        "Image": "",
     })
 }
 
 /// The document of the image that `text` names.
 pub fn inspect(stores: &Stores, text: &str) -> Result<Value> {
     let (store, image) = super::known(stores, text)?;
-    document(&store, &image).context(|| format!("image {text}"))
+    let document = document(&store, &image).context(|| format!("image {text}"))?;
+    serde_json::to_value(document).map_err(Error::new)
 }
 
 /// References as people write them, each once.
@@ -41,51 +59,143 @@ fn familiar<'a>(references: impl Iterator<Item = &'a Reference>) -> Vec<String> 
     texts
 }
 
-fn document(store: &Store, image: &Image) -> Result<Value> {
+/// The document of an image: docker's shape, with the fields that podman adds.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document {
+    /// Digest of the config.
+    id: Digest,
+    /// Digest of the manifest.
+    digest: Digest,
+    repo_tags: Vec<String>,
+    repo_digests: Vec<String>,
+    parent: String,
+    comment: String,
+    created: String,
+    /// podman's name for `DockerVersion`.
+    version: String,
+    docker_version: String,
+    author: String,
+    config: Value,
+    architecture: String,
+    variant: String,
+    os: String,
+    os_version: String,
+    size: u64,
+    virtual_size: u64,
+    graph_driver: GraphDriver,
+    #[serde(rename = "RootFS")]
+    root_fs: RootFs,
+    metadata: Metadata,
+    labels: Value,
+    user: Value,
+    healthcheck: Value,
+    manifest_type: String,
+    annotations: Value,
+    names_history: Vec<String>,
+    history: Value,
+}
+
+/// Where the layers lie, unpacked: `UpperDir` is the topmost.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct GraphDriver {
+    name: &'static str,
+    data: BTreeMap<&'static str, String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    r#type: &'static str,
+    layers: Vec<Digest>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata {
+    last_tag_time: String,
+}
+
+fn document(store: &Store, image: &Image) -> Result<Document> {
     let config = store.read_blob(&image.config)?;
     let config: Value = serde_json::from_slice(&config).map_err(Error::new)?;
-    let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default();
-    let diff_ids: Vec<String> =
-        image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let comment = config.get("history").and_then(Value::as_array).and_then(|list| list.last());
     let comment = comment.and_then(|step| step.get("comment")?.as_str()).unwrap_or_default();
     let images = store.images()?;
     let mut records: Vec<&Image> = images.of_config(&image.config).collect();
     records.sort_by_key(|record| record.manifest != image.manifest);
     let (manifest_type, annotations) = manifest_facts(store, image)?;
-    Ok(json!({
-        "Id": image.config,
-        "Digest": image.manifest,
-        "RepoTags": familiar(records.iter().flat_map(|record| &record.names)),
-        "RepoDigests": familiar(records.iter().flat_map(|record| &record.digests)),
-        "Parent": "",
-        "Comment": comment,
-        "Created": image.created.map(|time| time.to_string()).unwrap_or_default(),
-        "DockerVersion": text("docker_version"),
-        "Author": text("author"),
-        "Config": run_config(&config),
-        "Architecture": image.platform.architecture,
-        "Variant": image.platform.variant.as_deref().unwrap_or_default(),
-        "Os": image.platform.os,
-        "Size": image.size(),
-        "VirtualSize": image.size(),
-        "RootFS": {"Type": "layers", "Layers": diff_ids},
-        "Metadata": {"LastTagTime": image.added.to_string()},
-        "ManifestType": manifest_type,
-        "Annotations": annotations,
-        "NamesHistory": [],
-        "History": config.get("history").cloned().unwrap_or_else(|| json!([])),
-    }))
+    let run_config = run_config(&config);
+    Ok(Document {
+        id: image.config.clone(),
+        digest: image.manifest.clone(),
+        repo_tags: familiar(records.iter().flat_map(|record| &record.names)),
+        repo_digests: familiar(records.iter().flat_map(|record| &record.digests)),
+        parent: String::new(),
+        comment: comment.to_owned(),
+        created: image.created.map(|time| time.to_string()).unwrap_or_default(),
+        version: text("docker_version"),
+        docker_version: text("docker_version"),
+        author: text("author"),
+        labels: run_config["Labels"].clone(),
+        user: run_config["User"].clone(),
+        healthcheck: run_config["Healthcheck"].clone(),
+        config: run_config,
+        architecture: image.platform.architecture.clone(),
+        variant: image.platform.variant.clone().unwrap_or_default(),
+        os: image.platform.os.clone(),
+        os_version: text("os.version"),
+        size: image.size(),
+        virtual_size: image.size(),
+        graph_driver: graph_driver(store, image)?,
+        root_fs: RootFs {
+            r#type: "layers",
+            layers: image.layers.iter().map(|layer| layer.diff_id.clone()).collect(),
+        },
+        metadata: Metadata { last_tag_time: image.added.to_string() },
+        manifest_type,
+        annotations,
+        names_history: image.names.iter().map(ToString::to_string).collect(),
+        history: config.get("history").cloned().unwrap_or_else(|| json!([])),
+    })
+}
+
+/// The labels of an image's config; none where it cannot be read.
+pub fn labels(stores: &Stores, image: &Image) -> BTreeMap<String, String> {
+    let config = stores.all().find_map(|store| store.read_blob(&image.config).ok());
+    let config = config.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let labels = config.as_ref().and_then(|config| config.pointer("/config/Labels")?.as_object());
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    labels.into_iter().flatten().filter_map(text).collect()
+}
+
+fn graph_driver(store: &Store, image: &Image) -> Result<GraphDriver> {
+    let owners = stores::owners(&Base::of_user()?, store);
+    // Those above come first, as overlayfs takes them.
+    let mut folders = image
+        .layers
+        .iter()
+        .rev()
+        .map(|layer| store.layer_path(&layer.diff_id, &owners).display().to_string());
+    let mut data = BTreeMap::new();
+    data.extend(folders.next().map(|upper| ("UpperDir", upper)));
+    let lower: Vec<String> = folders.collect();
+    if !lower.is_empty() {
+        data.insert("LowerDir", lower.join(":"));
+    }
+    Ok(GraphDriver { name: StorageDriver::Overlay.name(), data })
 }
 
 fn manifest_facts(store: &Store, image: &Image) -> Result<(String, Value)> {
     let bytes = store.read_blob(&image.manifest)?;
-    match Document::parse(&bytes, None)? {
-        Document::Manifest(manifest) => {
+    match OfManifest::parse(&bytes, None)? {
+        OfManifest::Manifest(manifest) => {
             let media_type = manifest.media_type.unwrap_or_else(|| media::OCI_MANIFEST.to_owned());
             Ok((media_type, json!(manifest.annotations)))
         }
-        Document::Index(_) => Err(Error::new(format!("{} is an index", image.manifest))),
+        OfManifest::Index(_) => Err(Error::new(format!("{} is an index", image.manifest))),
     }
 }
 

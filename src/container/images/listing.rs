@@ -1,6 +1,6 @@
 //! `usnea images`: the images of all stores, from images.json alone; a thousand of them are a matter of milliseconds.
 
-use super::filter::{Filter, Filters, made};
+use super::filter::{Filter, Filters, Place, made};
 use crate::container::stores::Stores;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -45,8 +45,9 @@ pub fn list(stores: &Stores, filters: &[Filter], sort: Sort) -> Result<Vec<Liste
     let mut rows = Vec::new();
     for (at, store) in stores.all().enumerate() {
         let images = store.images()?;
+        let place = if at == 0 { Place::Own } else { Place::ReadOnly };
         for image in images.all() {
-            if !filters.pass(store, image)? || is_shown_by_another(&images, image) {
+            if !filters.pass(store, image, place)? || is_shown_by_another(&images, image) {
                 continue;
             }
             for row in rows_of(image, at > 0) {

@@ -36,7 +36,7 @@ pub use export::export;
 pub use filter::Filter;
 pub use history::{Step, history};
 pub use import::{Import, import};
-pub use inspect::inspect;
+pub use inspect::{inspect, labels};
 pub use listing::{Listed, Sort, list};
 pub use load::{Load, LoadedImage, load};
 pub use pull::{Pull, prepare, pull, registry_digest};

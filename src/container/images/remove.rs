@@ -1,6 +1,6 @@
 //! `usnea rmi`, `tag`, `untag`, `image prune`, `system df`, `check`: the store's own work, in the base user namespace.
 
-use super::filter::{Filter, Filters};
+use super::filter::{Filter, Filters, Place};
 use super::{happened, known, name_typed};
 use crate::config::Settings;
 use crate::container::stores::{self, Stores, given_name, meanings};
@@ -148,7 +148,7 @@ pub fn untag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
 pub fn prune(stores: &Stores, which: Which, filters: &[Filter]) -> Result<Freed> {
     let filters = Filters::new(filters, stores)?;
     in_store(stores, &Base::of_user()?, |store| {
-        store.prune(which, |image| filters.pass(store, image))
+        store.prune(which, |image| filters.pass(store, image, Place::Own))
     })
 }
 

@@ -234,17 +234,20 @@ fn tell(config: &mut Map<String, Value>, kept: &Kept, spec: &Spec) {
         let list = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    let entrypoint = strings(config.get("Entrypoint"));
-    let command = match record.command.strip_prefix(entrypoint.as_slice()) {
-        Some(rest) => rest,
-        None => {
-            config.remove("Entrypoint");
-            record.command.as_slice()
-        }
+    let of_image = strings(config.get("Entrypoint"));
+    let (entrypoint, command) = match record.entrypoint_and_cmd() {
+        // Records from before the entry point was noted: the image's, if the command begins with it.
+        ([], words) => match words.strip_prefix(of_image.as_slice()) {
+            Some(rest) => (of_image.as_slice(), rest),
+            None => (&[][..], words),
+        },
+        told => told,
     };
-    match command {
-        [] => drop(config.remove("Cmd")),
-        words => drop(config.insert("Cmd".to_owned(), json!(words))),
+    for (name, words) in [("Entrypoint", entrypoint), ("Cmd", command)] {
+        match words {
+            [] => drop(config.remove(name)),
+            words => drop(config.insert(name.to_owned(), json!(words))),
+        }
     }
     let process = spec.process().as_ref();
     let before = strings(config.get("Env"));

@@ -123,7 +123,11 @@ pub fn create(
         network::look_at_ports(&decided.network)?;
     }
 
-    let record = record(&id, request, wishes, &decided, root.stored.as_ref())?;
+    let entrypoint = match &request.options.entrypoint {
+        Some(asked) => asked.words().len(),
+        None => root.defaults.entrypoint.len(),
+    };
+    let record = Record { entrypoint, ..record(&id, request, wishes, &decided, root.stored.as_ref())? };
     // Held until the container can be found, which uses them from then on.
     let held = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
     let kept = Kept { store: store.clone(), folder: place, record };
@@ -246,6 +250,7 @@ fn record(
         image: wishes.image.clone(),
         image_id: image.map(|image| image.id.clone()),
         command: process.and_then(|process| process.args().clone()).unwrap_or_default(),
+        entrypoint: 0,
         user: request.options.user.as_ref().map(ToString::to_string),
         labels,
         created: Timestamp::now(),
@@ -265,6 +270,12 @@ fn record(
             .map(std::path::absolute)
             .transpose()
             .context(|| "--pidfile")?,
+        cidfile: wishes
+            .cidfile
+            .as_ref()
+            .map(std::path::absolute)
+            .transpose()
+            .context(|| "--cidfile")?,
         detach_keys: wishes.detach_keys.clone(),
         create_command: wishes.create_command.clone(),
     })

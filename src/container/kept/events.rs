@@ -75,12 +75,18 @@ impl EventFilter {
             Key::Container => is_of("container") && !value.is_empty() && is_called(),
             Key::Event => {
                 // "health_status: healthy" is found by its first word, too.
-                event.action == value
-                    || event.action.split(':').next() == Some(value)
-                    || (value == "remove" && event.action == "destroy")
+                let word = event.action.split(':').next().unwrap_or_default();
+                event.action == value || word == value || word_of_podman(value, &event.kind) == word
             }
             Key::Image if is_of("image") => !value.is_empty() && is_called(),
-            Key::Image => attribute("image") == Some(value),
+            // docker's: the name alone stands for each of its tags.
+            Key::Image => attribute("image").is_some_and(|image| {
+                let tag = image.strip_prefix(value).filter(|_| !value.is_empty());
+                tag.is_some_and(|tag| {
+                    tag.is_empty()
+                        || (tag.starts_with([':', '@']) && !tag.contains('/'))
+                })
+            }),
             Key::Label => match value.split_once('=') {
                 Some((key, value)) => attribute(key) == Some(value),
                 None => attribute(value).is_some(),
@@ -96,6 +102,19 @@ impl EventFilter {
             Key::Label => filter.fits(event),
             key => of_key(key).any(|other| other.fits(event)),
         })
+    }
+}
+
+/// docker's word for what podman calls `word`; any other word is itself.
+fn word_of_podman<'a>(word: &'a str, kind: &str) -> &'a str {
+    match (word, kind) {
+        ("died", _) => "die",
+        ("exec_died", _) => "exec_die",
+        ("exec", _) => "exec_start",
+        ("remove", "container" | "volume") => "destroy",
+        ("remove", "image") => "delete",
+        ("loadfromarchive", _) => "load",
+        _ => word,
     }
 }
 
@@ -176,6 +195,21 @@ mod tests {
                 (of_die, of_pull),
                 "{filters:?}"
             );
+        }
+        let gone = event("image", "delete", "sha256:1", &[("name", "a")]);
+        let ran = event("container", "exec_die", "abc", &[("image", "q.io:5000/a:1")]);
+        for (filter, event, does_fit) in [
+            ("event=died", &die, true),
+            ("event=exec_died", &ran, true),
+            ("event=exec_died", &die, false),
+            ("event=remove", &gone, true),
+            ("event=remove", &event("container", "destroy", "a", &[]), true),
+            ("image=q.io:5000/a", &ran, true),
+            ("image=q.io:5000/a:1", &ran, true),
+            ("image=q.io", &ran, false),
+            ("type=container", &ran, true),
+        ] {
+            assert_eq!(fits(&[filter], event), does_fit, "{filter} {event:?}");
         }
         let ill = event("container", "health_status: unhealthy", "a", &[]);
         assert!(fits(&["event=health_status"], &ill));

@@ -1,5 +1,8 @@
-//! `--filter` of containers: docker's keys. Values of one key are alternatives, keys are conditions (`label` and `label!`
-//! are conditions each).
+//! `--filter` of containers: docker's and podman's keys. Values of one key are alternatives, keys are conditions (`label`
+//! and `label!` are conditions each).
+
+mod ancestor;
+mod port;
 
 use std::path::Path;
 use std::str::FromStr;
@@ -8,26 +11,34 @@ use jiff::Timestamp;
 
 use super::super::volumes;
 use super::{Kept, find};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
+use crate::expression::Expression;
 use crate::monitor::Status;
+use crate::net::Mode;
+use ancestor::Ancestor;
+use port::Ports;
+
+/// The keys, for hints.
+const KEYS: &str = "id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy, health, volume, \
+                    network, publish, expose, command, pod, is-task";
 
 /// One filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// The beginning of an ID.
-    Id(String),
-    /// Part of a name; `^` and `$` stand for its beginning and end.
-    Name(String),
+    /// The beginning of an ID, or an expression in it.
+    Id(Expression),
+    /// An expression in a name; docker has a slash before it.
+    Name(Expression),
     /// A label: KEY, or KEY=VALUE.
     Label(String),
-    /// Not this label.
+    /// A label that is not there.
     NoLabel(String),
-    /// docker's word for what it does.
+    /// docker's word for a status.
     Status(String),
     /// The exit status of one that has ended.
     Exited(u8),
-    /// The image: its name, or the beginning of its ID.
-    Ancestor(String),
+    /// The image, or one that it is built on.
+    Ancestor(Ancestor),
     /// Made before this container.
     Before(String),
     /// Made after this container.
@@ -40,36 +51,50 @@ pub enum Filter {
     Volume(String),
     /// docker's word for its health.
     Health(String),
+    /// The network's name.
+    Network(String),
+    /// A port of the host that leads in.
+    Publish(Ports),
+    /// A port of the container.
+    Expose(Ports),
+    /// The first word of the command.
+    Command(String),
+    /// Never true of a container of ours.
+    Never,
+    /// True of each container of ours.
+    Always,
 }
 
 impl FromStr for Filter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        let said = || format!("--filter {}", text.escape_debug());
         let Some((key, value)) = text.split_once('=') else {
-            return Err(Error::new(format!("--filter {text}: it is KEY=VALUE")));
+            return Err(Error::new(format!("{}: it is KEY=VALUE", said())).hint(KEYS));
         };
         let is_inverted = key.ends_with('!');
         let key = key.trim_end_matches('!');
         let value = value.to_owned();
-        let bad = |why: &str| Err(Error::new(format!("--filter {text}: {why}")));
+        let bad = |why: &str| Err(Error::new(format!("{}: {why}", said())));
         Ok(match (key, is_inverted) {
             ("label", true) => Self::NoLabel(value),
             (_, true) => return bad("only label can be inverted"),
-            ("id", _) => Self::Id(value),
-            ("name", _) => Self::Name(value),
+            ("id", _) => Self::Id(value.parse().context(said)?),
+            ("name", _) => Self::Name(value.parse().context(said)?),
             ("label", _) => Self::Label(value),
             ("status", _) => match value.as_str() {
                 "created" | "running" | "restarting" | "exited" | "paused" | "removing"
                 | "dead" => Self::Status(value),
                 "stopped" => Self::Status("exited".into()),
+                "configured" | "initialized" => Self::Status("created".into()),
                 _ => return bad("created, running, restarting, paused, exited"),
             },
             ("exited", _) => match value.parse() {
                 Ok(status) => Self::Exited(status),
                 Err(_) => return bad("an exit status is 0 to 255"),
             },
-            ("ancestor", _) => Self::Ancestor(value),
+            ("ancestor", _) => Self::Ancestor(Ancestor::new(value)),
             ("before", _) => Self::Before(value),
             ("since", _) => Self::Since(value),
             ("until", _) => match super::time::moment(&value) {
@@ -82,9 +107,21 @@ impl FromStr for Filter {
             },
             ("restart-policy", _) => Self::RestartPolicy(value),
             ("volume", _) => Self::Volume(value),
+            ("network", _) => Self::Network(value),
+            ("publish", _) => Self::Publish(value.parse().map_err(Error::new).context(said)?),
+            ("expose", _) => Self::Expose(value.parse().map_err(Error::new).context(said)?),
+            ("command", _) => Self::Command(value),
+            // There are no pods and no swarm to be in.
+            ("pod", _) => Self::Never,
+            ("is-task", _) => match value.as_str() {
+                "true" | "1" => Self::Never,
+                "false" | "0" => Self::Always,
+                _ => return bad("true or false"),
+            },
             _ => {
-                return Err(Error::new(format!("--filter {text}: there is no filter {key}"))
-                    .hint("id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy, health, volume"));
+                return Err(
+                    Error::new(format!("{}: there is no filter {key}", said())).hint(KEYS)
+                );
             }
         })
     }
@@ -101,26 +138,39 @@ impl Filter {
             Self::RestartPolicy(_) => 5,
             Self::Volume(_) => 6,
             Self::Health(_) => 7,
+            Self::Network(_) => 8,
+            // docker's: either will do.
+            Self::Publish(_) | Self::Expose(_) => 9,
+            Self::Command(_) => 10,
             // Each is a condition of its own.
             Self::Label(_)
             | Self::NoLabel(_)
             | Self::Before(_)
             | Self::Since(_)
-            | Self::Until(_) => 255,
+            | Self::Until(_)
+            | Self::Never
+            | Self::Always => 255,
         }
+    }
+
+    /// Whether containers that do not run are asked for.
+    pub fn is_about_ended(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::Exited(_))
     }
 
     fn fits(&self, kept: &Kept, status: &Status, store: &Path) -> Result<bool> {
         let record = &kept.record;
         let made = |other: &str| find(store, other).map(|other| other.record.created);
         Ok(match self {
-            Self::Id(id) => record.id.starts_with(id.as_str()),
-            Self::Name(name) => fits_name(&record.name, name),
+            Self::Id(id) => id.is_of_id(&record.id),
+            Self::Name(name) => {
+                name.is_in(&record.name) || name.is_in(&format!("/{}", record.name))
+            }
             Self::Label(label) => has_label(kept, label),
             Self::NoLabel(label) => !has_label(kept, label),
             Self::Status(word) => status.word() == word,
             Self::Exited(code) => matches!(status, Status::Exited(exit) if exit.status == *code),
-            Self::Ancestor(image) => fits_image(kept, image),
+            Self::Ancestor(image) => image.is_of(kept)?,
             Self::Before(other) => record.created < made(other)?,
             Self::Since(other) => record.created > made(other)?,
             Self::Until(time) => record.created < *time,
@@ -131,6 +181,14 @@ impl Filter {
             Self::Volume(text) => volumes::used_by(kept)?
                 .iter()
                 .any(|used| used.name.as_str() == text || used.destination == Path::new(text)),
+            Self::Network(name) => is_in_network(kept, name),
+            Self::Publish(ports) => ports.have_host_port(&record.network.forwards),
+            Self::Expose(ports) => {
+                ports.have_container_port(&record.network.forwards, &record.network.exposed)
+            }
+            Self::Command(word) => record.command.first() == Some(word),
+            Self::Never => false,
+            Self::Always => true,
         })
     }
 
@@ -150,20 +208,6 @@ impl Filter {
     }
 }
 
-fn fits_name(name: &str, pattern: &str) -> bool {
-    let (pattern, at_start) = match pattern.strip_prefix('^') {
-        Some(rest) => (rest, true),
-        None => (pattern, false),
-    };
-    let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
-    match (at_start, pattern.strip_suffix('$')) {
-        (true, Some(whole)) => name == whole,
-        (true, None) => name.starts_with(pattern),
-        (false, Some(end)) => name.ends_with(end),
-        (false, None) => name.contains(pattern),
-    }
-}
-
 fn has_label(kept: &Kept, label: &str) -> bool {
     match label.split_once('=') {
         Some((key, value)) => kept.record.labels.get(key).is_some_and(|has| has == value),
@@ -171,18 +215,11 @@ fn has_label(kept: &Kept, label: &str) -> bool {
     }
 }
 
-fn fits_image(kept: &Kept, image: &str) -> bool {
-    let record = &kept.record;
-    let without_tag = record.image.rsplit_once(':').map_or(record.image.as_str(), |(name, _)| name);
-    let id = image.strip_prefix("sha256:").unwrap_or(image);
-    let is_id = id.len() >= 4 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let has_id = || {
-        record
-            .image_id
-            .as_deref()
-            .is_some_and(|of| of.trim_start_matches("sha256:").starts_with(id))
-    };
-    record.image == image || without_tag == image || (is_id && has_id())
+/// Whether its network has this name: ours, or one of docker's and podman's for it.
+fn is_in_network(kept: &Kept, name: &str) -> bool {
+    let network = &kept.record.network;
+    network.word() == name
+        || (network.mode == Mode::Helper && matches!(name, "private" | "bridge" | "default"))
 }
 
 #[cfg(test)]
@@ -191,24 +228,21 @@ mod tests {
 
     #[test]
     fn filters_are_read_or_refused() {
-        assert_eq!("name=web".parse::<Filter>().unwrap(), Filter::Name("web".into()));
+        assert_eq!("name=web".parse::<Filter>().unwrap(), Filter::Name("web".parse().unwrap()));
         assert_eq!("label!=a=b".parse::<Filter>().unwrap(), Filter::NoLabel("a=b".into()));
-        for wrong in ["name", "nope=1", "name!=x", "exited=256", "status=well", "until=soon"] {
-            assert!(wrong.parse::<Filter>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn names_may_be_anchored() {
-        for (pattern, fits) in [
-            ("we", true),
-            ("^we", true),
-            ("^web$", true),
-            ("^eb", false),
-            ("b$", true),
-            ("^/web$", true),
+        for wrong in [
+            "name",
+            "nope=1",
+            "name!=x",
+            "name=(",
+            "exited=256",
+            "status=well",
+            "until=soon",
+            "publish=http",
+            "expose=0",
+            "is-task=perhaps",
         ] {
-            assert_eq!(fits_name("web", pattern), fits, "{pattern}");
+            assert!(wrong.parse::<Filter>().is_err(), "{wrong}");
         }
     }
 }

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Kept, find};
 use crate::error::{Context, Error, Result};
-use crate::monitor::health::{Check, HEALTH, Health, Told};
+use crate::monitor::health::{Check, HEALTH, Told};
 use crate::monitor::record::{self, Healthcheck};
 use crate::monitor::{Status, events, record::State};
 use crate::sys::fd;
@@ -26,8 +26,17 @@ pub fn health(kept: &Kept, status: &Status) -> Option<Told> {
     Told::of(&kept.folder, state).ok()
 }
 
-/// Checks now; how it is then. Errors: it has no check, or does not run.
-pub fn check_health(kept: &Kept) -> Result<Health> {
+/// Whether one check went well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// Its command exited with 0.
+    Yes,
+    /// It exited with another status, or took too long.
+    No,
+}
+
+/// Checks now; what this check told, whatever those before did. Errors: the container has no check, or does not run.
+pub fn check_health(kept: &Kept) -> Result<Passed> {
     let name = &kept.record.name;
     let Some(settings) = kept.record.health.as_ref().filter(|check| check.is_on()) else {
         return Err(Error::new(format!("container {name} has no check of health"))
@@ -38,7 +47,9 @@ pub fn check_health(kept: &Kept) -> Result<Health> {
     };
     let age = state.process.age();
     let check = check(kept, settings)?;
-    note(kept, settings, (&state, age), check)
+    let passed = if check.exit_code == 0 { Passed::Yes } else { Passed::No };
+    note(kept, settings, (&state, age), check)?;
+    Ok(passed)
 }
 
 /// A monitor's child: the check of the container in this folder.
@@ -60,7 +71,7 @@ fn note(
     settings: &Healthcheck,
     (state, age): (&State, Duration),
     check: Check,
-) -> Result<Health> {
+) -> Result<()> {
     let mut told = Told::of(&kept.folder, state)?;
     let before = told.health;
     told.note(check, settings, age);
@@ -69,7 +80,7 @@ fn note(
         let action = format!("health_status: {}", told.health.word());
         events::of_container(&kept.store, &kept.record, &action, &[]);
     }
-    Ok(told.health)
+    Ok(())
 }
 
 /// Runs it, as `usnea exec` does: our own program again, for what it takes to enter is not to stay with whoever asks.

@@ -61,8 +61,8 @@ pub use diff::{diff, export};
 pub use events::{EventFilter, Wanted as WantedEvents, events};
 pub use exec::{Audience, Entered, exec};
 pub use filter::Filter;
-pub use health::{check_health, check_of_monitor, health};
-pub use inspect::{MountedHere, inspect, mounted};
+pub use health::{Passed, check_health, check_of_monitor, health};
+pub use inspect::{Container, MountedHere, Sizes, inspect, mounted};
 pub use logs::{Logs, logs};
 pub use names::Names;
 pub use pause::{pause, unpause};
@@ -72,7 +72,7 @@ pub use start::{relaunch, remove_ended, restart, run_attached, run_detached, sta
 pub use stats::{Sample, Samples, memory_of_machine};
 pub use stop::{Stopping, kill, stop};
 pub use update::{Changes, update};
-pub use wait::wait;
+pub use wait::{Condition, wait, wait_for};
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -277,8 +277,13 @@ pub(super) fn bury(store: &Path, id: &str, name: Option<&str>, lock: File) -> Re
 
 /// Disk space that its folder takes, in bytes; what only others may look into is not counted.
 pub fn size(kept: &Kept) -> u64 {
+    folder_size(&kept.folder)
+}
+
+/// Disk space that a folder takes.
+fn folder_size(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    let entries = walkdir::WalkDir::new(&kept.folder).into_iter().filter_map(Result::ok);
+    let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
     entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
 }
 

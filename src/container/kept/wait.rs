@@ -1,11 +1,56 @@
-//! `usnea wait`: the exit status of a container, when it has ended.
+//! `usnea wait`: until a container has ended, or is in another state that was asked for.
+
+use std::str::FromStr;
+use std::time::Duration;
 
 use super::Kept;
 use super::stop::ended_within;
 use crate::error::{Error, Result};
-use crate::monitor::Status;
+use crate::fail;
+use crate::monitor::log::Changes;
 use crate::monitor::record::State;
 use crate::monitor::talk::{self, Request, Told};
+use crate::monitor::{Status, health::Health};
+
+/// A state that is waited for (podman's words, and docker's of its API).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It was made.
+    Created,
+    /// It runs, and is not paused.
+    Running,
+    /// Its processes are stopped.
+    Paused,
+    /// It has ended, or never ran.
+    Ended,
+    /// Its last health check went well.
+    Healthy,
+    /// Too many health checks in a row have failed.
+    Unhealthy,
+    /// It is gone.
+    Removed,
+}
+
+impl FromStr for Condition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "created" | "configured" | "initialized" => Self::Created,
+            "running" => Self::Running,
+            "paused" => Self::Paused,
+            "exited" | "stopped" | "not-running" => Self::Ended,
+            "healthy" => Self::Healthy,
+            "unhealthy" => Self::Unhealthy,
+            "removing" | "removed" => Self::Removed,
+            _ => {
+                return Err(
+                    "created, running, paused, exited, stopped, healthy, unhealthy or removed".into()
+                );
+            }
+        })
+    }
+}
 
 /// Waits until the container has ended; its exit status. Its monitor is asked, so that one that is removed at its end
 /// (`--rm`) tells too; without a monitor's answer the record does.
@@ -31,6 +76,56 @@ pub fn wait(kept: &Kept) -> Result<u8> {
     }
 }
 
+/// Waits until one of `conditions` holds; the exit status of one that has ended (podman's -1 of any other). What changes no
+/// file of the container (a pause) is looked for each `interval`. Errors: the container is removed, and that is not waited
+/// for; it has no health check, and nothing else is.
+pub fn wait_for(kept: &Kept, conditions: &[Condition], interval: Duration) -> Result<i32> {
+    let is_about_health = |one: &Condition| matches!(one, Condition::Healthy | Condition::Unhealthy);
+    let has_check = kept.record.health.as_ref().is_some_and(|check| check.is_on());
+    if !has_check && conditions.iter().all(is_about_health) {
+        return Err(Error::new(format!("container {} has no health check", kept.record.name))
+            .hint("--health-cmd gives one to a new container"));
+    }
+    let is_removed = || !kept.folder.exists();
+    loop {
+        // Before the look: no change comes unseen in between.
+        let changes = Changes::of(&kept.folder);
+        let status = kept.status();
+        if is_removed() {
+            if conditions.contains(&Condition::Removed) {
+                return Ok(-1);
+            }
+            fail!("container {} was removed", kept.record.name);
+        }
+        let status = status?;
+        if conditions.iter().any(|condition| condition.holds(kept, &status)) {
+            return Ok(match (&status, status.exit()) {
+                (Status::Running(_) | Status::Paused(_), _) | (_, None) => -1,
+                (_, Some(exit)) => exit.status.into(),
+            });
+        }
+        match changes {
+            Ok(changes) => changes.wait(None, Some(interval))?,
+            Err(_) => std::thread::sleep(interval),
+        }
+    }
+}
+
+impl Condition {
+    fn holds(self, kept: &Kept, status: &Status) -> bool {
+        let health = || super::health(kept, status).map(|told| told.health);
+        match self {
+            Self::Created => matches!(status, Status::Created),
+            Self::Running => matches!(status, Status::Running(_)),
+            Self::Paused => matches!(status, Status::Paused(_)),
+            Self::Ended => !status.is_running() && !matches!(status, Status::Created),
+            Self::Healthy => health() == Some(Health::Healthy),
+            Self::Unhealthy => health() == Some(Health::Unhealthy),
+            Self::Removed => false,
+        }
+    }
+}
+
 fn asked(state: &State) -> Option<u8> {
     let socket = talk::connect(state.socket.as_ref()?).ok()?;
     talk::send(&socket, &Request::Wait.bytes()).ok()?;
@@ -44,5 +139,25 @@ fn asked(state: &State) -> Option<u8> {
             Told::Ended(status) => return Some(status),
             _ => continue,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_podmans_and_dockers() {
+        for (text, condition) in [
+            ("running", Condition::Running),
+            ("exited", Condition::Ended),
+            ("stopped", Condition::Ended),
+            ("not-running", Condition::Ended),
+            ("healthy", Condition::Healthy),
+            ("removed", Condition::Removed),
+        ] {
+            assert_eq!(text.parse(), Ok(condition));
+        }
+        assert!("well".parse::<Condition>().is_err());
     }
 }

@@ -7,13 +7,14 @@ use jiff::Timestamp;
 
 use super::{Volume, usage};
 use crate::container::kept::time;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
+use crate::expression::Expression;
 
 /// One filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// Part of the name.
-    Name(String),
+    /// A regular expression in the name.
+    Name(Expression),
     /// A label: KEY, or KEY=VALUE.
     Label(String),
     /// Not this label.
@@ -26,6 +27,10 @@ pub enum Filter {
     Driver(String),
     /// Made before this time.
     Until(Timestamp),
+    /// Made after this volume.
+    Since(String),
+    /// The scope, which is `local`.
+    Scope(String),
 }
 
 impl FromStr for Filter {
@@ -40,18 +45,22 @@ impl FromStr for Filter {
             _ => Err(bad("true or false")),
         };
         Ok(match key {
-            "name" => Self::Name(value.to_owned()),
+            "name" => Self::Name(
+                value.parse().context(|| format!("--filter {}", text.escape_debug()))?,
+            ),
             "label" => Self::Label(value.to_owned()),
             "label!" => Self::NoLabel(value.to_owned()),
             "dangling" => Self::Dangling(switch()?),
             "anonymous" => Self::Anonymous(switch()?),
             "driver" => Self::Driver(value.to_owned()),
+            "scope" => Self::Scope(value.to_owned()),
+            "after" | "since" => Self::Since(value.to_owned()),
             "until" => {
                 Self::Until(time::moment(value).ok_or_else(|| bad("a time, or how long ago"))?)
             }
             _ => {
                 return Err(bad(&format!("there is no filter {key}"))
-                    .hint("name, label, label!, dangling, anonymous, driver, until"));
+                    .hint("name, label, label!, dangling, anonymous, driver, until, since, scope"));
             }
         })
     }
@@ -68,6 +77,7 @@ impl Filter {
             let fits = match filter {
                 Self::Name(_) => true,
                 Self::Dangling(is) => usage::is_used(store, &volume.name)? != *is,
+                Self::Since(other) => volume.created_at > super::named(store, other)?.1.created_at,
                 other => other.fits_record(volume),
             };
             if !fits {
@@ -83,13 +93,14 @@ impl Filter {
             None => volume.labels.contains_key(label),
         };
         match self {
-            Self::Name(part) => volume.name.as_str().contains(part.as_str()),
+            Self::Name(name) => name.is_in(volume.name.as_str()),
             Self::Label(label) => has(label),
             Self::NoLabel(label) => !has(label),
             Self::Anonymous(is) => volume.anonymous == *is,
             Self::Driver(driver) => driver == "local",
             Self::Until(time) => volume.created_at < *time,
-            Self::Dangling(_) => true,
+            Self::Scope(scope) => scope == "local",
+            Self::Dangling(_) | Self::Since(_) => true,
         }
     }
 }
@@ -112,6 +123,7 @@ mod tests {
     #[test]
     fn names_are_alternatives_and_the_rest_conditions() {
         assert!(fits(&[]) && fits(&["name=at"]) && fits(&["name=x", "name=da"]));
+        assert!(fits(&["name=^d.*a$"]) && fits(&["name=x|ta"]) && !fits(&["name=^at"]));
         assert!(!fits(&["name=x"]) && !fits(&["name=da", "label=b"]));
         assert!(fits(&["label=a", "label=a=1", "label!=a=2", "driver=local", "anonymous=0"]));
         assert!(!fits(&["label=a=2"]) && !fits(&["label!=a"]) && !fits(&["driver=nfs"]));
@@ -120,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_malformed_filter_is_refused() {
-        for text in ["name", "size=1", "dangling=perhaps", "until=soon"] {
+        for text in ["name", "name=(", "size=1", "dangling=perhaps", "until=soon"] {
             assert!(text.parse::<Filter>().is_err(), "{text}");
         }
     }

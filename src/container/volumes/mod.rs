@@ -23,7 +23,6 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::folder::PREFIX;
 use crate::config;
@@ -56,6 +55,39 @@ pub struct Volume {
     pub anonymous: bool,
 }
 
+/// All that is known of a volume.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Document {
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// `local`: there is no other.
+    pub driver: &'static str,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The folder of its files.
+    pub mountpoint: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// Options of the driver, which has none.
+    pub options: BTreeMap<String, String>,
+    /// `local`.
+    pub scope: &'static str,
+    /// What the driver tells, which is nothing.
+    pub status: BTreeMap<String, String>,
+    /// It was made with a container.
+    pub anonymous: bool,
+    /// Mounts of the volume itself: a folder needs none.
+    pub mount_count: u64,
+    /// The first container gives it what its image has there.
+    pub needs_copy_up: bool,
+    /// That container gives it its owner too.
+    pub needs_chown: bool,
+    /// Of volumes that are made from an image.
+    #[serde(rename = "StorageID")]
+    pub storage_id: &'static str,
+}
+
 /// Whether a volume has a name of somebody's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
@@ -76,18 +108,24 @@ impl Volume {
         folder(store).join(self.name.as_str()).join(DATA)
     }
 
-    /// docker's document of it.
-    pub fn inspect(&self, store: &Path) -> Value {
-        json!({
-            "CreatedAt": self.created_at,
-            "Driver": "local",
-            "Labels": self.labels,
-            "Mountpoint": self.data(store),
-            "Name": self.name.as_str(),
-            "Options": {},
-            "Scope": "local",
-            "Anonymous": self.anonymous,
-        })
+    /// docker's document of a volume, with the fields that podman adds.
+    pub fn inspect(&self, store: &Path) -> Document {
+        let is_new = folder(store).join(self.name.as_str()).join(NEW).exists();
+        Document {
+            created_at: self.created_at,
+            driver: "local",
+            labels: self.labels.clone(),
+            mountpoint: self.data(store),
+            name: self.name.to_string(),
+            options: BTreeMap::new(),
+            scope: "local",
+            status: BTreeMap::new(),
+            anonymous: self.anonymous,
+            mount_count: 0,
+            needs_copy_up: is_new,
+            needs_chown: is_new,
+            storage_id: "",
+        }
     }
 }
 

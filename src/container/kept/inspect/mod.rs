@@ -1,27 +1,49 @@
-//! `usnea inspect` of a container: docker's shape where docker has the field.
+//! `usnea inspect` of a container: from its record, its spec and its state to the document.
 
+// The fields are docker's and podman's; a comment stands where a fact is to be added.
+#[allow(missing_docs)]
+mod document;
+#[allow(missing_docs)]
 mod host_config;
+mod mounts;
+#[allow(missing_docs)]
 mod network;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
-use oci_spec::runtime::{Mount, Spec};
-use serde_json::{Map, Value, json};
+use oci_spec::runtime::{Capabilities, LinuxCapabilities, Spec};
 
 use super::super::volumes::{self, Used};
 use super::Kept;
+use super::layers::Layers;
 use crate::error::Result;
+use crate::image::store::USED;
 use crate::monitor::Status;
-use crate::monitor::record::{self, CONFIG, Input, LogDriver, Record, STATE, State};
+use crate::monitor::record::{
+    self, CONFIG, Input, LogDriver, OnFailure, Record, STATE, STOPPED, State,
+};
 use crate::spec::StorageDriver;
 use crate::sys::signal;
+
+pub use document::Container;
+pub use mounts::{MountedHere, mounted};
 
 /// Go's zero time: it never happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// All that is known of it.
-pub fn inspect(kept: &Kept) -> Result<Value> {
+/// Whether the sizes of a container's files are counted, which reads all of its folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sizes {
+    /// They are.
+    Counted,
+    /// They are not.
+    Unknown,
+}
+
+/// All that is known of a container. Errors: its files cannot be read.
+pub fn inspect(kept: &Kept, sizes: Sizes) -> Result<Container> {
     let record = &kept.record;
     let status = kept.status()?;
     let spec = kept.spec_if_any()?.unwrap_or_default();
@@ -33,28 +55,98 @@ pub fn inspect(kept: &Kept) -> Result<Value> {
         Some((path, arguments)) => (path.as_str(), arguments),
         None => ("", &[][..]),
     };
-    let restarts =
-        record::read_if_whole::<State>(&kept.folder, STATE)?.map_or(0, |state| state.restarts);
-    Ok(json!({
-        "Id": record.id,
-        "Created": record.created,
-        "Path": path,
-        "Args": arguments,
-        "State": state(kept, &status),
-        "Image": record.image_id.as_deref().unwrap_or_default(),
-        "ImageName": record.image,
-        "Name": format!("/{}", record.name),
-        "RestartCount": restarts,
-        "Driver": driver,
-        "Platform": "linux",
-        "LogPath": log_path(kept),
-        "HostConfig": host_config::host_config(record, &spec, &volumes),
-        "GraphDriver": { "Name": driver, "Data": root.map(layers).unwrap_or_default() },
-        "Mounts": mounts(&spec, &volumes),
-        "Config": config(record, &spec),
-        "NetworkSettings": network::settings(&record.network)?,
-        "OCIConfigPath": kept.folder.join(CONFIG),
-    }))
+    let state = record::read_if_whole::<State>(&kept.folder, STATE)?;
+    let is_directory = record.image_id.is_none() && root.is_none();
+    let process = spec.process().as_ref();
+    let capabilities = process.and_then(|process| process.capabilities().clone());
+    let (size_rw, size_root_fs) = match sizes {
+        Sizes::Counted => sizes_of(kept, &spec),
+        Sizes::Unknown => (None, None),
+    };
+    Ok(Container {
+        id: record.id.clone(),
+        created: record.created.to_string(),
+        path: path.to_owned(),
+        args: arguments.to_vec(),
+        state: self::state(kept, &status, &spec),
+        image: record.image_id.clone().unwrap_or_default(),
+        image_digest: image_digest(kept),
+        image_name: record.image.clone(),
+        rootfs: spec
+            .root()
+            .as_ref()
+            .filter(|_| is_directory)
+            .map(|root| root.path().display().to_string())
+            .unwrap_or_default(),
+        pod: String::new(),
+        resolv_conf_path: mounts::file_at(&spec, "/etc/resolv.conf"),
+        hostname_path: mounts::file_at(&spec, "/etc/hostname"),
+        hosts_path: mounts::file_at(&spec, "/etc/hosts"),
+        log_path: log_path(kept),
+        log_tag: record.log.tag.clone().unwrap_or_default(),
+        static_dir: kept.folder.clone(),
+        oci_config_path: kept.folder.join(CONFIG),
+        oci_runtime: "usnea",
+        conmon_pid_file: String::new(),
+        pid_file: record
+            .pidfile
+            .as_ref()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+        name: format!("/{}", record.name),
+        restart_count: state.map_or(0, |state| state.restarts),
+        driver,
+        platform: "linux",
+        mount_label: String::new(),
+        process_label: String::new(),
+        app_armor_profile: String::new(),
+        effective_caps: set_of(capabilities.as_ref(), LinuxCapabilities::effective),
+        bounding_caps: set_of(capabilities.as_ref(), LinuxCapabilities::bounding),
+        exec_ids: Vec::new(),
+        host_config: host_config::host_config(record, &spec, &volumes),
+        graph_driver: document::GraphDriver {
+            name: driver,
+            data: root.map(|root| mounts::layers(root, &status)).unwrap_or_default(),
+        },
+        size_rw,
+        size_root_fs,
+        mounts: mounts::mounts(&spec, &volumes),
+        dependencies: Vec::new(),
+        network_settings: network::settings(&record.network, &record.id, &status)?,
+        namespace: String::new(),
+        is_infra: false,
+        is_service: false,
+        config: config(record, &spec, &volumes),
+    })
+}
+
+/// Bytes that the container's folder takes, and those with the layers below. `None`: they cannot be told.
+fn sizes_of(kept: &Kept, spec: &Spec) -> (Option<u64>, Option<u64>) {
+    let written = super::size(kept);
+    let below = Layers::of(kept, spec).ok().map(|layers| {
+        layers.lowers.iter().map(|lower| super::folder_size(&lower.path)).sum::<u64>()
+    });
+    (Some(written), below.map(|below| below + written))
+}
+
+fn image_digest(kept: &Kept) -> String {
+    let manifest = std::fs::read_link(kept.folder.join(USED)).ok();
+    let named = |blob: &Path| {
+        let algorithm = blob.parent()?.file_name()?.to_str()?.to_owned();
+        Some(format!("{algorithm}:{}", blob.file_name()?.to_str()?))
+    };
+    manifest.as_deref().and_then(named).unwrap_or_default()
+}
+
+/// `CAP_CHOWN`, ...: sorted.
+fn set_of(
+    capabilities: Option<&LinuxCapabilities>,
+    of: fn(&LinuxCapabilities) -> &Option<Capabilities>,
+) -> Vec<String> {
+    let set = capabilities.into_iter().flat_map(|all| of(all).iter().flatten());
+    let mut names: Vec<String> = set.map(|capability| format!("CAP_{capability}")).collect();
+    names.sort();
+    names
 }
 
 fn log_path(kept: &Kept) -> String {
@@ -64,140 +156,88 @@ fn log_path(kept: &Kept) -> String {
     }
 }
 
-fn state(kept: &Kept, status: &Status) -> Value {
+fn state(kept: &Kept, status: &Status, spec: &Spec) -> document::State {
     let time =
         |time: Option<Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
     let exit = status.exit();
     let state = status.state();
     let started = state.map(|state| state.started).or(exit.and_then(|exit| exit.started));
     let runs = status.is_running();
-    json!({
-        "Status": status.word(),
-        "Running": runs,
-        "Paused": matches!(status, Status::Paused(_)),
-        "Restarting": matches!(status, Status::Restarting(..)),
-        "OOMKilled": exit.is_some_and(|exit| exit.oom),
-        "Dead": false,
-        "Pid": state.filter(|_| runs).map_or(0, |state| state.process.pid),
-        "MonitorPid": state.map_or(0, |state| state.monitor.pid),
-        "ExitCode": exit.map_or(0, |exit| exit.status),
-        "Error": exit
+    let monitor = state.map_or(0, |state| state.monitor.pid);
+    document::State {
+        oci_version: spec.version().clone(),
+        status: status.word(),
+        running: runs,
+        paused: matches!(status, Status::Paused(_)),
+        restarting: matches!(status, Status::Restarting(..)),
+        oom_killed: exit.is_some_and(|exit| exit.oom),
+        dead: false,
+        pid: state.filter(|_| runs).map_or(0, |state| state.process.pid),
+        monitor_pid: monitor,
+        conmon_pid: monitor,
+        exit_code: exit.map_or(0, |exit| exit.status),
+        error: exit
             .and_then(|exit| exit.reason.clone())
             .or_else(|| state.and_then(|state| state.trouble.clone()))
             .unwrap_or_default(),
-        "StartedAt": time(started),
-        "FinishedAt": time(exit.map(|exit| exit.finished)),
-        "Health": health(kept, status),
-    })
-}
-
-/// null where there is nothing to tell of.
-fn health(kept: &Kept, status: &Status) -> Value {
-    super::health(kept, status).map_or(Value::Null, |told| {
-        json!({
-            "Status": told.health.word(),
-            "FailingStreak": told.streak,
-            "Log": told.checks,
-        })
-    })
-}
-
-fn of_user(mounts: Option<&Vec<Mount>>) -> impl Iterator<Item = &Mount> {
-    // The system's own are below these, which nobody asks for.
-    let is_own = |mount: &&Mount| {
-        let own = ["/", "/proc", "/sys", "/dev"]
-            .iter()
-            .any(|path| mount.destination() == Path::new(path));
-        !own && !mount.destination().starts_with("/dev") && !mount.destination().starts_with("/sys")
-    };
-    mounts.into_iter().flatten().filter(is_own)
-}
-
-/// What a user mounted into a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MountedHere {
-    /// The name of a volume, the path of what else was bound; the file system of what has no source.
-    pub name: String,
-    /// Whether it is a volume.
-    pub is_volume: bool,
-}
-
-/// What a user mounted into a container, in the order of its configuration. Errors: its configuration is damaged.
-pub fn mounted(kept: &Kept) -> Result<Vec<MountedHere>> {
-    let spec = kept.spec_if_any()?.unwrap_or_default();
-    let volumes = volumes::used_by(kept)?;
-    let mounted = |mount: &Mount| {
-        let volume = volumes.iter().find(|used| used.destination == *mount.destination());
-        let source = || mount.source().as_ref().map(|source| source.display().to_string());
-        MountedHere {
-            name: volume.map(|used| used.name.to_string()).or_else(source).unwrap_or_default(),
-            is_volume: volume.is_some(),
-        }
-    };
-    Ok(of_user(spec.mounts().as_ref()).map(mounted).collect())
-}
-
-fn mounts(spec: &Spec, volumes: &[Used]) -> Value {
-    let mount = |mount: &Mount| {
-        let options = mount.options().clone().unwrap_or_default();
-        let kind = match mount.typ().as_deref() {
-            Some("tmpfs") => "tmpfs",
-            Some("overlay") => "overlay",
-            _ => "bind",
-        };
-        let propagation = ["rprivate", "private", "rslave", "slave", "rshared", "shared"]
-            .into_iter()
-            .find(|word| options.iter().any(|option| option == word));
-        let volume = volumes.iter().find(|used| used.destination == *mount.destination());
-        let mut document = json!({
-            "Type": if volume.is_some() { "volume" } else { kind },
-            "Source": mount.source(),
-            "Destination": mount.destination(),
-            "Mode": "",
-            "RW": !options.iter().any(|option| option == "ro" || option == "rro"),
-            "Propagation": propagation.unwrap_or_default(),
-        });
-        if let (Some(volume), Some(fields)) = (volume, document.as_object_mut()) {
-            fields.insert("Name".to_owned(), json!(volume.name.as_str()));
-            fields.insert("Driver".to_owned(), json!("local"));
-        }
-        document
-    };
-    of_user(spec.mounts().as_ref()).map(mount).collect()
-}
-
-/// The layers of a root, in docker's names.
-fn layers(root: &Mount) -> Map<String, Value> {
-    let mut layers = Map::new();
-    for option in root.options().iter().flatten() {
-        for (key, name) in
-            [("lowerdir=", "LowerDir"), ("upperdir=", "UpperDir"), ("workdir=", "WorkDir")]
-        {
-            layers.extend(option.strip_prefix(key).map(|value| (name.to_owned(), json!(value))));
-        }
+        started_at: time(started),
+        finished_at: time(exit.map(|exit| exit.finished)),
+        health: super::health(kept, status).map(|told| document::Health {
+            status: told.health.word(),
+            failing_streak: told.streak,
+            log: told.checks,
+        }),
+        cgroup_path: state
+            .and_then(|state| state.cgroup.as_ref())
+            .map(|cgroup| cgroup.display().to_string())
+            .unwrap_or_default(),
+        stopped_by_user: kept.folder.join(STOPPED).exists(),
     }
-    layers
 }
 
-fn config(record: &Record, spec: &Spec) -> Value {
+fn config(record: &Record, spec: &Spec, volumes: &[Used]) -> document::Config {
     let process = spec.process().as_ref();
     let user = process.map(|process| format!("{}:{}", process.user().uid(), process.user().gid()));
-    json!({
-        "Hostname": spec.hostname().clone().unwrap_or_default(),
-        "Domainname": spec.domainname().clone().unwrap_or_default(),
-        "User": user.unwrap_or_default(),
-        "Tty": record.terminal,
-        "OpenStdin": record.input != Input::Closed,
-        "StdinOnce": record.input == Input::Once,
-        "Env": process.and_then(|process| process.env().clone()).unwrap_or_default(),
-        "Cmd": record.command,
-        "Image": record.image,
-        "WorkingDir": process.map(|process| process.cwd().clone()).unwrap_or_default(),
-        "Labels": record.labels,
-        "StopSignal": signal::name(record.stop_signal),
-        "StopTimeout": record.stop_timeout,
-        "Healthcheck": record.health,
-        "ExposedPorts": network::exposed(&record.network),
-        "CreateCommand": record.create_command,
-    })
+    let (entrypoint, cmd) = record.entrypoint_and_cmd();
+    let annotations: BTreeMap<String, String> =
+        spec.annotations().clone().unwrap_or_default().into_iter().collect();
+    let volumes = volumes.iter().map(|used| used.destination.display().to_string());
+    let umask = process.and_then(|process| process.user().umask()).unwrap_or(0o022);
+    document::Config {
+        hostname: spec.hostname().clone().unwrap_or_default(),
+        domainname: spec.domainname().clone().unwrap_or_default(),
+        user: user.unwrap_or_default(),
+        attach_stdin: false,
+        attach_stdout: false,
+        attach_stderr: false,
+        exposed_ports: network::exposed(&record.network),
+        tty: record.terminal,
+        open_stdin: record.input != Input::Closed,
+        stdin_once: record.input == Input::Once,
+        env: process.and_then(|process| process.env().clone()).unwrap_or_default(),
+        cmd: cmd.to_vec(),
+        healthcheck: record.health.clone(),
+        healthcheck_on_failure_action: match record.health_on_failure {
+            OnFailure::None => "none",
+            OnFailure::Kill => "kill",
+            OnFailure::Restart => "restart",
+            OnFailure::Stop => "stop",
+        },
+        image: record.image.clone(),
+        volumes: volumes.map(|path| (path, document::Nothing {})).collect(),
+        working_dir: process.map(|process| process.cwd().clone()).unwrap_or_default(),
+        entrypoint: entrypoint.to_vec(),
+        on_build: Vec::new(),
+        labels: record.labels.clone(),
+        annotations,
+        stop_signal: signal::name(record.stop_signal),
+        stop_timeout: record.stop_timeout,
+        create_command: record.create_command.clone(),
+        systemd_mode: false,
+        umask: format!("{umask:04o}"),
+        timezone: String::new(),
+        timeout: 0,
+        passwd: true,
+        sd_notify_mode: "ignore",
+    }
 }

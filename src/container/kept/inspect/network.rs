@@ -1,49 +1,174 @@
 //! Ports and addresses of a container, in docker's shape.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use rustix::fs::{Mode as Access, OFlags};
+use serde::Serialize;
 
+use super::document::{Nothing, Set};
 use crate::error::Result;
-use crate::net::{Addresses, Wanted};
+use crate::monitor::Status;
+use crate::net::{Addresses, Mode, Wanted};
+use crate::sys::inroot::{self, Symlinks};
 
-/// Each port of the container, and where it leads from.
-pub(super) fn ports(network: &Wanted) -> Map<String, Value> {
-    let mut ports = Map::new();
+/// Where a port of a container leads from, on the host.
+#[derive(Clone, Debug, Serialize)]
+pub struct HostPort {
+    #[serde(rename = "HostIp")]
+    pub host_ip: String,
+    #[serde(rename = "HostPort")]
+    pub host_port: String,
+}
+
+/// Addresses on one network.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Endpoint {
+    #[serde(rename = "EndpointID")]
+    pub endpoint_id: String,
+    #[serde(rename = "Gateway")]
+    pub gateway: String,
+    #[serde(rename = "IPAddress")]
+    pub ip_address: String,
+    #[serde(rename = "IPPrefixLen")]
+    pub ip_prefix_len: u8,
+    #[serde(rename = "IPv6Gateway")]
+    pub ipv6_gateway: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    pub global_ipv6_address: String,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    pub global_ipv6_prefix_len: u8,
+    #[serde(rename = "MacAddress")]
+    pub mac_address: String,
+}
+
+/// A network that a container is in.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Network {
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    #[serde(rename = "NetworkID")]
+    pub network_id: String,
+    #[serde(rename = "IPAMConfig")]
+    pub ipam_config: Option<Nothing>,
+    #[serde(rename = "Links")]
+    pub links: Vec<String>,
+    #[serde(rename = "Aliases")]
+    pub aliases: Vec<String>,
+    #[serde(rename = "DNSNames")]
+    pub dns_names: Vec<String>,
+    #[serde(rename = "DriverOpts")]
+    pub driver_opts: BTreeMap<String, String>,
+}
+
+/// docker's `NetworkSettings`: the addresses of the one network twice, as docker has them.
+#[derive(Clone, Debug, Serialize)]
+pub struct NetworkSettings {
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    #[serde(rename = "Bridge")]
+    pub bridge: String,
+    #[serde(rename = "SandboxID")]
+    pub sandbox_id: String,
+    #[serde(rename = "SandboxKey")]
+    pub sandbox_key: String,
+    #[serde(rename = "HairpinMode")]
+    pub hairpin_mode: bool,
+    #[serde(rename = "LinkLocalIPv6Address")]
+    pub link_local_ipv6_address: String,
+    #[serde(rename = "LinkLocalIPv6PrefixLen")]
+    pub link_local_ipv6_prefix_len: u8,
+    #[serde(rename = "SecondaryIPAddresses")]
+    pub secondary_ip_addresses: Vec<String>,
+    #[serde(rename = "SecondaryIPv6Addresses")]
+    pub secondary_ipv6_addresses: Vec<String>,
+    /// null: exposed, and published nowhere.
+    #[serde(rename = "Ports")]
+    pub ports: BTreeMap<String, Option<Vec<HostPort>>>,
+    #[serde(rename = "Networks")]
+    pub networks: BTreeMap<String, Network>,
+}
+
+/// Each published port of the container, and where it leads from.
+pub(super) fn ports(network: &Wanted) -> BTreeMap<String, Vec<HostPort>> {
+    let mut ports: BTreeMap<String, Vec<HostPort>> = BTreeMap::new();
     for forward in &network.forwards {
-        let from = json!({
-            "HostIp": forward.address().to_string(),
-            "HostPort": forward.host_port.to_string(),
+        ports.entry(forward.container_end()).or_default().push(HostPort {
+            host_ip: forward.address().to_string(),
+            host_port: forward.host_port.to_string(),
         });
-        let entry = ports.entry(forward.container_end()).or_insert_with(|| json!([]));
-        if let Some(list) = entry.as_array_mut() {
-            list.push(from);
-        }
     }
     ports
 }
 
-/// What the command says it listens at, and what was published.
-pub(super) fn exposed(network: &Wanted) -> Map<String, Value> {
+/// The ports that the command says it listens at, and those that were published.
+pub(super) fn exposed(network: &Wanted) -> Set {
     let published = network.forwards.iter().map(|forward| forward.container_end());
     let all = network.exposed.iter().cloned().chain(published);
-    all.map(|port| (port, json!({}))).collect()
+    all.map(|port| (port, Nothing {})).collect()
 }
 
-/// docker's `NetworkSettings`.
-pub(super) fn settings(network: &Wanted) -> Result<Value> {
-    let mut ports = ports(network);
+/// `id` is the container's. Errors: addresses that are none.
+pub(super) fn settings(network: &Wanted, id: &str, status: &Status) -> Result<NetworkSettings> {
+    let mut all: BTreeMap<_, _> =
+        ports(network).into_iter().map(|(port, from)| (port, Some(from))).collect();
     for port in &network.exposed {
-        ports.entry(port.clone()).or_insert(Value::Null);
+        all.entry(port.clone()).or_insert(None);
     }
+    let process = status.state().filter(|_| status.is_running()).map(|state| state.process.pid);
+    let is_own = network.mode != Mode::Host;
+    let endpoint = endpoint(network, process.filter(|_| is_own))?;
+    let networks = Network { endpoint: endpoint.clone(), ..Network::default() };
+    Ok(NetworkSettings {
+        endpoint,
+        bridge: String::new(),
+        sandbox_id: if is_own { id.to_owned() } else { String::new() },
+        sandbox_key: match process {
+            Some(pid) if is_own => format!("/proc/{pid}/ns/net"),
+            _ => String::new(),
+        },
+        hairpin_mode: false,
+        link_local_ipv6_address: String::new(),
+        link_local_ipv6_prefix_len: 0,
+        secondary_ip_addresses: Vec::new(),
+        secondary_ipv6_addresses: Vec::new(),
+        ports: all,
+        networks: [(network.word().to_owned(), networks)].into(),
+    })
+}
+
+fn endpoint(network: &Wanted, process: Option<i32>) -> Result<Endpoint> {
     let addresses = network.addresses()?;
     let text = |of: fn(&Addresses) -> Ipv4Addr| {
         addresses.as_ref().map_or(String::new(), |addresses| of(addresses).to_string())
     };
-    Ok(json!({
-        "Ports": ports,
-        "IPAddress": text(Addresses::container),
-        "IPPrefixLen": addresses.as_ref().map_or(0, |addresses| addresses.prefix),
-        "Gateway": text(Addresses::gateway),
-    }))
+    let mac = process.filter(|_| addresses.is_some()).and_then(mac_address);
+    Ok(Endpoint {
+        gateway: text(Addresses::gateway),
+        ip_address: text(Addresses::container),
+        ip_prefix_len: addresses.as_ref().map_or(0, |addresses| addresses.prefix),
+        mac_address: mac.unwrap_or_default(),
+        ..Endpoint::default()
+    })
+}
+
+/// The address of `eth0`, which the container's own /sys shows: a network namespace is not entered for it. `None`: it has
+/// no /sys, or another file system there.
+fn mac_address(pid: i32) -> Option<String> {
+    const SYSFS_MAGIC: i64 = 0x6265_6572;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Access::empty()).ok()?;
+    let path = Path::new("sys/devices/virtual/net/eth0/address");
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let file = inroot::open(&root, path, flags, Symlinks::Refuse).ok()?;
+    let kind = rustix::fs::fstatfs(&file).ok()?.f_type as i64;
+    if kind != SYSFS_MAGIC {
+        return None;
+    }
+    let mut text = String::new();
+    File::from(file).take(64).read_to_string(&mut text).ok()?;
+    Some(text.trim().to_owned())
 }
