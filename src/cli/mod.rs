@@ -18,6 +18,7 @@ mod prompt;
 mod run;
 mod system;
 pub mod table;
+mod unshare;
 mod version;
 mod volume;
 
@@ -37,8 +38,13 @@ use late::Late;
 
 /// Run containers without root: no daemon, no setuid program, and nothing stays behind.
 #[derive(Parser)]
-#[command(name = "usnea", version, disable_version_flag = true, arg_required_else_help = true,
-          disable_help_subcommand = true)]
+#[command(
+    name = "usnea",
+    version,
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
 struct Arguments {
     /// Keep usnea's files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea.
     #[arg(long, global = true, value_name = "DIR")]
@@ -145,6 +151,8 @@ enum Command {
     Tag(Late<image::tag::Arguments>),
     /// Take names from an image.
     Untag(Late<image::untag::Arguments>),
+    /// Run a command in the user namespace of containers.
+    Unshare(Late<unshare::Arguments>),
     /// Manage volumes.
     Volume(Late<volume::Arguments>),
     /// Show what this machine is and what usnea keeps on it.
@@ -261,6 +269,7 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Rmi(Late(remove)) => image::remove::run(&remove, arguments.root.as_deref()),
         Command::Tag(Late(tag)) => image::tag::run(&tag, arguments.root.as_deref()),
         Command::Untag(Late(untag)) => image::untag::run(&untag, arguments.root.as_deref()),
+        Command::Unshare(Late(unshare)) => unshare::run(&unshare),
         Command::Volume(Late(volume)) => volume::run(volume, arguments.root.as_deref()),
         Command::Info(Late(info)) => system::info::run(&info, arguments.root.as_deref()),
         Command::Version(Late(version)) => version::run(&version),

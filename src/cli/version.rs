@@ -40,7 +40,9 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
             let document = Document { client: version.clone(), server: version };
             match format {
                 // One object, not a list of one.
-                Format::Json => print(&format!("{:#}\n", serde_json::to_value(document).map_err(Error::new)?)),
+                Format::Json => {
+                    print(&format!("{:#}\n", serde_json::to_value(document).map_err(Error::new)?))
+                }
                 format => print(&render(format, &LAYOUT, Headings::Shown, &[document])?),
             }
         }

@@ -14,6 +14,7 @@ mod reset;
 mod run;
 mod stored;
 pub mod stores;
+mod unshare;
 pub mod volumes;
 
 pub use image::Image;
@@ -21,3 +22,4 @@ pub use info::{Maker, Version, info, version};
 pub use reset::reset;
 pub use run::{Request, explain, run, spec};
 pub use stored::{PullPolicy, Wanted};
+pub use unshare::unshare;

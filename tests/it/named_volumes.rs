@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::composed::{Composed, Entry, file, folder, layer, small_root};
 use crate::kills::{kill_after, kill_at_call};
 use crate::stocked::Stocked;
-use crate::support::{Place, Ran, need, within};
+use crate::support::{Place, Ran, need, need_subids, within};
 
 const DRIVERS: [&str; 3] = ["overlay", "fuse", "copy"];
 
@@ -393,4 +393,56 @@ fn many_who_use_a_new_volume_at_once_all_see_it_whole() {
         });
     }
     shop.usnea(&["volume", "rm", "-a"]).works();
+}
+
+#[test]
+fn a_volume_s_files_go_out_as_a_tar_and_into_another_with_their_owners() {
+    let place = Place::new();
+    let script = "mkdir /vol/d; echo one >/vol/d/f; ln -s f /vol/d/l; chmod 640 /vol/d/f; chown 0:0 /vol/d/f";
+    place.run_kept(&["--rm", "-v", "first:/vol"], script).works();
+    if need_subids() {
+        place.run_kept(&["--rm", "-v", "first:/vol"], "chown 33:44 /vol/d/f").works();
+    }
+    place.usnea(&["volume", "export", "-o", "first.tar", "first"]).works();
+    place.usnea(&["volume", "create", "second"]).works();
+    place.usnea(&["volume", "import", "second", "first.tar"]).works();
+    let look = "cd /vol; stat -c '%a %u %g %n' d/f; readlink d/l; cat d/f";
+    let seen = |volume: &str| {
+        place.run_kept(&["--rm", "-v", &format!("{volume}:/vol")], look).works().to_owned()
+    };
+    assert_eq!(seen("second"), seen("first"));
+    assert!(seen("second").ends_with("f\none"));
+    // What is there stays, and what has the same name is replaced.
+    place
+        .run_kept(&["--rm", "-v", "second:/vol"], "echo two >/vol/d/f; echo own >/vol/own")
+        .works();
+    place.usnea(&["volume", "import", "second", "first.tar"]).works();
+    assert_eq!(
+        place.run_kept(&["--rm", "-v", "second:/vol"], "cat /vol/d/f /vol/own").works(),
+        "one\nown"
+    );
+    place.usnea(&["volume", "import", "none", "first.tar"]).fails_with(125, &["no volume"]);
+    place.usnea(&["volume", "import", "second", "missing.tar"]).fails_with(125, &["missing.tar"]);
+    place.usnea(&["volume", "rm", "first", "second"]).works();
+}
+
+#[test]
+fn in_the_user_namespace_the_files_of_a_volume_have_their_owners() {
+    let place = Place::new();
+    place.usnea(&["volume", "create", "data"]).works();
+    let folder =
+        place.usnea(&["volume", "inspect", "-f", "{{.Mountpoint}}", "data"]).works().to_owned();
+    assert_eq!(place.usnea(&["unshare", "id", "-u"]).works(), "0");
+    if need_subids() {
+        let file = format!("{folder}/f");
+        place
+            .usnea(&["unshare", "sh", "-c", &format!("touch {file} && chown 33:44 {file}")])
+            .works();
+        let ran = place.run_kept(&["--rm", "-v", "data:/vol"], "stat -c %u:%g /vol/f");
+        assert_eq!(ran.works(), "33:44");
+    }
+    place.usnea(&["unshare", "sh", "-c", "exit 7"]).exits(7);
+    place.usnea(&["unshare", "sh", "-c", "kill -9 $$"]).exits(137);
+    place.usnea(&["unshare", "/nonexistent"]).exits(127);
+    place.usnea(&["volume", "rm", "data"]).works();
 }

@@ -159,7 +159,8 @@ fn list(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     }
     sort(&mut listed, arguments.sort);
     let format = arguments.format.clone().unwrap_or_default();
-    let is_sized = arguments.size || matches!(format, Format::Template(_)) && format.may_show(&["Size"]);
+    let is_sized =
+        arguments.size || matches!(format, Format::Template(_)) && format.may_show(&["Size"]);
     let now = Timestamp::now();
     let of = |(kept, status): &(Kept, Status)| Row::of(kept, status, now, arguments.no_trunc);
     let mut rows: Vec<Row> = listed.iter().map(of).collect();

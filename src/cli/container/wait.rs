@@ -69,7 +69,8 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         conditions => kept::wait_for(kept, conditions, arguments.interval),
     };
     if arguments.ignore {
-        let gone = arguments.selection.names().iter().filter(|name| kept::find_id(&store, name).is_err());
+        let gone =
+            arguments.selection.names().iter().filter(|name| kept::find_id(&store, name).is_err());
         gone.for_each(|_| say("-1"));
     }
     each(&arguments.selection, &store, Missing::ignored(arguments.ignore), |selected| {

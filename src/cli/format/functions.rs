@@ -21,11 +21,13 @@ pub fn of_rows() -> FuncMap {
     let functions: [(&str, Function); 15] = [
         ("format", format_time),
         ("label", label),
-        ("local", |args| change_time("Local", args, |time| time.with_time_zone(TimeZone::system()))),
+        ("local", |args| {
+            change_time("Local", args, |time| time.with_time_zone(TimeZone::system()))
+        }),
         ("unix", |args| number("Unix", args, |time| time.as_second())),
-        ("unixNano", |args| number("UnixNano", args, |time| {
-            i64::try_from(time.as_nanosecond()).unwrap_or_default()
-        })),
+        ("unixNano", |args| {
+            number("UnixNano", args, |time| i64::try_from(time.as_nanosecond()).unwrap_or_default())
+        }),
         ("utc", |args| change_time("UTC", args, |time| time.with_time_zone(TimeZone::UTC))),
         ("index", index),
         ("join", join),
@@ -46,8 +48,8 @@ pub fn of_headings() -> FuncMap {
     let last = |args: &[Value]| Ok(args.last().map_or(Value::Nil, leaf));
     let holds = |_: &[Value]| Ok(Value::Bool(true));
     let whole = [
-        "format", "html", "index", "join", "js", "json", "len", "local", "lower", "pad", "slice", "split", "title",
-        "truncate", "unix", "unixNano", "upper", "urlquery", "utc",
+        "format", "html", "index", "join", "js", "json", "len", "local", "lower", "pad", "slice",
+        "split", "title", "truncate", "unix", "unixNano", "upper", "urlquery", "utc",
     ];
     let mut functions = FuncMap::new();
     functions.extend(whole.map(|name| (name.into(), shared(first))));

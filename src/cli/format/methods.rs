@@ -86,8 +86,7 @@ impl<'a> Rewriter<'a> {
     fn calls(&self, method: &Method, length: usize) -> bool {
         let after = self.rest.get(length..).unwrap_or_default();
         let begins = |c: char| matches!(c, '"' | '`' | '.' | '$' | '(');
-        method.arguments == 0
-            || after.starts_with(' ') && after.trim_start().starts_with(begins)
+        method.arguments == 0 || after.starts_with(' ') && after.trim_start().starts_with(begins)
     }
 
     fn call(&mut self, method: &Method, start: usize) {
@@ -148,14 +147,20 @@ mod tests {
             (r#"x {{.Label "a"}} .Label "b""#, r#"x {{(label . "a")}} .Label "b""#),
             (r#"{{$.Label "a"}}"#, r#"{{(label $ "a")}}"#),
             (r#"{{.State.StartedAt.Format "2006"}}"#, r#"{{(format .State.StartedAt "2006")}}"#),
-            (r#"{{(index .A 0).Format "2006" | upper}}"#, r#"{{(format (index .A 0) "2006") | upper}}"#),
+            (
+                r#"{{(index .A 0).Format "2006" | upper}}"#,
+                r#"{{(format (index .A 0) "2006") | upper}}"#,
+            ),
             (r#"{{eq (.Label "a") (.Label "b")}}"#, r#"{{eq ((label . "a")) ((label . "b"))}}"#),
             (r#"{{.Created.UTC.Format "15"}}"#, r#"{{(format (utc .Created) "15")}}"#),
             (r#"{{.Label (printf "%s" .A)}}"#, r#"{{(label . (printf "%s" .A))}}"#),
             ("{{.Created.Unix}}", "{{(unix .Created)}}"),
             ("{{$t.Local}}", "{{(local $t)}}"),
             ("{{.Labels}} {{.Format}} {{.Label}}", "{{.Labels}} {{.Format}} {{.Label}}"),
-            (r#"{{"(.Label \"a\")"}}{{/* .Label "a" */}}"#, r#"{{"(.Label \"a\")"}}{{/* .Label "a" */}}"#),
+            (
+                r#"{{"(.Label \"a\")"}}{{/* .Label "a" */}}"#,
+                r#"{{"(.Label \"a\")"}}{{/* .Label "a" */}}"#,
+            ),
             ("{{range .A}}{{.B}}{{end}}", "{{range .A}}{{.B}}{{end}}"),
             ("{{- printf \"%.2f\" 1.5 -}}", "{{- printf \"%.2f\" 1.5 -}}"),
         ] {

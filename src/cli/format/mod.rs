@@ -111,7 +111,9 @@ pub fn render<R: Serialize>(
     match format {
         Format::Json => {
             let mut rows = rows;
-            rows.iter_mut().filter_map(Value::as_object_mut).for_each(|row| drop(row.remove(LABELS)));
+            rows.iter_mut()
+                .filter_map(Value::as_object_mut)
+                .for_each(|row| drop(row.remove(LABELS)));
             Ok(format!("{:#}\n", Value::Array(rows)))
         }
         Format::Template(template) => lines(template, &rows),

@@ -63,7 +63,8 @@ impl Template {
     }
 
     fn execute(&self, row: &Value) -> Result<String, TemplateError> {
-        let value = gotmpl::to_value(row).map_err(|error| TemplateError::Exec(error.to_string()))?;
+        let value =
+            gotmpl::to_value(row).map_err(|error| TemplateError::Exec(error.to_string()))?;
         self.rows.execute_to_string(&value)
     }
 

@@ -1,5 +1,6 @@
 //! `usnea volume`: one file a verb.
 
+mod archive;
 mod create;
 mod inspect;
 mod list;
@@ -25,8 +26,12 @@ pub struct Arguments {
 enum Command {
     /// Make a volume.
     Create(Late<create::Arguments>),
+    /// Write the files of a volume as one tar.
+    Export(Late<archive::ExportArguments>),
     /// Exit with 0 when the volume is there, with 1 when it is not.
     Exists(Late<ExistsArguments>),
+    /// Unpack a tar into a volume.
+    Import(Late<archive::ImportArguments>),
     /// Show all that is known of volumes.
     Inspect(Late<inspect::Arguments>),
     /// List volumes.
@@ -56,6 +61,8 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
             Ok(_) => 0,
             Err(_) => 1,
         }),
+        Command::Export(Late(export)) => archive::export(&export, &store),
+        Command::Import(Late(import)) => archive::import(&import, &store),
         Command::Inspect(Late(inspect)) => inspect::run(&inspect, &store),
         Command::Ls(Late(list)) => list::run(list, &store),
         Command::Prune(Late(prune)) => remove::prune(&prune, &store),

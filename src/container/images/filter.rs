@@ -184,7 +184,9 @@ impl Filters {
     fn has_id(&self, image: &Image) -> bool {
         let bare = |text: &str| text.trim_start_matches("sha256:").to_owned();
         let has_digest = |digest: &String| image.manifest.hex().starts_with(&bare(digest));
-        let has_id = |id: &Expression| id.is_of_id(image.config.hex()) || id.is_in(&image.config.to_string());
+        let has_id = |id: &Expression| {
+            id.is_of_id(image.config.hex()) || id.is_in(&image.config.to_string())
+        };
         (self.ids.is_empty() || self.ids.iter().any(has_id))
             && (self.digests.is_empty() || self.digests.iter().any(has_digest))
     }
@@ -258,7 +260,16 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Filter>().unwrap(), filter, "{text}");
         }
-        for text in ["", "x", "reference", "reference=", "dangling=maybe", "color=red", "id=(", "manifest=2"] {
+        for text in [
+            "",
+            "x",
+            "reference",
+            "reference=",
+            "dangling=maybe",
+            "color=red",
+            "id=(",
+            "manifest=2",
+        ] {
             assert!(text.parse::<Filter>().unwrap_err().way_out().is_some(), "{text}");
         }
     }

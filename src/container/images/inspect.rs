@@ -28,7 +28,6 @@ fn empty_config() -> Value {
         "OnBuild": [],
         "StopSignal": "",
         "Healthcheck": null,
-        "ArgsEscaped": false,
         "Hostname": "",
         "Domainname": "",
         "AttachStdin": false,

@@ -127,7 +127,8 @@ pub fn create(
         Some(asked) => asked.words().len(),
         None => root.defaults.entrypoint.len(),
     };
-    let record = Record { entrypoint, ..record(&id, request, wishes, &decided, root.stored.as_ref())? };
+    let record =
+        Record { entrypoint, ..record(&id, request, wishes, &decided, root.stored.as_ref())? };
     // Held until the container can be found, which uses them from then on.
     let held = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
     let kept = Kept { store: store.clone(), folder: place, record };

@@ -83,8 +83,7 @@ impl EventFilter {
             Key::Image => attribute("image").is_some_and(|image| {
                 let tag = image.strip_prefix(value).filter(|_| !value.is_empty());
                 tag.is_some_and(|tag| {
-                    tag.is_empty()
-                        || (tag.starts_with([':', '@']) && !tag.contains('/'))
+                    tag.is_empty() || (tag.starts_with([':', '@']) && !tag.contains('/'))
                 })
             }),
             Key::Label => match value.split_once('=') {

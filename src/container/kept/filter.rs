@@ -119,9 +119,7 @@ impl FromStr for Filter {
                 _ => return bad("true or false"),
             },
             _ => {
-                return Err(
-                    Error::new(format!("{}: there is no filter {key}", said())).hint(KEYS)
-                );
+                return Err(Error::new(format!("{}: there is no filter {key}", said())).hint(KEYS));
             }
         })
     }

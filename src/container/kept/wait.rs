@@ -45,7 +45,8 @@ impl FromStr for Condition {
             "removing" | "removed" => Self::Removed,
             _ => {
                 return Err(
-                    "created, running, paused, exited, stopped, healthy, unhealthy or removed".into()
+                    "created, running, paused, exited, stopped, healthy, unhealthy or removed"
+                        .into(),
                 );
             }
         })
@@ -80,7 +81,8 @@ pub fn wait(kept: &Kept) -> Result<u8> {
 /// file of the container (a pause) is looked for each `interval`. Errors: the container is removed, and that is not waited
 /// for; it has no health check, and nothing else is.
 pub fn wait_for(kept: &Kept, conditions: &[Condition], interval: Duration) -> Result<i32> {
-    let is_about_health = |one: &Condition| matches!(one, Condition::Healthy | Condition::Unhealthy);
+    let is_about_health =
+        |one: &Condition| matches!(one, Condition::Healthy | Condition::Unhealthy);
     let has_check = kept.record.health.as_ref().is_some_and(|check| check.is_on());
     if !has_check && conditions.iter().all(is_about_health) {
         return Err(Error::new(format!("container {} has no health check", kept.record.name))

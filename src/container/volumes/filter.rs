@@ -45,9 +45,9 @@ impl FromStr for Filter {
             _ => Err(bad("true or false")),
         };
         Ok(match key {
-            "name" => Self::Name(
-                value.parse().context(|| format!("--filter {}", text.escape_debug()))?,
-            ),
+            "name" => {
+                Self::Name(value.parse().context(|| format!("--filter {}", text.escape_debug()))?)
+            }
             "label" => Self::Label(value.to_owned()),
             "label!" => Self::NoLabel(value.to_owned()),
             "dangling" => Self::Dangling(switch()?),
@@ -59,8 +59,9 @@ impl FromStr for Filter {
                 Self::Until(time::moment(value).ok_or_else(|| bad("a time, or how long ago"))?)
             }
             _ => {
-                return Err(bad(&format!("there is no filter {key}"))
-                    .hint("name, label, label!, dangling, anonymous, driver, until, since, scope"));
+                return Err(bad(&format!("there is no filter {key}")).hint(
+                    "name, label, label!, dangling, anonymous, driver, until, since, scope",
+                ));
             }
         })
     }

@@ -10,6 +10,7 @@
 //! until the container is in its place, a container without a record as long as it runs; whoever removes it has the
 //! exclusive one, and then looks through the containers ([`usage`]).
 
+mod archive;
 mod filter;
 mod remove;
 mod size;
@@ -32,6 +33,7 @@ use crate::monitor::events;
 use crate::spec::{DATA, NEW, VolumeName};
 use crate::userns::Base;
 
+pub use archive::{export, import};
 pub use filter::Filter;
 pub use remove::{Pruned, prune, remove, remove_anonymous};
 pub use size::usage;

@@ -182,7 +182,10 @@ pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> Hos
             .as_ref()
             .map(|path| path.display().to_string())
             .unwrap_or_default(),
-        log_config: LogConfig { r#type: log_driver(record.log.driver), config: log_options(record) },
+        log_config: LogConfig {
+            r#type: log_driver(record.log.driver),
+            config: log_options(record),
+        },
         network_mode: record.network.word(),
         port_bindings: network::ports(&record.network),
         publish_all_ports: false,

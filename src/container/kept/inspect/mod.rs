@@ -21,6 +21,7 @@ use super::layers::Layers;
 use crate::error::Result;
 use crate::image::store::USED;
 use crate::monitor::Status;
+use crate::monitor::health::{HEALTH, Told};
 use crate::monitor::record::{
     self, CONFIG, Input, LogDriver, OnFailure, Record, STATE, STOPPED, State,
 };
@@ -182,7 +183,7 @@ fn state(kept: &Kept, status: &Status, spec: &Spec) -> document::State {
             .unwrap_or_default(),
         started_at: time(started),
         finished_at: time(exit.map(|exit| exit.finished)),
-        health: super::health(kept, status).map(|told| document::Health {
+        health: health(kept, status).map(|told| document::Health {
             status: told.health.word(),
             failing_streak: told.streak,
             log: told.checks,
@@ -192,6 +193,15 @@ fn state(kept: &Kept, status: &Status, spec: &Spec) -> document::State {
             .map(|cgroup| cgroup.display().to_string())
             .unwrap_or_default(),
         stopped_by_user: kept.folder.join(STOPPED).exists(),
+    }
+}
+
+/// Of one that has ended, what its last run told (docker).
+fn health(kept: &Kept, status: &Status) -> Option<Told> {
+    let has_check = kept.record.health.as_ref().is_some_and(|check| check.is_on());
+    match status.is_running() {
+        true => super::health(kept, status),
+        false => record::read_if_whole(&kept.folder, HEALTH).ok().flatten().filter(|_| has_check),
     }
 }
 

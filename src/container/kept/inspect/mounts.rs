@@ -90,7 +90,8 @@ pub(super) fn layers(root: &Mount, status: &Status) -> BTreeMap<String, String> 
         for (key, name) in
             [("lowerdir=", "LowerDir"), ("upperdir=", "UpperDir"), ("workdir=", "WorkDir")]
         {
-            layers.extend(option.strip_prefix(key).map(|value| (name.to_owned(), value.to_owned())));
+            layers
+                .extend(option.strip_prefix(key).map(|value| (name.to_owned(), value.to_owned())));
         }
     }
     let process = status.state().filter(|_| status.is_running()).map(|state| state.process.pid);

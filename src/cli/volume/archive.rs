@@ -1,0 +1,47 @@
+//! `usnea volume export` and `import`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use crate::container::volumes;
+use crate::error::{Error, Result};
+
+/// Write the files of a volume as one tar
+#[derive(clap::Args)]
+pub struct ExportArguments {
+    /// The volume.
+    #[arg(value_name = "VOLUME")]
+    name: String,
+
+    /// Write to this file. Default: standard output, which must not be a terminal.
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    output: PathBuf,
+}
+
+/// Unpack a tar into a volume
+///
+/// Files of the same names are replaced, all others stay.
+#[derive(clap::Args)]
+pub struct ImportArguments {
+    /// The volume, which must exist.
+    #[arg(value_name = "VOLUME")]
+    name: String,
+
+    /// The tar, plain or compressed with gzip or zstd; - for standard input.
+    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
+    file: PathBuf,
+}
+
+/// Exports.
+pub fn export(arguments: &ExportArguments, store: &Path) -> Result<u8> {
+    volumes::export(store, &arguments.name, &arguments.output).map(|()| 0)
+}
+
+/// Imports.
+pub fn import(arguments: &ImportArguments, store: &Path) -> Result<u8> {
+    if arguments.file == Path::new("-") && std::io::stdin().is_terminal() {
+        return Err(Error::new("nothing to import: standard input is a terminal")
+            .hint("redirect standard input, or name a file"));
+    }
+    volumes::import(store, &arguments.name, &arguments.file).map(|()| 0)
+}

@@ -1,0 +1,39 @@
+//! `usnea unshare`: a command in the user namespace in which the files of containers have their owners.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::error::{Context, Error, Result, STATUS_CANNOT_INVOKE, STATUS_NOT_FOUND};
+use crate::sys::namespace;
+use crate::sys::process::{self, Ended, Forked};
+use crate::userns::{self, Base};
+
+/// Runs a command there, with a mount namespace of its own: its exit status. It dies with us.
+pub fn unshare(command: &[String]) -> Result<u8> {
+    let (program, arguments) =
+        command.split_first().ok_or_else(|| Error::new("no command is given"))?;
+    userns::in_base(&Base::of_user()?, || {
+        namespace::unshare_mounts().context(|| "cannot make a mount namespace")?;
+        match process::fork().context(|| "cannot fork")? {
+            Forked::Child => become_command(program, arguments),
+            Forked::Parent(child) => {
+                match child.wait().context(|| "cannot wait for the command")? {
+                    Ended::Exited(status) => Ok(status as u8),
+                    // A shell's rule.
+                    Ended::Killed(signal) => Ok((128 + signal) as u8),
+                }
+            }
+        }
+    })
+}
+
+/// The error is told here: an exit status is all that reaches the parent.
+fn become_command(program: &str, arguments: &[String]) -> ! {
+    if process::set_parent_death_signal(libc::SIGKILL).is_err() {
+        process::exit_now(1);
+    }
+    let error = Command::new(program).args(arguments).exec();
+    let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+    log::error!("{}: {}", program.escape_debug(), Error::from(error));
+    process::exit_now(if is_missing { STATUS_NOT_FOUND } else { STATUS_CANNOT_INVOKE }.into())
+}

@@ -1,0 +1,62 @@
+//! The files of a volume as a tar: `usnea volume export` and `import`. A container may write to them meanwhile.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::{folder, named};
+use crate::container::stores;
+use crate::error::{Context, Error, Result};
+use crate::files::{self, Lock};
+use crate::image::archive::output::Output;
+use crate::image::compression;
+use crate::image::diff::merged_tar;
+use crate::image::extract::place::{First, Giving, OtherKind, Place, place};
+use crate::userns::{self, Base};
+
+/// Writes the tar of all files of the volume `text` to `output` (`-`: standard output).
+pub fn export(store: &Path, text: &str, output: &Path) -> Result<()> {
+    let (_held, data) = held(store, text)?;
+    let base = Base::of_user()?;
+    let owners = stores::owners_of_containers(&base);
+    let write = || merged_tar(&[data.into()], &owners, Output::create(output)?)?.put();
+    userns::in_base(&base, write).context(|| format!("cannot export volume {text}"))
+}
+
+/// Puts the files of a tar, plain or compressed, into the volume `text`, over those that are there. `input` is a file, or
+/// `-` for standard input.
+pub fn import(store: &Path, text: &str, input: &Path) -> Result<()> {
+    let (_held, data) = held(store, text)?;
+    let base = Base::of_user()?;
+    let owners = stores::owners_of_containers(&base);
+    let unpack = || {
+        let packed: Box<dyn Read> = match input.to_str() {
+            Some("-") => Box::new(io::stdin().lock()),
+            _ => Box::new(File::open(input).context(|| input.display().to_string())?),
+        };
+        let plain = BufReader::with_capacity(256 << 10, compression::open(packed)?);
+        let into = |_: First| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let data = rustix::fs::open(&data, flags, Mode::empty());
+            Ok(Place::In(data.context(|| data_of(text))?))
+        };
+        place(plain, Giving::Theirs(&owners), OtherKind::Refused, into)
+    };
+    userns::in_base(&base, unpack).context(|| format!("cannot import into volume {text}"))
+}
+
+fn data_of(text: &str) -> String {
+    format!("the files of volume {text}")
+}
+
+/// A volume that nobody removes meanwhile, and the folder of its files.
+fn held(store: &Path, text: &str) -> Result<(File, std::path::PathBuf)> {
+    let (name, volume) = named(store, text)?;
+    let place = folder(store).join(name.as_str());
+    let held = files::hold(&place, Lock::Shared);
+    let held = held.context(|| format!("cannot lock {}", place.display()))?;
+    let held = held.ok_or_else(|| Error::new(format!("volume {name} was removed meanwhile")))?;
+    Ok((held, volume.data(store)))
+}

@@ -1,0 +1,437 @@
+//! Documents of `inspect`, `version` and the lists: the fields that docker and podman have, what scripts ask of them, and
+//! what a template says of a field that is missing.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::stocked::Stocked;
+use crate::support::{Place, need, need_that, text};
+
+/// docker's API 1.45: the object at a path of the document, and its fields.
+const OF_DOCKER: &[(&str, &str)] = &[
+    (
+        "",
+        "Id Created Path Args State Image ResolvConfPath HostnamePath HostsPath LogPath Name RestartCount Driver Platform \
+         MountLabel ProcessLabel AppArmorProfile ExecIDs HostConfig GraphDriver SizeRw SizeRootFs Mounts Config \
+         NetworkSettings",
+    ),
+    (
+        "State",
+        "Status Running Paused Restarting OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt Health",
+    ),
+    ("State/Health", "Status FailingStreak Log"),
+    ("State/Health/Log/0", "Start End ExitCode Output"),
+    ("GraphDriver", "Name Data"),
+    ("Mounts/0", "Type Name Source Destination Driver Mode RW Propagation"),
+    (
+        "Config",
+        "Hostname Domainname User AttachStdin AttachStdout AttachStderr ExposedPorts Tty OpenStdin StdinOnce Env Cmd \
+         Healthcheck ArgsEscaped Image Volumes WorkingDir Entrypoint NetworkDisabled MacAddress OnBuild Labels StopSignal \
+         StopTimeout Shell",
+    ),
+    ("Config/Healthcheck", "Test Interval Timeout Retries StartPeriod StartInterval"),
+    (
+        "HostConfig",
+        "CpuShares Memory CgroupParent BlkioWeight BlkioWeightDevice BlkioDeviceReadBps BlkioDeviceWriteBps \
+         BlkioDeviceReadIOps BlkioDeviceWriteIOps CpuPeriod CpuQuota CpuRealtimePeriod CpuRealtimeRuntime CpusetCpus \
+         CpusetMems Devices DeviceCgroupRules DeviceRequests KernelMemoryTCP MemoryReservation MemorySwap MemorySwappiness \
+         NanoCpus OomKillDisable Init PidsLimit Ulimits CpuCount CpuPercent IOMaximumIOps IOMaximumBandwidth Binds \
+         ContainerIDFile LogConfig NetworkMode PortBindings RestartPolicy AutoRemove VolumeDriver VolumesFrom Mounts \
+         ConsoleSize Annotations CapAdd CapDrop CgroupnsMode Dns DnsOptions DnsSearch ExtraHosts GroupAdd IpcMode Cgroup \
+         Links OomScoreAdj PidMode Privileged PublishAllPorts ReadonlyRootfs SecurityOpt StorageOpt Tmpfs UTSMode \
+         UsernsMode ShmSize Sysctls Runtime Isolation MaskedPaths ReadonlyPaths",
+    ),
+    ("HostConfig/LogConfig", "Type Config"),
+    ("HostConfig/RestartPolicy", "Name MaximumRetryCount"),
+    ("HostConfig/Devices/0", "PathOnHost PathInContainer CgroupPermissions"),
+    ("HostConfig/Ulimits/0", "Name Soft Hard"),
+    ("HostConfig/PortBindings/80~1tcp/0", "HostIp HostPort"),
+    (
+        "NetworkSettings",
+        "Bridge SandboxID HairpinMode LinkLocalIPv6Address LinkLocalIPv6PrefixLen Ports SandboxKey SecondaryIPAddresses \
+         SecondaryIPv6Addresses EndpointID Gateway GlobalIPv6Address GlobalIPv6PrefixLen IPAddress IPPrefixLen IPv6Gateway \
+         MacAddress Networks",
+    ),
+    (
+        "NetworkSettings/Networks/private",
+        "IPAMConfig Links MacAddress Aliases NetworkID EndpointID Gateway IPAddress IPPrefixLen IPv6Gateway \
+         GlobalIPv6Address GlobalIPv6PrefixLen DriverOpts DNSNames",
+    ),
+];
+
+const IMAGE_OF_DOCKER: &[(&str, &str)] = &[
+    (
+        "",
+        "Id RepoTags RepoDigests Parent Comment Created DockerVersion Author Config Architecture Variant Os OsVersion Size \
+         VirtualSize GraphDriver RootFS Metadata",
+    ),
+    (
+        "Config",
+        "Hostname Domainname User AttachStdin AttachStdout AttachStderr ExposedPorts Tty OpenStdin StdinOnce Env Cmd \
+         Healthcheck ArgsEscaped Image Volumes WorkingDir Entrypoint OnBuild Labels StopSignal",
+    ),
+    ("RootFS", "Type Layers"),
+    ("GraphDriver", "Name Data"),
+    ("Metadata", "LastTagTime"),
+];
+
+const VOLUME_OF_DOCKER: &[(&str, &str)] =
+    &[("", "CreatedAt Driver Labels Mountpoint Name Options Scope Status")];
+
+/// Fields of docker and podman that are left out, and why.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("Config/ArgsEscaped", "of Windows"),
+    ("Config/NetworkDisabled", "deprecated: HostConfig.NetworkMode says it"),
+    ("Config/MacAddress", "deprecated: NetworkSettings.MacAddress says it"),
+    ("Config/Shell", "of builds"),
+    ("HostConfig/KernelMemory", "of cgroup v1"),
+    ("HostConfig/KernelMemoryTCP", "of cgroup v1"),
+    ("HostConfig/CpuCount", "of Windows"),
+    ("HostConfig/CpuPercent", "of Windows"),
+    ("HostConfig/IOMaximumIOps", "of Windows"),
+    ("HostConfig/IOMaximumBandwidth", "of Windows"),
+    ("HostConfig/Mounts", "what --mount asks for is in Mounts"),
+    ("State/CheckpointedAt", "there are no checkpoints"),
+    ("State/RestoredAt", "there are no checkpoints"),
+    ("State/CheckpointLog", "there are no checkpoints"),
+    ("State/CheckpointPath", "there are no checkpoints"),
+    ("State/RestoreLog", "there are no checkpoints"),
+    ("State/Checkpointed", "there are no checkpoints"),
+    ("State/Restored", "there are no checkpoints"),
+    ("ExitCommand", "podman's own clean-up: the monitor does that here"),
+    ("Config/Secrets", "there are no secrets"),
+    ("lockNumber", "podman's numbered locks: folders are locked here"),
+    ("LockNumber", "podman's numbered locks: folders are locked here"),
+];
+
+/// Maps whose keys are somebody's names.
+const NAMED: [&str; 7] =
+    ["Labels", "Annotations", "Data", "Tmpfs", "PortBindings", "Ports", "Volumes"];
+
+fn document(place: &Stocked, words: &[&str]) -> Value {
+    let ran = place.usnea(words);
+    let all: Value =
+        serde_json::from_str(ran.works()).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    all[0].clone()
+}
+
+fn is_left_out(path: &str) -> bool {
+    LEFT_OUT.iter().any(|(left, why)| *left == path && !why.is_empty())
+}
+
+/// Asserts that `document` has the fields of a table.
+fn has_fields(document: &Value, table: &[(&str, &str)]) {
+    let mut missing = Vec::new();
+    for (path, fields) in table {
+        let pointer = if path.is_empty() { String::new() } else { format!("/{path}") };
+        let object = document.pointer(&pointer).and_then(Value::as_object);
+        let object = object.unwrap_or_else(|| panic!("{path} is no object: {document:#}"));
+        for field in fields.split_whitespace() {
+            let whole = if path.is_empty() { field.to_owned() } else { format!("{path}/{field}") };
+            if object.contains_key(field) == is_left_out(&whole) {
+                missing.push(whole);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "missing, or there though the table says left out: {missing:?}");
+}
+
+/// An image with a program, an entry point and a container of it that has all that can be shown.
+fn shop() -> Stocked {
+    let place = Stocked::new();
+    let root = place.place.small_root();
+    let tar = place.place.path("small.tar");
+    place.other("tar", &["-cf", text(&tar), "-C", text(&root), "."]).works();
+    let changes =
+        ["--change", "ENTRYPOINT [\"/bin/sh\",\"-c\"]", "--change", "CMD [\"sleep 1000\"]"];
+    let more = ["--change", "LABEL a.b=c", "--change", "VOLUME /vol", "--change", "USER 0"];
+    place.usnea(&[&["import"], &changes[..], &more, &[text(&tar), "shop:1"]].concat()).works();
+    place
+}
+
+#[test]
+fn a_container_s_document_has_docker_s_fields() {
+    let place = shop();
+    let options = [
+        "--name",
+        "web",
+        "--health-cmd",
+        "true",
+        "--tmpfs",
+        "/t:size=64k",
+        "--ulimit",
+        "nofile=64:128",
+        "--network",
+        "private",
+        "-p",
+        "127.0.0.1:18734:80",
+        "--device",
+        "/dev/null:/dev/zilch",
+        "-v",
+        "data:/data",
+    ];
+    place.usnea(&[&["create"], &options[..], &["shop:1"]].concat()).works();
+    let mut web = document(&place, &["inspect", "-s", "web"]);
+    // Health is known of what ran.
+    let check = place.usnea(&["run", "-d", "--name", "checked", "--health-cmd", "true", "shop:1"]);
+    check.works();
+    place.usnea(&["healthcheck", "run", "checked"]).works();
+    let checked = document(&place, &["inspect", "checked"]);
+    web["State"]["Health"] = checked["State"]["Health"].clone();
+    place.usnea(&["rm", "-af", "-t", "0"]).works();
+    has_fields(&web, OF_DOCKER);
+    has_fields(&document(&place, &["image", "inspect", "shop:1"]), IMAGE_OF_DOCKER);
+    has_fields(&document(&place, &["volume", "inspect", "data"]), VOLUME_OF_DOCKER);
+}
+
+/// The paths of all fields of objects, but of maps with keys of somebody's choice.
+fn paths(value: &Value, at: &str, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) if !NAMED.iter().any(|name| at.ends_with(name)) => {
+            for (key, value) in map {
+                let path = if at.is_empty() { key.clone() } else { format!("{at}/{key}") };
+                paths(value, &path, into);
+                into.insert(path);
+            }
+        }
+        Value::Array(list) => list.iter().take(1).for_each(|one| paths(one, at, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn documents_have_the_fields_of_the_podman_that_is_here() {
+    if !need("podman") || !need("buildah") {
+        return;
+    }
+    let place = shop();
+    // In buildah's namespace no process of podman's stays to hold one of its own.
+    let podman = "buildah unshare podman --root $HOME/.local/share/containers/storage";
+    let usable = place.shell(&format!("{podman} info")).status == 0;
+    if !need_that(usable, "a podman that runs here") {
+        return;
+    }
+    let script = format!(
+        "usnea save -o shop.tar shop:1; {podman} load -q -i shop.tar >&2\n\
+         {podman} create --name web --network none --health-cmd true --tmpfs /t -v data:/data localhost/shop:1 >&2\n\
+         {podman} container inspect web > container.json; {podman} image inspect localhost/shop:1 > image.json\n\
+         {podman} volume inspect data > volume.json; {podman} version -f json > version.json"
+    );
+    place.shell(&script).works();
+    let options = ["--name", "web", "--network", "none", "--health-cmd", "true", "--tmpfs", "/t"];
+    place.usnea(&[&["create"], &options[..], &["-v", "data:/data", "shop:1"]].concat()).works();
+    let version = place.usnea(&["version", "-f", "json"]);
+    let version: Value = serde_json::from_str(version.works()).expect("JSON");
+    for (name, ours) in [
+        ("container", document(&place, &["container", "inspect", "web"])),
+        ("image", document(&place, &["image", "inspect", "shop:1"])),
+        ("volume", document(&place, &["volume", "inspect", "data"])),
+        ("version", version),
+    ] {
+        let theirs: Value =
+            serde_json::from_str(&place.place.read(&format!("{name}.json"))).expect("JSON");
+        let theirs = theirs.get(0).unwrap_or(&theirs);
+        let (mut wanted, mut found) = (BTreeSet::new(), BTreeSet::new());
+        paths(theirs, "", &mut wanted);
+        paths(&ours, "", &mut found);
+        // Health is null here before the first run.
+        let excused = |path: &&String| {
+            path.starts_with("State/Health/")
+                || path.starts_with("HostConfig/Ulimits/")
+                || is_left_out_somewhere(path)
+        };
+        let missing: Vec<_> = wanted.difference(&found).filter(|path| !excused(path)).collect();
+        assert!(missing.is_empty(), "{name}: {missing:?}");
+    }
+    place.usnea(&["rm", "-af"]).works();
+}
+
+fn is_left_out_somewhere(path: &str) -> bool {
+    is_left_out(path) || path.starts_with("HostConfig/") && is_left_out(path)
+}
+
+#[test]
+fn what_scripts_ask_of_a_container_is_answered() {
+    let place = shop();
+    let options = [
+        "--name",
+        "web",
+        "--cap-add",
+        "SYS_PTRACE",
+        "--cap-drop",
+        "CHOWN",
+        "--tmpfs",
+        "/t:size=64k",
+        "--shm-size",
+        "32m",
+        "--security-opt",
+        "no-new-privileges",
+        "-l",
+        "x=y",
+        "--cidfile",
+        "cid",
+        "-v",
+        "data:/data",
+        "-v",
+        "/usr:/host:ro",
+    ];
+    place.usnea(&[&["create"], &options[..], &["shop:1", "echo hi"]].concat()).works();
+    let ask = |template: &str| place.usnea(&["inspect", "-f", template, "web"]).works().to_owned();
+    let id = ask("{{.Id}}");
+    let anonymous = ask(r#"{{range .Mounts}}{{if eq .Destination "/vol"}}{{.Name}}{{end}}{{end}}"#);
+    for (template, answer) in [
+        ("{{.ID}}", id.as_str()),
+        ("{{json .Config.Entrypoint}} {{json .Config.Cmd}}", r#"["/bin/sh","-c"] ["echo hi"]"#),
+        ("{{.Path}} {{.Args}}", "/bin/sh [-c echo hi]"),
+        ("{{range $path, $_ := .Config.Volumes}}{{$path}} {{end}}", "/vol /data"),
+        ("{{.HostConfig.CapAdd}} {{.HostConfig.CapDrop}}", "[CAP_SYS_PTRACE] [CAP_CHOWN]"),
+        ("{{.HostConfig.ShmSize}} {{.HostConfig.NanoCpus}}", "33554432 0"),
+        ("{{.HostConfig.SecurityOpt}}", "[no-new-privileges]"),
+        ("{{index .HostConfig.Tmpfs \"/t\"}}", "rw,noexec,nosuid,nodev,mode=1777,size=65536"),
+        ("{{.HostConfig.Devices}} {{.HostConfig.CgroupParent}}", "[] "),
+        (
+            "{{range .Mounts}}{{.Destination}}:{{.Name}}:{{.Driver}} {{end}}",
+            "/t:: /data:data:local /host:: /vol:anonymous:local",
+        ),
+        ("{{range .NetworkSettings.Networks}}<{{.IPAddress}}>{{end}}", "<>"),
+        ("{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}", "none"),
+        ("{{.NetworkSettings.MacAddress}}{{.NetworkSettings.SandboxKey}}", ""),
+        ("{{.ResolvConfPath}}{{.ExecIDs}}{{.GraphDriver.Data.MergedDir}}", "[]"),
+        ("{{.State.StartedAt.Format \"2006\"}}", "0001"),
+        ("{{.Created.UTC.Format \"15h\" | len}}", "3"),
+        ("{{index .Config.Labels \"x\"}}", "y"),
+    ] {
+        let said = ask(template).replace(&anonymous, "anonymous");
+        let sorted = |text: &str| {
+            let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+            words.sort();
+            words
+        };
+        assert_eq!(sorted(said.trim_end()), sorted(answer.trim_end()), "{template}");
+    }
+    let cid = ask("{{.HostConfig.ContainerIDFile}}");
+    assert!(cid.ends_with("/cid") && cid.starts_with('/'), "{cid}");
+    let sizes = place.usnea(&["inspect", "-s", "-f", "{{.SizeRw}} {{.SizeRootFs}}", "web"]);
+    let sizes: Vec<u64> =
+        sizes.works().split(' ').map(|size| size.parse().expect("bytes")).collect();
+    assert!(sizes[1] > sizes[0] && sizes[0] > 0, "{sizes:?}");
+    let image = |template: &str| place.field("shop:1", template);
+    assert_eq!(image("{{.User}} {{.Labels}} {{.Config.Healthcheck}}"), "0 map[a.b:c] <no value>");
+    assert!(image("{{.GraphDriver.Data.UpperDir}}").starts_with('/'));
+    assert_eq!(image("{{.ID}}"), image("{{.Id}}"));
+    place.usnea(&["rm", "-f", "web"]).works();
+}
+
+#[test]
+fn what_runs_has_its_namespace_and_its_files_in_the_document() {
+    let place = Place::new();
+    place.usnea(&place.kept(&["run", "-d", "--name", "web"], "touch /seen; sleep 1000")).works();
+    let template = "{{.State.Pid}} {{.NetworkSettings.SandboxKey}} {{.GraphDriver.Data.MergedDir}} {{.State.ConmonPid}}";
+    let said = place.usnea(&["inspect", "-f", template, "web"]).works().to_owned();
+    let words: Vec<&str> = said.split(' ').collect();
+    assert_eq!(words[1], format!("/proc/{}/ns/net", words[0]));
+    assert!(crate::support::within(std::time::Duration::from_secs(20), || {
+        std::path::Path::new(words[2]).join("seen").exists()
+    }));
+    place.usnea(&["rm", "-f", "-t", "0", "web"]).works();
+}
+
+#[test]
+fn a_missing_field_is_told_of_with_those_of_its_level() {
+    let place = Place::new();
+    place.usnea(&place.kept(&["create", "--name", "web"], "true")).works();
+    let ask = |template: &str| place.usnea(&["inspect", "-f", template, "web"]);
+    let ran = ask("{{.Config.Nothing}}");
+    ran.fails_with(125, &["there is no field 'Nothing' in .Config"]);
+    let hint = ran.stderr.lines().last().unwrap_or_default();
+    assert!(hint.contains("WorkingDir") && !hint.contains("HostConfig"), "{hint}");
+    let ran = ask("{{range .NetworkSettings.Networks}}{{.Nothing}}{{end}}");
+    assert!(ran.stderr.contains("IPAddress") && ran.status == 125, "{ran:?}");
+    // A container without a check has no health to ask for: scripts go on with `|| echo none`.
+    ask("{{.State.Health.Status}}")
+        .fails_with(125, &["there is no field 'Status'", ".State.Health is null"]);
+    let ran = ask(
+        "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} {{json .State.Health}}",
+    );
+    assert_eq!(ran.works(), "none null");
+    place.usnea(&["rm", "web"]).works();
+}
+
+#[test]
+fn lists_have_docker_s_fields_and_podman_s_and_single_labels() {
+    let place = shop();
+    place.usnea(&["create", "--name", "web", "-l", "x=1,2", "shop:1"]).works();
+    let ps = |template: &str| place.usnea(&["ps", "-a", "--format", template]).works().to_owned();
+    let image_id = place.field("shop:1", "{{.Id}}");
+    assert_eq!(ps("{{.Label \"x\"}}|{{.Label \"a.b\"}}|{{.Label \"none\"}}|"), "1,2|c||");
+    assert_eq!(
+        ps("{{.ImageID}} {{.AutoRemove}} {{.Exited}} {{.Pod}}"),
+        format!("{image_id} false false")
+    );
+    assert_eq!(ps("{{.Created.Format \"2006\"}}").len(), 4);
+    assert!(ps("table {{.Names}}\\t{{.Label \"a.b\"}}").starts_with("NAMES     B\nweb       c"));
+    assert!(!ps("{{json .}}").contains("\\u0000"), "{}", ps("{{json .}}"));
+    assert!(!place.usnea(&["ps", "-a", "--format", "json"]).works().contains("u0000"));
+    let images = |template: &str| place.usnea(&["images", "--format", template]).works().to_owned();
+    assert_eq!(images("{{.Names}} {{.Containers}} {{.Dangling}}"), "[localhost/shop:1] 1 false");
+    assert_eq!(images("{{.Label \"a.b\"}} {{.Labels}}"), "c map[a.b:c]");
+    assert_eq!(images("{{.Created}} {{.Repository}}"), images("{{.CreatedSince}} {{.Repository}}"));
+    place.usnea(&["volume", "create", "-l", "k=v", "vol"]).works();
+    let volumes = ["volume", "ls", "--format", "{{.Label \"k\"}} {{.Scope}} {{.Links}}"];
+    assert!(place.usnea(&volumes).works().contains("v local N/A"));
+    place.usnea(&["rm", "web"]).works();
+}
+
+#[test]
+fn commit_keeps_the_entry_point_apart_from_the_command() {
+    let place = shop();
+    for (name, options, command, entrypoint, cmd) in [
+        ("own", &["--entrypoint", "/bin/echo"][..], &["hi"][..], r#"["/bin/echo"]"#, r#"["hi"]"#),
+        ("bare", &["--entrypoint", "/bin/echo"], &[], r#"["/bin/echo"]"#, "[]"),
+        ("image", &[], &["echo hi"], r#"["/bin/sh","-c"]"#, r#"["echo hi"]"#),
+    ] {
+        let words = [&["create", "--name", name], options, &["shop:1"], command].concat();
+        place.usnea(&words).works();
+        place.usnea(&["commit", "-q", name, name]).works();
+        let said = place.field(name, "{{json .Config.Entrypoint}} {{json .Config.Cmd}}");
+        assert_eq!(said, format!("{entrypoint} {cmd}"), "{name}");
+        place.usnea(&["rm", name]).works();
+    }
+    place
+        .usnea(&[
+            "create",
+            "--name",
+            "rooted",
+            "--entrypoint",
+            "/bin/echo",
+            &place.place.image(),
+            "hi",
+        ])
+        .works();
+    place.usnea(&["commit", "-q", "rooted", "rooted"]).works();
+    let said = place.field("rooted", "{{json .Config.Entrypoint}} {{json .Config.Cmd}}");
+    assert_eq!(said, r#"["/bin/echo"] ["hi"]"#);
+    place.usnea(&["rm", "rooted"]).works();
+}
+
+#[test]
+fn the_version_is_docker_s_document_too_and_has_a_short_flag() {
+    let place = Place::new();
+    let version = env!("CARGO_PKG_VERSION");
+    for template in [
+        "{{.Server.Version}}",
+        "{{.Client.Version}}",
+        "{{.Client.APIVersion}}",
+        "{{.Server.ApiVersion}}",
+    ] {
+        assert_eq!(place.usnea(&["version", "--format", template]).works(), version, "{template}");
+    }
+    let ran =
+        place.usnea(&["version", "--format", "{{.Server.Os}}/{{.Server.Arch}} {{.Client.OsArch}}"]);
+    let (one, two) = ran.works().split_once(' ').expect("two words");
+    assert_eq!(one, two);
+    for flag in ["-v", "-V", "--version"] {
+        assert_eq!(place.usnea(&[flag]).works(), format!("usnea {version}"));
+    }
+}
