@@ -371,8 +371,8 @@ fn lists_have_docker_s_fields_and_podman_s_and_single_labels() {
     );
     assert_eq!(ps("{{.Created.Format \"2006\"}}").len(), 4);
     assert!(ps("table {{.Names}}\\t{{.Label \"a.b\"}}").starts_with("NAMES     B\nweb       c"));
-    assert!(!ps("{{json .}}").contains("\\u0000"), "{}", ps("{{json .}}"));
-    assert!(!place.usnea(&["ps", "-a", "--format", "json"]).works().contains("u0000"));
+    assert!(!ps("{{json .}}").contains(" Labels"), "{}", ps("{{json .}}"));
+    assert!(!place.usnea(&["ps", "-a", "--format", "json"]).works().contains(" Labels"));
     let images = |template: &str| place.usnea(&["images", "--format", template]).works().to_owned();
     assert_eq!(images("{{.Names}} {{.Containers}} {{.Dangling}}"), "[localhost/shop:1] 1 false");
     assert_eq!(images("{{.Label \"a.b\"}} {{.Labels}}"), "c map[a.b:c]");

@@ -79,7 +79,9 @@ fn failures_within_the_start_period_do_not_count() {
     assert!(within(LIMIT, || field(&place, "{{len .State.Health.Log}}") == "5"));
     assert_eq!(health(&place), "starting");
     assert!(place.usnea(&["ps"]).works().contains("(health: starting)"));
-    place.usnea(&["healthcheck", "run", "box"]).works();
+    // One check by hand tells of itself alone.
+    assert_eq!(place.usnea(&["healthcheck", "run", "box"]).exits(1), "unhealthy");
+    assert_eq!(health(&place), "starting");
     clean(&place);
 }
 

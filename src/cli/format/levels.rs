@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn the_level_of_a_missing_field_is_found() {
         let row = json!({
-            "A": {"B": {"C": 1}, "D": 2}, "L": [{"X": 1}], "N": {"one": {"Y": 1}}, "\0Labels": {},
+            "A": {"B": {"C": 1}, "D": 2}, "L": [{"X": 1}], "N": {"one": {"Y": 1}}, " Labels": {},
         });
         for (source, key, level, fields) in [
             ("{{.Q}}", "Q", "", vec!["A", "L", "N"]),

@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 
 /// The field of a row that holds its labels as a map, for `.Label "NAME"`, where `.Labels` is docker's text. No name that
 /// a template can have, and never shown.
-pub const LABELS: &str = "\0Labels";
+pub const LABELS: &str = " Labels";
 
 /// What `--format` says.
 #[derive(Clone, Debug)]

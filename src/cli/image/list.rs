@@ -98,7 +98,7 @@ struct Row {
     containers: usize,
     labels: BTreeMap<String, String>,
     /// For `.Label "NAME"` (`format::LABELS`).
-    #[serde(rename = "\0Labels")]
+    #[serde(rename = " Labels")]
     label_map: BTreeMap<String, String>,
     parent_id: &'static str,
     manifest: bool,

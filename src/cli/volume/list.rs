@@ -39,7 +39,7 @@ struct Row {
     name: String,
     labels: String,
     /// For `.Label "NAME"` (`format::LABELS`).
-    #[serde(rename = "\0Labels")]
+    #[serde(rename = " Labels")]
     label_map: BTreeMap<String, String>,
     mountpoint: String,
     scope: &'static str,

@@ -40,7 +40,7 @@ pub struct Row {
     names: String,
     labels: String,
     /// For `.Label "NAME"` (`format::LABELS`).
-    #[serde(rename = "\0Labels")]
+    #[serde(rename = " Labels")]
     label_map: BTreeMap<String, String>,
     pub mounts: String,
     networks: String,

@@ -88,6 +88,10 @@ pub struct HostConfig {
 pub struct LogConfig {
     pub r#type: &'static str,
     pub config: BTreeMap<String, String>,
+    /// podman's fields: the file, the tag, and the largest size.
+    pub path: String,
+    pub tag: String,
+    pub size: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -182,10 +186,7 @@ pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> Hos
             .as_ref()
             .map(|path| path.display().to_string())
             .unwrap_or_default(),
-        log_config: LogConfig {
-            r#type: log_driver(record.log.driver),
-            config: log_options(record),
-        },
+        log_config: log_config(record),
         network_mode: record.network.word(),
         port_bindings: network::ports(&record.network),
         publish_all_ports: false,
@@ -343,6 +344,17 @@ fn id_map(linux: Option<&Linux>, of: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>)
         format!("{}:{}:{}", line.container_id(), line.host_id(), line.size())
     };
     lines.map(line).collect()
+}
+
+fn log_config(record: &Record) -> LogConfig {
+    let log = &record.log;
+    LogConfig {
+        r#type: log_driver(log.driver),
+        config: log_options(record),
+        path: String::new(),
+        tag: log.tag.clone().unwrap_or_default(),
+        size: log.max_size.map_or_else(|| "0B".to_owned(), |size| format!("{size}B")),
+    }
 }
 
 fn log_driver(driver: LogDriver) -> &'static str {
