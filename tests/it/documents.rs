@@ -142,7 +142,10 @@ fn shop() -> Stocked {
     let place = Stocked::new();
     let root = place.place.small_root();
     let tar = place.place.path("small.tar");
-    place.other("tar", &["-cf", text(&tar), "-C", text(&root), "."]).works();
+    let owners = ["--owner=0", "--group=0", "--numeric-owner"];
+    place
+        .other("tar", &[&owners[..], &["-cf", text(&tar), "-C", text(&root), "."]].concat())
+        .works();
     let changes =
         ["--change", "ENTRYPOINT [\"/bin/sh\",\"-c\"]", "--change", "CMD [\"sleep 1000\"]"];
     let more = ["--change", "LABEL a.b=c", "--change", "VOLUME /vol", "--change", "USER 0"];
