@@ -26,13 +26,13 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 
-    /// Only those that fit: container, event, image, label, type or volume, =, and a value. May be given more than once: values of
-    /// one key are alternatives.
+    /// Only those that fit: container, event (docker's words and podman's), image, label, type, volume, network or scope, =, and
+    /// a value. May be given more than once: values of one key are alternatives.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<EventFilter>,
 
     /// json (the default), or a Go template. Fields: .Time .TimeNano .Type .Action .Status .ID .Name .Image .From .Scope .Attributes
-    /// .Actor.ID .Actor.Attributes
+    /// .ContainerExitCode .HealthStatus .Network .PodID .Details .Error .Actor.ID .Actor.Attributes
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 
@@ -59,6 +59,15 @@ struct Row<'a> {
     scope: &'a str,
     attributes: &'a std::collections::BTreeMap<String, String>,
     actor: &'a Actor,
+    /// podman's fields from here on: of `die` and `exec_die`, else empty.
+    container_exit_code: &'a str,
+    /// Of `health_status`, else empty.
+    health_status: &'a str,
+    network: &'a str,
+    #[serde(rename = "PodID")]
+    pod_id: &'a str,
+    details: &'a std::collections::BTreeMap<String, String>,
+    error: &'a str,
 }
 
 impl<'a> Row<'a> {
@@ -77,6 +86,12 @@ impl<'a> Row<'a> {
             scope: &event.scope,
             attributes: &event.actor.attributes,
             actor: &event.actor,
+            container_exit_code: attribute("exitCode"),
+            health_status: event.action.strip_prefix("health_status: ").unwrap_or_default(),
+            network: "",
+            pod_id: "",
+            details: &event.actor.attributes,
+            error: attribute("error"),
         }
     }
 }

@@ -26,6 +26,12 @@ pub fn info(root: Option<&Path>) -> Result<Value> {
         "host": host()?,
         "store": store(&place, &stores)?,
         "log": { "driver": "file", "maxSize": log.max_size, "maxFile": log.max_file },
+        "plugins": {
+            "authorization": [],
+            "log": ["file", "journald", "none", "passthrough"],
+            "network": ["none", "host", "private", "pasta", "slirp4netns"],
+            "volume": ["local"],
+        },
         "registries": { "search": registries.searched() },
         "version": version(),
     }))
@@ -110,10 +116,18 @@ fn host() -> Result<Value> {
         let found = program::find(name, Path::is_file);
         json!({ "executable": found.map(|path| path.display().to_string()).unwrap_or_default() })
     };
-    let delegation = cgroup::own().filter(|own| own.writable).or_else(cgroup::of_user_manager);
+    let own = cgroup::own().filter(|own| own.writable);
+    let is_own = own.is_some();
+    let delegation = own.or_else(cgroup::of_user_manager);
+    let manager = match (is_own, &delegation) {
+        (true, _) => "cgroupfs",
+        (false, Some(_)) => "systemd",
+        (false, None) => "none",
+    };
     Ok(json!({
         "arch": platform.architecture,
         "cgroupControllers": delegation.map(|delegation| delegation.controllers).unwrap_or_default(),
+        "cgroupManager": manager,
         "cgroupVersion": match cgroup::version() {
             cgroup::Version::V2 => "v2",
             cgroup::Version::V1 | cgroup::Version::Hybrid => "v1",
@@ -121,12 +135,14 @@ fn host() -> Result<Value> {
         },
         "cpus": machine::processors(),
         "distribution": { "distribution": names.id, "variant": names.variant, "version": names.version },
+        "eventLogger": "file",
         "hostname": uname.nodename().to_string_lossy(),
         "idMappings": { "gidmap": lines(&base.maps.gids), "uidmap": lines(&base.maps.uids) },
         "kernel": kernel::release(),
         "logDriver": "file",
         "memFree": memory.free,
         "memTotal": memory.total,
+        "networkBackend": "usnea",
         "ociRuntime": {
             "name": "usnea",
             "path": std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
@@ -134,13 +150,17 @@ fn host() -> Result<Value> {
         },
         "os": platform.os,
         "pasta": helper("pasta"),
+        // There is no socket to reach it by.
+        "remoteSocket": { "exists": false, "path": "" },
         "security": {
             "apparmorEnabled": machine::has_apparmor(),
             "capabilities": crate::security::default_capabilities().join(","),
             "rootless": !rustix::process::geteuid().is_root(),
             "seccompEnabled": true,
+            "seccompProfilePath": "",
             "selinuxEnabled": machine::has_selinux(),
         },
+        "serviceIsRemote": false,
         "slirp4netns": helper("slirp4netns"),
         "swapFree": memory.swap_free,
         "swapTotal": memory.swap_total,
@@ -201,6 +221,7 @@ fn store(place: &Path, stores: &Stores) -> Result<Value> {
         "graphRoot": place.display().to_string(),
         "graphRootAllocated": allocated,
         "graphRootUsed": used,
+        "imageCopyTmpDir": place.join("tmp").display().to_string(),
         "graphStatus": { "Backing Filesystem": filesystem::kind(place).name, "Reason": why },
         "imageStore": { "number": images },
         "imageStores": others,

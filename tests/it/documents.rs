@@ -438,3 +438,30 @@ fn the_version_is_docker_s_document_too_and_has_a_short_flag() {
         assert_eq!(place.usnea(&[flag]).works(), format!("usnea {version}"));
     }
 }
+
+#[test]
+fn inspect_finds_volumes_too_and_info_answers_docker_s_questions() {
+    let place = Place::new();
+    place.usnea(&["volume", "create", "data"]).works();
+    for words in [&["inspect"][..], &["inspect", "--type", "volume"], &["inspect", "--type", "all"]]
+    {
+        let ran = place.usnea(&[words, &["-f", "{{.Name}} {{.Scope}}", "data"]].concat());
+        assert_eq!(ran.works(), "data local", "{words:?}");
+    }
+    place.usnea(&["inspect", "--type", "image", "data"]).exits(1);
+    place.usnea(&["inspect", "none"]).fails_with(1, &["nor a volume"]);
+    let info = |template: &str| place.usnea(&["info", "-f", template]).works().to_owned();
+    assert_eq!(
+        info("{{.Swarm.LocalNodeState}} {{.OSType}} {{.DefaultRuntime}}"),
+        "inactive linux usnea"
+    );
+    assert!(["1", "2", ""].contains(&info("{{.CgroupVersion}}").as_str()));
+    assert!(["systemd", "cgroupfs", "none"].contains(&info("{{.CgroupDriver}}").as_str()));
+    assert!(info("{{.SecurityOptions}}").contains("name=rootless"));
+    assert!(info("{{range $name, $_ := .Runtimes}}{{$name}}{{end}}").contains("usnea"));
+    assert_eq!(info("{{.Host.CgroupManager}}"), info("{{.CgroupDriver}}"));
+    assert_eq!(
+        info("{{.Host.RemoteSocket.Path}}|{{.Host.ServiceIsRemote}}|{{.Plugins.Volume}}"),
+        "|false|[local]"
+    );
+}

@@ -11,10 +11,10 @@ use crate::cli::image::inspect::in_docker_style;
 use crate::cli::run::print;
 use crate::container::kept;
 use crate::container::stores::Stores;
-use crate::container::{images, kept::Kept};
+use crate::container::{images, kept::Kept, volumes};
 use crate::error::{Error, Result};
 
-/// Show all that is known of containers and images
+/// Show all that is known of containers, images and volumes
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Names or IDs.
@@ -29,7 +29,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
 
-    /// What the names are. Default: a container, else an image.
+    /// What the names are. Default: a container, else an image, else a volume.
     #[arg(long = "type", value_enum, value_name = "KIND")]
     kind: Option<Kind>,
 
@@ -45,6 +45,10 @@ pub enum Kind {
     Container,
     /// An image.
     Image,
+    /// A volume.
+    Volume,
+    /// What there is of that name.
+    All,
 }
 
 const LAYOUT: Layout = Layout { table: "{{.Id}}", headings: &[] };
@@ -87,14 +91,22 @@ fn document(
     match kind {
         Some(Kind::Container) => of_container(kept::find(store, name)?),
         Some(Kind::Image) => images::inspect(&Stores::open(root)?, name),
-        None => match kept::find_id(store, name) {
+        Some(Kind::Volume) => of_volume(store, name),
+        Some(Kind::All) | None => match kept::find_id(store, name) {
             Ok(_) => of_container(kept::find(store, name)?),
-            Err(_) => images::inspect(&Stores::open(root)?, name).map_err(|_| {
-                Error::new(format!(
-                    "neither a container nor an image is called '{}'",
-                    name.escape_debug()
-                ))
-            }),
+            Err(_) => images::inspect(&Stores::open(root)?, name)
+                .or_else(|_| of_volume(store, name))
+                .map_err(|_| {
+                    Error::new(format!(
+                        "neither a container nor an image nor a volume is called '{}'",
+                        name.escape_debug()
+                    ))
+                }),
         },
     }
+}
+
+fn of_volume(store: &Path, name: &str) -> Result<Value> {
+    let (_, volume) = volumes::named(store, name)?;
+    serde_json::to_value(volume.inspect(store)).map_err(Error::new)
 }

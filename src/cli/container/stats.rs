@@ -48,7 +48,8 @@ pub struct Arguments {
     #[arg(short, long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     interval: u32,
 
-    /// json, table [TEMPLATE], or a Go template. Fields: .Container .ID .Name .CPUPerc .MemUsage .MemPerc .NetIO .BlockIO .PIDs
+    /// json, table [TEMPLATE], or a Go template. Fields: .Container .ID .Name .CPUPerc .CPU .MemUsage
+    /// .MemUsageBytes .MemLimit .MemPerc .NetIO .BlockIO .PIDs .PIDS
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 }
@@ -70,6 +71,15 @@ struct Row {
     block_io: String,
     #[serde(rename = "PIDs")]
     pids: String,
+    /// podman's spelling.
+    #[serde(rename = "PIDS")]
+    pids_of_podman: String,
+    /// podman's name for `CPUPerc`.
+    #[serde(rename = "CPU")]
+    cpu: String,
+    /// podman's: `MemUsage` in bytes.
+    mem_usage_bytes: String,
+    mem_limit: String,
 }
 
 const LAYOUT: Layout = Layout {
@@ -82,6 +92,8 @@ const LAYOUT: Layout = Layout {
         ("NetIO", "NET I/O"),
         ("BlockIO", "BLOCK I/O"),
         ("PIDs", "PIDS"),
+        ("PIDS", "PIDS"),
+        ("CPU", "CPU %"),
     ],
 };
 
@@ -173,17 +185,25 @@ fn row(arguments: &Arguments, kept: &Kept, before: &Samples, now: &Samples) -> R
         net_io: "-- / --".into(),
         block_io: "-- / --".into(),
         pids: nothing(),
+        pids_of_podman: nothing(),
+        cpu: nothing(),
+        mem_usage_bytes: "-- / --".into(),
+        mem_limit: nothing(),
     };
     let Some(sample) = now.get(&kept.record.id) else { return row };
     let pair = |pair: (u64, u64)| format!("{} / {}", amount::size(pair.0), amount::size(pair.1));
     let limit = sample.memory_limit;
     if let Some(before) = before.get(&kept.record.id) {
         row.cpu_perc = format!("{:.2}%", sample.cpu_percent(before));
+        row.cpu.clone_from(&row.cpu_perc);
     }
     row.mem_usage = pair((sample.memory, limit));
     row.mem_perc = format!("{:.2}%", sample.memory as f64 / limit as f64 * 100.0);
     row.net_io = sample.network.map_or_else(|| "-- / --".to_owned(), pair);
     row.block_io = pair(sample.blocks);
     row.pids = sample.tasks.to_string();
+    row.pids_of_podman.clone_from(&row.pids);
+    row.mem_usage_bytes = format!("{}B / {limit}B", sample.memory);
+    row.mem_limit = amount::size(limit);
     row
 }

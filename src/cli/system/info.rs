@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
@@ -13,8 +13,8 @@ use crate::error::Result;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// json, or a Go template, such as '{{.Store.GraphDriverName}}' or '{{.Host.Security.Rootless}}': podman's fields; and
-    /// docker's .Driver .DockerRootDir .ServerVersion .Containers .ContainersRunning .Images .NCPU .MemTotal .KernelVersion
-    /// .Architecture .OSType .Name.
+    /// docker's, such as .Driver .DockerRootDir .ServerVersion .Containers .ContainersRunning .Images .NCPU .MemTotal
+    /// .KernelVersion .Architecture .OSType .OperatingSystem .Name .CgroupDriver .CgroupVersion .SecurityOptions.
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
 }
@@ -34,7 +34,9 @@ const GO_NAMES: [(&str, &str); 8] = [
 ];
 
 /// docker's names, and where podman's document has what they mean.
-const DOCKERS: [(&str, &str); 13] = [
+const DOCKERS: [(&str, &str); 15] = [
+    ("CgroupDriver", "/host/cgroupManager"),
+    ("LoggingDriver", "/host/logDriver"),
     ("Architecture", "/host/arch"),
     ("Containers", "/store/containerStore/number"),
     ("ContainersPaused", "/store/containerStore/paused"),
@@ -67,8 +69,60 @@ fn fields(info: &Value) -> Value {
         let of = |path| info.pointer(path).cloned().unwrap_or_default();
         map.extend(DOCKERS.map(|(name, path)| (name.to_owned(), of(path))));
         map.insert("ServerVersion".to_owned(), of("/version/Version"));
+        if let Value::Object(more) = dockers(info) {
+            map.extend(more);
+        }
     }
     fields
+}
+
+/// docker's fields that say something in another form than podman's, or the same of every machine.
+fn dockers(info: &Value) -> Value {
+    let text = |path: &str| info.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let is = |path: &str| info.pointer(path).and_then(Value::as_bool).unwrap_or(false);
+    let controllers = info.pointer("/host/cgroupControllers").and_then(Value::as_array);
+    let has = |name: &str| controllers.is_some_and(|all| all.iter().any(|one| one == name));
+    let options = [
+        ("name=apparmor", is("/host/security/apparmorEnabled")),
+        ("name=selinux", is("/host/security/selinuxEnabled")),
+        ("name=rootless", is("/host/security/rootless")),
+        ("name=cgroupns", true),
+    ];
+    let options: Vec<&str> = options.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+    json!({
+        "CgroupVersion": text("/host/cgroupVersion").trim_start_matches('v'),
+        "ClientInfo": { "Version": text("/version/Version"), "Context": "default", "Plugins": [], "Warnings": [] },
+        "CpuCfsPeriod": has("cpu"),
+        "CpuCfsQuota": has("cpu"),
+        "CPUShares": has("cpu"),
+        "CPUSet": has("cpuset"),
+        "Debug": false,
+        "DefaultRuntime": "usnea",
+        "DriverStatus": [["Backing Filesystem", text("/store/graphStatus/Backing Filesystem")]],
+        "ExperimentalBuild": false,
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "ID": "",
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "InitBinary": "usnea",
+        "Isolation": "",
+        "IPv4Forwarding": true,
+        "Labels": [],
+        "LiveRestoreEnabled": true,
+        "MemoryLimit": has("memory"),
+        "NoProxy": "",
+        "OSVersion": text("/host/distribution/version"),
+        "OomKillDisable": false,
+        "OperatingSystem": format!(
+            "{} {}", text("/host/distribution/distribution"), text("/host/distribution/version")
+        ),
+        "PidsLimit": has("pids"),
+        "Runtimes": { "usnea": { "path": text("/host/ociRuntime/path") } },
+        "SecurityOptions": options,
+        "SwapLimit": has("memory"),
+        "Swarm": { "LocalNodeState": "inactive", "ControlAvailable": false, "NodeID": "" },
+        "Warnings": [],
+    })
 }
 
 fn go_named(value: &Value) -> Value {
@@ -146,7 +200,6 @@ fn scalar(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_page_is_yaml_in_which_texts_stay_texts() {

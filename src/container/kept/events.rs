@@ -39,6 +39,10 @@ enum Key {
     Label,
     Type,
     Volume,
+    Network,
+    Scope,
+    /// Never true: there are no pods, nodes, plugins and daemons.
+    Never,
 }
 
 impl FromStr for EventFilter {
@@ -55,9 +59,12 @@ impl FromStr for EventFilter {
             "label" => Key::Label,
             "type" => Key::Type,
             "volume" => Key::Volume,
+            "network" => Key::Network,
+            "scope" => Key::Scope,
+            "pod" | "node" | "plugin" | "daemon" | "service" | "config" | "secret" => Key::Never,
             _ => {
                 return Err(Error::new(format!("--filter {text}: there is no filter {key}"))
-                    .hint("container, event, image, label, type, volume"));
+                    .hint("container, event, image, label, type, volume, network, scope"));
             }
         };
         Ok(Self { key, value: value.to_owned() })
@@ -92,6 +99,9 @@ impl EventFilter {
             },
             Key::Type => is_of(value),
             Key::Volume => is_of("volume") && event.actor.id == value,
+            Key::Network => is_of("network") && event.actor.id == value,
+            Key::Scope => event.scope == value,
+            Key::Never => false,
         }
     }
 
@@ -207,6 +217,9 @@ mod tests {
             ("image=q.io:5000/a:1", &ran, true),
             ("image=q.io", &ran, false),
             ("type=container", &ran, true),
+            ("scope=local", &ran, true),
+            ("scope=swarm", &ran, false),
+            ("pod=any", &ran, false),
         ] {
             assert_eq!(fits(&[filter], event), does_fit, "{filter} {event:?}");
         }
