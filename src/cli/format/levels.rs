@@ -7,7 +7,7 @@ use super::actions::pieces;
 
 /// Fields of the same meaning under two names: that of the JSON, and that of the Go struct, which templates of docker and
 /// podman may use too.
-const TWINS: [(&str, &str); 8] = [
+const TWINS: [(&str, &str); 9] = [
     ("Id", "ID"),
     ("HostIp", "HostIP"),
     ("Domainname", "DomainName"),
@@ -16,6 +16,8 @@ const TWINS: [(&str, &str); 8] = [
     ("DnsOptions", "DNSOptions"),
     ("Dns", "DNS"),
     ("DnsSearch", "DNSSearch"),
+    // docker's name of the network that a container has by default.
+    ("private", "bridge"),
 ];
 
 /// Gives all objects that have the other name of `key` this one too. Whether any got it.

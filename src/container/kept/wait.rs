@@ -100,6 +100,10 @@ pub fn wait_for(kept: &Kept, conditions: &[Condition], interval: Duration) -> Re
             fail!("container {} was removed", kept.record.name);
         }
         let status = status?;
+        // The monitor tells the status of one that is removed at its end, too.
+        if status.is_running() && conditions == [Condition::Ended] {
+            return wait(kept).map(i32::from);
+        }
         if conditions.iter().any(|condition| condition.holds(kept, &status)) {
             return Ok(match (&status, status.exit()) {
                 (Status::Running(_) | Status::Paused(_), _) | (_, None) => -1,

@@ -157,7 +157,8 @@ impl Row {
 
     /// Looks up the namespaces of one that runs.
     pub fn show_namespaces(&mut self, status: &Status) {
-        if let Some(state) = status.state().filter(|_| status.is_running()) {
+        let is_here = status.is_running() && status.elsewhere().is_none();
+        if let Some(state) = status.state().filter(|_| is_here) {
             self.namespaces = Namespaces::of(state.process.pid);
             self.own_namespaces = self.namespaces.clone();
         }

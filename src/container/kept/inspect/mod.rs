@@ -80,9 +80,9 @@ pub fn inspect(kept: &Kept, sizes: Sizes) -> Result<Container> {
             .map(|root| root.path().display().to_string())
             .unwrap_or_default(),
         pod: String::new(),
-        resolv_conf_path: mounts::file_at(&spec, "/etc/resolv.conf"),
-        hostname_path: mounts::file_at(&spec, "/etc/hostname"),
-        hosts_path: mounts::file_at(&spec, "/etc/hosts"),
+        resolv_conf_path: mounts::file_at(&spec, &status, "/etc/resolv.conf"),
+        hostname_path: mounts::file_at(&spec, &status, "/etc/hostname"),
+        hosts_path: mounts::file_at(&spec, &status, "/etc/hosts"),
         log_path: log_path(kept),
         log_tag: record.log.tag.clone().unwrap_or_default(),
         static_dir: kept.folder.clone(),

@@ -75,12 +75,22 @@ pub(super) fn mounts(spec: &Spec, volumes: &[Used]) -> Vec<document::Mount> {
     of_user(spec.mounts().as_ref()).map(mount).collect()
 }
 
-/// The file of the host that is mounted at `path`; empty where none is.
-pub(super) fn file_at(spec: &Spec, path: &str) -> String {
+/// The file of the host that is mounted at `path`, else what a container that runs has there, seen from the host.
+pub(super) fn file_at(spec: &Spec, status: &Status, path: &str) -> String {
     let mut mounts = spec.mounts().iter().flatten();
     let mount = mounts.find(|mount| mount.destination() == Path::new(path));
     let source = mount.and_then(|mount| mount.source().as_ref());
-    source.map(|source| source.display().to_string()).unwrap_or_default()
+    match (source, seen_root(status)) {
+        (Some(source), _) => source.display().to_string(),
+        (None, Some(root)) => root + path,
+        (None, None) => String::new(),
+    }
+}
+
+/// Where the host sees the root of a container that runs.
+fn seen_root(status: &Status) -> Option<String> {
+    let state = status.state().filter(|_| status.is_running() && status.elsewhere().is_none());
+    state.map(|state| format!("/proc/{}/root", state.process.pid))
 }
 
 /// The layers of a root, in docker's names, and where they are seen merged: below the first process, where it runs.
@@ -94,8 +104,6 @@ pub(super) fn layers(root: &Mount, status: &Status) -> BTreeMap<String, String> 
                 .extend(option.strip_prefix(key).map(|value| (name.to_owned(), value.to_owned())));
         }
     }
-    let process = status.state().filter(|_| status.is_running()).map(|state| state.process.pid);
-    let merged = process.map(|pid| format!("/proc/{pid}/root")).unwrap_or_default();
-    layers.insert("MergedDir".to_owned(), merged);
+    layers.insert("MergedDir".to_owned(), seen_root(status).unwrap_or_default());
     layers
 }

@@ -118,7 +118,8 @@ pub(super) fn settings(network: &Wanted, id: &str, status: &Status) -> Result<Ne
     for port in &network.exposed {
         all.entry(port.clone()).or_insert(None);
     }
-    let process = status.state().filter(|_| status.is_running()).map(|state| state.process.pid);
+    let is_here = status.is_running() && status.elsewhere().is_none();
+    let process = status.state().filter(|_| is_here).map(|state| state.process.pid);
     let is_own = network.mode != Mode::Host;
     let endpoint = endpoint(network, process.filter(|_| is_own))?;
     let networks = Network { endpoint: endpoint.clone(), ..Network::default() };
