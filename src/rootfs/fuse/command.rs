@@ -52,7 +52,8 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
     let how = mount::Options {
         reading: options.reading.clone(),
         attributes: options.attributes,
-        source: "overlay".into(),
+        source: options.source.clone().unwrap_or_else(|| "overlay".into()),
+        flags: options.flags.clone(),
         idmap,
         life,
         log,
@@ -67,7 +68,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
         false if how.idmap.is_some() => fail!("IDs can be mapped only where we may mount"),
         false => {
             outside(&target, &options)?;
-            let device = by_fusermount(&target, options.attributes)?;
+            let device = by_fusermount(&target, &options, &how.source)?;
             let server = mount::serve(device, layers, how).inspect_err(|_| {
                 // What it mounted answers nobody.
                 let _ = unmount(&target, By::Fusermount, Manner::Later);
@@ -225,13 +226,16 @@ fn outside(target: &Path, options: &Options) -> Result<()> {
 const FUSERMOUNT: &str = "fusermount3";
 
 /// The device of a mount that fusermount3, which is setuid root, makes for an ordinary user (fusermount3(1)).
-fn by_fusermount(target: &Path, attributes: sys_mount::Attributes) -> Result<OwnedFd> {
+fn by_fusermount(target: &Path, options: &Options, source: &str) -> Result<OwnedFd> {
     let (near, far) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .context(|| "cannot make a socket")?;
     fd::set_close_at_exec(far.as_raw_fd(), false)?;
-    let mut words = vec!["fsname=overlay", "subtype=usnea", "default_permissions"];
-    let attributes = attributes.options();
+    // fusermount3 takes a `\` before a comma that belongs to a name, as we do.
+    let source = format!("fsname={}", source.replace('\\', r"\\").replace(',', r"\,"));
+    let mut words = vec![&*source, "subtype=usnea", "default_permissions"];
+    words.extend(options.flags.iter().map(String::as_str));
+    let attributes = options.attributes.options();
     words.extend(attributes.split(',').filter(|word| !word.is_empty()));
     let output = Command::new(FUSERMOUNT)
         .args(["-o", &words.join(","), "--"])

@@ -23,9 +23,64 @@ pub struct Options {
     pub reading: Reading,
     /// Attributes of the mount.
     pub attributes: Attributes,
+    /// `fsname`: shown as the source of the mount.
+    pub source: Option<String>,
+    /// Flags of the file system as a whole, which are handed to the kernel: `sync`, `dirsync`.
+    pub flags: Vec<String>,
     /// `X-mount.idmap`: a user namespace (`/proc/PID/ns/user`) by whose map the IDs shown are moved.
     pub idmap: Option<PathBuf>,
 }
+
+/// What an option that is a word alone does.
+enum Meaning {
+    /// Sets an attribute of the mount.
+    Set(Attributes),
+    /// Takes an attribute back that was set before.
+    Unset(Attributes),
+    /// Sets a flag of the file system.
+    Flag,
+    /// Says what is so anyway, or is for other programs (mount(8), systemd) than the one that mounts.
+    Nothing,
+}
+
+/// The options of mount(8) that every file system has, and those of fuse-overlayfs that say what is so anyway. FUSE keeps
+/// no times of access, so all that is said of them changes nothing that is seen.
+const WORDS: &[(&str, Meaning)] = &[
+    ("", Meaning::Nothing),
+    ("_netdev", Meaning::Nothing),
+    ("allow_other", Meaning::Nothing),
+    ("async", Meaning::Nothing),
+    ("atime", Meaning::Unset(Attributes::NO_ATIME)),
+    ("auto", Meaning::Nothing),
+    ("default_permissions", Meaning::Nothing),
+    ("defaults", Meaning::Nothing),
+    ("dev", Meaning::Unset(Attributes::NO_DEV)),
+    ("diratime", Meaning::Nothing),
+    ("dirsync", Meaning::Flag),
+    ("exec", Meaning::Unset(Attributes::NO_EXEC)),
+    ("iversion", Meaning::Nothing),
+    ("lazytime", Meaning::Nothing),
+    ("loud", Meaning::Nothing),
+    ("noatime", Meaning::Set(Attributes::NO_ATIME)),
+    ("noauto", Meaning::Nothing),
+    ("nodev", Meaning::Set(Attributes::NO_DEV)),
+    ("nodiratime", Meaning::Nothing),
+    ("noexec", Meaning::Set(Attributes::NO_EXEC)),
+    ("nofail", Meaning::Nothing),
+    ("noiversion", Meaning::Nothing),
+    ("nolazytime", Meaning::Nothing),
+    ("norelatime", Meaning::Nothing),
+    ("nostrictatime", Meaning::Nothing),
+    ("nosuid", Meaning::Set(Attributes::NO_SUID)),
+    ("relatime", Meaning::Nothing),
+    ("ro", Meaning::Set(Attributes::READ_ONLY)),
+    ("rw", Meaning::Unset(Attributes::READ_ONLY)),
+    ("silent", Meaning::Nothing),
+    ("strictatime", Meaning::Nothing),
+    ("suid", Meaning::Unset(Attributes::NO_SUID)),
+    ("sync", Meaning::Flag),
+    ("userxattr", Meaning::Nothing),
+];
 
 /// Most lower layers: the kernel overlay's own limit (`OVL_MAX_STACK`).
 const MOST_LOWERS: usize = 500;
@@ -63,23 +118,10 @@ impl Options {
             ("recorded_lowers", None) => self.reading.records = Records::InLowers,
             ("X-mount.idmap", Some(path)) => self.idmap = Some(unescaped(path)),
             ("volatile", None) => self.reading.thrown_away = true,
-            ("ro", None) => self.attributes = self.attributes.with(Attributes::READ_ONLY),
-            ("nosuid", None) => self.attributes = self.attributes.with(Attributes::NO_SUID),
-            ("nodev", None) => self.attributes = self.attributes.with(Attributes::NO_DEV),
-            ("noexec", None) => self.attributes = self.attributes.with(Attributes::NO_EXEC),
-            ("noatime", None) => self.attributes = self.attributes.with(Attributes::NO_ATIME),
-            // What is so anyway.
-            (
-                "rw"
-                | "suid"
-                | "dev"
-                | "exec"
-                | "userxattr"
-                | "allow_other"
-                | "default_permissions"
-                | "",
-                None,
-            ) => {}
+            ("fsname", Some(value)) => {
+                self.source = Some(unescaped(value).to_string_lossy().into_owned());
+            }
+            (name, None) if self.take_word(name) => {}
             ("index" | "redirect_dir" | "metacopy" | "nfs_export", Some("off")) => {}
             ("xino", Some("off" | "auto")) => {}
             // How fuse-overlayfs goes about its work: ours is right without.
@@ -94,11 +136,23 @@ impl Options {
             _ => {
                 let hint = "known are lowerdir, upperdir, workdir, uidmapping, gidmapping, X-mount.idmap, \
                             xattr_permissions=2, recorded_lowers, ro, \
-                            nosuid, nodev, noexec, noatime and volatile";
+                            volatile, fsname, and those of mount(8) for every file system";
                 return Err(Error::new(format!("'{name}' is no option of the overlay")).hint(hint));
             }
         }
         Ok(())
+    }
+
+    /// Takes an option that is a word alone; whether it is known.
+    fn take_word(&mut self, name: &str) -> bool {
+        let Some((_, meaning)) = WORDS.iter().find(|(word, _)| *word == name) else { return false };
+        match meaning {
+            Meaning::Set(attribute) => self.attributes = self.attributes.with(*attribute),
+            Meaning::Unset(attribute) => self.attributes = self.attributes.without(*attribute),
+            Meaning::Flag => self.flags.push(name.to_owned()),
+            Meaning::Nothing => {}
+        }
+        true
     }
 
     fn checked(self) -> Result<Self> {
@@ -186,6 +240,24 @@ mod tests {
             assert!(parsed(&format!("lowerdir=/a,{wrong}")).is_err(), "{wrong}");
         }
         assert!(parsed("lowerdir=/a,timeout=long").is_err());
+    }
+
+    #[test]
+    fn options_of_every_file_system_are_taken_and_the_last_word_counts() {
+        let options = parsed(
+            "lowerdir=/a,defaults,relatime,strictatime,nodiratime,lazytime,sync,dirsync,fsname=me,noexec,exec,nodev",
+        );
+        let options = options.unwrap();
+        assert_eq!(options.attributes, Attributes::NO_DEV);
+        assert_eq!(options.flags, ["sync", "dirsync"]);
+        assert_eq!(options.source.as_deref(), Some("me"));
+        for (word, _) in WORDS {
+            assert!(parsed(&format!("lowerdir=/a,{word}")).is_ok(), "{word}");
+            assert!(parsed(&format!("lowerdir=/a,{word}=1")).is_err(), "{word}=1");
+        }
+        for wrong in ["relatimes", "mand", "user", "bind", "remount", "fsname"] {
+            assert!(parsed(&format!("lowerdir=/a,{wrong}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]
