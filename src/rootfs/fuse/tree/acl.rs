@@ -14,9 +14,14 @@ const USER: u16 = 0x02;
 /// An entry for one group.
 const GROUP: u16 = 0x08;
 
+/// The attribute that holds the ACL of a file.
+pub const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
+/// The attribute that holds the ACL of what is made in a folder.
+pub const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+
 /// Whether an attribute holds an ACL.
 pub fn is_acl(name: &[u8]) -> bool {
-    matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default")
+    name == ACCESS_ACL || name == DEFAULT_ACL
 }
 
 impl Tree {

@@ -39,16 +39,17 @@ impl Tree {
     pub(super) fn copy_up(&self, node: &Arc<Node>, content: Content) -> Answer<()> {
         let work = self.work()?;
         if node.layer() != UPPER {
-            self.copy_up_now(work, node, content)?;
+            // From the topmost on, in a loop: a tree may be deeper than a stack.
+            for folder in lower_folders_above(node).iter().rev() {
+                self.copy_up_one(work, folder, Content::Whole)?;
+            }
+            self.copy_up_one(work, node, content)?;
         }
         if node.kind == libc::S_IFDIR { Ok(()) } else { self.spread(node) }
     }
 
-    fn copy_up_now(&self, work: &Work, node: &Arc<Node>, content: Content) -> Answer<()> {
-        let parent = node.place.read().parent.clone();
-        if let Some(parent) = parent.filter(|_| !node.is_gone()) {
-            self.copy_up(&parent, Content::Whole)?;
-        }
+    /// Puts a node into the upper layer, where its folder is already.
+    fn copy_up_one(&self, work: &Work, node: &Arc<Node>, content: Content) -> Answer<()> {
         let _alone = self.copying[node.id as usize % self.copying.len()].lock();
         if node.layer() == UPPER {
             return Ok(()); // another thread did it meanwhile
@@ -174,6 +175,9 @@ impl Tree {
             rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
         }
         for name in xattr::list(from)?.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            if !xattr::goes_along(name) {
+                continue;
+            }
             if xattr::shown(name).is_none() {
                 continue; // what it says of the layers below is said of others in the upper layer
             }
@@ -186,9 +190,10 @@ impl Tree {
             let set = value
                 .and_then(|value| rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty()));
             match set {
-                // Labels and the like are given by the machine.
-                Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL)
-                    if name.starts_with(b"security.") => {}
+                // The upper file system has none such. An ACL must not be lost, which may keep somebody out, nor what says
+                // whose the file is.
+                Err(Errno::OPNOTSUPP) if !acl::is_acl(name) && !self.is_record(name) => {}
+                Err(Errno::PERM | Errno::INVAL) if name == b"security.capability" => {}
                 Err(Errno::NODATA) => {}
                 answer => answer?,
             }
@@ -229,6 +234,15 @@ impl Made {
             }
         }
     }
+}
+
+/// The folders above a node that are not in the upper layer, the lowest first.
+fn lower_folders_above(node: &Arc<Node>) -> Vec<Arc<Node>> {
+    let above = |node: &Arc<Node>| {
+        let parent = node.place.read().parent.clone();
+        parent.filter(|parent| !node.is_gone() && parent.layer() != UPPER)
+    };
+    std::iter::successors(above(node), above).collect()
 }
 
 /// A new regular file beside the tree, open for writing; without a name where the file system has such.

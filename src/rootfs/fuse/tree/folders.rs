@@ -77,27 +77,48 @@ fn was_used(node: &Node, layer: Layer) -> bool {
     used
 }
 
+/// The descriptor of a folder in a layer, if it is open. Errors: ENOTDIR.
+fn open_already(node: &Node, layer: Layer) -> Answer<Option<Arc<OwnedFd>>> {
+    let folder = node.folder.as_ref().ok_or(Errno::NOTDIR)?;
+    let open = folder.open.lock();
+    let opened = open.iter().find(|opened| opened.layer == layer);
+    Ok(opened.map(|opened| {
+        opened.used.store(true, Ordering::Relaxed);
+        opened.fd.clone()
+    }))
+}
+
 impl Tree {
     /// A descriptor of a folder in a layer that holds it. Errors: ENOENT when it vanished from there.
     pub(super) fn folder_fd(&self, node: &Arc<Node>, layer: Layer) -> Answer<Arc<OwnedFd>> {
-        let folder = node.folder.as_ref().ok_or(Errno::NOTDIR)?;
-        {
-            let open = folder.open.lock();
-            if let Some(opened) = open.iter().find(|opened| opened.layer == layer) {
-                opened.used.store(true, Ordering::Relaxed);
-                return Ok(opened.fd.clone());
-            }
+        match open_already(node, layer)? {
+            Some(fd) => Ok(fd),
+            None => self.open_from_above(node, layer),
         }
-        let (parent, name) = {
-            let place = node.place.read();
-            if let Some(held) = place.rare.as_ref().and_then(|rare| rare.held.clone()) {
-                return Ok(held);
+    }
+
+    /// Opens a folder, and those above it that are closed: in a loop, as a tree may be deeper than a stack.
+    fn open_from_above(&self, node: &Arc<Node>, layer: Layer) -> Answer<Arc<OwnedFd>> {
+        let mut closed = Vec::new();
+        let mut folder = node.clone();
+        let mut fd = loop {
+            let (parent, name) = {
+                let place = folder.place.read();
+                if let Some(held) = place.rare.as_ref().and_then(|rare| rare.held.clone()) {
+                    break held;
+                }
+                (place.parent.clone().ok_or(Errno::STALE)?, place.name.clone())
+            };
+            closed.push((std::mem::replace(&mut folder, parent), name));
+            if let Some(fd) = open_already(&folder, layer)? {
+                break fd;
             }
-            (place.parent.clone().ok_or(Errno::STALE)?, place.name.clone())
         };
-        let parent = self.folder_fd(&parent, layer)?;
-        let fd = self.retrying(|| rustix::fs::openat(&*parent, &*name, FOLDER, Mode::empty()))?;
-        Ok(self.keep_open(node, layer, fd))
+        for (folder, name) in closed.iter().rev() {
+            let opened = self.retrying(|| rustix::fs::openat(&*fd, &**name, FOLDER, Mode::empty()));
+            fd = self.keep_open(folder, layer, opened?);
+        }
+        Ok(fd)
     }
 
     /// Keeps a descriptor of a folder that was just opened.

@@ -1,15 +1,17 @@
 //! The work folder: where things are made before they are put into the upper layer by one rename or link, so that a
 //! server killed at any instant leaves the old or the new.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::access::below;
+use super::acl::DEFAULT_ACL;
 use super::folders::FOLDER;
 use super::whiteout::{OPAQUE_NAME, each_entry, whiteout_name};
 use super::{Answer, Tree};
@@ -60,13 +62,10 @@ impl Work {
     /// has it.
     pub fn open(given: &OwnedFd) -> Answer<Self> {
         let given = super::reopened(given.try_clone().map_err(|_| Errno::MFILE)?)?;
-        let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
-        // A file system without locks says something else: there nothing tells.
-        if rustix::fs::flock(&given, exclusive) == Err(Errno::WOULDBLOCK) {
-            return Err(Errno::BUSY);
-        }
+        lock(&given)?;
         let (fd, links) = (part(&given, "work")?, part(&given, "usnea-links")?);
         clear(&fd)?;
+        inherit_nothing(&fd)?;
         let (form, opacity) = forms(&fd)?;
         if form == Form::Name || opacity == Opacity::Name {
             mark(&given, NAMES.as_ref())?;
@@ -101,6 +100,34 @@ impl Work {
     /// Whether names that begin with `.wh.` mean something in the upper layer.
     pub fn has_names(&self) -> bool {
         self.form == Form::Name || self.opacity == Opacity::Name
+    }
+}
+
+/// Takes the lock of the work folder. umount(2) returns before the server of that mount has let go of it, so a lock that
+/// is held is waited for. Errors: EBUSY when it is held for longer than a server takes to end.
+fn lock(given: &OwnedFd) -> Answer<()> {
+    const LONGEST: Duration = Duration::from_secs(2);
+    let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    let begin = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    // A file system without locks says something else: there nothing tells.
+    while rustix::fs::flock(given, exclusive) == Err(Errno::WOULDBLOCK) {
+        if begin.elapsed() >= LONGEST {
+            return Err(Errno::BUSY);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(32));
+    }
+    Ok(())
+}
+
+/// Takes off the work folder what it has of the folder above it and would give to every file that is made in it: a
+/// default ACL and setgid, as the kernel's overlay does (`ovl_workdir_create`).
+fn inherit_nothing(work: &OwnedFd) -> Answer<()> {
+    let _ = rustix::fs::fremovexattr(work, DEFAULT_ACL);
+    match rustix::fs::fstat(work)?.st_mode & 0o6000 {
+        0 => Ok(()),
+        _ => rustix::fs::fchmod(work, Mode::RWXU),
     }
 }
 
@@ -151,20 +178,50 @@ fn mark(folder: impl AsFd, name: &std::ffi::OsStr) -> Answer<()> {
     rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR).map(drop)
 }
 
-/// Removes all that is in a folder.
+/// Removes all that is in a folder, however deep: what a folder in it holds comes up into it first, so that neither
+/// stack nor descriptors are used by the level.
 fn clear(folder: &OwnedFd) -> Answer<()> {
-    let mut names = Vec::new();
-    each_entry(folder, |name, _, file_type| names.push((name.to_owned(), file_type)))?;
-    for (name, file_type) in names {
-        if file_type == FileType::Directory {
-            let below = rustix::fs::openat(folder, &name, FOLDER, Mode::empty())?;
-            clear(&below)?;
-            rustix::fs::unlinkat(folder, &name, AtFlags::REMOVEDIR)?;
-        } else {
+    let mut next = 0u64;
+    loop {
+        let entries = entries(folder)?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        for (name, file_type) in entries {
+            if file_type == FileType::Directory {
+                let below = rustix::fs::openat(folder, &name, FOLDER, Mode::empty())?;
+                lift(&below, folder, &mut next)?;
+                rustix::fs::unlinkat(folder, &name, AtFlags::REMOVEDIR)?;
+            } else {
+                rustix::fs::unlinkat(folder, &name, AtFlags::empty())?;
+            }
+        }
+    }
+}
+
+/// Removes the files of a folder, and moves the folders in it up into `above`, under names that nothing has there.
+fn lift(folder: &OwnedFd, above: &OwnedFd, next: &mut u64) -> Answer<()> {
+    for (name, file_type) in entries(folder)? {
+        if file_type != FileType::Directory {
             rustix::fs::unlinkat(folder, &name, AtFlags::empty())?;
+            continue;
+        }
+        loop {
+            *next += 1;
+            let lifted = format!("#lifted{next:x}");
+            match rustix::fs::renameat(folder, &name, above, &lifted) {
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+                answer => break answer?,
+            }
         }
     }
     Ok(())
+}
+
+fn entries(folder: &OwnedFd) -> Answer<Vec<(CString, FileType)>> {
+    let mut names = Vec::new();
+    each_entry(folder, |name, _, file_type| names.push((name.to_owned(), file_type)))?;
+    Ok(names)
 }
 
 impl Tree {

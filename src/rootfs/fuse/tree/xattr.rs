@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use super::acl::is_acl;
 use super::{Answer, Tree};
 use crate::override_stat::{OVERRIDE_STAT, Records};
 use std::ffi::OsStr;
@@ -95,8 +96,17 @@ pub fn shown(name: &[u8]) -> Option<Vec<u8>> {
     Some(name.to_vec())
 }
 
+/// Whether an attribute is copied with its file: others are the file system's own, such as `system.nfs4_acl`, or labels
+/// that the machine gives.
+pub fn goes_along(name: &[u8]) -> bool {
+    [&b"user."[..], b"trusted."].iter().any(|prefix| name.starts_with(prefix))
+        || name == b"security.capability"
+        || is_acl(name)
+}
+
 impl Tree {
-    /// The value of an attribute. Errors: ENODATA.
+    /// The value of an attribute. Errors: ENODATA. An ACL that a layer cannot hold is none: the kernel asks for it
+    /// before it lets anybody but the owner in, and takes every other error for its answer.
     pub fn xattr(&self, id: u64, name: &OsStr) -> Answer<Vec<u8>> {
         let _still = self.moves.read();
         let node = self.node(id)?;
@@ -104,8 +114,13 @@ impl Tree {
             return Err(Errno::NODATA);
         }
         let kept = self.kept_name(name)?;
-        self.refuse_acl(&kept)?;
-        self.shown_value(&kept, self.with(&node, |reach| reach.attribute(&kept))?)
+        let value = self.refuse_acl(&kept).and_then(|()| {
+            self.shown_value(&kept, self.with(&node, |reach| reach.attribute(&kept))?)
+        });
+        match value {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) if is_acl(&kept) => Err(Errno::NODATA),
+            answer => answer,
+        }
     }
 
     /// The names of all attributes, a zero after each.
@@ -160,5 +175,25 @@ mod tests {
         let twice = escaped(&kept).expect("escaped");
         assert_eq!(shown(&twice), Some(kept));
         assert_eq!(escaped(b"user.mine"), None);
+    }
+
+    /// An NFS 4 mount lists `system.nfs4_acl` of every file, and no other file system takes it.
+    #[test]
+    fn attributes_that_are_the_file_system_s_own_stay_behind() {
+        for name in
+            ["user.mine", "user.containers.override_stat", "trusted.x", "security.capability"]
+        {
+            assert!(goes_along(name.as_bytes()), "{name}");
+        }
+        assert!(goes_along(b"system.posix_acl_access") && goes_along(b"system.posix_acl_default"));
+        for name in [
+            "system.nfs4_acl",
+            "system.cifs_acl",
+            "security.selinux",
+            "btrfs.compression",
+            "users.x",
+        ] {
+            assert!(!goes_along(name.as_bytes()), "{name}");
+        }
     }
 }
