@@ -5,10 +5,11 @@ use crate::ids::{IdMap, IdMaps};
 /// Whether, and how far, a container is shown IDs that it does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum RootEmulation {
-    /// Where it has one ID alone, and that is root's.
+    /// As seccomp where there is one ID alone, and that is root's; else as off. The default: chown(2) succeeds, and stat(2)
+    /// goes on to say root.
     #[default]
     Auto,
-    /// The IDs of processes; owners given to files are kept for a commit.
+    /// The IDs of processes; owners given to files are kept for a commit, and not shown.
     Seccomp,
     /// And owners of files are shown as they were given; each look at a file takes some microseconds more.
     Owners,

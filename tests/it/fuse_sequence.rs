@@ -33,6 +33,12 @@ pub enum Operation {
     ReadAcrossCopyUp(String),
     MakeWhiteout(String),
     Holes(String),
+    /// Written through an open file; where another open file then finds data and holes.
+    Seek(String, u8),
+    /// Written through an open file, and read through others before it is closed.
+    ReadWhileWritten(String, Vec<u8>),
+    /// What is made in the folder inherits this: permissions of the owner, of user 0, of others.
+    DefaultAcl(String, u16),
 }
 
 /// A layer below: what is made in it, in this order.
@@ -94,6 +100,10 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         path().prop_map(Op::ReadAcrossCopyUp),
         path().prop_map(Op::MakeWhiteout),
         path().prop_map(Op::Holes),
+        (path(), any::<u8>()).prop_map(|(path, place)| Op::Seek(path, place)),
+        (path(), bytes()).prop_map(|(path, bytes)| Op::ReadWhileWritten(path, bytes)),
+        (path(), 0u16..0o1000).prop_map(|(path, mode)| Op::DefaultAcl(path, mode)),
+        path().prop_map(|path| Op::Chmod(path, 0o2755)),
     ]
 }
 
@@ -238,6 +248,30 @@ fn carry_out(root: &Path, operation: &Operation) -> std::io::Result<String> {
             file.read_to_end(&mut bytes)?;
             Ok(format!("{}", before.ino() == fs::symlink_metadata(at(path))?.ino()))
         }
+        Operation::Seek(path, place) => {
+            use std::os::unix::fs::FileExt;
+            let file = open().read(true).write(true).open(at(path))?;
+            let other = open().read(true).open(at(path))?;
+            file.set_len(1 << 20)?;
+            file.write_all_at(&[b'x'; 5000], u64::from(*place) << 12)?;
+            let data =
+                rustix::fs::seek(&other, rustix::fs::SeekFrom::Data(u64::from(*place) << 12))?;
+            let hole = rustix::fs::seek(&other, rustix::fs::SeekFrom::Hole(data))?;
+            Ok(format!("{data} {hole} {}", other.metadata()?.blocks() > 0))
+        }
+        Operation::ReadWhileWritten(path, bytes) => {
+            let mut file = open().append(true).open(at(path))?;
+            file.write_all(bytes)?;
+            let read = fs::read(at(path))?;
+            file.write_all(bytes)?;
+            Ok(format!("{read:?} {:?} {}", fs::read(at(path))?, fs::metadata(at(path))?.len()))
+        }
+        Operation::DefaultAcl(path, mode) => {
+            let acl = default_acl(*mode);
+            let flags = XattrFlags::empty();
+            Ok(rustix::fs::lsetxattr(at(path), "system.posix_acl_default", &acl, flags)
+                .map(done)?)
+        }
         Operation::Holes(path) => {
             use std::os::unix::fs::FileExt;
             let file = open().read(true).write(true).open(at(path))?;
@@ -248,6 +282,17 @@ fn carry_out(root: &Path, operation: &Operation) -> std::io::Result<String> {
             Ok(format!("{bytes:?} {}", file.metadata()?.len()))
         }
     }
+}
+
+/// An ACL as system calls have it (linux/posix_acl_xattr.h), with an entry for user 0.
+fn default_acl(mode: u16) -> Vec<u8> {
+    let (none, bits) = (u32::MAX, |shift: u16| mode >> shift & 7);
+    let entries =
+        [(1, bits(6), none), (2, bits(3), 0), (4, 5, none), (16, 7, none), (32, bits(0), none)];
+    let entries = entries.iter().flat_map(|(tag, permissions, id): &(u16, u16, u32)| {
+        [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+    });
+    2u32.to_le_bytes().into_iter().chain(entries).collect()
 }
 
 fn names(folder: &Path) -> std::io::Result<Vec<String>> {

@@ -24,6 +24,14 @@ use crate::rootfs::fuse::command::{self, Ground};
 /// (EXDEV: mv(1) copies them). POSIX ACLs are moved with the owners that uidmapping and gidmapping move, and there are none
 /// with xattr_permissions=2; users and groups without an ID here are left out of them.
 ///
+/// Limits of FUSE. Writes are cached: a disk that is full is reported by fsync(2) and close(2), not by write(2), and what
+/// did not fit is lost. There is no O_TMPFILE (EOPNOTSUPP), no time of birth, and reading moves no time of access, whatever
+/// relatime or strictatime say. Buffered reads beside asynchronous O_DIRECT writes may see the old data. chown(2) of
+/// neither user nor group leaves setuid as it is. Of a caller's groups only the first is known: setgid of a file goes when
+/// its owner, who is in the file's group by another one, sets an ACL. Files that are open, of all processes together, are
+/// limited by the server's RLIMIT_NOFILE. A time that the upper file system cannot hold is shown as it was set until the
+/// next mount. So is the number of links of a lower file that was changed under one of its names and then lost others.
+///
 /// Disk. A file that is copied up is on disk before it takes the lower one's place, as by the kernel's overlay, unless
 /// volatile says that the upper folder is thrown away. When there is no room (ENOSPC, EDQUOT) the file stays what it was.
 ///
@@ -46,8 +54,9 @@ pub struct Arguments {
     /// lowerdir=DIR[:DIR...], the topmost first; upperdir=DIR and workdir=DIR (without them nothing can be written);
     /// uidmapping= and gidmapping=DISK:SHOWN:COUNT[:...]; xattr_permissions=2 (owners and modes are kept in attributes);
     /// recorded_lowers (those of lower layers are, as in a store that many users share; above them they are real);
-    /// X-mount.idmap=/proc/PID/ns/user (kernel 6.12); volatile (no waiting for the disk when files are copied up); ro,
-    /// nosuid, nodev, noexec, noatime.
+    /// X-mount.idmap=/proc/PID/ns/user (kernel 6.12); volatile (no waiting for the disk when files are copied up);
+    /// fsname=NAME (shown as the source); and the options of every file system (ro, nosuid, nodev, noexec, sync, defaults
+    /// ...), of which dirsync, lazytime and those on times of access change nothing.
     #[arg(short = 'o', long = "options", value_name = "OPTIONS", required = true)]
     options: Vec<String>,
 

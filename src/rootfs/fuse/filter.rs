@@ -151,8 +151,9 @@ const PROCESS: &[libc::c_long] = &[
     libc::SYS_umask,
 ];
 
-/// A clone of a file's content; another descriptor of the FUSE device. No terminal is among those that know these.
-const REQUESTS: &[u32] = &[0x4004_9409, 0x8004_e500];
+/// A clone of a file's content; another descriptor of the FUSE device; the flags of a file (FS_IOC_GETFLAGS and
+/// FS_IOC_SETFLAGS). No terminal is among those that know these.
+const REQUESTS: &[u32] = &[0x4004_9409, 0x8004_e500, 0x8008_6601, 0x4008_6602];
 
 /// A thread's name, a mapping's name.
 const PROPERTIES: &[u32] = &[libc::PR_SET_NAME as u32, libc::PR_SET_VMA as u32];

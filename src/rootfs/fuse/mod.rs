@@ -13,6 +13,7 @@ mod confine;
 mod filter;
 mod handles;
 pub mod mount;
+mod notices;
 pub mod options;
 mod reply;
 pub mod serve;

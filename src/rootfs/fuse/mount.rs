@@ -22,8 +22,9 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::confine;
+use super::notices::Notices;
 use super::reply::panic_is_caught;
-use super::serve::Server;
+use super::serve::{Mover, Server};
 use super::tree::{Layers, Reading, Tree};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -41,6 +42,8 @@ pub struct Options {
     pub attributes: Attributes,
     /// Shown as the source of the mount.
     pub source: String,
+    /// Flags of the file system as a whole (`sync`).
+    pub flags: Vec<String>,
     /// IDs shown are moved by the map of this user namespace (kernel 6.12).
     pub idmap: Option<OwnedFd>,
     /// When the server ends, but for the end of the mount.
@@ -75,7 +78,8 @@ pub fn start(layers: Layers, options: Options) -> Result<Served> {
     let mount = detached(&device, &options).context(|| "cannot make a FUSE mount")?;
     let kept = mount.try_clone().map_err(Error::from)?;
     let Options { reading, idmap, life, log, .. } = options;
-    let server = fork_server(Begin { device, layers, reading, log, life, home: Home::Own })?;
+    let mover = if idmap.is_some() { Mover::Kernel } else { Mover::Server };
+    let server = fork_server(Begin { device, layers, reading, log, life, home: Home::Own, mover })?;
     drop(mount);
     if let Some(namespace) = idmap {
         mount::idmap(&kept, namespace)
@@ -88,7 +92,8 @@ pub fn start(layers: Layers, options: Options) -> Result<Served> {
 /// Serves a mount that somebody else made (fusermount3): its device is at hand.
 pub fn serve(device: OwnedFd, layers: Layers, options: Options) -> Result<Child> {
     let Options { reading, life, log, .. } = options;
-    fork_server(Begin { device, layers, reading, log, life, home: Home::Callers })
+    let (home, mover) = (Home::Callers, Mover::Server);
+    fork_server(Begin { device, layers, reading, log, life, home, mover })
 }
 
 fn open_device() -> Result<OwnedFd> {
@@ -103,7 +108,7 @@ fn open_device() -> Result<OwnedFd> {
 fn detached(device: &OwnedFd, options: &Options) -> Result<OwnedFd> {
     let text = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
     let flag = |name: &str| (name.to_owned(), None);
-    let options_of_fuse = [
+    let mut options_of_fuse = vec![
         // A string: fsconfig(2) with a descriptor as such is for other parameters.
         text("fd", &device.as_raw_fd().to_string()),
         text("rootmode", "40000"),
@@ -115,6 +120,7 @@ fn detached(device: &OwnedFd, options: &Options) -> Result<OwnedFd> {
         // The kernel checks permissions, as it does for its own file systems.
         flag("default_permissions"),
     ];
+    options_of_fuse.extend(options.flags.iter().map(|name| flag(name)));
     Ok(mount::make("fuse", &options.source, &options_of_fuse, options.attributes)?)
 }
 
@@ -135,6 +141,7 @@ struct Begin {
     log: Option<OwnedFd>,
     life: Life,
     home: Home,
+    mover: Mover,
 }
 
 fn fork_server(begin: Begin) -> Result<Child> {
@@ -175,16 +182,19 @@ const READY: &str = "ready";
 
 /// Serves until the mount is gone. A thread that was about to read its next request then hears ECONNABORTED, not the
 /// ENODEV that fuser knows.
-fn serve_to_end(session: Session<Server>) -> std::io::Result<()> {
-    match session.run() {
+fn serve_to_end((session, tree): (Session<Server>, Arc<Tree>)) -> std::io::Result<()> {
+    let ended = session.run();
+    // The end of the process frees all of it at once, and with it the lock of the work folder.
+    std::mem::forget(tree);
+    match ended {
         Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => Ok(()),
         answer => answer,
     }
 }
 
 /// The new process, up to its first thread.
-fn become_server(begin: Begin, answer: &OwnedFd) -> Result<Session<Server>> {
-    let Begin { device, layers, reading, log, life, home } = begin;
+fn become_server(begin: Begin, answer: &OwnedFd) -> Result<(Session<Server>, Arc<Tree>)> {
+    let Begin { device, layers, reading, log, life, home, mover } = begin;
     // While /proc is in sight.
     let one_id = reading.records == Records::InLowers && namespace::has_one_id();
     if life == Life::Parents {
@@ -211,13 +221,17 @@ fn become_server(begin: Begin, answer: &OwnedFd) -> Result<Session<Server>> {
     end_at_panics_that_nobody_answers();
     confine::restrict(&layers).context(|| "cannot confine the FUSE server")?;
     let reading = Reading { open_folders: open_folders(limit), one_id, ..reading };
-    let tree = Tree::new(layers, reading).map_err(explained)?;
+    let tree = Arc::new(Tree::new(layers, reading).map_err(explained)?);
+    let notices = Arc::new(Notices::default());
     let mut config = Config::default();
     config.acl = SessionACL::All; // the kernel's default_permissions decide
     config.n_threads = Some(threads);
     config.clone_fd = true;
-    Session::from_fd(Server::new(Arc::new(tree)), device, SessionACL::All, config)
-        .context(|| "the kernel's FUSE does not answer")
+    let server = Server::new(tree.clone(), notices.clone(), mover);
+    let session = Session::from_fd(server, device, SessionACL::All, config)
+        .context(|| "the kernel's FUSE does not answer")?;
+    notices.connect(session.notifier());
+    Ok((session, tree))
 }
 
 /// Why there can be no overlay of these layers.

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
     FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate,
-    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyWrite, ReplyXattr,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 use rustix::io::Errno;
 
@@ -15,6 +15,17 @@ use super::tree::{Answer, Attributes, Entry, Item, Room, Space, Time};
 
 /// For ever, as far as the kernel counts.
 const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How long the kernel may believe attributes. A write by somebody without privileges takes setuid and setgid off a
+/// file; the kernel leaves that to the server, and would go on to honour the bits it knows (`fuse_cache_write_iter` looks
+/// at the mode again only when it is too old).
+fn validity(attributes: &Attributes) -> Duration {
+    let is_file = attributes.mode & libc::S_IFMT == libc::S_IFREG;
+    match is_file && attributes.mode & (libc::S_ISUID | libc::S_ISGID) != 0 {
+        true => Duration::ZERO,
+        false => EVER,
+    }
+}
 
 /// Sends what `work` answers.
 pub fn reply<T, R: Reply<T>>(to: R, work: impl FnOnce() -> Answer<T>) {
@@ -38,7 +49,12 @@ fn safely<T>(work: impl FnOnce() -> Answer<T>) -> Result<T, fuser::Errno> {
     CAUGHT.set(true);
     let answer = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Errno::IO));
     CAUGHT.set(false);
-    answer.map_err(|error| fuser::Errno::from_i32(error.raw_os_error()))
+    answer.map_err(|error| fuser::Errno::from_i32(meant(error).raw_os_error()))
+}
+
+/// What a layer's error is to the kernel, which takes ENOSYS for "never ask for this again, of any file".
+fn meant(error: Errno) -> Errno {
+    if error == Errno::NOSYS { Errno::OPNOTSUPP } else { error }
 }
 
 /// A reply of fuser that can carry a `T`.
@@ -72,23 +88,25 @@ macro_rules! replies {
 
 replies! {
     ReplyEmpty<()> |to, _answer| to.ok();
-    ReplyAttr<Attributes> |to, attributes| to.attr(&EVER, &file_attr(&attributes));
+    ReplyAttr<Attributes> |to, attributes| to.attr(&validity(&attributes), &file_attr(&attributes));
     // Number 0: there is nothing of that name, and the kernel may remember it.
     ReplyEntry<Option<Entry>> |to, entry| {
+        let attributes_for = entry.map_or(EVER, |entry| validity(&entry.attributes));
         let (attr, generation) = entry.map_or_else(nothing, |entry| parts(&entry));
-        to.entry(&EVER, &attr, generation);
+        to.entry_with_ttls(&attributes_for, &EVER, &attr, generation);
     };
     ReplyEntry<Entry> |to, entry| {
         let (attr, generation) = parts(&entry);
-        to.entry(&EVER, &attr, generation);
+        to.entry_with_ttls(&validity(&entry.attributes), &EVER, &attr, generation);
     };
     ReplyData<Vec<u8>> |to, bytes| to.data(&bytes);
     ReplyOpen<Opened> |to, opened| to.opened(FileHandle(opened.0), opened.1);
     ReplyCreate<(Entry, Opened)> |to, created| {
         let (attr, generation) = parts(&created.0);
-        to.created(&EVER, &attr, generation, FileHandle(created.1.0), created.1.1);
+        to.created(&validity(&created.0.attributes), &attr, generation, FileHandle(created.1.0), created.1.1);
     };
     ReplyWrite<usize> |to, count| to.written(count as u32);
+    ReplyIoctl<Vec<u8>> |to, bytes| to.ioctl(0, &bytes);
     ReplyLseek<u64> |to, offset| to.offset(offset as i64);
     ReplyStatfs<Space> |to, space| to.statfs(
         space.blocks,
@@ -137,12 +155,12 @@ pub fn reply_entries(
     work: impl FnOnce(&mut dyn FnMut(Item<'_>) -> Room) -> Answer<()>,
 ) {
     let mut add = |item: Item<'_>| {
-        let (node, (attr, generation)) = match &item.entry {
-            Some(entry) => (entry.attributes.number, parts(entry)),
+        let (node, valid, (attr, generation)) = match &item.entry {
+            Some(entry) => (entry.attributes.number, validity(&entry.attributes), parts(entry)),
             // Number 0: the kernel takes the name alone.
-            None => (0, named(item.number, item.kind)),
+            None => (0, EVER, named(item.number, item.kind)),
         };
-        room(to.add(INodeNo(node), item.next, item.name, &EVER, &attr, generation))
+        room(to.add(INodeNo(node), item.next, item.name, &valid, &attr, generation))
     };
     match safely(|| work(&mut add)) {
         Ok(()) => to.ok(),
@@ -207,5 +225,27 @@ fn file_type(kind: u32) -> FileType {
         libc::S_IFCHR => FileType::CharDevice,
         libc::S_IFBLK => FileType::BlockDevice,
         _ => FileType::RegularFile,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_layer_makes_the_kernel_give_an_operation_up_for_all_files() {
+        let sent = |error| safely(|| Err::<(), _>(error)).expect_err("an error").code();
+        assert_eq!(sent(Errno::NOSYS), libc::EOPNOTSUPP);
+        assert_eq!(sent(Errno::NOENT), libc::ENOENT);
+    }
+
+    #[test]
+    fn attributes_are_believed_for_ever_but_those_of_files_with_privileges() {
+        let valid = |mode| validity(&Attributes { mode, ..Attributes::default() });
+        for mode in [0o4755, 0o2755, 0o6000] {
+            assert_eq!(valid(libc::S_IFREG | mode), Duration::ZERO);
+            assert_eq!(valid(libc::S_IFDIR | mode), EVER);
+        }
+        assert_eq!(valid(libc::S_IFREG | 0o1777), EVER);
     }
 }

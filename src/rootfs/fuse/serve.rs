@@ -19,6 +19,7 @@ use fuser::{
 use rustix::io::Errno;
 
 use super::handles::Handles;
+use super::notices::Notices;
 use super::reply::{Opened, Sized, reply, reply_entries, reply_names};
 use super::tree::{
     Answer, Caller, Change, Detail, Manner, NewTime, OpenFile, Privileges, Synced, Time, Tree, What,
@@ -28,8 +29,20 @@ use super::tree::{
 pub struct Server {
     tree: Arc<Tree>,
     files: Handles<OpenFile>,
+    notices: Arc<Notices>,
+    /// Who moves the IDs that are shown, if anybody does.
+    mover: Mover,
     /// Whether the kernel can do without opendir (5.1).
     no_opendir: bool,
+}
+
+/// Who moves the IDs that are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mover {
+    /// Nobody, or the server.
+    Server,
+    /// The kernel, by an idmapped mount. It tells then only who makes a file, not who changes one.
+    Kernel,
 }
 
 thread_local! {
@@ -39,7 +52,7 @@ thread_local! {
 
 /// What the kernel may do for us, where it can. Not asked for: passthrough (real root's alone), locks (the kernel keeps
 /// them itself, and for all users of the mount).
-const WANTED: [InitFlags; 12] = [
+const WANTED: [InitFlags; 11] = [
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
     InitFlags::FUSE_PARALLEL_DIROPS,
@@ -51,20 +64,45 @@ const WANTED: [InitFlags; 12] = [
     InitFlags::FUSE_ASYNC_DIO,
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
     InitFlags::FUSE_NO_EXPORT_SUPPORT,
-    InitFlags::FUSE_ALLOW_IDMAP,
 ];
+
+/// FS_IOC_GETFLAGS and FS_IOC_SETFLAGS (ioctl_iflags(2)); on 32-bit machines they are named for fewer bytes.
+const GET_FLAGS: u32 = linux_request(2, 1);
+const SET_FLAGS: u32 = linux_request(1, 2);
+
+/// FS_IOC_FSGETXATTR
+const GET_EXTENDED_FLAGS: u32 = 0x801c_581f;
+
+/// A `struct fsxattr` (linux/fs.h) that says what flags say.
+fn extended(flags: u32) -> [u8; 28] {
+    // FS_SYNC_FL and FS_XFLAG_SYNC, and so on: immutable, append, nodump, noatime.
+    let pairs = [(0x08, 0x20), (0x10, 0x08), (0x20, 0x10), (0x40, 0x80), (0x80, 0x40)];
+    let said = pairs.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, other)| other);
+    let mut answer = [0; 28];
+    answer[..4].copy_from_slice(&said.sum::<u32>().to_ne_bytes());
+    answer
+}
+
+/// The number of a request of the group `f` with a `long` (asm-generic/ioctl.h).
+const fn linux_request(direction: u32, number: u32) -> u32 {
+    direction << 30 | (size_of::<libc::c_long>() as u32) << 16 | (b'f' as u32) << 8 | number
+}
 
 /// Bytes of the largest write.
 const MAX_WRITE: u32 = 1 << 20;
 
 impl Server {
     /// Serves `tree`.
-    pub fn new(tree: Arc<Tree>) -> Self {
-        Self { tree, files: Handles::default(), no_opendir: false }
+    pub fn new(tree: Arc<Tree>, notices: Arc<Notices>, mover: Mover) -> Self {
+        Self { tree, files: Handles::default(), notices, mover, no_opendir: false }
     }
 
     fn open_file(&self, id: u64, flags: OpenFlags, caller: Caller) -> Answer<Opened> {
         let file = self.tree.open(id, flags.0, caller)?;
+        if flags.0 & libc::O_TRUNC == 0 && file.may_be_written() && file.has_no_blocks() {
+            // The kernel would go on to say so while it holds what is written.
+            self.notices.forget_attributes(id);
+        }
         Ok(Opened(self.files.keep(file), FopenFlags::FOPEN_KEEP_CACHE))
     }
 }
@@ -90,6 +128,9 @@ impl Filesystem for Server {
         for flag in WANTED {
             // An older kernel has less of them, and all work without.
             let _ = config.add_capabilities(flag);
+        }
+        if self.mover == Mover::Kernel {
+            let _ = config.add_capabilities(InitFlags::FUSE_ALLOW_IDMAP);
         }
         self.no_opendir = config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT).is_ok();
         let _ = config.set_max_write(MAX_WRITE);
@@ -300,8 +341,8 @@ impl Filesystem for Server {
 
     fn write(
         &self,
-        _: &Request,
-        _: INodeNo,
+        by: &Request,
+        id: INodeNo,
         handle: FileHandle,
         offset: u64,
         bytes: &[u8],
@@ -311,12 +352,15 @@ impl Filesystem for Server {
         to: ReplyWrite,
     ) {
         let privileges = match flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
-            true => Privileges::Dropped,
+            true => Privileges::DroppedBy(caller(by, 0)),
             false => Privileges::Kept,
         };
         reply(to, || {
             let file = self.files.find(handle.0)?;
-            self.tree.write(&file, offset, bytes, privileges)
+            self.tree.write(&file, offset, bytes, privileges).inspect_err(|_| {
+                // The kernel takes the file for as long as all that was written to its cache.
+                self.notices.forget_names(self.tree.names(id.0));
+            })
         });
     }
 
@@ -336,7 +380,7 @@ impl Filesystem for Server {
 
     fn setxattr(
         &self,
-        _: &Request,
+        by: &Request,
         id: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -344,7 +388,7 @@ impl Filesystem for Server {
         _: u32,
         to: ReplyEmpty,
     ) {
-        reply(to, || self.tree.set_xattr(id.0, name, value, flags));
+        reply(to, || self.tree.set_xattr(id.0, name, value, flags, caller(by, 0)));
     }
 
     fn removexattr(&self, _: &Request, id: INodeNo, name: &OsStr, to: ReplyEmpty) {
@@ -353,7 +397,7 @@ impl Filesystem for Server {
 
     fn fallocate(
         &self,
-        _: &Request,
+        by: &Request,
         _: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -361,27 +405,39 @@ impl Filesystem for Server {
         mode: i32,
         to: ReplyEmpty,
     ) {
-        reply(to, || self.tree.allocate(&*self.files.find(handle.0)?, mode as u32, offset, length));
+        reply(to, || {
+            let file = self.files.find(handle.0)?;
+            self.tree.allocate(&file, mode as u32, (offset, length), caller(by, 0))
+        });
     }
 
+    /// The kernel asks for data and holes without writing back what it holds of the file.
     fn lseek(
         &self,
         _: &Request,
-        _: INodeNo,
+        id: INodeNo,
         handle: FileHandle,
         offset: i64,
         whence: i32,
         to: ReplyLseek,
     ) {
-        reply(to, || {
-            let offset = u64::try_from(offset).map_err(|_| Errno::NXIO)?;
-            self.tree.seek(&*self.files.find(handle.0)?, offset, whence)
-        });
+        let (file, tree) = (self.files.find(handle.0), self.tree.clone());
+        let is_stale = file.as_ref().is_ok_and(|file| file.may_be_stale());
+        let answer = move || {
+            reply(to, || {
+                let offset = u64::try_from(offset).map_err(|_| Errno::NXIO)?;
+                tree.seek(&*file?, offset, whence)
+            });
+        };
+        match is_stale {
+            true => self.notices.write_back(id.0, answer),
+            false => answer(),
+        }
     }
 
     fn copy_file_range(
         &self,
-        _: &Request,
+        by: &Request,
         _: INodeNo,
         from: FileHandle,
         read: u64,
@@ -394,22 +450,32 @@ impl Filesystem for Server {
     ) {
         reply(to, || {
             let (from, into) = (self.files.find(from.0)?, self.files.find(into.0)?);
-            self.tree.copy_range((&from, read), (&into, written), length)
+            self.tree.copy_range((&from, read), (&into, written), length, caller(by, 0))
         });
     }
 
+    /// The flags of files and folders, as lsattr(1) and chattr(1) ask for them. Nothing else: what a request means is
+    /// known by its file system alone.
     fn ioctl(
         &self,
         _: &Request,
-        _: INodeNo,
+        id: INodeNo,
         _: FileHandle,
         _: IoctlFlags,
-        _: u32,
-        _: &[u8],
+        request: u32,
+        given: &[u8],
         _: u32,
         to: ReplyIoctl,
     ) {
-        to.error(fuser::Errno::ENOTTY);
+        reply(to, || match (request, given.first_chunk()) {
+            (GET_FLAGS, _) => Ok(self.tree.flags(id.0)?.to_ne_bytes().to_vec()),
+            // The kernel asks for this first when it is told to set the others.
+            (GET_EXTENDED_FLAGS, _) => Ok(extended(self.tree.flags(id.0)?).to_vec()),
+            (SET_FLAGS, Some(flags)) => {
+                self.tree.set_flags(id.0, u32::from_ne_bytes(*flags)).map(|()| Vec::new())
+            }
+            _ => Err(Errno::NOTTY),
+        });
     }
 
     fn poll(

@@ -115,6 +115,15 @@ impl Tree {
         }
     }
 
+    /// The names by which a node is known, each with the number of its folder.
+    pub fn names(&self, id: u64) -> Vec<(u64, OsString)> {
+        let Ok(node) = self.node(id) else { return Vec::new() };
+        let place = node.place.read();
+        let first = place.parent.iter().map(|parent| (parent.id, place.name.to_os_string()));
+        let others = place.rare.iter().flat_map(|rare| &rare.names);
+        first.chain(others.map(|(folder, name)| (folder.id, name.clone()))).collect()
+    }
+
     /// Does something with the file of a node while it stays where it is.
     pub(super) fn with<T>(
         &self,

@@ -122,6 +122,14 @@ impl Tree {
         if let Some(count) = (stat.st_nlink > 1).then(|| self.links.count(node.id)).flatten() {
             attributes.links = count;
         }
+        if attributes.blocks == 0
+            && stat.st_mode & libc::S_IFMT == libc::S_IFREG
+            && node.has_writers()
+        {
+            // Its content may be in the kernel's memory alone. tar(1) and its like take a file without any block for one
+            // hole and do not read it; file systems with blocks that are not placed yet say 1 as well (ext4_getattr).
+            attributes.blocks = 1;
+        }
         if node.is_merged() && node.layers().len() > 1 {
             // Nobody counted the folders in it. 1 says so to find(1) and its like, as in the kernel's overlay.
             attributes.links = 1;

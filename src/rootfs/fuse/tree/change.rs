@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, IFlags, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::access::{Reach, path_of};
+use super::acl::ACCESS_ACL;
 use super::attributes::{Change, NewTime};
 use super::copyup::Content;
 use super::file::OpenFile;
@@ -37,7 +38,7 @@ impl Tree {
         };
         self.with(&node, |reach| {
             if change.uid.is_some() || change.gid.is_some() {
-                self.change_owner(reach, &change)?;
+                self.change_owner(&node, reach, &change, caller)?;
             }
             // After the owner, whose change takes setuid off.
             if let Some(mode) = change.mode {
@@ -45,9 +46,7 @@ impl Tree {
             }
             if let Some(size) = change.size {
                 resize(reach, open.as_deref(), size)?;
-                if caller.uid != 0 {
-                    drop_privileges(reach)?;
-                }
+                self.drop_privileges(&node, reach, caller)?;
             }
             // Last: all else sets the present.
             change_times(reach, &change)?;
@@ -55,15 +54,23 @@ impl Tree {
         })
     }
 
-    fn change_owner(&self, reach: &Reach, change: &Change) -> Answer<()> {
+    fn change_owner(
+        &self,
+        node: &Node,
+        reach: &Reach,
+        change: &Change,
+        caller: Caller,
+    ) -> Answer<()> {
         let ids = &self.reading.ids;
         let uid = change.uid.map(|uid| ids.disk_user(uid)).transpose()?;
         let gid = change.gid.map(|gid| ids.disk_group(gid)).transpose()?;
         if self.records_changes() {
-            return self.record(reach, |record| {
+            self.record(reach, |record| {
                 record.uid = uid.unwrap_or(record.uid);
                 record.gid = gid.unwrap_or(record.gid);
-            });
+            })?;
+            // What the file system does by itself where owners are real (chown(2)).
+            return self.drop_privileges(node, reach, caller);
         }
         let (folder, name, flags) = reach.at();
         rustix::fs::chownat(folder, name, uid.map(Uid::from_raw), gid.map(Gid::from_raw), flags)
@@ -97,8 +104,77 @@ impl Tree {
         reach.set_attribute(OVERRIDE_STAT.as_bytes(), value.as_bytes(), XattrFlags::empty())
     }
 
+    /// Takes setuid, setgid and capabilities off a file whose content or owner is changed, by whomever: root of a user
+    /// namespace is no exception (`setattr_should_drop_suidgid` asks for CAP_FSETID over the machine). Where the group may
+    /// not run the file, setgid stays for a caller who may set it.
+    pub(super) fn drop_privileges(&self, node: &Node, reach: &Reach, caller: Caller) -> Answer<()> {
+        let stat = self.meant(reach.stat()?, reach, UPPER)?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Ok(());
+        }
+        let stays = stat.st_mode & 0o010 == 0 && self.may_set_group_bit(caller, &stat);
+        let taken = libc::S_ISUID | if stays { 0 } else { libc::S_ISGID };
+        if stat.st_mode & taken != 0 {
+            self.change_mode(reach, stat.st_mode & 0o7777 & !taken)?;
+        }
+        if node.is_plain() {
+            return Ok(());
+        }
+        match reach.remove_attribute(b"security.capability") {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a caller may give setgid to a file (`in_group_or_capable`), as far as the kernel tells: of groups one alone,
+    /// and nothing (-1) where it moves IDs itself.
+    fn may_set_group_bit(&self, caller: Caller, stat: &Stat) -> bool {
+        let ids = &self.reading.ids;
+        ids.disk_user(caller.uid) == Ok(0) || ids.disk_group(caller.gid) == Ok(stat.st_gid)
+    }
+
+    /// Takes setgid off a file whose ACL was set by somebody who is neither privileged nor in its group (CVE-2016-7097).
+    /// A folder, whose setgid is no privilege, keeps it: the caller may be in its group by another of theirs.
+    fn drop_group_privilege(&self, reach: &Reach, caller: Caller) -> Answer<()> {
+        let stat = reach.stat()?;
+        if stat.st_mode & libc::S_ISGID == 0
+            || stat.st_mode & libc::S_IFMT == libc::S_IFDIR
+            || self.may_set_group_bit(caller, &stat)
+        {
+            return Ok(());
+        }
+        set_mode(reach, stat.st_mode & 0o7777 & !libc::S_ISGID)
+    }
+
+    /// The flags of a file or folder (FS_IOC_GETFLAGS). Errors: ENOTTY where its file system has none.
+    pub fn flags(&self, id: u64) -> Answer<u32> {
+        let _still = self.moves.read();
+        let node = self.node(id)?;
+        self.with(&node, |reach| Ok(rustix::fs::ioctl_getflags(openable(&node, reach)?)?.bits()))
+    }
+
+    /// Sets the flags of a file or folder (FS_IOC_SETFLAGS). Errors: EPERM for those by which the upper layer would
+    /// refuse to let it be renamed or removed.
+    pub fn set_flags(&self, id: u64, flags: u32) -> Answer<()> {
+        let flags = IFlags::from_bits_retain(flags);
+        let node = self.node(id)?;
+        if flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND) {
+            return Err(Errno::PERM);
+        }
+        self.copy_up(&node, Content::Whole)?;
+        let _still = self.moves.read();
+        self.with(&node, |reach| rustix::fs::ioctl_setflags(openable(&node, reach)?, flags))
+    }
+
     /// Sets an extended attribute.
-    pub fn set_xattr(&self, id: u64, name: &OsStr, value: &[u8], flags: i32) -> Answer<()> {
+    pub fn set_xattr(
+        &self,
+        id: u64,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        caller: Caller,
+    ) -> Answer<()> {
         let node = self.node(id)?;
         let kept = self.kept_name(name).map_err(|_| Errno::PERM)?;
         self.refuse_acl(&kept)?;
@@ -107,7 +183,13 @@ impl Tree {
         self.copy_up(&node, Content::Whole)?;
         let _still = self.moves.read();
         node.set_not_plain();
-        self.with(&node, |reach| reach.set_attribute(&kept, &value, flags))?;
+        self.with(&node, |reach| {
+            reach.set_attribute(&kept, &value, flags)?;
+            match kept == ACCESS_ACL {
+                true => self.drop_group_privilege(reach, caller),
+                false => Ok(()),
+            }
+        })?;
         forget_acl(&node);
         Ok(())
     }
@@ -126,6 +208,14 @@ impl Tree {
         self.with(&node, |reach| reach.remove_attribute(&kept))?;
         forget_acl(&node);
         Ok(())
+    }
+}
+
+/// Opens what has flags. Errors: ENOTTY for what has none.
+fn openable(node: &Node, reach: &Reach) -> Answer<OwnedFd> {
+    match node.kind {
+        libc::S_IFREG | libc::S_IFDIR => reach.open(OFlags::RDONLY | OFlags::NONBLOCK),
+        _ => Err(Errno::NOTTY),
     }
 }
 
@@ -152,23 +242,6 @@ fn resize(reach: &Reach, open: Option<&OwnedFd>, size: u64) -> Answer<()> {
     }
     let fd = reach.open(OFlags::WRONLY | OFlags::NONBLOCK)?;
     rustix::fs::ftruncate(&fd, size)
-}
-
-/// Takes setuid, setgid and capabilities off a file that somebody without privileges has changed.
-pub fn drop_privileges(reach: &Reach) -> Answer<()> {
-    let stat = reach.stat()?;
-    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
-        return Ok(());
-    }
-    let group_runs = stat.st_mode & (libc::S_ISGID | 0o010) == libc::S_ISGID | 0o010;
-    let taken = libc::S_ISUID | if group_runs { libc::S_ISGID } else { 0 };
-    if stat.st_mode & taken != 0 {
-        set_mode(reach, stat.st_mode & 0o7777 & !taken)?;
-    }
-    match reach.remove_attribute(b"security.capability") {
-        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 fn change_times(reach: &Reach, change: &Change) -> Answer<()> {

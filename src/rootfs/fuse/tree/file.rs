@@ -8,7 +8,6 @@ use parking_lot::RwLock;
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 use rustix::io::Errno;
 
-use super::change::drop_privileges;
 use super::copyup::Content;
 use super::node::{Layer, Node, UPPER};
 use super::whiteout::may_be_metacopy;
@@ -18,6 +17,49 @@ use super::{Answer, Caller, Tree, data, xattr};
 pub struct OpenFile {
     pub(super) node: Arc<Node>,
     pub(super) fd: RwLock<(Layer, Arc<OwnedFd>)>,
+    access: Access,
+}
+
+/// What an open file can be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading alone.
+    Reading,
+    /// Writing too.
+    Writing,
+}
+
+impl OpenFile {
+    /// An open file of `node`, whose descriptor is one of `layer`.
+    pub(super) fn new(node: Arc<Node>, layer: Layer, fd: Arc<OwnedFd>, access: Access) -> Self {
+        if access == Access::Writing {
+            node.add_writer();
+        }
+        Self { node, fd: RwLock::new((layer, fd)), access }
+    }
+
+    /// Whether the kernel may hold pages that are newer than what is on disk, through this or another open file.
+    pub fn may_be_stale(&self) -> bool {
+        self.node.has_writers()
+    }
+
+    /// Whether it can be written through this open file.
+    pub fn may_be_written(&self) -> bool {
+        self.access == Access::Writing
+    }
+
+    /// Whether nothing of it is on disk: it is empty or a hole.
+    pub fn has_no_blocks(&self) -> bool {
+        rustix::fs::fstat(&*self.fd.read().1).is_ok_and(|stat| stat.st_blocks == 0)
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if self.access == Access::Writing {
+            self.node.remove_writer();
+        }
+    }
 }
 
 impl Tree {
@@ -83,8 +125,8 @@ impl Tree {
         let node = self.node(id)?;
         if flags & libc::O_ACCMODE == libc::O_RDONLY && flags & libc::O_TRUNC == 0 {
             let _still = self.moves.read();
-            let opened = self.open_for_reading(&node)?;
-            return Ok(OpenFile { node, fd: RwLock::new(opened) });
+            let (layer, fd) = self.open_for_reading(&node)?;
+            return Ok(OpenFile::new(node, layer, fd, Access::Reading));
         }
         let cut = flags & libc::O_TRUNC != 0;
         self.copy_up(&node, if cut { Content::Nothing } else { Content::Whole })?;
@@ -92,8 +134,8 @@ impl Tree {
         let kept = flags & (libc::O_TRUNC | libc::O_SYNC | libc::O_DSYNC);
         let kept = OFlags::from_bits_retain(kept as u32) | OFlags::NONBLOCK;
         let fd = self.with(&node, |reach| {
-            if cut && caller.uid != 0 {
-                drop_privileges(reach)?;
+            if cut {
+                self.drop_privileges(&node, reach, caller)?;
             }
             // The kernel reads too what it writes back, and says itself where what is appended goes.
             self.retrying(|| match reach.open(OFlags::RDWR | kept) {
@@ -102,7 +144,7 @@ impl Tree {
             })
         })?;
         self.refuse_metacopy(&fd)?;
-        Ok(OpenFile { node, fd: RwLock::new((UPPER, Arc::new(fd))) })
+        Ok(OpenFile::new(node, UPPER, Arc::new(fd), Access::Writing))
     }
 
     fn refuse_metacopy(&self, fd: &OwnedFd) -> Answer<()> {
@@ -112,7 +154,7 @@ impl Tree {
         }
     }
 
-    /// Writes all of `bytes`. With `Privileges::Dropped` setuid, setgid and capabilities go.
+    /// Writes all of `bytes`. With `Privileges::DroppedBy` setuid, setgid and capabilities go.
     pub fn write(
         &self,
         file: &OpenFile,
@@ -121,12 +163,17 @@ impl Tree {
         privileges: Privileges,
     ) -> Answer<usize> {
         let fd = self.fd_of(file)?;
-        if privileges == Privileges::Dropped {
-            let _still = self.moves.read();
-            self.with(&file.node, drop_privileges)?;
+        if let Privileges::DroppedBy(caller) = privileges {
+            self.settle(file, caller)?;
         }
         data::write_all(&*fd, bytes, offset)?;
         Ok(bytes.len())
+    }
+
+    /// Takes its privileges off a file before its content changes.
+    fn settle(&self, file: &OpenFile, caller: Caller) -> Answer<()> {
+        let _still = self.moves.read();
+        self.with(&file.node, |reach| self.drop_privileges(&file.node, reach, caller))
     }
 
     /// fsync(2), or fdatasync(2).
@@ -148,13 +195,21 @@ impl Tree {
         }
     }
 
-    /// fallocate(2)
-    pub fn allocate(&self, file: &OpenFile, mode: u32, offset: u64, length: u64) -> Answer<()> {
+    /// fallocate(2). The kernel leaves privileges to us, and does not say what the caller may (`file_modified`).
+    pub fn allocate(
+        &self,
+        file: &OpenFile,
+        mode: u32,
+        (offset, length): (u64, u64),
+        caller: Caller,
+    ) -> Answer<()> {
+        self.settle(file, caller)?;
         let mode = FallocateFlags::from_bits_retain(mode);
         rustix::fs::fallocate(&*self.fd_of(file)?, mode, offset, length)
     }
 
-    /// lseek(2) to data (SEEK_DATA) or a hole (SEEK_HOLE).
+    /// lseek(2) to data (SEEK_DATA) or a hole (SEEK_HOLE). What the kernel has not written back yet is a hole here:
+    /// see [`OpenFile::may_be_stale`].
     pub fn seek(&self, file: &OpenFile, offset: u64, whence: i32) -> Answer<u64> {
         let to = match whence {
             libc::SEEK_DATA => SeekFrom::Data(offset),
@@ -164,13 +219,15 @@ impl Tree {
         rustix::fs::seek(&*self.fd_of(file)?, to)
     }
 
-    /// copy_file_range(2)
+    /// copy_file_range(2). As of fallocate(2), privileges are left to us.
     pub fn copy_range(
         &self,
         (from, mut read): (&OpenFile, u64),
         (to, mut written): (&OpenFile, u64),
         length: u64,
+        caller: Caller,
     ) -> Answer<usize> {
+        self.settle(to, caller)?;
         let (from, to) = (self.fd_of(from)?, self.fd_of(to)?);
         // The kernel answers in 32 bits.
         let length = length.min(1 << 30) as usize;
@@ -179,12 +236,12 @@ impl Tree {
 }
 
 /// Whether a write takes setuid, setgid and capabilities off a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Privileges {
     /// They stay.
     Kept,
-    /// They go: the writer could not have given them.
-    Dropped,
+    /// They go: this writer could not have given them.
+    DroppedBy(Caller),
 }
 
 /// What reaches the disk before an answer.

@@ -6,13 +6,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::RwLock;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::access::{Reach, below};
 use super::copyup::Content;
-use super::file::OpenFile;
+use super::file::{Access, OpenFile};
 use super::node::{Node, UPPER};
 use super::{Answer, Caller, Entry, Tree, stat_at, xattr};
 use crate::override_stat::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
@@ -80,9 +79,10 @@ impl Tree {
         let stat = rustix::fs::fstat(&fd)?;
         let node = self.known(&parent, name, &stat, UPPER, Vec::new());
         node.set_plain();
+        let file = OpenFile::new(node.clone(), UPPER, Arc::new(fd), Access::Writing);
         let attributes = self.shown(&node, &stat, &Reach::Name(folder, name.into()), UPPER)?;
         let entry = Entry { generation: node.generation, attributes };
-        Ok((entry, OpenFile { node, fd: RwLock::new((UPPER, Arc::new(fd))) }))
+        Ok((entry, file))
     }
 
     /// Gives a file one name more.
@@ -239,7 +239,7 @@ impl Tree {
     /// Gives what was just made to the caller, or to the group of a setgid folder (inode(7)).
     fn give(
         &self,
-        parent: &OwnedFd,
+        parent: &Arc<OwnedFd>,
         at: BorrowedFd<'_>,
         name: &OsStr,
         what: What<'_>,
@@ -248,31 +248,71 @@ impl Tree {
     ) -> Answer<()> {
         let ids = &self.reading.ids;
         let (uid, gid) = (ids.disk_user(caller.uid)?, ids.disk_group(caller.gid)?);
+        let in_place = at.as_raw_fd() == parent.as_raw_fd();
+        if in_place && (uid, gid) == self.own && !self.records_changes() {
+            return Ok(()); // as the file system made it
+        }
+        let above = rustix::fs::fstat(parent)?;
+        let above = self.meant(above, &Reach::Held(parent.clone()), UPPER)?;
+        let gift = Gift::new((uid, gid), &above, what, mask);
+        if self.records_changes() {
+            return record_new(at, name, what, &gift);
+        }
+        if (gift.uid, gift.gid) != self.own || gift.by_setgid {
+            let (user, group) = (Some(Uid::from_raw(gift.uid)), Some(Gid::from_raw(gift.gid)));
+            rustix::fs::chownat(at, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        match what {
+            What::Symlink(_) => Ok(()),
+            _ => gift.restore_bits(at, name),
+        }
+    }
+}
+
+/// Whose a new file is to be.
+struct Gift {
+    uid: u32,
+    gid: u32,
+    /// The mode that was asked for, and what a setgid folder adds to it or takes off.
+    mode: u32,
+    /// The group is that of a setgid folder.
+    by_setgid: bool,
+}
+
+impl Gift {
+    /// For a caller of these IDs, in a folder of which `above` is known.
+    fn new((uid, gid): (u32, u32), above: &rustix::fs::Stat, what: What<'_>, mask: u32) -> Self {
         let mode = match what {
             What::Folder(mode) | What::Node(mode, _) => mode & !mask & 0o7777,
             What::Symlink(_) => 0o777,
         };
-        if self.records_changes() {
-            return record_new(at, name, what, uid, gid, mode);
+        if above.st_mode & libc::S_ISGID == 0 {
+            return Self { uid, gid, mode, by_setgid: false };
         }
-        let in_place = at.as_raw_fd() == parent.as_raw_fd();
-        if in_place && (uid, gid) == self.own {
-            return Ok(()); // as the file system made it
+        let runs_as_group = libc::S_ISGID | 0o010;
+        let mode = match what {
+            What::Folder(_) => mode | libc::S_ISGID,
+            // A group that the caller is not in lends itself to no program (CVE-2018-13405; the kernel sees to it from 6.0).
+            _ if mode & runs_as_group == runs_as_group && uid != 0 && gid != above.st_gid => {
+                mode & !libc::S_ISGID
+            }
+            _ => mode,
+        };
+        Self { uid, gid: above.st_gid, mode, by_setgid: true }
+    }
+
+    /// Sets setuid and setgid, which the change of the owner took off, beside the mode that the file system has decided
+    /// on: a default ACL may have left less of it than was asked for.
+    fn restore_bits(&self, at: BorrowedFd<'_>, name: &OsStr) -> Answer<()> {
+        let wanted = self.mode & 0o6000;
+        if wanted == 0 && !self.by_setgid {
+            return Ok(());
         }
-        let above = rustix::fs::fstat(parent)?;
-        let setgid = above.st_mode & libc::S_ISGID != 0;
-        let gid = if setgid { above.st_gid } else { gid };
-        if (uid, gid) != self.own || setgid {
-            let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            rustix::fs::chownat(at, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+        let mode = stat_at(at, name)?.st_mode & 0o7777;
+        if mode & 0o6000 == wanted {
+            return Ok(());
         }
-        let folder = matches!(what, What::Folder(_));
-        let mode = if setgid && folder { mode | libc::S_ISGID } else { mode };
-        if mode & 0o6000 != 0 && !matches!(what, What::Symlink(_)) {
-            // Giving it away took these bits off.
-            crate::sys::inroot::change_mode(at, name, mode).map_err(errno)?;
-        }
-        Ok(())
+        crate::sys::inroot::change_mode(at, name, mode & 0o1777 | wanted).map_err(errno)
     }
 }
 
@@ -290,14 +330,7 @@ pub fn errno(error: std::io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
-fn record_new(
-    at: BorrowedFd<'_>,
-    name: &OsStr,
-    what: What<'_>,
-    uid: u32,
-    gid: u32,
-    mode: u32,
-) -> Answer<()> {
+fn record_new(at: BorrowedFd<'_>, name: &OsStr, what: What<'_>, gift: &Gift) -> Answer<()> {
     let file_type = match what {
         What::Symlink(_) => return Ok(()), // links cannot have user attributes (xattr(7))
         What::Folder(_) => None,
@@ -312,6 +345,7 @@ fn record_new(
             }
         }
     };
+    let Gift { uid, gid, mode, .. } = *gift;
     let value = OverrideStat { uid, gid, mode, file_type }.to_string();
     rustix::fs::lsetxattr(below(at, name), OVERRIDE_STAT, value.as_bytes(), XattrFlags::empty())
 }

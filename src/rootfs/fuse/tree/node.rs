@@ -37,6 +37,8 @@ pub struct Node {
     plain: AtomicBool,
     lookups: AtomicU64,
     children: AtomicU32,
+    /// Open files through which it can be written.
+    writers: AtomicU32,
     /// Where it is found.
     pub place: RwLock<Place>,
     /// What only folders have.
@@ -119,6 +121,7 @@ impl Node {
             plain: AtomicBool::new(false),
             lookups: AtomicU64::new(0),
             children: AtomicU32::new(0),
+            writers: AtomicU32::new(0),
             place: RwLock::new(place),
             folder,
         }
@@ -159,6 +162,21 @@ impl Node {
         self.plain.store(false, Ordering::Release);
     }
 
+    /// Notes an open file through which it can be written.
+    pub fn add_writer(&self) {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes the end of an open file through which it could be written.
+    pub fn remove_writer(&self) {
+        self.writers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether the kernel may hold pages that are newer than the file: it writes them back at the latest close(2).
+    pub fn has_writers(&self) -> bool {
+        self.writers.load(Ordering::Acquire) > 0
+    }
+
     /// The layers of a folder, the topmost first; none of anything else.
     pub fn layers(&self) -> Vec<Layer> {
         self.folder.as_ref().map(|folder| folder.layers.read().clone()).unwrap_or_default()
@@ -168,6 +186,16 @@ impl Node {
     pub fn is_merged(&self) -> bool {
         let folder = self.folder.as_ref();
         folder.is_some_and(|folder| folder.layers.read().iter().any(|layer| *layer != UPPER))
+    }
+}
+
+/// Takes its folders with it one by one: a chain of them is as long as a tree is deep, and longer than a stack.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut next = self.place.get_mut().parent.take();
+        while let Some(mut folder) = next {
+            next = Arc::get_mut(&mut folder).and_then(|last| last.place.get_mut().parent.take());
+        }
     }
 }
 

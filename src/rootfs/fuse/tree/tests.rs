@@ -168,7 +168,7 @@ fn a_write_copies_up_and_the_number_stays() {
     let mut room = [0; 32];
     let count = tree.read(&reader, 0, &mut room).unwrap();
     assert_eq!(&room[..count], b"old and new", "a descriptor from before sees what it is now");
-    tree.write(&file, 0, b"O", Privileges::Dropped).unwrap();
+    tree.write(&file, 0, b"O", Privileges::DroppedBy(us())).unwrap();
     assert_eq!(tree.attributes(id).unwrap().mode & 0o7777, 0o751);
 }
 
