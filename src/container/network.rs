@@ -56,6 +56,7 @@ pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
             .collect(),
         resolver: options.has_own_resolver().then(resolver),
         hosts: options.has_own_hosts().then(|| options.add_host.clone()),
+        names_host: options.has_own_hostname(),
     })
 }
 

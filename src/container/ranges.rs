@@ -31,7 +31,7 @@ pub fn claimed(
     root: &Root,
     (store, id): (&Path, &str),
 ) -> Result<(IdMaps, Option<Claim>)> {
-    if !matches!(request.options.userns, UsernsMode::Auto(_)) {
+    if !matches!(request.options.userns(), UsernsMode::Auto(_)) {
         return Ok((maps(request, base, root, store)?, None));
     }
     let folder = config::open_private(&store.join(FOLDER))?;
@@ -51,7 +51,7 @@ pub fn maps(request: &Request, base: &Base, root: &Root, store: &Path) -> Result
         let needs = spec::ids_needed(&root.folders, user, &root.defaults)?;
         Ok(Room { others: others(store), needs })
     };
-    base.container_maps(&options.userns, &options.uidmap, &options.gidmap, room)
+    base.container_maps(&options.userns(), &options.uidmap, &options.gidmap, room)
 }
 
 fn write(path: &Path, maps: &IdMaps) -> Result<Claim> {

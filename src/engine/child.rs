@@ -19,7 +19,7 @@ use super::last::{Last, ParentsDeath};
 use super::layers;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On};
-use super::{Idmapped, Plan, Step, Streams, command, files, filter, init};
+use super::{Idmapped, Plan, Step, Streams, accounts, command, files, filter, init};
 use crate::cgroup::Group;
 use crate::ids::{self, IdMaps};
 use crate::sys::mount::{self, Attributes, Reach};
@@ -249,6 +249,13 @@ impl Child<'_> {
             Step::Network => self.show_network()?,
             Step::Connect => self.wait_until_connected()?,
             Step::Files(files) => files::mount(files, self.hands.root()?)?,
+            Step::Accounts(entries) => {
+                let root = self.hands.root()?;
+                let copies = accounts::add(entries, root)?;
+                if !copies.is_empty() {
+                    files::mount(&copies, root)?;
+                }
+            }
             Step::Loopback => network::loopback_up()?,
             Step::Sysctl { path, value, .. } => self.write_parameter(path, value)?,
             Step::Mask(path) => self.mask(path)?,

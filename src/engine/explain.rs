@@ -116,6 +116,12 @@ impl Script {
                     self.line(&format!("printf %s {content} > \"$root\"{}", file.path));
                 }
             }
+            Step::Accounts(entries) => {
+                for entry in entries {
+                    let line = quote(&entry.line);
+                    self.line(&format!("echo {line} >> \"$root\"{}", entry.path));
+                }
+            }
             Step::OomScore(score) => self.line(&format!("echo {score} > /proc/self/oom_score_adj")),
             Step::Layers(layers) => {
                 let on = quote(&layers.on.to_string_lossy());

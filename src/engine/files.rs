@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use super::trouble::{Done, On};
-use crate::net::File;
+use crate::net::{File, Need};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 
@@ -34,8 +34,12 @@ pub fn mount(files: &[File], root: &OwnedFd) -> Done {
     rustix::process::fchdir(root)?;
     for (file, copy) in files.iter().zip(copies?) {
         let path = Path::new(file.path);
-        let target = inroot::mount_point(root.as_fd(), path, Kind::File, Symlinks::Follow);
-        mount::attach(&copy, target.on(|| file.path)?).on(|| file.path)?;
+        match inroot::mount_point(root.as_fd(), path, Kind::File, Symlinks::Follow) {
+            Err(error) if file.need == Need::Customary => {
+                log::debug!("{} is the root's own: {error}", file.path);
+            }
+            target => mount::attach(&copy, target.on(|| file.path)?).on(|| file.path)?,
+        }
     }
     Ok(())
 }

@@ -28,6 +28,7 @@
 //!      |<----- Failed(step, what, errno) --------------------------------|   instead, from whoever failed
 //! ```
 
+mod accounts;
 mod child;
 mod command;
 mod copyup;
@@ -223,6 +224,8 @@ pub enum Step {
     Connect,
     /// Mount files that are made in memory.
     Files(Vec<net::File>),
+    /// Name the user who runs the container in its accounts.
+    Accounts(Vec<accounts::Entry>),
     /// Set the loopback interface up.
     Loopback,
     /// Set a kernel parameter of one of the new namespaces.
@@ -367,6 +370,7 @@ impl Step {
                 let paths: Vec<_> = files.iter().map(|file| file.path).collect();
                 format!("mount {}", paths.join(" and "))
             }
+            Self::Accounts(_) => "name the user in the container's accounts".into(),
             Self::Loopback => "set the loopback interface up".into(),
             Self::Sysctl { name, .. } => format!("set the kernel parameter {name}"),
             Self::Mask(path) => format!("mask {}", path.display()),

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
+use super::accounts::Entry;
 use super::mounts::{Owners, map_of};
 use super::{
     Command, Credentials, Groups, Limit, Mount, Options, Plan, Running, Source, Step, Supervised,
@@ -19,7 +20,7 @@ use crate::ids::{IdMap, IdMaps, inside_of};
 use crate::net::File;
 use crate::security::emulation::{self, Supervisor};
 use crate::security::seccomp::Filter;
-use crate::spec::{FUSE, KEEP_GROUPS};
+use crate::spec::{FUSE, GROUP_ENTRY, KEEP_GROUPS, PASSWD_ENTRY};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Reach};
 use crate::sys::namespace::Namespaces;
@@ -100,6 +101,7 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     }
     root_and_mounts(spec, &mut steps)?;
     steps.extend(files(&network.files, &steps));
+    steps.extend(accounts(spec));
     if namespaces.contains(Namespaces::NET) {
         steps.push(Step::Loopback);
     }
@@ -118,6 +120,15 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     last_steps(spec, process, setgroups_denied, Until::ParentsDeath, &mut steps)?;
     steps.push(Step::Exec(command(process, has_init(spec))?));
     Ok(Plan { levels, steps, options })
+}
+
+/// Entries of the container's accounts that its config asks for.
+fn accounts(spec: &Spec) -> Option<Step> {
+    let annotations = spec.annotations().as_ref()?;
+    let files = [(PASSWD_ENTRY, "/etc/passwd"), (GROUP_ENTRY, "/etc/group")];
+    let entry = |(name, path)| Some(Entry { path, line: annotations.get(name)?.clone() });
+    let entries: Vec<Entry> = files.into_iter().filter_map(entry).collect();
+    (!entries.is_empty()).then_some(Step::Accounts(entries))
 }
 
 /// The files, but for those that the user has put something else in the place of.

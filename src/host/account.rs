@@ -31,6 +31,12 @@ pub fn own_name() -> String {
     names_of(uid).into_iter().next().unwrap_or_else(|| uid.to_string())
 }
 
+/// The name of a group in `/etc/group`.
+pub fn group_name(gid: u32) -> Option<String> {
+    let group = std::fs::read("/etc/group").unwrap_or_default();
+    names_in(&String::from_utf8_lossy(&group), gid).into_iter().next()
+}
+
 fn names_in(passwd: &str, uid: u32) -> Vec<String> {
     let name_of_line = |line: &str| {
         let mut fields = line.split(':');

@@ -71,6 +71,8 @@ pub struct Wanted {
     pub resolver: Option<Resolver>,
     /// `None`: /etc/hosts is the image's, or the host's.
     pub hosts: Option<Vec<HostEntry>>,
+    /// Whether /etc/hostname is written; else it is the image's.
+    pub names_host: bool,
 }
 
 /// How names are looked up. What is empty is the host's.
@@ -87,10 +89,21 @@ pub struct Resolver {
 /// A file that is mounted into the container, made in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Where, inside.
+    /// Path in the container.
     pub path: &'static str,
-    /// What it says.
+    /// Content.
     pub content: String,
+    /// Consequence of a root that has no place for it.
+    pub need: Need,
+}
+
+/// Whether a container runs without a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The launch fails: the file says what was asked for.
+    Required,
+    /// The root stays as it is: the file is there by custom.
+    Customary,
 }
 
 /// What a launch does for the network.
@@ -128,14 +141,24 @@ impl Wanted {
     /// helper where one is needed.
     pub fn decide(&self, hostname: &str, tmp: &Path, prefix: &'static str) -> Result<Network> {
         let addresses = self.addresses()?;
+        let custom = match self.mode {
+            Mode::Helper => Need::Required,
+            Mode::None | Mode::Host => Need::Customary,
+        };
         let mut files = Vec::new();
         if let Some(lines) = &self.hosts {
             let content = names::hosts(self.mode, lines, hostname, addresses.as_ref())?;
-            files.push(File { path: "/etc/hosts", content });
+            let need = if lines.is_empty() { custom } else { Need::Required };
+            files.push(File { path: "/etc/hosts", content, need });
         }
         if let Some(resolver) = &self.resolver {
             let content = names::resolv_conf(resolver, addresses.as_ref());
-            files.push(File { path: "/etc/resolv.conf", content });
+            let need = if *resolver == Resolver::default() { custom } else { Need::Required };
+            files.push(File { path: "/etc/resolv.conf", content, need });
+        }
+        if self.names_host {
+            let content = format!("{hostname}\n");
+            files.push(File { path: "/etc/hostname", content, need: Need::Customary });
         }
         let helpers = match &addresses {
             Some(addresses) => self.helpers(addresses, (tmp, prefix))?,

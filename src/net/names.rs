@@ -45,13 +45,21 @@ pub(super) fn hosts(
     match (mode, addresses) {
         (Mode::Host, _) => {}
         (_, Some(addresses)) => {
-            let _ = writeln!(text, "{}\t{hostname}", addresses.container());
+            let _ = writeln!(text, "{}\t{}", addresses.container(), names_of(hostname));
         }
         (_, None) => {
-            let _ = writeln!(text, "127.0.0.1\t{hostname}");
+            let _ = writeln!(text, "127.0.0.1\t{}", names_of(hostname));
         }
     }
     Ok(text)
+}
+
+/// A host name with its domain, and without it: what `hostname -f` and `hostname -s` look for.
+fn names_of(hostname: &str) -> String {
+    match hostname.split_once('.') {
+        Some((short, _)) if !short.is_empty() => format!("{hostname} {short}"),
+        _ => hostname.to_owned(),
+    }
 }
 
 /// The host's address on its way out. Nothing is sent: the kernel only looks for the way.
@@ -143,6 +151,9 @@ mod tests {
         let lines = ["db:10.1.1.1".parse().unwrap()];
         let text = hosts(Mode::Helper, &lines, "box", Some(&Addresses::default())).unwrap();
         assert!(text.contains("10.1.1.1\tdb\n") && text.ends_with("10.0.2.100\tbox\n"), "{text}");
+        let text = hosts(Mode::None, &[], "box.example.org", None).unwrap();
+        assert!(text.contains("127.0.0.1\tlocalhost\n"), "{text}");
+        assert!(text.ends_with("127.0.0.1\tbox.example.org box\n"), "{text}");
         let up = ["up:host-gateway".parse().unwrap()];
         assert!(hosts(Mode::None, &up, "box", None).is_err());
     }

@@ -15,6 +15,7 @@ use oci_spec::runtime::{
 use super::group::GroupAdd;
 use super::namespace::{Cgroups, Network, Sharing};
 use super::options::Options;
+use super::own_account::{GROUP_ENTRY, OwnAccount, PASSWD_ENTRY};
 use super::resources::Resources;
 use super::storage_driver::Stacking;
 use super::{mounts, process, sysctl};
@@ -152,13 +153,14 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
         .readonly(inputs.options.read_only)
         .build()
         .map_err(Error::new)?;
+    let (process, account) = process::process(inputs)?;
     let mut spec = SpecBuilder::default()
         .version(VERSION)
         .root(root)
-        .process(process::process(inputs)?)
+        .process(process)
         .mounts(mounts::mounts(inputs)?)
         .linux(linux(inputs)?)
-        .annotations(annotations(inputs))
+        .annotations(annotations(inputs, account))
         .build()
         .map_err(Error::new)?;
     spec.set_hostname(hostname(inputs));
@@ -174,7 +176,7 @@ fn refuse_contradictions(options: &Options) -> Result<()> {
     if options.read_only && options.rw_root {
         fail!("--read-only and --rw-root exclude each other");
     }
-    if options.userns != UsernsMode::Host
+    if options.userns() != UsernsMode::Host
         && !(options.uidmap.is_empty() && options.gidmap.is_empty())
     {
         fail!("--userns and --uidmap or --gidmap exclude each other");
@@ -208,9 +210,11 @@ pub(super) fn seen_hostname(inputs: &Inputs<'_>) -> String {
     })
 }
 
-fn annotations(inputs: &Inputs<'_>) -> HashMap<String, String> {
+fn annotations(inputs: &Inputs<'_>, account: OwnAccount) -> HashMap<String, String> {
     let options = inputs.options;
-    let mut annotations = HashMap::new();
+    let entries = [(PASSWD_ENTRY, account.passwd), (GROUP_ENTRY, account.group)];
+    let entries = entries.into_iter().filter_map(|(name, line)| Some((name.to_owned(), line?)));
+    let mut annotations: HashMap<_, _> = entries.collect();
     if let Some(signal) = &inputs.image.stop_signal {
         annotations.insert(STOP_SIGNAL.to_owned(), signal.clone());
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::switch::parse_switch;
+use super::volumes;
 use super::{
     Cgroups, ContainerName, Device, Entrypoint, EnvChange, Exposed, GroupAdd, HelperFlag, Hostname,
     MountFlag, Network, Publish, Resources, RootEmulation, SecurityOption, Sharing, Size,
@@ -108,8 +109,10 @@ pub struct Options {
     /// How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N,size=N] (you stay yourself),
     /// nomap (you have no ID inside), auto[:size=N,uidmapping=CONTAINER:BASE:COUNT,gidmapping=...] (subordinate IDs that no
     /// other such container has, as many as the image's accounts need, 1024 at least).
-    #[arg(long, value_name = "MODE", default_value = "host")]
-    pub userns: UsernsMode,
+    ///
+    /// Default: host; keep-id where -u is your own UID[:GID] and a folder of the host is mounted.
+    #[arg(long, value_name = "MODE")]
+    pub userns: Option<UsernsMode>,
 
     /// Answer the system calls that need other IDs (chown, setuid, setgroups, mknod and their like) as if they were there,
     /// so that packages can be installed. auto: where the container has one ID alone, and that is root's.
@@ -245,11 +248,46 @@ impl Options {
     /// Whether the container's name servers are said here, not by its host or its image.
     pub fn has_own_resolver(&self) -> bool {
         let says = [&self.dns_search, &self.dns_option].iter().any(|list| !list.is_empty());
-        says || !self.dns.is_empty() || matches!(self.network(), Network::Helper(_))
+        says || !self.dns.is_empty() || self.has_names_of_its_own()
     }
 
     /// Whether the container's /etc/hosts is said here.
     pub fn has_own_hosts(&self) -> bool {
-        !self.add_host.is_empty() || matches!(self.network(), Network::Helper(_))
+        !self.add_host.is_empty() || self.has_names_of_its_own()
+    }
+
+    /// Whether /etc/hostname is the container's own, as docker has it.
+    pub fn has_own_hostname(&self) -> bool {
+        !self.rw_root
+    }
+
+    /// Whether names are the container's own matter: not on the host's network, and not where a file that is missing would
+    /// have to be made in a folder of the host, for a network that has no names to look up.
+    fn has_names_of_its_own(&self) -> bool {
+        match self.network() {
+            Network::Helper(_) => true,
+            Network::None => !self.rw_root,
+            Network::Host => false,
+        }
+    }
+
+    /// Mode of the user namespace. With `-u` and the caller's own IDs, and a folder of the host to work in, it is keep-id:
+    /// files there are the caller's then, as with docker.
+    pub fn userns(&self) -> UsernsMode {
+        let maps = !self.uidmap.is_empty() || !self.gidmap.is_empty();
+        match &self.userns {
+            Some(mode) => mode.clone(),
+            None if !maps && self.is_of_caller() && volumes::shows_host(self) => {
+                UsernsMode::KeepId { uid: None, gid: None, size: None }
+            }
+            None => UsernsMode::Host,
+        }
+    }
+
+    /// Whether `-u` names the caller by number, and nobody else.
+    pub(super) fn is_of_caller(&self) -> bool {
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        let own = [None, Some(gid.as_raw())].map(|gid| UserFlag::of(uid.as_raw(), gid));
+        !uid.is_root() && self.user.as_ref().is_some_and(|user| own.contains(user))
     }
 }

@@ -15,6 +15,7 @@ use super::entry::home;
 use super::env::{EnvChange, Environment, host_value};
 use super::group::GroupAdd;
 use super::merged::Merged;
+use super::own_account::OwnAccount;
 use super::security_option::SecurityOption;
 use super::ulimit;
 use super::user::{Identity, UserFlag, find_group, identify};
@@ -27,9 +28,15 @@ use crate::ids::{UsernsMode, outside_of};
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The process. Errors: no command, an unknown or unmapped user, a limit above ours, a relative working directory.
-pub(super) fn process(inputs: &Inputs<'_>) -> Result<Process> {
+pub(super) fn process(inputs: &Inputs<'_>) -> Result<(Process, OwnAccount)> {
     let options = inputs.options;
-    let (identity, groups) = who(inputs)?;
+    let (mut identity, users, groups) = who(inputs)?;
+    let account = match options.userns() {
+        UsernsMode::KeepId { .. } => {
+            OwnAccount::complete(inputs, &mut identity, (&users, &groups), &cwd(inputs)?)
+        }
+        _ => OwnAccount::default(),
+    };
     let no_new_privileges = options.security_opt.last() == Some(&SecurityOption::NoNewPrivileges);
     let mut process = ProcessBuilder::default()
         .terminal(options.tty)
@@ -43,7 +50,7 @@ pub(super) fn process(inputs: &Inputs<'_>) -> Result<Process> {
         .build()
         .map_err(Error::new)?;
     process.set_oom_score_adj(options.oom_score_adj.map(oom_score).transpose()?);
-    Ok(process)
+    Ok((process, account))
 }
 
 /// Without root it can only be raised (proc_pid_oom_score_adj(5)).
@@ -129,9 +136,18 @@ fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> 
 /// Whose wish it is who runs, as an error names it.
 fn wish(inputs: &Inputs<'_>) -> Result<(String, UserFlag)> {
     if let Some(flag) = &inputs.options.user {
+        // keep-id was chosen for the caller's sake, whose group is not root's.
+        let own = (inputs.options.userns.is_none() && inputs.options.userns() != UsernsMode::Host)
+            .then(|| {
+                UserFlag::of(
+                    rustix::process::geteuid().as_raw(),
+                    Some(rustix::process::getegid().as_raw()),
+                )
+            });
+        let flag = own.as_ref().unwrap_or(flag);
         return Ok((format!("-u {flag}"), flag.clone()));
     }
-    if let UsernsMode::KeepId { uid, gid, .. } = inputs.options.userns {
+    if let UsernsMode::KeepId { uid, gid, .. } = inputs.options.userns() {
         let uid = uid.unwrap_or_else(|| rustix::process::geteuid().as_raw());
         let gid = gid.unwrap_or_else(|| rustix::process::getegid().as_raw());
         return Ok(("--userns keep-id".to_owned(), UserFlag::of(uid, Some(gid))));
@@ -146,7 +162,7 @@ fn wish(inputs: &Inputs<'_>) -> Result<(String, UserFlag)> {
     }
 }
 
-fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<Group>)> {
+fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<account::User>, Vec<Group>)> {
     let (label, flag) = wish(inputs)?;
     let (users, groups) = accounts(inputs)?;
     let identity = identify(&flag, &users, &groups)?;
@@ -154,10 +170,15 @@ fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<Group>)> {
         [(&inputs.maps.uids, "user", identity.uid), (&inputs.maps.gids, "group", identity.gid)]
     {
         if outside_of(map, id).is_none() {
-            return Err(unmapped(&label, kind, id));
+            let error =
+                Error::new(format!("{label}: the {kind} ID {id} is not mapped in the container"));
+            return Err(match inputs.options.is_of_caller() {
+                true => error.hint("--userns keep-id: you are yourself in the container"),
+                false => unmapped(&label, kind, id),
+            });
         }
     }
-    Ok((identity, groups))
+    Ok((identity, users, groups))
 }
 
 pub(super) fn unmapped(label: &str, kind: &str, id: u32) -> Error {

@@ -1,6 +1,7 @@
 //! The volumes of a container, by whichever flag or image they are asked for.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use super::build::ImageDefaults;
 use super::destination::Destination;
@@ -31,6 +32,18 @@ pub(super) fn image_volumes(options: &Options, image: &ImageDefaults) -> Result<
         }
     }
     Ok(volumes)
+}
+
+/// Whether a file or folder of the host is mounted.
+pub(super) fn shows_host(options: &Options) -> bool {
+    let is_bind = |flag: &MountFlag| matches!(flag, MountFlag::Bind { .. });
+    let is_path = |volume: &Volume| matches!(volume.source, VolumeSource::Host(_));
+    options.mount.iter().any(is_bind) || options.volume.iter().any(is_path)
+}
+
+/// Whether `path` in the container is below something that is mounted.
+pub(super) fn is_mounted(options: &Options, path: &str) -> bool {
+    destinations(options).any(|mounted| Path::new(path).starts_with(mounted.to_string()))
 }
 
 fn destinations(options: &Options) -> impl Iterator<Item = &Destination> {

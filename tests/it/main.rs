@@ -64,6 +64,7 @@ mod named_volumes;
 mod names;
 mod network;
 mod other_machine;
+mod own_names;
 mod peers;
 mod pull;
 mod pull_at_once;

@@ -1,0 +1,82 @@
+//! Lines of /etc/passwd and /etc/group that the image lacks for the user who runs the container.
+
+use std::fs::File as Disk;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use super::trouble::{Done, On};
+use crate::net::{File, Need};
+use crate::sys::inroot::{self, Symlinks};
+
+/// No account file is larger.
+const LARGEST: u64 = 1 << 20;
+
+/// A line of passwd(5) or group(5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// File in the container.
+    pub path: &'static str,
+    /// The line, whose third field is the ID.
+    pub line: String,
+}
+
+/// Adds each entry to its file in `root` unless the file has one with that ID. Where the file cannot be written to, a copy
+/// with the entry is what is to be mounted over it.
+pub fn add(entries: &[Entry], root: &OwnedFd) -> Done<Vec<File>> {
+    let mut copies = Vec::new();
+    for entry in entries {
+        let path = Path::new(entry.path);
+        let before = match inroot::read(root, path, LARGEST) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Vec::new(),
+            answer => answer.on(|| entry.path)?,
+        };
+        if before.split(|byte| *byte == b'\n').any(|line| id(line) == id(entry.line.as_bytes())) {
+            continue;
+        }
+        let ends = before.last().is_none_or(|byte| *byte == b'\n');
+        let added = format!("{}{}\n", if ends { "" } else { "\n" }, entry.line);
+        let written = inroot::open(root, path, OFlags::WRONLY | OFlags::APPEND, Symlinks::Follow)
+            .and_then(|file| Disk::from(file).write_all(added.as_bytes()));
+        if let Err(error) = written {
+            log::debug!("{} is mounted, since it cannot be written to: {error}", entry.path);
+            let content = String::from_utf8_lossy(&before).into_owned() + &added;
+            copies.push(File { path: entry.path, content, need: Need::Customary });
+        }
+    }
+    Ok(copies)
+}
+
+fn id(line: &[u8]) -> Option<&[u8]> {
+    line.split(|byte| *byte == b':').nth(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(line: &str) -> Entry {
+        Entry { path: "/etc/passwd", line: line.into() }
+    }
+
+    #[test]
+    fn an_account_is_added_once_and_none_takes_another_s_line() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        let file = root.path().join("etc/passwd");
+        std::fs::write(&file, "root:x:0:0:root:/root:/bin/sh").unwrap();
+        let fd = OwnedFd::from(Disk::open(root.path()).unwrap());
+        for _ in 0..2 {
+            let line = entry("ada:x:1000:1000::/:/bin/sh");
+            assert!(add(&[line], &fd).ok().is_some_and(|copies| copies.is_empty()));
+        }
+        assert!(add(&[entry("other:x:0:0::/:/bin/sh")], &fd).is_ok());
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(text, "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/:/bin/sh\n");
+        std::fs::remove_file(&file).unwrap();
+        let copies = add(&[entry("ada:x:1000:1000::/:/bin/sh")], &fd).ok().unwrap();
+        assert_eq!(copies[0].content, "ada:x:1000:1000::/:/bin/sh\n");
+    }
+}

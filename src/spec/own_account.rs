@@ -1,0 +1,52 @@
+//! The caller's account in the container (`--userns keep-id`): an image does not know who runs it, and without a line in
+//! /etc/passwd `whoami`, ssh, git and many installers stop (podman's `--passwd`).
+
+use super::account::{Group, User};
+use super::build::Inputs;
+use super::user::Identity;
+use super::volumes;
+use crate::host::account;
+
+/// Annotation: a line of passwd(5) that /etc/passwd has unless it knows the user ID.
+pub const PASSWD_ENTRY: &str = "usnea.passwd-entry";
+/// Annotation: a line of group(5) that /etc/group has unless it knows the group ID.
+pub const GROUP_ENTRY: &str = "usnea.group-entry";
+
+/// What an image lacks of the caller's account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OwnAccount {
+    pub(super) passwd: Option<String>,
+    pub(super) group: Option<String>,
+}
+
+impl OwnAccount {
+    /// The lines that the image's accounts lack for `identity`, whose home is `cwd` where the caller's is not mounted
+    /// (podman's rule); it becomes the identity's home.
+    pub(super) fn complete(
+        inputs: &Inputs<'_>,
+        identity: &mut Identity,
+        (users, groups): (&[User], &[Group]),
+        cwd: &str,
+    ) -> Self {
+        let name = field(Some(account::own_name())).unwrap_or_else(|| "user".to_owned());
+        let (uid, gid) = (identity.uid, identity.gid);
+        let passwd = (!users.iter().any(|user| user.uid == uid)).then(|| {
+            let home = std::env::var("HOME").ok().filter(|home| home.starts_with('/'));
+            let home = field(home).filter(|home| volumes::is_mounted(inputs.options, home));
+            let home = home.or_else(|| field(Some(cwd.to_owned()))).unwrap_or_else(|| "/".into());
+            let line = format!("{name}:x:{uid}:{gid}::{home}:/bin/sh");
+            identity.home = Some(home);
+            line
+        });
+        let group = (!groups.iter().any(|group| group.gid == gid)).then(|| {
+            let name = account::group_name(gid).and_then(|name| field(Some(name))).unwrap_or(name);
+            format!("{name}:x:{gid}:")
+        });
+        Self { passwd, group }
+    }
+}
+
+/// A text that can stand in a field of passwd(5).
+fn field(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty() && !text.contains(|c: char| c == ':' || c.is_control()))
+}
