@@ -1,11 +1,11 @@
 //! Files of a container that are made in memory and mounted, `/etc/hosts` for one: they are in no layer, can be written to,
 //! and are gone with the container.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 
 use super::trouble::{Done, On};
 use crate::net::{File, Need};
@@ -34,7 +34,7 @@ pub fn mount(files: &[File], root: &OwnedFd) -> Done {
     rustix::process::fchdir(root)?;
     for (file, copy) in files.iter().zip(copies?) {
         let path = Path::new(file.path);
-        match inroot::mount_point(root.as_fd(), path, Kind::File, Symlinks::Follow) {
+        match place(root, path) {
             Err(error) if file.need == Need::Customary => {
                 log::debug!("{} is the root's own: {error}", file.path);
             }
@@ -42,4 +42,26 @@ pub fn mount(files: &[File], root: &OwnedFd) -> Done {
         }
     }
     Ok(())
+}
+
+/// The place of a file in the root, made where it is missing. Its folder keeps its time: a container that changed nothing is
+/// to have no changes.
+fn place(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let folder = path.parent().unwrap_or(path);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let missing = inroot::open(root, path, OFlags::PATH, Symlinks::Follow).is_err();
+    let folder =
+        missing.then(|| inroot::open(root, folder, flags, Symlinks::Follow).ok()).flatten();
+    let before = folder.as_ref().map(rustix::fs::fstat).transpose()?;
+    let place = inroot::mount_point(root.as_fd(), path, Kind::File, Symlinks::Follow)?;
+    if let (Some(folder), Some(stat)) = (folder, before) {
+        let time = |tv_sec, tv_nsec: u64| Timespec { tv_sec, tv_nsec: tv_nsec as _ };
+        let times = Timestamps {
+            last_access: time(stat.st_atime, stat.st_atime_nsec),
+            last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+        };
+        // A folder of somebody else keeps the new time.
+        let _ = rustix::fs::futimens(folder, &times);
+    }
+    Ok(place)
 }

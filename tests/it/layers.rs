@@ -8,8 +8,8 @@ use crate::support::{
 };
 
 /// What shows that a layer is whole: new files, a folder of the root replaced, owners and modes, nothing in the root.
-const SCRIPT: &str = "set -e; echo changed > /etc/passwd; cat /etc/passwd; rm -r /etc; mkdir /etc; ls -A /etc; \
-                      echo new > /etc/new; cat /etc/new; stat -c %a /";
+const SCRIPT: &str = "set -e; echo changed > /etc/passwd; cat /etc/passwd; rm -r /root; mkdir /root; ls -A /root; \
+                      echo new > /root/new; cat /root/new; stat -c %a /";
 
 fn text(path: &std::path::Path) -> &str {
     path.to_str().expect("a path in UTF-8")

@@ -45,5 +45,6 @@ pub fn make(place: &Path) {
         fs::write(place.join("etc").join(name), text).expect("a file in etc")
     };
     write("passwd", "root:x:0:0:root:/root:/bin/sh\nworker:x:1000:1001:worker:/tmp:/bin/sh\n");
+    fs::write(place.join("root/.profile"), "umask 022\n").expect("a file in root");
     write("group", "root:x:0:\nworker:x:1001:\nextra:x:1002:worker\n");
 }

@@ -17,6 +17,9 @@ use crate::spec::StorageDriver;
 use crate::sys::inroot::{self, Symlinks};
 use crate::userns::Base;
 
+/// Paths in the root of files that are mounted without being in the config (`net::File`).
+const PLACES: &[&str] = &["etc/hosts", "etc/hostname", "etc/resolv.conf"];
+
 /// They.
 #[derive(Clone, Debug)]
 pub(super) struct Layers {
@@ -54,7 +57,10 @@ impl Layers {
                 let lower = |path| Folder { owners: owners.clone(), ..Folder::from(path) };
                 let lowers = lowers.into_iter().map(lower).collect();
                 Ok(Self {
-                    upper: Some((Folder { path, shown, names, owners: None }, form)),
+                    upper: Some((
+                        Folder { path, shown, names, owners: None, places: PLACES },
+                        form,
+                    )),
                     lowers,
                 })
             }

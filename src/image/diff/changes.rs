@@ -101,6 +101,7 @@ impl Walk {
             let path = Path::new("/").join(upper.path.join(&name));
             let below = lower.map(|lower| self.lowers.child(lower, &name)).transpose()?.flatten();
             match (entry, below) {
+                (Some(entry), None) if self.upper.is_place(upper, &entry)? => {}
                 (Some(entry), below) => {
                     let below = lower.zip(below.as_ref());
                     self.entry(upper, &entry, below, is_hidden, found, path)?;

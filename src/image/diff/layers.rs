@@ -37,6 +37,8 @@ pub struct Folder {
     pub names: Names,
     /// How owners are kept in it, where that is otherwise than in the rest.
     pub owners: Option<Owners>,
+    /// Paths at which an empty file is only there for something to be mounted on, and is left out.
+    pub places: &'static [&'static str],
 }
 
 /// What a name that begins with `.wh.` is.
@@ -51,7 +53,7 @@ pub enum Names {
 
 impl From<PathBuf> for Folder {
     fn from(path: PathBuf) -> Self {
-        Self { path, shown: None, names: Names::Plain, owners: None }
+        Self { path, shown: None, names: Names::Plain, owners: None, places: &[] }
     }
 }
 
@@ -65,15 +67,16 @@ struct Root {
     shown: Option<IdMaps>,
     names: Names,
     owners: Owners,
+    places: &'static [&'static str],
 }
 
 impl Root {
     fn open(folder: &Folder, others: &Owners) -> Result<Self> {
-        let Folder { path, shown, names, owners } = folder;
+        let Folder { path, shown, names, owners, places } = folder;
         let fd = File::open(path).map(OwnedFd::from);
         let fd = fd.context(|| format!("cannot open {}", path.display()))?;
         let owners = owners.as_ref().unwrap_or(others).clone();
-        Ok(Self { fd, shown: shown.clone(), names: *names, owners })
+        Ok(Self { fd, shown: shown.clone(), names: *names, owners, places })
     }
 
     /// Whether a folder of it hides what is below.
@@ -119,7 +122,8 @@ impl Layers {
 
     /// These folders, topmost first.
     pub fn of(roots: Vec<OwnedFd>, owners: &Owners) -> Self {
-        let root = |fd| Root { fd, shown: None, names: Names::Plain, owners: owners.clone() };
+        let root =
+            |fd| Root { fd, shown: None, names: Names::Plain, owners: owners.clone(), places: &[] };
         Self { roots: roots.into_iter().map(root).collect() }
     }
 
@@ -191,6 +195,19 @@ impl Layers {
             node.is_opaque = root.is_opaque(&inner)?;
         }
         Ok(found)
+    }
+
+    /// Whether an entry that no layer below has is there only for something to be mounted on.
+    pub fn is_place(&self, folder: &Merged, entry: &Entry) -> Result<bool> {
+        let places = self.roots.get(entry.layer).map_or(&[][..], |root| root.places);
+        let path = folder.path.join(&entry.name);
+        if !places.iter().any(|place| Path::new(place) == path) {
+            return Ok(false);
+        }
+        Ok(match self.look(folder, entry)? {
+            Some(Found::Node(node)) => node.file_type == FileType::File && node.size == 0,
+            _ => false,
+        })
     }
 
     /// The names of a layer's folder that say something of others, and the rest.

@@ -130,6 +130,7 @@ impl<W: Write> Tree<W> {
         for (name, entry) in self.layers.list(folder)? {
             let path = folder.path.join(&name);
             let written = match &entry {
+                Some(entry) if self.is_place(folder, entry)? => continue,
                 Some(entry) => self.entry(folder, entry, &path),
                 None => self.gone(&folder.path, &name),
             };
@@ -152,6 +153,10 @@ impl<W: Write> Tree<W> {
             Some(Found::Node(node)) => self.node(path, node),
             Some(Found::Whiteout) | None => Err(went()),
         }
+    }
+
+    fn is_place(&self, folder: &Merged, entry: &Entry) -> Result<bool> {
+        Ok(self.form == Form::Layer && self.layers.is_place(folder, entry)?)
     }
 
     fn gone(&mut self, folder: &Path, name: &OsStr) -> Result<()> {
