@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use super::trouble::{Done, On};
-use super::{Command, Credentials, Groups, Step, filter};
+use super::{Command, Credentials, Groups, Step, filter, keyring};
 use crate::sys::process;
 
 /// Enters the working folder, made where it is missing (docker makes it too).
@@ -36,7 +36,11 @@ pub fn prepare(step: &Step, steps: &[Step]) -> Done {
         Step::Limit(limit) => {
             nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?;
         }
-        Step::Credentials(who) => become_restricted(who, filter::ahead(steps))?,
+        Step::Credentials(who) => {
+            // While the powers are here that it may take.
+            keyring::leave()?;
+            become_restricted(who, filter::ahead(steps))?;
+        }
         Step::NoNewPrivileges => process::set_no_new_privileges()?,
         _ => {}
     }

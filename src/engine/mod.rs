@@ -38,6 +38,7 @@ mod files;
 mod filter;
 mod idmapped;
 mod init;
+mod keyring;
 mod keys;
 mod last;
 mod layers;

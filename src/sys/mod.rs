@@ -7,6 +7,7 @@
 pub mod fd;
 pub mod filesystem;
 pub mod inroot;
+pub mod keyring;
 pub mod layout;
 pub mod mount;
 pub mod namespace;

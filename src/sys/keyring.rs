@@ -1,0 +1,20 @@
+//! Session keyrings (session-keyring(7)): the kernel's keys that a process takes along over fork and exec.
+
+use std::io;
+
+/// <linux/keyctl.h>
+const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+
+/// Leaves the session keyring of whoever started us for a new, empty one without a name. Errors: ENOSYS, the kernel has
+/// no keyrings; EDQUOT, the user has as many keys as the kernel lets them have (`/proc/sys/kernel/keys/maxkeys`).
+pub fn join_new_session() -> io::Result<()> {
+    // SAFETY: a null name asks for a keyring without one; no memory is passed.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            KEYCTL_JOIN_SESSION_KEYRING,
+            std::ptr::null::<libc::c_char>(),
+        )
+    };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
