@@ -1,5 +1,6 @@
 //! Where usnea keeps its files, and what its settings say.
 
+mod folders;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use rustix::fs::{Mode, OFlags};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-pub use settings::{Limits, LogLimits, Settings, user_folder};
+pub use folders::{cache_folder, data_folder, open_closed, runtime_folder, user_folder};
+pub use settings::{Limits, LogLimits, Settings};
 
 /// The folder that holds everything of ours: `--root`, else `$USNEA_ROOT`, else `$XDG_DATA_HOME/usnea`.
 /// Errors: none of them is known (no HOME either), or not absolute.
@@ -18,8 +20,8 @@ pub fn store_path(asked: Option<&Path>) -> Result<PathBuf> {
         || std::env::var_os("USNEA_ROOT").filter(|path| !path.is_empty()).map(PathBuf::from);
     let path = match asked.map(Path::to_owned).or_else(from_environment) {
         Some(path) => path,
-        None => directories::BaseDirs::new()
-            .map(|base| base.data_dir().join("usnea"))
+        None => data_folder()
+            .map(|folder| folder.join("usnea"))
             .ok_or_else(|| {
                 Error::new("no place to keep files: neither HOME nor a home directory is known")
             })

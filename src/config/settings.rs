@@ -20,6 +20,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::user_folder;
 use crate::error::{Context, Error, Result};
 
 /// The settings, complete.
@@ -104,11 +105,6 @@ struct FileLimits {
 struct FileLog {
     max_size: Option<i64>,
     max_file: Option<NonZeroU32>,
-}
-
-/// The folder of the user's settings files: `$XDG_CONFIG_HOME`, else `~/.config`.
-pub fn user_folder() -> Option<PathBuf> {
-    directories::BaseDirs::new().map(|base| base.config_dir().to_owned())
 }
 
 impl Settings {

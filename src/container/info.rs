@@ -171,9 +171,8 @@ fn host() -> Result<Value> {
 
 /// Where monitors of containers listen, whether or not it is there.
 fn run_root(place: &Path) -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let runtime = runtime.filter(|folder| folder.is_absolute() && folder.is_dir());
-    runtime.map_or_else(|| place.join("run").join(boot_id()), |folder| folder.join("usnea"))
+    let runtime = config::runtime_folder();
+    runtime.map_or_else(|| place.join("run").join(boot_id()), |(folder, _)| folder.join("usnea"))
 }
 
 fn lines(map: &[IdMap]) -> Vec<Value> {

@@ -5,7 +5,6 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::SocketFlags;
 
 use super::log::Source;
 use super::talk::{self, Pace, Request, Told};
@@ -49,7 +48,7 @@ impl Clients {
     /// Lets in whoever waits at `listener`.
     pub fn accept(&mut self, listener: &OwnedFd) {
         // One by one, as poll(2) tells: others are not kept waiting by many who come.
-        if let Ok(socket) = rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+        if let Some(socket) = talk::accept(listener) {
             self.add(socket, None);
         }
     }

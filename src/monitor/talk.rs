@@ -135,15 +135,35 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// The folder of sockets: `$XDG_RUNTIME_DIR/usnea`, else `run/BOOT` in the store. Made where it is missing.
+/// The folder of sockets: `$XDG_RUNTIME_DIR/usnea` where both are this user's alone, else `run/BOOT` in the store. Made
+/// where it is missing.
 pub fn folder(store: &Path) -> Result<PathBuf> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let runtime = runtime.filter(|path| path.is_absolute() && path.is_dir());
-    if let Some(folder) = runtime.and_then(|path| config::open_private(&path.join("usnea")).ok()) {
+    if let Some(folder) = folder_of_session() {
         return Ok(folder);
     }
     let run = config::open_private(&store.join("run"))?;
     config::open_private(&run.join(being::boot_id()?))
+}
+
+fn folder_of_session() -> Option<PathBuf> {
+    const NAME: &str = "usnea";
+    let (path, runtime) = config::runtime_folder()?;
+    let _ = rustix::fs::mkdirat(&runtime, NAME, Mode::RWXU);
+    // Nobody else can put another in its place: the folder above is closed to them.
+    config::open_closed(&runtime, Path::new(NAME)).map(|_| path.join(NAME))
+}
+
+/// Whether the process at the other end is this user's. What is typed goes to nobody else, and what is shown comes from
+/// nobody else, whatever folder the socket lies in.
+fn is_ours(socket: &OwnedFd) -> bool {
+    rustix::net::sockopt::socket_peercred(socket)
+        .is_ok_and(|peer| peer.uid == rustix::process::geteuid())
+}
+
+/// Lets in the next who waits at `listener`. `None`: nobody does, or it is another user.
+pub fn accept(listener: &OwnedFd) -> Option<OwnedFd> {
+    let socket = rustix::net::accept_with(listener, SocketFlags::CLOEXEC).ok()?;
+    is_ours(&socket).then_some(socket)
 }
 
 /// What goes before the name of a socket in its folder so that the whole is short.
@@ -181,13 +201,16 @@ pub fn listen(store: &Path, id: &str) -> Result<(OwnedFd, PathBuf)> {
     Ok((socket, path))
 }
 
-/// Connects to who listens at `path`.
+/// Connects to who listens at `path`. Errors: EACCES, it is another user's process.
 pub fn connect(path: &Path) -> io::Result<OwnedFd> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let (_folder, address) = short(path.parent().unwrap_or(path), &name)?;
     let socket = socket()?;
     rustix::net::connect(&socket, &address)?;
-    Ok(socket)
+    match is_ours(&socket) {
+        true => Ok(socket),
+        false => Err(io::Error::from_raw_os_error(libc::EACCES)),
+    }
 }
 
 #[cfg(test)]

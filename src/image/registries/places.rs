@@ -34,12 +34,11 @@ impl Places {
         let user = config::user_folder().map(|folder| folder.join("containers"));
         let certificates = user.iter().map(|folder| folder.join("certs.d"));
         let of_system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
-        let cache = directories::BaseDirs::new();
+        let cache = config::cache_folder();
         Self {
             named: set("CONTAINERS_REGISTRIES_CONF").map(PathBuf::from),
             certificates: certificates.chain(of_system).collect(),
-            chosen_aliases: cache
-                .map(|base| base.cache_dir().join("containers/short-name-aliases.conf")),
+            chosen_aliases: cache.map(|folder| folder.join("containers/short-name-aliases.conf")),
             user,
             system,
         }
