@@ -201,6 +201,12 @@ impl Script {
             Step::Hostname(name) => self.line(&format!("hostname {}", quote(name))),
             Step::Domainname(name) => self.line(&format!("domainname {}", quote(name))),
             Step::Limit(limit) => {
+                // A shell has words of its own for the one that nearly every container gets: in its root there may be
+                // no prlimit(1).
+                if limit.resource == nix::sys::resource::Resource::RLIMIT_NOFILE {
+                    self.line(&format!("ulimit -S -n {}; ulimit -H -n {}", limit.soft, limit.hard));
+                    return;
+                }
                 let name = limit.name.trim_start_matches("RLIMIT_").to_lowercase();
                 self.line(&format!("prlimit --pid $$ --{name}={}:{}", limit.soft, limit.hard));
             }

@@ -331,7 +331,23 @@ fn limits(process: &Process, steps: &mut Vec<Step>) -> Result<()> {
             hard: limit.hard(),
         }));
     }
+    steps.extend(open_files(process).map(Step::Limit));
     Ok(())
+}
+
+/// The limit of open files where none was asked for: as many as usnea itself may have, whatever the shell's lower limit of
+/// the moment (the soft one, mostly 1024). At most docker's, since some programs look at each possible descriptor.
+fn open_files(process: &Process) -> Option<Limit> {
+    use nix::sys::resource::{Resource, getrlimit};
+    const MOST: u64 = 1 << 20;
+    let name = "RLIMIT_NOFILE";
+    if process.rlimits().iter().flatten().any(|limit| limit.typ().to_string() == name) {
+        return None;
+    }
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let wanted = hard.min(MOST);
+    let limit = |soft| Limit { name: name.into(), resource: Resource::RLIMIT_NOFILE, soft, hard };
+    (wanted > soft).then(|| limit(wanted))
 }
 
 fn resource(name: &str) -> Result<nix::sys::resource::Resource> {

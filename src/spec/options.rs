@@ -136,10 +136,10 @@ pub struct Options {
     #[arg(long, value_name = "NAME|GID|keep-groups")]
     pub group_add: Vec<GroupAdd>,
 
-    /// Network: none (a loopback interface alone), host (the host's own), or one of its own with a helper program as the way
-    /// out: pasta[:OPTION,...] (its options, such as -T,8000), slirp4netns[:OPTION,...] (cidr=, mtu=, enable_ipv6=,
-    /// allow_host_loopback=, outbound_addr=, outbound_addr6=), private (the first of them that serves). Default: private
-    /// where ports are published, else none.
+    /// Network: none (a loopback interface alone), host (the host's own, its abstract Unix sockets included), or one of
+    /// its own with a helper program as the way out: pasta[:OPTION,...] (its options, such as -T,8000),
+    /// slirp4netns[:OPTION,...] (cidr=, mtu=, enable_ipv6=, allow_host_loopback=, outbound_addr=, outbound_addr6=),
+    /// private (the first of them that serves). Default: private where ports are published, else none.
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Option<Network>,
 
@@ -185,7 +185,8 @@ pub struct Options {
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub uts: Sharing,
 
-    /// Set a resource limit of processes, such as nofile=1024:2048; -1 is unlimited; "host" keeps all of yours.
+    /// Set a resource limit of processes, such as nofile=1024:2048; -1 is unlimited; "host" keeps all of yours. Default:
+    /// yours, with the soft limit of nofile raised to the hard one.
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     pub ulimit: Vec<Ulimit>,
 

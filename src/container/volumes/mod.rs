@@ -17,9 +17,9 @@ mod size;
 mod usage;
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -212,6 +212,8 @@ fn fill(folder: &Path, volume: &Volume) -> io::Result<()> {
     let record = serde_json::to_vec(volume).map_err(io::Error::from)?;
     files::write_synced(&folder.join(RECORD), &record)?;
     DirBuilder::new().mode(0o755).create(folder.join(DATA))?;
+    // Whatever umask the caller has: other users of a container enter it too.
+    std::fs::set_permissions(folder.join(DATA), Permissions::from_mode(0o755))?;
     DirBuilder::new().mode(0o700).create(folder.join(NEW))
 }
 
