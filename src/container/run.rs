@@ -17,7 +17,7 @@ use crate::security::{self, emulation::Emulation};
 use crate::spec::{
     CgroupHierarchy, Inputs, Options, Root, RootEmulation, TimeNamespace, TopLayer, VolumeName,
 };
-use crate::sys::{fd, signal::Signals};
+use crate::sys::{fd, signal::Signals, title};
 use crate::userns::Base;
 
 /// What was asked for.
@@ -82,6 +82,8 @@ pub fn run(request: &Request, wanted: &stored::Wanted<'_>) -> Result<u8> {
         }
     };
     let id = random_id()?;
+    let name = request.options.name.as_ref();
+    title::name_container(name.map_or_else(|| short(&id), |name| name.as_str()));
     // Ours until the end, and gone with us.
     let (maps, _range) = ranges::claimed(request, &base, &root, (&store, &id))?;
     let decided = decide(request, base, thrown_away(&store, &id, maps), &root)?;

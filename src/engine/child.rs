@@ -19,13 +19,12 @@ use super::last::{Last, ParentsDeath};
 use super::layers;
 use super::sync::{Channel, Failure, Message};
 use super::trouble::{Done, On};
-use super::{Idmapped, Plan, Step, Streams, accounts, command, files, filter, init};
+use super::{Idmapped, Plan, Reports, Step, Streams, accounts, command, files, filter, init};
 use crate::cgroup::Group;
 use crate::ids::{self, IdMaps};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
-use crate::sys::signal::Signals;
 use crate::sys::{fd, network};
 use crate::userns::{self, Writer};
 
@@ -34,7 +33,7 @@ pub fn live(
     plan: &Plan,
     channel: Channel,
     watched: OwnedFd,
-    (signals, streams): (&Signals, Option<&Streams>),
+    streams: Option<&Streams>,
     (cgroup, idmapped): (Option<Group>, Idmapped),
     started: Instant,
 ) -> ! {
@@ -42,7 +41,6 @@ pub fn live(
         plan,
         channel,
         watched,
-        signals,
         streams,
         cgroup,
         idmapped,
@@ -65,7 +63,6 @@ struct Child<'a> {
     channel: Channel,
     /// The other end is the parent's: it hangs up when the parent is dead.
     watched: OwnedFd,
-    signals: &'a Signals,
     streams: Option<&'a Streams>,
     /// The container's cgroup.
     cgroup: Option<Group>,
@@ -133,7 +130,6 @@ impl Child<'_> {
                         steps: &plan.steps,
                         options: &plan.options,
                         channel: &self.channel,
-                        signals: self.signals,
                         streams: self.streams,
                         terminal: self.hands.terminal.as_ref(),
                         parents_death: ParentsDeath::IsOurs,
@@ -279,16 +275,19 @@ impl Child<'_> {
     /// Where the keeper says that a file server has died: where the command says what it says. Not where somebody may
     /// wait for the end of what we were given, and the command does not hold it (`usnea run -dt ... 2>&1 | cat`).
     fn wire_keeper(&self) -> Done {
-        let has_terminal = self.plan.steps.iter().any(|step| matches!(step, Step::Terminal));
         match self.streams {
-            Some(streams) => fd::install(streams.error.as_fd(), 2)?,
-            None if has_terminal && !rustix::termios::isatty(rustix::stdio::stderr()) => {
+            Some(Streams { error, reports: Reports::ToCommands, .. }) => {
+                fd::install(error.as_fd(), 2)?;
+            }
+            None if self.plan.has_terminal()
+                && !rustix::termios::isatty(rustix::stdio::stderr()) =>
+            {
                 let null =
                     rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
                         .on(|| "/dev/null")?;
                 fd::install(null.as_fd(), 2)?;
             }
-            None => {}
+            _ => {}
         }
         Ok(())
     }

@@ -32,16 +32,17 @@ use rustix::fs::{Mode, OFlags};
 use super::keys::DetachKeys;
 use super::last::{Last, ParentsDeath};
 use super::parent::hear_until_exec;
+use super::relay::StreamRelay;
 use super::supervise::{self, Container, Outcome, Session};
 use super::sync::{self, Channel, Failure, Message};
 use super::trouble::{Done, On};
-use super::{Options, Running, Stdin, Step, Streams, command, init};
+use super::{Options, Reports, Running, Stdin, Step, Streams, command, init, streams};
 use crate::error::{Context, Error, Result};
 use crate::net::Network;
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::signal::{self, Signals};
-use crate::sys::{fd, pty};
+use crate::sys::{fd, pty, title};
 
 /// A command that is to run in a container.
 #[derive(Debug)]
@@ -71,13 +72,13 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
         return Err(Error::new("an entry that enters nothing"));
     };
     let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
-    let streams = streams(entry).context(|| "cannot wire the standard streams")?;
+    let (streams, relay) = wired(entry).context(|| "cannot wire the standard streams")?;
     let mut container =
         Container { namespaces: running.user_and_mounts()?, ..Container::default() };
     let first = match running.fork_beside()? {
         Forked::Child => {
             drop(ours);
-            live(entry, running, &theirs, signals, &streams)
+            live(entry, running, &theirs, &streams)
         }
         Forked::Parent(first) => first,
     };
@@ -100,7 +101,7 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
             container.terminal.map_or(Ok(()), |master| leave(None, &master)).map(|()| None)
         }
         (Some(command), Finish::AtEnd) => {
-            stay(entry, &command, container.terminal, container.signals, signals)
+            stay(entry, &command, (container.terminal, relay), container.signals, signals)
         }
         (None, Finish::AtEnd) => Err(Error::new("the container has ended")),
     }
@@ -109,13 +110,14 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
 fn stay(
     entry: &Entry,
     command: &Child,
-    terminal: Option<OwnedFd>,
+    (terminal, relay): (Option<OwnedFd>, StreamRelay),
     early: Vec<i32>,
     signals: &Signals,
 ) -> Result<Option<u8>> {
     let session = Session {
         process: command,
         terminal,
+        relay,
         stdin: entry.options.stdin,
         keys: entry.keys.clone(),
         early,
@@ -137,6 +139,7 @@ fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
     };
     let _ = rustix::process::setsid();
     signal::block_all();
+    title::set("terminal");
     let pidfd = command.map(|command| command.pidfd.as_fd());
     fd::close_all_but(&[&[master.as_fd()], pidfd.as_slice()].concat());
     init::leave_standard_streams(2);
@@ -163,31 +166,27 @@ fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
     }
 }
 
-/// The streams of a command without a terminal. What is not ours is the host's /dev/null: the container's may be anything.
-fn streams(entry: &Entry) -> io::Result<Streams> {
+/// Its streams, and the relay of those that stay on our side. With a terminal they are not installed. What is not ours is
+/// the host's /dev/null: the container's may be anything.
+fn wired(entry: &Entry) -> io::Result<(Streams, StreamRelay)> {
     let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-    let (input, output, error) =
-        (rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr());
-    Ok(match (entry.finish, entry.options.stdin) {
-        (Finish::AtStart, _) => Streams { input: Some(null()?), output: null()?, error: null()? },
-        (Finish::AtEnd, stdin) => Streams {
-            input: Some(if stdin == Stdin::Ours { input.try_clone_to_owned()? } else { null()? }),
-            output: output.try_clone_to_owned()?,
-            error: error.try_clone_to_owned()?,
-        },
-    })
+    let has_terminal = entry.steps.iter().any(|step| matches!(step, Step::Terminal));
+    if entry.finish == Finish::AtStart || has_terminal {
+        let (input, output, error) = (Some(null()?), null()?, null()?);
+        let streams = Streams { input, output, error, reports: Reports::ToOurs };
+        return Ok((streams, StreamRelay::default()));
+    }
+    let (mut streams, relay) = streams::of_ours(entry.options.stdin)?;
+    if entry.options.stdin == Stdin::Null {
+        streams.input = Some(null()?);
+    }
+    Ok((streams, relay))
 }
 
 /// The new process; it, or its child, is the command afterwards, or has ended.
-fn live(
-    entry: &Entry,
-    running: &Running,
-    channel: &Channel,
-    signals: &Signals,
-    streams: &Streams,
-) -> ! {
+fn live(entry: &Entry, running: &Running, channel: &Channel, streams: &Streams) -> ! {
     let mut step = 0;
-    let Err(trouble) = become_command(entry, running, channel, signals, streams, &mut step);
+    let Err(trouble) = become_command(entry, running, channel, streams, &mut step);
     let failure = Failure { step, what: trouble.what, errno: trouble.errno };
     // Nobody left to tell is no reason to stay.
     let _ = channel.send(&Message::Failed(failure));
@@ -198,12 +197,11 @@ fn become_command(
     entry: &Entry,
     running: &Running,
     channel: &Channel,
-    signals: &Signals,
     streams: &Streams,
     index: &mut usize,
 ) -> Done<Infallible> {
     process::hide_from_others()?;
-    let mut kept = vec![channel.as_fd(), running.process().as_fd(), signals.as_fd()];
+    let mut kept = vec![channel.as_fd(), running.process().as_fd()];
     kept.extend(streams.input.as_ref().map(OwnedFd::as_fd));
     kept.extend([streams.output.as_fd(), streams.error.as_fd()]);
     fd::close_all_but_from(3 + entry.options.preserve_fds as RawFd, &kept);
@@ -222,7 +220,6 @@ fn become_command(
                     steps: &entry.steps,
                     options: &entry.options,
                     channel,
-                    signals,
                     streams: Some(streams),
                     terminal: terminal.as_ref(),
                     parents_death: if is_tied {

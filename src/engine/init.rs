@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::sys::process::{self, Child, Ended, Forked};
-use crate::sys::{fd, signal};
+use crate::sys::{fd, signal, title};
 
 /// What is said when a server of the container's files has died.
 pub const SERVER_DIED: &str =
@@ -43,6 +43,7 @@ pub fn stay_as_init_and_go_on_in_child(at_rest: impl FnOnce()) -> io::Result<()>
 /// file systems have written what is left and gone. Never returns.
 pub fn keep(container: &OwnedFd, watched: &OwnedFd, servers: &[Child]) -> ! {
     signal::block_all();
+    title::set("keeper");
     // From here on the parent's death is to be seen, not shared.
     let _ = process::set_parent_death_signal(0);
     let needed = [container.as_fd(), watched.as_fd()].into_iter();
@@ -97,6 +98,7 @@ pub fn leave_standard_streams(last: i32) {
 
 fn be_init(command: &Child) -> ! {
     let pid = command.pid;
+    title::set("init");
     fd::close_from(3);
     leave_standard_streams(2);
     loop {

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use super::sync::{Channel, Message};
 use super::trouble::{Done, On};
 use super::{Command, Options, Stdin, Step, Streams, command, filter, init};
-use crate::sys::signal::{self, Signals};
+use crate::sys::signal;
 use crate::sys::{fd, process, pty};
 
 /// What the death of the process that waits for the command is to it.
@@ -29,8 +29,6 @@ pub struct Last<'a> {
     pub options: &'a Options,
     /// To whoever waits.
     pub channel: &'a Channel,
-    /// The mask of before.
-    pub signals: &'a Signals,
     /// The standard streams, where they are not ours.
     pub streams: Option<&'a Streams>,
     /// The command's terminal.
@@ -61,10 +59,8 @@ impl Last<'_> {
         self.wire_streams(exec.terminal)?;
         filter::put_on(self.steps, self.channel, step)?;
         self.channel.send(&Message::Running)?;
-        self.signals.restore();
-        // A command in a container starts with none of the user's signals ignored, as with docker.
-        signal::set_default(&super::forwarded());
-        signal::set_default(&[libc::SIGPIPE, libc::SIGCHLD]);
+        // Whatever the user's shell or service manager had blocked or ignored: as with docker.
+        signal::reset();
         command::run_program(exec)
     }
 

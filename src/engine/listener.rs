@@ -14,7 +14,7 @@ use super::{Supervised, Until};
 use crate::error::{Context, Error, Result};
 use crate::security::emulation;
 use crate::sys::process::{self, Child, Forked};
-use crate::sys::{fd, signal};
+use crate::sys::{fd, signal, title};
 
 /// Starts it; it answers when this returns. `namespaces`: the container's user and mount namespace. Errors: it could not enter the container.
 pub fn start(supervised: &Supervised, listener: OwnedFd, namespaces: &[OwnedFd]) -> Result<Child> {
@@ -56,6 +56,7 @@ fn be(
     tell: &OwnedFd,
 ) -> io::Result<()> {
     signal::block_all();
+    title::set("root emulation");
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     // Whoever reads what the command writes must see its end, not wait for ours.
     for number in 0..=2 {

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `plan` (spec to steps), `parent` (who makes the processes), `child` (who carries the steps out;
 //! the last of them in `command`, `filter` and `last`), `sync` (what they tell each other). `supervise` is the parent's life while the command
-//! runs, `listener` who answers the calls that a filter hands over, `init` process 1 with `--init`, `exec` the launch
+//! runs (`streams`, `relay`), `listener` who answers the calls that a filter hands over, `init` process 1 with `--init`, `exec` the launch
 //! of another command in a container that runs (`running`), `explain` prints the steps as the commands an administrator would type.
 //!
 //! ```text
@@ -47,7 +47,9 @@ mod mounted;
 mod mounts;
 mod parent;
 mod plan;
+mod relay;
 mod running;
+mod streams;
 mod supervise;
 mod sync;
 mod trouble;
@@ -75,6 +77,7 @@ pub use mounts::{Mount, Source};
 pub use parent::{HELPER_DIED, Launched, end_children, launch, run};
 pub use plan::{entry, plan};
 pub use running::Running;
+pub use streams::{open_ours_to_all, pipe_for_container};
 pub use supervise::{Requests, forwarded};
 
 /// What the command's standard input is.
@@ -96,6 +99,17 @@ pub struct Streams {
     pub output: OwnedFd,
     /// Standard error.
     pub error: OwnedFd,
+    /// Where processes of ours beside the command report to.
+    pub reports: Reports,
+}
+
+/// Where a process of ours beside the command reports to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reports {
+    /// The command's standard error.
+    ToCommands,
+    /// Ours.
+    ToOurs,
 }
 
 /// Layers that are kept in memory: a tmpfs that goes with the container's mount namespace, whatever dies when.
@@ -135,6 +149,11 @@ impl Plan {
             Step::Namespaces(namespaces) => Some(*namespaces),
             _ => None,
         })
+    }
+
+    /// Whether the command has a terminal of its own.
+    fn has_terminal(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Terminal))
     }
 
     /// Whether the container's process is a child of the first one.

@@ -10,9 +10,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::keys::DetachKeys;
+use super::relay::StreamRelay;
 use super::supervise::{Outcome, Session};
 use super::sync::{self, Channel, Failure, Message};
-use super::{Idmapped, Plan, Step, Streams, Supervised, child, listener, supervise};
+use super::{Idmapped, Plan, Step, Streams, Supervised, child, listener, streams, supervise};
 use crate::cgroup::Group;
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
@@ -54,10 +55,17 @@ pub struct Launched {
 /// Carries out a plan and stays until the command has ended. `signals` were blocked by the caller before it made
 /// anything that must be cleaned up.
 pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
-    let mut launched = launch(plan, signals, None)?;
+    let (streams, relay) = match plan.has_terminal() {
+        true => (None, StreamRelay::default()),
+        false => streams::of_ours(plan.options.stdin)
+            .map(|(streams, relay)| (Some(streams), relay))
+            .context(|| "cannot wire the standard streams")?,
+    };
+    let mut launched = launch(plan, signals, streams)?;
     let session = Session {
         process: &launched.command,
         terminal: launched.terminal.take(),
+        relay,
         stdin: plan.options.stdin,
         keys: DetachKeys::none(),
         early: std::mem::take(&mut launched.early),
@@ -110,14 +118,7 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
     let base = match made {
         Ok(Forked::Child) => {
             drop((ours, alive));
-            child::live(
-                plan,
-                theirs,
-                watched,
-                (signals, streams.as_ref()),
-                (cgroup, idmapped),
-                started,
-            )
+            child::live(plan, theirs, watched, streams.as_ref(), (cgroup, idmapped), started)
         }
         Ok(Forked::Parent(base)) => base,
         Err(error) => {
@@ -327,9 +328,12 @@ fn told(steps: &[Step], failure: Failure) -> Error {
             .exit_status(error::STATUS_CANNOT_INVOKE)
             .hint("is it a program for another architecture, or a script without '#!'?"),
         (Step::Exec(_), _) => error.exit_status(error::STATUS_CANNOT_INVOKE),
-        // docker's, where it is not made.
-        (Step::WorkingFolder(_), _) if matches!(steps.first(), Some(Step::Join(_))) => {
-            error.exit_status(error::STATUS_CANNOT_INVOKE)
+        // docker's and podman's, where it is not made (crun#1823).
+        (Step::WorkingFolder(_), errno) if matches!(steps.first(), Some(Step::Join(_))) => {
+            error.exit_status(match errno {
+                libc::ENOENT => error::STATUS_NOT_FOUND,
+                _ => error::STATUS_CANNOT_INVOKE,
+            })
         }
         (Step::Join(_), libc::ESRCH | libc::ENOMEM) => error.hint("it has ended this moment"),
         (Step::Maps(_), _) => match host::userns::forbidden_hint() {

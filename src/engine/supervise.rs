@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::Stdin;
 use super::keys::{DetachKeys, Watch};
+use super::relay::StreamRelay;
 use crate::error::{Context, Result};
 use crate::net::Starting;
 use crate::sys::process::{self, Child, Ended};
@@ -78,6 +79,8 @@ pub struct Session<'a> {
     pub process: &'a Child,
     /// The master of its terminal.
     pub terminal: Option<OwnedFd>,
+    /// Its standard streams that stay on our side, where it has no terminal.
+    pub relay: StreamRelay,
     /// Whether our input is its own.
     pub stdin: Stdin,
     /// The keys that leave its terminal.
@@ -96,8 +99,8 @@ pub enum Outcome {
 
 /// Stays until the command has ended or was left.
 pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
-    let Session { process, terminal, stdin, keys, early } = session;
-    let start = |master| Relay::start(master, stdin, keys);
+    let Session { process, terminal, relay: mut streams, stdin, keys, early } = session;
+    let start = |master| TerminalRelay::start(master, stdin, keys);
     let mut relay = terminal.map(start).transpose().context(|| "cannot relay the terminal")?;
     let had_terminal = rustix::termios::isatty(rustix::stdio::stdin());
     let mut requests = Requests::default();
@@ -106,7 +109,7 @@ pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
         let _ = process.signal(requests.heard(signal));
     }
     loop {
-        let ready = wait(process, signals, relay.as_ref(), deadline)?;
+        let ready = wait(process, signals, (relay.as_ref(), &streams), deadline)?;
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
             match (signal, &relay) {
                 (libc::SIGWINCH, Some(relay)) => {
@@ -132,12 +135,23 @@ pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
         if let Some(left) = relay.take_if(|relay| relay.turn(&ready)) {
             return Ok(Outcome::Left(left.master));
         }
+        streams.turn(ready.streams.into_iter());
         if ready.ended {
             if let Some(mut relay) = relay.take() {
                 relay.finish();
             }
+            let written = streams.finish(signals);
             let ended = process::wait(process.pidfd.as_fd());
-            return ended.map(Outcome::Ended).context(|| "cannot wait for the container");
+            let ended = ended.context(|| "cannot wait for the container")?;
+            return match written {
+                // Success is only what was written down.
+                Err(error) if ended.status() == 0 => Err(error),
+                Err(error) => {
+                    log::warn!("{error}");
+                    Ok(Outcome::Ended(ended))
+                }
+                Ok(()) => Ok(Outcome::Ended(ended)),
+            };
         }
     }
 }
@@ -170,12 +184,14 @@ struct Ready {
     output: bool,
     input: bool,
     room: bool,
+    /// What came of the wishes of the streams.
+    streams: Vec<PollFlags>,
 }
 
 fn wait(
     process: &Child,
     signals: &Signals,
-    relay: Option<&Relay>,
+    (relay, streams): (Option<&TerminalRelay>, &StreamRelay),
     deadline: Option<Instant>,
 ) -> Result<Ready> {
     let mut fds = vec![
@@ -190,6 +206,8 @@ fn wait(
             fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
         }
     }
+    let first_of_streams = fds.len();
+    fds.extend(streams.wishes());
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let left =
         if deserted { Some(left.unwrap_or(WHILE_DESERTED).min(WHILE_DESERTED)) } else { left };
@@ -201,6 +219,7 @@ fn wait(
         Err(Errno::INTR) => return Ok(Ready::default()),
         answer => answer.context(|| "cannot wait for the container")?,
     };
+    let of_streams = fds.split_off(first_of_streams);
     let came = |index: usize, flags: PollFlags| {
         fds.get(index).is_some_and(|fd| fd.revents().intersects(flags))
     };
@@ -210,11 +229,12 @@ fn wait(
         output: deserted || came(2, PollFlags::IN | hangs),
         room: came(2, PollFlags::OUT),
         input: came(3, PollFlags::IN | hangs),
+        streams: of_streams.iter().map(PollFd::revents).collect(),
     })
 }
 
 /// Carries bytes between our standard streams and the master of the command's terminal.
-struct Relay {
+struct TerminalRelay {
     master: OwnedFd,
     /// Ours is raw while this lives.
     raw: Option<pty::Raw>,
@@ -233,7 +253,7 @@ enum Input {
     Closed,
 }
 
-impl Relay {
+impl TerminalRelay {
     fn start(master: OwnedFd, stdin: Stdin, keys: DetachKeys) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&master, true)?;
         let raw = match stdin {

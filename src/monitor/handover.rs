@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
-use crate::sys::fd;
 use crate::sys::process::{self, Forked};
+use crate::sys::{fd, title};
 
 /// The word that makes our program a monitor.
 pub const MONITOR: &str = "monitor";
@@ -64,7 +64,7 @@ impl Handover {
         file.write_all(&serde_json::to_vec(self).map_err(Error::new)?).context(said)?;
         file.rewind().context(said)?;
         let number = fd::hand_over(file.into()).context(said)?;
-        become_us(&[role, &number.to_string()])
+        become_us(&title::of(role), &[role, &number.to_string()])
     }
 
     /// What was handed over under this number.
@@ -89,18 +89,18 @@ pub fn start_check(folder: &Path) -> Result<i32> {
         Forked::Parent(child) => Ok(child.pid),
         Forked::Child => {
             let _ = process::set_parent_death_signal(libc::SIGKILL);
-            let _ = become_us(&[CHECK, &folder.to_string_lossy()]);
+            let _ = become_us(&title::of("health check"), &[CHECK, &folder.to_string_lossy()]);
             process::exit_now(1)
         }
     }
 }
 
-/// Becomes our program with these arguments, in the environment that we have.
-fn become_us(arguments: &[&str]) -> Result<Infallible> {
+/// Becomes our program with these arguments, shown as `title`, in the environment that we have.
+fn become_us(title: &str, arguments: &[&str]) -> Result<Infallible> {
     use std::ffi::CString;
     use std::os::unix::ffi::OsStrExt;
     let text = |bytes: &[u8]| CString::new(bytes).map_err(Error::new);
-    let mut words = vec![text(b"usnea")?];
+    let mut words = vec![text(title.as_bytes())?];
     for argument in arguments {
         words.push(text(argument.as_bytes())?);
     }

@@ -13,11 +13,11 @@ use super::handover::{Handover, MONITOR};
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
 use super::talk;
 use crate::cgroup::Group;
-use crate::engine::{self, Launched, Plan, Streams};
+use crate::engine::{self, Launched, Plan, Reports, Streams};
 use crate::error::{Context, Error, Result};
-use crate::sys::fd;
 use crate::sys::process::{self, Forked};
-use crate::sys::signal::Signals;
+use crate::sys::signal::{self, Signals};
+use crate::sys::{fd, title};
 
 /// What a monitor hears: requests to end, the end of a child, the wish for a new socket, and that a file of the
 /// container's folder was removed.
@@ -69,7 +69,7 @@ pub fn start(job: Job, blocked: Option<&Signals>) -> Result<()> {
             }
             // Not of the terminal's session: it lives on when that ends.
             let _ = rustix::process::setsid();
-            let Err(error) = become_monitor(job, &far, MaskBefore::Kept);
+            let Err(error) = become_monitor(job, &far);
             tell(&far, &Err(error));
             process::exit_now(1)
         }
@@ -92,23 +92,14 @@ pub fn start(job: Job, blocked: Option<&Signals>) -> Result<()> {
 /// The same in a monitor that was one already: it goes on with another run.
 pub fn start_again(job: Job) -> Result<std::convert::Infallible> {
     let null = null()?;
-    become_monitor(job, &null, MaskBefore::Empty)
+    become_monitor(job, &null)
 }
 
-/// Which signals the command finds blocked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum MaskBefore {
-    /// Those of whoever started us.
-    Kept,
-    /// None: those that we find blocked are our own, from before exec.
-    Empty,
-}
-
-fn become_monitor(job: Job, told: &OwnedFd, mask: MaskBefore) -> Result<std::convert::Infallible> {
-    let mut signals = Signals::block(&SIGNALS).context(|| "cannot block signals")?;
-    if mask == MaskBefore::Empty {
-        signals.restore_to_none();
-    }
+fn become_monitor(job: Job, told: &OwnedFd) -> Result<std::convert::Infallible> {
+    title::name_container(&job.record.name);
+    // It hears them whatever whoever started us had ignored (nohup(1), background jobs of scripts).
+    signal::set_default(&SIGNALS);
+    let signals = Signals::block(&SIGNALS).context(|| "cannot block signals")?;
     // What the container leaves without a parent is ours to reap.
     process::adopt_orphans().context(|| "cannot adopt orphans")?;
     let run = record::read_if_whole::<State>(&job.folder, STATE)?.map_or(0, |state| state.run);
@@ -171,10 +162,14 @@ fn tell(to: &OwnedFd, answer: &Result<()>) {
 type Pipes = [Option<OwnedFd>; 3];
 
 fn wire(record: &Record) -> Result<(Pipes, Option<Streams>)> {
-    if record.terminal || record.log.driver == LogDriver::Passthrough {
+    if record.terminal {
         return Ok(([None, None, None], None));
     }
-    let pipe = || pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe");
+    if record.log.driver == LogDriver::Passthrough {
+        engine::open_ours_to_all();
+        return Ok(([None, None, None], None));
+    }
+    let pipe = || engine::pipe_for_container().context(|| "cannot make a pipe");
     let (output, output_far) = pipe()?;
     let (error, error_far) = pipe()?;
     let (input_far, input) = match record.input {
@@ -184,7 +179,8 @@ fn wire(record: &Record) -> Result<(Pipes, Option<Streams>)> {
             (Some(far), Some(near))
         }
     };
-    let streams = Streams { input: input_far, output: output_far, error: error_far };
+    let reports = Reports::ToCommands;
+    let streams = Streams { input: input_far, output: output_far, error: error_far, reports };
     Ok(([input, Some(output), Some(error)], Some(streams)))
 }
 

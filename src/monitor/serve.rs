@@ -27,7 +27,7 @@ use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
-use crate::sys::{fd, pages};
+use crate::sys::{fd, pages, title};
 
 /// How much is read from the command at once: a message to those who are attached holds it.
 const CHUNK: usize = talk::ROOM - 1;
@@ -129,6 +129,8 @@ impl Monitor {
         let record: Record = record::read(folder, CONTAINER)?.ok_or_else(gone)?;
         let state: State = record::read(folder, STATE)?.ok_or_else(gone)?;
         let pipe = |index: usize| handover.pipes[index].map(take).transpose();
+        title::name_container(&record.name);
+        title::set("monitor");
         let streams = match (handover.terminal, pipe(0)?, pipe(1)?, pipe(2)?) {
             (Some(master), ..) => Streams::terminal(take(master)?),
             (None, input, Some(output), Some(error)) => Streams::pipes(input, output, error),

@@ -18,4 +18,5 @@ pub mod process;
 pub mod pty;
 pub mod seccomp;
 pub mod signal;
+pub mod title;
 pub mod tree;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Signals that were blocked and come through a descriptor from now on.
 pub struct Signals {
@@ -48,13 +49,7 @@ impl Signals {
         }
     }
 
-    /// From here on [`Signals::restore`] leaves no signal blocked: the mask of before was our own, from before an exec.
-    pub fn restore_to_none(&mut self) {
-        // SAFETY: `before` is plain data that sigemptyset fills.
-        unsafe { libc::sigemptyset(&raw mut self.before) };
-    }
-
-    /// Restores the mask of before [`Signals::block`]: in a child, before it becomes the user's command.
+    /// Restores the mask of before [`Signals::block`].
     pub fn restore(&self) {
         // SAFETY: `before` was filled by sigprocmask.
         unsafe {
@@ -98,6 +93,16 @@ pub fn unblock_all() {
     }
 }
 
+/// No signal is blocked or ignored from here on: for a process that becomes a container's command, whatever whoever
+/// started us had blocked and ignored. Its signals begin as those of a program that init(1) starts.
+pub fn reset() {
+    let known = KNOWN_DEFAULT.load(Ordering::Relaxed);
+    // 32 and 33 are libc's own, which it does not let us touch.
+    let all = (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP, 32, 33].contains(signal));
+    all.filter(|signal| known & bit(*signal) == 0).for_each(|signal| set_default(&[signal]));
+    unblock_all();
+}
+
 /// Waits for any blocked signal.
 pub fn wait() -> i32 {
     loop {
@@ -113,13 +118,27 @@ pub fn wait() -> i32 {
     }
 }
 
+/// Signals that were seen to have their default action, which nothing of ours takes from them afterwards: a system call
+/// less each before exec.
+static KNOWN_DEFAULT: AtomicU64 = AtomicU64::new(0);
+
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
 fn is_ignored(signal: i32) -> bool {
     // SAFETY: sigaction is plain data; a null new action only asks.
-    unsafe {
+    let action = unsafe {
         let mut now: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut now) == 0
-            && now.sa_sigaction == libc::SIG_IGN
+        match libc::sigaction(signal, std::ptr::null(), &raw mut now) {
+            0 => Some(now.sa_sigaction),
+            _ => None,
+        }
+    };
+    if action == Some(libc::SIG_DFL) {
+        KNOWN_DEFAULT.fetch_or(bit(signal), Ordering::Relaxed);
     }
+    action == Some(libc::SIG_IGN)
 }
 
 /// The number of a signal: `9`, `KILL`, `SIGKILL`, `RTMIN+3`, in any case. `None`: it is none.

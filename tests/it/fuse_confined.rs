@@ -53,12 +53,12 @@ fn assert_nothing_in_sight(server: &Process) {
 fn a_container_s_file_server_is_confined() {
     let place = Place::new();
     let arguments = place.arguments(
-        &["--storage-driver", "fuse"],
+        &["--storage-driver", "fuse", "--name", "confined"],
         &["sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done"],
     );
     let mut run = Started::new(&mut place.command(&arguments), "");
     run.wait_for("up");
-    let server = server(&place.image());
+    let server = server("file server of confined");
     assert_filtered(&server);
     assert_nothing_in_sight(&server);
     run.signal(rustix::process::Signal::TERM);

@@ -127,7 +127,7 @@ fn the_death_of_a_container_s_file_server_is_in_its_log() {
     place.usnea(&started).works();
     let up = || place.usnea(&["logs", "served"]).stdout.trim_end() == "up";
     assert!(within(std::time::Duration::from_secs(20), up));
-    let server = server(&image);
+    let server = server("file server of served");
     kill_process(Pid::from_raw(server.number).expect("a number"), Signal::KILL).expect("killed");
     let logged = || {
         place

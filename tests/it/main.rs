@@ -13,6 +13,7 @@ mod support;
 
 mod attach;
 mod attached;
+mod caller;
 mod cgroups;
 mod commit;
 mod completion;
@@ -81,6 +82,7 @@ mod spec;
 mod start_broken_off;
 mod store;
 mod store_faults;
+mod streams;
 mod terminal;
 mod transports;
 mod user_ranges;

@@ -88,6 +88,12 @@ impl Screen {
         tcsetwinsize(&self.master, size(rows, columns)).expect("a window size");
     }
 
+    /// Whether reads of the terminal that usnea was given no longer wait: who else has it would be surprised.
+    pub fn waits_not(&self) -> bool {
+        let flags = rustix::fs::fcntl_getfl(&self.terminal).expect("its flags");
+        flags.contains(OFlags::NONBLOCK)
+    }
+
     fn is_raw(&self) -> bool {
         !tcgetattr(&self.terminal).expect("settings").local_modes.contains(LocalModes::ICANON)
     }

@@ -58,7 +58,7 @@ pub struct Flags {
     pidfile: Option<PathBuf>,
 
     /// Where the output is kept: file (also json-file, k8s-file, local), journald, none, or passthrough (the command has
-    /// our standard streams itself).
+    /// our standard streams itself, and may open anew what files they are).
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
 

@@ -12,6 +12,7 @@ use crate::monitor::{Status, events};
 use crate::security::{self, Privileges};
 use crate::spec::{self, EntryOptions, Who};
 use crate::sys::signal::Signals;
+use crate::sys::title;
 
 /// What was asked for.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ pub enum Audience {
 /// Runs it: its exit status, or 0 when it was left alone. Errors: the container does not run; what `run` refuses.
 pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
     keep_descriptors(entered.preserve_fds)?;
+    title::name_container(&kept.record.name);
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let spec = kept.spec()?;
     let running = running(kept, &spec)?;

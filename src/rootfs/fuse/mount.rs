@@ -31,7 +31,7 @@ use crate::fail;
 use crate::override_stat::Records;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Child, Forked};
-use crate::sys::{fd, namespace};
+use crate::sys::{fd, namespace, title};
 
 /// How an overlay is mounted.
 #[derive(Debug, Default)]
@@ -203,6 +203,7 @@ fn become_server(begin: Begin, answer: &OwnedFd) -> Result<(Session<Server>, Arc
         // The parent waits for signals, blocked; here they are to end what they end.
         let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     }
+    title::set("file server");
     let _ = rustix::process::setsid(); // no signal of the terminal ends it
     let threads = threads();
     let layers = match home {

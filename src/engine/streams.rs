@@ -1,0 +1,126 @@
+//! The standard streams of a command without a terminal of its own.
+//!
+//! What the command holds it may open anew through `/proc/self/fd/N`, with the rights of its user and for whatever it
+//! likes: a file that was given to be read could be written, a log that was given to be appended to could be read and
+//! emptied, and `readlink` tells its path on the host. A terminal can be read whatever it was given for, so a container
+//! in the background would take what is typed for the shell. So the command gets a pipe for each of those and
+//! [`super::relay`] carries the bytes, as docker and podman do. Pipes without a name, sockets and `/dev/null` hold nothing
+//! of that kind, and go in as they are: nothing is slower there.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::stdio::{stderr, stdin, stdout};
+
+use super::relay::{Direction, Flow, StreamRelay};
+use super::{Reports, Stdin, Streams};
+
+/// <linux/magic.h>
+const PIPEFS_MAGIC: i64 = 0x5049_5045;
+
+/// The streams of a command that is to have ours, and the relay of those that stay on our side.
+pub fn of_ours(input: Stdin) -> io::Result<(Streams, StreamRelay)> {
+    let mut flows = Vec::new();
+    let input = match input {
+        Stdin::Null => None,
+        Stdin::Ours if is_handed_on(stdin())? => Some(stdin().try_clone_to_owned()?),
+        Stdin::Ours => {
+            let (far, near) = pipe_for_container()?;
+            flows.push(Flow::new(ours(stdin(), OFlags::RDONLY)?, near, Direction::In)?);
+            Some(far)
+        }
+    };
+    let output = outgoing(stdout(), &mut flows)?;
+    // One pipe for both keeps the order of what was written to them.
+    let error = match !flows.is_empty() && is_relayed_together()? {
+        true => output.try_clone()?,
+        false => outgoing(stderr(), &mut flows)?,
+    };
+    let streams = Streams { input, output, error, reports: Reports::ToOurs };
+    Ok((streams, StreamRelay::new(flows)))
+}
+
+/// A pipe whose far end is a container's: all users in it may open it by name, as `/dev/stdout` (images link their logs
+/// there). On the host nobody can who may not look into the processes that hold it (proc(5), `/proc/PID/fd`).
+pub fn pipe_for_container() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (far, near) = pipe_with(PipeFlags::CLOEXEC)?;
+    open_to_all(far.as_fd());
+    Ok((far, near))
+}
+
+/// Opens those of our standard streams that are pipes to all users of a container that is given them as they are.
+pub fn open_ours_to_all() {
+    for fd in [stdin(), stdout(), stderr()] {
+        if is_pipe(fd) {
+            open_to_all(fd);
+        }
+    }
+}
+
+/// By the mode, not the owner: whoever else has the pipe goes on opening it by name. A pipe of somebody else stays as it is.
+fn open_to_all(pipe: BorrowedFd<'_>) {
+    let _ = rustix::fs::fchmod(pipe, Mode::from_raw_mode(0o666));
+}
+
+fn outgoing(fd: BorrowedFd<'_>, flows: &mut Vec<Flow>) -> io::Result<OwnedFd> {
+    if is_handed_on(fd)? {
+        return fd.try_clone_to_owned();
+    }
+    let (near, far) = pipe_with(PipeFlags::CLOEXEC)?;
+    open_to_all(far.as_fd());
+    flows.push(Flow::new(near, ours(fd, OFlags::WRONLY)?, Direction::Out)?);
+    Ok(far)
+}
+
+/// Whether the command gets this very descriptor. A pipe is opened to the container's users.
+fn is_handed_on(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let stat = fstat(fd)?;
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Socket => true,
+        FileType::CharacterDevice => stat.st_rdev == rustix::fs::makedev(1, 3),
+        FileType::Fifo if is_pipe(fd) => {
+            open_to_all(fd);
+            true
+        }
+        _ => false,
+    })
+}
+
+/// Whether it is a pipe without a name.
+fn is_pipe(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatfs(fd).is_ok_and(|stat| stat.f_type == PIPEFS_MAGIC)
+}
+
+/// Whether standard error goes where standard output goes.
+fn is_relayed_together() -> io::Result<bool> {
+    let same = |one: &Stat, other: &Stat| {
+        (one.st_dev, one.st_ino, one.st_rdev) == (other.st_dev, other.st_ino, other.st_rdev)
+    };
+    let (output, error) = (fstat(stdout())?, fstat(stderr())?);
+    if !same(&output, &error) || is_handed_on(stdout())? {
+        return Ok(false);
+    }
+    // A file that was opened twice has two places to write at.
+    let place = |fd| -> io::Result<_> {
+        let appends = rustix::fs::fcntl_getfl(fd)?.contains(OFlags::APPEND);
+        Ok((appends, rustix::fs::seek(fd, rustix::fs::SeekFrom::Current(0)).ok()))
+    };
+    let is_file = FileType::from_raw_mode(output.st_mode).is_file();
+    Ok(!is_file || place(stdout())? == place(stderr())?)
+}
+
+/// Our side of a flow. A terminal is opened anew, so that waiting for it keeps no signal from the command, and whoever
+/// else has it keeps it as it is: O_NONBLOCK belongs to the open file. One that we may not open (su(1)) is taken as it is.
+fn ours(fd: BorrowedFd<'_>, access: OFlags) -> io::Result<OwnedFd> {
+    if rustix::termios::isatty(fd) {
+        use std::os::fd::AsRawFd;
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        if let Ok(terminal) = rustix::fs::open(path, flags, Mode::empty()) {
+            return Ok(terminal);
+        }
+    }
+    fd.try_clone_to_owned()
+}
