@@ -9,10 +9,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, Command, CommandFactory, ValueEnum, ValueHint};
+use clap::{Arg, Command, ValueEnum, ValueHint};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
 
-use super::Arguments as Grammar;
 use super::run::print;
 use crate::config;
 use crate::container::kept;
@@ -73,9 +72,7 @@ pub fn as_completer() -> Option<ExitCode> {
 fn answer(words: Vec<OsString>, at: usize) -> String {
     let root = root_of(&words);
     let is_flag = words.get(at).is_some_and(|word| word.to_string_lossy().starts_with('-'));
-    let mut grammar = Grammar::command();
-    grammar.build();
-    let mut command = with_names(grammar, &Store { root }, Running::NoMatter);
+    let mut command = with_names(super::command(), &Store { root }, Running::NoMatter);
     let candidates = complete(&mut command, words, at, None).unwrap_or_default();
     let mut text = String::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.is_hide_set()) {

@@ -2,6 +2,8 @@
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
+use super::grammar;
+
 /// Arguments of a subcommand. The rest of the grammar knows of them that they are there.
 pub struct Late<T>(pub T);
 
@@ -11,11 +13,11 @@ impl<T: Args> Args for Late<T> {
     }
 
     fn augment_args(command: Command) -> Command {
-        command.defer(T::augment_args)
+        command.defer(|command| grammar::settle(T::augment_args(command)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        command.defer(T::augment_args_for_update)
+        command.defer(|command| grammar::settle(T::augment_args_for_update(command)))
     }
 }
 

@@ -8,6 +8,7 @@ mod container;
 mod doctor;
 mod events;
 pub mod format;
+mod grammar;
 mod image;
 pub mod late;
 mod login;
@@ -22,6 +23,7 @@ mod unshare;
 mod version;
 mod volume;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +47,7 @@ use late::Late;
     arg_required_else_help = true,
     disable_help_subcommand = true
 )]
+#[command(args_override_self = true)]
 struct Arguments {
     /// Keep usnea's files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea.
     #[arg(long, global = true, value_name = "DIR")]
@@ -175,23 +178,24 @@ enum Command {
     Doctor(Late<doctor::Arguments>),
 }
 
-/// The grammar, whole, for the man pages and completions.
+/// The whole grammar, as man pages and completions show it.
 pub fn command() -> clap::Command {
     let mut command = Arguments::command();
     command.build();
-    command
+    grammar::part_words(command)
 }
 
 /// What a monitor becomes (see `monitor`), where this process is one: before anything is read or made, for each page that
 /// is touched here is kept for as long as the container runs.
 fn as_monitor() -> Option<ExitCode> {
-    let mut words = std::env::args().skip(1);
+    let mut words = std::env::args_os().skip(1);
     let (role, number) = (words.next()?, words.next()?);
-    let done = match role.as_str() {
-        monitor::MONITOR => monitor::watch(&number),
-        monitor::RELAUNCH => kept::relaunch(&number).map(|never| match never {}),
-        monitor::CHECK => kept::check_of_monitor(&number),
-        monitor::REMOVE => kept::remove_ended(&number),
+    let number = number.to_str()?;
+    let done = match role.to_str()? {
+        monitor::MONITOR => monitor::watch(number),
+        monitor::RELAUNCH => kept::relaunch(number).map(|never| match never {}),
+        monitor::CHECK => kept::check_of_monitor(number),
+        monitor::REMOVE => kept::remove_ended(number),
         _ => return None,
     };
     // Its standard streams are nobody's.
@@ -206,9 +210,10 @@ pub fn main() -> ExitCode {
     if let Some(ended) = complete::as_completer() {
         return ended;
     }
-    let arguments = match Arguments::try_parse() {
+    let words = grammar::plain(std::env::args_os().collect(), Arguments::command);
+    let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&error, &words),
     };
     start_log(arguments.log_level);
     signal::set_default(&[libc::SIGCHLD]);
@@ -286,8 +291,9 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
     }
 }
 
-/// What clap says: help and version on standard output, status 0; else one line, and docker's status for our own errors.
-fn refused(error: &clap::Error) -> ExitCode {
+/// Reports a clap error: help and version on standard output, status 0; else one line, and docker's status for our own
+/// errors.
+fn refused(error: &clap::Error, words: &[OsString]) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let _ = error.print();
         return ExitCode::SUCCESS;
@@ -295,6 +301,11 @@ fn refused(error: &clap::Error) -> ExitCode {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = error.print();
         return ExitCode::from(STATUS_OURS);
+    }
+    if let Some(odd) = words.iter().find(|word| word.to_str().is_none())
+        && error.kind() == ErrorKind::InvalidUtf8
+    {
+        return report(&Error::new(format!("{}: not UTF-8", odd.display())));
     }
     let text = error.render().to_string();
     let first = text.lines().next().unwrap_or_default();
@@ -304,12 +315,20 @@ fn refused(error: &clap::Error) -> ExitCode {
         true => text.lines().skip(1).take_while(|line| !line.is_empty()).map(str::trim).collect(),
         false => Vec::new(),
     };
-    // "a similar argument exists" helps; "to pass '-d' as a value" leads astray.
+    // A verb of a similar name helps. A flag of a similar name misleads: --gpus is not --cpus.
     let tips = || text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
-    let tip = tips().find(|tip| tip.contains("similar"));
+    let tip = tips().find(|tip| tip.contains("similar subcommand"));
     let whole = [said, &more.join(" ")].join(" ");
     let error = Error::new(whole.trim());
-    report(&error.hint(tip.map_or_else(|| "try 'usnea --help'".to_owned(), str::to_owned)))
+    report(&error.hint(tip.map_or_else(|| way_to_help(words), str::to_owned)))
+}
+
+/// The hint at the help of the verb, if the line begins with one.
+fn way_to_help(words: &[OsString]) -> String {
+    let grammar = Arguments::command();
+    let verb = words.get(1).and_then(|word| word.to_str());
+    let verb = verb.filter(|word| grammar.find_subcommand(word).is_some());
+    format!("try 'usnea {}--help'", verb.map(|verb| format!("{verb} ")).unwrap_or_default())
 }
 
 fn report(error: &Error) -> ExitCode {
@@ -318,9 +337,9 @@ fn report(error: &Error) -> ExitCode {
     }
     let mut stderr = anstream::stderr().lock();
     // Standard error may be gone; the status still tells.
-    let _ = writeln!(stderr, "usnea: {error}");
+    let _ = writeln!(stderr, "usnea: {}", table::escape_lines(&error.to_string()));
     if let Some(hint) = error.way_out() {
-        let _ = writeln!(stderr, "hint: {hint}");
+        let _ = writeln!(stderr, "hint: {}", table::escape_lines(hint));
     }
     ExitCode::from(error.status())
 }
@@ -341,7 +360,7 @@ fn start_log(level: LogLevel) {
                 log::Level::Warn => "warning: ",
                 _ => "",
             };
-            writeln!(to, "usnea: {word}{}", record.args())
+            writeln!(to, "usnea: {word}{}", table::escape_lines(&record.args().to_string()))
         })
         .init();
 }

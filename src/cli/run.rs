@@ -24,12 +24,10 @@ pub struct Common {
     /// What the container is made from: an image, [REGISTRY/]NAME[:TAG][@DIGEST], the ID of one, oci:DIR[:NAME],
     /// oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]; host:PROGRAM[,PROGRAM...] for programs of this machine with all that they need;
     /// dir:PATH, or a path that begins with / or ./, for a root directory, which is not written to.
-    #[arg(value_name = "IMAGE")]
-    image: String,
-
-    /// The command and its arguments.
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// COMMAND and all words after it, those that begin with a hyphen too, are the container's: options end at IMAGE.
+    // One list, in which trailing words begin at the first one: clap would take flags between two positionals.
+    #[arg(value_names = ["IMAGE", "COMMAND"], num_args = 1.., required = true, trailing_var_arg = true)]
+    words: Vec<String>,
 
     /// Print help.
     #[arg(long, action = clap::ArgAction::Help)]
@@ -63,8 +61,7 @@ pub struct RunArguments {
     explain: bool,
 
     /// Leave it running: print its ID and come back.
-    #[arg(short, long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
-          default_value = "false", hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     detach: bool,
 
     /// Signals that come to us are the command's.
@@ -90,17 +87,14 @@ impl Common {
 
     /// IMAGE
     pub fn image(&self) -> &str {
-        &self.image
+        &self.words[0]
     }
 
     /// As the verbs take it.
     pub fn request(self, store: Option<PathBuf>) -> Result<Request> {
-        Ok(Request {
-            store,
-            image: self.image.parse()?,
-            command: self.command,
-            options: self.options,
-        })
+        let mut words = self.words.into_iter();
+        let image = words.next().unwrap_or_default().parse()?;
+        Ok(Request { store, image, command: words.collect(), options: self.options })
     }
 }
 
@@ -136,7 +130,7 @@ impl Pulling {
 pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     let RunArguments { explain, detach, sig_proxy, common, flags, pulling } = arguments;
     let shown = pulling.shown();
-    let image = common.image.clone();
+    let image = common.image().to_owned();
     let wanted = pulling.wanted(&image, &shown)?;
     if explain {
         return print(&container::explain(&common.request(store)?)?);

@@ -34,10 +34,19 @@ pub fn align(text: &str) -> String {
 
 /// `text` with its control characters (C0, DEL, C1) escaped, so that a name can neither break a row nor steer a terminal.
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    escape_if(text, char::is_control)
+}
+
+/// The same of an error or a warning, which may have several lines.
+pub fn escape_lines(text: &str) -> Cow<'_, str> {
+    escape_if(text, |c| c.is_control() && c != '\n')
+}
+
+fn escape_if(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_escaped) {
         return text.into();
     }
-    let escaped = |c: char| match c.is_control() {
+    let escaped = |c: char| match is_escaped(c) {
         true => c.escape_debug().to_string(),
         false => c.to_string(),
     };
@@ -76,6 +85,8 @@ registry.example.com/tool   latest    0123456789ab   About an hour ago   0B
     #[test]
     fn control_characters_are_escaped_and_nothing_else() {
         assert_eq!(escape("a\tb\nc\u{1b}[31m\u{9b}d"), "a\\tb\\nc\\u{1b}[31m\\u{9b}d");
+        assert_eq!(escape_lines("a\tb\nc\u{1b}[31m\u{9b}d\r"), "a\\tb\nc\\u{1b}[31m\\u{9b}d\\r");
+        assert!(matches!(escape_lines("two\nlines"), Cow::Borrowed(_)));
         assert!(matches!(escape("größe 'x' \\ \"y\""), Cow::Borrowed(_)));
     }
 }

@@ -11,7 +11,7 @@ use crate::error::Result;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The command and its arguments. Default: $SHELL, else /bin/sh.
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     command: Vec<String>,
 }
 

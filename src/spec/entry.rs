@@ -29,11 +29,11 @@ pub struct EntryOptions {
     pub env_file: Vec<PathBuf>,
 
     /// Working directory inside the container. Default: the container's own.
-    #[arg(short, long, value_name = "DIR", overrides_with = "workdir")]
+    #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
 
     /// Run as this user and group, by name (in the container's own accounts) or ID. Default: the container's own.
-    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]", overrides_with = "user")]
+    #[arg(short, long, value_name = "NAME|UID[:GROUP|GID]")]
     pub user: Option<UserFlag>,
 }
 

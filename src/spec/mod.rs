@@ -72,6 +72,7 @@ pub use root_emulation::RootEmulation;
 pub use security_option::SecurityOption;
 pub use size::Size;
 pub use storage_driver::{COPIED, FUSE, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver};
+pub use switch::parse_switch;
 pub use sysctl::Sysctl;
 pub use tmpfs::Tmpfs;
 pub use ulimit::Ulimit;

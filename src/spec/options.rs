@@ -4,7 +4,6 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::switch::parse_switch;
 use super::volumes;
 use super::{
     Cgroups, ContainerName, Device, Entrypoint, EnvChange, Exposed, GroupAdd, HelperFlag, Hostname,
@@ -21,18 +20,15 @@ use crate::ids::{AskedMap, UsernsMode};
 #[command(args_override_self = true)]
 pub struct Options {
     /// Keep standard input open.
-    #[arg(short, long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
-          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    #[arg(short, long)]
     pub interactive: bool,
 
     /// Give the container a terminal of its own.
-    #[arg(short, long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
-          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    #[arg(short, long)]
     pub tty: bool,
 
     /// Remove the container when it exits.
-    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
-          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    #[arg(long)]
     pub rm: bool,
 
     /// Name the container.
@@ -85,13 +81,11 @@ pub struct Options {
     pub tmpfs: Vec<Tmpfs>,
 
     /// Mount the container's root file system read-only.
-    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
-          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    #[arg(long)]
     pub read_only: bool,
 
     /// Write to the root directory itself, without a layer that is thrown away.
-    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
-          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    #[arg(long)]
     pub rw_root: bool,
 
     /// Add a capability, or ALL.
@@ -149,8 +143,7 @@ pub struct Options {
     pub publish: Vec<Publish>,
 
     /// Publish all ports that the image or --expose names, at ports of the host that are free.
-    #[arg(short = 'P', long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
-          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    #[arg(short = 'P', long)]
     pub publish_all: bool,
 
     /// Name ports that the command listens at, for --publish-all.
@@ -216,8 +209,7 @@ pub struct Options {
     pub sysctl: Vec<Sysctl>,
 
     /// Run a small init as PID 1 that forwards signals and reaps processes.
-    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
-          default_value = "false", hide_default_value = true, hide_possible_values = true, value_parser = parse_switch)]
+    #[arg(long)]
     pub init: bool,
 
     /// Size of /dev/shm, such as 64m or 1g. Default: 64m.

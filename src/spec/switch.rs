@@ -1,7 +1,7 @@
 //! The words for yes and no in values such as `--rm=false` or `readonly=true`.
 
 /// docker's words (Go's strconv.ParseBool).
-pub(super) fn parse_switch(text: &str) -> Result<bool, String> {
+pub fn parse_switch(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),

@@ -255,7 +255,7 @@ fn unknown_names_of_all_kinds() {
     refused(&["--log-level", "nosuchlevel"], &["nosuchlevel"]);
     refused(&["--no-such-flag"], &["--no-such-flag"]);
     refused(&["--name", "../escape"], &["../escape"]);
-    refused(&["--name", ""], &[]);
+    refused(&["--name", "x y"], &[]);
     refused(&["--hostname", &"h".repeat(65)], &["hhh"]);
     refused(&["-w", "relative"], &["relative"]);
     refused(&["-w", "/etc/passwd"], &["/etc/passwd"]);

@@ -44,6 +44,7 @@ mod fuse_pages;
 mod fuse_sequence;
 mod fuse_size;
 mod fuse_work;
+mod grammar;
 mod health;
 mod host_image;
 mod house;

@@ -48,8 +48,7 @@ pub struct Arguments {
     message: Option<String>,
 
     /// Whether a container that runs stands still meanwhile: its processes are stopped, and go on afterwards.
-    #[arg(short, long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
-          default_value = "false", hide_default_value = true, hide_possible_values = true)]
+    #[arg(short, long)]
     pause: bool,
 
     /// Print the ID alone: nothing else is printed anyway.

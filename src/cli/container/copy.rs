@@ -1,6 +1,8 @@
 //! `usnea cp`.
 
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::selection;
@@ -17,11 +19,11 @@ use crate::image::extract::place::OtherKind;
 pub struct Arguments {
     /// What is copied: CONTAINER:PATH, PATH, or - for an archive on standard input.
     #[arg(value_name = "SOURCE")]
-    from: String,
+    from: OsString,
 
     /// Where to: CONTAINER:PATH, PATH, or - for an archive on standard output.
     #[arg(value_name = "DESTINATION")]
-    to: String,
+    to: OsString,
 
     /// Files in the container get the owners that they have here. Default: they are root's.
     #[arg(short, long)]
@@ -48,8 +50,8 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         (End::Container(..), End::Container(..)) => {
             return Err(Error::new("both are in containers").hint(format!(
                 "usnea cp {} - | usnea cp - {}",
-                arguments.from.escape_debug(),
-                arguments.to.escape_debug()
+                arguments.from.display(),
+                arguments.to.display()
             )));
         }
         (_, End::Stream) if std::io::stdout().is_terminal() => {
@@ -74,24 +76,22 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     Ok(0)
 }
 
-/// docker's: what begins like a path is one, else what is before the colon is a container.
-fn end(store: &Path, text: &str) -> Result<End> {
-    if text == "-" {
-        return Ok(End::Stream);
-    }
+/// Reads an end of the copy, as docker does: what begins like a path is one, else what is before the colon is a
+/// container. A path need not be UTF-8.
+fn end(store: &Path, text: &OsStr) -> Result<End> {
+    let bytes = text.as_bytes();
     let local = || Ok(End::Host(PathBuf::from(text)));
-    if text.is_empty() {
-        return Err(Error::new("a path is empty"));
+    match bytes {
+        b"-" => return Ok(End::Stream),
+        b"" => return Err(Error::new("a path is empty")),
+        [b'/' | b'.', ..] => return local(),
+        _ => {}
     }
-    if text.starts_with(['/', '.']) {
-        return local();
+    let Some(colon) = bytes.iter().position(|byte| *byte == b':') else { return local() };
+    let (name, path) = (&bytes[..colon], OsStr::from_bytes(&bytes[colon + 1..]));
+    if path.is_empty() {
+        return Err(Error::new(format!("{}: the path is empty", text.display())));
     }
-    match text.split_once(':') {
-        None => local(),
-        Some((_, "")) => Err(Error::new(format!("{}: the path is empty", text.escape_debug()))),
-        Some((name, path)) => {
-            let kept = kept::find(store, name)?;
-            Ok(End::Container(Box::new(kept), Path::new("/").join(path)))
-        }
-    }
+    let kept = kept::find(store, &String::from_utf8_lossy(name))?;
+    Ok(End::Container(Box::new(kept), Path::new("/").join(path)))
 }

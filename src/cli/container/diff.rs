@@ -1,12 +1,15 @@
 //! `usnea diff`.
 
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use serde_json::json;
 
 use super::selection;
 use crate::cli::format::{Format, Headings, Layout, render};
-use crate::cli::run::print;
+use crate::cli::run::{print, print_bytes};
+use crate::cli::table::escape;
 use crate::container::kept;
 use crate::error::{Error, Result};
 use crate::image::diff::Kind;
@@ -44,15 +47,20 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let changes = kept::diff(&kept)?;
     match &arguments.format {
         None => {
-            use std::os::unix::ffi::OsStrExt;
-            // Byte for byte: a path need not be text.
+            // Byte for byte: a path need not be text. A terminal would obey what is in it.
+            let is_terminal = std::io::stdout().is_terminal();
             let mut lines = Vec::new();
             for change in &changes {
                 lines.extend_from_slice(format!("{} ", change.kind).as_bytes());
-                lines.extend_from_slice(change.path.as_os_str().as_bytes());
+                match is_terminal {
+                    true => {
+                        lines.extend_from_slice(escape(&change.path.to_string_lossy()).as_bytes())
+                    }
+                    false => lines.extend_from_slice(change.path.as_os_str().as_bytes()),
+                }
                 lines.push(b'\n');
             }
-            crate::cli::run::print_bytes(&lines)
+            print_bytes(&lines)
         }
         Some(Format::Json) => {
             let of = |kind: Kind| {

@@ -28,7 +28,7 @@ pub struct Arguments {
     #[arg(short, long)]
     detach: bool,
 
-    /// The container that was made last; all words are the command's.
+    /// The container that was created last; all words are the command's.
     #[arg(short, long)]
     latest: bool,
 
@@ -52,18 +52,15 @@ pub struct Arguments {
     #[arg(long, hide = true)]
     check: bool,
 
-    /// The container.
-    #[arg(value_name = "CONTAINER", required = true)]
-    container: String,
-
-    /// The command and its arguments.
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// The container. COMMAND and all words after it, those that begin with a hyphen too, are the command's: options end
+    /// at CONTAINER.
+    #[arg(value_names = ["CONTAINER", "COMMAND"], num_args = 1.., required = true, trailing_var_arg = true)]
+    words: Vec<String>,
 }
 
 /// Runs the command and gives its exit status.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    let Arguments { interactive, tty, detach, latest, container, mut command, .. } = arguments;
+    let Arguments { interactive, tty, detach, latest, words: mut command, .. } = arguments;
     let is_terminal = || rustix::termios::isatty(rustix::stdio::stdin());
     if tty && interactive && !detach && !is_terminal() {
         return Err(Error::new("-it: standard input is not a terminal")
@@ -76,11 +73,10 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let keys = keys.transpose().context(|| "--detach-keys")?;
     let store = selection::store(root)?;
     let kept = if latest {
-        command.insert(0, container);
         let newest = kept::all(&store)?.into_iter().next();
         newest.ok_or_else(|| Error::new("there is no container"))?
     } else {
-        kept::find(&store, &container)?
+        kept::find(&store, &command.remove(0))?
     };
     if command.is_empty() {
         return Err(Error::new("no command given")

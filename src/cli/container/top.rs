@@ -14,25 +14,21 @@ use crate::fail;
 /// Their numbers are the host's.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The container.
-    #[arg(value_name = "CONTAINER")]
-    container: String,
-
-    /// Options of ps(1). Default: -ef.
-    #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
-    options: Vec<String>,
+    /// The container. OPTION and all words after it are options of ps(1). Default: -ef.
+    #[arg(value_names = ["CONTAINER", "OPTION"], num_args = 1.., required = true, trailing_var_arg = true)]
+    words: Vec<String>,
 }
 
 /// Prints.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let kept = kept::find(&selection::store(root)?, &arguments.container)?;
+    let kept = kept::find(&selection::store(root)?, &arguments.words[0])?;
     let status = kept.status_here()?;
     let Some(state) = status.state().filter(|_| status.is_running()) else {
         fail!("container {} is not running: it is {}", kept.record.name, status.word());
     };
     let within = kept::processes(state);
     let default = ["-ef".to_owned()];
-    let options = if arguments.options.is_empty() { &default[..] } else { &arguments.options };
+    let options = if arguments.words.len() == 1 { &default[..] } else { &arguments.words[1..] };
     let output = Command::new("ps").args(options).output();
     let output = output
         .context(|| "cannot run ps")

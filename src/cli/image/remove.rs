@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::cli::table::escape;
+use crate::cli::table::{escape, escape_lines};
 use crate::container::images::{self, Missing};
 use crate::container::stores::Stores;
 use crate::error::{Error, Result, STATUS_OURS};
@@ -44,7 +44,8 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
                 None => copy,
             };
             if let Some(earlier) = unsaid.replace(copy) {
-                let _ = writeln!(anstream::stderr(), "usnea: {earlier}");
+                let earlier = earlier.to_string();
+                let _ = writeln!(anstream::stderr(), "usnea: {}", escape_lines(&earlier));
             }
         }
     };

@@ -21,7 +21,7 @@ struct Line {
     #[command(flatten)]
     options: Options,
     image: String,
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(trailing_var_arg = true)]
     command: Vec<String>,
 }
 

@@ -166,7 +166,14 @@ impl Row {
 }
 
 fn command(words: &[String], is_whole: bool) -> String {
-    format!("\"{}\"", shortened(&words.join(" "), if is_whole { usize::MAX } else { COMMAND }))
+    // Quoted as by docker: what is in a command cannot steer the terminal, whatever the template.
+    let quoted = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => c.escape_debug().to_string(),
+        c => c.to_string(),
+    };
+    let words = shortened(&words.join(" "), if is_whole { usize::MAX } else { COMMAND });
+    format!("\"{}\"", words.chars().map(quoted).collect::<String>())
 }
 
 /// At most `widest` characters.

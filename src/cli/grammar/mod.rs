@@ -1,0 +1,264 @@
+//! The grammar of docker's command line, for every verb at once, where clap's differs from it:
+//!
+//! - `--flag=BOOL` is taken by every flag; `--flag=false` means the same as a line without the flag.
+//! - `--option=` and `--option ''` mean the same as a line without the option, unless the option is a number.
+//! - An option takes the word after it whatever that begins with: `-m '- a list'`, `--memory-swap -1`.
+//! - A flag or option may be repeated; of an option with one value the last one counts (`args_override_self` in `cli`).
+//!
+//! Where options end is said by the verbs: at the first word that is none where a command follows
+//! (`trailing_var_arg`), else at `--`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use clap::{Arg, ArgAction, Command, Id};
+
+/// The value names of numbers: an empty word is an error for them, as for docker.
+const NUMBERS: [&str; 8] =
+    ["BYTES", "N", "SECONDS", "MICROSECONDS", "SHARES", "WEIGHT", "SCORE", "OCTAL"];
+
+/// Options that have a meaning of their own for an empty value, or for which a forgotten value must be an error.
+const EMPTY_HAS_MEANING: [&str; 2] = ["entrypoint", "root"];
+
+/// The ID of a list of words that begins with a name, and goes on with a command.
+const WORDS: &str = "words";
+
+/// Lets every option of `command` take a word that begins with a hyphen.
+pub fn settle(command: Command) -> Command {
+    command.mut_args(|arg| match is_option(&arg) && arg.get_num_args().is_none() {
+        true => arg.allow_hyphen_values(true),
+        false => arg,
+    })
+}
+
+/// Parts the list of words of `run`, `exec` and their like for a reader: the first word is a name, the others are a
+/// command's.
+pub fn part_words(command: Command) -> Command {
+    let names: Vec<String> =
+        command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
+    let command =
+        names.into_iter().fold(command, |command, name| command.mut_subcommand(name, part_words));
+    let Some(list) = command.get_positionals().find(|arg| arg.get_id() == WORDS) else {
+        return command;
+    };
+    let names = list.get_value_names().unwrap_or_default().to_vec();
+    let rest = Arg::new("rest").index(2).num_args(0..).trailing_var_arg(true);
+    let rest = rest.allow_hyphen_values(true).action(ArgAction::Append);
+    let rest = rest.value_names(names.get(1)).help("Its words");
+    let first = |arg: Arg| {
+        arg.num_args(1).trailing_var_arg(false).action(ArgAction::Set).value_names(names.first())
+    };
+    command.mut_arg(WORDS, first).arg(rest)
+}
+
+/// The command line without what clap would read otherwise than docker. A line that has nothing of the kind, the usual
+/// one, is not looked at any closer: `grammar` is then not made.
+pub fn plain(words: Vec<OsString>, grammar: impl FnOnce() -> Command) -> Vec<OsString> {
+    match words.iter().skip(1).any(|word| is_special(word)) {
+        true => Line::new(words).read(&mut grammar()),
+        false => words,
+    }
+}
+
+/// Whether the word may be an empty value, or a flag with one of the words for yes and no.
+fn is_special(word: &OsStr) -> bool {
+    let bytes = word.as_bytes();
+    if bytes.first() != Some(&b'-') {
+        return bytes.is_empty();
+    }
+    let value = bytes.iter().position(|byte| *byte == b'=').map(|at| &bytes[at + 1..]);
+    value.is_some_and(|value| value.is_empty() || switch(value).is_some())
+}
+
+/// docker's words for yes and no (Go's strconv.ParseBool).
+fn switch(value: &[u8]) -> Option<bool> {
+    std::str::from_utf8(value).ok().and_then(|value| crate::spec::parse_switch(value).ok())
+}
+
+fn is_option(arg: &Arg) -> bool {
+    let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+    takes_value && !arg.is_positional() && !is_switch(arg)
+}
+
+/// A flag whose value, behind an equals sign, is yes or no: its default is another than no.
+fn is_switch(arg: &Arg) -> bool {
+    arg.is_require_equals_set()
+}
+
+fn may_be_empty(arg: &Arg) -> bool {
+    let mut names = arg.get_value_names().into_iter().flatten();
+    !matches!(arg.get_action(), ArgAction::Append)
+        && !EMPTY_HAS_MEANING.contains(&arg.get_id().as_str())
+        && !names.any(|name| NUMBERS.contains(&name.as_str()))
+}
+
+/// A flag or option by the name in a word: `--long` or `-s`.
+#[derive(Clone, Copy)]
+enum Name<'a> {
+    Long(&'a [u8]),
+    Short(char),
+}
+
+impl Name<'_> {
+    fn is_of(self, arg: &Arg) -> bool {
+        match self {
+            Self::Long(name) => {
+                let aliases = arg.get_all_aliases().unwrap_or_default();
+                arg.get_long().into_iter().chain(aliases).any(|long| long.as_bytes() == name)
+            }
+            Self::Short(name) => {
+                let aliases = arg.get_all_short_aliases().unwrap_or_default();
+                arg.get_short().into_iter().chain(aliases).any(|short| short == name)
+            }
+        }
+    }
+
+    fn with(self, value: &[u8]) -> OsString {
+        let mut word = match self {
+            Self::Long(name) => [b"--", name].concat(),
+            Self::Short(name) => format!("-{name}").into_bytes(),
+        };
+        word.extend(value);
+        OsStr::from_bytes(&word).to_owned()
+    }
+}
+
+/// A command line that is being read: the words before `at` are done.
+struct Line {
+    words: Vec<OsString>,
+    at: usize,
+    /// The words of the new line, with the flag or option that they belong to.
+    done: Vec<(Option<Id>, OsString)>,
+}
+
+impl Line {
+    fn new(words: Vec<OsString>) -> Self {
+        Self { words, at: 0, done: Vec::new() }
+    }
+
+    fn next(&mut self) -> Option<OsString> {
+        let word = self.words.get_mut(self.at).map(std::mem::take);
+        self.at += 1;
+        word
+    }
+
+    fn read(mut self, root: &mut Command) -> Vec<OsString> {
+        let globals: Vec<Arg> =
+            root.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+        let program = self.next().unwrap_or_default();
+        self.done.push((None, program));
+        let mut command = root;
+        while let Some(word) = self.next() {
+            let bytes = word.as_bytes();
+            let find = |name: Name| {
+                let all = command.get_arguments().chain(&globals);
+                all.into_iter().find(|arg| name.is_of(arg)).cloned()
+            };
+            let is_known = match bytes {
+                b"--" => false,
+                [b'-', b'-', long @ ..] => self.long(long, &find),
+                [b'-', shorts @ ..] if !shorts.is_empty() => self.shorts(shorts, &find),
+                _ => {
+                    self.done.push((None, word.clone()));
+                    let below =
+                        word.to_str().filter(|name| command.find_subcommand(name).is_some());
+                    if let Some(name) = below {
+                        command = command.find_subcommand_mut(name).expect("it was found");
+                        command.build();
+                        continue;
+                    }
+                    let ends = |arg: &Arg| arg.is_trailing_var_arg_set();
+                    if command.get_positionals().any(ends) {
+                        break;
+                    }
+                    true
+                }
+            };
+            if !is_known {
+                self.done.push((None, word));
+                break;
+            }
+        }
+        let rest = self.words.split_off(self.at.min(self.words.len()));
+        self.done.into_iter().map(|(_, word)| word).chain(rest).collect()
+    }
+
+    /// `--long` or `--long=VALUE`. False: there is no such flag.
+    fn long(&mut self, text: &[u8], find: &impl Fn(Name) -> Option<Arg>) -> bool {
+        let mut parts = text.splitn(2, |byte| *byte == b'=');
+        let name = Name::Long(parts.next().unwrap_or_default());
+        let Some(arg) = find(name) else { return false };
+        self.take(&arg, name, parts.next());
+        true
+    }
+
+    /// `-a`, `-abc`, `-oVALUE`, `-o=VALUE`, `-ab=BOOL`. False: one of the letters is no flag.
+    fn shorts(&mut self, text: &[u8], find: &impl Fn(Name) -> Option<Arg>) -> bool {
+        let letters = text.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let mut found = Vec::new();
+        for (at, letter) in text[..letters].iter().enumerate() {
+            let name = Name::Short(char::from(*letter));
+            let Some(arg) = find(name) else { return false };
+            let rest = &text[at + 1..];
+            let value = match rest.strip_prefix(b"=") {
+                Some(value) => Some(value),
+                None if is_option(&arg) && !rest.is_empty() => Some(rest),
+                None => None,
+            };
+            let is_last = value.is_some();
+            found.push((arg, name, value));
+            if is_last {
+                break;
+            }
+        }
+        for (arg, name, value) in found {
+            self.take(&arg, name, value);
+        }
+        letters > 0
+    }
+
+    fn take(&mut self, arg: &Arg, name: Name, value: Option<&[u8]>) {
+        let Some(value) = value else { return self.take_alone(arg, name) };
+        let said = |value: &[u8]| name.with(&[b"=", value].concat());
+        match switch(value) {
+            Some(is_on) if is_switch(arg) => {
+                self.put(arg, said(if is_on { b"true" } else { b"false" }));
+            }
+            Some(true) if !is_option(arg) => self.put(arg, name.with(b"")),
+            Some(false) if !is_option(arg) => self.forget(arg),
+            _ if value.is_empty() && is_option(arg) && may_be_empty(arg) => self.forget(arg),
+            _ => self.put(arg, said(value)),
+        }
+    }
+
+    /// A flag, or an option whose value is the next word.
+    fn take_alone(&mut self, arg: &Arg, name: Name) {
+        let value = match is_option(arg) && needs_value(arg) {
+            true => self.next(),
+            false => None,
+        };
+        match value {
+            Some(value) if value.is_empty() && may_be_empty(arg) => self.forget(arg),
+            value => {
+                self.put(arg, name.with(b""));
+                value.into_iter().for_each(|value| self.put(arg, value));
+            }
+        }
+    }
+
+    fn put(&mut self, arg: &Arg, word: OsString) {
+        self.done.push((Some(arg.get_id().clone()), word));
+    }
+
+    /// Takes back all that was said of a flag or option: the last one counts.
+    fn forget(&mut self, arg: &Arg) {
+        self.done.retain(|(of, _)| of.as_ref() != Some(arg.get_id()));
+    }
+}
+
+fn needs_value(arg: &Arg) -> bool {
+    arg.get_num_args().is_none_or(|count| count.min_values() > 0)
+}
+
+#[cfg(test)]
+mod tests;
