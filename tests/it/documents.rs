@@ -376,6 +376,8 @@ fn lists_have_docker_s_fields_and_podman_s_and_single_labels() {
         ps("{{.ImageID}} {{.AutoRemove}} {{.Exited}} {{.Pod}}"),
         format!("{image_id} false false")
     );
+    assert_eq!(ps("{{range .}}{{.Names}} {{.State}};{{end}}"), "web created;");
+    assert_eq!(ps("{{index .Labels \"a.b\"}}|{{index .Labels \"none\"}}|"), "c||");
     assert_eq!(ps("{{.Created.Format \"2006\"}}").len(), 4);
     assert!(ps("table {{.Names}}\\t{{.Label \"a.b\"}}").starts_with("NAMES     B\nweb       c"));
     assert!(!ps("{{json .}}").contains(" Labels"), "{}", ps("{{json .}}"));
@@ -384,6 +386,11 @@ fn lists_have_docker_s_fields_and_podman_s_and_single_labels() {
     assert_eq!(images("{{.Names}} {{.Containers}} {{.Dangling}}"), "[localhost/shop:1] 1 false");
     assert_eq!(images("{{.Label \"a.b\"}} {{.Labels}}"), "c map[a.b:c]");
     assert_eq!(images("{{eq .Created .CreatedSince}}"), "true");
+    let history = ["history", "--format", "{{.Tags}} {{eq .Created .CreatedSince}}", "shop:1"];
+    assert!(place.usnea(&history).works().starts_with("[localhost/shop:1] true"));
+    let df = ["system", "df", "--format", "{{.Type}} {{.Total}} {{.RawSize}}"];
+    let images = place.usnea(&df).works().lines().next().unwrap_or_default().to_owned();
+    assert!(images.starts_with("Images 1 ") && !images.ends_with(" 0"), "{images}");
     place.usnea(&["volume", "create", "-l", "k=v", "vol"]).works();
     let volumes = ["volume", "ls", "--format", "{{.Label \"k\"}} {{.Scope}} {{.Links}}"];
     assert!(place.usnea(&volumes).works().contains("v local N/A"));

@@ -112,6 +112,13 @@ fn index(args: &[Value]) -> Answer {
             let of_text = map.values().all(|value| matches!(value, Value::String(_)));
             Ok(if of_text { text("") } else { Value::Nil })
         }
+        // docker prints labels as one text, podman has a map of them.
+        (Value::String(labels), Value::String(key))
+            if labels.is_empty() || labels.contains('=') =>
+        {
+            let mut pairs = labels.split(',').filter_map(|pair| pair.split_once('='));
+            Ok(text(pairs.find(|(name, _)| *name == &**key).map_or("", |(_, value)| value)))
+        }
         _ => value.index(key),
     })
 }

@@ -124,6 +124,9 @@ pub fn render<R: Serialize>(
 
 fn lines(template: &Template, rows: &[Value]) -> Result<String> {
     let mut text = String::new();
+    if template.ranges_over_rows() {
+        return template.row(&Value::Array(rows.to_vec()));
+    }
     for row in rows {
         text += &template.row(row)?;
         // What ends in a line's end of its own gets no second one (podman's rule; docker leaves a blank line).

@@ -123,6 +123,14 @@ impl Template {
         self.source.match_indices('.').any(alone)
     }
 
+    /// Whether it goes through the rows by itself, `{{range .}}...{{end}}` (podman's).
+    pub(super) fn ranges_over_rows(&self) -> bool {
+        let action = self.source.trim_start().strip_prefix("{{").unwrap_or_default();
+        let action = action.strip_prefix('-').unwrap_or(action).trim_start();
+        let over = action.strip_prefix("range").unwrap_or_default().trim_start();
+        over.strip_prefix('.').is_some_and(|rest| rest.trim_start().starts_with(['}', '-']))
+    }
+
     /// Whether it ends a line itself.
     pub fn ends_line(&self) -> bool {
         self.source.ends_with('\n')

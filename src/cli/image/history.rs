@@ -34,7 +34,8 @@ pub struct Arguments {
     #[arg(short, long)]
     quiet: bool,
 
-    /// json, table [TEMPLATE], or a Go template. Fields: .ID .CreatedSince .CreatedAt .CreatedBy .Size .Comment
+    /// json, table [TEMPLATE], or a Go template. Fields: .ID .CreatedSince .CreatedAt .Created .CreatedBy .Size .Comment
+    /// .Tags
     #[arg(long, value_name = "FORMAT", conflicts_with = "quiet")]
     format: Option<Format>,
 }
@@ -46,9 +47,13 @@ struct Row {
     id: String,
     created_since: String,
     created_at: String,
+    /// podman's name for `CreatedSince`.
+    created: String,
     created_by: String,
     size: String,
     comment: String,
+    /// Names of the image, in the row that is its own.
+    tags: Vec<String>,
 }
 
 const LAYOUT: Layout = Layout {
@@ -77,18 +82,20 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
 
 fn row(image: &Image, at: usize, step: &Step, arguments: &Arguments) -> Row {
     let size = step.layer.as_ref().map_or(0, |layer| layer.size);
+    let since = step.created.map(|time| amount::ago(time, jiff::Timestamp::now()));
+    let since = since.unwrap_or_else(|| "N/A".into());
+    let tags = image.names.iter().filter(|_| at == 0).map(ToString::to_string);
     let created_by = step.created_by.replace('\t', " ");
     Row {
         // The steps below the image's own have no image of their own here.
         id: if at == 0 { rows::id(&image.config, arguments.no_trunc) } else { "<missing>".into() },
-        created_since: step
-            .created
-            .map(|time| amount::ago(time, jiff::Timestamp::now()))
-            .unwrap_or_else(|| "N/A".into()),
+        created: since.clone(),
+        created_since: since,
         created_at: step.created.map(|time| time.to_string()).unwrap_or_default(),
         created_by: if arguments.no_trunc { created_by } else { shortened(&created_by) },
         size: if arguments.human { amount::size(size) } else { size.to_string() },
         comment: step.comment.clone(),
+        tags: tags.collect(),
     }
 }
 

@@ -22,7 +22,8 @@ pub struct Arguments {
     #[arg(short, long)]
     verbose: bool,
 
-    /// json, table [TEMPLATE], or a Go template. Fields: .Type .TotalCount .Active .Size .Reclaimable; with --verbose
+    /// json, table [TEMPLATE], or a Go template. Fields: .Type .TotalCount .Total .Active .Size .RawSize .Reclaimable
+    /// .RawReclaimable; with --verbose
     /// .Repository .Tag .ID .CreatedSince .Size .SharedSize .UniqueSize .InUse.
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
@@ -36,6 +37,11 @@ struct Row {
     active: String,
     size: String,
     reclaimable: String,
+    /// podman's name for `TotalCount`.
+    total: u64,
+    /// podman's: in bytes.
+    raw_size: u64,
+    raw_reclaimable: u64,
 }
 
 const LAYOUT: Layout = Layout {
@@ -55,6 +61,9 @@ impl Row {
             active: part.active.to_string(),
             size: size(part.size),
             reclaimable: size(part.reclaimable) + &share,
+            total: part.count,
+            raw_size: part.size,
+            raw_reclaimable: part.reclaimable,
         }
     }
 }

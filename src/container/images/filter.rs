@@ -62,7 +62,7 @@ impl FromStr for Filter {
             _ => None,
         };
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        let filter = match (key.trim(), value.trim()) {
+        let filter = match (key.trim().to_ascii_lowercase().as_str(), value.trim()) {
             (_, "") => None,
             ("reference", pattern) => Some(Self::Reference(pattern.to_owned())),
             ("reference!", pattern) => Some(Self::NoReference(pattern.to_owned())),

@@ -52,7 +52,7 @@ impl FromStr for EventFilter {
         let Some((key, value)) = text.split_once('=') else {
             return Err(Error::new(format!("--filter {text}: it is KEY=VALUE")));
         };
-        let key = match key {
+        let key = match key.trim().to_ascii_lowercase().as_str() {
             "container" => Key::Container,
             "event" => Key::Event,
             "image" => Key::Image,
@@ -67,7 +67,7 @@ impl FromStr for EventFilter {
                     .hint("container, event, image, label, type, volume, network, scope"));
             }
         };
-        Ok(Self { key, value: value.to_owned() })
+        Ok(Self { key, value: value.trim().to_owned() })
     }
 }
 

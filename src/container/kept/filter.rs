@@ -73,9 +73,11 @@ impl FromStr for Filter {
         let Some((key, value)) = text.split_once('=') else {
             return Err(Error::new(format!("{}: it is KEY=VALUE", said())).hint(KEYS));
         };
+        // docker's: spaces and the case of the key do not matter.
+        let key = key.trim().to_ascii_lowercase();
         let is_inverted = key.ends_with('!');
         let key = key.trim_end_matches('!');
-        let value = value.to_owned();
+        let value = value.trim().to_owned();
         let bad = |why: &str| Err(Error::new(format!("{}: {why}", said())));
         Ok(match (key, is_inverted) {
             ("label", true) => Self::NoLabel(value),
@@ -228,6 +230,7 @@ mod tests {
     fn filters_are_read_or_refused() {
         assert_eq!("name=web".parse::<Filter>().unwrap(), Filter::Name("web".parse().unwrap()));
         assert_eq!("label!=a=b".parse::<Filter>().unwrap(), Filter::NoLabel("a=b".into()));
+        assert_eq!(" Label = a ".parse::<Filter>().unwrap(), Filter::Label("a".into()));
         for wrong in [
             "name",
             "nope=1",

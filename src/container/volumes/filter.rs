@@ -39,12 +39,13 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Self> {
         let bad = |why: &str| Error::new(format!("--filter {}: {why}", text.escape_debug()));
         let (key, value) = text.split_once('=').ok_or_else(|| bad("it is KEY=VALUE"))?;
+        let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
         let switch = || match value.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(true),
             "false" | "0" => Ok(false),
             _ => Err(bad("true or false")),
         };
-        Ok(match key {
+        Ok(match key.as_str() {
             "name" => {
                 Self::Name(value.parse().context(|| format!("--filter {}", text.escape_debug()))?)
             }
