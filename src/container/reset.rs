@@ -10,7 +10,7 @@ use crate::files::{self, Grip};
 use crate::userns::Base;
 
 /// What is ours in a store. Locks and images.json last: a reset that is broken off can be begun again.
-const OURS: [&str; 19] = [
+const OURS: [&str; 20] = [
     "containers",
     "volumes",
     "networks",
@@ -27,6 +27,7 @@ const OURS: [&str; 19] = [
     "run",
     "tmp",
     "overlay-serves",
+    "images.json.copy",
     "images.json",
     "images.json.damaged",
     "names.lock",
