@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::limits::{Limits, Setting};
 use super::place::{self, Place, WATCHERS, Wanted};
+use super::systemd::Manager;
 use crate::error::{Context, Error, Result};
 use crate::host::cgroup::CONTROLLERS;
 
@@ -40,9 +41,12 @@ impl Group {
         let home = match &wanted.place {
             Place::Folder(folder) => folder.clone(),
             Place::Scope(manager, slice) => {
-                manager.enter_scope(&super::scope(&wanted.name), slice.as_deref())?;
-                crate::host::cgroup::own_folder()
-                    .ok_or_else(|| Error::new("this process has no cgroup"))?
+                let shares = wanted.limits.shares();
+                manager.enter_scope(&super::scope(&wanted.name), slice.as_deref(), &shares)?;
+                let scope = crate::host::cgroup::own_folder()
+                    .ok_or_else(|| Error::new("this process has no cgroup"))?;
+                set_all(&scope, wanted.limits.other_shares())?;
+                scope
             }
         };
         hand_down(&home);
@@ -118,16 +122,63 @@ fn sweep(home: &Path) {
 }
 
 /// Writes limits. Errors: the kernel refuses one.
-pub fn set(folder: &Path, limits: &Limits) -> Result<()> {
-    for setting in limits.settings() {
-        let Setting { file, value, is_asked } = setting;
+fn set(folder: &Path, limits: &Limits) -> Result<()> {
+    set_all(folder, limits.settings().iter())
+}
+
+fn set_all<'a>(folder: &Path, settings: impl Iterator<Item = &'a Setting>) -> Result<()> {
+    for Setting { file, value, is_asked } in settings {
         let path = folder.join(file);
         match write(&path, value) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_asked => {}
-            answer => answer.context(|| format!("cannot set {file} to '{value}'"))?,
+            Err(error) => {
+                let hint = refusal(folder, file, &error);
+                let refused = Err::<(), _>(error);
+                let refused = refused.context(|| format!("cannot set {file} to '{value}'"));
+                return match hint {
+                    Some(hint) => refused.hint(|| hint),
+                    None => refused,
+                };
+            }
+            Ok(()) => {}
         }
     }
     Ok(())
+}
+
+/// The way out where the kernel refuses a value.
+fn refusal(folder: &Path, file: &str, error: &io::Error) -> Option<String> {
+    if error.kind() == io::ErrorKind::NotFound {
+        let uid = rustix::process::getuid();
+        return Some(format!(
+            "the controller was delegated after your systemd user manager had started: \
+             sudo systemctl restart user@{uid} (it ends your sessions), or a reboot"
+        ));
+    }
+    let what = match file {
+        "cpuset.cpus" => "processors",
+        "cpuset.mems" => "memory nodes",
+        _ => return None,
+    };
+    let there = folder.ancestors().find_map(|folder| {
+        std::fs::read_to_string(folder.join(format!("{file}.effective"))).ok()
+    })?;
+    Some(format!("there are the {what} {}", there.trim()))
+}
+
+/// Changes the limits of the container whose group is at `folder`; those that count among siblings are its scope's too.
+/// Errors: the kernel or systemd refuses one.
+pub fn change(folder: &Path, limits: &Limits) -> Result<()> {
+    set(folder, limits)?;
+    let Some(scope) = folder.parent() else { return Ok(()) };
+    let name = scope.file_name().and_then(|name| name.to_str());
+    let Some(name) = name.filter(|name| super::is_scope(name)) else { return Ok(()) };
+    set_all(scope, limits.other_shares())?;
+    let shares = limits.shares();
+    match Manager::of_user() {
+        Some(manager) if !shares.is_empty() => manager.set_shares(name, &shares),
+        _ => Ok(()),
+    }
 }
 
 /// Without making the file, which cgroupfs would answer with EACCES.

@@ -24,6 +24,21 @@ pub struct Limits(Vec<Setting>);
 
 const UNLIMITED: &str = "max";
 
+/// A property of a systemd unit, and its value.
+pub type Share = (&'static str, u64);
+
+/// Files whose values count in relation to the siblings of a group: a group that is alone in another one gets nothing by
+/// them, the other one must have them too.
+const RELATIVE: [&str; 7] = [
+    "cpu.weight",
+    "cpu.weight.nice",
+    "cpu.idle",
+    "io.weight",
+    "io.bfq.weight",
+    "memory.low",
+    "memory.min",
+];
+
 impl Limits {
     /// What `resources` asks for. Errors: something that version 2 has not, or that contradicts itself.
     pub fn of(resources: &LinuxResources) -> Result<Self> {
@@ -66,6 +81,21 @@ impl Limits {
     /// Whether nothing is limited.
     pub fn are_none(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Those settings that say how much a group may have in relation to its siblings, as properties of a systemd unit
+    /// (systemd.resource-control(5)).
+    pub fn shares(&self) -> Vec<Share> {
+        self.relative().filter_map(share).collect()
+    }
+
+    /// Those for which a unit has no property.
+    pub fn other_shares(&self) -> impl Iterator<Item = &Setting> {
+        self.relative().filter(|setting| share(setting).is_none())
+    }
+
+    fn relative(&self) -> impl Iterator<Item = &Setting> {
+        self.0.iter().filter(|setting| RELATIVE.contains(&setting.file.as_str()))
     }
 
     /// The controllers whose files are written.
@@ -183,6 +213,20 @@ fn throttle(device: &LinuxThrottleDevice, word: &str) -> String {
     format!("{}:{} {word}={rate}", device.major(), device.minor())
 }
 
+fn share(setting: &Setting) -> Option<Share> {
+    let value = setting.value.trim();
+    let name = match setting.file.as_str() {
+        "cpu.weight" => "CPUWeight",
+        "io.weight" => "IOWeight",
+        "memory.low" => "MemoryLow",
+        "memory.min" => "MemoryMin",
+        _ => return None,
+    };
+    let value = value.strip_prefix("default ").unwrap_or(value);
+    let amount = if value == UNLIMITED { Some(u64::MAX) } else { value.parse().ok() };
+    amount.map(|amount| (name, amount))
+}
+
 /// `None`: no limit.
 fn amount(limit: i64) -> Option<String> {
     (limit >= 0).then(|| limit.to_string())
@@ -255,6 +299,25 @@ mod tests {
         let limits = Limits::of(&resources).unwrap();
         assert_eq!(limits.controllers().into_iter().collect::<Vec<_>>(), ["memory", "pids"]);
         assert_eq!(limits.settings().last().unwrap().value, "max");
+    }
+
+    #[test]
+    fn what_counts_among_siblings_is_the_units_too() {
+        let mut limits = Limits::default();
+        for (file, value) in [
+            ("cpu.weight", "20"),
+            ("memory.max", "1"),
+            ("io.weight", "default 50"),
+            ("memory.low", "max"),
+            ("cpu.idle", "1"),
+            ("io.weight", "8:0 30"),
+        ] {
+            limits.push(file, value.to_owned());
+        }
+        let expected = [("CPUWeight", 20), ("IOWeight", 50), ("MemoryLow", u64::MAX)];
+        assert_eq!(limits.shares(), expected);
+        let others: Vec<_> = limits.other_shares().map(|setting| setting.value.as_str()).collect();
+        assert_eq!(others, ["1", "8:0 30"]);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub enum Value<'a> {
     Truth(bool),
     /// `au`
     Numbers(&'a [u32]),
+    /// `t`
+    Amount(u64),
 }
 
 /// Arguments, marshalled.
@@ -34,7 +36,7 @@ const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
 /// No message that we understand is longer.
 const LONGEST: usize = 1 << 20;
-/// The serial number of our only call.
+/// The serial number of our calls.
 const SERIAL: u32 = 1;
 
 fn align(bytes: &mut Vec<u8>, to: usize) {
@@ -83,7 +85,23 @@ fn variant(bytes: &mut Vec<u8>, value: Value<'_>) {
             signature(bytes, "au");
             array(bytes, 4, |bytes| values.iter().for_each(|value| number(bytes, *value)));
         }
+        Value::Amount(value) => {
+            signature(bytes, "t");
+            align(bytes, 8);
+            bytes.extend(value.to_le_bytes());
+        }
     }
+}
+
+/// `a(sv)`
+fn write_properties(bytes: &mut Vec<u8>, properties: &[(&str, Value<'_>)]) {
+    array(bytes, 8, |bytes| {
+        for (name, value) in properties {
+            align(bytes, 8);
+            text(bytes, name);
+            variant(bytes, *value);
+        }
+    });
 }
 
 impl Body {
@@ -92,15 +110,18 @@ impl Body {
         let mut bytes = Vec::new();
         text(&mut bytes, name);
         text(&mut bytes, mode);
-        array(&mut bytes, 8, |bytes| {
-            for (name, value) in properties {
-                align(bytes, 8);
-                text(bytes, name);
-                variant(bytes, *value);
-            }
-        });
+        write_properties(&mut bytes, properties);
         array(&mut bytes, 8, |_| {});
         Self { bytes, signature: "ssa(sv)a(sa(sv))" }
+    }
+
+    /// `sba(sv)`: the arguments of SetUnitProperties, until the next boot.
+    pub fn unit_properties(name: &str, properties: &[(&str, Value<'_>)]) -> Self {
+        let mut bytes = Vec::new();
+        text(&mut bytes, name);
+        number(&mut bytes, true.into());
+        write_properties(&mut bytes, properties);
+        Self { bytes, signature: "sba(sv)" }
     }
 
     /// `ssau`: the arguments of AttachProcessesToUnit.
@@ -120,7 +141,7 @@ impl Body {
         Self { bytes, signature: "ss" }
     }
 
-    /// A call of `member`, the first of its connection.
+    /// A call of `member`. Its answer is read before the next call, so all have the same serial number.
     pub fn call(&self, destination: &str, path: &str, interface: &str, member: &str) -> Vec<u8> {
         let mut bytes = vec![b'l', CALL, 0, 1];
         number(&mut bytes, self.bytes.len() as u32);
@@ -154,6 +175,16 @@ impl Body {
 pub struct Answer(Vec<u8>);
 
 impl Answer {
+    /// `o`, or `v` with an `s` in it.
+    pub fn text(&self) -> Option<String> {
+        let mut reader = Reader { bytes: &self.0, at: 0 };
+        if self.0.starts_with(b"\x01s") {
+            reader.signature()?;
+            reader.align(4);
+        }
+        reader.text().map(str::to_owned)
+    }
+
     /// `v` with a `b` in it.
     pub fn truth(&self) -> Option<bool> {
         let mut reader = Reader { bytes: &self.0, at: 0 };
@@ -335,6 +366,21 @@ mod tests {
             (truth(b"\x01s\0\0\0\0\0\0"), truth(b"\x01b\0\0"), truth(b"")),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn a_path_and_a_word_are_read() {
+        let word = |bytes: &[u8]| Answer(bytes.to_vec()).text();
+        assert_eq!(word(b"\x02\0\0\0/a\0").as_deref(), Some("/a"));
+        assert_eq!(word(b"\x01s\0\0\x02\0\0\0no\0").as_deref(), Some("no"));
+        assert_eq!((word(b"\x01s\0\0\x09\0\0\0no\0"), word(b"")), (None, None));
+    }
+
+    #[test]
+    fn a_number_of_64_bits_is_aligned_within_the_message() {
+        let body = Body::unit_properties("a", &[("W", Value::Amount(7)), ("I", Value::Amount(9))]);
+        let at = |value: u8| body.bytes.iter().position(|byte| *byte == value).unwrap();
+        assert_eq!((at(7) % 8, at(9) % 8, body.bytes.len() % 8), (0, 0, 0));
     }
 
     /// What busctl sends for the same call, without its serial number and flags.

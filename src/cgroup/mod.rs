@@ -5,7 +5,7 @@
 //!              linux.cgroupsPath -- place ---> where a group may be: in our own cgroup, or in a scope (systemd, message)
 //! group: makes it, and reads and writes it while the container lives
 //!
-//! usnea-ID-PID.scope/              systemd's, delegated
+//! usnea-ID-PID.scope/              systemd's, delegated; weighs among its siblings what the container does
 //!   usnea/                         who watches: usnea run, the monitor, a keeper, a file server
 //!   usnea-ID/                      the container: limited, stopped, killed as one
 //! ```
@@ -18,7 +18,7 @@ mod systemd;
 
 use std::path::Path;
 
-pub use group::{Freeze, Group, count, freeze, is_frozen, number, oom_kills, remove, set};
+pub use group::{Freeze, Group, change, count, freeze, is_frozen, number, oom_kills, remove};
 pub use limits::{Limits, Setting};
 pub use place::{Wanted, find};
 
@@ -34,6 +34,10 @@ pub fn name(id: &str) -> String {
 fn is_name(name: &str) -> bool {
     name.strip_prefix(PREFIX)
         .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+fn is_scope(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(".scope")
 }
 
 /// A scope of systemd is there for a moment after its last process: the next start has another.

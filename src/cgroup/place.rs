@@ -140,18 +140,56 @@ fn in_scope(manager: Manager, slice: Option<String>) -> Found {
     (Place::Scope(manager, slice), controllers.unwrap_or_default())
 }
 
-/// Whether the unit that a group belongs to has Delegate=yes.
+/// Whether the unit that a group belongs to has Delegate=yes. The group is ours to write to.
 fn is_delegated(folder: &Path, manager: &Manager) -> bool {
-    let mut parts = folder.iter().filter_map(|part| part.to_str()).rev();
-    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
-    parts.find(is_unit).is_some_and(|unit| manager.has_delegated(unit))
+    let unit_of = |folder: &Path| {
+        let name = folder.file_name()?.to_str()?;
+        (name.ends_with(".service") || name.ends_with(".scope")).then(|| name.to_owned())
+    };
+    let mut folders = folder.ancestors();
+    let Some((unit_folder, unit)) = folders.find_map(|folder| Some((folder, unit_of(folder)?)))
+    else {
+        return false;
+    };
+    if is_marked(unit_folder) {
+        return true;
+    }
+    // The user's own manager knows its units. A group of another manager's that belongs to us was given to us.
+    match is_of_user_manager(folder) {
+        true => manager.has_delegated(&unit),
+        false => is_given(folder),
+    }
 }
 
-/// Whether what is in this cgroup may go to another: it is a session's or a scope's of the user.
+/// systemd 251 and later mark what they delegate (user.delegate, <https://systemd.io/CGROUP_DELEGATION>).
+fn is_marked(folder: &Path) -> bool {
+    let mut value = [0; 8];
+    let read = rustix::fs::getxattr(folder, "user.delegate", &mut value[..]);
+    read.is_ok_and(|length| value.get(..length) == Some(b"1"))
+}
+
+fn is_of_user_manager(folder: &Path) -> bool {
+    let service = format!("user@{}.service", rustix::process::getuid().as_raw());
+    folder.iter().any(|part| part == service.as_str())
+}
+
+/// To root all belongs, and nothing is given.
+fn is_given(folder: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let uid = rustix::process::geteuid().as_raw();
+    uid != 0 && folder.metadata().is_ok_and(|metadata| metadata.uid() == uid)
+}
+
+/// Whether what is in this cgroup may go to another: it is a scope's of the user, or a session's, be it of who became this
+/// user by su(1), sudo(8) or runuser(1).
 fn may_be_left(folder: &Path) -> bool {
-    let uid = rustix::process::getuid().as_raw();
-    let is_in_slice = folder.iter().any(|part| part == format!("user-{uid}.slice").as_str());
-    is_in_slice && folder.extension().is_some_and(|kind| kind == "scope")
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some(name) = name.strip_suffix(".scope") else { return false };
+    let slice = format!("user-{}.slice", rustix::process::getuid().as_raw());
+    let parent = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let is_session = name.starts_with("session-")
+        && parent.is_some_and(|parent| parent.starts_with("user-") && parent.ends_with(".slice"));
+    is_session || folder.iter().any(|part| part == slice.as_str())
 }
 
 /// Whether nobody but usnea is in it: a group with processes hands no controllers down.
@@ -193,6 +231,7 @@ fn refuse_missing(limits: &Limits, there: &[String], place: &Place) -> Result<()
         .hint(match (cgroup::version(), place) {
             (Version::V2, Place::Folder(folder)) if !may_hand_down(folder) => format!(
                 "{} holds processes of other programs, so it cannot hand controllers down: \
+                 in a unit, have usnea as ExecStart= or set DelegateSubgroup=main (systemd 254); elsewhere, \
                  systemd-run --user --scope -p Delegate=yes usnea ... has one of its own",
                 folder.display()
             ),
@@ -219,4 +258,27 @@ pub(super) fn how_to_have_one() -> String {
 fn files(limits: &Limits) -> String {
     let asked = limits.settings().iter().filter(|setting| setting.is_asked);
     asked.map(|setting| setting.file.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_and_scopes_of_the_user_may_be_left_and_no_service() {
+        let uid = rustix::process::getuid().as_raw();
+        for (path, may) in [
+            (format!("user.slice/user-{uid}.slice/session-3.scope"), true),
+            (format!("user.slice/user-{uid}.slice/user@{uid}.service/app.slice/a.scope"), true),
+            // Of who became this user.
+            ("user.slice/user-4711.slice/session-c1.scope".to_owned(), true),
+            ("user.slice/user-4711.slice/user@4711.service/app.slice/a.scope".to_owned(), false),
+            (format!("user.slice/user-{uid}.slice/user@{uid}.service/app.slice/a.service"), false),
+            ("system.slice/slurmstepd.scope/job_1".to_owned(), false),
+            ("system.slice/session-1.scope".to_owned(), false),
+            ("system.slice/a.service".to_owned(), false),
+        ] {
+            assert_eq!(may_be_left(&Path::new("/sys/fs/cgroup").join(&path)), may, "{path}");
+        }
+    }
 }

@@ -4,33 +4,41 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::limits::Share;
 use super::message::{self, Answer, Body, Value};
 use crate::error::{Context, Error, Result};
 
 const NAME: &str = "org.freedesktop.systemd1";
 const OBJECT: &str = "/org/freedesktop/systemd1";
 const INTERFACE: &str = "org.freedesktop.systemd1.Manager";
-/// No manager that works takes longer to answer, or to move a process.
-const PATIENCE: Duration = Duration::from_secs(20);
+const JOB: &str = "org.freedesktop.systemd1.Job";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// No manager that works takes longer to answer, many starts at once included.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How often a manager is asked whether it still has the job.
+const ROUND: Duration = Duration::from_secs(2);
 
-/// A manager that can be asked.
+/// A manager that can be asked. All its clones use one connection, made with the first question: systemd writes into the
+/// journal of connections that say nothing.
 #[derive(Clone, Debug)]
 pub struct Manager {
     socket: PathBuf,
+    connection: Arc<Mutex<Option<BufReader<UnixStream>>>>,
 }
 
 impl Manager {
     /// The calling user's, where there is one.
     pub fn of_user() -> Option<Self> {
-        let socket = crate::host::cgroup::user_manager()?;
-        Some(Self { socket })
+        let socket = crate::host::cgroup::user_manager_socket()?;
+        Some(Self { socket, connection: Arc::default() })
     }
 
     /// Makes the scope `name` with this process in it, and waits until it is. Its folder is this process's cgroup then.
-    /// Errors: the manager refuses, and says why.
-    pub fn enter_scope(&self, name: &str, slice: Option<&str>) -> Result<()> {
+    /// The scope weighs among its siblings what `shares` say. Errors: the manager refuses, and says why.
+    pub fn enter_scope(&self, name: &str, slice: Option<&str>, shares: &[Share]) -> Result<()> {
         let processes = [std::process::id()];
         let mut properties = vec![
             ("Description", Value::Text("container of usnea")),
@@ -39,17 +47,27 @@ impl Manager {
             ("PIDs", Value::Numbers(&processes)),
         ];
         properties.extend(slice.map(|slice| ("Slice", Value::Text(slice))));
+        properties.extend(shares.iter().map(|(name, value)| (*name, Value::Amount(*value))));
         let body = Body::transient_unit(name, "fail", &properties);
         self.ask(OBJECT, INTERFACE, "StartTransientUnit", &body)
-            .and_then(|_| wait_until_in(name))
+            .and_then(|answer| self.wait_until_in(name, answer.text()))
             .context(|| format!("cannot get the scope {name} from the systemd user manager"))
+    }
+
+    /// Changes what a unit weighs among its siblings.
+    pub fn set_shares(&self, unit: &str, shares: &[Share]) -> Result<()> {
+        let values: Vec<_> =
+            shares.iter().map(|(name, value)| (*name, Value::Amount(*value))).collect();
+        let body = Body::unit_properties(unit, &values);
+        let answer = self.ask(OBJECT, INTERFACE, "SetUnitProperties", &body);
+        answer.map(drop).context(|| format!("cannot change {unit}"))
     }
 
     /// Moves this process into the group `subgroup` of the scope `name`, and waits until it is there.
     pub fn attach(&self, name: &str, subgroup: &str) -> Result<()> {
         let body = Body::processes_to_unit(name, &format!("/{subgroup}"), &[std::process::id()]);
         self.ask(OBJECT, INTERFACE, "AttachProcessesToUnit", &body)
-            .and_then(|_| wait_until_in(&format!("{name}/{subgroup}")))
+            .and_then(|_| self.wait_until_in(&format!("{name}/{subgroup}"), None))
             .context(|| format!("cannot enter {name}"))
     }
 
@@ -58,15 +76,52 @@ impl Manager {
         let kind = if unit.ends_with(".scope") { "Scope" } else { "Service" };
         let body = Body::property(&format!("{NAME}.{kind}"), "Delegate");
         let object = format!("{OBJECT}/unit/{}", escaped(unit));
-        let answer = self.ask(&object, "org.freedesktop.DBus.Properties", "Get", &body);
+        let answer = self.ask(&object, PROPERTIES, "Get", &body);
         answer.is_ok_and(|answer| answer.truth() == Some(true))
     }
 
     fn ask(&self, object: &str, interface: &str, member: &str, body: &Body) -> Result<Answer> {
         let at = || self.socket.display().to_string();
-        let mut stream = self.connect().context(at)?;
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stream = match connection.take() {
+            Some(stream) => stream,
+            None => self.connect().context(at)?,
+        };
         stream.get_mut().write_all(&body.call(NAME, object, interface, member)).context(at)?;
-        message::answer(&mut stream).context(at)?.map_err(|said| Error::new(said.escape_debug()))
+        let answer = message::answer(&mut stream).context(at)?;
+        *connection = Some(stream);
+        answer.map_err(|said| Error::new(said.escape_debug()))
+    }
+
+    /// The answer to a call comes when the work is queued. Whether it is done, the kernel knows; whether it will be, the
+    /// manager does, as long as it has the job.
+    fn wait_until_in(&self, group: &str, job: Option<String>) -> Result<()> {
+        let start = Instant::now();
+        let mut asked = start;
+        let mut pause = Duration::from_micros(500);
+        while !is_in(Path::new(group)) {
+            let is_late = match &job {
+                Some(job) if asked.elapsed() > ROUND => {
+                    asked = Instant::now();
+                    // Gone between the two questions: it is done.
+                    !self.has_job(job) && !is_in(Path::new(group))
+                }
+                Some(_) => false,
+                None => start.elapsed() > PATIENCE,
+            };
+            if is_late {
+                return Err(Error::new("the process was not moved there")
+                    .hint("see 'journalctl --user -n 20'"));
+            }
+            std::thread::sleep(pause);
+            // Many starts at once: the manager needs the processor more than we do.
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn has_job(&self, job: &str) -> bool {
+        self.ask(job, PROPERTIES, "Get", &Body::property(JOB, "State")).is_ok()
     }
 
     /// Who we are, the kernel tells it (D-Bus Specification, "Authentication Protocol", EXTERNAL).
@@ -96,20 +151,6 @@ fn escaped(unit: &str) -> String {
         _ => format!("_{byte:02x}"),
     };
     unit.bytes().enumerate().map(escape).collect()
-}
-
-/// The answer comes when the work is queued. Whether it is done, the kernel knows.
-fn wait_until_in(group: &str) -> Result<()> {
-    let start = std::time::Instant::now();
-    while !is_in(Path::new(group)) {
-        if start.elapsed() > PATIENCE {
-            return Err(
-                Error::new("the process was not moved there").hint("see 'journalctl --user -n 20'")
-            );
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
 }
 
 fn is_in(group: &Path) -> bool {

@@ -1,5 +1,6 @@
 //! Which control groups this machine has, and which part of the tree is ours (cgroups(7)).
 
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -100,14 +101,22 @@ pub fn of_user_manager() -> Option<Delegation> {
     Delegation::of(folder.into())
 }
 
-/// Where the calling user's systemd manager answers: at a socket of its own, which needs no bus.
+/// Where the calling user's systemd manager answers. Tried: systemd writes into the journal of it.
 pub fn user_manager() -> Option<PathBuf> {
+    user_manager_socket().filter(|socket| UnixStream::connect(socket).is_ok())
+}
+
+/// Where the calling user's systemd manager listens: at a socket of its own, which needs no bus. It goes with the manager.
+pub fn user_manager_socket() -> Option<PathBuf> {
     let uid = rustix::process::getuid().as_raw();
     let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let folder = folder.filter(|folder| folder.is_absolute());
     let folders = folder.into_iter().chain([PathBuf::from(format!("/run/user/{uid}"))]);
     let mut sockets = folders.map(|folder| folder.join("systemd/private"));
-    sockets.find(|socket| UnixStream::connect(socket).is_ok())
+    sockets.find(|socket| {
+        socket.metadata().is_ok_and(|metadata| metadata.file_type().is_socket())
+            && rustix::fs::access(socket, rustix::fs::Access::WRITE_OK).is_ok()
+    })
 }
 
 /// The path of version 2 in `/proc/PID/cgroup`, relative to the mount. One with `..` is outside our cgroup namespace.

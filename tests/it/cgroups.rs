@@ -131,6 +131,62 @@ fn limits_are_the_kernels_and_change_while_it_runs() {
     assert!(within(LIMIT, || !folder.exists() && !folder.parent().unwrap().exists()));
 }
 
+/// Ticks of the processor that a process has had (proc_pid_stat(5)).
+fn ticks(pid: &str) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    [11, 12].iter().map(|at| fields[*at].parse::<u64>().unwrap()).sum()
+}
+
+/// How many of a hundred parts of what both have had is the first one's, over eight seconds of one processor.
+fn share(pids: &[String; 2]) -> u64 {
+    let start = pids.each_ref().map(|pid| ticks(pid));
+    loop {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = [0, 1].map(|at| ticks(&pids[at]) - start[at]);
+        if now.iter().sum::<u64>() > 800 {
+            return now[0] * 100 / (now[0] + now[1]);
+        }
+    }
+}
+
+#[test]
+fn shares_count_between_containers() {
+    if !has_cgroups() || !delegates("cpu") {
+        return;
+    }
+    let place = Place::new();
+    let run = |name: &str, shares: &str| {
+        let words = ["run", "-d", "--name", name, "--cpu-shares", shares];
+        place.usnea(&place.kept(&words, "while :; do :; done")).works();
+        let pid = told(&place, name, "{{.State.Pid}}");
+        let mut pinned = Command::new("taskset");
+        finish(pinned.args(["-p", "-c", "0", &pid]), "").works();
+        pid
+    };
+    let pids = [run("low", "512"), run("high", "1024")];
+    let low = share(&pids);
+    assert!((31..=36).contains(&low), "{low} of 100");
+    place.usnea(&["update", "--cpu-shares", "3072", "low"]).works();
+    let low = share(&pids);
+    assert!((72..=78).contains(&low), "{low} of 100");
+    place.usnea(&["rm", "-f", "-t", "0", "low", "high"]).works();
+}
+
+#[test]
+fn many_starts_at_once_with_a_limit_all_succeed() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    let start = |_| place.command(&place.arguments(&["-m", "64m"], &["true"])).spawn().unwrap();
+    let started: Vec<_> = (0..16).map(start).collect();
+    for mut one in started {
+        assert!(one.wait().unwrap().success());
+    }
+    place.nothing_is_left();
+}
+
 #[test]
 fn a_paused_container_stands_still_until_it_is_unpaused() {
     if !has_cgroups() {

@@ -54,7 +54,7 @@ fn limit(kept: &Kept, changes: &LinuxResources) -> Result<()> {
     let merged = merged(linux.resources().as_ref(), changes)?;
     let status = kept.status_here()?;
     match status.state().filter(|_| status.is_running()) {
-        Some(state) => cgroup::set(&folder(kept, state)?, &Limits::of(&merged)?)?,
+        Some(state) => cgroup::change(&folder(kept, state)?, &Limits::of(&merged)?)?,
         // Whether it can be had is known before it is promised.
         None => drop(cgroup::find(&path, Limits::of(&merged)?)?),
     }
