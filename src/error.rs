@@ -44,13 +44,20 @@ pub struct Error {
     hint: Option<String>,
     status: u8,
     kind: Kind,
+    #[serde(default)]
+    errno: Option<i32>,
 }
 
 impl Error {
     /// A failure whose cause is `cause`: lower case, no full stop.
     pub fn new(cause: impl Display) -> Self {
         let phrases = vec![cause.to_string()];
-        Self { phrases, hint: None, status: STATUS_OURS, kind: Kind::Other }
+        Self { phrases, hint: None, status: STATUS_OURS, kind: Kind::Other, errno: None }
+    }
+
+    /// The number of the system call's error that it came from.
+    pub fn errno(&self) -> Option<i32> {
+        self.errno
     }
 
     /// Adds the way out: a whole sentence or a command to type. The innermost hint stays: it knows most.
@@ -108,11 +115,12 @@ impl std::error::Error for Error {}
 /// through a reader is itself again.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
+        let errno = error.raw_os_error();
         let text = match error.downcast::<Self>() {
             Ok(ours) => return ours,
             Err(error) => error.to_string(),
         };
-        Self::new(text.split(" (os error").next().unwrap_or(&text))
+        Self { errno, ..Self::new(text.split(" (os error").next().unwrap_or(&text)) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: clap, one file a command, tables and JSON. What it says is decided below; here it is read, printed,
 //! and turned into an exit status.
 
+mod activation;
 pub mod amount;
 mod check;
 mod complete;
@@ -218,8 +219,25 @@ pub fn main() -> ExitCode {
     start_log(arguments.log_level);
     signal::set_default(&[libc::SIGCHLD]);
     match carry_out(arguments) {
-        Ok(status) => ExitCode::from(status),
+        Ok(status) => {
+            end_as_units_command(status);
+            ExitCode::from(status)
+        }
         Err(error) => report(&error),
+    }
+}
+
+/// systemd takes the end by a signal that it sent for a clean one, and a status of 143 for a failure. So usnea as a unit's
+/// command (SYSTEMD_EXEC_PID, systemd.exec(5)) ends as the container did; to a shell both are 143.
+fn end_as_units_command(status: u8) {
+    let signal = i32::from(status) - 128;
+    let is_clean = matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGTERM);
+    let is_units = || {
+        let pid = std::env::var("SYSTEMD_EXEC_PID");
+        pid.is_ok_and(|pid| pid == std::process::id().to_string())
+    };
+    if is_clean && signal::was_heard(signal) && is_units() {
+        signal::end_by(signal);
     }
 }
 
@@ -338,8 +356,10 @@ fn report(error: &Error) -> ExitCode {
     let mut stderr = anstream::stderr().lock();
     // Standard error may be gone; the status still tells.
     let _ = writeln!(stderr, "usnea: {}", table::escape_lines(&error.to_string()));
-    if let Some(hint) = error.way_out() {
-        let _ = writeln!(stderr, "hint: {}", table::escape_lines(hint));
+    // Where nobody knew more, what the number of the error tells of this process.
+    let refused = || error.errno().and_then(crate::host::userns::refused_hint);
+    if let Some(hint) = error.way_out().map(str::to_owned).or_else(refused) {
+        let _ = writeln!(stderr, "hint: {}", table::escape_lines(&hint));
     }
     ExitCode::from(error.status())
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use crate::cli::activation;
 use crate::cli::container::flags::Flags;
 use crate::cli::image::pull::{SourceFlags, WORDS};
 use crate::cli::progress::{Loudness, Shown};
@@ -131,6 +132,9 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     let RunArguments { explain, detach, sig_proxy, common, flags, pulling } = arguments;
     let shown = pulling.shown();
     let image = common.image().to_owned();
+    for warning in activation::warnings(common.options()) {
+        log::warn!("{warning}");
+    }
     let wanted = pulling.wanted(&image, &shown)?;
     if explain {
         return print(&container::explain(&common.request(store)?)?);

@@ -74,7 +74,7 @@ pub use keys::{DetachKeys, Watch};
 pub use layers::{has_whiteout_names, is_copied};
 pub use mounted::{Mounted, Use, can_be_read_alone, mounted};
 pub use mounts::{Mount, Source};
-pub use parent::{HELPER_DIED, Launched, end_children, launch, run};
+pub use parent::{HELPER_DIED, KILLED_FOR_MEMORY, Launched, end_children, launch, run};
 pub use plan::{entry, plan};
 pub use running::Running;
 pub use streams::{open_ours_to_all, pipe_for_container};

@@ -62,6 +62,13 @@ pub struct Mount {
     pub owners: Owners,
 }
 
+impl Mount {
+    /// Whether it is a new file system of this kind.
+    pub fn is_new(&self, kind: &str) -> bool {
+        matches!(&self.source, Source::New { fs, .. } if *fs == kind)
+    }
+}
+
 /// Whose the files of a bind mount are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Owners {

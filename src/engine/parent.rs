@@ -14,16 +14,19 @@ use super::relay::StreamRelay;
 use super::supervise::{Outcome, Session};
 use super::sync::{self, Channel, Failure, Message};
 use super::{Idmapped, Plan, Step, Streams, Supervised, child, listener, streams, supervise};
-use crate::cgroup::Group;
+use crate::cgroup::{self, Group};
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
-use crate::host;
+use crate::host::{self, hint::Hint};
 use crate::net::{self, Network, Starting};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Ended, Forked, Parentage};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
 
+/// What is said when the container had more memory than it may.
+pub const KILLED_FOR_MEMORY: &str =
+    "the kernel killed a process of the container for want of memory";
 /// What is said when the network's helper has died.
 pub const HELPER_DIED: &str =
     "the helper of the container's network has died: it had no way out from then on";
@@ -89,6 +92,9 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
         end_all(&[Some(&launched.command), launched.base.as_ref()], &launched.strangers);
     }
     if let Some(cgroup) = launched.cgroup {
+        if cgroup::oom_kills(cgroup.folder()) > 0 {
+            log::warn!("{KILLED_FOR_MEMORY}");
+        }
         cgroup.remove();
     }
     // A keeper has seen the end too and goes by itself: waiting for it would take longer than it does.
@@ -335,6 +341,9 @@ fn told(steps: &[Step], failure: Failure) -> Error {
                 _ => error::STATUS_CANNOT_INVOKE,
             })
         }
+        (Step::Hostname(_) | Step::Domainname(_), libc::EPERM) => error.hint(Hint::Hostname),
+        // mount_too_revealing() in the kernel.
+        (Step::Mount(mount), libc::EPERM) if mount.is_new("proc") => error.hint(Hint::MaskedProc),
         (Step::Join(_), libc::ESRCH | libc::ENOMEM) => error.hint("it has ended this moment"),
         (Step::Maps(_), _) => match host::userns::forbidden_hint() {
             Some(hint) => error.hint(hint),

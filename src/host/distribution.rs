@@ -84,7 +84,11 @@ fn family_of_word(word: &str) -> Option<Family> {
 impl Family {
     /// The command that installs `package`.
     pub fn install(self, package: Package) -> String {
-        let name = self.name_of(package);
+        let name = match package {
+            // The other program of the two where a release has no pasta.
+            Package::Passt if lacks_passt(&names()) => self.name_of(Package::Slirp4netns),
+            package => self.name_of(package),
+        };
         match self {
             Self::Debian => format!("sudo apt install {name}"),
             Self::Fedora => format!("sudo dnf install {name}"),
@@ -109,9 +113,36 @@ impl Family {
     }
 }
 
+/// Debian has it since 12, Ubuntu since 22.10.
+fn lacks_passt(names: &Names) -> bool {
+    let before = |first: f64| names.version.parse::<f64>().is_ok_and(|version| version < first);
+    match names.id.as_str() {
+        "debian" => before(12.0),
+        "ubuntu" => before(22.1),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_package_is_named_that_a_release_has_not() {
+        for (id, version, lacks) in [
+            ("debian", "11", true),
+            ("debian", "12", false),
+            ("debian", "", false),
+            ("ubuntu", "20.04", true),
+            ("ubuntu", "22.04", true),
+            ("ubuntu", "22.10", false),
+            ("ubuntu", "24.04", false),
+            ("fedora", "40", false),
+        ] {
+            let names = Names { id: id.into(), version: version.into(), ..Names::default() };
+            assert_eq!(lacks_passt(&names), lacks, "{id} {version}");
+        }
+    }
 
     #[test]
     fn a_family_is_known_by_its_relatives() {

@@ -17,6 +17,18 @@ pub enum Hint {
     AppArmor,
     /// A system-call filter lies on this process.
     SyscallFilter,
+    /// A system-call filter answers a call with an error.
+    RefusedCall,
+    /// A system-call filter kills.
+    KilledByFilter,
+    /// The host name cannot be set.
+    Hostname,
+    /// Sockets of some families cannot be made.
+    AddressFamilies,
+    /// Parts of /proc are not there.
+    ProcSubset,
+    /// The option of ulimit, and how much a process may have, in KiB.
+    MemoryOfProcesses(&'static str, u64),
     /// This process is in a chroot.
     Chroot,
     /// The caller's own IDs do not exist in the user namespace that it is in.
@@ -83,6 +95,30 @@ impl Display for Hint {
                 "a system-call filter on this process forbids it: inside a container start that one with \
                  '--security-opt seccomp=unconfined', in a systemd unit set RestrictNamespaces=no",
             ),
+            Self::RefusedCall => f.write_str(
+                "a system-call filter on this process refuses it: inside a container start that one with \
+                 '--security-opt seccomp=unconfined'; in a systemd unit it is RestrictSUIDSGID=yes (which DynamicUser=yes \
+                 implies) or SystemCallFilter=, which needs @system-service, @mount and @sandbox",
+            ),
+            Self::KilledByFilter => f.write_str(
+                "a system-call filter may have killed it (SIGSYS): in a systemd unit SystemCallFilter= needs \
+                 @system-service, @mount and @sandbox",
+            ),
+            Self::Hostname => f.write_str(
+                "'--uts host' does without; in a systemd unit it is ProtectHostname=yes that forbids it",
+            ),
+            Self::AddressFamilies => f.write_str(
+                "in a systemd unit RestrictAddressFamilies= needs AF_UNIX, AF_NETLINK, AF_INET and AF_INET6; \
+                 '--network host' does without",
+            ),
+            Self::ProcSubset => f.write_str(
+                "usnea needs the whole of /proc: in a systemd unit ProcSubset=all",
+            ),
+            Self::MemoryOfProcesses(option, kibibytes) => write!(
+                f,
+                "each process may have no more than {kibibytes} KiB of address space here, and usnea's servers inherit \
+                 that: 'ulimit {option} 1000000', or unlimited, gives them more"
+            ),
             Self::Chroot => f.write_str(
                 "this process is in a chroot, where the kernel refuses user namespaces: start usnea outside it",
             ),
@@ -100,7 +136,8 @@ impl Display for Hint {
                 install(package)
             ),
             Self::HelpersWithoutEffect => f.write_str(
-                "start usnea outside what forbids setuid programs: NoNewPrivileges=no in a systemd unit, \
+                "start usnea outside what forbids setuid programs: NoNewPrivileges=no in a systemd unit (and no option \
+                 that implies the opposite, nor a CapabilityBoundingSet= without CAP_SETUID and CAP_SETGID), \
                  no --no-new-privs or 'nosuid' around it",
             ),
             Self::SubordinateIds(user) => {
@@ -112,8 +149,10 @@ impl Display for Hint {
                  outside) with 131072 or more, and a range of them in its own /etc/subuid and /etc/subgid",
             ),
             Self::MaskedProc => f.write_str(
-                "parts of /proc are covered, so the kernel refuses a new one: start the container around this one \
-                 with '--security-opt unmask=ALL' (docker: '--security-opt systempaths=unconfined')",
+                "parts of /proc are covered, so the kernel refuses a new one ('--pid host' does without): start the \
+                 container around this one with '--security-opt unmask=ALL' (docker: '--security-opt \
+                 systempaths=unconfined'); in a systemd unit: ProtectKernelTunables=no, ProtectKernelLogs=no and \
+                 ProtectProc=default",
             ),
             Self::StoreElsewhere => f.write_str(
                 "export USNEA_ROOT=DIR, with DIR a folder of yours on a local disk (/scratch/$USER, /var/tmp/...)",
@@ -145,6 +184,10 @@ impl Display for Hint {
                 "echo '+cpu +cpuset +io +memory +pids' | sudo tee /sys/fs/cgroup/cgroup.subtree_control, \
                  and the same in each folder between there and yours",
             ),
+            // A login that systemd was not told of: to log in once more changes nothing.
+            Self::NoUserManager if super::is_foreign_login() => f.write_str(
+                "sudo loginctl enable-linger $USER (this login is not known to systemd: its PAM service lacks pam_systemd)",
+            ),
             Self::NoUserManager => f.write_str(
                 "log in through ssh or a console (not su or sudo), so that systemd starts your user manager; \
                  or 'sudo loginctl enable-linger $USER'",
@@ -153,13 +196,17 @@ impl Display for Hint {
                 "sudo mkdir -p /etc/systemd/system/user@.service.d && \
                  printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | \
                  sudo tee /etc/systemd/system/user@.service.d/delegate.conf && \
-                 sudo systemctl daemon-reload, then log in anew",
+                 sudo systemctl daemon-reload && sudo systemctl restart user@$UID (it ends your sessions; or reboot)",
             ),
             Self::Ping => f.write_str(
                 "echo 'net.ipv4.ping_group_range=0 2147483647' | sudo tee /etc/sysctl.d/90-ping.conf && \
                  sudo sysctl --system",
             ),
             Self::LowPorts => f.write_str("for lower ports: sudo sysctl -w net.ipv4.ip_unprivileged_port_start=80"),
+            Self::RuntimeFolder if super::is_foreign_login() => f.write_str(
+                "sudo loginctl enable-linger $USER && export XDG_RUNTIME_DIR=/run/user/$(id -u) (this login is not known \
+                 to systemd: its PAM service lacks pam_systemd); or a local folder of yours of mode 700",
+            ),
             Self::RuntimeFolder => f.write_str(
                 "log in through ssh or a console (not su or sudo), so that systemd makes /run/user/$UID; \
                  without systemd: export XDG_RUNTIME_DIR=DIR, with DIR a local folder of yours of mode 700",

@@ -26,10 +26,7 @@ pub struct Helpers {
 
 /// Both programs, if both can do their work when we run them.
 pub fn find() -> Option<Helpers> {
-    // After no_new_privs no exec gives any power (prctl(2)).
-    if rustix::thread::no_new_privs().unwrap_or(false) {
-        return None;
-    }
+    without_effect().is_none().then_some(())?;
     Some(Helpers {
         newuidmap: program::find("newuidmap", |path| power(path, CAP_SETUID).is_ok())?,
         newgidmap: program::find("newgidmap", |path| power(path, CAP_SETGID).is_ok())?,
@@ -60,6 +57,8 @@ pub enum Unusable {
     NoSuidMount,
     /// What it has does not count in this process.
     NoNewPrivileges,
+    /// This process may never have the capability, nor may what it runs.
+    Bounded,
 }
 
 impl Unusable {
@@ -73,8 +72,23 @@ impl Unusable {
             Self::NoNewPrivileges => {
                 "gets no power from its setuid bit here (no_new_privs is set on this process)"
             }
+            Self::Bounded => {
+                "gets no power here (the capability bounding set lacks CAP_SETUID or CAP_SETGID)"
+            }
         }
     }
+}
+
+/// Why no program gets powers in this process.
+fn without_effect() -> Option<Unusable> {
+    use rustix::thread::{CapabilitySet, capability_is_in_bounding_set, no_new_privs};
+    // After no_new_privs no exec gives any power (prctl(2)); none gives what the bounding set lacks (capabilities(7)).
+    if no_new_privs().unwrap_or(false) {
+        return Some(Unusable::NoNewPrivileges);
+    }
+    let has = |capability| capability_is_in_bounding_set(capability).unwrap_or(true);
+    let has_both = has(CapabilitySet::SETUID) && has(CapabilitySet::SETGID);
+    (!has_both).then_some(Unusable::Bounded)
 }
 
 /// Why [`find`] found nothing, for a hint: "/usr/bin/newuidmap is neither setuid root nor has the file capability".
@@ -97,7 +111,9 @@ pub fn hint() -> Option<Hint> {
         Unusable::Missing => Hint::Install(Package::Uidmap),
         Unusable::NotExecutable | Unusable::Powerless => Hint::PowerlessHelpers(Package::Uidmap),
         Unusable::OtherNamespace => Hint::NestedIds,
-        Unusable::NoSuidMount | Unusable::NoNewPrivileges => Hint::HelpersWithoutEffect,
+        Unusable::NoSuidMount | Unusable::NoNewPrivileges | Unusable::Bounded => {
+            Hint::HelpersWithoutEffect
+        }
     })
 }
 
@@ -105,10 +121,7 @@ fn reason(name: &str, capability: u32) -> Option<(PathBuf, Unusable)> {
     let mut first_found = None;
     for path in program::candidates(name) {
         match power(&path, capability) {
-            Ok(_) if rustix::thread::no_new_privs().unwrap_or(false) => {
-                return Some((path, Unusable::NoNewPrivileges));
-            }
-            Ok(_) => return None,
+            Ok(_) => return without_effect().map(|reason| (path, reason)),
             Err(Unusable::Missing) => {}
             Err(other) => first_found = first_found.or(Some((path, other))),
         }

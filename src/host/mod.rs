@@ -15,6 +15,8 @@ pub mod hint;
 pub mod idmap;
 pub mod idmap_helpers;
 pub mod kernel;
+pub mod lifetime;
+pub mod limits;
 pub mod machine;
 pub mod network_helper;
 pub mod overlay;
@@ -27,6 +29,17 @@ pub mod userns;
 /// Whether systemd is this machine's init (sd_booted(3)).
 pub fn systemd_runs() -> bool {
     std::path::Path::new("/run/systemd/system").exists()
+}
+
+/// Whether a unit of systemd started this process, or one above it (systemd.exec(5)).
+pub fn is_in_unit() -> bool {
+    std::env::var_os("INVOCATION_ID").is_some()
+}
+
+/// Whether this is a login by ssh of which systemd does not know (pam_systemd(8) names the session).
+pub fn is_foreign_login() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    systemd_runs() && is_set("SSH_CONNECTION") && !is_set("XDG_SESSION_ID")
 }
 
 /// The ID of this boot of the machine; empty where the kernel does not say.

@@ -32,11 +32,31 @@ pub fn apparmor_restricts() -> bool {
     diagnose(&facts) == Some(Hint::AppArmor)
 }
 
+/// The way out where a call was refused with `errno`, whatever it was for. `None`: nothing is known that refuses it.
+pub fn refused_hint(errno: i32) -> Option<String> {
+    let hint = match errno {
+        libc::ENOSYS if is_filtered() => Hint::RefusedCall,
+        libc::EAFNOSUPPORT => Hint::AddressFamilies,
+        libc::ENOTCONN | libc::ENOMEM => super::limits::of_memory()?,
+        libc::EPERM if is_filtered() && super::is_in_unit() => Hint::RefusedCall,
+        libc::EPIPE if is_filtered() => Hint::KilledByFilter,
+        libc::ENOSPC | libc::EUSERS => return forbidden_hint(),
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
+fn is_filtered() -> bool {
+    has_filter(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
 struct Facts {
     kernel_has_them: bool,
     is_root: bool,
     /// `user.max_user_namespaces`
     max: Option<u64>,
+    /// Another kind of namespaces of which there may be none (`user.max_net_namespaces`).
+    none_of: Option<&'static str>,
     /// Debian's `kernel.unprivileged_userns_clone`
     unprivileged_clone: Option<u64>,
     /// Ubuntu's `kernel.apparmor_restrict_unprivileged_userns`
@@ -58,6 +78,9 @@ impl Facts {
             kernel_has_them: Path::new("/proc/self/ns/user").exists(),
             is_root: uid == 0 && in_initial_namespace(),
             max: number_in("/proc/sys/user/max_user_namespaces"),
+            none_of: super::limits::KINDS.into_iter().find(|kind| {
+                number_in(&format!("/proc/sys/user/max_{kind}_namespaces")) == Some(0)
+            }),
             unprivileged_clone: number_in("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor_restriction: number_in(
                 "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
@@ -80,6 +103,9 @@ fn diagnose(facts: &Facts) -> Option<Hint> {
     }
     if facts.max == Some(0) {
         return Some(Hint::MaxUserNamespaces);
+    }
+    if let Some(kind) = facts.none_of {
+        return Some(Hint::Sysctl("user", format!("max_{kind}_namespaces"), 15000));
     }
     if facts.unprivileged_clone == Some(0) && !facts.is_root {
         return Some(Hint::UnprivilegedUsernsClone);
@@ -139,6 +165,7 @@ mod tests {
         Facts {
             kernel_has_them: true,
             is_root: false,
+            none_of: None,
             max: Some(96365),
             unprivileged_clone: Some(1),
             apparmor_restriction: Some(0),
@@ -147,6 +174,13 @@ mod tests {
             ids_are_mapped: true,
             has_filter: false,
         }
+    }
+
+    #[test]
+    fn no_namespaces_of_a_kind_is_a_cause() {
+        let facts = Facts { none_of: Some("net"), ..healthy() };
+        let hint = diagnose(&facts).map(String::from).unwrap_or_default();
+        assert!(hint.contains("user.max_net_namespaces=15000"), "{hint}");
     }
 
     #[test]

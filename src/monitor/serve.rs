@@ -352,7 +352,6 @@ impl Monitor {
     fn hear_oom(&mut self) {
         if self.oom.is_new() {
             events::of_container(&self.store, &self.record, "oom", &[]);
-            self.log.say("the kernel killed a process for want of memory");
         }
     }
 

@@ -12,6 +12,7 @@ use oci_spec::runtime::{Capabilities, LinuxCapabilities, LinuxCapabilitiesBuilde
 use crate::capability::{Capability, CapabilityChange, IN_KERNEL_ORDER};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::host::hint::Hint;
 
 /// Annotation: the capabilities that were asked for by name, which a user other than root is given too.
 const ASKED: &str = "usnea.capabilities";
@@ -123,7 +124,7 @@ pub fn confine_entry(process: &mut Process, spec: &Spec, privileges: Privileges)
 /// The capabilities that this kernel has. They are numbered without gaps (capabilities(7), cap_last_cap).
 fn known_to_kernel(last: &Path) -> Result<&'static [Capability]> {
     let failed = || format!("cannot read {}", last.display());
-    let text = std::fs::read_to_string(last).context(failed)?;
+    let text = std::fs::read_to_string(last).context(failed).hint(|| Hint::ProcSubset)?;
     let last = text.trim().parse::<usize>().map_err(Error::new).context(failed)?;
     // A kernel newer than this table has some that nobody can name yet.
     Ok(&IN_KERNEL_ORDER[..IN_KERNEL_ORDER.len().min(last.saturating_add(1))])

@@ -4,6 +4,31 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Signals that [`Signals::next`] gave, a bit each.
+static HEARD: AtomicU64 = AtomicU64::new(0);
+
+fn bit(signal: i32) -> u64 {
+    1_u64.checked_shl(signal as u32 - 1).unwrap_or(0)
+}
+
+/// Whether the signal came to this process and was read.
+pub fn was_heard(signal: i32) -> bool {
+    signal > 0 && HEARD.load(Ordering::Relaxed) & bit(signal) != 0
+}
+
+/// Ends this process by a signal, as it would have ended had the signal not been blocked. Returns where that fails.
+pub fn end_by(signal: i32) {
+    set_default(&[signal]);
+    // SAFETY: the set is filled before use and outlives the call; raise takes a number.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::raise(signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
 /// Signals that were blocked and come through a descriptor from now on.
 pub struct Signals {
     fd: OwnedFd,
@@ -44,7 +69,10 @@ impl Signals {
                     error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
                     error => Err(error),
                 },
-                _ => Ok(Some(info.ssi_signo as i32)),
+                _ => {
+                    HEARD.fetch_or(bit(info.ssi_signo as i32), Ordering::Relaxed);
+                    Ok(Some(info.ssi_signo as i32))
+                }
             }
         }
     }

@@ -94,6 +94,69 @@ fn what_a_unit_has_detached_ends_with_the_unit() {
 }
 
 #[test]
+fn a_unit_that_ends_at_once_is_a_warning() {
+    if !is_machine() {
+        return;
+    }
+    let place = Place::new();
+    let arguments = place.kept(&["run", "-d", "--name", "box"], "exec sleep 1000");
+    let warned = finish(&mut in_unit(&place, &["--wait", "--pipe"], &arguments), "");
+    assert!(
+        warned.stderr.contains("warning: container box ends with the first process of"),
+        "{warned:?}"
+    );
+    assert!(within(LIMIT, || status(&place, "box").starts_with("exited ")), "it runs on");
+    place.usnea(&["rm", "box"]).works();
+}
+
+#[test]
+fn what_systemd_hands_over_is_named_with_the_flags_that_hand_it_on() {
+    if !is_machine() {
+        return;
+    }
+    let place = Place::new();
+    let arguments = place.arguments(&[], &["true"]);
+    let options = ["--wait", "--pipe", "--property=NotifyAccess=all", "--property=Type=exec"];
+    let warned = finish(&mut in_unit(&place, &options, &arguments), "");
+    assert!(warned.stderr.contains("-v $NOTIFY_SOCKET:/run/notify"), "{warned:?}");
+}
+
+/// Options of a unit that take from usnea what it needs, and what a container does without them.
+#[test]
+fn a_hardened_unit_runs_a_container_or_names_the_option() {
+    if !is_machine() {
+        return;
+    }
+    let place = Place::new();
+    let arguments = place.arguments(&[], &["echo", "up"]);
+    for (option, phrase) in [
+        ("RestrictSUIDSGID=yes", "RestrictSUIDSGID"),
+        ("SystemCallFilter=@system-service", "SystemCallFilter"),
+        ("SystemCallFilter=~@mount", "SystemCallFilter"),
+        ("RestrictAddressFamilies=AF_UNIX", "RestrictAddressFamilies"),
+        ("ProtectHostname=yes", "ProtectHostname"),
+        ("ProtectKernelTunables=yes", "ProtectKernelTunables"),
+        ("ProcSubset=pid", "ProcSubset"),
+        ("RestrictNamespaces=yes", "RestrictNamespaces"),
+        ("NoNewPrivileges=yes", ""),
+        ("CapabilityBoundingSet=", ""),
+        ("SystemCallFilter=@system-service @mount @sandbox", ""),
+    ] {
+        let property = format!("--property={option}");
+        let ran = finish(&mut in_unit(&place, &["--wait", "--pipe", &property], &arguments), "");
+        match phrase {
+            "" => assert_eq!(ran.works(), "up", "{option}"),
+            // A user's own manager cannot do all that the machine's can.
+            _ if ran.status == 0 => assert_eq!(ran.works(), "up", "{option}"),
+            _ => {
+                let hint = ran.stderr.lines().find(|line| line.starts_with("hint: "));
+                assert!(hint.is_some_and(|hint| hint.contains(phrase)), "{option}: {ran:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_journal_has_what_a_container_says() {
     if !is_machine() {
         return;

@@ -22,6 +22,7 @@ use crate::engine::{self, Plan};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
+use crate::host::lifetime::End;
 use crate::image::store::Store;
 use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
 use crate::monitor::{self, Handover, Job, events, talk};
@@ -72,6 +73,7 @@ pub fn run_detached(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> 
     refuse_descriptors(request)?;
     let created = create(request, wishes, wanted, Next::Start)?;
     let kept = start_created(created, None)?;
+    warn_of_end(&kept);
     sweep(&kept.store);
     Ok(kept.record.id)
 }
@@ -97,7 +99,12 @@ pub fn run_attached(
     let kept = start_created(created, Some((far, &signals)))?;
     let monitor = record::read::<State>(&kept.folder, STATE).ok().flatten();
     let attachment = Attachment { socket, input: options.interactive, keys, proxy };
+    // One that is thrown away is on its way out when we hear of its end.
+    let folder = File::open(&kept.folder).ok();
     let status = attach(&kept, attachment, &signals)?;
+    if status.is_some() && folder.is_some_and(|folder| lacked_memory(&folder)) {
+        log::warn!("{}", engine::KILLED_FOR_MEMORY);
+    }
     sweep(&kept.store);
     // What is thrown away is gone when we say so: the next command may want its name.
     if let (Some(_), true, Some(state)) = (status, kept.record.auto_remove, monitor)
@@ -106,6 +113,23 @@ pub fn run_attached(
         ended_within(&monitor, None)?;
     }
     Ok(status.unwrap_or(0))
+}
+
+/// Whether the kernel killed a process of the container that has ended, by its record.
+fn lacked_memory(folder: &File) -> bool {
+    use rustix::fs::{Mode, OFlags, openat};
+    let open = openat(folder, EXIT, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let exit = open.ok().and_then(|file| serde_json::from_reader::<_, Exit>(File::from(file)).ok());
+    exit.is_some_and(|exit| exit.oom)
+}
+
+/// Says so where a container that is left running will not run on.
+fn warn_of_end(kept: &Kept) {
+    let state = record::read::<State>(&kept.folder, STATE).ok().flatten();
+    let cgroup = state.and_then(|state| state.cgroup);
+    if let Some(end) = End::of(cgroup.as_deref()) {
+        log::warn!("{}", end.warning(&kept.record.name));
+    }
 }
 
 fn refuse_descriptors(request: &Request) -> Result<()> {

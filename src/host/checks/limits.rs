@@ -5,9 +5,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use super::first_line;
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
-
-/// The kinds of namespaces as `/proc/sys/user/max_*_namespaces` has them.
-const KINDS: [&str; 8] = ["user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"];
+use crate::host::limits::KINDS;
 
 pub(super) fn all() -> Vec<Finding> {
     vec![namespaces(), inotify(), keys(), resource_limits()]

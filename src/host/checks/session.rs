@@ -1,14 +1,14 @@
 //! The session of the user: where the state of running containers lies, and whether they outlive a logout.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::is_real_root;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::host::finding::Finding;
 use crate::host::hint::Hint;
-use crate::host::{self, account, cgroup};
+use crate::host::{self, account, cgroup, lifetime};
 
 pub(super) fn all() -> Vec<Finding> {
     vec![runtime_folder(), user_manager(), linger()]
@@ -71,7 +71,7 @@ fn linger() -> Finding {
     if is_real_root() {
         return Finding::ok(name, "root's processes survive a logout");
     }
-    if Path::new("/var/lib/systemd/linger").join(&user).exists() {
+    if lifetime::lingers() {
         return Finding::ok(name, format!("on for {user}: containers survive a logout"));
     }
     Finding::degraded(name, format!("off for {user}"))

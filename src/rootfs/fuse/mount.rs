@@ -27,7 +27,7 @@ use super::reply::panic_is_caught;
 use super::serve::{Mover, Server};
 use super::tree::{Layers, Reading, Tree};
 use crate::error::{Context, Error, Result};
-use crate::fail;
+use crate::host;
 use crate::override_stat::Records;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Child, Forked};
@@ -158,7 +158,7 @@ fn fork_server(begin: Begin) -> Result<Child> {
             let _ = server.wait();
             match serde_json::from_str::<Error>(&answer) {
                 Ok(error) => Err(error),
-                Err(_) => fail!("the FUSE server died as it began"),
+                Err(_) => Err(died()),
             }
         }
         Forked::Child => {
@@ -305,4 +305,12 @@ fn end_at_panics_that_nobody_answers() {
             process::exit_now(70)
         }
     }));
+}
+
+fn died() -> Error {
+    let error = Error::new("the FUSE server died as it began");
+    match host::limits::of_memory() {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }

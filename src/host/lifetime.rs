@@ -1,0 +1,105 @@
+//! What ends processes that are left alone: the last logout, where the user does not linger, and the end of a unit.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{account, cgroup, program, trial};
+
+/// What ends a process that nobody stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The end of the user's last session.
+    Logout,
+    /// The end of the first process of this unit of systemd.
+    Unit(String),
+}
+
+impl End {
+    /// Of a process in the cgroup `folder` (`None`: in ours). `None`: nothing that is known ends it.
+    pub fn of(folder: Option<&Path>) -> Option<Self> {
+        if !super::systemd_runs() {
+            return None;
+        }
+        let folder = folder.map(PathBuf::from).or_else(cgroup::own_folder)?;
+        let (is_users, unit) = units(&folder, rustix::process::getuid().as_raw());
+        match unit {
+            Some(unit) if ends_with_its_command(is_users, &unit) => Some(Self::Unit(unit)),
+            _ if is_users && !lingers() => Some(Self::Logout),
+            _ => None,
+        }
+    }
+
+    /// What to say to whoever leaves a container running.
+    pub fn warning(&self, name: &str) -> String {
+        match self {
+            Self::Logout => format!(
+                "container {name} ends with your last session, since lingering is off for {0}: 'loginctl enable-linger' \
+                 lets it run on",
+                account::own_name()
+            ),
+            Self::Unit(unit) => format!(
+                "container {name} ends with the first process of {unit}, which is about to end: run it without \
+                 --detach, or set Type=forking, or Type=oneshot with RemainAfterExit=yes"
+            ),
+        }
+    }
+}
+
+/// Whether the user's processes may outlive the last session (loginctl(1)).
+pub fn lingers() -> bool {
+    rustix::process::getuid().is_root()
+        || Path::new("/var/lib/systemd/linger").join(account::own_name()).exists()
+}
+
+/// Whether a cgroup is below the user's systemd manager, and the service that it is of.
+fn units(folder: &Path, uid: u32) -> (bool, Option<String>) {
+    let manager = format!("user@{uid}.service");
+    let parts = || folder.iter().filter_map(|part| part.to_str());
+    let is_service = |part: &&str| part.ends_with(".service") && !part.starts_with("user@");
+    (parts().any(|part| part == manager), parts().rfind(is_service).map(str::to_owned))
+}
+
+fn ends_with_its_command(is_users: bool, unit: &str) -> bool {
+    let Some(systemctl) = program::find("systemctl", Path::is_file) else { return false };
+    let mut command = Command::new(systemctl);
+    command.args(is_users.then_some("--user")).args(["show", "--property"]);
+    command.args(["Type,RemainAfterExit,KillMode,GuessMainPID", "--", unit]);
+    program::ask(&mut command, trial::PATIENCE)
+        .is_ok_and(|answer| answer.status.success() && is_short(&answer.output))
+}
+
+/// From what `systemctl show` says: processes that are left are killed when the first one ends.
+fn is_short(properties: &str) -> bool {
+    let is = |line: &str| properties.lines().any(|one| one == line);
+    let kills = is("KillMode=control-group") || is("KillMode=mixed");
+    kills && !is("Type=forking") && !is("RemainAfterExit=yes") && properties.contains("Type=")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_of_a_cgroup_is_the_innermost_service() {
+        let units = |path: &str| units(&Path::new("/sys/fs/cgroup").join(path), 7);
+        let user = "user.slice/user-7.slice/user@7.service/app.slice";
+        assert_eq!(units(&format!("{user}/usnea-1-2.scope/usnea-1")), (true, None));
+        assert_eq!(units(&format!("{user}/a.service/usnea-1")), (true, Some("a.service".into())));
+        assert_eq!(units("user.slice/user-7.slice/session-1.scope"), (false, None));
+        assert_eq!(units("system.slice/b.service/x"), (false, Some("b.service".into())));
+    }
+
+    #[test]
+    fn a_unit_kills_what_its_command_leaves_unless_it_remains() {
+        for (properties, is_short) in [
+            ("Type=simple\nKillMode=control-group\nRemainAfterExit=no", true),
+            ("Type=oneshot\nKillMode=mixed\nRemainAfterExit=no", true),
+            ("Type=oneshot\nKillMode=control-group\nRemainAfterExit=yes", false),
+            ("Type=forking\nKillMode=control-group\nRemainAfterExit=no", false),
+            ("Type=simple\nKillMode=process\nRemainAfterExit=no", false),
+            ("", false),
+        ] {
+            assert_eq!(super::is_short(properties), is_short, "{properties}");
+        }
+    }
+}

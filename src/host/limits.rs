@@ -1,0 +1,35 @@
+//! Limits of this user's and this process's that stop containers: numbers of namespaces, memory of a process.
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::hint::Hint;
+
+/// The kinds of namespaces as `/proc/sys/user/max_*_namespaces` has them.
+pub const KINDS: [&str; 8] = ["user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"];
+
+/// A server of ours with its threads needs no more, in KiB.
+const ENOUGH: u64 = 256 * 1024;
+
+/// The way out where a process may have too little memory for our servers (setrlimit(2)). `None`: it may have enough.
+pub fn of_memory() -> Option<Hint> {
+    let limits = [(Resource::RLIMIT_AS, "-v"), (Resource::RLIMIT_DATA, "-d")];
+    limits.into_iter().find_map(|(resource, option)| {
+        let (soft, _) = getrlimit(resource).ok()?;
+        too_low(soft).then_some(Hint::MemoryOfProcesses(option, soft / 1024))
+    })
+}
+
+fn too_low(bytes: u64) -> bool {
+    bytes / 1024 < ENOUGH
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_too_low_below_what_a_server_needs() {
+        assert!(too_low(50_000 * 1024));
+        assert!(!too_low(ENOUGH * 1024) && !too_low(nix::sys::resource::RLIM_INFINITY));
+    }
+}
