@@ -78,7 +78,10 @@ fn kernel_overlay(store: &Path) -> Finding {
         return overlay_not_tried();
     };
     match overlay::try_in(&scratch) {
-        Ok(found) => Finding::ok(OVERLAY, found),
+        Ok(found) => {
+            overlay::forget(store);
+            Finding::ok(OVERLAY, found)
+        }
         Err(error) => Finding::degraded(OVERLAY, error.to_string())
             .costs(WITHOUT_OVERLAY)
             .fix(overlay_fix(scratch.path(), &error)),
