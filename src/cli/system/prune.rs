@@ -16,7 +16,7 @@ use crate::image::store::Which;
 /// runs on stays.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Remove all images that no container runs on, those with names too.
+    /// Remove all images that no container runs on, those with names too, and roots made of the host's programs.
     #[arg(short, long)]
     all: bool,
 

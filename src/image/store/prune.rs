@@ -32,8 +32,8 @@ pub struct Freed {
 }
 
 impl Store {
-    /// Removes images that `fits` and what no image needs. What somebody uses stays. Layers of the host's own programs are
-    /// not looked at.
+    /// Removes images that `fits` and what no image needs. What somebody uses stays. Roots of the host's own programs go
+    /// with all unused images.
     pub fn prune(&self, which: Which, fits: impl Fn(&Image) -> Result<bool>) -> Result<Freed> {
         self.sweep();
         let lock = self.lock_images()?;
@@ -55,6 +55,9 @@ impl Store {
         }
         let mut unneeded = Graves::default();
         self.bury_unneeded(Needed::by(images.all()), &mut unneeded)?;
+        if which == Which::Unused {
+            self.bury_host_roots(&mut unneeded)?;
+        }
         let (downloads, bytes) = self.remove_downloads()?;
         drop(lock);
         freed.objects = unneeded.len() as u64 + downloads;
@@ -65,6 +68,16 @@ impl Store {
         }
         self.renew_copy();
         Ok(freed)
+    }
+
+    /// Roots made of the host's own programs: the next start that wants one makes it anew.
+    fn bury_host_roots(&self, graves: &mut Graves) -> Result<()> {
+        for (folder, name) in list(&self.layers_folder())? {
+            if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                self.bury_into(&folder, graves)?;
+            }
+        }
+        Ok(())
     }
 
     fn bury_unneeded(&self, mut needed: Needed, graves: &mut Graves) -> Result<()> {
