@@ -65,6 +65,7 @@ mod move_images;
 mod named_volumes;
 mod names;
 mod network;
+mod nfs;
 mod other_machine;
 mod own_names;
 mod peers;
