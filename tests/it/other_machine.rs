@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::{Place, processes_with, text, within};
+use crate::support::{Place, Process, within};
 
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
 
@@ -31,7 +31,10 @@ fn pretend(place: &Place, container: &str, changes: &[(&str, Value)]) -> Vec<u8>
 #[test]
 fn what_another_machine_runs_is_shown_and_left_alone() {
     let place = Place::new();
-    place.usnea(&place.kept(&["run", "-d", "--name", "box"], "sleep 1000")).works();
+    let words = ["run", "-d", "--name", "box", "--stop-timeout", "0"];
+    place.usnea(&place.kept(&words, "sleep 1000")).works();
+    let monitor = place.usnea(&["inspect", "-f", "{{.State.MonitorPid}}", "box"]);
+    let monitor = Process { number: monitor.works().parse().unwrap() };
     let elsewhere = [("boot", "another".into()), ("host", "node7".into())];
     // As it is seen from a container that shares the store.
     let inside = [("pid_namespace", Value::from(1))];
@@ -71,7 +74,7 @@ fn what_another_machine_runs_is_shown_and_left_alone() {
     place.usnea(&["rm", "--force", "--other-host", "box"]).works();
     assert_eq!(place.usnea(&["ps", "-aq"]).works(), "");
     // This machine's monitor sees that its record is gone.
-    assert!(within(LIMIT, || processes_with(text(&place.store())).is_empty()));
+    assert!(within(LIMIT, || !monitor.runs()), "it watches on");
     place.nothing_is_left();
 }
 
