@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use super::{account, cgroup, program, trial};
+use super::{account, cgroup, program};
+
+/// No systemctl that works takes longer; without its answer nothing is said.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What ends a process that nobody stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +68,7 @@ fn ends_with_its_command(is_users: bool, unit: &str) -> bool {
     let mut command = Command::new(systemctl);
     command.args(is_users.then_some("--user")).args(["show", "--property"]);
     command.args(["Type,RemainAfterExit,KillMode,GuessMainPID", "--", unit]);
-    program::ask(&mut command, trial::PATIENCE)
+    program::ask(&mut command, PATIENCE)
         .is_ok_and(|answer| answer.status.success() && is_short(&answer.output))
 }
 

@@ -7,10 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Signals that [`Signals::next`] gave, a bit each.
 static HEARD: AtomicU64 = AtomicU64::new(0);
 
-fn bit(signal: i32) -> u64 {
-    1_u64.checked_shl(signal as u32 - 1).unwrap_or(0)
-}
-
 /// Whether the signal came to this process and was read.
 pub fn was_heard(signal: i32) -> bool {
     signal > 0 && HEARD.load(Ordering::Relaxed) & bit(signal) != 0
