@@ -159,7 +159,8 @@ fn opened(path: &Path, how: OFlags) -> Result<OwnedFd> {
     let opened = rustix::fs::open(path, flags, Mode::empty())
         .and_then(|fd| rustix::fs::fstatfs(&fd).map(|_| fd));
     match opened {
-        Err(Errno::NOTCONN) => {
+        // The second of a question that was on its way to the server as it died.
+        Err(Errno::NOTCONN | Errno::CONNABORTED) => {
             Err(Error::new(format!("{} is a FUSE mount whose server has died", path.display()))
                 .hint(match namespace::can_mount() {
                     true => format!("take it away: umount -l {}", path.display()),
