@@ -33,6 +33,10 @@ pub enum Kind {
     Unreachable,
     /// There is no room for it on the disk, or in a quota.
     Full,
+    /// What came is no image.
+    Artifact,
+    /// The manifest's format is refused by its registry.
+    Format,
     /// Nobody reads what is written to standard output: no reason for a message.
     Unread,
 }

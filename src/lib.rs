@@ -9,7 +9,7 @@
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns image rootfs cgroup net spec security
 //! config host               where our files are; what this machine can do
-//! error ids files digest duration capability expression forward host_entry override_stat   shared vocabulary
+//! error ids files digest duration capability expression forward go_json host_entry override_stat   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 #![warn(missing_docs)]
@@ -26,6 +26,7 @@ pub mod error;
 pub mod expression;
 pub mod files;
 pub mod forward;
+pub mod go_json;
 pub mod host;
 pub mod host_entry;
 pub mod ids;

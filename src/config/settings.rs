@@ -64,6 +64,10 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// None: for what is the user's own, or was accepted before.
+    pub const NONE: Self =
+        Self { layer_bytes: u64::MAX, layer_entries: u64::MAX, layer_ratio: u64::MAX };
+
     /// Unpacked bytes below which no ratio is suspicious.
     pub const RATIO_FROM: u64 = 1 << 30;
 }

@@ -10,6 +10,7 @@ use super::images::{self, Pull};
 use super::stores::{self, Stores};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
+use crate::go_json;
 use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
 use crate::image::pull::Progress;
@@ -76,6 +77,11 @@ fn held(
         }
     }
     Err(Error::new(format!("image '{text}' is removed again and again by another command")))
+}
+
+/// The image of this name, pulled where `wanted` says so.
+pub fn stored_image(stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<Image> {
+    had(&Base::of_user()?, stores, text, wanted).map(|(_, image)| image)
 }
 
 /// The image's root, nothing held or made.
@@ -152,10 +158,9 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
     if folders.is_empty() {
         folders.push(store.empty_layer_path());
     }
-    let (defaults, labels) =
+    let (defaults, labels, health) =
         defaults(store, image).context(|| format!("image {}", image.config.short()))?;
     let manifest = store.blob_path(&image.manifest);
-    let health = health(&store.read_blob(&image.config)?);
     let stored = Some(StoredImage { manifest, id: image.config.to_string(), labels, health });
     Ok(Root {
         folders,
@@ -168,29 +173,27 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
 
 type Labels = std::collections::BTreeMap<String, String>;
 
-fn defaults(store: &Store, image: &Image) -> Result<(ImageDefaults, Labels)> {
+fn defaults(store: &Store, image: &Image) -> Result<(ImageDefaults, Labels, Option<Healthcheck>)> {
     let bytes = store.read_blob(&image.config)?;
     let (config, _) = crate::image::manifest::parse_config(&bytes, image.layers.len())?;
-    let Some(config) = config.config() else { return Ok(Default::default()) };
-    let labels = config.labels().clone().unwrap_or_default().into_iter().collect();
+    let config = config.config;
+    let health = config.healthcheck.and_then(health);
     let defaults = ImageDefaults {
-        entrypoint: config.entrypoint().clone().unwrap_or_default(),
-        cmd: config.cmd().clone().unwrap_or_default(),
-        env: config.env().clone().unwrap_or_default(),
-        workdir: config.working_dir().clone(),
-        user: config.user().clone(),
-        volumes: config.volumes().clone().unwrap_or_default(),
-        stop_signal: config.stop_signal().clone(),
-        exposed_ports: config.exposed_ports().clone().unwrap_or_default(),
+        entrypoint: config.entrypoint,
+        cmd: config.cmd,
+        env: config.env,
+        workdir: config.working_dir,
+        user: config.user,
+        volumes: config.volumes,
+        stop_signal: config.stop_signal,
+        exposed_ports: config.exposed_ports,
     };
-    Ok((defaults, labels))
+    Ok((defaults, config.labels, health))
 }
 
 /// The check of health in a config: docker's own field, which OCI has not. One that makes no sense is left out.
-fn health(config: &[u8]) -> Option<Healthcheck> {
-    let config: serde_json::Value = serde_json::from_slice(config).ok()?;
-    let check = config.pointer("/config/Healthcheck").filter(|check| !check.is_null())?;
-    serde_json::from_value(check.clone())
+fn health(check: serde_json::Value) -> Option<Healthcheck> {
+    go_json::of_value(check)
         .inspect_err(|error| log::warn!("the image's check of health: {error}"))
         .ok()
 }

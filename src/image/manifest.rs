@@ -1,16 +1,19 @@
-//! Manifests, indexes and configs: read strictly, with limits, whatever the registry says that they are.
+//! Manifests and indexes: read as Go reads them, with limits, whatever the registry says that they are.
 //!
-//! oci-spec's types are used where bytes are believed; what comes from outside is parsed here first: digests and sizes
-//! checked before any use, media types trusted only where all fields agree (CVE-2021-41190).
+//! Digests are checked before any use; media types are trusted only where all fields agree (CVE-2021-41190).
 
 use std::collections::BTreeMap;
 
-use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+pub use super::config::{ImageConfig, parse_config};
+pub use super::platform::Platform;
+use super::platform::WrittenPlatform;
 use crate::digest::Digest;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::fail;
+use crate::go_json;
 
 /// Most bytes of a manifest, an index or a config (containers/image: 4 MiB).
 pub const LARGEST: u64 = 4 << 20;
@@ -37,33 +40,38 @@ pub mod media {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What it is.
+    /// The kind of the content; empty where nothing is said.
+    #[serde(default, deserialize_with = "go_json::or_zero")]
     pub media_type: String,
     /// Its name.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// Its length in bytes; 0 where nothing is said, see [`Descriptor::is_size_known`].
+    #[serde(default, deserialize_with = "go_json::size")]
     pub size: u64,
     /// For which machine, in an index.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "WrittenPlatform::of_entry"
+    )]
     pub platform: Option<Platform>,
     /// Remarks.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "go_json::texts"
+    )]
     pub annotations: BTreeMap<String, String>,
     /// Where else it may be had; not followed (what is listed there is refused by most).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "go_json::list")]
     pub urls: Vec<String>,
 }
 
-/// A machine: `linux/arm64/v8`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Platform {
-    /// `linux`
-    pub os: String,
-    /// Go's name: `amd64`, `arm64`
-    pub architecture: String,
-    /// `v7`, `v8`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
+impl Descriptor {
+    /// Whether the size is said: only the empty blob has none.
+    pub fn is_size_known(&self) -> bool {
+        self.size > 0 || self.digest == Digest::of(b"")
+    }
 }
 
 /// An image manifest.
@@ -71,16 +79,25 @@ pub struct Platform {
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// 2
+    #[serde(default = "version_2", deserialize_with = "version")]
     pub schema_version: u32,
     /// OCI's or docker's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "go_json::text")]
     pub media_type: Option<String>,
+    /// What an artifact is that is no image.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "go_json::text")]
+    pub artifact_type: Option<String>,
     /// The image's config.
     pub config: Descriptor,
     /// The bottom one first.
+    #[serde(default, deserialize_with = "layers")]
     pub layers: Vec<Descriptor>,
     /// Remarks.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "go_json::texts"
+    )]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -89,15 +106,35 @@ pub struct Manifest {
 #[serde(rename_all = "camelCase")]
 pub struct Index {
     /// 2
+    #[serde(default = "version_2", deserialize_with = "version")]
     pub schema_version: u32,
     /// OCI's or docker's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "go_json::text")]
     pub media_type: Option<String>,
     /// Manifests (or indexes) in it.
+    #[serde(default, deserialize_with = "layers")]
     pub manifests: Vec<Descriptor>,
     /// Remarks.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "go_json::texts"
+    )]
     pub annotations: BTreeMap<String, String>,
+}
+
+fn version_2() -> u32 {
+    2
+}
+
+/// A schema version; 2 where nothing is said.
+fn version<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let version: u32 = go_json::or_zero(from)?;
+    Ok(if version == 0 { 2 } else { version })
+}
+
+fn layers<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Descriptor>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// One of the two things that a name can stand for.
@@ -113,35 +150,22 @@ impl Document {
     /// Parses `bytes`; `said` is what the transport called them. Errors: not JSON, neither of the two, both of them, of
     /// an old schema, fields that disagree about what it is, more layers than [`MOST_LAYERS`].
     pub fn parse(bytes: &[u8], said: Option<&str>) -> Result<Self> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Look {
-            schema_version: u32,
-            media_type: Option<String>,
-            config: Option<serde::de::IgnoredAny>,
-            layers: Option<serde::de::IgnoredAny>,
-            manifests: Option<serde::de::IgnoredAny>,
-        }
         if bytes.len() as u64 > LARGEST {
             fail!("the manifest is larger than {LARGEST} bytes");
         }
-        let look: Look =
-            serde_json::from_slice(bytes).map_err(Error::new).context(|| "the manifest")?;
-        if look.schema_version != 2 {
-            return Err(Error::new(format!("the manifest has schema version {}", look.schema_version))
-                .hint("only version 2 (docker 1.10 and newer, OCI) is known: push the image anew with a newer tool"));
+        let value: Value =
+            go_json::read(bytes).map_err(not_json(bytes)).context(|| "the manifest")?;
+        let version = value.get("schemaVersion").and_then(Value::as_u64).unwrap_or(2);
+        if !matches!(version, 0 | 2) {
+            return Err(Error::new(format!("the manifest has schema version {version}")).hint(
+                "only version 2 (docker 1.10 and newer, OCI) is known: push the image anew with a newer tool",
+            ));
         }
-        let is_index =
-            match (look.config.is_some() || look.layers.is_some(), look.manifests.is_some()) {
-                (true, false) => false,
-                (false, true) => true,
-                (true, true) => {
-                    fail!("the manifest is an index too: it has both layers and manifests")
-                }
-                (false, false) => fail!("neither a manifest nor an index: no layers, no manifests"),
-            };
+        let media_type = value.get("mediaType").and_then(Value::as_str).unwrap_or_default();
+        let is_index = is_index(&value, media_type)?;
         let said = said.map(|said| said.split(';').next().unwrap_or(said).trim());
-        for kind in [said, look.media_type.as_deref()].into_iter().flatten() {
+        let own = Some(media_type).filter(|kind| !kind.is_empty());
+        for kind in [said.filter(|kind| !kind.is_empty()), own].into_iter().flatten() {
             match (kind, is_index) {
                 (media::OCI_MANIFEST | media::DOCKER_MANIFEST, false)
                 | (media::OCI_INDEX | media::DOCKER_LIST, true) => {}
@@ -162,12 +186,10 @@ impl Document {
             }
         }
         if is_index {
-            let index =
-                serde_json::from_slice(bytes).map_err(Error::new).context(|| "the index")?;
+            let index = go_json::of_value(value).context(|| "the index")?;
             return Ok(Self::Index(index));
         }
-        let manifest: Manifest =
-            serde_json::from_slice(bytes).map_err(Error::new).context(|| "the manifest")?;
+        let manifest: Manifest = go_json::of_value(value).context(|| "the manifest")?;
         if manifest.layers.len() > MOST_LAYERS {
             fail!("the image has {} layers, more than {MOST_LAYERS}", manifest.layers.len());
         }
@@ -178,14 +200,82 @@ impl Document {
     }
 }
 
+/// Whether a document is an index. Errors: it is both, or neither.
+fn is_index(value: &Value, media_type: &str) -> Result<bool> {
+    let has = |name: &str| value.get(name).is_some_and(|field| !field.is_null());
+    match (has("config") || has("layers"), has("manifests")) {
+        (true, false) => Ok(false),
+        (false, true) => Ok(true),
+        (true, true) => fail!("the manifest is an index too: it has both layers and manifests"),
+        (false, false)
+            if value.get("manifests").is_some()
+                || matches!(media_type, media::OCI_INDEX | media::DOCKER_LIST) =>
+        {
+            Ok(true)
+        }
+        (false, false) => fail!("neither a manifest nor an index: no layers, no manifests"),
+    }
+}
+
+/// A web page in the place of a manifest is what proxies and login pages send.
+fn not_json(bytes: &[u8]) -> impl Fn(Error) -> Error {
+    let is_page = bytes.trim_ascii_start().starts_with(b"<");
+    move |error| if is_page { Error::new("a web page, not JSON") } else { error }
+}
+
+/// Media types of configs that stand for an image: registries and tools of long ago wrote others than the two that are
+/// meant (docker takes the same).
+const CONFIG_TYPES: [&str; 7] = [
+    media::OCI_CONFIG,
+    media::DOCKER_CONFIG,
+    "application/octet-stream",
+    "application/json",
+    "text/html",
+    "text/plain",
+    "",
+];
+
+impl Manifest {
+    /// Errors, of [`Kind::Artifact`]: what the manifest describes is no image.
+    pub fn check_is_image(&self) -> Result<()> {
+        let bare = |kind: &str| kind.split(';').next().unwrap_or_default().trim().to_owned();
+        let config = bare(&self.config.media_type);
+        let is_layer = |kind: &str| {
+            kind.is_empty()
+                || kind == "application/octet-stream"
+                || kind.contains("tar")
+                || kind.contains("rootfs")
+        };
+        let odd_layer = self.layers.iter().map(|layer| bare(&layer.media_type));
+        let odd_layer = odd_layer.into_iter().find(|kind| !is_layer(kind));
+        let artifact = match &self.artifact_type {
+            _ if !CONFIG_TYPES.contains(&&*config) => {
+                Some(self.artifact_type.clone().unwrap_or(config))
+            }
+            Some(_) if self.layers.is_empty() => self.artifact_type.clone(),
+            _ => odd_layer,
+        };
+        match artifact {
+            None => Ok(()),
+            Some(kind) => {
+                let kind: String = kind.chars().take(100).collect();
+                let error = format!("an artifact of type {}, not an image", kind.escape_debug());
+                Err(Error::new(error).of_kind(Kind::Artifact))
+            }
+        }
+    }
+}
+
 impl Index {
-    /// The manifest for `platform`: the first that fits (image spec, image-index.md). Errors say which there are.
+    /// The manifest for `platform`: the best that serves it, and of such the first (image spec, image-index.md). Errors
+    /// say which there are.
     pub fn choose(&self, platform: &Platform) -> Result<&Descriptor> {
-        let fits =
-            |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|has| has.serves(platform));
+        let rank = |entry: &Descriptor| entry.platform.as_ref()?.rank(platform);
+        let ranked = self.manifests.iter().filter_map(|entry| Some((rank(entry)?, entry)));
+        let best = ranked.min_by_key(|(rank, _)| *rank).map(|(_, entry)| entry);
         // One that names no platform at all serves any (buildkit's attestations name unknown/unknown).
         let any = || self.manifests.iter().find(|entry| entry.platform.is_none());
-        self.manifests.iter().find(fits).or_else(any).ok_or_else(|| {
+        best.or_else(any).ok_or_else(|| {
             let has: Vec<String> = self
                 .manifests
                 .iter()
@@ -200,98 +290,6 @@ impl Index {
             .hint("choose one with --platform")
         })
     }
-}
-
-impl Platform {
-    /// This machine.
-    pub fn host() -> Self {
-        let (architecture, variant) = match std::env::consts::ARCH {
-            "x86_64" => ("amd64", None),
-            "aarch64" => ("arm64", Some("v8")),
-            "arm" => ("arm", Some("v7")),
-            "x86" => ("386", None),
-            "powerpc64" => ("ppc64le", None),
-            other => (other, None),
-        };
-        Self {
-            os: "linux".to_owned(),
-            architecture: architecture.to_owned(),
-            variant: variant.map(str::to_owned),
-        }
-    }
-
-    /// Whether what is made for this platform runs on `wanted`.
-    pub fn serves(&self, wanted: &Self) -> bool {
-        let variant =
-            |platform: &Self| match (platform.architecture.as_str(), platform.variant.as_deref()) {
-                ("arm64", None) => Some("v8".to_owned()),
-                ("arm", None) => Some("v7".to_owned()),
-                ("amd64", None) => Some("v1".to_owned()),
-                (_, variant) => variant.map(str::to_owned),
-            };
-        self.os == wanted.os
-            && self.architecture == wanted.architecture
-            && variant(self) == variant(wanted)
-    }
-}
-
-impl std::str::FromStr for Platform {
-    type Err = String;
-
-    /// `OS/ARCH[/VARIANT]`, or `ARCH` alone.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let words: Vec<&str> = text.split('/').collect();
-        let good = |word: &&str| {
-            !word.is_empty()
-                && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        };
-        if !words.iter().all(good) {
-            return Err(format!(
-                "'{text}' is not a platform: OS/ARCH[/VARIANT], such as linux/arm64"
-            ));
-        }
-        // uname's names, which people type.
-        let architecture = |name: &str| match name {
-            "x86_64" => "amd64".to_owned(),
-            "aarch64" => "arm64".to_owned(),
-            other => other.to_owned(),
-        };
-        match words[..] {
-            [arch] => {
-                Ok(Self { os: "linux".to_owned(), architecture: architecture(arch), variant: None })
-            }
-            [os, arch] => {
-                Ok(Self { os: os.to_owned(), architecture: architecture(arch), variant: None })
-            }
-            [os, arch, variant] => Ok(Self {
-                os: os.to_owned(),
-                architecture: architecture(arch),
-                variant: Some(variant.to_owned()),
-            }),
-            _ => Err(format!("'{text}' is not a platform: OS/ARCH[/VARIANT], such as linux/arm64")),
-        }
-    }
-}
-
-impl std::fmt::Display for Platform {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
-    }
-}
-
-/// The image's config, as far as a pull must believe it. Errors: no JSON, no rootfs, diff IDs that are no digests or
-/// not as many as `layers`.
-pub fn parse_config(bytes: &[u8], layers: usize) -> Result<(ImageConfiguration, Vec<Digest>)> {
-    let config: ImageConfiguration =
-        serde_json::from_slice(bytes).map_err(Error::new).context(|| "the image's config")?;
-    let diff_ids = config.rootfs().diff_ids().iter().map(|text| text.parse::<Digest>());
-    let diff_ids =
-        diff_ids.collect::<Result<Vec<_>>>().context(|| "the image's config: diff IDs")?;
-    if diff_ids.len() != layers {
-        fail!("the image's config has {} diff IDs for {layers} layers", diff_ids.len());
-    }
-    Ok((config, diff_ids))
 }
 
 #[cfg(test)]
@@ -361,6 +359,9 @@ mod tests {
             r#"{"schemaVersion":1}"#,
             r#"{"schemaVersion":2}"#,
             r#"{"schemaVersion":2,"layers":[]}"#,
+            r#"{"schemaVersion":2,"config":{},"layers":[]}"#,
+            r#"{"schemaVersion":"2","manifests":[]}"#,
+            "<html>",
             &format!(r#"{{"schemaVersion":2,"config":{descriptor},"layers":[],"manifests":[]}}"#),
             &format!(
                 r#"{{"schemaVersion":2,"mediaType":"{}","config":{descriptor},"layers":[]}}"#,
@@ -368,10 +369,100 @@ mod tests {
             ),
             &format!(r#"{{"schemaVersion":2,"mediaType":"x","config":{descriptor},"layers":[]}}"#),
             &manifest.replace("sha256:", "sha256:../"),
-            &manifest.replace(r#""size":1"#, r#""size":-1"#),
+            &manifest.replace(r#""size":1"#, r#""size":"1""#),
             &manifest.replace(r#""size":1"#, r#""size":18446744073709551616"#),
         ] {
             assert!(Document::parse(text.as_bytes(), None).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_field_may_be_null_or_missing_but_a_digest() {
+        let descriptor = |kind: &str| {
+            serde_json::json!({
+                "mediaType": kind, "digest": Digest::of(b"a"), "size": 5, "annotations": {"a": "b"}, "urls": ["u"],
+                "platform": {"os": "linux", "architecture": "amd64", "variant": "v2"},
+            })
+        };
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media::OCI_MANIFEST, "config": descriptor(media::OCI_CONFIG),
+            "layers": [descriptor(media::OCI_LAYER)], "annotations": {"a": "b"}, "artifactType": "x",
+        });
+        let index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": [descriptor(media::OCI_MANIFEST)],
+            "annotations": {"a": "b"},
+        });
+        for (document, place) in [(manifest, "layers"), (index, "manifests")] {
+            let inner =
+                ["mediaType", "size", "annotations", "urls", "platform", "annotations/a", "urls/0"];
+            let inner = inner.map(|name| format!("/{place}/0/{name}"));
+            let platform = ["os", "architecture", "variant"];
+            let platform = platform.map(|name| format!("/{place}/0/platform/{name}"));
+            let outer = ["schemaVersion", "mediaType", place, "annotations", "annotations/a"];
+            let outer = outer.map(|name| format!("/{name}"));
+            for path in inner.iter().chain(&platform).chain(&outer) {
+                let mut null = document.clone();
+                *null.pointer_mut(path).unwrap() = Value::Null;
+                let parsed = Document::parse(null.to_string().as_bytes(), None);
+                let null = parsed.unwrap_or_else(|error| panic!("{path}: {error}"));
+                let (parent, name) = path.rsplit_once('/').unwrap();
+                let mut missing = document.clone();
+                let Some(fields) = missing.pointer_mut(parent).unwrap().as_object_mut() else {
+                    continue;
+                };
+                fields.remove(name);
+                let parsed = Document::parse(missing.to_string().as_bytes(), None);
+                let missing = parsed.unwrap_or_else(|error| panic!("{path}: {error}"));
+                assert_eq!(null == missing, name != "a", "{path}");
+            }
+            for path in ["/digest", ""].map(|name| format!("/{place}/0{name}")) {
+                let mut null = document.clone();
+                *null.pointer_mut(&path).unwrap() = Value::Null;
+                assert!(Document::parse(null.to_string().as_bytes(), None).is_err(), "{path}");
+            }
+        }
+        let empty = Document::parse(br#"{"manifests":null}"#, None).unwrap();
+        assert!(matches!(empty, Document::Index(index) if index.manifests.is_empty()));
+    }
+
+    #[test]
+    fn an_unknown_size_is_not_the_size_of_an_empty_blob() {
+        let of = |size: &str, digest: Digest| -> Descriptor {
+            go_json::read(format!(r#"{{"digest":"{digest}"{size}}}"#).as_bytes()).unwrap()
+        };
+        for size in ["", r#","size":null"#, r#","size":-1"#, r#","size":0"#] {
+            assert!(!of(size, Digest::of(b"a")).is_size_known(), "{size}");
+            assert!(of(size, Digest::of(b"")).is_size_known(), "{size}");
+        }
+    }
+
+    #[test]
+    fn an_artifact_is_told_from_an_image() {
+        let check = |config: &str, layer: &str, artifact: &str| {
+            let digest = Digest::of(b"");
+            let text = format!(
+                r#"{{"config":{{"mediaType":"{config}","digest":"{digest}"}},"artifactType":"{artifact}",
+                "layers":[{{"mediaType":"{layer}","digest":"{digest}"}}]}}"#
+            );
+            let Document::Manifest(manifest) = Document::parse(text.as_bytes(), None).unwrap()
+            else {
+                panic!("an index")
+            };
+            manifest.check_is_image().map_err(|error| (error.kind(), error.to_string()))
+        };
+        for config in [media::OCI_CONFIG, media::DOCKER_CONFIG, "", "application/octet-stream"] {
+            for layer in [media::OCI_LAYER_ZSTD, media::DOCKER_LAYER, "", "a/b.tar+xz"] {
+                assert_eq!(check(config, layer, ""), Ok(()), "{config} {layer}");
+            }
+        }
+        let helm = "application/vnd.cncf.helm.config.v1+json";
+        for (config, layer, artifact, kind) in [
+            (helm, "a/b.tar+gzip", "", helm),
+            ("application/vnd.oci.empty.v1+json", "a/b", "text/spdx", "text/spdx"),
+            (media::OCI_CONFIG, "application/vnd.in-toto+json", "", "application/vnd.in-toto+json"),
+        ] {
+            let error = format!("an artifact of type {kind}, not an image");
+            assert_eq!(check(config, layer, artifact), Err((Kind::Artifact, error)));
         }
     }
 }

@@ -13,6 +13,7 @@
 pub mod archive;
 pub mod change;
 pub mod compression;
+pub mod config;
 pub mod credentials;
 pub mod diff;
 pub mod endpoint;
@@ -21,6 +22,7 @@ pub mod layout;
 pub mod made;
 pub mod manifest;
 pub mod owners;
+pub mod platform;
 pub mod policy;
 pub mod pull;
 pub mod push;

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use super::manifest::Descriptor;
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::fail;
 
 /// A manifest or an index as it came.
 #[derive(Clone, Debug)]
@@ -31,6 +32,11 @@ pub trait Source: Sync {
     /// The blob's bytes from offset `from` (bytes) on. Whether they have the digest is checked by the caller, who reads
     /// no further than the descriptor's size.
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob>;
+
+    /// The length of a blob in bytes, for a descriptor that does not say it.
+    fn size(&self, digest: &Digest) -> Result<u64> {
+        fail!("blob {digest}: its size is not said")
+    }
 
     /// Whether its manifest is the one that the image was published with, not one that was made up while it was read: only
     /// then its digest says where the image came from.

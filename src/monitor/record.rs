@@ -22,6 +22,7 @@ use super::policy::RestartPolicy;
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::files;
+use crate::go_json;
 use crate::net::Wanted;
 
 /// What was asked for.
@@ -88,16 +89,22 @@ pub enum Input {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Healthcheck {
     /// `NONE`; `CMD` and words; `CMD-SHELL` and a line.
+    #[serde(deserialize_with = "go_json::list")]
     pub test: Vec<String>,
     /// Between two checks.
+    #[serde(deserialize_with = "go_json::or_zero")]
     pub interval: u64,
     /// How long one may take.
+    #[serde(deserialize_with = "go_json::or_zero")]
     pub timeout: u64,
     /// How long failures do not count after the start.
+    #[serde(deserialize_with = "go_json::or_zero")]
     pub start_period: u64,
     /// Between two checks within the start period.
+    #[serde(deserialize_with = "go_json::or_zero")]
     pub start_interval: u64,
     /// So many failures in a row are ill.
+    #[serde(deserialize_with = "go_json::or_zero")]
     pub retries: u32,
 }
 

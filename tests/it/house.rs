@@ -25,6 +25,8 @@ const ROWS: &[&[&str]] = &[
         "capability",
         "expression",
         "forward",
+        "forward",
+        "go_json",
         "host_entry",
         "override_stat",
     ],

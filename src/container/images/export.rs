@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::config::Settings;
 use crate::container::stores::{self, Stores};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -15,14 +14,14 @@ use crate::userns::{self, Base};
 
 /// Writes the tar of the image that `text` names to `output` (`-`: standard output).
 pub fn export(stores: &Stores, text: &str, output: &Path) -> Result<()> {
-    let (base, settings) = (Base::of_user()?, Settings::load()?);
+    let base = Base::of_user()?;
     let (store, image) = super::known(stores, text)?;
     let owners = stores::owners(&base, &store);
     userns::in_base(&base, || {
         let Some(_held) = store.blob(&image.manifest)? else {
             return Err(Error::new("it was removed meanwhile"));
         };
-        unpack_missing(&store, &image, &owners, &settings.limits, &|| ())?;
+        unpack_missing(&store, &image, &owners, &|| ())?;
         let layers = hold(&store, &image, &owners)?;
         let folders: Vec<Folder> = layers.iter().map(|layer| layer.fs.clone().into()).collect();
         merged_tar(&folders, &owners, Output::create(output)?)?.put()

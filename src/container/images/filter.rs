@@ -12,6 +12,7 @@ use crate::container::stores::Stores;
 use crate::error::{Context, Error, Result};
 use crate::expression::Expression;
 use crate::image::Reference;
+use crate::image::manifest::ImageConfig;
 use crate::image::store::{Image, Store};
 
 /// The filters, for hints.
@@ -202,13 +203,10 @@ impl Filters {
 
     fn has_labels(&self, store: &Store, image: &Image) -> Result<bool> {
         let config = store.read_blob(&image.config)?;
-        let config: serde_json::Value = serde_json::from_slice(&config)
-            .map_err(Error::new)
-            .context(|| format!("config {}", image.config))?;
-        let labels = config.pointer("/config/Labels");
+        let config = ImageConfig::parse(&config).context(|| format!("config {}", image.config))?;
+        let labels = &config.config.labels;
         let has = |(key, value): &(String, Option<String>)| {
-            let label = labels.and_then(|labels| labels.get(key)?.as_str());
-            label.is_some_and(|label| value.as_ref().is_none_or(|value| value == label))
+            labels.get(key).is_some_and(|label| value.as_ref().is_none_or(|value| value == label))
         };
         Ok(self.labels.iter().all(has) && !self.no_labels.iter().any(has))
     }

@@ -1,11 +1,10 @@
 //! `usnea image history`: what made each layer, the newest first.
 
 use jiff::Timestamp;
-use oci_spec::image::ImageConfiguration;
 
 use crate::container::stores::Stores;
 use crate::error::Result;
-use crate::image::manifest::parse_config;
+use crate::image::manifest::{ImageConfig, parse_config};
 use crate::image::store::{Image, Layer};
 
 /// One step of how an image was made.
@@ -32,16 +31,15 @@ pub fn history(stores: &Stores, text: &str) -> Result<(Image, Vec<Step>)> {
 
 /// History and layers come together from the bottom: a step that is not empty made the next layer. Layers of which no
 /// step tells are the topmost (a tool that adds them and keeps no history).
-fn steps(config: &ImageConfiguration, layers: &[Layer]) -> Vec<Step> {
+fn steps(config: &ImageConfig, layers: &[Layer]) -> Vec<Step> {
     let mut layers = layers.iter().cloned();
     let mut steps: Vec<Step> = Vec::new();
-    for entry in config.history().iter().flatten() {
-        let is_empty = entry.empty_layer().unwrap_or(false);
+    for entry in &config.history {
         steps.push(Step {
-            layer: if is_empty { None } else { layers.next() },
-            created: entry.created().as_ref().and_then(|text| text.parse().ok()),
-            created_by: entry.created_by().clone().unwrap_or_default(),
-            comment: entry.comment().clone().unwrap_or_default(),
+            layer: if entry.empty_layer { None } else { layers.next() },
+            created: entry.created.as_ref().and_then(|text| text.parse().ok()),
+            created_by: entry.created_by.clone(),
+            comment: entry.comment.clone(),
         });
     }
     steps.extend(layers.map(|layer| Step {
@@ -66,7 +64,7 @@ mod tests {
 
     #[test]
     fn layers_belong_to_the_steps_that_are_not_empty() {
-        let config: ImageConfiguration = serde_json::from_str(
+        let config: ImageConfig = serde_json::from_str(
             r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"history":[
                 {"created":"2024-01-01T00:00:00Z","created_by":"ADD"},
                 {"created_by":"CMD","empty_layer":true},

@@ -157,7 +157,11 @@ fn document(store: &Store, image: &Image) -> Result<Document> {
         manifest_type,
         annotations,
         names_history: image.names.iter().map(ToString::to_string).collect(),
-        history: config.get("history").cloned().unwrap_or_else(|| json!([])),
+        history: config
+            .get("history")
+            .cloned()
+            .filter(|steps| !steps.is_null())
+            .unwrap_or_else(|| json!([])),
     })
 }
 

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Settings;
+use super::pull::warn_of_platform;
+use crate::config::{Limits, Settings};
 use crate::container::stores::{self, Stores, given_name};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::Reference;
 use crate::image::archive::{Archive, Loaded};
 use crate::image::manifest::Platform;
@@ -26,8 +27,8 @@ use crate::userns::{self, Base};
 pub struct Load {
     /// The archive, `-` for standard input, or a layout's folder.
     pub input: PathBuf,
-    /// Which image of an index.
-    pub platform: Platform,
+    /// Which image of an index; this machine's where none is given.
+    pub platform: Option<Platform>,
 }
 
 /// An image that was loaded.
@@ -63,7 +64,8 @@ pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec
             Archive::Oci(_) if load.input.is_dir() => (Naming::Oci, "oci"),
             Archive::Oci(_) => (Naming::Oci, "oci-archive"),
         };
-        let mut all = Vec::new();
+        let platform = load.platform.clone().unwrap_or_else(Platform::host);
+        let (mut all, mut artifact) = (Vec::new(), None);
         for (texts, source) in found(&archive, &load.input)? {
             let names = names(&texts, naming);
             let which = texts.first().map(String::as_str);
@@ -75,19 +77,31 @@ pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec
             let approve = |digest: &Digest| policy.verify(&origin, digest, &|_| Ok(None));
             let pull = Pull {
                 store,
-                platform: &load.platform,
+                platform: &platform,
                 names: &names,
                 owners: &owners,
-                limits: &settings.limits,
+                limits: &Limits::NONE,
                 parallel: settings.parallel_downloads.unwrap_or(2),
                 progress,
                 approve: &approve,
             };
-            let image = pull.run(&*source)?;
+            let image = match pull.run(&*source) {
+                Err(error) if error.kind() == Kind::Artifact => {
+                    log::warn!("{error}: left out");
+                    artifact = Some(error);
+                    continue;
+                }
+                image => image?,
+            };
+            warn_of_platform(&image, load.platform.as_ref());
             let hidden = stores.hidden(&names)?;
             all.push(LoadedImage { names, id: image.config, hidden });
         }
-        Ok(all)
+        // Where nothing else is in the archive, that is why nothing was loaded.
+        match artifact {
+            Some(error) if all.is_empty() => Err(error),
+            _ => Ok(all),
+        }
     })?;
     for one in &loaded {
         super::happened(stores, &one.id, "load", one.names.first().map(ToString::to_string));

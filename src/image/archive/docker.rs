@@ -14,6 +14,7 @@ use super::members::Members;
 use crate::digest::{Algorithm, Digest, Hashed};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::go_json;
 use crate::image::Reference;
 use crate::image::compression::{Compression, sniff_section};
 use crate::image::layout::Files;
@@ -22,14 +23,15 @@ use crate::image::section::Section;
 use crate::image::source::{Blob, Fetched, Source};
 use crate::image::transport::Which;
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Entry {
+    #[serde(deserialize_with = "go_json::or_zero")]
     config: String,
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
-    #[serde(default)]
-    layers: Option<Vec<String>>,
+    #[serde(deserialize_with = "go_json::list")]
+    repo_tags: Vec<String>,
+    #[serde(deserialize_with = "go_json::list")]
+    layers: Vec<String>,
 }
 
 /// A docker-archive that is read.
@@ -50,7 +52,8 @@ impl DockerArchive {
                     .hint("what docker save, podman save and usnea save write has one (docker since 1.10)")
             })?;
             let bytes = file.read_small(LARGEST).context(|| "manifest.json")?;
-            serde_json::from_slice(&bytes).map_err(Error::new).context(|| "manifest.json")
+            let entries: Option<Vec<Entry>> = go_json::read(&bytes).context(|| "manifest.json")?;
+            Ok(entries.unwrap_or_default())
         };
         let entries = read().context(|| name.clone())?;
         Ok(Self { members, name, entries, hashed: Mutex::default() })
@@ -63,7 +66,7 @@ impl DockerArchive {
 
     /// The names of the image at `number`, as they stand there.
     pub fn names(&self, number: usize) -> Vec<String> {
-        self.entries.get(number).and_then(|entry| entry.repo_tags.clone()).unwrap_or_default()
+        self.entries.get(number).map(|entry| entry.repo_tags.clone()).unwrap_or_default()
     }
 
     /// The place of the image that `which` says; of the only one when it says nothing. Errors name those that there are.
@@ -113,7 +116,7 @@ impl DockerArchive {
     }
 
     fn compose(&self, entry: &Entry, name: String) -> Result<DockerImage> {
-        let paths = entry.layers.as_deref().unwrap_or_default();
+        let paths = &entry.layers;
         if paths.len() > MOST_LAYERS {
             fail!("it has {} layers, more than {MOST_LAYERS}", paths.len());
         }
@@ -146,6 +149,8 @@ impl DockerArchive {
             Compression::Gzip => media::DOCKER_LAYER_GZIP,
             // Docker's own types have none for it.
             Compression::Zstd => media::OCI_LAYER_ZSTD,
+            // Nor has OCI for these: what a reader finds by its first bytes.
+            Compression::Xz | Compression::Bzip2 => media::DOCKER_LAYER,
         };
         let mut known = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(layer) = known.get(path) {

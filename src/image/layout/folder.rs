@@ -1,9 +1,12 @@
-//! The files of a layout's folder, by descriptor: no symbolic link of it is followed, nothing but regular files is
-//! read, and what is written has its name only when it is whole.
+//! The files of a layout's folder, by descriptor: nothing but regular files is read, and what is written goes through no
+//! symbolic link and has its name only when it is whole.
+//!
+//! Reading follows links, wherever they lead: Bazel writes layouts whose blobs are links. What is read under a digest must
+//! have that digest, and it is the user who named the folder.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -65,26 +68,36 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// The regular file at `path`, through no symbolic link: one that would be written. `None`: there is none.
+    pub fn open_own(&self, path: &str) -> Result<Option<Section>> {
+        let open = |flags| inroot::open(&self.fd, Path::new(path), flags, Symlinks::Refuse);
+        section(open(OFlags::PATH))
+    }
+}
+
 impl Files for Folder {
     fn open(&self, path: &str) -> Result<Option<Section>> {
-        // A FIFO would make the opening wait: NONBLOCK, and then it is none of ours.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = match inroot::open(&self.fd, Path::new(path), flags, Symlinks::Refuse) {
-            Ok(fd) => File::from(fd),
-            Err(error) => {
-                return match error.raw_os_error() {
-                    Some(libc::ENOENT) => Ok(None),
-                    Some(libc::ELOOP) => {
-                        Err(Error::new("there is a symbolic link on the way: not followed"))
-                    }
-                    Some(libc::ENXIO) => Err(Error::new("not a regular file")),
-                    _ => Err(error.into()),
-                };
-            }
-        };
-        if !file.metadata()?.is_file() {
-            return Err(Error::new("not a regular file"));
-        }
-        Ok(Some(Section::whole(file)?))
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        section(rustix::fs::openat(&self.fd, path, flags, Mode::empty()).map_err(io::Error::from))
     }
+}
+
+/// The content of a file that is found and not opened yet: opening a device or a pipe does things.
+fn section(found: io::Result<OwnedFd>) -> Result<Option<Section>> {
+    let found = match found {
+        Ok(found) => File::from(found),
+        Err(error) => {
+            return match error.raw_os_error() {
+                Some(libc::ENOENT) => Ok(None),
+                Some(libc::ELOOP) => Err(Error::new("there is a symbolic link on the way")),
+                _ => Err(error.into()),
+            };
+        }
+    };
+    if !found.metadata()?.is_file() {
+        return Err(Error::new("not a regular file"));
+    }
+    let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()));
+    Ok(Some(Section::whole(file.context(|| "cannot open it")?)?))
 }

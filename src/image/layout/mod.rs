@@ -15,6 +15,7 @@ use super::source::{Blob, Fetched, Source};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::go_json;
 
 pub use write::{LayoutTarget, MARKER, entry, index, with_entry};
 
@@ -133,28 +134,20 @@ fn whole_name(entry: &Descriptor) -> Option<&str> {
 
 fn read_index(files: &dyn Files) -> Result<(Vec<u8>, Index)> {
     #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
+    #[serde(rename_all = "camelCase", default)]
+    #[derive(Default)]
     struct Marker {
-        image_layout_version: String,
+        #[serde(deserialize_with = "go_json::text")]
+        image_layout_version: Option<String>,
     }
     let marker = read_file(files, "oci-layout", 4096)?;
-    let marker: Marker =
-        serde_json::from_slice(&marker).map_err(Error::new).context(|| "oci-layout")?;
-    if !marker.image_layout_version.starts_with("1.") {
-        let version: String = marker.image_layout_version.chars().take(20).collect();
+    let marker: Marker = go_json::read(&marker).context(|| "oci-layout")?;
+    let version = marker.image_layout_version.unwrap_or_else(|| "1.0.0".to_owned());
+    if !version.starts_with("1.") {
+        let version: String = version.chars().take(20).collect();
         fail!("oci-layout: version '{}' is not known, only 1.x", version.escape_debug());
     }
     let bytes = read_file(files, "index.json", LARGEST)?;
-    // An empty one of umoci has null for its manifests.
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    struct Empty {
-        schema_version: u32,
-        manifests: Option<[(); 0]>,
-    }
-    if let Ok(Empty { schema_version: 2, manifests: None }) = serde_json::from_slice(&bytes) {
-        return Ok((bytes, Index { schema_version: 2, ..Index::default() }));
-    }
     match Document::parse(&bytes, None).context(|| "index.json")? {
         Document::Index(index) => Ok((bytes, index)),
         Document::Manifest(_) => fail!("index.json: a manifest, not an index"),
@@ -211,6 +204,8 @@ impl Source for LayoutImage {
         };
         let of = || format!("{}: manifest {digest}", self.layout.name);
         let bytes = self.section(digest)?.read_small(LARGEST).context(of)?;
+        // "" is what a descriptor says that says nothing.
+        let media_type = media_type.filter(|kind| !kind.is_empty());
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&bytes);
         let has = hasher.finish();
@@ -218,6 +213,10 @@ impl Source for LayoutImage {
             fail!("{}: its content has the digest {has}", of());
         }
         Ok(Fetched { bytes, media_type: media_type.cloned() })
+    }
+
+    fn size(&self, digest: &Digest) -> Result<u64> {
+        Ok(self.section(digest)?.size())
     }
 
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {

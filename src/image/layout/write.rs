@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::folder::Folder;
-use super::{Files, REF_NAME, blob_path, read_index};
+use super::{REF_NAME, blob_path, read_index};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -38,14 +38,14 @@ impl LayoutTarget {
         let name = format!("oci:{}", dir.display());
         let folder = Folder::open(dir).context(|| name.clone())?;
         let _lock = lock(dir)?;
-        if folder.open("oci-layout").context(|| name.clone())?.is_none() {
+        if folder.open_own("oci-layout").context(|| name.clone())?.is_none() {
             let mut entries = std::fs::read_dir(dir).context(|| name.clone())?;
             if entries.next().is_some() {
                 fail!("{name}: the folder has other things in it and no oci-layout");
             }
             folder.put("oci-layout", &mut MARKER.as_bytes())?;
         }
-        if folder.open("index.json").context(|| name.clone())?.is_none() {
+        if folder.open_own("index.json").context(|| name.clone())?.is_none() {
             folder.put("index.json", &mut &index(Vec::new(), BTreeMap::new())[..])?;
         }
         read_index(&folder).context(|| name.clone())?;
@@ -148,7 +148,7 @@ impl Target for LayoutTarget {
     }
 
     fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {
-        let blob = self.folder.open(&blob_path(&descriptor.digest));
+        let blob = self.folder.open_own(&blob_path(&descriptor.digest));
         let blob = blob.context(|| format!("{}: blob {}", self.name, descriptor.digest))?;
         // One of another length is a leftover of somebody who does not write in a safe way.
         Ok(blob.is_some_and(|blob| blob.size() == descriptor.size))

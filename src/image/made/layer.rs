@@ -14,6 +14,7 @@ use crate::error::{Context, Result};
 use crate::files;
 use crate::image::compression::{Compression, sniff};
 use crate::image::manifest::{Descriptor, media};
+use crate::image::registry::fetch;
 use crate::image::section::Section;
 
 /// A layer that is made.
@@ -100,21 +101,26 @@ impl Write for LayerWriter {
     }
 }
 
-/// The layer of a tarball. What is compressed stays as it is.
+/// Whether it is an address of the web, not a file.
+pub fn is_address(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
+}
+
+/// The layer of a tarball. What is compressed stays as it is, if a manifest has a name for it.
 pub fn of_tarball(path: &Path, tmp: &Path) -> Result<Layer> {
     let input: Box<dyn Read> = match path.to_str() {
         Some("-") => Box::new(io::stdin()),
+        Some(text) if is_address(text) => fetch(text)?,
         _ => Box::new(File::open(path).context(|| "cannot open it")?),
     };
     let (compression, mut stream) = sniff(input)?;
-    let media_type = match compression {
-        Compression::None => {
+    let media_type = match (compression, compression.oci_layer()) {
+        (Compression::None, _) | (_, None) => {
             let mut writer = LayerWriter::new(tmp)?;
-            copy(&mut stream, &mut writer, tmp)?;
+            copy(&mut compression.decode(stream)?, &mut writer, tmp)?;
             return writer.finish();
         }
-        Compression::Gzip => media::OCI_LAYER_GZIP,
-        Compression::Zstd => media::OCI_LAYER_ZSTD,
+        (_, Some(media_type)) => media_type,
     };
     let mut sink = Sink::new(tmp)?;
     copy(&mut stream, &mut sink, tmp)?;

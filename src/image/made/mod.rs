@@ -62,7 +62,7 @@ pub struct Made {
     parent: Option<Store>,
 }
 
-/// The image whose one layer is the tarball at `path` (`-`: standard input), plain or compressed with gzip or zstd.
+/// The image whose one layer is the tarball at `path` (`-`: standard input), plain or compressed.
 pub fn rootfs_image(path: &Path, tmp: &Path, details: &Details) -> Result<Made> {
     let name = match path.to_str() {
         Some("-") => "standard input".to_owned(),
@@ -207,6 +207,14 @@ impl Source for Made {
         }
         let media_type = Some(media::OCI_MANIFEST.to_owned());
         Ok(Fetched { bytes: self.manifest.clone(), media_type })
+    }
+
+    fn size(&self, digest: &Digest) -> Result<u64> {
+        let held = self.parent.as_ref().map(|store| store.blob(digest)).transpose()?.flatten();
+        match held {
+            Some(held) => Ok(held.file.metadata()?.len()),
+            None => fail!("{}: there is no layer {digest}", self.name),
+        }
     }
 
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {

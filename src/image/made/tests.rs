@@ -92,6 +92,7 @@ fn a_commit_goes_over_its_parent_and_keeps_what_it_does_not_know() {
     let manifest = Manifest {
         schema_version: 2,
         media_type: None,
+        artifact_type: None,
         config: descriptor(
             media::DOCKER_CONFIG,
             Digest::of(parent.as_bytes()),

@@ -100,7 +100,7 @@ pub fn choose(source: &dyn Source, platform: &Platform, wanted: Option<&Digest>)
             Document::Index(list) => {
                 let entry = list.choose(platform)?;
                 let next = source.manifest(Some(&entry.digest))?;
-                if next.bytes.len() as u64 != entry.size {
+                if entry.is_size_known() && next.bytes.len() as u64 != entry.size {
                     fail!("manifest {}: not as long as its index says", entry.digest);
                 }
                 let next_digest = verified(&next, Some(&entry.digest))?;
@@ -113,6 +113,17 @@ pub fn choose(source: &dyn Source, platform: &Platform, wanted: Option<&Digest>)
     fail!("more than {DEEPEST} indexes, one in the other")
 }
 
+/// Asks for the sizes that the manifest does not say.
+fn add_sizes(source: &dyn Source, manifest: &mut Manifest) -> Result<()> {
+    let Manifest { config, layers, .. } = manifest;
+    for descriptor in std::iter::once(config).chain(layers) {
+        if !descriptor.is_size_known() {
+            descriptor.size = source.size(&descriptor.digest)?;
+        }
+    }
+    Ok(())
+}
+
 impl Pull<'_> {
     /// Pulls and records the image.
     pub fn run(&self, source: &dyn Source) -> Result<Image> {
@@ -121,7 +132,9 @@ impl Pull<'_> {
 
     fn run_inner(&self, source: &dyn Source) -> Result<Image> {
         let wanted = self.names.iter().find_map(|name| name.digest.as_ref());
-        let chosen = choose(source, self.platform, wanted)?;
+        let mut chosen = choose(source, self.platform, wanted)?;
+        chosen.manifest.check_is_image()?;
+        add_sizes(source, &mut chosen.manifest)?;
         (self.approve)(&chosen.digest)?;
         let mut held = vec![self.store.add_blob(&chosen.digest, &chosen.bytes)?];
         if let Some((digest, bytes)) = &chosen.index {
@@ -157,14 +170,10 @@ impl Pull<'_> {
             index: chosen.index.map(|(digest, _)| digest),
             config: descriptor.digest.clone(),
             layers: pairs.iter().zip(sizes).map(layer).collect(),
-            platform: Platform {
-                os: config.os().to_string(),
-                architecture: config.architecture().to_string(),
-                variant: config.variant().clone(),
-            },
+            platform: config.platform(),
             names,
             digests,
-            created: config.created().as_ref().and_then(|text| text.parse().ok()),
+            created: config.created.as_ref().and_then(|text| text.parse().ok()),
             added: jiff::Timestamp::now(),
         };
         self.record(image)

@@ -10,7 +10,7 @@ use super::{Fault, Outcome};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fail;
-use crate::image::manifest::{Document, LARGEST, Platform, parse_config};
+use crate::image::manifest::{Descriptor, Document, LARGEST, parse_config};
 use crate::image::store::{Image, Images, Layer, Store};
 
 impl Store {
@@ -118,9 +118,13 @@ impl Store {
             let folders = self.layer_folders(diff_id).unwrap_or_default();
             folders.iter().find_map(|folder| self.story(folder)).map_or(0, |story| story.size)
         };
+        let packed = |layer: &Descriptor| match layer.is_size_known() {
+            true => layer.size,
+            false => self.blob_path(&layer.digest).metadata().map_or(0, |file| file.len()),
+        };
         let layers = manifest.layers.iter().zip(&diff_ids).map(|(layer, diff_id)| Layer {
             blob: layer.digest.clone(),
-            packed: layer.size,
+            packed: packed(layer),
             diff_id: diff_id.clone(),
             size: size(diff_id),
         });
@@ -129,14 +133,10 @@ impl Store {
             index: None,
             config: manifest.config.digest.clone(),
             layers: layers.collect(),
-            platform: Platform {
-                os: config.os().to_string(),
-                architecture: config.architecture().to_string(),
-                variant: config.variant().clone(),
-            },
+            platform: config.platform(),
             names: Vec::new(),
             digests: Vec::new(),
-            created: config.created().as_ref().and_then(|text| text.parse().ok()),
+            created: config.created.as_ref().and_then(|text| text.parse().ok()),
             added: jiff::Timestamp::now(),
         })
     }
