@@ -304,7 +304,7 @@ impl Node {
 /// host's. A name with = has no place in a PAX header.
 fn is_of_an_image(name: &str) -> bool {
     let theirs = ["user.overlay.", "user.containers.", "user.fuseoverlayfs."];
-    let kept = name == "security.capability"
+    let kept = matches!(name, "security.capability" | "system.posix_acl_access")
         || name.starts_with("user.") && !theirs.iter().any(|prefix| name.starts_with(prefix));
     if kept && name.contains('=') {
         log::warn!("the extended attribute {} is left out", name.escape_debug());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::acl;
 use super::entry::{Entry, Kind};
 use super::folders::both;
 use crate::error::{Context, Result};
@@ -45,6 +46,8 @@ pub(super) struct Attributes<'a> {
     /// What could not be had on disk.
     record: Option<OverrideStat>,
     xattrs: &'a [(Vec<u8>, Vec<u8>)],
+    /// Whether its ACL is among them; else the mode has the group's own bits, not the ACL's mask.
+    keeps_acl: bool,
     pub(super) mtime: Option<Timespec>,
 }
 
@@ -68,39 +71,50 @@ impl<'a> Attributes<'a> {
             Kind::Block(major, minor) => FileType::Block(major, minor),
             Kind::Character(major, minor) => FileType::Character(major, minor),
         };
+        let acl = entry.xattrs.iter().find(|(name, _)| name == acl::ACCESS).map(|(_, acl)| acl);
+        let has_ids = |id| owners.has(id, id);
+        let keeps_acl = matches!(owners, Owners::Mapped(_))
+            && matches!(entry.kind, Kind::File | Kind::Folder)
+            && acl.is_some_and(|acl| acl::is_possible(acl, has_ids));
+        let entry_mode = match acl {
+            Some(acl) if !keeps_acl => acl::mode_without(acl, entry.mode),
+            _ => entry.mode,
+        };
         let real = OverrideStat {
             uid: entry.uid,
             gid: entry.gid,
-            mode: entry.mode,
+            mode: entry_mode,
             file_type: Some(file_type),
         };
         let (owner, mode) = match owners {
             Owners::Mapped(_) if owners.has(entry.uid, entry.gid) => {
-                (Some((entry.uid, entry.gid)), entry.mode)
+                (Some((entry.uid, entry.gid)), entry_mode)
             }
-            Owners::Mapped(_) => (Some((0, 0)), entry.mode & !SETUID_SETGID),
+            Owners::Mapped(_) => (Some((0, 0)), entry_mode & !SETUID_SETGID),
             // The user has to be able to remove it, with no powers.
             Owners::Recorded if entry.kind == Kind::Folder => {
-                (None, (entry.mode & !SETUID_SETGID) | 0o700)
+                (None, (entry_mode & !SETUID_SETGID) | 0o700)
             }
-            Owners::Recorded => (None, entry.mode & !SETUID_SETGID),
+            Owners::Recorded => (None, entry_mode & !SETUID_SETGID),
             Owners::Shared => (None, open_to_all(entry)),
         };
         let on_disk = (owner.unwrap_or((0, 0)), mode);
         let record = (on_disk != ((real.uid, real.gid), real.mode)).then_some(real);
-        Self { owner, mode, record, xattrs: &entry.xattrs, mtime: Some(entry.mtime) }
+        let (xattrs, mtime) = (&*entry.xattrs, Some(entry.mtime));
+        Self { owner, mode, record, xattrs, keeps_acl, mtime }
     }
 
     /// Of a copy that is ours: nobody gets powers by it that they have not.
     pub(super) fn of_a_copy(entry: &Entry) -> Self {
         let mode = entry.mode & !SETUID_SETGID;
-        Self { owner: None, mode, record: None, xattrs: &[], mtime: Some(entry.mtime) }
+        let mtime = Some(entry.mtime);
+        Self { owner: None, mode, record: None, xattrs: &[], keeps_acl: false, mtime }
     }
 
     /// Of a folder that no entry makes.
     pub(super) fn of_missing_folder(owners: &Owners) -> Self {
         let owner = (!owners.are_recorded()).then_some((0, 0));
-        Self { owner, mode: 0o755, record: None, xattrs: &[], mtime: None }
+        Self { owner, mode: 0o755, record: None, xattrs: &[], keeps_acl: false, mtime: None }
     }
 
     /// The same, of an empty file in the place of a device: it says what it stands for.
@@ -179,10 +193,25 @@ impl<'a> Attributes<'a> {
             rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode | 0o200))?;
         }
         for (name, value) in self.xattrs {
-            set_xattr(file, name, value)?;
+            match name == acl::ACCESS {
+                true if self.keeps_acl => self.set_acl(file, value)?,
+                _ => set_xattr(file, name, value)?,
+            }
         }
         self.record.as_ref().map_or(Ok(()), |record| set_record(file, record))?;
         if is_closed { self.set_mode(file) } else { Ok(()) }
+    }
+
+    /// Sets its ACL. Where the file system keeps none the mode has the group's own bits.
+    fn set_acl(&self, file: BorrowedFd<'_>, acl: &[u8]) -> Result<()> {
+        match rustix::fs::fsetxattr(file, acl::ACCESS, acl, XattrFlags::empty()) {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => {
+                let mode = Mode::from_raw_mode(acl::mode_without(acl, self.mode));
+                rustix::fs::fchmod(file, mode).context(|| "cannot set its mode")
+            }
+            Err(errno) => Err(errno).context(|| "cannot set its ACL"),
+        }
     }
 
     /// Sets a regular file's or a folder's time.
@@ -240,6 +269,7 @@ fn set_xattr(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<()> {
         log::debug!("left out: extended attribute {}", shown());
         return Ok(());
     }
+    let value = if name == b"security.capability" { &*for_any_namespace(value) } else { value };
     match rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()) {
         Ok(()) => Ok(()),
         // Filesystems without attributes; security.capability takes root in the namespace that owns the filesystem.
@@ -248,6 +278,19 @@ fn set_xattr(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<()> {
             Ok(())
         }
         Err(errno) => Err(errno).context(|| format!("cannot set its attribute {}", shown())),
+    }
+}
+
+/// Capabilities without the user namespace that they were written in (version 3 of capabilities(7) has its root's ID): the
+/// kernel notes ours.
+fn for_any_namespace(value: &[u8]) -> Vec<u8> {
+    const LENGTH: usize = 20;
+    match value {
+        [flags, 0, 0, 3, rest @ ..] if rest.len() == LENGTH => {
+            let rest = rest.get(..LENGTH - 4).unwrap_or_default();
+            [&[*flags, 0, 0, 2], rest].concat()
+        }
+        _ => value.to_vec(),
     }
 }
 

@@ -82,13 +82,14 @@ impl<S: BufRead> Entries<S> {
                 EntryType::XGlobalHeader => self.pass_over(header)?,
                 EntryType::XHeader => {
                     let records = self.extension(header)?;
-                    once(&mut extensions.pax, Pax::parse(&records)?)?;
+                    // Of two headers of one kind the last counts, as in Go.
+                    extensions.pax = Some(Pax::parse(&records)?);
                 }
                 EntryType::GnuLongName => {
-                    once(&mut extensions.name, until_nul(&self.extension(header)?))?;
+                    extensions.name = Some(until_nul(&self.extension(header)?));
                 }
                 EntryType::GnuLongLink => {
-                    once(&mut extensions.link, until_nul(&self.extension(header)?))?;
+                    extensions.link = Some(until_nul(&self.extension(header)?));
                 }
                 _ => return self.entry(header, extensions).map(Some),
             }
@@ -312,13 +313,6 @@ fn add_region(map: &mut Vec<Region>, offset: &[u8], length: &[u8]) -> Result<()>
 
 fn cut_off() -> Error {
     Error::new("the tar stream is cut off")
-}
-
-fn once<T>(place: &mut Option<T>, value: T) -> Result<()> {
-    match place.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(Error::new("two extended headers of one kind for one entry")),
-    }
 }
 
 fn until_nul(bytes: &[u8]) -> Vec<u8> {

@@ -154,12 +154,35 @@ impl Folders {
         self.top().is_changed = true;
     }
 
-    /// Goes to a folder, making what is missing: mode 0755, root's. Errors: what is there is no folder.
+    /// Goes to a folder, making what is missing: mode 0755, root's. Symbolic links of this layer are followed, with the
+    /// layer's root for the root directory: nothing leads out of it. Errors: what is there is no folder.
     pub(super) fn enter(&mut self, folders: &[&[u8]]) -> Result<()> {
         let common = self.names.iter().zip(folders).take_while(|(one, two)| one == two).count();
         self.leave_to(common)?;
-        for name in folders.iter().skip(self.names.len()) {
-            self.descend(name)?;
+        let rest = folders.get(self.names.len()..).unwrap_or_default();
+        let mut way: VecDeque<Vec<u8>> = rest.iter().map(|name| name.to_vec()).collect();
+        let mut links = 0;
+        while let Some(name) = way.pop_front() {
+            if name == b".." {
+                self.go_up(&mut way)?;
+                continue;
+            }
+            let Some(target) = self.descend(&name)? else { continue };
+            follow(&target, &mut way, &mut links).context(|| path::shown(&name))?;
+            if target.starts_with(b"/") {
+                self.leave_to(0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes one folder up; the root is above itself. Where the folders above are closed, the way is taken anew.
+    fn go_up(&mut self, way: &mut VecDeque<Vec<u8>>) -> Result<()> {
+        let mut above = self.names.clone();
+        above.pop();
+        self.leave_to(above.len())?;
+        for name in above.into_iter().skip(self.names.len()).rev() {
+            way.push_front(name);
         }
         Ok(())
     }
@@ -176,22 +199,20 @@ impl Folders {
         Ok(())
     }
 
-    fn descend(&mut self, name: &[u8]) -> Result<()> {
+    /// Goes into the folder `name`, which is made where it is missing. Gives the target where it is a symbolic link.
+    fn descend(&mut self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        path::check_depth(self.names.len())?;
         let folder = match open(self.here(), name) {
             Err(Errno::NOENT) => self.make_missing(name)?,
             Err(Errno::NOTDIR | Errno::LOOP) => match Found::at(self.here(), name)? {
                 Found::Whiteout => self.make_missing(name)?,
-                _ => {
-                    let name = path::shown(name);
-                    return Err(Error::new(format!("'{name}' on the way is no folder")).hint(
-                        "nothing in a layer is unpacked through its symbolic links or files",
-                    ));
-                }
+                _ => return link(self.here(), name).map(Some),
             },
             answer => answer?,
         };
         let level = level(folder, self.us)?;
-        self.push(name, level)
+        self.push(name, level)?;
+        Ok(None)
     }
 
     fn make_missing(&mut self, name: &[u8]) -> Result<OwnedFd> {
@@ -270,16 +291,75 @@ impl Folders {
         Ok(self.names.is_empty())
     }
 
-    /// Opens another folder, by its way from the root, and stays where it is.
-    pub(super) fn elsewhere(&self, folders: &[&[u8]]) -> Result<OwnedFd, Errno> {
+    /// Opens another folder, by its way from the root, and stays where it is. Links are followed as in
+    /// [`Folders::enter`], and nothing is made.
+    pub(super) fn elsewhere(&self, folders: &[&[u8]]) -> Result<OwnedFd> {
+        let mut way: VecDeque<Vec<u8>> = folders.iter().map(|name| name.to_vec()).collect();
+        // The names on the way that are folders, not links.
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut here = self.below(&names)?;
+        let mut links = 0;
+        while let Some(name) = way.pop_front() {
+            if name == b".." {
+                names.pop();
+                here = self.below(&names)?;
+                continue;
+            }
+            path::check_depth(names.len())?;
+            match open(here.as_fd(), &name) {
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    let target = link(here.as_fd(), &name)?;
+                    follow(&target, &mut way, &mut links).context(|| path::shown(&name))?;
+                    if target.starts_with(b"/") {
+                        names.clear();
+                        here = self.below(&names)?;
+                    }
+                }
+                folder => {
+                    here = folder?;
+                    names.push(name);
+                }
+            }
+        }
+        Ok(here)
+    }
+
+    /// Opens a folder by the names of folders on the way from the root.
+    fn below(&self, names: &[Vec<u8>]) -> Result<OwnedFd, Errno> {
         let start = open(self.root(), b".")?;
-        folders.iter().try_fold(start, |folder, name| open(folder.as_fd(), name))
+        names.iter().try_fold(start, |folder, name| open(folder.as_fd(), name))
     }
 
     /// Leaves all folders.
     pub(super) fn finish(mut self) -> Result<()> {
         self.leave_to(0)?;
         self.root.leave()
+    }
+}
+
+/// Most symbolic links on one way (the kernel's number, path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// Puts the target of a symbolic link before the rest of the way. Errors: too many links.
+fn follow(target: &[u8], way: &mut VecDeque<Vec<u8>>, links: &mut usize) -> Result<()> {
+    *links += 1;
+    if *links > MOST_LINKS {
+        return Err(Error::new("too many symbolic links on the way"));
+    }
+    for name in path::way(target)?.into_iter().rev() {
+        way.push_front(name.to_vec());
+    }
+    Ok(())
+}
+
+/// The target of the symbolic link `name`. Errors: it is another file that is no folder.
+fn link(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>> {
+    match rustix::fs::readlinkat(folder, name, Vec::new()) {
+        Ok(target) => Ok(target.into_bytes()),
+        Err(Errno::INVAL) => {
+            Err(Error::new(format!("'{}' on the way is no folder", path::shown(name))))
+        }
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -16,6 +16,7 @@
 //! since it drops fractions of seconds, refuses times before 1970, takes a PAX size for the content's after a sparse map
 //! and lets numbers overflow.
 
+mod acl;
 mod attributes;
 mod entry;
 mod folders;
@@ -78,7 +79,7 @@ pub struct Unpacked {
     pub opaque_root: bool,
 }
 
-/// Unpacks a layer: `packed` as it comes from a registry (plain, gzip or zstd; told by its first bytes), `size` bytes of
+/// Unpacks a layer: `packed` as it comes from a registry (plain or compressed, told by its first bytes), `size` bytes of
 /// it, into the empty folder `into`, which is open for reading. All of `packed` is read, in a thread that is gone at the
 /// end.
 ///

@@ -42,10 +42,12 @@ pub(super) fn unsigned(bytes: &[u8]) -> Result<u64> {
     u64::try_from(value).map_err(|_| Error::new(format!("number {value} is negative")))
 }
 
-/// A user or group ID: -1 is none, as far as the system calls go.
+/// A user or group ID: -1, which system calls take for none, becomes root's (podman).
 pub(super) fn id(value: i64) -> Result<u32> {
     match u32::try_from(value) {
-        Ok(id) if id != u32::MAX => Ok(id),
+        Ok(u32::MAX) => Ok(0),
+        Ok(id) => Ok(id),
+        Err(_) if value == -1 => Ok(0),
         _ => Err(Error::new(format!("ID {value}: IDs go from 0 to 4294967294"))),
     }
 }
@@ -119,7 +121,8 @@ mod tests {
             assert!(field(bytes).is_err(), "{bytes:?}");
         }
         assert!(unsigned(b"\xff\xff\xff\xff\xff\xff\xff\xff").is_err());
-        assert!(id(-1).is_err() && id(4_294_967_295).is_err() && id(1 << 40).is_err());
+        assert!(id(-2).is_err() && id(1 << 32).is_err() && id(1 << 40).is_err());
+        assert_eq!((id(-1).unwrap(), id(4_294_967_295).unwrap()), (0, 0));
         assert_eq!(id(4_294_967_294).unwrap(), 4_294_967_294);
     }
 

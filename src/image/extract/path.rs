@@ -9,14 +9,16 @@ const DEEPEST: usize = 1000;
 /// The longest name that Linux knows (NAME_MAX, bytes).
 const LONGEST_NAME: usize = 255;
 
-/// The components of an entry's name or of a hard link's target; none: the root. Errors: `..`, a name that is too long
-/// or holds a NUL, too many folders.
+/// The components of an entry's name or of a hard link's target; none: the root. `..` takes away the name before it, as in
+/// Go's `filepath.Clean`. Errors: `..` that leads out of the layer, a name that is too long or holds a NUL, too many
+/// folders.
 pub(super) fn components(name: &[u8]) -> Result<Vec<&[u8]>> {
     let mut components = Vec::new();
     for component in name.split(|byte| *byte == b'/') {
         match component {
             b"" | b"." => continue,
-            b".." => return Err(Error::new("'..' in the name: it may lead out of the layer")),
+            b".." if components.pop().is_some() || name.starts_with(b"/") => {}
+            b".." => return Err(Error::new("'..' in the name leads out of the layer")),
             _ if component.len() > LONGEST_NAME => {
                 let what = format!("a name of more than {LONGEST_NAME} bytes");
                 return Err(Error::new(what));
@@ -29,6 +31,24 @@ pub(super) fn components(name: &[u8]) -> Result<Vec<&[u8]>> {
         }
     }
     Ok(components)
+}
+
+/// The names on the way of a symbolic link's target, `..` included. Errors: as with [`components`].
+pub(super) fn way(target: &[u8]) -> Result<Vec<&[u8]>> {
+    let names = target.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
+    let names: Vec<&[u8]> = names.collect();
+    match names.iter().find(|name| name.len() > LONGEST_NAME) {
+        Some(_) => Err(Error::new(format!("a link to a name of more than {LONGEST_NAME} bytes"))),
+        None => check_folders(&names).map(|()| names),
+    }
+}
+
+/// Errors: `depth` folders are one in the other.
+pub(super) fn check_depth(depth: usize) -> Result<()> {
+    if depth >= DEEPEST {
+        return Err(Error::new(format!("more than {DEEPEST} folders deep")));
+    }
+    Ok(())
 }
 
 /// What the last component of a name says about the layers below (image spec, layer.md, "Whiteouts").
@@ -87,7 +107,11 @@ mod tests {
         assert_eq!(components(b"a/...").unwrap(), [&b"a"[..], b"..."]);
         let longest = [b'x'; 255];
         assert!(components(&longest).is_ok());
-        for wrong in [&b".."[..], b"a/..", b"../a", b"a/../b", b"a\0b", &[b'x'; 256]] {
+        assert_eq!(components(b"a/../b").unwrap(), [b"b"]);
+        assert_eq!(components(b"a/b/../../c/.").unwrap(), [b"c"]);
+        assert_eq!(components(b"/../a").unwrap(), [b"a"]);
+        assert_eq!(components(b"a/..").unwrap(), [b""; 0]);
+        for wrong in [&b".."[..], b"../a", b"a/../../b", b"a\0b", &[b'x'; 256]] {
             assert!(components(wrong).is_err(), "{}", wrong.escape_ascii());
         }
         assert!(components(&b"a/".repeat(1000)).is_ok());

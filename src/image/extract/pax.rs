@@ -57,7 +57,10 @@ impl Pax {
             Error::new(format!("its PAX record '{}' is malformed", key.escape_debug()))
         };
         let number = || number::decimal(value).ok_or_else(malformed);
-        let id = || number().and_then(|id| i64::try_from(id).map_err(|_| malformed()));
+        let id = || match value {
+            b"-1" => Ok(-1),
+            _ => number().and_then(|id| i64::try_from(id).map_err(|_| malformed())),
+        };
         let text = || if value.contains(&0) { Err(malformed()) } else { Ok(value.to_vec()) };
         // "A record with an empty value deletes": what the header says holds.
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
@@ -152,7 +155,7 @@ mod tests {
             b"-1 path=a\n",
             b"8 patha\n",
             b"11 path=a\0\n",
-            b"9 uid=-1\n",
+            b"9 uid=-2\n",
             b"11 size=1x\n",
             b"12 size=1e5\n",
             b"26 GNU.sparse.numbytes=5\n\n",

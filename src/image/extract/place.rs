@@ -255,6 +255,11 @@ impl Filling<'_> {
             Kind::Symlink => {
                 rustix::fs::symlinkat(&entry.link, here, name).map_err(super::cannot_make)?;
             }
+            // overlayfs would take it for a whiteout.
+            Kind::Character(0, 0) => {
+                log::warn!("{}: left out: a device 0:0", path::shown(&entry.name));
+                return Ok(());
+            }
             kind => {
                 let (file_type, device) = match kind {
                     Kind::Block(major, minor) => {

@@ -111,8 +111,10 @@ impl Unpack<'_> {
             Kind::Block(major, minor) => {
                 self.device(name, rustix::fs::FileType::BlockDevice, (major, minor), entry)
             }
+            // overlayfs would take it for a whiteout, and nobody can use it as a device.
             Kind::Character(0, 0) => {
-                Err(Error::new("a character device 0:0 is a whiteout of overlayfs, not of a layer"))
+                log::debug!("{}: left out: a device 0:0", path::shown(&entry.name));
+                Ok(())
             }
             Kind::Character(major, minor) => {
                 self.device(name, rustix::fs::FileType::CharacterDevice, (major, minor), entry)
@@ -221,6 +223,9 @@ impl Unpack<'_> {
             false => self.folders.elsewhere(old_folders).context(shown)?,
         };
         is_linkable(Found::at(old_folder.as_fd(), old)?).context(shown)?;
+        if is_same(old_folder.as_fd(), old, self.folders.here(), name)? {
+            return Ok(());
+        }
         self.replace(name, |here| {
             rustix::fs::linkat(&old_folder, *old, here, name, AtFlags::empty())
         })
@@ -246,6 +251,22 @@ impl Unpack<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether two names are those of one file already: by way of a link they may be the same name.
+fn is_same(
+    old_folder: BorrowedFd<'_>,
+    old: &[u8],
+    folder: BorrowedFd<'_>,
+    name: &[u8],
+) -> Result<bool> {
+    let no_follow = AtFlags::SYMLINK_NOFOLLOW;
+    let old = rustix::fs::statat(old_folder, old, no_follow)?;
+    match rustix::fs::statat(folder, name, no_follow) {
+        Ok(there) => Ok((there.st_dev, there.st_ino) == (old.st_dev, old.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -205,6 +205,36 @@ fn capabilities_survive_the_change_of_owner() {
 }
 
 #[test]
+fn an_acl_is_kept_or_its_mask_is_not_the_groups_right() {
+    // u::rw-,u:12:rw-,g::r--,m::rw-,o::r--
+    let entry = |tag: u16, permissions: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let acl = |named: u32| {
+        let none = u32::MAX;
+        let entries = [
+            entry(1, 6, none),
+            entry(2, 6, named),
+            entry(4, 4, none),
+            entry(16, 6, none),
+            entry(32, 4, none),
+        ];
+        [vec![2, 0, 0, 0], entries.concat()].concat()
+    };
+    let name = "system.posix_acl_access";
+    let tar = |named| Tar::of([Item::file("f", "x").mode(0o664).xattr(name, acl(named))]).end();
+    let place = Place::new();
+    place.unpack_with(&tar(12), &Owners::Recorded, &Limits::default()).unwrap();
+    assert_eq!((place.tree()["f"].mode, place.tree()["f"].xattrs.len()), (0o644, 0));
+    if is_root() {
+        let place = Place::new();
+        place.unpack_with(&tar(12), &identity(), &Limits::default()).unwrap();
+        let tree = place.tree();
+        assert_eq!((tree["f"].mode, tree["f"].xattrs.get(name)), (0o664, Some(&acl(12))));
+    }
+}
+
+#[test]
 fn a_second_entry_for_a_folder_takes_the_first_ones_record_away() {
     let (place, _) = unpacked(Tar::of([
         Item::folder("a").owner(1, 1),

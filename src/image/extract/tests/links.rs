@@ -32,7 +32,7 @@ fn a_hard_link_is_to_a_file_of_the_layer() {
         (Tar::of([Item::hard_link("a", "/")]), "folder"),
         (Tar::of([Item::folder("b"), Item::hard_link("a", "b")]), "folder"),
         (Tar::of([Item::hard_link("a", "../outside/secret")]), "'..'"),
-        (Tar::of([Item::hard_link("a", "/../outside/secret")]), "'..'"),
+        (Tar::of([Item::hard_link("a", "/../outside/secret")]), "No such file"),
         (Tar::of([Item::hard_link("a", "/etc/passwd")]), "No such file"),
         (Tar::of([Item::file(".wh.b", ""), Item::hard_link("a", "b")]), "no file of this layer"),
         (
@@ -47,36 +47,130 @@ fn a_hard_link_is_to_a_file_of_the_layer() {
 }
 
 #[test]
-fn nothing_goes_through_a_symbolic_link() {
-    for tar in [
-        Tar::of([Item::symlink("a", "../outside"), Item::file("a/secret", "!")]),
-        Tar::of([Item::symlink("a", "../outside"), Item::folder("a/b")]),
-        Tar::of([Item::symlink("a", "../outside"), Item::file("a/.wh.secret", "")]),
-        Tar::of([Item::symlink("a", "../outside"), Item::file("a/.wh..wh..opq", "")]),
-        Tar::of([Item::symlink("a", "../outside"), Item::symlink("a/secret", "!")]),
-        Tar::of([Item::folder("b"), Item::symlink("a", "b"), Item::file("a/x", "!")]),
+fn links_on_the_way_are_followed_within_the_layer() {
+    for (tar, path, content) in [
+        (Tar::of([Item::symlink("a", "b"), Item::folder("b"), Item::file("a/x", "1")]), "b/x", "1"),
+        (
+            Tar::of([
+                Item::folder("usr/lib/"),
+                Item::symlink("lib", "/usr/lib"),
+                Item::file("lib/x", "1"),
+            ]),
+            "usr/lib/x",
+            "1",
+        ),
+        // What it leads to is made, and the root is above itself.
+        (
+            Tar::of([Item::symlink("a", "../outside"), Item::file("a/secret", "1")]),
+            "outside/secret",
+            "1",
+        ),
+        (
+            Tar::of([Item::symlink("d/a", "../../../outside"), Item::file("d/a/x", "1")]),
+            "outside/x",
+            "1",
+        ),
+        (
+            Tar::of([Item::symlink("a", "b"), Item::symlink("b", "c"), Item::file("a/x", "1")]),
+            "c/x",
+            "1",
+        ),
+        // Up from where a link leads, not from where it is.
+        (
+            Tar::of([
+                Item::folder("u/v"),
+                Item::symlink("l", "u/v"),
+                Item::symlink("k", "l/../w"),
+                Item::file("k/x", "1"),
+            ]),
+            "u/w/x",
+            "1",
+        ),
+        (Tar::of([Item::symlink("l", "."), Item::file("l/l/x", "1")]), "x", "1"),
+        (
+            Tar::of([
+                Item::folder("u"),
+                Item::file("u/x", "1"),
+                Item::symlink("l", "u"),
+                Item::hard_link("y", "l/x"),
+            ]),
+            "y",
+            "1",
+        ),
+        (
+            Tar::of([
+                Item::folder("u"),
+                Item::file("u/x", "1"),
+                Item::symlink("l", "/u"),
+                Item::hard_link("l/x", "u/x"),
+            ]),
+            "u/x",
+            "1",
+        ),
+        (
+            Tar::of([
+                Item::folder("u"),
+                Item::file("u/x", "1"),
+                Item::symlink("l", "u"),
+                Item::hard_link("u/x", "l/x"),
+            ]),
+            "u/x",
+            "1",
+        ),
+        (Tar::of([Item::folder("a"), Item::file("usr/share/../x", "1")]), "usr/x", "1"),
+        (
+            Tar::of([
+                Item::folder("deep"),
+                Item::symlink("l", format!("deep/{}..", "d/".repeat(60))),
+                Item::file("l/x", "1"),
+            ]),
+            &format!("deep/{}x", "d/".repeat(59)),
+            "1",
+        ),
         // A folder that was open when the link took its place.
-        Tar::of([
-            Item::folder("a"),
-            Item::file("a/x", "x"),
-            Item::symlink("a", "../outside"),
-            Item::file("a/secret", "!"),
-        ]),
-        Tar::of([
-            Item::file("a/b/x", "x"),
-            Item::symlink("a/b", "../../outside"),
-            Item::file("a/b/secret", "!"),
-        ]),
-        // The link by another name.
-        Tar::of([
-            Item::symlink("l", "../outside"),
-            Item::hard_link("a", "l"),
-            Item::file("a/secret", "!"),
-        ]),
+        (
+            Tar::of([
+                Item::folder("a"),
+                Item::file("a/x", "x"),
+                Item::symlink("a", "../outside"),
+                Item::file("a/new", "1"),
+            ]),
+            "outside/new",
+            "1",
+        ),
     ] {
-        let error = refused(tar);
-        assert!(error.contains("on the way is no folder"), "{error}");
+        let (place, _) = unpacked(tar);
+        assert_eq!(read(place.path(path)), content, "{path}");
     }
+    let (place, _) = unpacked(Tar::of([
+        Item::folder("usr/lib"),
+        Item::symlink("lib", "usr/lib"),
+        Item::file("lib/.wh.gone", ""),
+        Item::file("lib/.wh..wh..opq", ""),
+    ]));
+    assert!(place.path("usr/lib/gone").symlink_metadata().is_ok());
+}
+
+#[test]
+fn links_that_go_in_a_circle_and_too_deep_are_refused() {
+    let error = refused(Tar::of([
+        Item::symlink("a", "b"),
+        Item::symlink("b", "a"),
+        Item::file("a/x", "!"),
+    ]));
+    assert!(error.contains("too many symbolic links"), "{error}");
+    let error = refused(Tar::of([Item::symlink("a", "a/b"), Item::file("a/x", "!")]));
+    assert!(error.contains("too many symbolic links"), "{error}");
+    // Each link leads a thousand folders deeper.
+    let deep = "d/".repeat(900);
+    let error = refused(Tar::of([
+        Item::symlink("a", format!("{deep}b")),
+        Item::symlink(format!("{deep}b"), deep.as_str()),
+        Item::file("a/x", "!"),
+    ]));
+    assert!(error.contains("folders deep"), "{error}");
+    let error = refused(Tar::of([Item::symlink("a", "n".repeat(300)), Item::file("a/x", "!")]));
+    assert!(error.contains("more than 255 bytes"), "{error}");
 }
 
 #[test]

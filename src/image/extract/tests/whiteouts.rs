@@ -92,12 +92,12 @@ fn whiteouts_of_nothing_are_refused() {
     }
     let error = refused(Tar::of([Item::file(".wh.a/b", "")]));
     assert!(error.ends_with("a whiteout is no folder"), "{error}");
-    let error = refused(Tar::of([Item::file("a/../.wh.b", "")]));
-    assert!(error.contains("'..'"), "{error}");
+    let error = refused(Tar::of([Item::symlink("l", ".wh.a"), Item::file("l/b", "")]));
+    assert!(error.ends_with("a whiteout is no folder"), "{error}");
 }
 
 #[test]
 fn a_whiteout_of_overlayfs_is_not_a_layers_to_forge() {
-    let error = refused(Tar::of([Item::device("a", b'3', (0, 0))]));
-    assert!(error.contains("0:0"), "{error}");
+    let (place, _) = unpacked(Tar::of([Item::device("a", b'3', (0, 0)), Item::file("b", "")]));
+    assert_eq!(names(&place.tree()), [".", "b"]);
 }
