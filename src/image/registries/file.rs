@@ -173,7 +173,8 @@ fn version_1(document: Document, file: &Path) -> Result<Settings> {
         }
     }
     let search = search.registries.iter().map(|name| searched(name)).collect::<Result<_>>()?;
-    Ok(Settings { search: Some(search), entries, ..Settings::default() })
+    let search = Some(search).filter(|names: &Vec<String>| !names.is_empty());
+    Ok(Settings { search, entries, ..Settings::default() })
 }
 
 fn version_2(document: Document, file: &Path) -> Result<Settings> {

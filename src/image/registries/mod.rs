@@ -57,12 +57,11 @@ impl Registries {
 
     /// The registries in which short names are looked for.
     pub fn searched(&self) -> Vec<String> {
-        let search = self.settings.search.clone().filter(|names| !names.is_empty());
-        search.unwrap_or_else(|| vec![DOCKER_HUB.to_owned()])
+        self.settings.search.clone().unwrap_or_else(|| vec![DOCKER_HUB.to_owned()])
     }
 
-    /// The complete references that what was typed may mean, in order; at least one. Errors: several, and
-    /// `short-name-mode` is enforcing.
+    /// The complete references that what was typed may mean, in order. None: it is a short name, and
+    /// `unqualified-search-registries` is there and empty. Errors: several, and `short-name-mode` is enforcing.
     pub fn candidates(&self, typed: &Typed) -> Result<Vec<Reference>> {
         if typed.registry.is_some() {
             return Ok(vec![typed.in_registry(DOCKER_HUB)]);
@@ -72,8 +71,9 @@ impl Registries {
                 Typed { tag: typed.tag.clone(), digest: typed.digest.clone(), ..alias.clone() };
             return Ok(vec![meant.in_registry(DOCKER_HUB)]);
         }
-        let search = self.settings.search.as_deref().filter(|names| !names.is_empty());
-        let Some(search) = search else { return Ok(vec![typed.in_registry(DOCKER_HUB)]) };
+        let Some(search) = self.settings.search.as_deref() else {
+            return Ok(vec![typed.in_registry(DOCKER_HUB)]);
+        };
         let all: Vec<Reference> = search.iter().map(|name| typed.in_registry(name)).collect();
         if all.len() > 1 && self.settings.short_names == Some(ShortNames::Enforcing) {
             let names: Vec<String> = all.iter().map(Reference::to_string).collect();
@@ -94,7 +94,10 @@ impl Registries {
     pub fn pull_endpoints(&self, reference: &Reference, asked: &Asked) -> Result<Vec<Endpoint>> {
         let places = match self.entry(&reference.to_string())? {
             Some(entry) => entry.places(reference)?,
-            None => vec![Place { reference: reference.clone(), insecure: false }],
+            None => {
+                let insecure = is_loopback(&reference.registry);
+                vec![Place { reference: reference.clone(), insecure }]
+            }
         };
         let logins = self.logins(asked.authfile.as_deref());
         let endpoint = |place: &Place| {
@@ -113,7 +116,7 @@ impl Registries {
     /// read (containers-registries.conf(5): redirection is for reading alone). Errors: as with
     /// [`Registries::pull_endpoints`].
     pub fn push_endpoint(&self, reference: &Reference, asked: &Asked) -> Result<Endpoint> {
-        let insecure = self.entry(&reference.to_string())?.is_some_and(|entry| entry.insecure);
+        let insecure = self.is_insecure(&reference.to_string(), &reference.registry)?;
         let Reference { registry, repository, .. } = reference;
         let credentials = match &asked.credentials {
             Some(given) => Some(given.clone()),
@@ -127,7 +130,7 @@ impl Registries {
 
     /// The registry as such, for a login with `asked.credentials`. Errors: it is blocked.
     pub fn login_endpoint(&self, registry: &str, asked: &Asked) -> Result<Endpoint> {
-        let insecure = self.entry(registry)?.is_some_and(|entry| entry.insecure);
+        let insecure = self.is_insecure(registry, registry)?;
         self.endpoint(registry, "", insecure, asked.credentials.clone(), asked)
     }
 
@@ -136,6 +139,12 @@ impl Registries {
         let named = self.settings.helpers.as_deref().filter(|names| !names.is_empty());
         let helpers = named.map_or_else(|| vec![AUTH_FILES.to_owned()], <[String]>::to_vec);
         Logins::new(helpers, self.shelves.clone().with_authfile(authfile))
+    }
+
+    /// Whether any certificate, or plain HTTP, serves for `name` of `registry`: what its `[[registry]]` says, and without
+    /// one a registry of this machine is insecure, as with docker. Errors: it is blocked.
+    fn is_insecure(&self, name: &str, registry: &str) -> Result<bool> {
+        Ok(self.entry(name)?.map_or_else(|| is_loopback(registry), |entry| entry.insecure))
     }
 
     /// The `[[registry]]` with the longest prefix. Errors: it is blocked.
@@ -160,8 +169,6 @@ impl Registries {
         credentials: Option<Credentials>,
         asked: &Asked,
     ) -> Result<Endpoint> {
-        // docker takes any certificate, and plain HTTP, of 127.0.0.0/8 and localhost. On a machine of many users the port
-        // may be anybody's, and a password would go to them: insecure is only what is said to be (as podman).
         let transport = match (asked.tls_verify, insecure) {
             (Some(false), _) | (None, true) => Transport::Insecure,
             _ => Transport::Verified,
@@ -182,6 +189,17 @@ impl Registries {
             certificates,
         })
     }
+}
+
+/// Whether a registry is this machine itself: localhost, 127.0.0.0/8, ::1, with or without a port.
+fn is_loopback(registry: &str) -> bool {
+    let host = match registry.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => registry,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

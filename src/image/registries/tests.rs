@@ -176,10 +176,6 @@ fn short_names_go_by_aliases_then_search_then_docker() {
         assert_eq!(candidates(aliases, name), both);
     }
     assert_eq!(candidates(aliases, "q.io/image"), ["q.io/image:latest"]);
-    assert_eq!(
-        candidates("unqualified-search-registries = []", "x"),
-        ["docker.io/library/x:latest"]
-    );
 }
 
 #[test]
@@ -202,9 +198,8 @@ fn the_command_line_beats_the_files() {
     assert_eq!(transport("a.io/x", None), Transport::Insecure);
     assert_eq!(transport("a.io/x", Some(true)), Transport::Verified);
     assert_eq!(transport("b.io/x", Some(false)), Transport::Insecure);
-    for name in ["b.io/x", "127.0.0.1:5000/x", "localhost:5000/x"] {
-        assert_eq!(transport(name, None), Transport::Verified);
-    }
+    assert_eq!(transport("b.io/x", None), Transport::Verified);
+    assert_eq!(transport("localhost:5000/x", Some(true)), Transport::Verified);
     let certificates = |cert_dir: Option<&str>| {
         let cert_dir = cert_dir.map(|name| folder.path().join(name));
         let asked = Asked { cert_dir, ..Asked::default() };
@@ -257,4 +252,39 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn without_search_registries_a_short_name_means_nothing() {
+    assert!(candidates("unqualified-search-registries = []", "x").is_empty());
+    let alias = "unqualified-search-registries = []\n[aliases]\nx = 'a.io/x'";
+    assert_eq!(candidates(alias, "x"), ["a.io/x:latest"]);
+    assert_eq!(
+        candidates("[registries.search]\nregistries = []", "x"),
+        ["docker.io/library/x:latest"]
+    );
+}
+
+#[test]
+fn a_registry_of_this_machine_is_insecure_unless_it_is_said_otherwise() {
+    let transport = |conf: &str, text: &str| {
+        let reference: Reference = text.parse().unwrap();
+        let asked = Asked::default();
+        let pull = read(conf).pull_endpoints(&reference, &asked).unwrap().remove(0).transport;
+        assert_eq!(read(conf).push_endpoint(&reference, &asked).unwrap().transport, pull);
+        assert_eq!(read(conf).login_endpoint(&reference.registry, &asked).unwrap().transport, pull);
+        pull
+    };
+    for here in
+        ["localhost/x", "localhost:5000/x", "127.0.0.1:5000/x", "127.9.8.7/x", "[::1]:5000/x"]
+    {
+        assert_eq!(transport("", here), Transport::Insecure, "{here}");
+    }
+    for other in
+        ["a.io/x", "128.0.0.1:5000/x", "localhost.a.io/x", "127.0.0.1.a.io/x", "[::2]:5000/x"]
+    {
+        assert_eq!(transport("", other), Transport::Verified, "{other}");
+    }
+    let said = "[[registry]]\nlocation = 'localhost:5000'\ninsecure = false";
+    assert_eq!(transport(said, "localhost:5000/x"), Transport::Verified);
 }

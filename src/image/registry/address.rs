@@ -35,13 +35,14 @@ impl Origin {
     }
 }
 
-/// What `location` means where `base` was asked (RFC 3986, 5.2, without dot segments: a server resolves those).
-/// Errors: not an address of http or https.
+/// What `location` means where `base` was asked (RFC 3986, 5.2). Bytes that no address may hold are escaped. Errors: not
+/// an address of http or https.
 pub fn resolve(base: &Uri, location: &str) -> Result<Uri> {
     let bad = || Error::new(format!("'{}' is not an address", super::refusal::shown(location)));
     let scheme = base.scheme_str().unwrap_or("https");
     let authority = base.authority().map(|authority| authority.as_str()).unwrap_or_default();
     let path = base.path();
+    let location = escape_forbidden(location.as_bytes());
     let text = location.split('#').next().unwrap_or_default();
     let absolute = if text.contains("://") && !text.starts_with(['/', '?']) {
         text.to_owned()
@@ -57,9 +58,51 @@ pub fn resolve(base: &Uri, location: &str) -> Result<Uri> {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{scheme}://{authority}{folder}/{text}")
     };
-    let address: Uri = absolute.parse().map_err(|_| bad())?;
+    let address: Uri = without_dots(&absolute).parse().map_err(|_| bad())?;
     Origin::of(&address).ok_or_else(bad)?;
     Ok(address)
+}
+
+/// An address whose path has no dot segments (RFC 3986, 5.2.4).
+fn without_dots(address: &str) -> String {
+    let (whole, query) = match address.split_once('?') {
+        Some((whole, query)) => (whole, Some(query)),
+        None => (address, None),
+    };
+    let start = whole.find("://").map_or(0, |at| at + 3);
+    let Some(path) = whole.get(start..).and_then(|rest| rest.find('/')).map(|at| start + at) else {
+        return address.to_owned();
+    };
+    let (authority, path) = whole.split_at(path);
+    let mut segments: Vec<&str> = Vec::new();
+    let mut all = path.split('/').skip(1).peekable();
+    while let Some(segment) = all.next() {
+        let is_last = all.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    segments.pop();
+                }
+                if is_last {
+                    segments.push("");
+                }
+            }
+            segment => segments.push(segment),
+        }
+    }
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{authority}/{}{query}", segments.join("/"))
+}
+
+/// A field's text with the bytes escaped that no address may hold (RFC 3986, 2): real servers send quotes, blanks and
+/// letters of other alphabets. Control characters stay, for the parser to refuse.
+pub fn escape_forbidden(text: &[u8]) -> String {
+    let is_forbidden = |byte: &u8| !byte.is_ascii() || b" \"<>\\^`{|}".contains(byte);
+    let one = |byte: u8| match is_forbidden(&byte) {
+        true => format!("%{byte:02X}"),
+        false => char::from(byte).to_string(),
+    };
+    text.iter().copied().map(one).collect()
 }
 
 /// `address` with one more field in its query. `value` is escaped.
@@ -97,11 +140,25 @@ mod tests {
             ("123", "https://r.example:5000/v2/a/blobs/uploads/123"),
             ("?x=y", "https://r.example:5000/v2/a/blobs/uploads/?x=y"),
             ("/x?next=https://o/", "https://r.example:5000/x?next=https://o/"),
+            ("../../b/./c", "https://r.example:5000/v2/a/b/c"),
+            ("../../../../../x", "https://r.example:5000/x"),
+            ("https://cdn.example/a/../b/..?q=../x", "https://cdn.example/?q=../x"),
+            ("/x?d=a;f=\"b c\"", "https://r.example:5000/x?d=a;f=%22b%20c%22"),
+            ("/\u{e9}", "https://r.example:5000/%C3%A9"),
+            ("a b", "https://r.example:5000/v2/a/blobs/uploads/a%20b"),
         ] {
             assert_eq!(resolve(&base, location).unwrap().to_string(), meant);
         }
-        for bad in ["", "#x", "ftp://x/", "file:///etc/passwd", "https://", "https://u:p@h/", "a b"]
-        {
+        for bad in [
+            "",
+            "#x",
+            "ftp://x/",
+            "file:///etc/passwd",
+            "https://",
+            "https://u:p@h/",
+            "https://a b/",
+            "a\nb",
+        ] {
             assert!(resolve(&base, bad).is_err(), "{bad}");
         }
     }

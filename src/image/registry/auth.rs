@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::Value;
 use ureq::http::{HeaderValue, Method, Uri};
 
 use super::Access;
@@ -17,6 +18,7 @@ use super::http::Failure;
 use super::refusal::Subject;
 use super::session::{Ask, Place, Session};
 use crate::error::{Error, Kind, Result};
+use crate::go_json;
 use crate::image::endpoint::{Credentials, Endpoint};
 
 /// Most bytes of a token server's answer.
@@ -70,6 +72,11 @@ impl Keeper {
         };
         let credentials = endpoint.credentials.clone();
         Ok(Self { scope, credentials, grant: Mutex::new(grant) })
+    }
+
+    /// Whether we are somebody there.
+    pub fn has_login(&self) -> bool {
+        self.credentials.is_some()
     }
 
     /// What is granted now.
@@ -159,7 +166,7 @@ impl Keeper {
             return Err(session.refused(answer, &subject).into());
         }
         let mut bytes = Vec::new();
-        let mut body = answer.body.into_reader().take(LARGEST);
+        let mut body = answer.into_reader()?.take(LARGEST);
         body.read_to_end(&mut bytes).map_err(Failure::of_read)?;
         Ok(read_token(&bytes)?)
     }
@@ -183,16 +190,26 @@ fn read_token(bytes: &[u8]) -> Result<Grant> {
     struct Token {
         token: Option<String>,
         access_token: Option<String>,
-        expires_in: Option<u64>,
+        expires_in: Option<Value>,
     }
     let bad = || Error::new("the token server's answer has no token").of_kind(Kind::Unreachable);
     // serde's own words would show a piece of it.
-    let read: Token = serde_json::from_slice(bytes).map_err(|_| bad())?;
+    let read: Token = go_json::read(bytes).map_err(|_| bad())?;
     let token = [read.token, read.access_token].into_iter().flatten().find(|one| !one.is_empty());
-    let life = Duration::from_secs(read.expires_in.unwrap_or(DEFAULT_LIFE).clamp(1, 86_400));
+    let life = read.expires_in.and_then(|said| seconds(&said)).unwrap_or(DEFAULT_LIFE);
+    let life = Duration::from_secs(life.clamp(1, 86_400));
     let life = life.checked_sub(MARGIN).filter(|left| *left >= MARGIN).unwrap_or(life);
     let value = header(&format!("Bearer {}", token.ok_or_else(bad)?))?;
     Ok(Grant { value, until: Some(Instant::now() + life) })
+}
+
+/// A token's life: a number, also in quotes or with a fraction. `None`: one that says nothing.
+fn seconds(said: &Value) -> Option<u64> {
+    let number = match said {
+        Value::String(text) => text.trim().parse::<f64>().ok()?,
+        said => said.as_f64()?,
+    };
+    (number > 0.0).then_some(number as u64)
 }
 
 fn basic(username: &str, password: &str) -> Result<HeaderValue> {
@@ -216,9 +233,8 @@ fn parse(text: &str) -> Option<Vec<Challenge>> {
             Some(value) => {
                 let (value, after) = value_of(value.trim_start_matches([' ', '\t']))?;
                 let challenge = challenges.last_mut()?;
-                if challenge.field(&word).is_some() {
-                    return None;
-                }
+                // Of two fields of one name the last counts, as with docker and podman.
+                challenge.fields.retain(|(name, _)| *name != word);
                 challenge.fields.push((word, value));
                 rest = separated(after)?;
             }
@@ -234,13 +250,10 @@ fn parse(text: &str) -> Option<Vec<Challenge>> {
     Some(challenges)
 }
 
-/// What follows a comma, or the end.
+/// What follows a comma, or only blanks: some registries write no commas. `None`: neither is there, nor the end.
 fn separated(rest: &str) -> Option<&str> {
-    let rest = rest.trim_start_matches([' ', '\t']);
-    if rest.is_empty() || rest.starts_with(',') {
-        return Some(rest.trim_start_matches([' ', '\t', ',']));
-    }
-    None
+    let is_separated = rest.is_empty() || rest.starts_with([' ', '\t', ',']);
+    is_separated.then(|| rest.trim_start_matches([' ', '\t', ',']))
 }
 
 fn token(text: &str) -> Option<(String, &str)> {
@@ -286,13 +299,36 @@ mod tests {
         assert_eq!(parse("Negotiate, Basic realm=\"\"").unwrap().len(), 2);
         for bad in [
             r#"Bearer realm="https://a"#,
-            r#"Bearer realm="a" service="b""#,
-            r#"Bearer realm="a",realm="b""#,
+            r#"Bearer realm="a"service="b""#,
             r#"realm="a""#,
             "Bearer realm=,x=y",
             "\"Bearer\"",
         ] {
             assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn challenges_without_commas_and_with_a_field_twice_are_read() {
+        let all = parse(r#"Bearer realm="https://a" service="b"  Basic realm="c""#).unwrap();
+        assert_eq!((all.len(), all[0].field("service")), (2, Some("b")));
+        assert_eq!(all[1].field("realm"), Some("c"));
+        assert_eq!(parse(r#"Bearer realm="a",realm="b""#).unwrap()[0].field("realm"), Some("b"));
+        assert_eq!(parse("Bearer realm=a service=b").unwrap()[0].field("service"), Some("b"));
+    }
+
+    #[test]
+    fn a_tokens_life_may_be_written_in_any_way() {
+        let left = |life: &str| {
+            let text = format!(r#"{{"token":"a","expires_in":{life}}}"#);
+            let until = read_token(text.as_bytes()).unwrap().until.unwrap();
+            until.saturating_duration_since(Instant::now()).as_secs()
+        };
+        for said in ["300", "300.5", r#""300""#, r#"" 300 ""#] {
+            assert!((280..=300).contains(&left(said)), "{said}");
+        }
+        for nothing in ["-1", "0", "null", r#""""#, "true", "{}", r#""never""#] {
+            assert!((40..=60).contains(&left(nothing)), "{nothing}");
         }
     }
 

@@ -21,6 +21,8 @@ pub struct Mended {
     // How much came.
     at: u64,
     body: Option<Box<dyn Read + Send>>,
+    // It comes packed for the way: a part of that is none of the blob.
+    is_encoded: bool,
     patience: Patience,
 }
 
@@ -34,6 +36,7 @@ impl Mended {
             size: descriptor.size,
             at: from,
             body: None,
+            is_encoded: false,
         };
         if from > blob.size {
             return Err(Error::new(format!("blob {} has no byte {from}", blob.digest)));
@@ -53,8 +56,15 @@ impl Mended {
 
     fn connect(&mut self) -> Result<(), Failure> {
         let path = self.session.path(&format!("blobs/{}", self.digest));
-        let ask = Ask::new(Method::GET, path).from(self.at);
-        let answer = self.session.attempt(&ask)?;
+        let from = if self.is_encoded { 0 } else { self.at };
+        let mut answer = self.session.attempt(&Ask::new(Method::GET, path.clone()).from(from))?;
+        // As long as the blob: stores of objects say "gzip" of a layer that is gzip itself.
+        if answer.is_encoded() && whole_length(&answer) == Some(self.size) {
+            answer.forget_encoding();
+        }
+        if answer.status == 206 && answer.is_encoded() {
+            answer = self.session.attempt(&Ask::new(Method::GET, path))?;
+        }
         let starts = match answer.status {
             206 => range_start(&answer)?,
             // Ranges are not for everybody: what came before comes again.
@@ -68,10 +78,12 @@ impl Mended {
         let skip = self.at.checked_sub(starts);
         let skip = skip.ok_or_else(|| self.error("comes from the wrong byte on"))?;
         let said = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
+        self.is_encoded = answer.is_encoded();
+        let said = said.filter(|_| !self.is_encoded);
         if said.is_some_and(|said| said > self.size.saturating_sub(starts)) {
             return Err(self.error("is longer than its manifest says").into());
         }
-        let mut body = answer.body.into_reader();
+        let mut body = answer.into_reader()?;
         let skipped = io::copy(&mut (&mut body).take(skip), &mut io::sink());
         if skipped.map_err(Failure::of_read)? != skip {
             return Err(Failure::passing(self.error("breaks off")));
@@ -126,6 +138,14 @@ impl Read for Mended {
             };
             self.bear(failure).map_err(io::Error::other)?;
         }
+    }
+}
+
+/// The length of all that lies there, of which a part may come.
+fn whole_length(answer: &Answer) -> Option<u64> {
+    match answer.status {
+        206 => answer.header("content-range")?.rsplit_once('/')?.1.trim().parse().ok(),
+        _ => answer.header("content-length")?.parse().ok(),
     }
 }
 

@@ -15,6 +15,7 @@ mod address;
 mod auth;
 mod blob;
 mod dns;
+mod fetch;
 mod http;
 mod proxy;
 mod push;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use ureq::http::Method;
 
+pub use self::fetch::fetch;
 use self::refusal::Subject;
 pub use self::retry::Tempo;
 use self::session::{Answer, Ask, Session};
@@ -37,6 +39,7 @@ use super::source::{Blob, Fetched, Source, Target};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::go_json;
 
 /// What for a token is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,11 @@ const SCHEMA_1: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
     "application/vnd.docker.distribution.manifest.v1+json",
 ];
+
+/// Most tags of a repository that are listed.
+const MOST_TAGS: usize = 100_000;
+/// Most pages of a list of tags.
+const MOST_PAGES: usize = 10_000;
 
 /// One repository of a registry, and which manifest of it. Cheap to clone; used by several threads at once.
 #[derive(Clone)]
@@ -116,12 +124,53 @@ impl Registry {
         }
     }
 
+    /// All tags of the repository. Errors: there is no such repository, or it has more than [`MOST_TAGS`].
+    pub fn tags(&self) -> Result<Vec<String>> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            #[serde(default, deserialize_with = "go_json::list")]
+            tags: Vec<String>,
+        }
+        let mut tags: Vec<String> = Vec::new();
+        let mut place = session::Place::Path(self.session.path("tags/list"));
+        for _ in 0..MOST_PAGES {
+            let answer = self.session.ask(&Ask::at(Method::GET, place))?;
+            if !(200..=299).contains(&answer.status) {
+                return Err(self.session.refused(answer, &Subject::Tags));
+            }
+            let next = next_page(&answer)
+                .map(|text| address::resolve(&answer.address, &text))
+                .transpose()
+                .context(|| self.session.name())?;
+            let page = read_manifest(answer).map_err(|failure| failure.error)?;
+            let page: Page = go_json::read(&page.bytes).context(|| "the list of tags")?;
+            tags.extend(page.tags);
+            match next {
+                Some(next) if tags.len() <= MOST_TAGS => place = session::Place::Address(next),
+                Some(_) => break,
+                None => return Ok(tags),
+            }
+        }
+        fail!("{}: the repository has more than {MOST_TAGS} tags", self.session.name())
+    }
+
     fn manifest_ask(&self, method: Method, which: &str) -> Ask<'static> {
         let kinds =
             [media::OCI_MANIFEST, media::OCI_INDEX, media::DOCKER_MANIFEST, media::DOCKER_LIST];
         let accept = [&kinds[..], &SCHEMA_1[..]].concat().join(", ");
         Ask::new(method, self.session.path(&format!("manifests/{which}"))).accept(accept)
     }
+}
+
+/// The address of the next page, in a `Link` field: `<ADDRESS>; rel="next"` (RFC 8288).
+fn next_page(answer: &Answer) -> Option<String> {
+    let links = answer.headers("link").flat_map(|text| text.split(','));
+    let mut nexts = links.filter_map(|link| {
+        let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = rest.replace(['"', ' '], "").to_ascii_lowercase().contains("rel=next");
+        is_next.then(|| address.to_owned())
+    });
+    nexts.next()
 }
 
 fn is_made_of(text: &str, more: &[u8]) -> bool {
@@ -141,7 +190,8 @@ fn read_manifest(answer: Answer) -> Result<Fetched, http::Failure> {
     let mut bytes = Vec::new();
     // A length that is said is believed only as far as it refuses.
     let said = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
-    let mut body = answer.body.into_reader().take(LARGEST + 1);
+    let said = said.filter(|_| !answer.is_encoded());
+    let mut body = answer.into_reader()?.take(LARGEST + 1);
     if said.is_none_or(|said| said <= LARGEST) {
         body.read_to_end(&mut bytes).map_err(http::Failure::of_read)?;
     }
@@ -176,6 +226,21 @@ impl Source for Registry {
 
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {
         Ok(Box::new(blob::Mended::open(self.session.clone(), descriptor, from)?))
+    }
+
+    fn size(&self, digest: &Digest) -> Result<u64> {
+        // Some answer HEAD with 405, or without a length.
+        for method in [Method::HEAD, Method::GET] {
+            let ask = Ask::new(method, self.session.path(&format!("blobs/{digest}")));
+            let answer = self.session.ask(&ask)?;
+            let size = answer.header("content-length").and_then(|text| text.parse().ok());
+            match (answer.status, size) {
+                (200..=299, Some(size)) if !answer.is_encoded() => return Ok(size),
+                (404, _) => return Err(self.session.refused(answer, &Subject::Blob(digest))),
+                _ => {}
+            }
+        }
+        fail!("blob {digest}: neither its manifest nor {} says its size", self.session.name())
     }
 }
 
@@ -215,6 +280,10 @@ impl Target for Registry {
         match answer.status {
             200..=299 => {}
             401 | 403 => return Err(self.session.refused(answer, &Subject::Upload)),
+            // It may be that it takes manifests of the other format alone.
+            400 | 405 | 406 | 415 | 422 => {
+                return Err(self.session.refused(answer, &Subject::NewManifest(&which)));
+            }
             _ => return Err(self.session.refused(answer, &Subject::Manifest(&which))),
         }
         let Some(said) = answer.header("docker-content-digest") else { return Ok(()) };

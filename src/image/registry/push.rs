@@ -62,8 +62,8 @@ fn is_begin(ask: &Ask<'_>) -> bool {
 }
 
 fn location(session: &Session, answer: &Answer) -> Result<Option<Uri>> {
-    let Some(text) = answer.header("location") else { return Ok(None) };
-    let place = address::resolve(&answer.address, text)?;
+    let Some(text) = answer.location() else { return Ok(None) };
+    let place = address::resolve(&answer.address, &text)?;
     session.check_sealed(&place)?;
     Ok(Some(place))
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::session::Answer;
 use crate::digest::Digest;
 use crate::error::{Error, Kind};
+use crate::go_json;
 use crate::image::endpoint::Endpoint;
 
 /// What was asked for.
@@ -16,6 +17,10 @@ pub enum Subject<'a> {
     Api,
     /// A tag or digest.
     Manifest(&'a str),
+    /// A manifest that is put there.
+    NewManifest(&'a str),
+    /// The tags of a repository.
+    Tags,
     /// A blob.
     Blob(&'a Digest),
     /// The upload of one, and what is asked before it.
@@ -45,19 +50,19 @@ fn escape(c: char) -> Vec<char> {
 fn own_words(answer: Answer) -> Option<String> {
     #[derive(Deserialize)]
     struct Body {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "go_json::list")]
         errors: Vec<One>,
         details: Option<String>,
     }
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
     struct One {
         code: Option<String>,
         message: Option<String>,
     }
     let mut bytes = Vec::new();
     // Cut off is no error: there are other words for it.
-    let _ = answer.body.into_reader().take(64 << 10).read_to_end(&mut bytes);
-    let body: Body = serde_json::from_slice(&bytes).ok()?;
+    let _ = answer.into_reader().ok()?.take(64 << 10).read_to_end(&mut bytes);
+    let body: Body = go_json::read(&bytes).ok()?;
     let text = match body.errors.into_iter().next() {
         Some(One { code: Some(code), message: Some(message) }) => format!("{code}: {message}"),
         Some(one) => one.message.or(one.code)?,
@@ -78,8 +83,9 @@ fn is_basic(answer: &Answer) -> bool {
     answer.is_home && schemes.peek().is_some() && schemes.all(|scheme| scheme == "basic")
 }
 
-fn kind_of(status: u16) -> Kind {
+fn kind_of(status: u16, subject: &Subject<'_>) -> Kind {
     match status {
+        400 | 405 | 406 | 415 | 422 if matches!(subject, Subject::NewManifest(_)) => Kind::Format,
         401 | 403 => Kind::Denied,
         404 => Kind::Absent,
         _ => Kind::Unreachable,
@@ -94,8 +100,11 @@ pub fn explain(answer: Answer, subject: &Subject<'_>, endpoint: &Endpoint) -> Er
     let repository = &endpoint.repository;
     let what = match subject {
         Subject::Api => "its API".to_owned(),
-        Subject::Manifest(which) if which.contains(':') => format!("'{repository}@{which}'"),
-        Subject::Manifest(which) => format!("'{repository}:{which}'"),
+        Subject::Manifest(which) | Subject::NewManifest(which) if which.contains(':') => {
+            format!("'{repository}@{which}'")
+        }
+        Subject::Manifest(which) | Subject::NewManifest(which) => format!("'{repository}:{which}'"),
+        Subject::Tags => format!("'{repository}'"),
         Subject::Blob(digest) => format!("blob {digest} of '{repository}'"),
         Subject::Upload => format!("an upload to '{repository}'"),
         Subject::Token(host) => format!("a token of {}", shown(host)),
@@ -132,7 +141,7 @@ pub fn explain(answer: Answer, subject: &Subject<'_>, endpoint: &Endpoint) -> Er
         (429, _) => ("too many requests".to_owned(), (!has_login).then_some(login)),
         (status, _) => (format!("{what}: it answers {status}"), None),
     };
-    let error = Error::new(format!("{text}{words}")).of_kind(kind_of(status));
+    let error = Error::new(format!("{text}{words}")).of_kind(kind_of(status, subject));
     match hint {
         Some(hint) => error.hint(hint),
         None => error,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use ureq::http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
@@ -103,8 +103,7 @@ pub struct Answer {
     pub address: Uri,
     /// Whether it is of the registry itself.
     pub is_home: bool,
-    /// The rest of it.
-    pub body: Body,
+    body: Body,
     headers: HeaderMap,
 }
 
@@ -114,10 +113,66 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// Whether what comes is packed for the way alone (Content-Encoding).
+    pub fn is_encoded(&self) -> bool {
+        self.encoding() != Encoding::Identity
+    }
+
+    /// Takes the body as it comes.
+    pub fn forget_encoding(&mut self) {
+        self.headers.remove(header::CONTENT_ENCODING);
+    }
+
+    fn encoding(&self) -> Encoding {
+        match self
+            .header("content-encoding")
+            .map(|text| text.trim().to_ascii_lowercase())
+            .as_deref()
+        {
+            None | Some("" | "identity") => Encoding::Identity,
+            Some("gzip" | "x-gzip") => Encoding::Gzip,
+            Some("zstd") => Encoding::Zstd,
+            Some(_) => Encoding::Unknown,
+        }
+    }
+
+    /// The body, as it was before it was packed for the way. We ask for `identity`, and some pack all the same.
+    pub fn into_reader(self) -> Result<Box<dyn Read + Send>> {
+        let encoding = self.encoding();
+        let said = || shown(self.header("content-encoding").unwrap_or_default());
+        if encoding == Encoding::Unknown {
+            let error = format!("it sends what is packed in a way that is not known: {}", said());
+            return Err(Error::new(error).of_kind(error::Kind::Unreachable));
+        }
+        let body = self.body.into_reader();
+        Ok(match encoding {
+            Encoding::Gzip => {
+                Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::new(body)))
+            }
+            Encoding::Zstd => Box::new(zstd::stream::read::Decoder::new(body)?),
+            _ => Box::new(body),
+        })
+    }
+
+    /// A field that is an address, whatever bytes are in it.
+    pub fn location(&self) -> Option<String> {
+        let value = self.headers.get(header::LOCATION)?;
+        Some(address::escape_forbidden(value.as_bytes()))
+    }
+
     /// All fields of that name.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
+}
+
+/// How an answer's body is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Identity,
+    Gzip,
+    Zstd,
+    Unknown,
 }
 
 /// One repository of one registry.
@@ -130,6 +185,8 @@ pub struct Session {
     keeper: Keeper,
     // Which of the two an insecure registry speaks.
     scheme: OnceLock<&'static str>,
+    // With what /v2/ answers who has no login; `None`: not asked yet.
+    challenges: Mutex<Option<Vec<String>>>,
 }
 
 impl Session {
@@ -146,7 +203,7 @@ impl Session {
         if endpoint.transport == Transport::Verified {
             let _ = scheme.set("https");
         }
-        Ok(Self { endpoint, tempo, http, keeper, scheme })
+        Ok(Self { endpoint, tempo, http, keeper, scheme, challenges: Mutex::default() })
     }
 
     /// `registry 127.0.0.1:5000`, before what went wrong there.
@@ -180,19 +237,55 @@ impl Session {
         self.persist(|| self.attempt(ask))
     }
 
-    /// Asks once, and once more with a new token where one is wanted. Errors also for an answer that may be better next
-    /// time: 429 and all of 5xx.
+    /// Asks once, and once more with a new token where one is wanted. A login is sent at once: a registry may hide from
+    /// others what there is (403, 404). Errors also for an answer that may be better next time: 429 and all of 5xx.
     pub fn attempt(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
-        let used = self.keeper.current();
+        let mut used = self.keeper.current();
+        if used.is_none() && self.keeper.has_login() {
+            used = self.log_in()?;
+        }
         let mut answer = self.reach(ask, used.as_ref())?;
         if answer.status == 401 && answer.is_home {
-            let challenge: Vec<String> =
-                answer.headers("www-authenticate").map(str::to_owned).collect();
+            let mut challenge = challenges(&answer);
+            if challenge.is_empty() {
+                challenge = self.challenges_of_api()?;
+            }
             if let Some(new) = self.keeper.renew(self, &challenge, used.as_ref())? {
                 answer = self.reach(ask, Some(&new))?;
             }
         }
         self.passing(answer, &Subject::Api)
+    }
+
+    /// Answers the challenge of /v2/ with our login, once. `None`: there is no challenge.
+    fn log_in(&self) -> Result<Option<HeaderValue>, Failure> {
+        // Held until there is an answer: other threads want the same one.
+        let mut known = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_some() {
+            return Ok(self.keeper.current());
+        }
+        let found = self.ask_for_challenges()?;
+        let granted = match found.is_empty() {
+            true => None,
+            false => self.keeper.renew(self, &found, None)?,
+        };
+        *known = Some(found);
+        Ok(granted)
+    }
+
+    /// With what /v2/ answers who has no login.
+    fn challenges_of_api(&self) -> Result<Vec<String>, Failure> {
+        let mut known = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some(known) => Ok(known.clone()),
+            None => Ok(known.insert(self.ask_for_challenges()?).clone()),
+        }
+    }
+
+    fn ask_for_challenges(&self) -> Result<Vec<String>, Failure> {
+        let answer = self.reach(&Ask::new(Method::GET, "/v2/".to_owned()), None)?;
+        let is_wanted = answer.status == 401 && answer.is_home;
+        Ok(if is_wanted { challenges(&answer) } else { Vec::new() })
     }
 
     /// The answer, unless it is one that may be better next time.
@@ -254,7 +347,7 @@ impl Session {
             let status = response.status().as_u16();
             let (parts, body) = response.into_parts();
             let answer = Answer { status, address, is_home, body, headers: parts.headers };
-            let Some(location) = answer.header(header::LOCATION.as_str()) else {
+            let Some(location) = answer.location() else {
                 return Ok(answer);
             };
             let is_redirect = match status {
@@ -265,7 +358,7 @@ impl Session {
             if !is_redirect {
                 return Ok(answer);
             }
-            let next = address::resolve(&answer.address, location)?;
+            let next = address::resolve(&answer.address, &location)?;
             is_home &= Origin::of(&next) == home;
             if !ask.is_reading() && !is_home {
                 return Err(Error::new("it sends what we upload to another server").into());
@@ -302,6 +395,9 @@ impl Session {
         if let Some(accept) = &ask.accept {
             request = request.header(header::ACCEPT, accept);
         }
+        if ask.is_reading() {
+            request = request.header(header::ACCEPT_ENCODING, "identity");
+        }
         if ask.from > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", ask.from));
         }
@@ -330,6 +426,10 @@ impl Session {
         let request = request.body(SendBody::from_reader(reader)).map_err(|_| no_request())?;
         self.http.send(request)
     }
+}
+
+fn challenges(answer: &Answer) -> Vec<String> {
+    answer.headers("www-authenticate").map(str::to_owned).collect()
 }
 
 fn no_request() -> Error {
