@@ -5,10 +5,14 @@ use std::io::{self, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::manifest::media;
 use super::section::Section;
 use crate::error::{Error, Result};
 
 const BUFFER: usize = 128 << 10;
+
+/// Most memory for an xz stream, bytes: its dictionary is as large as who wrote it wanted. `xz -9` needs 65 MiB.
+const XZ_MEMORY: u64 = 256 << 20;
 
 /// The longest of the signatures below.
 const SIGNATURE: usize = 6;
@@ -22,52 +26,79 @@ pub enum Compression {
     Gzip,
     /// RFC 8878
     Zstd,
+    /// The .xz file format
+    Xz,
+    /// bzip2's
+    Bzip2,
 }
 
 impl Compression {
-    /// What a stream that begins with `head` is. Errors: compressed in a way that is not read here.
-    fn of(head: &[u8]) -> Result<Self> {
+    /// What a stream that begins with `head` is.
+    fn of(head: &[u8]) -> Self {
         match head {
-            [0x1f, 0x8b, ..] => Ok(Self::Gzip),
+            [0x1f, 0x8b, ..] => Self::Gzip,
             // A frame, or one to be skipped (RFC 8878, 3.1.1 and 3.1.2), with which pzstd's begin.
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
-            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..] => Err(foreign("bzip2")),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(foreign("xz")),
-            _ => Ok(Self::None),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            // A block, or the end of a stream of none.
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..]
+            | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, ..] => Self::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            _ => Self::None,
         }
     }
 
-    /// The uncompressed bytes of `packed`. Several gzip members and zstd frames in a row are one stream; anything else
-    /// after the last one is an error.
+    /// The media type of a layer so compressed, in an OCI manifest. `None`: there is none, a layer has to be compressed
+    /// anew.
+    pub fn oci_layer(self) -> Option<&'static str> {
+        match self {
+            Self::None => Some(media::OCI_LAYER),
+            Self::Gzip => Some(media::OCI_LAYER_GZIP),
+            Self::Zstd => Some(media::OCI_LAYER_ZSTD),
+            Self::Xz | Self::Bzip2 => None,
+        }
+    }
+
+    /// The same in a manifest of docker's.
+    pub fn docker_layer(self) -> Option<&'static str> {
+        match self {
+            Self::None => Some(media::DOCKER_LAYER),
+            Self::Gzip => Some(media::DOCKER_LAYER_GZIP),
+            Self::Zstd | Self::Xz | Self::Bzip2 => None,
+        }
+    }
+
+    /// The uncompressed bytes of `packed`. Several gzip members, zstd frames, xz or bzip2 streams in a row are one stream;
+    /// anything else after the last one is an error.
     pub fn decode<'a>(self, packed: impl Read + 'a) -> Result<Plain<'a>> {
         let buffer = |packed| BufReader::with_capacity(BUFFER, packed);
         let stream: Box<dyn Read + 'a> = match self {
             Self::None => Box::new(packed),
             Self::Gzip => Box::new(MultiGzDecoder::new(buffer(packed))),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(buffer(packed))?),
+            Self::Xz => {
+                let flags = liblzma::stream::CONCATENATED;
+                let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, flags);
+                let stream = stream.map_err(io::Error::from)?;
+                Box::new(liblzma::bufread::XzDecoder::new_stream(buffer(packed), stream))
+            }
+            Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(buffer(packed))),
         };
         Ok(Plain { compression: self, stream })
     }
-}
-
-fn foreign(name: &str) -> Error {
-    Error::new(format!(
-        "it is compressed with {name}, which usnea does not read: only gzip and zstd"
-    ))
 }
 
 /// How the stream is compressed, and all of it still.
 pub fn sniff<'a>(mut packed: impl Read + 'a) -> Result<(Compression, impl Read + 'a)> {
     let mut head = Vec::with_capacity(SIGNATURE);
     packed.by_ref().take(SIGNATURE as u64).read_to_end(&mut head)?;
-    Ok((Compression::of(&head)?, Cursor::new(head).chain(packed)))
+    Ok((Compression::of(&head), Cursor::new(head).chain(packed)))
 }
 
 /// How a part of a file is compressed.
 pub fn sniff_section(section: &Section) -> Result<Compression> {
     let mut head = [0; SIGNATURE];
     let length = section.peek(&mut head)?;
-    Compression::of(head.get(..length).unwrap_or_default())
+    Ok(Compression::of(head.get(..length).unwrap_or_default()))
 }
 
 /// The uncompressed bytes of `packed`, whatever it is.
@@ -88,6 +119,8 @@ impl Plain<'_> {
             Compression::None => return error.into(),
             Compression::Gzip => "gzip",
             Compression::Zstd => "zstd",
+            Compression::Xz => "xz",
+            Compression::Bzip2 => "bzip2",
         };
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Error::new(format!("its {name} stream is cut off"));
@@ -128,11 +161,41 @@ mod tests {
             // A tar whose first file is called so.
             (b"BZh9\0\0", Compression::None),
             (b"7zXZ\0\0", Compression::None),
+            (b"BZh91A", Compression::Bzip2),
+            (b"BZh9\x17\x72", Compression::Bzip2),
+            (b"\xfd7zXZ\0", Compression::Xz),
         ] {
-            assert_eq!(Compression::of(head).unwrap(), compression, "{head:?}");
+            assert_eq!(Compression::of(head), compression, "{head:?}");
         }
-        for head in [b"BZh91A", b"\xfd7zXZ\0"] {
-            assert!(Compression::of(head).is_err(), "{head:?}");
+    }
+
+    #[test]
+    fn several_streams_in_a_row_are_one_and_what_is_cut_off_is_an_error() {
+        let tar: Vec<u8> = (0..200_000u32).flat_map(|one| (one / 7).to_le_bytes()).collect();
+        let xz = |bytes: &[u8]| {
+            let mut all = Vec::new();
+            liblzma::read::XzEncoder::new(bytes, 1).read_to_end(&mut all).unwrap();
+            all
+        };
+        let bzip2 = |bytes: &[u8]| {
+            let mut all = Vec::new();
+            bzip2::read::BzEncoder::new(bytes, bzip2::Compression::fast())
+                .read_to_end(&mut all)
+                .unwrap();
+            all
+        };
+        let (one, two) = tar.split_at(300_001);
+        for packed in [[xz(one), xz(two)].concat(), [bzip2(one), bzip2(two)].concat()] {
+            let mut plain = Vec::new();
+            open(&packed[..]).unwrap().read_to_end(&mut plain).unwrap();
+            assert!(plain == tar);
+            let cut = open(&packed[..packed.len() - 9]).unwrap().read_to_end(&mut plain);
+            let error = Error::from(cut.unwrap_err()).to_string();
+            assert!(error.contains("stream is cut off"), "{error}");
+            let mut damaged = packed.clone();
+            let middle = damaged.len() / 2;
+            damaged[middle] ^= 0x10;
+            assert!(open(&damaged[..]).unwrap().read_to_end(&mut plain).is_err());
         }
     }
 }

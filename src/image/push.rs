@@ -1,7 +1,8 @@
 //! A push: from the store into a [`Target`]. Blobs go first, several at once, then the manifest, byte for byte as it came,
 //! so that its digest stays what it was.
 //!
-//! One exception: layers that lie here without compression (they were loaded from a docker-archive) go to a registry
+//! Two exceptions: a manifest of docker's becomes OCI's in an OCI layout, and either becomes the other for a registry that
+//! takes no other or where that is asked for; and layers that lie here without compression (they were loaded from a docker-archive) go to a registry
 //! compressed, as docker and podman do, and the manifest says so. The same layer gives the same blob every time.
 //!
 //! With `parallel` above 1 it starts threads. It needs no user namespace: blobs are files of the user's own.
@@ -22,7 +23,7 @@ use super::section::Section;
 use super::source::Target;
 use super::store::{HeldBlob, Image, Store};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::fail;
 
 /// In which form layers go out.
@@ -32,6 +33,19 @@ pub enum Form {
     AsStored,
     /// Compressed, those that are not.
     Packed,
+    /// Compressed with gzip, those that are otherwise too.
+    Gzip,
+}
+
+/// The format of the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// As it lies in the store; the other one where the target refuses that.
+    AsStored,
+    /// OCI's.
+    Oci,
+    /// Docker's, schema 2.
+    Docker,
 }
 
 /// What is pushed, and how.
@@ -42,6 +56,8 @@ pub struct Push<'a> {
     pub image: &'a Image,
     /// Whether layers may be changed on the way.
     pub form: Form,
+    /// The manifest's format there.
+    pub format: Format,
     /// Where those that are changed are made.
     pub tmp: &'a Path,
     /// How many layers at once.
@@ -87,12 +103,43 @@ impl Push<'_> {
         if !changed.is_empty() {
             bytes = with_layers(&bytes, &manifest.layers, &changed)?;
         }
-        target.put_manifest(None, media_type(&manifest), &bytes)?;
-        let digest = match changed.is_empty() {
-            true => self.image.manifest.clone(),
-            false => Digest::of(&bytes),
+        let document = match self.format {
+            Format::AsStored => Converted { media_type: media_type(&manifest).to_owned(), bytes },
+            format => self.convert(&bytes, format)?,
         };
-        Ok(Pushed { digest, size: bytes.len() as u64 })
+        let document = self.put(target, document)?;
+        Ok(Pushed { digest: Digest::of(&document.bytes), size: document.bytes.len() as u64 })
+    }
+
+    /// Puts the manifest; in the other format where its own is refused and none was asked for.
+    fn put(&self, target: &dyn Target, document: Converted) -> Result<Converted> {
+        let refusal = match target.put_manifest(None, &document.media_type, &document.bytes) {
+            Ok(()) => return Ok(document),
+            Err(error) if error.kind() == Kind::Format && self.format == Format::AsStored => error,
+            Err(error) => return Err(error),
+        };
+        let other = match &*document.media_type {
+            media::DOCKER_MANIFEST => Format::Oci,
+            _ => Format::Docker,
+        };
+        // Its layers are there: what needs other layers is not tried.
+        let Ok(other) = self.convert(&document.bytes, other) else { return Err(refusal) };
+        log::info!("{refusal}: it gets the manifest as {}", other.media_type);
+        match target.put_manifest(None, &other.media_type, &other.bytes) {
+            Ok(()) => Ok(other),
+            Err(error) if error.kind() == Kind::Format => Err(refusal),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The manifest in a format. Errors: a layer that it has no name for.
+    fn convert(&self, bytes: &[u8], format: Format) -> Result<Converted> {
+        let compression = |layer: &Descriptor| match known_compression(&layer.media_type) {
+            Some(compression) => Ok(compression),
+            None => sniff_section(&Section::whole(self.open(layer, &Content::Stored)?)?)
+                .context(|| format!("layer {}", layer.digest)),
+        };
+        convert(bytes, format, &compression)
     }
 
     fn parcel(&self) -> Result<Parcel> {
@@ -104,26 +151,52 @@ impl Push<'_> {
         };
         let bytes = self.store.read_blob(digest)?;
         match Document::parse(&bytes, None)? {
-            Document::Manifest(manifest) => Ok(Parcel { bytes, manifest, _held: held }),
+            Document::Manifest(mut manifest) => {
+                self.add_sizes(&mut manifest)?;
+                Ok(Parcel { bytes, manifest, _held: held })
+            }
             Document::Index(_) => fail!("{digest} of the store is an index, not a manifest"),
         }
     }
 
-    /// The layer as it goes to a registry. What a media type calls plain may be compressed all the same: then it stays.
+    /// Reads from the blobs the sizes that the manifest does not say.
+    fn add_sizes(&self, manifest: &mut Manifest) -> Result<()> {
+        let Manifest { config, layers, .. } = manifest;
+        for descriptor in std::iter::once(config).chain(layers) {
+            if !descriptor.is_size_known() {
+                descriptor.size = self.open(descriptor, &Content::Stored)?.metadata()?.len();
+            }
+        }
+        Ok(())
+    }
+
+    /// The layer as it goes out. What a media type calls plain may be compressed all the same: then it stays.
     fn packed(&self, layer: &Descriptor) -> Result<(Descriptor, Content)> {
         let packed_type = match layer.media_type.as_str() {
-            media::OCI_LAYER => media::OCI_LAYER_GZIP,
-            media::DOCKER_LAYER => media::DOCKER_LAYER_GZIP,
-            _ => return Ok((layer.clone(), Content::Stored)),
+            kind if kind.starts_with(media::DOCKER_LAYER) => media::DOCKER_LAYER_GZIP,
+            _ => media::OCI_LAYER_GZIP,
         };
-        let mut plain = Section::whole(self.open(layer, &Content::Stored)?)?;
-        if sniff_section(&plain)? != Compression::None {
+        let stays = |compression| match compression {
+            // No manifest has a name for these.
+            Compression::Xz | Compression::Bzip2 => false,
+            Compression::None => self.form == Form::AsStored,
+            Compression::Zstd => self.form != Form::Gzip,
+            Compression::Gzip => true,
+        };
+        if known_compression(&layer.media_type).is_some_and(stays) {
+            return Ok((layer.clone(), Content::Stored));
+        }
+        let stored = Section::whole(self.open(layer, &Content::Stored)?)?;
+        let compression = sniff_section(&stored)?;
+        if stays(compression) {
             return Ok((layer.clone(), Content::Stored));
         }
         let mut writer = LayerWriter::new(self.tmp)?;
-        std::io::copy(&mut plain, &mut writer).context(|| "cannot compress it")?;
+        std::io::copy(&mut compression.decode(stored)?, &mut writer)
+            .context(|| "cannot compress it")?;
         let Layer { descriptor, diff_id, content } = writer.finish()?;
-        if diff_id != layer.digest {
+        let is_named_by_content = compression == Compression::None;
+        if is_named_by_content && diff_id != layer.digest {
             return Err(Error::new("the store's copy of it is damaged"))
                 .hint(|| "'usnea check --repair' removes it; then load the image again");
         }
@@ -189,10 +262,7 @@ impl Push<'_> {
         at: usize,
         layer: &Descriptor,
     ) -> Result<Option<Descriptor>> {
-        let (form, content) = match self.form {
-            Form::Packed => self.packed(layer).context(|| format!("layer {}", layer.digest))?,
-            Form::AsStored => (layer.clone(), Content::Stored),
-        };
+        let (form, content) = self.packed(layer).context(|| format!("layer {}", layer.digest))?;
         let was_there = target.has_blob(&form)?;
         if !was_there {
             // What is shown is as long as the layer is here.
@@ -220,6 +290,70 @@ fn media_type(manifest: &Manifest) -> &str {
         (None, media::DOCKER_CONFIG) => media::DOCKER_MANIFEST,
         (None, _) => media::OCI_MANIFEST,
     }
+}
+
+/// A manifest as it goes out.
+#[derive(Debug)]
+struct Converted {
+    media_type: String,
+    bytes: Vec<u8>,
+}
+
+/// The compression that a layer's media type says; `None`: what it says is not to be believed.
+fn known_compression(media_type: &str) -> Option<Compression> {
+    match media_type {
+        media::OCI_LAYER_GZIP | media::DOCKER_LAYER_GZIP => Some(Compression::Gzip),
+        media::OCI_LAYER_ZSTD => Some(Compression::Zstd),
+        _ => None,
+    }
+}
+
+/// The manifest `bytes` in a format: its media types, and for docker's without what only OCI has. One that is in that
+/// format stays as it is.
+fn convert(
+    bytes: &[u8],
+    format: Format,
+    compression: &dyn Fn(&Descriptor) -> Result<Compression>,
+) -> Result<Converted> {
+    let Document::Manifest(manifest) = Document::parse(bytes, None)? else {
+        fail!("an index is not converted");
+    };
+    let (media_type, config_type) = match format {
+        Format::Docker => (media::DOCKER_MANIFEST, media::DOCKER_CONFIG),
+        Format::Oci | Format::AsStored => (media::OCI_MANIFEST, media::OCI_CONFIG),
+    };
+    let mut document: Value = serde_json::from_slice(bytes).map_err(Error::new)?;
+    let original = document.clone();
+    let fields = document.as_object_mut();
+    let fields = fields.ok_or_else(|| Error::new("the manifest is no JSON object"))?;
+    if format == Format::Docker {
+        fields.retain(|name, _| matches!(&**name, "schemaVersion" | "config" | "layers"));
+    }
+    fields.insert("schemaVersion".to_owned(), json!(2));
+    fields.insert("mediaType".to_owned(), json!(media_type));
+    let set = |descriptor: Option<&mut Value>, kind: &str| {
+        let descriptor = descriptor.and_then(Value::as_object_mut);
+        let descriptor = descriptor.ok_or_else(|| Error::new("a descriptor is no JSON object"))?;
+        descriptor.insert("mediaType".to_owned(), json!(kind));
+        Ok::<_, Error>(())
+    };
+    set(fields.get_mut("config"), config_type)?;
+    for (at, layer) in manifest.layers.iter().enumerate() {
+        let compression = compression(layer)?;
+        let kind = match format {
+            Format::Docker => compression.docker_layer(),
+            Format::Oci | Format::AsStored => compression.oci_layer(),
+        };
+        let kind = kind.ok_or_else(|| {
+            let what =
+                format!("layer {}: {media_type} has no name for its compression", layer.digest);
+            Error::new(what).hint("--compression-format gzip compresses it anew")
+        })?;
+        set(fields.get_mut("layers").and_then(|layers| layers.get_mut(at)), kind)?;
+    }
+    let bytes =
+        if document == original { bytes.to_vec() } else { document.to_string().into_bytes() };
+    Ok(Converted { media_type: media_type.to_owned(), bytes })
 }
 
 /// The manifest with other descriptors for some of its layers. Fields that are not known are kept.
@@ -267,6 +401,50 @@ mod tests {
         assert_eq!(after["layers"][1], expected);
         let layers = [&layers[..1], &layers].concat();
         assert!(with_layers(before.to_string().as_bytes(), &layers, &changed).is_err());
+    }
+
+    #[test]
+    fn a_manifest_becomes_one_of_the_other_format_and_back() {
+        let layer = |kind: &str| json!({"mediaType": kind, "digest": Digest::of(b"a"), "size": 7});
+        let manifest = |kind: &str, config: &str, layers: &[&str]| {
+            json!({
+                "schemaVersion": 2, "mediaType": kind, "config": layer(config),
+                "layers": layers.iter().map(|kind| layer(kind)).collect::<Vec<_>>(),
+            })
+        };
+        let docker = manifest(
+            media::DOCKER_MANIFEST,
+            media::DOCKER_CONFIG,
+            &[media::DOCKER_LAYER_GZIP, media::DOCKER_LAYER],
+        );
+        let oci = manifest(
+            media::OCI_MANIFEST,
+            media::OCI_CONFIG,
+            &[media::OCI_LAYER_GZIP, media::OCI_LAYER],
+        );
+        let plain = |_: &Descriptor| Ok(Compression::None);
+        let compression = |layer: &Descriptor| {
+            known_compression(&layer.media_type).map_or_else(|| plain(layer), Ok)
+        };
+        let to = |document: &Value, format| {
+            let text = serde_json::to_vec_pretty(document).unwrap();
+            let converted = convert(&text, format, &compression).unwrap();
+            let value: Value = serde_json::from_slice(&converted.bytes).unwrap();
+            assert_eq!(converted.media_type, value["mediaType"]);
+            // One that is in that format keeps its digest.
+            assert_eq!(converted.bytes == text, value == *document);
+            value
+        };
+        assert_eq!(to(&docker, Format::Oci), oci);
+        assert_eq!(to(&oci, Format::Docker), docker);
+        assert_eq!(to(&oci, Format::Oci), oci);
+        assert_eq!(to(&docker, Format::Docker), docker);
+        let mut remarked = oci.clone();
+        remarked["annotations"] = json!({"a": "b"});
+        assert_eq!(to(&remarked, Format::Docker), docker);
+        assert_eq!(to(&remarked, Format::Oci), remarked);
+        let zstd = manifest(media::OCI_MANIFEST, media::OCI_CONFIG, &[media::OCI_LAYER_ZSTD]);
+        assert!(convert(zstd.to_string().as_bytes(), Format::Docker, &compression).is_err());
     }
 
     #[test]

@@ -43,14 +43,12 @@ pub fn plain(file: File, tmp: &Path) -> Result<File> {
         return plain_stream(file, tmp);
     }
     let section = Section::whole(file.try_clone().context(|| "cannot read it")?)?;
-    match sniff_section(&section).hint(|| DECOMPRESS)? {
+    match sniff_section(&section)? {
         Compression::None => Ok(file),
         compression => spool(&mut compression.decode(section)?, tmp),
     }
 }
 
 fn plain_stream(stream: impl Read, tmp: &Path) -> Result<File> {
-    spool(&mut compression::open(stream).hint(|| DECOMPRESS)?, tmp)
+    spool(&mut compression::open(stream)?, tmp)
 }
-
-const DECOMPRESS: &str = "decompress it first, with bzip2 -d or xz -d";
