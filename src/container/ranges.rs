@@ -13,7 +13,7 @@ use crate::config;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Grip, Lock};
 use crate::ids::{IdMaps, UsernsMode};
-use crate::spec;
+use crate::spec::{self, RootEmulation};
 use crate::userns::{Base, Room};
 
 const FOLDER: &str = "ranges";
@@ -43,15 +43,32 @@ pub fn claimed(
     Ok((maps, Some(claim)))
 }
 
+/// The IDs of a container whose image says USER, where the user has a single ID and the command line says nothing: that
+/// one ID is the image's user instead of root, and all files are that user's. `None`: as the flags say.
+pub fn of_image_user(request: &Request, base: &Base, root: &Root) -> Option<UsernsMode> {
+    let options = &request.options;
+    let is_free = options.userns.is_none()
+        && options.userns() == UsernsMode::Host
+        && options.uidmap.is_empty()
+        && options.gidmap.is_empty()
+        && options.user.is_none()
+        && options.root_emulation == RootEmulation::Auto
+        && RootEmulation::is_needed(&base.maps);
+    let user = is_free.then(|| spec::image_user(&root.folders, &root.defaults)).flatten();
+    let (uid, gid) = user.filter(|ids| *ids != (0, 0))?;
+    Some(UsernsMode::KeepId { uid: Some(uid), gid: Some(gid), size: None })
+}
+
 /// The maps that a container has or would have; nothing is claimed.
 pub fn maps(request: &Request, base: &Base, root: &Root, store: &Path) -> Result<IdMaps> {
     let options = &request.options;
+    let userns = of_image_user(request, base, root).unwrap_or_else(|| options.userns());
     let room = || {
         let user = options.user.as_ref();
         let needs = spec::ids_needed(&root.folders, user, &root.defaults)?;
         Ok(Room { others: others(store), needs })
     };
-    base.container_maps(&options.userns(), &options.uidmap, &options.gidmap, room)
+    base.container_maps(&userns, &options.uidmap, &options.gidmap, room)
 }
 
 fn write(path: &Path, maps: &IdMaps) -> Result<Claim> {

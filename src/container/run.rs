@@ -155,6 +155,7 @@ pub(super) fn decide(
     root: &ImageRoot,
 ) -> Result<Decided> {
     let mut options = request.options.clone();
+    options.userns = ranges::of_image_user(request, &base, root).or(options.userns);
     let mut image = root.defaults.clone();
     let Identity { id, folder, top_layer, maps } = identity;
     let anonymous = match top_layer {

@@ -65,7 +65,7 @@ pub use name::{ContainerName, Hostname, VolumeName};
 pub use namespace::{Cgroups, HelperFlag, Network, Sharing};
 pub use options::Options;
 pub use own_account::{GROUP_ENTRY, PASSWD_ENTRY};
-pub use process::ids_needed;
+pub use process::{ids_needed, image_user};
 pub use publish::{Exposed, Publish};
 pub use resources::Resources;
 pub use root_emulation::RootEmulation;

@@ -12,7 +12,7 @@ use oci_spec::runtime::{
 use super::account::{self, Group};
 use super::build::{ImageDefaults, Inputs, seen_hostname};
 use super::entry::home;
-use super::env::{EnvChange, Environment, host_value};
+use super::env::{Environment, host_value};
 use super::group::GroupAdd;
 use super::merged::Merged;
 use super::own_account::OwnAccount;
@@ -118,8 +118,11 @@ fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> 
     environment.set("TERM", terminal.as_deref().filter(|term| !term.is_empty()).unwrap_or("xterm"));
     environment.set("container", "usnea");
     for line in &inputs.image.env {
-        let change = line.parse::<EnvChange>().map_err(Error::new);
-        environment.apply(&change.context(|| format!("the image's variable '{line}'"))?)?;
+        // A name alone would be a wish for the host's value, which is no image's to have.
+        match line.split_once('=').filter(|(name, _)| !name.is_empty()) {
+            Some((name, value)) if !line.contains('\0') => environment.set(name, value),
+            _ => log::debug!("the image's variable '{}' is left out", line.escape_debug()),
+        }
     }
     for file in &options.env_file {
         for change in env_file::read(file)? {
@@ -183,7 +186,7 @@ fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<account::User>, Vec<Group>)
 
 pub(super) fn unmapped(label: &str, kind: &str, id: u32) -> Error {
     Error::new(format!("{label}: the {kind} ID {id} is not mapped in the container")).hint(
-        "the container has as many IDs as you have subordinate ones; 'usnea doctor' tells how many, and how to get more",
+        "the container has as many IDs as you have subordinate ones: -u 0 runs it as root, --userns keep-id:uid=UID,gid=GID as that user; 'usnea doctor' tells how to get more",
     )
 }
 
@@ -204,6 +207,14 @@ pub fn ids_needed(
     let flag = asked.cloned().or(of_image);
     let asked = flag.iter().flat_map(UserFlag::ids).max();
     Ok(highest.max(asked).map_or(1, |id| id.saturating_add(1)))
+}
+
+/// The IDs of the user that the image names, where it names one that can be found.
+pub fn image_user(root: &[PathBuf], image: &ImageDefaults) -> Option<(u32, u32)> {
+    let flag: UserFlag = image.user.as_deref().filter(|user| !user.is_empty())?.parse().ok()?;
+    let (users, groups) = accounts_in(root.iter().map(PathBuf::as_path)).ok()?;
+    let identity = identify(&flag, &users, &groups).ok()?;
+    Some((identity.uid, identity.gid))
 }
 
 /// The image's accounts.

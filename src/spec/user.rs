@@ -54,6 +54,9 @@ impl FromStr for UserFlag {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
+        // docker: "root:" says no group, ":0" no user.
+        let group = group.filter(|group| !group.is_empty() || user.is_empty());
+        let user = if user.is_empty() && group.is_some() { "0" } else { user };
         Ok(Self { user: user.parse()?, group: group.map(str::parse).transpose()? })
     }
 }
@@ -164,6 +167,8 @@ mod tests {
             ("33", 33, 34, vec![26, 44], Some("/srv")),
             ("web:www", 33, 34, vec![], Some("/srv")),
             ("web:5", 33, 5, vec![], Some("/srv")),
+            ("web:", 33, 34, vec![26, 44], Some("/srv")),
+            (":www", 0, 34, vec![], Some("/root")),
             ("5000", 5000, 0, vec![], None),
             ("5000:5001", 5000, 5001, vec![], None),
             ("odd", 7, 7, vec![], None),
@@ -192,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_malformed_user_is_refused() {
-        for wrong in ["", ":", ":0", "root:", "a:b:c", "-1", "4294967295", "0:4294967295", "a\nb"] {
+        for wrong in ["", ":", "root::", "a:b:c", "-1", "4294967295", "0:4294967295", "a\nb"] {
             assert!(wrong.parse::<UserFlag>().is_err(), "{wrong}");
         }
     }

@@ -26,7 +26,9 @@ pub(super) fn image_volumes(options: &Options, image: &ImageDefaults) -> Result<
     let mut volumes = Vec::new();
     for text in &image.volumes {
         let said = || format!("the image's volume '{}'", text.escape_debug());
-        let destination = text.parse::<Destination>().map_err(Error::new).context(said)?;
+        // As docker: a path without a slash at its beginning begins at the root.
+        let path = if text.starts_with('/') { text.clone() } else { format!("/{text}") };
+        let destination = path.parse::<Destination>().map_err(Error::new).context(said)?;
         if taken.insert(destination.clone()) {
             volumes.push(Volume::anonymous(destination, said()));
         }
