@@ -21,5 +21,5 @@ pub use image::Image;
 pub use info::{Maker, Version, info, version};
 pub use reset::reset;
 pub use run::{Request, explain, run, spec};
-pub use stored::{PullPolicy, Wanted};
+pub use stored::{PullPolicy, Wanted, stored_image};
 pub use unshare::unshare;

@@ -14,8 +14,9 @@ use crate::image::reference::Typed;
 /// Make an image of a root directory's tarball
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The tarball, plain or compressed with gzip or zstd; - for standard input.
-    #[arg(value_name = "FILE")]
+    /// The tarball, plain or compressed with gzip, zstd, xz or bzip2: a file, an address of http or https, or - for
+    /// standard input.
+    #[arg(value_name = "FILE|URL|-")]
     file: String,
 
     /// What the image will be called; without a registry, localhost/NAME.
@@ -42,13 +43,6 @@ pub struct Arguments {
 
 /// Imports, and prints the ID.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    if arguments.file.starts_with("http://") || arguments.file.starts_with("https://") {
-        return Err(Error::new(format!(
-            "{}: usnea imports files, not addresses",
-            arguments.file.escape_debug()
-        ))
-        .hint(format!("curl -fL {} | usnea import - NAME", arguments.file.escape_debug())));
-    }
     if arguments.file == "-" && std::io::stdin().is_terminal() {
         return Err(Error::new("nothing to import: standard input is a terminal")
             .hint("redirect standard input, or name a file"));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::rows;
 use crate::cli::progress::{Loudness, Shown, Words};
 use crate::cli::run::print;
-use crate::container::images::{Load, LoadedImage, load};
+use crate::container::images::{Load, LoadedImage, default_platform, load};
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 use crate::image::manifest::Platform;
@@ -16,7 +16,7 @@ const WORDS: Words = Words { moved: "Loaded", was_there: "Already exists" };
 /// Load images from an archive
 ///
 /// All images of what docker save, podman save, skopeo or usnea save wrote: a docker-archive, an OCI archive, or the
-/// folder of an OCI layout; gzip and zstd are read too. A name in an OCI layout that names no registry becomes
+/// folder of an OCI layout; gzip, zstd, xz and bzip2 are read too. A name in an OCI layout that names no registry becomes
 /// localhost/NAME.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -39,7 +39,7 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         return Err(Error::new("nothing to load: standard input is a terminal")
             .hint("name a file with -i, or redirect standard input"));
     }
-    let platform = arguments.platform.unwrap_or_else(Platform::host);
+    let platform = arguments.platform.map_or_else(default_platform, |asked| Ok(Some(asked)))?;
     let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
     let shown = Shown::new(WORDS, loudness);
     let images = load(&Stores::open(root)?, &Load { input: arguments.input, platform }, &shown)?;

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::cli::image::registry_flags::RegistryFlags;
 use crate::cli::progress::{Loudness, Shown, Words};
 use crate::cli::run::print;
-use crate::container::images::{Pull, pull};
+use crate::container::images::{Pull, all_tags, default_platform, pull};
 use crate::container::stores::Stores;
+use crate::container::{PullPolicy, Wanted, stored_image};
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::manifest::Platform;
 use crate::image::transport::Place;
@@ -27,6 +29,19 @@ pub struct Arguments {
     #[command(flatten)]
     source: SourceFlags,
 
+    /// Pull all tags of a repository.
+    #[arg(short, long, conflicts_with = "policy")]
+    all_tags: bool,
+
+    /// When to pull.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = PullPolicy::Always)]
+    policy: PullPolicy,
+
+    /// Do not look for docker's signatures (docker). No effect: what policy.json says counts.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          hide_possible_values = true)]
+    disable_content_trust: Option<bool>,
+
     /// Print nothing but the image's ID.
     #[arg(short, long)]
     quiet: bool,
@@ -35,9 +50,21 @@ pub struct Arguments {
 /// Which image of an index, from whom, and whether it may come.
 #[derive(clap::Args)]
 pub struct SourceFlags {
-    /// The image for this machine: OS/ARCH[/VARIANT]. Default: the one we run on.
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    /// The image for this platform: OS/ARCH[/VARIANT]. Default: $DOCKER_DEFAULT_PLATFORM, else this machine's.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["arch", "os", "variant"])]
     platform: Option<Platform>,
+
+    /// The image for this architecture, such as arm64.
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
+
+    /// The image for this operating system. Only linux runs here.
+    #[arg(long, value_name = "OS")]
+    os: Option<String>,
+
+    /// The image for this variant of the architecture, such as v7.
+    #[arg(long, value_name = "VARIANT")]
+    variant: Option<String>,
 
     #[command(flatten)]
     registry: RegistryFlags,
@@ -50,14 +77,23 @@ pub struct SourceFlags {
 impl SourceFlags {
     /// Whether any of them was given.
     pub fn is_asked(&self) -> bool {
-        self.platform.is_some() || self.signature_policy.is_some() || self.registry.is_asked()
+        let parts = [&self.arch, &self.os, &self.variant];
+        let is_platform = self.platform.is_some() || parts.iter().any(|part| part.is_some());
+        is_platform || self.signature_policy.is_some() || self.registry.is_asked()
     }
 
     /// The pull from `place` that these flags ask for.
     pub fn pull(self, place: Place) -> Result<Pull> {
+        let platform = match self.platform {
+            Some(platform) => Some(platform),
+            None if self.arch.is_none() && self.os.is_none() && self.variant.is_none() => {
+                default_platform()?
+            }
+            None => Some(Platform::of_parts(self.arch, self.os, self.variant)),
+        };
         Ok(Pull {
             place,
-            platform: self.platform,
+            platform,
             asked: self.registry.asked()?,
             signature_policy: self.signature_policy,
         })
@@ -73,11 +109,30 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let stores = Stores::open(root)?;
     let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
     loop {
-        let image = pull(&stores, &request, &Shown::new(WORDS, loudness))?;
-        print(&format!("{}\n", image.config.hex()))?;
+        let all = match arguments.all_tags {
+            true => all_tags(&stores, &request)?,
+            false => vec![request.place.clone()],
+        };
+        for place in all {
+            request.place = place;
+            let id = one(&stores, &request, arguments.policy, loudness)?;
+            print(&format!("{}\n", id.hex()))?;
+        }
         match places.next() {
             Some(place) => request.place = place,
             None => return Ok(0),
         }
     }
+}
+
+/// Pulls an image, or finds the one that is here, by `policy`; gives its ID.
+fn one(stores: &Stores, request: &Pull, policy: PullPolicy, loudness: Loudness) -> Result<Digest> {
+    let shown = Shown::new(WORDS, loudness);
+    if policy == PullPolicy::Always {
+        return Ok(pull(stores, request, &shown)?.config);
+    }
+    let text = request.place.to_string();
+    let name = text.strip_prefix("docker://").unwrap_or(&text);
+    let wanted = Wanted { policy, pull: request.clone(), progress: &shown };
+    Ok(stored_image(stores, name, &wanted)?.config)
 }

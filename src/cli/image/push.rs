@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
+
 use crate::cli::image::registry_flags::RegistryFlags;
 use crate::cli::progress::{Loudness, Shown, Words};
 use crate::cli::run::print;
-use crate::container::images::{Push, push};
+use crate::container::images::{Push, names_of_repository, push};
 use crate::container::stores::Stores;
 use crate::error::Result;
 use crate::files;
+use crate::image::push::Format;
 use crate::image::transport::Place;
 
 const WORDS: Words = Words { moved: "Pushed", was_there: "Layer already exists" };
@@ -16,7 +19,8 @@ const WORDS: Words = Words { moved: "Pushed", was_there: "Layer already exists" 
 /// Push an image to a registry, a layout or an archive
 ///
 /// The manifest arrives byte for byte as it came here, so that its digest stays. Layers that were loaded without
-/// compression are compressed for a registry; then the digest is another one.
+/// compression are compressed for a registry, an OCI layout gets a manifest of OCI's format, and a registry that refuses the
+/// manifest's format gets the other one; then the digest is another one.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the image.
@@ -38,17 +42,69 @@ pub struct Arguments {
     /// Write the digest of the manifest, as it is there, to this file.
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
+
+    /// Push all tags of the repository SOURCE, each to the registry of its own name.
+    #[arg(short, long, conflicts_with_all = ["destination", "digestfile"])]
+    all_tags: bool,
+
+    /// Format of the manifest. Default: as it is here, or the other one where the registry refuses that.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<FormatName>,
+
+    /// Compress all layers in this way.
+    #[arg(long, value_enum, value_name = "COMPRESSION")]
+    compression_format: Option<CompressionName>,
+
+    /// Push no signatures (podman). No effect: none are pushed.
+    #[arg(long)]
+    remove_signatures: bool,
+
+    /// Do not sign (docker). No effect: nothing is signed.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
+          hide_possible_values = true)]
+    disable_content_trust: Option<bool>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatName {
+    /// OCI's image manifest.
+    Oci,
+    /// Docker's image manifest, version 2, schema 2.
+    V2s2,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CompressionName {
+    /// gzip, which everything reads.
+    Gzip,
 }
 
 /// Pushes.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    let asked = arguments.registry.asked()?;
+pub fn run(mut arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+    let asked = std::mem::take(&mut arguments.registry).asked()?;
     // Here, not by clap: an error keeps its hint.
-    let destination = arguments.destination.map(|text| text.parse::<Place>()).transpose()?;
-    let request = Push { source: arguments.source, destination, asked };
+    let destination = arguments.destination.take().map(|text| text.parse::<Place>()).transpose()?;
+    let format = match arguments.format {
+        None => Format::AsStored,
+        Some(FormatName::Oci) => Format::Oci,
+        Some(FormatName::V2s2) => Format::Docker,
+    };
+    let gzip = arguments.compression_format.is_some();
+    let mut request = Push { source: arguments.source.clone(), destination, asked, format, gzip };
+    let stores = Stores::open(root)?;
+    if !arguments.all_tags {
+        return one(&arguments, &stores, &request);
+    }
+    for name in names_of_repository(&stores, &arguments.source)? {
+        request.source = name;
+        one(&arguments, &stores, &request)?;
+    }
+    Ok(0)
+}
+
+fn one(arguments: &Arguments, stores: &Stores, request: &Push) -> Result<u8> {
     let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
-    let shown_layers = Shown::new(WORDS, loudness);
-    let (place, pushed) = push(&Stores::open(root)?, &request, &shown_layers)?;
+    let (place, pushed) = push(stores, request, &Shown::new(WORDS, loudness))?;
     if let Some(file) = &arguments.digestfile {
         std::fs::write(file, pushed.digest.to_string())
             .map_err(|error| files::cannot_write(error, file))?;

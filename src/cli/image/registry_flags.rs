@@ -10,7 +10,7 @@ use crate::image::endpoint::Credentials;
 use crate::image::registries::Asked;
 
 /// How a registry is trusted, and who we are there.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub struct RegistryFlags {
     /// Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless
     /// registries.conf says that the registry is insecure.

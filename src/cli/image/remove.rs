@@ -16,8 +16,12 @@ use crate::image::store::{Force, Removal};
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Names or IDs of images.
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "IMAGE", required_unless_present = "all")]
     images: Vec<String>,
+
+    /// Remove all images, also those with several names.
+    #[arg(short, long, conflicts_with = "images")]
+    all: bool,
 
     /// Remove an image by its ID even if it has several names.
     #[arg(short, long)]
@@ -26,13 +30,22 @@ pub struct Arguments {
     /// An image that is not here is no error.
     #[arg(short, long)]
     ignore: bool,
+
+    /// Keep parents without a name (docker). No effect: an image has no parents here.
+    #[arg(long)]
+    no_prune: bool,
 }
 
 /// Carries it out.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let stores = Stores::open(root)?;
-    let force = if arguments.force { Force::Yes } else { Force::No };
-    let missing = if arguments.ignore { Missing::Ignored } else { Missing::Fails };
+    let force = if arguments.force || arguments.all { Force::Yes } else { Force::No };
+    // Of all, one that another command removes meanwhile is not missed.
+    let missing = match arguments.ignore || arguments.all {
+        true => Missing::Ignored,
+        false => Missing::Fails,
+    };
+    let all = if arguments.all { images::ids(&stores)? } else { arguments.images.clone() };
     let mut unsaid: Option<Error> = None;
     let mut told = |outcome: Result<&Removal, &Error>| match outcome {
         Ok(removal) => say(removal),
@@ -49,7 +62,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             }
         }
     };
-    images::remove(&stores, &arguments.images, force, missing, &mut told)?;
+    images::remove(&stores, &all, force, missing, &mut told)?;
     match unsaid {
         Some(error) => Err(error.exit_status(STATUS_OURS)),
         None => Ok(0),

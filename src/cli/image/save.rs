@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use crate::container::images::{SaveFormat, save};
 use crate::container::stores::Stores;
 use crate::error::Result;
+use crate::image::manifest::Platform;
 
 /// Write images to an archive
 ///
@@ -24,6 +25,18 @@ pub struct Arguments {
     /// What is written.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = FormatName::DockerArchive)]
     format: FormatName,
+
+    /// Write the image for this platform, or fail where the image here is for another: OS/ARCH[/VARIANT].
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+
+    /// Allow several images (podman). No effect: they are always allowed.
+    #[arg(short, long)]
+    multi_image_archive: bool,
+
+    /// Print nothing (podman). No effect: nothing is printed.
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -43,6 +56,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         FormatName::OciArchive => SaveFormat::OciArchive,
         FormatName::OciDir => SaveFormat::OciDir,
     };
-    save(&Stores::open(root)?, &arguments.images, format, &arguments.output)?;
+    let (stores, platform) = (Stores::open(root)?, arguments.platform.as_ref());
+    save(&stores, &arguments.images, format, platform, &arguments.output)?;
     Ok(0)
 }

@@ -39,9 +39,9 @@ pub use import::{Import, import};
 pub use inspect::{inspect, labels};
 pub use listing::{Listed, Sort, list};
 pub use load::{Load, LoadedImage, load};
-pub use pull::{Pull, prepare, pull, registry_digest};
-pub use push::{Push, push};
-pub use remove::{Missing, Repair, check, prune, remove, tag, untag, usage};
+pub use pull::{Pull, all_tags, default_platform, prepare, pull, registry_digest};
+pub use push::{Push, names_of_repository, push};
+pub use remove::{Missing, Repair, check, ids, prune, remove, tag, untag, usage};
 pub use save::{SaveFormat, save};
 pub use sharing::{SharedLayer, Shares, Totals, label, sharing};
 

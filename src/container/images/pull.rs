@@ -76,8 +76,27 @@ pub fn pull(stores: &Stores, pull: &Pull, progress: &dyn Progress) -> Result<Ima
             place => work.local(place),
         }
     })?;
+    warn_of_platform(&pulled, pull.platform.as_ref());
     super::happened(stores, &pulled.config, "pull", Some(pull.place.to_string()));
     Ok(pulled)
+}
+
+/// The platform of images where none is asked for: docker's `DOCKER_DEFAULT_PLATFORM`. `None`: this machine's. Errors:
+/// the variable holds no platform.
+pub fn default_platform() -> Result<Option<Platform>> {
+    const VARIABLE: &str = "DOCKER_DEFAULT_PLATFORM";
+    let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let platform = text.to_string_lossy().parse().map_err(|error: String| Error::new(error));
+    platform.map(Some).context(|| VARIABLE)
+}
+
+/// Warns where the only image that there is was made for another machine than `asked`.
+pub(super) fn warn_of_platform(image: &Image, asked: Option<&Platform>) {
+    if let Some(asked) = asked.filter(|asked| image.platform.rank(asked).is_none()) {
+        log::warn!("the image is for {}, not for {asked}: there is no other", image.platform);
+    }
 }
 
 fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candidate>> {
@@ -97,7 +116,37 @@ fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candi
         let endpoints = registries.pull_endpoints(&reference, &pull.asked)?;
         Ok(Candidate { reference, endpoints })
     };
-    registries.candidates(typed)?.into_iter().map(one).collect()
+    let all = registries.candidates(typed)?;
+    if all.is_empty() {
+        let name = typed.repository.escape_debug();
+        let error = format!("'{name}' names no registry, and registries.conf has none to look in");
+        return Err(Error::new(error).of_kind(Kind::Absent).hint(
+            "type the whole name, such as docker.io/library/NAME, or fill unqualified-search-registries",
+        ));
+    }
+    all.into_iter().map(one).collect()
+}
+
+/// All tags of the repository that is typed in `pull`, as places. Errors: it names a tag or a digest, or is none of a
+/// registry; see [`first_of`].
+pub fn all_tags(stores: &Stores, pull: &Pull) -> Result<Vec<Place>> {
+    let typed = match &pull.place {
+        Place::Registry(typed) if typed.tag.is_none() && typed.digest.is_none() => typed,
+        place => {
+            let error = format!("{place} is not a repository of a registry, whose tags are pulled");
+            return Err(Error::new(error).hint("leave out the tag, or --all-tags"));
+        }
+    };
+    let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
+    let asked = Pull { place: Place::Registry(typed.clone()), ..pull.clone() };
+    let candidates = candidates(stores, &asked, &policy)?;
+    let names: Vec<String> = userns::in_base(&Base::of_user()?, || {
+        first_of(&candidates, |registry, reference| {
+            let named = |tag| Reference { tag: Some(tag), ..reference.clone() }.to_string();
+            Ok(registry.tags()?.into_iter().map(named).collect())
+        })
+    })?;
+    names.iter().map(|name| name.parse::<Place>()).collect()
 }
 
 /// The digest of what a registry's name stands for now. Errors: there is nothing; see [`first_of`].
@@ -216,8 +265,7 @@ impl Work<'_> {
 /// Unpacks what of the image is missing in the form that this user needs.
 pub fn prepare(base: &Base, store: &Store, image: &Image, progress: &dyn Progress) -> Result<()> {
     let owners = stores::owners(base, store);
-    let settings = Settings::load()?;
     let waits = || progress.waits(None);
-    userns::in_base(base, || pull::unpack_missing(store, image, &owners, &settings.limits, &waits))
+    userns::in_base(base, || pull::unpack_missing(store, image, &owners, &waits))
         .context(|| format!("image {}", image.config.short()))
 }

@@ -10,8 +10,8 @@ use crate::fail;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
 use crate::image::pull::Progress;
-use crate::image::push::{self, Form, Pushed};
-use crate::image::reference::{DOCKER_HUB, LOCALHOST, Reference};
+use crate::image::push::{self, Form, Format, Pushed};
+use crate::image::reference::{DOCKER_HUB, LOCALHOST, Reference, Typed};
 use crate::image::registries::{Asked, Registries};
 use crate::image::registry::{Access, Registry};
 use crate::image::source::Target;
@@ -30,6 +30,10 @@ pub struct Push {
     pub destination: Option<Place>,
     /// What the command line says of registries.
     pub asked: Asked,
+    /// The manifest's format there.
+    pub format: Format,
+    /// Whether all layers are compressed with gzip.
+    pub gzip: bool,
 }
 
 /// Pushes it. Gives where to, and what is there now. Starts threads.
@@ -41,10 +45,12 @@ pub fn push(stores: &Stores, push: &Push, progress: &dyn Progress) -> Result<(Pl
         None => own_place(&push.source, &image, &registries)?,
     };
     let (text, tmp) = (push.source.escape_debug(), stores.own().tmp());
-    let work = |form, parallel| push::Push {
+    let work = |form, format, parallel| push::Push {
         store: &store,
         image: &image,
-        form,
+        // Docker's format has no other compression.
+        form: if push.gzip || format == Format::Docker { Form::Gzip } else { form },
+        format,
         tmp: &tmp,
         parallel,
         progress,
@@ -54,7 +60,7 @@ pub fn push(stores: &Stores, push: &Push, progress: &dyn Progress) -> Result<(Pl
             let reference = typed.in_registry(DOCKER_HUB);
             let registry = registry(&reference, &registries, &push.asked)?;
             let parallel = Settings::load()?.parallel_downloads.unwrap_or(PARALLEL);
-            let pushed = work(Form::Packed, parallel)
+            let pushed = work(Form::Packed, push.format, parallel)
                 .run(&registry)
                 .context(|| format!("cannot push {text} to {reference}"))?;
             record(stores.own(), &store, &image, &reference, &pushed.digest)?;
@@ -63,13 +69,45 @@ pub fn push(stores: &Stores, push: &Push, progress: &dyn Progress) -> Result<(Pl
         _ => {
             // A stream, or the same disk: nothing is gained by several at once.
             let target = local(&place, &tmp)?;
-            let sent = work(Form::AsStored, 1).run(&*target);
+            let sent = work(Form::AsStored, local_format(&place, push.format)?, 1).run(&*target);
             sent.and_then(|pushed| target.finish().map(|()| pushed))
                 .context(|| format!("cannot push {text} to {place}"))?
         }
     };
     super::happened(stores, &image.config, "push", Some(place.to_string()));
     Ok((place, pushed))
+}
+
+/// The format of a manifest in a layout or an archive: in a layout it is OCI's. Errors: another is asked for.
+fn local_format(place: &Place, asked: Format) -> Result<Format> {
+    match (place, asked) {
+        (Place::DockerArchive { .. }, _) => Ok(Format::AsStored),
+        (_, Format::Docker) => fail!("{place}: an OCI layout holds no manifest of docker's format"),
+        _ => Ok(Format::Oci),
+    }
+}
+
+/// The names of all images that `text` is the repository of. Errors: a tag or digest in it, or there are none.
+pub fn names_of_repository(stores: &Stores, text: &str) -> Result<Vec<String>> {
+    let typed: Typed = text.parse()?;
+    if typed.tag.is_some() || typed.digest.is_some() {
+        let error = format!("'{}' names one image, not all of a repository", text.escape_debug());
+        return Err(Error::new(error).hint("leave out the tag, or --all-tags"));
+    }
+    let mut meant = Registries::load()?.candidates(&typed)?;
+    meant.push(typed.in_registry(LOCALHOST));
+    let images = stores.own().images()?;
+    let names: Vec<&Reference> = images.all().iter().flat_map(|image| &image.names).collect();
+    for one in meant {
+        let is_its = |name: &&&Reference| {
+            (&name.registry, &name.repository) == (&one.registry, &one.repository)
+        };
+        let found: Vec<String> = names.iter().filter(is_its).map(ToString::to_string).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Err(Error::new(format!("no image of the repository '{}'", text.escape_debug())))
 }
 
 fn own_place(text: &str, image: &Image, registries: &Registries) -> Result<Place> {

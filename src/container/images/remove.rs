@@ -2,7 +2,7 @@
 
 use super::filter::{Filter, Filters, Place};
 use super::{happened, known, name_typed};
-use crate::config::Settings;
+use crate::config::Limits;
 use crate::container::stores::{self, Stores, given_name, meanings};
 use crate::error::{Error, Result};
 use crate::fail;
@@ -58,6 +58,16 @@ fn target(text: &str, image: &Image, registries: &Registries) -> Target {
         Some(name) => Target::Name(name.clone()),
         None => Target::Image(image.manifest.clone()),
     }
+}
+
+/// The IDs of all images of our own store, each once.
+pub fn ids(stores: &Stores) -> Result<Vec<String>> {
+    let images = stores.own().images()?;
+    let mut ids: Vec<String> =
+        images.all().iter().map(|image| image.config.hex().to_owned()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
 }
 
 /// Removes the images (or names) `texts`, one by one, as far as they go; `told` hears of each at once. How many failed.
@@ -161,9 +171,8 @@ pub fn usage(stores: &Stores) -> Result<Usage> {
 pub fn check(stores: &Stores, repair: Repair) -> Result<Vec<Fault>> {
     let base = Base::of_user()?;
     let owners = stores::owners(&base, stores.own());
-    let limits = Settings::load()?.limits;
     in_store(stores, &base, |store| {
-        let mending = Mending { owners: &owners, limits: &limits };
+        let mending = Mending { owners: &owners, limits: &Limits::NONE };
         store.check((repair == Repair::Yes).then_some(mending))
     })
 }

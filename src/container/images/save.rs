@@ -8,7 +8,8 @@ use crate::error::{Context, Error, Result};
 use crate::image::Reference;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
-use crate::image::push::{Form, Push};
+use crate::image::manifest::Platform;
+use crate::image::push::{Form, Format, Push};
 use crate::image::registries::Registries;
 use crate::image::source::Target;
 use crate::image::store::{Image, Store};
@@ -34,7 +35,13 @@ enum Growing {
 
 /// Writes the images that `texts` name to `output` (`-`: standard output). An image has the name by which it was asked
 /// for; one that was asked for by its ID has none. Errors: a terminal, an image that there is not.
-pub fn save(stores: &Stores, texts: &[String], format: SaveFormat, output: &Path) -> Result<()> {
+pub fn save(
+    stores: &Stores,
+    texts: &[String],
+    format: SaveFormat,
+    platform: Option<&Platform>,
+    output: &Path,
+) -> Result<()> {
     if format == SaveFormat::OciDir && output == Path::new("-") {
         return Err(Error::new("oci-dir is a folder, not a stream").hint("name the folder with -o"));
     }
@@ -42,6 +49,11 @@ pub fn save(stores: &Stores, texts: &[String], format: SaveFormat, output: &Path
     // All must be there before anything is written.
     let images = texts.iter().map(|text| {
         let (store, image) = super::known(stores, text)?;
+        if let Some(platform) = platform.filter(|wanted| !image.platform.serves(wanted)) {
+            let error = format!("image '{}' is for {}", text.escape_debug(), image.platform);
+            return Err(Error::new(format!("{error}, not for {platform}"))
+                .hint(format!("usnea pull --platform {platform} brings that one")));
+        }
         let name = super::name_typed(text, &image, &registries);
         Ok((store, image, name))
     });
@@ -53,8 +65,18 @@ pub fn save(stores: &Stores, texts: &[String], format: SaveFormat, output: &Path
             None => Growing::begin(format, output, &tmp, name.clone())?,
             Some(growing) => growing.another(name.clone()),
         };
-        let work =
-            Push { store, image, form: Form::AsStored, tmp: &tmp, parallel: 1, progress: &Silent };
+        let work = Push {
+            store,
+            image,
+            form: Form::AsStored,
+            format: match format {
+                SaveFormat::DockerArchive => Format::AsStored,
+                SaveFormat::OciArchive | SaveFormat::OciDir => Format::Oci,
+            },
+            tmp: &tmp,
+            parallel: 1,
+            progress: &Silent,
+        };
         let sent = work.run(next.target());
         sent.context(|| format!("cannot save {} to {}", shown(image, name), output.display()))?;
         growing = Some(next);
