@@ -390,7 +390,6 @@ fn what_is_imported_is_exported() {
         tar -tvf out.tar | grep -c '^[-h]rws--x--x'; cmp out.tar again.tar";
     assert_eq!(place.shell(content).works(), "2");
     place.usnea(&["import", "nothing.tar"]).fails_with(125, &["cannot import", "nothing.tar"]);
-    place.usnea(&["import", "https://q.io/x.tar"]).fails_with(125, &["not addresses"]);
     place.usnea(&["import", "-c", "RUN x", "in.tar"]).fails_with(125, &["RUN"]);
     place
         .usnea(&["export", "nothing"])
