@@ -103,12 +103,17 @@ impl Push<'_> {
         if !changed.is_empty() {
             bytes = with_layers(&bytes, &manifest.layers, &changed)?;
         }
+        let stored = self.store.read_blob(&self.image.manifest)?;
         let document = match self.format {
             Format::AsStored => Converted { media_type: media_type(&manifest).to_owned(), bytes },
             format => self.convert(&bytes, format)?,
         };
         let document = self.put(target, document)?;
-        Ok(Pushed { digest: Digest::of(&document.bytes), size: document.bytes.len() as u64 })
+        let digest = match document.bytes == stored {
+            true => self.image.manifest.clone(),
+            false => Digest::of(&document.bytes),
+        };
+        Ok(Pushed { digest, size: document.bytes.len() as u64 })
     }
 
     /// Puts the manifest; in the other format where its own is refused and none was asked for.

@@ -257,7 +257,9 @@ fn what_xz_and_bzip2_pack_is_read() {
         place.usnea(&["import", text(&path), &format!("by-{program}")]).works();
         let ran = place.usnea(&["run", "--rm", &format!("by-{program}"), "echo", "ran"]);
         assert_eq!(ran.works(), "ran");
-        Composed::of(&[tar.clone()]).config(json!({"Cmd": ["echo", "ran"]})).write(&place, program);
+        Composed::of(std::slice::from_ref(&tar))
+            .config(json!({"Cmd": ["echo", "ran"]}))
+            .write(&place, program);
         let packed = fs::read(&path).expect("a file");
         place
             .place
@@ -355,6 +357,7 @@ fn limits_are_not_for_what_is_ones_own() {
     let script = "mkdir /d; i=0; while [ $i -lt 300 ]; do echo >/d/$i; i=$((i+1)); done";
     place.usnea(&["run", "--name", "made", &small, "sh", "-c", script]).works();
     place.usnea(&["commit", "made", "many:2"]).works();
+    place.usnea(&["rm", "made"]).works();
 }
 
 #[test]
@@ -371,6 +374,7 @@ fn an_acl_is_no_right_of_the_group() {
         .usnea(&["run", "--name", "made", "host:bash,setfacl,getfacl,touch", "bash", "-c", script])
         .works();
     place.usnea(&["commit", "-q", "made", "acl"]).works();
+    place.usnea(&["rm", "made"]).works();
     let acl = place.usnea(&["run", "--rm", "acl", "getfacl", "-c", "/f"]);
     assert!(acl.works().contains("group::r--"), "{acl:?}");
     assert!(acl.works().contains("user:12:rw-"), "{acl:?}");

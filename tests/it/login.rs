@@ -85,7 +85,7 @@ fn what_skopeo_keeps_is_what_we_look_for() {
     // What is kept still holds, so nothing is asked.
     let again = ["login", "--cert-dir", text(&certificates), host];
     assert_eq!(with_file(&again).works(), "Login Succeeded!");
-    with_file(&["login", host]).fails_with(125, &["not a terminal"]);
+    with_file(&["login", "--tls-verify", host]).fails_with(125, &["not a terminal"]);
     assert_eq!(
         with_file(&["logout", host]).works(),
         format!("Removed login credentials for {host}")
@@ -95,15 +95,16 @@ fn what_skopeo_keeps_is_what_we_look_for() {
 }
 
 #[test]
-fn certificates_of_the_home_are_used_and_plain_http_is_not() {
+fn certificates_of_the_home_are_used_and_plain_http_is_not_where_tls_is_asked_for() {
     let place = Place::new();
     let Some(registry) = RealRegistry::start(Tls::On, Auth::Basic) else { return };
-    log_in(&place, &registry.host, PASSWORD, &[]).fails_with(125, &[&registry.host]);
+    let verified = &["--tls-verify=true"];
+    log_in(&place, &registry.host, PASSWORD, verified).fails_with(125, &[&registry.host]);
     let folder = place.folder(&format!("home/.config/containers/certs.d/{}", registry.host));
     fs::copy(registry.certificates().join("ca.crt"), folder.join("ca.crt")).expect("a copy");
     log_in(&place, &registry.host, PASSWORD, &[]).works();
     let Some(plain) = RealRegistry::start(Tls::Off, Auth::Basic) else { return };
-    log_in(&place, &plain.host, PASSWORD, &[]).fails_with(125, &[&plain.host]);
+    log_in(&place, &plain.host, PASSWORD, verified).fails_with(125, &[&plain.host]);
     assert!(!place.read(AUTH).contains(&plain.host));
 }
 

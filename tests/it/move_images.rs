@@ -76,9 +76,9 @@ fn what_is_pushed_has_its_digest_in_the_registry() {
     place.usnea(&["push", "tool:1"]).fails_with(125, &["localhost/tool:1", "this machine alone"]);
     place.usnea(&["push", &id]).fails_with(125, &["no name"]);
     place.usnea(&["push", PLAIN, "tool:1", &by_digest]).fails_with(125, &["digest"]);
-    // Plain HTTP only when it is asked for.
+    // No plain HTTP where TLS is asked for.
     place
-        .usnea(&["push", "tool:1", &there])
+        .usnea(&["push", "--tls-verify", "tool:1", &there])
         .fails_with(125, &["cannot push tool:1", &registry.host]);
     place.usnea(&["push", "nothing:1", &there]).fails_with(125, &["no image 'nothing:1'"]);
 }

@@ -165,9 +165,12 @@ fn tags_are_listed_page_by_page() {
     assert!(registry(&server, None).tags().unwrap().is_empty());
 }
 
+/// What was put into a registry, by tag or digest.
+type Stored = Arc<Mutex<HashMap<String, Vec<u8>>>>;
+
 /// A registry that is pushed to, and takes no manifest that holds `refused`.
-fn taking(refused: &'static str) -> (FaultRegistry, Arc<Mutex<HashMap<String, Vec<u8>>>>) {
-    let stored: Arc<Mutex<HashMap<String, Vec<u8>>>> = Arc::default();
+fn taking(refused: &'static str) -> (FaultRegistry, Stored) {
+    let stored = Stored::default();
     let kept = stored.clone();
     let behave = move |request: &Heard, _| -> Pieces {
         let mut stored = kept.lock().expect("no panic before");

@@ -37,8 +37,9 @@ fn tls_and_a_login_are_what_the_flags_say() {
     place.usnea(&[&["push"], &known[..], &["tool:1", &there]].concat()).works();
 
     let pull = |flags: &[&str]| place.usnea_in("other", &[&["pull"], flags, &[&there]].concat());
-    pull(&["--creds", &creds]).fails_with(125, &["cannot pull", &there, "certificate"]);
-    pull(&["--creds", &creds]).hints();
+    let strict = ["--tls-verify", "--creds", &creds];
+    pull(&strict).fails_with(125, &["cannot pull", &there, "certificate"]);
+    pull(&strict).hints();
     pull(&trusted).fails_with(125, &["cannot pull", "login"]);
     let wrong = pull(&[&trusted[..], &["--creds", "lichen:sand"]].concat());
     wrong.fails_with(125, &["cannot pull", &registry.host]);

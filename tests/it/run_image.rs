@@ -66,7 +66,10 @@ fn the_images_user_runs_it() {
         assert_eq!(run(&place, &[], "oci:l2", &command).works(), "77\n78");
     }
     if need_no_subids() {
-        let ran = run(&place, &[], "oci:l0", &command);
+        // That user is the one ID that there is.
+        assert_eq!(run(&place, &[], "oci:l0", &command).works(), "77\n78");
+        assert_eq!(run(&place, &[], "oci:l1", &command).works(), "77\n79");
+        let ran = run(&place, &["-u", "77"], "oci:l0", &command);
         assert!(ran.status == 125 && ran.stderr.contains("77"), "{ran:?}");
     }
 }

@@ -92,12 +92,11 @@ impl Registries {
     /// Where `reference` can be had: mirrors in their order, then the registry itself. Errors: it is blocked, or a
     /// location that makes no reference of it, or who we are there cannot be found out.
     pub fn pull_endpoints(&self, reference: &Reference, asked: &Asked) -> Result<Vec<Endpoint>> {
-        let places = match self.entry(&reference.to_string())? {
+        let entry = self.entry(&reference.to_string())?;
+        let is_said = entry.is_some();
+        let places = match entry {
             Some(entry) => entry.places(reference)?,
-            None => {
-                let insecure = is_loopback(&reference.registry);
-                vec![Place { reference: reference.clone(), insecure }]
-            }
+            None => vec![Place { reference: reference.clone(), insecure: false }],
         };
         let logins = self.logins(asked.authfile.as_deref());
         let endpoint = |place: &Place| {
@@ -107,7 +106,8 @@ impl Registries {
                 Some(given) => Some(given),
                 None => logins.find(registry, repository)?.map(|found| found.credentials),
             };
-            self.endpoint(registry, repository, place.insecure, credentials, asked)
+            let insecure = is_said.then_some(place.insecure);
+            self.endpoint(registry, repository, insecure, credentials, asked)
         };
         places.iter().map(endpoint).collect()
     }
@@ -116,7 +116,7 @@ impl Registries {
     /// read (containers-registries.conf(5): redirection is for reading alone). Errors: as with
     /// [`Registries::pull_endpoints`].
     pub fn push_endpoint(&self, reference: &Reference, asked: &Asked) -> Result<Endpoint> {
-        let insecure = self.is_insecure(&reference.to_string(), &reference.registry)?;
+        let insecure = self.entry(&reference.to_string())?.map(|entry| entry.insecure);
         let Reference { registry, repository, .. } = reference;
         let credentials = match &asked.credentials {
             Some(given) => Some(given.clone()),
@@ -130,7 +130,7 @@ impl Registries {
 
     /// The registry as such, for a login with `asked.credentials`. Errors: it is blocked.
     pub fn login_endpoint(&self, registry: &str, asked: &Asked) -> Result<Endpoint> {
-        let insecure = self.is_insecure(registry, registry)?;
+        let insecure = self.entry(registry)?.map(|entry| entry.insecure);
         self.endpoint(registry, "", insecure, asked.credentials.clone(), asked)
     }
 
@@ -139,12 +139,6 @@ impl Registries {
         let named = self.settings.helpers.as_deref().filter(|names| !names.is_empty());
         let helpers = named.map_or_else(|| vec![AUTH_FILES.to_owned()], <[String]>::to_vec);
         Logins::new(helpers, self.shelves.clone().with_authfile(authfile))
-    }
-
-    /// Whether any certificate, or plain HTTP, serves for `name` of `registry`: what its `[[registry]]` says, and without
-    /// one a registry of this machine is insecure, as with docker. Errors: it is blocked.
-    fn is_insecure(&self, name: &str, registry: &str) -> Result<bool> {
-        Ok(self.entry(name)?.map_or_else(|| is_loopback(registry), |entry| entry.insecure))
     }
 
     /// The `[[registry]]` with the longest prefix. Errors: it is blocked.
@@ -165,20 +159,22 @@ impl Registries {
         &self,
         registry: &str,
         repository: &str,
-        insecure: bool,
+        insecure: Option<bool>,
         credentials: Option<Credentials>,
         asked: &Asked,
     ) -> Result<Endpoint> {
-        let transport = match (asked.tls_verify, insecure) {
-            (Some(false), _) | (None, true) => Transport::Insecure,
-            _ => Transport::Verified,
-        };
         let certificates = match &asked.cert_dir {
             Some(folder) if !folder.is_dir() => {
                 return Err(Error::new(format!("--cert-dir {}: no such folder", folder.display())));
             }
             Some(folder) => vec![folder.clone()],
             None => self.places.certificates_for(registry).into_iter().collect(),
+        };
+        // As with docker, a registry of this machine needs no TLS, unless files or flags speak of it or its certificates.
+        let insecure = insecure.unwrap_or(certificates.is_empty() && is_loopback(registry));
+        let transport = match (asked.tls_verify, insecure) {
+            (Some(false), _) | (None, true) => Transport::Insecure,
+            _ => Transport::Verified,
         };
         let host = if registry == DOCKER_HUB { "registry-1.docker.io" } else { registry };
         Ok(Endpoint {

@@ -285,6 +285,11 @@ fn a_registry_of_this_machine_is_insecure_unless_it_is_said_otherwise() {
     {
         assert_eq!(transport("", other), Transport::Verified, "{other}");
     }
+    // With a certificate of its own it is verified.
+    let (folder, registries) = load("", "");
+    fs::create_dir_all(folder.path().join("certs.d/localhost:5000")).unwrap();
+    let endpoint = registries.unwrap().login_endpoint("localhost:5000", &Asked::default());
+    assert_eq!(endpoint.unwrap().transport, Transport::Verified);
     let said = "[[registry]]\nlocation = 'localhost:5000'\ninsecure = false";
     assert_eq!(transport(said, "localhost:5000/x"), Transport::Verified);
 }
