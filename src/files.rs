@@ -17,7 +17,8 @@ use crate::sys;
 
 use locks::without_support;
 pub use locks::{
-    Grip, LOCK, Lock, grip, hold, is_held, leads_to, remove_held, share, try_exclusive,
+    Grip, LOCK, Lock, grip, hold, is_held, leads_to, remove_held, remove_unlocked, share,
+    try_exclusive,
 };
 
 /// Opens the lock file `path` (made where it is missing, never removed) and locks it, waiting.

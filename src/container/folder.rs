@@ -125,11 +125,7 @@ pub fn remove(path: &Path, base: &Base) -> Result<()> {
 
 /// Removes a locked folder, and gives its lock back.
 fn remove_held(path: &Path, lock: File, base: &Base) -> Result<()> {
-    // A client of NFS renames an open file instead of removing it, and the folder would not be empty.
-    let lock = files::leads_to(path, &lock).then_some(lock);
-    let removed = remove(path, base);
-    drop(lock);
-    removed
+    files::remove_unlocked(path, lock, || remove(path, base))
 }
 
 /// Removes what killed commands left behind. Failures are no reason to fail: the next command tries again.

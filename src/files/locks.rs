@@ -17,6 +17,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -159,12 +160,36 @@ pub fn share(file: &File) -> io::Result<()> {
 
 /// Removes what is at `path`, which nobody else can reach, and gives its lock back. Nothing there is no error.
 pub fn remove_held(path: &Path, lock: File) -> io::Result<()> {
-    // A client of NFS renames an open file instead of removing it, and its folder would not be empty.
-    let lock = leads_to(path, &lock).then_some(lock);
-    let removed = super::remove_tree(path);
-    drop(lock);
-    removed
+    remove_unlocked(path, lock, || super::remove_tree(path))
 }
+
+/// [`remove_held`], by `remove`.
+pub fn remove_unlocked<E>(
+    path: &Path,
+    lock: File,
+    remove: impl Fn() -> Result<(), E>,
+) -> Result<(), E> {
+    if leads_to(path, &lock) {
+        let removed = remove();
+        drop(lock);
+        return removed;
+    }
+    // A client of NFS renames an open file instead of removing it, and its folder would not be empty: not while we have
+    // it open, nor while another process looks whether it is locked.
+    drop(lock);
+    for _ in 1..MOST_LOOKS {
+        if remove().is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK);
+    }
+    remove()
+}
+
+/// How often a folder is tried to be removed in which another process has a file open.
+const MOST_LOOKS: u32 = 5;
+/// How long a look at a lock may take.
+const LOOK: Duration = Duration::from_millis(20);
 
 fn wait(file: &File, lock: Lock) -> io::Result<()> {
     match lock {

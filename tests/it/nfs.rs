@@ -103,6 +103,8 @@ fn another_machine_sees_what_runs_here_and_leaves_it_alone() {
     let mut options = std::fs::OpenOptions::new();
     let file = options.read(true).write(true).open(&carrier).unwrap();
     assert!(matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)));
+    // The kernel would rename it instead of removing it.
+    drop(file);
     // Another host name and other numbers of processes, as another machine has.
     let mut node = std::process::Command::new("unshare");
     let script = "hostname node7; exec \"$@\"";
