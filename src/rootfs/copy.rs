@@ -2,7 +2,8 @@
 //!
 //! Runs in the base user namespace. What cannot be had there is left out and logged: device nodes, owners that base has
 //! no ID for, attributes of other namespaces. Both trees are walked by descriptor of the folder and last name, never
-//! through a symbolic link.
+//! through a symbolic link. A container may have the folder that is filled already, since a volume can be shared: what
+//! was made in it is changed by its descriptor, never by its name, which may lead to another file by then.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
@@ -21,6 +22,7 @@ use rustix::io::Errno;
 use crate::error::{Context, Result};
 use crate::ids::{IdMap, IdMaps, outside_of};
 use crate::override_stat::{OVERRIDE_STAT, Records};
+use crate::sys::{inode, tree};
 
 /// Copies what is in the folder `from` into the folder `to`, over what is there. Errors: the first file that could not
 /// be copied, by name.
@@ -42,13 +44,7 @@ fn content(from: BorrowedFd<'_>, to: BorrowedFd<'_>, meaning: Meaning<'_>) -> Re
 pub fn folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     content(from, to, Meaning::default())?;
     copy_attributes(from, to);
-    let stat = rustix::fs::fstat(from)?;
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    if let Err(error) = rustix::fs::fchown(to, Some(uid), Some(gid)) {
-        log::debug!("owner {uid:?}:{gid:?} not copied: {error}");
-    }
-    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    Ok(rustix::fs::futimens(to, &times(&stat))?)
+    Ok(finish(to, &rustix::fs::fstat(from)?)?)
 }
 
 const FOLDER: OFlags =
@@ -84,7 +80,8 @@ impl Meaning<'_> {
                     Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => None,
                     Err(errno) => return Err(errno.into()),
                 };
-                records.meant(stat, value)?
+                // Anybody in the container can set it: what is malformed is no record.
+                records.meant(stat, value).or_else(|_| records.meant(stat, None))?
             }
         };
         meant.st_mode = kind | (meant.st_mode & 0o7777);
@@ -98,11 +95,17 @@ impl Meaning<'_> {
 }
 
 struct Copy<'a> {
-    /// The folder that is filled. It is nobody else's yet: paths below it lead where they did.
+    /// The folder that is filled. Somebody else may move what is in it.
     top: BorrowedFd<'a>,
     /// Where files with several names were copied first, by device and inode.
-    links: HashMap<(u64, u64), PathBuf>,
+    links: HashMap<(u64, u64), First>,
     meaning: Meaning<'a>,
+}
+
+/// The first name of a copied file, and the copy's inode.
+struct First {
+    path: PathBuf,
+    inode: u64,
 }
 
 impl Copy<'_> {
@@ -120,7 +123,7 @@ impl Copy<'_> {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            path.push(name.to_string_lossy().as_ref());
+            path.push(OsStr::from_bytes(name.to_bytes()));
             self.entry(from, to, name, path)?;
             path.pop();
         }
@@ -150,57 +153,88 @@ impl Copy<'_> {
         {
             remove(to, name).context(|| said(path))?;
         }
-        match on_disk {
-            FileType::Directory => {
-                let source = open_folder(from, name).context(|| said(path))?;
-                match rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)) {
-                    Err(Errno::EXIST) => {}
-                    answer => answer.context(|| said(path))?,
-                }
-                // What is mounted in the root is not of it: an overlay does not show it either.
-                let Some(source) = source else {
-                    return finish(to, name, &stat).context(|| said(path));
-                };
-                let target =
-                    rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| said(path))?;
-                self.folder(source.as_fd(), target.as_fd(), path)?;
-                copy_attributes(&source, &target);
-            }
+        let made = match on_disk {
+            FileType::Directory => self.subfolder(from, to, name, path)?,
             FileType::RegularFile => {
                 if self.link_if_known(&stat, to, name).context(|| said(path))? {
                     return Ok(());
                 }
-                copy_file(from, to, name).context(|| said(path))?;
+                let file = copy_file(from, to, name).context(|| said(path))?;
                 if stat.st_nlink > 1 {
-                    self.links.insert((stat.st_dev, stat.st_ino), path.clone());
+                    let inode = rustix::fs::fstat(&file).context(|| said(path))?.st_ino;
+                    let first = First { path: path.clone(), inode };
+                    self.links.insert((stat.st_dev, stat.st_ino), first);
                 }
+                file
             }
-            FileType::Symlink => {
-                let target =
-                    rustix::fs::readlinkat(from, name, Vec::new()).context(|| said(path))?;
-                rustix::fs::symlinkat(&*target, to, name).context(|| said(path))?;
-            }
-            FileType::Fifo => {
-                rustix::fs::mknodat(to, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
-                    .context(|| said(path))?;
+            FileType::Symlink | FileType::Fifo => {
+                make_special(from, to, name, on_disk).context(|| said(path))?
             }
             kind => {
                 log::info!("not copied: {} ({kind:?})", path.display());
                 return Ok(());
             }
-        }
-        finish(to, name, &stat).context(|| said(path))
+        };
+        finish(&made, &stat).context(|| said(path))
     }
 
-    fn link_if_known(&self, stat: &Stat, to: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
-        match self.links.get(&(stat.st_dev, stat.st_ino)) {
-            Some(first) => {
-                rustix::fs::linkat(self.top, first, to, name, AtFlags::empty())?;
-                Ok(true)
-            }
-            None => Ok(false),
+    /// Makes a folder and copies what is in it. The folder, which has only its attributes yet.
+    fn subfolder(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &CStr,
+        path: &mut PathBuf,
+    ) -> Result<OwnedFd> {
+        let said = |path: &Path| format!("cannot copy /{}", path.display());
+        let source = open_folder(from, name).context(|| said(path))?;
+        match rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)) {
+            Err(Errno::EXIST) => {}
+            answer => answer.context(|| said(path))?,
         }
+        let target = rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| said(path))?;
+        // What is mounted in the root is not of it: an overlay does not show it either.
+        if let Some(source) = source {
+            self.folder(source.as_fd(), target.as_fd(), path)?;
+            copy_attributes(&source, &target);
+        }
+        Ok(target)
     }
+
+    /// Makes another name for the copy of a file that was copied under another name before. False: there is none, or
+    /// somebody has put another file in its place.
+    fn link_if_known(&self, stat: &Stat, to: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+        let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) else { return Ok(false) };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let Ok(copy) = rustix::fs::openat2(self.top, &first.path, flags, Mode::empty(), resolve)
+        else {
+            return Ok(false);
+        };
+        if rustix::fs::fstat(&copy)?.st_ino != first.inode {
+            return Ok(false);
+        }
+        inode::link(&copy, to, name)?;
+        Ok(true)
+    }
+}
+
+/// Makes a symbolic link or a pipe, and opens it (O_PATH).
+fn make_special(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &CStr,
+    kind: FileType,
+) -> io::Result<OwnedFd> {
+    match kind {
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(from, name, Vec::new())?;
+            rustix::fs::symlinkat(&*target, to, name)?;
+        }
+        _ => rustix::fs::mknodat(to, name, kind, Mode::from_raw_mode(0o600), 0)?,
+    }
+    Ok(inode::open(to, name, kind)?)
 }
 
 /// A whiteout of overlayfs: nothing of that name is to be seen.
@@ -218,19 +252,10 @@ fn hides_below(from: BorrowedFd<'_>, name: &CStr) -> bool {
 
 /// Removes what is there, a file or a folder with all it holds; nothing there is no error.
 fn remove(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(error) => return Err(error.into()),
+    match tree::remove(folder, name.to_bytes()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
-    let inner = rustix::fs::openat(folder, name, FOLDER, Mode::empty())?;
-    for entry in Dir::read_from(&inner)? {
-        let entry = entry?;
-        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            remove(inner.as_fd(), entry.file_name())?;
-        }
-    }
-    Ok(rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?)
 }
 
 /// `None`: something is mounted on it.
@@ -241,10 +266,13 @@ fn open_folder(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<OwnedFd
     }
 }
 
-fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut source =
         File::from(rustix::fs::openat(from, name, flags | OFlags::RDONLY, Mode::empty())?);
+    if !source.metadata()?.is_file() {
+        return Err(Errno::STALE.into());
+    }
     let make = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let mut target = File::from(rustix::fs::openat(to, name, make, Mode::from_raw_mode(0o600))?);
     // Shared blocks where the file system can; std copies inside the kernel where that can.
@@ -252,7 +280,7 @@ fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Resul
         io::copy(&mut source, &mut target)?;
     }
     copy_attributes(&source, &target);
-    Ok(())
+    Ok(target.into())
 }
 
 fn copy_attributes(from: impl AsFd, to: impl AsFd) {
@@ -278,22 +306,15 @@ fn copy_attributes(from: impl AsFd, to: impl AsFd) {
 }
 
 /// Owner, mode, times: in this order, since chown(2) clears setuid bits and everything moves the times.
-fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
+fn finish(made: impl AsFd, stat: &Stat) -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    if let Err(error) =
-        rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-    {
+    if let Err(error) = inode::change_owner(&made, Some(uid), Some(gid)) {
         log::debug!("owner {uid:?}:{gid:?} not copied: {error}");
     }
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        rustix::fs::chmodat(
-            to,
-            name,
-            Mode::from_raw_mode(stat.st_mode & 0o7777),
-            AtFlags::empty(),
-        )?;
+        inode::change_mode(&made, stat.st_mode & 0o7777)?;
     }
-    Ok(rustix::fs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
+    inode::change_times(&made, &times(stat))
 }
 
 fn times(stat: &Stat) -> Timestamps {
@@ -308,6 +329,7 @@ fn times(stat: &Stat) -> Timestamps {
 mod tests {
     use super::*;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn a_copy_has_the_same_files_modes_links_and_times() {
@@ -360,6 +382,78 @@ mod tests {
         let mut value = [0u8; 1];
         let opaque = rustix::fs::getxattr(path("to/opaque"), "user.overlay.opaque", &mut value);
         assert!(opaque.is_err());
+    }
+
+    /// Runs `act` while somebody who has the folder open does `attack` again and again.
+    fn while_attacked(act: impl FnOnce(), attack: impl Fn() + Sync) {
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    attack();
+                }
+            });
+            act();
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+
+    /// Folders `from`, `to` and `outside`, and in the last one a file that nobody else may read.
+    fn with_a_secret() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["from", "to", "outside"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let secret = folder.path().join("outside/file");
+        std::fs::write(&secret, "secret").unwrap();
+        std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+        (folder, secret)
+    }
+
+    // As CVE-2018-15664 and CVE-2019-19921: two containers, one volume.
+    #[test]
+    fn a_file_that_is_exchanged_for_a_link_while_it_is_copied_changes_nothing_else() {
+        let (folder, secret) = with_a_secret();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        std::fs::write(from.join("big"), vec![7; 24 << 20]).unwrap();
+        std::fs::set_permissions(from.join("big"), PermissionsExt::from_mode(0o777)).unwrap();
+        let exchange = || {
+            let is_new = !to.join("taken").exists();
+            if is_new && std::fs::rename(to.join("big"), to.join("taken")).is_ok() {
+                symlink(&secret, to.join("big")).unwrap();
+            }
+        };
+        while_attacked(|| tree(&from, &to, Meaning::default()).unwrap(), exchange);
+        assert!(to.join("big").is_symlink(), "it was not exchanged");
+        assert_eq!(secret.metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(to.join("taken").metadata().unwrap().mode() & 0o777, 0o777);
+    }
+
+    #[test]
+    fn a_folder_that_is_exchanged_for_a_link_brings_no_other_file_in() {
+        let (folder, secret) = with_a_secret();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let names: Vec<String> = (0..12).map(|number| format!("folder-{number}")).collect();
+        for name in &names {
+            std::fs::create_dir(from.join(name)).unwrap();
+            std::fs::write(from.join(name).join("slow"), vec![7; 2 << 20]).unwrap();
+            let first = from.join("folder-0/file");
+            match name.as_str() {
+                "folder-0" => std::fs::write(first, "shared").unwrap(),
+                _ => std::fs::hard_link(first, from.join(name).join("file")).unwrap(),
+            }
+        }
+        let exchange = || {
+            for name in names.iter().filter(|name| to.join(name).join("file").is_file()) {
+                if !to.join(name).is_symlink() {
+                    std::fs::rename(to.join(name), to.join(format!("taken-{name}"))).unwrap();
+                    symlink(folder.path().join("outside"), to.join(name)).unwrap();
+                }
+            }
+        };
+        while_attacked(|| drop(tree(&from, &to, Meaning::default())), exchange);
+        assert!(names.iter().any(|name| to.join(name).is_symlink()), "none was exchanged");
+        assert_eq!(secret.metadata().unwrap().nlink(), 1);
     }
 
     #[test]

@@ -129,23 +129,14 @@ pub fn read(root: impl AsFd, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 pub fn change_mode(folder: impl AsFd, name: &OsStr, mode: u32) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     use std::os::unix::ffi::OsStrExt;
-    const FCHMODAT2: libc::c_long = 452; // the same on every architecture but alpha
     let path = std::ffi::CString::new(name.as_bytes())?;
-    // SAFETY: `path` is a C string that outlives the call.
-    let done = unsafe {
-        let folder = folder.as_fd().as_raw_fd();
-        libc::syscall(FCHMODAT2, folder, path.as_ptr(), mode, libc::AT_SYMLINK_NOFOLLOW)
-    };
-    if done == 0 {
-        return Ok(());
-    }
-    match io::Error::last_os_error() {
-        error if error.raw_os_error() == Some(libc::ENOSYS) => {
+    match super::inode::fchmodat2(&folder, &path, mode, libc::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::NOSYS) => {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = rustix::fs::openat(&folder, name, flags, Mode::empty())?;
             let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
             Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode))?)
         }
-        error => Err(error),
+        answer => Ok(answer?),
     }
 }

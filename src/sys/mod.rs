@@ -6,6 +6,7 @@
 
 pub mod fd;
 pub mod filesystem;
+pub mod inode;
 pub mod inroot;
 pub mod keyring;
 pub mod layout;

@@ -1,12 +1,29 @@
 //! Removal of a tree however deep it is: with two descriptors and without recursion.
 //!
-//! Each folder in the tree is moved to its top before it is emptied, so nothing is ever more than two levels down.
+//! Each folder in the tree is moved to its top before it is emptied, so nothing is ever more than two levels down. What is
+//! mounted in the tree is not of it: nothing there is removed (EBUSY).
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+
+use super::inode;
+
+/// Removes what is at `path`, a folder with all it holds or a file. The folders must be ours, and the one above nobody
+/// else's to write to.
+pub fn remove_at(path: &Path) -> Result<(), Errno> {
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::INVAL);
+    };
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let above = rustix::fs::open(above, flags, Mode::empty())?;
+    remove(above.as_fd(), name.as_bytes())
+}
 
 /// Removes what is called `name` in `parent`, a folder with all it holds or a file. The folders must be ours.
 pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
@@ -41,7 +58,14 @@ fn until_removed(
 fn open(parent: BorrowedFd<'_>, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let name = name.into_c_str()?;
-    unless_closed(parent, &name, || rustix::fs::openat(parent, &*name, flags, Mode::empty()))
+    let open = || loop {
+        match rustix::fs::openat2(parent, &*name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
+            Err(Errno::XDEV) => return Err(Errno::BUSY),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            answer => return answer,
+        }
+    };
+    unless_closed(parent, &name, open)
 }
 
 /// Opens a folder to its owner where something fails for its mode: the kernel's overlay leaves some with mode 000.
@@ -52,7 +76,8 @@ fn unless_closed<T>(
 ) -> Result<T, Errno> {
     match act() {
         Err(Errno::ACCESS) => {
-            rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
+            let folder = inode::open(parent, name, FileType::Directory)?;
+            inode::change_mode(folder, 0o700)?;
             act()
         }
         answer => answer,

@@ -101,6 +101,77 @@ fn only_sys_is_unsafe() {
     }
 }
 
+/// A name leads elsewhere a moment later where somebody else may write to its folder (CVE-2018-15664): what follows links is
+/// for descriptors, or for folders that nobody else can reach.
+#[test]
+fn calls_that_follow_a_name_are_made_where_nobody_can_exchange_it() {
+    // Folders in tmp/, which are ours alone.
+    const OURS_ALONE: [&str; 4] = [
+        "src/image/store/check/mod.rs",
+        "src/image/store/layers.rs",
+        "src/image/store/mod.rs",
+        "src/rootfs/host/layer.rs",
+    ];
+    const BY_DESCRIPTOR: &str = "src/sys/inode.rs";
+    let mut wrong = Vec::new();
+    for file in rust_files("src") {
+        let name = file.strip_prefix(source()).expect("below the source").display().to_string();
+        if name.contains("/tests") || name == BY_DESCRIPTOR {
+            continue;
+        }
+        let code = code_of(&read(&file));
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        let mut refuse = |what: &str| wrong.push(format!("{name}: {what}"));
+        if !arguments_of(code, "chmodat").is_empty() {
+            refuse("chmodat follows links: sys::inode::change_mode");
+        }
+        if !arguments_of(code, "remove_dir_all").is_empty() {
+            refuse("remove_dir_all opens a descriptor a level: sys::tree::remove");
+        }
+        if !OURS_ALONE.contains(&&*name) && !arguments_of(code, "set_permissions").is_empty() {
+            refuse("set_permissions follows links: sys::inode::change_mode");
+        }
+        let follows = |arguments: &&String| {
+            // Flags that are decided elsewhere, and names in /proc/self/fd.
+            let known = ["NOFOLLOW", "EMPTY_PATH", "flags", "path_of("];
+            !known.iter().any(|known| arguments.contains(known))
+        };
+        for call in ["chownat", "utimensat"] {
+            if let Some(arguments) = arguments_of(code, call).iter().find(follows) {
+                refuse(&format!("{call}({arguments}) follows links"));
+            }
+        }
+        let followed = |arguments: &&String| arguments.contains("SYMLINK_FOLLOW");
+        if !name.starts_with("src/rootfs/fuse/")
+            && arguments_of(code, "linkat").iter().any(|arguments| followed(&arguments))
+        {
+            refuse("linkat follows links: sys::inode::link");
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The arguments of each call of a function whose name ends so.
+fn arguments_of(code: &str, function: &str) -> Vec<String> {
+    let call = format!("{function}(");
+    let starts = code.match_indices(&call).filter(|(at, _)| {
+        !code[..*at].ends_with("fn ") && !code[..*at].ends_with(|c: char| c.is_alphanumeric())
+    });
+    let arguments = starts.map(|(at, _)| {
+        let mut depth = 1;
+        let inside = code[at + call.len()..].chars().take_while(move |c| {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ => {}
+            }
+            depth > 0
+        });
+        inside.collect()
+    });
+    arguments.collect()
+}
+
 #[test]
 fn every_file_opens_with_what_it_is() {
     for file in rust_files("src").into_iter().chain(rust_files("tests")) {

@@ -11,6 +11,7 @@ use super::entry::{Entry, Kind};
 use super::folders::both;
 use crate::error::{Context, Result};
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
+use crate::sys::inode;
 
 /// What a new file of ours is before anything is done to it.
 #[derive(Clone, Copy, Debug)]
@@ -220,7 +221,8 @@ impl<'a> Attributes<'a> {
         set.unwrap_or(Ok(())).context(|| "cannot set its time")
     }
 
-    /// Applies them by name to what has no descriptor: a link, a pipe, a device that was just made in `folder`.
+    /// Applies them to a link, a pipe or a device that was just made in `folder`: by a descriptor of it (O_PATH), since a
+    /// container may live in the folder and exchange it. Errors: ESTALE, when it has become another kind of file.
     pub(super) fn apply_at(
         &self,
         folder: impl AsFd,
@@ -229,29 +231,47 @@ impl<'a> Attributes<'a> {
         us: Us,
         gives_group: bool,
     ) -> Result<()> {
-        let no_follow = AtFlags::SYMLINK_NOFOLLOW;
-        if let Some((uid, gid)) = self.other_owner(us, gives_group) {
-            rustix::fs::chownat(&folder, name, uid, gid, no_follow)
-                .context(|| "cannot set its owner")?;
-        }
-        if kind != Kind::Symlink && !self.is_whole_after_making(us) {
-            // It is no link, since we have just made it, and chmod(2) without following needs Linux 6.6.
-            let mode = Mode::from_raw_mode(self.mode);
-            rustix::fs::chmodat(&folder, name, mode, AtFlags::empty())
-                .context(|| "cannot set its mode")?;
-        }
+        let owner = self.other_owner(us, gives_group);
+        let is_mode_set = kind != Kind::Symlink && !self.is_whole_after_making(us);
         if self.record.is_some_and(|record| !self.is_all_of_a_link(&record, kind)) {
             log::debug!("{}: no place for its owner or mode", super::path::shown(name));
         }
         let times = self.mtime.map(both);
-        times
-            .map_or(Ok(()), |times| rustix::fs::utimensat(&folder, name, &times, no_follow))
-            .context(|| "cannot set its time")
+        if owner.is_none() && !is_mode_set {
+            let set = times.map(|times| {
+                rustix::fs::utimensat(&folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+            });
+            return set.unwrap_or(Ok(())).context(|| "cannot set its time");
+        }
+        let file = inode::open(folder, name, on_disk(kind)).context(|| "cannot open it")?;
+        if let Some((uid, gid)) = owner {
+            inode::change_owner(&file, uid, gid).context(|| "cannot set its owner")?;
+        }
+        if is_mode_set {
+            inode::change_mode(&file, self.mode).context(|| "cannot set its mode")?;
+        }
+        let set = times.map(|times| inode::change_times(&file, &times));
+        set.unwrap_or(Ok(())).context(|| "cannot set its time")
     }
 
     // A symbolic link's mode says nothing.
     fn is_all_of_a_link(&self, record: &OverrideStat, kind: Kind) -> bool {
         kind == Kind::Symlink && (record.uid, record.gid) == (0, 0)
+    }
+}
+
+/// The kind of file that is made on disk of an entry, where it is what it says.
+fn on_disk(kind: Kind) -> rustix::fs::FileType {
+    use rustix::fs::FileType::{
+        BlockDevice, CharacterDevice, Directory, Fifo, RegularFile, Symlink,
+    };
+    match kind {
+        Kind::Folder => Directory,
+        Kind::File | Kind::HardLink => RegularFile,
+        Kind::Symlink => Symlink,
+        Kind::Pipe => Fifo,
+        Kind::Block(..) => BlockDevice,
+        Kind::Character(..) => CharacterDevice,
     }
 }
 

@@ -232,8 +232,7 @@ impl Filling<'_> {
             Some(false) => match rustix::fs::unlinkat(self.here(), name, AtFlags::empty()) {
                 // Something is mounted on it: its content is what can be changed.
                 Err(Errno::BUSY) if entry.kind == Kind::File => {
-                    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                    let file = rustix::fs::openat(self.here(), name, flags, Mode::empty())?;
+                    let file = open_mounted(self.here(), name)?;
                     return unpack::content(file.as_fd(), entry, content);
                 }
                 answer => answer.context(|| "cannot replace what was there")?,
@@ -294,6 +293,17 @@ impl Filling<'_> {
         let folder = folder.context(shown)?;
         rustix::fs::linkat(&folder, *old, self.here(), name, AtFlags::empty()).context(shown)
     }
+}
+
+/// Opens the regular file that is mounted on `name` and empties it. NONBLOCK: should it have become a pipe meanwhile.
+fn open_mounted(folder: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = rustix::fs::openat(folder, name, flags | OFlags::CLOEXEC, Mode::empty())?;
+    if !FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_file() {
+        return Err(Error::new("what is mounted there is no file"));
+    }
+    rustix::fs::ftruncate(&file, 0)?;
+    Ok(file)
 }
 
 fn open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {

@@ -2,6 +2,7 @@
 
 mod archive;
 mod attributes;
+mod exchange;
 mod hostile;
 mod links;
 mod oracle;

@@ -15,6 +15,7 @@ use super::acl::DEFAULT_ACL;
 use super::folders::FOLDER;
 use super::whiteout::{OPAQUE_NAME, each_entry, whiteout_name};
 use super::{Answer, Tree};
+use crate::sys::inode;
 
 /// In the folder that was given: names of the upper layer that begin with `.wh.` are whiteouts.
 pub const NAMES: &str = "usnea-names";
@@ -165,7 +166,8 @@ fn part(given: &OwnedFd, name: &str) -> Answer<OwnedFd> {
     match rustix::fs::openat(given, name, FOLDER, Mode::empty()) {
         // The kernel's overlay makes it without any permission, which stops only those without privileges.
         Err(Errno::ACCESS) => {
-            rustix::fs::chmodat(given, name, Mode::RWXU, AtFlags::empty())?;
+            let folder = inode::open(given, name, FileType::Directory)?;
+            inode::change_mode(folder, 0o700)?;
             rustix::fs::openat(given, name, FOLDER, Mode::empty())
         }
         answer => answer,
