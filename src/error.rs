@@ -55,7 +55,7 @@ pub struct Error {
 impl Error {
     /// A failure whose cause is `cause`: lower case, no full stop.
     pub fn new(cause: impl Display) -> Self {
-        let phrases = vec![cause.to_string()];
+        let phrases = vec![cut(cause.to_string())];
         Self { phrases, hint: None, status: STATUS_OURS, kind: Kind::Other, errno: None }
     }
 
@@ -140,6 +140,21 @@ impl From<nix::errno::Errno> for Error {
     }
 }
 
+/// The longest phrase, in bytes: longer ones are paths that nobody reads to their end.
+const LONGEST_PHRASE: usize = 2000;
+
+/// A phrase, its middle left out where it is too long.
+fn cut(phrase: String) -> String {
+    if phrase.len() <= LONGEST_PHRASE {
+        return phrase;
+    }
+    let half = LONGEST_PHRASE / 4;
+    let beginning = phrase.get(..phrase.floor_char_boundary(half)).unwrap_or_default();
+    let end = phrase.get(phrase.ceil_char_boundary(phrase.len() - half)..).unwrap_or_default();
+    let left_out = phrase.len() - beginning.len() - end.len();
+    format!("{beginning}[{left_out} bytes]{end}")
+}
+
 /// `result.context(|| format!("cannot open {path}"))`: says what was being done, on what.
 pub trait Context<T> {
     /// Puts `phrase` before the cause.
@@ -152,7 +167,7 @@ impl<T, E: Into<Error>> Context<T> for Result<T, E> {
     fn context<S: Into<String>>(self, phrase: impl FnOnce() -> S) -> Result<T> {
         self.map_err(|error| {
             let mut error: Error = error.into();
-            error.phrases.push(phrase().into());
+            error.phrases.push(cut(phrase().into()));
             error
         })
     }
@@ -187,6 +202,16 @@ mod tests {
         assert_eq!(error.way_out(), Some("create it first"));
         assert_eq!(error.status(), STATUS_OURS);
         assert!(!error.is_of_place());
+    }
+
+    #[test]
+    fn a_long_path_is_cut_in_its_middle() {
+        let path = format!("/a{}/end", "/é".repeat(20_000));
+        let error = Err::<(), _>(Error::new(&path)).context(|| path.clone()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.len() < 2 * LONGEST_PHRASE, "{}", text.len());
+        assert!(text.starts_with("/a/é") && text.ends_with("é/end") && text.contains(" bytes]"));
+        assert_eq!(cut("x".repeat(LONGEST_PHRASE)).len(), LONGEST_PHRASE);
     }
 
     #[test]

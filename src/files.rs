@@ -7,7 +7,6 @@ mod locks;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -233,7 +232,7 @@ pub fn sync_filesystem(folder: &Path) -> Result<()> {
 
 /// Removes what is at `path`, a file or a folder with all it holds, however deep. Nothing there is no error.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    match sys::tree::remove(rustix::fs::CWD, path.as_os_str().as_bytes()) {
+    match sys::tree::remove_at(path) {
         Err(rustix::io::Errno::NOENT) => Ok(()),
         answer => Ok(answer?),
     }

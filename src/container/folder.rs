@@ -3,9 +3,9 @@
 //!
 //! Files in it may be of subordinate IDs: those are removed in the base user namespace.
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
@@ -34,7 +34,7 @@ impl Folder {
         match fill(layers) {
             Ok(()) => Ok(folder),
             Err(error) => {
-                let _ = std::fs::remove_dir_all(path);
+                let _ = files::remove_tree(path);
                 Err(error)
             }
         }
@@ -100,24 +100,12 @@ fn full(error: io::Error) -> Error {
     error
 }
 
-fn remove_as_user(path: &Path) -> io::Result<()> {
-    // The overlay leaves these with mode 000, which could not even be listed.
-    let mut closed = path.join("work");
-    for name in ["work", "incompat", "volatile"] {
-        closed.push(name);
-        if closed.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            std::fs::set_permissions(&closed, Permissions::from_mode(0o700))?;
-        }
-    }
-    std::fs::remove_dir_all(path)
-}
-
 /// Removes a folder, whoever its files belong to.
 pub fn remove(path: &Path, base: &Base) -> Result<()> {
-    match remove_as_user(path) {
+    match files::remove_tree(path) {
         // Folders of subordinate IDs: theirs to empty.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            userns::in_base(base, || Ok(std::fs::remove_dir_all(path)?))
+            userns::in_base(base, || Ok(files::remove_tree(path)?))
         }
         answer => Ok(answer?),
     }

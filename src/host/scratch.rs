@@ -1,8 +1,8 @@
 //! A folder to try things in, on the store's own file system, removed whatever happens.
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::filesystem::nearest_existing;
@@ -64,10 +64,7 @@ impl Drop for Scratch {
         }
         // A client of NFS would rename the open file, not remove it.
         self.lock = self.lock.take().filter(|lock| files::leads_to(&self.path, lock));
-        // An overlay makes work/work with mode 000, which could not even be listed.
-        let _ =
-            std::fs::set_permissions(self.path.join("work/work"), Permissions::from_mode(0o700));
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+        if let Err(error) = files::remove_tree(&self.path) {
             log::warn!("cannot remove {}: {error}", self.path.display());
         }
     }

@@ -3,6 +3,7 @@
 use super::filter::{Filter, Filters, Place};
 use super::{happened, known, name_typed};
 use crate::config::Limits;
+use crate::container::folder;
 use crate::container::stores::{self, Stores, given_name, meanings};
 use crate::error::{Error, Result};
 use crate::fail;
@@ -154,10 +155,12 @@ pub fn untag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Removes what nobody needs: images that pass all filters, and what no image needs.
+/// Removes what nobody needs: images that pass all filters, what no image needs, and what killed commands left.
 pub fn prune(stores: &Stores, which: Which, filters: &[Filter]) -> Result<Freed> {
     let filters = Filters::new(filters, stores)?;
-    in_store(stores, &Base::of_user()?, |store| {
+    let base = Base::of_user()?;
+    folder::sweep(stores.own().root(), &base);
+    in_store(stores, &base, |store| {
         store.prune(which, |image| filters.pass(store, image, Place::Own))
     })
 }

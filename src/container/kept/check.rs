@@ -5,6 +5,7 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 
 use super::{Hold, ids, try_lock};
+use crate::container::folder;
 use crate::container::images::Repair;
 use crate::container::run::short;
 use crate::error::{Error, Result};
@@ -14,13 +15,17 @@ use crate::monitor::health::{HEALTH, Told};
 use crate::monitor::record::{
     self, CONFIG, CONTAINER, EXIT, Exit, Found, Record, STATE, State, look,
 };
+use crate::userns::Base;
 
 /// Looks at the records of all containers. How one ended, where that was lost, is written down anew; one that is not
-/// known any more is left to be removed by whoever has looked at what it wrote.
+/// known any more is left to be removed by whoever has looked at what it wrote. What killed commands left goes too.
 pub fn check(store: &Path, repair: Repair) -> Result<Vec<Fault>> {
     let mut faults = Vec::new();
     let mut all = ids(store)?;
     all.sort();
+    if repair == Repair::Yes {
+        folder::sweep(store, &Base::of_user()?);
+    }
     for id in all {
         let folder = store.join("containers").join(&id);
         let what = format!("container {}", short(&id));
