@@ -84,6 +84,7 @@ struct Child<'a> {
 struct Hands {
     root: Option<OwnedFd>,
     proc: Option<OwnedFd>,
+    sys: Option<OwnedFd>,
     dev: Option<OwnedFd>,
     null: Option<OwnedFd>,
     devpts: Option<OwnedFd>,
@@ -244,12 +245,12 @@ impl Child<'_> {
             Step::Link { target, name } => self.link(target, name)?,
             Step::Network => self.show_network()?,
             Step::Connect => self.wait_until_connected()?,
-            Step::Files(files) => files::mount(files, self.hands.root()?)?,
+            Step::Files(files) => files::mount(files, self.hands.root()?, self.hands.dev.as_ref())?,
             Step::Accounts(entries) => {
                 let root = self.hands.root()?;
                 let copies = accounts::add(entries, root)?;
                 if !copies.is_empty() {
-                    files::mount(&copies, root)?;
+                    files::mount(&copies, root, self.hands.dev.as_ref())?;
                 }
             }
             Step::Loopback => network::loopback_up()?,

@@ -7,14 +7,16 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 
-use super::trouble::{Done, On};
+use super::target;
+use super::trouble::{Done, On, Trouble};
+use crate::error::Error;
 use crate::net::{File, Need};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 
 /// Mounts them in `root`, which is the current folder. A kernel before 6.15 copies no mount that has no place (open_tree(2)):
 /// so the file system that they are in lies over the root meanwhile, which nobody else sees.
-pub fn mount(files: &[File], root: &OwnedFd) -> Done {
+pub fn mount(files: &[File], root: &OwnedFd, dev: Option<&OwnedFd>) -> Done {
     let attributes = Attributes::NO_SUID.with(Attributes::NO_DEV).with(Attributes::NO_EXEC);
     let options = [("mode".into(), Some("755".into())), ("size".into(), Some("1m".into()))];
     let memory = mount::make("tmpfs", "tmpfs", &options, attributes)?;
@@ -33,15 +35,24 @@ pub fn mount(files: &[File], root: &OwnedFd) -> Done {
     mount::detach_here()?;
     rustix::process::fchdir(root)?;
     for (file, copy) in files.iter().zip(copies?) {
-        let path = Path::new(file.path);
-        match place(root, path) {
-            Err(error) if file.need == Need::Customary => {
-                log::debug!("{} is the root's own: {error}", file.path);
+        match place_of(file, root, dev) {
+            Err(trouble) if file.need == Need::Customary => {
+                log::debug!("{} is the root's own: {}", file.path, Error::from(trouble));
             }
-            target => mount::attach(&copy, target.on(|| file.path)?).on(|| file.path)?,
+            target => mount::attach(&copy, target?).on(|| file.path)?,
         }
     }
     Ok(())
+}
+
+fn place_of(file: &File, root: &OwnedFd, dev: Option<&OwnedFd>) -> Done<OwnedFd> {
+    let path = Path::new(file.path);
+    let target = place(root, path).on(|| file.path)?;
+    target::check(&target, path, root, dev).map_err(|trouble| match trouble.what.is_empty() {
+        true => Trouble { what: file.path.to_owned(), ..trouble },
+        false => Trouble { what: format!("{}: {}", file.path, trouble.what), ..trouble },
+    })?;
+    Ok(target)
 }
 
 /// The place of a file in the root, made where it is missing. Its folder keeps its time: a container that changed nothing is

@@ -52,6 +52,7 @@ mod running;
 mod streams;
 mod supervise;
 mod sync;
+mod target;
 mod trouble;
 
 use std::ffi::CString;

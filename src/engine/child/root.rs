@@ -10,8 +10,9 @@ use rustix::fs::{Mode, OFlags};
 
 use super::super::sync::Message;
 use super::super::trouble::{Done, On, Trouble};
-use super::super::{Mount, Source, command};
+use super::super::{Mount, Source, command, target};
 use super::Child;
+use crate::sys::inode::PROC_SUPER_MAGIC;
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::pty;
@@ -48,6 +49,7 @@ impl Child<'_> {
         }
         match mount.target.to_str() {
             Some("/proc") => self.hands.proc = Some(tree),
+            Some("/sys") => self.hands.sys = Some(tree),
             Some("/dev") => self.hands.dev = Some(tree),
             Some("/dev/null") => self.hands.null = Some(tree),
             Some("/dev/pts") => self.hands.devpts = Some(tree),
@@ -65,8 +67,35 @@ impl Child<'_> {
         {
             return Ok(made);
         }
-        inroot::mount_point(self.hands.root()?.as_fd(), &mount.target, mount.kind, mount.symlinks)
-            .map_err(|error| explain_target(error, mount))
+        let root = self.hands.root()?;
+        let place = inroot::mount_point(root.as_fd(), &mount.target, mount.kind, mount.symlinks)
+            .map_err(|error| explain_target(error, mount))?;
+        if mount.symlinks == Symlinks::Follow {
+            target::check(&place, &mount.target, root, self.hands.dev.as_ref())?;
+        }
+        Ok(place)
+    }
+
+    /// Opens what is to be hidden or made read-only (O_PATH): the kernel's own files below the mounts that we made, whatever
+    /// lies over those. `None`: there is nothing.
+    fn kernels_file(&self, path: &Path) -> Done<Option<OwnedFd>> {
+        let below =
+            |mount: &str| path.strip_prefix(mount).ok().filter(|rest| *rest != Path::new(""));
+        let opened = match (below("/proc"), below("/sys"), &self.hands.proc, &self.hands.sys) {
+            (Some(rest), _, Some(proc), _) => {
+                inroot::open(proc, rest, OFlags::PATH, Symlinks::Refuse)
+            }
+            (_, Some(rest), _, Some(sys)) => {
+                inroot::open(sys, rest, OFlags::PATH, Symlinks::Refuse)
+            }
+            _ => inroot::open(self.hands.root()?, path, OFlags::PATH, Symlinks::Refuse),
+        };
+        match opened {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+                Ok(None)
+            }
+            answer => Ok(Some(answer?)),
+        }
     }
 
     pub(super) fn link(&self, target: &str, name: &str) -> Done {
@@ -76,11 +105,10 @@ impl Child<'_> {
 
     /// Through the procfs that we mounted ourselves, and only if it is one (CVE-2025-52881).
     pub(super) fn write_parameter(&self, path: &Path, value: &str) -> Done {
-        const PROC_SUPER_MAGIC: i64 = 0x9fa0;
         let proc = self.hands.proc.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
         let path = Path::new("sys").join(path);
         let file = inroot::open(proc, &path, OFlags::WRONLY, Symlinks::Refuse).on(|| "open")?;
-        if rustix::fs::fstatfs(&file)?.f_type as i64 != PROC_SUPER_MAGIC {
+        if rustix::fs::fstatfs(&file)?.f_type != PROC_SUPER_MAGIC {
             return Err(io::Error::from_raw_os_error(libc::EXDEV).into());
         }
         rustix::io::write(&file, value.as_bytes()).on(|| format!("write '{value}'"))?;
@@ -88,12 +116,7 @@ impl Child<'_> {
     }
 
     pub(super) fn mask(&mut self, path: &Path) -> Done {
-        let target = match inroot::open(self.hands.root()?, path, OFlags::PATH, Symlinks::Refuse) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
-                return Ok(());
-            }
-            answer => answer?,
-        };
+        let Some(target) = self.kernels_file(path)? else { return Ok(()) };
         let is_folder =
             rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode).is_dir();
         if !is_folder {
@@ -141,12 +164,7 @@ impl Child<'_> {
     }
 
     pub(super) fn make_read_only(&self, path: &Path) -> Done {
-        let target = match inroot::open(self.hands.root()?, path, OFlags::PATH, Symlinks::Refuse) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
-                return Ok(());
-            }
-            answer => answer?,
-        };
+        let Some(target) = self.kernels_file(path)? else { return Ok(()) };
         let tree = mount::copy(&target, Path::new(""), Reach::Recursive)?;
         mount::attach(&tree, target)?;
         Ok(mount::set_attributes(&tree, Attributes::READ_ONLY, Reach::Recursive)?)
