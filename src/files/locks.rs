@@ -15,7 +15,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -200,12 +200,15 @@ fn wait(file: &File, lock: Lock) -> io::Result<()> {
 
 /// Opens a file or a folder as the lock needs it. `None`: there is nothing.
 fn open(path: &Path, lock: Lock) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    // NONBLOCK: in a store of another user it may be a pipe.
+    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     let opened = match lock {
-        Lock::Shared => File::open(path),
+        Lock::Shared => options.open(path),
         // Not for what cannot be written to: a folder, or what belongs to somebody else. A local lock needs no more.
-        Lock::Exclusive => match OpenOptions::new().read(true).write(true).open(path) {
+        Lock::Exclusive => match options.clone().write(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(_) => File::open(path),
+            Err(_) => options.open(path),
             answer => answer,
         },
     };

@@ -46,14 +46,11 @@ impl Store {
     /// A small blob's bytes (manifest, index, config). Errors: it is not there, damaged, or larger than [`LARGEST`].
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
         let path = self.blob_path(digest);
-        let read = || -> io::Result<Vec<u8>> {
-            let mut bytes = Vec::new();
-            File::open(&path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes =
-            read().context(|| format!("cannot read {}", path.display())).hint(|| MENDING)?;
-        if bytes.len() as u64 > LARGEST || digest_of(&bytes, digest.algorithm()) != *digest {
+        let bytes = self
+            .read_there(&path, LARGEST)
+            .context(|| format!("cannot read {}", path.display()))
+            .hint(|| MENDING)?;
+        if digest_of(&bytes, digest.algorithm()) != *digest {
             let error = format!("{} is damaged: it is not what its name says", path.display());
             return Err(Error::new(error).hint(MENDING));
         }

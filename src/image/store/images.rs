@@ -21,6 +21,9 @@ pub struct Images {
 
 pub(super) const VERSION: u32 = 1;
 
+/// The longest images.json that is read, in bytes: some ten thousand images.
+const LONGEST: u64 = 256 << 20;
+
 impl Images {
     /// None.
     pub(super) fn new() -> Self {
@@ -153,7 +156,7 @@ impl Store {
     /// The images. Errors: images.json cannot be read or is not one.
     pub fn images(&self) -> Result<Images> {
         let path = self.images_path();
-        let bytes = match std::fs::read(&path) {
+        let bytes = match self.read_there(&path, LONGEST) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if self.copy_path().exists() {
                     return Err(Error::new(format!("{} is missing", path.display()))

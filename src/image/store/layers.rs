@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use super::census::{Census, census};
+use super::foreign::Form;
 use crate::config::Limits;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -20,6 +21,9 @@ use crate::image::owners::Owners;
 
 /// What a layer is called in tmp/ while it is being unpacked.
 pub const PREFIX: &str = "layer-";
+
+/// What is known of a layer, in its folder.
+const STORY: &str = "layer.json";
 
 /// A layer that stays while this value lives.
 #[derive(Debug)]
@@ -90,7 +94,14 @@ impl Store {
     /// The layer's folder, if it is there and whole. A recorded image needs it: its content is on the disk.
     pub fn has_layer(&self, diff_id: &Digest, owners: &Owners) -> bool {
         let fs = self.layer_path(diff_id, owners);
-        fs.is_dir() && fs.with_file_name("layer.json").is_file()
+        let story = fs.with_file_name(STORY);
+        match self.is_foreign() {
+            false => fs.is_dir() && story.is_file(),
+            true => {
+                self.open_there(&fs, Form::Folder).is_ok()
+                    && self.open_there(&story, Form::File).is_ok()
+            }
+        }
     }
 
     /// The layers' folders as an overlay takes them, the topmost first. It ends at a layer that hides all below it.
@@ -128,9 +139,8 @@ impl Store {
 
     /// What is known of a layer; `None`: it is not there, or not whole.
     pub(super) fn story(&self, folder: &Path) -> Option<LayerStory> {
-        let mut text = String::new();
-        File::open(folder.join("layer.json")).ok()?.take(1 << 20).read_to_string(&mut text).ok()?;
-        serde_json::from_str(&text).ok()
+        let bytes = self.read_there(&folder.join(STORY), 1 << 20).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
 
     /// The layer, or the right to unpack it; waits while another command unpacks it, and calls `waits` if that takes long.
@@ -206,7 +216,7 @@ impl Unpacking<'_> {
             census: census(&fs)?,
             boot: boot_id(),
         };
-        let path = birth.path.join("layer.json");
+        let path = birth.path.join(STORY);
         let json = serde_json::to_vec_pretty(&story).map_err(Error::new)?;
         std::fs::write(&path, json).map_err(|error| files::cannot_write(error, &path))?;
         self.put(birth, story)

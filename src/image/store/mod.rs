@@ -28,6 +28,7 @@ mod blobs;
 mod census;
 mod check;
 mod collect;
+mod foreign;
 mod images;
 mod layers;
 mod prune;
@@ -58,6 +59,8 @@ use crate::files::{self, Lock};
 pub struct Store {
     root: PathBuf,
     is_shared: bool,
+    /// Whose it is, where it is not ours.
+    stranger: Option<u32>,
 }
 
 impl Store {
@@ -77,7 +80,8 @@ impl Store {
         let mode = root
             .metadata()
             .map_or(0, |metadata| std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()));
-        Self { root: root.to_owned(), is_shared: mode & 0o001 != 0 }
+        let stranger = Self::stranger(root);
+        Self { root: root.to_owned(), is_shared: mode & 0o001 != 0, stranger }
     }
 
     /// Where it is.

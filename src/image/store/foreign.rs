@@ -1,0 +1,150 @@
+//! Files of a store, opened as what they are to be. A store of another user (`USNEA_IMAGE_STORES`, usnea.toml) may have
+//! anything in their place: a pipe that is never written to, a file without an end, a link to a folder of ours.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::Store;
+
+/// What is to be opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A regular file, for reading.
+    File,
+    /// A folder (O_PATH).
+    Folder,
+}
+
+impl Store {
+    /// The user whose store it is, where that is not ours.
+    pub(super) fn stranger(root: &Path) -> Option<u32> {
+        let owner = root.metadata().ok()?.uid();
+        (owner != rustix::process::geteuid().as_raw()).then_some(owner)
+    }
+
+    /// Whether it belongs to another user.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.stranger.is_some()
+    }
+
+    /// Opens what is at `path`, which is below the store's root. In a store of another user no symbolic link is followed
+    /// below the root, and what is opened must be that user's. Errors: EINVAL, when it is of another kind; EACCES, when it is
+    /// somebody else's.
+    pub(super) fn open_there(&self, path: &Path, form: Form) -> io::Result<OwnedFd> {
+        let (flags, kind) = match form {
+            // NONBLOCK: it may be a pipe.
+            Form::File => {
+                (OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, FileType::RegularFile)
+            }
+            Form::Folder => (OFlags::PATH | OFlags::DIRECTORY, FileType::Directory),
+        };
+        let flags = flags | OFlags::CLOEXEC;
+        let opened = match self.stranger {
+            Some(_) => self.open_below(path, flags)?,
+            None => rustix::fs::openat(CWD, path, flags, Mode::empty())?,
+        };
+        let stat = rustix::fs::fstat(&opened)?;
+        if FileType::from_raw_mode(stat.st_mode) != kind {
+            return Err(Errno::INVAL.into());
+        }
+        match self.stranger {
+            Some(owner) if stat.st_uid != owner => Err(Errno::ACCESS.into()),
+            _ => Ok(opened),
+        }
+    }
+
+    fn open_below(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let below = path.strip_prefix(&self.root).map_err(|_| Errno::INVAL)?;
+        let top = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::open(&self.root, top, Mode::empty())?;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match rustix::fs::openat2(&top, below, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                answer => return Ok(answer?),
+            }
+        }
+    }
+
+    /// Reads the file at `path`. Errors: EFBIG, when it has more than `limit` bytes, and those of [`Store::open_there`].
+    pub(super) fn read_there(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let file: File = self.open_there(path, Form::File)?.into();
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > limit {
+            true => Err(Errno::FBIG.into()),
+            false => Ok(bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A store that is read as another user's, though its files are ours.
+    fn foreign() -> (tempfile::TempDir, Store) {
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("store");
+        std::fs::create_dir_all(root.join("layers")).unwrap();
+        let stranger = Some(rustix::process::geteuid().as_raw());
+        let store = Store { stranger, ..Store::look(&root) };
+        (top, store)
+    }
+
+    #[test]
+    fn pipes_devices_links_and_endless_files_are_no_files_of_a_store() {
+        let (top, store) = foreign();
+        let path = store.root().join("images.json");
+        let refused = |make: &dyn Fn(), errno: Errno| {
+            make();
+            let answer = store.read_there(&path, 1000).map_err(|error| error.raw_os_error());
+            assert_eq!(answer, Err(Some(errno.raw_os_error())));
+            store.images().unwrap_err();
+            std::fs::remove_file(&path).unwrap();
+        };
+        let pipe = || rustix::fs::mkfifoat(CWD, &path, Mode::RWXU).unwrap();
+        refused(&pipe, Errno::INVAL);
+        refused(&|| symlink("/dev/zero", &path).unwrap(), Errno::LOOP);
+        let own = top.path().join("own");
+        std::fs::write(&own, "{\"version\":1,\"images\":[]}").unwrap();
+        refused(&|| symlink(&own, &path).unwrap(), Errno::LOOP);
+        refused(&|| File::create(&path).unwrap().set_len(1 << 40).unwrap(), Errno::FBIG);
+        assert!(store.images().unwrap().all().is_empty());
+    }
+
+    #[test]
+    fn a_layer_that_is_a_link_to_one_of_ours_is_not_there() {
+        let (top, store) = foreign();
+        let digest = crate::digest::Digest::of(b"layer");
+        let owners = crate::image::owners::Owners::Shared;
+        let fs = store.layer_path(&digest, &owners);
+        let layer = fs.parent().unwrap();
+        let make = |layer: &Path| {
+            std::fs::create_dir_all(layer.join("fs")).unwrap();
+            std::fs::write(layer.join("layer.json"), "{}").unwrap();
+        };
+        make(layer);
+        assert!(store.has_layer(&digest, &owners));
+        std::fs::remove_dir_all(layer).unwrap();
+        let own = top.path().join("own");
+        make(&own);
+        symlink(&own, layer).unwrap();
+        assert!(!store.has_layer(&digest, &owners));
+        // Our own store may lie where we put it.
+        assert!(Store::look(store.root()).has_layer(&digest, &owners));
+        // What is not the owner's is not the store's.
+        std::fs::remove_file(layer).unwrap();
+        make(layer);
+        let other = Store { stranger: Some(4321), ..store };
+        assert!(!other.has_layer(&digest, &owners));
+    }
+}
