@@ -56,13 +56,9 @@ impl Layers {
                 let owners = is_recorded.then_some(Owners::Shared);
                 let lower = |path| Folder { owners: owners.clone(), ..Folder::from(path) };
                 let lowers = lowers.into_iter().map(lower).collect();
-                Ok(Self {
-                    upper: Some((
-                        Folder { path, shown, names, owners: None, places: PLACES },
-                        form,
-                    )),
-                    lowers,
-                })
+                let is_written = form == Form::Changes;
+                let upper = Folder { path, shown, names, owners: None, places: PLACES, is_written };
+                Ok(Self { upper: Some((upper, form)), lowers })
             }
             _ => Err(Error::new("config.json: the root has no writable layer")),
         }

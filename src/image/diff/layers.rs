@@ -39,6 +39,8 @@ pub struct Folder {
     pub owners: Option<Owners>,
     /// Paths at which an empty file is only there for something to be mounted on, and is left out.
     pub places: &'static [&'static str],
+    /// Whether a container has written it, and no image: processes without any power in there can have set attributes.
+    pub is_written: bool,
 }
 
 /// What a name that begins with `.wh.` is.
@@ -53,7 +55,14 @@ pub enum Names {
 
 impl From<PathBuf> for Folder {
     fn from(path: PathBuf) -> Self {
-        Self { path, shown: None, names: Names::Plain, owners: None, places: &[] }
+        Self {
+            path,
+            shown: None,
+            names: Names::Plain,
+            owners: None,
+            places: &[],
+            is_written: false,
+        }
     }
 }
 
@@ -68,15 +77,19 @@ struct Root {
     names: Names,
     owners: Owners,
     places: &'static [&'static str],
+    /// Whether it may have whiteouts.
+    is_layer: bool,
+    is_written: bool,
 }
 
 impl Root {
     fn open(folder: &Folder, others: &Owners) -> Result<Self> {
-        let Folder { path, shown, names, owners, places } = folder;
+        let Folder { path, shown, names, owners, places, is_written } = folder;
         let fd = File::open(path).map(OwnedFd::from);
         let fd = fd.context(|| format!("cannot open {}", path.display()))?;
         let owners = owners.as_ref().unwrap_or(others).clone();
-        Ok(Self { fd, shown: shown.clone(), names: *names, owners, places })
+        let (shown, names, is_written) = (shown.clone(), *names, *is_written);
+        Ok(Self { fd, shown, names, owners, places, is_layer: true, is_written })
     }
 
     /// Whether a folder of it hides what is below.
@@ -120,11 +133,19 @@ impl Layers {
         Ok(Self { roots: folders.iter().map(open).collect::<Result<_>>()? })
     }
 
-    /// These folders, topmost first.
-    pub fn of(roots: Vec<OwnedFd>, owners: &Owners) -> Self {
-        let root =
-            |fd| Root { fd, shown: None, names: Names::Plain, owners: owners.clone(), places: &[] };
-        Self { roots: roots.into_iter().map(root).collect() }
+    /// The one folder of a whole tree, without whiteouts; `None`: no folder at all.
+    pub fn of(root: Option<OwnedFd>, owners: &Owners) -> Self {
+        let owners = owners.clone();
+        let make = |fd| Root {
+            fd,
+            shown: None,
+            names: Names::Plain,
+            owners,
+            places: &[],
+            is_layer: false,
+            is_written: false,
+        };
+        Self { roots: root.map(make).into_iter().collect() }
     }
 
     /// The root of the tree.
@@ -186,7 +207,12 @@ impl Layers {
     pub fn look(&self, folder: &Merged, entry: &Entry) -> Result<Option<Found>> {
         let Some(fd) = self.folder_of(entry.layer, &folder.path)? else { return Ok(None) };
         let Some(root) = self.roots.get(entry.layer) else { return Ok(None) };
-        let whose = Whose { owners: &root.owners, shown: root.shown.as_ref() };
+        let whose = Whose {
+            owners: &root.owners,
+            shown: root.shown.as_ref(),
+            is_layer: root.is_layer,
+            is_written: root.is_written,
+        };
         let mut found = node::look(&fd, &entry.name, whose)?;
         if let Some(Found::Node(node)) = &mut found
             && node.file_type == FileType::Folder
@@ -239,7 +265,8 @@ impl Layers {
         if !node::is_folder(&stat) {
             // A file below a folder is hidden by it, and hides what is below itself.
             slot.is_open = false;
-            if slot.layers.is_empty() && !node::is_whiteout(&folder, name, &stat) {
+            let is_layer = self.roots.get(layer).is_some_and(|root| root.is_layer);
+            if slot.layers.is_empty() && !(is_layer && node::is_whiteout(&folder, name, &stat)) {
                 slot.layers.push(layer);
             }
             return Ok(());

@@ -37,6 +37,8 @@ pub struct Node {
     pub gid: u32,
     /// Length in bytes of a regular file.
     pub size: u64,
+    /// Bytes that it has on the disk: fewer where it has holes.
+    pub on_disk: u64,
     /// When it was changed: seconds since 1970.
     pub mtime: i64,
     /// Which file it is, to tell hard links: device and inode.
@@ -60,6 +62,10 @@ pub struct Whose<'a> {
     pub owners: &'a Owners,
     /// What was made of the IDs that are meant.
     pub shown: Option<&'a IdMaps>,
+    /// Whether there may be whiteouts. Not in a whole tree, where a mark of overlayfs is one that the container has set.
+    pub is_layer: bool,
+    /// Whether a container has written it, and no image.
+    pub is_written: bool,
 }
 
 impl Whose<'_> {
@@ -144,7 +150,7 @@ pub fn is_opaque(fd: impl AsFd) -> Result<bool> {
 /// What stands under `name` in `folder`. `None`: nothing.
 pub fn look(folder: impl AsFd, name: &OsStr, whose: Whose<'_>) -> Result<Option<Found>> {
     let Some(stat) = stat(&folder, name)? else { return Ok(None) };
-    if is_whiteout(&folder, name, &stat) {
+    if whose.is_layer && is_whiteout(&folder, name, &stat) {
         return Ok(Some(Found::Whiteout));
     }
     let mut node = Node::of(&stat, whose)?;
@@ -162,7 +168,7 @@ pub fn look(folder: impl AsFd, name: &OsStr, whose: Whose<'_>) -> Result<Option<
             if node.file_type != kind {
                 fail!("it changed while it was read");
             }
-            node.read_xattrs(&file, whose.owners)?;
+            node.read_xattrs(&file, whose)?;
             if node.file_type == FileType::File {
                 node.content = Some(file.into());
             }
@@ -206,7 +212,7 @@ pub fn open(
             if node.file_type != kind {
                 fail!("it changed while it was read");
             }
-            node.read_xattrs(&file, whose.owners)?;
+            node.read_xattrs(&file, whose)?;
             if kind == FileType::Folder {
                 return Ok((node, Some(file)));
             }
@@ -237,6 +243,7 @@ impl Node {
             uid,
             gid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
+            on_disk: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
             mtime: stat.st_mtime,
             id: (stat.st_dev, stat.st_ino),
             links: stat.st_nlink,
@@ -247,7 +254,17 @@ impl Node {
         })
     }
 
-    fn read_xattrs(&mut self, file: &OwnedFd, owners: &Owners) -> Result<()> {
+    /// Errors: a file whose holes alone would take hours to write. A container makes one with a single call.
+    pub fn refuse_endless(&self) -> Result<()> {
+        let holes = self.size.saturating_sub(self.on_disk);
+        if holes <= MOST_HOLES {
+            return Ok(());
+        }
+        let text = format!("it has {} bytes, {holes} of them a hole", self.size);
+        Err(Error::new(text).hint("remove or shorten it in the container"))
+    }
+
+    fn read_xattrs(&mut self, file: &OwnedFd, whose: Whose<'_>) -> Result<()> {
         let list = xattr_names(file)?;
         for name in list.split_inclusive(|byte| *byte == 0) {
             let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
@@ -256,17 +273,22 @@ impl Node {
                 continue;
             };
             match text {
-                "user.overlay.redirect"
-                | "trusted.overlay.redirect"
-                | "user.overlay.metacopy"
-                | "trusted.overlay.metacopy" => {
+                // Those of "user." are anybody's to set, and nothing where usnea mounts (overlayfs takes neither of them
+                // with userxattr).
+                "trusted.overlay.redirect" | "trusted.overlay.metacopy" => {
                     return Err(Error::new(format!("it is somewhere else: {text}")).hint(
                         "usnea mounts no overlay with redirect_dir or metacopy: somebody else did",
                     ));
                 }
                 OVERRIDE_STAT => {
                     if let Some(value) = xattr(file, name)? {
-                        self.be(OverrideStat::parse(&value)?, owners);
+                        match OverrideStat::parse(&value) {
+                            Ok(record) => self.be(record, whose),
+                            // Anybody in the container can set it: it is no record of ours.
+                            Err(error) => {
+                                log::warn!("{error}: the file's own owner and mode are taken")
+                            }
+                        }
                     }
                 }
                 "user.overlay.opaque" | "trusted.overlay.opaque" => {
@@ -286,11 +308,21 @@ impl Node {
 
     /// Owner, mode and, for what only root may make, kind: as recorded. With real owners a record is ours only where the
     /// real one could not be had: a user in the container who writes it to his own file makes no setuid root of it.
-    fn be(&mut self, stat: OverrideStat, owners: &Owners) {
-        if matches!(owners, Owners::Mapped(_)) && owners.has(stat.uid, stat.gid) {
+    /// With a single ID any process of the container can write any record, and chmod(2) alone gives a file setuid: the bit is
+    /// on the disk too, unless the file came up from an image.
+    fn be(&mut self, stat: OverrideStat, whose: Whose<'_>) {
+        if matches!(whose.owners, Owners::Mapped(_)) && whose.owners.has(stat.uid, stat.gid) {
             return;
         }
-        (self.uid, self.gid, self.mode) = (stat.uid, stat.gid, stat.mode);
+        const POWERS: u32 = 0o6000;
+        let forged = match (whose.is_written, self.file_type) {
+            (true, FileType::File) => stat.mode & POWERS & !self.mode,
+            _ => 0,
+        };
+        if forged != 0 {
+            log::warn!("setuid or setgid that is in an attribute alone is left out");
+        }
+        (self.uid, self.gid, self.mode) = (stat.uid, stat.gid, stat.mode & !forged);
         use FileType::{Block, Character, File, Pipe, Socket};
         if let (File, Some(recorded @ (Block(..) | Character(..) | Pipe | Socket))) =
             (self.file_type, stat.file_type)
@@ -311,6 +343,9 @@ fn is_of_an_image(name: &str) -> bool {
     }
     kept && !name.contains('=')
 }
+
+/// Bytes of holes that are written as zeros. Files of virtual machines and databases have some hundred gigabytes.
+const MOST_HOLES: u64 = 4 << 40;
 
 // Attributes can grow between two calls, but they have their largest size (xattr(7)).
 const LARGEST_XATTR: usize = 64 << 10;

@@ -303,12 +303,50 @@ fn what_cannot_be_in_a_layer_is_an_error() {
     let error = layer(&place.path("up")).unwrap_err().to_string();
     assert_eq!(error, "/a/.wh.x: no layer can have a file of this name: .wh. begins a whiteout");
     fs::remove_file(place.path("up/a/.wh.x")).unwrap();
-    set(&place.path("up/a"), "user.overlay.redirect", b"/b");
-    assert!(layer(&place.path("up")).unwrap_err().to_string().contains("user.overlay.redirect"));
-    let broken = place.file("low/x", "");
-    set(&broken, "user.containers.override_stat", b"root");
-    assert!(layer(&place.path("low")).unwrap_err().to_string().starts_with("/x: user.containers"));
     assert!(layer(&place.path("nothing")).unwrap_err().to_string().contains("No such file"));
+}
+
+#[test]
+fn what_anybody_in_a_container_can_set_hides_no_file() {
+    let place = Place::new();
+    let marks = [
+        ("user.overlay.redirect", "/b"),
+        ("user.overlay.metacopy", ""),
+        ("user.containers.override_stat", "root"),
+    ];
+    for (number, (name, value)) in marks.iter().enumerate() {
+        set(&place.file(&format!("up/{number}"), "x"), name, value.as_bytes());
+        set(&place.dir(&format!("up/folder-{number}")), name, value.as_bytes());
+    }
+    place.same_times();
+    let listed = place.list(&layer(&place.path("up")).unwrap());
+    assert_eq!(listed.len(), 2 * marks.len(), "{listed:?}");
+    // What is seen through an overlay, or is a whole tree, has no whiteouts.
+    set(&place.file("part/empty", ""), "user.overlay.whiteout", b"y");
+    place.whiteout("part/device");
+    place.same_times();
+    let root = fs::File::open(place.path("part")).unwrap();
+    let part = Part { path: Path::new("."), last: LastLink::Followed, name: ".".as_ref() };
+    let listed = place.list(&part_tar(&root, &part, &Owners::Recorded, Vec::new()).unwrap());
+    assert_eq!(listed.len(), 3, "{listed:?}");
+}
+
+#[test]
+fn setuid_that_is_in_an_attribute_alone_is_of_an_image_or_of_nobody() {
+    let place = Place::new();
+    let name = "user.containers.override_stat";
+    set(&place.file("up/forged", "x"), name, b"0:0:4755");
+    let given = place.file("up/given", "x");
+    fs::set_permissions(&given, fs::Permissions::from_mode(0o6755)).unwrap();
+    set(&given, name, b"0:5:6755");
+    place.same_times();
+    let image = Folder::from(place.path("up"));
+    let written = Folder { is_written: true, ..image.clone() };
+    for (folder, forged) in [(image, "-rwsr-xr-x 0/0"), (written, "-rwxr-xr-x 0/0")] {
+        let listed = place.list(&layer_tar(&folder, &Owners::Recorded, Vec::new()).unwrap());
+        assert!(listed.iter().any(|line| line.starts_with(forged)), "{listed:?}");
+        assert!(listed.iter().any(|line| line.starts_with("-rwsr-sr-x 0/5")), "{listed:?}");
+    }
 }
 
 #[test]

@@ -33,9 +33,9 @@ pub fn changes_tar<W: Write>(
     writer: W,
 ) -> Result<W> {
     let root = File::open(&upper.path).context(|| upper.path.display().to_string())?;
-    let whose = Whose { owners, shown: upper.shown.as_ref() };
+    let whose = Whose { owners, shown: upper.shown.as_ref(), is_layer: false, is_written: false };
     let (tar, links) = (TarWriter::new(writer), HashMap::new());
-    let layers = Layers::of(Vec::new(), owners);
+    let layers = Layers::of(None, owners);
     let mut tree = Tree { tar, layers, form: Form::Layer, links, prefix: PathBuf::new() };
     for change in changes {
         let path = change.path.strip_prefix("/").unwrap_or(&change.path);
@@ -74,8 +74,13 @@ pub fn part_tar<W: Write>(
     owners: &Owners,
     writer: W,
 ) -> Result<W> {
-    let (node, folder) = node::open(root, part.path, part.last, Whose { owners, shown: None })?;
-    let layers = Layers::of(folder.into_iter().collect(), owners);
+    let (node, folder) = node::open(
+        root,
+        part.path,
+        part.last,
+        Whose { owners, shown: None, is_layer: false, is_written: false },
+    )?;
+    let layers = Layers::of(folder, owners);
     let root = layers.root()?;
     let prefix = PathBuf::from(part.name);
     let (tar, links) = (TarWriter::new(writer), HashMap::new());
@@ -188,6 +193,7 @@ impl<W: Write> Tree<W> {
         let is_opaque = node.is_opaque && self.form == Form::Layer;
         match (node.file_type, node.content.take()) {
             (FileType::File, Some(mut content)) => {
+                node.refuse_endless()?;
                 self.tar.append(&headers, node.size, &mut content)?;
             }
             _ => self.tar.append(&headers, 0, &mut io::empty())?,
