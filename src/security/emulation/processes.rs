@@ -4,9 +4,10 @@
 //! ancestors are looked up until one is known, and what that one was when the process began is what it gets. A process
 //! whose parent ended before it ever asked has only init for an ancestor, and is what the container began as.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -16,6 +17,8 @@ use super::credentials::Credentials;
 const TICKS: i64 = 100;
 /// Changes that are kept of one process. A shell that changes its mind for ever must not grow.
 const HISTORY: usize = 16;
+/// How many groups all lists together may hold, 16 MiB of them: we are outside of the container's limits.
+const MOST_GROUPS: usize = 4 << 20;
 /// How many processes are known before those that ended are looked for.
 const MANY: usize = 1024;
 
@@ -39,13 +42,35 @@ pub struct Processes {
     proc: OwnedFd,
     first: Credentials,
     records: HashMap<u32, Record>,
+    /// Each list of supplementary groups once, however many processes have it.
+    lists: HashSet<Arc<[u32]>>,
     sweep_at: usize,
 }
 
 impl Processes {
     /// Of a container that begins as `first`. `proc`: a procfs of our own pid namespace.
     pub fn new(proc: OwnedFd, first: Credentials) -> Self {
-        Self { proc, first, records: HashMap::new(), sweep_at: MANY }
+        Self { proc, first, records: HashMap::new(), lists: HashSet::new(), sweep_at: MANY }
+    }
+
+    /// A list of groups as it is kept. `None`: all processes together have too many.
+    pub fn list(&mut self, groups: &[u32]) -> Option<Arc<[u32]>> {
+        if let Some(known) = self.lists.get(groups) {
+            return Some(known.clone());
+        }
+        let is_full = |lists: &HashSet<Arc<[u32]>>| {
+            lists.iter().map(|list| list.len()).sum::<usize>() + groups.len() > MOST_GROUPS
+        };
+        if is_full(&self.lists) {
+            self.forget_ended();
+            self.lists.retain(|list| Arc::strong_count(list) > 1);
+            if is_full(&self.lists) {
+                return None;
+            }
+        }
+        let list: Arc<[u32]> = groups.into();
+        self.lists.insert(list.clone());
+        Some(list)
     }
 
     /// Who the process of a thread believes to be. While nobody has changed anything there is nothing to look up.
@@ -119,9 +144,12 @@ impl Processes {
     }
 
     fn sweep(&mut self) {
-        if self.records.len() < self.sweep_at {
-            return;
+        if self.records.len() >= self.sweep_at {
+            self.forget_ended();
         }
+    }
+
+    fn forget_ended(&mut self) {
         let mut records = std::mem::take(&mut self.records);
         records.retain(|process, record| {
             self.look(*process).is_some_and(|seen| seen.began == record.began)
@@ -214,6 +242,28 @@ mod tests {
         // The number is another process's now.
         show(place, 10, 10, 1, later + 5);
         assert_eq!(user(&mut processes, 10), 0);
+    }
+
+    #[test]
+    fn lists_of_groups_are_kept_once_and_are_too_many_some_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut processes = table(folder.path());
+        let groups = |number: u32| -> Vec<u32> { (0..65536).map(|group| group ^ number).collect() };
+        let mut given = 0;
+        for number in 0..200u32 {
+            let process = 2 + number;
+            show(folder.path(), process, process, 1, 5);
+            let Some(list) = processes.list(&groups(number)) else { break };
+            assert!(Arc::ptr_eq(&list, &processes.list(&groups(number)).unwrap()));
+            let who = Credentials { supplementary: Some(list), ..Credentials::of(0, 0) };
+            processes.change(process, who);
+            given += 1;
+        }
+        assert_eq!(given, MOST_GROUPS / 65536);
+        // Those of one that has ended make room.
+        std::fs::remove_dir_all(folder.path().join("2")).unwrap();
+        let held = processes.list(&groups(1000));
+        assert!(held.is_some() && processes.list(&groups(1001)).is_none());
     }
 
     #[test]

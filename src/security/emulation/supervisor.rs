@@ -275,7 +275,8 @@ impl State {
             "getgroups" => return tell_groups(caller, &who, call, width),
             _ => {
                 let groups = self.groups_to_set(caller, &who, call, width)?;
-                let who = Credentials { supplementary: Some(groups.into()), ..who };
+                let groups = self.processes.list(&groups).ok_or(Errno::NOMEM)?;
+                let who = Credentials { supplementary: Some(groups), ..who };
                 self.processes.change(call.pid, who);
                 return Ok(Answer::Value(0));
             }
