@@ -3,9 +3,11 @@
 mod folders;
 mod settings;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -33,9 +35,9 @@ pub fn store_path(asked: Option<&Path>) -> Result<PathBuf> {
     std::path::absolute(&path).context(|| format!("cannot tell where {} is", path.display()))
 }
 
-/// Opens a folder of ours, made with mode 0700 where it is missing. What is there must be a folder and ours: checked on
-/// the descriptor, so that nobody can swap it afterwards. Nobody else may write to it; that others may look into it is its
-/// owner's choice (a store of images that a whole machine uses).
+/// Opens a folder of ours, made with mode 0700 where it is missing. What is there must be a folder and ours; a symbolic
+/// link must be ours or root's. Nobody else may write to the folder; that others may look into it is its owner's choice (a
+/// store of images that a whole machine uses). The answer is a path: the folders above are to be nobody else's to change.
 pub fn open_private(path: &Path) -> Result<PathBuf> {
     let make = || std::fs::DirBuilder::new();
     if let Some(parent) = path.parent() {
@@ -49,9 +51,7 @@ pub fn open_private(path: &Path) -> Result<PathBuf> {
         }
         _ => {}
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(path, flags, Mode::empty())
-        .context(|| format!("cannot open {}", path.display()))?;
+    let folder = open_folder(path)?;
     let stat =
         rustix::fs::fstat(&folder).context(|| format!("cannot look at {}", path.display()))?;
     let me = rustix::process::geteuid().as_raw();
@@ -63,4 +63,57 @@ pub fn open_private(path: &Path) -> Result<PathBuf> {
             .context(|| format!("cannot close {} to other users", path.display()))?;
     }
     Ok(path.to_owned())
+}
+
+/// Opens a folder by its path, whose last name may be a symbolic link of ours or of root's: another user's would lead us to
+/// any folder that is ours.
+fn open_folder(path: &Path) -> Result<OwnedFd> {
+    let said = || format!("cannot open {}", path.display());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags | OFlags::NOFOLLOW, Mode::empty()) {
+        Err(Errno::LOOP | Errno::NOTDIR) => {}
+        answer => return answer.context(said),
+    }
+    let link = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let link = rustix::fs::open(path, link, Mode::empty()).context(said)?;
+    let stat = rustix::fs::fstat(&link).context(said)?;
+    let is_link = FileType::from_raw_mode(stat.st_mode).is_symlink();
+    if is_link && ![0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid) {
+        let error = format!("{} is a symbolic link of user {}", path.display(), stat.st_uid);
+        return Err(Error::new(error).hint("name a folder in a place that is yours alone"));
+    }
+    rustix::fs::open(path, flags, Mode::empty()).context(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_folder_may_be_a_link_of_ours_and_a_file_is_none() {
+        let top = tempfile::tempdir().unwrap();
+        let path = |name: &str| top.path().join(name);
+        open_private(&path("folder")).unwrap();
+        symlink(path("folder"), path("link")).unwrap();
+        assert_eq!(open_private(&path("link")).unwrap(), path("link"));
+        symlink(path("none"), path("nothing")).unwrap();
+        open_private(&path("nothing")).unwrap_err();
+        std::fs::write(path("file"), "").unwrap();
+        open_private(&path("file")).unwrap_err();
+    }
+
+    #[test]
+    fn a_link_of_somebody_else_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            return; // only root can make one
+        }
+        let top = tempfile::tempdir().unwrap();
+        let (folder, link) = (top.path().join("folder"), top.path().join("link"));
+        std::fs::create_dir(&folder).unwrap();
+        symlink(&folder, &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(4321), None).unwrap();
+        let error = open_private(&link).unwrap_err().to_string();
+        assert!(error.contains("is a symbolic link of user 4321"), "{error}");
+    }
 }
