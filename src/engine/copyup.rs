@@ -62,9 +62,11 @@ pub fn fill(
     files::remove_held(&filling, lock).on(shown(&filling))
 }
 
-/// Whether nothing came into it yet.
-pub fn is_new(data: &Path) -> bool {
-    data.with_file_name(NEW).exists()
+/// Whether nothing came into it yet, neither from a root nor from a container: one whose root has no such place leaves it
+/// new, and fills it itself.
+pub fn is_empty(data: &Path) -> bool {
+    let has_files = || fs::read_dir(data).is_ok_and(|mut files| files.next().is_some());
+    data.with_file_name(NEW).exists() && !has_files()
 }
 
 /// The mark of a volume that is new, locked, and whether somebody has begun to fill it. In this order: it is renamed
@@ -153,7 +155,7 @@ mod tests {
     fn a_place_that_the_root_does_not_have_leaves_it_new() {
         let volume = Volume::new();
         volume.fill("/nowhere");
-        assert!(volume.path("new").exists());
+        assert!(volume.path("new").exists() && is_empty(&volume.path("_data")));
         volume.fill("/there");
         assert!(volume.path("_data/file").exists());
     }

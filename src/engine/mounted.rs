@@ -139,7 +139,7 @@ fn below(plan: &Plan, root: &OwnedFd, mount: &Mount, tree: Option<OwnedFd>, how:
     match how {
         Use::Writing => copyup::fill(root, mount, tree.as_ref(), plan.root_in_base())?,
         // What would come into it is what the root has there.
-        Use::Reading if mount.copy_up && copyup::is_new(path) => return Ok(()),
+        Use::Reading if mount.copy_up && copyup::is_empty(path) => return Ok(()),
         Use::Reading => {}
     }
     let target = match how {

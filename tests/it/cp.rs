@@ -49,6 +49,22 @@ fn source(place: &Place) {
 const WHOLE: &str = ". ./deep ./deep/two ./link ./one ./same";
 
 #[test]
+fn volumes_whose_place_the_root_lacks_are_seen() {
+    let place = Place::new();
+    ran(&place, "ended", &["-v", "data:/nowhere/data"], "echo content > /nowhere/data/file");
+    let words = ["create", "--name", "made", "-v", "data:/else/where"];
+    place.usnea(&place.kept(&words, "true")).works();
+    for from in ["ended:/nowhere/data/file", "made:/else/where/file"] {
+        cp(&place, from, "back").works();
+        assert_eq!(place.read("back"), "content\n", "{from}");
+        std::fs::remove_file(place.path("back")).unwrap();
+    }
+    cp(&place, "ended:/nowhere", "all").works();
+    assert_eq!(tree(&place, "all"), ". ./data ./data/file");
+    clean(&place);
+}
+
+#[test]
 fn files_go_in_and_out_of_containers_that_run_and_that_do_not() {
     let place = Place::new();
     source(&place);

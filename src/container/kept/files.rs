@@ -12,6 +12,7 @@ use super::{Kept, processes};
 use crate::engine::{self, Use};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::State;
+use crate::monitor::status::Status;
 use crate::sys::{inroot, namespace, process};
 use crate::userns::{self, Base};
 
@@ -29,7 +30,9 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     let base = Base::of_user()?;
     let (spec, _image) = config(kept)?;
     let plan = engine::plan(&spec, base.clone(), Default::default())?;
-    let how = if engine::can_be_read_alone(&plan) { how } else { Use::Writing };
+    // One that never ran has no places for its volumes yet: they are made as a start makes them.
+    let is_ready = kept.status_here()? != Status::Created;
+    let how = if is_ready && engine::can_be_read_alone(&plan) { how } else { Use::Writing };
     let lock = match how {
         Use::Reading => None,
         Use::Writing => match locked(kept)? {
