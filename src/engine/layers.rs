@@ -8,7 +8,7 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 
 use super::mounts::VOLATILE;
 use super::trouble::{Done, On, Trouble};
-use super::{MemoryLayers, Mount, Plan, Source};
+use super::{MemoryLayers, Mount, Plan, Source, places};
 use crate::error::{Context, Error};
 use crate::ids::IdMaps;
 use crate::override_stat::Records;
@@ -69,6 +69,13 @@ pub fn stacked(plan: &Plan, mount: &Mount, servers: &mut Vec<process::Child>) ->
     let stack = Stack { lowers, upper: upper.as_ref() };
     let Stacking { driver, idmapped, records } = *stacking;
     let shown = plan.levels.shown(idmapped);
+    let is_root = mount.target == Path::new("/");
+    if let (true, [lower], Some((upper, _))) = (is_root, lowers.as_slice(), upper)
+        && driver != StorageDriver::Copy
+        && is_a_strangers(lower)
+    {
+        places::make(plan, lower, upper);
+    }
     match driver {
         StorageDriver::Overlay => {
             overlaid(stack, plan.owner_of_layers(idmapped), flags, mount.attributes)
@@ -161,6 +168,12 @@ fn served(
 
 fn said(error: Error) -> Trouble {
     Trouble { what: error.to_string(), errno: 0 }
+}
+
+/// Whether the folder belongs to a user who has no ID here.
+fn is_a_strangers(folder: &Path) -> bool {
+    const OVERFLOW: u32 = 65534; // what a user without an ID is shown as (user_namespaces(7))
+    rustix::fs::stat(folder).is_ok_and(|stat| stat.st_uid == OVERFLOW)
 }
 
 /// The folder that all are is shown with the upper one's mode and owner: it gets the topmost lower one's.

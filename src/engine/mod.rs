@@ -46,6 +46,7 @@ mod listener;
 mod mounted;
 mod mounts;
 mod parent;
+mod places;
 mod plan;
 mod relay;
 mod running;

@@ -67,6 +67,7 @@ mod named_volumes;
 mod names;
 mod network;
 mod nfs;
+mod odd_files;
 mod odd_registries;
 mod other_machine;
 mod own_names;
