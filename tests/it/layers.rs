@@ -3,17 +3,11 @@
 
 use std::process::Command;
 
-use crate::support::{
-    Place, Ran, Started, binary, finish, need, need_subids, need_that, processes_with, within,
-};
+use crate::support::{Place, Ran, Started, binary, finish, need, need_subids, need_that, within};
 
 /// What shows that a layer is whole: new files, a folder of the root replaced, owners and modes, nothing in the root.
 const SCRIPT: &str = "set -e; echo changed > /etc/passwd; cat /etc/passwd; rm -r /root; mkdir /root; ls -A /root; \
                       echo new > /root/new; cat /root/new; stat -c %a /";
-
-fn text(path: &std::path::Path) -> &str {
-    path.to_str().expect("a path in UTF-8")
-}
 
 /// usnea where the kernel's tmpfs keeps no `user.*` attributes.
 fn on_disk(place: &Place, options: &[&str], script: &str) -> Command {
@@ -79,15 +73,15 @@ fn what_a_killed_run_leaves_on_disk_goes_with_the_next() {
     let left =
         || std::fs::read_dir(store.join("tmp")).is_ok_and(|mut entries| entries.next().is_some());
     assert!(left(), "the layer is not on disk");
-    for process in processes_with(text(&place.path(""))) {
+    let family = started.family();
+    for process in &family {
         if process.text("comm").trim() == "usnea" {
             let pid = rustix::process::Pid::from_raw(process.number).expect("a process");
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
         }
     }
     started.end();
-    assert!(within(std::time::Duration::from_secs(2), || processes_with(text(&place.path("")))
-        .is_empty()));
+    assert!(within(std::time::Duration::from_secs(20), || family.iter().all(|one| !one.runs())));
     assert!(left(), "nothing was left: the next lines prove nothing");
     finish(&mut on_disk(&place, &[], "true"), "").works();
     place.nothing_is_left();

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::support::{Place, Started, need_no_subids, processes_with, text};
+use crate::support::{Place, Started, need_no_subids, text};
 
 /// What is remembered of a file, as it is on disk.
 fn remembered(path: &Path) -> Option<String> {
@@ -182,10 +182,10 @@ fn a_supervisor_that_is_gone_is_an_error_and_no_hang() {
         place.arguments(&["-v", &volume, "--root-emulation", "seccomp"], &["sh", "-c", script]);
     let mut started = Started::new(&mut place.command(&arguments), "");
     started.wait_for("ready");
-    // It is usnea's own image, so it has its words, and it alone may gain no privileges.
-    let supervisor = processes_with(text(&data))
+    let supervisor = started
+        .family()
         .into_iter()
-        .find(|process| process.text("status").contains("NoNewPrivs:\t1"))
+        .find(|process| process.text("cmdline").starts_with("usnea: root emulation of"))
         .expect("a supervisor");
     let number = rustix::process::Pid::from_raw(supervisor.number).expect("a number");
     rustix::process::kill_process(number, rustix::process::Signal::KILL).expect("a kill");

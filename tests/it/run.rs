@@ -243,11 +243,10 @@ fn a_dead_run_s_leftovers_go_with_the_next_run() {
     let mut command = place.command(&place.arguments(&[], &["sh", "-c", "echo ready; sleep 100"]));
     let mut started = Started::new(&mut command, "");
     started.wait_for("ready");
+    let family = started.family();
     started.signal(rustix::process::Signal::KILL);
     assert_eq!(started.end().status, -9);
-    assert!(within(std::time::Duration::from_secs(2), || {
-        crate::support::processes_with(text(&place.path(""))).is_empty()
-    }));
+    assert!(within(std::time::Duration::from_secs(20), || family.iter().all(|one| !one.runs())));
     place.run(&[], "true").works();
     place.nothing_is_left();
 }

@@ -211,6 +211,11 @@ impl Process {
         String::from_utf8_lossy(&content).replace('\0', " ")
     }
 
+    /// The number of its parent.
+    pub fn parent(&self) -> Option<i32> {
+        self.text("stat").rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
+    }
+
     /// Whether it runs (a zombie does not).
     pub fn runs(&self) -> bool {
         let stat = self.text("stat");
@@ -327,6 +332,25 @@ impl Started {
         let stdout = read_in_chunks(child.stdout.take().expect("a pipe"));
         let stderr = read_in_chunks(child.stderr.take().expect("a pipe"));
         Self { child, stdout, stderr, words }
+    }
+
+    /// It and all processes below it, whatever their titles.
+    pub fn family(&self) -> Vec<Process> {
+        let mut family = vec![Process { number: self.child.id() as i32 }];
+        let mut others = processes();
+        loop {
+            let is_child =
+                |other: &Process| family.iter().any(|member| other.parent() == Some(member.number));
+            let (children, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(is_child);
+            let known: Vec<_> = family.iter().map(|member| member.number).collect();
+            let new: Vec<_> =
+                children.into_iter().filter(|child| !known.contains(&child.number)).collect();
+            if new.is_empty() {
+                return family;
+            }
+            family.extend(new);
+            others = rest;
+        }
     }
 
     /// Sends it a signal.

@@ -2,9 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{
-    Place, Ran, Started, need_no_subids, need_subids, processes_with, text, within,
-};
+use crate::support::{Place, Ran, Started, need_no_subids, need_subids, text, within};
 
 const MAPS: &str = "cat /proc/self/uid_map /proc/self/gid_map";
 
@@ -168,10 +166,10 @@ fn a_killed_run_has_no_range_any_more() {
     let first = |ran: &Ran| lines(ran.works())[0].1;
     let script = "cat /proc/self/uid_map";
     let beside = first(&place.run(&["--userns", "auto"], script));
+    let family = started.family();
     started.signal(Signal::KILL);
     drop(started.end());
-    let here = text(&place.path("")).to_owned();
-    assert!(within(std::time::Duration::from_secs(10), || processes_with(&here).is_empty()));
+    assert!(within(std::time::Duration::from_secs(20), || family.iter().all(|one| !one.runs())));
     let after = first(&place.run(&["--userns", "auto"], script));
     assert!(after < beside, "{after} is not the range of the killed one, below {beside}");
 }
