@@ -83,14 +83,26 @@ for made in ['new', 'empty', 'node', 'lower']:
     if made == 'empty': open(name, 'w').close(); os.stat(name)
     if made == 'node': os.mknod(name); os.stat(name)
     for size in [0, 1 << 20]:
-        fd = os.open(name, os.O_RDWR | os.O_CREAT)
-        if size: os.ftruncate(fd, size)
-        os.pwrite(fd, b'important' * 100, 4096)
         for command in ['cp {0} m/copy', 'tar -S -c {0} | tar -x -O > m/copy', 'cat {0} > m/copy']:
+            # The writer starts nobody: a close(2) in a child of it would write all back.
+            (told, tell), (end, ends) = os.pipe(), os.pipe()
+            if os.fork() == 0:
+                os.close(ends)
+                fd = os.open(name, os.O_RDWR | os.O_CREAT)
+                if size: os.ftruncate(fd, size)
+                os.pwrite(fd, b'important' * 100, 4096)
+                os.write(tell, b'written')
+                os.read(end, 1)
+                os._exit(0)
+            os.close(end)
+            os.read(told, 7)
             subprocess.run(command.format(name), shell=True, check=True)
             with open(name, 'rb') as one, open('m/copy', 'rb') as other:
                 assert one.read() == other.read(), (made, size, command)
-        os.close(fd)
+            os.close(ends)
+            os.wait()
+            os.unlink(name)
+            if made in ['empty', 'node']: os.mknod(name); os.stat(name)
 ",
     );
     let ran = script(
