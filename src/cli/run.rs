@@ -30,6 +30,10 @@ pub struct Common {
     #[arg(value_names = ["IMAGE", "COMMAND"], num_args = 1.., required = true, trailing_var_arg = true)]
     words: Vec<String>,
 
+    /// IMAGE is the path of a root directory, which is written to; PATH:O: under a layer that is thrown away.
+    #[arg(long)]
+    rootfs: bool,
+
     /// Print help.
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
@@ -65,6 +69,11 @@ pub struct RunArguments {
     #[arg(short, long)]
     detach: bool,
 
+    /// Show these streams of the command alone: stdin, stdout or stderr. Standard error, on which usnea's own errors come,
+    /// is among them in any case. Default: all.
+    #[arg(short, long, value_name = "STREAM", ignore_case = true, conflicts_with = "detach")]
+    attach: Vec<Stream>,
+
     /// Signals that come to us are the command's.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           default_value = "true", hide_default_value = true, hide_possible_values = true)]
@@ -80,6 +89,14 @@ pub struct RunArguments {
     pulling: Pulling,
 }
 
+/// A stream of `--attach`.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
 impl Common {
     /// The flags of the spec.
     pub fn options(&self) -> &Options {
@@ -87,15 +104,21 @@ impl Common {
     }
 
     /// IMAGE
-    pub fn image(&self) -> &str {
-        &self.words[0]
+    pub fn image(&self) -> String {
+        let word = &self.words[0];
+        match self.rootfs {
+            true => format!("dir:{}", word.strip_suffix(":O").unwrap_or(word)),
+            false => word.clone(),
+        }
     }
 
     /// As the verbs take it.
     pub fn request(self, store: Option<PathBuf>) -> Result<Request> {
-        let mut words = self.words.into_iter();
-        let image = words.next().unwrap_or_default().parse()?;
-        Ok(Request { store, image, command: words.collect(), options: self.options })
+        let image = self.image().parse()?;
+        let mut options = self.options;
+        options.rw_root |= self.rootfs && !self.words[0].ends_with(":O");
+        let command = self.words.into_iter().skip(1).collect();
+        Ok(Request { store, image, command, options })
     }
 }
 
@@ -129,9 +152,15 @@ impl Pulling {
 /// Runs the command and gives its exit status. One that is thrown away when it ends, and that we wait for, has no record
 /// and no monitor: nobody needs them, and it starts sooner. One with a name is to be found by it.
 pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
-    let RunArguments { explain, detach, sig_proxy, common, flags, pulling } = arguments;
+    let RunArguments { explain, detach, attach, sig_proxy, mut common, flags, pulling } = arguments;
+    if !attach.is_empty() {
+        common.options.interactive &= attach.contains(&Stream::Stdin);
+        if !attach.contains(&Stream::Stdout) {
+            discard_output()?;
+        }
+    }
     let shown = pulling.shown();
-    let image = common.image().to_owned();
+    let image = common.image();
     for warning in activation::warnings(common.options()) {
         log::warn!("{warning}");
     }
@@ -160,6 +189,13 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
         true => print(&format!("{}\n", kept::run_detached(&request, &wishes, &wanted)?)),
         false => kept::run_attached(&request, &wishes, &wanted, proxy),
     }
+}
+
+/// Sends what would go to standard output nowhere.
+fn discard_output() -> Result<()> {
+    let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
+    let null = null.context(|| "cannot open /dev/null")?;
+    rustix::stdio::dup2_stdout(&null).map_err(Error::from).context(|| "cannot discard output")
 }
 
 /// Prints config.json.

@@ -7,15 +7,17 @@ use oci_spec::runtime::Spec;
 use super::driver::{self, Choice};
 use super::image::{Image, Root as ImageRoot};
 use super::{folder, name, network, ranges, stored, volumes};
+use crate::capability::CapabilityChange;
 use crate::config;
 use crate::engine::{self, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::host::{cgroup, filesystem};
 use crate::ids::IdMaps;
 use crate::net::Wanted;
-use crate::security::{self, emulation::Emulation};
+use crate::security::{self, GuardedPaths, emulation::Emulation};
 use crate::spec::{
-    CgroupHierarchy, Inputs, Options, Root, RootEmulation, TimeNamespace, TopLayer, VolumeName,
+    CgroupHierarchy, Inputs, Options, Root, RootEmulation, SecurityOption, TimeNamespace, TopLayer,
+    VolumeName,
 };
 use crate::sys::{fd, signal::Signals, title};
 use crate::userns::Base;
@@ -200,7 +202,9 @@ pub(super) fn decide(
             _ => CgroupHierarchy::Other,
         },
     })?;
-    security::confine(&mut spec, &options.cap_add, &options.cap_drop)?;
+    let mut added = options.cap_add.clone();
+    added.extend(options.privileged.then_some(CapabilityChange::All));
+    security::confine(&mut spec, &added, &options.cap_drop, guarded_paths(options))?;
     if let Some(emulation) = emulation(options.root_emulation, &maps) {
         security::emulation::emulate(&mut spec, emulation)?;
     }
@@ -208,6 +212,23 @@ pub(super) fn decide(
     layers.extend(crate::spec::anonymous_folders(&spec, &folder));
     let volumes = crate::spec::volume_names(options);
     Ok(Decided { base, spec, folder, layers, volumes, anonymous, driver, network })
+}
+
+/// The parts of /proc and /sys that are guarded: docker's, changed by `--security-opt` and `--privileged`.
+fn guarded_paths(options: &Options) -> GuardedPaths {
+    let mut paths = match options.privileged {
+        true => GuardedPaths::none(),
+        false => GuardedPaths::default(),
+    };
+    for option in &options.security_opt {
+        match option {
+            SecurityOption::UnmaskAll => paths = GuardedPaths::none(),
+            SecurityOption::Unmask(all) => all.iter().for_each(|path| paths.unmask(path)),
+            SecurityOption::Mask(all) => all.iter().for_each(|path| paths.mask(path)),
+            _ => {}
+        }
+    }
+    paths
 }
 
 fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {

@@ -36,6 +36,7 @@ pub fn prepare(step: &Step, steps: &[Step]) -> Done {
         Step::Limit(limit) => {
             nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?;
         }
+        Step::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
         Step::Credentials(who) => {
             // While the powers are here that it may take.
             keyring::leave()?;

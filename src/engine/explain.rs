@@ -214,6 +214,7 @@ impl Script {
                 let path = quote(&path.to_string_lossy());
                 self.line(&format!("[ -d {path} ] || mkdir -p {path}; cd {path}"));
             }
+            Step::Umask(mask) => self.line(&format!("umask {mask:04o}")),
             Step::Credentials(_) | Step::NoNewPrivileges => {
                 self.line("# (options of setpriv in the last step)")
             }

@@ -277,6 +277,8 @@ pub enum Step {
     Limit(Limit),
     /// Enter the working folder, made where it is missing.
     WorkingFolder(PathBuf),
+    /// Set the mask of the modes of new files; without it the mask is 022.
+    Umask(u32),
     /// Reduce the capabilities and become the user of the command.
     Credentials(Credentials),
     /// exec gives no new powers.
@@ -404,6 +406,7 @@ impl Step {
             Self::Domainname(name) => format!("set the domain name {name}"),
             Self::Limit(limit) => format!("set the limit {}", limit.name),
             Self::WorkingFolder(path) => format!("enter the working directory {}", path.display()),
+            Self::Umask(mask) => format!("umask {mask:04o}"),
             Self::Credentials(who) => {
                 format!("become user {}:{} with reduced capabilities", who.uid, who.gid)
             }

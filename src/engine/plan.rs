@@ -150,6 +150,7 @@ fn last_steps(
     steps: &mut Vec<Step>,
 ) -> Result<()> {
     limits(process, steps)?;
+    steps.extend(process.user().umask().map(Step::Umask));
     steps.push(Step::Credentials(credentials(spec, process, setgroups_denied)?));
     if process.no_new_privileges() == Some(true) {
         steps.push(Step::NoNewPrivileges);

@@ -60,15 +60,55 @@ pub fn default_capabilities() -> Vec<String> {
     DEFAULT.iter().map(ToString::to_string).collect()
 }
 
-/// Gives the process its capabilities and hides what is the host's. Errors: a capability that this kernel does not
+/// The parts of /proc and /sys that a container does not see, or cannot write to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardedPaths {
+    hidden: Vec<String>,
+    read_only: Vec<String>,
+}
+
+impl Default for GuardedPaths {
+    fn default() -> Self {
+        let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        Self { hidden: owned(&MASKED), read_only: owned(&READ_ONLY) }
+    }
+}
+
+impl GuardedPaths {
+    /// No path at all.
+    pub fn none() -> Self {
+        Self { hidden: Vec::new(), read_only: Vec::new() }
+    }
+
+    /// Lets go of a path; a last part `*` stands for any.
+    pub fn unmask(&mut self, pattern: &str) {
+        let is_of = |path: &String| match pattern.strip_suffix('*') {
+            Some(folder) => path.strip_prefix(folder).is_some_and(|name| !name.contains('/')),
+            None => path == pattern.trim_end_matches('/'),
+        };
+        self.hidden.retain(|path| !is_of(path));
+        self.read_only.retain(|path| !is_of(path));
+    }
+
+    /// Hides one more path.
+    pub fn mask(&mut self, path: &str) {
+        self.hidden.push(path.to_owned());
+    }
+}
+
+/// Gives the process its capabilities and guards what is the host's. Errors: a capability that this kernel does not
 /// have, a config without a process.
-pub fn confine(spec: &mut Spec, add: &[CapabilityChange], drop: &[CapabilityChange]) -> Result<()> {
+pub fn confine(
+    spec: &mut Spec,
+    add: &[CapabilityChange],
+    drop: &[CapabilityChange],
+    paths: GuardedPaths,
+) -> Result<()> {
     let known = known_to_kernel(Path::new("/proc/sys/kernel/cap_last_cap"))?;
-    let paths = |paths: &[&str]| Some(paths.iter().map(|path| (*path).to_owned()).collect());
     match spec.linux_mut() {
         Some(linux) => {
-            linux.set_masked_paths(paths(&MASKED));
-            linux.set_readonly_paths(paths(&READ_ONLY));
+            linux.set_masked_paths(Some(paths.hidden));
+            linux.set_readonly_paths(Some(paths.read_only));
         }
         None => fail!("a config without its linux part"),
     }
@@ -287,7 +327,7 @@ mod tests {
     #[test]
     fn a_config_is_confined_whatever_was_in_it() {
         let mut spec = Spec::default();
-        confine(&mut spec, &[], &[]).unwrap();
+        confine(&mut spec, &[], &[], GuardedPaths::default()).unwrap();
         let process = spec.process().as_ref().unwrap();
         let capabilities = process.capabilities().as_ref().unwrap();
         assert_eq!(capabilities.bounding().as_ref().unwrap().len(), DEFAULT.len());
@@ -296,5 +336,20 @@ mod tests {
         let linux = spec.linux().as_ref().unwrap();
         assert_eq!(linux.masked_paths().as_ref().unwrap()[..], MASKED);
         assert_eq!(linux.readonly_paths().as_ref().unwrap()[..], READ_ONLY);
+    }
+
+    #[test]
+    fn paths_are_let_go_of_one_by_one_or_by_their_folder() {
+        let mut paths = GuardedPaths::default();
+        paths.unmask("/proc/acpi");
+        paths.unmask("/proc/sys/");
+        assert!(!paths.hidden.contains(&"/proc/acpi".to_owned()));
+        assert_eq!(paths.hidden.len(), MASKED.len() - 1);
+        assert_eq!(paths.read_only.len(), READ_ONLY.len() - 1);
+        paths.unmask("/proc/*");
+        assert_eq!(paths.hidden, ["/sys/devices/virtual/powercap", "/sys/firmware"]);
+        assert!(paths.read_only.is_empty());
+        paths.mask("/proc/uptime");
+        assert!(paths.hidden.contains(&"/proc/uptime".to_owned()));
     }
 }

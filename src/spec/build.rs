@@ -146,6 +146,7 @@ pub struct Inputs<'a> {
 /// Errors: something asked for cannot be had, named as it was written.
 pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
     refuse_contradictions(inputs.options)?;
+    warn_of_discarded(inputs.options);
     let path = inputs.root.path()?;
     mounts::text(path)?;
     let root = RootBuilder::default()
@@ -160,7 +161,7 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
         .process(process)
         .mounts(mounts::mounts(inputs)?)
         .linux(linux(inputs)?)
-        .annotations(annotations(inputs, account))
+        .annotations(annotations(inputs, account)?)
         .build()
         .map_err(Error::new)?;
     spec.set_hostname(hostname(inputs));
@@ -182,7 +183,7 @@ fn refuse_contradictions(options: &Options) -> Result<()> {
         fail!("--userns and --uidmap or --gidmap exclude each other");
     }
     if options.cgroups == Cgroups::Disabled
-        && (options.resources != Resources::default() || options.cgroup_parent.is_some())
+        && (options.resources.limits() != Resources::default() || options.cgroup_parent.is_some())
     {
         fail!("--cgroups disabled leaves nothing that could be limited or have a parent");
     }
@@ -210,11 +211,35 @@ pub(super) fn seen_hostname(inputs: &Inputs<'_>) -> String {
     })
 }
 
-fn annotations(inputs: &Inputs<'_>, account: OwnAccount) -> HashMap<String, String> {
+/// docker's answer on cgroup version 2.
+fn warn_of_discarded(options: &Options) {
+    for (flag, is_given) in [
+        ("--kernel-memory", options.kernel_memory.is_some_and(|size| size.bytes() > 0)),
+        ("--memory-swappiness", options.memory_swappiness.is_some_and(|value| value >= 0)),
+        ("--oom-kill-disable", options.oom_kill_disable),
+    ] {
+        if is_given {
+            log::warn!("{flag}: cgroup version 2 has no such setting: discarded");
+        }
+    }
+}
+
+/// The annotations that were asked for, and usnea's own.
+fn annotations(inputs: &Inputs<'_>, account: OwnAccount) -> Result<HashMap<String, String>> {
     let options = inputs.options;
+    let mut asked = HashMap::new();
+    for text in &options.annotation {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        if key.is_empty() || key.starts_with("usnea.") {
+            fail!(
+                "--annotation {text}: a key is needed, and those that begin with usnea. are usnea's own"
+            );
+        }
+        asked.insert(key.to_owned(), value.to_owned());
+    }
     let entries = [(PASSWD_ENTRY, account.passwd), (GROUP_ENTRY, account.group)];
     let entries = entries.into_iter().filter_map(|(name, line)| Some((name.to_owned(), line?)));
-    let mut annotations: HashMap<_, _> = entries.collect();
+    let mut annotations: HashMap<_, _> = asked.into_iter().chain(entries).collect();
     if let Some(signal) = &inputs.image.stop_signal {
         annotations.insert(STOP_SIGNAL.to_owned(), signal.clone());
     }
@@ -224,7 +249,7 @@ fn annotations(inputs: &Inputs<'_>, account: OwnAccount) -> HashMap<String, Stri
     if options.init {
         annotations.insert(RUN_INIT.to_owned(), "true".to_owned());
     }
-    annotations
+    Ok(annotations)
 }
 
 fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
@@ -241,7 +266,7 @@ fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
         .sysctl(sysctls)
         .build()
         .map_err(Error::new)?;
-    linux.set_resources(options.resources.oci()?);
+    linux.set_resources(options.resources.limits().oci()?);
     linux.set_cgroups_path(cgroup(inputs));
     // The crate's defaults, which are not ours to give: paths are security's.
     linux.set_masked_paths(None);
@@ -252,7 +277,8 @@ fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
 /// Where its cgroup goes: what is thrown away has one only for the sake of what was asked for, which takes time.
 fn cgroup(inputs: &Inputs<'_>) -> Option<PathBuf> {
     let options = inputs.options;
-    let is_asked = options.resources != Resources::default() || options.cgroup_parent.is_some();
+    let is_asked =
+        options.resources.limits() != Resources::default() || options.cgroup_parent.is_some();
     let is_had = options.cgroups == Cgroups::Enabled;
     (is_had && (is_asked || inputs.top_layer == TopLayer::Kept)).then(|| {
         let name = format!("{CGROUP}{}", inputs.id);

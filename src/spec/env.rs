@@ -55,6 +55,35 @@ impl Environment {
         }
     }
 
+    /// Takes a variable away.
+    pub(super) fn unset(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+    }
+
+    /// Sets a variable to a value in which `$NAME` and `${NAME}` are the values of before (`--env-merge`). Errors: no
+    /// `NAME=VALUE`.
+    pub(super) fn merge(&mut self, change: &EnvChange) -> Result<()> {
+        let EnvChange::Set(name, value) = change else {
+            return Err(Error::new("--env-merge: expected NAME=VALUE"));
+        };
+        let mut merged = String::new();
+        let mut rest = value.as_str();
+        while let Some((before, after)) = rest.split_once('$') {
+            merged += before;
+            let braced = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+            let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let end = after.find(|c| !is_of_name(c)).unwrap_or(after.len());
+            let (variable, tail) = braced.unwrap_or_else(|| after.split_at(end));
+            match variable {
+                "" => merged.push('$'),
+                variable => merged += self.value(variable).unwrap_or_default(),
+            }
+            rest = tail;
+        }
+        self.set(name, &(merged + rest));
+        Ok(())
+    }
+
     /// The value of a variable.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -105,6 +134,23 @@ pub(super) fn host_value(name: &str) -> Result<Option<String>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_merged_variable_has_the_values_of_before() {
+        let mut environment = Environment::default();
+        environment.set("PATH", "/bin");
+        for (text, value) in [
+            ("PATH=${PATH}:/a", "/bin:/a"),
+            ("PATH=/b:$PATH/x", "/b:/bin:/a/x"),
+            ("PATH=$NONE-$-${", "-$-${"),
+        ] {
+            environment.merge(&text.parse().unwrap()).unwrap();
+            assert_eq!(environment.value("PATH"), Some(value), "{text}");
+        }
+        assert!(environment.merge(&"PATH".parse().unwrap()).is_err());
+        environment.unset("PATH");
+        assert_eq!(environment.value("PATH"), None);
+    }
 
     #[test]
     fn a_variable_is_set_taken_from_the_host_or_taken_with_its_like() {

@@ -8,7 +8,7 @@
 //! ```text
 //! options            the flags
 //! account bind destination device entrypoint env env_file group idmap mount name namespace publish
-//! root_emulation security_option size storage_driver switch sysctl tmpfs ulimit user volume       the nouns in them
+//! root_emulation security_option size storage_driver switch sysctl tmpfs ulimit umask user volume       the nouns in them
 //! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
 //! ```
@@ -44,6 +44,7 @@ mod switch;
 mod sysctl;
 mod tmpfs;
 mod ulimit;
+mod umask;
 mod user;
 mod volume;
 mod volumes;

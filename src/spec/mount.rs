@@ -8,7 +8,7 @@ use super::idmap::Idmap;
 use super::size::Size;
 use super::switch::parse_switch;
 use super::tmpfs::{Tmpfs, parse_mode};
-use super::volume::{Content, Volume, VolumeKind, VolumeSource};
+use super::volume::{CONSISTENCY, Content, Volume, VolumeKind, VolumeSource};
 
 /// One value of `--mount`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,12 +66,20 @@ impl Said {
                 })?);
             }
             "bind-nonrecursive" => self.reach = Some(if switch()? { "bind" } else { "rbind" }),
+            "bind-recursive" => match needed()? {
+                "enabled" => self.reach = Some("rbind"),
+                "disabled" => self.reach = Some("bind"),
+                _ => return Err("bind-recursive is enabled or disabled".into()),
+            },
+            "consistency"
+                if value
+                    .is_some_and(|value| value == "default" || CONSISTENCY.contains(&value)) => {}
             "u" | "chown" => self.users = switch()?,
             "idmap" => self.idmap = Some(value.map_or_else(|| Ok(Idmap::default()), str::parse)?),
             "relabel" if matches!(value, Some("shared" | "private")) => self.relabel = true,
             "relabel" => return Err("relabel is shared or private".into()),
-            "tmpfs-size" => self.size = Some(super::size::parse_some(needed()?)?),
-            "tmpfs-mode" => self.mode = Some(parse_mode(needed()?)?),
+            "tmpfs-size" | "size" => self.size = Some(super::size::parse_some(needed()?)?),
+            "tmpfs-mode" | "mode" => self.mode = Some(parse_mode(needed()?)?),
             "volume-nocopy" => self.nocopy = Some(switch()?),
             "volume-driver" if value == Some("local") => {}
             "volume-driver" => return Err("volume-driver: local is the only one".into()),

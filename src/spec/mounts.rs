@@ -184,7 +184,7 @@ fn system(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
         terminals(inputs)?,
     ];
     mounts.extend(ipc(inputs)?);
-    mounts.push(sys(&options.network())?);
+    mounts.push(sys(options)?);
     if inputs.cgroups == CgroupHierarchy::Unified {
         mounts.extend(cgroups(options)?);
     }
@@ -192,13 +192,14 @@ fn system(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-fn sys(network: &Network) -> Result<Mount> {
-    let flags = ["nosuid", "noexec", "nodev", "ro"];
-    match network {
+fn sys(options: &Options) -> Result<Mount> {
+    let flags = ["nosuid", "noexec", "nodev", if options.privileged { "rw" } else { "ro" }];
+    match options.network() {
         Network::None | Network::Helper(_) => mount("/sys", "sysfs", "sysfs", &flags),
         // A sysfs can be mounted only by who owns the network namespace (sysfs_init_fs_context), which is the host's.
         Network::Host => {
-            mount("/sys", "bind", "/sys", &[&["rbind", "rprivate"], &flags[..], &["rro"]].concat())
+            let below: &[&str] = if options.privileged { &[] } else { &["rro"] };
+            mount("/sys", "bind", "/sys", &[&["rbind", "rprivate"], &flags[..], below].concat())
         }
     }
 }
@@ -211,13 +212,16 @@ fn names(options: &Options) -> Result<Vec<Mount>> {
     }
     let files =
         [("/etc/resolv.conf", options.has_own_resolver()), ("/etc/hosts", options.has_own_hosts())];
-    let of_host = files.iter().filter(|(file, is_own)| !is_own && Path::new(file).exists());
+    let is_left = |file: &str| options.no_hosts && file == "/etc/hosts";
+    let of_host =
+        files.iter().filter(|(file, is_own)| !is_own && !is_left(file) && Path::new(file).exists());
     of_host.map(|(file, _)| mount(file, "bind", file, &flags)).collect()
 }
 
-/// Read-only: CVE-2023-25809.
+/// Read-only: CVE-2023-25809. A privileged container manages cgroups below its own.
 fn cgroups(options: &Options) -> Result<Option<Mount>> {
-    let flags = ["ro", "nosuid", "noexec", "nodev"];
+    let is_own = options.privileged && options.cgroupns == Sharing::Private;
+    let flags = [if is_own { "rw" } else { "ro" }, "nosuid", "noexec", "nodev"];
     match (options.cgroupns, options.network()) {
         (Sharing::Private, _) => mount("/sys/fs/cgroup", "cgroup", "cgroup", &flags).map(Some),
         // It is below the host's /sys already.
@@ -249,7 +253,7 @@ fn ipc(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
             .map(|path| mount(path, "bind", path, &[&["bind", "rprivate"], &flags[..]].concat()))
             .collect();
     }
-    let size = match inputs.options.shm_size {
+    let size = match inputs.options.shm_size.filter(|size| size.bytes() > 0) {
         Some(size) => format!("size={size}"),
         None => "size=65536k".to_owned(),
     };
@@ -295,8 +299,33 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
         }
     }
     refuse_duplicates(&all)?;
+    if options.read_only && options.read_only_tmpfs {
+        for folder in ["/run", "/tmp", "/var/tmp"] {
+            let folder: Destination = folder.parse().map_err(Error::new)?;
+            if all.iter().all(|asked| asked.destination != folder) {
+                all.push(tmpfs(&Tmpfs::new(folder), "--read-only-tmpfs ", inputs)?);
+            }
+        }
+    }
+    all.extend(options.tz.as_deref().map(time_zone).transpose()?);
     all.sort_by_key(|asked| asked.destination.depth());
     Ok(all)
+}
+
+/// The time zone NAME of the host's database, or `local`, the host's own, as /etc/localtime.
+fn time_zone(name: &str) -> Result<Asked> {
+    let is_name =
+        !name.starts_with('/') && name.split('/').all(|part| !part.is_empty() && part != "..");
+    let file = match name {
+        "local" => Path::new("/etc/localtime").to_owned(),
+        name => Path::new("/usr/share/zoneinfo").join(name),
+    };
+    let found = file.canonicalize().ok().filter(|file| is_name && file.is_file());
+    let found =
+        found.ok_or_else(|| Error::new(format!("--tz {name}: the host has no such time zone")))?;
+    let destination: Destination = "/etc/localtime".parse().map_err(Error::new)?;
+    let flags = ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"];
+    Ok(Asked { mount: mount(destination.path(), "bind", found, &flags)?, destination })
 }
 
 fn tmpfs(tmpfs: &Tmpfs, flag: &str, inputs: &Inputs<'_>) -> Result<Asked> {

@@ -32,8 +32,8 @@ impl FromStr for Network {
         match text {
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
-            // podman's word for the usual one.
-            "private" => Ok(Self::Helper(HelperFlag::default())),
+            // podman's word for the usual one, and docker's.
+            "private" | "bridge" | "default" => Ok(Self::Helper(HelperFlag::default())),
             _ => {
                 let (name, options) = text.split_once(':').unwrap_or((text, ""));
                 let program = Program::ALL.into_iter().find(|program| program.name() == name);
@@ -55,6 +55,7 @@ impl FromStr for Network {
 pub enum Cgroups {
     /// It has, where that serves anything.
     #[default]
+    #[value(alias = "no-conmon")]
     Enabled,
     /// It is where usnea is.
     Disabled,
@@ -68,6 +69,14 @@ pub enum Sharing {
     Private,
     /// The host's.
     Host,
+}
+
+/// `--ipc`: docker's "shareable" is a namespace that others may join, as all are here.
+pub(super) fn parse_ipc(text: &str) -> Result<Sharing, String> {
+    match text {
+        "shareable" => Ok(Sharing::Private),
+        _ => text.parse(),
+    }
 }
 
 impl FromStr for Sharing {

@@ -51,6 +51,34 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
 
+    /// Add all variables of the host, below those of the image.
+    #[arg(long)]
+    pub env_host: bool,
+
+    /// Set a variable, with $NAME or ${NAME} for values of before: PATH=${PATH}:/opt/bin.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env_merge: Vec<EnvChange>,
+
+    /// Remove a variable of the image.
+    #[arg(long, value_name = "NAME")]
+    pub unsetenv: Vec<String>,
+
+    /// Remove all variables of the image, and the usual ones.
+    #[arg(long)]
+    pub unsetenv_all: bool,
+
+    /// Add the host's http_proxy, https_proxy, ftp_proxy and no_proxy, in both spellings.
+    #[arg(long)]
+    pub http_proxy: bool,
+
+    /// Mask of the modes of new files, in octal. Default: 0022.
+    #[arg(long, value_name = "MASK", value_parser = super::umask::parse_umask)]
+    pub umask: Option<u32>,
+
+    /// Time zone: a name of the host's database, such as Europe/Vienna, or local for the host's own.
+    #[arg(long, value_name = "ZONE")]
+    pub tz: Option<String>,
+
     /// Working directory inside the container.
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
@@ -65,7 +93,8 @@ pub struct Options {
     /// idmap[=uids=[@]FILES-SHOWN-COUNT[#...];gids=...] (for the root of the host: files are shown as the container's, or as
     /// those IDs of the host, behind @ of the container), bind, rbind, private, rprivate, slave, rslave, shared, rshared,
     /// nosuid, nodev, noexec, suid, dev, exec;
-    /// z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel.
+    /// z and Z are accepted and do nothing: usnea does not confine by SELinux, so there is nothing to relabel; so are
+    /// cached, delegated and consistent, which mean nothing on Linux.
     #[arg(short, long, value_name = "[HOST|NAME:]CONTAINER[:OPTIONS]")]
     pub volume: Vec<Volume>,
 
@@ -88,15 +117,26 @@ pub struct Options {
     #[arg(long)]
     pub rw_root: bool,
 
-    /// Add a capability, or ALL.
-    #[arg(long, value_name = "CAPABILITY")]
+    /// With --read-only, mount a tmpfs on /run, /tmp and /var/tmp.
+    #[arg(long)]
+    pub read_only_tmpfs: bool,
+
+    /// Give the container all capabilities over its own user namespace, and leave nothing of its /proc and /sys hidden or
+    /// read-only. On the host it may do what you may, as ever; devices are given by --device.
+    #[arg(long)]
+    pub privileged: bool,
+
+    /// Add capabilities, or ALL.
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     pub cap_add: Vec<CapabilityChange>,
 
-    /// Drop a capability, or ALL.
-    #[arg(long, value_name = "CAPABILITY")]
+    /// Drop capabilities, or ALL.
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     pub cap_drop: Vec<CapabilityChange>,
 
-    /// Security options: no-new-privileges[=true|false].
+    /// Security options: no-new-privileges[=true|false]; unmask=ALL (docker's systempaths=unconfined) or
+    /// unmask=PATH[:PATH...] (no parts of /proc and /sys are hidden or read-only, or not these), mask=PATH[:PATH...] (these
+    /// are hidden too). seccomp=unconfined, apparmor=unconfined and label=disable are accepted and do nothing: it is so.
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<SecurityOption>,
 
@@ -119,27 +159,28 @@ pub struct Options {
     pub storage_driver: Option<StorageDriver>,
 
     /// Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs; with @ it is the host's ID.
-    #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]")]
+    #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]", value_delimiter = ',')]
     pub uidmap: Vec<AskedMap>,
 
     /// Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs; with @ it is the host's ID.
-    #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]")]
+    #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]", value_delimiter = ',')]
     pub gidmap: Vec<AskedMap>,
 
     /// Add the process to a group, by name (in the image's own accounts) or ID; keep-groups keeps your own ones.
-    #[arg(long, value_name = "NAME|GID|keep-groups")]
+    #[arg(long, value_name = "NAME|GID|keep-groups", value_delimiter = ',')]
     pub group_add: Vec<GroupAdd>,
 
     /// Network: none (a loopback interface alone), host (the host's own, its abstract Unix sockets included), or one of
     /// its own with a helper program as the way out: pasta[:OPTION,...] (its options, such as -T,8000),
     /// slirp4netns[:OPTION,...] (cidr=, mtu=, enable_ipv6=, allow_host_loopback=, outbound_addr=, outbound_addr6=),
-    /// private (the first of them that serves). Default: private where ports are published, else none.
+    /// private, bridge or default (the first of them that
+    /// serves). Default: private where ports are published, else none.
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Option<Network>,
 
     /// Publish ports of the container at the host's: a range at as many, or one port at any of a range. Without HOST, at one
     /// that is free.
-    #[arg(short, long, value_name = "[[ADDRESS:]HOST:]PORT[/tcp|udp]")]
+    #[arg(short, long, value_name = "[[ADDRESS:]HOST:]PORT[/tcp|udp]", value_delimiter = ',')]
     pub publish: Vec<Publish>,
 
     /// Publish all ports that the image or --expose names, at ports of the host that are free.
@@ -147,31 +188,39 @@ pub struct Options {
     pub publish_all: bool,
 
     /// Name ports that the command listens at, for --publish-all.
-    #[arg(long, value_name = "PORT[/tcp|udp]")]
+    #[arg(long, value_name = "PORT[/tcp|udp]", value_delimiter = ',')]
     pub expose: Vec<Exposed>,
 
     /// A name server. Default: the host's, asked through the helper.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub dns: Vec<IpAddr>,
 
     /// A domain in which names are looked for; a dot: none. Default: the host's.
-    #[arg(long, value_name = "DOMAIN")]
+    #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
     pub dns_search: Vec<String>,
 
     /// An option of resolv.conf(5). Default: the host's.
-    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION", value_delimiter = ',')]
     pub dns_option: Vec<String>,
 
     /// A line of /etc/hosts; host-gateway is the host's address.
-    #[arg(long, value_name = "NAME:ADDRESS|host-gateway")]
+    #[arg(long, value_name = "NAME:ADDRESS|host-gateway", value_delimiter = ',')]
     pub add_host: Vec<HostEntry>,
+
+    /// Leave /etc/hosts as the image has it.
+    #[arg(long, conflicts_with = "add_host")]
+    pub no_hosts: bool,
+
+    /// Leave /etc/hostname as the image has it.
+    #[arg(long)]
+    pub no_hostname: bool,
 
     /// PID namespace: private, or host.
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub pid: Sharing,
 
-    /// IPC namespace: private, or host.
-    #[arg(long, value_name = "MODE", default_value = "private")]
+    /// IPC namespace: private (also called shareable), or host.
+    #[arg(long, value_name = "MODE", default_value = "private", value_parser = super::namespace::parse_ipc)]
     pub ipc: Sharing,
 
     /// UTS namespace (host name): private, or host.
@@ -180,12 +229,24 @@ pub struct Options {
 
     /// Set a resource limit of processes, such as nofile=1024:2048; -1 is unlimited; "host" keeps all of yours. Default:
     /// yours, with the soft limit of nofile raised to the hard one.
-    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_delimiter = ',')]
     pub ulimit: Vec<Ulimit>,
 
     /// What it may use of the machine.
     #[command(flatten)]
     pub resources: Resources,
+
+    /// Accepted and discarded with a warning, as by docker: cgroup version 2 has no such limit.
+    #[arg(long, value_name = "BYTES")]
+    pub kernel_memory: Option<Size>,
+
+    /// Accepted and discarded with a warning, as by docker: cgroup version 2 has no such setting.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(-1..=100))]
+    pub memory_swappiness: Option<i64>,
+
+    /// Accepted and discarded with a warning, as by docker: cgroup version 2 has no such setting.
+    #[arg(long)]
+    pub oom_kill_disable: bool,
 
     /// Whether it has a cgroup of its own: enabled (one that is kept: wherever one can be had; one that is thrown away:
     /// where a limit is asked for) or disabled.
@@ -204,6 +265,10 @@ pub struct Options {
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
     pub oom_score_adj: Option<i32>,
 
+    /// Add an annotation to config.json.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub annotation: Vec<String>,
+
     /// Set a kernel parameter that belongs to a namespace of the container, such as net.ipv4.ip_forward=1.
     #[arg(long, value_name = "NAME=VALUE")]
     pub sysctl: Vec<Sysctl>,
@@ -212,8 +277,8 @@ pub struct Options {
     #[arg(long)]
     pub init: bool,
 
-    /// Size of /dev/shm, such as 64m or 1g. Default: 64m.
-    #[arg(long, value_name = "BYTES", value_parser = super::size::parse_some)]
+    /// Size of /dev/shm, such as 64m or 1g. Default, and 0: 64m.
+    #[arg(long, value_name = "BYTES")]
     pub shm_size: Option<Size>,
 
     /// Give the container a device of the host, or all devices below a folder.
@@ -246,12 +311,12 @@ impl Options {
 
     /// Whether the container's /etc/hosts is said here.
     pub fn has_own_hosts(&self) -> bool {
-        !self.add_host.is_empty() || self.has_names_of_its_own()
+        !self.no_hosts && (!self.add_host.is_empty() || self.has_names_of_its_own())
     }
 
     /// Whether /etc/hostname is the container's own, as docker has it.
     pub fn has_own_hostname(&self) -> bool {
-        !self.rw_root
+        !self.rw_root && !self.no_hostname
     }
 
     /// Whether names are the container's own matter: not on the host's network, and not where a file that is missing would

@@ -24,6 +24,18 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{UsernsMode, outside_of};
 
+/// The variables by which programs are told of a proxy (podman's list).
+const PROXIES: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+];
+
 /// docker's, which has both halves of a merged /usr.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -37,7 +49,15 @@ pub(super) fn process(inputs: &Inputs<'_>) -> Result<(Process, OwnAccount)> {
         }
         _ => OwnAccount::default(),
     };
-    let no_new_privileges = options.security_opt.last() == Some(&SecurityOption::NoNewPrivileges);
+    let asked = options.security_opt.iter().rev();
+    let no_new_privileges = asked
+        .filter_map(|option| match option {
+            SecurityOption::NoNewPrivileges => Some(true),
+            SecurityOption::NewPrivileges => Some(false),
+            _ => None,
+        })
+        .next()
+        .unwrap_or(false);
     let mut process = ProcessBuilder::default()
         .terminal(options.tty)
         .user(user(inputs, &identity, &groups)?)
@@ -117,12 +137,29 @@ fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> 
     let terminal = if options.tty { host_value("TERM")? } else { None };
     environment.set("TERM", terminal.as_deref().filter(|term| !term.is_empty()).unwrap_or("xterm"));
     environment.set("container", "usnea");
+    if options.env_host {
+        environment.apply(&EnvChange::AllFromHost(String::new()))?;
+    }
     for line in &inputs.image.env {
         // A name alone would be a wish for the host's value, which is no image's to have.
         match line.split_once('=').filter(|(name, _)| !name.is_empty()) {
             Some((name, value)) if !line.contains('\0') => environment.set(name, value),
             _ => log::debug!("the image's variable '{}' is left out", line.escape_debug()),
         }
+    }
+    if options.unsetenv_all {
+        environment = Environment::default();
+    }
+    options.unsetenv.iter().for_each(|name| environment.unset(name));
+    if options.http_proxy {
+        for name in PROXIES {
+            if let Some(value) = host_value(name)? {
+                environment.set(name, &value);
+            }
+        }
+    }
+    for change in &options.env_merge {
+        environment.merge(change)?;
     }
     for file in &options.env_file {
         for change in env_file::read(file)? {
@@ -248,7 +285,9 @@ fn open_root(folder: &Path) -> Result<File> {
 fn user(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -> Result<User> {
     let builder = UserBuilder::default().uid(identity.uid).gid(identity.gid);
     let additional = additional_gids(inputs, identity, groups)?;
-    builder.additional_gids(additional).build().map_err(Error::new)
+    let mut user = builder.additional_gids(additional).build().map_err(Error::new)?;
+    user.set_umask(inputs.options.umask);
+    Ok(user)
 }
 
 fn additional_gids(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -> Result<Vec<u32>> {

@@ -20,12 +20,14 @@ const LEAST_MEMORY: u64 = 6 << 20;
 /// The time over which processor time is counted, in microseconds (the kernel's default).
 const PERIOD: u64 = 100_000;
 
-/// A number of bytes, or none at all: -1.
+/// A limit in bytes; 0 and -1 are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Most {
-    /// So many.
+    /// At most so many.
     Bytes(u64),
-    /// No limit.
+    /// No limit: 0, which for `--memory-swap` is the default, a limit as high as that of memory.
+    Default,
+    /// No limit: -1.
     Unlimited,
 }
 
@@ -33,7 +35,14 @@ impl Most {
     fn oci(self) -> i64 {
         match self {
             Self::Bytes(bytes) => bytes as i64,
-            Self::Unlimited => -1,
+            Self::Default | Self::Unlimited => -1,
+        }
+    }
+
+    fn bytes(self) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Default | Self::Unlimited => None,
         }
     }
 }
@@ -44,7 +53,10 @@ impl FromStr for Most {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "-1" => Ok(Self::Unlimited),
-            _ => text.parse::<Size>().map(|size| Self::Bytes(size.bytes())),
+            _ => text.parse::<Size>().map(|size| match size.bytes() {
+                0 => Self::Default,
+                bytes => Self::Bytes(bytes),
+            }),
         }
     }
 }
@@ -93,6 +105,18 @@ pub struct Throttle {
     rate: u64,
 }
 
+/// `--blkio-weight`
+fn weight(text: &str) -> Result<u16, String> {
+    let known = text.parse().ok().filter(|weight| matches!(weight, 0 | 10..=1000));
+    known.ok_or_else(|| format!("'{text}' is neither 0 nor from 10 to 1000"))
+}
+
+/// `--cpu-period`
+fn period(text: &str) -> Result<u64, String> {
+    let known = text.parse().ok().filter(|period| matches!(period, 0 | 1000..=1_000_000));
+    known.ok_or_else(|| format!("'{text}' is neither 0 nor from 1000 to 1000000"))
+}
+
 /// A rate in bytes each second.
 fn bytes_rate(text: &str) -> Result<Throttle, String> {
     throttle(text, |rate| Ok(rate.parse::<Size>()?.bytes()))
@@ -130,32 +154,32 @@ impl FromStr for Conf {
 #[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(args_override_self = true)]
 pub struct Resources {
-    /// The most memory, such as 512m; -1: no limit.
-    #[arg(short, long, value_name = "BYTES", allow_negative_numbers = true)]
+    /// Memory limit, such as 512m; 0 or -1: no limit.
+    #[arg(short, long, value_name = "BYTES")]
     pub memory: Option<Most>,
 
-    /// The most memory and swap together; -1: as much swap as there is. Default: as much swap as memory.
-    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    /// Limit of memory and swap together; -1: unlimited swap; 0: the default, as much swap as memory.
+    #[arg(long, value_name = "BYTES")]
     pub memory_swap: Option<Most>,
 
-    /// Memory that is taken from it last, when there is little.
+    /// Memory that is reclaimed last when the machine runs short; 0 or -1: none.
     #[arg(long, value_name = "BYTES")]
-    pub memory_reservation: Option<Size>,
+    pub memory_reservation: Option<Most>,
 
-    /// The most processor time, in processors: 1.5.
+    /// Processor time, in processors: 1.5; 0: no limit.
     #[arg(long, value_name = "N", conflicts_with_all = ["cpu_quota", "cpu_period"])]
     pub cpus: Option<Cpus>,
 
-    /// Its share of processor time where others want some too: 1024 is as much as they.
+    /// Relative share of processor time where others want some too: 1024 is the usual one; 0: the default.
     #[arg(short = 'c', long, value_name = "SHARES")]
     pub cpu_shares: Option<u64>,
 
-    /// The most processor time in each period, in microseconds; -1: no limit.
-    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    /// Processor time in each period, in microseconds; 0 or -1: no limit.
+    #[arg(long, value_name = "MICROSECONDS")]
     pub cpu_quota: Option<i64>,
 
-    /// How long a period is, in microseconds: 1000 to 1000000.
-    #[arg(long, value_name = "MICROSECONDS", value_parser = clap::value_parser!(u64).range(1000..=1_000_000))]
+    /// Length of a period, in microseconds: 1000 to 1000000; 0: the default, 100000.
+    #[arg(long, value_name = "MICROSECONDS", value_parser = period)]
     pub cpu_period: Option<u64>,
 
     /// The processors that it may run on: 0-3,5.
@@ -166,12 +190,12 @@ pub struct Resources {
     #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<NumberList>,
 
-    /// The most processes and threads; -1 or 0: no limit.
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// Limit of processes and threads; 0 or -1: no limit.
+    #[arg(long, value_name = "N")]
     pub pids_limit: Option<i64>,
 
-    /// Its share of the disks' time: 10 to 1000.
-    #[arg(long, value_name = "WEIGHT", value_parser = clap::value_parser!(u16).range(10..=1000))]
+    /// Relative share of the disks' time: 10 to 1000; 0: the default.
+    #[arg(long, value_name = "WEIGHT", value_parser = weight)]
     pub blkio_weight: Option<u16>,
 
     /// The most that is read from a disk in a second.
@@ -196,6 +220,31 @@ pub struct Resources {
 }
 
 impl Resources {
+    /// The limits of a new container: what says "no limit" is left out, so that it needs no cgroup.
+    pub fn limits(&self) -> Self {
+        let is_limit = |most: &Most| matches!(most, Most::Bytes(_));
+        let memory = self.memory.filter(is_limit);
+        // Unlimited swap means something beside a limit of memory, whose default is as much swap.
+        let swap = |most: &Most| is_limit(most) || memory.is_some() && *most == Most::Unlimited;
+        let rates = |all: &[Throttle]| all.iter().filter(|one| one.rate > 0).cloned().collect();
+        Self {
+            memory,
+            memory_swap: self.memory_swap.filter(swap),
+            memory_reservation: self.memory_reservation.filter(is_limit),
+            cpus: self.cpus.filter(|cpus| *cpus != Cpus(0)),
+            cpu_shares: self.cpu_shares.filter(|shares| *shares > 0),
+            cpu_quota: self.cpu_quota.filter(|quota| *quota > 0),
+            cpu_period: self.cpu_period.filter(|period| *period > 0),
+            pids_limit: self.pids_limit.filter(|limit| *limit > 0),
+            blkio_weight: self.blkio_weight.filter(|weight| *weight > 0),
+            device_read_bps: rates(&self.device_read_bps),
+            device_write_bps: rates(&self.device_write_bps),
+            device_read_iops: rates(&self.device_read_iops),
+            device_write_iops: rates(&self.device_write_iops),
+            ..self.clone()
+        }
+    }
+
     /// As config.json has them; `None`: nothing was said. Errors: values that contradict each other; a device that is
     /// none.
     pub fn oci(&self) -> Result<Option<LinuxResources>> {
@@ -220,15 +269,11 @@ impl Resources {
     }
 
     fn memory(&self) -> Result<Option<LinuxMemory>> {
-        let bytes = |most: Option<Most>| match most {
-            Some(Most::Bytes(bytes)) => Some(bytes),
-            _ => None,
-        };
-        let limit = bytes(self.memory);
+        let limit = self.memory.and_then(Most::bytes);
         if limit.is_some_and(|limit| limit < LEAST_MEMORY) {
             fail!("--memory: no container can live with less than 6m");
         }
-        if let (Some(swap), limit) = (bytes(self.memory_swap), limit) {
+        if let Some(swap) = self.memory_swap.and_then(Most::bytes) {
             match limit {
                 None => fail!("--memory-swap: it counts memory too, so it needs --memory"),
                 Some(limit) if swap < limit => {
@@ -237,8 +282,9 @@ impl Resources {
                 Some(_) => {}
             }
         }
-        if let (Some(reservation), Some(limit)) = (self.memory_reservation, limit)
-            && reservation.bytes() > limit
+        if let (Some(reservation), Some(limit)) =
+            (self.memory_reservation.and_then(Most::bytes), limit)
+            && reservation > limit
         {
             fail!("--memory-reservation is higher than --memory");
         }
@@ -248,8 +294,9 @@ impl Resources {
         }
         let mut memory = LinuxMemoryBuilder::default().build().map_err(Error::new)?;
         memory.set_limit(self.memory.map(Most::oci));
-        memory.set_swap(self.memory_swap.map(Most::oci));
-        memory.set_reservation(self.memory_reservation.map(|size| size.bytes() as i64));
+        memory.set_swap(self.memory_swap.filter(|swap| *swap != Most::Default).map(Most::oci));
+        let reservation = |most: Most| most.bytes().map_or(0, |bytes| bytes as i64);
+        memory.set_reservation(self.memory_reservation.map(reservation));
         Ok(Some(memory))
     }
 
@@ -346,6 +393,45 @@ mod tests {
     }
 
     #[test]
+    fn no_limit_is_said_by_0_and_minus_1_where_docker_has_it_so() {
+        for (flag, values) in [
+            ("--memory", &["0", "-1", "0b"][..]),
+            ("--memory-swap", &["0", "-1"]),
+            ("--memory-reservation", &["0", "-1"]),
+            ("--cpus", &["0", "0.0"]),
+            ("--cpu-shares", &["0"]),
+            ("--cpu-quota", &["0", "-1"]),
+            ("--cpu-period", &["0"]),
+            ("--pids-limit", &["0", "-1"]),
+            ("--blkio-weight", &["0"]),
+            ("--device-read-bps", &["/dev/sda:0"]),
+            ("--device-write-bps", &["/dev/sda:0"]),
+            ("--device-read-iops", &["/dev/sda:0"]),
+            ("--device-write-iops", &["/dev/sda:0"]),
+        ] {
+            for value in values {
+                let line = Line::try_parse_from(["usnea", &format!("{flag}={value}")]).unwrap();
+                // A new container needs no cgroup for it; `update` takes a limit away.
+                assert_eq!(line.resources.limits(), Resources::default(), "{flag} {value}");
+            }
+        }
+        let line = ["usnea", "-m=64m", "--memory-swap=-1", "--cpus=0", "--pids-limit=7"];
+        let limits = Line::try_parse_from(line).unwrap().resources.limits().oci().unwrap().unwrap();
+        let memory = limits.memory().unwrap();
+        assert_eq!((memory.limit(), memory.swap()), (Some(64 << 20), Some(-1)));
+        assert_eq!((limits.cpu(), limits.pids().unwrap().limit()), (&None, 7));
+        for (words, limit, swap, reservation) in [
+            (&["-m=0"][..], Some(-1), None, None),
+            (&["-m=64m", "--memory-swap=0"], Some(64 << 20), None, None),
+            (&["--memory-swap=-1", "--memory-reservation=0"], None, Some(-1), Some(0)),
+        ] {
+            let memory = oci(words).unwrap().unwrap().memory().unwrap();
+            let got = (memory.limit(), memory.swap(), memory.reservation());
+            assert_eq!(got, (limit, swap, reservation), "{words:?}");
+        }
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         for words in [
             &["--memory", "1m"][..],
@@ -360,6 +446,8 @@ mod tests {
             &["--cpuset-cpus", "3-1"],
             &["--cpuset-cpus", "a"],
             &["--blkio-weight", "5"],
+            &["--cpu-period", "999"],
+            &["--memory", "-2"],
             &["--device-read-bps", "/dev/null:1m"],
             &["--device-read-bps", "sda:1m"],
             &["--cgroup-conf", "memory.high"],

@@ -28,6 +28,10 @@ pub struct Tmpfs {
 const PAIRS: [[&str; 2]; 4] =
     [["rw", "ro"], ["noexec", "exec"], ["nosuid", "suid"], ["nodev", "dev"]];
 
+/// What a tmpfs does anyway, or what means nothing in memory.
+const NOTHING: [&str; 7] =
+    ["defaults", "private", "rprivate", "notmpcopyup", "relatime", "sync", "async"];
+
 impl Tmpfs {
     /// docker's: writable by all, no programs, no set-user-ID, no devices, half of memory.
     pub(super) fn new(destination: Destination) -> Self {
@@ -72,6 +76,7 @@ impl Tmpfs {
             Some(("nr_inodes", inodes)) => self.inodes = Some(inodes.parse::<Size>()?.bytes()),
             Some(("uid", uid)) => self.uid = Some(number(uid)?),
             Some(("gid", gid)) => self.gid = Some(number(gid)?),
+            _ if NOTHING.contains(&option) => {}
             _ => return Err(format!("'{option}' is not an option of a tmpfs")),
         }
         Ok(())
@@ -124,6 +129,7 @@ mod tests {
             ("/t:size=64m", "rw,noexec,nosuid,nodev,mode=1777,size=67108864"),
             ("/t:size=5%", "rw,noexec,nosuid,nodev,mode=1777,size=5%"),
             ("/t:exec,suid,dev,ro", "ro,exec,suid,dev,mode=1777"),
+            ("/t:relatime,sync,rprivate,notmpcopyup", "rw,noexec,nosuid,nodev,mode=1777"),
             (
                 "/t:mode=0755,uid=5,gid=6,nr_inodes=1k",
                 "rw,noexec,nosuid,nodev,mode=755,nr_inodes=1024,uid=5,gid=6",

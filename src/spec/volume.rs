@@ -108,6 +108,9 @@ impl Volume {
     }
 }
 
+/// docker's words for how soon a Mac and its virtual machine see each other's writes: nothing on Linux.
+pub(super) const CONSISTENCY: [&str; 3] = ["cached", "delegated", "consistent"];
+
 /// Options of which one excludes the others, itself included.
 const GROUPS: [&[&str]; 9] = [
     &["ro", "rw"],
@@ -127,6 +130,9 @@ fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), Strin
     let mut thrown_away = false;
     let mut idmap = None;
     for option in text.split(',') {
+        if CONSISTENCY.contains(&option) {
+            continue;
+        }
         if option == "O" {
             thrown_away = true;
             continue;
@@ -187,6 +193,8 @@ mod tests {
         assert_eq!(options("/a:/b"), ["rbind", "rprivate"]);
         assert_eq!(options("/a:/b:rw"), ["rbind", "rprivate"]);
         assert_eq!(options("/a:/b:z"), ["rbind", "rprivate"]);
+        assert_eq!(options("/a:/b:cached"), ["rbind", "rprivate"]);
+        assert_eq!(options("/a:/b:consistent,ro,delegated"), ["rbind", "rprivate", "ro", "rro"]);
         assert_eq!(options("/a:/b:bind,ro"), ["bind", "rprivate", "ro"]);
         assert_eq!(
             options("/a:/b:Z,rslave,noexec,nosuid,nodev"),

@@ -118,3 +118,80 @@ fn an_unknown_flag_is_not_guessed_at() {
     assert!(ran.stderr.contains("usnea run --help") && !ran.stderr.contains("--cpus"), "{ran:?}");
     assert!(place.usnea(&["strat", "x"]).stderr.contains("start"));
 }
+
+#[test]
+fn what_is_so_already_is_accepted_by_its_docker_name() {
+    let place = Place::new();
+    for option in [
+        "--security-opt=seccomp=unconfined",
+        "--security-opt=label:disable",
+        "--security-opt=apparmor=unconfined",
+        "--privileged=false",
+        "--disable-content-trust=false",
+        "--memory=0",
+        "--memory-swap=-1",
+        "--cpus=0",
+        "--pids-limit=-1",
+        "--shm-size=0",
+        "--ipc=shareable",
+        "--cgroups=no-conmon",
+        "--tmpfs=/t:relatime,rprivate",
+        "--cap-add=net_admin,sys_admin",
+    ] {
+        assert_eq!(place.run(&[option], "echo ok").works(), "ok", "{option}");
+    }
+    let bound = format!("{}:/m:cached,ro", place.folder("bound").display());
+    assert_eq!(place.run(&["-v", &bound], "echo ok").works(), "ok");
+}
+
+#[test]
+fn a_privileged_container_has_all_capabilities_and_nothing_hidden() {
+    let place = Place::new();
+    let script = "grep -c 'proc/sys\\|proc/acpi' /proc/self/mounts; grep CapEff /proc/self/status; mkdir /m && mount -t tmpfs t /m && echo mounted";
+    let ran = place.run(&["--privileged"], script);
+    assert_eq!(ran.works().lines().next(), Some("0"), "{ran:?}");
+    assert!(ran.stdout.ends_with("mounted\n"), "{ran:?}");
+    let ran = place.run(&["--privileged=false"], script);
+    assert_ne!(ran.stdout.lines().next(), Some("0"), "{ran:?}");
+    for (options, count) in [
+        (&["--security-opt=unmask=/proc/sys"][..], "0"),
+        (&["--security-opt", "unmask=ALL"], "0"),
+        (&["--security-opt", "unmask=/proc/bus"], "1"),
+    ] {
+        let ran = place.run(options, "grep -c ' /proc/sys ' /proc/self/mounts");
+        assert_eq!(ran.stdout.trim(), count, "{options:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn the_environment_and_the_mask_are_what_was_asked_for() {
+    let place = Place::new();
+    let mut command = place.command(&place.arguments(
+        &["--env-host", "--env-merge", "FROM_HOST=${FROM_HOST}-x", "--umask", "0077"],
+        &["sh", "-c", "echo $FROM_HOST; umask; touch /tmp/f; stat -c %a /tmp/f"],
+    ));
+    let ran = crate::support::finish(command.env("FROM_HOST", "y"), "");
+    assert_eq!(ran.works(), "y-x\n0077\n600");
+    assert_eq!(place.run(&["--unsetenv", "container"], "echo [$container]").works(), "[]");
+    let ran = place.run(&["--unsetenv-all", "-e", "A=b"], "/bin/busybox env | sort");
+    assert!(ran.works().contains("A=b") && !ran.stdout.contains("container="), "{ran:?}");
+    assert_eq!(place.run(&["--attach", "stderr"], "echo out; echo err >&2").works(), "");
+    let ran = place.run(&["-a", "STDOUT", "-a", "stderr"], "echo out; echo err >&2");
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("out\n", "err\n"));
+    let read_only = ["--read-only", "--read-only-tmpfs"];
+    assert_eq!(place.run(&read_only, "echo x >/tmp/x && echo x >/run/x && echo ok").works(), "ok");
+    let ran = place.run(&["--no-hosts"], "grep -c localhost /etc/hosts");
+    assert_ne!(ran.stdout.trim(), "2", "{ran:?}");
+}
+
+#[test]
+fn a_root_directory_is_named_by_its_path() {
+    let place = Place::new();
+    let root = place.small_root();
+    let root = root.display().to_string();
+    let over = format!("{root}:O");
+    place.usnea(&["run", "--rm", "--rootfs", &over, "touch", "/tmp/over"]).works();
+    assert!(!std::path::Path::new(&root).join("tmp/over").exists());
+    place.usnea(&["run", "--rm", "--rootfs", &root, "touch", "/tmp/written"]).works();
+    assert!(std::path::Path::new(&root).join("tmp/written").exists());
+}

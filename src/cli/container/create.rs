@@ -28,9 +28,9 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, store: Option<PathBuf>) -> Result<u8> {
     let Arguments { common, flags, pulling } = arguments;
     let input = if common.options().interactive { Input::Once } else { Input::Closed };
-    let wishes = flags.wishes(common.image(), input)?;
+    let wishes = flags.wishes(&common.image(), input)?;
     let shown = pulling.shown();
-    let wanted = pulling.wanted(common.image(), &shown)?;
+    let wanted = pulling.wanted(&common.image(), &shown)?;
     let created = kept::create(&common.request(store)?, &wishes, &wanted, kept::Next::Nothing)?;
     say(&created.kept.record.id);
     Ok(0)
