@@ -63,7 +63,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     pub unsetenv: Vec<String>,
 
-    /// Remove all variables of the image, and the usual ones.
+    /// Remove all variables of the image, and the usual ones: without PATH the command is named by its path.
     #[arg(long)]
     pub unsetenv_all: bool,
 

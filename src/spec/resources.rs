@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn sizes_and_processors_become_numbers() {
         assert_eq!(oci(&[]).unwrap(), None);
-        let got = oci(&["-m", "64m", "--memory-swap", "-1", "--cpus", "0.5"]).unwrap().unwrap();
+        let got = oci(&["-m", "64m", "--memory-swap=-1", "--cpus", "0.5"]).unwrap().unwrap();
         let memory = got.memory().unwrap();
         assert_eq!((memory.limit(), memory.swap()), (Some(64 << 20), Some(-1)));
         let cpu = got.cpu().clone().unwrap();

@@ -39,7 +39,7 @@ fn parse(line: &[&str]) -> Result<Values, clap::Error> {
 
 /// The words for which `line` is one that the program takes: as few as possible.
 fn completed<'a>(line: &[&'a str]) -> Option<Vec<&'a str>> {
-    let more: [&[&str]; 7] = [
+    let more: [&[&str]; 8] = [
         &[],
         &["x"],
         &["xx", "yy"],
@@ -47,6 +47,7 @@ fn completed<'a>(line: &[&'a str]) -> Option<Vec<&'a str>> {
         &["--username", "me", "x"],
         &["-o", "lowerdir=/x", "x"],
         &["bash"],
+        &["--force", "x"],
     ];
     more.into_iter().map(|more| [line, more].concat()).find(|line| parse(line).is_ok())
 }
