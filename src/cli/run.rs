@@ -50,6 +50,10 @@ pub struct Pulling {
     #[command(flatten)]
     source: SourceFlags,
 
+    /// Accepted and does nothing: docker's signatures by Notary are not looked at.
+    #[arg(long)]
+    disable_content_trust: bool,
+
     /// Pull without showing how far it is.
     #[arg(short, long)]
     quiet: bool,

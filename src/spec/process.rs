@@ -12,7 +12,7 @@ use oci_spec::runtime::{
 use super::account::{self, Group};
 use super::build::{ImageDefaults, Inputs, seen_hostname};
 use super::entry::home;
-use super::env::{Environment, host_value};
+use super::env::{EnvChange, Environment, host_value};
 use super::group::GroupAdd;
 use super::merged::Merged;
 use super::own_account::OwnAccount;

@@ -27,10 +27,6 @@ pub struct RegistryFlags {
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
 
-    /// Accepted and does nothing: docker's signatures by Notary are not looked at. --signature-policy is.
-    #[arg(long)]
-    disable_content_trust: bool,
-
     /// Certificates for the registry: *.crt authorities, *.cert with *.key who we are.
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
