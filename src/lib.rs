@@ -9,7 +9,7 @@
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns image rootfs cgroup net spec security
 //! config host               where our files are; what this machine can do
-//! error ids files digest duration capability expression forward go_json host_entry override_stat   shared vocabulary
+//! error ids files digest duration capability expression forward go_json host_entry override_stat whiteout   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 #![warn(missing_docs)]
@@ -39,3 +39,4 @@ pub mod security;
 pub mod spec;
 pub mod sys;
 pub mod userns;
+pub mod whiteout;

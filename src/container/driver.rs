@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::image::Root;
 use crate::error::{Context, Error, Result};
 use crate::host::overlay::{self, Known};
 use crate::host::{fuse, idmap};
@@ -9,6 +10,7 @@ use crate::ids::IdMaps;
 use crate::override_stat::Records;
 use crate::spec::{Options, Stacking, StorageDriver};
 use crate::userns::{Base, Writer};
+use crate::whiteout::Whiteouts;
 
 /// What was chosen.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,14 +21,14 @@ pub struct Choice {
     was_tried: bool,
 }
 
-/// What `--storage-driver` asks for, else the first that serves. `maps`: the container's, to the host; `is_shared`: owners
-/// of the image's files are in records alone.
+/// What `--storage-driver` asks for, else the first that serves. `maps`: the container's, to the host.
 pub fn choose(
     options: &Options,
     base: &Base,
-    (maps, is_shared): (&IdMaps, bool),
+    (maps, root): (&IdMaps, &Root),
     store: &Path,
 ) -> Result<Choice> {
+    let Root { is_shared, whiteouts, .. } = *root;
     // With one ID, every file is of that one.
     let has_others = base.writer != Writer::Itself;
     let idmapped = has_others && maps != &base.maps;
@@ -36,6 +38,10 @@ pub fn choose(
             (StorageDriver::Fuse, false)
         }
         Some(StorageDriver::Overlay) => {
+            if whiteouts == Whiteouts::Names {
+                return Err(Error::new("--storage-driver overlay: the store's file system has no whiteouts that the kernel's overlay reads")
+                    .hint("leave the flag out: fuse and copy read those that the image's layers have here"));
+            }
             if idmapped && let Err(error) = idmap::serves(store) {
                 let text = format!(
                     "--storage-driver overlay: files of the image would have other owners inside: {error}"
@@ -56,10 +62,10 @@ pub fn choose(
             (StorageDriver::Overlay, known == Known::Tried)
         }
         Some(StorageDriver::Copy) => (StorageDriver::Copy, false),
-        None => first_that_serves(idmapped, is_shared, store)?,
+        None => first_that_serves(idmapped, root, store)?,
     };
     let records = if is_shared { Records::InLowers } else { Records::Nowhere };
-    Ok(Choice { stacking: Stacking { driver, idmapped, records }, was_tried })
+    Ok(Choice { stacking: Stacking { driver, idmapped, records, whiteouts }, was_tried })
 }
 
 impl Choice {
@@ -72,13 +78,14 @@ impl Choice {
 }
 
 /// It, and whether the kernel's overlay was tried for it.
-fn first_that_serves(
-    idmapped: bool,
-    is_shared: bool,
-    store: &Path,
-) -> Result<(StorageDriver, bool)> {
+fn first_that_serves(idmapped: bool, root: &Root, store: &Path) -> Result<(StorageDriver, bool)> {
     let why_not = match idmapped {
-        _ if is_shared => Err(Error::new("owners of a shared store's files are in records alone")),
+        _ if root.whiteouts == Whiteouts::Names => {
+            Err(Error::new("the store's file system has no whiteouts that it reads"))
+        }
+        _ if root.is_shared => {
+            Err(Error::new("owners of a shared store's files are in records alone"))
+        }
         // To the root of the host alone it shows files as the container's own IDs'.
         true => idmap::serves(store),
         false => Ok(()),
@@ -88,7 +95,7 @@ fn first_that_serves(
         return Ok(match fuse::usable() {
             Ok(()) => (StorageDriver::Fuse, false),
             Err(error) => {
-                log::warn!("the image is copied to give its files their owners inside: {error}");
+                log::warn!("the image is copied, for want of usnea's own overlay: {error}");
                 (StorageDriver::Copy, false)
             }
         });

@@ -10,6 +10,7 @@ use crate::image::store::HeldBlob;
 use crate::rootfs::host::{self, HostRoot};
 use crate::spec::ImageDefaults;
 use crate::userns::Base;
+use crate::whiteout::Whiteouts;
 
 /// IMAGE, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Root {
     ///
     /// [`Owners::Shared`]: crate::image::owners::Owners::Shared
     pub is_shared: bool,
+    /// What names that begin with `.wh.` are in them.
+    pub whiteouts: Whiteouts,
     /// What the image wants.
     pub defaults: ImageDefaults,
     /// Which image of a store it is.
@@ -108,7 +111,14 @@ impl Image {
 impl Root {
     fn of(folder: PathBuf, held: Held) -> Self {
         let (folders, defaults) = (vec![folder], ImageDefaults::default());
-        Self { folders, is_shared: false, defaults, stored: None, held }
+        Self {
+            folders,
+            is_shared: false,
+            whiteouts: Whiteouts::Overlay,
+            defaults,
+            stored: None,
+            held,
+        }
     }
 
     /// The descriptor that holds it, for a process that outlives this value.

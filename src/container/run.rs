@@ -175,7 +175,7 @@ pub(super) fn decide(
             return Err(Error::new("--storage-driver: --rw-root has no layers to be stacked"));
         }
         (true, None) => Choice::default(),
-        (false, _) => driver::choose(options, &base, (&maps, root.is_shared), &store)?,
+        (false, _) => driver::choose(options, &base, (&maps, root), &store)?,
     };
     if options.rw_root && root.folders.len() > 1 {
         return Err(Error::new("--rw-root: an image has layers, which other containers share")

@@ -154,7 +154,7 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
     if !image.platform.serves(&Platform::host()) {
         log::warn!("the image is for {}, this machine is {}", image.platform, Platform::host());
     }
-    let mut folders = store.stack(&image.layers, owners);
+    let (mut folders, whiteouts) = store.stack(&image.layers, owners);
     if folders.is_empty() {
         folders.push(store.empty_layer_path());
     }
@@ -165,6 +165,7 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
     Ok(Root {
         folders,
         is_shared: *owners == Owners::Shared,
+        whiteouts,
         defaults,
         stored,
         held: Held::Nothing,

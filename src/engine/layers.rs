@@ -11,13 +11,13 @@ use super::trouble::{Done, On, Trouble};
 use super::{MemoryLayers, Mount, Plan, Source, places};
 use crate::error::{Context, Error};
 use crate::ids::IdMaps;
-use crate::override_stat::Records;
 use crate::rootfs::copy::Meaning;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::tree::{Ids, Layers, NAMES, Reading};
 use crate::spec::{Stacking, StorageDriver};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::process;
+use crate::whiteout::Whiteouts;
 
 /// Folders of layers: the read-only ones, the topmost first, and the writable one with its work folder.
 #[derive(Clone, Copy)]
@@ -25,9 +25,6 @@ pub struct Stack<'a> {
     pub lowers: &'a [PathBuf],
     pub upper: Option<&'a (PathBuf, PathBuf)>,
 }
-
-/// A flag of layers that are only read: files `.wh.NAME` are whiteouts.
-pub const WHITEOUT_NAMES: &str = "whiteout_names";
 
 /// A flag of layers that are only read: the topmost is one that a container has written, whose owners are real.
 pub const WRITTEN_FIRST: &str = "written_first";
@@ -45,7 +42,8 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
         return make(mount);
     }
     let stack = Stack { lowers, upper: Some(upper) };
-    let meaning = Meaning { records: stacking.records, shown: None };
+    let Stacking { records, whiteouts, .. } = *stacking;
+    let meaning = Meaning { records, whiteouts, shown: None };
     if is_copied(&upper.1) {
         return copied(stack, meaning);
     }
@@ -67,7 +65,7 @@ pub fn stacked(plan: &Plan, mount: &Mount, servers: &mut Vec<process::Child>) ->
         return Err(io::Error::from_raw_os_error(libc::EINVAL).into());
     };
     let stack = Stack { lowers, upper: upper.as_ref() };
-    let Stacking { driver, idmapped, records } = *stacking;
+    let Stacking { driver, idmapped, records, whiteouts } = *stacking;
     let shown = plan.levels.shown(idmapped);
     let is_root = mount.target == Path::new("/");
     if let (true, [lower], Some((upper, _))) = (is_root, lowers.as_slice(), upper)
@@ -80,9 +78,9 @@ pub fn stacked(plan: &Plan, mount: &Mount, servers: &mut Vec<process::Child>) ->
         StorageDriver::Overlay => {
             overlaid(stack, plan.owner_of_layers(idmapped), flags, mount.attributes)
         }
-        StorageDriver::Copy => copied(stack, Meaning { records, shown: shown.as_ref() }),
+        StorageDriver::Copy => copied(stack, Meaning { records, whiteouts, shown: shown.as_ref() }),
         StorageDriver::Fuse => {
-            let served = served(stack, records, shown, flags, mount.attributes)?;
+            let served = served(stack, *stacking, shown, flags, mount.attributes)?;
             servers.push(served.server);
             Ok(served.mount)
         }
@@ -136,12 +134,12 @@ fn overlaid(
 /// By a server of ours, which leaves when the last user of the mount has left. `shown`: what IDs on disk are shown as.
 fn served(
     stack: Stack<'_>,
-    records: Records,
+    Stacking { records, whiteouts, .. }: Stacking,
     shown: Option<IdMaps>,
     flags: &[String],
     attributes: Attributes,
 ) -> Done<Served> {
-    cover(stack, Meaning { records, shown: None })?;
+    cover(stack, Meaning { records, ..Meaning::default() })?;
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).on(|| path.to_string_lossy())
@@ -152,7 +150,7 @@ fn served(
         upper: upper.transpose()?,
     };
     let thrown_away = flags.iter().any(|flag| flag == VOLATILE);
-    let whiteout_names = flags.iter().any(|flag| flag == WHITEOUT_NAMES);
+    let whiteout_names = whiteouts == Whiteouts::Names;
     let reading = Reading {
         ids: Ids(shown),
         records,

@@ -16,6 +16,7 @@ use crate::ids::IdMaps;
 use crate::spec::StorageDriver;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{inroot, namespace, process};
+use crate::whiteout::Whiteouts;
 
 /// Where they are mounted, seen by the process alone: nothing is looked for there. Not on "/": who stands below a mount on
 /// his root counts as one in a chroot, and may make no user namespace (user_namespaces(7)).
@@ -123,14 +124,16 @@ fn read_only(mount: &Mount) -> Mount {
     else {
         return mount.clone();
     };
+    let mut stacking = *stacking;
     let lowers: Vec<PathBuf> = [upper].into_iter().chain(lowers).cloned().collect();
     let mut flags: Vec<_> = flags.iter().filter(|flag| *flag != "volatile").cloned().collect();
     if stacking.driver == StorageDriver::Fuse {
         flags.push(layers::WRITTEN_FIRST.to_owned());
-        let has_names = layers::has_whiteout_names(work);
-        flags.extend(has_names.then(|| layers::WHITEOUT_NAMES.to_owned()));
+        if layers::has_whiteout_names(work) {
+            stacking.whiteouts = Whiteouts::Names;
+        }
     }
-    let source = Source::Overlay { stacking: *stacking, lowers, upper: None, flags };
+    let source = Source::Overlay { stacking, lowers, upper: None, flags };
     Mount { source, attributes: Attributes::READ_ONLY, ..mount.clone() }
 }
 

@@ -10,9 +10,10 @@ use crate::error::{Context, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps};
 use crate::override_stat::Records;
-use crate::spec::{COPY_UP, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver};
+use crate::spec::{COPY_UP, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver, WHITEOUT_NAMES};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Propagation, Reach, split_lowers};
+use crate::whiteout::Whiteouts;
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +193,10 @@ fn overlay(driver: StorageDriver, mut options: Vec<(String, Option<String>)>) ->
     } else {
         Records::Nowhere
     };
+    let whiteouts = match takes(&mut options, WHITEOUT_NAMES, None) {
+        true => Whiteouts::Names,
+        false => Whiteouts::Overlay,
+    };
     let (mut lowers, mut upper, mut work, mut flags) = (Vec::new(), None, None, Vec::new());
     for (name, value) in options {
         match (name.as_str(), value) {
@@ -208,7 +213,7 @@ fn overlay(driver: StorageDriver, mut options: Vec<(String, Option<String>)>) ->
     if is_ours && flags.iter().any(|flag| flag != VOLATILE) {
         fail!("usnea's overlay knows no flag but {VOLATILE}: {}", flags.join(","));
     }
-    let stacking = Stacking { driver, idmapped, records };
+    let stacking = Stacking { driver, idmapped, records, whiteouts };
     Ok(Source::Overlay { stacking, lowers, upper: upper.zip(work), flags })
 }
 

@@ -6,7 +6,7 @@
 //! was made in it is changed by its descriptor, never by its name, which may lead to another file by then.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -23,6 +23,7 @@ use crate::error::{Context, Result};
 use crate::ids::{IdMap, IdMaps, outside_of};
 use crate::override_stat::{OVERRIDE_STAT, Records};
 use crate::sys::{inode, tree};
+use crate::whiteout::{self, Whiteouts, is_whiteout};
 
 /// Copies what is in the folder `from` into the folder `to`, over what is there. Errors: the first file that could not
 /// be copied, by name.
@@ -55,6 +56,8 @@ const FOLDER: OFlags =
 pub struct Meaning<'a> {
     /// Where the real owners are recorded.
     pub records: Records,
+    /// What names that begin with `.wh.` are.
+    pub whiteouts: Whiteouts,
     /// What IDs become (`inside` those on disk, `outside` those of the copy); one that becomes nothing stays.
     pub shown: Option<&'a IdMaps>,
 }
@@ -140,13 +143,16 @@ impl Copy<'_> {
         let said = |path: &Path| format!("cannot copy /{}", path.display());
         let stat =
             rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).context(|| said(path))?;
-        if is_whiteout(&stat) {
+        if is_whiteout(from, OsStr::from_bytes(name.to_bytes()), &stat) {
             return remove(to, name).context(|| said(path));
+        }
+        if self.meaning.whiteouts.is_mark(name.to_bytes()) {
+            return self.mark(to, name).context(|| said(path));
         }
         let on_disk = FileType::from_raw_mode(stat.st_mode);
         let stat = self.meaning.at(from, name, stat).context(|| said(path))?;
         // What is there comes from a layer below: only a folder on a folder leaves it.
-        if !on_disk.is_dir() || hides_below(from, name) {
+        if !on_disk.is_dir() || hides_below(from, name, self.meaning.whiteouts) {
             remove(to, name).context(|| said(path))?;
         } else if let Ok(there) = rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW)
             && !FileType::from_raw_mode(there.st_mode).is_dir()
@@ -176,6 +182,16 @@ impl Copy<'_> {
             }
         };
         finish(&made, &stat).context(|| said(path))
+    }
+
+    /// Removes what `mark` says is gone. An opaque folder was emptied before it was filled.
+    fn mark(&self, to: BorrowedFd<'_>, mark: &CStr) -> io::Result<()> {
+        let gone = &mark.to_bytes()[whiteout::PREFIX.len()..];
+        if mark.to_bytes() == whiteout::OPAQUE_NAME.as_bytes() || matches!(gone, b"" | b"." | b"..")
+        {
+            return Ok(());
+        }
+        remove(to, &CString::new(gone)?)
     }
 
     /// Makes a folder and copies what is in it. The folder, which has only its attributes yet.
@@ -237,17 +253,10 @@ fn make_special(
     Ok(inode::open(to, name, kind)?)
 }
 
-/// A whiteout of overlayfs: nothing of that name is to be seen.
-fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == 0
-}
-
 /// Whether the folder is opaque: nothing of those below it is to be seen.
-fn hides_below(from: BorrowedFd<'_>, name: &CStr) -> bool {
-    let Ok(folder) = rustix::fs::openat(from, name, FOLDER, Mode::empty()) else { return false };
-    let mut value = [0u8; 1];
-    let says = |name: &str, value: &mut [u8]| rustix::fs::fgetxattr(&folder, name, value) == Ok(1);
-    says("user.overlay.opaque", &mut value) && value == *b"y"
+fn hides_below(from: BorrowedFd<'_>, name: &CStr, whiteouts: Whiteouts) -> bool {
+    let folder = rustix::fs::openat(from, name, FOLDER, Mode::empty());
+    folder.is_ok_and(|folder| whiteouts.hides_below(&folder))
 }
 
 /// Removes what is there, a file or a folder with all it holds; nothing there is no error.

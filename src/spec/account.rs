@@ -167,7 +167,8 @@ mod tests {
     #[test]
     fn account_files_are_read_inside_the_root_and_only_when_regular() {
         let root = tempfile::tempdir().unwrap();
-        let open = || Merged::of([std::fs::File::open(root.path()).unwrap().into()]);
+        let open =
+            || Merged::of([std::fs::File::open(root.path()).unwrap().into()], Default::default());
         assert_eq!(users(&open()).unwrap(), None);
         std::fs::create_dir(root.path().join("etc")).unwrap();
         let passwd = root.path().join("etc/passwd");

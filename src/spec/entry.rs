@@ -16,6 +16,7 @@ use super::user::{UserFlag, identify};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, outside_of};
+use crate::whiteout::Whiteouts;
 
 /// The flags of `usnea exec` that are about the process.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -51,7 +52,7 @@ pub struct Who {
 /// Looks `flag` up in the accounts below `root`. `own`: whom the container's command has. Errors: a name without an
 /// entry.
 pub fn look_up(root: OwnedFd, flag: &UserFlag, own: u32) -> Result<Who> {
-    let root = Merged::of([root]);
+    let root = Merged::of([root], Whiteouts::Overlay);
     let users = account::users(&root)?.unwrap_or_default();
     let groups = account::groups(&root)?.unwrap_or_default();
     let identity = identify(flag, &users, &groups)?;

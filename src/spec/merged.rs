@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
 use std::rc::Rc;
 
@@ -16,6 +16,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::sys::inroot;
+use crate::whiteout::{Whiteouts, is_whiteout};
 
 /// As many as the kernel follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -26,6 +27,7 @@ type Folder = Vec<Rc<OwnedFd>>;
 /// The layers of a root.
 pub(super) struct Merged {
     root: Folder,
+    whiteouts: Whiteouts,
 }
 
 /// What a name in a folder is.
@@ -40,8 +42,8 @@ enum Found {
 
 impl Merged {
     /// Of these folders, the topmost first.
-    pub(super) fn of(layers: impl IntoIterator<Item = OwnedFd>) -> Self {
-        Self { root: layers.into_iter().map(Rc::new).collect() }
+    pub(super) fn of(layers: impl IntoIterator<Item = OwnedFd>, whiteouts: Whiteouts) -> Self {
+        Self { root: layers.into_iter().map(Rc::new).collect(), whiteouts }
     }
 
     /// Reads a small regular file: at most `limit` bytes (EFBIG), never a FIFO or a device (EINVAL). `None`: there is none.
@@ -56,7 +58,7 @@ impl Merged {
                 folders.truncate(folders.len().saturating_sub(1).max(1));
                 continue;
             }
-            match look_up(here, &name)? {
+            match look_up(here, &name, self.whiteouts)? {
                 Found::Nothing => return Ok(None),
                 Found::Folder(folder) => folders.push(folder),
                 Found::Other(folder) if left.is_empty() => {
@@ -89,11 +91,12 @@ fn push_front(left: &mut VecDeque<OsString>, path: &Path) {
     }
 }
 
-fn look_up(folder: &Folder, name: &OsStr) -> io::Result<Found> {
+fn look_up(folder: &Folder, name: &OsStr, whiteouts: Whiteouts) -> io::Result<Found> {
     let mut merged = Folder::new();
     for layer in folder {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = match rustix::fs::openat(layer.as_fd(), name, flags, Mode::empty()) {
+            Err(Errno::NOENT) if whiteouts.has_mark(layer.as_fd(), name.as_bytes()) => break,
             Err(Errno::NOENT) => continue,
             answer => answer?,
         };
@@ -105,7 +108,7 @@ fn look_up(folder: &Folder, name: &OsStr) -> io::Result<Found> {
                 break;
             }
             return Ok(match kind {
-                FileType::CharacterDevice if stat.st_rdev == 0 => Found::Nothing,
+                _ if is_whiteout(layer.as_fd(), name, &stat) => Found::Nothing,
                 FileType::Symlink => {
                     let target = rustix::fs::readlinkat(&open, "", Vec::new())?;
                     Found::Link(OsString::from_vec(target.into_bytes()))
@@ -113,21 +116,13 @@ fn look_up(folder: &Folder, name: &OsStr) -> io::Result<Found> {
                 _ => Found::Other(layer.clone()),
             });
         }
-        let is_opaque = is_opaque(&open);
+        let is_opaque = whiteouts.hides_below(&open);
         merged.push(Rc::new(open));
         if is_opaque {
             break;
         }
     }
     Ok(if merged.is_empty() { Found::Nothing } else { Found::Folder(merged) })
-}
-
-/// Whether nothing of the layers below is seen in the folder.
-fn is_opaque(folder: &OwnedFd) -> bool {
-    let mut value = [0; 1];
-    // O_PATH has no attributes of its own; this path leads to what was opened (proc_pid_fd(5)).
-    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
-    rustix::fs::getxattr(path, "user.overlay.opaque", &mut value).is_ok_and(|_| value == *b"y")
 }
 
 #[cfg(test)]
@@ -165,8 +160,12 @@ mod tests {
         }
 
         fn read(&self, path: &str) -> io::Result<Option<String>> {
+            self.read_as(path, Whiteouts::Overlay)
+        }
+
+        fn read_as(&self, path: &str, whiteouts: Whiteouts) -> io::Result<Option<String>> {
             let open = |layer| std::fs::File::open(self.0.path().join(layer)).unwrap().into();
-            let merged = Merged::of(["0", "1", "2"].map(open));
+            let merged = Merged::of(["0", "1", "2"].map(open), whiteouts);
             let content = merged.read(Path::new(path), 100)?;
             Ok(content.map(|content| String::from_utf8(content).unwrap()))
         }
@@ -209,6 +208,26 @@ mod tests {
         assert_eq!(layers.read("etc/loop").unwrap_err().raw_os_error(), Some(libc::ELOOP));
         layers.link("0/etc/folder", "/usr");
         assert_eq!(layers.read("etc/folder").unwrap_err().raw_os_error(), Some(libc::EISDIR));
+    }
+
+    #[test]
+    fn names_are_whiteouts_where_the_layers_have_that_form() {
+        let layers = Layers::new();
+        layers.write("2/etc/passwd", "low");
+        layers.write("2/usr/file", "low");
+        layers.write("1/etc/.wh.passwd", "");
+        layers.write("0/usr/.wh..wh..opq", "");
+        let reads = |path| layers.read_as(path, Whiteouts::Names).unwrap();
+        assert_eq!((reads("etc/passwd"), reads("usr/file")), (None, None));
+        assert_eq!(
+            (layers.reads("etc/passwd"), layers.reads("usr/file")),
+            ("low".into(), "low".into())
+        );
+        layers.write("0/etc/passwd", "top");
+        assert_eq!(reads("etc/passwd").as_deref(), Some("top"));
+        layers.write("1/.wh.etc", "");
+        layers.write("2/etc/group", "low");
+        assert_eq!(layers.read_as("etc/group", Whiteouts::Names).unwrap(), Some("low".into()));
     }
 
     #[test]

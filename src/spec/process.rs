@@ -23,6 +23,7 @@ use super::{env_file, mounts};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{UsernsMode, outside_of};
+use crate::whiteout::Whiteouts;
 
 /// The variables by which programs are told of a proxy (podman's list).
 const PROXIES: [&str; 8] = [
@@ -231,11 +232,12 @@ pub(super) fn unmapped(label: &str, kind: &str, id: u32) -> Error {
 /// to the highest but "nobody").
 pub fn ids_needed(
     root: &[PathBuf],
+    whiteouts: Whiteouts,
     asked: Option<&UserFlag>,
     image: &ImageDefaults,
 ) -> Result<u32> {
     const NOBODY: u32 = 65534;
-    let (users, groups) = accounts_in(root.iter().map(PathBuf::as_path))?;
+    let (users, groups) = accounts_in(root.iter().map(PathBuf::as_path), whiteouts)?;
     let counts = |name: &str, id: u32| !matches!(name, "nobody" | "nogroup") && id != NOBODY;
     let users = users.iter().flat_map(|user| [(&user.name, user.uid), (&user.name, user.gid)]);
     let all = users.chain(groups.iter().map(|group| (&group.name, group.gid)));
@@ -247,25 +249,30 @@ pub fn ids_needed(
 }
 
 /// The IDs of the user that the image names, where it names one that can be found.
-pub fn image_user(root: &[PathBuf], image: &ImageDefaults) -> Option<(u32, u32)> {
+pub fn image_user(
+    root: &[PathBuf],
+    whiteouts: Whiteouts,
+    image: &ImageDefaults,
+) -> Option<(u32, u32)> {
     let flag: UserFlag = image.user.as_deref().filter(|user| !user.is_empty())?.parse().ok()?;
-    let (users, groups) = accounts_in(root.iter().map(PathBuf::as_path)).ok()?;
+    let (users, groups) = accounts_in(root.iter().map(PathBuf::as_path), whiteouts).ok()?;
     let identity = identify(&flag, &users, &groups).ok()?;
     Some((identity.uid, identity.gid))
 }
 
 /// The image's accounts.
 fn accounts(inputs: &Inputs<'_>) -> Result<(Vec<account::User>, Vec<Group>)> {
-    accounts_in(inputs.root.folders().into_iter())
+    accounts_in(inputs.root.folders().into_iter(), inputs.stacking.whiteouts)
 }
 
 fn accounts_in<'a>(
     folders: impl Iterator<Item = &'a Path>,
+    whiteouts: Whiteouts,
 ) -> Result<(Vec<account::User>, Vec<Group>)> {
     // A root that is yet to be made (--explain) has no accounts yet.
     let folders = folders.filter(|folder| folder.exists());
     let open = |folder: &Path| open_root(folder).map(OwnedFd::from);
-    let root = Merged::of(folders.map(open).collect::<Result<Vec<_>>>()?);
+    let root = Merged::of(folders.map(open).collect::<Result<Vec<_>>>()?, whiteouts);
     let (users, groups) = (account::users(&root)?, account::groups(&root)?);
     Ok((users.unwrap_or_default(), groups.unwrap_or_default()))
 }

@@ -1,6 +1,7 @@
 //! `--storage-driver`, and how config.json says it.
 
 use crate::override_stat::Records;
+use crate::whiteout::Whiteouts;
 
 /// Who stacks the layers of a root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -54,12 +55,16 @@ pub struct Stacking {
     pub idmapped: bool,
     /// Where the layers' owners are kept.
     pub records: Records,
+    /// What names that begin with `.wh.` are in the layers that are only read: the kernel's overlay cannot be told.
+    pub whiteouts: Whiteouts,
 }
 
 /// Option of a mount of layers ([`Stacking::idmapped`]), and of a bind mount.
 pub const IDMAP: &str = "idmap";
 /// Option of a mount of layers: [`Records::InLowers`].
 pub const RECORDED_LOWERS: &str = "recorded_lowers";
+/// Option of a mount of layers: [`Whiteouts::Names`].
+pub const WHITEOUT_NAMES: &str = "whiteout_names";
 
 impl Stacking {
     /// The options of the mount beside its layers.
@@ -67,6 +72,7 @@ impl Stacking {
         let kernel = (self.driver == StorageDriver::Overlay).then_some("userxattr");
         let idmapped = self.idmapped.then_some(IDMAP);
         let recorded = (self.records == Records::InLowers).then_some(RECORDED_LOWERS);
-        kernel.into_iter().chain(idmapped).chain(recorded)
+        let names = (self.whiteouts == Whiteouts::Names).then_some(WHITEOUT_NAMES);
+        kernel.into_iter().chain(idmapped).chain(recorded).chain(names)
     }
 }

@@ -29,6 +29,7 @@ const ROWS: &[&[&str]] = &[
         "go_json",
         "host_entry",
         "override_stat",
+        "whiteout",
     ],
     &["error"],
     &["sys"],

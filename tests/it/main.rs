@@ -93,3 +93,4 @@ mod transports;
 mod user_ranges;
 mod users;
 mod volumes;
+mod whiteout_forms;

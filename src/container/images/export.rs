@@ -23,7 +23,11 @@ pub fn export(stores: &Stores, text: &str, output: &Path) -> Result<()> {
         };
         unpack_missing(&store, &image, &owners, &|| ())?;
         let layers = hold(&store, &image, &owners)?;
-        let folders: Vec<Folder> = layers.iter().map(|layer| layer.fs.clone().into()).collect();
+        let folder = |layer: &HeldLayer| Folder {
+            names: layer.story.whiteouts.into(),
+            ..Folder::from(layer.fs.clone())
+        };
+        let folders: Vec<Folder> = layers.iter().map(folder).collect();
         merged_tar(&folders, &owners, Output::create(output)?)?.put()
     })
     .context(|| format!("cannot export {}", text.escape_debug()))

@@ -54,7 +54,11 @@ impl Layers {
                 };
                 let is_recorded = stacking.records == Records::InLowers;
                 let owners = is_recorded.then_some(Owners::Shared);
-                let lower = |path| Folder { owners: owners.clone(), ..Folder::from(path) };
+                let lower = |path| Folder {
+                    owners: owners.clone(),
+                    names: stacking.whiteouts.into(),
+                    ..Folder::from(path)
+                };
                 let lowers = lowers.into_iter().map(lower).collect();
                 let is_written = form == Form::Changes;
                 let upper = Folder { path, shown, names, owners: None, places: PLACES, is_written };

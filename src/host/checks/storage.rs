@@ -1,6 +1,7 @@
 //! Where containers' files can lie, and how layers can be stacked there.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::error::{Context, Error, Result};
@@ -10,9 +11,11 @@ use crate::host::kernel::{self, Version};
 use crate::host::scratch::Scratch;
 use crate::host::{filesystem, fuse, idmap, overlay, trial, userns};
 use crate::sys::namespace::Namespaces;
+use crate::whiteout::{self, Whiteouts};
 
 const STORE: &str = "store";
 const OVERLAY: &str = "kernel overlay";
+const WHITEOUTS: &str = "whiteouts";
 const WITHOUT_OVERLAY: &str =
     "layers are stacked by usnea itself (FUSE) or copied: slower with many files";
 
@@ -27,7 +30,7 @@ pub(super) fn all(store: Option<&Path>) -> Vec<Finding> {
         ];
     };
     match answers(store) {
-        Ok(()) => vec![place(store), kernel_overlay(store)],
+        Ok(()) => vec![place(store), whiteouts(store), kernel_overlay(store)],
         Err(error) => vec![unusable(format!("{}: {error}", store.display())), overlay_not_tried()],
     }
 }
@@ -73,6 +76,24 @@ fn overlay_not_tried() -> Finding {
     Finding::degraded(OVERLAY, "not tried: the store cannot be written").costs(WITHOUT_OVERLAY)
 }
 
+/// How layers say what of those below is gone, tried as for the first layer that is unpacked.
+fn whiteouts(store: &Path) -> Finding {
+    let tried = || -> Result<Whiteouts> {
+        let scratch = Scratch::new(store)?;
+        Ok(whiteout::tried_in(fs::File::open(scratch.path())?.as_fd())?)
+    };
+    match tried() {
+        Ok(Whiteouts::Overlay) => Finding::ok(WHITEOUTS, "devices 0:0, as in the kernel's overlay"),
+        Ok(Whiteouts::Names) => Finding::degraded(
+            WHITEOUTS,
+            "names: the file system keeps no devices 0:0, or no attributes",
+        )
+        .costs("images with several layers are stacked by usnea itself (FUSE) or copied")
+        .fix(Hint::StoreElsewhere.to_string()),
+        Err(error) => Finding::degraded(WHITEOUTS, format!("not tried: {error}")),
+    }
+}
+
 fn kernel_overlay(store: &Path) -> Finding {
     let Ok(scratch) = Scratch::new(store) else {
         return overlay_not_tried();
@@ -96,6 +117,12 @@ pub(super) fn driver(findings: &[Finding], store: Option<&Path>) -> Finding {
         let is_idmapped =
             store.is_some_and(|store| idmap::serves(filesystem::nearest_existing(store)).is_ok());
         let own = if is_idmapped { "its layers are idmapped" } else { "fuse" };
+        let is_named =
+            |finding: &&Finding| finding.name == WHITEOUTS && finding.status != Status::Ok;
+        let own = match findings.iter().any(|finding| is_named(&finding)) {
+            true => "fuse for images with whiteouts, and",
+            false => own,
+        };
         let text = format!(
             "overlay: the kernel's serves here; {own} for IDs of a container's own (keep-id, auto, --uidmap)"
         );

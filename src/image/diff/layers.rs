@@ -14,11 +14,9 @@ use super::node::{self, Found, Whose};
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
 use crate::image::owners::{FileType, Owners};
+use crate::whiteout::Whiteouts;
 
-/// What begins the name of a whiteout (image spec, layer.md, "Whiteouts").
-pub const WHITEOUT: &[u8] = b".wh.";
-/// What stands in an opaque folder.
-pub const OPAQUE: &str = ".wh..wh..opq";
+pub use crate::whiteout::{OPAQUE_NAME as OPAQUE, PREFIX as WHITEOUT};
 
 /// What a mark says is nothing. `None`: it says something else.
 fn whited_out(mark: &OsStr) -> Option<&OsStr> {
@@ -51,6 +49,15 @@ pub enum Names {
     Plain,
     /// A whiteout, or the mark of an opaque folder.
     Whiteouts,
+}
+
+impl From<Whiteouts> for Names {
+    fn from(whiteouts: Whiteouts) -> Self {
+        match whiteouts {
+            Whiteouts::Overlay => Self::Plain,
+            Whiteouts::Names => Self::Whiteouts,
+        }
+    }
 }
 
 impl From<PathBuf> for Folder {

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
 use crate::sys::inroot::{self, Symlinks};
+pub use crate::whiteout::is_whiteout;
 
 /// What stands under a name.
 pub enum Found {
@@ -113,21 +114,6 @@ pub fn stat(folder: impl AsFd, name: &OsStr) -> io::Result<Option<Stat>> {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno.into()),
-    }
-}
-
-/// A character device 0:0, or, where the file system has none, an empty file with the overlay's attribute.
-pub fn is_whiteout(folder: impl AsFd, name: &OsStr, stat: &Stat) -> bool {
-    match OnDisk::from_raw_mode(stat.st_mode) {
-        OnDisk::CharacterDevice => stat.st_rdev == 0,
-        OnDisk::RegularFile if stat.st_size == 0 => {
-            let folder = folder.as_fd().as_raw_fd();
-            let path = Path::new("/proc/self/fd").join(folder.to_string()).join(name);
-            ["user.overlay.whiteout", "trusted.overlay.whiteout"]
-                .iter()
-                .any(|attribute| rustix::fs::lgetxattr_query(&path, *attribute).is_ok())
-        }
-        _ => false,
     }
 }
 

@@ -318,7 +318,8 @@ fn set_record(file: BorrowedFd<'_>, record: &OverrideStat) -> Result<()> {
     static SAID: AtomicBool = AtomicBool::new(false);
     let value = record.to_string();
     match rustix::fs::fsetxattr(file, OVERRIDE_STAT, value.as_bytes(), XattrFlags::empty()) {
-        Err(Errno::OPNOTSUPP) => {
+        // EPERM: fuse-overlayfs keeps these for itself.
+        Err(Errno::OPNOTSUPP | Errno::PERM) => {
             if !SAID.swap(true, Ordering::Relaxed) {
                 log::warn!("the store's filesystem keeps no attributes: all files are root's");
             }

@@ -12,15 +12,12 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::attributes::{Attributes, Us};
-use super::path;
+use super::{How, path};
 use crate::error::{Context, Error, Result};
-use crate::image::owners::Owners;
+use crate::whiteout::{self, Whiteouts};
 
 /// Folders that are kept open: deeper ones push out the upper ones. Several layers are unpacked at once.
 const MOST_OPEN: usize = 32;
-
-/// overlayfs shows nothing of the layers below in a folder with this attribute (mounted with `userxattr`).
-const OPAQUE: &str = "user.overlay.opaque";
 
 /// An open folder.
 struct Level {
@@ -106,11 +103,14 @@ pub(super) struct Folders {
     missing: Attributes<'static>,
     /// How many of those were made.
     pub(super) made: u64,
+    whiteouts: Whiteouts,
+    /// Whether any name says that something is gone.
+    pub(super) has_names: bool,
 }
 
 impl Folders {
     /// At the root, which is empty, and takes nothing from the folder that it is in.
-    pub(super) fn new(into: BorrowedFd<'_>, owners: &Owners, us: Us) -> Result<Self> {
+    pub(super) fn new(into: BorrowedFd<'_>, how: &How<'_>, us: Us) -> Result<Self> {
         let root = open(into, b".").context(|| "cannot open its folder")?;
         // Default ACLs are inherited, and would change the modes of all files (acl(5)).
         for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
@@ -121,8 +121,16 @@ impl Folders {
         }
         rustix::fs::fchmod(&root, Mode::from_raw_mode(0o755))?;
         let root = level(root, us)?;
-        let missing = Attributes::of_missing_folder(owners);
-        Ok(Self { root, names: Vec::new(), levels: VecDeque::new(), us, missing, made: 0 })
+        Ok(Self {
+            root,
+            names: Vec::new(),
+            levels: VecDeque::new(),
+            us,
+            missing: Attributes::of_missing_folder(how.owners),
+            made: 0,
+            whiteouts: how.whiteouts,
+            has_names: false,
+        })
     }
 
     fn top(&mut self) -> &mut Level {
@@ -227,6 +235,7 @@ impl Folders {
     /// the folder is of this one).
     fn make(&mut self, name: &[u8], mode: Mode) -> Result<(OwnedFd, bool)> {
         self.change();
+        let was_marked = self.unmark(name)?;
         let here = self.here();
         let make = || rustix::fs::mkdirat(here, name, mode);
         let mut found = Found::Nothing;
@@ -241,8 +250,8 @@ impl Folders {
             answer => answer.map_err(super::cannot_make)?,
         }
         let folder = open(here, name)?;
-        if found == Found::Whiteout {
-            make_opaque(folder.as_fd())?;
+        if found == Found::Whiteout || was_marked {
+            self.hide_below(folder.as_fd())?;
         }
         Ok((folder, found == Found::Folder))
     }
@@ -280,15 +289,73 @@ impl Folders {
         Ok(())
     }
 
-    /// Marks a folder here as one that hides what is below it.
-    pub(super) fn make_opaque(&self, name: &[u8]) -> Result<()> {
-        make_opaque(open(self.here(), name)?.as_fd())
+    /// Says of a name here that the layers below have nothing of it. What this layer has stays: a folder hides what is below
+    /// it. Whether there was nothing.
+    pub(super) fn white_out(&mut self, name: &[u8]) -> Result<bool> {
+        self.change();
+        match Found::at(self.here(), name)? {
+            Found::Folder => {
+                let folder = open(self.here(), name)?;
+                // Its time is what its entry said: nothing will put it back.
+                let stat = rustix::fs::fstat(&folder)?;
+                self.hide_below(folder.as_fd())?;
+                rustix::fs::futimens(&folder, &both(mtime(&stat)))?;
+                Ok(false)
+            }
+            Found::File | Found::Whiteout => Ok(false),
+            Found::Nothing => {
+                match self.whiteouts {
+                    Whiteouts::Names => self.mark(self.here(), &whiteout::name_of(name)),
+                    Whiteouts::Overlay => {
+                        let (kind, mode) = (FileType::CharacterDevice, Mode::empty());
+                        rustix::fs::mknodat(self.here(), name, kind, mode, 0)
+                    }
+                }
+                .context(|| "cannot make a whiteout")
+                .hint(|| super::ANOTHER_FILESYSTEM)?;
+                self.has_names |= self.whiteouts == Whiteouts::Names;
+                Ok(true)
+            }
+        }
     }
 
-    /// Marks the folder at the end of the way so; the root cannot be (true).
-    pub(super) fn make_here_opaque(&self) -> Result<bool> {
-        make_opaque(self.here())?;
+    /// Takes back the name that says that `name` is gone here, before something is made under it; whether there was one.
+    pub(super) fn unmark(&self, name: &[u8]) -> Result<bool> {
+        if !self.has_names {
+            return Ok(false);
+        }
+        match rustix::fs::unlinkat(self.here(), whiteout::name_of(name), AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// An empty file whose name says something.
+    fn mark(&self, folder: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+    }
+
+    /// Marks the folder at the end of the way as one that hides what is below it; the root cannot be (true).
+    pub(super) fn make_here_opaque(&mut self) -> Result<bool> {
+        self.change();
+        let here = self.here().try_clone_to_owned()?;
+        self.hide_below(here.as_fd())?;
         Ok(self.names.is_empty())
+    }
+
+    fn hide_below(&mut self, folder: BorrowedFd<'_>) -> Result<()> {
+        match self.whiteouts {
+            Whiteouts::Names => self.mark(folder, whiteout::OPAQUE_NAME.as_bytes()),
+            Whiteouts::Overlay => {
+                rustix::fs::fsetxattr(folder, whiteout::OPAQUE, b"y", XattrFlags::empty())
+            }
+        }
+        .context(|| "cannot make a folder opaque")
+        .hint(|| super::ANOTHER_FILESYSTEM)?;
+        self.has_names |= self.whiteouts == Whiteouts::Names;
+        Ok(())
     }
 
     /// Opens another folder, by its way from the root, and stays where it is. Links are followed as in
@@ -363,15 +430,13 @@ fn link(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-fn make_opaque(folder: BorrowedFd<'_>) -> Result<()> {
-    rustix::fs::fsetxattr(folder, OPAQUE, b"y", XattrFlags::empty())
-        .context(|| format!("cannot set {OPAQUE}"))
-        .hint(|| super::ANOTHER_FILESYSTEM)
+fn mtime(stat: &Stat) -> Timespec {
+    Timespec { tv_sec: stat.st_mtime as i64, tv_nsec: stat.st_mtime_nsec as _ }
 }
 
 fn level(folder: OwnedFd, us: Us) -> Result<Level> {
     let stat = rustix::fs::fstat(&folder)?;
     let gives_group = stat.st_mode & 0o2000 != 0 || stat.st_gid != us.gid;
-    let mtime = Timespec { tv_sec: stat.st_mtime as i64, tv_nsec: stat.st_mtime_nsec as _ };
+    let mtime = mtime(&stat);
     Ok(Level { folder, mtime: Some(mtime), is_changed: false, gives_group })
 }

@@ -40,6 +40,7 @@ use crate::config::Limits;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::owners::Owners;
+use crate::whiteout::Whiteouts;
 
 const ANOTHER_FILESYSTEM: &str = "keep usnea's files on another filesystem: --root or USNEA_ROOT";
 const MORE_SPACE: &str =
@@ -59,6 +60,8 @@ pub struct How<'a> {
     pub owners: &'a Owners,
     /// What the layer may hold.
     pub limits: &'a Limits,
+    /// How it says what of the layers below is gone.
+    pub whiteouts: Whiteouts,
 }
 
 /// What was unpacked.
@@ -74,6 +77,8 @@ pub struct Unpacked {
     pub entries: u64,
     /// Whiteouts, the opaque folders not counted.
     pub whiteouts: u64,
+    /// Whether any whiteout, or opaque folder, is a name.
+    pub has_names: bool,
     /// The root folder is opaque: nothing of the layers below is to be seen. overlayfs does not ask its roots for that,
     /// so whoever stacks the layers has to stop here.
     pub opaque_root: bool,
@@ -119,6 +124,7 @@ fn unpack_in_two_threads<R: Read + Send>(
             bytes: counts.bytes,
             entries: counts.entries,
             whiteouts: counts.whiteouts,
+            has_names: counts.has_names,
             opaque_root: counts.opaque_root,
         })
     })

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Attributes, Us};
@@ -20,12 +20,13 @@ pub(super) struct Counts {
     pub(super) entries: u64,
     pub(super) whiteouts: u64,
     pub(super) opaque_root: bool,
+    pub(super) has_names: bool,
 }
 
 /// Unpacks the stream to its end.
 pub(super) fn all(stream: impl BufRead, into: BorrowedFd<'_>, how: &How<'_>) -> Result<Counts> {
     let us = Us::now();
-    let folders = Folders::new(into, how.owners, us)?;
+    let folders = Folders::new(into, how, us)?;
     let mut unpack = Unpack { folders, us, how, counts: Counts::default() };
     let mut entries = Entries::new(stream);
     while let Some(entry) = entries.next()? {
@@ -33,6 +34,7 @@ pub(super) fn all(stream: impl BufRead, into: BorrowedFd<'_>, how: &How<'_>) -> 
         unpack.entry(&entry, &mut entries).context(|| path::shown(&entry.name))?;
     }
     unpack.counts.entries = unpack.counts.entries.saturating_add(unpack.folders.made);
+    unpack.counts.has_names = unpack.folders.has_names;
     unpack.folders.finish()?;
     entries.drain()?;
     Ok(unpack.counts)
@@ -129,6 +131,7 @@ impl Unpack<'_> {
         make: impl Fn(BorrowedFd<'_>) -> Result<T, Errno>,
     ) -> Result<T> {
         self.folders.change();
+        self.folders.unmark(name)?;
         let here = self.folders.here();
         match make(here) {
             Err(Errno::EXIST) => {
@@ -234,21 +237,8 @@ impl Unpack<'_> {
 
     /// `gone` is not to be seen of the layers below. What this layer has of that name stays.
     fn whiteout(&mut self, gone: &[u8]) -> Result<()> {
-        self.folders.change();
-        let here = self.folders.here();
-        let (mode, character) = (Mode::empty(), rustix::fs::FileType::CharacterDevice);
-        match rustix::fs::mknodat(here, gone, character, mode, 0) {
-            Ok(()) => self.counts.whiteouts += 1,
-            Err(Errno::EXIST) => {
-                if Found::at(here, gone)? == Found::Folder {
-                    self.folders.make_opaque(gone)?;
-                }
-            }
-            Err(errno) => {
-                return Err(errno)
-                    .context(|| "cannot make a whiteout (a character device 0:0)")
-                    .hint(|| super::ANOTHER_FILESYSTEM);
-            }
+        if self.folders.white_out(gone)? {
+            self.counts.whiteouts += 1;
         }
         Ok(())
     }

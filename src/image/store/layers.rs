@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ use crate::files::{self, Birth, Lock};
 use crate::host::boot_id;
 use crate::image::extract::{self, How};
 use crate::image::owners::Owners;
+use crate::whiteout::{self, Whiteouts};
 
 /// What a layer is called in tmp/ while it is being unpacked.
 pub const PREFIX: &str = "layer-";
@@ -47,10 +49,21 @@ pub struct LayerStory {
     /// Nothing of the layers below it is to be seen: whoever stacks layers stops at this one.
     #[serde(default)]
     pub opaque_root: bool,
+    /// Whether names in it are whiteouts, for want of others.
+    #[serde(default)]
+    pub whiteouts: Whiteouts,
     /// What was found in its folder when it was unpacked: tells later whether something is missing.
     pub census: Census,
     /// The boot in which it was unpacked.
     boot: String,
+}
+
+/// `whiteouts`: what was found to serve.
+#[derive(Serialize, Deserialize)]
+struct Noted {
+    whiteouts: Whiteouts,
+    /// The kind of file system that it was tried on (statfs(2), f_type).
+    file_system: u64,
 }
 
 /// The right to unpack a layer: others who want it wait.
@@ -104,21 +117,48 @@ impl Store {
         }
     }
 
-    /// The layers' folders as an overlay takes them, the topmost first. It ends at a layer that hides all below it.
-    pub fn stack(&self, layers: &[super::Layer], owners: &Owners) -> Vec<PathBuf> {
+    /// The layers' folders as an overlay takes them, the topmost first, and whether names in any are whiteouts. It ends at a
+    /// layer that hides all below it.
+    pub fn stack(&self, layers: &[super::Layer], owners: &Owners) -> (Vec<PathBuf>, Whiteouts) {
         let mut folders = Vec::new();
+        let mut whiteouts = Whiteouts::Overlay;
         for layer in layers.iter().rev() {
             let fs = self.layer_path(&layer.diff_id, owners);
-            let hides = self.story(&self.layers_folder().join(name(&layer.diff_id, owners)));
+            let story = self.story(&self.layers_folder().join(name(&layer.diff_id, owners)));
             folders.push(fs);
-            if hides.is_some_and(|story| story.opaque_root) {
+            if story.as_ref().is_some_and(|story| story.whiteouts == Whiteouts::Names) {
+                whiteouts = Whiteouts::Names;
+            }
+            if story.is_some_and(|story| story.opaque_root) {
                 break;
             }
         }
         // One layer twice would be one folder twice, which the kernel refuses: the upper one says it all.
         let mut seen = std::collections::HashSet::new();
         folders.retain(|folder| seen.insert(folder.clone()));
-        folders
+        (folders, whiteouts)
+    }
+
+    /// The form of whiteouts for new layers here: tried once, and noted beside the kind of file system.
+    fn whiteouts(&self, born: &Path) -> Result<Whiteouts> {
+        let open =
+            |path: &Path| File::open(path).context(|| format!("cannot open {}", path.display()));
+        let folder = open(born)?;
+        let kind = rustix::fs::fstatfs(&folder).map_or(0, |stat| stat.f_type as u64);
+        let note = self.root.join("whiteouts");
+        let noted = std::fs::read(&note).ok();
+        let noted: Option<Noted> = noted.and_then(|text| serde_json::from_slice(&text).ok());
+        if let Some(noted) = noted.filter(|noted| noted.file_system == kind) {
+            return Ok(noted.whiteouts);
+        }
+        let whiteouts = whiteout::tried_in(folder.as_fd())
+            .map_err(|errno| files::cannot_write(errno.into(), born))?;
+        let text =
+            serde_json::to_vec(&Noted { whiteouts, file_system: kind }).map_err(Error::new)?;
+        if let Err(error) = files::replace_quickly(&note, &text) {
+            log::debug!("{error}");
+        }
+        Ok(whiteouts)
     }
 
     /// Where the folder with nothing in it is, or would be: the root of an image without a layer.
@@ -198,7 +238,8 @@ impl Unpacking<'_> {
         let mut builder = std::fs::DirBuilder::new();
         builder.mode(0o755).create(&fs).map_err(|error| files::cannot_write(error, &fs))?;
         let into = File::open(&fs).context(|| format!("cannot open {}", fs.display()))?;
-        let how = How { owners: self.owners, limits };
+        let whiteouts = self.store.whiteouts(&birth.path)?;
+        let how = How { owners: self.owners, limits, whiteouts };
         let unpacked = extract::layer(packed, size, std::os::fd::AsFd::as_fd(&into), &how)
             .context(|| format!("layer {}", self.diff_id.short()))?;
         if unpacked.diff_id != self.diff_id {
@@ -213,6 +254,7 @@ impl Unpacking<'_> {
             size: unpacked.bytes,
             entries: unpacked.entries,
             opaque_root: unpacked.opaque_root,
+            whiteouts: if unpacked.has_names { Whiteouts::Names } else { Whiteouts::Overlay },
             census: census(&fs)?,
             boot: boot_id(),
         };

@@ -22,6 +22,7 @@ use crate::config::Limits;
 use crate::error::Result;
 use crate::ids::{IdMap, IdMaps};
 use crate::image::owners::Owners;
+use crate::whiteout::Whiteouts;
 
 /// A folder to unpack into, and beside it what nobody may touch.
 struct Place {
@@ -46,8 +47,12 @@ impl Place {
     }
 
     fn unpack_with(&self, bytes: &[u8], owners: &Owners, limits: &Limits) -> Result<Unpacked> {
+        self.unpack_how(bytes, &How { owners, limits, whiteouts: Whiteouts::Overlay })
+    }
+
+    fn unpack_how(&self, bytes: &[u8], how: &How<'_>) -> Result<Unpacked> {
         let into = std::fs::File::open(self.fs()).unwrap();
-        let answer = layer(bytes, bytes.len() as u64, into.as_fd(), &How { owners, limits });
+        let answer = layer(bytes, bytes.len() as u64, into.as_fd(), how);
         self.check_outside();
         answer
     }

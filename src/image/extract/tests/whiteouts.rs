@@ -101,3 +101,58 @@ fn a_whiteout_of_overlayfs_is_not_a_layers_to_forge() {
     let (place, _) = unpacked(Tar::of([Item::device("a", b'3', (0, 0)), Item::file("b", "")]));
     assert_eq!(names(&place.tree()), [".", "b"]);
 }
+
+/// The files of layers, the topmost last, unpacked with whiteouts of this form, as one tar.
+fn merged(layers: &[Vec<Item>], whiteouts: Whiteouts) -> Vec<u8> {
+    use crate::image::diff::{Folder, merged_tar};
+    let places: Vec<(Place, Unpacked)> = layers
+        .iter()
+        .map(|items| {
+            let place = Place::new();
+            let (owners, limits) = (&Owners::Recorded, &Limits::default());
+            let tar = Tar::of(items.iter().cloned()).end();
+            let unpacked = place.unpack_how(&tar, &How { owners, limits, whiteouts }).unwrap();
+            (place, unpacked)
+        })
+        .collect();
+    let seen = places.iter().rev().scan(false, |is_hidden, (place, unpacked)| {
+        let names = if unpacked.has_names { Whiteouts::Names } else { Whiteouts::Overlay };
+        let folder = Folder { names: names.into(), ..Folder::from(place.fs()) };
+        (!std::mem::replace(is_hidden, unpacked.opaque_root)).then_some(folder)
+    });
+    merged_tar(&seen.collect::<Vec<_>>(), &Owners::Recorded, Vec::new()).unwrap()
+}
+
+/// One entry of a layer: whiteouts and files of few names, in any order.
+fn entry() -> impl proptest::strategy::Strategy<Value = Item> {
+    use proptest::prelude::*;
+    let folder = prop::sample::select(vec!["", "a/", "b/", "a/b/"]);
+    let last = prop::sample::select(vec!["a", "b", "c", ".wh.a", ".wh.b", ".wh.c", ".wh..wh..opq"]);
+    (folder, last, any::<bool>(), 0u64..100).prop_map(|(folder, last, is_folder, mtime)| {
+        let name = format!("{folder}{last}");
+        let item = match is_folder && !last.starts_with(".wh.") {
+            true => Item::folder(name),
+            false => Item::file(name, format!("{mtime}")),
+        };
+        item.mtime(mtime)
+    })
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn both_forms_of_whiteouts_show_the_same_tree(
+        layers in proptest::collection::vec(proptest::collection::vec(entry(), 0..12), 1..4)
+    ) {
+        // A file in the way of a folder is refused, in either form.
+        let is_taken = |items: &Vec<Item>| {
+            let place = Place::new();
+            place.unpack(&Tar::of(items.iter().cloned()).end()).is_ok()
+        };
+        proptest::prop_assume!(layers.iter().all(is_taken));
+        let (overlay, names) =
+            (merged(&layers, Whiteouts::Overlay), merged(&layers, Whiteouts::Names));
+        proptest::prop_assert!(overlay == names);
+    }
+}

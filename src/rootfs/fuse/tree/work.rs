@@ -135,6 +135,7 @@ fn inherit_nothing(work: &OwnedFd) -> Answer<()> {
 /// What the file system can hold, tried: nothing else tells. Errors: it cannot be written to.
 fn forms(work: &OwnedFd) -> Answer<(Form, Opacity)> {
     const TRIAL: &str = "#trial";
+    const OPAQUE: &str = crate::whiteout::OPAQUE;
     let tried = |answer: Answer<()>| match answer {
         Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => false,
         // A full disk, say: that is no answer, and will be one when something is written.
@@ -144,12 +145,17 @@ fn forms(work: &OwnedFd) -> Answer<(Form, Opacity)> {
     if made == Err(Errno::ROFS) {
         return Err(Errno::ROFS);
     }
-    let devices = tried(made);
+    // Some file systems take what they do not keep (fuse-overlayfs): what was written is read back.
+    let is_lost = made.is_ok()
+        && !rustix::fs::statat(work, TRIAL, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| super::whiteout::is_device(&stat));
+    let devices = tried(made) && !is_lost;
     let _ = rustix::fs::unlinkat(work, TRIAL, AtFlags::empty());
     let path = super::access::path_of(work);
-    let attributes =
-        tried(rustix::fs::setxattr(&path, "user.overlay.trial", b"y", XattrFlags::empty()));
-    let _ = rustix::fs::removexattr(&path, "user.overlay.trial");
+    let set = rustix::fs::setxattr(&path, OPAQUE, b"y", XattrFlags::empty());
+    let is_lost = set.is_ok() && rustix::fs::getxattr(&path, OPAQUE, &mut [0; 1]) != Ok(1);
+    let attributes = tried(set) && !is_lost;
+    let _ = rustix::fs::removexattr(&path, OPAQUE);
     Ok(match (devices, attributes) {
         (true, true) => (Form::Device, Opacity::Attribute),
         (true, false) => (Form::Device, Opacity::Name),
