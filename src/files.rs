@@ -70,6 +70,9 @@ pub fn random_name(prefix: &str) -> String {
 /// What [`replace`] puts into `tmp` meanwhile.
 pub const FILE_PREFIX: &str = "file-";
 
+/// The way out where there is no room.
+pub const MORE_SPACE: &str = "free some space there ('usnea image prune' and 'usnea rm' remove what nobody needs), or keep usnea's files elsewhere with --root or USNEA_ROOT";
+
 /// A failure to write, with the way out where the place is full.
 pub fn cannot_write(error: io::Error, path: &Path) -> Error {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
@@ -77,9 +80,7 @@ pub fn cannot_write(error: io::Error, path: &Path) -> Error {
     let error =
         Err::<(), _>(error).context(|| format!("cannot write {}", path.display())).unwrap_err();
     if is_full {
-        return error.of_kind(Kind::Full).hint(
-            "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT",
-        );
+        return error.of_kind(Kind::Full).hint(MORE_SPACE);
     }
     error
 }

@@ -12,8 +12,10 @@ use crate::image::store::{Fault, Outcome};
 
 /// Look whether all that is kept is as it should be, and mend it
 ///
-/// Every blob must be what its name says, every image must have what it needs, every unpacked layer must hold what it
-/// held, and the records of containers must be whole.
+/// Every blob must be what its name says, every image must have what it needs, every file of an unpacked layer must be
+/// what the packed layer says (content, owner, mode, links, attributes), and the records of containers must be whole. All
+/// layers are read and unpacked once more for it, without their contents being written: it takes as long as reading and
+/// unpacking them. A layer without its packed blob is counted only, and so is all on a full disk or a read-only one.
 /// The exit status is 0 when there is no fault, or none is left, and 1 when there is.
 #[derive(clap::Args)]
 pub struct Arguments {

@@ -40,6 +40,7 @@ fn pulled(place: &Stocked, endpoint: Endpoint, name: &str) {
     let registry = Registry::new(endpoint, name.which(), Access::Pull).expect("a registry");
     let store = Store::open(&place.place.path("other")).expect("a store");
     let pull = Pull {
+        action: "pull",
         store: &store,
         platform: &Platform::host(),
         names: &[name],
@@ -485,6 +486,7 @@ fn commit(place: &Stocked, upper: &Path, owners: &Owners) {
     let parent = Parent { manifest: &manifest, config: &config, store: &store };
     let source = made::commit(Some(parent), Some(layer), &details, "new".into()).expect("an image");
     let pull = Pull {
+        action: "pull",
         store: &store,
         platform: &Platform::host(),
         names: &["localhost/new:1".parse().expect("a name")],

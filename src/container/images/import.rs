@@ -51,6 +51,7 @@ pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
         let source = made::rootfs_image(&import.input, &store.tmp(), &details)
             .context(|| "cannot import")?;
         let pull = Pull {
+            action: "import",
             store,
             platform: &import.platform,
             names: &names,

@@ -76,6 +76,7 @@ pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec
             // Signatures lie in registries alone: a policy that wants one lets nothing local in.
             let approve = |digest: &Digest| policy.verify(&origin, digest, &|_| Ok(None));
             let pull = Pull {
+                action: "load",
                 store,
                 platform: &platform,
                 names: &names,

@@ -32,6 +32,7 @@ use crate::image::registries::Registries;
 use crate::image::store::{Image, Store};
 use crate::monitor::events;
 
+pub use crate::image::store::Repair;
 pub use export::export;
 pub use filter::Filter;
 pub use history::{Step, history};
@@ -41,7 +42,7 @@ pub use listing::{Listed, Sort, list};
 pub use load::{Load, LoadedImage, load};
 pub use pull::{Pull, all_tags, default_platform, prepare, pull, registry_digest};
 pub use push::{Push, names_of_repository, push};
-pub use remove::{Missing, Repair, check, ids, prune, remove, tag, untag, usage};
+pub use remove::{Missing, check, ids, prune, remove, tag, untag, usage};
 pub use save::{SaveFormat, save};
 pub use sharing::{SharedLayer, Shares, Totals, label, sharing};
 

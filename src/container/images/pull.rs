@@ -249,6 +249,7 @@ impl Work<'_> {
         approve: &(dyn Fn(&Digest) -> Result<()> + Sync),
     ) -> Result<Image> {
         let pull = pull::Pull {
+            action: "pull",
             store: self.stores.own(),
             platform: &self.platform,
             names,

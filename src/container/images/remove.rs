@@ -10,7 +10,7 @@ use crate::fail;
 use crate::image::reference::{Reference, Typed};
 use crate::image::registries::Registries;
 use crate::image::store::{
-    Fault, Force, Freed, Image, Mending, Removal, Store, Target, Usage, Which,
+    Fault, Force, Freed, Image, Mending, Removal, Repair, Store, Target, Usage, Which,
 };
 use crate::userns::{self, Base};
 
@@ -21,15 +21,6 @@ pub enum Missing {
     Fails,
     /// They are as good as removed.
     Ignored,
-}
-
-/// What `usnea check` does about what it finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repair {
-    /// Nothing.
-    No,
-    /// It mends what can be mended.
-    Yes,
 }
 
 /// The image that `text` names, in our own store. Errors: there is none, or only in a store of others.
@@ -175,7 +166,6 @@ pub fn check(stores: &Stores, repair: Repair) -> Result<Vec<Fault>> {
     let base = Base::of_user()?;
     let owners = stores::owners(&base, stores.own());
     in_store(stores, &base, |store| {
-        let mending = Mending { owners: &owners, limits: &Limits::NONE };
-        store.check((repair == Repair::Yes).then_some(mending))
+        store.check(Some(Mending { repair, owners: &owners, limits: &Limits::NONE }))
     })
 }

@@ -103,6 +103,7 @@ pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
         let name = format!("container {}", kept.record.name);
         let source = made::commit(Some(parent), layer, &details, name)?;
         let pull = Pull {
+            action: "commit",
             store,
             platform: &details.platform,
             names: &names,

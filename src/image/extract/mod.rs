@@ -30,6 +30,7 @@ mod stream;
 mod tests;
 mod unpack;
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::thread;
@@ -38,19 +39,18 @@ use rustix::io::Errno;
 
 use crate::config::Limits;
 use crate::digest::Digest;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
+use crate::files::MORE_SPACE;
 use crate::image::owners::Owners;
 use crate::whiteout::Whiteouts;
 
 const ANOTHER_FILESYSTEM: &str = "keep usnea's files on another filesystem: --root or USNEA_ROOT";
-const MORE_SPACE: &str =
-    "free some space there, or keep usnea's files elsewhere with --root or USNEA_ROOT";
 
 /// A failure to make something, with the way out where the place is full.
 fn cannot_make(errno: Errno) -> Error {
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
     let error = Error::from(errno);
-    if is_full { error.hint(MORE_SPACE) } else { error }
+    if is_full { error.of_kind(Kind::Full).hint(MORE_SPACE) } else { error }
 }
 
 /// How a layer is unpacked.
@@ -62,6 +62,27 @@ pub struct How<'a> {
     pub limits: &'a Limits,
     /// How it says what of the layers below is gone.
     pub whiteouts: Whiteouts,
+    /// What its files hold.
+    pub content: Content,
+}
+
+/// What the files of an unpacked layer hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Content {
+    /// Their content.
+    #[default]
+    Whole,
+    /// Nothing: the digest of the content is told instead. For a comparison.
+    Digests,
+}
+
+/// What a regular file would hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sketched {
+    /// Its length in bytes, holes included.
+    pub size: u64,
+    /// The SHA-256 of its content.
+    pub digest: Digest,
 }
 
 /// What was unpacked.
@@ -79,6 +100,8 @@ pub struct Unpacked {
     pub whiteouts: u64,
     /// Whether any whiteout, or opaque folder, is a name.
     pub has_names: bool,
+    /// What the regular files would hold, by their inode numbers ([`Content::Digests`]).
+    pub digests: HashMap<u64, Sketched>,
     /// The root folder is opaque: nothing of the layers below is to be seen. overlayfs does not ask its roots for that,
     /// so whoever stacks the layers has to stop here.
     pub opaque_root: bool,
@@ -125,6 +148,7 @@ fn unpack_in_two_threads<R: Read + Send>(
             entries: counts.entries,
             whiteouts: counts.whiteouts,
             has_names: counts.has_names,
+            digests: counts.digests,
             opaque_root: counts.opaque_root,
         })
     })

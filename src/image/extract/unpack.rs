@@ -1,5 +1,6 @@
 //! What each entry makes on disk.
 
+use std::collections::HashMap;
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,7 +11,8 @@ use super::attributes::{Attributes, Us};
 use super::entry::{Entries, Entry, Kind};
 use super::folders::{Folders, Found};
 use super::path::{self, Whiteout};
-use super::{How, stream};
+use super::{Content, How, Sketched, stream};
+use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Result};
 
 /// What was counted.
@@ -21,6 +23,7 @@ pub(super) struct Counts {
     pub(super) whiteouts: u64,
     pub(super) opaque_root: bool,
     pub(super) has_names: bool,
+    pub(super) digests: HashMap<u64, Sketched>,
 }
 
 /// Unpacks the stream to its end.
@@ -157,7 +160,13 @@ impl Unpack<'_> {
         content: &mut Entries<S>,
     ) -> Result<()> {
         let file = self.new_file(name, attributes)?;
-        self::content(file.as_fd(), entry, content)?;
+        match self.how.content {
+            Content::Whole => self::content(file.as_fd(), entry, content)?,
+            Content::Digests => {
+                let sketched = Sketched { size: entry.size(), digest: digest(entry, content)? };
+                self.counts.digests.insert(rustix::fs::fstat(&file)?.st_ino, sketched);
+            }
+        }
         self.settle(file.as_fd(), attributes)
     }
 
@@ -280,6 +289,47 @@ pub(super) fn content<S: BufRead>(
         write(file, region.length, content)?;
     }
     Ok(rustix::fs::ftruncate(file, sparse.size)?)
+}
+
+/// The digest of all of a file's content.
+fn digest<S: BufRead>(entry: &Entry, content: &mut Entries<S>) -> Result<Digest> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let Some(sparse) = &entry.sparse else {
+        hash(&mut hasher, entry.stored, content)?;
+        return Ok(hasher.finish());
+    };
+    let mut at = 0;
+    for region in &sparse.regions {
+        hash_hole(&mut hasher, region.offset.saturating_sub(at));
+        hash(&mut hasher, region.length, content)?;
+        at = region.offset.saturating_add(region.length);
+    }
+    hash_hole(&mut hasher, sparse.size.saturating_sub(at));
+    Ok(hasher.finish())
+}
+
+fn hash<S: BufRead>(hasher: &mut Hasher, length: u64, content: &mut Entries<S>) -> Result<()> {
+    let mut left = length;
+    while left > 0 {
+        let bytes = content.content()?;
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let bytes = bytes.get(..most).unwrap_or_default();
+        hasher.update(bytes);
+        let count = bytes.len();
+        content.consume(count);
+        left = left.saturating_sub(count as u64);
+    }
+    Ok(())
+}
+
+fn hash_hole(hasher: &mut Hasher, length: u64) {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut left = length;
+    while left > 0 {
+        let most = left.min(ZEROS.len() as u64);
+        hasher.update(&ZEROS[..most as usize]);
+        left -= most;
+    }
 }
 
 /// Writes `length` bytes of the content.

@@ -107,6 +107,7 @@ fn make(
         fail!("the image would have {} layers, more than {MOST_LAYERS}", layers.len());
     }
     change::apply(&mut document, &details.changes).context(|| "the image's config")?;
+    complete_history(&mut document, diff_ids.len() - usize::from(layer.is_some()))?;
     describe(&mut document, &diff_ids, layer.is_none(), details)?;
 
     let config = document.to_string().into_bytes();
@@ -134,6 +135,22 @@ fn new_config(platform: &Platform) -> Value {
         fields.insert("variant".to_owned(), json!(variant));
     }
     config
+}
+
+/// Gives the history a record for each of the parent's `layers`: without it, what is added stands beside another layer.
+fn complete_history(document: &mut Value, layers: usize) -> Result<()> {
+    let fields = document.as_object_mut();
+    let fields = fields.ok_or_else(|| Error::new("the image's config is no JSON object"))?;
+    let history = fields.entry("history").or_insert(Value::Null);
+    if history.is_null() {
+        *history = json!([]);
+    }
+    let history = history.as_array_mut();
+    let history = history.ok_or_else(|| Error::new("the image's history is no JSON list"))?;
+    let is_of_layer = |step: &&Value| step.get("empty_layer") != Some(&json!(true));
+    let known = history.iter().filter(is_of_layer).count();
+    history.extend((known..layers).map(|_| json!({})));
+    Ok(())
 }
 
 /// Writes into the config who made it, when, and of what.

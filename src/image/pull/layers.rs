@@ -9,7 +9,7 @@ use super::Pull;
 use super::writeback::Writeback;
 use crate::config::Limits;
 use crate::digest::{Digest, Hashed};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fail;
 use crate::image::manifest::Descriptor;
 use crate::image::owners::Owners;
@@ -120,11 +120,27 @@ pub fn fetch(
         }
     }
     match failure {
+        Some(error) if error.kind() == Kind::Full => {
+            drop(held);
+            let came: Vec<_> =
+                layers.iter().map(|(layer, diff_id)| (&layer.digest, *diff_id)).collect();
+            give_back(pull.store, &came);
+            return Err(error);
+        }
         Some(error) => return Err(error),
         None if held.len() < layers.len() => fail!("a layer was left out"),
         None => {}
     }
     Ok((held.iter().map(|held| held.layer.story.size).collect(), held))
+}
+
+/// On a full disk what came of the image, and no image has, makes room for others.
+fn give_back(store: &Store, layers: &[(&Digest, &Digest)]) {
+    match store.give_back(layers) {
+        Ok(0) => {}
+        Ok(bytes) => log::warn!("there is no room: {bytes} bytes that were fetched are removed"),
+        Err(error) => log::debug!("{error}"),
+    }
 }
 
 fn recorded_layers(store: &Store) -> Result<std::collections::HashSet<Digest>> {
@@ -161,7 +177,7 @@ fn one(
         Wanted::Ours(unpacking) => match pull.store.download(&descriptor.digest, waits)? {
             Download::There(blob) => {
                 told(descriptor.size);
-                let layer = unpack_blob(unpacking, &blob, descriptor, pull.limits)?;
+                let layer = unpack_blob(pull.store, unpacking, &blob, descriptor, pull.limits)?;
                 (Held { _blob: blob, layer }, false)
             }
             Download::Ours(partial) => {
@@ -175,6 +191,7 @@ fn one(
 
 /// From a blob that is there. It is hashed once more: it may be older than the last power cut.
 fn unpack_blob(
+    store: &Store,
     unpacking: Unpacking<'_>,
     blob: &HeldBlob,
     descriptor: &Descriptor,
@@ -186,8 +203,13 @@ fn unpack_blob(
     match unpacked {
         Ok(layer) if digest == descriptor.digest => Ok(layer),
         Ok(_) => Err(damaged(&descriptor.digest)),
-        Err(error) => Err(error).hint(|| "'usnea check --repair' finds damaged blobs"),
+        Err(error) => Err(cause(error, store, &descriptor.digest)),
     }
+}
+
+/// Why a blob of the store cannot be unpacked: it is damaged, or what is in it is as it came.
+fn cause(error: Error, store: &Store, digest: &Digest) -> Error {
+    if store.is_damaged(digest) { damaged(digest) } else { error }
 }
 
 fn damaged(digest: &Digest) -> Error {
@@ -231,13 +253,13 @@ pub fn unpack_missing(
             continue;
         };
         let Some(blob) = store.blob(&layer.blob)? else {
-            return Err(Error::new(format!("blob {} is missing", layer.blob)))
-                .hint(|| "pull the image again");
+            let error = Error::new(format!("blob {} is missing", layer.blob));
+            return Err(error.hint("pull the image again"));
         };
         let mut hashed = Hashed::new(&blob.file, layer.blob.algorithm());
         unpacking
             .unpack(&mut hashed, layer.packed, &Limits::NONE)
-            .hint(|| "pull the image again, or 'usnea check --repair'")?;
+            .map_err(|error| cause(error, store, &layer.blob))?;
         let (digest, _) = hashed.finish();
         if digest != layer.blob {
             return Err(damaged(&layer.blob));

@@ -43,6 +43,8 @@ pub trait Progress: Sync {
 
 /// What is pulled, and how.
 pub struct Pull<'a> {
+    /// The verb of errors: cannot ACTION SOURCE.
+    pub action: &'static str,
     /// Where it is kept.
     pub store: &'a Store,
     /// Which image of an index.
@@ -127,7 +129,7 @@ fn add_sizes(source: &dyn Source, manifest: &mut Manifest) -> Result<()> {
 impl Pull<'_> {
     /// Pulls and records the image.
     pub fn run(&self, source: &dyn Source) -> Result<Image> {
-        self.run_inner(source).context(|| format!("cannot pull {}", source.describe()))
+        self.run_inner(source).context(|| format!("cannot {} {}", self.action, source.describe()))
     }
 
     fn run_inner(&self, source: &dyn Source) -> Result<Image> {

@@ -57,6 +57,17 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Whether a blob that is there is not what its name says.
+    pub fn is_damaged(&self, digest: &Digest) -> bool {
+        has_digest(&self.blob_path(digest), digest).is_ok_and(|is_it| !is_it)
+    }
+
+    /// The part of a download that came so far.
+    pub(super) fn download_path(&self, digest: &Digest) -> PathBuf {
+        let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
+        self.root.join("downloads").join(name)
+    }
+
     /// Puts a small blob there, under its digest, which the caller has checked.
     pub fn add_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<HeldBlob> {
         loop {
@@ -113,8 +124,7 @@ impl Store {
 
     /// The blob, or the right to fetch it; waits while another command fetches it, and calls `waits` if that takes long.
     pub fn download(&self, digest: &Digest, waits: &dyn Fn()) -> Result<Download> {
-        let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
-        let path = self.root.join("downloads").join(name);
+        let path = self.download_path(digest);
         loop {
             if let Some(held) = self.blob(digest)? {
                 return Ok(Download::There(held));

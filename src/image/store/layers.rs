@@ -17,7 +17,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Birth, Lock};
 use crate::host::boot_id;
-use crate::image::extract::{self, How};
+use crate::image::extract::{self, Content, How};
 use crate::image::owners::Owners;
 use crate::whiteout::{self, Whiteouts};
 
@@ -84,7 +84,7 @@ pub enum Wanted<'a> {
 }
 
 /// The name of the layer's folder.
-fn name(diff_id: &Digest, owners: &Owners) -> String {
+pub(super) fn name(diff_id: &Digest, owners: &Owners) -> String {
     format!("{}.{}", diff_id.hex(), owners.suffix())
 }
 
@@ -239,7 +239,7 @@ impl Unpacking<'_> {
         builder.mode(0o755).create(&fs).map_err(|error| files::cannot_write(error, &fs))?;
         let into = File::open(&fs).context(|| format!("cannot open {}", fs.display()))?;
         let whiteouts = self.store.whiteouts(&birth.path)?;
-        let how = How { owners: self.owners, limits, whiteouts };
+        let how = How { owners: self.owners, limits, whiteouts, content: Content::Whole };
         let unpacked = extract::layer(packed, size, std::os::fd::AsFd::as_fd(&into), &how)
             .context(|| format!("layer {}", self.diff_id.short()))?;
         if unpacked.diff_id != self.diff_id {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::census::disk_use;
 use super::collect::{Force, Graves, Needed, grip, list};
 use super::{Image, Removal, Store};
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::files::Grip;
 use crate::image::manifest::LARGEST;
@@ -107,6 +108,30 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Removes of these layers (packed blob, diff ID) what no image needs and nobody uses, with what came of their downloads;
+    /// how many bytes that frees.
+    pub fn give_back(&self, layers: &[(&Digest, &Digest)]) -> Result<u64> {
+        let lock = self.lock_images()?;
+        let mut needed = Needed::by(self.images()?.all());
+        for (_, manifest) in self.used_manifests()? {
+            needed.layers.extend(self.diff_ids_of(&manifest).unwrap_or_default());
+        }
+        let mut graves = Graves::default();
+        for (blob, diff_id) in layers {
+            if !needed.blobs.contains(blob) {
+                self.bury_into(&self.blob_path(blob), &mut graves)?;
+                self.bury_into(&self.download_path(blob), &mut graves)?;
+            }
+            if !needed.layers.contains(diff_id) {
+                for folder in self.layer_folders(diff_id)? {
+                    self.bury_into(&folder, &mut graves)?;
+                }
+            }
+        }
+        drop(lock);
+        Ok(graves.empty())
     }
 
     /// Removes downloads that nobody goes on with; how many, and their bytes. Whoever waits for one looks whether it is

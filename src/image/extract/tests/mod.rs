@@ -47,7 +47,7 @@ impl Place {
     }
 
     fn unpack_with(&self, bytes: &[u8], owners: &Owners, limits: &Limits) -> Result<Unpacked> {
-        self.unpack_how(bytes, &How { owners, limits, whiteouts: Whiteouts::Overlay })
+        self.unpack_how(bytes, &how(owners, limits, Whiteouts::Overlay))
     }
 
     fn unpack_how(&self, bytes: &[u8], how: &How<'_>) -> Result<Unpacked> {
@@ -78,6 +78,11 @@ impl Place {
     fn tree(&self) -> Tree {
         tree::read(&self.fs())
     }
+}
+
+/// Contents and all.
+fn how<'a>(owners: &'a Owners, limits: &'a Limits, whiteouts: Whiteouts) -> How<'a> {
+    How { owners, limits, whiteouts, content: super::Content::Whole }
 }
 
 /// What a layer unpacks to.

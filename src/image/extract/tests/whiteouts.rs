@@ -111,7 +111,8 @@ fn merged(layers: &[Vec<Item>], whiteouts: Whiteouts) -> Vec<u8> {
             let place = Place::new();
             let (owners, limits) = (&Owners::Recorded, &Limits::default());
             let tar = Tar::of(items.iter().cloned()).end();
-            let unpacked = place.unpack_how(&tar, &How { owners, limits, whiteouts }).unwrap();
+            let unpacked = place.unpack_how(&tar, &how(owners, limits, whiteouts)).unwrap();
+            set_new_folders_back(&place.fs());
             (place, unpacked)
         })
         .collect();
@@ -121,6 +122,21 @@ fn merged(layers: &[Vec<Item>], whiteouts: Whiteouts) -> Vec<u8> {
         (!std::mem::replace(is_hidden, unpacked.opaque_root)).then_some(folder)
     });
     merged_tar(&seen.collect::<Vec<_>>(), &Owners::Recorded, Vec::new()).unwrap()
+}
+
+/// Folders that no entry made have the time of now.
+fn set_new_folders_back(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            set_new_folders_back(&entry.path());
+        }
+    }
+    let open = std::fs::File::open(folder).unwrap();
+    if open.metadata().unwrap().modified().unwrap()
+        > std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000)
+    {
+        open.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
 }
 
 /// One entry of a layer: whiteouts and files of few names, in any order.

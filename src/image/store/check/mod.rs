@@ -1,13 +1,16 @@
 //! `usnea check`: whether what is in the store is what its names say, and the way back.
 //!
-//! Two passes. The first looks at everything (digests of all blobs, censuses of all layers) without any lock, while
-//! others work. The second, with the lock of `images.json`, looks once more at what seemed wrong, and mends it.
+//! Two passes. The first looks at everything (digests of all blobs, and each layer beside its packed blob) without any
+//! lock, while others work. The second, with the lock of `images.json`, looks once more at what seemed wrong, and mends it.
 //!
 //! What a killed command leaves (tmp/, downloads/, blobs and layers that no image needs) is no fault: the next command,
 //! pull or prune sees to it.
 
+mod compare;
 mod rebuild;
 
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -17,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::blobs::has_digest;
 use super::census::census;
 use super::collect::{Graves, grip};
-use super::{Image, Images, Layer, Store, Wanted};
+use super::{Image, Images, Layer, LayerStory, Store, Wanted};
 use crate::config::Limits;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Result};
@@ -25,9 +28,20 @@ use crate::fail;
 use crate::files::Grip;
 use crate::image::owners::Owners;
 
-/// With what layers are unpacked anew.
+/// What is done about faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// Nothing.
+    No,
+    /// What can be mended is.
+    Yes,
+}
+
+/// How layers are unpacked anew: to compare with what is there, and to mend it.
 #[derive(Clone, Copy, Debug)]
 pub struct Mending<'a> {
+    /// Whether anything is mended.
+    pub repair: Repair,
     /// How owners are kept.
     pub owners: &'a Owners,
     /// What a layer may hold.
@@ -73,21 +87,34 @@ struct Suspects {
     layers: Vec<std::path::PathBuf>,
 }
 
+/// What unpacked layers are compared with.
+struct Reading<'a> {
+    /// How layers are unpacked. `None`: they are not compared.
+    by: Option<Mending<'a>>,
+    /// The packed layers of all images, by diff ID.
+    layers: HashMap<Digest, Layer>,
+    /// The user was told why layers are not compared.
+    is_told: Cell<bool>,
+}
+
 /// A check with the lock held.
 struct Check<'a> {
     store: &'a Store,
     mending: Option<Mending<'a>>,
+    reading: &'a Reading<'a>,
     images: Images,
     faults: Vec<Fault>,
     graves: Graves,
 }
 
 impl Store {
-    /// Looks at everything, and mends it if told how. What is wrong, in an order that does not change. Errors: the check
-    /// itself cannot go on.
+    /// Looks at everything, and mends it if told to. Without a way to unpack layers, what is unpacked is only counted. What is
+    /// wrong, in an order that does not change. Errors: the check itself cannot go on.
     pub fn check(&self, mending: Option<Mending<'_>>) -> Result<Vec<Fault>> {
         self.sweep();
-        let suspects = self.suspects()?;
+        let reading = self.reading(mending);
+        let mending = mending.filter(|mending| mending.repair == Repair::Yes);
+        let suspects = self.suspects(&reading)?;
         let lock = match mending {
             Some(_) => Some(self.lock_images()?),
             None => self.lock_images_to_look()?,
@@ -100,7 +127,8 @@ impl Store {
             }
             return Ok(faults);
         };
-        let mut check = Check { store: self, mending, images, faults, graves: Graves::default() };
+        let graves = Graves::default();
+        let mut check = Check { store: self, mending, reading: &reading, images, faults, graves };
         check.blobs(&suspects.blobs)?;
         check.layers(&suspects.layers)?;
         let missing = check.images()?;
@@ -121,7 +149,17 @@ impl Store {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 
-    fn suspects(&self) -> Result<Suspects> {
+    fn reading<'a>(&self, by: Option<Mending<'a>>) -> Reading<'a> {
+        let images = self.images().unwrap_or_else(|_| Images::new());
+        let layers = images.all().iter().flat_map(|image| &image.layers);
+        Reading {
+            by,
+            layers: layers.map(|layer| (layer.diff_id.clone(), layer.clone())).collect(),
+            is_told: Cell::new(false),
+        }
+    }
+
+    fn suspects(&self, reading: &Reading<'_>) -> Result<Suspects> {
         let is_damaged = |digest: &Digest| {
             let sound = has_digest(&self.blob_path(digest), digest);
             // What went meanwhile is no fault.
@@ -136,12 +174,14 @@ impl Store {
         let layers = layers.filter(|(_, diff_id)| diff_id.is_some()).map(|(folder, _)| folder);
         Ok(Suspects {
             blobs: self.blobs()?.into_iter().filter(is_damaged).collect(),
-            layers: layers.filter(|folder| self.fault_of_layer(folder).is_some()).collect(),
+            layers: layers
+                .filter(|folder| self.fault_of_layer(folder, reading).is_some())
+                .collect(),
         })
     }
 
     /// What is wrong with an unpacked layer.
-    fn fault_of_layer(&self, folder: &Path) -> Option<String> {
+    fn fault_of_layer(&self, folder: &Path, reading: &Reading<'_>) -> Option<String> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         if folder.symlink_metadata().is_err() {
             return None;
@@ -153,7 +193,7 @@ impl Store {
             return Some(format!("its layer.json is that of layer {}", story.diff_id.short()));
         }
         match census(&folder.join("fs")) {
-            Ok(found) if found == story.census => None,
+            Ok(found) if found == story.census => self.changed_file(folder, &story, reading),
             Ok(found) if found.nodes != story.census.nodes => Some(format!(
                 "{} files and folders are there, not {}",
                 found.nodes, story.census.nodes
@@ -162,6 +202,34 @@ impl Store {
                 Some(format!("its files hold {} bytes, not {}", found.bytes, story.census.bytes))
             }
             Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// What of an unpacked layer is no longer what its blob says.
+    fn changed_file(
+        &self,
+        folder: &Path,
+        story: &LayerStory,
+        reading: &Reading<'_>,
+    ) -> Option<String> {
+        let layer = reading.layers.get(&story.diff_id)?;
+        // Layers in another form, for other subordinate IDs, cannot be made by us.
+        let is_ours = |by: &Mending<'_>| {
+            folder.file_name() == Some(super::layers::name(&story.diff_id, by.owners).as_ref())
+        };
+        let by = reading.by.filter(is_ours)?;
+        match compare::difference(self, folder, (story, layer), by) {
+            Ok(difference) => difference,
+            // Another command may have removed it.
+            Err(_) if folder.symlink_metadata().is_err() => None,
+            Err(error) => {
+                if !reading.is_told.replace(true) {
+                    log::warn!(
+                        "unpacked layers are counted, and not compared with their blobs: {error}"
+                    );
+                }
+                None
+            }
         }
     }
 
@@ -296,6 +364,11 @@ impl Check<'_> {
     fn bury(&mut self, done: &str, path: &Path) -> Result<Outcome> {
         Ok(match grip(path)? {
             Grip::Held => Outcome::Left(IN_USE.to_owned()),
+            // A link, which leads to something else than itself: nobody uses it by this name.
+            Grip::Gone if path.is_symlink() => {
+                fs::remove_file(path).context(|| format!("cannot remove {}", path.display()))?;
+                Outcome::Mended(done.to_owned())
+            }
             Grip::Gone => Outcome::Mended("it is gone".to_owned()),
             Grip::Ours(lock) => {
                 drop(lock);
@@ -308,7 +381,7 @@ impl Check<'_> {
     /// Damaged layers: looked at once more, and removed; those that images need are unpacked anew when all is done.
     fn layers(&mut self, suspects: &[std::path::PathBuf]) -> Result<()> {
         for folder in suspects {
-            let Some(fault) = self.store.fault_of_layer(folder) else { continue };
+            let Some(fault) = self.store.fault_of_layer(folder, self.reading) else { continue };
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             let diff_id = super::layers::diff_id_of(&name);
             let needs = |image: &Image| {
@@ -426,7 +499,8 @@ impl Check<'_> {
     }
 }
 
-const IN_USE: &str = "it is in use: stop the containers that run on it, then repair";
+const IN_USE: &str =
+    "it is in use: stop the containers that run on it, remove those that ended, then repair";
 
 fn shown(images: &[&Image]) -> Vec<String> {
     images.iter().map(|image| image.shown()).collect()

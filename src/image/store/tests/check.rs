@@ -8,7 +8,7 @@ use super::Shop;
 use crate::config::Limits;
 use crate::digest::Digest;
 use crate::image::owners::Owners;
-use crate::image::store::{Fault, Image, Mending, Outcome};
+use crate::image::store::{Fault, Image, Mending, Outcome, Repair};
 
 impl Shop {
     fn check(&self) -> Vec<Fault> {
@@ -22,7 +22,11 @@ impl Shop {
             |fault: &Fault| matches!(&fault.outcome, Outcome::Left(how) if how.contains("in use"));
         let mut mended = Vec::new();
         for _ in 0..20 {
-            let mending = Mending { owners: &Owners::Recorded, limits: &Limits::default() };
+            let mending = Mending {
+                repair: Repair::Yes,
+                owners: &Owners::Recorded,
+                limits: &Limits::default(),
+            };
             let faults = self.store.check(Some(mending)).unwrap();
             if !faults.iter().any(is_held) {
                 mended.extend(faults);
@@ -31,7 +35,8 @@ impl Shop {
             mended.extend(faults.into_iter().filter(|fault| !fault.is_left()));
             std::thread::sleep(std::time::Duration::from_millis(25));
         }
-        let mending = Mending { owners: &Owners::Recorded, limits: &Limits::default() };
+        let mending =
+            Mending { repair: Repair::Yes, owners: &Owners::Recorded, limits: &Limits::default() };
         mended.extend(self.store.check(Some(mending)).unwrap());
         mended
     }
@@ -182,6 +187,7 @@ fn a_lost_list_of_images_is_made_anew_without_names() {
     let (parent, child) = two_images(&shop);
     let list = shop.store.root().join("images.json");
     fs::write(&list, "").unwrap();
+    fs::remove_file(shop.store.copy_path()).unwrap();
     shop.one_fault_that_is_mended();
     let images = shop.store.images().unwrap();
     assert_eq!(images.all().len(), 2);
@@ -204,6 +210,7 @@ fn names_that_can_still_be_read_are_kept() {
     let end_of_first = text.find("\n    }").unwrap() + "\n    }".len();
     for cut in (0..whole.len()).step_by(7).chain([end_of_first - 1, end_of_first]) {
         fs::write(&list, &whole[..cut]).unwrap();
+        fs::remove_file(shop.store.copy_path()).unwrap();
         assert_eq!(shop.repair().len(), 1, "{cut}");
         let images = shop.store.images().unwrap();
         assert_eq!(images.all().len(), 2, "{cut}");

@@ -123,7 +123,9 @@ fn pruning_takes_the_nameless_or_all_and_leaves_the_hosts_programs() {
 fn layers_of_a_held_image_that_is_recorded_no_more_stay() {
     let shop = Shop::new();
     let image = shop.image(&["x"], &[("a", "1")]);
-    std::fs::remove_file(shop.store.root().join("images.json")).unwrap();
+    for list in [shop.store.images_path(), shop.store.copy_path()] {
+        std::fs::remove_file(list).unwrap();
+    }
     let _held = shop.store.blob(&image.manifest).unwrap().unwrap();
     // Its config goes with the rest, but the layers are mounted.
     shop.store.prune(Which::Unused, |_| Ok(true)).unwrap();

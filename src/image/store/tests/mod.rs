@@ -75,6 +75,7 @@ impl Shop {
     fn pull(&self, source: &made::Made, names: &[&str]) -> Image {
         let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
         let pull = Pull {
+            action: "pull",
             store: &self.store,
             platform: &Platform::host(),
             names: &names,

@@ -1,0 +1,222 @@
+//! Whether an unpacked layer is what its packed blob makes: the blob is unpacked once more, with digests in the place of
+//! contents, and both trees are compared file by file.
+//!
+//! Times are not compared: a backup that was brought back may have others, and nothing runs otherwise for it.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::{Layer, Mending, Store};
+use crate::digest::{Algorithm, Hashed};
+use crate::error::{Context, Result};
+use crate::files::{self, Birth};
+use crate::image::extract::{self, Content, How, Sketched};
+use crate::image::store::layers::{LayerStory, PREFIX};
+use crate::sys::inroot::{self, Symlinks};
+
+/// What the unpacked layer in `folder` has otherwise than its blob. `None`: nothing, or that cannot be told: the blob is
+/// missing or damaged, which is a fault of its own. Errors: no room for the second tree, or the first cannot be read.
+pub(super) fn difference(
+    store: &Store,
+    folder: &Path,
+    (story, layer): (&LayerStory, &Layer),
+    by: Mending<'_>,
+) -> Result<Option<String>> {
+    let Some(blob) = store.blob(&layer.blob)? else { return Ok(None) };
+    let birth = Birth::folder(&store.tmp(), PREFIX)?;
+    let fs = birth.path.join("fs");
+    std::fs::create_dir(&fs).map_err(|error| files::cannot_write(error, &fs))?;
+    let open = |path: &Path| File::open(path).context(|| format!("cannot open {}", path.display()));
+    let sketch = open(&fs)?;
+    let how = How {
+        owners: by.owners,
+        limits: by.limits,
+        whiteouts: story.whiteouts,
+        content: Content::Digests,
+    };
+    let unpacked = match extract::layer(&blob.file, layer.packed, sketch.as_fd(), &how) {
+        Ok(unpacked) if unpacked.diff_id == story.diff_id => unpacked,
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == crate::error::Kind::Full => return Err(error),
+        Err(error) => {
+            log::info!("{error}");
+            return Ok(None);
+        }
+    };
+    let trees = Trees {
+        expected: sketch.into(),
+        found: open(&folder.join("fs"))?.into(),
+        digests: unpacked.digests,
+    };
+    trees.difference()
+}
+
+struct Trees {
+    expected: OwnedFd,
+    found: OwnedFd,
+    /// Of the files of the expected tree, by their inode numbers.
+    digests: HashMap<u64, Sketched>,
+}
+
+impl Trees {
+    fn difference(&self) -> Result<Option<String>> {
+        let mut links = HashMap::new();
+        let root = (rustix::fs::fstat(&self.expected)?, rustix::fs::fstat(&self.found)?);
+        let mut difference = stat_difference(&root.0, &root.1).map(|what| said("", what));
+        // Opened anew by its path each: however deep the tree, few descriptors are open.
+        let mut folders = vec![PathBuf::new()];
+        while let (None, Some(path)) = (&difference, folders.pop()) {
+            let at = || format!("/{}", path.display());
+            difference = self.folder(&path, &mut folders, &mut links).context(at)?;
+        }
+        Ok(difference)
+    }
+
+    fn folder(
+        &self,
+        path: &Path,
+        folders: &mut Vec<PathBuf>,
+        links: &mut HashMap<u64, u64>,
+    ) -> Result<Option<String>> {
+        let (expected, found) =
+            (open_folder(&self.expected, path)?, open_folder(&self.found, path)?);
+        let (names, others) = (names(&expected)?, names(&found)?);
+        if let Some(name) = names.iter().find(|name| others.binary_search(name).is_err()) {
+            return Ok(Some(format!("{} is missing", path.join(name).display())));
+        }
+        if let Some(name) = others.iter().find(|name| names.binary_search(name).is_err()) {
+            return Ok(Some(format!("{} is not the layer's", path.join(name).display())));
+        }
+        for name in names {
+            let stat =
+                |folder: &OwnedFd| rustix::fs::statat(folder, &*name, AtFlags::SYMLINK_NOFOLLOW);
+            let (expected_stat, found_stat) = (stat(&expected)?, stat(&found)?);
+            let is_same_link = |links: &mut HashMap<u64, u64>| {
+                let first = links.entry(expected_stat.st_ino).or_insert(found_stat.st_ino);
+                *first == found_stat.st_ino && expected_stat.st_nlink == found_stat.st_nlink
+            };
+            let kind = FileType::from_raw_mode(expected_stat.st_mode);
+            let what = match stat_difference(&expected_stat, &found_stat) {
+                Some(what) => Some(what),
+                None if !kind.is_dir() && !is_same_link(links) => Some("hard links"),
+                None => self.inner_difference((&expected, &found), &name, &expected_stat)?,
+            };
+            let path = path.join(&name);
+            if let Some(what) = what {
+                return Ok(Some(said(&path.display().to_string(), what)));
+            }
+            if kind.is_dir() {
+                folders.push(path);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is otherwise that stat(2) does not tell.
+    fn inner_difference(
+        &self,
+        (expected, found): (&OwnedFd, &OwnedFd),
+        name: &OsStr,
+        stat: &Stat,
+    ) -> Result<Option<&'static str>> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => {
+                let target = |folder| rustix::fs::readlinkat(folder, name, Vec::new());
+                Ok((target(expected)? != target(found)?).then_some("target"))
+            }
+            FileType::RegularFile | FileType::Directory => {
+                let (expected, found) = (open(expected, name)?, open(found, name)?);
+                if xattrs(&expected)? != xattrs(&found)? {
+                    return Ok(Some("extended attributes"));
+                }
+                // Without an entry of its own it is empty: a whiteout, a device's stand-in.
+                match self.digests.get(&stat.st_ino) {
+                    Some(sketched) => Ok((!has_content(found, sketched)?).then_some("content")),
+                    None if stat.st_mode & libc::S_IFMT == libc::S_IFDIR => Ok(None),
+                    None => Ok((rustix::fs::fstat(&found)?.st_size != 0).then_some("content")),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn said(path: &str, what: &str) -> String {
+    format!("the {what} of /{path} changed since it was unpacked")
+}
+
+fn stat_difference(expected: &Stat, found: &Stat) -> Option<&'static str> {
+    let kind = |stat: &Stat| (stat.st_mode & libc::S_IFMT, stat.st_rdev);
+    if kind(expected) != kind(found) {
+        return Some("kind");
+    }
+    if expected.st_mode != found.st_mode {
+        return Some("mode");
+    }
+    let owner = |stat: &Stat| (stat.st_uid, stat.st_gid);
+    (owner(expected) != owner(found)).then_some("owner")
+}
+
+fn has_content(file: OwnedFd, sketched: &Sketched) -> Result<bool> {
+    let file = File::from(file);
+    if file.metadata()?.len() != sketched.size {
+        return Ok(false);
+    }
+    let mut hashed = Hashed::new(file, Algorithm::Sha256);
+    std::io::copy(&mut hashed, &mut std::io::sink())?;
+    Ok(hashed.finish().0 == sketched.digest)
+}
+
+fn open_folder(root: &OwnedFd, path: &Path) -> std::io::Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    inroot::open(root, path, flags, Symlinks::Refuse)
+}
+
+fn open(folder: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    // NONBLOCK: should it have become a FIFO meanwhile.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, name, flags, Mode::empty())
+}
+
+fn names(folder: &OwnedFd) -> Result<Vec<OsString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name.to_vec()));
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Those that a layer may have, and ours. Labels of the host's security modules are the host's.
+fn xattrs(file: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+    let mut list = vec![0; 64 << 10];
+    let length = match rustix::fs::flistxattr(file, &mut list[..]) {
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        answer => answer?,
+    };
+    let mut all = Vec::new();
+    let names = list[..length].split(|byte| *byte == 0);
+    for name in names.filter(|name| name.starts_with(b"user.") || *name == b"security.capability") {
+        let mut value = vec![0; 64 << 10];
+        match rustix::fs::fgetxattr(file, name, &mut value[..]) {
+            Ok(length) => value.truncate(length),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => continue,
+            Err(errno) => return Err(errno),
+        }
+        all.push((name.to_vec(), value));
+    }
+    all.sort_unstable();
+    Ok(all)
+}
