@@ -8,7 +8,8 @@ use crate::error::Result;
 
 /// Give an image more names
 ///
-/// A name that another image has is taken from it. A name without a registry is localhost's.
+/// A name that another image has is taken from it. A name without a registry is localhost's, and means this image from
+/// then on: localhost/NAME is looked for before the registries' names.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the image.
