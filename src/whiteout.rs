@@ -7,8 +7,9 @@
 //! | a folder hides those below | `user.overlay.opaque` = `y` | the same | file `.wh..wh..opq` in it |
 //!
 //! The first is the kernel's overlay's, and the second too since 6.7. The third is that of the image spec (layer.md,
-//! "Whiteouts"), for file systems that hold neither: NFS, an overlay, fuse-overlayfs. The kernel's overlay does not read it;
-//! ours does, and a copy needs no whiteouts.
+//! "Whiteouts"), for file systems that hold neither: NFS, an overlay. The kernel's overlay does not read names; ours does, and
+//! a copy needs no whiteouts. fuse-overlayfs, as a file system to write to, takes none of the three (it keeps such names and
+//! attributes for itself): there a layer with whiteouts is an error.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
