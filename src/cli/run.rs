@@ -153,8 +153,8 @@ impl Pulling {
     }
 }
 
-/// Runs the command and gives its exit status. One that is thrown away when it ends, and that we wait for, has no record
-/// and no monitor: nobody needs them, and it starts sooner. One with a name is to be found by it.
+/// Runs the command and gives its exit status. A container that is thrown away when it ends, and that we wait for, has no
+/// monitor and nothing in the store: it starts sooner. One with a name is to be found by it, for longer.
 pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     let RunArguments { explain, detach, attach, sig_proxy, mut common, flags, pulling } = arguments;
     if !attach.is_empty() {
@@ -175,8 +175,8 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     let options = &common.options;
     let is_to_be_found = options.name.is_some() && options.preserve_fds == 0;
     if options.rm && !detach && sig_proxy && !is_to_be_found && !flags.need_a_record() {
-        flags.wishes(&image, Input::Closed)?;
-        return container::run(&common.request(store)?, &wanted);
+        let wishes = flags.wishes(&image, Input::Closed)?;
+        return kept::run_thrown_away(&common.request(store)?, &wishes, &wanted);
     }
     let input = match (options.interactive, detach) {
         (false, _) => Input::Closed,

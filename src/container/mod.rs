@@ -20,6 +20,6 @@ pub mod volumes;
 pub use image::Image;
 pub use info::{Maker, Version, info, version};
 pub use reset::reset;
-pub use run::{Request, explain, run, spec};
+pub use run::{Request, explain, spec};
 pub use stored::{PullPolicy, Wanted, stored_image};
 pub use unshare::unshare;

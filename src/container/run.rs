@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 
 use super::driver::{self, Choice};
-use super::image::{Image, Root as ImageRoot};
+use super::image::{Image, Root as ImageRoot, StoredImage};
 use super::{folder, name, network, ranges, stored, volumes};
 use crate::capability::CapabilityChange;
 use crate::config;
-use crate::engine::{self, MemoryLayers, Plan, Stdin};
+use crate::engine::{self, Launched, MemoryLayers, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::host::{cgroup, filesystem};
 use crate::ids::IdMaps;
@@ -37,6 +37,7 @@ pub struct Request {
 
 /// Everything decided, nothing made but the image's root.
 pub(super) struct Decided {
+    pub(super) id: String,
     pub(super) base: Base,
     pub(super) spec: Spec,
     /// The container's folder, and those in it that its layers need.
@@ -62,8 +63,12 @@ pub(super) struct Identity<'a> {
     pub(super) maps: IdMaps,
 }
 
-/// Runs the command; its exit status.
-pub fn run(request: &Request, wanted: &stored::Wanted<'_>) -> Result<u8> {
+/// Runs the command; its exit status. `running` is told when it runs.
+pub(super) fn run(
+    request: &Request,
+    wanted: &stored::Wanted<'_>,
+    mut running: impl FnMut(&Decided, Option<&StoredImage>, &Launched),
+) -> Result<u8> {
     keep_descriptors(request.options.preserve_fds)?;
     if request.options.tty
         && request.options.interactive
@@ -96,11 +101,12 @@ pub fn run(request: &Request, wanted: &stored::Wanted<'_>) -> Result<u8> {
 
     let _name =
         request.options.name.as_ref().map(|name| name::take(&store, name.as_str())).transpose()?;
+    let running = |launched: &Launched| running(&decided, root.stored.as_ref(), launched);
     if plan.options.layers.is_some() || decided.layers.is_empty() {
-        return Ok(engine::run(&plan, &signals)?.status());
+        return Ok(engine::run(&plan, &signals, running)?.status());
     }
     let folder = folder::Folder::make(&decided.folder, &decided.layers)?;
-    let ended = engine::run(&plan, &signals);
+    let ended = engine::run(&plan, &signals, running);
     let removed = folder.remove(&decided.base);
     folder::sweep(&store, &decided.base);
     let status = ended?.status();
@@ -211,7 +217,8 @@ pub(super) fn decide(
     let mut layers = crate::spec::layer_folders(&spec);
     layers.extend(crate::spec::anonymous_folders(&spec, &folder));
     let volumes = crate::spec::volume_names(options);
-    Ok(Decided { base, spec, folder, layers, volumes, anonymous, driver, network })
+    let id = id.to_owned();
+    Ok(Decided { id, base, spec, folder, layers, volumes, anonymous, driver, network })
 }
 
 /// The parts of /proc and /sys that are guarded: docker's, changed by `--security-opt` and `--privileged`.

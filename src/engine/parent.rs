@@ -55,9 +55,9 @@ pub struct Launched {
     strangers: Vec<i32>,
 }
 
-/// Carries out a plan and stays until the command has ended. `signals` were blocked by the caller before it made
-/// anything that must be cleaned up.
-pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
+/// Carries out a plan, tells `running` when the command runs, and stays until it has ended. `signals` were blocked by the
+/// caller before it made anything that must be cleaned up.
+pub fn run(plan: &Plan, signals: &Signals, running: impl FnOnce(&Launched)) -> Result<Ended> {
     let (streams, relay) = match plan.has_terminal() {
         true => (None, StreamRelay::default()),
         false => streams::of_ours(plan.options.stdin)
@@ -65,6 +65,7 @@ pub fn run(plan: &Plan, signals: &Signals) -> Result<Ended> {
             .context(|| "cannot wire the standard streams")?,
     };
     let mut launched = launch(plan, signals, streams)?;
+    running(&launched);
     let session = Session {
         process: &launched.command,
         terminal: launched.terminal.take(),

@@ -192,10 +192,27 @@ fn write_state(
     restarts: u32,
     socket: Option<&PathBuf>,
 ) -> Result<()> {
-    let pid = launched.command.pid;
+    let state = state(launched, run, restarts, socket)?;
+    record::write(folder, STATE, &state)?;
+    record::keep_room_for_exit(folder)?;
+    if let Some(path) = &record.pidfile {
+        std::fs::write(path, format!("{}\n", launched.command.pid))
+            .context(|| format!("--pidfile: cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The state of a container whose monitor is this process.
+pub fn state(
+    launched: &Launched,
+    run: u64,
+    restarts: u32,
+    socket: Option<&PathBuf>,
+) -> Result<State> {
     // A command that has ended already is not reaped yet, so it still has its number.
-    let process = Being::of(pid).ok_or_else(|| Error::new("the command is gone"))?;
-    let state = State {
+    let process =
+        Being::of(launched.command.pid).ok_or_else(|| Error::new("the command is gone"))?;
+    Ok(State {
         run,
         process,
         monitor: Being::ourselves()?,
@@ -208,14 +225,7 @@ fn write_state(
         socket: socket.cloned(),
         trouble: None,
         cgroup: launched.cgroup.as_ref().map(|group| group.folder().to_owned()),
-    };
-    record::write(folder, STATE, &state)?;
-    record::keep_room_for_exit(folder)?;
-    if let Some(path) = &record.pidfile {
-        std::fs::write(path, format!("{pid}\n"))
-            .context(|| format!("--pidfile: cannot write {}", path.display()))?;
-    }
-    Ok(())
+    })
 }
 
 fn null() -> Result<OwnedFd> {

@@ -41,6 +41,6 @@ pub mod talk;
 
 pub use handover::{CHECK, Handover, MONITOR, RELAUNCH, REMOVE, take};
 pub use journal::SOCKET as JOURNAL;
-pub use launch::{Job, start, start_again};
+pub use launch::{Job, start, start_again, state};
 pub use serve::watch;
 pub use status::Status;

@@ -29,6 +29,7 @@ mod everyday;
 mod exec;
 mod explain;
 mod filters;
+mod foreground;
 mod fuse_acl;
 mod fuse_confined;
 mod fuse_container;

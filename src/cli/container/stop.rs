@@ -84,7 +84,10 @@ pub fn restart(arguments: &RestartArguments, root: Option<&Path>) -> Result<u8> 
     let store = selection::store(root)?;
     // Descriptors of the caller's are not the containers'; what is opened from here on closes by itself.
     fd::keep_only(0).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
-    let begin = |selected: &Selected| begin(&store, selected, arguments.time);
+    let begin = |selected: &Selected| {
+        open(&store, selected)?.refuse_thrown_away("restart")?;
+        begin(&store, selected, arguments.time)
+    };
     each_together(&arguments.selection, &store, Missing::Fails, begin, |_, (kept, stopping)| {
         kept::restart(&kept, stopping).map(|()| Said::Name)
     })

@@ -42,6 +42,7 @@ pub struct Attachment {
 
 /// Meets the monitor of a running container.
 pub fn meet(kept: &Kept) -> Result<OwnedFd> {
+    kept.refuse_thrown_away("monitor to attach to")?;
     let status = kept.status_here()?;
     let Status::Running(state) = &status else {
         return Err(not_running(kept, &status, "start -a"));

@@ -74,6 +74,7 @@ struct Origin {
 
 /// Makes the image.
 pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
+    kept.refuse_thrown_away("layer of it can be made an image")?;
     let (spec, _image) = config(kept)?;
     let _still = match commit.meanwhile {
         Meanwhile::StandsStill => Still::make(kept)?,

@@ -227,7 +227,7 @@ fn replaced(store: &Path, request: &Request, wishes: &Wishes) -> Result<()> {
     Ok(())
 }
 
-fn record(
+pub(super) fn record(
     id: &str,
     request: &Request,
     wishes: &Wishes,

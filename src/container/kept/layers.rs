@@ -32,6 +32,7 @@ pub(super) struct Layers {
 impl Layers {
     /// As its config says. What a running one has written is in them.
     pub(super) fn of(kept: &Kept, spec: &Spec) -> Result<Self> {
+        kept.refuse_thrown_away("other command sees its layers")?;
         flush(kept)?;
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let Some(root) = mounts.iter().find(|mount| mount.destination() == Path::new("/")) else {

@@ -21,6 +21,7 @@ mod events;
 mod exec;
 mod files;
 mod filter;
+mod foreground;
 mod health;
 mod inspect;
 mod layers;
@@ -61,6 +62,7 @@ pub use diff::{diff, export};
 pub use events::{EventFilter, Wanted as WantedEvents, events};
 pub use exec::{Audience, Entered, exec};
 pub use filter::Filter;
+pub use foreground::run_thrown_away;
 pub use health::{Passed, check_health, check_of_monitor, health};
 pub use inspect::{Container, MountedHere, Sizes, inspect, mounted};
 pub use logs::{Logs, logs};
@@ -146,7 +148,14 @@ impl Kept {
     /// The container with this ID. `None`: it is gone. Errors: its record is damaged.
     pub fn open(store: &Path, id: &str) -> Result<Option<Self>> {
         let folder = store.join("containers").join(id);
-        let record = record::read(&folder, CONTAINER)?;
+        let mut folder = folder;
+        let mut record = record::read(&folder, CONTAINER)?;
+        if record.is_none()
+            && let Some(shown) = foreground::folder(store, id)
+        {
+            record = record::read(&shown, CONTAINER)?;
+            folder = shown;
+        }
         Ok(record.map(|record| Self { store: store.to_owned(), folder, record }))
     }
 
@@ -196,7 +205,9 @@ fn try_lock(folder: &Path) -> Result<Hold> {
 pub fn ids(store: &Path) -> Result<Vec<String>> {
     let folder = store.join("containers");
     let entries = match std::fs::read_dir(&folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(foreground::ids(store));
+        }
         answer => answer.context(|| format!("cannot list {}", folder.display()))?,
     };
     let mut ids = Vec::new();
@@ -204,6 +215,7 @@ pub fn ids(store: &Path) -> Result<Vec<String>> {
         let entry = entry.context(|| format!("cannot list {}", folder.display()))?;
         ids.extend(entry.file_name().to_str().filter(|name| is_id(name)).map(str::to_owned));
     }
+    ids.extend(foreground::ids(store));
     Ok(ids)
 }
 
@@ -236,12 +248,17 @@ pub fn damaged(store: &Path) -> Result<Vec<String>> {
 /// The ID of the container that `text` means: its whole ID, its name, or the beginning of its ID alone. Errors: there is
 /// none, or several.
 pub fn find_id(store: &Path, text: &str) -> Result<String> {
-    let there = |id: &str| store.join("containers").join(id).is_dir();
+    let there = |id: &str| {
+        store.join("containers").join(id).is_dir() || foreground::folder(store, id).is_some()
+    };
     if is_id(text) && there(text) {
         return Ok(text.to_owned());
     }
     let is_name = text.parse::<crate::spec::ContainerName>().is_ok();
     if is_name && let Some(id) = names::find(store, text).filter(|id| there(id)) {
+        return Ok(id);
+    }
+    if is_name && let Some(id) = foreground::find(store, text) {
         return Ok(id);
     }
     let none = || Error::new(format!("no container is called '{}'", text.escape_debug()));

@@ -54,6 +54,9 @@ pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {
     let folder = store.join("containers").join(id);
     // A damaged record is no reason not to remove it.
     let kept = Kept::open(store, id).unwrap_or_default();
+    if let Some(kept) = kept.as_ref().filter(|kept| !kept.is_in_store()) {
+        return end_foreground(kept, how);
+    }
     let name = kept.as_ref().map(|kept| kept.record.name.clone());
     let Some(lock) = free(&folder, kept.as_ref(), how)? else { return Ok(()) };
     if let Ok(Some(State { socket: Some(socket), .. })) = record::read(&folder, STATE) {
@@ -136,6 +139,17 @@ fn free(folder: &Path, kept: Option<&Kept>, how: Removal) -> Result<Option<File>
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Ends a container that is thrown away then, by the command in the foreground.
+fn end_foreground(kept: &Kept, how: Removal) -> Result<()> {
+    let status = kept.status()?;
+    if status.state().is_some() && !how.force {
+        let name = &kept.record.name;
+        return Err(Error::new(format!("container {name} is {}", status.word()))
+            .hint("stop it first, or use --force"));
+    }
+    stop(kept, Some(how.time.unwrap_or(0))).map(drop)
 }
 
 /// The last resort: its monitor is killed, and the container dies with it.

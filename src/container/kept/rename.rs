@@ -8,6 +8,7 @@ use crate::spec::ContainerName;
 
 /// Gives a container another name. Errors: another has it.
 pub fn rename(kept: &Kept, name: &ContainerName) -> Result<()> {
+    kept.refuse_thrown_away("other name can be given to it")?;
     let names = Names::lock(&kept.store)?;
     let id = &kept.record.id;
     names.give(name.as_str(), id)?;

@@ -34,7 +34,10 @@ use crate::userns::Base;
 /// Starts a container. `client` is attached from the beginning, by this socket, and has blocked these signals, which the
 /// container has not. What runs already is left alone: whether it was started.
 pub fn start(kept: &Kept, client: Option<(OwnedFd, &Signals)>) -> Result<bool> {
-    let Some(lock) = locked(kept)? else { return Ok(false) };
+    // A container in the foreground runs.
+    let Some(lock) = kept.is_in_store().then(|| locked(kept)).transpose()?.flatten() else {
+        return Ok(false);
+    };
     let _ = std::fs::remove_file(kept.folder.join(STOPPED));
     launch(kept, job(kept, lock.into())?, client).map(|()| true)
 }

@@ -27,6 +27,9 @@ pub struct Changes {
 pub fn update(kept: &Kept, changes: &Changes) -> Result<()> {
     let _names = Names::lock(&kept.store)?;
     let record = current(kept)?;
+    if changes.restart.is_some() {
+        kept.refuse_thrown_away("restart policy")?;
+    }
     if record.auto_remove && changes.restart.is_some_and(|policy| policy != RestartPolicy::No) {
         return Err(Error::new(format!(
             "--restart: container {} was made with --rm, which throws it away when it ends",
