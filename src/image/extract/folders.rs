@@ -431,7 +431,7 @@ fn link(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn mtime(stat: &Stat) -> Timespec {
-    Timespec { tv_sec: stat.st_mtime as i64, tv_nsec: stat.st_mtime_nsec as _ }
+    Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ }
 }
 
 fn level(folder: OwnedFd, us: Us) -> Result<Level> {

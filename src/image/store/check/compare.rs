@@ -199,8 +199,11 @@ fn names(folder: &OwnedFd) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
+/// Name and value of an extended attribute.
+type Attribute = (Vec<u8>, Vec<u8>);
+
 /// Those that a layer may have, and ours. Labels of the host's security modules are the host's.
-fn xattrs(file: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+fn xattrs(file: &OwnedFd) -> Result<Vec<Attribute>, Errno> {
     let mut list = vec![0; 64 << 10];
     let length = match rustix::fs::flistxattr(file, &mut list[..]) {
         Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),

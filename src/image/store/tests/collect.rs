@@ -101,7 +101,7 @@ fn what_somebody_pulls_stays_though_the_image_goes() {
 }
 
 #[test]
-fn pruning_takes_the_nameless_or_all_and_leaves_the_hosts_programs() {
+fn pruning_takes_the_nameless_or_all_with_the_hosts_programs() {
     let shop = Shop::new();
     let old = shop.image(&["x"], &[("a", "1")]);
     let new = shop.image(&["x"], &[("a", "2")]);
@@ -116,7 +116,7 @@ fn pruning_takes_the_nameless_or_all_and_leaves_the_hosts_programs() {
     assert_eq!(freed.objects, 1, "the download");
     assert!(shop.is_whole(&new));
     assert_eq!(shop.store.prune(Which::Unused, |_| Ok(true)).unwrap().images.len(), 1);
-    assert_eq!(shop.objects(), [format!("layers/{}", "0".repeat(64))]);
+    assert!(shop.objects().is_empty());
 }
 
 #[test]
