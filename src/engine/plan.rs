@@ -17,7 +17,7 @@ use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
-use crate::net::File;
+use crate::net::{File, Need};
 use crate::security::emulation::{self, Supervisor};
 use crate::security::seccomp::Filter;
 use crate::spec::{FUSE, GROUP_ENTRY, KEEP_GROUPS, PASSWD_ENTRY};
@@ -131,11 +131,16 @@ fn accounts(spec: &Spec) -> Option<Step> {
     (!entries.is_empty()).then_some(Step::Accounts(entries))
 }
 
-/// The files, but for those that the user has put something else in the place of.
+/// The files, but for those that the user has put something else in the place of. A folder of the user's gets none either
+/// that only custom asks for: a place for it would have to be made there.
 fn files(files: &[File], steps: &[Step]) -> Option<Step> {
     let is_mounted = |file: &&File| {
-        let is_its = |step: &Step| matches!(step, Step::Mount(mount) if mount.target == Path::new(file.path));
-        steps.iter().any(is_its)
+        let path = Path::new(file.path);
+        let hides = |target: &Path| match file.need {
+            Need::Required => target == path,
+            Need::Customary => path.starts_with(target),
+        };
+        steps.iter().any(|step| matches!(step, Step::Mount(mount) if hides(&mount.target)))
     };
     let left: Vec<File> = files.iter().filter(|file| !is_mounted(file)).cloned().collect();
     (!left.is_empty()).then_some(Step::Files(left))

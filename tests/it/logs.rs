@@ -114,8 +114,7 @@ fn a_log_has_a_limit_unless_it_is_lifted() {
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("log"))
         .map(|entry| entry.metadata().expect("its size").len())
         .collect();
-    // A file ends with the last write that began within its limit.
-    assert!(sizes.len() == 2 && sizes.iter().all(|size| *size <= 128 << 10), "{sizes:?}");
+    assert!(sizes.len() == 2 && sizes.iter().all(|size| *size <= 8192), "{sizes:?}");
     assert!(place.usnea(&["logs", "site"]).stdout.ends_with("19999\n"));
     clean(&place);
 }

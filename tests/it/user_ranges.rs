@@ -225,8 +225,8 @@ fn a_root_s_files_keep_their_owners_under_maps_of_any_shape() {
         ],
         &["--uidmap", "0:1:9", "--uidmap", &own_host, "--gidmap", "0:1:9", "--gidmap", &gid_host],
     ];
-    let script = "stat -c '%u:%g' /etc/passwd / && echo x > /etc/passwd && rm -r /etc && mkdir /etc && \
-                  stat -c '%u:%g' /etc";
+    let script = "stat -c '%u:%g' /etc/passwd / && echo x > /etc/passwd && rm -r /root && mkdir /root && \
+                  stat -c '%u:%g' /root";
     for shape in shapes {
         for driver in ["fuse", "copy"] {
             let options = [shape, &["-u", "0", "--storage-driver", driver]].concat();

@@ -87,6 +87,14 @@ fn connect(kept: &Kept, state: &State) -> Result<OwnedFd> {
     }
 }
 
+/// How long a client whose output nobody reads any more stays for the end of its container: `run IMAGE true | head` is to
+/// have the status of the command.
+const AFTER_READER: Duration = Duration::from_secs(1);
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() }
+}
+
 /// How long a monitor may take to bring output into the log: it may be at the end of its container.
 const CATCHING_UP: Duration = Duration::from_secs(2);
 
@@ -102,8 +110,7 @@ pub(super) fn catch_up(kept: &Kept) {
     let mut answer = [0; 8];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&left)) {
+        match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timespec(left))) {
             Err(Errno::INTR) => {}
             Ok(1..) => break,
             _ => return,
@@ -132,6 +139,8 @@ pub fn attach(kept: &Kept, attachment: Attachment, signals: &Signals) -> Result<
         pending: Vec::new(),
         raw,
         has_lost: false,
+        has_shown: false,
+        unread_since: None,
     };
     session.tell_window();
     session.stay(signals)
@@ -150,6 +159,10 @@ struct Session<'a> {
     raw: Option<Raw>,
     /// Whether output could not be written, and that was told.
     has_lost: bool,
+    /// Whether something was written to standard output.
+    has_shown: bool,
+    /// When its reader was seen to be gone.
+    unread_since: Option<Instant>,
 }
 
 impl Session<'_> {
@@ -165,11 +178,24 @@ impl Session<'_> {
             if reads {
                 fds.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
             }
-            match poll(&mut fds, None) {
+            let watches_output = self.has_shown && self.unread_since.is_none();
+            if watches_output {
+                // Nothing is asked for: an error comes all the same (poll(2)).
+                fds.push(PollFd::from_borrowed_fd(stdout(), PollFlags::empty()));
+            }
+            let left = self.unread_since.map(|since| AFTER_READER.saturating_sub(since.elapsed()));
+            if left == Some(Duration::ZERO) {
+                return Ok(Some(STATUS_UNREAD));
+            }
+            match poll(&mut fds, left.map(timespec).as_ref()) {
                 Err(Errno::INTR) => continue,
                 answer => answer.context(|| "cannot wait for the container")?,
             };
-            let events: Vec<_> = fds.iter().map(PollFd::revents).collect();
+            let mut events: Vec<_> = fds.iter().map(PollFd::revents).collect();
+            if watches_output && events.pop().is_some_and(|events| events.contains(PollFlags::ERR))
+            {
+                self.unread_since = Some(Instant::now());
+            }
             while let Some(signal) = signals.next().context(|| "cannot read signals")? {
                 if let Some(status) = self.signal(signal) {
                     return Ok(Some(status));
@@ -200,7 +226,10 @@ impl Session<'_> {
             _ => return self.recorded().map(Some),
         };
         match Told::parse(&room[..length]) {
-            Some(Told::Output(bytes)) => return self.show(stdout(), bytes),
+            Some(Told::Output(bytes)) => {
+                self.has_shown = true;
+                return self.show(stdout(), bytes);
+            }
             Some(Told::Error(bytes)) => return self.show(stderr(), bytes),
             Some(Told::Lost(count)) => log::warn!("{count} bytes of output were missed"),
             Some(Told::Ended(status)) => return Ok(Some(status)),

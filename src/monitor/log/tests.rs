@@ -92,6 +92,18 @@ fn rotation_keeps_so_many_files_and_no_more() {
 }
 
 #[test]
+fn many_short_lines_at_once_stay_within_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(folder.path(), &limited(1000, 100));
+    let lines: String = (0..1000).map(|number| format!("{number}\n")).collect();
+    writer.write(Source::Output, lines.as_bytes(), Timestamp::now());
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        assert!(entry.unwrap().metadata().unwrap().len() <= 1000);
+    }
+    assert_eq!(all(&mut Reader::open(folder.path(), FILE).unwrap()), lines.as_bytes());
+}
+
+#[test]
 fn a_torn_line_ends_where_the_next_begins() {
     let folder = tempfile::tempdir().unwrap();
     let time = "2026-11-24T23:28:18.5Z";

@@ -11,6 +11,9 @@ use jiff::Timestamp;
 use super::{FILE, Source};
 use crate::monitor::record::LogSettings;
 
+/// Bytes that stand before what a line says, at most: time, source and whether it is whole; and the end of one that is not.
+const LONGEST_HEAD: usize = "2026-11-24T23:28:18.123456789Z stdout F ".len() + 1;
+
 /// A log file that is written.
 #[derive(Debug)]
 pub struct Writer {
@@ -62,6 +65,31 @@ impl Writer {
         if bytes.is_empty() {
             return;
         }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let piece = self.piece(rest);
+            self.write_piece(source, &rest[..piece], now);
+            rest = &rest[piece..];
+        }
+    }
+
+    /// How many bytes of `bytes` go into one file: short lines take many times their length there.
+    fn piece(&self, bytes: &[u8]) -> usize {
+        let Some(max) = self.max_size else { return bytes.len() };
+        let mut taken = 0;
+        let mut written = 0;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            written += (LONGEST_HEAD + line.len()) as u64;
+            if taken > 0 && written > max {
+                break;
+            }
+            taken += line.len();
+        }
+        taken
+    }
+
+    /// Writes whole lines and at most one beginning of one, all of them or none.
+    fn write_piece(&mut self, source: Source, bytes: &[u8], now: Timestamp) {
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
         // Before what was lost is told nothing that came later may stand in the log; alone it would take the last room
