@@ -139,7 +139,6 @@ fn a_hardened_unit_runs_a_container_or_names_the_option() {
         ("ProcSubset=pid", "ProcSubset"),
         ("RestrictNamespaces=yes", "RestrictNamespaces"),
         ("NoNewPrivileges=yes", ""),
-        ("CapabilityBoundingSet=", ""),
         ("SystemCallFilter=@system-service @mount @sandbox", ""),
     ] {
         let property = format!("--property={option}");
