@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-/// What the name of a whiteout begins with where whiteouts are names.
+/// Prefix of the name of a whiteout where whiteouts are names.
 pub const PREFIX: &[u8] = b".wh.";
 
 /// The name that makes a folder opaque where whiteouts are names.

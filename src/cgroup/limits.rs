@@ -83,13 +83,13 @@ impl Limits {
         self.0.is_empty()
     }
 
-    /// Those settings that say how much a group may have in relation to its siblings, as properties of a systemd unit
+    /// Settings that are relative to the group's siblings (weights, protected memory), as properties of a systemd unit
     /// (systemd.resource-control(5)).
     pub fn shares(&self) -> Vec<Share> {
         self.relative().filter_map(share).collect()
     }
 
-    /// Those for which a unit has no property.
+    /// Settings relative to siblings for which a unit has no property.
     pub fn other_shares(&self) -> impl Iterator<Item = &Setting> {
         self.relative().filter(|setting| share(setting).is_none())
     }

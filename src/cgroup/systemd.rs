@@ -18,7 +18,7 @@ const JOB: &str = "org.freedesktop.systemd1.Job";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// No manager that works takes longer to answer, many starts at once included.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How often a manager is asked whether it still has the job.
+/// Interval at which a manager is asked whether it still has the job.
 const ROUND: Duration = Duration::from_secs(2);
 
 /// A manager that can be asked. All its clones use one connection, made with the first question: systemd writes into the

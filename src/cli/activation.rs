@@ -8,7 +8,7 @@ use crate::spec::{EnvChange, Options};
 const NOTIFY: &str = "NOTIFY_SOCKET";
 const LISTEN: &str = "LISTEN_FDS";
 
-/// What is to be said about the environment of this process.
+/// Warnings about variables that systemd hands to this process.
 pub fn warnings(options: &Options) -> Vec<String> {
     let variable = |name: &str| std::env::var(name).ok();
     let is_for_us = variable("LISTEN_PID").is_some_and(|pid| pid == std::process::id().to_string());

@@ -32,11 +32,11 @@ pub struct Settings {
     pub parallel_downloads: Option<usize>,
     /// What a layer may hold.
     pub limits: Limits,
-    /// What a container's log may hold.
+    /// Limits of a container's log.
     pub log: LogLimits,
 }
 
-/// What a container's log may hold where its flags do not say it.
+/// Limits of a container's log where its flags give none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
     /// Bytes of one file; `None`: no limit.

@@ -37,7 +37,7 @@ pub fn info(root: Option<&Path>) -> Result<Value> {
     }))
 }
 
-/// What this program is, under the names that docker and podman have for it.
+/// Version of this program, under the names that docker and podman have for it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Version {
@@ -84,7 +84,7 @@ pub struct Maker {
     pub name: &'static str,
 }
 
-/// What this program is.
+/// Version of this program.
 pub fn version() -> Version {
     let platform = Platform::host();
     let version = || env!("CARGO_PKG_VERSION").to_owned();

@@ -24,7 +24,7 @@ use crate::sys::process::{self, Child, Ended, Forked, Parentage};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
 
-/// What is said when the container had more memory than it may.
+/// Message for a container that had more memory than it may.
 pub const KILLED_FOR_MEMORY: &str =
     "the kernel killed a process of the container for want of memory";
 /// What is said when the network's helper has died.

@@ -26,7 +26,7 @@ pub enum Direction {
     Out,
 }
 
-/// What becomes of a flow.
+/// Outcome of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     GoesOn,
@@ -43,7 +43,7 @@ pub struct Flow {
     /// Writing never waits: room need not be awaited first.
     writes_at_once: bool,
     buffer: Vec<u8>,
-    /// What was read and not yet written.
+    /// Bytes that were read and not yet written.
     pending: std::ops::Range<usize>,
 }
 

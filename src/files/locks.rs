@@ -27,7 +27,7 @@ use crate::sys::filesystem;
 /// The file with a folder's lock, where the folder itself cannot have one.
 pub const LOCK: &str = ".usnea-lock";
 
-/// Who else may hold the same lock.
+/// Whether others may hold the same lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
     /// Users: many at once.
@@ -186,9 +186,9 @@ pub fn remove_unlocked<E>(
     remove()
 }
 
-/// How often a folder is tried to be removed in which another process has a file open.
+/// Attempts to remove a folder in which another process has a file open.
 const MOST_LOOKS: u32 = 5;
-/// How long a look at a lock may take.
+/// Time that a look at a lock may take.
 const LOOK: Duration = Duration::from_millis(20);
 
 fn wait(file: &File, lock: Lock) -> io::Result<()> {
@@ -229,7 +229,7 @@ fn has_own_lock(object: &File) -> bool {
     filesystem::kind_of(object).has_own_locks()
 }
 
-/// What has the lock of an object.
+/// File that has the lock of an object.
 enum Carrier {
     Itself,
     File(File),

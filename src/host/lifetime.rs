@@ -9,7 +9,7 @@ use super::{account, cgroup, program};
 /// No systemctl that works takes longer; without its answer nothing is said.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What ends a process that nobody stops.
+/// Event that ends a process which nobody stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The end of the user's last session.

@@ -14,7 +14,7 @@ use crate::sys::namespace::Namespaces;
 
 /// The note of a trial, in the store: the ID of the boot in which it went well, or the ID and what it failed at.
 const NOTE: &str = "overlay-serves";
-/// What stands between the two.
+/// Separator of the two.
 const FAILED: &str = " no: ";
 
 /// How it is known that it serves.

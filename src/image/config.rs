@@ -18,7 +18,7 @@ pub struct ImageConfig {
     /// When the image was made, in RFC 3339.
     #[serde(deserialize_with = "go_json::text")]
     pub created: Option<String>,
-    /// How its containers run.
+    /// Settings of its containers.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub config: RunConfig,
     /// The uncompressed layers, the bottom one first.
@@ -43,7 +43,7 @@ impl ImageConfig {
     }
 }
 
-/// How the image's containers run.
+/// Settings of the image's containers.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct RunConfig {

@@ -137,7 +137,7 @@ pub struct Record {
     pub image_id: Option<String>,
     /// What runs: the image's entry point included.
     pub command: Vec<String>,
-    /// How many words of `command` are the entry point.
+    /// Number of words of `command` that are the entry point.
     #[serde(default)]
     pub entrypoint: usize,
     /// Who runs it, where that was said (`--user`).

@@ -12,7 +12,7 @@ pub const PASSWD_ENTRY: &str = "usnea.passwd-entry";
 /// Annotation: a line of group(5) that /etc/group has unless it knows the group ID.
 pub const GROUP_ENTRY: &str = "usnea.group-entry";
 
-/// What an image lacks of the caller's account.
+/// Lines of the caller's account that an image lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct OwnAccount {
     pub(super) passwd: Option<String>,

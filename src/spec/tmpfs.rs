@@ -28,7 +28,7 @@ pub struct Tmpfs {
 const PAIRS: [[&str; 2]; 4] =
     [["rw", "ro"], ["noexec", "exec"], ["nosuid", "suid"], ["nodev", "dev"]];
 
-/// What a tmpfs does anyway, or what means nothing in memory.
+/// Options that a tmpfs has anyway, or that mean nothing in memory.
 const NOTHING: [&str; 7] =
     ["defaults", "private", "rprivate", "notmpcopyup", "relatime", "sync", "async"];
 

@@ -87,7 +87,7 @@ pub struct Arguments {
     format: Option<Format>,
 }
 
-/// What `--sort` sorts by.
+/// Key of `--sort`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SortKey {
     Command,

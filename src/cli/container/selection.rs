@@ -178,7 +178,7 @@ pub fn each(
     each_together(selection, store, missing, |_| Ok(()), |selected, ()| work(selected))
 }
 
-/// How many containers are worked on at the same time: each of them may take some descriptors.
+/// Number of containers that are worked on at the same time: each of them may take some descriptors.
 const TOGETHER: usize = 128;
 
 /// [`each`] in two rounds: `begin` with all, then `finish` with those that it went well with. What they wait for passes

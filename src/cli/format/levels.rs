@@ -86,7 +86,7 @@ fn dotted(chain: &[&str]) -> String {
     chain.iter().map(|name| format!(".{name}")).collect()
 }
 
-/// What `range` gives first.
+/// First element that `range` gives.
 fn first(value: &Value) -> Option<&Value> {
     match value {
         Value::Array(list) => list.first(),

@@ -120,7 +120,7 @@ fn is_part(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// How many bytes the string at the beginning of `text` has, its quotes included.
+/// Number of bytes that the string at the beginning of `text` has, its quotes included.
 fn quoted(text: &str) -> usize {
     let mut chars = text.char_indices();
     let Some((_, quote)) = chars.next() else { return 0 };

@@ -87,7 +87,7 @@ fn connect(kept: &Kept, state: &State) -> Result<OwnedFd> {
     }
 }
 
-/// How long a client whose output nobody reads any more stays for the end of its container: `run IMAGE true | head` is to
+/// Time that a client whose output nobody reads any more stays for the end of its container: `run IMAGE true | head` is to
 /// have the status of the command.
 const AFTER_READER: Duration = Duration::from_secs(1);
 
@@ -95,7 +95,7 @@ fn timespec(time: Duration) -> Timespec {
     Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() }
 }
 
-/// How long a monitor may take to bring output into the log: it may be at the end of its container.
+/// Time that a monitor may take to bring output into the log: it may be at the end of its container.
 const CATCHING_UP: Duration = Duration::from_secs(2);
 
 /// Has the monitor of a running container bring into the log what the command has written by now. Where it does not

@@ -242,7 +242,7 @@ mod tests {
     use crate::monitor::log::Writer;
     use crate::monitor::record::LogSettings;
 
-    /// What the last `most` lines of the log in `folder` print, on each stream.
+    /// Output of the last `most` lines of the log in `folder` print, on each stream.
     fn tail_of(folder: &std::path::Path, most: usize) -> [String; 2] {
         let wanted = Logs { tail: Some(most), ..Logs::default() };
         let (mut output, mut error) = (Vec::new(), Vec::new());
@@ -299,7 +299,7 @@ mod tests {
         }
     }
 
-    /// One that looks through all lines in hand at each line would take hours.
+    /// A search through all lines in hand at each line would take hours.
     #[test]
     fn a_long_tail_of_many_lines_is_found() {
         let folder = tempfile::tempdir().unwrap();

@@ -62,11 +62,11 @@ pub struct How<'a> {
     pub limits: &'a Limits,
     /// How it says what of the layers below is gone.
     pub whiteouts: Whiteouts,
-    /// What its files hold.
+    /// Content of its files.
     pub content: Content,
 }
 
-/// What the files of an unpacked layer hold.
+/// Content of the files of an unpacked layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Content {
     /// Their content.
@@ -76,7 +76,7 @@ pub enum Content {
     Digests,
 }
 
-/// What a regular file would hold.
+/// Content that a regular file would have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sketched {
     /// Its length in bytes, holes included.

@@ -166,7 +166,7 @@ impl Answer {
     }
 }
 
-/// How an answer's body is packed.
+/// Content coding of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Encoding {
     Identity,

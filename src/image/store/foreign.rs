@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::Store;
 
-/// What is to be opened.
+/// Kind of object to be opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// A regular file, for reading.

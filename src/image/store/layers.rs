@@ -24,7 +24,7 @@ use crate::whiteout::{self, Whiteouts};
 /// What a layer is called in tmp/ while it is being unpacked.
 pub const PREFIX: &str = "layer-";
 
-/// What is known of a layer, in its folder.
+/// Facts about a layer, in its folder.
 const STORY: &str = "layer.json";
 
 /// A layer that stays while this value lives.

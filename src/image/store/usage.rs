@@ -127,7 +127,7 @@ impl Store {
     }
 }
 
-/// How many images these records are.
+/// Number of images that these records stand for.
 fn ids<'a>(images: impl Iterator<Item = &'a Image>) -> u64 {
     images.map(|image| &image.config).collect::<HashSet<_>>().len() as u64
 }

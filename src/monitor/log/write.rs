@@ -73,7 +73,7 @@ impl Writer {
         }
     }
 
-    /// How many bytes of `bytes` go into one file: short lines take many times their length there.
+    /// Number of bytes that go into one file: short lines take many times their length there.
     fn piece(&self, bytes: &[u8]) -> usize {
         let Some(max) = self.max_size else { return bytes.len() };
         let mut taken = 0;

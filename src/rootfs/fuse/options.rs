@@ -31,7 +31,7 @@ pub struct Options {
     pub idmap: Option<PathBuf>,
 }
 
-/// What an option that is a word alone does.
+/// Effect of an option that is a word alone.
 enum Meaning {
     /// Sets an attribute of the mount.
     Set(Attributes),

@@ -16,7 +16,7 @@ use super::tree::{Answer, Attributes, Entry, Item, Room, Space, Time};
 /// For ever, as far as the kernel counts.
 const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// How long the kernel may believe attributes. A write by somebody without privileges takes setuid and setgid off a
+/// Validity of attributes in the kernel. A write by somebody without privileges takes setuid and setgid off a
 /// file; the kernel leaves that to the server, and would go on to honour the bits it knows (`fuse_cache_write_iter` looks
 /// at the mode again only when it is too old).
 fn validity(attributes: &Attributes) -> Duration {

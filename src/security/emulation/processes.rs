@@ -17,7 +17,7 @@ use super::credentials::Credentials;
 const TICKS: i64 = 100;
 /// Changes that are kept of one process. A shell that changes its mind for ever must not grow.
 const HISTORY: usize = 16;
-/// How many groups all lists together may hold, 16 MiB of them: we are outside of the container's limits.
+/// Number of groups that all lists together may hold, 16 MiB of them: we are outside of the container's limits.
 const MOST_GROUPS: usize = 4 << 20;
 /// How many processes are known before those that ended are looked for.
 const MANY: usize = 1024;

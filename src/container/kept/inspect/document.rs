@@ -76,7 +76,7 @@ pub struct Container {
     pub config: Config,
 }
 
-/// What a container does now, and how its last run ended.
+/// State of a container, and the end of its last run.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct State {
@@ -138,7 +138,7 @@ pub struct Mount {
     pub propagation: &'static str,
 }
 
-/// What the command is and what it is given.
+/// Command and its environment.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Config {

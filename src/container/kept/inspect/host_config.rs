@@ -17,7 +17,7 @@ use crate::monitor::record::{LogDriver, Record};
 use crate::security;
 use crate::spec::RUN_INIT;
 
-/// What the host gives a container. 0 is docker's word for no limit.
+/// Resources that the host gives a container. 0 is docker's word for no limit.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HostConfig {

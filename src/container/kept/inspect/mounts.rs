@@ -22,7 +22,7 @@ pub(super) fn of_user(mounts: Option<&Vec<Mount>>) -> impl Iterator<Item = &Moun
     mounts.into_iter().flatten().filter(is_own)
 }
 
-/// What a user mounted into a container.
+/// Mount that a user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountedHere {
     /// The name of a volume, the path of what else was bound; the file system of what has no source.
@@ -31,7 +31,7 @@ pub struct MountedHere {
     pub is_volume: bool,
 }
 
-/// What a user mounted into a container, in the order of its configuration. Errors: its configuration is damaged.
+/// Mounts that a user asked for, in the order of its configuration. Errors: its configuration is damaged.
 pub fn mounted(kept: &Kept) -> Result<Vec<MountedHere>> {
     let spec = kept.spec_if_any()?.unwrap_or_default();
     let volumes = volumes::used_by(kept)?;

@@ -28,7 +28,7 @@ use crate::fail;
 use crate::files::Grip;
 use crate::image::owners::Owners;
 
-/// What is done about faults.
+/// Treatment of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
     /// Nothing.
@@ -87,7 +87,7 @@ struct Suspects {
     layers: Vec<std::path::PathBuf>,
 }
 
-/// What unpacked layers are compared with.
+/// Expected content of unpacked layers.
 struct Reading<'a> {
     /// How layers are unpacked. `None`: they are not compared.
     by: Option<Mending<'a>>,

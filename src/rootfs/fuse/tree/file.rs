@@ -20,7 +20,7 @@ pub struct OpenFile {
     access: Access,
 }
 
-/// What an open file can be used for.
+/// Access mode of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reading alone.
