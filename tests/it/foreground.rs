@@ -1,11 +1,13 @@
 //! A container in the foreground that is thrown away (`run --rm`) is found by other commands as long as it runs.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Place, Started, within};
+use crate::support::{Place, Started, finish, within};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -89,4 +91,16 @@ fn stores_do_not_see_each_other_s() {
     place.usnea(&["kill", &id]).works();
     assert_eq!(started.end().status, 137);
     place.nothing_is_left();
+}
+
+#[test]
+fn nothing_is_left_in_the_runtime_folder() {
+    let place = Place::new();
+    let runtime = place.folder("runtime");
+    fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("its mode");
+    let list = place.kept(&["run", "--rm"], "echo up; sleep 0.2");
+    let ran = finish(place.command(&list).env("XDG_RUNTIME_DIR", &runtime), "");
+    assert_eq!(ran.works(), "up");
+    let left = fs::read_dir(runtime.join("usnea")).expect("the folder of records").count();
+    assert_eq!(left, 0);
 }

@@ -56,9 +56,9 @@ impl Shown {
         let mut record = record(&decided.id, request, wishes, decided, image)?;
         record.name = words::name(0)?;
         record.log.driver = LogDriver::None;
-        DirBuilder::new().recursive(true).mode(0o700).create(&place).context(|| "its folder")?;
         let born = Self(place.join(hidden(&record.id)));
-        DirBuilder::new().mode(0o700).create(&born.0).context(|| "its folder")?;
+        // At once with its folder, which another container's end may remove when it is empty.
+        DirBuilder::new().recursive(true).mode(0o700).create(&born.0).context(|| "its folder")?;
         born.write(CONTAINER, &record)?;
         born.write(CONFIG, &decided.spec)?;
         born.write(STATE, &state)?;
@@ -90,6 +90,8 @@ fn remove(folder: &Path) {
     if let Err(error) = tree::remove_at(&hidden) {
         log::debug!("{}: {error}", hidden.display());
     }
+    // The last one takes the folder of all with it; in another it stays (ENOTEMPTY).
+    let _ = folder.parent().map(std::fs::remove_dir);
 }
 
 /// The name of a record that is being made or removed.
