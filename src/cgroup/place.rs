@@ -270,7 +270,7 @@ mod tests {
         for (path, may) in [
             (format!("user.slice/user-{uid}.slice/session-3.scope"), true),
             (format!("user.slice/user-{uid}.slice/user@{uid}.service/app.slice/a.scope"), true),
-            // Of who became this user.
+            // A unit of the user who became this one.
             ("user.slice/user-4711.slice/session-c1.scope".to_owned(), true),
             ("user.slice/user-4711.slice/user@4711.service/app.slice/a.scope".to_owned(), false),
             (format!("user.slice/user-{uid}.slice/user@{uid}.service/app.slice/a.service"), false),

@@ -61,7 +61,7 @@ struct Row<'a> {
     actor: &'a Actor,
     /// podman's fields from here on: of `die` and `exec_die`, else empty.
     container_exit_code: &'a str,
-    /// Of `health_status`, else empty.
+    /// Health that `health_status` tells, else empty.
     health_status: &'a str,
     network: &'a str,
     #[serde(rename = "PodID")]

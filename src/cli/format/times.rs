@@ -17,7 +17,7 @@ pub fn text(time: &Zoned) -> String {
     format(time, "2006-01-02T15:04:05.999999999Z07:00")
 }
 
-/// What a layout may have, the longer of two that begin alike first, and what strftime(3) has for it.
+/// Elements of a layout, the longer of two that begin alike first, and what strftime(3) has for it.
 const PARTS: [(&str, &str); 28] = [
     ("January", "%B"),
     ("Jan", "%b"),

@@ -102,7 +102,7 @@ fn verbs() -> Vec<(Vec<String>, Command)> {
     let mut grammar = Arguments::command();
     grammar.build();
     below(&grammar, &["usnea".to_owned()], &mut verbs);
-    // Those of `container` and `image` are those of the top.
+    // Verbs of `container` and `image` are those of the top.
     let mut known = std::collections::HashSet::new();
     let options =
         |verb: &Command| verb.get_arguments().map(|arg| arg.get_id().to_string()).collect();
