@@ -192,7 +192,11 @@ impl Drop for Place {
                 .status();
         };
         run("chmod", &["-R", "u+rwX"]);
+        // Folders nested more deeply than a process may have open files are rm's to remove.
         if fs::remove_dir_all(self.folder.path()).is_err() {
+            run("rm", &["-rf"]);
+        }
+        if self.folder.path().exists() {
             run("unshare", &["--user", "--map-root-user", "--map-auto", "rm", "-rf"]);
         }
     }
