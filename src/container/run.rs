@@ -63,7 +63,7 @@ pub(super) struct Identity<'a> {
     pub(super) maps: IdMaps,
 }
 
-/// Runs the command; its exit status. `running` is told when it runs.
+/// Runs the command; its exit status. `running` is called once when the command has run for 50 ms.
 pub(super) fn run(
     request: &Request,
     wanted: &stored::Wanted<'_>,

@@ -121,6 +121,7 @@ fn stay(
         stdin: entry.options.stdin,
         keys: entry.keys.clone(),
         early,
+        settled: None,
     };
     match supervise::until_end(session, signals)? {
         Outcome::Ended(ended) => Ok(Some(ended.status())),

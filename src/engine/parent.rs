@@ -55,8 +55,9 @@ pub struct Launched {
     strangers: Vec<i32>,
 }
 
-/// Carries out a plan, tells `running` when the command runs, and stays until it has ended. `signals` were blocked by the
-/// caller before it made anything that must be cleaned up.
+/// Carries out a plan, and stays until the command has ended. `running` is called when the command has run for a while
+/// ([`Session::settled`]); never for one that ends before. `signals` were blocked by the caller before it made anything that
+/// must be cleaned up.
 pub fn run(plan: &Plan, signals: &Signals, running: impl FnOnce(&Launched)) -> Result<Ended> {
     let (streams, relay) = match plan.has_terminal() {
         true => (None, StreamRelay::default()),
@@ -65,14 +66,15 @@ pub fn run(plan: &Plan, signals: &Signals, running: impl FnOnce(&Launched)) -> R
             .context(|| "cannot wire the standard streams")?,
     };
     let mut launched = launch(plan, signals, streams)?;
-    running(&launched);
+    let (terminal, early) = (launched.terminal.take(), std::mem::take(&mut launched.early));
     let session = Session {
         process: &launched.command,
-        terminal: launched.terminal.take(),
+        terminal,
         relay,
         stdin: plan.options.stdin,
         keys: DetachKeys::none(),
-        early: std::mem::take(&mut launched.early),
+        early,
+        settled: Some(Box::new(|| running(&launched))),
     };
     let ended = match supervise::until_end(session, signals) {
         Ok(Outcome::Ended(ended)) => Ok(ended),

@@ -87,7 +87,12 @@ pub struct Session<'a> {
     pub keys: DetachKeys,
     /// Signals that came already.
     pub early: Vec<i32>,
+    /// Called once, when the command has run for [`SETTLED`]: work that a command of a few milliseconds need not wait for.
+    pub settled: Option<Box<dyn FnOnce() + 'a>>,
 }
+
+/// Age of a command at which [`Session::settled`] is called.
+const SETTLED: Duration = Duration::from_millis(50);
 
 /// How a session ended.
 pub enum Outcome {
@@ -99,7 +104,8 @@ pub enum Outcome {
 
 /// Stays until the command has ended or was left.
 pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
-    let Session { process, terminal, relay: mut streams, stdin, keys, early } = session;
+    let Session { process, terminal, relay: mut streams, stdin, keys, early, settled } = session;
+    let mut settled = settled.map(|call| (Instant::now() + SETTLED, call));
     let start = |master| TerminalRelay::start(master, stdin, keys);
     let mut relay = terminal.map(start).transpose().context(|| "cannot relay the terminal")?;
     let had_terminal = rustix::termios::isatty(rustix::stdio::stdin());
@@ -109,7 +115,11 @@ pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
         let _ = process.signal(requests.heard(signal));
     }
     loop {
-        let ready = wait(process, signals, (relay.as_ref(), &streams), deadline)?;
+        let wake = settled.as_ref().map(|(due, _)| *due).into_iter().chain(deadline).min();
+        let ready = wait(process, signals, (relay.as_ref(), &streams), wake)?;
+        if let Some((_, call)) = settled.take_if(|(due, _)| !ready.ended && Instant::now() >= *due) {
+            call();
+        }
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
             match (signal, &relay) {
                 (libc::SIGWINCH, Some(relay)) => {
@@ -192,7 +202,7 @@ fn wait(
     process: &Child,
     signals: &Signals,
     (relay, streams): (Option<&TerminalRelay>, &StreamRelay),
-    deadline: Option<Instant>,
+    wake: Option<Instant>,
 ) -> Result<Ready> {
     let mut fds = vec![
         PollFd::new(&process.pidfd, PollFlags::IN),
@@ -208,7 +218,7 @@ fn wait(
     }
     let first_of_streams = fds.len();
     fds.extend(streams.wishes());
-    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
     let left =
         if deserted { Some(left.unwrap_or(WHILE_DESERTED).min(WHILE_DESERTED)) } else { left };
     let timeout = left.map(|left| Timespec {
