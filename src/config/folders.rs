@@ -21,11 +21,16 @@ pub fn cache_folder() -> Option<PathBuf> {
     named("XDG_CACHE_HOME").or_else(|| Some(home()?.join(".cache")))
 }
 
+/// `$XDG_RUNTIME_DIR`, whatever is there.
+pub fn runtime_path() -> Option<PathBuf> {
+    named("XDG_RUNTIME_DIR")
+}
+
 /// `$XDG_RUNTIME_DIR`, where it is a folder that belongs to this user and is closed to all others, with a descriptor of
 /// it. Another's is of no use: after su(1) the variable often names one, and its owner could put anything in the place of
 /// our files.
 pub fn runtime_folder() -> Option<(PathBuf, OwnedFd)> {
-    let path = named("XDG_RUNTIME_DIR")?;
+    let path = runtime_path()?;
     let folder = open_closed(rustix::fs::CWD, &path)?;
     Some((path, folder))
 }

@@ -12,7 +12,9 @@ use rustix::io::Errno;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-pub use folders::{cache_folder, data_folder, open_closed, runtime_folder, user_folder};
+pub use folders::{
+    cache_folder, data_folder, open_closed, runtime_folder, runtime_path, user_folder,
+};
 pub use settings::{Limits, LogLimits, Settings};
 
 /// The folder that holds everything of ours: `--root`, else `$USNEA_ROOT`, else `$XDG_DATA_HOME/usnea`.

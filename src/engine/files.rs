@@ -1,7 +1,7 @@
 //! Files of a container that are made in memory and mounted, `/etc/hosts` for one: they are in no layer, can be written to,
 //! and are gone with the container.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -14,28 +14,19 @@ use crate::net::{File, Need};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 
-/// Mounts them in `root`, which is the current folder. A kernel before 6.15 copies no mount that has no place (open_tree(2)):
-/// so the file system that they are in lies over the root meanwhile, which nobody else sees.
+/// Mounts `files` in `root`, before the host's root goes. A kernel before 6.15 copies no mount that has no place
+/// (open_tree(2)): so the file system that holds them lies over the host's `/dev` meanwhile, in this mount namespace alone,
+/// and goes with the host's root. (A umount2(2) of its own would wait for RCU.)
 pub fn mount(files: &[File], root: &OwnedFd, dev: Option<&OwnedFd>) -> Done {
     let attributes = Attributes::NO_SUID.with(Attributes::NO_DEV).with(Attributes::NO_EXEC);
     let options = [("mode".into(), Some("755".into())), ("size".into(), Some("1m".into()))];
     let memory = mount::make("tmpfs", "tmpfs", &options, attributes)?;
-    mount::attach(&memory, root)?;
-    let copies = files.iter().enumerate().map(|(number, file)| {
-        let name = number.to_string();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(&memory, &name, flags, Mode::from_raw_mode(0o644));
-        let written =
-            std::fs::File::from(made.on(|| file.path)?).write_all(file.content.as_bytes());
-        written.on(|| file.path)?;
-        mount::copy(&memory, Path::new(&name), Reach::Alone).on(|| file.path)
-    });
-    let copies = copies.collect::<Done<Vec<OwnedFd>>>();
-    rustix::process::fchdir(&memory)?;
-    mount::detach_here()?;
-    rustix::process::fchdir(root)?;
-    for (file, copy) in files.iter().zip(copies?) {
-        match place_of(file, root, dev) {
+    let hosts = rustix::fs::open("/dev", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    mount::attach(&memory, hosts.on(|| "/dev")?)?;
+    let mut folder = None;
+    for (number, file) in files.iter().enumerate() {
+        let copy = in_memory(file, &memory, number).on(|| file.path)?;
+        match place(file, (root, dev), &mut folder) {
             Err(trouble) if file.need == Need::Customary => {
                 log::debug!("{} is the root's own: {}", file.path, Error::from(trouble));
             }
@@ -45,34 +36,83 @@ pub fn mount(files: &[File], root: &OwnedFd, dev: Option<&OwnedFd>) -> Done {
     Ok(())
 }
 
-fn place_of(file: &File, root: &OwnedFd, dev: Option<&OwnedFd>) -> Done<OwnedFd> {
-    let path = Path::new(file.path);
-    let target = place(root, path).on(|| file.path)?;
-    target::check(&target, path, root, dev).map_err(|trouble| match trouble.what.is_empty() {
-        true => Trouble { what: file.path.to_owned(), ..trouble },
-        false => Trouble { what: format!("{}: {}", file.path, trouble.what), ..trouble },
-    })?;
-    Ok(target)
+/// Writes a file into `memory`: a mount of it, without a place.
+fn in_memory(file: &File, memory: &OwnedFd, number: usize) -> std::io::Result<OwnedFd> {
+    let name = number.to_string();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(memory, &name, flags, Mode::from_raw_mode(0o644))?;
+    std::fs::File::from(made).write_all(file.content.as_bytes())?;
+    mount::copy(memory, Path::new(&name), Reach::Alone)
 }
 
-/// The place of a file in the root, made where it is missing. Its folder keeps its time: a container that changed nothing is
-/// to have no changes.
-fn place(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    let folder = path.parent().unwrap_or(path);
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-    let missing = inroot::open(root, path, OFlags::PATH, Symlinks::Follow).is_err();
-    let folder =
-        missing.then(|| inroot::open(root, folder, flags, Symlinks::Follow).ok()).flatten();
-    let before = folder.as_ref().map(rustix::fs::fstat).transpose()?;
-    let place = inroot::mount_point(root.as_fd(), path, Kind::File, Symlinks::Follow)?;
-    if let (Some(folder), Some(stat)) = (folder, before) {
+/// The mount point of a file, made where it is missing. `folder` is the folder of the file before: most are in `/etc`.
+fn place<'a>(
+    file: &'a File,
+    (root, dev): (&OwnedFd, Option<&OwnedFd>),
+    folder: &mut Option<Folder<'a>>,
+) -> Done<OwnedFd> {
+    let path = Path::new(file.path);
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(std::io::Error::from_raw_os_error(libc::EISDIR)).on(|| file.path);
+    };
+    let explain = |trouble: Trouble| match trouble.what.is_empty() {
+        true => Trouble { what: file.path.to_owned(), ..trouble },
+        false => Trouble { what: format!("{}: {}", file.path, trouble.what), ..trouble },
+    };
+    let folder = match folder {
+        Some(open) if open.path == parent => open,
+        _ => folder.insert(Folder::open(parent, root, dev).map_err(explain)?),
+    };
+    match inroot::open(&folder.fd, Path::new(name), OFlags::PATH, Symlinks::Refuse) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+            folder.changed = true;
+            Ok(inroot::make_file(&folder.fd, name).on(|| file.path)?)
+        }
+        // A link may lead anywhere in the root.
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            let place = inroot::mount_point(root.as_fd(), path, Kind::File, Symlinks::Follow);
+            let place = place.on(|| file.path)?;
+            target::check(&place, path, root, dev).map_err(explain)?;
+            Ok(place)
+        }
+        opened => Ok(opened.on(|| file.path)?),
+    }
+}
+
+/// A folder of the root in which mount points are made. It gets its times back: a container that changed nothing is to have
+/// no changes.
+struct Folder<'a> {
+    path: &'a Path,
+    fd: OwnedFd,
+    before: Timestamps,
+    changed: bool,
+}
+
+impl<'a> Folder<'a> {
+    fn open(path: &'a Path, root: &OwnedFd, dev: Option<&OwnedFd>) -> Done<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let fd = match inroot::open(root, path, flags, Symlinks::Follow) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                inroot::mount_point(root.as_fd(), path, Kind::Directory, Symlinks::Follow)?;
+                inroot::open(root, path, flags, Symlinks::Follow)?
+            }
+            opened => opened?,
+        };
+        let stat = target::check_file_system(&fd, path, dev)?;
         let time = |tv_sec, tv_nsec: u64| Timespec { tv_sec, tv_nsec: tv_nsec as _ };
-        let times = Timestamps {
+        let before = Timestamps {
             last_access: time(stat.st_atime, stat.st_atime_nsec),
             last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
         };
-        // A folder of somebody else keeps the new time.
-        let _ = rustix::fs::futimens(folder, &times);
+        Ok(Self { path, fd, before, changed: false })
     }
-    Ok(place)
+}
+
+impl Drop for Folder<'_> {
+    fn drop(&mut self) {
+        if self.changed {
+            // A folder of somebody else keeps the new time.
+            let _ = rustix::fs::futimens(&self.fd, &self.before);
+        }
+    }
 }

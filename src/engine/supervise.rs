@@ -117,7 +117,8 @@ pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
     loop {
         let wake = settled.as_ref().map(|(due, _)| *due).into_iter().chain(deadline).min();
         let ready = wait(process, signals, (relay.as_ref(), &streams), wake)?;
-        if let Some((_, call)) = settled.take_if(|(due, _)| !ready.ended && Instant::now() >= *due) {
+        if let Some((_, call)) = settled.take_if(|(due, _)| !ready.ended && Instant::now() >= *due)
+        {
             call();
         }
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {

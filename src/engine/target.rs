@@ -5,7 +5,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::FsWord;
+use rustix::fs::{FsWord, Stat};
 
 use super::trouble::{Done, Trouble};
 use crate::sys::inode::PROC_SUPER_MAGIC;
@@ -21,25 +21,32 @@ const KERNELS: [(FsWord, &str, &str); 4] = [
 /// Refuses `place`, to which `path` has led, when it is the root itself, or on a file system of the kernel or in `/dev`
 /// where the path does not say so.
 pub fn check(place: &OwnedFd, path: &Path, root: &OwnedFd, dev: Option<&OwnedFd>) -> Done {
+    let stat = check_file_system(place, path, dev)?;
+    if is_same(&stat, &rustix::fs::fstat(root)?) {
+        return Err(led_to("the root"));
+    }
+    Ok(())
+}
+
+/// Refuses `place`, to which `path` has led, when it is on a file system of the kernel or in `/dev` where the path does not
+/// say so. Returns its attributes.
+pub fn check_file_system(place: &OwnedFd, path: &Path, dev: Option<&OwnedFd>) -> Done<Stat> {
     let f_type = rustix::fs::fstatfs(place)?.f_type;
     let kernels = KERNELS.iter().find(|(magic, _, own)| *magic == f_type && !path.starts_with(own));
     if let Some((_, name, _)) = kernels {
         return Err(led_to(name));
     }
     let stat = rustix::fs::fstat(place)?;
-    if is_same(&stat, &rustix::fs::fstat(root)?) {
-        return Err(led_to("the root"));
-    }
     match dev {
         Some(dev) if !path.starts_with("/dev") => match rustix::fs::fstat(dev)?.st_dev {
             device if device == stat.st_dev => Err(led_to("/dev")),
-            _ => Ok(()),
+            _ => Ok(stat),
         },
-        _ => Ok(()),
+        _ => Ok(stat),
     }
 }
 
-fn is_same(one: &rustix::fs::Stat, other: &rustix::fs::Stat) -> bool {
+fn is_same(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 

@@ -145,12 +145,19 @@ pub fn folder(store: &Path) -> Result<PathBuf> {
     config::open_private(&run.join(being::boot_id()?))
 }
 
+/// Our folder in `$XDG_RUNTIME_DIR`.
+const OURS: &str = "usnea";
+
 fn folder_of_session() -> Option<PathBuf> {
-    const NAME: &str = "usnea";
     let (path, runtime) = config::runtime_folder()?;
-    let _ = rustix::fs::mkdirat(&runtime, NAME, Mode::RWXU);
+    let _ = rustix::fs::mkdirat(&runtime, OURS, Mode::RWXU);
     // Nobody else can put another in its place: the folder above is closed to them.
-    config::open_closed(&runtime, Path::new(NAME)).map(|_| path.join(NAME))
+    config::open_closed(&runtime, Path::new(OURS)).map(|_| in_session(&path))
+}
+
+/// The folder of sockets in a runtime folder: a path, not looked at.
+pub fn in_session(runtime: &Path) -> PathBuf {
+    runtime.join(OURS)
 }
 
 /// Whether the process at the other end is this user's. What is typed goes to nobody else, and what is shown comes from

@@ -106,6 +106,14 @@ pub fn make_file(folder: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644))?)
 }
 
+/// Makes a folder named `name` in `folder`, mode 0755, and opens it (O_PATH). Errors: EEXIST when there is anything of that
+/// name.
+pub fn make_directory(folder: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?)
+}
+
 /// Reads a small regular file below `root`: at most `limit` bytes (EFBIG), never a FIFO or a device (EINVAL).
 pub fn read(root: impl AsFd, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     use std::io::Read;

@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::super::image::StoredImage;
@@ -17,7 +17,7 @@ use super::super::run::{self, Decided, Request};
 use super::super::stored::Wanted;
 use super::create::{Wishes, record};
 use super::{Kept, words};
-use crate::digest::Digest;
+use crate::config;
 use crate::engine::Launched;
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -99,31 +99,43 @@ fn hidden(id: &str) -> OsString {
     format!(".{}", id.trim_start_matches('.')).into()
 }
 
-/// Where the records of a store are. `None`: it is a network's.
+/// The folder for records of a store. `None`: it would be on a network file system.
 fn place(store: &Path) -> Result<Option<PathBuf>> {
     let folder = talk::folder(store)?;
     if filesystem::kind(&folder).network {
         return Ok(None);
     }
-    // Several stores share the folder.
-    let store = store.canonicalize().unwrap_or_else(|_| store.to_owned());
-    let digest = Digest::of(store.as_os_str().as_encoded_bytes());
-    Ok(Some(folder.join(format!("run-{:.16}", digest.hex()))))
+    Ok(Some(folder.join(name_of(store).context(|| store.display().to_string())?)))
+}
+
+/// The name of the folder for records of a store: several stores share the folder above.
+fn name_of(store: &Path) -> io::Result<String> {
+    let metadata = store.metadata()?;
+    Ok(format!("run-{:x}-{:x}", metadata.dev(), metadata.ino()))
+}
+
+/// [`place`], where it exists.
+fn existing_place(store: &Path) -> Option<PathBuf> {
+    let name = name_of(store).ok()?;
+    // Most often there is none: then the owner of the folders above need not be looked up.
+    let of_session = config::runtime_path().map(|folder| talk::in_session(&folder).join(name));
+    let mut places = of_session.into_iter().chain([store.join("run")]);
+    if !places.any(|place| place.exists()) {
+        return None;
+    }
+    place(store).ok().flatten().filter(|place| place.is_dir())
 }
 
 /// The folder of the record of container `id`.
 pub(super) fn folder(store: &Path, id: &str) -> Option<PathBuf> {
-    let folder = place(store).ok()??.join(id);
+    let folder = existing_place(store)?.join(id);
     folder.is_dir().then_some(folder)
 }
 
-/// The IDs of those that run. What is left of killed ones is removed.
+/// The IDs of the containers that run. What is left of killed ones is removed.
 pub(super) fn ids(store: &Path) -> Vec<String> {
-    let Ok(Some(place)) = place(store) else { return Vec::new() };
-    let entries = match std::fs::read_dir(&place) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-        entries => entries.into_iter().flatten().flatten(),
-    };
+    let Some(place) = existing_place(store) else { return Vec::new() };
+    let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
     let mut ids = Vec::new();
     for entry in entries {
         let folder = entry.path();

@@ -60,12 +60,17 @@ impl Child<'_> {
 
     /// Where a mount goes. Most are new names directly in our own /dev: those need no walk from the root.
     fn target_of(&self, mount: &Mount) -> Done<OwnedFd> {
-        if let (Some(dev), Kind::File, Some(parent), Some(name)) =
-            (&self.hands.dev, mount.kind, mount.target.parent(), mount.target.file_name())
+        if let (Some(dev), Some(parent), Some(name)) =
+            (&self.hands.dev, mount.target.parent(), mount.target.file_name())
             && parent == Path::new("/dev")
-            && let Ok(made) = inroot::make_file(dev, name)
         {
-            return Ok(made);
+            let made = match mount.kind {
+                Kind::File => inroot::make_file(dev, name),
+                Kind::Directory => inroot::make_directory(dev, name),
+            };
+            if let Ok(made) = made {
+                return Ok(made);
+            }
         }
         let root = self.hands.root()?;
         let place = inroot::mount_point(root.as_fd(), &mount.target, mount.kind, mount.symlinks)
