@@ -126,7 +126,7 @@ impl Manager {
 
     /// Who we are, the kernel tells it (D-Bus Specification, "Authentication Protocol", EXTERNAL).
     fn connect(&self) -> io::Result<BufReader<UnixStream>> {
-        let stream = UnixStream::connect(&self.socket)?;
+        let stream = crate::host::cgroup::connect_to_manager(&self.socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let uid = rustix::process::geteuid().as_raw().to_string();

@@ -1,6 +1,7 @@
 //! Which control groups this machine has, and which part of the tree is ours (cgroups(7)).
 
-use std::os::unix::fs::FileTypeExt;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -103,19 +104,40 @@ pub fn of_user_manager() -> Option<Delegation> {
 
 /// Where the calling user's systemd manager answers. Tried: systemd writes into the journal of it.
 pub fn user_manager() -> Option<PathBuf> {
-    user_manager_socket().filter(|socket| UnixStream::connect(socket).is_ok())
+    user_manager_socket().filter(|socket| connect_to_manager(socket).is_ok())
 }
 
 /// Where the calling user's systemd manager listens: at a socket of its own, which needs no bus. It goes with the manager.
+/// A runtime folder that somebody else may write to is left out.
 pub fn user_manager_socket() -> Option<PathBuf> {
     let uid = rustix::process::getuid().as_raw();
     let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let folder = folder.filter(|folder| folder.is_absolute());
     let folders = folder.into_iter().chain([PathBuf::from(format!("/run/user/{uid}"))]);
-    let mut sockets = folders.map(|folder| folder.join("systemd/private"));
+    let mut sockets =
+        folders.filter(|folder| is_ours_alone(folder)).map(|folder| folder.join("systemd/private"));
     sockets.find(|socket| {
         socket.metadata().is_ok_and(|metadata| metadata.file_type().is_socket())
             && rustix::fs::access(socket, rustix::fs::Access::WRITE_OK).is_ok()
+    })
+}
+
+/// Connects to the systemd manager that listens at `socket`. Errors: EACCES, it is another user's process. Whoever moves
+/// processes for us could put them wherever that user likes.
+pub fn connect_to_manager(socket: &Path) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(socket)?;
+    let peer = rustix::net::sockopt::socket_peercred(&stream)?;
+    match peer.uid == rustix::process::geteuid() {
+        true => Ok(stream),
+        false => Err(rustix::io::Errno::ACCESS.into()),
+    }
+}
+
+/// Whether a folder is the calling user's, no link, and nobody else can write to it.
+fn is_ours_alone(folder: &Path) -> bool {
+    let uid = rustix::process::geteuid().as_raw();
+    folder.symlink_metadata().is_ok_and(|metadata| {
+        metadata.is_dir() && metadata.uid() == uid && metadata.mode() & 0o022 == 0
     })
 }
 
@@ -138,6 +160,26 @@ mod tests {
         assert_eq!(own_path("0::/\n"), Some(""));
         assert_eq!(own_path("0::/../../b\n"), None);
         assert_eq!(own_path("4:memory:/x\n"), None);
+    }
+
+    #[test]
+    fn only_a_folder_that_nobody_else_can_write_to_is_ours_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("run");
+        std::fs::create_dir(&folder).unwrap();
+        for (mode, is_ours) in
+            [(0o700, true), (0o755, true), (0o770, false), (0o707, false), (0o1777, false)]
+        {
+            std::fs::set_permissions(&folder, PermissionsExt::from_mode(mode)).unwrap();
+            assert_eq!(is_ours_alone(&folder), is_ours, "{mode:o}");
+        }
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        assert!(!is_ours_alone(&link));
+        let of_root = Path::new("/usr");
+        assert_eq!(is_ours_alone(of_root), rustix::process::geteuid().is_root());
     }
 
     #[test]
