@@ -296,7 +296,7 @@ esac"#,
             ("echo '{\"Secret\":\"hidden\"}'; exit 3", "exit status: 3"),
             ("echo hidden", "not what a credential helper answers"),
             ("echo '{\"Secret\":[\"hidden\"]}'", "not what a credential helper answers"),
-            ("yes", "longer than 60000 bytes"),
+            ("exec yes", "longer than 60000 bytes"),
         ] {
             let error = run(script).unwrap_err().to_string();
             assert!(error.contains(why) && error.contains("docker-credential-test"), "{error}");
