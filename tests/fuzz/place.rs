@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use usnea::config::Limits;
-use usnea::image::extract::{How, layer};
+use usnea::image::extract::{Content, How, layer};
 use usnea::image::owners::Owners;
+use usnea::whiteout::Whiteouts;
 
 /// Small, so that what goes beyond is found out.
 const LIMITS: Limits = Limits { layer_bytes: 4 << 20, layer_entries: 500, layer_ratio: 50 };
@@ -69,7 +70,7 @@ impl Place {
     pub fn unpack(self, bytes: &[u8]) {
         let folder = self.top.path().join("fs");
         let into = File::open(&folder).expect("a folder");
-        let how = How { owners: &Owners::Recorded, limits: &LIMITS };
+        let how = How { owners: &Owners::Recorded, limits: &LIMITS, whiteouts: Whiteouts::default(), content: Content::default() };
         let answer = layer(bytes, bytes.len() as u64, into.as_fd(), &how);
         assert_eq!(self.look(), self.before, "something outside was touched");
         if let Ok(unpacked) = answer {
