@@ -28,7 +28,7 @@ pub fn choose(
     (maps, root): (&IdMaps, &Root),
     store: &Path,
 ) -> Result<Choice> {
-    let Root { is_shared, whiteouts, .. } = *root;
+    let Root { is_shared, is_foreign, whiteouts, .. } = *root;
     // With one ID, every file is of that one.
     let has_others = base.writer != Writer::Itself;
     let idmapped = has_others && maps != &base.maps;
@@ -65,7 +65,8 @@ pub fn choose(
         None => first_that_serves(idmapped, root, store)?,
     };
     let records = if is_shared { Records::InLowers } else { Records::Nowhere };
-    Ok(Choice { stacking: Stacking { driver, idmapped, records, whiteouts }, was_tried })
+    let stacking = Stacking { driver, idmapped, records, whiteouts, is_foreign };
+    Ok(Choice { stacking, was_tried })
 }
 
 impl Choice {

@@ -32,6 +32,8 @@ pub struct Root {
     ///
     /// [`Owners::Shared`]: crate::image::owners::Owners::Shared
     pub is_shared: bool,
+    /// They are in a store of another user.
+    pub is_foreign: bool,
     /// What names that begin with `.wh.` are in them.
     pub whiteouts: Whiteouts,
     /// What the image wants.
@@ -114,6 +116,7 @@ impl Root {
         Self {
             folders,
             is_shared: false,
+            is_foreign: false,
             whiteouts: Whiteouts::Overlay,
             defaults,
             stored: None,

@@ -165,6 +165,7 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
     Ok(Root {
         folders,
         is_shared: *owners == Owners::Shared,
+        is_foreign: store.is_foreign(),
         whiteouts,
         defaults,
         stored,

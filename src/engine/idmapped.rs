@@ -5,6 +5,7 @@
 //! before the first fork; they cross it as descriptors. In base each layer's comes to lie over the layer, which base's
 //! mount namespace alone shows: who stacks layers by their paths needs not know of it.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::mounts::Owners;
 use super::trouble::{Done, On};
-use super::{Mount, Plan, Source, Step};
+use super::{Mount, Plan, Source, Step, lowers};
 use crate::error::{Context, Error, Result};
 use crate::host::idmap;
 use crate::ids::{IdMap, IdMaps, through};
@@ -23,9 +24,25 @@ use crate::userns::{self, Levels};
 /// Those of a plan.
 #[derive(Debug, Default)]
 pub struct Idmapped {
-    layers: Vec<(PathBuf, OwnedFd)>,
+    layers: Vec<Layer>,
     /// By index of the step that mounts it.
     volumes: Vec<(usize, OwnedFd)>,
+}
+
+/// One of a layer's folder.
+#[derive(Debug)]
+struct Layer {
+    folder: PathBuf,
+    tree: OwnedFd,
+    whose: Whose,
+}
+
+/// Who may put something else in a folder's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    /// The owner of another store.
+    AnothersStore,
 }
 
 impl Idmapped {
@@ -39,15 +56,17 @@ impl Idmapped {
                     if stacking.idmapped && stacking.driver == StorageDriver::Overlay =>
                 {
                     let namespace = userns::namespace_of(&to_host(&plan.levels)?)?;
+                    let whose =
+                        if stacking.is_foreign { Whose::AnothersStore } else { Whose::Ours };
                     for folder in layers(mount, plan.options.layers.is_none()) {
-                        let tree = mapped(&folder, Reach::Alone, &namespace)?;
-                        idmapped.layers.push((folder, tree));
+                        let tree = mapped(&folder, whose, Reach::Alone, &namespace)?;
+                        idmapped.layers.push(Layer { folder, tree, whose });
                     }
                 }
                 (Source::Bind(path, reach), Owners::Mapped(own)) => {
                     let maps = own.clone().map_or_else(|| to_host(&plan.levels), Ok)?;
                     let namespace = userns::namespace_of(&maps)?;
-                    idmapped.volumes.push((index, mapped(path, *reach, &namespace)?));
+                    idmapped.volumes.push((index, mapped(path, Whose::Ours, *reach, &namespace)?));
                 }
                 _ => {}
             }
@@ -57,10 +76,9 @@ impl Idmapped {
 
     /// Puts those of layers in their places. Runs in base.
     pub fn cover_layers(&mut self) -> Done {
-        for (folder, tree) in self.layers.drain(..) {
-            let place = rustix::fs::open(&folder, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-            mount::attach(tree, place.on(|| folder.to_string_lossy())?)
-                .on(|| folder.to_string_lossy())?;
+        for Layer { folder, tree, whose } in self.layers.drain(..) {
+            let cover = || mount::attach(tree, open(&folder, whose)?);
+            cover().on(|| folder.to_string_lossy())?;
         }
         Ok(())
     }
@@ -93,9 +111,19 @@ fn layers(mount: &Mount, on_disk: bool) -> Vec<PathBuf> {
     lowers.iter().map(PathBuf::as_path).chain(upper).map(Path::to_owned).collect()
 }
 
-fn mapped(path: &Path, reach: Reach, namespace: &OwnedFd) -> Result<OwnedFd> {
-    let said = || path.display().to_string();
-    let tree = mount::copy(rustix::fs::CWD, path, reach).context(said)?;
+fn open(path: &Path, whose: Whose) -> io::Result<OwnedFd> {
+    match whose {
+        Whose::Ours => Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?),
+        Whose::AnothersStore => lowers::open(path),
+    }
+}
+
+fn mapped(path: &Path, whose: Whose, reach: Reach, namespace: &OwnedFd) -> Result<OwnedFd> {
+    let copy = || match whose {
+        Whose::Ours => mount::copy(rustix::fs::CWD, path, reach),
+        Whose::AnothersStore => mount::copy(lowers::open(path)?, Path::new(""), reach),
+    };
+    let tree = copy().context(|| path.display().to_string())?;
     mount::idmap(&tree, namespace.as_fd())
         .context(|| format!("{}: its file system cannot map IDs", path.display()))?;
     Ok(tree)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 
+use super::lowers::Lowers;
 use super::mounts::VOLATILE;
 use super::trouble::{Done, On, Trouble};
 use super::{MemoryLayers, Mount, Plan, Source, places};
@@ -41,11 +42,14 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
     if stacking.driver != StorageDriver::Overlay {
         return make(mount);
     }
-    let stack = Stack { lowers, upper: Some(upper) };
     let Stacking { records, whiteouts, .. } = *stacking;
     let meaning = Meaning { records, whiteouts, shown: None };
+    let copied = || {
+        let lowers = Lowers::hold(lowers, *stacking)?;
+        copied(Stack { lowers: lowers.paths(), upper: Some(upper) }, meaning)
+    };
     if is_copied(&upper.1) {
-        return copied(stack, meaning);
+        return copied();
     }
     let made = make(mount);
     let Err(trouble) = made else { return made };
@@ -56,7 +60,7 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
         "no kernel overlay here ({}): copying the root instead",
         Error::from(io::Error::from_raw_os_error(trouble.errno))
     );
-    copied(stack, meaning)
+    copied()
 }
 
 /// Layers, stacked by whom `mount` says. A server of ours comes to the others of the caller's.
@@ -64,11 +68,12 @@ pub fn stacked(plan: &Plan, mount: &Mount, servers: &mut Vec<process::Child>) ->
     let Source::Overlay { stacking, lowers, upper, flags } = &mount.source else {
         return Err(io::Error::from_raw_os_error(libc::EINVAL).into());
     };
-    let stack = Stack { lowers, upper: upper.as_ref() };
-    let Stacking { driver, idmapped, records, whiteouts } = *stacking;
+    let lowers = Lowers::hold(lowers, *stacking)?;
+    let stack = Stack { lowers: lowers.paths(), upper: upper.as_ref() };
+    let Stacking { driver, idmapped, records, whiteouts, .. } = *stacking;
     let shown = plan.levels.shown(idmapped);
     let is_root = mount.target == Path::new("/");
-    if let (true, [lower], Some((upper, _))) = (is_root, lowers.as_slice(), upper)
+    if let (true, [lower], Some((upper, _))) = (is_root, stack.lowers, upper)
         && driver != StorageDriver::Copy
         && is_a_strangers(lower)
     {

@@ -43,6 +43,7 @@ mod keys;
 mod last;
 mod layers;
 mod listener;
+mod lowers;
 mod mounted;
 mod mounts;
 mod parent;

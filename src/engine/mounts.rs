@@ -10,7 +10,9 @@ use crate::error::{Context, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps};
 use crate::override_stat::Records;
-use crate::spec::{COPY_UP, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver, WHITEOUT_NAMES};
+use crate::spec::{
+    COPY_UP, FOREIGN_LOWERS, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver, WHITEOUT_NAMES,
+};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Propagation, Reach, split_lowers};
 use crate::whiteout::Whiteouts;
@@ -197,6 +199,7 @@ fn overlay(driver: StorageDriver, mut options: Vec<(String, Option<String>)>) ->
         true => Whiteouts::Names,
         false => Whiteouts::Overlay,
     };
+    let is_foreign = takes(&mut options, FOREIGN_LOWERS, None);
     let (mut lowers, mut upper, mut work, mut flags) = (Vec::new(), None, None, Vec::new());
     for (name, value) in options {
         match (name.as_str(), value) {
@@ -213,7 +216,7 @@ fn overlay(driver: StorageDriver, mut options: Vec<(String, Option<String>)>) ->
     if is_ours && flags.iter().any(|flag| flag != VOLATILE) {
         fail!("usnea's overlay knows no flag but {VOLATILE}: {}", flags.join(","));
     }
-    let stacking = Stacking { driver, idmapped, records, whiteouts };
+    let stacking = Stacking { driver, idmapped, records, whiteouts, is_foreign };
     Ok(Source::Overlay { stacking, lowers, upper: upper.zip(work), flags })
 }
 

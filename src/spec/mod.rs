@@ -73,7 +73,7 @@ pub use root_emulation::RootEmulation;
 pub use security_option::SecurityOption;
 pub use size::Size;
 pub use storage_driver::{
-    COPIED, FUSE, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver, WHITEOUT_NAMES,
+    COPIED, FOREIGN_LOWERS, FUSE, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver, WHITEOUT_NAMES,
 };
 pub use switch::parse_switch;
 pub use sysctl::Sysctl;

@@ -57,6 +57,8 @@ pub struct Stacking {
     pub records: Records,
     /// What names that begin with `.wh.` are in the layers that are only read: the kernel's overlay cannot be told.
     pub whiteouts: Whiteouts,
+    /// The layers that are only read are in a store of another user, who may put links in their places at any time.
+    pub is_foreign: bool,
 }
 
 /// Option of a mount of layers ([`Stacking::idmapped`]), and of a bind mount.
@@ -65,6 +67,8 @@ pub const IDMAP: &str = "idmap";
 pub const RECORDED_LOWERS: &str = "recorded_lowers";
 /// Option of a mount of layers: [`Whiteouts::Names`].
 pub const WHITEOUT_NAMES: &str = "whiteout_names";
+/// Option of a mount of layers ([`Stacking::is_foreign`]).
+pub const FOREIGN_LOWERS: &str = "foreign_lowers";
 
 impl Stacking {
     /// The options of the mount beside its layers.
@@ -73,6 +77,7 @@ impl Stacking {
         let idmapped = self.idmapped.then_some(IDMAP);
         let recorded = (self.records == Records::InLowers).then_some(RECORDED_LOWERS);
         let names = (self.whiteouts == Whiteouts::Names).then_some(WHITEOUT_NAMES);
-        kernel.into_iter().chain(idmapped).chain(recorded).chain(names)
+        let foreign = self.is_foreign.then_some(FOREIGN_LOWERS);
+        kernel.into_iter().chain(idmapped).chain(recorded).chain(names).chain(foreign)
     }
 }

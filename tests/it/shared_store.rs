@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::composed::{Composed, file, folder, layer, small_root};
 use crate::stocked::Stocked;
-use crate::support::{Ran, finish, text};
+use crate::support::{Ran, finish, need, text};
 
 const STAT: &str = "stat -c '%u:%g %a %n' / /etc/secret /tmp /bin/tool /wide /wide/open";
 
@@ -146,4 +146,45 @@ fn what_is_kept_of_a_container_has_the_image_s_owners_and_its_own() {
         }
         usnea(&shop, &["rm", "box"]).works();
     }
+}
+
+/// Its owner puts a link to a folder of the reader's where a layer was, after the container was made from it.
+#[test]
+fn no_link_in_a_store_of_another_user_s_leads_to_the_reader_s_files() {
+    if !has_others() || !need("unshare") {
+        return;
+    }
+    let shop = shop();
+    let as_others = |script: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--map-root-user", "--map-auto", "sh", "-ec", script]);
+        finish(command.arg(text(&shop.place.path("shared"))).arg(shop.place.path("mine")), "")
+            .works();
+    };
+    as_others("chown -Rh 1:1 \"$0\"");
+    for driver in ["fuse", "copy", "overlay"] {
+        let words = ["create", "--name", "box", "--storage-driver", driver, "localhost/image"];
+        let ran = usnea(&shop, &[&words[..], &["sh", "-c", "cat /etc/secret || :"]].concat());
+        assert_eq!(ran.status, 0, "{driver}: {ran:?}");
+        let started = usnea(&shop, &["start", "-a", "box"]);
+        assert_eq!(started.works(), "x", "{driver}");
+
+        as_others(
+            "cd \"$0/layers\"; layer=$(dirname $(dirname $(dirname $(ls -d */fs/etc/secret)))); \
+             cp -a $layer \"$1\"; chown -R 0:0 \"$1\"; echo mine > \"$1/fs/etc/secret\"; \
+             setfattr -x user.containers.override_stat \"$1/fs/etc/secret\" 2> /dev/null || :; \
+             mv $layer ../away; ln -s \"$1\" $layer",
+        );
+        let started = usnea(&shop, &["start", "-a", "box"]);
+        assert!(!started.stdout.contains("mine"), "{driver}: {started:?}");
+        // A copy was made at the first start.
+        if driver != "copy" {
+            assert_eq!(started.status, 125, "{driver}: {started:?}");
+        }
+        as_others(
+            "cd \"$0/layers\"; layer=$(find . -maxdepth 1 -type l); rm $layer; mv ../away $layer; rm -r \"$1\"",
+        );
+        usnea(&shop, &["rm", "box"]).works();
+    }
+    as_others("chown -Rh 0:0 \"$0\"");
 }

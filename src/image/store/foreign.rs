@@ -29,7 +29,7 @@ impl Store {
     }
 
     /// Whether it belongs to another user.
-    pub(super) fn is_foreign(&self) -> bool {
+    pub fn is_foreign(&self) -> bool {
         self.stranger.is_some()
     }
 

@@ -1,0 +1,127 @@
+//! Layers in a store of another user (`USNEA_IMAGE_STORES`, usnea.toml), opened where they are mounted: a name there that
+//! was looked at before may be a link to a folder of ours by now.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use super::trouble::{Done, On};
+use crate::spec::Stacking;
+use crate::sys::inroot::{self, Symlinks};
+
+/// The folder of layers in a store.
+const LAYERS: &str = "layers";
+/// Most parts of a layer's path below its store: `layers/NAME/fs`.
+const DEPTH: usize = 3;
+
+/// Lower layers, by paths that lead to the same folders as long as this value lives.
+pub struct Lowers<'a> {
+    paths: Paths<'a>,
+    _open: Vec<OwnedFd>,
+}
+
+enum Paths<'a> {
+    Named(&'a [PathBuf]),
+    Open(Vec<PathBuf>),
+}
+
+impl<'a> Lowers<'a> {
+    /// Opens those of another user's store. Our own are taken by name: nobody else can change them.
+    pub fn hold(lowers: &'a [PathBuf], stacking: Stacking) -> Done<Self> {
+        if !stacking.is_foreign {
+            return Ok(Self { paths: Paths::Named(lowers), _open: Vec::new() });
+        }
+        let open = |path: &PathBuf| open(path).on(|| path.to_string_lossy());
+        let open = lowers.iter().map(open).collect::<Done<Vec<_>>>()?;
+        // The dot: who refuses a link as the last part of a path takes this one too.
+        let path = |fd: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}/.", fd.as_raw_fd()));
+        Ok(Self { paths: Paths::Open(open.iter().map(path).collect()), _open: open })
+    }
+
+    /// Their paths, the topmost first.
+    pub fn paths(&self) -> &[PathBuf] {
+        match &self.paths {
+            Paths::Named(paths) => paths,
+            Paths::Open(paths) => paths,
+        }
+    }
+}
+
+/// Opens a layer's folder (O_PATH). Below the store no symbolic link is followed. Errors: ELOOP, there is one.
+pub fn open(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    match store_of(path) {
+        Some((store, below)) => {
+            let store = rustix::fs::open(store, flags | OFlags::CLOEXEC, Mode::empty())?;
+            inroot::open(store, below, flags, Symlinks::Refuse)
+        }
+        // What a container has written: it is in our own store.
+        None => Ok(rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())?),
+    }
+}
+
+/// The store that a layer is in, and its path there.
+fn store_of(path: &Path) -> Option<(&Path, &Path)> {
+    let layers = path.ancestors().take(DEPTH).find(|folder| folder.ends_with(LAYERS))?;
+    let store = layers.parent()?;
+    Some((store, path.strip_prefix(store).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn no_link_below_a_store_of_another_user_leads_to_a_folder_of_ours() {
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        fs::create_dir_all(at("own/fs")).unwrap();
+        fs::write(at("own/fs/secret"), "").unwrap();
+        fs::create_dir_all(at("store/layers/good/fs")).unwrap();
+        fs::create_dir_all(at("store/layers/leaf")).unwrap();
+        symlink(at("own"), at("store/layers/linked")).unwrap();
+        symlink(at("own/fs"), at("store/layers/leaf/fs")).unwrap();
+        symlink(at("store"), at("named")).unwrap();
+        fs::create_dir_all(at("moved")).unwrap();
+        symlink(at("store/layers"), at("moved/layers")).unwrap();
+        let foreign = Stacking { is_foreign: true, ..Stacking::default() };
+        for (path, is_taken) in [
+            ("store/layers/good/fs", true),
+            // The user has named the store: that may be a link.
+            ("named/layers/good/fs", true),
+            ("store/layers/linked/fs", false),
+            ("store/layers/leaf/fs", false),
+            ("moved/layers/good/fs", false),
+        ] {
+            let paths = [at(path)];
+            let held = Lowers::hold(&paths, foreign);
+            assert_eq!(held.is_ok(), is_taken, "{path}");
+            let ours = Lowers::hold(&paths, Stacking::default());
+            assert_eq!(ours.map(|held| held.paths().to_vec()).ok(), Some(paths.to_vec()));
+        }
+    }
+
+    #[test]
+    fn what_comes_into_the_place_of_a_layer_is_not_what_is_held() {
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        fs::create_dir_all(at("own/fs")).unwrap();
+        fs::create_dir_all(at("store/layers/one/fs")).unwrap();
+        fs::write(at("own/fs/secret"), "").unwrap();
+        fs::write(at("store/layers/one/fs/file"), "").unwrap();
+        let paths = [at("store/layers/one/fs")];
+        let foreign = Stacking { is_foreign: true, ..Stacking::default() };
+        let held =
+            Lowers::hold(&paths, foreign).unwrap_or_else(|trouble| panic!("{}", trouble.what));
+        fs::rename(at("store/layers/one"), at("store/layers/two")).unwrap();
+        symlink(at("own"), at("store/layers/one")).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(&held.paths()[0], flags, Mode::empty()).unwrap();
+        assert!(rustix::fs::statat(&folder, "file", rustix::fs::AtFlags::empty()).is_ok());
+    }
+}
