@@ -15,6 +15,12 @@ use crate::host::cgroup::CONTROLLERS;
 /// How long the last process of a group may take to go.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What the name of the group of a container's supervisors ends with.
+pub(super) const CALLS: &str = ".calls";
+/// Limits of a container that its supervisors have too.
+const OF_SUPERVISORS: [&str; 5] =
+    ["memory.max", "memory.swap.max", "cpu.max", "cpuset.cpus", "cpuset.mems"];
+
 /// A cgroup of a container.
 #[derive(Debug)]
 pub struct Group {
@@ -70,6 +76,20 @@ impl Group {
         &self.folder
     }
 
+    /// Makes the group of whoever answers its system calls, with its limits of memory and processors. `None`: it has none.
+    pub fn supervisors(&self, limits: &Limits) -> Result<Option<Supervisors>> {
+        if !limits.settings().iter().any(is_for_supervisors) {
+            return Ok(None);
+        }
+        let folder = supervisors_folder(&self.folder);
+        let path = || folder.display().to_string();
+        std::fs::create_dir(&folder).context(|| format!("cannot make the cgroup {}", path()))?;
+        let file = File::open(&folder).context(path)?;
+        let _ = file.try_lock_shared();
+        set_all(&folder, limits.settings().iter().filter(|setting| is_for_supervisors(setting)))?;
+        Ok(Some(Supervisors(file)))
+    }
+
     /// Ends whoever is left in it, and removes it.
     pub fn remove(self) {
         drop(self.file);
@@ -81,6 +101,33 @@ impl AsFd for Group {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// The cgroup of whoever answers the system calls of a container, held: a sweep leaves it alone.
+#[derive(Debug)]
+pub struct Supervisors(File);
+
+impl Supervisors {
+    /// That of the container whose group is at `folder`. `None`: there is none.
+    pub fn of(folder: &Path) -> Option<Self> {
+        File::open(supervisors_folder(folder)).ok().map(Self)
+    }
+}
+
+impl AsFd for Supervisors {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn supervisors_folder(folder: &Path) -> PathBuf {
+    let mut path = folder.as_os_str().to_owned();
+    path.push(CALLS);
+    path.into()
+}
+
+fn is_for_supervisors(setting: &Setting) -> bool {
+    OF_SUPERVISORS.contains(&setting.file.as_str())
 }
 
 /// Hands all controllers down that there are, as far as may be. Who would be in the way is moved aside: processes of ours.
@@ -170,6 +217,11 @@ fn refusal(folder: &Path, file: &str, error: &io::Error) -> Option<String> {
 /// Errors: the kernel or systemd refuses one.
 pub fn change(folder: &Path, limits: &Limits) -> Result<()> {
     set(folder, limits)?;
+    let supervisors = supervisors_folder(folder);
+    if supervisors.exists() {
+        let settings = limits.settings().iter();
+        set_all(&supervisors, settings.filter(|setting| is_for_supervisors(setting)))?;
+    }
     let Some(scope) = folder.parent() else { return Ok(()) };
     let name = scope.file_name().and_then(|name| name.to_str());
     let Some(name) = name.filter(|name| super::is_scope(name)) else { return Ok(()) };
@@ -187,8 +239,13 @@ fn write(path: &Path, value: &str) -> io::Result<()> {
     io::Write::write_all(&mut file, value.as_bytes())
 }
 
-/// Ends whoever is left in a group, and removes it. What is not there is removed.
+/// Ends whoever is left in a container's group, and removes it and that of its supervisors. What is not there is removed.
 pub fn remove(folder: &Path) {
+    remove_one(folder);
+    remove_one(&supervisors_folder(folder));
+}
+
+fn remove_one(folder: &Path) {
     let start = Instant::now();
     let mut pause = Duration::from_micros(200);
     while let Err(error) = std::fs::remove_dir(folder) {

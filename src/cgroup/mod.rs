@@ -8,6 +8,8 @@
 //! usnea-ID-PID.scope/              systemd's, delegated; weighs among its siblings what the container does
 //!   usnea/                         who watches: usnea run, the monitor, a keeper, a file server
 //!   usnea-ID/                      the container: limited, stopped, killed as one
+//!   usnea-ID.calls/                who answers its system calls (root emulation), where memory or processors are limited:
+//!                                  the same limits. Never stopped: a process that waits for its answer cannot be stopped
 //! ```
 
 mod group;
@@ -18,7 +20,9 @@ mod systemd;
 
 use std::path::Path;
 
-pub use group::{Freeze, Group, change, count, freeze, is_frozen, number, oom_kills, remove};
+pub use group::{
+    Freeze, Group, Supervisors, change, count, freeze, is_frozen, number, oom_kills, remove,
+};
 pub use limits::{Limits, Setting};
 pub use place::{Wanted, find};
 
@@ -32,6 +36,7 @@ pub fn name(id: &str) -> String {
 }
 
 fn is_name(name: &str) -> bool {
+    let name = name.strip_suffix(group::CALLS).unwrap_or(name);
     name.strip_prefix(PREFIX)
         .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
@@ -71,8 +76,10 @@ mod tests {
 
     #[test]
     fn a_sweep_knows_our_names() {
-        assert!(is_name(&name("0123456789ab")));
-        for other in ["usnea", "usnea-", "usnea-x", "user.slice", "usnea-0123-77.scope"] {
+        assert!(is_name(&name("0123456789ab")) && is_name(&(name("0123456789ab") + ".calls")));
+        for other in
+            ["usnea", "usnea-", "usnea-x", "user.slice", "usnea-0123-77.scope", "usnea-.calls"]
+        {
             assert!(!is_name(other), "{other}");
         }
     }

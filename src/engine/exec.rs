@@ -75,6 +75,9 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
     let (streams, relay) = wired(entry).context(|| "cannot wire the standard streams")?;
     let mut container =
         Container { namespaces: running.user_and_mounts()?, ..Container::default() };
+    if entry.steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
+        container.supervisors = running.supervisors();
+    }
     let first = match running.fork_beside()? {
         Forked::Child => {
             drop(ours);

@@ -11,15 +11,22 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::{Supervised, Until};
+use crate::cgroup::Supervisors;
 use crate::error::{Context, Error, Result};
 use crate::security::emulation;
-use crate::sys::process::{self, Child, Forked};
+use crate::sys::namespace::Namespaces;
+use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::{fd, signal, title};
 
 /// Starts it; it answers when this returns. `namespaces`: the container's user and mount namespace. Errors: it could not enter the container.
-pub fn start(supervised: &Supervised, listener: OwnedFd, namespaces: &[OwnedFd]) -> Result<Child> {
+pub fn start(
+    supervised: &Supervised,
+    listener: OwnedFd,
+    namespaces: &[OwnedFd],
+    cgroup: Option<&Supervisors>,
+) -> Result<Child> {
     let (told, tell) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
-    match process::fork().context(|| "cannot fork")? {
+    match forked(cgroup).context(|| "cannot fork")? {
         Forked::Child => {
             drop(told);
             let answer = be(supervised, listener, namespaces, &tell);
@@ -39,6 +46,18 @@ pub fn start(supervised: &Supervised, listener: OwnedFd, namespaces: &[OwnedFd])
                 .context(|| "cannot emulate root: the supervisor cannot enter the container")
                 .map_err(|error| error.hint("--root-emulation off runs without it"))
         }
+    }
+}
+
+/// In `cgroup`, where the kernel lets us.
+fn forked(cgroup: Option<&Supervisors>) -> io::Result<Forked> {
+    let cgroup = cgroup.map(AsFd::as_fd);
+    match process::clone_into(cgroup, Namespaces::default(), Parentage::Ours) {
+        Err(error) if cgroup.is_some() => {
+            log::debug!("the supervisor is not limited with its container: {error}");
+            process::fork()
+        }
+        answer => answer,
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::keys::DetachKeys;
 use super::relay::StreamRelay;
-use super::supervise::{Outcome, Session};
+use super::supervise::{Container, Outcome, Session};
 use super::sync::{self, Channel, Failure, Message};
 use super::{Idmapped, Plan, Step, Streams, Supervised, child, listener, streams, supervise};
 use crate::cgroup::{self, Group};
@@ -147,13 +147,18 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
         base.pid
     );
 
-    let mut container = supervise::Container::default();
+    let mut container = Container::default();
     let mut launch = || -> Result<()> {
         userns::write_maps(&plan.levels.base, base.pid)?;
         if plan.levels.base.writer != Writer::Itself {
             tell_mapped(&plan.steps, &ours)?;
         }
         container.base = Some(base.pid);
+        if let (Some(group), Some(wanted), Some(_)) =
+            (&cgroup, plan.cgroup(), supervised(&plan.steps))
+        {
+            container.supervisors = group.supervisors(&wanted.limits)?;
+        }
         hear_until_exec(&plan.steps, &ours, signals, &plan.options.network, &mut container)
     };
     if let Err(error) = launch() {
@@ -224,7 +229,7 @@ pub(super) fn hear_until_exec(
     ours: &Channel,
     signals: &Signals,
     network: &Network,
-    container: &mut supervise::Container,
+    container: &mut Container,
 ) -> Result<()> {
     loop {
         wait_for_message(ours, signals, container)?;
@@ -252,7 +257,10 @@ pub(super) fn hear_until_exec(
             }
             Some(Message::Listener(listener)) => {
                 container.supervisor = supervised(steps)
-                    .map(|supervised| listener::start(supervised, listener, &container.namespaces))
+                    .map(|supervised| {
+                        let Container { namespaces, supervisors, .. } = &*container;
+                        listener::start(supervised, listener, namespaces, supervisors.as_ref())
+                    })
                     .transpose()?;
                 ours.send(&Message::Heard).context(|| "the container's process is gone")?;
             }
@@ -283,11 +291,7 @@ fn supervised(steps: &[Step]) -> Option<&Supervised> {
 
 /// Waits until there is something to hear. A signal that ends programs ends the launch, unless the command runs already:
 /// that is known only when there is nothing more to hear. All others wait for the command.
-fn wait_for_message(
-    ours: &Channel,
-    signals: &Signals,
-    container: &mut supervise::Container,
-) -> Result<()> {
+fn wait_for_message(ours: &Channel, signals: &Signals, container: &mut Container) -> Result<()> {
     const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
     loop {
         let ending = container.signals.iter().find(|signal| ENDING.contains(signal)).copied();

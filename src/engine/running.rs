@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::plan;
-use crate::cgroup;
+use crate::cgroup::{self, Supervisors};
 use crate::error::{Context, Error, Result};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
@@ -66,6 +66,11 @@ impl Running {
             answer => answer,
         }
         .context(|| "cannot make a process in the container's cgroup")
+    }
+
+    /// The cgroup of whoever answers its system calls, where they are limited.
+    pub fn supervisors(&self) -> Option<Supervisors> {
+        self.cgroup.as_deref().and_then(Supervisors::of)
     }
 
     /// The number of its process.

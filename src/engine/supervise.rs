@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::Stdin;
 use super::keys::{DetachKeys, Watch};
 use super::relay::StreamRelay;
+use crate::cgroup::Supervisors;
 use crate::error::{Context, Result};
 use crate::net::Starting;
 use crate::sys::process::{self, Child, Ended};
@@ -61,6 +62,8 @@ pub struct Container {
     pub namespaces: Vec<OwnedFd>,
     /// Who answers what its filter hands over.
     pub supervisor: Option<Child>,
+    /// The cgroup of that.
+    pub supervisors: Option<Supervisors>,
     /// The number of the first process, which is in the base user namespace.
     pub base: Option<i32>,
     /// Who gets ready to connect its network.

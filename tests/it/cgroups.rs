@@ -393,3 +393,42 @@ fn a_controller_that_is_not_delegated_is_named() {
     let sliced = place.run(&["--cgroup-parent", "work.slice", "-m", "64m"], "echo ran");
     assert_eq!(sliced.works(), "ran");
 }
+
+/// Who answers its system calls beside it: limited as it is, and not stopped with it, since a process that waits for the
+/// answer could not be stopped then.
+#[test]
+fn root_emulation_has_the_limits_of_its_container_and_lets_it_be_paused() {
+    if !has_cgroups() {
+        return;
+    }
+    let place = Place::new();
+    let calls = "while :; do mknod /tmp/$1 c 1 3; rm -f /tmp/$1; done";
+    let script = format!("calls() {{ {calls}; }}; calls a & calls b & calls c & wait");
+    let options = ["-m", "64m", "--cpus", "0.7", "--root-emulation", "seccomp"];
+    let folder = run(&place, &options, &script);
+    let beside = folder.with_file_name(format!(
+        "{}.calls",
+        folder.file_name().and_then(|name| name.to_str()).unwrap()
+    ));
+    assert_eq!(setting(&beside, "memory.max"), (64 << 20).to_string());
+    assert_eq!(setting(&beside, "cpu.max"), "70000 100000");
+    let supervisors = || setting(&beside, "cgroup.procs").lines().count();
+    assert_eq!(supervisors(), 1);
+    place.usnea(&["exec", "-d", "box", "sleep", "1000"]).works();
+    assert!(within(LIMIT, || supervisors() == 2));
+    for _ in 0..5 {
+        place.usnea(&["pause", "box"]).works();
+        assert_eq!(told(&place, "box", "{{.State.Status}}"), "paused");
+        place.usnea(&["unpause", "box"]).works();
+    }
+    place.usnea(&["update", "-m", "80m", "--memory-swap", "-1", "box"]).works();
+    assert_eq!(setting(&beside, "memory.max"), (80 << 20).to_string());
+    place.usnea(&["rm", "-f", "-t", "0", "box"]).works();
+    assert!(within(LIMIT, || !folder.exists() && !beside.exists()));
+    // Nothing is limited: it has no group of its own.
+    let folder = run(&place, &["--root-emulation", "seccomp"], "sleep 1000");
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap().to_owned();
+    assert!(!folder.with_file_name(name + ".calls").exists());
+    place.usnea(&["rm", "-f", "-t", "0", "box"]).works();
+    place.nothing_is_left();
+}
