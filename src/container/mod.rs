@@ -12,6 +12,7 @@ mod network;
 mod ranges;
 mod reset;
 mod run;
+mod scratch;
 mod stored;
 pub mod stores;
 mod unshare;

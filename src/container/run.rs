@@ -6,7 +6,7 @@ use oci_spec::runtime::Spec;
 
 use super::driver::{self, Choice};
 use super::image::{Image, Root as ImageRoot, StoredImage};
-use super::{folder, name, network, ranges, stored, volumes};
+use super::{folder, name, network, ranges, scratch, stored, volumes};
 use crate::capability::CapabilityChange;
 use crate::config;
 use crate::engine::{self, Launched, MemoryLayers, Plan, Stdin};
@@ -93,7 +93,10 @@ pub(super) fn run(
     title::name_container(name.map_or_else(|| short(&id), |name| name.as_str()));
     // Ours until the end, and gone with us.
     let (maps, _range) = ranges::claimed(request, &base, &root, (&store, &id))?;
-    let decided = decide(request, base, thrown_away(&store, &id, maps), &root)?;
+    let scratch = scratch::folder(&store)?;
+    scratch.as_deref().map_or(Ok(()), scratch::make)?;
+    let place = scratch.as_deref().unwrap_or(&store);
+    let decided = decide(request, base, thrown_away(place, &id, maps), &root)?;
     let _volumes = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
     let plan = plan(request, &decided, &store)?;
     network::look_at_ports(&decided.network)?;
@@ -108,7 +111,7 @@ pub(super) fn run(
     let folder = folder::Folder::make(&decided.folder, &decided.layers)?;
     let ended = engine::run(&plan, &signals, running);
     let removed = folder.remove(&decided.base);
-    folder::sweep(&store, &decided.base);
+    folder::sweep(place, &decided.base);
     let status = ended?.status();
     if let Err(error) = removed {
         log::warn!("{error}");
@@ -123,7 +126,8 @@ pub fn explain(request: &Request) -> Result<String> {
     let base = Base::of_user()?;
     let root = request.image.would_be_root(&base, &store)?;
     let maps = ranges::maps(request, &base, &root, &store)?;
-    let decided = decide(request, base, thrown_away(&store, &random_id()?, maps), &root)?;
+    let place = scratch::folder(&store)?.unwrap_or_else(|| store.clone());
+    let decided = decide(request, base, thrown_away(&place, &random_id()?, maps), &root)?;
     let plan = plan(request, &decided, &store)?;
     Ok(engine::explain(&plan, &decided.folder, &decided.layers))
 }
@@ -134,7 +138,8 @@ pub fn spec(request: &Request) -> Result<Spec> {
     let base = Base::of_user()?;
     let root = request.image.would_be_root(&base, &store)?;
     let maps = ranges::maps(request, &base, &root, &store)?;
-    Ok(decide(request, base, thrown_away(&store, &random_id()?, maps), &root)?.spec)
+    let place = scratch::folder(&store)?.unwrap_or(store);
+    Ok(decide(request, base, thrown_away(&place, &random_id()?, maps), &root)?.spec)
 }
 
 pub(super) fn keep_descriptors(count: u32) -> Result<()> {
@@ -152,8 +157,9 @@ pub(super) fn make_store(request: &Request) -> Result<PathBuf> {
     Ok(store)
 }
 
-fn thrown_away<'a>(store: &Path, id: &'a str, maps: IdMaps) -> Identity<'a> {
-    Identity { id, folder: folder::path(store, short(id)), top_layer: TopLayer::ThrownAway, maps }
+/// `place`: the store, or what its layers lie in instead ([`scratch`]).
+fn thrown_away<'a>(place: &Path, id: &'a str, maps: IdMaps) -> Identity<'a> {
+    Identity { id, folder: folder::path(place, short(id)), top_layer: TopLayer::ThrownAway, maps }
 }
 
 pub(super) fn decide(
@@ -250,7 +256,9 @@ fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {
 fn plan(request: &Request, decided: &Decided, store: &Path) -> Result<Plan> {
     // Thrown away at the end, so not worth a disk: in memory nothing is left behind even by a kill, and a home on NFS,
     // which cannot be an upper layer, does not matter.
-    let in_memory = !decided.layers.is_empty() && filesystem::memory_keeps_attributes();
+    let in_memory = !decided.layers.is_empty()
+        && decided.folder.starts_with(store)
+        && filesystem::memory_keeps_attributes();
     let layers = in_memory.then(|| MemoryLayers {
         on: decided.folder.parent().unwrap_or(&decided.folder).to_owned(),
         folders: decided.layers.clone(),

@@ -118,3 +118,48 @@ fn where_nothing_can_be_stacked_the_root_is_copied() {
         "{ran:?}"
     );
 }
+
+/// What a container writes that is thrown away lies where the user says, and goes with it, however it ends.
+#[test]
+fn a_scratch_folder_that_is_named_holds_what_is_thrown_away() {
+    let place = Place::new();
+    let scratch = place.folder("scratch");
+    let uid = rustix::process::getuid().as_raw();
+    let own = scratch.join(format!("usnea-{uid}"));
+    let layers = || {
+        let folders = std::fs::read_dir(own.join("tmp")).expect("a folder");
+        folders.map(|entry| entry.expect("an entry").path().join("upper/new")).collect::<Vec<_>>()
+    };
+    let script = "echo kept > /new; trap 'exit 3' TERM; echo ready; sleep 1000 & wait";
+    let image = place.image();
+    let command = |script| {
+        let mut command = place.command(&["run", "--rm", image.as_str(), "sh", "-c", script]);
+        command.env("USNEA_SCRATCH", &scratch);
+        command
+    };
+    let started = || {
+        let mut started = Started::new(&mut command(script), "");
+        started.wait_for("ready");
+        let files = layers();
+        assert_eq!(files.len(), 1, "{files:?}");
+        assert_eq!(std::fs::read_to_string(&files[0]).expect("a file"), "kept\n");
+        started
+    };
+    let ended = started();
+    ended.signal(rustix::process::Signal::TERM);
+    assert_eq!(ended.end().status, 3);
+    assert!(layers().is_empty());
+    let killed = started();
+    killed.signal(rustix::process::Signal::KILL);
+    killed.end();
+    finish(&mut command("true"), "").works();
+    assert!(layers().is_empty());
+
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&own.metadata().expect("a folder").permissions());
+    assert_eq!(mode & 0o777, 0o700);
+    let refused = finish(command("true").env("USNEA_SCRATCH", "scratch"), "");
+    assert_eq!(refused.status, 125, "{refused:?}");
+    assert!(refused.stderr.contains("USNEA_SCRATCH=scratch: not an absolute path"), "{refused:?}");
+    place.nothing_is_left();
+}

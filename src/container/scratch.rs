@@ -1,0 +1,73 @@
+//! Where the layers of containers that are thrown away lie, if not in memory and not in the store: `usnea-UID` in the folder
+//! that `USNEA_SCRATCH` names, or in `TMPDIR`, where the store is a network's and memory cannot hold layers.
+
+use std::path::{Path, PathBuf};
+
+use crate::config;
+use crate::error::{Error, Result};
+use crate::host::filesystem;
+
+/// The variable that names a folder of a local disk.
+pub const VARIABLE: &str = "USNEA_SCRATCH";
+
+/// The folder, as `tmp` in it is used instead of the store's. `None`: there is none. Errors: one is named by no absolute path.
+pub fn folder(store: &Path) -> Result<Option<PathBuf>> {
+    let of = |variable| std::env::var_os(variable).filter(|path| !path.is_empty());
+    let needs_disk = || filesystem::kind(store).network && !filesystem::memory_keeps_attributes();
+    let is_local = |path: &Path| path.is_dir() && !filesystem::kind(path).network;
+    let (named, tmpdir) = (of(VARIABLE).map(PathBuf::from), of("TMPDIR").map(PathBuf::from));
+    chosen(named, tmpdir, needs_disk, is_local)
+}
+
+fn chosen(
+    named: Option<PathBuf>,
+    tmpdir: Option<PathBuf>,
+    needs_disk: impl FnOnce() -> bool,
+    is_local: impl FnOnce(&Path) -> bool,
+) -> Result<Option<PathBuf>> {
+    let folder = match (named, tmpdir) {
+        (Some(named), _) if !named.is_absolute() => {
+            let error = format!("{VARIABLE}={}: not an absolute path", named.display());
+            return Err(Error::new(error).hint("name a folder of a local disk"));
+        }
+        (Some(named), _) => Some(named),
+        (None, tmpdir) => tmpdir
+            .filter(|tmpdir| tmpdir.is_absolute() && needs_disk())
+            .filter(|tmpdir| is_local(tmpdir)),
+    };
+    let uid = rustix::process::geteuid().as_raw();
+    Ok(folder.map(|folder| folder.join(format!("usnea-{uid}"))))
+}
+
+/// Makes it. Errors: it is another user's, or a link of another user's.
+pub fn make(folder: &Path) -> Result<()> {
+    config::open_private(folder)?;
+    config::open_private(&folder.join("tmp"))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tmpdir_serves_where_neither_memory_nor_the_store_does() {
+        let uid = rustix::process::geteuid().as_raw();
+        let in_folder = |name: &str| Some(PathBuf::from(format!("{name}/usnea-{uid}")));
+        let path = |name: &str| Some(PathBuf::from(name));
+        for (named, tmpdir, needs_disk, is_local, expected) in [
+            (None, None, true, true, None),
+            (None, path("/t"), true, true, in_folder("/t")),
+            (None, path("/t"), false, true, None),
+            (None, path("/t"), true, false, None),
+            (None, path("t"), true, true, None),
+            (path("/s"), path("/t"), true, true, in_folder("/s")),
+            // What is named is taken, whatever it is.
+            (path("/s"), None, false, false, in_folder("/s")),
+        ] {
+            let answer = chosen(named.clone(), tmpdir.clone(), || needs_disk, |_| is_local);
+            assert_eq!(answer.unwrap(), expected, "{named:?} {tmpdir:?} {needs_disk} {is_local}");
+        }
+        chosen(path("s"), None, || true, |_| true).unwrap_err();
+    }
+}
