@@ -1,5 +1,5 @@
-//! Which process a number stands for: a number alone is used again, after a reboot at once. With the time of its start
-//! and the boot it is one process.
+//! Identifies a process beyond its PID, which the kernel reuses (after a reboot at once). PID, start time and boot ID
+//! together name exactly one process.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Result};
 use crate::sys::process;
 
-/// One process of one boot.
+/// A process of the current boot, identified by PID and start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Being {
-    /// Its number.
+    /// Process ID.
     pub pid: i32,
-    /// When it started, in ticks since the boot (proc_pid_stat(5), field 22).
+    /// Start time in ticks since the boot (proc_pid_stat(5), field 22).
     pub start: u64,
 }
 
 impl Being {
-    /// Of the process that has this number now. `None`: none has.
+    /// Identifies the process that has this PID now. `None`: no such process.
     pub fn of(pid: i32) -> Option<Self> {
         let (start, _) = stat(pid)?;
         Some(Self { pid, start })
     }
 
-    /// This process.
+    /// Identifies this process.
     pub fn ourselves() -> Result<Self> {
         let pid = std::process::id() as i32;
         Self::of(pid)
@@ -32,13 +32,13 @@ impl Being {
             .context(|| "/proc/self/stat")
     }
 
-    /// Whether it has not ended. One that waits to be reaped has.
+    /// True if the process has not ended. A zombie, waiting to be reaped, counts as ended.
     pub fn lives(&self) -> bool {
         stat(self.pid)
             .is_some_and(|(start, state)| start == self.start && !matches!(state, b'Z' | b'X'))
     }
 
-    /// How long ago it started, by a clock that nobody sets: that of the time of day may jump.
+    /// Time since the start of the process, by the boot clock: the wall clock may jump.
     pub fn age(&self) -> Duration {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32);
@@ -47,15 +47,15 @@ impl Being {
         now.saturating_sub(start)
     }
 
-    /// A descriptor of it, which cannot come to mean another. `None`: it has ended.
+    /// Opens a pidfd of the process, which cannot come to mean another one. `None`: the process has ended.
     pub fn open(&self) -> Option<std::os::fd::OwnedFd> {
         let pidfd = process::open_pidfd(self.pid).ok()?;
-        // After the opening: what the number meant then is what the descriptor means.
+        // Checked after the open: the pidfd refers to the process that had the PID at that moment.
         self.lives().then_some(pidfd)
     }
 }
 
-/// Start time and state of a process. The name, in parentheses, may hold anything.
+/// Start time and state of a process. The name, in parentheses, may contain any byte.
 fn stat(pid: i32) -> Option<(u64, u8)> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse(&text)
@@ -69,19 +69,19 @@ fn parse(text: &[u8]) -> Option<(u64, u8)> {
     Some((rest.split(' ').nth(22 - 3)?.parse().ok()?, state))
 }
 
-/// The ID of this boot (random(4)).
+/// The boot ID of this boot (random(4)).
 pub fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     Ok(std::fs::read_to_string(path).context(|| path)?.trim().to_owned())
 }
 
-/// The number of the PID namespace that this process is in. The numbers of processes mean something in that one alone.
+/// Inode of this process's PID namespace. PIDs have a meaning within that namespace alone.
 pub fn pid_namespace() -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     Some(std::fs::metadata("/proc/self/ns/pid").ok()?.ino())
 }
 
-/// This machine's name: a store may lie on a disk that several machines share.
+/// This machine's host name: several machines may share the disk of a store.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

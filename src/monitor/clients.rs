@@ -1,6 +1,6 @@
-//! Those who are attached. Nothing is kept for anybody but what their socket holds, and one message of one who must not
-//! miss any ([`Pace::Waits`]): as long as that is not gone, no more is read from the command. Others miss what they have
-//! no room for, and are told how much.
+//! Clients attached to the monitor. Each client is buffered by its socket alone, plus one pending message for a client
+//! that must not miss output ([`Pace::Waits`]). Until that message is sent, the command's output is not read. Other
+//! clients miss what their socket has no room for, and receive the number of lost bytes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -9,66 +9,66 @@ use rustix::io::Errno;
 use super::log::Source;
 use super::talk::{self, Pace, Request, Told};
 
-/// One of them.
+/// Connection of one attached client.
 #[derive(Debug)]
 pub struct Client {
     socket: OwnedFd,
-    /// `None`: only waits for the end.
+    /// Pace of an attached client. `None`: the client waits for the end only.
     pace: Option<Pace>,
-    /// What it had no room for.
+    /// Message that the socket had no room for; empty when nothing is pending.
     pending: Vec<u8>,
     lost: u64,
 }
 
-/// All of them.
+/// All connections of the monitor.
 #[derive(Debug, Default)]
 pub struct Clients(Vec<Client>);
 
-/// What a client asks of the command.
+/// Request of a client that concerns the command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// To read this.
+    /// Pass these bytes to the command's standard input.
     Input(Vec<u8>),
-    /// To read no more.
+    /// Close the command's standard input.
     CloseInput,
-    /// To have a window of so many rows and columns.
+    /// Resize the terminal to so many rows and columns.
     Window(u16, u16),
-    /// To say that it ended, where it has already.
+    /// Report the end of the command, at once if the command has ended already.
     Wait,
-    /// To bring its output into the log, and to say so.
+    /// Bring the command's output into the log, and confirm.
     CatchUp,
 }
 
 impl Clients {
-    /// Adds one who was there before the command ran.
+    /// Adds a client that was connected before the command ran.
     pub fn add(&mut self, socket: OwnedFd, pace: Option<Pace>) {
         self.0.push(Client { socket, pace, pending: Vec::new(), lost: 0 });
     }
 
-    /// Lets in whoever waits at `listener`.
+    /// Accepts the client that waits at `listener`, if any.
     pub fn accept(&mut self, listener: &OwnedFd) {
-        // One by one, as poll(2) tells: others are not kept waiting by many who come.
+        // One client a turn, as poll(2) reports: many new clients do not hold up the others.
         if let Some(socket) = talk::accept(listener) {
             self.add(socket, None);
         }
     }
 
-    /// How many there are.
+    /// Number of connections.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The socket of one of them, and whether it waits for room.
+    /// Returns the socket of a client, and whether a message is pending for that socket.
     pub fn socket(&self, index: usize) -> Option<(BorrowedFd<'_>, bool)> {
         self.0.get(index).map(|client| (client.socket.as_fd(), !client.pending.is_empty()))
     }
 
-    /// Whether the command must wait for one of them.
+    /// True if the command's output must wait for a slow client.
     pub fn are_full(&self) -> bool {
         self.0.iter().any(|client| !client.pending.is_empty())
     }
 
-    /// Tells all who are attached what the command wrote.
+    /// Sends output of the command to all attached clients.
     pub fn tell(&mut self, source: Source, bytes: &[u8]) {
         if self.0.iter().all(|client| client.pace.is_none()) {
             return;
@@ -84,23 +84,24 @@ impl Clients {
         });
     }
 
-    /// Tells everybody that it ended; one who has no room hears it later.
+    /// Sends the exit status to all clients; a client without room gets the status later.
     pub fn tell_end(&mut self, status: u8) {
         let message = Told::Ended(status).bytes();
         self.0.retain_mut(|client| client.hear(&message, Pace::Waits, 0));
     }
 
-    /// Sends what one of them had no room for.
+    /// Sends the pending message of a client.
     pub fn flush(&mut self, index: usize) {
         let Some(client) = self.0.get_mut(index) else { return };
         let message = std::mem::take(&mut client.pending);
-        // An empty message would read as the end of the conversation.
+        // An empty message would read as the end of the connection.
         if !message.is_empty() && !client.hear(&message, Pace::Waits, 0) {
             self.0.remove(index);
         }
     }
 
-    /// Hears one of them. `None`: it said nothing that is for others, or it is gone.
+    /// Receives a message of a client. `None`: no message, no request about the command, or the client has
+    /// disconnected.
     pub fn hear(&mut self, index: usize, room: &mut [u8]) -> Option<Wish> {
         let client = self.0.get_mut(index)?;
         let flags = rustix::net::RecvFlags::DONTWAIT;
@@ -122,7 +123,7 @@ impl Clients {
             Some(Request::Window(rows, columns)) => Some(Wish::Window(rows, columns)),
             Some(Request::Wait) => Some(Wish::Wait),
             Some(Request::CatchUp) => Some(Wish::CatchUp),
-            // Who does not speak our language has nothing to ask.
+            // A client that does not speak this protocol is disconnected.
             None => {
                 self.0.remove(index);
                 None
@@ -132,10 +133,10 @@ impl Clients {
 }
 
 impl Client {
-    /// Whether it is still there.
+    /// Sends `message` as the pace allows. Returns false if the client has disconnected.
     fn hear(&mut self, message: &[u8], pace: Pace, bytes: u64) -> bool {
         if !self.pending.is_empty() {
-            return true; // nothing is read from the command meanwhile: there is nothing that could be missed
+            return true; // no output is read while a message is pending: this client cannot miss any
         }
         if self.lost > 0 && talk::send(&self.socket, &Told::Lost(self.lost).bytes()).is_ok() {
             self.lost = 0;
@@ -158,7 +159,7 @@ impl Client {
     }
 }
 
-/// Answers one client.
+/// Sends an answer to one client.
 pub fn answer(clients: &mut Clients, index: usize, told: &Told<'_>) {
     if let Some(client) = clients.0.get_mut(index)
         && !client.hear(&told.bytes(), Pace::Waits, 0)

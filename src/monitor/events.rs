@@ -1,14 +1,14 @@
-//! What happened: a line of JSON for each change of a state, in docker's shape, at the end of a file of the store. Whoever
-//! makes a change writes the line: a command, or the container's monitor. There is no process that hears of them all, and
-//! none is needed: `usnea events` reads the file, and waits for it to grow.
+//! The event log: one line of JSON for each change of state, in docker's shape, appended to a file of the store. The
+//! process that makes a change writes the line: a command, or the container's monitor. No central process collects
+//! events, and none is needed: `usnea events` reads the file, and waits for more lines.
 //!
 //! ```json
 //! {"status":"die","id":"3f..","from":"alpine","Type":"container","Action":"die","Actor":{"ID":"3f..",
 //!  "Attributes":{"exitCode":"0","image":"alpine","name":"web"}},"scope":"local","time":1764000000,"timeNano":1764000000250000000}
 //! ```
 //!
-//! A change is not undone because its line cannot be written. What `run --rm` runs in the foreground has no record, and
-//! no events.
+//! A change is not undone when its line cannot be written. A container of `run --rm` in the foreground has no record,
+//! and no events.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -21,55 +21,55 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 
-/// The name of the file in the store; what came before is in `events.1`.
+/// Name of the event file in the store; older events are in `events.1`.
 pub const FILE: &str = "events";
 
-/// How large the file grows, in bytes, before it becomes `events.1`: some thousands of events.
+/// Size in bytes at which the file is renamed to `events.1`: some thousands of events.
 const LARGEST: u64 = 2 << 20;
 
-/// What something happened to.
+/// Object of an event: a container, an image or a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
-    /// A container's or an image's ID, a volume's name.
+    /// ID of a container or an image, name of a volume.
     #[serde(rename = "ID")]
     pub id: String,
-    /// What else is known: of a container its labels, `name`, `image`, and what the event brings.
+    /// Details of the event. For a container: its labels, `name`, `image`, and values of the event itself.
     #[serde(rename = "Attributes")]
     pub attributes: BTreeMap<String, String>,
 }
 
-/// Something that happened.
+/// Event as docker writes one in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// `Action`, for those who know docker's old form: of containers and images alone.
+    /// Same as `Action`, for readers of docker's old form: set for containers and images alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// The actor's ID, likewise.
+    /// The actor's ID; set for containers and images alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The image of a container, likewise.
+    /// The image of a container; null for images and volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// `container`, `image`, `volume`.
+    /// Type of the object: `container`, `image`, `volume`.
     #[serde(rename = "Type")]
     pub kind: String,
-    /// docker's word: `create`, `start`, `die`, ...
+    /// docker's name of the action: `create`, `start`, `die`, ...
     #[serde(rename = "Action")]
     pub action: String,
-    /// To what.
+    /// Object of the event.
     #[serde(rename = "Actor")]
     pub actor: Actor,
-    /// `local`.
+    /// Always `local`.
     pub scope: String,
-    /// When, in seconds since 1970.
+    /// Time of the event in seconds since 1970.
     pub time: i64,
-    /// The same in nanoseconds.
+    /// Time of the event in nanoseconds since 1970.
     #[serde(rename = "timeNano")]
     pub time_nano: i64,
 }
 
 impl Event {
-    /// Something that happens now.
+    /// Builds an event with the current time.
     pub fn new(kind: &str, action: &str, actor: Actor) -> Self {
         let now = Timestamp::now();
         let is_old = matches!(kind, "container" | "image");
@@ -86,13 +86,13 @@ impl Event {
         }
     }
 
-    /// When it happened.
+    /// Time of the event, with nanoseconds.
     pub fn timestamp(&self) -> Timestamp {
         Timestamp::from_nanosecond(self.time_nano.into()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
 
-/// Tells what happened to a container, with `more` that is known of it: `("exitCode", "0")`.
+/// Logs an event of a container, with the extra attributes `more`, such as `("exitCode", "0")`.
 pub fn of_container(store: &Path, record: &Record, action: &str, more: &[(&str, String)]) {
     let mut attributes = record.labels.clone();
     attributes.insert("image".to_owned(), record.image.clone());
@@ -101,7 +101,7 @@ pub fn of_container(store: &Path, record: &Record, action: &str, more: &[(&str, 
     tell(store, Event::new("container", action, Actor { id: record.id.clone(), attributes }));
 }
 
-/// Tells what happened to something else: `kind` is `image` or `volume`.
+/// Logs an event of an image or a volume: `kind` is `image` or `volume`.
 pub fn of_other(store: &Path, kind: &str, id: &str, action: &str, more: &[(&str, String)]) {
     let attributes = more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     tell(store, Event::new(kind, action, Actor { id: id.to_owned(), attributes }));
@@ -122,16 +122,16 @@ fn append(store: &Path, mut event: Event) -> io::Result<()> {
         file = open_locked(&path)?;
         length = file.metadata()?.len();
     }
-    // Under the lock: the times of the lines are in order.
+    // Set under the lock, so that the times of the lines are in order.
     let now = Timestamp::now();
     (event.time, event.time_nano) = (now.as_second(), now.as_nanosecond() as i64);
     let mut line = serde_json::to_vec(&event)?;
     line.push(b'\n');
-    // What a full disk took only half of would spoil the next line too.
+    // A line that a full disk cut short would damage the next line too.
     file.write_all(&line).inspect_err(|_| drop(file.set_len(length)))
 }
 
-/// The file that is at `path`, with the lock on it where the file system has locks.
+/// Opens the file at `path`, locked where the file system supports locks.
 fn open_locked(path: &Path) -> io::Result<File> {
     loop {
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
@@ -191,7 +191,7 @@ mod tests {
                 });
             }
         });
-        // 4 MB: one change of files, and each line whole.
+        // 4 MB: one rotation, and every line whole.
         let events = all(store.path());
         assert!(events.len() > 100 && events.len() <= 200, "{}", events.len());
     }

@@ -1,8 +1,8 @@
-//! From the process that launched a container to the small one that watches it: the same process, after an exec of our
-//! own program. So what the launch needed of memory is gone, its children and locks are still its own, and its number is
-//! that of the record.
+//! Handover from the launching process to the small monitor: the same process, after an exec of this program. The exec
+//! frees the memory of the launch. Children, locks and the PID (the one in the record) stay the same.
 //!
-//! What is handed over are descriptors by number, and a few facts, as JSON in a descriptor whose number is the argument.
+//! The handover consists of descriptor numbers and a few facts. Both travel as JSON in a memfd; the argument is the
+//! number of its descriptor.
 
 use std::convert::Infallible;
 use std::io::{Read, Seek, Write};
@@ -15,48 +15,48 @@ use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Forked};
 use crate::sys::{fd, title};
 
-/// The word that makes our program a monitor.
+/// Role word: the program runs as a monitor.
 pub const MONITOR: &str = "monitor";
-/// The word that makes a monitor start its container again.
+/// Role word: the monitor starts its container again.
 pub const RELAUNCH: &str = "monitor-relaunch";
-/// The word that makes a monitor remove its container.
+/// Role word: the monitor removes its container.
 pub const REMOVE: &str = "monitor-remove";
-/// The word that makes a monitor's child check the container's health.
+/// Role word: a child of the monitor checks the container's health.
 pub const CHECK: &str = "monitor-check";
 
-/// What is handed over.
+/// State that passes from one role to the next: paths, descriptors and a few facts.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Handover {
-    /// The store.
+    /// Root folder of the store.
     pub store: PathBuf,
     /// The container's folder.
     pub folder: PathBuf,
-    /// The lock on the folder.
+    /// Lock on the container's folder.
     pub lock: RawFd,
-    /// What must stay open for the container's sake: locks of its image.
+    /// Descriptors to keep open while the container runs: locks of its image.
     pub held: Vec<RawFd>,
-    /// Our end of what its keeper watches, and tells us of.
+    /// Our end of the keeper's socket: the keeper watches this socket, and reports failures over it.
     pub keeper: Option<RawFd>,
-    /// The number of the process that connects its network.
+    /// PID of the helper that connects the network; null without one.
     pub helper: Option<i32>,
-    /// Where we listen.
+    /// Listening socket for clients.
     pub listener: Option<RawFd>,
-    /// Who is attached already, whom the command waits for.
+    /// Client attached from the start, which the command's output waits for.
     pub client: Option<RawFd>,
-    /// The master of the terminal.
+    /// Master side of the container's terminal.
     pub terminal: Option<RawFd>,
     /// Our ends of the pipes: standard input, output, error.
     pub pipes: [Option<RawFd>; 3],
-    /// Whether the end of the container's process is the end of all that it started.
+    /// True if the command is PID 1 of its own PID namespace: its end kills the rest.
     pub ends_all: bool,
-    /// The last wait before a start, in milliseconds.
+    /// The last wait before a restart, in milliseconds.
     pub waited: u64,
-    /// Signals that came during the launch.
+    /// Signals received during the launch.
     pub signals: Vec<i32>,
 }
 
 impl Handover {
-    /// Becomes our program, with the word `role`. Only an error returns.
+    /// Executes this program with the word `role`. Returns only on error.
     pub fn exec(&self, role: &str) -> Result<Infallible> {
         let said = || "cannot go on as a monitor";
         let flags = rustix::fs::MemfdFlags::empty();
@@ -67,7 +67,7 @@ impl Handover {
         become_us(&title::of(role), &[role, &number.to_string()])
     }
 
-    /// What was handed over under this number.
+    /// Reads the handover from the descriptor with this number.
     pub fn receive(number: &str) -> Result<Self> {
         let said = || "a monitor is started by usnea alone";
         let number = number.parse().map_err(Error::new).context(said)?;
@@ -78,12 +78,13 @@ impl Handover {
     }
 }
 
-/// Takes one of the numbers.
+/// Takes ownership of a descriptor from the handover.
 pub fn take(number: RawFd) -> Result<OwnedFd> {
     fd::take(number).context(|| format!("descriptor {number}"))
 }
 
-/// Makes the process that checks the health of the container in `folder`; its number. It dies with us.
+/// Forks the process that checks the health of the container in `folder`, and returns its PID. The process dies with
+/// its parent.
 pub fn start_check(folder: &Path) -> Result<i32> {
     match process::fork().context(|| "cannot fork")? {
         Forked::Parent(child) => Ok(child.pid),
@@ -95,7 +96,7 @@ pub fn start_check(folder: &Path) -> Result<i32> {
     }
 }
 
-/// Becomes our program with these arguments, shown as `title`, in the environment that we have.
+/// Executes this program with these arguments and the current environment, shown as `title`.
 fn become_us(title: &str, arguments: &[&str]) -> Result<Infallible> {
     use std::ffi::CString;
     use std::os::unix::ffi::OsStrExt;

@@ -1,5 +1,5 @@
-//! The health of a container: what its checks have told (`health.json`), and when the next is due. The monitor only
-//! keeps the time; a process that it starts does the check and writes down what it told (`container::kept`).
+//! Container health: results of the checks (`health.json`), and the time of the next check. The monitor only keeps the
+//! time; a child process runs the check and records the result (`container::kept`).
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,26 +10,26 @@ use serde::{Deserialize, Serialize};
 use super::record::{self, Healthcheck, State};
 use crate::error::Result;
 
-/// What the checks have told, in the container's folder.
+/// Name of the file with the check results, in the container's folder.
 pub const HEALTH: &str = "health.json";
-/// How many of the last checks are kept (docker's).
+/// Number of check results in the file (docker's value).
 const KEPT: usize = 5;
 
-/// How a container is.
+/// Health of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// No check has told yet.
+    /// No check has finished yet.
     #[default]
     Starting,
-    /// The last check went well, or not enough in a row have not.
+    /// The last check succeeded, or too few in a row have failed.
     Healthy,
-    /// Too many in a row have failed.
+    /// Too many checks in a row have failed.
     Unhealthy,
 }
 
 impl Health {
-    /// docker's word.
+    /// docker's word for this health.
     pub fn word(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -39,42 +39,42 @@ impl Health {
     }
 }
 
-/// One check.
+/// Result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Check {
-    /// When it began.
+    /// Time when the check began.
     pub start: Timestamp,
-    /// When it ended.
+    /// Time when the check ended.
     pub end: Timestamp,
-    /// 0: well. -1: it took too long.
+    /// Exit status of the check. 0: success; -1: timeout.
     pub exit_code: i32,
-    /// The beginning of what it wrote.
+    /// Beginning of the check's output.
     pub output: String,
 }
 
-/// What the checks of one run have told.
+/// Results of the checks of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
-    /// Of which start.
+    /// Number of the start that the results belong to.
     pub run: u64,
-    /// How it is.
+    /// Health after the last check.
     pub health: Health,
-    /// So many failures in a row.
+    /// Number of failures in a row.
     pub streak: u32,
-    /// The last checks, the newest last.
+    /// The last check results, the newest last.
     pub checks: Vec<Check>,
 }
 
 impl Told {
-    /// Of the run that `state` is about.
+    /// Reads the results of the run that `state` describes; empty if the file is about another run.
     pub fn of(folder: &Path, state: &State) -> Result<Self> {
         let told = record::read::<Self>(folder, HEALTH)?.filter(|told| told.run == state.run);
         Ok(told.unwrap_or_else(|| Self { run: state.run, ..Self::default() }))
     }
 
-    /// Notes a check that began when the container had run for `age`. Failures do not count within the start period, as
-    /// long as none went well (docker).
+    /// Adds a check that began when the container had run for `age`. Failures within the start period do not count
+    /// until the first success (docker).
     pub fn note(&mut self, check: Check, settings: &Healthcheck, age: Duration) {
         let counts = self.health != Health::Starting || age >= settings.start_period();
         if check.exit_code == 0 {
@@ -92,50 +92,50 @@ impl Told {
     }
 }
 
-/// When the next check is due. Nothing is, where there is no check.
+/// Timer of the next check. Idle without a health check.
 #[derive(Debug, Default)]
 pub struct Timer {
     due: Option<Instant>,
-    /// The number of the process that checks.
+    /// PID of the running check.
     checks: Option<i32>,
 }
 
 impl Timer {
-    /// After a start, or a check: the next.
+    /// Sets the time of the next check, after a start or a check.
     pub fn next(&mut self, settings: &Healthcheck, health: Health, age: Duration) {
         self.checks = None;
         self.due = Some(Instant::now() + settings.wait(health, age));
     }
 
-    /// No more checks.
+    /// Stops the checks.
     pub fn stop(&mut self) {
         *self = Self::default();
     }
 
-    /// When to wake up.
+    /// Time at which the monitor must wake up.
     pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// A process checks.
+    /// Notes that process `pid` runs the check.
     pub fn begun(&mut self, pid: i32) {
         self.due = None;
         self.checks = Some(pid);
     }
 
-    /// Whether it is that process.
+    /// True if `pid` is the running check.
     pub fn is(&self, pid: i32) -> bool {
         self.checks == Some(pid)
     }
 }
 
 impl Healthcheck {
-    /// Whether there is something to check.
+    /// True if the settings contain a command to run.
     pub fn is_on(&self) -> bool {
         self.test.first().is_some_and(|kind| kind != "NONE") && self.test.len() > 1
     }
 
-    /// docker's defaults stand for 0.
+    /// Returns a duration; 0 stands for docker's default.
     fn or(nanoseconds: u64, seconds: u64) -> Duration {
         if nanoseconds == 0 {
             Duration::from_secs(seconds)
@@ -144,7 +144,7 @@ impl Healthcheck {
         }
     }
 
-    /// How long one check may take.
+    /// Longest duration of one check.
     pub fn timeout(&self) -> Duration {
         Self::or(self.timeout, 30)
     }
@@ -157,7 +157,7 @@ impl Healthcheck {
         Duration::from_nanos(self.start_period)
     }
 
-    /// How long to wait before the next check of a container that runs since `age`.
+    /// Time to wait before the next check of a container that has run for `age`.
     fn wait(&self, health: Health, age: Duration) -> Duration {
         match health == Health::Starting && age < self.start_period() {
             true => Self::or(self.start_interval, 5),
@@ -196,7 +196,7 @@ mod tests {
         let second = 1_000_000_000;
         let settings =
             Healthcheck { retries: 1, start_period: 60 * second, ..Healthcheck::default() };
-        // The time of day is only for people to read: it may jump.
+        // The time of day is for display only: the clock may jump.
         let day = Duration::from_secs(86_400);
         let (yesterday, tomorrow) = (Timestamp::now() - day, Timestamp::now() + day);
         let mut told = Told::default();

@@ -1,5 +1,6 @@
-//! The journal of systemd, by its own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram an entry. A line is an
-//! entry; one without an end stays here until its rest comes. What the journal does not take at once is counted.
+//! The systemd journal, by its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): one datagram for each entry. Each
+//! line is an entry; an unfinished line is buffered here until its rest comes. Lines that the journal does not accept
+//! at once are counted as lost.
 
 use std::os::fd::OwnedFd;
 
@@ -8,24 +9,24 @@ use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketT
 use super::log::Source;
 use super::record::Record;
 
-/// Where the journal listens.
+/// Socket of the journal.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
-/// A longer line becomes several entries, each but the last marked as podman does.
+/// Longest entry in bytes. A longer line becomes several entries, each but the last marked as podman does.
 const LONGEST: usize = 48 * 1024;
 
-/// The journal, for one container.
+/// Connection to the journal for one container.
 #[derive(Debug)]
 pub struct Journal {
     socket: Option<OwnedFd>,
-    /// The fields of every entry.
+    /// The fields common to all entries.
     head: Vec<u8>,
-    /// The beginning of a line, of standard output and standard error.
+    /// Unfinished lines of standard output and standard error.
     begun: [Vec<u8>; 2],
     lost: u64,
 }
 
 impl Journal {
-    /// For the container of this record. Where there is no journal all is lost, and counted.
+    /// Connects for the container of this record. Without a journal all output is lost, and counted.
     pub fn open(record: &Record) -> Self {
         let mut head = Vec::new();
         let short = record.id.get(..12).unwrap_or(&record.id);
@@ -38,7 +39,7 @@ impl Journal {
         Self { socket: connect().ok(), head, begun: [Vec::new(), Vec::new()], lost: 0 }
     }
 
-    /// Writes what came from `source`.
+    /// Writes bytes that came from `source`.
     pub fn write(&mut self, source: Source, bytes: &[u8]) {
         let slot = usize::from(source == Source::Error);
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -55,7 +56,7 @@ impl Journal {
         }
     }
 
-    /// Writes the lines that have no end.
+    /// Writes the unfinished lines.
     pub fn finish(&mut self) {
         for (slot, source) in [(0, Source::Output), (1, Source::Error)] {
             let line = std::mem::take(&mut self.begun[slot]);
@@ -97,7 +98,7 @@ fn connect() -> rustix::io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// `NAME=value`, or for any bytes: the name, a length, the bytes.
+/// Appends a field: `NAME=value`, or for a value with newlines: the name, a length, the bytes.
 fn field(to: &mut Vec<u8>, name: &str, value: &[u8]) {
     to.extend(name.as_bytes());
     if value.contains(&b'\n') {

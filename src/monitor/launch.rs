@@ -1,5 +1,5 @@
-//! The beginning of a monitor: a process of its own launches the container, writes down who runs it, tells whoever waits
-//! that the command runs (or why not), and becomes the small program that watches (see [`super::handover`]).
+//! Launch of a monitor. A process of its own launches the container, writes `state.json`, and reports to its caller
+//! that the command runs (or why not). Then the process becomes the small watching program (see [`super::handover`]).
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ use crate::sys::process::{self, Forked};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{fd, title};
 
-/// What a monitor hears: requests to end, the end of a child, the wish for a new socket, and that a file of the
-/// container's folder was removed.
+/// Signals that a monitor handles: requests to end, the end of a child, a request for a new socket, the removal of a
+/// file of the container's folder.
 pub const SIGNALS: [i32; 7] = [
     libc::SIGTERM,
     libc::SIGINT,
@@ -31,34 +31,34 @@ pub const SIGNALS: [i32; 7] = [
     fd::REMOVAL,
 ];
 
-/// A container that is to run.
+/// Launch job: a container to start, with its locks and streams.
 #[derive(Debug)]
 pub struct Job {
-    /// The store.
+    /// Root folder of the store.
     pub store: PathBuf,
     /// The container's folder.
     pub folder: PathBuf,
-    /// The lock on the folder, exclusive.
+    /// Exclusive lock on the container's folder.
     pub lock: OwnedFd,
-    /// What must stay open while it runs.
+    /// Descriptors to keep open while the container runs: locks of its image.
     pub held: Vec<OwnedFd>,
-    /// What was asked for.
+    /// The container's record.
     pub record: Record,
-    /// How it is launched.
+    /// Launch plan for the engine.
     pub plan: Plan,
-    /// Who is attached from the beginning.
+    /// Client attached from the start.
     pub client: Option<OwnedFd>,
-    /// Where to listen, where somebody does already.
+    /// Listening socket and its path. `None`: the launch opens one.
     pub listener: Option<(OwnedFd, PathBuf)>,
-    /// How often the restart policy has started it.
+    /// Number of restarts by the restart policy.
     pub restarts: u32,
-    /// The last wait before a start, in milliseconds.
+    /// The last wait before a restart, in milliseconds.
     pub waited: u64,
 }
 
-/// Makes a monitor, which launches the container; returns once the command runs. The caller's standard streams stay the
-/// caller's, but for a log driver that passes them through; signals that the caller has `blocked` for itself are not
-/// blocked for the container.
+/// Forks a monitor, which launches the container; returns once the command runs. The caller's standard streams stay the
+/// caller's, except with a log driver that passes them through. Signals that the caller has `blocked` for itself are
+/// not blocked for the container.
 pub fn start(job: Job, blocked: Option<&Signals>) -> Result<()> {
     let (near, far) = pipe_with(PipeFlags::CLOEXEC).context(|| "cannot make a pipe")?;
     match process::fork().context(|| "cannot make the monitor")? {
@@ -67,7 +67,7 @@ pub fn start(job: Job, blocked: Option<&Signals>) -> Result<()> {
             if let Some(blocked) = blocked {
                 blocked.restore();
             }
-            // Not of the terminal's session: it lives on when that ends.
+            // A session of its own: the monitor survives the end of the terminal's session.
             let _ = rustix::process::setsid();
             let Err(error) = become_monitor(job, &far);
             tell(&far, &Err(error));
@@ -89,7 +89,7 @@ pub fn start(job: Job, blocked: Option<&Signals>) -> Result<()> {
     }
 }
 
-/// The same in a monitor that was one already: it goes on with another run.
+/// Launches the container's next run in a process that is a monitor already.
 pub fn start_again(job: Job) -> Result<std::convert::Infallible> {
     let null = null()?;
     become_monitor(job, &null)
@@ -97,10 +97,10 @@ pub fn start_again(job: Job) -> Result<std::convert::Infallible> {
 
 fn become_monitor(job: Job, told: &OwnedFd) -> Result<std::convert::Infallible> {
     title::name_container(&job.record.name);
-    // It hears them whatever whoever started us had ignored (nohup(1), background jobs of scripts).
+    // The monitor handles these signals even if its caller ignored them (nohup(1), background jobs of scripts).
     signal::set_default(&SIGNALS);
     let signals = Signals::block(&SIGNALS).context(|| "cannot block signals")?;
-    // What the container leaves without a parent is ours to reap.
+    // The monitor reaps the container's orphans.
     process::adopt_orphans().context(|| "cannot adopt orphans")?;
     let run = record::read_if_whole::<State>(&job.folder, STATE)?.map_or(0, |state| state.run);
     let exit = record::read_if_whole::<Exit>(&job.folder, EXIT)?.map_or(0, |exit| exit.run);
@@ -153,12 +153,12 @@ fn become_monitor(job: Job, told: &OwnedFd) -> Result<std::convert::Infallible> 
 }
 
 fn tell(to: &OwnedFd, answer: &Result<()>) {
-    // Nobody there to hear is no reason to stop.
+    // A caller that has gone is no reason to stop.
     let bytes = serde_json::to_vec(answer).unwrap_or_default();
     let _ = rustix::io::write(to, &bytes);
 }
 
-/// The pipes: our ends, and the command's. None where it has a terminal, or the caller's own streams.
+/// Pipes to the command's streams. None with a terminal, or with the caller's own streams.
 type Pipes = [Option<OwnedFd>; 3];
 
 fn wire(record: &Record) -> Result<(Pipes, Option<Streams>)> {
@@ -202,14 +202,14 @@ fn write_state(
     Ok(())
 }
 
-/// The state of a container whose monitor is this process.
+/// Builds the state of a container whose monitor is this process.
 pub fn state(
     launched: &Launched,
     run: u64,
     restarts: u32,
     socket: Option<&PathBuf>,
 ) -> Result<State> {
-    // A command that has ended already is not reaped yet, so it still has its number.
+    // A command that has ended already is not reaped yet, so its PID is still valid.
     let process =
         Being::of(launched.command.pid).ok_or_else(|| Error::new("the command is gone"))?;
     Ok(State {
@@ -234,7 +234,8 @@ fn null() -> Result<OwnedFd> {
         .context(|| "/dev/null")
 }
 
-/// Whoever reads what the caller writes must see the caller's end, not wait for ours.
+/// Replaces the standard streams by `/dev/null`: readers of the caller's output must see its end, not wait for the
+/// monitor's.
 fn leave_streams() -> Result<()> {
     let null = null()?;
     for number in 0..=2 {

@@ -1,6 +1,6 @@
-//! The per-container process: it launches the container, owns its streams, its log, the record of its end, those who are
-//! attached and the next start. One thread, one loop, asleep while nothing happens; the only process of ours beside a
-//! detached container (and the keeper, which is part of it).
+//! The per-container monitor process. The monitor launches the container; owns its streams, its log, the record of its
+//! end and the attached clients; and restarts the container. One thread, one loop, asleep while nothing happens. No
+//! other process of ours runs beside a detached container (but the keeper, which is part of the container).
 //!
 //! ```text
 //!  usnea start, run -d                         monitor                                  container
@@ -14,13 +14,13 @@
 //!                                              | ends; or waits (policy) and launches again; or removes it
 //! ```
 //!
-//! It launches with the memory of a whole command, and then becomes our program anew, with a word for the role: the
-//! small loop needs a few hundred kB. For the next start it becomes the whole program again. Its number, children and
-//! locks stay what they were.
+//! The launch takes the memory of a whole command. The monitor then executes this program anew with a word for its role:
+//! the small loop needs a few hundred kB. For the next start, the monitor becomes the whole program again. PID, children
+//! and locks stay the same.
 //!
-//! When it is killed, the container dies with it (the engine sees to that): there is no container that nobody watches.
-//! What is so is computed by whoever asks (`status`), from the files (`record`) and from what lives (`being`). The lock
-//! on the container's folder is held from the launch to the end: nobody removes or starts what runs.
+//! When the monitor is killed, the engine kills the container too: no container runs unwatched. The current state is
+//! computed by each reader (`status`), from the files (`record`) and from live processes (`being`). The monitor holds
+//! the lock on the container's folder from launch to end: nobody removes or starts a running container.
 
 pub mod being;
 mod clients;

@@ -1,4 +1,4 @@
-//! The kernel's want of memory: it kills in the container's cgroup, and the monitor hears of it while it sleeps.
+//! Kills by the kernel for want of memory, in the container's cgroup. The monitor learns of each while it sleeps.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,31 +6,31 @@ use std::path::PathBuf;
 
 use crate::cgroup;
 
-/// The count of the processes that the kernel has killed.
+/// Counter of the processes that the kernel has killed for want of memory.
 #[derive(Debug, Default)]
 pub struct Oom {
     folder: Option<PathBuf>,
-    /// Has an event (POLLPRI) when a count changes.
+    /// `memory.events` of the cgroup; ready (POLLPRI) when a count changes.
     events: Option<File>,
     seen: u64,
 }
 
 impl Oom {
-    /// Of the cgroup in this folder. Without a cgroup, or its memory controller, nothing is heard.
+    /// Watches the cgroup in `folder`. Without a cgroup or its memory controller, no kill is reported.
     pub fn of(folder: Option<PathBuf>) -> Self {
         let events =
             folder.as_ref().and_then(|folder| File::open(folder.join("memory.events")).ok());
         Self { folder, events, seen: 0 }
     }
 
-    /// To be waited for.
+    /// Descriptor to poll for POLLPRI.
     pub fn events(&self) -> Option<BorrowedFd<'_>> {
         self.events.as_ref().map(File::as_fd)
     }
 
-    /// Whether there were more since the last time.
+    /// True if the kernel has killed processes since the last call.
     pub fn is_new(&mut self) -> bool {
-        // Reading is what makes the next event one.
+        // A read re-arms the event.
         if let Some(events) = &self.events {
             let _ = rustix::io::pread(events, &mut [0; 512][..], 0);
         }
@@ -39,12 +39,12 @@ impl Oom {
         self.seen > before
     }
 
-    /// Whether the kernel has killed any.
+    /// True if the kernel has killed any process of this run.
     pub fn has_killed(&self) -> bool {
         self.seen > 0
     }
 
-    /// The container has ended: its cgroup goes.
+    /// Removes the cgroup, after the end of the container.
     pub fn end(&mut self) {
         self.events = None;
         if let Some(folder) = self.folder.take() {

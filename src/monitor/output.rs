@@ -1,4 +1,4 @@
-//! Where the command's output is kept: a file, the journal, or nowhere.
+//! Destination of the command's output: a file, the journal, or nowhere.
 
 use std::path::Path;
 
@@ -8,19 +8,19 @@ use super::journal::Journal;
 use super::log::{Source, Writer};
 use super::record::{LogDriver, Record};
 
-/// The log of one container.
+/// Log of one container.
 #[derive(Debug)]
 pub enum Log {
-    /// A file.
+    /// A log file in the container's folder.
     File(Writer),
-    /// The journal.
+    /// The systemd journal.
     Journal(Journal),
-    /// Nowhere.
+    /// No log.
     Nowhere,
 }
 
 impl Log {
-    /// Goes on with the container's log, or begins it.
+    /// Opens the container's log for appending, creating a missing one.
     pub fn open(folder: &Path, record: &Record) -> Self {
         match record.log.driver {
             LogDriver::File => Self::File(Writer::open(folder, &record.log)),
@@ -29,7 +29,7 @@ impl Log {
         }
     }
 
-    /// Keeps what came from `source`.
+    /// Logs bytes that came from `source`.
     pub fn write(&mut self, source: Source, bytes: &[u8]) {
         match self {
             Self::File(writer) => writer.write(source, bytes, Timestamp::now()),
@@ -38,12 +38,12 @@ impl Log {
         }
     }
 
-    /// A word of our own.
+    /// Logs a message of the monitor itself.
     pub fn say(&mut self, text: &str) {
         self.write(Source::Ourselves, format!("{text}\n").as_bytes());
     }
 
-    /// No more comes.
+    /// Completes the log: no more output comes.
     pub fn finish(&mut self) {
         match self {
             Self::File(writer) => writer.finish(Timestamp::now()),

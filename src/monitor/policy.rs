@@ -1,4 +1,4 @@
-//! `--restart`: whether a container that has ended is started again, and how soon. Times and rules are docker's.
+//! `--restart`: the decision whether to restart a container that has ended, and how soon. Times and rules are docker's.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// When a container is started again.
+/// Restart policy of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
-    /// Never.
+    /// No restarts.
     #[default]
     No,
-    /// When it failed; at most so often in a row.
+    /// Restart after a failure; the number limits the restarts in a row.
     OnFailure(Option<u32>),
-    /// Always.
+    /// Restart after every end.
     Always,
-    /// Always, unless it was stopped before the machine was.
+    /// Restart after every end, unless the container was stopped before the machine was.
     UnlessStopped,
 }
 
@@ -57,19 +57,19 @@ impl fmt::Display for RestartPolicy {
     }
 }
 
-/// Which of its ends this is.
+/// Facts about an end that decide on a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
     /// The exit status.
     pub status: u8,
-    /// Somebody wanted it to end.
+    /// True if a user or the monitor stopped the container on purpose.
     pub is_wanted: bool,
-    /// How often it was started again already.
+    /// Number of restarts so far.
     pub restarts: u32,
 }
 
 impl RestartPolicy {
-    /// Its name without the number.
+    /// Name of the policy without the number.
     pub fn name(&self) -> &'static str {
         match self {
             Self::No => "no",
@@ -79,7 +79,7 @@ impl RestartPolicy {
         }
     }
 
-    /// How many attempts `on-failure` has; 0: no limit.
+    /// Limit of restarts of `on-failure`; 0: no limit.
     pub fn attempts(&self) -> u32 {
         match self {
             Self::OnFailure(Some(count)) => *count,
@@ -87,7 +87,7 @@ impl RestartPolicy {
         }
     }
 
-    /// Whether it is started again.
+    /// True if the container is restarted after this end.
     pub fn restarts(&self, ending: Ending) -> bool {
         !ending.is_wanted
             && match self {
@@ -100,7 +100,7 @@ impl RestartPolicy {
     }
 }
 
-/// How long to wait before the next start, when the last wait was `last` and the container ran for `ran`.
+/// Time to wait before the next start, when the last wait was `last` and the container ran for `ran`.
 pub fn backoff(last: Duration, ran: Duration) -> Duration {
     const FIRST: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_secs(60);

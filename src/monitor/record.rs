@@ -1,12 +1,11 @@
-//! What is written down of a container, in its folder: what was asked for (`container.json`), who runs it
-//! (`state.json`), how it ended (`exit.json`). Each is replaced whole. None is believed to say what is so now: that is
-//! computed ([`super::status`]).
+//! Files of a container's folder: its record (`container.json`), its state while running (`state.json`), and its end
+//! (`exit.json`). Each file is replaced as a whole. None states what is true now: [`super::status`] computes that.
 //!
-//! Written without waiting for the disk: a container that a power cut ends has nothing to go on with. Renamed into place,
-//! each is whole or not there, whatever is killed; but a power cut within half a minute after the writing may leave an
-//! empty file on file systems that write names before content. Such a `state.json` or `exit.json` counts as the end that
-//! it was; a container without its `container.json` is told of, and can only be removed. What was asked for is the one
-//! that is worth waiting for where a container that is there already would be lost ([`change`]).
+//! Written without waiting for the disk: a container ended by a power cut has nothing to continue with. Files are
+//! renamed into place, so each is complete or missing, whichever process is killed. But a power cut within half a
+//! minute of the write may leave an empty file, on file systems that write names before content. Such a `state.json` or
+//! `exit.json` counts as the end of its run. A container with such a `container.json` is reported, and can only be
+//! removed. A write waits for the disk only where the record of an existing container could be lost ([`change`]).
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -25,264 +24,264 @@ use crate::files;
 use crate::go_json;
 use crate::net::Wanted;
 
-/// What was asked for.
+/// File of the container's record.
 pub const CONTAINER: &str = "container.json";
-/// The OCI runtime spec.
+/// File of the OCI runtime spec.
 pub const CONFIG: &str = "config.json";
-/// Who runs it.
+/// File of the state: process, monitor, boot.
 pub const STATE: &str = "state.json";
-/// How it ended.
+/// File of the end: exit status and reason.
 pub const EXIT: &str = "exit.json";
-/// Room for the last, while it runs.
+/// File that reserves disk space for `exit.json` while the container runs.
 const EXIT_ROOM: &str = ".exit.json-room";
-/// How much: a block of nearly every file system.
+/// Bytes reserved: a block of nearly every file system.
 const ROOM: usize = 4096;
-/// There when the container was stopped on purpose: no restart policy starts it again.
+/// File that marks a container stopped on purpose: no restart policy starts such a container again.
 pub const STOPPED: &str = "stopped";
 
-/// Where the output goes.
+/// Log driver: destination of the command's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogDriver {
     /// A file in the container's folder.
     #[default]
     File,
-    /// The journal of systemd.
+    /// The systemd journal.
     Journald,
-    /// Nowhere but to those who are attached.
+    /// No log: output reaches attached clients alone.
     None,
-    /// The command writes to what the caller gave, without us between.
+    /// No log: the command writes to the caller's own streams directly.
     Passthrough,
 }
 
-/// The log and its limits.
+/// Settings of the log: driver, limits and tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSettings {
-    /// Where to.
+    /// Destination of the output.
     pub driver: LogDriver,
-    /// Bytes of one file; `None`: no limit.
+    /// Size limit of one file in bytes; `None`: no limit.
     #[serde(default)]
     pub max_size: Option<u64>,
-    /// How many files, the one that is written included.
+    /// Largest number of files, the current one included.
     #[serde(default)]
     pub max_file: Option<u32>,
-    /// `tag`, for the journal.
+    /// Tag of journal entries (`tag`); null: the container's name.
     #[serde(default)]
     pub tag: Option<String>,
 }
 
-/// What the command's standard input is.
+/// Standard input of the command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Input {
     /// `/dev/null`.
     #[default]
     Closed,
-    /// A pipe that stays open, whoever comes and goes.
+    /// A pipe that stays open while clients come and go.
     Open,
-    /// A pipe that closes with the input of the first who is attached.
+    /// A pipe that closes with the input of the first attached client.
     Once,
 }
 
-/// A check of health, as docker keeps it: times in nanoseconds, 0 is the default.
+/// Health check, in docker's form: times in nanoseconds, 0 for the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Healthcheck {
-    /// `NONE`; `CMD` and words; `CMD-SHELL` and a line.
+    /// Command of the check: `NONE`; `CMD` and words; `CMD-SHELL` and a line.
     #[serde(deserialize_with = "go_json::list")]
     pub test: Vec<String>,
-    /// Between two checks.
+    /// Time between two checks.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub interval: u64,
-    /// How long one may take.
+    /// Longest duration of one check.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub timeout: u64,
-    /// How long failures do not count after the start.
+    /// Time after the start in which failures do not count.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub start_period: u64,
-    /// Between two checks within the start period.
+    /// Time between two checks within the start period.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub start_interval: u64,
-    /// So many failures in a row are ill.
+    /// Number of failures in a row that make the container unhealthy.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub retries: u32,
 }
 
-/// What is done with a container that is ill (podman's).
+/// Action on an unhealthy container (podman's).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
-    /// Nothing.
+    /// No action.
     #[default]
     None,
-    /// It is killed; its restart policy decides what is next.
+    /// Kill the container; its restart policy decides on a restart.
     Kill,
-    /// It is stopped and started again, whatever its restart policy.
+    /// Stop and restart the container, whatever its restart policy.
     Restart,
-    /// It is stopped.
+    /// Stop the container.
     Stop,
 }
 
-/// What was asked for.
+/// Settings of a container, as its creation recorded them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// 64 hexadecimal digits.
+    /// Container ID: 64 hexadecimal digits.
     pub id: String,
-    /// Its name.
+    /// Name of the container.
     pub name: String,
-    /// The image, as it was typed.
+    /// Image reference, as typed.
     pub image: String,
-    /// The image's ID (its config's digest), where it is one of the store.
+    /// The image's ID (the digest of its config); null for an image outside the store.
     #[serde(default)]
     pub image_id: Option<String>,
-    /// What runs: the image's entry point included.
+    /// Command line, the image's entry point included.
     pub command: Vec<String>,
     /// Number of words of `command` that are the entry point.
     #[serde(default)]
     pub entrypoint: usize,
-    /// Who runs it, where that was said (`--user`).
+    /// User from `--user`; null without the flag.
     #[serde(default)]
     pub user: Option<String>,
-    /// Labels, the image's included.
+    /// Labels, including those of the image.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// When it was made.
+    /// Time of creation.
     pub created: Timestamp,
-    /// Whether it has a terminal.
+    /// True if the command has a terminal.
     pub terminal: bool,
-    /// Its standard input.
+    /// Standard input of the command.
     pub input: Input,
-    /// Whether it goes when it ends (`--rm`).
+    /// True if the container is removed when it ends (`--rm`).
     pub auto_remove: bool,
-    /// When it is started again.
+    /// Restart policy.
     #[serde(default)]
     pub restart: RestartPolicy,
-    /// The signal that asks it to end.
+    /// Number of the signal that asks the command to end.
     pub stop_signal: i32,
-    /// How many seconds it has to do so.
+    /// Seconds from the stop signal to SIGKILL.
     pub stop_timeout: u64,
-    /// How its health is found out.
+    /// Health check; null without one.
     #[serde(default)]
     pub health: Option<Healthcheck>,
-    /// What is done when it is ill.
+    /// Action on an unhealthy container.
     #[serde(default)]
     pub health_on_failure: OnFailure,
-    /// Its log.
+    /// Settings of the log.
     #[serde(default)]
     pub log: LogSettings,
-    /// Its network.
+    /// Network settings.
     #[serde(default)]
     pub network: Wanted,
-    /// Where its process's number is written to, too (`--pidfile`).
+    /// File for the PID of the container's process (`--pidfile`).
     #[serde(default)]
     pub pidfile: Option<PathBuf>,
-    /// Where its ID was written to (`--cidfile`).
+    /// File for the container's ID (`--cidfile`).
     #[serde(default)]
     pub cidfile: Option<PathBuf>,
-    /// The keys with which a terminal is left, where they are not the usual ones.
+    /// Keys that detach from the terminal; null: the default ones.
     #[serde(default)]
     pub detach_keys: Option<String>,
-    /// The command line that made it.
+    /// Command line that created the container.
     #[serde(default)]
     pub create_command: Vec<String>,
 }
 
 impl Record {
-    /// The words of the entry point, and the command's.
+    /// Splits the command line into the words of the entry point, and those of the command.
     pub fn entrypoint_and_cmd(&self) -> (&[String], &[String]) {
         self.command.split_at(self.entrypoint.min(self.command.len()))
     }
 
-    /// Whether there is somebody to read what is typed.
+    /// True if the command reads typed input.
     pub fn takes_input(&self) -> bool {
         self.terminal || self.input != Input::Closed
     }
 }
 
-/// Who runs it.
+/// State of a running container: its processes, boot and machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// Which start this is, from 1 on.
+    /// Number of this start, from 1 on.
     pub run: u64,
     /// The container's first process.
     pub process: Being,
-    /// Its monitor.
+    /// The container's monitor.
     pub monitor: Being,
-    /// Within which boot.
+    /// Boot ID of the machine.
     pub boot: String,
-    /// On which machine.
+    /// Host name of the machine.
     pub host: String,
-    /// The PID namespace in which the processes have their numbers; a version before did not write it down.
+    /// PID namespace of the recorded PIDs; null in files of an earlier version.
     #[serde(default)]
     pub pid_namespace: Option<u64>,
-    /// Since when.
+    /// Time of the start.
     pub started: Timestamp,
-    /// How often the restart policy has started it again.
+    /// Number of restarts by the restart policy.
     #[serde(default)]
     pub restarts: u32,
-    /// It ended, and the monitor waits to start it again.
+    /// True if the command ended and the monitor waits to restart it.
     #[serde(default)]
     pub restarting: bool,
-    /// Where its monitor listens.
+    /// Path of the monitor's socket.
     #[serde(default)]
     pub socket: Option<PathBuf>,
-    /// What has befallen it, and it runs on.
+    /// Failure that the container survived, such as the end of its network helper.
     #[serde(default)]
     pub trouble: Option<String>,
-    /// The folder of its cgroup.
+    /// The container's cgroup folder.
     #[serde(default)]
     pub cgroup: Option<PathBuf>,
 }
 
 impl State {
-    /// Whether its processes can be seen from here: the same boot of the same machine, and the same PID namespace.
+    /// True if the processes are visible from here: same boot of the same machine, and same PID namespace.
     pub fn is_here(&self) -> bool {
         let fits = |own: u64| self.pid_namespace.is_none_or(|recorded| recorded == own);
         being::boot_id().is_ok_and(|boot| boot == self.boot)
             && being::pid_namespace().is_none_or(fits)
     }
 
-    /// Whether its processes are stopped (`usnea pause`).
+    /// True if the processes are frozen (`usnea pause`).
     pub fn is_paused(&self) -> bool {
         self.cgroup.as_deref().is_some_and(cgroup::is_frozen)
     }
 }
 
-/// How it ended.
+/// Record of how a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
-    /// The end of which start; 0: it never ran.
+    /// Number of the start that ended; 0: the container never ran.
     pub run: u64,
-    /// As a shell has it: 128 and the signal where one killed it.
+    /// Exit status as in a shell: 128 plus the signal for a killed command.
     pub status: u8,
-    /// The signal that killed it.
+    /// Signal that killed the command.
     #[serde(default)]
     pub signal: Option<i32>,
-    /// The kernel was out of memory.
+    /// True if the kernel killed processes for want of memory.
     #[serde(default)]
     pub oom: bool,
-    /// Since when it ran.
+    /// Time of the start.
     #[serde(default)]
     pub started: Option<Timestamp>,
-    /// Until when.
+    /// Time of the end.
     pub finished: Timestamp,
-    /// Why, where it did not end by itself.
+    /// Cause, if the command did not end by itself.
     #[serde(default)]
     pub reason: Option<String>,
 }
 
-/// What is there of one of the files.
+/// Result of reading one of the files.
 #[derive(Debug)]
 pub enum Found<T> {
-    /// Nothing.
+    /// The file does not exist.
     Nothing,
-    /// All of it.
+    /// Contents of the file.
     Whole(T),
-    /// Something that cannot be understood: what a power cut may leave.
+    /// The file is damaged, as a power cut may leave one.
     Damaged(Error),
 }
 
-/// Looks for one of the files. Errors: it cannot be read.
+/// Reads one of the files, and tells a missing from a damaged one. Errors: the file cannot be read.
 pub fn look<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Found<T>> {
     let path = folder.join(name);
     let bytes = match std::fs::read(&path) {
@@ -296,7 +295,7 @@ pub fn look<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Found<T>> 
     })
 }
 
-/// Reads one of the files. `None`: it is not there. Errors: it cannot be read, or is damaged.
+/// Reads one of the files. `None`: the file does not exist. Errors: the file cannot be read, or is damaged.
 pub fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
     match look(folder, name)? {
         Found::Nothing => Ok(None),
@@ -305,7 +304,7 @@ pub fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>>
     }
 }
 
-/// The same for a file that can be done without: a damaged one counts as none.
+/// Reads a file that is not essential: a damaged one counts as missing.
 pub fn read_if_whole<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<T>> {
     match look(folder, name)? {
         Found::Whole(value) => Ok(Some(value)),
@@ -323,20 +322,20 @@ pub fn write<T: Serialize>(folder: &Path, name: &str, value: &T) -> Result<()> {
     files::replace_quickly(&folder.join(name), &bytes)
 }
 
-/// Replaces what was asked for in a container that is there already, and waits for the disk: after a power cut there is
-/// the old record or the new.
+/// Replaces the record of an existing container, and waits for the disk: a power cut leaves the old record or the new
+/// one.
 pub fn change(store: &Path, folder: &Path, record: &Record) -> Result<()> {
     let bytes = serde_json::to_vec(record).map_err(Error::new)?;
     files::replace(&store.join("tmp"), &folder.join(CONTAINER), &bytes)
 }
 
-/// Keeps room on the disk for the end: it must be possible to write that down when the disk has become full.
+/// Reserves disk space for `exit.json`: the end must be writable on a full disk.
 pub fn keep_room_for_exit(folder: &Path) -> Result<()> {
     let path = folder.join(EXIT_ROOM);
     std::fs::write(&path, [b' '; ROOM]).map_err(|error| files::cannot_write(error, &path))
 }
 
-/// Writes down the end, in the room that was kept for it, else where there is some.
+/// Writes `exit.json` into the reserved space, else wherever the disk has room.
 pub fn write_exit(folder: &Path, exit: &Exit) -> Result<()> {
     let bytes = serde_json::to_vec(exit).map_err(Error::new)?;
     let room = folder.join(EXIT_ROOM);

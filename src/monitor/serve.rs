@@ -1,6 +1,6 @@
-//! The monitor at work: one thread, one loop, which sleeps until something happens. Output goes to the log, then to those
-//! who are attached; their input goes to the command. When the command ends, all that it wrote is in the log before its
-//! end is written down, and that is written before anybody is told.
+//! Main loop of the monitor: one thread, asleep until an event. Output goes to the log, then to attached clients; their
+//! input goes to the command. At the end of the command, all its output is logged before `exit.json` is written.
+//! Clients learn of the end last.
 
 mod end;
 
@@ -29,16 +29,16 @@ use crate::sys::process::{self, Ended};
 use crate::sys::signal::Signals;
 use crate::sys::{fd, pages, title};
 
-/// How much is read from the command at once: a message to those who are attached holds it.
+/// Bytes read from the command at once: as many as fit a message to a client.
 const CHUNK: usize = talk::ROOM - 1;
 
-/// Bytes that a pipe holds at most: /proc/sys/fs/pipe-max-size for whoever may not exceed it (pipe(7)).
+/// Largest capacity of a pipe in bytes: /proc/sys/fs/pipe-max-size for processes that may not exceed it (pipe(7)).
 const MOST_IN_A_PIPE: usize = 1 << 20;
 
-/// How long the pages of our program stay after work: a page that is let go and needed again costs a microsecond.
+/// Time that the program's pages stay mapped after work: a page freed and needed again costs a microsecond.
 const LINGERING: Duration = Duration::from_millis(100);
 
-/// A monitor.
+/// State of a running monitor.
 struct Monitor {
     store: PathBuf,
     folder: PathBuf,
@@ -50,27 +50,27 @@ struct Monitor {
     listener: Option<OwnedFd>,
     signals: Signals,
     ends_all: bool,
-    /// When the command is killed that was asked to end.
+    /// Time at which a command that was asked to end is killed.
     deadline: Option<Instant>,
     ended: Option<Ended>,
     oom: Oom,
-    /// Our end of what the container's keeper watches.
+    /// Our end of the socket that the container's keeper watches.
     keeper: Option<OwnedFd>,
-    /// Whether there is a keeper.
+    /// False once the keeper has closed its end.
     is_kept: bool,
-    /// The process that connects its network: our child.
+    /// PID of the network helper, a child of the monitor.
     helper: Option<i32>,
     health: Timer,
-    /// It is ill, and is to be started again for that.
+    /// True if the unhealthy container is being stopped for a restart.
     is_to_restart: bool,
     room: Vec<u8>,
-    /// How its health was at the last check.
+    /// Health at the last check.
     was: Option<Health>,
-    /// Whether something was done since we let go of our program's pages.
+    /// True if the loop has worked since the program's pages were freed.
     has_worked: Cell<bool>,
 }
 
-/// What can be waited for.
+/// Event sources of the loop.
 #[derive(Clone, Copy)]
 enum Place {
     Signals,
@@ -82,7 +82,7 @@ enum Place {
     Client(usize),
 }
 
-/// Watches the container that was handed over, to its end. Returns when there is nothing more to do.
+/// Watches the container of the handover until its end. Returns when no work is left.
 pub fn watch(number: &str) -> Result<()> {
     let handover = Handover::receive(number)?;
     let _ = rustix::thread::set_name(c"usnea-monitor");
@@ -90,7 +90,7 @@ pub fn watch(number: &str) -> Result<()> {
     let held = handover.held.iter().map(|number| take(*number)).collect::<Result<Vec<_>>>()?;
     let waited = Duration::from_millis(handover.waited);
     let mut monitor = Monitor::new(handover)?;
-    // A kernel without it (CONFIG_DNOTIFY) does not tell: then a container without a record runs on.
+    // A kernel without CONFIG_DNOTIFY does not report removals: then a container without a record runs on.
     let _folder = match fd::tell_of_removals(&lock) {
         Ok(()) => None,
         // The lock is on a file in the folder (`files::locks`).
@@ -167,12 +167,12 @@ impl Monitor {
             monitor.hear(signal);
         }
         monitor.await_check(Health::Starting);
-        // What ended before we watched has sent its signal already.
+        // Children that ended before this point have sent their signal already.
         monitor.reap();
         Ok(monitor)
     }
 
-    /// Waits until something happens, at most until `until`, and does what follows from it.
+    /// Waits for events, at most until `until`, and handles them.
     fn turn(&mut self, until: Option<Instant>) -> Result<()> {
         for (place, events) in self.ready(until)? {
             match place {
@@ -192,7 +192,7 @@ impl Monitor {
                 }
                 Place::Oom => self.hear_oom(),
                 Place::Keeper => self.hear_keeper(),
-                // One at a time: the numbers of the others change when one goes.
+                // One client a turn: indices of the others change when a client is removed.
                 Place::Client(index) if events.contains(PollFlags::OUT) => {
                     self.clients.flush(index);
                     break;
@@ -237,7 +237,7 @@ impl Monitor {
         if let Some(keeper) = self.keeper.as_ref().filter(|_| self.is_kept) {
             add(Place::Keeper, keeper.as_fd(), PollFlags::IN);
         }
-        // Input that the command does not take is not fetched.
+        // Input that the command does not take is not fetched from the clients.
         let hears =
             if self.streams.wants_room().is_none() { PollFlags::IN } else { PollFlags::empty() };
         for index in 0..self.clients.len() {
@@ -248,7 +248,7 @@ impl Monitor {
         let deadline = [until, self.deadline, self.health.due()].into_iter().flatten().min();
         let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let woken = match self.has_worked.replace(false) {
-            // Once after the last work, not again and again: then the pages of our program are worth more elsewhere.
+            // Once after the last work, not repeatedly: an idle monitor's pages are worth more elsewhere.
             true => match wait(&mut fds, Some(left().unwrap_or(LINGERING).min(LINGERING)))? {
                 0 => {
                     let _ = pages::forget_program();
@@ -263,7 +263,7 @@ impl Monitor {
         Ok(came.filter(|(_, events)| !events.is_empty()).collect())
     }
 
-    /// A chunk of output: into the log, then to those who are attached. Its length; `None`: there was none.
+    /// Copies a chunk of output into the log, then to attached clients; returns its length. `None`: no output.
     fn carry_once(&mut self, source: Source) -> Option<usize> {
         let length = self.streams.read(source, &mut self.room[..CHUNK])?;
         let bytes = &self.room[..length];
@@ -278,8 +278,8 @@ impl Monitor {
         }
     }
 
-    /// Brings what the command has written by now into the log. Bounded by what a pipe can hold: a command that writes for
-    /// ever does not keep the monitor here.
+    /// Brings the command's output so far into the log. Bounded by the capacity of a pipe: a command that writes
+    /// forever does not keep the monitor here.
     fn catch_up(&mut self) {
         for source in [Source::Output, Source::Error] {
             let mut left = MOST_IN_A_PIPE;
@@ -315,7 +315,7 @@ impl Monitor {
     fn hear(&mut self, signal: i32) {
         match signal {
             libc::SIGCHLD => self.reap(),
-            // Not ours to end by: whoever closes a terminal leaves what is detached alone.
+            // No reason to end: closing a terminal must not affect a detached container.
             libc::SIGHUP => {}
             libc::SIGUSR1 => self.listen_anew(),
             fd::REMOVAL => self.look_after_record(),
@@ -323,7 +323,7 @@ impl Monitor {
         }
     }
 
-    /// The socket's folder may be gone: a new one for those who come.
+    /// Opens a new socket for clients: the old one's folder may have been removed.
     fn listen_anew(&mut self) {
         match talk::listen(&self.store, &self.record.id) {
             Ok((socket, path)) => {
@@ -335,7 +335,7 @@ impl Monitor {
         }
     }
 
-    /// A byte for each server of the container's files that has died; nothing more comes from a keeper that is gone.
+    /// Receives one byte for each dead server of the container's files. A keeper that has closed its end sends no more.
     fn hear_keeper(&mut self) {
         let Some(keeper) = &self.keeper else { return };
         let flags = rustix::net::RecvFlags::DONTWAIT;
@@ -344,7 +344,7 @@ impl Monitor {
                 self.has_trouble(engine::SERVER_DIED);
             }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-            // While it is open nobody ends the container.
+            // The socket stays open: closing it would end the container.
             _ => self.is_kept = false,
         }
     }
@@ -355,8 +355,8 @@ impl Monitor {
         }
     }
 
-    /// Something of the folder was removed. Without its record nobody could find the container any more, to stop it for
-    /// one: then it is asked to end, and is not started again.
+    /// Checks the record after a removal in the folder. Without a record no command could find the container, not even
+    /// to stop it. The monitor then asks the command to end, and does not restart it.
     fn look_after_record(&mut self) {
         let there = self.folder.join(CONTAINER).symlink_metadata();
         let is_gone = there.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
@@ -365,7 +365,7 @@ impl Monitor {
         }
     }
 
-    /// Somebody ends us: the command is asked to end, and killed when it takes too long.
+    /// Handles a request to end the monitor: asks the command to end, and kills a command that takes too long.
     fn stop(&mut self) {
         let _ = std::fs::write(self.folder.join(STOPPED), "");
         self.ask_to_end();
@@ -379,7 +379,7 @@ impl Monitor {
 
     fn signal(&self, signal: i32) {
         if self.ended.is_none() {
-            // Our child, and not reaped: the number is its own.
+            // An unreaped child: the PID is still its own.
             let _ = process::signal_child(self.state.process.pid, signal);
         }
     }
@@ -406,7 +406,7 @@ impl Monitor {
         }
     }
 
-    /// When the next check of health is due, where there are any.
+    /// Sets the time of the next health check, if the container has any.
     fn await_check(&mut self, health: Health) {
         if let Some(settings) = self.record.health.as_ref().filter(|settings| settings.is_on()) {
             self.health.next(settings, health, self.state.process.age());
@@ -423,7 +423,7 @@ impl Monitor {
         }
     }
 
-    /// A check has ended, and noted what it found.
+    /// Reads the result of a health check that has ended, and acts on it.
     fn has_checked(&mut self) {
         let health = match health::Told::of(&self.folder, &self.state) {
             Ok(told) => told.health,
@@ -451,7 +451,7 @@ impl Monitor {
     }
 }
 
-/// poll(2), at most for `limit`: how many are ready.
+/// Calls poll(2) for at most `limit`; returns the number of ready descriptors.
 fn wait(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize> {
     let limit = limit.map(|limit| Timespec {
         tv_sec: limit.as_secs() as i64,

@@ -1,4 +1,4 @@
-//! What is so with a container now. Computed from what is written down and what lives: never believed.
+//! Current status of a container, computed at each call from its files and from live processes.
 
 use std::path::Path;
 
@@ -9,23 +9,23 @@ use super::record::{self, EXIT, Exit, Found, STATE, State};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// What a container does.
+/// Status of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It never ran.
+    /// Never started.
     Created,
-    /// It runs.
+    /// Running.
     Running(State),
-    /// Its processes are stopped, all of them.
+    /// Running, with all processes frozen.
     Paused(State),
-    /// It ended, and will be started again.
+    /// Ended, and about to be restarted by its monitor.
     Restarting(State, Exit),
-    /// It ended.
+    /// Ended.
     Exited(Exit),
 }
 
 impl Status {
-    /// Of the container in `folder`.
+    /// Computes the status of the container in `folder`.
     pub fn of(folder: &Path) -> Result<Self> {
         loop {
             let exit = record::read_if_whole::<Exit>(folder, EXIT)?;
@@ -47,12 +47,12 @@ impl Status {
                 let is_paused = is_here && state.is_paused();
                 return Ok(if is_paused { Self::Paused(state) } else { Self::Running(state) });
             }
-            // Its monitor is about to write how it ended, or to go on with the next start.
+            // The monitor is about to write `exit.json`, or to go on with the next start.
             if is_here && state.monitor.lives() {
                 std::thread::sleep(std::time::Duration::from_millis(1));
                 continue;
             }
-            // It may have written just before it went.
+            // The monitor may have written `exit.json` just before it ended.
             match record::read_if_whole::<Exit>(folder, EXIT)?.filter(|exit| exit.run >= state.run)
             {
                 Some(exit) => return Ok(Self::Exited(exit)),
@@ -61,7 +61,7 @@ impl Status {
         }
     }
 
-    /// docker's word for it.
+    /// docker's word for the status.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -72,7 +72,7 @@ impl Status {
         }
     }
 
-    /// Who runs it, where somebody does.
+    /// State of the run, if the container runs or waits for its restart.
     pub fn state(&self) -> Option<&State> {
         match self {
             Self::Running(state) | Self::Paused(state) | Self::Restarting(state, _) => Some(state),
@@ -80,7 +80,7 @@ impl Status {
         }
     }
 
-    /// How it ended last.
+    /// Record of the last end.
     pub fn exit(&self) -> Option<&Exit> {
         match self {
             Self::Exited(exit) | Self::Restarting(_, exit) => Some(exit),
@@ -88,28 +88,29 @@ impl Status {
         }
     }
 
-    /// The machine that runs it, where that is another one (or another PID namespace of this one).
+    /// Host name of the machine that runs the container, if not this one (or if in another PID namespace of this one).
     pub fn elsewhere(&self) -> Option<&str> {
         self.state().filter(|state| !state.is_here()).map(|state| state.host.as_str())
     }
 
-    /// Whether it runs, be it that its processes are stopped.
+    /// True if the container runs, frozen or not.
     pub fn is_running(&self) -> bool {
         matches!(self, Self::Running(_) | Self::Paused(_))
     }
 }
 
-/// On another machine that shares the disk, or in another PID namespace: the lock of its monitor is all that is seen of
-/// it from here. Where the file system has no locks, it may run.
+/// True if the container runs on another machine that shares the disk, or in another PID namespace. The lock of its
+/// monitor is all that is visible from here. Without file locks, the container may run.
 fn runs_elsewhere(folder: &Path, state: &State) -> bool {
-    // A restart of this machine ended everything; its name may be another's only where the boot is the same.
+    // A reboot of this machine ended everything. Another machine may share the host name only where the boot ID is the
+    // same.
     let was_here =
         state.host == being::host_name() && being::boot_id().is_ok_and(|boot| boot != state.boot);
     !was_here && files::is_held(folder).unwrap_or(true)
 }
 
-/// The end of one whose monitor could not write it down. When that was is not known: the last that is known of it is
-/// when its log was written.
+/// Builds the end of a run whose monitor could not write it down. The time is unknown: the last known sign of the run
+/// is the last write to its log.
 fn unrecorded(state: &State, is_here: bool, folder: &Path) -> Exit {
     let is_same_boot = being::boot_id().is_ok_and(|boot| boot == state.boot);
     let reason = match (is_here, state.host == being::host_name()) {
@@ -126,7 +127,7 @@ fn unrecorded(state: &State, is_here: bool, folder: &Path) -> Exit {
     }
 }
 
-/// The end of one of which it is not known who ran it: only a power cut leaves that.
+/// Builds the end of a run whose state is unreadable: only a power cut causes that.
 fn damaged(error: &Error, last: Option<Exit>, folder: &Path) -> Exit {
     let run = last.map_or(0, |exit| exit.run);
     let written = written(&folder.join(STATE));
@@ -210,7 +211,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let here = state(own, own);
         let elsewhere = State { boot: "another".into(), host: "elsewhere".into(), ..here.clone() };
-        // As a store is seen from a container that shares it.
+        // As for a container that shares the store.
         let inside = State { pid_namespace: Some(1), ..here };
         for (state, host) in [(elsewhere, "elsewhere".to_owned()), (inside, being::host_name())] {
             record::write(folder.path(), STATE, &state).unwrap();

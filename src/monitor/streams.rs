@@ -1,4 +1,4 @@
-//! The command's standard streams, seen from our side: pipes, or the master of its terminal.
+//! The command's standard streams, seen from the monitor: pipes, or the master of its terminal.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,26 +8,25 @@ use rustix::termios::Winsize;
 
 use super::log::Source;
 
-/// What is written to a terminal to say that no more comes (EOT).
+/// End of input on a terminal (EOT).
 const END: u8 = 4;
 
-/// The streams.
+/// Our ends of the command's streams.
 #[derive(Debug, Default)]
 pub struct Streams {
     output: Option<OwnedFd>,
     error: Option<OwnedFd>,
     input: Option<OwnedFd>,
     is_terminal: bool,
-    /// The terminal's other side: while somebody has it open, the master does not hang up, which poll(2) would tell for
-    /// ever.
+    /// Slave side of the terminal. While it is open, the master does not hang up, which poll(2) would report forever.
     _open: Option<OwnedFd>,
-    /// Not yet taken by the command.
+    /// Input that the command has not taken yet.
     pending: Vec<u8>,
     closes: bool,
 }
 
 impl Streams {
-    /// Of a command with a terminal.
+    /// Wraps the master of the command's terminal.
     pub fn terminal(master: OwnedFd) -> std::io::Result<Self> {
         rustix::io::ioctl_fionbio(&master, true)?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -36,7 +35,7 @@ impl Streams {
         Ok(Self { output: Some(master), input, is_terminal: true, _open: open, ..Self::default() })
     }
 
-    /// Of one without.
+    /// Wraps our ends of the pipes of a command without a terminal.
     pub fn pipes(input: Option<OwnedFd>, output: OwnedFd, error: OwnedFd) -> std::io::Result<Self> {
         for fd in [Some(&output), Some(&error), input.as_ref()].into_iter().flatten() {
             rustix::io::ioctl_fionbio(fd, true)?;
@@ -44,7 +43,7 @@ impl Streams {
         Ok(Self { output: Some(output), error: Some(error), input, ..Self::default() })
     }
 
-    /// What is read from.
+    /// Descriptor to read `source` from.
     pub fn source(&self, source: Source) -> Option<BorrowedFd<'_>> {
         match source {
             Source::Error => self.error.as_ref(),
@@ -53,7 +52,7 @@ impl Streams {
         .map(AsFd::as_fd)
     }
 
-    /// Reads once: how many bytes came. `None`: nothing is there now, or ever again.
+    /// Reads once, and returns the number of bytes. `None`: no bytes now, or end of file.
     pub fn read(&mut self, source: Source, room: &mut [u8]) -> Option<usize> {
         let fd = match source {
             Source::Error => &mut self.error,
@@ -69,12 +68,12 @@ impl Streams {
         }
     }
 
-    /// What is written to, where something waits to be.
+    /// Descriptor to write to, if input is pending.
     pub fn wants_room(&self) -> Option<BorrowedFd<'_>> {
         self.input.as_ref().filter(|_| !self.pending.is_empty()).map(AsFd::as_fd)
     }
 
-    /// Gives the command something to read.
+    /// Passes input to the command.
     pub fn input(&mut self, bytes: &[u8]) {
         if self.input.is_some() {
             self.pending.extend(bytes);
@@ -82,7 +81,7 @@ impl Streams {
         }
     }
 
-    /// Gives it nothing more.
+    /// Closes the command's input; a terminal gets EOT.
     pub fn close_input(&mut self) {
         match self.is_terminal {
             true => self.input(&[END]),
@@ -93,7 +92,7 @@ impl Streams {
         }
     }
 
-    /// Writes what waits.
+    /// Writes pending input.
     pub fn flush(&mut self) {
         let Some(input) = &self.input else { return };
         while !self.pending.is_empty() {
@@ -101,7 +100,7 @@ impl Streams {
                 Ok(written) => drop(self.pending.drain(..written)),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                // Nobody reads any more.
+                // The command has closed its input.
                 Err(_) => {
                     self.pending = Vec::new();
                     self.input = None;
@@ -114,7 +113,7 @@ impl Streams {
         }
     }
 
-    /// Gives the terminal a size.
+    /// Sets the terminal's size.
     pub fn resize(&self, rows: u16, columns: u16) {
         if let (true, Some(master)) = (self.is_terminal, &self.output) {
             let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };

@@ -1,7 +1,7 @@
-//! What a monitor and those who are attached tell each other, over a unix socket of whole messages (SOCK_SEQPACKET).
+//! Protocol between a monitor and its attached clients, over a unix socket of whole messages (SOCK_SEQPACKET).
 //!
-//! The socket lies in the runtime folder, which goes at a logout: `usnea attach` then asks the monitor (SIGUSR1) to make
-//! another. Paths of sockets are short (unix(7), 108 bytes), those of folders are not: both sides go through a
+//! The socket lies in the runtime folder, which is removed at logout. `usnea attach` then asks the monitor (SIGUSR1)
+//! for a new one. Paths of sockets are short (unix(7), 108 bytes), those of folders are not: both sides go through a
 //! descriptor of the folder.
 
 use std::io;
@@ -16,52 +16,52 @@ use crate::config;
 use crate::error::{Context, Result};
 use crate::sys::fd;
 
-/// The longest payload of a message.
+/// Largest payload of a message, in bytes.
 pub const ROOM: usize = 32 * 1024;
 
-/// From whoever is attached to the monitor.
+/// Message from a client to the monitor.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request<'a> {
-    /// Give me what comes from now on, and wait for me or do not (see [`super::clients`]).
+    /// Send me output from now on, at this pace (see [`super::clients`]).
     Attach(Pace),
-    /// Tell me when it ends.
+    /// Tell me when the command ends.
     Wait,
-    /// Bring what the command has written by now into the log, and tell me.
+    /// Bring the output so far into the log, and confirm.
     CatchUp,
-    /// For the command's standard input.
+    /// Bytes for the command's standard input.
     Input(&'a [u8]),
-    /// No more of it.
+    /// End of the input.
     CloseInput,
-    /// My window has so many rows and columns.
+    /// Size of my terminal, in rows and columns.
     Window(u16, u16),
 }
 
-/// Whether the command waits for one who is slow.
+/// Treatment of a slow client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// It does: what it writes is for this reader, and none of it may be lost.
+    /// The command waits: its output is for this client, and none may be lost.
     Waits,
-    /// It does not: the reader is told how much it missed.
+    /// The command goes on: the client misses output, and receives the number of lost bytes.
     Drops,
 }
 
-/// From the monitor to whoever is attached.
+/// Message from the monitor to a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Told<'a> {
-    /// The command wrote this to its standard output, or terminal.
+    /// Output of the command: standard output, or terminal.
     Output(&'a [u8]),
-    /// The command wrote this to its standard error.
+    /// Output of the command: standard error.
     Error(&'a [u8]),
-    /// So many bytes went by.
+    /// Number of bytes that the client missed.
     Lost(u64),
-    /// It ended, with this status.
+    /// Exit status of the command.
     Ended(u8),
-    /// The log holds all that the command had written when [`Request::CatchUp`] came.
+    /// The log holds all that the command had written when [`Request::CatchUp`] arrived.
     CaughtUp,
 }
 
 impl Request<'_> {
-    /// As bytes.
+    /// Encodes the message.
     pub fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Attach(Pace::Waits) => b"Aw".to_vec(),
@@ -76,7 +76,7 @@ impl Request<'_> {
         }
     }
 
-    /// From bytes. `None`: it is none.
+    /// Decodes a message. `None`: not a request.
     pub fn parse(bytes: &[u8]) -> Option<Request<'_>> {
         Some(match bytes.split_first()? {
             (b'A', b"w") => Request::Attach(Pace::Waits),
@@ -94,7 +94,7 @@ impl Request<'_> {
 }
 
 impl Told<'_> {
-    /// As bytes.
+    /// Encodes the message.
     pub fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Output(bytes) => [b"O", *bytes].concat(),
@@ -105,7 +105,7 @@ impl Told<'_> {
         }
     }
 
-    /// From bytes. `None`: it is none.
+    /// Decodes a message. `None`: not a message of a monitor.
     pub fn parse(bytes: &[u8]) -> Option<Told<'_>> {
         Some(match bytes.split_first()? {
             (b'O', bytes) => Told::Output(bytes),
@@ -118,14 +118,14 @@ impl Told<'_> {
     }
 }
 
-/// Sends without waiting. Errors: WouldBlock; the other end is gone.
+/// Sends a message without waiting. Errors: WouldBlock; the other end has closed.
 pub fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<()> {
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     rustix::io::retry_on_intr(|| rustix::net::send(&socket, bytes, flags))?;
     Ok(())
 }
 
-/// The two ends of a conversation that begins before the container runs.
+/// Makes a connected pair of sockets, for a client attached before the container runs.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::net::socketpair(
         AddressFamily::UNIX,
@@ -135,8 +135,8 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// The folder of sockets: `$XDG_RUNTIME_DIR/usnea` where both are this user's alone, else `run/BOOT` in the store. Made
-/// where it is missing.
+/// Opens the folder of sockets, creating a missing one. The folder is `$XDG_RUNTIME_DIR/usnea` if both are private to
+/// this user, else `run/BOOT` in the store.
 pub fn folder(store: &Path) -> Result<PathBuf> {
     if let Some(folder) = folder_of_session() {
         return Ok(folder);
@@ -145,35 +145,35 @@ pub fn folder(store: &Path) -> Result<PathBuf> {
     config::open_private(&run.join(being::boot_id()?))
 }
 
-/// Our folder in `$XDG_RUNTIME_DIR`.
+/// Name of our folder in `$XDG_RUNTIME_DIR`.
 const OURS: &str = "usnea";
 
 fn folder_of_session() -> Option<PathBuf> {
     let (path, runtime) = config::runtime_folder()?;
     let _ = rustix::fs::mkdirat(&runtime, OURS, Mode::RWXU);
-    // Nobody else can put another in its place: the folder above is closed to them.
+    // No other user can replace the folder: its parent is closed to them.
     config::open_closed(&runtime, Path::new(OURS)).map(|_| in_session(&path))
 }
 
-/// The folder of sockets in a runtime folder: a path, not looked at.
+/// Path of the folder of sockets in a runtime folder, unchecked.
 pub fn in_session(runtime: &Path) -> PathBuf {
     runtime.join(OURS)
 }
 
-/// Whether the process at the other end is this user's. What is typed goes to nobody else, and what is shown comes from
-/// nobody else, whatever folder the socket lies in.
+/// True if the process at the other end is this user's. No other user may read the input or forge output, whichever
+/// folder the socket lies in.
 fn is_ours(socket: &OwnedFd) -> bool {
     rustix::net::sockopt::socket_peercred(socket)
         .is_ok_and(|peer| peer.uid == rustix::process::geteuid())
 }
 
-/// Lets in the next who waits at `listener`. `None`: nobody does, or it is another user.
+/// Accepts the next client at `listener`. `None`: no client waits, or another user connected.
 pub fn accept(listener: &OwnedFd) -> Option<OwnedFd> {
     let socket = rustix::net::accept_with(listener, SocketFlags::CLOEXEC).ok()?;
     is_ours(&socket).then_some(socket)
 }
 
-/// What goes before the name of a socket in its folder so that the whole is short.
+/// Opens `folder`, and builds a short address of a socket in it, through the descriptor.
 fn short(folder: &Path, name: &str) -> io::Result<(OwnedFd, SocketAddrUnix)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(folder, flags, Mode::empty())?;
@@ -186,12 +186,12 @@ fn socket() -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
-/// The name of the socket of container `id`: two stores may share a folder, two containers an ID never.
+/// Name of the socket of container `id`: two stores may share a folder, but no two containers an ID.
 fn name_of(id: &str) -> String {
     format!("{}.sock", id.get(..32).unwrap_or(id))
 }
 
-/// Listens for container `id`, in the place of what is there; where that is.
+/// Listens for container `id`, replacing an old socket; returns the socket and its path.
 pub fn listen(store: &Path, id: &str) -> Result<(OwnedFd, PathBuf)> {
     let (folder, name) = (folder(store)?, name_of(id));
     let path = folder.join(&name);
@@ -208,7 +208,7 @@ pub fn listen(store: &Path, id: &str) -> Result<(OwnedFd, PathBuf)> {
     Ok((socket, path))
 }
 
-/// Connects to who listens at `path`. Errors: EACCES, it is another user's process.
+/// Connects to the socket at `path`. Errors: EACCES if its process is another user's.
 pub fn connect(path: &Path) -> io::Result<OwnedFd> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let (_folder, address) = short(path.parent().unwrap_or(path), &name)?;

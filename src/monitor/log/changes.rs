@@ -1,4 +1,4 @@
-//! Waiting until something in a folder changes (inotify(7)).
+//! Waiting for changes in a folder (inotify(7)).
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -10,19 +10,19 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use crate::host::filesystem;
 
-/// Longest wait on a network file system: inotify(7) does not tell what other machines write.
+/// Longest wait on a network file system: inotify(7) does not report writes of other machines.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The changes of one folder.
+/// Watch on the changes of one folder.
 #[derive(Debug)]
 pub struct Changes {
     inotify: OwnedFd,
-    /// Limit of each wait; `None`: inotify tells everything.
+    /// Limit of each wait; `None`: inotify reports every change.
     longest: Option<Duration>,
 }
 
 impl Changes {
-    /// From now on.
+    /// Watches `folder` from now on.
     pub fn of(folder: &Path) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let events =
@@ -32,7 +32,7 @@ impl Changes {
         Ok(Self { inotify, longest })
     }
 
-    /// Waits until there may be something new, `other` can be read, or `limit` is over.
+    /// Waits for a change in the folder, for `other` to be readable, or until `limit` is over.
     pub fn wait(&self, other: Option<BorrowedFd<'_>>, limit: Option<Duration>) -> io::Result<()> {
         let mut fds = vec![PollFd::new(&self.inotify, PollFlags::IN)];
         fds.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));

@@ -1,4 +1,4 @@
-//! The log of a container: text that a person can read, in the form of CRI (Kubernetes' logs, podman's k8s-file):
+//! Log of a container: text that a person can read, in the form of CRI (Kubernetes' logs, podman's k8s-file):
 //!
 //! ```text
 //! 2026-11-24T23:28:18.123456789Z stdout F a whole line
@@ -6,10 +6,10 @@
 //! 2026-11-24T23:28:19.000000000Z usnea F 8192 bytes were lost: No space left on device
 //! ```
 //!
-//! Not docker's JSON: here bytes stay what they were, whatever they are, writing is copying, and `grep` finds lines. What
-//! was read is what was written: a last line without an end is a `P` that nothing follows.
+//! Not docker's JSON: here bytes stay unchanged, whatever they are, writing is copying, and `grep` finds lines. A
+//! reader gets exactly the written bytes: a last line without a newline is a `P` with no successor.
 //!
-//! `write` (the monitor's side) and `read` (`usnea logs`) know each other only by this.
+//! `write` (the monitor's side) and `read` (`usnea logs`) share only this format.
 
 mod changes;
 mod read;
@@ -19,22 +19,22 @@ pub use changes::Changes;
 pub use read::{Line, Position, Reader};
 pub use write::Writer;
 
-/// The name of the log in the container's folder; older ones are `log.1`, `log.2` and so on.
+/// Name of the log in the container's folder; older files are `log.1`, `log.2` and so on.
 pub const FILE: &str = "log";
 
-/// Where a line came from.
+/// Source of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Standard output, or the terminal.
     Output,
     /// Standard error.
     Error,
-    /// The monitor.
+    /// The monitor itself.
     Ourselves,
 }
 
 impl Source {
-    /// Its word in the log.
+    /// Word of the source in the log.
     pub fn word(self) -> &'static str {
         match self {
             Self::Output => "stdout",

@@ -1,4 +1,4 @@
-//! Reading a log of lines, over all files that rotation has left (`NAME.1` is the newest of them), and what comes
+//! Reader of a log of lines: all files that rotation has left (`NAME.1` is the newest of them), and lines written
 //! later.
 
 use std::fs::File;
@@ -10,21 +10,21 @@ use jiff::Timestamp;
 
 use super::Source;
 
-/// One line of the log.
+/// Line of the log, split into its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// When it was read from the command, as it stands there.
+    /// Time at which the monitor read the bytes from the command, as in the log.
     pub time: &'a str,
-    /// Where it came from.
+    /// Source of the line.
     pub source: Source,
-    /// What was written, without the line's end.
+    /// Bytes of the line, without the newline.
     pub bytes: &'a [u8],
-    /// Whether it ends here, or goes on in the next line of its source.
+    /// False if the line continues in the next line of its source.
     pub is_whole: bool,
 }
 
 impl<'a> Line<'a> {
-    /// Reads a line, without its end. `None`: it is none of a log.
+    /// Parses a line, without its newline. `None`: not a log line.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         let mut parts = line.splitn(4, |byte| *byte == b' ');
         let time = std::str::from_utf8(parts.next()?).ok()?;
@@ -42,13 +42,13 @@ impl<'a> Line<'a> {
         Some(Self { time, source, bytes: parts.next().unwrap_or_default(), is_whole })
     }
 
-    /// When it was read from the command.
+    /// Time at which the monitor read the line from the command.
     pub fn timestamp(&self) -> Option<Timestamp> {
         self.time.parse().ok()
     }
 }
 
-/// Reads a log from its oldest line on.
+/// Reader of a log, from its oldest line on.
 #[derive(Debug)]
 pub struct Reader {
     folder: PathBuf,
@@ -59,11 +59,11 @@ pub struct Reader {
     /// Offset in the current file of the first byte of `room`.
     offset: u64,
     room: Vec<u8>,
-    /// Bytes of `room` that were read and not given yet.
+    /// Bytes of `room` that are read, but not delivered yet.
     filled: usize,
 }
 
-/// Place of a line in the files that a [`Reader`] holds.
+/// Place of a line in the open files of a [`Reader`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     file: usize,
@@ -73,7 +73,7 @@ pub struct Position {
 const ROOM: usize = 256 * 1024;
 
 impl Reader {
-    /// Opens all files that there are of the log with this name.
+    /// Opens all existing files of the log with this name.
     pub fn open(folder: &Path, name: &'static str) -> io::Result<Self> {
         let mut reader = Self {
             folder: folder.to_owned(),
@@ -85,7 +85,7 @@ impl Reader {
             filled: 0,
         };
         let mut files = Vec::new();
-        // The newest first: what is rotated meanwhile is met again under its next name, and is dropped there.
+        // The newest first: a file rotated meanwhile appears again under its next name, and is dropped there.
         let newest = reader.newest()?;
         for number in 1.. {
             match File::open(folder.join(format!("{name}.{number}"))) {
@@ -109,12 +109,12 @@ impl Reader {
         }
     }
 
-    /// Gives `each` the lines that there are by now, until it fails. Whether more may be there at once.
+    /// Passes the lines available now to `each`, until `each` fails. Returns true if more may follow at once.
     pub fn read(&mut self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<bool> {
         self.read_placed(|_, line| each(line))
     }
 
-    /// [`Reader::read`], with the place of each line.
+    /// Reads like [`Reader::read`], and passes the place of each line.
     pub fn read_placed(
         &mut self,
         mut each: impl FnMut(Position, &[u8]) -> io::Result<()>,
@@ -144,23 +144,23 @@ impl Reader {
         Ok(true)
     }
 
-    /// Place of the next line that is read.
+    /// Place of the next line to read.
     pub fn position(&self) -> Position {
         Position { file: self.current, offset: self.offset }
     }
 
-    /// Goes back to a place where a line begins. Places end to mean anything with [`Reader::close_read`].
+    /// Goes back to the beginning of a line. [`Reader::close_read`] invalidates places.
     pub fn seek(&mut self, position: Position) {
         (self.current, self.offset, self.filled) = (position.file, position.offset, 0);
     }
 
-    /// Closes the files that were read to their end: rotation may have removed them, and they take room until then.
+    /// Closes the files that were read to their end: open files removed by rotation still use disk space.
     pub fn close_read(&mut self) {
         self.files.drain(..self.current);
         self.current = 0;
     }
 
-    /// At the end of a file: the next one, if it is not the one that is written.
+    /// Moves from the end of a file to the next one, unless the file is the current log.
     fn next_file(&mut self) -> io::Result<bool> {
         if self.current + 1 == self.files.len() {
             let Some(newest) = self.newest()? else { return Ok(false) };
@@ -169,11 +169,11 @@ impl Reader {
             if inode(file)? == inode(&newest)? {
                 return Ok(false);
             }
-            // Rotated: what was written to the old one between our last look and the change must not be missed.
+            // Rotated: bytes written to the old file between the last read and the rotation must not be missed.
             if file.read_at(&mut [0; 1], self.offset + self.filled as u64)? > 0 {
                 return Ok(true);
             }
-            // Rotated twice or more since: those between are older than the newest.
+            // Rotated twice or more since: the files between are older than the newest.
             let between = self.between(&newest)?;
             self.files.extend(between.into_iter().rev());
             self.files.push(newest);
@@ -182,7 +182,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// The files that lie between the one in hand and the newest, the newest of them first.
+    /// Opens the files between the current one and the newest, the newest of them first.
     fn between(&self, newest: &File) -> io::Result<Vec<File>> {
         let own = self.files[self.current].metadata()?.ino();
         let newest = newest.metadata()?.ino();
@@ -199,7 +199,7 @@ impl Reader {
                 files.push(file);
             }
         }
-        // Ours is gone: all that there are are newer.
+        // The current file was removed: all remaining files are newer.
         Ok(files)
     }
 }

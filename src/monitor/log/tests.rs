@@ -1,4 +1,4 @@
-//! What was written is what is read, over rotations, full disks and torn lines.
+//! Tests that a reader gets the written bytes, over rotations, full disks and torn lines.
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -119,7 +119,7 @@ fn what_a_full_disk_lost_is_counted_and_no_line_is_torn() {
     let mut writer = Writer::open(folder.path(), &LogSettings::default());
     writer.write(Source::Output, b"before\n", Timestamp::now());
     let path = folder.path().join(FILE);
-    // Opened for reading alone: every write fails, as on a full disk.
+    // Opened read-only: every write fails, as on a full disk.
     writer.file = std::fs::File::open("/dev/full").ok();
     writer.write(Source::Output, b"lost\n", Timestamp::now());
     writer.write(Source::Output, b"lost too\n", Timestamp::now());

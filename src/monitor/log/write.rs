@@ -1,5 +1,5 @@
-//! Writing the log. It never waits for a reader and never fails: what cannot be written is counted, and the count is
-//! written when there is room again. The file is whole lines at any time: what a full disk took only half of is cut off.
+//! Writer of the log. Writing never waits for a reader and never fails: lost bytes are counted, and the count is logged
+//! once the disk has room. The file consists of whole lines at any time: a line cut short by a full disk is removed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,15 +11,15 @@ use jiff::Timestamp;
 use super::{FILE, Source};
 use crate::monitor::record::LogSettings;
 
-/// Bytes that stand before what a line says, at most: time, source and whether it is whole; and the end of one that is not.
+/// Largest overhead of a line in bytes: time, source and `F` or `P`, plus the newline of an unfinished line.
 const LONGEST_HEAD: usize = "2026-11-24T23:28:18.123456789Z stdout F ".len() + 1;
 
-/// A log file that is written.
+/// Writer of a log file.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
     pub(super) file: Option<File>,
-    /// Bytes in it: all whole lines.
+    /// Size of the file in bytes: whole lines alone.
     length: u64,
     max_size: Option<u64>,
     max_file: u32,
@@ -29,7 +29,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Goes on with the log in `folder`, or begins it.
+    /// Opens the log in `folder` for appending, creating a missing one.
     pub fn open(folder: &Path, settings: &LogSettings) -> Self {
         let mut writer = Self {
             path: folder.join(FILE),
@@ -51,7 +51,7 @@ impl Writer {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).append(true).create(true).mode(0o600).open(&self.path)?;
         self.length = file.metadata()?.len();
-        // Killed within a write: that line ends here.
+        // Killed within a write: the torn line ends here.
         if self.length > 0 && !ends_line(&file, self.length)? {
             file.write_all(b"\n")?;
             self.length += 1;
@@ -60,7 +60,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what came from `source`: whole lines and at most one beginning of one.
+    /// Writes bytes that came from `source`: whole lines, and at most one unfinished line at the end.
     pub fn write(&mut self, source: Source, bytes: &[u8], now: Timestamp) {
         if bytes.is_empty() {
             return;
@@ -73,7 +73,7 @@ impl Writer {
         }
     }
 
-    /// Number of bytes that go into one file: short lines take many times their length there.
+    /// Number of bytes that fit one file: short lines grow to many times their length in the log.
     fn piece(&self, bytes: &[u8]) -> usize {
         let Some(max) = self.max_size else { return bytes.len() };
         let mut taken = 0;
@@ -88,12 +88,12 @@ impl Writer {
         taken
     }
 
-    /// Writes whole lines and at most one beginning of one, all of them or none.
+    /// Writes whole lines and at most one unfinished line, all of them or none.
     fn write_piece(&mut self, source: Source, bytes: &[u8], now: Timestamp) {
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
-        // Before what was lost is told nothing that came later may stand in the log; alone it would take the last room
-        // there is again and again, and tell of one loss in many lines.
+        // The message about lost bytes must come before later output. Written alone, the message would take the last
+        // free space again and again, and spread one loss over many lines.
         self.format_loss(&mut batch, now);
         format(&mut batch, source, bytes, now);
         match self.append(&batch) {
@@ -118,7 +118,7 @@ impl Writer {
         }
     }
 
-    /// All of `lines`, or none.
+    /// Appends all of `lines`, or none.
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let is_full = |max| self.length > 0 && self.length + lines.len() as u64 > max;
         if self.max_size.is_some_and(is_full) {
@@ -140,7 +140,7 @@ impl Writer {
         }
     }
 
-    /// `log` becomes `log.1`, `log.1` becomes `log.2`, and the last goes.
+    /// Rotates: `log` becomes `log.1`, `log.1` becomes `log.2`, and the last is removed.
     fn rotate(&mut self) -> io::Result<()> {
         let name = |number: u32| match number {
             0 => self.path.clone(),
@@ -161,7 +161,7 @@ impl Writer {
         self.reopen()
     }
 
-    /// The last chance to tell of a loss.
+    /// Reports lost bytes a last time, at the end of the output.
     pub fn finish(&mut self, now: Timestamp) {
         let mut line = Vec::new();
         self.format_loss(&mut line, now);

@@ -1,4 +1,4 @@
-//! The end of a command: what it wrote goes where it belongs, its end is written down, then told; and what comes after it.
+//! End of a command: remaining output goes to its destinations, the end is recorded, then reported; and the next step.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ use crate::sys::fd;
 use crate::sys::process::{self, Ended};
 
 impl Monitor {
-    /// After the end: all that was written goes where it belongs, and the end is written down. How long to wait before
-    /// the next start, where there is to be one.
+    /// Delivers the remaining output and records the end. Returns the time to wait before the next start, if there is
+    /// to be one.
     pub(super) fn end(&mut self, waited: Duration) -> Result<Option<Duration>> {
         self.disconnect();
         if !self.ends_all {
@@ -49,7 +49,7 @@ impl Monitor {
             .then(|| policy::backoff(waited, self.state.process.age()));
         if wait.is_some() {
             self.state.restarting = true;
-            // On a full disk it is started again all the same, and until then seems to have ended for good.
+            // On a full disk the container is restarted all the same, and until then seems to have ended for good.
             let written = record::write(&self.folder, STATE, &self.state);
             written.unwrap_or_else(|error| self.log.say(&error.to_string()));
         }
@@ -63,7 +63,7 @@ impl Monitor {
         Ok(wait)
     }
 
-    /// Whoever hears of the end finds the ports free.
+    /// Kills the network helper first: clients that learn of the end find the ports free.
     fn disconnect(&mut self) {
         if let Some(helper) = self.helper.take() {
             let _ = process::signal_child(helper, libc::SIGKILL);
@@ -71,7 +71,7 @@ impl Monitor {
         }
     }
 
-    /// Its name and its restart policy may have been changed while it ran.
+    /// Reads the record again: name and restart policy may have changed during the run.
     fn read_record_again(&mut self) {
         if let Ok(Some(record)) = record::read(&self.folder, CONTAINER) {
             self.record = record;
@@ -93,7 +93,7 @@ impl Monitor {
         }
     }
 
-    /// Waits until those for whom we wait have all that there is, or are gone.
+    /// Waits until each client that must not miss output has received its message, or has disconnected.
     pub(super) fn drain_clients(&mut self) -> Result<()> {
         while self.clients.are_full() {
             self.turn(None)?;
@@ -101,7 +101,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// Waits before the next start; whether it is still wanted.
+    /// Waits before the next start; returns false if the container was stopped meanwhile.
     pub(super) fn wait(&mut self, wait: Duration) -> Result<bool> {
         let until = Instant::now() + wait;
         self.clients = Clients::default();
