@@ -14,9 +14,9 @@
 //!                                              | ends; or waits (policy) and launches again; or removes it
 //! ```
 //!
-//! The launch takes the memory of a whole command. The monitor then executes this program anew with a word for its role:
-//! the small loop needs a few hundred kB. For the next start, the monitor becomes the whole program again. PID, children
-//! and locks stay the same.
+//! The launch takes the memory of a whole command. The monitor then executes this program anew with a word for its
+//! role: the small loop needs a few hundred kB. For the next start, the monitor becomes the whole program again. PID,
+//! children and locks stay the same.
 //!
 //! When the monitor is killed, the engine kills the container too: no container runs unwatched. The current state is
 //! computed by each reader (`status`), from the files (`record`) and from live processes (`being`). The monitor holds

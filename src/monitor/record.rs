@@ -111,14 +111,14 @@ pub struct Healthcheck {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
-    /// No action.
+    /// Nothing.
     #[default]
     None,
-    /// Kill the container; its restart policy decides on a restart.
+    /// It is killed; its restart policy decides what is next.
     Kill,
-    /// Stop and restart the container, whatever its restart policy.
+    /// It is stopped and started again, whatever its restart policy.
     Restart,
-    /// Stop the container.
+    /// It is stopped.
     Stop,
 }
 
