@@ -11,20 +11,20 @@ use super::trouble::{Done, On};
 use crate::net::{File, Need};
 use crate::sys::inroot::{self, Symlinks};
 
-/// No account file is larger.
+/// Largest size of an account file, in bytes: passwd(5) and group(5) stay far below.
 const LARGEST: u64 = 1 << 20;
 
 /// A line of passwd(5) or group(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// File in the container.
+    /// Path of the account file in the container.
     pub path: &'static str,
-    /// The line, whose third field is the ID.
+    /// Line to append; its third field is the ID.
     pub line: String,
 }
 
-/// Adds each entry to its file in `root` unless the file has one with that ID. Where the file cannot be written to, a copy
-/// with the entry is what is to be mounted over it.
+/// Appends each entry to its file in `root`, unless that file already has an entry with the same ID. Returns copies to
+/// mount, with the entry, for files that cannot be written to.
 pub fn add(entries: &[Entry], root: &OwnedFd) -> Done<Vec<File>> {
     let mut copies = Vec::new();
     for entry in entries {

@@ -1,8 +1,8 @@
-//! The other side of the fork: base, then the container, then the command.
+//! Child side of the fork: runs first as base, then as the container, and last as the command.
 //!
-//! One process lives this whole story, unless the container has a user namespace of its own: then it goes on in a child
-//! of it, from `Step::Container` on. Where we stand: in new namespaces with all powers over them and none over the host;
-//! the host's files are in sight until `Step::PivotRoot`. What is mounted is made in `trees` and gets its place in `root`.
+//! One process does all of it, unless the container has its own user namespace: then a child of base goes on from
+//! `Step::Container`. The process is in new namespaces, with all powers over them and none over the host. The host's
+//! files stay visible until `Step::PivotRoot`. `trees` makes the mounts detached; `root` attaches them.
 
 mod root;
 mod trees;
@@ -28,7 +28,7 @@ use crate::sys::process::{self, Forked, Parentage};
 use crate::sys::{fd, network};
 use crate::userns::{self, Writer};
 
-/// Carries out the child's steps; the process is the command afterwards, or has ended.
+/// Carries out the child's steps. The process then is the command, or has ended.
 pub fn live(
     plan: &Plan,
     channel: Channel,
@@ -53,7 +53,7 @@ pub fn live(
     };
     let Err(trouble) = child.become_command();
     let failure = Failure { step: child.step, what: trouble.what, errno: trouble.errno };
-    // Nobody left to tell is no reason to stay.
+    // A parent that is gone cannot be told; the process ends all the same.
     let _ = child.channel.send(&Message::Failed(failure));
     process::exit_now(125)
 }
@@ -61,21 +61,21 @@ pub fn live(
 struct Child<'a> {
     plan: &'a Plan,
     channel: Channel,
-    /// The other end is the parent's: it hangs up when the parent is dead.
+    /// Socket whose other end the parent holds: a hang-up means that the parent is dead.
     watched: OwnedFd,
     streams: Option<&'a Streams>,
     /// The container's cgroup.
     cgroup: Option<Group>,
     idmapped: Idmapped,
     started: Instant,
-    /// Index of the step in hand: what a failure is reported with.
+    /// Index of the current step: failures are reported with it.
     step: usize,
-    /// What is mounted already, detached, by index of its step.
+    /// Detached mounts made early, by index of their step.
     trees: Vec<Option<OwnedFd>>,
     hands: Hands,
-    /// Servers of file systems: ours to wait for.
+    /// Servers of file systems, children of this process: base waits for them.
     servers: Vec<process::Child>,
-    /// Its other end closes when our keeper has told the parent of us.
+    /// Read end of a pipe whose write end closes when the keeper has announced this process to the parent.
     announced: Option<OwnedFd>,
 }
 
@@ -107,7 +107,7 @@ impl Child<'_> {
             self.step = index;
             match step {
                 Step::Cgroup(..) => {} // made by the parent
-                // We are in them: clone3 made this process there.
+                // clone3 made this process in these namespaces.
                 Step::Namespaces(_) if plan.has_keeper() => {}
                 Step::Namespaces(_) => self.make_later_namespaces()?,
                 Step::Maps(maps) => {
@@ -115,7 +115,8 @@ impl Child<'_> {
                         self.go_on_in_container(*namespaces, None)?;
                     }
                     self.get_mapped(maps)?;
-                    // Files made from here on need an owner that is mapped: base's root, else who the user is in it.
+                    // Files made from here on need an owner that is mapped: base's root, else the ID that the user has
+                    // in base.
                     userns::become_root(&plan.levels.base).on(|| "become root of base")?;
                 }
                 Step::Container(_, None) => {} // made before the maps were awaited
@@ -148,7 +149,7 @@ impl Child<'_> {
         log::debug!("{:8.3} ms  {}", self.started.elapsed().as_secs_f64() * 1e3, step.doing());
     }
 
-    /// newuidmap takes longer than most mounts: what needs no mapped ID is mounted meanwhile.
+    /// Waits for newuidmap, which takes longer than most mounts: mounts that need no mapped ID are made meanwhile.
     fn get_mapped(&mut self, maps: &IdMaps) -> Done {
         if self.plan.levels.base.writer == Writer::Itself {
             userns::write_own_maps(maps)?;
@@ -166,10 +167,11 @@ impl Child<'_> {
         }
     }
 
-    /// A helper enters by `/proc/PID/ns`, which was closed to it when we became another user. Nobody else is here yet who
-    /// could look.
+    /// Makes `/proc/PID/ns` readable for the network's helper, which enters through it. The change of user had closed
+    /// that path. No other process that could look is in the container yet.
     fn show_network(&mut self) -> Done {
-        // The parent starts the helper at the process it was told of: before that it would take the keeper for us.
+        // The parent starts the helper at the announced process: before the announcement the parent would take the
+        // keeper for it.
         if let Some(announced) = self.announced.take() {
             rustix::io::retry_on_intr(|| rustix::io::read(&announced, &mut [0]))?;
         }
@@ -185,9 +187,9 @@ impl Child<'_> {
         }
     }
 
-    /// Makes the container's process; the caller is that process afterwards. Base stays behind as its keeper: a command
-    /// that changes its user (gosu, su) is no longer killed by the parent's death (prctl(2), PR_SET_PDEATHSIG), and base
-    /// holds the power to do it.
+    /// Makes the container's process; the caller is that process afterwards. Base stays behind as its keeper. The
+    /// parent's death no longer kills a command that changes its user (gosu, su; prctl(2), PR_SET_PDEATHSIG), and base
+    /// has the power to kill it.
     fn go_on_in_container(&mut self, namespaces: Namespaces, maps: Option<&IdMaps>) -> Done {
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
         let (announced, announcing) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -234,7 +236,7 @@ impl Child<'_> {
                     self.step = step;
                 }
                 process::become_user(*uid, *gid)?;
-                // Its own session: no terminal of the user's can be typed into from here (TIOCSTI).
+                // A session of its own: the container cannot type into the user's terminal (TIOCSTI).
                 rustix::process::setsid()?;
             }
             Step::OomScore(score) => {
@@ -273,8 +275,9 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// Where the keeper says that a file server has died: where the command says what it says. Not where somebody may
-    /// wait for the end of what we were given, and the command does not hold it (`usnea run -dt ... 2>&1 | cat`).
+    /// Installs the standard error on which the keeper reports that a file server has died: the command's. Uses
+    /// /dev/null for a container with its own terminal whose caller's stderr is no terminal: a reader may wait for its
+    /// end, which the command does not hold open (`usnea run -dt ... 2>&1 | cat`).
     fn wire_keeper(&self) -> Done {
         match self.streams {
             Some(Streams { error, reports: Reports::ToCommands, .. }) => {
@@ -294,7 +297,7 @@ impl Child<'_> {
     }
 }
 
-/// From base, over a namespace below it: all powers are here, so setgroups(2) stays allowed there.
+/// Writes maps from base, for a namespace below it. Base has all powers over it, so setgroups(2) stays allowed there.
 fn write_maps(pid: i32, maps: &IdMaps) -> Done {
     for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
         let path = format!("/proc/{pid}/{name}");

@@ -1,4 +1,4 @@
-//! The last steps of a launch: where the command stands, who it is, and becoming it.
+//! Last steps of a launch: working folder, credentials, and exec of the command.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,7 +11,7 @@ use super::trouble::{Done, On};
 use super::{Command, Credentials, Groups, Step, filter, keyring};
 use crate::sys::process;
 
-/// Enters the working folder, made where it is missing (docker makes it too).
+/// Enters the working folder, and makes it where it is missing (docker makes it too).
 pub fn enter_folder(path: &Path) -> Done {
     if rustix::process::chdir(path) == Err(rustix::io::Errno::NOENT) {
         std::fs::create_dir_all(path)?;
@@ -19,7 +19,7 @@ pub fn enter_folder(path: &Path) -> Done {
     go_to_folder(path)
 }
 
-/// Enters the working folder. Errors: EXDEV when it is not below the root: its path would not begin with "/"
+/// Enters the working folder. Errors: EXDEV when the folder is not below the root: its path would not begin with "/"
 /// (CVE-2024-21626).
 pub fn go_to_folder(path: &Path) -> Done {
     rustix::process::chdir(path)?;
@@ -30,7 +30,7 @@ pub fn go_to_folder(path: &Path) -> Done {
     Ok(())
 }
 
-/// Carries out a step that is the process's own matter; the others are not from here.
+/// Carries out a step that concerns the process alone; ignores all other steps.
 pub fn prepare(step: &Step, steps: &[Step]) -> Done {
     match step {
         Step::Limit(limit) => {
@@ -38,7 +38,7 @@ pub fn prepare(step: &Step, steps: &[Step]) -> Done {
         }
         Step::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
         Step::Credentials(who) => {
-            // While the powers are here that it may take.
+            // Before the capabilities that this may need are dropped.
             keyring::leave()?;
             become_restricted(who, filter::ahead(steps))?;
         }
@@ -48,7 +48,7 @@ pub fn prepare(step: &Step, steps: &[Step]) -> Done {
     Ok(())
 }
 
-/// The terminal belongs to the user of the command, who may open it by its name (screen(1) and gpg(1) do).
+/// Makes the command's user the owner of the terminal, which screen(1) and gpg(1) open by its name.
 pub fn give_terminal(terminal: &OwnedFd, steps: &[Step]) -> Done {
     let user = steps.iter().find_map(|step| match step {
         Step::Credentials(who) => Some(rustix::fs::Uid::from_raw(who.uid)),
@@ -57,17 +57,18 @@ pub fn give_terminal(terminal: &OwnedFd, steps: &[Step]) -> Done {
     Ok(rustix::fs::fchown(terminal, user, None)?)
 }
 
-/// Whether a filter is still to be put on, which without no_new_privs takes CAP_SYS_ADMIN.
+/// State of the system call filter: one that is still to be installed without no_new_privs needs CAP_SYS_ADMIN.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ahead {
-    /// It is: that capability stays until then.
+    /// A filter is still to be installed: CAP_SYS_ADMIN stays until then.
     Filter,
-    /// Nothing that takes a capability.
+    /// No later step needs an extra capability.
     Nothing,
 }
 
-/// Order matters: the bounding set needs CAP_SETPCAP, the groups CAP_SETGID, the user CAP_SETUID; the sets that remain
-/// are cut down last. Then it is verified: a wrong user must not go unseen (CVE-2026-30892).
+/// Drops capabilities and becomes the command's user. Order matters: the bounding set needs CAP_SETPCAP, the groups
+/// CAP_SETGID, the user CAP_SETUID; the remaining sets are reduced last. Verifies the IDs at the end: a wrong user must
+/// not go unnoticed (CVE-2026-30892).
 pub fn become_restricted(who: &Credentials, ahead: Ahead) -> Done {
     use caps::CapSet;
     let failed = |_: caps::errors::CapsError| io::Error::from_raw_os_error(libc::EPERM);
@@ -86,7 +87,7 @@ pub fn become_restricted(who: &Credentials, ahead: Ahead) -> Done {
         nix::unistd::setgroups(&groups).on(|| "setgroups")?;
     }
     process::become_user(who.uid, who.gid).on(|| format!("{}:{}", who.uid, who.gid))?;
-    // CVE-2022-27649, CVE-2022-29162: inheritable and ambient are empty unless asked for.
+    // CVE-2022-27649, CVE-2022-29162: inheritable and ambient are empty unless the config names capabilities for them.
     caps::clear(None, CapSet::Ambient).map_err(failed).on(|| "clear ambient")?;
     caps::set(None, CapSet::Inheritable, &who.inheritable)
         .map_err(failed)
@@ -107,7 +108,7 @@ pub fn become_restricted(who: &Credentials, ahead: Ahead) -> Done {
     Err(io::Error::from_raw_os_error(libc::EPERM)).on(|| "the user did not change")
 }
 
-/// Cuts the capabilities in hand down to those that remain.
+/// Reduces the effective and permitted sets to those of `who`, plus CAP_SYS_ADMIN while a filter is ahead.
 pub fn hold(who: &Credentials, ahead: Ahead) -> Done {
     use caps::{CapSet, Capability};
     let failed = |_: caps::errors::CapsError| io::Error::from_raw_os_error(libc::EPERM);
@@ -120,8 +121,8 @@ pub fn hold(who: &Credentials, ahead: Ahead) -> Done {
     caps::set(None, CapSet::Permitted, &permitted).map_err(failed).on(|| "set permitted")
 }
 
-/// As execvpe(3), with the container's own PATH; never our own program (CVE-2019-5736: a link to /proc/self/exe would
-/// put the user's usnea within the container's reach).
+/// Executes the command as execvpe(3) does, with the container's own PATH. Refuses usnea's own program: a link to
+/// /proc/self/exe would put the user's usnea within the container's reach (CVE-2019-5736).
 pub fn run_program(command: &Command) -> Done<Infallible> {
     let name = command.arguments[0].to_string_lossy();
     let path = |folder: &str| {
@@ -152,7 +153,7 @@ pub fn run_program(command: &Command) -> Done<Infallible> {
         };
         match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => {}
-            // execvp(3): a match that may not be run is remembered, the search goes on.
+            // execvp(3): a match without permission is remembered, and the search goes on.
             Some(libc::EACCES) => last = error,
             _ => return Err(error.into()),
         }
@@ -160,7 +161,8 @@ pub fn run_program(command: &Command) -> Done<Infallible> {
     Err(last.into())
 }
 
-/// Follows `#!` lines as the kernel does (binfmt_script: at most five).
+/// Refuses usnea's own program, also as an interpreter: follows `#!` lines as the kernel does (binfmt_script: at most
+/// five).
 fn refuse_ourselves(program: &str, ourselves: (u64, u64)) -> io::Result<()> {
     let mut program = program.to_owned();
     for _ in 0..5 {
@@ -171,9 +173,9 @@ fn refuse_ourselves(program: &str, ourselves: (u64, u64)) -> io::Result<()> {
         let mut head = [0u8; 256];
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
-            return Ok(()); // exec refuses it, and opening a device could do something
+            return Ok(()); // exec refuses such a file, and opening a device could have effects
         }
-        // What cannot be read (mode 0111) is no script to the kernel either.
+        // The kernel cannot read such a file (mode 0111) as a script either.
         let Ok(file) = rustix::fs::open(&*program, flags, Mode::empty()) else {
             return Ok(());
         };

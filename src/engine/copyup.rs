@@ -1,7 +1,7 @@
-//! What the root has where a new volume is mounted comes into the volume, once. Runs in base.
+//! Copies the root's files at a mount point into a new volume, once. Runs in base.
 //!
-//! Beside the volume's files lies the folder `new` until something came into them; it is called `filling` meanwhile, and
-//! whoever copies holds its lock: others wait, and go on where one was killed.
+//! The folder `new` beside the volume's data marks a volume that is still empty. A copy in progress renames the mark to
+//! `filling` and holds its lock: others wait, and finish a copy whose process was killed.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,8 +20,9 @@ use crate::sys::{inroot, process};
 
 const FILLING: &str = "filling";
 
-/// Fills what `mount` binds, where it is to be filled and new; through `tree`, where the mount is made. A place that the
-/// root does not have leaves it new, and `owner`'s: the container's root, who could not write to it where it were base's.
+/// Fills the volume that `mount` binds, if the mount copies up and the volume is new. Writes through `tree` where the
+/// mount is made already. A place missing from the root leaves the volume new and gives it to `owner`: the container's
+/// root, who could not write to a volume of base's.
 pub fn fill(
     root: &OwnedFd,
     mount: &Mount,
@@ -62,15 +63,15 @@ pub fn fill(
     files::remove_held(&filling, lock).on(shown(&filling))
 }
 
-/// Whether nothing came into it yet, neither from a root nor from a container: one whose root has no such place leaves it
-/// new, and fills it itself.
+/// True if no root and no container put files into the volume yet. A start whose root lacks the place leaves the volume
+/// new; the container fills it itself.
 pub fn is_empty(data: &Path) -> bool {
     let has_files = || fs::read_dir(data).is_ok_and(|mut files| files.next().is_some());
     data.with_file_name(NEW).exists() && !has_files()
 }
 
-/// The mark of a volume that is new, locked, and whether somebody has begun to fill it. In this order: it is renamed
-/// from the first to the second.
+/// Returns the locked mark of a new volume, and true if a copy has begun. Looks for `new` before `filling`: a copy
+/// renames the first to the second.
 fn marked(data: &Path) -> io::Result<Option<(File, bool)>> {
     let hold = |name| files::hold(&data.with_file_name(name), Lock::Exclusive);
     if let Some(lock) = hold(NEW)? {

@@ -1,4 +1,4 @@
-//! A command in a container that runs: an OCI process in, a process out.
+//! Command in a running container: an OCI process in, a process out.
 //!
 //! ```text
 //!   usnea exec                      first                          command
@@ -13,14 +13,14 @@
 //!      |<----- Running, end of file --------------------------------| exec
 //! ```
 //!
-//! What the container can see of us before exec opens itself to nobody in it: it cannot be traced, nor can its program or
-//! its descriptors be had through /proc (CVE-2019-5736), and it holds none of the host's but the streams and what was to
-//! be handed on (CVE-2024-21626).
+//! Before exec the process is closed to the container: it cannot be traced, and its program and descriptors cannot be
+//! reached through /proc (CVE-2019-5736). Of the host's descriptors it holds only the streams and those to hand on
+//! (CVE-2024-21626).
 //!
-//! **Who dies with whom.** The container's end is the end of all commands in it: its pid namespace sees to that, and where
-//! it has none (`--pid host`) `first` stays and does. Our death is the command's: by a signal where it has our streams,
-//! by the hangup of its terminal where it has one. A command that was left alone (`Finish::AtStart`) becomes a child of
-//! the container's process 1.
+//! **Lifetimes.** The container's end ends all commands in it, by its pid namespace; without one (`--pid host`) `first`
+//! stays and ends the command. The end of this process ends the command: by a signal where the command has this
+//! process's streams, by the hangup of its terminal where it has one. A command that was left alone (`Finish::AtStart`)
+//! becomes a child of the container's process 1.
 
 use std::convert::Infallible;
 use std::io;
@@ -44,29 +44,30 @@ use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{fd, pty, title};
 
-/// A command that is to run in a container.
+/// Command to run in a running container.
 #[derive(Debug)]
 pub struct Entry {
-    /// What [`super::entry`] has decided.
+    /// Steps to carry out, as [`super::entry`] decided them.
     pub steps: Vec<Step>,
-    /// Its input, and what it is handed on.
+    /// Standard input, descriptors to hand on, and network.
     pub options: Options,
-    /// The keys that leave its terminal.
+    /// Keys that leave the command's terminal.
     pub keys: DetachKeys,
-    /// How long we stay.
+    /// Moment at which [`exec`] returns.
     pub finish: Finish,
 }
 
-/// When we are done with a command.
+/// Moment at which the caller is done with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// When it has ended.
+    /// At the command's end.
     AtEnd,
-    /// When it runs.
+    /// At the command's start.
     AtStart,
 }
 
-/// Runs it: its exit status; `None`: it was left alone. `signals` are blocked. Errors: it could not be run.
+/// Runs a command and returns its exit status; `None`: the command was left alone. The caller has blocked `signals`.
+/// Errors: the command could not be run.
 pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
     let Some(Step::Join(running)) = entry.steps.first() else {
         return Err(Error::new("an entry that enters nothing"));
@@ -97,7 +98,7 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
         return Err(error);
     }
     if running.ends_all() {
-        let _ = first.wait(); // it goes as soon as it has made the command; else it is the command's keeper
+        let _ = first.wait(); // ends once the command is made, or with the command as its keeper
     }
     match (container.process, entry.finish) {
         (_, Finish::AtStart) => {
@@ -135,8 +136,8 @@ fn stay(
     }
 }
 
-/// Leaves a command its terminal: a process stays that reads what is written there, to nobody, until the command has
-/// ended, or where it is not known, until nobody has the terminal open.
+/// Leaves a command its terminal. A forked process reads and discards the terminal's output until the command ends.
+/// Without a known command the process stays until no process has the terminal open.
 fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
     let Forked::Child = process::fork().context(|| "cannot leave the command")? else {
         return Ok(());
@@ -170,8 +171,8 @@ fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Its streams, and the relay of those that stay on our side. With a terminal they are not installed. What is not ours is
-/// the host's /dev/null: the container's may be anything.
+/// Returns the command's streams, and the relay of those that stay on this side. A command with a terminal does not
+/// install them. The null device is the host's: the container's /dev/null may be any file.
 fn wired(entry: &Entry) -> io::Result<(Streams, StreamRelay)> {
     let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let has_terminal = entry.steps.iter().any(|step| matches!(step, Step::Terminal));
@@ -187,12 +188,12 @@ fn wired(entry: &Entry) -> io::Result<(Streams, StreamRelay)> {
     Ok((streams, relay))
 }
 
-/// The new process; it, or its child, is the command afterwards, or has ended.
+/// Runs in the new process, which (or whose child) then is the command, or has ended.
 fn live(entry: &Entry, running: &Running, channel: &Channel, streams: &Streams) -> ! {
     let mut step = 0;
     let Err(trouble) = become_command(entry, running, channel, streams, &mut step);
     let failure = Failure { step, what: trouble.what, errno: trouble.errno };
-    // Nobody left to tell is no reason to stay.
+    // A caller that is gone cannot be told; the process ends all the same.
     let _ = channel.send(&Message::Failed(failure));
     process::exit_now(125)
 }
@@ -236,16 +237,17 @@ fn become_command(
             }
             step => command::prepare(step, &entry.steps)?,
         }
-        // A change of credentials undoes it where fs.suid_dumpable says so.
+        // A change of credentials makes a process traceable again where fs.suid_dumpable says so.
         process::hide_from_others()?;
     }
     Err(io::Error::from_raw_os_error(libc::ENOEXEC).into())
 }
 
-/// Enters the container. The caller goes on as a process in it; the one that came ends, or stays as the command's keeper.
+/// Enters the container, and goes on as a new process in it. The process that entered ends, or stays as the command's
+/// keeper.
 fn enter(running: &Running, finish: Finish, channel: &Channel) -> Done {
     running.enter()?;
-    // Before the mount namespace: the container's /proc does not know a process that is not in its pid namespace.
+    // Before the mount namespace: the container's /proc does not show a process outside its pid namespace.
     let parentage = match finish {
         Finish::AtEnd => Parentage::OurParents,
         Finish::AtStart => Parentage::Ours,
@@ -265,7 +267,7 @@ fn enter(running: &Running, finish: Finish, channel: &Channel) -> Done {
         }
         process::exit_now(0)
     }
-    // A command that is left alone is to be a child of the container's process 1, who waits for the like.
+    // A command that is left alone becomes a child of the container's process 1, which reaps orphans.
     if finish == Finish::AtStart
         && running.ends_all()
         && let Forked::Parent(_) = process::fork()?

@@ -1,8 +1,8 @@
-//! A plan as the steps that an administrator would type. Nothing is made here.
+//! Prints a plan as the commands that an administrator would type. Makes nothing.
 //!
-//! The text is a script: fed to a POSIX shell it does the same. What the engine does by descriptor is typed by path, below
-//! `$root`; what it does in processes it makes is typed with unshare(1) and nsenter(1). After pivot_root the host's
-//! programs are gone, so umount and setpriv are then the new root's own.
+//! The text is a script for a POSIX shell, with the same effect. Steps that the engine does by descriptor are typed by
+//! path, below `$root`; steps in processes of its own are typed with unshare(1) and nsenter(1). After pivot_root the
+//! host's programs are gone: umount and setpriv are the new root's own.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ use crate::sys::mount::{Attributes, Propagation, Reach};
 use crate::sys::namespace::Namespaces;
 use crate::userns::Writer;
 
-/// The script. `folder` is the container's own; what is made in it on disk (`layers`, unless they are kept in memory) is
-/// removed at the end.
+/// Returns the script. `folder` is the container's own; the `layers` that the script makes there on disk are removed at
+/// the end. Layers in memory need no removal.
 pub fn explain(plan: &Plan, folder: &Path, layers: &[PathBuf]) -> String {
     let mut script = Script::default();
     let on_disk = plan.options.layers.is_none() && !layers.is_empty();
@@ -45,7 +45,8 @@ pub fn explain(plan: &Plan, folder: &Path, layers: &[PathBuf]) -> String {
     ));
     if on_disk {
         let remove = format!("rm -rf {}", quote(&folder.to_string_lossy()));
-        // Files of subordinate IDs can only be removed where the IDs are mapped, the overlay's mode 000 folder by a root.
+        // Files of subordinate IDs can be removed only where the IDs are mapped; the overlay's mode 000 folder only by
+        // a root.
         script.line(&match plan.levels.base.writer {
             Writer::Helpers(_) => format!("unshare --user --map-root-user --map-auto {remove}"),
             Writer::Itself => format!("unshare --user --map-root-user {remove}"),
@@ -93,7 +94,7 @@ impl Script {
         self.line("# (the container's process is made in it, and its cgroup namespace there: unshare --cgroup)");
     }
 
-    /// The helper stands beside the container: it is typed in another terminal.
+    /// Prints the helper's command as a comment: the helper runs beside the container, in another terminal.
     fn network(&mut self, plan: &Plan) {
         for (number, helper) in plan.options.network.helpers.iter().enumerate() {
             let words = helper.command_line(Some("/proc/$pid/ns/user"), "/proc/$pid/ns/net", None);
@@ -201,8 +202,8 @@ impl Script {
             Step::Hostname(name) => self.line(&format!("hostname {}", quote(name))),
             Step::Domainname(name) => self.line(&format!("domainname {}", quote(name))),
             Step::Limit(limit) => {
-                // A shell has words of its own for the one that nearly every container gets: in its root there may be
-                // no prlimit(1).
+                // ulimit is built into the shell: the root may have no prlimit(1), and nearly every container gets this
+                // limit.
                 if limit.resource == nix::sys::resource::Resource::RLIMIT_NOFILE {
                     self.line(&format!("ulimit -S -n {}; ulimit -H -n {}", limit.soft, limit.hard));
                     return;
@@ -474,7 +475,7 @@ fn below(path: &Path) -> String {
     format!("\"$root\"{}", quote(&path.to_string_lossy()))
 }
 
-/// As one word to a POSIX shell.
+/// Quotes text as one word for a POSIX shell.
 fn quote(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=,:+@%".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {

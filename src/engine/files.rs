@@ -1,5 +1,5 @@
-//! Files of a container that are made in memory and mounted, `/etc/hosts` for one: they are in no layer, can be written to,
-//! and are gone with the container.
+//! Files of a container that are made in memory and mounted, such as `/etc/hosts`. They are in no layer, are writable,
+//! and vanish with the container.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,9 +14,9 @@ use crate::net::{File, Need};
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 
-/// Mounts `files` in `root`, before the host's root goes. A kernel before 6.15 copies no mount that has no place
-/// (open_tree(2)): so the file system that holds them lies over the host's `/dev` meanwhile, in this mount namespace alone,
-/// and goes with the host's root. (A umount2(2) of its own would wait for RCU.)
+/// Mounts `files` in `root`, before the host's root is detached. A kernel before 6.15 copies no detached mount
+/// (open_tree(2)). The tmpfs with the files therefore lies over the host's `/dev` meanwhile, in this mount namespace
+/// alone, and goes with the host's root. (A umount2(2) of its own would wait for RCU.)
 pub fn mount(files: &[File], root: &OwnedFd, dev: Option<&OwnedFd>) -> Done {
     let attributes = Attributes::NO_SUID.with(Attributes::NO_DEV).with(Attributes::NO_EXEC);
     let options = [("mode".into(), Some("755".into())), ("size".into(), Some("1m".into()))];
@@ -36,7 +36,7 @@ pub fn mount(files: &[File], root: &OwnedFd, dev: Option<&OwnedFd>) -> Done {
     Ok(())
 }
 
-/// Writes a file into `memory`: a mount of it, without a place.
+/// Writes a file into `memory`, and returns a detached mount of that file.
 fn in_memory(file: &File, memory: &OwnedFd, number: usize) -> std::io::Result<OwnedFd> {
     let name = number.to_string();
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -45,7 +45,8 @@ fn in_memory(file: &File, memory: &OwnedFd, number: usize) -> std::io::Result<Ow
     mount::copy(memory, Path::new(&name), Reach::Alone)
 }
 
-/// The mount point of a file, made where it is missing. `folder` is the folder of the file before: most are in `/etc`.
+/// Opens the mount point of a file, and makes it where it is missing. `folder` caches the last file's folder: most
+/// files are in `/etc`.
 fn place<'a>(
     file: &'a File,
     (root, dev): (&OwnedFd, Option<&OwnedFd>),
@@ -68,7 +69,7 @@ fn place<'a>(
             folder.changed = true;
             Ok(inroot::make_file(&folder.fd, name).on(|| file.path)?)
         }
-        // A link may lead anywhere in the root.
+        // A link may lead to any place in the root.
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
             let place = inroot::mount_point(root.as_fd(), path, Kind::File, Symlinks::Follow);
             let place = place.on(|| file.path)?;
@@ -79,8 +80,8 @@ fn place<'a>(
     }
 }
 
-/// A folder of the root in which mount points are made. It gets its times back: a container that changed nothing is to have
-/// no changes.
+/// Folder of the root in which mount points are made. Its times are restored on drop: a container that changed nothing
+/// shows no changes.
 struct Folder<'a> {
     path: &'a Path,
     fd: OwnedFd,
@@ -111,7 +112,7 @@ impl<'a> Folder<'a> {
 impl Drop for Folder<'_> {
     fn drop(&mut self) {
         if self.changed {
-            // A folder of somebody else keeps the new time.
+            // A folder of another owner keeps the new time.
             let _ = rustix::fs::futimens(&self.fd, &self.before);
         }
     }

@@ -1,8 +1,9 @@
-//! The command's filter of system calls: put on at the last moment before exec, where none of our own calls but a few are
-//! left for it to see.
+//! The command's filter of system calls: installed at the last moment before exec, so that it sees few calls of usnea's
+//! own.
 //!
-//! Without `no_new_privs` that takes CAP_SYS_ADMIN, which the command is not to have: it stays in hand over the change of
-//! user and goes right after the filter is on. (exec would take it anyway, the bounding set being without it.)
+//! Without `no_new_privs` installing takes CAP_SYS_ADMIN, which the command must not have. The capability survives the
+//! change of user and is dropped right after the filter is installed. (exec would drop it too: the bounding set lacks
+//! it.)
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,7 +17,7 @@ use super::{Credentials, Step};
 use crate::security::seccomp::Filter;
 use crate::sys::{process, seccomp};
 
-/// What putting it on will need.
+/// Returns the capability need of the filter in `steps`, if it is not installed yet.
 pub fn ahead(steps: &[Step]) -> Ahead {
     let is_filter = |step: &Step| matches!(step, Step::Seccomp(..));
     let is_free = |step: &Step| matches!(step, Step::NoNewPrivileges);
@@ -26,8 +27,8 @@ pub fn ahead(steps: &[Step]) -> Ahead {
     }
 }
 
-/// Hands over the namespaces that a supervisor enters, while the host's /proc is in sight. Later another could no longer
-/// look: a process that changes its user, or hides itself, opens itself to nobody (PR_SET_DUMPABLE).
+/// Hands over the namespaces that a supervisor enters, while the host's /proc is visible. Later the supervisor could
+/// not open them: a process that changes its user, or hides itself, is closed to others (PR_SET_DUMPABLE).
 pub fn show_namespaces(steps: &[Step], channel: &Channel) -> Done {
     if !steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
         return Ok(());
@@ -40,8 +41,8 @@ pub fn show_namespaces(steps: &[Step], channel: &Channel) -> Done {
     Ok(())
 }
 
-/// Puts it on, if there is one. `step` is what a failure is reported with. Until somebody answers the listener, a call
-/// that is handed over would wait for ever: so we wait before we make one.
+/// Installs the filter of `steps`, if any. Sets `step` to the filter's index meanwhile: failures are reported with it.
+/// Waits for the supervisor: a call handed to an unanswered listener would block for ever.
 pub fn put_on(steps: &[Step], channel: &Channel, step: &mut usize) -> Done {
     let filter = steps.iter().enumerate().find_map(|(index, step)| match step {
         Step::Seccomp(filter, _) => Some((index, filter)),
@@ -54,7 +55,7 @@ pub fn put_on(steps: &[Step], channel: &Channel, step: &mut usize) -> Done {
         channel.send(&Message::Listener(listener))?;
         match channel.receive()? {
             Some(Message::Heard) => {}
-            _ => process::exit_now(125), // the parent gave up or is gone, and says why itself
+            _ => process::exit_now(125), // the parent gave up or is gone, and reports the reason itself
         }
     }
     let_go(steps)?;
@@ -62,7 +63,8 @@ pub fn put_on(steps: &[Step], channel: &Channel, step: &mut usize) -> Done {
     Ok(())
 }
 
-/// A kernel before 5.19 cannot keep signals from calls that are being answered; it is then as it was there for everybody.
+/// Installs the filter. A kernel before 5.19 cannot keep signals out of calls that are being answered: there the filter
+/// is installed without that flag.
 fn install(filter: &Filter) -> io::Result<Option<OwnedFd>> {
     const KEEPS_SIGNALS_OUT: u32 = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u32;
     let with = |flags| seccomp::install(&filter.program, flags, filter.listening);
@@ -77,7 +79,7 @@ fn install(filter: &Filter) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Lets go of what was kept for it.
+/// Drops the capability that was held for the filter.
 pub fn let_go(steps: &[Step]) -> Done {
     match (ahead(steps), credentials(steps)) {
         (Ahead::Filter, Some(who)) => command::hold(who, Ahead::Nothing),

@@ -1,9 +1,9 @@
-//! Mounts that show files under other IDs (MOUNT_ATTR_IDMAP, mount_setattr(2)): layers under the kernel's overlay, and
-//! volumes with `idmap`.
+//! ID-mapped mounts (MOUNT_ATTR_IDMAP, mount_setattr(2)): of layers under the kernel's overlay, and of volumes with
+//! `idmap`.
 //!
-//! The kernel takes them from the owner of a file system alone, so the root of the host makes them of its own, detached,
-//! before the first fork; they cross it as descriptors. In base each layer's comes to lie over the layer, which base's
-//! mount namespace alone shows: who stacks layers by their paths needs not know of it.
+//! The kernel allows an ID map only to the owner of the file system. Therefore the host's root makes these mounts
+//! detached, before the first fork; the child inherits their descriptors. Base attaches each layer's mount over the
+//! layer, visible in base's mount namespace alone: code that stacks layers by path needs no special case.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,15 +21,15 @@ use crate::spec::StorageDriver;
 use crate::sys::mount::{self, Reach};
 use crate::userns::{self, Levels};
 
-/// Those of a plan.
+/// ID-mapped mounts of one plan, detached.
 #[derive(Debug, Default)]
 pub struct Idmapped {
     layers: Vec<Layer>,
-    /// By index of the step that mounts it.
+    /// Mounts of volumes, by index of their step.
     volumes: Vec<(usize, OwnedFd)>,
 }
 
-/// One of a layer's folder.
+/// ID-mapped mount of a layer's folder.
 #[derive(Debug)]
 struct Layer {
     folder: PathBuf,
@@ -37,16 +37,17 @@ struct Layer {
     whose: Whose,
 }
 
-/// Who may put something else in a folder's place.
+/// User who may replace a layer's folder by another file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
     Ours,
-    /// The owner of another store.
+    /// Owner of another store: the path is opened without trust in its links.
     AnothersStore,
 }
 
 impl Idmapped {
-    /// Makes what `plan` needs. Errors: we are not the root of the host; a file system that cannot.
+    /// Makes the ID-mapped mounts that `plan` needs. Errors: the caller is not root of the host; a file system cannot
+    /// map IDs.
     pub fn make(plan: &Plan) -> Result<Self> {
         let mut idmapped = Self::default();
         for (index, step) in plan.steps.iter().enumerate() {
@@ -74,7 +75,7 @@ impl Idmapped {
         Ok(idmapped)
     }
 
-    /// Puts those of layers in their places. Runs in base.
+    /// Attaches the layers' mounts over the layers. Runs in base.
     pub fn cover_layers(&mut self) -> Done {
         for Layer { folder, tree, whose } in self.layers.drain(..) {
             let cover = || mount::attach(tree, open(&folder, whose)?);
@@ -83,14 +84,14 @@ impl Idmapped {
         Ok(())
     }
 
-    /// The volume of a step.
+    /// Takes out the volume's mount for a step.
     pub fn take_volume(&mut self, step: usize) -> Option<OwnedFd> {
         let index = self.volumes.iter().position(|(at, _)| *at == step)?;
         Some(self.volumes.swap_remove(index).1)
     }
 }
 
-/// Refuses what would need them of whoever cannot make them.
+/// Refuses a mount that needs an ID map from a caller who cannot make one.
 pub fn check(mount: &Mount) -> Result<()> {
     if !matches!(mount.owners, Owners::Mapped(_)) || idmap::is_allowed() {
         return Ok(());
@@ -103,8 +104,8 @@ pub fn check(mount: &Mount) -> Result<()> {
         .hint("'U' gives the files to the container's user, --userns keep-id makes that user you"))
 }
 
-/// The folders of an overlay that are one mount each: lower layers, and what upper layer and work folder lie in, if they
-/// are on a disk. In memory they are base's, and nobody reads them later.
+/// Folders of an overlay that each need a mount: the lower layers, and the parent of upper layer and work folder, if on
+/// disk. In memory the upper layer is base's, and nobody reads it later.
 fn layers(mount: &Mount, on_disk: bool) -> Vec<PathBuf> {
     let Source::Overlay { lowers, upper, .. } = &mount.source else { return Vec::new() };
     let upper = upper.as_ref().filter(|_| on_disk).and_then(|(upper, _)| upper.parent());
@@ -129,7 +130,7 @@ fn mapped(path: &Path, whose: Whose, reach: Reach, namespace: &OwnedFd) -> Resul
     Ok(tree)
 }
 
-/// The container's IDs to those that we have: files of root are its root's.
+/// Maps from the container's IDs to those of this process: files of root belong to the container's root.
 fn to_host(levels: &Levels) -> Result<IdMaps> {
     let Some(maps) = &levels.container else { return Ok(levels.base.maps.clone()) };
     let host = |map: &[IdMap], base: &[IdMap]| {

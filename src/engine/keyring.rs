@@ -1,11 +1,11 @@
-//! The session keyring of a command: a new, empty one.
+//! New, empty session keyring of a command.
 //!
-//! Keys are no part of any namespace's boundary but the user's: the session keyring of whoever runs usnea would come
-//! along into the container, and with it the Kerberos tickets, CIFS and fscrypt keys that a login has put there.
+//! Of all namespaces only the user namespace bounds keys. The session keyring of the user who runs usnea would come
+//! along into the container, with the Kerberos tickets, CIFS and fscrypt keys that a login has put there.
 //!
-//! The keyring has no name. One of a fixed name is looked up in the user namespace of whoever joins it, which is new for
-//! each container, so it would save none of the user's quota; and a process in the container could make one of that name
-//! before a command of `exec` joins it.
+//! The keyring has no name. A named keyring is looked up in the user namespace of the process that joins it. That
+//! namespace is new for each container: a name would save none of the user's quota. Besides, a process in the container
+//! could make a keyring of that name before a command of `exec` joins it.
 
 use std::io;
 
@@ -14,11 +14,11 @@ use crate::security::seccomp::{self, Action, Architecture, Policy, Rule};
 use crate::sys::keyring;
 use crate::sys::seccomp::Listening;
 
-/// The calls that reach keys.
+/// System calls that reach keys.
 const CALLS: [&str; 3] = ["add_key", "keyctl", "request_key"];
 
-/// Leaves the caller's session keyring. Where there can be no new one (the user's quota of keys is spent, or a filter of
-/// an outer container refuses it) the calls that reach keys are denied instead, for which CAP_SYS_ADMIN must be in hand.
+/// Replaces the caller's session keyring by a new one. If that fails (the user's quota of keys is spent, or a filter of
+/// an outer container refuses it), denies the calls that reach keys; the filter for that needs CAP_SYS_ADMIN.
 pub fn leave() -> Done {
     match keyring::join_new_session() {
         Ok(()) => Ok(()),
@@ -38,7 +38,7 @@ fn deny() -> io::Result<()> {
             tests: Vec::new(),
         }],
     };
-    // <linux/seccomp.h>: no slower for the processor on kernels before 5.16.
+    // <linux/seccomp.h>: does not slow the processor down on kernels before 5.16.
     let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32;
     let program = seccomp::compile(&policy).map_err(io::Error::other)?;
     crate::sys::seccomp::install(&program, flags, Listening::No).map(drop)

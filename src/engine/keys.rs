@@ -1,20 +1,20 @@
-//! `--detach-keys`: the keys with which somebody leaves a terminal whose container goes on.
+//! `--detach-keys`: keys that leave a terminal while its container goes on.
 
 use std::str::FromStr;
 
-/// A sequence of keys, as the bytes that a terminal sends for them. Empty: nothing leaves.
+/// Sequence of keys, as the bytes that a terminal sends for them. Empty: no keys leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetachKeys(Vec<u8>);
 
 impl Default for DetachKeys {
-    /// docker's: Ctrl-P, Ctrl-Q.
+    /// Returns docker's keys: Ctrl-P, Ctrl-Q.
     fn default() -> Self {
         Self(vec![16, 17])
     }
 }
 
 impl DetachKeys {
-    /// No keys leave.
+    /// Returns an empty sequence: no keys leave.
     pub const fn none() -> Self {
         Self(Vec::new())
     }
@@ -23,7 +23,7 @@ impl DetachKeys {
 impl FromStr for DetachKeys {
     type Err = String;
 
-    /// Keys with commas between: a character, or `ctrl-` and a letter or one of `@ [ \ ] ^ _`.
+    /// Parses keys with commas between: a character, or `ctrl-` and a letter or one of `@ [ \ ] ^ _`.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Ok(Self(Vec::new()));
@@ -42,21 +42,21 @@ impl FromStr for DetachKeys {
     }
 }
 
-/// Watches what is typed for the keys.
+/// Watcher of typed bytes, which finds the detach keys.
 #[derive(Debug, Default)]
 pub struct Watch {
     keys: DetachKeys,
-    /// How many of them came already; those are not handed on yet.
+    /// Number of keys matched so far; those bytes are not forwarded yet.
     matched: usize,
 }
 
 impl Watch {
-    /// For these keys.
+    /// Makes a watcher for `keys`.
     pub fn new(keys: DetachKeys) -> Self {
         Self { keys, matched: 0 }
     }
 
-    /// What of `typed` is to be handed on, and whether the keys were in it.
+    /// Returns the bytes of `typed` to forward, and true if the keys were complete. Drops the bytes after the keys.
     pub fn typed(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
         let keys = &self.keys.0;
         let mut on = Vec::with_capacity(typed.len());

@@ -1,4 +1,4 @@
-//! The last moments of a process of ours: its streams, its filter, its signals; then it is the command.
+//! Last moments of usnea's process before exec: standard streams, filter and signals.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,45 +12,45 @@ use super::{Command, Options, Stdin, Step, Streams, command, filter, init};
 use crate::sys::signal;
 use crate::sys::{fd, process, pty};
 
-/// What the death of the process that waits for the command is to it.
+/// Effect on the command when the process that waits for the command dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParentsDeath {
-    /// Its own.
+    /// The command is killed too.
     IsOurs,
-    /// Nothing: it has been left alone, or its terminal hangs up.
+    /// No effect: the command was left alone, or its terminal hangs up.
     IsNothing,
 }
 
-/// All that the last steps work on.
+/// Input of the last steps before exec.
 pub struct Last<'a> {
-    /// The whole plan.
+    /// Steps of the whole plan.
     pub steps: &'a [Step],
-    /// What a runtime is told beside the spec.
+    /// Options that the runtime got beside the spec.
     pub options: &'a Options,
-    /// To whoever waits.
+    /// Channel to the process that waits for the command.
     pub channel: &'a Channel,
-    /// The standard streams, where they are not ours.
+    /// Standard streams to install; `None`: those of this process.
     pub streams: Option<&'a Streams>,
-    /// The command's terminal.
+    /// The command's terminal, if any.
     pub terminal: Option<&'a OwnedFd>,
-    /// Whether it dies with whoever waits.
+    /// Effect of the death of the process that waits.
     pub parents_death: ParentsDeath,
 }
 
 impl Last<'_> {
-    /// Becomes the command. `step` is what a failure is reported with.
+    /// Becomes the command. Keeps `step` at the step that a failure is reported with.
     pub fn exec(&self, exec: &Command, step: &mut usize) -> Done<Infallible> {
         if self.parents_death == ParentsDeath::IsOurs {
-            // Credentials have changed: the kernel has forgotten this (prctl(2), PR_SET_PDEATHSIG).
+            // After the change of credentials, at which the kernel forgets this signal (prctl(2), PR_SET_PDEATHSIG).
             process::set_parent_death_signal(libc::SIGKILL)?;
         }
-        // A parent that died meanwhile is seen by its end of the channel.
+        // The channel's end shows a parent that died meanwhile.
         if self.channel.is_deserted() {
             process::exit_now(125);
         }
         if exec.init {
             init::stay_as_init_and_go_on_in_child(|| {
-                // The filter is not for it, nor is what putting it on takes.
+                // Init needs neither the filter nor the capability that installing it takes.
                 if filter::let_go(self.steps).is_err() {
                     process::exit_now(125);
                 }
@@ -59,7 +59,7 @@ impl Last<'_> {
         self.wire_streams(exec.terminal)?;
         filter::put_on(self.steps, self.channel, step)?;
         self.channel.send(&Message::Running)?;
-        // Whatever the user's shell or service manager had blocked or ignored: as with docker.
+        // The user's shell or service manager may have blocked or ignored signals: reset, as docker does.
         signal::reset();
         command::run_program(exec)
     }

@@ -1,4 +1,4 @@
-//! Layers become one tree: by the kernel's overlay, by our own, or by copying. Runs in base.
+//! Merges layers into one tree: by the kernel's overlay, by usnea's own, or by copying. Runs in base.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,14 +27,14 @@ pub struct Stack<'a> {
     pub upper: Option<&'a (PathBuf, PathBuf)>,
 }
 
-/// A flag of layers that are only read: the topmost is one that a container has written, whose owners are real.
+/// Flag of layers mounted for reading only: the topmost was written by a container, and its owners are real.
 pub const WRITTEN_FIRST: &str = "written_first";
 
-/// In the work folder of a root that is a copy: it stays one at the next start.
+/// Marker file in the work folder of a root that is a copy: the next start uses the copy again.
 const COPIED: &str = "copied";
 
-/// A root, detached. Where the kernel's overlay will not serve (too deep a stack, a layer on a file system that it does
-/// not take), the root is copied.
+/// Makes a root, detached. Copies the layers where the kernel's overlay fails (too deep a stack, a layer on a file
+/// system that it does not take).
 pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> Done<OwnedFd> {
     let Source::Overlay { stacking, lowers, upper: Some(upper), .. } = &mount.source else {
         return make(mount);
@@ -63,7 +63,7 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
     copied()
 }
 
-/// Layers, stacked by whom `mount` says. A server of ours comes to the others of the caller's.
+/// Stacks layers with the driver that `mount` names. Adds a server of usnea's to `servers`.
 pub fn stacked(plan: &Plan, mount: &Mount, servers: &mut Vec<process::Child>) -> Done<OwnedFd> {
     let Source::Overlay { stacking, lowers, upper, flags } = &mount.source else {
         return Err(io::Error::from_raw_os_error(libc::EINVAL).into());
@@ -92,17 +92,17 @@ pub fn stacked(plan: &Plan, mount: &Mount, servers: &mut Vec<process::Child>) ->
     }
 }
 
-/// Whether files `.wh.NAME` in the upper folder beside `work` are whiteouts.
+/// True if files `.wh.NAME` in the upper folder beside `work` are whiteouts.
 pub fn has_whiteout_names(work: &Path) -> bool {
     work.join(NAMES).exists()
 }
 
-/// Whether the upper folder beside `work` is a copy of all layers.
+/// True if the upper folder beside `work` is a copy of all layers.
 pub fn is_copied(work: &Path) -> bool {
     work.join(COPIED).exists()
 }
 
-/// The writable layer, filled with the others. `meaning`: whose files those are.
+/// Copies all layers into the writable one. `meaning`: how owners and whiteouts on disk are read.
 fn copied(stack: Stack<'_>, meaning: Meaning<'_>) -> Done<OwnedFd> {
     let Some((upper, work)) = stack.upper else {
         return Err(said(Error::new("layers are copied into a writable one, and there is none")));
@@ -118,7 +118,7 @@ fn copied(stack: Stack<'_>, meaning: Meaning<'_>) -> Done<OwnedFd> {
     mount::copy(rustix::fs::CWD, upper, Reach::Alone).on(|| upper.to_string_lossy())
 }
 
-/// By the kernel. `owner`: who can make files in the layers, where that is not who we are.
+/// Stacks layers by the kernel's overlay. `owner`: IDs that can make files in the layers, if this process cannot.
 fn overlaid(
     stack: Stack<'_>,
     owner: Option<(u32, u32)>,
@@ -131,12 +131,13 @@ fn overlaid(
         upper: stack.upper.map(|(upper, work)| (upper.as_path(), work.as_path())),
         flags: flags.iter().map(String::as_str).collect(),
     };
-    // What the overlay does for itself, such as whiteouts, it does as who mounted it.
+    // The overlay makes its own files, such as whiteouts, with the credentials of the process that mounted it.
     let mount = || mount::overlay(&overlay, attributes);
     owner.map_or_else(mount, |owner| process::as_owner(owner, mount)?).on(|| "overlay")
 }
 
-/// By a server of ours, which leaves when the last user of the mount has left. `shown`: what IDs on disk are shown as.
+/// Stacks layers by a server of usnea's, which ends when the last user of the mount has gone. `shown`: map of IDs on
+/// disk to the shown ones.
 fn served(
     stack: Stack<'_>,
     Stacking { records, whiteouts, .. }: Stacking,
@@ -173,27 +174,27 @@ fn said(error: Error) -> Trouble {
     Trouble { what: error.to_string(), errno: 0 }
 }
 
-/// Whether the folder belongs to a user who has no ID here.
+/// True if the folder belongs to a user who has no ID in this namespace.
 fn is_a_strangers(folder: &Path) -> bool {
-    const OVERFLOW: u32 = 65534; // what a user without an ID is shown as (user_namespaces(7))
+    const OVERFLOW: u32 = 65534; // the ID that stands for a user without one (user_namespaces(7))
     rustix::fs::stat(folder).is_ok_and(|stat| stat.st_uid == OVERFLOW)
 }
 
-/// The folder that all are is shown with the upper one's mode and owner: it gets the topmost lower one's.
+/// Gives the upper folder the mode and owner of the topmost lower one: the merged root shows the upper folder's.
 fn cover(stack: Stack<'_>, meaning: Meaning<'_>) -> Done {
     let (Some((upper, _)), Some(lower)) = (stack.upper, stack.lowers.first()) else {
         return Ok(());
     };
     let stat = meaning.of(lower).context(|| lower.display().to_string()).map_err(said)?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    // An owner without an ID here cannot be given: it stays who made the folder.
+    // chown fails for an owner without an ID here: the folder stays its maker's.
     let _ = rustix::fs::chown(upper, Some(uid), Some(gid));
     rustix::fs::chmod(upper, Mode::from_raw_mode(stat.st_mode & 0o7777))
         .on(|| upper.to_string_lossy())
 }
 
-/// Writable layers in memory. The tmpfs hides what lies there on disk from this mount namespace alone; pivot_root leaves it
-/// behind, and the overlays keep their own hold of the layers.
+/// Makes writable layers in memory. The tmpfs hides the folders on disk from this mount namespace alone. pivot_root
+/// leaves the tmpfs behind, and the overlays keep their own hold of the layers.
 pub fn in_memory(layers: &MemoryLayers) -> Done {
     let on = rustix::fs::open(&layers.on, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .on(|| layers.on.to_string_lossy())?;

@@ -1,8 +1,8 @@
-//! Who answers the calls that the command's filter hands over: a process beside the command.
+//! Supervisor: a process beside the command that answers the calls which the command's filter hands over.
 //!
-//! It is our own image, without exec, a child of the parent and in its pid namespace, so that nobody in the container
-//! sees it. It has entered the container's user and mount namespaces before the command runs, and keeps no descriptor
-//! but the listener, /proc and the namespaces that it is in.
+//! It runs usnea's image without exec. As a child of the parent, in the parent's pid namespace, the supervisor is
+//! invisible to the container. Before the command runs, it has entered the container's user and mount namespaces. It
+//! keeps no descriptor but the listener, /proc and those namespaces.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,7 +18,8 @@ use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Forked, Parentage};
 use crate::sys::{fd, signal, title};
 
-/// Starts it; it answers when this returns. `namespaces`: the container's user and mount namespace. Errors: it could not enter the container.
+/// Starts the supervisor, which answers calls when this returns. `namespaces`: the container's user and mount
+/// namespace. `cgroup`: the supervisor's, if limited. Errors: the supervisor could not enter the container.
 pub fn start(
     supervised: &Supervised,
     listener: OwnedFd,
@@ -49,7 +50,7 @@ pub fn start(
     }
 }
 
-/// In `cgroup`, where the kernel lets us.
+/// Forks into `cgroup`, where the kernel allows it.
 fn forked(cgroup: Option<&Supervisors>) -> io::Result<Forked> {
     let cgroup = cgroup.map(AsFd::as_fd);
     match process::clone_into(cgroup, Namespaces::default(), Parentage::Ours) {
@@ -67,7 +68,7 @@ fn heard(told: &OwnedFd) -> Option<i32> {
     (length == errno.len()).then(|| i32::from_ne_bytes(errno))
 }
 
-/// Returns only an error, or when nobody is left who could call.
+/// Runs the supervisor. Returns an error, or Ok when no process with the filter is left.
 fn be(
     supervised: &Supervised,
     listener: OwnedFd,
@@ -77,7 +78,7 @@ fn be(
     signal::block_all();
     title::set("root emulation");
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    // Whoever reads what the command writes must see its end, not wait for ours.
+    // A reader of the command's output must see the command's end, not wait for this process.
     for number in 0..=2 {
         fd::install(null.as_fd(), number)?;
     }
@@ -87,11 +88,11 @@ fn be(
     fd::close_all_but(&kept);
     let ready = || {
         if supervised.until == Until::ParentsDeath {
-            // After the change of user namespace, which makes the kernel forget it.
+            // After the change of user namespace, at which the kernel forgets this signal.
             let _ = process::set_parent_death_signal(libc::SIGKILL);
         }
         if rustix::io::write(tell, &0i32.to_ne_bytes()).is_err() {
-            process::exit_now(1); // the parent died before that
+            process::exit_now(1); // the parent died before the signal was set
         }
     };
     emulation::serve(&supervised.supervisor, listener, namespaces, ready)

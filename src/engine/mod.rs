@@ -1,9 +1,10 @@
-//! The OCI runtime: a spec in, a process out. It knows no image.
+//! OCI runtime: a spec in, a process out. Knows nothing of images.
 //!
-//! Read in this order: `plan` (spec to steps), `parent` (who makes the processes), `child` (who carries the steps out;
-//! the last of them in `command`, `filter` and `last`), `sync` (what they tell each other). `supervise` is the parent's life while the command
-//! runs (`streams`, `relay`), `listener` who answers the calls that a filter hands over, `init` process 1 with `--init`, `exec` the launch
-//! of another command in a container that runs (`running`), `explain` prints the steps as the commands an administrator would type.
+//! Reading order: `plan` turns a spec into steps. `parent` makes the processes, and `child` carries the steps out; the
+//! last of them are in `command`, `filter` and `last`. `sync` has the messages between both. `supervise` is the
+//! parent's life while the command runs (`streams`, `relay`). `listener` starts the process that answers the calls
+//! which a filter hands over; `init` is process 1 with `--init`. `exec` launches another command in a container that
+//! runs (`running`). `explain` prints the steps as the commands that an administrator would type.
 //!
 //! ```text
 //!   usnea run (parent)                    base                        container
@@ -83,17 +84,17 @@ pub use running::Running;
 pub use streams::{open_ours_to_all, pipe_for_container};
 pub use supervise::{Requests, forwarded};
 
-/// What the command's standard input is.
+/// Source of the command's standard input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stdin {
     /// `/dev/null`.
     #[default]
     Null,
-    /// Ours (`--interactive`).
+    /// The standard input of this process (`--interactive`).
     Ours,
 }
 
-/// The command's standard streams, where they are not ours; without a terminal.
+/// Standard streams of a command without a terminal, where they differ from those of this process.
 #[derive(Debug)]
 pub struct Streams {
     /// Standard input; `None`: as [`Options::stdin`] says.
@@ -102,43 +103,43 @@ pub struct Streams {
     pub output: OwnedFd,
     /// Standard error.
     pub error: OwnedFd,
-    /// Where processes of ours beside the command report to.
+    /// Stream on which usnea's processes beside the command report.
     pub reports: Reports,
 }
 
-/// Where a process of ours beside the command reports to.
+/// Destination of the reports of usnea's processes beside the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reports {
     /// The command's standard error.
     ToCommands,
-    /// Ours.
+    /// The standard error of this process.
     ToOurs,
 }
 
-/// Layers that are kept in memory: a tmpfs that goes with the container's mount namespace, whatever dies when.
+/// Writable layers in memory: a tmpfs that goes with the container's mount namespace, in whatever order processes die.
 #[derive(Clone, Debug)]
 pub struct MemoryLayers {
-    /// The folder that the tmpfs lies on, seen by the container's processes alone.
+    /// Folder that the tmpfs covers, for the container's processes alone.
     pub on: PathBuf,
-    /// Upper and work folders below it.
+    /// Upper and work folders below `on`.
     pub folders: Vec<PathBuf>,
 }
 
-/// What a runtime is told beside the spec.
+/// Runtime options that config.json cannot express.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The overlays' writable layers; `None`: their folders are there already.
+    /// Writable layers of the overlays, in memory; `None`: their folders exist already.
     pub layers: Option<MemoryLayers>,
-    /// The command's standard input.
+    /// Source of the command's standard input.
     pub stdin: Stdin,
-    /// How many descriptors after 2 the command keeps (`--preserve-fds`).
+    /// Number of descriptors after 2 that the command keeps (`--preserve-fds`).
     pub preserve_fds: u32,
-    /// The way out, and the files that go with it.
+    /// Network helpers, and files such as `/etc/resolv.conf`.
     pub network: Network,
 }
 
 impl Plan {
-    /// The cgroup that is to be made.
+    /// Returns the cgroup to make.
     fn cgroup(&self) -> Option<&cgroup::Wanted> {
         self.steps.iter().find_map(|step| match step {
             Step::Cgroup(wanted, _) => Some(wanted),
@@ -146,7 +147,7 @@ impl Plan {
         })
     }
 
-    /// The namespaces of the first process.
+    /// Returns the namespaces of the first process.
     fn first_namespaces(&self) -> Option<Namespaces> {
         self.steps.iter().find_map(|step| match step {
             Step::Namespaces(namespaces) => Some(*namespaces),
@@ -154,17 +155,17 @@ impl Plan {
         })
     }
 
-    /// Whether the command has a terminal of its own.
+    /// True if the command has a terminal of its own.
     fn has_terminal(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Terminal))
     }
 
-    /// Whether the container's process is a child of the first one.
+    /// True if the container's process is a child of the first one.
     fn has_keeper(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Container(..)))
     }
 
-    /// The container's root, as base has it. `None`: it has none.
+    /// Returns the IDs in base of the container's root. `None`: the container has no root.
     fn root_in_base(&self) -> Option<(u32, u32)> {
         match &self.levels.container {
             None => Some((0, 0)),
@@ -172,15 +173,15 @@ impl Plan {
         }
     }
 
-    /// Who can make files in a root whose layers are mapped to the container's IDs (`idmapped`), as base has them: the first
-    /// of these. `None`: base's root can.
+    /// Returns IDs in base that can make files in a root whose layers are mapped to the container's IDs (`idmapped`):
+    /// the first IDs of the container's map. `None`: base's root can.
     fn owner_of_layers(&self, idmapped: bool) -> Option<(u32, u32)> {
         let first = |map: &[IdMap]| map.first().map(|line| line.outside);
         let maps = self.levels.container.as_ref().filter(|_| idmapped)?;
         first(&maps.uids).zip(first(&maps.gids))
     }
 
-    /// The user and group of the command, as base has them.
+    /// Returns the user and group of the command, as IDs in base.
     pub fn user_in_base(&self) -> Option<(u32, u32)> {
         let who = self.steps.iter().find_map(|step| match step {
             Step::Credentials(who) => Some((who.uid, who.gid)),
@@ -193,52 +194,52 @@ impl Plan {
     }
 }
 
-/// Everything decided before the first process is made.
+/// Launch of a container: all decisions made before the first process.
 #[derive(Debug)]
 pub struct Plan {
-    /// The user namespaces.
+    /// User namespaces: base's, and the container's own, if any.
     pub levels: Levels,
-    /// The steps, in the order of their doing.
+    /// Steps, in the order in which they are carried out.
     pub steps: Vec<Step>,
-    /// What a runtime is told beside the spec.
+    /// Options that the runtime got beside the spec.
     pub options: Options,
 }
 
-/// One step of a launch. The parent does `Cgroup`, `Namespaces` and `Maps`; the other steps are the child's.
+/// Step of a launch. The parent does `Cgroup`, `Namespaces` and `Maps`; the child does the other steps.
 #[derive(Debug)]
 pub enum Step {
-    /// Enter the namespaces of a container that runs, in a process of its own.
+    /// Enter the namespaces of a container that runs, in a new process.
     Join(Running),
-    /// Make the container's cgroup. Its process is made in it, and then makes these namespaces: what a cgroup namespace
-    /// shows as its root is the cgroup of whoever makes it.
+    /// Make the container's cgroup. The container's process starts in that cgroup, and then makes these namespaces: the
+    /// root that a cgroup namespace shows is the cgroup of its maker.
     Cgroup(cgroup::Wanted, Namespaces),
     /// Make the base user namespace, and the other namespaces with it when one level serves for both.
     Namespaces(Namespaces),
     /// Write base's maps.
     Maps(IdMaps),
-    /// Make the container's process in these namespaces. With maps: a user namespace of its own, below base. Without:
-    /// base's serves, and the process is made while newuidmap is at work on it.
+    /// Make the container's process in these namespaces. With maps: in a user namespace of its own, below base.
+    /// Without: in base's user namespace, while newuidmap writes base's maps.
     Container(Namespaces, Option<IdMaps>),
-    /// Become root of the namespace (or who the user is in it), and lead a session of our own.
+    /// Become root of the namespace (or the ID that the user has in it), and lead a new session.
     BecomeRoot {
         /// User ID inside.
         uid: u32,
         /// Group ID inside.
         gid: u32,
     },
-    /// Set who is killed first for want of memory (proc_pid_oom_score_adj(5)).
+    /// Set the priority for the out-of-memory killer (proc_pid_oom_score_adj(5)).
     OomScore(i32),
     /// Make the writable layers, in memory.
     Layers(MemoryLayers),
     /// Mount the root file system.
     Root(Mount),
-    /// Mount something below it.
+    /// Mount a file system below the root.
     Mount(Mount),
     /// Make a symbolic link in /dev.
     Link {
-        /// What it says.
+        /// Target of the link.
         target: &'static str,
-        /// Its name in /dev.
+        /// Name of the link in /dev.
         name: &'static str,
     },
     /// Hand the network namespace to the parent, which starts a helper for it.
@@ -247,26 +248,26 @@ pub enum Step {
     Connect,
     /// Mount files that are made in memory.
     Files(Vec<net::File>),
-    /// Name the user who runs the container in its accounts.
+    /// Add the user who runs the container to its account files.
     Accounts(Vec<accounts::Entry>),
     /// Set the loopback interface up.
     Loopback,
     /// Set a kernel parameter of one of the new namespaces.
     Sysctl {
-        /// Its name, as sysctl(8) takes it.
+        /// Name of the parameter, as sysctl(8) takes it.
         name: String,
         /// Path below /proc/sys.
         path: PathBuf,
-        /// Its value.
+        /// Value to write.
         value: String,
     },
-    /// Hide a path: a file behind /dev/null, a folder behind an empty one.
+    /// Hide a path: mount /dev/null over a file, an empty folder over a folder.
     Mask(PathBuf),
     /// Make a path read-only.
     ReadOnly(PathBuf),
     /// Open a terminal in the container's own devpts and hand its master to the parent.
     Terminal,
-    /// Make the root the root, and let go of the old one.
+    /// pivot_root(2): enter the container's root, and detach the old one.
     PivotRoot,
     /// Make the root file system read-only.
     ReadOnlyRoot,
@@ -276,15 +277,15 @@ pub enum Step {
     Domainname(String),
     /// setrlimit(2)
     Limit(Limit),
-    /// Enter the working folder, made where it is missing.
+    /// Enter the working folder, and make it where it is missing.
     WorkingFolder(PathBuf),
-    /// Set the mask of the modes of new files; without it the mask is 022.
+    /// Set the mask of the modes of new files; without this step the mask is 022.
     Umask(u32),
     /// Reduce the capabilities and become the user of the command.
     Credentials(Credentials),
-    /// exec gives no new powers.
+    /// Set no_new_privs: exec gives no new powers.
     NoNewPrivileges,
-    /// Filter system calls. Done at the last moment before exec, for our own calls are none of the filter's business.
+    /// Filter system calls. Done at the last moment before exec, to keep the filter away from usnea's own calls.
     Seccomp(Box<Filter>, Option<Supervised>),
     /// Become the command.
     Exec(Command),
@@ -293,9 +294,9 @@ pub enum Step {
 /// A resource limit.
 #[derive(Debug)]
 pub struct Limit {
-    /// Its name as in config.json, `RLIMIT_NOFILE`.
+    /// Name as in config.json, such as `RLIMIT_NOFILE`.
     pub name: String,
-    /// Which one.
+    /// Resource of setrlimit(2).
     pub resource: nix::sys::resource::Resource,
     /// Soft limit.
     pub soft: u64,
@@ -303,16 +304,16 @@ pub struct Limit {
     pub hard: u64,
 }
 
-/// Whose groups the command has beside its own.
+/// Supplementary groups of the command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Groups {
-    /// These.
+    /// Listed group IDs.
     Set(Vec<u32>),
-    /// Those of the user who runs usnea (`--group-add keep-groups`, or where setgroups(2) is denied).
+    /// Groups of the user who runs usnea (`--group-add keep-groups`, or where setgroups(2) is denied).
     Keep,
 }
 
-/// Who the command is and what it may do.
+/// User, groups and capabilities of the command.
 #[derive(Debug)]
 pub struct Credentials {
     /// User ID inside.
@@ -333,43 +334,43 @@ pub struct Credentials {
     pub ambient: caps::CapsHashSet,
 }
 
-/// What the calls that a filter hands over are answered with.
+/// Answers to the calls that a filter hands over.
 #[derive(Debug)]
 pub struct Supervised {
-    /// What is emulated.
+    /// Kind of emulation.
     pub emulation: Emulation,
-    /// For whom.
+    /// User, group and capabilities of the command, for the supervisor.
     pub supervisor: Supervisor,
-    /// Until when.
+    /// Lifetime of the supervisor.
     pub until: Until,
 }
 
-/// How long calls are answered.
+/// Lifetime of the supervisor that answers calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// Until the process that launched the container dies: the container dies with it.
     ParentsDeath,
-    /// Until nobody is left who has the filter.
+    /// Until no process with the filter is left.
     LastCaller,
 }
 
-/// The command.
+/// Command to execute.
 #[derive(Debug)]
 pub struct Command {
     /// `argv`
     pub arguments: Vec<CString>,
     /// `KEY=value`
     pub environment: Vec<CString>,
-    /// Process 1 is our reaper, the command its child.
+    /// True if process 1 is usnea's reaper and the command its child.
     pub init: bool,
-    /// The command has a terminal of its own.
+    /// True if the command has a terminal of its own.
     pub terminal: bool,
-    /// Device and inode of our own program: the command must not be it (CVE-2019-5736).
+    /// Device and inode of usnea's own program, which the command must not be (CVE-2019-5736).
     pub ourselves: (u64, u64),
 }
 
 impl Step {
-    /// What it does, for the log, `--explain` and the error message "cannot ...".
+    /// Returns the step as a phrase, for the log, `--explain` and the error message "cannot ...".
     pub fn doing(&self) -> String {
         match self {
             Self::Join(_) => "enter the container".into(),

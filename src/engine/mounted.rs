@@ -1,7 +1,7 @@
-//! A container's files without a process in it: its root, and what of the host and of volumes is mounted there, as a
-//! start would mount them. For who reads or changes a stopped container's files.
+//! Mounts a stopped container's files: its root, and the host's files and volumes, as a start would mount them. Used to
+//! read or change these files without a process in the container.
 //!
-//! Runs in a process of base that ends soon, whose mount namespace this is all in.
+//! Runs in a short-lived process of base, whose mount namespace holds all the mounts.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -18,30 +18,30 @@ use crate::sys::mount::{self, Attributes};
 use crate::sys::{inroot, namespace, process};
 use crate::whiteout::Whiteouts;
 
-/// Where they are mounted, seen by the process alone: nothing is looked for there. Not on "/": who stands below a mount on
-/// his root counts as one in a chroot, and may make no user namespace (user_namespaces(7)).
+/// Mount point of the root, seen by this process alone: no other code uses the path. Not "/": a process below a mount
+/// on its root counts as one in a chroot, and may make no user namespace (user_namespaces(7)).
 const PLACE: &str = "/sys";
 
-/// What is to be done with the files.
+/// Access to the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// They are read: nothing is made or changed, and who does the same meanwhile is not disturbed.
+    /// Reading: makes and changes no files, and does not disturb another reader.
     Reading,
-    /// They are changed: nobody else may have the container's layers meanwhile.
+    /// Writing: no other process may use the container's layers meanwhile.
     Writing,
 }
 
-/// The files, as long as this value lives.
+/// Mounted files of a container, until [`Mounted::end`].
 pub struct Mounted {
-    /// The root.
+    /// The container's root.
     pub root: OwnedFd,
-    /// The container's map to base: a process with these IDs sees the files as it does. `None`: base's.
+    /// The container's map to base: a process with these IDs sees the files as the container does. `None`: base's map.
     pub ids: Option<IdMaps>,
     servers: Vec<process::Child>,
 }
 
 impl Mounted {
-    /// Lets go of them, and waits until all that was written is in the layers.
+    /// Unmounts the files, and waits until all writes are in the layers.
     pub fn end(self) -> Result<()> {
         let place = format!("/proc/self/fd/{}", self.root.as_raw_fd());
         rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH)
@@ -54,7 +54,7 @@ impl Mounted {
     }
 }
 
-/// Whether the layers can be read without changing any: not where they are to be copied.
+/// True if the layers can be read without a change to any: false where the driver would copy them.
 pub fn can_be_read_alone(plan: &Plan) -> bool {
     let root = plan.steps.iter().find_map(|step| match step {
         Step::Root(mount) => Some(mount),
@@ -67,7 +67,7 @@ pub fn can_be_read_alone(plan: &Plan) -> bool {
     stacking.driver != StorageDriver::Copy && !is_copied
 }
 
-/// Mounts them in a mount namespace of our own. `idmapped`: made where we were not in base yet.
+/// Mounts the files in a new mount namespace. `idmapped`: mounts that were made before this process entered base.
 pub fn mounted(plan: &Plan, how: Use, mut idmapped: Idmapped) -> Result<Mounted> {
     namespace::unshare_mounts().context(|| "cannot make a mount namespace")?;
     let mut servers = Vec::new();
@@ -89,7 +89,7 @@ pub fn mounted(plan: &Plan, how: Use, mut idmapped: Idmapped) -> Result<Mounted>
     Ok(Mounted { root, ids: plan.levels.container.clone(), servers })
 }
 
-/// The host's /sys, /dev and so on are nothing that a container has.
+/// True if the mount binds files of the user: the host's /sys, /dev and so on are not the container's.
 fn is_of_user(mount: &Mount) -> bool {
     let is_systems = ["/proc", "/sys", "/dev"].iter().any(|path| mount.target.starts_with(path));
     matches!(mount.source, Source::Bind(..)) && !is_systems
@@ -118,7 +118,7 @@ fn root_of(
     Ok(tree)
 }
 
-/// The writable layer as the topmost of those that are read.
+/// Returns the mount with the writable layer as the topmost read-only one.
 fn read_only(mount: &Mount) -> Mount {
     let Source::Overlay { stacking, lowers, upper: Some((upper, work)), flags } = &mount.source
     else {
@@ -141,7 +141,7 @@ fn below(plan: &Plan, root: &OwnedFd, mount: &Mount, tree: Option<OwnedFd>, how:
     let Source::Bind(path, reach) = &mount.source else { return Ok(()) };
     match how {
         Use::Writing => copyup::fill(root, mount, tree.as_ref(), plan.root_in_base())?,
-        // What would come into it is what the root has there.
+        // A copy-up would bring only files that the root shows at that place already.
         Use::Reading if mount.copy_up && copyup::is_empty(path) => return Ok(()),
         Use::Reading => {}
     }
@@ -152,7 +152,7 @@ fn below(plan: &Plan, root: &OwnedFd, mount: &Mount, tree: Option<OwnedFd>, how:
         Use::Reading => inroot::open(root, &mount.target, OFlags::PATH, mount.symlinks),
     };
     let target = match target {
-        // Nothing was ever mounted there: the container was not started yet.
+        // No mount was ever made there: the container was not started yet.
         Err(error) if how == Use::Reading && error.raw_os_error() == Some(libc::ENOENT) => {
             log::debug!("{} is not there yet", mount.target.display());
             return Ok(());

@@ -1,6 +1,6 @@
-//! The mounts of a plan: what config.json says of one, as data for the child and for `--explain`.
+//! Mounts of a plan: entries of config.json, as data for the child and for `--explain`.
 //!
-//! A mount is made detached, where the powers for it are (`Source::in_base`), and attached in the container.
+//! A mount is made detached, where the powers for it are (`Mount::is_made_in_base`), and attached in the container.
 
 use std::path::{Path, PathBuf};
 
@@ -17,21 +17,21 @@ use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Propagation, Reach, split_lowers};
 use crate::whiteout::Whiteouts;
 
-/// What is mounted.
+/// Source of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file system of its own, made inside the container's namespaces.
+    /// New file system, made inside the container's namespaces.
     New {
-        /// Its type, `proc`.
+        /// Type of the file system, such as `proc`.
         fs: String,
-        /// Its source, as /proc/self/mounts shows it.
+        /// Source, as /proc/self/mounts shows it.
         source: String,
         /// Options of the file system.
         options: Vec<(String, Option<String>)>,
     },
-    /// Layers, made in base: their files may be of IDs that the container has not.
+    /// Layers, stacked in base: their files may have IDs that the container lacks.
     Overlay {
-        /// Who stacks them, and whose their files are.
+        /// Driver that stacks the layers, and the meaning of their owners and whiteouts.
         stacking: Stacking,
         /// Read-only layers, the topmost first.
         lowers: Vec<PathBuf>,
@@ -40,53 +40,52 @@ pub enum Source {
         /// Options without a value.
         flags: Vec<String>,
     },
-    /// Something of the host, opened in base: the user may go where the container's root may not.
+    /// File or folder of the host, opened in base: the user may go where the container's root may not.
     Bind(PathBuf, Reach),
 }
 
-/// One mount.
+/// Mount of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// What.
+    /// Source of the mount.
     pub source: Source,
-    /// Where, inside.
+    /// Mount point inside the container.
     pub target: PathBuf,
-    /// What the target is made as, where it is missing.
+    /// Kind of the mount point that is made where the target is missing.
     pub kind: Kind,
-    /// Whether symbolic links of the image may lead to the target.
+    /// Policy for symbolic links of the image on the way to the target.
     pub symlinks: Symlinks,
     /// Attributes of the mount.
     pub attributes: Attributes,
-    /// Propagation, where asked for.
+    /// Propagation; `None`: unchanged.
     pub propagation: Option<(Propagation, Reach)>,
-    /// What the root has there comes into what is bound, where that is new (`copyup`).
+    /// Copies the root's files at the target into a new volume (`copyup`).
     pub copy_up: bool,
-    /// Whose its files are.
+    /// Owners of the mount's files.
     pub owners: Owners,
 }
 
 impl Mount {
-    /// Whether it is a new file system of this kind.
+    /// True if the mount is a new file system of type `kind`.
     pub fn is_new(&self, kind: &str) -> bool {
         matches!(&self.source, Source::New { fs, .. } if *fs == kind)
     }
 }
 
-/// Whose the files of a bind mount are.
+/// Owners of a bind mount's files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Owners {
-    /// Whose they were.
+    /// Owners stay as on disk.
     #[default]
     AsTheyAre,
-    /// The user's who runs the command: they are given to them (podman's `U`).
+    /// Files are given to the user of the command (podman's `U`).
     TheUsers,
-    /// Those of other IDs, as whose they are shown (`idmap`): by these maps to the host's; by the container's, where there
-    /// are none.
+    /// Files are shown under other IDs (`idmap`): by these maps to the host's IDs; `None`: by the container's maps.
     Mapped(Option<IdMaps>),
 }
 
 impl Mount {
-    /// Reads one of config.json's mounts.
+    /// Reads a mount of config.json.
     pub fn from_oci(mount: &runtime::Mount) -> Result<Self> {
         let target = mount.destination().clone();
         Self::parse(mount).context(|| format!("mount {}", target.display()))
@@ -112,7 +111,7 @@ impl Mount {
                 }
                 Source::Bind(source_text.to_owned(), words.bind.unwrap_or(Reach::Alone))
             }
-            // config.json's name for "whatever the host's cgroups are": version 2 is all we use.
+            // config.json's name for "whatever the host's cgroups are": usnea uses version 2 alone.
             ("cgroup", _) => Source::New {
                 fs: "cgroup2".into(),
                 source: "cgroup2".into(),
@@ -129,8 +128,8 @@ impl Mount {
             Source::Bind(path, _) if !copy_up && !path.is_dir() => Kind::File,
             _ => Kind::Directory,
         };
-        // A user's mount may go through the image's links; our own /proc, /dev, /sys must be what they say
-        // (CVE-2025-52881 and its like).
+        // A user's mount may go through the image's links. The container's own /proc, /dev, /sys must be what their
+        // names say (CVE-2025-52881 and its like).
         let ours = matches!(&source, Source::New { fs, .. } if fs != "tmpfs")
             || mount.destination() == Path::new("/dev");
         Ok(Self {
@@ -145,7 +144,7 @@ impl Mount {
         })
     }
 
-    /// A device node or another single file of the host.
+    /// Binds a device node or another single file of the host at its own path.
     pub fn bind_file(path: &str) -> Self {
         Self {
             source: Source::Bind(path.into(), Reach::Alone),
@@ -159,13 +158,13 @@ impl Mount {
         }
     }
 
-    /// Whether it is made in base, before the container's own namespaces.
+    /// True if the mount is made in base, before the container's own namespaces.
     pub fn is_made_in_base(&self) -> bool {
         !matches!(self.source, Source::New { .. })
     }
 }
 
-/// A map of config.json.
+/// Reads an ID map of config.json.
 pub fn map_of(lines: &[runtime::LinuxIdMapping]) -> Vec<IdMap> {
     let line = |line: &runtime::LinuxIdMapping| {
         IdMap::new(line.container_id(), line.host_id(), line.size())
@@ -173,18 +172,18 @@ pub fn map_of(lines: &[runtime::LinuxIdMapping]) -> Vec<IdMap> {
     lines.iter().map(line).collect()
 }
 
-/// The upper layer is thrown away.
+/// Overlay flag: the upper layer is disposable.
 pub const VOLATILE: &str = "volatile";
 
-/// Takes an option out; whether it was there.
+/// Removes an option; true if it was present.
 fn takes(options: &mut Vec<(String, Option<String>)>, name: &str, value: Option<&str>) -> bool {
     let before = options.len();
     options.retain(|option| (option.0.as_str(), option.1.as_deref()) != (name, value));
     options.len() < before
 }
 
-/// Options beside the layers': fuse-overlayfs' name, and the OCI's for a mount with the container's map. Our own overlay knows
-/// no other but one.
+/// Parses an overlay's options. Beside the layers these are fuse-overlayfs' `xattr_permissions` and the OCI's `idmap`,
+/// a mount with the container's map. usnea's own overlay takes no flag but `volatile`.
 fn overlay(driver: StorageDriver, mut options: Vec<(String, Option<String>)>) -> Result<Source> {
     let is_ours = driver == StorageDriver::Fuse;
     let idmapped = takes(&mut options, IDMAP, None);
@@ -220,7 +219,7 @@ fn overlay(driver: StorageDriver, mut options: Vec<(String, Option<String>)>) ->
     Ok(Source::Overlay { stacking, lowers, upper: upper.zip(work), flags })
 }
 
-/// The options of one mount, sorted by what they concern.
+/// Options of one mount, sorted by the setting they concern.
 #[derive(Default)]
 struct Words {
     attributes: Attributes,

@@ -1,7 +1,6 @@
-//! This side of the fork: makes the first process, maps its IDs, hears how the launch goes, then supervises.
+//! Parent side of the fork: makes the first process, maps its IDs, hears how the launch goes, then supervises.
 //!
-//! Nothing here starts a thread, and nothing that was made outlives an error: whoever was started is ended and reaped
-//! before the error is returned.
+//! Starts no thread. No process outlives an error: each is ended and reaped before the error is returned.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -27,37 +26,37 @@ use crate::userns::{self, Writer};
 /// Message for a container that had more memory than it may.
 pub const KILLED_FOR_MEMORY: &str =
     "the kernel killed a process of the container for want of memory";
-/// What is said when the network's helper has died.
+/// Warning for a network helper that has died.
 pub const HELPER_DIED: &str =
     "the helper of the container's network has died: it had no way out from then on";
 
-/// A command that runs, and all that must live as long as it does.
+/// Running command, and all that must live as long as it does.
 #[derive(Debug)]
 pub struct Launched {
-    /// Its process: the container's first.
+    /// The container's first process.
     pub command: Child,
-    /// The master of its terminal.
+    /// Master of the command's terminal.
     pub terminal: Option<OwnedFd>,
-    /// Signals that came during the launch and are for the command.
+    /// Signals for the command that came during the launch.
     pub early: Vec<i32>,
-    /// While this is open somewhere the container lives: its keeper (see `child`) waits for the end of it. A byte comes
-    /// from the keeper when a server of the container's files has died.
+    /// Socket that keeps the container alive while any process has it open: the keeper (see `child`) waits for its end.
+    /// The keeper sends a byte when a server of the container's files has died.
     pub alive: OwnedFd,
-    /// Whether its end is the end of all that it started.
+    /// True if the command is PID 1 of its own PID namespace: its end kills the rest.
     pub ends_all: bool,
-    /// Who answers for root emulation. It goes by itself where the kernel tells it that nobody is left.
+    /// Supervisor for root emulation. Ends by itself when the kernel reports that no caller is left.
     pub supervisor: Option<Child>,
-    /// Who connects its network. It dies with us, and is ours to end with the container.
+    /// Helper that connects the container's network. Dies with this process, and must be ended with the container.
     pub helper: Option<Child>,
-    /// Its cgroup.
+    /// The container's cgroup.
     pub cgroup: Option<Group>,
     base: Option<Child>,
     strangers: Vec<i32>,
 }
 
-/// Carries out a plan, and stays until the command has ended. `running` is called when the command has run for a while
-/// ([`Session::settled`]); never for one that ends before. `signals` were blocked by the caller before it made anything that
-/// must be cleaned up.
+/// Carries out a plan, and stays until the command has ended. Calls `running` when the command has run for a while
+/// ([`Session::settled`]); never for a command that ends before. The caller has blocked `signals` before it made
+/// anything that needs cleaning up.
 pub fn run(plan: &Plan, signals: &Signals, running: impl FnOnce(&Launched)) -> Result<Ended> {
     let (streams, relay) = match plan.has_terminal() {
         true => (None, StreamRelay::default()),
@@ -85,7 +84,7 @@ pub fn run(plan: &Plan, signals: &Signals, running: impl FnOnce(&Launched)) -> R
         let _ = supervisor.signal(libc::SIGKILL);
     }
     if let Some(helper) = &launched.helper {
-        // Waited for: the ports are free when we say that it has ended.
+        // Waited for: a run that has ended leaves no port in use.
         let _ = helper.signal(libc::SIGKILL);
         if helper.wait().is_ok_and(|ended| ended != Ended::Killed(libc::SIGKILL)) {
             log::warn!("{HELPER_DIED}");
@@ -100,15 +99,15 @@ pub fn run(plan: &Plan, signals: &Signals, running: impl FnOnce(&Launched)) -> R
         }
         cgroup.remove();
     }
-    // A keeper has seen the end too and goes by itself: waiting for it would take longer than it does.
+    // A keeper has noticed the end too and ends by itself: waiting for the keeper would take longer than its end.
     ended
 }
 
-/// Carries out a plan until the command runs, on `streams`, or on ours where there are none.
+/// Carries out a plan until the command runs. `streams`: the command's; `None`: those of this process.
 pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Result<Launched> {
     let started = Instant::now();
     let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
-    // Our end of it closes when we die, however: then the keeper ends the container (see `child`).
+    // The end `alive` closes when this process dies by any cause: then the keeper ends the container (see `child`).
     let (watched, alive) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -116,12 +115,13 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
         None,
     )
     .context(|| "cannot make a socket pair")?;
-    let strangers = process::children().unwrap_or_default(); // a shell that became us by exec leaves us its jobs
+    let strangers = process::children().unwrap_or_default(); // jobs of a shell that became usnea by exec
     let Some(namespaces) = plan.first_namespaces() else { fail!("a plan without namespaces") };
 
     let idmapped = Idmapped::make(plan).context(|| "cannot map the IDs of files")?;
     let cgroup = plan.cgroup().map(Group::make).transpose()?.flatten();
-    // Whoever keeps the container is neither stopped nor limited with it.
+    // The container's keeper must not be stopped or limited with the container: only a container without one is cloned
+    // here.
     let into = cgroup.as_ref().filter(|_| !plan.has_keeper()).map(AsFd::as_fd);
     let made = process::clone_into(into, namespaces, Parentage::Ours).map_err(userns::forbidden);
     let base = match made {
@@ -138,7 +138,7 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
     drop((theirs, watched, streams, idmapped));
     let ends_all = has_pid_namespace(plan);
     if !ends_all {
-        // What the command leaves running comes to us, and goes with it.
+        // Processes that the command leaves running become children of this process, and end with it.
         process::adopt_orphans().context(|| "cannot adopt orphans")?;
     }
     log::debug!(
@@ -187,12 +187,12 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
     })
 }
 
-/// Ends and reaps every child of ours, and whoever becomes one when its parent goes.
+/// Ends and reaps every child of this process, and each process that becomes one when its parent ends.
 pub fn end_children() {
     end_all(&[], &[]);
 }
 
-/// Whether the end of the command is the end of all that it started.
+/// True if the command has its own PID namespace: its end kills the rest.
 fn has_pid_namespace(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| match step {
         Step::Namespaces(namespaces) | Step::Container(namespaces, _) => {
@@ -202,15 +202,15 @@ fn has_pid_namespace(plan: &Plan) -> bool {
     })
 }
 
-/// Ends and reaps every process that is left of a launch: those we know, then whoever is our child, and whoever becomes
-/// it when its parent goes; but for `strangers`, who were our children before.
+/// Ends and reaps all processes of a launch: those in `known`, then the children of this process, and each that becomes
+/// one when its parent ends. Spares `strangers`: children from before the launch.
 fn end_all(known: &[Option<&Child>], strangers: &[i32]) {
     for child in known.iter().flatten() {
         let _ = child.signal(libc::SIGKILL);
         let _ = child.wait();
     }
     loop {
-        // A kernel that does not list children (CONFIG_PROC_CHILDREN) leaves it at those we know.
+        // A kernel that does not list children (CONFIG_PROC_CHILDREN) leaves it at the known ones.
         let mut left = process::children().unwrap_or_default();
         left.retain(|child| !strangers.contains(child));
         if left.is_empty() {
@@ -223,7 +223,7 @@ fn end_all(known: &[Option<&Child>], strangers: &[i32]) {
     }
 }
 
-/// Hears the messages of the launch until the command runs (end of file) or something failed.
+/// Receives the messages of the launch until the command runs (end of file) or a step failed.
 pub(super) fn hear_until_exec(
     steps: &[Step],
     ours: &Channel,
@@ -272,7 +272,7 @@ pub(super) fn hear_until_exec(
     }
 }
 
-/// Lets the other side go on. Errors: it is gone, and its last word.
+/// Tells the other side that the IDs are mapped. Errors: the other side is gone; returns its last failure, if any.
 fn tell_mapped(steps: &[Step], ours: &Channel) -> Result<()> {
     ours.send(&Message::Mapped)
         .map_err(|error| match ours.receive() {
@@ -289,8 +289,8 @@ fn supervised(steps: &[Step]) -> Option<&Supervised> {
     })
 }
 
-/// Waits until there is something to hear. A signal that ends programs ends the launch, unless the command runs already:
-/// that is known only when there is nothing more to hear. All others wait for the command.
+/// Waits for a message. A signal that ends programs ends the launch, unless the command runs already; that is certain
+/// only after all waiting messages. Keeps all other signals for the command.
 fn wait_for_message(ours: &Channel, signals: &Signals, container: &mut Container) -> Result<()> {
     const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
     loop {
@@ -318,7 +318,7 @@ fn wait_for_message(ours: &Channel, signals: &Signals, container: &mut Container
     }
 }
 
-/// The failure as the user reads it: the step, on what, why, the way out.
+/// Builds the error for the user: step, object, cause and hint.
 fn told(steps: &[Step], failure: Failure) -> Error {
     let Some(step) = steps.get(failure.step) else {
         return Error::new(failure.what);
@@ -341,7 +341,7 @@ fn told(steps: &[Step], failure: Failure) -> Error {
             .exit_status(error::STATUS_CANNOT_INVOKE)
             .hint("is it a program for another architecture, or a script without '#!'?"),
         (Step::Exec(_), _) => error.exit_status(error::STATUS_CANNOT_INVOKE),
-        // docker's and podman's, where it is not made (crun#1823).
+        // Status of docker and podman where the folder does not exist (crun#1823).
         (Step::WorkingFolder(_), errno) if matches!(steps.first(), Some(Step::Join(_))) => {
             error.exit_status(match errno {
                 libc::ENOENT => error::STATUS_NOT_FOUND,

@@ -1,6 +1,6 @@
-//! Places for mounts in a root that belongs to another user. Whoever sets the container up may make nothing in the folders of
-//! such a root: they show an owner without an ID here, over whom nobody has powers. In the writable layer those folders are
-//! ours. So what is missing is made there, before the layers are stacked.
+//! Mount points in a root that belongs to another user. The process that sets the container up may make nothing in such
+//! a root: its folders show an owner without an ID here, over whom no process has powers. In the writable layer those
+//! folders are usnea's. Missing mount points are therefore made there, before the layers are stacked.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use super::{Plan, Step};
 use crate::sys::inroot::{self, Kind, Symlinks};
 
-/// Makes in the writable layer `upper` what the root in the folder `lower` lacks of the plan's mount points. What cannot be
-/// made is left to the mount's own step, which says so.
+/// Makes in the writable layer `upper` those mount points of the plan that the root in the folder `lower` lacks. Leaves
+/// failures to the mount's own step, which reports them.
 pub fn make(plan: &Plan, lower: &Path, upper: &Path) {
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -28,7 +28,7 @@ pub fn make(plan: &Plan, lower: &Path, upper: &Path) {
     }
 }
 
-/// The mount points directly in the root.
+/// Returns the mount points directly in the root.
 fn wanted(plan: &Plan) -> Vec<(&Path, Kind, Symlinks)> {
     let mut all: Vec<(&Path, Kind, Symlinks)> = Vec::new();
     for step in &plan.steps {
@@ -60,7 +60,7 @@ fn make_one(
         Err(error) if is_missing(&error) => {}
         answer => return answer.map(drop),
     }
-    // The nearest folder that is there, wherever links on the way to it lead.
+    // The nearest existing folder above, wherever links on the way lead.
     for above in path.ancestors().skip(1) {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let folder = match inroot::open(lower, above, flags, symlinks) {
@@ -89,7 +89,7 @@ fn make_one(
     Ok(())
 }
 
-/// The path of `folder` from `top` on.
+/// Returns the path of `folder` relative to `top`.
 fn below(top: &OwnedFd, folder: &OwnedFd) -> io::Result<PathBuf> {
     let of = |fd: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
     let (top, folder) = (of(top)?, of(folder)?);
@@ -101,8 +101,8 @@ fn step_into(folder: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?)
 }
 
-/// Opens a folder of the writable layer, made where it is missing. An entry of another kind, a whiteout for one, is what the
-/// container made of it: EEXIST.
+/// Opens a folder of the writable layer, and makes it where it is missing. Errors: ENOTDIR for an entry of another
+/// kind, such as a whiteout: the container made it.
 fn folder_in(folder: &OwnedFd, name: &Path, mode: Mode) -> io::Result<OwnedFd> {
     match rustix::fs::mkdirat(folder, name.as_os_str().as_bytes(), mode) {
         Ok(()) | Err(Errno::EXIST) => step_into(folder, name),

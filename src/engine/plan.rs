@@ -1,5 +1,5 @@
-//! From config.json to steps. Everything that can be refused is refused here, before the first process is made; what
-//! the spec asks for and this engine does not do is an error, never ignored (CVE-2025-65105).
+//! Turns config.json into steps. Refuses here, before the first process is made, whatever can be refused. A setting
+//! that the engine does not support is an error, never ignored (CVE-2025-65105).
 
 use std::ffi::CString;
 use std::path::Path;
@@ -27,11 +27,11 @@ use crate::sys::namespace::Namespaces;
 use crate::sys::seccomp::Listening;
 use crate::userns::{Base, Writer};
 
-/// Annotation: process 1 is our reaper (`--init`).
+/// Annotation: process 1 is usnea's reaper (`--init`).
 pub const INIT: &str = "usnea.init";
 
-/// Device nodes that every container has (OCI runtime spec, "Default Devices"); /dev/ptmx is a link, /dev/console
-/// comes with the terminal.
+/// Device nodes that every container has (OCI runtime spec, "Default Devices"); /dev/ptmx is a link, /dev/console comes
+/// with the terminal.
 const DEVICES: [&str; 6] =
     ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 /// Links in /dev (OCI runtime spec, "Dev symbolic links").
@@ -44,7 +44,7 @@ const LINKS: [(&str, &str); 6] = [
     ("/proc/kcore", "core"),
 ];
 
-/// Decides how `spec` is launched for a user whose IDs are `base`.
+/// Plans the launch of `spec` for a user whose IDs are `base`.
 pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     refuse_what_is_not_done(spec)?;
     let process = spec.process().as_ref().ok_or_else(|| Error::new("config.json: no process"))?;
@@ -61,8 +61,8 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
         steps.push(Step::Cgroup(wanted, later));
     }
 
-    // newuidmap takes longer than making namespaces: where others write the maps, the user namespace alone comes first,
-    // and the rest is made meanwhile.
+    // newuidmap takes longer than making namespaces. Where another process writes the maps, the user namespace alone
+    // comes first, and the rest is made meanwhile.
     let waits = levels.base.writer != Writer::Itself;
     steps.push(Step::Namespaces(match &levels.container {
         Some(_) => Namespaces::USER.with(Namespaces::MOUNT),
@@ -83,10 +83,10 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
         }
     }
     let inner = levels.innermost();
-    // As base has it, our own IDs are 0.
+    // In base the IDs of this process are 0.
     let (uid, gid) = (setup_id(&inner.uids, 0), setup_id(&inner.gids, 0));
     steps.push(Step::BecomeRoot { uid, gid });
-    // While the host's /proc is in sight.
+    // While the host's /proc is visible.
     steps.extend(process.oom_score_adj().map(Step::OomScore));
 
     steps.extend(spec.hostname().iter().map(|name| Step::Hostname(name.clone())));
@@ -122,7 +122,7 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     Ok(Plan { levels, steps, options })
 }
 
-/// Entries of the container's accounts that its config asks for.
+/// Returns the step for the account entries in the config's annotations.
 fn accounts(spec: &Spec) -> Option<Step> {
     let annotations = spec.annotations().as_ref()?;
     let files = [(PASSWD_ENTRY, "/etc/passwd"), (GROUP_ENTRY, "/etc/group")];
@@ -131,8 +131,8 @@ fn accounts(spec: &Spec) -> Option<Step> {
     (!entries.is_empty()).then_some(Step::Accounts(entries))
 }
 
-/// The files, but for those that the user has put something else in the place of. A folder of the user's gets none either
-/// that only custom asks for: a place for it would have to be made there.
+/// Returns the step for `files`, without those that the user's mounts replace. A merely customary file is left out of a
+/// mounted folder too: its mount point would have to be made there.
 fn files(files: &[File], steps: &[Step]) -> Option<Step> {
     let is_mounted = |file: &&File| {
         let path = Path::new(file.path);
@@ -146,7 +146,7 @@ fn files(files: &[File], steps: &[Step]) -> Option<Step> {
     (!left.is_empty()).then_some(Step::Files(left))
 }
 
-/// What is the process's own matter, whatever it is in.
+/// Adds the steps that concern the process alone, whatever container it is in.
 fn last_steps(
     spec: &Spec,
     process: &Process,
@@ -164,7 +164,7 @@ fn last_steps(
     Ok(())
 }
 
-/// Decides how `process` is launched in the container `running`, whose config is `spec`.
+/// Plans the launch of `process` in the container `running`, whose config is `spec`.
 pub fn entry(spec: &Spec, process: &Process, running: Running) -> Result<Vec<Step>> {
     let maps = maps(spec);
     let setgroups_denied = running.denies_setgroups();
@@ -184,7 +184,7 @@ pub fn entry(spec: &Spec, process: &Process, running: Running) -> Result<Vec<Ste
     Ok(steps)
 }
 
-/// Whether process 1 is our reaper.
+/// True if process 1 is usnea's reaper.
 pub fn has_init(spec: &Spec) -> bool {
     spec.annotations().as_ref().is_some_and(|all| all.contains_key(INIT))
 }
@@ -216,7 +216,7 @@ fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
     }
 }
 
-/// The cgroup of the container; `None`: it has none. Errors: something is limited that cannot be here.
+/// Returns the cgroup of the container; `None`: the container gets none. Errors: a limit that cannot apply here.
 fn cgroup(spec: &Spec) -> Result<Option<cgroup::Wanted>> {
     let Some(linux) = spec.linux() else { return Ok(None) };
     let limits = linux.resources().as_ref().map(cgroup::Limits::of).transpose()?;
@@ -261,8 +261,8 @@ fn namespaces(spec: &Spec) -> Result<Namespaces> {
     Ok(namespaces)
 }
 
-/// Who sets the container up: root where there is one (files made on the way are root's), else who the user is inside.
-/// `ours`: our ID, as the map's outside has it.
+/// Returns the ID that sets the container up: root if mapped (files made on the way are root's), else the user's ID
+/// inside. `ours`: this process's ID, as the map's outside has it.
 fn setup_id(map: &[IdMap], ours: u32) -> u32 {
     let user = || inside_of(map, ours).or(map.first().map(|line| line.inside)).unwrap_or(0);
     if map.iter().any(|line| line.inside == 0) { 0 } else { user() }
@@ -271,7 +271,7 @@ fn setup_id(map: &[IdMap], ours: u32) -> u32 {
 fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
     let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
     let mut mounts = spec.mounts().as_deref().unwrap_or_default().iter().peekable();
-    // The writable layer over the root is the mount onto "/"; without one the folder itself is the root.
+    // A mount onto "/" is the writable layer over the root; without one the folder itself is the root.
     let layered = mounts.next_if(|mount| mount.destination() == Path::new("/"));
     steps.push(Step::Root(match layered {
         Some(mount) => Mount::from_oci(mount)?,
@@ -300,7 +300,7 @@ fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
     Ok(())
 }
 
-/// Parameters first: /proc/sys is read-only afterwards.
+/// Adds kernel parameters, then masks: /proc/sys is read-only afterwards.
 fn kernel_parameters(spec: &Spec, steps: &mut Vec<Step>) {
     let Some(linux) = spec.linux() else { return };
     let mut parameters: Vec<_> = linux.sysctl().iter().flatten().collect();
@@ -314,7 +314,8 @@ fn kernel_parameters(spec: &Spec, steps: &mut Vec<Step>) {
     steps.extend(linux.readonly_paths().iter().flatten().map(|path| Step::ReadOnly(path.into())));
 }
 
-/// sysctl(8): dots separate the parts, and a slash stands for a dot within one.
+/// Returns the path of a parameter. In a name dots separate the parts, and a slash stands for a dot within one
+/// (sysctl(8)).
 fn parameter_path(name: &str) -> std::path::PathBuf {
     let swapped: String = name
         .chars()
@@ -341,8 +342,8 @@ fn limits(process: &Process, steps: &mut Vec<Step>) -> Result<()> {
     Ok(())
 }
 
-/// The limit of open files where none was asked for: as many as usnea itself may have, whatever the shell's lower limit of
-/// the moment (the soft one, mostly 1024). At most docker's, since some programs look at each possible descriptor.
+/// Returns the default limit of open files: as many as usnea itself may have, whatever lower limit the shell has now
+/// (the soft one, mostly 1024). At most docker's limit: some programs check each possible descriptor.
 fn open_files(process: &Process) -> Option<Limit> {
     use nix::sys::resource::{Resource, getrlimit};
     const MOST: u64 = 1 << 20;
@@ -419,7 +420,8 @@ fn capability(capability: &oci_spec::runtime::Capability) -> Result<caps::Capabi
         .map_err(|_| Error::new(format!("config.json: no capability is called {name}")))
 }
 
-/// The filter of the config. Errors: it hands calls over and nobody is there to answer; what cannot be applied.
+/// Returns the filter of the config as a step. Errors: the filter hands calls over without a supervisor, or cannot be
+/// applied.
 fn filter(spec: &Spec, process: &Process, until: Until) -> Result<Option<Step>> {
     let emulation = emulation::asked(spec)?;
     let linux = spec.linux().as_ref();

@@ -1,8 +1,9 @@
-//! Carries bytes between our standard streams and the pipes that a command has in their place (see [`super::streams`]).
+//! Carries bytes between usnea's standard streams and the pipes that a command has in their place (see
+//! [`super::streams`]).
 //!
-//! Each flow holds at most one buffer: nothing is read before what was read is written, so a command that writes faster
-//! than its reader reads waits, as it would at the reader's own pipe. A flow ends by closing both its ends: the reader of a
-//! pipe sees the end of it, the writer SIGPIPE or EPIPE.
+//! Each flow holds at most one buffer, and reads again only after that buffer is written. A command that writes faster
+//! than its reader reads therefore waits, as it would at the reader's own pipe. A flow ends by closing both its ends:
+//! the reader of a pipe sees the end, the writer SIGPIPE or EPIPE.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,10 +15,10 @@ use rustix::io::Errno;
 use crate::error::{Context, Error, Result};
 use crate::sys::signal::Signals;
 
-/// As much as a pipe holds.
+/// Size of a flow's buffer: the capacity of a pipe.
 const ROOM: usize = 64 * 1024;
 
-/// Which way bytes go.
+/// Direction of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// To the command.
@@ -26,7 +27,7 @@ pub enum Direction {
     Out,
 }
 
-/// Outcome of a flow.
+/// Outcome of a flow's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     GoesOn,
@@ -40,15 +41,15 @@ pub struct Flow {
     from: OwnedFd,
     to: OwnedFd,
     direction: Direction,
-    /// Writing never waits: room need not be awaited first.
+    /// True if writing never waits: the flow writes without polling first.
     writes_at_once: bool,
     buffer: Vec<u8>,
-    /// Bytes that were read and not yet written.
+    /// Range of `buffer` that was read and not yet written.
     pending: std::ops::Range<usize>,
 }
 
 impl Flow {
-    /// From `from` to `to`. The end that is a pipe of ours no longer waits.
+    /// Makes a flow from `from` to `to`. Sets usnea's pipe end to non-blocking.
     pub fn new(from: OwnedFd, to: OwnedFd, direction: Direction) -> io::Result<Self> {
         let ours = if direction == Direction::In { &to } else { &from };
         rustix::io::ioctl_fionbio(ours, true)?;
@@ -58,7 +59,8 @@ impl Flow {
         Ok(Self { from, to, direction, writes_at_once, buffer, pending: 0..0 })
     }
 
-    /// What it waits for. The pipe to the command is watched all the time: its reader may go.
+    /// Returns the events that the flow waits for. The pipe to the command is polled all the time: its reader may close
+    /// it.
     fn wishes(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let reads = self.pending.is_empty().then_some((self.from.as_fd(), PollFlags::IN));
         let writes = match self.pending.is_empty() {
@@ -70,14 +72,14 @@ impl Flow {
         reads.into_iter().chain(writes)
     }
 
-    /// Reads once or writes once, or both where that does not wait. Errors: it cannot be written on.
+    /// Reads once or writes once, or both if neither waits. Errors: the output cannot be written.
     fn turn(&mut self) -> io::Result<Then> {
         if self.pending.is_empty() {
             match rustix::io::retry_on_intr(|| rustix::io::read(&self.from, &mut self.buffer[..])) {
                 Ok(0) => return Ok(Then::Ends),
                 Ok(length) => self.pending = 0..length,
                 Err(Errno::AGAIN) => return Ok(Then::Waits),
-                // A terminal that has hung up, or that is not ours to read (a job in the background).
+                // A terminal that has hung up, or that may not be read (a job in the background).
                 Err(Errno::IO) => return Ok(Then::Ends),
                 Err(error) => {
                     log::warn!("cannot read standard input: {}", Error::from(error));
@@ -91,7 +93,7 @@ impl Flow {
         match rustix::io::write(&self.to, &self.buffer[self.pending.clone()]) {
             Ok(written) => self.pending.start += written,
             Err(Errno::AGAIN | Errno::INTR) => {}
-            // Nobody reads any more: no fault of ours to tell of.
+            // The reader has gone: no error of usnea's to report.
             Err(Errno::PIPE | Errno::IO) => return Ok(Then::Ends),
             Err(error) => return Err(error.into()),
         }
@@ -103,23 +105,23 @@ impl Flow {
 #[derive(Debug, Default)]
 pub struct StreamRelay {
     flows: Vec<Flow>,
-    /// Why some of the output is lost.
+    /// First error that lost some of the output.
     lost: Option<io::Error>,
 }
 
 impl StreamRelay {
-    /// Of these flows.
+    /// Makes a relay of `flows`.
     pub fn new(flows: Vec<Flow>) -> Self {
         Self { flows, lost: None }
     }
 
-    /// What is to be waited for, in the order in which [`StreamRelay::turn`] is told of it.
+    /// Returns the events to poll for, in the order in which [`StreamRelay::turn`] expects the results.
     pub fn wishes(&self) -> impl Iterator<Item = PollFd<'_>> {
         let all = self.flows.iter().flat_map(Flow::wishes);
         all.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags))
     }
 
-    /// Carries what can be carried without waiting, at most one buffer each.
+    /// Carries bytes without waiting, at most one buffer per flow. `came`: results of polling [`StreamRelay::wishes`].
     pub fn turn(&mut self, mut came: impl Iterator<Item = PollFlags>) {
         let lost = &mut self.lost;
         self.flows.retain_mut(|flow| {
@@ -135,8 +137,8 @@ impl StreamRelay {
         });
     }
 
-    /// The command has ended: carries what it wrote last, as long as it takes, or until we are asked to end. What somebody
-    /// else may still write is not awaited. Errors: some of the output could not be written.
+    /// Carries the last output of a command that has ended, as long as it takes, or until a signal ends usnea. Does not
+    /// wait for output that other processes may still write. Errors: some of the output could not be written.
     pub fn finish(mut self, signals: &Signals) -> Result<()> {
         self.flows.retain(|flow| flow.direction == Direction::Out);
         while !self.flows.is_empty() {
@@ -155,7 +157,7 @@ impl StreamRelay {
         }
     }
 
-    /// Waits until one of those that wait for room has it; whether we are asked to end meanwhile.
+    /// Waits until one of the flows that wait for room has it. True if a signal asked usnea to end.
     fn waits_for_room(&self, signals: &Signals) -> Result<bool> {
         const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
         if self.flows.iter().any(|flow| flow.pending.is_empty()) {

@@ -1,4 +1,4 @@
-//! A container that runs, seen from outside: a descriptor of a process in it, and which of its namespaces are not ours.
+//! Running container, seen from outside: a descriptor of a process in it, and its namespaces that differ from usnea's.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,29 +14,29 @@ use crate::error::{Context, Error, Result};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
 
-/// One of its processes, whose namespaces are the container's.
+/// Process of a running container, whose namespaces are the container's.
 #[derive(Debug)]
 pub struct Running {
     pid: i32,
     process: OwnedFd,
     namespaces: Namespaces,
-    /// The folder of its cgroup.
+    /// Folder of the container's cgroup.
     cgroup: Option<PathBuf>,
 }
 
 impl Running {
-    /// The container that was launched from `spec`, and whose first process is `process`, with the number `pid`.
-    /// Errors: it has ended; its namespaces cannot be seen.
+    /// Returns the container that was launched from `spec`, and whose first process is `process`, with the number
+    /// `pid`. Errors: the container has ended; its namespaces cannot be read.
     pub fn of(process: OwnedFd, pid: i32, spec: &Spec, cgroup: Option<PathBuf>) -> Result<Self> {
         let (pid, process) = match plan::has_init(spec) {
-            // Our reaper opens itself to nobody who has no power over the host: its first child is the command.
+            // usnea's reaper is closed to processes without power over the host; its first child is the command.
             true => first_child(pid, process.as_fd())?,
             false => (pid, process),
         };
         let mut namespaces = Namespaces::default();
         for (one, name, _) in Namespaces::ALL {
             let inode = |whose: &str| rustix::fs::stat(format!("/proc/{whose}/ns/{name}"));
-            let Ok(ours) = inode("self") else { continue }; // this kernel has none of this kind
+            let Ok(ours) = inode("self") else { continue }; // not in this kernel
             let its = inode(&pid.to_string());
             let its =
                 its.context(|| format!("cannot look at the {name} namespace of process {pid}"))?;
@@ -47,7 +47,7 @@ impl Running {
         Ok(Self { pid, process, namespaces, cgroup })
     }
 
-    /// Forks; the new process is in its cgroup. Errors: from here no process can be made in it.
+    /// Forks; the new process is in the container's cgroup. Errors: no process can be made in that cgroup from here.
     pub fn fork_beside(&self) -> Result<Forked> {
         let Some(folder) = &self.cgroup else {
             return process::fork().context(|| "cannot fork");
@@ -58,7 +58,7 @@ impl Running {
         let fork =
             || process::clone_into(Some(cgroup.as_fd()), Namespaces::default(), Parentage::Ours);
         match fork() {
-            // Who is in a session has no right over what is above both.
+            // A process in a session scope has no right over the cgroup above both.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 cgroup::come_near(folder)?;
                 fork()
@@ -68,33 +68,34 @@ impl Running {
         .context(|| "cannot make a process in the container's cgroup")
     }
 
-    /// The cgroup of whoever answers its system calls, where they are limited.
+    /// Returns the cgroup of the container's supervisors, if their resources are limited.
     pub fn supervisors(&self) -> Option<Supervisors> {
         self.cgroup.as_deref().and_then(Supervisors::of)
     }
 
-    /// The number of its process.
+    /// Returns the number of the container's process.
     pub fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Stands for its process.
+    /// Returns the pidfd of the container's process.
     pub fn process(&self) -> &OwnedFd {
         &self.process
     }
 
-    /// Whether it has a pid namespace of its own: then its end is the end of all that is in it.
+    /// True if the container has its own PID namespace: its end kills all processes in it.
     pub fn ends_all(&self) -> bool {
         self.namespaces.contains(Namespaces::PID)
     }
 
-    /// Whether setgroups(2) is denied in it (user_namespaces(7)).
+    /// True if setgroups(2) is denied in the container (user_namespaces(7)).
     pub fn denies_setgroups(&self) -> bool {
         std::fs::read_to_string(format!("/proc/{}/setgroups", self.pid))
             .is_ok_and(|text| text.trim() == "deny")
     }
 
-    /// Enters all but the mount namespace: /proc is still the host's. A pid and a time namespace are for the children.
+    /// Enters all namespaces but the mount namespace: /proc stays the host's. A PID and a time namespace take effect in
+    /// children.
     pub fn enter(&self) -> io::Result<()> {
         self.join(self.namespaces.without(Namespaces::MOUNT))
     }
@@ -114,7 +115,7 @@ impl Running {
         }
     }
 
-    /// Its user and its mount namespace. Errors: it has ended.
+    /// Opens the container's user and mount namespaces. Errors: the container has ended.
     pub fn user_and_mounts(&self) -> Result<Vec<OwnedFd>> {
         let open = |name| {
             let path = format!("/proc/{}/ns/{name}", self.pid);
@@ -122,12 +123,12 @@ impl Running {
                 .context(|| path)
         };
         let namespaces = vec![open("user")?, open("mnt")?];
-        // After the opening: what the number meant then is what the descriptor means.
+        // After the opening: the process still lives, thus `pid` named it when its namespaces were opened.
         process::pidfd_signal(self.process.as_fd(), 0).context(|| "the container has ended")?;
         Ok(namespaces)
     }
 
-    /// Does `work` in a process of its own that sees the container's files as the container's root does.
+    /// Runs `work` in a forked process that sees the container's files as the container's root does.
     pub fn inside<T: Serialize + DeserializeOwned>(
         &self,
         work: impl FnOnce() -> Result<T>,
@@ -139,7 +140,7 @@ impl Running {
                 drop(near);
                 let answer =
                     self.see().context(|| "cannot enter the container").and_then(|()| work());
-                // The parent gone: nobody to tell.
+                // A parent that is gone cannot be told.
                 let _ = serde_json::to_writer(std::fs::File::from(far), &answer);
                 process::exit_now(0)
             }
@@ -163,7 +164,7 @@ impl Running {
     }
 }
 
-/// The oldest child of a process. Errors: it has none, or has ended.
+/// Returns the oldest child of a process. Errors: the process has no child, or has ended.
 fn first_child(pid: i32, process: BorrowedFd<'_>) -> Result<(i32, OwnedFd)> {
     let ended = || Error::new("the container has ended");
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
@@ -171,7 +172,8 @@ fn first_child(pid: i32, process: BorrowedFd<'_>) -> Result<(i32, OwnedFd)> {
     let child = children.split_ascii_whitespace().next().and_then(|number| number.parse().ok());
     let child: i32 = child.ok_or_else(ended)?;
     let pidfd = process::open_pidfd(child).context(|| "the container has ended")?;
-    // It ends when its first child does: where it lives, the number meant that child when it was opened.
+    // The process ends when its first child does. A live process means that the number named that child when it was
+    // opened.
     process::pidfd_signal(process, 0).context(|| "the container has ended")?;
     Ok((child, pidfd))
 }

@@ -1,11 +1,11 @@
-//! The standard streams of a command without a terminal of its own.
+//! Standard streams of a command without a terminal of its own.
 //!
-//! What the command holds it may open anew through `/proc/self/fd/N`, with the rights of its user and for whatever it
-//! likes: a file that was given to be read could be written, a log that was given to be appended to could be read and
-//! emptied, and `readlink` tells its path on the host. A terminal can be read whatever it was given for, so a container
-//! in the background would take what is typed for the shell. So the command gets a pipe for each of those and
-//! [`super::relay`] carries the bytes, as docker and podman do. Pipes without a name, sockets and `/dev/null` hold nothing
-//! of that kind, and go in as they are: nothing is slower there.
+//! A command can reopen the files that it holds through `/proc/self/fd/N`, with the rights of its user and in any mode.
+//! A file meant for reading could be written. A log meant for appending could be read and emptied, and `readlink` shows
+//! its path on the host. A terminal can be read in any case: a container in the background would take the keys typed
+//! for the shell. Therefore the command gets a pipe for each of those, and [`super::relay`] carries the bytes, as
+//! docker and podman do. Pipes without a name, sockets and `/dev/null` have none of these dangers. The command gets
+//! them unchanged, without a loss of speed.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +20,7 @@ use super::{Reports, Stdin, Streams};
 /// <linux/magic.h>
 const PIPEFS_MAGIC: i64 = 0x5049_5045;
 
-/// The streams of a command that is to have ours, and the relay of those that stay on our side.
+/// Returns streams for a command that uses usnea's own, and the relay of those that stay on usnea's side.
 pub fn of_ours(input: Stdin) -> io::Result<(Streams, StreamRelay)> {
     let mut flows = Vec::new();
     let input = match input {
@@ -33,7 +33,7 @@ pub fn of_ours(input: Stdin) -> io::Result<(Streams, StreamRelay)> {
         }
     };
     let output = outgoing(stdout(), &mut flows)?;
-    // One pipe for both keeps the order of what was written to them.
+    // One pipe for both keeps the order of writes.
     let error = match !flows.is_empty() && is_relayed_together()? {
         true => output.try_clone()?,
         false => outgoing(stderr(), &mut flows)?,
@@ -42,15 +42,16 @@ pub fn of_ours(input: Stdin) -> io::Result<(Streams, StreamRelay)> {
     Ok((streams, StreamRelay::new(flows)))
 }
 
-/// A pipe whose far end is a container's: all users in it may open it by name, as `/dev/stdout` (images link their logs
-/// there). On the host nobody can who may not look into the processes that hold it (proc(5), `/proc/PID/fd`).
+/// Makes a pipe whose far end is a container's. All users in the container may open that end by name, as `/dev/stdout`
+/// (images link their logs there). On the host a user needs access to the processes that hold the pipe (proc(5),
+/// `/proc/PID/fd`).
 pub fn pipe_for_container() -> io::Result<(OwnedFd, OwnedFd)> {
     let (far, near) = pipe_with(PipeFlags::CLOEXEC)?;
     open_to_all(far.as_fd());
     Ok((far, near))
 }
 
-/// Opens those of our standard streams that are pipes to all users of a container that is given them as they are.
+/// Opens those of usnea's standard streams that are pipes to all users of a container, which gets them unchanged.
 pub fn open_ours_to_all() {
     for fd in [stdin(), stdout(), stderr()] {
         if is_pipe(fd) {
@@ -59,7 +60,8 @@ pub fn open_ours_to_all() {
     }
 }
 
-/// By the mode, not the owner: whoever else has the pipe goes on opening it by name. A pipe of somebody else stays as it is.
+/// Changes the mode, not the owner: other users of the pipe can still open it by name. Another user's pipe stays
+/// unchanged.
 fn open_to_all(pipe: BorrowedFd<'_>) {
     let _ = rustix::fs::fchmod(pipe, Mode::from_raw_mode(0o666));
 }
@@ -74,7 +76,7 @@ fn outgoing(fd: BorrowedFd<'_>, flows: &mut Vec<Flow>) -> io::Result<OwnedFd> {
     Ok(far)
 }
 
-/// Whether the command gets this very descriptor. A pipe is opened to the container's users.
+/// True if the command gets this very descriptor. Opens a pipe to the container's users.
 fn is_handed_on(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let stat = fstat(fd)?;
     Ok(match FileType::from_raw_mode(stat.st_mode) {
@@ -88,12 +90,12 @@ fn is_handed_on(fd: BorrowedFd<'_>) -> io::Result<bool> {
     })
 }
 
-/// Whether it is a pipe without a name.
+/// True for a pipe without a name.
 fn is_pipe(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(fd).is_ok_and(|stat| stat.f_type == PIPEFS_MAGIC)
 }
 
-/// Whether standard error goes where standard output goes.
+/// True if standard error and standard output have the same destination.
 fn is_relayed_together() -> io::Result<bool> {
     let same = |one: &Stat, other: &Stat| {
         (one.st_dev, one.st_ino, one.st_rdev) == (other.st_dev, other.st_ino, other.st_rdev)
@@ -102,7 +104,7 @@ fn is_relayed_together() -> io::Result<bool> {
     if !same(&output, &error) || is_handed_on(stdout())? {
         return Ok(false);
     }
-    // A file that was opened twice has two places to write at.
+    // A file that was opened twice has two positions to write at.
     let place = |fd| -> io::Result<_> {
         let appends = rustix::fs::fcntl_getfl(fd)?.contains(OFlags::APPEND);
         Ok((appends, rustix::fs::seek(fd, rustix::fs::SeekFrom::Current(0)).ok()))
@@ -111,8 +113,9 @@ fn is_relayed_together() -> io::Result<bool> {
     Ok(!is_file || place(stdout())? == place(stderr())?)
 }
 
-/// Our side of a flow. A terminal is opened anew, so that waiting for it keeps no signal from the command, and whoever
-/// else has it keeps it as it is: O_NONBLOCK belongs to the open file. One that we may not open (su(1)) is taken as it is.
+/// Returns usnea's side of a flow. Reopens a terminal: O_NONBLOCK belongs to the open file, and other holders of the
+/// terminal must not see it. Waiting for the terminal then keeps no signal from the command. Duplicates a terminal that
+/// this user may not open (su(1)).
 fn ours(fd: BorrowedFd<'_>, access: OFlags) -> io::Result<OwnedFd> {
     if rustix::termios::isatty(fd) {
         use std::os::fd::AsRawFd;

@@ -1,5 +1,5 @@
-//! The parent's life while the command runs: signals go in, the terminal's bytes go both ways, and the end is reported.
-//! One thread, one loop.
+//! Parent's life while the command runs: forwards signals, relays the terminal and reports the end. One thread, one
+//! loop.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,8 +18,8 @@ use crate::sys::process::{self, Child, Ended};
 use crate::sys::pty;
 use crate::sys::signal::Signals;
 
-/// The signals that are handed to the command: all but those that cannot be caught, that tell of a fault of our own, or
-/// that are about us and our terminal (docker leaves out the same; 32 and 33 are libc's own).
+/// Returns the signals that are forwarded to the command. Leaves out signals that cannot be caught, that report a fault
+/// of usnea's own, or that concern usnea and its terminal. docker leaves out the same; 32 and 33 are libc's own.
 pub fn forwarded() -> Vec<i32> {
     const OURS: [i32; 16] = [
         libc::SIGKILL,
@@ -42,66 +42,68 @@ pub fn forwarded() -> Vec<i32> {
     (1..=64).filter(|signal| !OURS.contains(signal) && *signal != 33).collect()
 }
 
-/// A command that is process 1 ignores what it does not handle: the third request to end in a row is not left to it.
+/// Number of requests to end in a row after which the command is killed: a command that is process 1 ignores signals
+/// without a handler.
 const REQUESTS_TO_END: u32 = 3;
-/// Requests that are further apart than this are not in a row.
+/// Longest time between two requests in a row.
 const IN_A_ROW: Duration = Duration::from_secs(1);
-/// How often a terminal is looked at again that nobody inside had open: anybody may open it anew.
+/// Interval for polling a terminal that no process inside has open: a process may open it again.
 const WHILE_DESERTED: Duration = Duration::from_millis(100);
-/// How long a command may go on when the user's terminal is gone (docker's stop time-out).
+/// Time that a command may go on when the user's terminal is gone (docker's stop time-out).
 const AFTER_HANGUP: Duration = Duration::from_secs(10);
 
-/// What the launch has told of the container.
+/// Results of a launch, as its messages reported them.
 #[derive(Debug, Default)]
 pub struct Container {
-    /// Its process, where it is not base's.
+    /// The container's process; `None`: base's process.
     pub process: Option<Child>,
-    /// The master of its terminal.
+    /// Master of the command's terminal.
     pub terminal: Option<OwnedFd>,
-    /// The user and the mount namespace that whoever answers its filter enters.
+    /// User and mount namespace of the container, for the supervisor to enter.
     pub namespaces: Vec<OwnedFd>,
-    /// Who answers what its filter hands over.
+    /// Supervisor that answers the calls which the filter hands over.
     pub supervisor: Option<Child>,
-    /// The cgroup of that.
+    /// Cgroup of the supervisor.
     pub supervisors: Option<Supervisors>,
-    /// The number of the first process, which is in the base user namespace.
+    /// Number of the first process, which is in the base user namespace.
     pub base: Option<i32>,
-    /// Who gets ready to connect its network.
+    /// Network helper that is getting ready.
     pub connecting: Option<Starting>,
-    /// Who connects its network.
+    /// Network helper that is ready.
     pub helper: Option<Child>,
-    /// Its next step is, or was, exec.
+    /// True if the next step is, or was, exec.
     pub runs: bool,
-    /// Signals that came during the launch and are for the command.
+    /// Signals for the command that came during the launch.
     pub signals: Vec<i32>,
 }
 
-/// A command, and us beside it.
+/// Command, and the state of usnea beside it.
 pub struct Session<'a> {
-    /// Its process, our child.
+    /// The command's process, a child of this process.
     pub process: &'a Child,
-    /// The master of its terminal.
+    /// Master of the command's terminal.
     pub terminal: Option<OwnedFd>,
-    /// Its standard streams that stay on our side, where it has no terminal.
+    /// Standard streams that stay on usnea's side, of a command without a terminal.
     pub relay: StreamRelay,
-    /// Whether our input is its own.
+    /// Source of the command's standard input.
     pub stdin: Stdin,
-    /// The keys that leave its terminal.
+    /// Keys that leave the terminal.
     pub keys: DetachKeys,
-    /// Signals that came already.
+    /// Signals that came before the session.
     pub early: Vec<i32>,
-    /// Called once, when the command has run for [`SETTLED`]: work that a command of a few milliseconds need not wait for.
+    /// Callback for work that a command of a few milliseconds need not wait for: called once, [`SETTLED`] after the
+    /// session's start.
     pub settled: Option<Box<dyn FnOnce() + 'a>>,
 }
 
 /// Age of a command at which [`Session::settled`] is called.
 const SETTLED: Duration = Duration::from_millis(50);
 
-/// How a session ended.
+/// End of a session.
 pub enum Outcome {
     /// The command has ended.
     Ended(Ended),
-    /// The keys were typed: the command goes on, with this terminal.
+    /// The user typed the detach keys: the command goes on, with this terminal.
     Left(OwnedFd),
 }
 
@@ -130,7 +132,7 @@ pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
                     relay.follow_window_size();
                     continue;
                 }
-                // We were stopped, and a shell has set the terminal to its own liking.
+                // usnea was stopped, and a shell has changed the terminal's settings.
                 (libc::SIGCONT, Some(relay)) => relay.resume(),
                 (libc::SIGHUP, _)
                     if had_terminal && !rustix::termios::isatty(rustix::stdio::stdin()) =>
@@ -139,7 +141,7 @@ pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
                 }
                 _ => {}
             }
-            // ESRCH: it has just ended, which the next round sees.
+            // ESRCH: the process has just ended, which the next round notices.
             let _ = process.signal(requests.heard(signal));
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -158,7 +160,7 @@ pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
             let ended = process::wait(process.pidfd.as_fd());
             let ended = ended.context(|| "cannot wait for the container")?;
             return match written {
-                // Success is only what was written down.
+                // Success requires that all output was written.
                 Err(error) if ended.status() == 0 => Err(error),
                 Err(error) => {
                     log::warn!("{error}");
@@ -170,7 +172,7 @@ pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
     }
 }
 
-/// Requests to end that came in a row.
+/// Counter of requests to end that came in a row.
 #[derive(Debug, Default)]
 pub struct Requests {
     count: u32,
@@ -178,7 +180,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// The signal to hand on for the one that came.
+    /// Returns the signal to forward in place of `signal`.
     pub fn heard(&mut self, signal: i32) -> i32 {
         if ![libc::SIGINT, libc::SIGTERM].contains(&signal) {
             return signal;
@@ -191,14 +193,14 @@ impl Requests {
     }
 }
 
-/// What can be done without waiting.
+/// Events that can be handled without waiting.
 #[derive(Default)]
 struct Ready {
     ended: bool,
     output: bool,
     input: bool,
     room: bool,
-    /// What came of the wishes of the streams.
+    /// Poll results for the wishes of the streams, in their order.
     streams: Vec<PollFlags>,
 }
 
@@ -247,17 +249,17 @@ fn wait(
     })
 }
 
-/// Carries bytes between our standard streams and the master of the command's terminal.
+/// Relay between usnea's standard streams and the master of the command's terminal.
 struct TerminalRelay {
     master: OwnedFd,
-    /// Ours is raw while this lives.
+    /// Raw mode of usnea's own terminal, until dropped.
     raw: Option<pty::Raw>,
-    /// Nobody inside has the terminal open, which poll(2) would report for ever.
+    /// True if no process inside has the terminal open, which poll(2) would report for ever.
     deserted: bool,
     input: Input,
     watch: Watch,
-    /// Read from our input, not yet taken by the terminal: its buffer is small, and waiting for room while the command
-    /// waits for us to read would be for ever.
+    /// Bytes from usnea's input that the terminal has not taken yet. The terminal's buffer is small: waiting for room
+    /// while the command waits for usnea to read would never end.
     pending: Vec<u8>,
 }
 
@@ -284,7 +286,7 @@ impl TerminalRelay {
     }
 
     fn follow_window_size(&self) {
-        // Not a terminal, or one that is gone: the size stays as it is.
+        // Without a terminal on either stream the size stays unchanged.
         let _ = pty::copy_window_size(rustix::stdio::stdin(), &self.master)
             .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &self.master));
     }
@@ -300,7 +302,7 @@ impl TerminalRelay {
         self.input == Input::Open && self.pending.is_empty()
     }
 
-    /// Whether the keys that leave were typed.
+    /// True if the detach keys were typed.
     fn turn(&mut self, ready: &Ready) -> bool {
         if ready.output {
             self.carry_output();
@@ -312,7 +314,7 @@ impl TerminalRelay {
         leaves
     }
 
-    /// At most one buffer a turn, so that signals are never far away. True when there may be more.
+    /// Copies at most one buffer of output a turn, to handle signals soon. True if more output may follow.
     fn carry_output(&mut self) -> bool {
         let mut room = [0; 16384];
         match rustix::io::read(&self.master, &mut room) {
@@ -356,7 +358,7 @@ impl TerminalRelay {
         }
     }
 
-    /// What the command wrote last.
+    /// Writes the command's last output.
     fn finish(&mut self) {
         while self.carry_output() {}
     }

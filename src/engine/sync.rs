@@ -1,7 +1,7 @@
-//! What the processes of a launch tell each other: one message type, one way to send, one to wait.
+//! Messages between the processes of a launch: one message type, one way to send, one to wait.
 //!
-//! A sequenced-packet socket pair, close-on-exec: a message arrives whole or not at all, and when the other end is gone
-//! (it became the command, or died) the next receive says so.
+//! The channel is a sequenced-packet socket pair, close-on-exec. A message arrives whole or not at all. When the other
+//! end is gone (exec of the command, or death) the next receive returns `None`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,24 +10,24 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::sys::fd;
 
-/// Longest text that crosses: a path and some words.
+/// Largest message, in bytes: a path and some words.
 const ROOM: usize = 8192;
 
-/// One message.
+/// Message of a launch.
 #[derive(Debug)]
 pub enum Message {
-    /// parent -> base -> container: your IDs are mapped, go on.
+    /// parent -> base -> container: the IDs are mapped, go on.
     Mapped,
-    /// base -> parent: the container's process is this one, your child.
+    /// base -> parent: the container's process, a child of the parent.
     Container {
-        /// Its number in our pid namespace.
+        /// Process ID in the PID namespace of usnea.
         pid: i32,
-        /// Stands for it.
+        /// Descriptor of the process.
         pidfd: OwnedFd,
     },
     /// container -> parent: the master of the command's terminal.
     Terminal(OwnedFd),
-    /// container -> parent: its user namespace, or its mount namespace, which the supervisor is to enter.
+    /// container -> parent: its user or mount namespace, for the supervisor to enter.
     Namespace(OwnedFd),
     /// container -> parent: a helper may enter its network namespace.
     Network,
@@ -35,30 +35,30 @@ pub enum Message {
     Connect,
     /// container -> parent: the listener of the command's filter.
     Listener(OwnedFd),
-    /// parent -> container: somebody answers it; the network is connected.
+    /// parent -> container: the supervisor answers the listener; or the network is connected.
     Heard,
-    /// container -> parent: the next thing is exec; a signal is the command's from here on.
+    /// container -> parent: exec is next; signals are the command's from here on.
     Running,
     /// base or container -> parent: this step failed.
     Failed(Failure),
 }
 
-/// A failure that crosses the fork: the step, what on, and the errno.
+/// Failure that crosses the fork: the step, its object, and the errno.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Index in the plan's steps.
     pub step: usize,
-    /// What was being done within the step; may be empty.
+    /// Object of the failed action within the step; may be empty.
     pub what: String,
-    /// errno, or 0 when `what` says it all.
+    /// errno, or 0 when `what` is the whole message.
     pub errno: i32,
 }
 
-/// One end of the socket pair.
+/// End of the socket pair.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
 
-/// The two ends.
+/// Makes a channel, and returns its two ends.
 pub fn pair() -> io::Result<(Channel, Channel)> {
     let (one, other) = rustix::net::socketpair(
         AddressFamily::UNIX,
@@ -99,7 +99,7 @@ impl Channel {
     pub fn receive(&self) -> io::Result<Option<Message>> {
         let mut room = [0; ROOM];
         let (length, fd) = match fd::receive(&self.0, &mut room) {
-            // The other end closed with a message of ours unread.
+            // The other end closed with an unread message from this end.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
             answer => answer?,
         };
@@ -126,7 +126,7 @@ impl Channel {
         message.map(Some).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADMSG))
     }
 
-    /// Whether the other end is gone, without waiting.
+    /// True if the other end is gone; does not wait.
     pub fn is_deserted(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut fds = [PollFd::new(&self.0, PollFlags::empty())];

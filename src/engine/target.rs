@@ -1,6 +1,7 @@
-//! Where a user's mount may come to lie. Its path may go through symbolic links of the image, and those may lead onto the
-//! kernel's own files: what lies over procfs or `/dev` hides the masks, and feeds whoever writes to the kernel
-//! (CVE-2019-16884, CVE-2025-52881). So the place itself is looked at, by its descriptor.
+//! Checks the place where a user's mount goes. A mount's path may go through symbolic links of the image, which may
+//! lead onto the kernel's own files. A mount over procfs or `/dev` would hide the masks, and could mislead a process
+//! that writes to the kernel (CVE-2019-16884, CVE-2025-52881). Therefore the place itself is checked, by its
+//! descriptor.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -10,7 +11,7 @@ use rustix::fs::{FsWord, Stat};
 use super::trouble::{Done, Trouble};
 use crate::sys::inode::PROC_SUPER_MAGIC;
 
-/// File systems of the kernel, by `f_type` of statfs(2), and where each has its place.
+/// File systems of the kernel, by `f_type` of statfs(2), and the path where each belongs.
 const KERNELS: [(FsWord, &str, &str); 4] = [
     (PROC_SUPER_MAGIC, "procfs", "/proc"),
     (0x6265_6572, "sysfs", "/sys"),
@@ -18,8 +19,8 @@ const KERNELS: [(FsWord, &str, &str); 4] = [
     (0x1cd1, "the terminals", "/dev"),
 ];
 
-/// Refuses `place`, to which `path` has led, when it is the root itself, or on a file system of the kernel or in `/dev`
-/// where the path does not say so.
+/// Refuses `place`, where `path` has led, if it is the root itself. Refuses a place on a file system of the kernel or
+/// in `/dev` too, unless `path` names that file system.
 pub fn check(place: &OwnedFd, path: &Path, root: &OwnedFd, dev: Option<&OwnedFd>) -> Done {
     let stat = check_file_system(place, path, dev)?;
     if is_same(&stat, &rustix::fs::fstat(root)?) {
@@ -28,8 +29,8 @@ pub fn check(place: &OwnedFd, path: &Path, root: &OwnedFd, dev: Option<&OwnedFd>
     Ok(())
 }
 
-/// Refuses `place`, to which `path` has led, when it is on a file system of the kernel or in `/dev` where the path does not
-/// say so. Returns its attributes.
+/// Refuses `place`, where `path` has led, on a file system of the kernel or in `/dev`, unless `path` names that file
+/// system. Returns the attributes of `place`.
 pub fn check_file_system(place: &OwnedFd, path: &Path, dev: Option<&OwnedFd>) -> Done<Stat> {
     let f_type = rustix::fs::fstatfs(place)?.f_type;
     let kernels = KERNELS.iter().find(|(magic, _, own)| *magic == f_type && !path.starts_with(own));

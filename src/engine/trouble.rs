@@ -1,16 +1,16 @@
-//! What goes wrong in a child: on what, and the errno. The step is known to whoever carries it out.
+//! Errors of a child's steps: object and errno. The code that carries out a step adds the step.
 
 use std::io;
 
-/// What went wrong within a step: on what, and the errno.
+/// Failure within a step: its object and the errno.
 pub struct Trouble {
-    /// On what; may be empty.
+    /// Object of the failure; may be empty.
     pub what: String,
-    /// The errno, or 0 when `what` says it all.
+    /// errno, or 0 when `what` is the whole message.
     pub errno: i32,
 }
 
-/// What a step, or a part of it, answers.
+/// Result of a step, or of a part of a step.
 pub type Done<T = ()> = Result<T, Trouble>;
 
 impl<E: Into<io::Error>> From<E> for Trouble {
@@ -19,9 +19,9 @@ impl<E: Into<io::Error>> From<E> for Trouble {
     }
 }
 
-/// `answer.on(|| path)`: says on what.
+/// Adds the object of a failure: `answer.on(|| path)`.
 pub trait On<T> {
-    /// Puts `what` to the errno.
+    /// Sets the object that the errno belongs to.
     fn on<S: Into<String>>(self, what: impl FnOnce() -> S) -> Done<T>;
 }
 

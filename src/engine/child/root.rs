@@ -1,5 +1,5 @@
-//! What is done in the container's root, one method a step: mounts get their places, paths are hidden, and the terminal
-//! is opened. The root is the container's, so whatever is named in it is opened inside of it.
+//! Steps in the container's root, one method each: attach mounts, hide paths, open the terminal. The root belongs to
+//! the container, so every path is opened inside it (`inroot`).
 
 use std::fmt::Write;
 use std::io;
@@ -18,7 +18,7 @@ use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::pty;
 
 impl Child<'_> {
-    /// Onto "/" of our mount namespace: pivot_root(2) takes it from there.
+    /// Attaches the root onto "/" of this mount namespace: pivot_root(2) takes it from there.
     pub(super) fn enter_root(&mut self, mount: &Mount) -> Done {
         let tree = self.trees[self.step].take().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
         let here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
@@ -38,7 +38,7 @@ impl Child<'_> {
             None => self.make_tree(mount)?,
         };
         mount::attach(&tree, &target)?;
-        // After the attaching: kernels before 5.12 change only what has a place.
+        // After the attaching: kernels before 5.12 change only mounts that are attached.
         if let Source::Bind(_, reach) = mount.source
             && mount.attributes != Attributes::NONE
         {
@@ -58,7 +58,8 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// Where a mount goes. Most are new names directly in our own /dev: those need no walk from the root.
+    /// Opens the mount point of a mount. Most are new names directly in the container's own /dev: those need no walk
+    /// from the root.
     fn target_of(&self, mount: &Mount) -> Done<OwnedFd> {
         if let (Some(dev), Some(parent), Some(name)) =
             (&self.hands.dev, mount.target.parent(), mount.target.file_name())
@@ -81,8 +82,8 @@ impl Child<'_> {
         Ok(place)
     }
 
-    /// Opens what is to be hidden or made read-only (O_PATH): the kernel's own files below the mounts that we made, whatever
-    /// lies over those. `None`: there is nothing.
+    /// Opens a path that will be hidden or made read-only (O_PATH). Paths below /proc and /sys are opened in the mounts
+    /// that this process made, whatever lies over them. `None`: the path does not exist.
     fn kernels_file(&self, path: &Path) -> Done<Option<OwnedFd>> {
         let below =
             |mount: &str| path.strip_prefix(mount).ok().filter(|rest| *rest != Path::new(""));
@@ -108,7 +109,8 @@ impl Child<'_> {
         Ok(rustix::fs::symlinkat(target, dev, name)?)
     }
 
-    /// Through the procfs that we mounted ourselves, and only if it is one (CVE-2025-52881).
+    /// Writes a kernel parameter through the procfs that this process mounted, after a check that it is a procfs
+    /// (CVE-2025-52881).
     pub(super) fn write_parameter(&self, path: &Path, value: &str) -> Done {
         let proc = self.hands.proc.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
         let path = Path::new("sys").join(path);
@@ -128,7 +130,7 @@ impl Child<'_> {
             let null = self.null_device()?;
             return Ok(mount::attach(mount::copy(null, Path::new(""), Reach::Alone)?, target)?);
         }
-        // One empty folder serves for all: the first is attached, the others are copies of it.
+        // One empty folder serves all masks: the first mask attaches it, the others attach copies of it.
         match &self.hands.empty {
             Some(empty) => mount::attach(mount::copy(empty, Path::new(""), Reach::Alone)?, target)?,
             None => {
@@ -149,7 +151,8 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// The container's /dev/null, looked at: what hides a file must not be something else (CVE-2025-31133).
+    /// Returns the container's /dev/null after a check of its device number: no other file may hide a path
+    /// (CVE-2025-31133).
     fn null_device(&mut self) -> Done<&OwnedFd> {
         let null = match self.hands.null.take() {
             Some(null) => null,
@@ -178,7 +181,7 @@ impl Child<'_> {
     pub(super) fn open_terminal(&mut self) -> Done {
         let devpts = self.hands.devpts.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
         let (master, terminal) = pty::open_pair(devpts.as_fd())?;
-        // Before the command can look; where neither is a terminal there is no size to have.
+        // Before the command can read the size. Without a terminal on either stream the size stays unset.
         let _ = pty::copy_window_size(rustix::stdio::stdin(), &master)
             .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &master));
         let console = inroot::mount_point(

@@ -1,4 +1,4 @@
-//! Mounts that have no place yet: made as early as they can be, where what they need is at hand.
+//! Detached mounts: each is made as early as possible, while its source is reachable.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -11,8 +11,8 @@ use crate::sys::inroot;
 use crate::sys::mount;
 
 impl Child<'_> {
-    /// Mounts detached what can be already: also before the layers come to lie where a volume could show them. A failure
-    /// counts for nothing yet: each has its turn again.
+    /// Makes mounts that do not need base's mapped IDs, before the layers are mounted where a volume could show them.
+    /// Ignores failures: each mount's own step tries again.
     pub(super) fn mount_early(&mut self) {
         for (index, step) in self.plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
@@ -25,7 +25,7 @@ impl Child<'_> {
         }
     }
 
-    /// Mounts detached what needs base's IDs, or the host's files with the user's own rights.
+    /// Makes the mounts that need base's IDs, or the user's own rights to the host's files.
     pub(super) fn mount_in_base(&mut self) -> Done {
         let plan = self.plan;
         let mut root = None;
@@ -67,7 +67,7 @@ impl Child<'_> {
         give::tree(tree.as_fd(), path, owner).map_err(|error| said(error.to_string()))
     }
 
-    /// A mount, detached.
+    /// Makes a mount, detached.
     pub(super) fn make_tree(&mut self, mount: &Mount) -> Done<OwnedFd> {
         match &mount.source {
             Source::Bind(path, reach) => {
@@ -80,8 +80,8 @@ impl Child<'_> {
         }
     }
 
-    /// Mount points directly in the root, made by base's root: the container's may have no right to its folders.
-    /// What cannot be made is left to the mount's own step, which says so.
+    /// Makes mount points directly in the root, as base's root: the container's root may have no right to its folders.
+    /// Leaves failures to the mount's own step, which reports them.
     fn make_mount_points(&self, root: &OwnedFd) {
         let mounts = || {
             self.plan
