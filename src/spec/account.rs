@@ -1,7 +1,7 @@
-//! The accounts of an image: its own /etc/passwd and /etc/group, which are as little to be trusted as the rest of it.
+//! Accounts of an image: its own /etc/passwd and /etc/group, as little to be trusted as the rest of the image.
 //!
-//! A line counts only when all that is used of it is there: docker's reader takes a missing number for 0, and a broken
-//! line becomes root. Of two lines with one name the first counts (getpwnam(3)).
+//! A line counts only if all its used fields are valid: docker's reader takes a missing number for 0, and a broken line
+//! becomes root. The first of two lines with the same name counts (getpwnam(3)).
 
 use std::fmt;
 use std::path::Path;
@@ -10,13 +10,13 @@ use std::str::FromStr;
 use super::merged::Merged;
 use crate::error::{Context, Result};
 
-/// A user or a group, as it is asked for. Digits alone are an ID, whatever an image calls its accounts: the name
-/// "1000" for user 0 would otherwise make root of somebody who asked for less.
+/// User or group in a flag. Digits alone are an ID, whatever an image calls its accounts. Otherwise an image could name
+/// user 0 "1000", and a user that was meant to be unprivileged would become root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameOrId {
-    /// To be looked up.
+    /// Account name, to be resolved in the image.
     Name(String),
-    /// Needs no entry.
+    /// Numeric ID, which needs no entry.
     Id(u32),
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for NameOrId {
     }
 }
 
-/// A line of /etc/passwd.
+/// Entry of /etc/passwd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct User {
     pub(super) name: String,
@@ -57,7 +57,7 @@ pub(super) struct User {
     pub(super) home: String,
 }
 
-/// A line of /etc/group.
+/// Entry of /etc/group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) name: String,
@@ -65,15 +65,15 @@ pub(super) struct Group {
     pub(super) members: Vec<String>,
 }
 
-/// No account file is larger.
+/// Size limit of an account file in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// The users of the root; None: it has no such file. Errors: it cannot be read, is a FIFO or larger than 1 MiB.
+/// Users of the root; None: no such file. Errors: the file cannot be read, is a FIFO or larger than 1 MiB.
 pub(super) fn users(root: &Merged) -> Result<Option<Vec<User>>> {
     Ok(read(root, "etc/passwd")?.map(|text| text.lines().filter_map(user).collect()))
 }
 
-/// The groups of the root, as [`users`].
+/// Groups of the root; returns and errors as [`users`].
 pub(super) fn groups(root: &Merged) -> Result<Option<Vec<Group>>> {
     Ok(read(root, "etc/group")?.map(|text| text.lines().filter_map(group).collect()))
 }
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(users(&open()).unwrap(), None);
         std::fs::create_dir(root.path().join("etc")).unwrap();
         let passwd = root.path().join("etc/passwd");
-        // CVE-2024-9676: a link out of the root is followed inside it, a FIFO is never waited for.
+        // CVE-2024-9676: a link out of the root is followed inside the root, and a FIFO is never waited for.
         std::os::unix::fs::symlink("/etc/group", &passwd).unwrap();
         assert_eq!(users(&open()).unwrap(), None);
         std::fs::write(root.path().join("etc/group"), "a:x:5:6::/h:").unwrap();

@@ -1,4 +1,4 @@
-//! A file or folder of the host shown in the container: what `--volume` and `--mount type=bind` have in common.
+//! Bind mounts of the host's files and folders: common parts of `--volume` and `--mount type=bind`.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -7,15 +7,15 @@ use super::idmap::Idmap;
 use super::storage_driver::IDMAP;
 use crate::error::{Context, Error, Result};
 
-/// What is shown, as it was written: absolute, or relative with `./` or `../` in front.
+/// Path of a bind mount's source, as typed: absolute, or relative with `./` or `../` in front.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source(PathBuf);
 
 impl Source {
-    /// The absolute path. Errors: it does not exist, or cannot be looked at.
+    /// Returns the absolute path. Errors: the path does not exist, or cannot be accessed.
     pub(super) fn found(&self) -> Result<PathBuf> {
         let path = std::path::absolute(&self.0).context(|| self.0.display().to_string())?;
-        // Followed to the end: a link to nothing is as good as nothing.
+        // Links are followed to the end: a dangling link counts as missing.
         std::fs::metadata(&path).context(|| self.0.display().to_string())?;
         Ok(path)
     }
@@ -37,45 +37,45 @@ impl FromStr for Source {
     }
 }
 
-/// Whether the container may write.
+/// Access of the container to a bind mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// It may.
+    /// Read and write.
     #[default]
     ReadWrite,
-    /// It may not, neither here nor in the mounts below.
+    /// Read-only, mounts below the bind mount included.
     ReadOnly,
 }
 
-/// How a bind mount is made.
+/// Settings of a bind mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
-    /// Whether the container may write.
+    /// Write access of the container.
     pub access: Access,
     /// `rbind` or `bind`.
     pub reach: &'static str,
-    /// One of mount(8)'s propagation words.
+    /// Propagation: a word of mount(8).
     pub propagation: &'static str,
-    /// Of nosuid, nodev, noexec, suid, dev, exec.
+    /// Mount flags among nosuid, nodev, noexec, suid, dev, exec.
     pub flags: Vec<&'static str>,
-    /// Whose the files are.
+    /// Ownership of the files.
     pub owners: Owners,
 }
 
-/// Whose the files of a bind mount are.
+/// Ownership of a bind mount's files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Owners {
-    /// Whose they were.
+    /// Unchanged owners.
     #[default]
     AsTheyAre,
-    /// They are given to the container's user, on the host too (`U`).
+    /// Owned by the container's user: chown, on the host too (`U`).
     TheUsers,
-    /// They are shown as others' (`idmap`).
+    /// Mapped to other owners by an ID-mapped mount (`idmap`).
     Mapped(Idmap),
 }
 
 impl Owners {
-    /// Those of a mount with `U`, with `idmap`, or without either. Errors: with both.
+    /// Builds the ownership from the options `U` and `idmap`. Errors: both are present.
     pub(super) fn asked(users: bool, idmap: Option<Idmap>) -> Result<Self, String> {
         match (users, idmap) {
             (false, None) => Ok(Self::AsTheyAre),
@@ -85,7 +85,7 @@ impl Owners {
         }
     }
 
-    /// Errors: a folder of the system's, or the caller's home, that nobody wants to give away (podman's list).
+    /// Refuses `U` on a folder of the system, or on the caller's home: its owner must not change (podman's list).
     pub(super) fn refuse_what_others_need(&self, source: &Path) -> Result<()> {
         const SYSTEM: [&str; 24] = [
             "/",
@@ -129,7 +129,7 @@ impl Owners {
     }
 }
 
-/// docker's: with all below it, and no mount passes either way.
+/// docker's defaults: recursive, with private propagation.
 impl Default for Bind {
     fn default() -> Self {
         Self {
@@ -143,7 +143,7 @@ impl Default for Bind {
 }
 
 impl Bind {
-    /// The options of the OCI mount.
+    /// Options of the OCI mount.
     pub(super) fn options(&self) -> Vec<String> {
         let mut options = vec![self.reach, self.propagation];
         options.extend(&self.flags);
@@ -154,8 +154,8 @@ impl Bind {
         });
         if self.access == Access::ReadOnly {
             options.push("ro");
-            // "ro" is the topmost mount's alone (OCI config.md, "Linux mount options"): what is mounted below it on
-            // the host would stay writable.
+            // "ro" concerns the topmost mount alone (OCI config.md, "Linux mount options"): the host's mounts below
+            // would stay writable.
             if self.reach == "rbind" {
                 options.push("rro");
             }
@@ -164,12 +164,12 @@ impl Bind {
     }
 }
 
-/// The word among `words` that `text` is.
+/// Returns the word among `words` that equals `text`.
 pub(super) fn word_of(words: &[&'static str], text: &str) -> Option<&'static str> {
     words.iter().find(|word| **word == text).copied()
 }
 
-/// Words of how mounts pass between the host's side and the container's.
+/// Propagation modes of mounts between the host and the container.
 pub(super) const PROPAGATIONS: [&str; 6] =
     ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
 

@@ -1,8 +1,8 @@
-//! Options, root and image put together: the whole OCI runtime config, or the first reason why it cannot be.
+//! Builds the whole OCI runtime config from options, root and image; or returns the first error that prevents this.
 //!
-//! Nothing is made or changed here. The host is asked only what must be known before anything runs: whether sources of
-//! mounts exist, which limits are ours, who the user is in the image. Capabilities are left at none at all: until
-//! `security` has had its say the container has no powers.
+//! Nothing is created or changed here. The host is queried only for facts needed before anything runs. Examples:
+//! whether sources of mounts exist, the caller's own limits, the user's entry in the image. Capabilities are left
+//! empty: until `security` adds its part, the container has no privileges.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,27 +23,27 @@ use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, UsernsMode};
 
-/// The version of the OCI runtime spec that is written: the first with time namespaces.
+/// Version of the OCI runtime spec in config.json: the first with time namespaces.
 const VERSION: &str = "1.2.0";
 
-/// Annotation, "1": the process keeps the caller's supplementary groups (crun's name for it).
+/// Annotation, "1": the process keeps the caller's supplementary groups (crun's name).
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
-/// What the name of a container's cgroup begins with.
+/// Prefix of the name of a container's cgroup.
 pub const CGROUP: &str = "usnea-";
-/// Annotation, "true": our init is PID 1 and runs the process.
+/// Annotation, "true": usnea's init is PID 1 and runs the process.
 pub const RUN_INIT: &str = "usnea.init";
 
-/// The root file system.
+/// Root file system of a container.
 #[derive(Clone, Copy, Debug)]
 pub enum Root<'a> {
-    /// The folder itself is the root and is written to (`--rw-root`).
+    /// Folder that is the root itself, and is written to (`--rw-root`).
     Itself(&'a Path),
-    /// Read-only layers, the topmost first, under one that is thrown away: `upper` and `work` in the inputs' folder.
+    /// Read-only layers, the topmost first, below a writable one: `upper` and `work` in the inputs' folder.
     Layered(&'a [PathBuf]),
 }
 
 impl<'a> Root<'a> {
-    /// The folders in which a file of the root is looked for, in this order.
+    /// Folders to search for a file of the root, in this order.
     pub(super) fn folders(&self) -> Vec<&'a Path> {
         match self {
             Self::Itself(path) => vec![path],
@@ -51,7 +51,7 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// The folder that stands for the root in config.json.
+    /// Folder that stands for the root in config.json.
     fn path(&self) -> Result<&'a Path> {
         match self {
             Self::Itself(path) => Ok(path),
@@ -61,40 +61,40 @@ impl<'a> Root<'a> {
     }
 }
 
-/// What an image wants where the options say nothing. Empty for a root that is no image.
+/// Defaults of an image, used where the options set nothing. Empty for a root that is no image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageDefaults {
-    /// What stands before the command.
+    /// Words that precede the command.
     pub entrypoint: Vec<String>,
-    /// The command where none is given.
+    /// Default command.
     pub cmd: Vec<String>,
-    /// `NAME=VALUE`, one each.
+    /// Environment variables as `NAME=VALUE`.
     pub env: Vec<String>,
     /// Working directory.
     pub workdir: Option<String>,
-    /// As `--user`.
+    /// User, in the form of `--user`.
     pub user: Option<String>,
-    /// Folders that are volumes.
+    /// Folders declared as volumes.
     pub volumes: Vec<String>,
-    /// The signal that asks the command to end, `SIGQUIT`.
+    /// Signal that asks the command to end, such as `SIGQUIT`.
     pub stop_signal: Option<String>,
-    /// Ports that the command listens at, `80/tcp`.
+    /// Ports that the command listens on, such as `80/tcp`.
     pub exposed_ports: Vec<String>,
 }
 
 /// Annotation: the signal that asks the command to end (image spec, conversion.md).
 pub const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 
-/// Whether the kernel has time namespaces (5.6).
+/// Time namespaces of the kernel (5.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeNamespace {
-    /// It has.
+    /// Supported by the kernel.
     Available,
-    /// It has not.
+    /// Not supported by the kernel.
     Missing,
 }
 
-/// What /sys/fs/cgroup is on the host.
+/// Cgroup hierarchy at /sys/fs/cgroup on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CgroupHierarchy {
     /// cgroup v2.
@@ -103,47 +103,47 @@ pub enum CgroupHierarchy {
     Other,
 }
 
-/// What becomes of the layer that the container writes to.
+/// Lifetime of the container's writable layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopLayer {
-    /// It goes with the command: nobody waits for the disk for its sake.
+    /// Disposable, removed after the command: no sync to the disk is needed.
     ThrownAway,
-    /// It is mounted again at the next start.
+    /// Permanent, mounted again at the next start.
     Kept,
 }
 
-/// All that a config is made from.
+/// Inputs of a config.
 #[derive(Clone, Debug)]
 pub struct Inputs<'a> {
-    /// What was asked for.
+    /// Options from the command line.
     pub options: &'a Options,
-    /// The container's ID, 12 hex digits: its host name where none is asked for.
+    /// The container's ID, 12 hex digits: the default host name.
     pub id: &'a str,
-    /// The root file system.
+    /// Root file system.
     pub root: Root<'a>,
-    /// The container's folder: `upper`, `work`, `volume-N` and `anonymous-N` are in it. Whoever runs the config makes
-    /// [`layer_folders`] and [`super::anonymous_folders`].
+    /// The container's folder, with `upper`, `work`, `volume-N` and `anonymous-N`. The caller that runs the config
+    /// creates [`layer_folders`] and [`super::anonymous_folders`].
     pub folder: &'a Path,
-    /// The folder of the volumes that have a name: `NAME/_data` in it is one.
+    /// Folder of the named volumes: the files of a volume are in `NAME/_data`.
     pub volumes: &'a Path,
-    /// How its layers are stacked.
+    /// Stacking of the layers.
     pub stacking: Stacking,
-    /// What becomes of the layer that is written to.
+    /// Lifetime of the writable layer.
     pub top_layer: TopLayer,
-    /// IDs of the container over those of the namespace it is made in.
+    /// ID maps: IDs of the container over those of the namespace in which the container is created.
     pub maps: &'a IdMaps,
-    /// What the image wants.
+    /// Defaults of the image.
     pub image: ImageDefaults,
-    /// What to run, and its arguments.
+    /// Command and its arguments.
     pub command: &'a [String],
-    /// Whether the kernel has time namespaces.
+    /// Time namespaces of the kernel.
     pub time_namespace: TimeNamespace,
-    /// What /sys/fs/cgroup is on the host.
+    /// Cgroup hierarchy at /sys/fs/cgroup on the host.
     pub cgroups: CgroupHierarchy,
 }
 
-/// The config of the container. To be called before any user namespace is entered: keep-id is about who the caller is.
-/// Errors: something asked for cannot be had, named as it was written.
+/// Builds the container's config. Must be called before a user namespace is entered: keep-id depends on the caller's
+/// own IDs. Errors: an option cannot be fulfilled; the message quotes the option as typed.
 pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
     refuse_contradictions(inputs.options)?;
     warn_of_discarded(inputs.options);
@@ -194,7 +194,7 @@ fn refuse_contradictions(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The host name to set; None: it is the host's.
+/// Host name to set; None: the host's name is used.
 fn hostname(inputs: &Inputs<'_>) -> Option<String> {
     match (inputs.options.uts, &inputs.options.hostname) {
         (Sharing::Host, _) => None,
@@ -203,7 +203,7 @@ fn hostname(inputs: &Inputs<'_>) -> Option<String> {
     }
 }
 
-/// The name that processes of the container see.
+/// Host name that processes of the container see.
 pub(super) fn seen_hostname(inputs: &Inputs<'_>) -> String {
     hostname(inputs).unwrap_or_else(|| {
         let uname = rustix::system::uname();
@@ -211,7 +211,7 @@ pub(super) fn seen_hostname(inputs: &Inputs<'_>) -> String {
     })
 }
 
-/// docker's answer on cgroup version 2.
+/// Warns about flags without effect on cgroup version 2, as docker does.
 fn warn_of_discarded(options: &Options) {
     for (flag, is_given) in [
         ("--kernel-memory", options.kernel_memory.is_some_and(|size| size.bytes() > 0)),
@@ -224,7 +224,7 @@ fn warn_of_discarded(options: &Options) {
     }
 }
 
-/// The annotations that were asked for, and usnea's own.
+/// Annotations from the options, and usnea's own.
 fn annotations(inputs: &Inputs<'_>, account: OwnAccount) -> Result<HashMap<String, String>> {
     let options = inputs.options;
     let mut asked = HashMap::new();
@@ -268,13 +268,14 @@ fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
         .map_err(Error::new)?;
     linux.set_resources(options.resources.limits().oci()?);
     linux.set_cgroups_path(cgroup(inputs));
-    // The crate's defaults, which are not ours to give: paths are security's.
+    // The crate sets default paths, which are not wanted here: paths are added by `security`.
     linux.set_masked_paths(None);
     linux.set_readonly_paths(None);
     Ok(linux)
 }
 
-/// Where its cgroup goes: what is thrown away has one only for the sake of what was asked for, which takes time.
+/// Path of the container's cgroup. A disposable container has a cgroup only if an option needs one: making one takes
+/// time.
 fn cgroup(inputs: &Inputs<'_>) -> Option<PathBuf> {
     let options = inputs.options;
     let is_asked =
@@ -320,7 +321,7 @@ fn namespaces(inputs: &Inputs<'_>) -> Result<Vec<LinuxNamespace>> {
     .collect()
 }
 
-/// The folders that must exist before the config is run: upper and work folders of its overlays, in order.
+/// Folders to create before the config runs: upper and work folders of its overlays, in order.
 pub fn layer_folders(spec: &Spec) -> Vec<PathBuf> {
     spec.mounts()
         .iter()

@@ -1,25 +1,25 @@
-//! Where something is mounted inside the container.
+//! Mount points inside the container.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
-/// An absolute path inside the container, without `..`, `.` and doubled slashes, and not the root itself.
+/// Mount point: an absolute path inside the container, without `..`, `.` and doubled slashes, and not the root itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination(PathBuf);
 
 impl Destination {
-    /// The path.
+    /// The mount point's path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// How many folders lie above: what lies deeper is mounted later.
+    /// Number of path components: deeper mount points are mounted later.
     pub(super) fn depth(&self) -> usize {
         self.0.components().count()
     }
 
-    /// The path of `relative`, which has no `..`, below this one.
+    /// Path of `relative`, which has no `..`, below this mount point.
     pub(super) fn below(&self, relative: &Path) -> Self {
         Self(self.0.join(relative))
     }
@@ -45,7 +45,7 @@ impl FromStr for Destination {
         if text.contains('\0') {
             return Err("a path has no zero byte".into());
         }
-        // Collecting leaves out what means nothing: "//", "/./", a slash at the end.
+        // Collecting removes redundant parts: "//", "/./", a slash at the end.
         let path: PathBuf = path.components().collect();
         if path == Path::new("/") {
             return Err("the root itself cannot be mounted on".into());

@@ -1,5 +1,5 @@
-//! `--device HOST[:CONTAINER][:PERMISSIONS]`. Without root a device cannot be made, only bound from the host, and no
-//! device cgroup can take rights away: who may do what is the file's own permissions.
+//! `--device HOST[:CONTAINER][:PERMISSIONS]`. Without root a device cannot be made, only bound from the host. No device
+//! cgroup can restrict access either: the file's own permissions decide.
 
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use super::destination::Destination;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-/// One value of `--device`.
+/// Parsed value of `--device`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// As it was written.
+    /// The value as typed.
     pub text: String,
-    /// The device, or a folder of devices, on the host.
+    /// Device, or folder of devices, on the host.
     pub source: PathBuf,
-    /// Where.
+    /// Path in the container.
     pub destination: Destination,
 }
 
@@ -40,7 +40,7 @@ impl FromStr for Device {
     }
 }
 
-/// docker's letters: read, write, make (mknod, which nobody in the container can).
+/// Checks docker's letters: read, write, make (mknod, which no process in the container may do).
 fn refuse_limits(permissions: &str) -> Result<(), String> {
     let once = |letter| permissions.matches(letter).count() <= 1;
     if permissions.is_empty()
@@ -57,7 +57,7 @@ fn refuse_limits(permissions: &str) -> Result<(), String> {
 }
 
 impl Device {
-    /// The devices meant: this one, or all below the folder. Errors: none is there, or what is there is no device.
+    /// Lists the devices: this one, or all below the folder. Errors: no device exists, or the file is no device.
     pub(super) fn nodes(&self) -> Result<Vec<(PathBuf, Destination)>> {
         let metadata =
             std::fs::metadata(&self.source).context(|| self.source.display().to_string())?;
@@ -87,7 +87,7 @@ impl Device {
         Err(cause).context(|| path)
     }
 
-    /// Where a device below the folder goes.
+    /// Path in the container of a device below the folder.
     fn inside(&self, path: &Path) -> Destination {
         let relative = path.strip_prefix(&self.source).unwrap_or(path);
         self.destination.below(relative)

@@ -1,4 +1,4 @@
-//! Another process of a container that runs (`usnea exec`): the container's own, with what was asked for put over it.
+//! Process of `usnea exec` in a running container: the container's own process, overridden by the options.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::fail;
 use crate::ids::{IdMap, outside_of};
 use crate::whiteout::Whiteouts;
 
-/// The flags of `usnea exec` that are about the process.
+/// Flags of `usnea exec` that concern the process.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct EntryOptions {
     /// Set an environment variable. NAME alone takes the host's value, NAME* every variable of the host that begins so.
@@ -38,19 +38,19 @@ pub struct EntryOptions {
     pub user: Option<UserFlag>,
 }
 
-/// A user of the container, as its accounts have it.
+/// User of the container, resolved in its accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     uid: u32,
     gid: u32,
     others: Vec<u32>,
     home: Option<String>,
-    /// The home of the user whom the container's own command has.
+    /// Home of the user of the container's own command.
     containers_home: Option<String>,
 }
 
-/// Looks `flag` up in the accounts below `root`. `own`: whom the container's command has. Errors: a name without an
-/// entry.
+/// Resolves `flag` in the accounts below `root`. `own`: the user ID of the container's command. Errors: a name without
+/// an entry.
 pub fn look_up(root: OwnedFd, flag: &UserFlag, own: u32) -> Result<Who> {
     let root = Merged::of([root], Whiteouts::Overlay);
     let users = account::users(&root)?.unwrap_or_default();
@@ -66,8 +66,8 @@ pub fn look_up(root: OwnedFd, flag: &UserFlag, own: u32) -> Result<Who> {
     })
 }
 
-/// The process. `who`: the user that was asked for. Errors: an unmapped user, a relative working directory, a variable
-/// that is none, no command.
+/// Builds the process. `who`: the user resolved from the options. Errors: an unmapped user, a relative working
+/// directory, an invalid variable, no command.
 pub fn entry(
     spec: &Spec,
     options: &EntryOptions,
@@ -93,8 +93,8 @@ pub fn entry(
     Ok(process)
 }
 
-/// The container's, the files', the flags': each over the one before. HOME is another user's own, unless somebody said
-/// otherwise.
+/// Merges the environments of the container, the files and the flags, each overriding the one before. HOME is the
+/// user's own home, unless HOME was set explicitly.
 fn environment(
     process: &Process,
     options: &EntryOptions,
@@ -121,7 +121,7 @@ fn environment(
     Ok(environment.into_strings())
 }
 
-/// The home of a user: the one of the accounts, or the usual one.
+/// Home of a user: from the accounts, or the usual one.
 pub(super) fn home(uid: u32, listed: Option<&str>) -> &str {
     match (listed, uid) {
         (Some(home), _) => home,
@@ -148,7 +148,7 @@ fn become_user(process: &mut Process, spec: &Spec, who: &Who, flag: &UserFlag) -
     let is_single = groups.iter().map(|line| u64::from(line.count)).sum::<u64>() <= 1;
     let mut additional = Vec::new();
     if !keeps && !is_single {
-        // The group of the process among them, as for the container's own (CVE-2022-36109).
+        // The process's group is among them, as for the container's own command (CVE-2022-36109).
         additional.push(who.gid);
         let others = who.others.iter().copied().filter(|gid| outside_of(&groups, *gid).is_some());
         additional.extend(others.filter(|gid| *gid != who.gid));
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!((process.user().uid(), process.user().gid()), (33, 34));
         assert_eq!(process.user().additional_gids(), &Some(vec![34, 5]));
         assert!(process.env().as_ref().unwrap().contains(&"HOME=/srv".to_owned()));
-        // One that was set on purpose stays.
+        // An explicitly set HOME stays.
         let process = made(&spec("/data"), &options, Some(&web())).unwrap();
         assert!(process.env().as_ref().unwrap().contains(&"HOME=/data".to_owned()));
         let unknown = Who { uid: 500, ..web() };

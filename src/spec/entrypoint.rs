@@ -1,13 +1,13 @@
-//! `--entrypoint`: a program as docker takes it, or podman's JSON array of a program and its first arguments.
+//! `--entrypoint`: a program as with docker, or podman's JSON array of a program and its first arguments.
 
 use std::str::FromStr;
 
-/// What stands before the command.
+/// Entrypoint: the words that precede the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entrypoint(Vec<String>);
 
 impl Entrypoint {
-    /// The program and its first arguments; nothing where the image's entrypoint is only taken away.
+    /// The program and its first arguments; empty if the flag only removes the image's entrypoint.
     pub fn words(&self) -> &[String] {
         &self.0
     }

@@ -1,16 +1,16 @@
-//! Environment variables: what `--env` says, and docker's rules for who wins.
+//! Environment variables: values of `--env`, and docker's rules of precedence.
 
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::fail;
 
-/// One value of `--env`, or one line of an `--env-file`.
+/// Value of `--env`, or line of an `--env-file`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnvChange {
     /// `NAME=VALUE`
     Set(String, String),
-    /// `NAME`: the host's value; where the host has none the variable is taken away (docker).
+    /// `NAME`: the host's value; if the host has none, the variable is removed (docker).
     FromHost(String),
     /// `NAME*`: all variables of the host whose names begin so (podman).
     AllFromHost(String),
@@ -35,12 +35,12 @@ impl FromStr for EnvChange {
     }
 }
 
-/// The variables of a container, each once, in the order in which they first came up.
+/// Variables of a container, each once, in the order of their first occurrence.
 #[derive(Debug, Default)]
 pub(super) struct Environment(Vec<(String, String)>);
 
 impl Environment {
-    /// Sets a variable, over what was there.
+    /// Sets a variable, replacing an old value.
     pub(super) fn set(&mut self, name: &str, value: &str) {
         match self.0.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => value.clone_into(old),
@@ -48,20 +48,19 @@ impl Environment {
         }
     }
 
-    /// Sets a variable unless it is there. An empty value counts as none.
+    /// Sets a variable unless it has a value. An empty value counts as none.
     pub(super) fn set_missing(&mut self, name: &str, value: &str) {
         if !self.0.iter().any(|(known, old)| known == name && !old.is_empty()) {
             self.set(name, value);
         }
     }
 
-    /// Takes a variable away.
+    /// Removes a variable.
     pub(super) fn unset(&mut self, name: &str) {
         self.0.retain(|(known, _)| known != name);
     }
 
-    /// Sets a variable to a value in which `$NAME` and `${NAME}` are the values of before (`--env-merge`). Errors: no
-    /// `NAME=VALUE`.
+    /// Sets a variable, expanding `$NAME` and `${NAME}` to the values so far (`--env-merge`). Errors: not `NAME=VALUE`.
     pub(super) fn merge(&mut self, change: &EnvChange) -> Result<()> {
         let EnvChange::Set(name, value) = change else {
             return Err(Error::new("--env-merge: expected NAME=VALUE"));
@@ -84,12 +83,12 @@ impl Environment {
         Ok(())
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Carries out a change. Errors: a value of the host is not UTF-8, which config.json cannot hold.
+    /// Applies a change. Errors: a value of the host is not UTF-8, which config.json cannot hold.
     pub(super) fn apply(&mut self, change: &EnvChange) -> Result<()> {
         match change {
             EnvChange::Set(name, value) => self.set(name, value),
@@ -115,13 +114,13 @@ impl Environment {
         Ok(())
     }
 
-    /// `NAME=VALUE`, one each.
+    /// Variables as `NAME=VALUE` strings.
     pub(super) fn into_strings(self) -> Vec<String> {
         self.0.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 }
 
-/// The host's value of a variable.
+/// Returns the host's value of a variable. Errors: the value is not UTF-8.
 pub(super) fn host_value(name: &str) -> Result<Option<String>> {
     match std::env::var_os(name).map(std::ffi::OsString::into_string) {
         None => Ok(None),

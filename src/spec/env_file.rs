@@ -1,5 +1,5 @@
-//! `--env-file`: docker's format. A line is NAME=VALUE (the value as it stands: no quotes, no expansion), NAME (the
-//! host's value, if it has one), empty, or a comment.
+//! `--env-file`: docker's format. A line is NAME=VALUE, NAME, empty, or a comment. The value is literal: no quotes, no
+//! expansion. NAME alone takes the host's value, if the host has one.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,14 +8,14 @@ use super::env::{EnvChange, host_value};
 use crate::error::{Context, Result};
 use crate::fail;
 
-/// No such file is larger.
+/// Size limit of the file in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// What the file says, in its order. Errors: with file and line where the file is malformed.
+/// Reads the changes of a file, in order. Errors: a malformed line, reported with file and line.
 pub(super) fn read(path: &Path) -> Result<Vec<EnvChange>> {
     let failed = || format!("--env-file {}", path.display());
     let mut content = Vec::new();
-    // Not only a regular file: --env-file <(command) is a pipe.
+    // Any file, not only a regular one: --env-file <(command) is a pipe.
     std::fs::File::open(path)
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content))
         .context(failed)?;
@@ -56,7 +56,7 @@ fn parse_line(line: &[u8]) -> Result<Option<EnvChange>> {
     }
     let value = match value {
         Some(value) => Some(value.to_owned()),
-        // Other than with --env, a name the host does not know is passed over (docker).
+        // Unlike with --env, a name unknown to the host is skipped (docker).
         None => host_value(name)?,
     };
     Ok(value.map(|value| EnvChange::Set(name.to_owned(), value)))
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn an_env_file_is_read_as_docker_reads_it() {
         let text = "\u{feff}A=1\n# comment\n\n   \n  B = 2 # kept \r\nC=\"quoted\"\nD=\nUSNEA_TEST_UNKNOWN\n#E=1\nA=3";
-        // "B " has white space before the sign: docker refuses it.
+        // "B " has white space before the sign: docker refuses such a line.
         assert!(read_text(text.as_bytes()).is_err());
         let text = text.replace("B = 2", "B= 2");
         assert_eq!(

@@ -4,12 +4,12 @@ use std::str::FromStr;
 
 use super::account::NameOrId;
 
-/// One value of `--group-add`.
+/// Parsed value of `--group-add`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupAdd {
-    /// The caller's own supplementary groups stay.
+    /// Keep the caller's own supplementary groups.
     KeepGroups,
-    /// This group.
+    /// Add a group of the container.
     Group(NameOrId),
 }
 

@@ -1,4 +1,5 @@
-//! `idmap[=uids=[@]FILES-SHOWN-COUNT[#...];gids=...]`: the IDs under which a bind mount shows its files (podman's words).
+//! `idmap[=uids=[@]FILES-SHOWN-COUNT[#...];gids=...]`: the IDs under which a bind mount shows its files (podman's
+//! syntax).
 
 use std::str::FromStr;
 
@@ -8,31 +9,31 @@ use super::build::mappings;
 use crate::error::{Error, Result};
 use crate::ids::{self, IdMap, IdMaps};
 
-/// The maps that were given; without any, what is shown is the container's own: root's files are its root's.
+/// Maps from the option; without any, the container's own map applies: root's files belong to the container's root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Idmap {
     uids: Vec<Line>,
     gids: Vec<Line>,
 }
 
-/// IDs that files have (`inside`) and those that are shown.
+/// Range of file IDs (`inside`) and the IDs under which they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Line {
     line: IdMap,
     shown: Shown,
 }
 
-/// What the IDs that are shown are.
+/// Meaning of the shown IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
-    /// The host's.
+    /// IDs of the host.
     Host,
-    /// The container's (`@`).
+    /// IDs of the container (`@`).
     Container,
 }
 
 impl Idmap {
-    /// The word of a volume's options, or of `--mount`, with what may follow it.
+    /// Parses an option of a volume or of `--mount`. `None`: a different option.
     pub(super) fn of_option(option: &str) -> Option<Result<Self, String>> {
         match option.strip_prefix("idmap")? {
             "" => Some(Ok(Self::default())),
@@ -40,8 +41,8 @@ impl Idmap {
         }
     }
 
-    /// For config.json, files' IDs to the host's. `None`: it is the container's map. Errors: an ID behind @ that the
-    /// container does not have.
+    /// Returns the maps for config.json, from the files' IDs to the host's. `None`: the container's map applies.
+    /// Errors: an ID behind @ that the container does not have.
     pub(super) fn mappings(
         &self,
         container: &IdMaps,
@@ -49,7 +50,7 @@ impl Idmap {
         if self.uids.is_empty() && self.gids.is_empty() {
             return Ok(None);
         }
-        // One of the two alone serves for both, as with --uidmap.
+        // A single map serves for both, as with --uidmap.
         let or = |asked: &'_ [Line], other: &'_ [Line]| {
             if asked.is_empty() { other } else { asked }.to_vec()
         };

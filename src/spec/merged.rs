@@ -1,8 +1,8 @@
-//! Files of the root before it is mounted: its layers looked through as overlayfs does it (folders merged, whiteouts,
-//! opaque folders), and symbolic links followed through all of them, inside the root.
+//! Files of a root before it is mounted. Its layers are searched as overlayfs does: folders merged, whiteouts, opaque
+//! folders. Symbolic links are followed through all layers, inside the root.
 //!
-//! The layers are as little to be trusted as the rest of an image: each step opens one name in a folder that is open
-//! already, and no link is ever followed by the kernel.
+//! The layers are as little to be trusted as the rest of an image. Each step opens a single name in an open folder, and
+//! the kernel never follows a link.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -18,35 +18,36 @@ use rustix::io::Errno;
 use crate::sys::inroot;
 use crate::whiteout::{Whiteouts, is_whiteout};
 
-/// As many as the kernel follows (path_resolution(7)).
+/// Limit of followed links: the kernel's (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// A folder in each layer that it is merged from, the topmost first.
+/// Merged folder: its folder in each layer, the topmost first.
 type Folder = Vec<Rc<OwnedFd>>;
 
-/// The layers of a root.
+/// Merged view of a root's layers.
 pub(super) struct Merged {
     root: Folder,
     whiteouts: Whiteouts,
 }
 
-/// What a name in a folder is.
+/// Kind of a name in a folder.
 enum Found {
     Nothing,
     Folder(Folder),
-    /// Where it leads.
+    /// Symbolic link, with its target.
     Link(OsString),
-    /// Anything else, with the folder of the layer that has it.
+    /// Any other file, with the folder of the layer that has the file.
     Other(Rc<OwnedFd>),
 }
 
 impl Merged {
-    /// Of these folders, the topmost first.
+    /// Merges these folders, the topmost first.
     pub(super) fn of(layers: impl IntoIterator<Item = OwnedFd>, whiteouts: Whiteouts) -> Self {
         Self { root: layers.into_iter().map(Rc::new).collect(), whiteouts }
     }
 
-    /// Reads a small regular file: at most `limit` bytes (EFBIG), never a FIFO or a device (EINVAL). `None`: there is none.
+    /// Reads a small regular file: at most `limit` bytes (EFBIG), never a FIFO or a device (EINVAL). `None`: no such
+    /// file.
     pub(super) fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         let mut folders = vec![self.root.clone()];
         let mut left = VecDeque::new();
@@ -80,7 +81,7 @@ impl Merged {
     }
 }
 
-/// Puts the names of `path` before those that are left.
+/// Puts the names of `path` before the remaining ones.
 fn push_front(left: &mut VecDeque<OsString>, path: &Path) {
     for part in path.components().rev() {
         match part {
@@ -103,7 +104,7 @@ fn look_up(folder: &Folder, name: &OsStr, whiteouts: Whiteouts) -> io::Result<Fo
         let stat = rustix::fs::fstat(&open)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if !kind.is_dir() {
-            // Under a folder, what is none is not seen, nor what is below it.
+            // An upper folder hides a lower layer's file, and the layers below that file.
             if !merged.is_empty() {
                 break;
             }

@@ -1,9 +1,9 @@
-//! What a container is asked to be, and the OCI runtime config that says so.
+//! Options of a container, and the OCI runtime config built from them.
 //!
-//! `Options` are the flags of `usnea run` and `usnea spec`; each value has a type that refuses what is malformed when
-//! clap reads it. `build` puts options, root and image together: it looks at the host (do the sources exist?) and at the
-//! image's accounts, makes and changes nothing, and is the last to say no before anything runs. Capabilities and masked
-//! paths are not from here: `security` puts them on top.
+//! `Options` are the flags of `usnea run` and `usnea spec`; each value has a type that refuses malformed text when clap
+//! parses it. `build` combines options, root and image. `build` checks the host (do the sources exist?) and the image's
+//! accounts, and changes nothing. Its checks are the last before anything runs. Capabilities and masked paths are not
+//! set here: `security` adds them.
 //!
 //! ```text
 //! options            the flags

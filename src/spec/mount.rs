@@ -1,4 +1,4 @@
-//! `--mount KEY=VALUE,...`: docker's comma-separated form, with quotes around a field that holds a comma.
+//! `--mount KEY=VALUE,...`: docker's comma-separated form, with quotes around a field that contains a comma.
 
 use std::str::FromStr;
 
@@ -10,18 +10,18 @@ use super::switch::parse_switch;
 use super::tmpfs::{Tmpfs, parse_mode};
 use super::volume::{CONSISTENCY, Content, Volume, VolumeKind, VolumeSource};
 
-/// One value of `--mount`.
+/// Parsed value of `--mount`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountFlag {
     /// `type=bind`
     Bind {
-        /// As it was written.
+        /// The value as typed.
         text: String,
-        /// What of the host is shown.
+        /// File or folder of the host.
         source: Source,
-        /// Where.
+        /// Mount point in the container.
         destination: Destination,
-        /// How.
+        /// Settings of the bind mount.
         bind: Bind,
     },
     /// `type=tmpfs`
@@ -30,7 +30,7 @@ pub enum MountFlag {
     Volume(Volume),
 }
 
-/// What was said, before it is known of which type the mount is.
+/// Fields of the value, before the type of the mount is known.
 #[derive(Default)]
 struct Said {
     kind: Option<String>,
@@ -182,14 +182,14 @@ impl FromStr for MountFlag {
         match said.kind.as_deref() {
             Some("bind") => said.bind(destination, text),
             Some("tmpfs") => said.tmpfs(destination),
-            // docker's default.
+            // docker's default type.
             Some("volume") | None => said.volume(destination, text),
             Some(kind) => Err(format!("type={kind}: expected bind, tmpfs or volume")),
         }
     }
 }
 
-/// The fields of one CSV record (RFC 4180, as Go reads it): a quoted field may hold commas, and `""` for a quote.
+/// Splits a CSV record (RFC 4180, as Go reads it): a quoted field may contain commas, and `""` for a quote.
 fn fields(text: &str) -> Result<Vec<String>, String> {
     let mut fields = Vec::new();
     let mut rest = text;
@@ -216,7 +216,7 @@ fn fields(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// The field whose opening quote is already taken, and what follows its closing one.
+/// Reads a quoted field after its opening quote; returns the field, and the rest after its closing quote.
 fn quoted_field(text: &str) -> Result<(String, &str), String> {
     let mut field = String::new();
     let mut rest = text;

@@ -1,7 +1,7 @@
-//! The mounts of the config, in the order in which they are made: the root's overlay, the system's own, the user's.
+//! Mounts of the config, in mount order: the root's overlay, the system's mounts, the user's.
 //!
-//! The user's are sorted by depth, so that what lies inside another is mounted after it, whatever the order of the
-//! flags. Where one of them would cover a mount of the system, that one is left out (docker).
+//! The user's mounts are sorted by depth, so that inner mounts follow outer ones, whatever the order of the flags. A
+//! system mount that a user's mount would cover is left out (docker).
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -23,25 +23,25 @@ use crate::fail;
 use crate::ids::{IdMaps, outside_of};
 use crate::sys::mount::{joined_lowers, split_lowers};
 
-/// The group that owns terminals, in every distribution.
+/// Group that owns terminals, in every distribution.
 const TTY: u32 = 5;
 
-/// The folder of a volume's files, in the volume's folder.
+/// Folder of a volume's files, inside the volume's folder.
 pub const DATA: &str = "_data";
-/// There, beside [`DATA`], as long as nothing came into the volume yet.
+/// Marker folder beside [`DATA`], present until the volume gets its first content.
 pub const NEW: &str = "new";
-/// Option of a bind mount: what the root has at its place comes into it first, where it is [`NEW`].
+/// Option of a bind mount: a volume marked [`NEW`] first gets a copy of the root's files at the mount point.
 pub const COPY_UP: &str = "copyup";
-/// What begins the name of the folder of a volume without a name, in the container's folder.
+/// Prefix of the folder of an anonymous volume, in the container's folder.
 const ANONYMOUS: &str = "anonymous-";
 
-/// A mount that was asked for.
+/// Mount from an option, with its mount point.
 struct Asked {
     destination: Destination,
     mount: Mount,
 }
 
-/// All mounts. Errors: a source that does not exist, one destination twice, an owner who is not mapped.
+/// Lists all mounts. Errors: a source that does not exist, a duplicate destination, an unmapped owner.
 pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let asked = asked(inputs)?;
     let covered = |mount: &Mount| {
@@ -77,10 +77,10 @@ fn mount(
         .map_err(Error::new)
 }
 
-/// The layer that is written to is thrown away: nobody waits for the disk for its sake, and it cannot be mounted again.
+/// Overlay flag for a disposable upper layer: no sync to the disk, and no second mount.
 const VOLATILE: &str = "volatile";
 
-/// Layers under one in `folder`.
+/// Builds an overlay of the layers `lowers` below a writable one in `folder`.
 fn overlay(
     destination: &Path,
     lowers: &[&Path],
@@ -91,7 +91,7 @@ fn overlay(
     for path in lowers.iter().chain([&folder]) {
         text(path)?;
     }
-    // The kernel takes `\` as an escape here too, and a `:` as itself (ovl_mount_dir; tried on 6.18).
+    // The kernel takes `\` as an escape here too, and a `:` literally (ovl_mount_dir; tried on 6.18).
     let option = |name, part| {
         format!("{name}={}", folder.join(part).to_string_lossy().replace('\\', "\\\\"))
     };
@@ -104,7 +104,7 @@ fn overlay(
     mount(destination, stacking.driver.mount_type(), "overlay", &options)
 }
 
-/// Puts another folder below the root's layer: it is the same root, made anew elsewhere.
+/// Replaces the root's lower folder: the same root, created anew elsewhere.
 pub fn set_lower(spec: &mut Spec, lower: &Path) -> Result<()> {
     text(lower)?;
     let mut mounts = spec.mounts().clone().unwrap_or_default();
@@ -124,7 +124,7 @@ pub fn set_lower(spec: &mut Spec, lower: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says of every path below the folder `from` that it is below `to` now: layers, and what is bound from there.
+/// Replaces the folder `from` by `to` in every path of the spec: layers, and sources of bind mounts.
 pub fn move_paths(spec: &mut Spec, from: &Path, to: &Path) {
     let moved = |path: &Path| path.strip_prefix(from).ok().map(|inside| to.join(inside));
     for mount in spec.mounts_mut().iter_mut().flatten() {
@@ -162,7 +162,7 @@ pub fn move_paths(spec: &mut Spec, from: &Path, to: &Path) {
     }
 }
 
-/// The folders that must exist, beside those of layers: of volumes without a name, in the container's `folder`.
+/// Folders to create beside those of layers: anonymous volumes in the container's `folder`.
 pub fn anonymous_folders(spec: &Spec, folder: &Path) -> Vec<PathBuf> {
     let sources = spec.mounts().iter().flatten().filter_map(|mount| mount.source().as_ref());
     let volumes = sources.filter_map(|source| source.parent().filter(|_| source.ends_with(DATA)));
@@ -170,7 +170,7 @@ pub fn anonymous_folders(spec: &Spec, folder: &Path) -> Vec<PathBuf> {
     own.flat_map(|volume| [volume.join(DATA), volume.join(NEW)]).collect()
 }
 
-/// What every container has.
+/// Mounts that every container has.
 fn system(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let options = inputs.options;
     let mut mounts = vec![
@@ -196,7 +196,7 @@ fn sys(options: &Options) -> Result<Mount> {
     let flags = ["nosuid", "noexec", "nodev", if options.privileged { "rw" } else { "ro" }];
     match options.network() {
         Network::None | Network::Helper(_) => mount("/sys", "sysfs", "sysfs", &flags),
-        // A sysfs can be mounted only by who owns the network namespace (sysfs_init_fs_context), which is the host's.
+        // Only the owner of the network namespace may mount a sysfs (sysfs_init_fs_context): here, the host.
         Network::Host => {
             let below: &[&str] = if options.privileged { &[] } else { &["rro"] };
             mount("/sys", "bind", "/sys", &[&["rbind", "rprivate"], &flags[..], below].concat())
@@ -204,7 +204,7 @@ fn sys(options: &Options) -> Result<Mount> {
     }
 }
 
-/// On the host's network names are the host's too, where nothing else is said.
+/// Binds the host's name files on the host's network, unless an option replaces them.
 fn names(options: &Options) -> Result<Vec<Mount>> {
     let flags = ["bind", "rprivate", "nosuid", "nodev", "noexec", "ro"];
     if options.network() != Network::Host {
@@ -224,9 +224,9 @@ fn cgroups(options: &Options) -> Result<Option<Mount>> {
     let flags = [if is_own { "rw" } else { "ro" }, "nosuid", "noexec", "nodev"];
     match (options.cgroupns, options.network()) {
         (Sharing::Private, _) => mount("/sys/fs/cgroup", "cgroup", "cgroup", &flags).map(Some),
-        // It is below the host's /sys already.
+        // The host's /sys, bound as a whole, includes the cgroups.
         (Sharing::Host, Network::Host) => Ok(None),
-        // Only who owns the cgroup namespace can mount it (cgroup_init_fs_context).
+        // Only the owner of the cgroup namespace may mount cgroups (cgroup_init_fs_context).
         (Sharing::Host, _) => {
             let flags = [&["rbind", "rprivate"], &flags[..], &["rro"]].concat();
             mount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", &flags).map(Some)
@@ -243,7 +243,7 @@ fn terminals(inputs: &Inputs<'_>) -> Result<Mount> {
     mount("/dev/pts", "devpts", "devpts", &options)
 }
 
-/// Shared memory and message queues: the namespace's own, or the host's where it has them.
+/// Mounts for shared memory and message queues: the namespace's own, or the host's where they exist.
 fn ipc(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let flags = ["nosuid", "noexec", "nodev"];
     if inputs.options.ipc == Sharing::Host {
@@ -264,7 +264,7 @@ fn ipc(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     ])
 }
 
-/// What was asked for, the outer before the inner.
+/// Mounts from the options, the outer before the inner.
 fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
     let options = inputs.options;
     let mut all = Vec::new();
@@ -312,7 +312,7 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
     Ok(all)
 }
 
-/// The time zone NAME of the host's database, or `local`, the host's own, as /etc/localtime.
+/// Binds a time zone of the host's database, or the host's own (`local`), as /etc/localtime.
 fn time_zone(name: &str) -> Result<Asked> {
     let is_name =
         !name.starts_with('/') && name.split('/').all(|part| !part.is_empty() && part != "..");
@@ -355,7 +355,7 @@ fn bound(destination: &Destination, source: &Path, bind: &Bind, maps: &IdMaps) -
     Ok(Asked { destination: destination.clone(), mount })
 }
 
-/// How many folders of each kind the container has so far.
+/// Number of folders of each kind that the container has so far.
 #[derive(Default)]
 struct Numbers {
     layers: usize,
@@ -417,8 +417,9 @@ fn refuse_duplicates(all: &[Asked]) -> Result<()> {
     Ok(())
 }
 
-/// What is mounted over the kernel's files makes writes to them go elsewhere: security labels, capabilities of the next
-/// program (CVE-2019-16884). The files that lxcfs and its like serve are harmless; the list is runc's.
+/// Refuses mounts over files of /proc: writes to the kernel would go elsewhere, such as security labels or the
+/// capabilities of the next program (CVE-2019-16884). The files that lxcfs and similar servers provide are harmless;
+/// the list is runc's.
 fn refuse_proc(path: &Path) -> Result<()> {
     const HARMLESS: [&str; 10] = [
         "/proc/cpuinfo",
@@ -442,7 +443,7 @@ fn refuse_proc(path: &Path) -> Result<()> {
     Err(error.hint("--pid host shows the host's processes"))
 }
 
-/// The path as JSON can hold it.
+/// Returns the path as UTF-8, which JSON requires.
 pub(super) fn text(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| Error::new(format!("{}: the path is not UTF-8", path.display())))
 }

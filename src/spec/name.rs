@@ -6,12 +6,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A container's name: docker's `[a-zA-Z0-9][a-zA-Z0-9_.-]+`, at most 255 bytes.
+/// Name of a container: docker's `[a-zA-Z0-9][a-zA-Z0-9_.-]+`, at most 255 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerName(String);
 
 impl ContainerName {
-    /// The name.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -39,13 +39,13 @@ impl FromStr for ContainerName {
     }
 }
 
-/// A volume's name: as a container's.
+/// Name of a volume, with the rules of container names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VolumeName(ContainerName);
 
 impl VolumeName {
-    /// The name.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -79,15 +79,15 @@ impl FromStr for VolumeName {
     }
 }
 
-/// The most that sethostname(2) takes (__NEW_UTS_LEN).
+/// Longest name that sethostname(2) accepts, in bytes (__NEW_UTS_LEN).
 const LONGEST_HOSTNAME: usize = 64;
 
-/// A host name: labels of letters, digits and hyphens with dots between, at most 64 bytes.
+/// Host name: labels of letters, digits and hyphens with dots between, at most 64 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hostname(String);
 
 impl Hostname {
-    /// The name.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

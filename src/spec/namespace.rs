@@ -1,27 +1,27 @@
-//! Which namespaces are the container's own: `--network`, `--pid`, `--ipc`, `--uts`.
+//! Namespaces that are the container's own or the host's: `--network`, `--pid`, `--ipc`, `--uts`.
 
 use std::str::FromStr;
 
 use crate::host::network_helper::Program;
 
-/// Where the container's network is (`--network`).
+/// Network of the container (`--network`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Network {
     /// A network namespace of its own, with nothing but a loopback interface.
     #[default]
     None,
-    /// The host's.
+    /// The host's network.
     Host,
-    /// A network namespace of its own, and a helper program as the way out of it.
+    /// A network namespace of its own, with a helper program as the way out.
     Helper(HelperFlag),
 }
 
-/// Which helper, and what it is told.
+/// Network helper and its options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HelperFlag {
-    /// The program; `None`: whichever serves.
+    /// Helper program; `None`: the first that works.
     pub program: Option<Program>,
-    /// Options of its own, as they were written.
+    /// Options of the helper, as typed.
     pub options: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ impl FromStr for Network {
         match text {
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
-            // podman's word for the usual one, and docker's.
+            // podman's word for the usual network, and docker's words.
             "private" | "bridge" | "default" => Ok(Self::Helper(HelperFlag::default())),
             _ => {
                 let (name, options) = text.split_once(':').unwrap_or((text, ""));
@@ -50,7 +50,7 @@ impl FromStr for Network {
     }
 }
 
-/// Whether the container has a cgroup (`--cgroups`).
+/// Cgroup of the container (`--cgroups`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Cgroups {
     /// It has, where that serves anything.
@@ -61,17 +61,17 @@ pub enum Cgroups {
     Disabled,
 }
 
-/// Whether a namespace is the container's own or the host's.
+/// Owner of a namespace: the container or the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
-    /// The container's own.
+    /// Namespace of the container's own.
     #[default]
     Private,
-    /// The host's.
+    /// Namespace of the host.
     Host,
 }
 
-/// `--ipc`: docker's "shareable" is a namespace that others may join, as all are here.
+/// Parses `--ipc`: docker's "shareable" is a namespace that others may join, as all are here.
 pub(super) fn parse_ipc(text: &str) -> Result<Sharing, String> {
     match text {
         "shareable" => Ok(Sharing::Private),

@@ -1,5 +1,5 @@
-//! The flags of `usnea run` and `usnea spec`: docker's and podman's names and meanings. The comments are the help text.
-//! What is said here is well-formed; whether it can be done is for `build` to find out.
+//! Flags of `usnea run` and `usnea spec`: docker's and podman's names and meanings. The comments are the help text.
+//! Values are well-formed after parsing; `build` checks whether they can be fulfilled.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,8 +14,8 @@ use crate::capability::CapabilityChange;
 use crate::host_entry::HostEntry;
 use crate::ids::{AskedMap, UsernsMode};
 
-/// What the container is to be. As with docker, a flag with one value may be repeated and the last one counts; the
-/// others append.
+/// Options of a container. As with docker, a flag with a single value may be repeated and the last value counts; other
+/// flags append.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(args_override_self = true)]
 pub struct Options {
@@ -232,7 +232,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_delimiter = ',')]
     pub ulimit: Vec<Ulimit>,
 
-    /// What it may use of the machine.
+    /// Resource limits of the container.
     #[command(flatten)]
     pub resources: Resources,
 
@@ -292,7 +292,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Where the network is: what was asked for, else what that needs.
+    /// Network of the container: from the option, else as the other options require.
     pub fn network(&self) -> Network {
         match &self.network {
             Some(network) => network.clone(),
@@ -303,24 +303,24 @@ impl Options {
         }
     }
 
-    /// Whether the container's name servers are said here, not by its host or its image.
+    /// True if the options set the name servers, rather than the host or the image.
     pub fn has_own_resolver(&self) -> bool {
         let says = [&self.dns_search, &self.dns_option].iter().any(|list| !list.is_empty());
         says || !self.dns.is_empty() || self.has_names_of_its_own()
     }
 
-    /// Whether the container's /etc/hosts is said here.
+    /// True if the options set the contents of /etc/hosts.
     pub fn has_own_hosts(&self) -> bool {
         !self.no_hosts && (!self.add_host.is_empty() || self.has_names_of_its_own())
     }
 
-    /// Whether /etc/hostname is the container's own, as docker has it.
+    /// True if /etc/hostname is the container's own, as with docker.
     pub fn has_own_hostname(&self) -> bool {
         !self.rw_root && !self.no_hostname
     }
 
-    /// Whether names are the container's own matter: not on the host's network, and not where a file that is missing would
-    /// have to be made in a folder of the host, for a network that has no names to look up.
+    /// True if the container resolves names by files of its own. Not on the host's network. Without a network there is
+    /// nothing to resolve, so no missing file is created in a folder of the host either.
     fn has_names_of_its_own(&self) -> bool {
         match self.network() {
             Network::Helper(_) => true,
@@ -329,8 +329,8 @@ impl Options {
         }
     }
 
-    /// Mode of the user namespace. With `-u` and the caller's own IDs, and a folder of the host to work in, it is keep-id:
-    /// files there are the caller's then, as with docker.
+    /// Mode of the user namespace. The mode is keep-id if `-u` has the caller's own IDs and a folder of the host is
+    /// mounted. The container's files there then belong to the caller, as with docker.
     pub fn userns(&self) -> UsernsMode {
         let maps = !self.uidmap.is_empty() || !self.gidmap.is_empty();
         match &self.userns {
@@ -342,7 +342,7 @@ impl Options {
         }
     }
 
-    /// Whether `-u` names the caller by number, and nobody else.
+    /// True if `-u` gives the caller's own IDs as numbers.
     pub(super) fn is_of_caller(&self) -> bool {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
         let own = [None, Some(gid.as_raw())].map(|gid| UserFlag::of(uid.as_raw(), gid));

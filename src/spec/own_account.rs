@@ -1,5 +1,5 @@
-//! The caller's account in the container (`--userns keep-id`): an image does not know who runs it, and without a line in
-//! /etc/passwd `whoami`, ssh, git and many installers stop (podman's `--passwd`).
+//! The caller's account in the container (`--userns keep-id`). An image has no account of the caller, and without a
+//! line in /etc/passwd `whoami`, ssh, git and many installers fail (podman's `--passwd`).
 
 use super::account::{Group, User};
 use super::build::Inputs;
@@ -7,9 +7,9 @@ use super::user::Identity;
 use super::volumes;
 use crate::host::account;
 
-/// Annotation: a line of passwd(5) that /etc/passwd has unless it knows the user ID.
+/// Annotation: line of passwd(5) to add to /etc/passwd if the user ID is missing.
 pub const PASSWD_ENTRY: &str = "usnea.passwd-entry";
-/// Annotation: a line of group(5) that /etc/group has unless it knows the group ID.
+/// Annotation: line of group(5) to add to /etc/group if the group ID is missing.
 pub const GROUP_ENTRY: &str = "usnea.group-entry";
 
 /// Lines of the caller's account that an image lacks.
@@ -20,8 +20,8 @@ pub(super) struct OwnAccount {
 }
 
 impl OwnAccount {
-    /// The lines that the image's accounts lack for `identity`, whose home is `cwd` where the caller's is not mounted
-    /// (podman's rule); it becomes the identity's home.
+    /// Builds the lines for `identity` that the image's accounts lack. The home is the caller's if mounted, else `cwd`
+    /// (podman's rule), and becomes the identity's home.
     pub(super) fn complete(
         inputs: &Inputs<'_>,
         identity: &mut Identity,
@@ -46,7 +46,7 @@ impl OwnAccount {
     }
 }
 
-/// A text that can stand in a field of passwd(5).
+/// Returns the text if valid in a field of passwd(5).
 fn field(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty() && !text.contains(|c: char| c == ':' || c.is_control()))
 }

@@ -1,4 +1,4 @@
-//! The process of the config: who it is, what it runs, where, with which environment and limits.
+//! Process of the config: user, command, working directory, environment and limits.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -25,7 +25,7 @@ use crate::fail;
 use crate::ids::{UsernsMode, outside_of};
 use crate::whiteout::Whiteouts;
 
-/// The variables by which programs are told of a proxy (podman's list).
+/// Environment variables that configure a proxy (podman's list).
 const PROXIES: [&str; 8] = [
     "http_proxy",
     "https_proxy",
@@ -37,10 +37,11 @@ const PROXIES: [&str; 8] = [
     "NO_PROXY",
 ];
 
-/// docker's, which has both halves of a merged /usr.
+/// docker's default PATH, which has both halves of a merged /usr.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The process. Errors: no command, an unknown or unmapped user, a limit above ours, a relative working directory.
+/// Builds the process. Errors: no command, an unknown or unmapped user, a limit above the caller's, a relative working
+/// directory.
 pub(super) fn process(inputs: &Inputs<'_>) -> Result<(Process, OwnAccount)> {
     let options = inputs.options;
     let (mut identity, users, groups) = who(inputs)?;
@@ -74,7 +75,7 @@ pub(super) fn process(inputs: &Inputs<'_>) -> Result<(Process, OwnAccount)> {
     Ok((process, account))
 }
 
-/// Without root it can only be raised (proc_pid_oom_score_adj(5)).
+/// Checks the OOM score: without root the score can only be raised (proc_pid_oom_score_adj(5)).
 fn oom_score(asked: i32) -> Result<i32> {
     let ours = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
     let ours = ours.trim().parse::<i32>().unwrap_or(0);
@@ -98,7 +99,7 @@ fn no_capabilities() -> Result<LinuxCapabilities> {
         .map_err(Error::new)
 }
 
-/// docker's rules: an entrypoint that is asked for takes the image's command away too.
+/// Returns the command line by docker's rules: an entrypoint from the options removes the image's command too.
 fn args(inputs: &Inputs<'_>) -> Result<Vec<String>> {
     let (entrypoint, cmd) = match &inputs.options.entrypoint {
         Some(entrypoint) => (entrypoint.words(), &[][..]),
@@ -129,7 +130,8 @@ fn cwd(inputs: &Inputs<'_>) -> Result<String> {
     Ok(folder.to_owned())
 }
 
-/// Base, image, files, flags: each over the one before (docker). Nothing of the host's environment comes by itself.
+/// Merges base, image, files and flags, each overriding the one before (docker). No variable of the host is inherited
+/// implicitly.
 fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> {
     let options = inputs.options;
     let mut environment = Environment::default();
@@ -142,7 +144,7 @@ fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> 
         environment.apply(&EnvChange::AllFromHost(String::new()))?;
     }
     for line in &inputs.image.env {
-        // A name alone would be a wish for the host's value, which is no image's to have.
+        // A name alone would request the host's value, which no image may have.
         match line.split_once('=').filter(|(name, _)| !name.is_empty()) {
             Some((name, value)) if !line.contains('\0') => environment.set(name, value),
             _ => log::debug!("the image's variable '{}' is left out", line.escape_debug()),
@@ -174,7 +176,7 @@ fn environment(inputs: &Inputs<'_>, identity: &Identity) -> Result<Vec<String>> 
     Ok(environment.into_strings())
 }
 
-/// Whose wish it is who runs, as an error names it.
+/// Returns the requested user, with the label that errors use for the request.
 fn wish(inputs: &Inputs<'_>) -> Result<(String, UserFlag)> {
     if let Some(flag) = &inputs.options.user {
         // keep-id was chosen for the caller's sake, whose group is not root's.
@@ -228,8 +230,8 @@ pub(super) fn unmapped(label: &str, kind: &str, id: u32) -> Error {
     )
 }
 
-/// How many IDs a container of this root needs for its accounts and for the user who is asked for (podman's rule: all up
-/// to the highest but "nobody").
+/// Number of IDs that a container of this root needs for its accounts and the requested user. podman's rule: all up to
+/// the highest but "nobody".
 pub fn ids_needed(
     root: &[PathBuf],
     whiteouts: Whiteouts,
@@ -248,7 +250,7 @@ pub fn ids_needed(
     Ok(highest.max(asked).map_or(1, |id| id.saturating_add(1)))
 }
 
-/// The IDs of the user that the image names, where it names one that can be found.
+/// Returns the IDs of the user that the image names, if its accounts have that user.
 pub fn image_user(
     root: &[PathBuf],
     whiteouts: Whiteouts,
@@ -260,7 +262,7 @@ pub fn image_user(
     Some((identity.uid, identity.gid))
 }
 
-/// The image's accounts.
+/// Returns the image's accounts.
 fn accounts(inputs: &Inputs<'_>) -> Result<(Vec<account::User>, Vec<Group>)> {
     accounts_in(inputs.root.folders().into_iter(), inputs.stacking.whiteouts)
 }
@@ -269,7 +271,7 @@ fn accounts_in<'a>(
     folders: impl Iterator<Item = &'a Path>,
     whiteouts: Whiteouts,
 ) -> Result<(Vec<account::User>, Vec<Group>)> {
-    // A root that is yet to be made (--explain) has no accounts yet.
+    // A root that is yet to be created (--explain) has no accounts yet.
     let folders = folders.filter(|folder| folder.exists());
     let open = |folder: &Path| open_root(folder).map(OwnedFd::from);
     let root = Merged::of(folders.map(open).collect::<Result<Vec<_>>>()?, whiteouts);
@@ -287,8 +289,8 @@ fn open_root(folder: &Path) -> Result<File> {
     Ok(root)
 }
 
-/// The user of the config: the group of the process among its supplementary ones too, or else it could be shed to get
-/// around a file that is closed to it (CVE-2022-36109).
+/// Returns the user of the config. The process's group is among the supplementary groups too. Otherwise the process
+/// could drop that group to get around a file that is closed to the group (CVE-2022-36109).
 fn user(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -> Result<User> {
     let builder = UserBuilder::default().uid(identity.uid).gid(identity.gid);
     let additional = additional_gids(inputs, identity, groups)?;
@@ -300,8 +302,8 @@ fn user(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -> Result<Us
 fn additional_gids(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -> Result<Vec<u32>> {
     let map = &inputs.maps.gids;
     let mut gids = vec![identity.gid];
-    // What the image lists beyond the map is passed over: alpine's root is in a dozen groups, and a container of one ID
-    // could not run it at all. What was asked for is an error.
+    // Groups that the image lists beyond the map are skipped. For example, alpine's root is in a dozen groups, and a
+    // container of a single ID could not run at all. An unmapped group from the options is an error.
     let mapped = |gid: &u32| outside_of(map, *gid).is_some();
     gids.extend(identity.others.iter().copied().filter(mapped));
     for asked in &inputs.options.group_add {
@@ -315,7 +317,7 @@ fn additional_gids(inputs: &Inputs<'_>, identity: &Identity, groups: &[Group]) -
         }
         gids.push(gid);
     }
-    // A self-mapped group can only be had with setgroups(2) denied (user_namespaces(7)): nothing to add then.
+    // A self-mapped group requires setgroups(2) to be denied (user_namespaces(7)): then no group can be added.
     if map.iter().map(|line| u64::from(line.count)).sum::<u64>() <= 1 {
         return Ok(Vec::new());
     }

@@ -1,4 +1,4 @@
-//! `--publish [[ADDRESS:]HOST_PORT:]PORT[/PROTOCOL]`, `--expose PORT[/PROTOCOL]`: docker's, ranges included.
+//! `--publish [[ADDRESS:]HOST_PORT:]PORT[/PROTOCOL]`, `--expose PORT[/PROTOCOL]`: docker's syntax, ranges included.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -6,25 +6,25 @@ use std::str::FromStr;
 
 use crate::forward::Protocol;
 
-/// Ports that a program listens at, as an image or `--expose` says it.
+/// Ports that a program listens on, from an image or from `--expose`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposed {
-    /// Which.
+    /// Range of port numbers.
     pub ports: RangeInclusive<u16>,
-    /// What is carried.
+    /// Transport protocol.
     pub protocol: Protocol,
 }
 
-/// One value of `--publish`.
+/// Parsed value of `--publish`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
-    /// As it was written.
+    /// The value as typed.
     pub text: String,
-    /// The address of the host; `None`: all that it has.
+    /// Address of the host; `None`: all its addresses.
     pub host: Option<IpAddr>,
-    /// Ports of the host: as many as there are of the container, or a range for one of them. `None`: any that is free.
+    /// Ports of the host: as many as the container's, or a range for a single one of them. `None`: any free port.
     pub host_ports: Option<RangeInclusive<u16>>,
-    /// The container's.
+    /// Ports of the container.
     pub container: Exposed,
 }
 
@@ -70,7 +70,8 @@ impl FromStr for Publish {
     }
 }
 
-/// All addresses of one family are all that the host has: who listens at one of them does at the others (docker's).
+/// Parses an address. All addresses of a family count as all of the host: a listener at one family listens at the other
+/// (docker's rule).
 fn address_of(text: &str) -> Result<Option<IpAddr>, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if bare.is_empty() {

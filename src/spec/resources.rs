@@ -1,4 +1,4 @@
-//! What a container may use of the machine: `--memory`, `--cpus`, `--pids-limit` and their like, as `linux.resources`.
+//! Resource limits of a container: `--memory`, `--cpus`, `--pids-limit` and their like, as `linux.resources`.
 
 use std::collections::HashMap;
 use std::os::unix::fs::FileTypeExt;
@@ -15,19 +15,19 @@ use super::Size;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-/// The least memory that a container can live in (docker's).
+/// Smallest memory limit in bytes (docker's).
 const LEAST_MEMORY: u64 = 6 << 20;
-/// The time over which processor time is counted, in microseconds (the kernel's default).
+/// Period over which processor time is counted, in microseconds (the kernel's default).
 const PERIOD: u64 = 100_000;
 
-/// A limit in bytes; 0 and -1 are none.
+/// Limit in bytes; 0 and -1 are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Most {
-    /// At most so many.
+    /// Limit of so many bytes.
     Bytes(u64),
-    /// No limit: 0, which for `--memory-swap` is the default, a limit as high as that of memory.
+    /// No limit, written as 0. For `--memory-swap` this is the default, a limit as high as that of memory.
     Default,
-    /// No limit: -1.
+    /// No limit, written as -1.
     Unlimited,
 }
 
@@ -78,7 +78,7 @@ impl FromStr for Cpus {
     }
 }
 
-/// A list of numbers: `0-3,5`.
+/// List of numbers: `0-3,5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberList(String);
 
@@ -105,24 +105,24 @@ pub struct Throttle {
     rate: u64,
 }
 
-/// `--blkio-weight`
+/// Parses `--blkio-weight`.
 fn weight(text: &str) -> Result<u16, String> {
     let known = text.parse().ok().filter(|weight| matches!(weight, 0 | 10..=1000));
     known.ok_or_else(|| format!("'{text}' is neither 0 nor from 10 to 1000"))
 }
 
-/// `--cpu-period`
+/// Parses `--cpu-period`.
 fn period(text: &str) -> Result<u64, String> {
     let known = text.parse().ok().filter(|period| matches!(period, 0 | 1000..=1_000_000));
     known.ok_or_else(|| format!("'{text}' is neither 0 nor from 1000 to 1000000"))
 }
 
-/// A rate in bytes each second.
+/// Parses a rate in bytes each second.
 fn bytes_rate(text: &str) -> Result<Throttle, String> {
     throttle(text, |rate| Ok(rate.parse::<Size>()?.bytes()))
 }
 
-/// A rate in operations each second.
+/// Parses a rate in operations each second.
 fn operations_rate(text: &str) -> Result<Throttle, String> {
     throttle(text, |rate| rate.parse().map_err(|_| format!("'{rate}' is not a number")))
 }
@@ -150,7 +150,8 @@ impl FromStr for Conf {
     }
 }
 
-/// The flags, of `run`, `create` and `update`. Each needs a controller of cgroup version 2 that is delegated to the user.
+/// Resource flags of `run`, `create` and `update`. Each needs a controller of cgroup version 2 that is delegated to the
+/// user.
 #[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(args_override_self = true)]
 pub struct Resources {
@@ -220,11 +221,11 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// The limits of a new container: what says "no limit" is left out, so that it needs no cgroup.
+    /// Limits of a new container: values that mean "no limit" are left out, so that they require no cgroup.
     pub fn limits(&self) -> Self {
         let is_limit = |most: &Most| matches!(most, Most::Bytes(_));
         let memory = self.memory.filter(is_limit);
-        // Unlimited swap means something beside a limit of memory, whose default is as much swap.
+        // Unlimited swap matters beside a memory limit, whose default is as much swap.
         let swap = |most: &Most| is_limit(most) || memory.is_some() && *most == Most::Unlimited;
         let rates = |all: &[Throttle]| all.iter().filter(|one| one.rate > 0).cloned().collect();
         Self {
@@ -245,8 +246,8 @@ impl Resources {
         }
     }
 
-    /// As config.json has them; `None`: nothing was said. Errors: values that contradict each other; a device that is
-    /// none.
+    /// Converts the limits for config.json; `None`: no limits. Errors: contradictory values; a device that is not a
+    /// disk.
     pub fn oci(&self) -> Result<Option<LinuxResources>> {
         if *self == Self::default() {
             return Ok(None);
@@ -411,7 +412,7 @@ mod tests {
         ] {
             for value in values {
                 let line = Line::try_parse_from(["usnea", &format!("{flag}={value}")]).unwrap();
-                // A new container needs no cgroup for it; `update` takes a limit away.
+                // A new container needs no cgroup for this value; `update` removes a limit with it.
                 assert_eq!(line.resources.limits(), Resources::default(), "{flag} {value}");
             }
         }

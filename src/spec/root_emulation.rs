@@ -2,7 +2,7 @@
 
 use crate::ids::{IdMap, IdMaps};
 
-/// Whether, and how far, a container is shown IDs that it does not have.
+/// Emulation of IDs that the container does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum RootEmulation {
     /// As seccomp where there is one ID alone, and that is root's; else as off. The default: chown(2) succeeds, and stat(2)
@@ -18,7 +18,7 @@ pub enum RootEmulation {
 }
 
 impl RootEmulation {
-    /// Whether a container with these IDs is one that `auto` is for.
+    /// True if `auto` enables the emulation for a container with these IDs.
     pub fn is_needed(maps: &IdMaps) -> bool {
         let is_root_alone =
             |map: &[IdMap]| matches!(map, [one] if one.count == 1 && one.inside == 0);

@@ -1,24 +1,24 @@
-//! `--security-opt`. What is not known here is refused, never passed over: a protection that somebody asked for and did
-//! not get is worse than an error (CVE-2025-65105).
+//! `--security-opt`. Unknown options are refused, never ignored: a requested protection that is silently missing is
+//! worse than an error (CVE-2025-65105).
 
 use std::str::FromStr;
 
 use super::switch::parse_switch;
 
-/// One value of `--security-opt`.
+/// Parsed value of `--security-opt`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecurityOption {
     /// exec(2) raises no privileges: set-user-ID programs and file capabilities have no effect.
     NoNewPrivileges,
     /// exec(2) may raise privileges (the default).
     NewPrivileges,
-    /// A protection is declined that no container has here: a filter of system calls, a profile, a label.
+    /// Declines a protection that no container has here: a filter of system calls, a profile, a label.
     AlreadySo,
     /// No path of /proc and /sys is hidden or read-only.
     UnmaskAll,
-    /// These paths are neither hidden nor read-only. A last part `*` stands for any.
+    /// Unmasked paths, neither hidden nor read-only. A last part `*` stands for any name.
     Unmask(Vec<String>),
-    /// These paths are hidden too.
+    /// Masked paths, hidden in addition to the default ones.
     Mask(Vec<String>),
 }
 

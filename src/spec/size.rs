@@ -1,9 +1,9 @@
-//! Sizes as docker takes them: `64m`, `1g`, `2.5gb`. All units are binary: 1k is 1024 bytes.
+//! Sizes in docker's syntax: `64m`, `1g`, `2.5gb`. All units are binary: 1k is 1024 bytes.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A number of bytes.
+/// Size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(u64);
 
@@ -37,7 +37,7 @@ impl FromStr for Size {
         if !digits(whole) || !digits(fraction) {
             return Err(malformed());
         }
-        // Past nine places a fraction is less than a byte of any size that fits.
+        // Past nine digits a fraction is less than a byte of any size that fits.
         let fraction = &fraction[..fraction.len().min(9)];
         let parts = fraction.parse::<u128>().map_err(|_| malformed())? * u128::from(unit);
         let bytes =
@@ -52,7 +52,7 @@ impl FromStr for Size {
     }
 }
 
-/// Bytes in a unit: `k`, `kb` and `kib` are one.
+/// Number of bytes in a unit: `k`, `kb` and `kib` are the same.
 fn unit(suffix: &str) -> Option<u64> {
     let suffix = suffix.to_ascii_lowercase();
     let power = match suffix.as_str() {
@@ -67,7 +67,7 @@ fn unit(suffix: &str) -> Option<u64> {
     Some(1024_u64.pow(power))
 }
 
-/// A size above nothing: tmpfs takes 0 for "no limit at all", which nobody means by it.
+/// Parses a size above 0: tmpfs takes 0 for "no limit at all", which nobody means by it.
 pub(super) fn parse_some(text: &str) -> Result<Size, String> {
     match text.parse()? {
         Size(0) => Err("the size must be greater than 0".into()),

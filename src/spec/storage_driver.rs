@@ -1,9 +1,9 @@
-//! `--storage-driver`, and how config.json says it.
+//! `--storage-driver`, and its encoding in config.json.
 
 use crate::override_stat::Records;
 use crate::whiteout::Whiteouts;
 
-/// Who stacks the layers of a root.
+/// Storage driver: stacks the layers of a root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum StorageDriver {
     /// The kernel's overlay.
@@ -15,13 +15,13 @@ pub enum StorageDriver {
     Copy,
 }
 
-/// The type of a mount that our own FUSE overlay makes, as mount(8) has it.
+/// Mount type of usnea's own FUSE overlay, as shown by mount(8).
 pub const FUSE: &str = "fuse.usnea";
-/// The type of a mount of layers that are copied into the writable one.
+/// Mount type of layers that are copied into the writable one.
 pub const COPIED: &str = "copy.usnea";
 
 impl StorageDriver {
-    /// As it is asked for.
+    /// Name of the driver on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Overlay => "overlay",
@@ -30,12 +30,12 @@ impl StorageDriver {
         }
     }
 
-    /// Whose mounts are of this type.
+    /// Returns the driver whose mounts have this type.
     pub fn of_mount_type(kind: &str) -> Option<Self> {
         [Self::Overlay, Self::Fuse, Self::Copy].into_iter().find(|one| one.mount_type() == kind)
     }
 
-    /// The type of its mounts.
+    /// Type of the driver's mounts.
     pub fn mount_type(self) -> &'static str {
         match self {
             Self::Overlay => "overlay",
@@ -45,19 +45,19 @@ impl StorageDriver {
     }
 }
 
-/// How a root's layers are stacked.
+/// Stacking of a root's layers: driver and properties of the layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stacking {
-    /// By whom.
+    /// Storage driver.
     pub driver: StorageDriver,
-    /// IDs of the layers are those inside, whatever the container's map. Under the kernel's overlay, what the root of the
-    /// host alone can have.
+    /// True if the layers' IDs are those inside, whatever the container's map. With the kernel's overlay, only the
+    /// host's root can have this.
     pub idmapped: bool,
-    /// Where the layers' owners are kept.
+    /// Place where the layers' owners are recorded.
     pub records: Records,
-    /// What names that begin with `.wh.` are in the layers that are only read: the kernel's overlay cannot be told.
+    /// Meaning of names that begin with `.wh.` in the read-only layers: the kernel's overlay has no such setting.
     pub whiteouts: Whiteouts,
-    /// The layers that are only read are in a store of another user, who may put links in their places at any time.
+    /// True if the read-only layers are in another user's store: that user may replace them by links at any time.
     pub is_foreign: bool,
 }
 
@@ -71,7 +71,7 @@ pub const WHITEOUT_NAMES: &str = "whiteout_names";
 pub const FOREIGN_LOWERS: &str = "foreign_lowers";
 
 impl Stacking {
-    /// The options of the mount beside its layers.
+    /// Mount options beside those for the layers.
     pub(super) fn options(self) -> impl Iterator<Item = &'static str> {
         let kernel = (self.driver == StorageDriver::Overlay).then_some("userxattr");
         let idmapped = self.idmapped.then_some(IDMAP);

@@ -1,6 +1,6 @@
-//! The words for yes and no in values such as `--rm=false` or `readonly=true`.
+//! Boolean values such as `--rm=false` or `readonly=true`.
 
-/// docker's words (Go's strconv.ParseBool).
+/// Parses docker's boolean words (Go's strconv.ParseBool).
 pub fn parse_switch(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),

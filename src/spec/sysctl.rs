@@ -1,17 +1,18 @@
-//! `--sysctl NAME=VALUE`: parameters of the kernel that belong to a namespace, so that setting them in the container
-//! changes nothing for the host. All others are refused.
+//! `--sysctl NAME=VALUE`: kernel parameters that belong to a namespace, so that a change in the container does not
+//! affect the host. All others are refused.
 
 use std::str::FromStr;
 
 use super::namespace::{Network, Sharing};
 use crate::error::{Error, Result};
 
-/// One value of `--sysctl`. The name is in sysctl(8)'s dotted form; a dot within a part of it is written as a slash.
+/// Parsed value of `--sysctl`. The name is in sysctl(8)'s dotted form; a dot within a part of the name is written as a
+/// slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sysctl {
-    /// The name, dotted.
+    /// Parameter name in dotted form.
     pub name: String,
-    /// What to write.
+    /// Value to write.
     pub value: String,
 }
 
@@ -24,7 +25,8 @@ impl FromStr for Sysctl {
     }
 }
 
-/// sysctl(8): the first separator tells which of the two it is; in the slash form a dot is part of a name.
+/// Converts a name to dotted form as sysctl(8): the first separator decides the form; in the slash form a dot is part
+/// of a name.
 fn dotted(name: &str) -> Result<String, String> {
     let slashes = name.find(['.', '/']).is_some_and(|at| name.as_bytes()[at] == b'/');
     let swap = |character| match character {
@@ -33,7 +35,7 @@ fn dotted(name: &str) -> Result<String, String> {
         other => other,
     };
     let dotted: String = if slashes { name.chars().map(swap).collect() } else { name.to_owned() };
-    // A part becomes a name below /proc/sys: one of dots alone would lead out of there.
+    // A part becomes a name below /proc/sys: a part of dots alone would lead out of there.
     let part = |part: &str| {
         part.bytes().any(|byte| byte != b'/')
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-/:@".contains(&byte))
@@ -44,7 +46,7 @@ fn dotted(name: &str) -> Result<String, String> {
     Ok(dotted)
 }
 
-/// Refuses a parameter that is not the container's own to set.
+/// Refuses a parameter that the container may not set.
 pub(super) fn refuse_hosts(sysctl: &Sysctl, ipc: Sharing, network: &Network) -> Result<()> {
     let name = sysctl.name.as_str();
     let refusal = |why: &str, hint: &str| {

@@ -1,22 +1,22 @@
-//! `--tmpfs CONTAINER[:OPTIONS]` and `--mount type=tmpfs`: a file system in memory, gone with the container.
+//! `--tmpfs CONTAINER[:OPTIONS]` and `--mount type=tmpfs`: a file system in memory that ends with the container.
 
 use std::str::FromStr;
 
 use super::destination::Destination;
 use super::size::Size;
 
-/// One tmpfs.
+/// Tmpfs to mount in the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tmpfs {
-    /// Where.
+    /// Mount point in the container.
     pub destination: Destination,
-    /// `ro`, `noexec`, `suid` and their like: one of each pair, docker's where nothing is said.
+    /// Mount flags, one word of each pair in `PAIRS`; docker's default where the options have none.
     pub(super) flags: [&'static str; 4],
     /// Permissions of its topmost folder.
     pub(super) mode: u32,
-    /// Size: bytes or a share of memory.
+    /// Size limit: bytes or a share of memory.
     pub(super) size: Option<String>,
-    /// Number of files.
+    /// Limit of the number of files.
     pub(super) inodes: Option<u64>,
     /// Owner inside the container.
     pub(super) uid: Option<u32>,
@@ -24,16 +24,16 @@ pub struct Tmpfs {
     pub(super) gid: Option<u32>,
 }
 
-/// Pairs of which each tmpfs has one word; the first is docker's default.
+/// Pairs of exclusive flags; the first word is docker's default.
 const PAIRS: [[&str; 2]; 4] =
     [["rw", "ro"], ["noexec", "exec"], ["nosuid", "suid"], ["nodev", "dev"]];
 
-/// Options that a tmpfs has anyway, or that mean nothing in memory.
+/// Ignored options: those that a tmpfs has anyway, or that mean nothing in memory.
 const NOTHING: [&str; 7] =
     ["defaults", "private", "rprivate", "notmpcopyup", "relatime", "sync", "async"];
 
 impl Tmpfs {
-    /// docker's: writable by all, no programs, no set-user-ID, no devices, half of memory.
+    /// docker's defaults: writable by all, no programs, no set-user-ID, no devices, half of memory.
     pub(super) fn new(destination: Destination) -> Self {
         Self {
             destination,
@@ -46,7 +46,7 @@ impl Tmpfs {
         }
     }
 
-    /// The options of the OCI mount.
+    /// Options of the OCI mount.
     pub(super) fn options(&self) -> Vec<String> {
         let mut options: Vec<String> = self.flags.iter().map(|flag| (*flag).to_owned()).collect();
         options.push(format!("mode={:o}", self.mode));
@@ -83,7 +83,7 @@ impl Tmpfs {
     }
 }
 
-/// Permissions in octal, the sticky bit and its like included.
+/// Parses permissions in octal, the sticky bit and its like included.
 pub(super) fn parse_mode(text: &str) -> Result<u32, String> {
     let octal = !text.is_empty() && text.bytes().all(|byte| (b'0'..b'8').contains(&byte));
     match u32::from_str_radix(text, 8) {
@@ -92,7 +92,7 @@ pub(super) fn parse_mode(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Bytes, or a share of memory such as `10%` (tmpfs(5)).
+/// Parses a size: bytes, or a share of memory such as `10%` (tmpfs(5)).
 fn parse_size(text: &str) -> Result<String, String> {
     match text.strip_suffix('%').map(str::parse::<u8>) {
         Some(Ok(percent @ 1..=100)) => Ok(format!("{percent}%")),

@@ -7,25 +7,25 @@ use rustix::process::Resource;
 
 use crate::error::{Error, Result};
 
-/// One value of `--ulimit`.
+/// Parsed value of `--ulimit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ulimit {
-    /// All of the caller's limits, as they are.
+    /// All of the caller's limits, unchanged.
     Host,
-    /// This one. `u64::MAX` (RLIM_INFINITY) is unlimited.
+    /// Limit of a single resource. `u64::MAX` (RLIM_INFINITY) is unlimited.
     Limit {
         /// Index into the table of names.
         name: usize,
-        /// What processes are held to.
+        /// Soft limit, which applies to processes.
         soft: u64,
-        /// What they may raise it to.
+        /// Hard limit, up to which processes may raise the soft limit.
         hard: u64,
     },
 }
 
 const UNLIMITED: u64 = u64::MAX;
 
-/// docker's names (and `as`, podman's), the OCI's, the kernel's.
+/// Names of the limits: docker's (and `as`, podman's), the OCI's, the kernel's.
 const NAMES: [(&str, PosixRlimitType, Resource); 16] = [
     ("as", PosixRlimitType::RlimitAs, Resource::As),
     ("core", PosixRlimitType::RlimitCore, Resource::Core),
@@ -76,8 +76,8 @@ impl FromStr for Ulimit {
     }
 }
 
-/// The limits to set; of two for one resource the last counts. Errors: a hard limit above the caller's own, which only
-/// root could raise (setrlimit(2): CAP_SYS_RESOURCE in the first user namespace).
+/// Returns the limits to set; the last value for a resource counts. Errors: a hard limit above the caller's own, which
+/// only root could raise (setrlimit(2): CAP_SYS_RESOURCE in the first user namespace).
 pub(super) fn limits(asked: &[Ulimit]) -> Result<Vec<PosixRlimit>> {
     let mut limits: [Option<(u64, u64)>; NAMES.len()] = [None; NAMES.len()];
     for ulimit in asked {

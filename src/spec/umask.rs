@@ -1,6 +1,6 @@
 //! `--umask`: the mask of the modes of new files.
 
-/// Three or four octal digits.
+/// Parses a mask of octal digits, at most 777.
 pub fn parse_umask(text: &str) -> Result<u32, String> {
     let is_octal = !text.is_empty() && text.bytes().all(|byte| (b'0'..b'8').contains(&byte));
     match u32::from_str_radix(text, 8) {

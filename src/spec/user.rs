@@ -1,4 +1,4 @@
-//! `--user NAME|UID[:GROUP|GID]`, and who that is in the image.
+//! `--user NAME|UID[:GROUP|GID]`, and its resolution in the image's accounts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::account::{Group, NameOrId, User};
 use crate::error::{Error, Result};
 
-/// One value of `--user`: one parser for the command line and for the image's own wish.
+/// Value of `--user`, or the user of an image: both have the same parser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserFlag {
     pub(super) user: NameOrId,
@@ -14,7 +14,7 @@ pub struct UserFlag {
 }
 
 impl UserFlag {
-    /// By ID.
+    /// Builds a user from IDs.
     pub(super) const fn of(uid: u32, gid: Option<u32>) -> Self {
         Self {
             user: NameOrId::Id(uid),
@@ -27,7 +27,7 @@ impl UserFlag {
 }
 
 impl UserFlag {
-    /// What of it is given by number.
+    /// IDs that the value gives as numbers.
     pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
         let id = |who: &NameOrId| match who {
             NameOrId::Id(id) => Some(*id),
@@ -54,25 +54,25 @@ impl FromStr for UserFlag {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
-        // docker: "root:" says no group, ":0" no user.
+        // docker: "root:" means no group, ":0" means no user.
         let group = group.filter(|group| !group.is_empty() || user.is_empty());
         let user = if user.is_empty() && group.is_some() { "0" } else { user };
         Ok(Self { user: user.parse()?, group: group.map(str::parse).transpose()? })
     }
 }
 
-/// Who the process is, inside the container.
+/// Identity of the process inside the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// The groups that list the user. Empty when a group was asked for: then that is the only one (docker).
+    /// Groups that list the user. Empty if the flag has a group: then that is the only one (docker).
     pub(super) others: Vec<u32>,
-    /// From the user's entry, if there is one.
+    /// Home from the user's entry, if the user has one.
     pub(super) home: Option<String>,
 }
 
-/// Looks `flag` up among the image's accounts. Errors: a name without an entry.
+/// Resolves `flag` in the image's accounts. Errors: a name without an entry.
 pub(super) fn identify(flag: &UserFlag, users: &[User], groups: &[Group]) -> Result<Identity> {
     let entry = match &flag.user {
         NameOrId::Name(name) => {
@@ -104,7 +104,7 @@ pub(super) fn identify(flag: &UserFlag, users: &[User], groups: &[Group]) -> Res
     })
 }
 
-/// The ID of a group. Errors: a name without an entry.
+/// Returns the ID of a group. Errors: a name without an entry.
 pub(super) fn find_group(group: &NameOrId, groups: &[Group]) -> Result<u32> {
     match group {
         NameOrId::Id(gid) => Ok(*gid),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     proptest! {
-        // CVE-2026-30892: what is asked for is who it is, or an error.
+        // CVE-2026-30892: a requested ID is the ID of the process, or an error.
         #[test]
         fn an_id_that_is_asked_for_is_the_id_that_it_gets(uid in 0..u32::MAX, gid in 0..u32::MAX) {
             let identity = who(&format!("{uid}:{gid}")).unwrap();

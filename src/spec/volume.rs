@@ -1,4 +1,4 @@
-//! `--volume [HOST|NAME:]CONTAINER[:OPTIONS]`, and `--mount type=volume`: what is mounted, where, how.
+//! `--volume [HOST|NAME:]CONTAINER[:OPTIONS]`, and `--mount type=volume`: source, destination and options.
 
 use std::str::FromStr;
 
@@ -7,36 +7,36 @@ use super::destination::Destination;
 use super::idmap::Idmap;
 use super::name::VolumeName;
 
-/// One value of `--volume`.
+/// Parsed value of `--volume`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
-    /// As it was written.
+    /// The value as typed.
     pub text: String,
-    /// What is mounted.
+    /// Source of the mount.
     pub source: VolumeSource,
-    /// Where.
+    /// Mount point in the container.
     pub destination: Destination,
-    /// How.
+    /// Handling of changes, and mount options.
     pub kind: VolumeKind,
-    /// What comes into a volume that is new.
+    /// Initial content of a new volume.
     pub content: Content,
 }
 
-/// What is mounted.
+/// Source of a volume's mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeSource {
     /// A file or folder of the host.
     Host(Source),
-    /// A volume of the store.
+    /// A named volume of the store.
     Named(VolumeName),
-    /// A folder that the container has for itself.
+    /// A private folder of the container.
     Anonymous,
 }
 
-/// What comes into a volume that is new.
+/// Initial content of a new volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// What the image has where it is mounted.
+    /// Copy of the image's files at the mount point.
     OfImage,
     /// Nothing (`nocopy`).
     Nothing,
@@ -46,7 +46,7 @@ impl FromStr for VolumeSource {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // docker's: what begins like a path is one.
+        // docker's rule: a value that begins like a path is a path.
         if text.starts_with(['/', '.', '~']) || text.is_empty() {
             return text.parse().map(Self::Host);
         }
@@ -55,12 +55,12 @@ impl FromStr for VolumeSource {
     }
 }
 
-/// What becomes of changes.
+/// Destination of changes to the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeKind {
-    /// They are the host's.
+    /// The source itself, by a bind mount.
     Bind(Bind),
-    /// They go to a layer that is thrown away (`O`). The mount has these flags.
+    /// A disposable layer above the source (`O`), mounted with these flags.
     Overlay(Vec<&'static str>),
 }
 
@@ -96,7 +96,7 @@ impl FromStr for Volume {
 }
 
 impl Volume {
-    /// A folder that the container has for itself, at `destination`.
+    /// Anonymous volume at `destination`: a private folder of the container.
     pub(super) fn anonymous(destination: Destination, text: String) -> Self {
         Self {
             text,
@@ -108,10 +108,10 @@ impl Volume {
     }
 }
 
-/// docker's words for how soon a Mac and its virtual machine see each other's writes: nothing on Linux.
+/// docker's words for the delay of writes between a Mac and its virtual machine: no effect on Linux.
 pub(super) const CONSISTENCY: [&str; 3] = ["cached", "delegated", "consistent"];
 
-/// Options of which one excludes the others, itself included.
+/// Groups of exclusive options; no option may be repeated either.
 const GROUPS: [&[&str]; 9] = [
     &["ro", "rw"],
     &["bind", "rbind"],
@@ -124,7 +124,7 @@ const GROUPS: [&[&str]; 9] = [
     &["U"],
 ];
 
-/// How, and the word about a new volume's content.
+/// Parses the options into the kind of mount, and the word about a new volume's content.
 fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), String> {
     let mut chosen: [Option<&'static str>; GROUPS.len()] = [None; GROUPS.len()];
     let mut thrown_away = false;

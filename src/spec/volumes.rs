@@ -1,4 +1,4 @@
-//! The volumes of a container, by whichever flag or image they are asked for.
+//! Volumes of a container, from flags or the image.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::options::Options;
 use super::volume::{Volume, VolumeSource};
 use crate::error::{Context, Error, Result};
 
-/// Those of `--volume` and `--mount type=volume`, with the flag.
+/// Volumes of `--volume` and `--mount type=volume`, with the flag.
 pub(super) fn asked_volumes(options: &Options) -> impl Iterator<Item = (&'static str, &Volume)> {
     let mounts = options.mount.iter().filter_map(|flag| match flag {
         MountFlag::Volume(volume) => Some(("--mount", volume)),
@@ -20,13 +20,13 @@ pub(super) fn asked_volumes(options: &Options) -> impl Iterator<Item = (&'static
     mounts.chain(options.volume.iter().map(|volume| ("-v", volume)))
 }
 
-/// The image's, less those in whose place something was asked for. Errors: a path that is not one.
+/// Volumes of the image, without those whose place another mount takes. Errors: an invalid path.
 pub(super) fn image_volumes(options: &Options, image: &ImageDefaults) -> Result<Vec<Volume>> {
     let mut taken: HashSet<Destination> = destinations(options).cloned().collect();
     let mut volumes = Vec::new();
     for text in &image.volumes {
         let said = || format!("the image's volume '{}'", text.escape_debug());
-        // As docker: a path without a slash at its beginning begins at the root.
+        // As with docker: a path without a leading slash begins at the root.
         let path = if text.starts_with('/') { text.clone() } else { format!("/{text}") };
         let destination = path.parse::<Destination>().map_err(Error::new).context(said)?;
         if taken.insert(destination.clone()) {
@@ -36,14 +36,14 @@ pub(super) fn image_volumes(options: &Options, image: &ImageDefaults) -> Result<
     Ok(volumes)
 }
 
-/// Whether a file or folder of the host is mounted.
+/// True if a file or folder of the host is mounted.
 pub(super) fn shows_host(options: &Options) -> bool {
     let is_bind = |flag: &MountFlag| matches!(flag, MountFlag::Bind { .. });
     let is_path = |volume: &Volume| matches!(volume.source, VolumeSource::Host(_));
     options.mount.iter().any(is_bind) || options.volume.iter().any(is_path)
 }
 
-/// Whether `path` in the container is below something that is mounted.
+/// True if `path` in the container is below a mount point of the options.
 pub(super) fn is_mounted(options: &Options, path: &str) -> bool {
     destinations(options).any(|mounted| Path::new(path).starts_with(mounted.to_string()))
 }
@@ -58,8 +58,8 @@ fn destinations(options: &Options) -> impl Iterator<Item = &Destination> {
     mounts.chain(volumes).chain(options.tmpfs.iter().map(|tmpfs| &tmpfs.destination))
 }
 
-/// Gives a name to each volume that has none, the image's included: they stay when the container is stopped. The names
-/// that were given.
+/// Names each anonymous volume, the image's included: named volumes stay when the container is stopped. Returns the new
+/// names.
 pub fn name_volumes(
     options: &mut Options,
     image: &mut ImageDefaults,
@@ -83,7 +83,7 @@ pub fn name_volumes(
     Ok(names)
 }
 
-/// The names of volumes that are asked for, each once.
+/// Names of the requested volumes, each once.
 pub fn volume_names(options: &Options) -> Vec<VolumeName> {
     let mut names: Vec<VolumeName> = asked_volumes(options)
         .filter_map(|(_, volume)| match &volume.source {

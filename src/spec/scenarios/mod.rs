@@ -1,4 +1,4 @@
-//! Tests of the whole: flags as they are typed, the config as JSON.
+//! Tests of the whole: flags as typed, the config as JSON.
 
 mod flags;
 mod mounts;
@@ -14,7 +14,7 @@ use super::{CgroupHierarchy, ImageDefaults, Inputs, Options, Root, TimeNamespace
 use crate::error::Result;
 use crate::ids::{IdMap, IdMaps};
 
-/// A command with these flags
+/// Command with these flags
 #[derive(Parser)]
 #[command(disable_help_flag = true)]
 struct Line {
@@ -29,7 +29,7 @@ fn parsed(flags: &[&str]) -> Result<Line, clap::Error> {
     Line::try_parse_from(["run"].iter().chain(flags))
 }
 
-/// A root with accounts, and the words of one container.
+/// Root with accounts, and the command line of a container.
 struct Scene {
     root: tempfile::TempDir,
     maps: IdMaps,
@@ -101,7 +101,7 @@ impl Scene {
     }
 }
 
-/// What the OCI runtime spec says in words (config.md, config-linux.md).
+/// Checks the rules that the OCI runtime spec states in words (config.md, config-linux.md).
 fn assert_valid(json: &Value) {
     let texts = |value: &Value| -> Vec<String> {
         let texts = value.as_array().unwrap().iter();

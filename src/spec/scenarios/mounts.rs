@@ -46,7 +46,7 @@ fn layers_are_escaped_and_the_topmost_is_the_root() {
     let root = scene.root.path().to_str().unwrap();
     assert_eq!(json["root"], json!({"path": odd.to_str().unwrap(), "readonly": true}));
     assert_eq!(mount(&json, "/")["options"][0], format!("lowerdir={root}/a\\:b\\\\c:{root}"));
-    // The accounts are in the lower one.
+    // The accounts are in the lower layer.
     assert_eq!(json["process"]["user"]["uid"], 33);
 }
 

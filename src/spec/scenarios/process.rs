@@ -1,4 +1,4 @@
-//! Tests of the whole: who runs what, where and how.
+//! Tests of the whole: user, command, working directory and environment.
 
 use serde_json::json;
 
