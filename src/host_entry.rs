@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 /// docker's word for the host's address.
 const HOST_GATEWAY: &str = "host-gateway";
 
-/// One value of `--add-host`.
+/// Value of `--add-host`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostEntry {
-    /// The name.
+    /// Host name.
     pub name: String,
-    /// Where it leads; `None`: to the host (`host-gateway`).
+    /// Address of the name; `None`: the host's (`host-gateway`).
     pub address: Option<IpAddr>,
 }
 

@@ -1,5 +1,5 @@
-//! Layers in a store of another user (`USNEA_IMAGE_STORES`, usnea.toml), opened where they are mounted: a name there that
-//! was looked at before may be a link to a folder of ours by now.
+//! Layers in another user's store (`USNEA_IMAGE_STORES`, usnea.toml), opened at the moment they are mounted: a name
+//! that was checked before may be a link to a folder of the caller's by now.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -11,12 +11,12 @@ use super::trouble::{Done, On};
 use crate::spec::Stacking;
 use crate::sys::inroot::{self, Symlinks};
 
-/// The folder of layers in a store.
+/// Name of the folder of layers in a store.
 const LAYERS: &str = "layers";
-/// Most parts of a layer's path below its store: `layers/NAME/fs`.
+/// Largest number of parts of a layer's path below its store: `layers/NAME/fs`.
 const DEPTH: usize = 3;
 
-/// Lower layers, by paths that lead to the same folders as long as this value lives.
+/// Lower layers; the paths lead to the same folders until dropped.
 pub struct Lowers<'a> {
     paths: Paths<'a>,
     _open: Vec<OwnedFd>,
@@ -28,19 +28,20 @@ enum Paths<'a> {
 }
 
 impl<'a> Lowers<'a> {
-    /// Opens those of another user's store. Our own are taken by name: nobody else can change them.
+    /// Opens the layers of another user's store. Layers of the caller's own store are taken by name: no other user can
+    /// change them.
     pub fn hold(lowers: &'a [PathBuf], stacking: Stacking) -> Done<Self> {
         if !stacking.is_foreign {
             return Ok(Self { paths: Paths::Named(lowers), _open: Vec::new() });
         }
         let open = |path: &PathBuf| open(path).on(|| path.to_string_lossy());
         let open = lowers.iter().map(open).collect::<Done<Vec<_>>>()?;
-        // The dot: who refuses a link as the last part of a path takes this one too.
+        // The dot makes the path end in no link: code that refuses a link as the last part of a path accepts this one.
         let path = |fd: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}/.", fd.as_raw_fd()));
         Ok(Self { paths: Paths::Open(open.iter().map(path).collect()), _open: open })
     }
 
-    /// Their paths, the topmost first.
+    /// Returns the paths of the layers, the topmost first.
     pub fn paths(&self) -> &[PathBuf] {
         match &self.paths {
             Paths::Named(paths) => paths,
@@ -49,7 +50,7 @@ impl<'a> Lowers<'a> {
     }
 }
 
-/// Opens a layer's folder (O_PATH). Below the store no symbolic link is followed. Errors: ELOOP, there is one.
+/// Opens a layer's folder (O_PATH). Follows no symbolic link below the store. Errors: ELOOP for such a link.
 pub fn open(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     match store_of(path) {
@@ -57,12 +58,12 @@ pub fn open(path: &Path) -> io::Result<OwnedFd> {
             let store = rustix::fs::open(store, flags | OFlags::CLOEXEC, Mode::empty())?;
             inroot::open(store, below, flags, Symlinks::Refuse)
         }
-        // What a container has written: it is in our own store.
+        // A layer that a container has written lies in the caller's own store.
         None => Ok(rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())?),
     }
 }
 
-/// The store that a layer is in, and its path there.
+/// Returns the store of a layer, and the layer's path in that store.
 fn store_of(path: &Path) -> Option<(&Path, &Path)> {
     let layers = path.ancestors().take(DEPTH).find(|folder| folder.ends_with(LAYERS))?;
     let store = layers.parent()?;

@@ -1,5 +1,5 @@
-//! The name of the calling user. No getpwnam(3): linked statically it cannot load the modules of nsswitch.conf, and
-//! linked dynamically they may start threads before the launch.
+//! Names of the calling user. Does without getpwnam(3): a static program cannot load the modules of nsswitch.conf, and
+//! in a dynamic one they may start threads before the launch.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::program;
 
-/// How long a directory server may take.
+/// Longest wait for a directory server.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The names of `uid` in `/etc/passwd`: several accounts may share a number, and shadow's tools take each of them.
-/// Where the file knows none (LDAP, AD): `$USER`, else what getent(1) says.
+/// Returns the names of `uid` in `/etc/passwd`: several accounts may share a number, and shadow's tools accept each
+/// name. Where the file has none (LDAP, AD), returns `$USER`, else the answer of getent(1).
 pub fn names_of(uid: u32) -> Vec<String> {
     let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
     let passwd = String::from_utf8_lossy(&passwd);
@@ -19,19 +19,19 @@ pub fn names_of(uid: u32) -> Vec<String> {
     if !names.is_empty() {
         return names;
     }
-    // `su` without `-` leaves $USER as it was: a name that the file gives to another number is not ours.
+    // `su` without `-` leaves $USER unchanged: a name that the file gives to another number is not the caller's.
     let ours = |name: &String| !name.is_empty() && !is_listed(&passwd, name);
     let from_environment = std::env::var("USER").ok().filter(ours);
     from_environment.or_else(|| ask_getent(uid)).into_iter().collect()
 }
 
-/// The calling user's name, for messages and paths: the first of [`names_of`], else the number.
+/// Returns the calling user's name, for messages and paths: the first of [`names_of`], else the number.
 pub fn own_name() -> String {
     let uid = rustix::process::getuid().as_raw();
     names_of(uid).into_iter().next().unwrap_or_else(|| uid.to_string())
 }
 
-/// The name of a group in `/etc/group`.
+/// Returns the name of a group in `/etc/group`.
 pub fn group_name(gid: u32) -> Option<String> {
     let group = std::fs::read("/etc/group").unwrap_or_default();
     names_in(&String::from_utf8_lossy(&group), gid).into_iter().next()

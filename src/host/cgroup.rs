@@ -1,30 +1,30 @@
-//! Which control groups this machine has, and which part of the tree is ours (cgroups(7)).
+//! Control groups of this machine, and the part of the tree that belongs to the caller (cgroups(7)).
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-/// Where the trees are mounted on every distribution.
+/// Mount point of the trees on every distribution.
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// The controllers that limits of containers need.
+/// Controllers that limits of containers need.
 pub const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
-/// The layout of the cgroup mounts.
+/// Layout of the cgroup mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// One tree, version 2.
+    /// A single tree, version 2.
     V2,
     /// Controllers in version 1, an empty tree of version 2 beside them.
     Hybrid,
     /// Version 1 alone.
     V1,
-    /// Nothing is mounted.
+    /// No cgroup file system is mounted.
     None,
 }
 
-/// The layout here: three calls of statfs(2) at most.
+/// Returns the layout here: at most three calls of statfs(2).
 pub fn version() -> Version {
     let kind = |path: &str| super::filesystem::kind(Path::new(path)).name;
     match kind(MOUNT) {
@@ -35,7 +35,7 @@ pub fn version() -> Version {
         {
             Version::Hybrid
         }
-        // A tmpfs with a folder for each controller; any of them will do.
+        // A tmpfs with a folder for each controller; any one of them identifies version 1.
         "tmpfs"
             if Path::new("/sys/fs/cgroup/memory").exists()
                 || Path::new("/sys/fs/cgroup/systemd").exists() =>
@@ -46,19 +46,19 @@ pub fn version() -> Version {
     }
 }
 
-/// A cgroup of version 2 and what it lets us do.
+/// Cgroup of version 2, and the caller's rights to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delegation {
-    /// Its folder.
+    /// Folder of the cgroup.
     pub folder: PathBuf,
-    /// Whether we may make groups in it, move processes and hand controllers down: all three are needed.
+    /// True if the caller may make groups in it, move processes and enable controllers below: all three are needed.
     pub writable: bool,
-    /// The controllers that it may hand down.
+    /// Controllers that the cgroup may pass to its children.
     pub controllers: Vec<String>,
 }
 
 impl Delegation {
-    /// What the cgroup at `folder` lets us do; `None` when there is none.
+    /// Returns the caller's rights to the cgroup at `folder`; `None` for a missing one.
     pub fn of(folder: PathBuf) -> Option<Self> {
         let controllers = std::fs::read_to_string(folder.join("cgroup.controllers")).ok()?;
         let writable = ["", "cgroup.procs", "cgroup.subtree_control"].iter().all(|name| {
@@ -68,25 +68,25 @@ impl Delegation {
         Some(Self { folder, writable, controllers })
     }
 
-    /// Those of [`CONTROLLERS`] that are not here.
+    /// Returns the members of [`CONTROLLERS`] that the cgroup lacks.
     pub fn missing(&self) -> Vec<&'static str> {
         let here = |name: &&str| self.controllers.iter().any(|controller| controller == name);
         CONTROLLERS.into_iter().filter(|name| !here(name)).collect()
     }
 }
 
-/// The cgroup of version 2 that this process is in.
+/// Returns the cgroup of version 2 that this process is in.
 pub fn own() -> Option<Delegation> {
     Delegation::of(own_folder()?)
 }
 
-/// Its folder.
+/// Returns the folder of this process's cgroup.
 pub fn own_folder() -> Option<PathBuf> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     Some(mount()?.join(own_path(&groups)?))
 }
 
-/// Where version 2 is mounted.
+/// Returns the mount point of version 2.
 pub fn mount() -> Option<&'static Path> {
     match version() {
         Version::V2 => Some(Path::new(MOUNT)),
@@ -95,20 +95,21 @@ pub fn mount() -> Option<&'static Path> {
     }
 }
 
-/// The cgroup of the calling user's systemd manager: what a scope that we ask it for can have.
+/// Returns the cgroup of the calling user's systemd manager: a scope of that manager has at most its rights.
 pub fn of_user_manager() -> Option<Delegation> {
     let uid = rustix::process::getuid().as_raw();
     let folder = format!("{MOUNT}/user.slice/user-{uid}.slice/user@{uid}.service");
     Delegation::of(folder.into())
 }
 
-/// Where the calling user's systemd manager answers. Tried: systemd writes into the journal of it.
+/// Returns the socket where the calling user's systemd manager answers. Connects as a trial: systemd logs that in its
+/// journal.
 pub fn user_manager() -> Option<PathBuf> {
     user_manager_socket().filter(|socket| connect_to_manager(socket).is_ok())
 }
 
-/// Where the calling user's systemd manager listens: at a socket of its own, which needs no bus. It goes with the manager.
-/// A runtime folder that somebody else may write to is left out.
+/// Returns the socket on which the calling user's systemd manager listens. This socket needs no bus, and goes with the
+/// manager. Ignores a runtime folder that another user may write to.
 pub fn user_manager_socket() -> Option<PathBuf> {
     let uid = rustix::process::getuid().as_raw();
     let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -122,8 +123,8 @@ pub fn user_manager_socket() -> Option<PathBuf> {
     })
 }
 
-/// Connects to the systemd manager that listens at `socket`. Errors: EACCES, it is another user's process. Whoever moves
-/// processes for us could put them wherever that user likes.
+/// Connects to the systemd manager that listens at `socket`. Errors: EACCES for another user's process. That process
+/// could move the caller's processes anywhere its user likes.
 pub fn connect_to_manager(socket: &Path) -> io::Result<UnixStream> {
     let stream = UnixStream::connect(socket)?;
     let peer = rustix::net::sockopt::socket_peercred(&stream)?;
@@ -133,7 +134,7 @@ pub fn connect_to_manager(socket: &Path) -> io::Result<UnixStream> {
     }
 }
 
-/// Whether a folder is the calling user's, no link, and nobody else can write to it.
+/// True if a folder is the calling user's, no link, and writable by no other user.
 fn is_ours_alone(folder: &Path) -> bool {
     let uid = rustix::process::geteuid().as_raw();
     folder.symlink_metadata().is_ok_and(|metadata| {
@@ -141,7 +142,8 @@ fn is_ours_alone(folder: &Path) -> bool {
     })
 }
 
-/// The path of version 2 in `/proc/PID/cgroup`, relative to the mount. One with `..` is outside our cgroup namespace.
+/// Returns the path of version 2 in `/proc/PID/cgroup`, relative to the mount. `None` for a path with `..`: it is
+/// outside this process's cgroup namespace.
 fn own_path(groups: &str) -> Option<&str> {
     let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     (!path.split('/').any(|part| part == "..")).then_some(path)

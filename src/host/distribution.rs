@@ -1,15 +1,15 @@
-//! Which package manager this machine has (os-release(5)), so that hints are commands to type and not riddles.
+//! Package manager of this machine (os-release(5)), for hints that are commands to type.
 
-/// The families of distributions that hints are written for.
+/// Families of distributions that hints are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// Debian, Ubuntu and their children.
+    /// Debian, Ubuntu and their derivatives.
     Debian,
     /// Fedora, RHEL, Rocky, Alma, CentOS.
     Fedora,
     /// openSUSE and SLES.
     Suse,
-    /// Arch and its children.
+    /// Arch and its derivatives.
     Arch,
     /// Alpine.
     Alpine,
@@ -17,7 +17,7 @@ pub enum Family {
     Other,
 }
 
-/// What a hint may ask to install.
+/// Package that a hint may ask to install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Package {
     /// newuidmap, newgidmap
@@ -30,23 +30,23 @@ pub enum Package {
     Slirp4netns,
 }
 
-/// What this machine calls itself; empty where it says nothing.
+/// Names of this machine in os-release(5); empty where the file has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// `debian`
+    /// `ID`, such as `debian`.
     pub id: String,
-    /// `server`
+    /// `VARIANT_ID`, such as `server`.
     pub variant: String,
-    /// `12`
+    /// `VERSION_ID`, such as `12`.
     pub version: String,
 }
 
-/// The family of this machine.
+/// Returns the family of this machine.
 pub fn family() -> Family {
     os_release().map_or(Family::Other, |text| family_in(&text))
 }
 
-/// What this machine calls itself.
+/// Returns this machine's names in os-release(5).
 pub fn names() -> Names {
     let text = os_release().unwrap_or_default();
     let value = |key| value(&text, key).unwrap_or_default().to_owned();
@@ -82,10 +82,10 @@ fn family_of_word(word: &str) -> Option<Family> {
 }
 
 impl Family {
-    /// The command that installs `package`.
+    /// Returns the command that installs `package`.
     pub fn install(self, package: Package) -> String {
         let name = match package {
-            // The other program of the two where a release has no pasta.
+            // slirp4netns in its place where a release has no pasta.
             Package::Passt if lacks_passt(&names()) => self.name_of(Package::Slirp4netns),
             package => self.name_of(package),
         };
@@ -113,7 +113,7 @@ impl Family {
     }
 }
 
-/// Debian has it since 12, Ubuntu since 22.10.
+/// True if the release has no passt package: Debian has it since 12, Ubuntu since 22.10.
 fn lacks_passt(names: &Names) -> bool {
     let before = |first: f64| names.version.parse::<f64>().is_ok_and(|version| version < first);
     match names.id.as_str() {

@@ -1,21 +1,21 @@
-//! What a check found out: the row of `usnea doctor`, for people and for scripts.
+//! Finding of a check: a row of `usnea doctor`, for people and for scripts.
 
 use serde::Serialize;
 
-/// How well something works here.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// As it should.
+    /// Works fully.
     Ok,
-    /// It works, and costs something.
+    /// Works, at a cost.
     Degraded,
-    /// Not there.
+    /// Missing.
     Missing,
 }
 
 impl Status {
-    /// The word of the table and of the JSON.
+    /// Returns the word of the table and of the JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -25,30 +25,30 @@ impl Status {
     }
 }
 
-/// Whether containers can run without it.
+/// Importance of a finding for running containers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Weight {
-    /// Yes, with a limit.
+    /// Containers run without it, with a limit.
     #[default]
     Limit,
-    /// No.
+    /// No container can run without it.
     Essential,
 }
 
-/// One row.
+/// Row of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// Subject of the check.
     pub name: &'static str,
-    /// How well it works.
+    /// Result of the check.
     pub status: Status,
-    /// What was found.
+    /// Facts that the check found.
     pub found: String,
-    /// What that costs the user, in one sentence.
+    /// Cost to the user, in one sentence.
     pub costs: Option<String>,
-    /// The command that mends it.
+    /// Command that repairs the problem.
     pub fix: Option<String>,
-    /// Whether containers can run without it.
+    /// Importance for running containers.
     #[serde(skip)]
     pub weight: Weight,
 }
@@ -59,52 +59,52 @@ impl Finding {
         Self { name, status, found, costs: None, fix: None, weight: Weight::Limit }
     }
 
-    /// It works.
+    /// Makes a finding that works fully.
     pub fn ok(name: &'static str, found: impl Into<String>) -> Self {
         Self::new(name, Status::Ok, found)
     }
 
-    /// It works, and costs something.
+    /// Makes a finding that works at a cost.
     pub fn degraded(name: &'static str, found: impl Into<String>) -> Self {
         Self::new(name, Status::Degraded, found)
     }
 
-    /// It is not there.
+    /// Makes a finding that is missing.
     pub fn missing(name: &'static str, found: impl Into<String>) -> Self {
         Self::new(name, Status::Missing, found)
     }
 
-    /// What it costs, in one plain sentence.
+    /// Sets the cost, in one plain sentence.
     pub fn costs(mut self, sentence: impl Into<String>) -> Self {
         self.costs = Some(sentence.into());
         self
     }
 
-    /// The command that mends it, where one is known.
+    /// Sets the command that repairs the problem, where one is known.
     pub fn fix(mut self, command: impl Into<Option<String>>) -> Self {
         self.fix = command.into();
         self
     }
 
-    /// No container can run without it.
+    /// Marks the finding as essential: no container can run without it.
     pub fn essential(mut self) -> Self {
         self.weight = Weight::Essential;
         self
     }
 }
 
-/// What all findings come to.
+/// Summary of all findings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything is as it should be.
+    /// All checks are ok.
     Works,
-    /// Containers run; not everything about them does.
+    /// Containers run, with limits.
     WorksWithLimits,
-    /// No container can run: the finding that says why.
+    /// No container can run; the text is the finding that explains it.
     DoesNotWork(String),
 }
 
-/// What all findings come to.
+/// Returns the summary of all findings.
 pub fn verdict(findings: &[Finding]) -> Verdict {
     let stops = |finding: &&Finding| {
         finding.weight == Weight::Essential && finding.status == Status::Missing

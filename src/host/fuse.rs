@@ -1,4 +1,4 @@
-//! Whether the FUSE device is there for us.
+//! The FUSE device: whether the caller may use it.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,7 @@ use crate::error::{Context, Result};
 use crate::fail;
 use crate::host::hint::Hint;
 
-/// Opens it. Errors: it is missing, closed to us, or something else by its name.
+/// Opens /dev/fuse. Errors: the device is missing, closed to the caller, or another file under that name.
 pub fn open() -> Result<File> {
     let device = File::options()
         .read(true)
@@ -22,7 +22,7 @@ pub fn open() -> Result<File> {
     Ok(device)
 }
 
-/// Whether a server of ours could serve. Errors: why not, and what to do.
+/// Checks that a FUSE server of usnea's could serve. Errors: the reason, with a hint.
 pub fn usable() -> Result<()> {
     open().map(drop).map_err(|error| error.hint(Hint::Fuse))
 }

@@ -1,12 +1,12 @@
-//! The one table of hints: the way out of what is wrong with a machine, as commands to type wherever there are any.
-//! `sudo` stands before what an administrator must do.
+//! Table of all hints: remedies for problems of a machine, as commands to type where possible. `sudo` stands before
+//! commands for an administrator.
 
 use std::fmt::{self, Display};
 
 use super::distribution::{self, Family, Package};
 use super::kernel::Version;
 
-/// A way out.
+/// Remedy for a problem of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// `user.max_user_namespaces` is 0.
@@ -15,43 +15,43 @@ pub enum Hint {
     UnprivilegedUsernsClone,
     /// AppArmor takes the powers from new user namespaces (Ubuntu 23.10 and later).
     AppArmor,
-    /// A system-call filter lies on this process.
+    /// A system-call filter is active on this process.
     SyscallFilter,
     /// A system-call filter answers a call with an error.
     RefusedCall,
-    /// A system-call filter kills.
+    /// A system-call filter kills the process.
     KilledByFilter,
     /// The host name cannot be set.
     Hostname,
     /// Sockets of some families cannot be made.
     AddressFamilies,
-    /// Parts of /proc are not there.
+    /// Parts of /proc are missing.
     ProcSubset,
-    /// The option of ulimit, and how much a process may have, in KiB.
+    /// A process may have too little memory: the option of ulimit, and the limit in KiB.
     MemoryOfProcesses(&'static str, u64),
     /// This process is in a chroot.
     Chroot,
-    /// The caller's own IDs do not exist in the user namespace that it is in.
+    /// The caller's own IDs do not exist in its user namespace.
     UnmappedCaller,
     /// The kernel was built without user namespaces.
     NoUserNamespaces,
     /// A package is missing.
     Install(Package),
-    /// A helper lies there without its power.
+    /// A helper is installed without its power (setuid bit or capability).
     PowerlessHelpers(Package),
     /// no_new_privs, or a nosuid mount, takes the power from the helpers.
     HelpersWithoutEffect,
     /// The user (by name) has no subordinate IDs, or too few.
     SubordinateIds(String),
-    /// The user namespace around us has too few IDs.
+    /// The user namespace around usnea has too few IDs.
     NestedIds,
     /// Parts of /proc are covered, as in a container.
     MaskedProc,
     /// The store's file system is unsuitable.
     StoreElsewhere,
-    /// A newer kernel would do better.
+    /// A newer kernel supports more.
     Kernel(Version),
-    /// The kernel was built, or started, without something.
+    /// The kernel was built, or started, without an option.
     KernelOption(&'static str),
     /// A module of the kernel is not loaded.
     LoadModule(&'static str),
@@ -63,7 +63,7 @@ pub enum Hint {
     NoUserManager,
     /// systemd delegates too few controllers.
     Delegate,
-    /// `net.ipv4.ping_group_range` does not hold the user.
+    /// `net.ipv4.ping_group_range` does not include the user.
     Ping,
     /// Ports below 1024 are root's.
     LowPorts,
@@ -184,7 +184,7 @@ impl Display for Hint {
                 "echo '+cpu +cpuset +io +memory +pids' | sudo tee /sys/fs/cgroup/cgroup.subtree_control, \
                  and the same in each folder between there and yours",
             ),
-            // A login that systemd was not told of: to log in once more changes nothing.
+            // A login unknown to systemd: logging in once more changes nothing.
             Self::NoUserManager if super::is_foreign_login() => f.write_str(
                 "sudo loginctl enable-linger $USER (this login is not known to systemd: its PAM service lacks pam_systemd)",
             ),

@@ -1,5 +1,5 @@
-//! Whether layers can have their IDs mapped under the kernel's overlay: by the root of the host alone, tried with the
-//! store's file system.
+//! ID maps of layers under the kernel's overlay: only the host's root can make them. Tried with the store's file
+//! system.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use crate::host::{trial, userns};
 use crate::sys::mount::{self, Reach};
 use crate::sys::namespace::{self, Namespaces};
 
-/// Whether they can, where `folder` is. Errors: what they fail at.
+/// Checks that layers on the file system of `folder` can have their IDs mapped. Errors: the step that fails.
 pub fn serves(folder: &Path) -> Result<()> {
     if !is_allowed() {
         fail!("the kernel lets the root of the host alone map the IDs of its file systems");
     }
-    // Before that the overlay refuses such layers, whatever their file system.
+    // Before this version the overlay refuses such layers, whatever their file system.
     const OVERLAY: Version = Version(5, 19);
     let version = kernel::version();
     if version < OVERLAY {
@@ -33,7 +33,7 @@ pub fn serves(folder: &Path) -> Result<()> {
     trial::run(Namespaces::USER, idmap, || Ok(String::new())).map(drop)
 }
 
-/// Whether this process is one that may map the IDs of the host's file systems.
+/// True if this process may map the IDs of the host's file systems.
 pub fn is_allowed() -> bool {
     rustix::process::geteuid().is_root() && userns::in_initial_namespace()
 }

@@ -1,6 +1,6 @@
-//! shadow's newuidmap and newgidmap: the two programs that may write subordinate IDs into our maps.
+//! shadow's newuidmap and newgidmap: the two programs that may write subordinate IDs into the caller's maps.
 //!
-//! Taken by absolute path alone, and only where the kernel will really give them the power to: a helper that lies there
+//! The programs are used by absolute path alone, and only where the kernel really gives them that power. A helper
 //! without its setuid bit (an image unpacked without it, a nosuid mount, no_new_privs) fails much later with a bare
 //! "Operation not permitted".
 
@@ -11,11 +11,11 @@ use super::distribution::Package;
 use super::hint::Hint;
 use super::program;
 
-/// The capability numbers of capabilities(7) that the two programs need.
+/// Capability numbers of capabilities(7) that the two programs need.
 const CAP_SETGID: u32 = 6;
 const CAP_SETUID: u32 = 7;
 
-/// Where the two programs are.
+/// Paths of the two programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Helpers {
     /// newuidmap(1)
@@ -24,7 +24,7 @@ pub struct Helpers {
     pub newgidmap: PathBuf,
 }
 
-/// Both programs, if both can do their work when we run them.
+/// Returns both programs, if the caller can use both.
 pub fn find() -> Option<Helpers> {
     without_effect().is_none().then_some(())?;
     Some(Helpers {
@@ -33,31 +33,31 @@ pub fn find() -> Option<Helpers> {
     })
 }
 
-/// What a helper has its power from.
+/// Source of a helper's power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Power {
-    /// It belongs to root and is setuid.
+    /// Setuid bit of a helper that root owns.
     Setuid,
-    /// It has the file capability.
+    /// File capability.
     Capability,
 }
 
-/// Why a helper cannot do its work.
+/// Reason why a helper does not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// There is none.
+    /// The helper is not installed.
     Missing,
-    /// We may not run it.
+    /// The caller may not run the helper.
     NotExecutable,
     /// Neither setuid root nor with the capability.
     Powerless,
-    /// Its owner does not exist in our user namespace, so that its setuid bit is void.
+    /// The owner does not exist in this user namespace: the setuid bit is void.
     OtherNamespace,
-    /// What it has does not count on a file system mounted nosuid.
+    /// The helper's power is void on a file system mounted nosuid.
     NoSuidMount,
-    /// What it has does not count in this process.
+    /// The helper's power is void in this process: no_new_privs is set.
     NoNewPrivileges,
-    /// This process may never have the capability, nor may what it runs.
+    /// The bounding set of this process, and of the programs it runs, lacks the capability.
     Bounded,
 }
 
@@ -79,10 +79,11 @@ impl Unusable {
     }
 }
 
-/// Why no program gets powers in this process.
+/// Returns the reason why no program gains powers in this process.
 fn without_effect() -> Option<Unusable> {
     use rustix::thread::{CapabilitySet, capability_is_in_bounding_set, no_new_privs};
-    // After no_new_privs no exec gives any power (prctl(2)); none gives what the bounding set lacks (capabilities(7)).
+    // After no_new_privs no exec gives any power (prctl(2)); no exec gives a capability that the bounding set lacks
+    // (capabilities(7)).
     if no_new_privs().unwrap_or(false) {
         return Some(Unusable::NoNewPrivileges);
     }
@@ -91,8 +92,8 @@ fn without_effect() -> Option<Unusable> {
     (!has_both).then_some(Unusable::Bounded)
 }
 
-/// Why [`find`] found nothing, for a hint: "/usr/bin/newuidmap is neither setuid root nor has the file capability".
-/// `None` when both programs are usable.
+/// Explains why [`find`] found nothing, for a hint: "/usr/bin/newuidmap is neither setuid root nor has the file
+/// capability". `None` when both programs are usable.
 pub fn why_unusable() -> Option<String> {
     let reasons = [("newuidmap", CAP_SETUID), ("newgidmap", CAP_SETGID)];
     let reasons = reasons.iter().filter_map(|(name, capability)| {
@@ -103,7 +104,7 @@ pub fn why_unusable() -> Option<String> {
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
-/// The way out where [`find`] found nothing.
+/// Returns the hint for a failed [`find`].
 pub fn hint() -> Option<Hint> {
     let (_, reason) =
         reason("newuidmap", CAP_SETUID).or_else(|| reason("newgidmap", CAP_SETGID))?;
@@ -129,7 +130,7 @@ fn reason(name: &str, capability: u32) -> Option<(PathBuf, Unusable)> {
     first_found.or(Some((name.into(), Unusable::Missing)))
 }
 
-/// What the helper at `path` has its power from, or why it has none.
+/// Returns the source of the power of the helper at `path`. Errors: the reason why the helper has none.
 pub fn power(path: &Path, capability: u32) -> Result<Power, Unusable> {
     let stat = std::fs::metadata(path).map_err(|_| Unusable::Missing)?;
     if !stat.is_file() {
@@ -138,7 +139,8 @@ pub fn power(path: &Path, capability: u32) -> Result<Power, Unusable> {
     if stat.mode() & 0o111 == 0 || rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_err() {
         return Err(Unusable::NotExecutable);
     }
-    // In another user namespace root's files belong to nobody, and so this also says no where their setuid bit is void.
+    // In another user namespace root's files belong to the overflow ID: this test fails too where their setuid bit is
+    // void.
     let power = if stat.uid() == 0 && stat.mode() & 0o4000 != 0 {
         Power::Setuid
     } else if has_capability(path, capability) {
@@ -164,8 +166,8 @@ fn has_capability(path: &Path, capability: u32) -> bool {
     }
 }
 
-/// Whether a `security.capability` value (struct vfs_cap_data, linux/capability.h: little-endian; revision and flags,
-/// then permitted and inheritable bits) permits the capability and makes it effective.
+/// True if a `security.capability` value permits the capability and makes it effective. Format: struct vfs_cap_data,
+/// linux/capability.h: little-endian; revision and flags, then permitted and inheritable bits.
 fn permits(value: &[u8], capability: u32) -> bool {
     const EFFECTIVE: u32 = 1;
     let word = |index: usize| {

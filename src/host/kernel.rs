@@ -1,5 +1,5 @@
-//! The version of the running kernel. What a kernel can do is tried, not read from here, wherever that is cheap:
-//! distributions carry features backwards.
+//! Version of the running kernel. Features are tried where that is cheap, not derived from the version: distributions
+//! backport features.
 
 /// Major and minor number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,12 +11,12 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// The release, as `uname -r` prints it.
+/// Returns the release, as `uname -r` prints it.
 pub fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// The version of the running kernel; 0.0 when its release does not begin with two numbers.
+/// Returns the version of the running kernel; 0.0 when its release does not begin with two numbers.
 pub fn version() -> Version {
     parse(&release()).unwrap_or(Version(0, 0))
 }

@@ -1,4 +1,4 @@
-//! What ends processes that are left alone: the last logout, where the user does not linger, and the end of a unit.
+//! Events that end background processes: the last logout, where the user does not linger, and the end of a unit.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use super::{account, cgroup, program};
 
-/// No systemctl that works takes longer; without its answer nothing is said.
+/// Longest wait for systemctl. No working systemctl takes longer; without its answer there is no warning.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Event that ends a process which nobody stops.
+/// Event that ends a process left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The end of the user's last session.
+    /// End of the user's last session.
     Logout,
-    /// The end of the first process of this unit of systemd.
+    /// End of the first process of this systemd unit.
     Unit(String),
 }
 
 impl End {
-    /// Of a process in the cgroup `folder` (`None`: in ours). `None`: nothing that is known ends it.
+    /// Returns the event that ends a process in the cgroup `folder` (`None`: in this process's). `None`: no known event
+    /// ends it.
     pub fn of(folder: Option<&Path>) -> Option<Self> {
         if !super::systemd_runs() {
             return None;
@@ -33,7 +34,7 @@ impl End {
         }
     }
 
-    /// What to say to whoever leaves a container running.
+    /// Returns the warning for a user who leaves a container running.
     pub fn warning(&self, name: &str) -> String {
         match self {
             Self::Logout => format!(
@@ -49,13 +50,13 @@ impl End {
     }
 }
 
-/// Whether the user's processes may outlive the last session (loginctl(1)).
+/// True if the user's processes may outlive the last session (loginctl(1)).
 pub fn lingers() -> bool {
     rustix::process::getuid().is_root()
         || Path::new("/var/lib/systemd/linger").join(account::own_name()).exists()
 }
 
-/// Whether a cgroup is below the user's systemd manager, and the service that it is of.
+/// Returns whether a cgroup is below the user's systemd manager, and the innermost service around the cgroup.
 fn units(folder: &Path, uid: u32) -> (bool, Option<String>) {
     let manager = format!("user@{uid}.service");
     let parts = || folder.iter().filter_map(|part| part.to_str());
@@ -72,7 +73,7 @@ fn ends_with_its_command(is_users: bool, unit: &str) -> bool {
         .is_ok_and(|answer| answer.status.success() && is_short(&answer.output))
 }
 
-/// From what `systemctl show` says: processes that are left are killed when the first one ends.
+/// Parses the output of `systemctl show`. True if the unit's other processes are killed when its first one ends.
 fn is_short(properties: &str) -> bool {
     let is = |line: &str| properties.lines().any(|one| one == line);
     let kills = is("KillMode=control-group") || is("KillMode=mixed");

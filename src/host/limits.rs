@@ -1,16 +1,17 @@
-//! Limits of this user's and this process's that stop containers: numbers of namespaces, memory of a process.
+//! Limits of this user and this process that stop containers: numbers of namespaces, memory of a process.
 
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::hint::Hint;
 
-/// The kinds of namespaces as `/proc/sys/user/max_*_namespaces` has them.
+/// Kinds of namespaces, as in `/proc/sys/user/max_*_namespaces`.
 pub const KINDS: [&str; 8] = ["user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"];
 
-/// A server of ours with its threads needs no more, in KiB.
+/// Memory that a server of usnea's with its threads needs, in KiB.
 const ENOUGH: u64 = 256 * 1024;
 
-/// The way out where a process may have too little memory for our servers (setrlimit(2)). `None`: it may have enough.
+/// Returns the hint where a process may have too little memory for usnea's servers (setrlimit(2)). `None`: the memory
+/// suffices.
 pub fn of_memory() -> Option<Hint> {
     let limits = [(Resource::RLIMIT_AS, "-v"), (Resource::RLIMIT_DATA, "-d")];
     limits.into_iter().find_map(|(resource, option)| {

@@ -1,21 +1,21 @@
-//! What this machine is: for `usnea info`, which says it; nothing is decided by it.
+//! Facts about this machine, for `usnea info` alone: no decision depends on them.
 
 use std::time::Duration;
 
 /// Memory and swap space, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// All of it.
+    /// Total memory.
     pub total: u64,
-    /// What nobody uses.
+    /// Unused memory (`MemFree`).
     pub free: u64,
-    /// All swap space.
+    /// Total swap space.
     pub swap_total: u64,
-    /// Swap space that nobody uses.
+    /// Unused swap space.
     pub swap_free: u64,
 }
 
-/// The memory of the machine (proc_meminfo(5)).
+/// Returns the memory of the machine (proc_meminfo(5)).
 pub fn memory() -> Memory {
     memory_in(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default())
 }
@@ -34,25 +34,25 @@ fn memory_in(meminfo: &str) -> Memory {
     }
 }
 
-/// Since when the machine runs.
+/// Returns the time since the machine was started.
 pub fn uptime() -> Duration {
     let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     let seconds = text.split_whitespace().next().and_then(|word| word.parse::<f64>().ok());
     Duration::from_secs(seconds.unwrap_or(0.0) as u64)
 }
 
-/// Processors that we may use.
+/// Returns the number of processors that this process may use.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Whether AppArmor is on.
+/// True if AppArmor is enabled.
 pub fn has_apparmor() -> bool {
     std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
         .is_ok_and(|text| text.starts_with('Y'))
 }
 
-/// Whether SELinux is on.
+/// True if SELinux is enabled.
 pub fn has_selinux() -> bool {
     std::path::Path::new("/sys/fs/selinux/enforce").exists()
 }

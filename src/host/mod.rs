@@ -1,8 +1,7 @@
-//! What this machine can do: cheap probes, and the one table of hints. `usnea doctor` lists them, and the launch makes
-//! its choices by the same functions, so what the doctor says is what happens.
+//! Abilities of this machine: cheap probes, and the one table of hints. `usnea doctor` lists the probes. A launch
+//! chooses by the same functions: the doctor's report matches the behaviour of a run.
 //!
-//! Where it stops: probes look and say; which way to go is decided above. Nothing here needs root, and nothing is left
-//! behind.
+//! Limits of this module: probes report, and callers decide. No probe needs root, and none leaves anything behind.
 
 pub mod account;
 pub mod cgroup;
@@ -26,23 +25,23 @@ pub mod subid;
 pub mod trial;
 pub mod userns;
 
-/// Whether systemd is this machine's init (sd_booted(3)).
+/// True if systemd is this machine's init (sd_booted(3)).
 pub fn systemd_runs() -> bool {
     std::path::Path::new("/run/systemd/system").exists()
 }
 
-/// Whether a unit of systemd started this process, or one above it (systemd.exec(5)).
+/// True if a systemd unit started this process or an ancestor of it (systemd.exec(5)).
 pub fn is_in_unit() -> bool {
     std::env::var_os("INVOCATION_ID").is_some()
 }
 
-/// Whether this is a login by ssh of which systemd does not know (pam_systemd(8) names the session).
+/// True for a login by ssh that is unknown to systemd (pam_systemd(8) names the session).
 pub fn is_foreign_login() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some();
     systemd_runs() && is_set("SSH_CONNECTION") && !is_set("XDG_SESSION_ID")
 }
 
-/// The ID of this boot of the machine; empty where the kernel does not say.
+/// Returns the ID of this boot of the machine; empty where the kernel has none.
 pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }

@@ -1,4 +1,5 @@
-//! The programs that give a container's own network a way out: where they are, which they are, which pasta can be trusted.
+//! Helper programs that give a container's own network a way out: their paths and versions, and the pasta that can be
+//! trusted.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::distribution::Package;
 use super::{program, trial};
 
-/// One of them.
+/// Helper program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Program {
@@ -18,18 +19,18 @@ pub enum Program {
     Slirp4netns,
 }
 
-/// From when on pasta is trusted more than slirp4netns: that of Debian 12 (2023_03_09) sends bytes twice, and no end, where
-/// the other side closes at once.
+/// First release, as a date, whose pasta is trusted more than slirp4netns. The pasta of Debian 12 (2023_03_09) sends
+/// bytes twice, and no end, where the other side closes at once.
 const MATURE: u32 = 20_240_220;
 
-/// The version of one that says nothing and is content.
+/// Version of a helper that succeeds with an empty answer.
 const SILENT: &str = "a version that it does not tell";
 
 impl Program {
-    /// All, the better first.
+    /// All helpers, the better first.
     pub const ALL: [Self; 2] = [Self::Pasta, Self::Slirp4netns];
 
-    /// Its name.
+    /// Returns the program's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pasta => "pasta",
@@ -37,7 +38,7 @@ impl Program {
         }
     }
 
-    /// What has it.
+    /// Returns the package that contains the program.
     pub fn package(self) -> Package {
         match self {
             Self::Pasta => Package::Passt,
@@ -45,7 +46,7 @@ impl Program {
         }
     }
 
-    /// Where it is.
+    /// Returns the program's path, if installed.
     pub fn find(self) -> Option<PathBuf> {
         let can_be_run = |path: &Path| {
             path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
@@ -54,11 +55,11 @@ impl Program {
     }
 }
 
-/// What the one at `path` says of its version, or why it says nothing.
+/// Returns the version of the program at `path`, or the reason why the version is unknown.
 pub fn version(path: &Path) -> String {
     let answer = program::ask(Command::new(path).arg("--version"), trial::PATIENCE);
     match answer {
-        // What Debian 13's pasta writes to a pipe is lost at its exit, and so is that of all since; older ones answer.
+        // Debian 13's pasta, and all since, lose at their exit the text that they write to a pipe; older ones answer.
         Ok(answer) if answer.status.success() && answer.output.is_empty() => SILENT.to_owned(),
         Ok(answer) if answer.status.success() => {
             version_in(&answer.output).unwrap_or("unknown version").to_owned()
@@ -68,18 +69,18 @@ pub fn version(path: &Path) -> String {
     }
 }
 
-/// `pasta 0.0~git20230309.7c7625d-1`, `slirp4netns version 1.2.0`: the first word with a digit.
+/// Finds the first word with a digit: `pasta 0.0~git20230309.7c7625d-1`, `slirp4netns version 1.2.0`.
 fn version_in(output: &str) -> Option<&str> {
     let mut words = output.lines().next()?.split_whitespace().skip(1);
     words.find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))
 }
 
-/// Whether the pasta of this version is of February 2024 or later.
+/// True if the pasta of this version is of February 2024 or later.
 pub fn is_mature(version: &str) -> bool {
     version == SILENT || released(version).is_some_and(|date| date >= MATURE)
 }
 
-/// The date in `2025_05_03.587980c`, `0.0~git20230309.7c7625d-1`, as one number.
+/// Returns the date in `2025_05_03.587980c` or `0.0~git20230309.7c7625d-1` as one number.
 fn released(version: &str) -> Option<u32> {
     let version = version.replace('_', "");
     let groups = version.split(|letter: char| !letter.is_ascii_digit());

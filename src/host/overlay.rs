@@ -1,4 +1,4 @@
-//! Whether the kernel's overlay serves an ordinary user here: tried, since distributions, AppArmor and file systems differ.
+//! Trial of the kernel's overlay for an ordinary user: distributions, AppArmor and file systems differ.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -12,22 +12,23 @@ use crate::host::{boot_id, filesystem, trial};
 use crate::sys::mount::{self, Attributes, Overlay};
 use crate::sys::namespace::Namespaces;
 
-/// The note of a trial, in the store: the ID of the boot in which it went well, or the ID and what it failed at.
+/// Name of the note of a trial, in the store. The note holds the ID of the boot in which the trial succeeded, or the ID
+/// and the error.
 const NOTE: &str = "overlay-serves";
-/// Separator of the two.
+/// Separator of boot ID and error.
 const FAILED: &str = " no: ";
 
-/// How it is known that it serves.
+/// Source of the knowledge that the overlay serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// From a trial since the machine was started.
+    /// A noted trial since the machine was started.
     Noted,
-    /// From a trial just now, not noted yet.
+    /// A trial just now, not noted yet.
     Tried,
 }
 
-/// Whether it serves with the store's file system: tried, unless it did since the machine was started. Errors: what it
-/// fails at.
+/// Checks that the overlay serves with the store's file system. Tries, unless a trial since the machine was started is
+/// noted. Errors: the step that fails.
 pub fn serves(store: &Path) -> Result<Known> {
     if let Ok(text) = fs::read_to_string(store.join(NOTE))
         && let Some(rest) = text.strip_prefix(&boot_id())
@@ -41,7 +42,7 @@ pub fn serves(store: &Path) -> Result<Known> {
     match try_in(&Scratch::new(store).context(|| "cannot try the kernel overlay")?) {
         Ok(_) => Ok(Known::Tried),
         Err(error) => {
-            // It will not serve later either, and each trial is a line in the kernel's log.
+            // The overlay will not serve later either, and each trial is a line in the kernel's log.
             if error.errno().is_some_and(is_lasting) {
                 write(store, &format!("{}{FAILED}{error}", boot_id()));
             }
@@ -50,12 +51,13 @@ pub fn serves(store: &Path) -> Result<Known> {
     }
 }
 
-/// Whether the kernel refuses it for good: not for want of something, and not to this process alone (a filter of calls).
+/// True if the kernel refuses the overlay for good: not for want of a resource, and not for this process alone (a
+/// filter of calls).
 fn is_lasting(errno: i32) -> bool {
     matches!(errno, libc::EINVAL | libc::EOPNOTSUPP | libc::ENODEV)
 }
 
-/// Forgets that it does not serve: a doctor found that it does.
+/// Forgets a noted failure: the doctor found that the overlay serves.
 pub fn forget(store: &Path) {
     let has_failed = |text: String| text.contains(FAILED);
     if fs::read_to_string(store.join(NOTE)).is_ok_and(has_failed) {
@@ -63,22 +65,22 @@ pub fn forget(store: &Path) {
     }
 }
 
-/// Notes that it serves: there will be no trial more, and nobody to clean up after those that were killed. A store that
-/// is not ours does without.
+/// Notes that the overlay serves. No more trials will follow: sweeps up after those that were killed. A store of
+/// another user gets no note.
 pub fn note(store: &Path) {
     scratch::sweep(store);
     write(store, &boot_id());
 }
 
-/// Without making the store.
+/// Writes the note, if the store exists.
 fn write(store: &Path, text: &str) {
     if let Err(error) = fs::write(store.join(NOTE), text) {
         log::debug!("{NOTE}: {error}");
     }
 }
 
-/// Mounts one and does in it what containers do to layers: change, delete, and make a folder anew over a deleted one,
-/// which needs extended attributes on the upper layer.
+/// Mounts an overlay and does what containers do to layers: change a file, delete, and make a folder in place of a
+/// deleted one. The last needs extended attributes on the upper layer.
 pub fn try_in(scratch: &Scratch) -> Result<String> {
     trial::run(Namespaces::USER.with(Namespaces::MOUNT), trial::map_own_ids, || {
         let folder = |name| scratch.folder(name).context(|| format!("cannot make {name}"));

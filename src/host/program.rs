@@ -1,5 +1,5 @@
-//! Where the host's programs are that we may run by ourselves: the system's folders first, then those entries of PATH
-//! that nobody else could have put a program into. And asking such a program something, with an end to our patience.
+//! Paths of the host's programs that usnea may run by itself: the system's folders first, then entries of PATH that no
+//! other user can write to. Runs such a program and reads its answer, within a time limit.
 
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Where a system keeps its programs, the usual one first.
+/// Folders of a system's programs, the usual one first.
 const SYSTEM_FOLDERS: [&str; 5] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin"];
 
-/// The absolute path of the first program `name` that `suits`. One system call in the usual case.
+/// Returns the absolute path of the first program `name` that `suits`. Takes one system call in the usual case.
 pub fn find(name: &str, suits: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     candidates(name).find(|path| suits(path))
 }
 
-/// Every place where `name` would be looked for, in order; PATH is only read when the system's folders do not suffice.
+/// Returns every path where `name` may be found, in order. Reads PATH only when the system's folders do not suffice.
 pub fn candidates(name: &str) -> impl Iterator<Item = PathBuf> {
     let of_system = SYSTEM_FOLDERS.iter().map(PathBuf::from);
     let of_path = std::iter::once_with(trusted_folders_of_path).flatten();
@@ -32,23 +32,24 @@ fn trusted_folders_of_path() -> Vec<PathBuf> {
 
 fn only_we_or_root_write(folder: &Path) -> bool {
     let me = rustix::process::getuid().as_raw();
-    // A group may write where it is root's (Debian's /usr/local/bin is root:staff with 02775) or ours alone.
+    // A folder's group may write: it is root's (Debian's /usr/local/bin is root:staff with 02775) or the caller's
+    // alone.
     std::fs::metadata(folder)
         .is_ok_and(|stat| (stat.uid() == 0 || stat.uid() == me) && stat.mode() & 0o002 == 0)
 }
 
-/// What a short-lived program answered.
+/// Answer of a short-lived program.
 #[derive(Debug)]
 pub struct Answer {
-    /// How it ended.
+    /// Exit status.
     pub status: ExitStatus,
-    /// Its standard output.
+    /// Standard output.
     pub output: String,
-    /// Its standard error.
+    /// Standard error.
     pub complaint: String,
 }
 
-/// Runs a program that answers in a few lines. Errors: it cannot be started; TimedOut after `patience`.
+/// Runs a program that answers in a few lines. Errors: the program cannot be started; TimedOut after `patience`.
 pub fn ask(command: &mut Command, patience: Duration) -> io::Result<Answer> {
     let deadline = Instant::now() + patience;
     let mut child =
@@ -59,7 +60,7 @@ pub fn ask(command: &mut Command, patience: Duration) -> io::Result<Answer> {
             break status;
         }
         if Instant::now() > deadline {
-            // A setuid program is not ours to kill, so its end is not waited for either.
+            // kill(2) fails for a setuid program, and therefore its end is not awaited.
             let _ = child.kill();
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -73,11 +74,12 @@ pub fn ask(command: &mut Command, patience: Duration) -> io::Result<Answer> {
     })
 }
 
-/// What lies in the pipe of a program that has ended. Never waits: its children may keep the pipe open for ever.
+/// Returns the bytes in the pipe of a program that has ended. Never waits: the program's children may keep the pipe
+/// open for ever.
 fn what_is_there(mut pipe: impl Read + std::os::fd::AsFd) -> String {
     let mut bytes = Vec::new();
     if rustix::fs::fcntl_setfl(&pipe, rustix::fs::OFlags::NONBLOCK).is_ok() {
-        // The error is WouldBlock; what came before it is kept.
+        // The error is WouldBlock; the bytes before it are kept.
         let _ = pipe.read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()

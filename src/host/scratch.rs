@@ -1,4 +1,4 @@
-//! A folder to try things in, on the store's own file system, removed whatever happens.
+//! Folder for trials, on the store's own file system, always removed.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -8,20 +8,20 @@ use std::path::{Path, PathBuf};
 use super::filesystem::nearest_existing;
 use crate::files::{self, Lock};
 
-/// What its name in the store's `tmp/` begins with.
+/// Prefix of the folder's name in the store's `tmp/`.
 const PREFIX: &str = ".doctor-";
 
-/// The folder; dropping it removes it.
+/// Folder for trials, removed on drop.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
-    /// Keeps those who sweep up after the killed away.
+    /// Lock that keeps the sweepers of killed processes' folders away.
     lock: Option<File>,
 }
 
 impl Scratch {
-    /// Makes one in the store's `tmp/`. The store is not made for it: where it, or its `tmp/`, is missing, the nearest
-    /// folder above will do. Errors: mkdir(2), such as EROFS.
+    /// Makes a folder in the store's `tmp/`. Does not make the store: where the store or its `tmp/` is missing, uses
+    /// the nearest folder above. Errors: mkdir(2), such as EROFS.
     pub fn new(store: &Path) -> io::Result<Self> {
         sweep(store);
         let tmp = store.join("tmp");
@@ -31,19 +31,19 @@ impl Scratch {
             rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
             let path = folder.join(format!("{PREFIX}{:016x}", u64::from_ne_bytes(random)));
             DirBuilder::new().mode(0o700).create(&path)?;
-            // A sweep may have taken it for a leftover before it was locked: then again.
+            // A sweep may have removed the folder before it was locked: try again.
             if let Some(lock) = files::hold(&path, Lock::Shared)? {
                 return Ok(Self { path, lock: Some(lock) });
             }
         }
     }
 
-    /// Where it is.
+    /// Returns the folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes a folder in it.
+    /// Makes a folder inside.
     pub fn folder(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         DirBuilder::new().create(&path)?;
@@ -51,14 +51,14 @@ impl Scratch {
     }
 }
 
-/// Removes what killed commands left in the store.
+/// Removes folders of killed commands from the store.
 pub fn sweep(store: &Path) {
     files::sweep(&store.join("tmp"), &[PREFIX]);
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Empty, it goes even where no descriptor is left to list it with.
+        // An empty folder can be removed even when no descriptor is left to list it with.
         if std::fs::remove_dir(&self.path).is_ok() {
             return;
         }

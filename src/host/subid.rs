@@ -1,7 +1,7 @@
-//! Subordinate IDs: which further user and group IDs the calling user may map (subuid(5), subgid(5)).
+//! Subordinate IDs: further user and group IDs that the calling user may map (subuid(5), subgid(5)).
 //!
-//! Read by us, not by libsubid: three small files in the usual case. Where nsswitch.conf names another source, shadow's
-//! own `getsubids` is asked, since newuidmap will ask that source too.
+//! usnea reads the files without libsubid: three small files in the usual case. Where nsswitch.conf names another
+//! source, shadow's own `getsubids` is asked, since newuidmap will ask that source too.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,17 +9,17 @@ use std::process::Command;
 use super::{account, program, userns};
 use crate::error::{Context, Result};
 
-/// `count` IDs from `first`.
+/// Range of `count` IDs from `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The first ID.
+    /// First ID.
     pub first: u32,
-    /// How many IDs; never 0, and `first + count` never overflows.
+    /// Number of IDs; never 0, and `first + count` never overflows.
     pub count: u32,
 }
 
-/// The subordinate IDs of a user, in the order in which they were granted: files on disk belong to the n-th of them, so
-/// the order must not change between two runs.
+/// Subordinate IDs of a user, in the order of the grants. Files on disk belong to the n-th of these IDs: the order must
+/// not change between two runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ranges {
     /// User IDs.
@@ -28,7 +28,7 @@ pub struct Ranges {
     pub gids: Vec<Range>,
 }
 
-/// The two kinds of subordinate IDs.
+/// Kind of subordinate IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// subuid(5)
@@ -38,7 +38,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The file that grants them.
+    /// Returns the file that grants IDs of this kind.
     pub fn file(self) -> &'static str {
         match self {
             Self::Users => "/etc/subuid",
@@ -48,39 +48,39 @@ impl Kind {
 }
 
 impl Range {
-    /// A range that is not empty and ends before 4294967295, which is "no ID" to the system calls.
+    /// Returns a range that is not empty and ends before 4294967295, which is "no ID" to the system calls.
     pub fn new(first: u32, count: u32) -> Option<Self> {
         (count > 0 && first.checked_add(count).is_some()).then_some(Self { first, count })
     }
 
-    /// The first ID behind the range.
+    /// Returns the first ID behind the range.
     pub fn end(self) -> u32 {
         self.first + self.count
     }
 
-    /// The IDs in both.
+    /// Returns the IDs in both ranges.
     pub fn common(self, other: Self) -> Option<Self> {
         let first = self.first.max(other.first);
         Self::new(first, self.end().min(other.end()).saturating_sub(first))
     }
 
-    /// The IDs of this range before and behind `taken`.
+    /// Returns the IDs of this range before and behind `taken`.
     pub fn without(self, taken: Self) -> impl Iterator<Item = Self> {
         let before = Self::new(self.first, taken.first.clamp(self.first, self.end()) - self.first);
         let behind_first = taken.end().clamp(self.first, self.end());
         let behind = Self::new(behind_first, self.end() - behind_first);
-        // Apart from `taken`, one of the two is the whole range and the other is empty.
+        // Where the ranges do not meet, one of the two is the whole range and the other is empty.
         before.into_iter().chain(behind)
     }
 }
 
-/// How many IDs there are in all.
+/// Returns the number of IDs in all ranges.
 pub fn total(ranges: &[Range]) -> u64 {
     ranges.iter().map(|range| u64::from(range.count)).sum()
 }
 
-/// The subordinate IDs of the calling user that can be mapped here; `None` unless there are both user and group IDs,
-/// since an image's files need both. Errors: a file that is there and cannot be read.
+/// Returns the subordinate IDs of the calling user that can be mapped here. `None` without both user and group IDs: an
+/// image's files need both. Errors: an existing file cannot be read.
 pub fn of_user() -> Result<Option<Ranges>> {
     let ranges = granted()?;
     if ranges.uids.is_empty() != ranges.gids.is_empty() {
@@ -89,7 +89,7 @@ pub fn of_user() -> Result<Option<Ranges>> {
     Ok((!ranges.uids.is_empty() && !ranges.gids.is_empty()).then_some(ranges))
 }
 
-/// As [`of_user`], also when IDs of one kind are missing.
+/// Returns the IDs as [`of_user`] does, also when IDs of one kind are missing.
 pub fn granted() -> Result<Ranges> {
     let uid = rustix::process::getuid().as_raw();
     let gid = rustix::process::getgid().as_raw();
@@ -98,7 +98,7 @@ pub fn granted() -> Result<Ranges> {
         None => {
             let (subuid, subgid) =
                 (read_if_there(Kind::Users.file())?, read_if_there(Kind::Groups.file())?);
-            // Who has no line at all needs no name: nobody asks a directory server for nothing.
+            // Empty files need no names: this avoids a query to a directory server.
             let names = if subuid.is_empty() && subgid.is_empty() {
                 vec![]
             } else {
@@ -109,7 +109,7 @@ pub fn granted() -> Result<Ranges> {
     };
     let outermost = userns::in_initial_namespace();
     let mappable = |file: &str| {
-        // There every ID exists: one readlink(2) instead of reading two files.
+        // In the initial namespace every ID exists: one readlink(2) instead of reading two files.
         let map = if outermost { Ok(String::new()) } else { std::fs::read_to_string(file) };
         parse_mapped(&map.unwrap_or_default())
     };
@@ -119,7 +119,7 @@ pub fn granted() -> Result<Ranges> {
     })
 }
 
-/// The subordinate IDs of an account by name, as the two files grant them. Errors: a file that cannot be read.
+/// Returns the subordinate IDs of an account by name, as the two files grant them. Errors: a file that cannot be read.
 pub fn granted_to(name: &str) -> Result<Ranges> {
     let in_file = |kind: Kind| -> Result<Vec<Range>> {
         let text = read_if_there(kind.file())?;
@@ -137,7 +137,7 @@ fn read_if_there(path: &str) -> Result<String> {
     }
 }
 
-/// The first ID from 100000 on (as useradd(8) counts) behind all that anybody was granted: where a new range may begin.
+/// Returns the first ID from 100000 on (as useradd(8) counts) behind all grants: a new range may begin there.
 pub fn first_free() -> u32 {
     let files =
         [Kind::Users, Kind::Groups].map(|kind| read_if_there(kind.file()).unwrap_or_default());
@@ -145,11 +145,11 @@ pub fn first_free() -> u32 {
         .iter()
         .flat_map(|file| file.lines().filter_map(parse_line))
         .map(|(_, range)| range.end());
-    // A range at the very top leaves no room behind it; the administrator will see, usermod refuses.
+    // A range at the very top leaves no room behind it; usermod then refuses, and the administrator sees that.
     ends.filter(|end| *end < u32::MAX - 65536).max().unwrap_or(0).max(100_000)
 }
 
-/// One line of subuid(5): whose, and which. `None`: malformed or a comment.
+/// Parses a line of subuid(5) into owner and range. `None`: malformed or a comment.
 pub fn parse_line(line: &str) -> Option<(&str, Range)> {
     let mut fields = line.trim().split(':');
     let (owner, first, count) = (fields.next()?, fields.next()?, fields.next()?);
@@ -160,7 +160,7 @@ pub fn parse_line(line: &str) -> Option<(&str, Range)> {
 }
 
 fn number(text: &str) -> Option<u32> {
-    // u32::from_str takes "+5", which shadow's tools refuse.
+    // u32::from_str accepts "+5", which shadow's tools refuse.
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
@@ -180,8 +180,8 @@ fn is_owner(owner: &str, names: &[String], uid: u32) -> bool {
     names.iter().any(|name| name == owner) || number(owner) == Some(uid)
 }
 
-/// What of the granted ranges one map can hold: the kernel refuses a map that names an ID twice (user_namespaces(7)), our
-/// own ID is always in it, and inside another container most IDs do not exist.
+/// Returns the granted ranges that one map can hold. The kernel refuses a map with an ID twice (user_namespaces(7)),
+/// and the caller's own ID is always in it. Inside another container most IDs do not exist.
 fn usable(granted: &[Range], own: u32, mappable: &[Range]) -> Vec<Range> {
     let mut taken: Vec<Range> = Range::new(own, 1).into_iter().collect();
     let mut usable = Vec::new();
@@ -199,7 +199,7 @@ fn usable(granted: &[Range], own: u32, mappable: &[Range]) -> Vec<Range> {
     usable
 }
 
-/// The inner IDs of a `/proc/PID/uid_map`; empty, it counts as that of the initial namespace.
+/// Returns the inner IDs of a `/proc/PID/uid_map`; an empty map counts as that of the initial namespace.
 fn parse_mapped(map: &str) -> Vec<Range> {
     let of_line = |line: &str| {
         let mut fields = line.split_ascii_whitespace().map(number);
@@ -210,7 +210,7 @@ fn parse_mapped(map: &str) -> Vec<Range> {
     if ranges.is_empty() { vec![Range { first: 0, count: u32::MAX }] } else { ranges }
 }
 
-/// The source of subordinate IDs where nsswitch.conf names one that is not the files.
+/// Returns the source of subordinate IDs where nsswitch.conf names one other than the files.
 pub fn other_source() -> Option<String> {
     let switch = std::fs::read("/etc/nsswitch.conf").ok()?;
     source_in(&String::from_utf8_lossy(&switch))
@@ -223,7 +223,7 @@ fn source_in(switch: &str) -> Option<String> {
     (first != "files").then(|| first.to_owned())
 }
 
-/// shadow's program that asks the source named in nsswitch.conf.
+/// Returns the path of shadow's program that asks the source in nsswitch.conf.
 pub fn getsubids() -> Option<PathBuf> {
     program::find("getsubids", Path::is_file)
 }
@@ -239,13 +239,13 @@ fn ask_getsubids(source: &str, uid: u32) -> Ranges {
     let ask = |options: &[&str]| {
         let mut command = Command::new(&program);
         let answer = program::ask(command.args(options).arg(&name), account::PATIENCE);
-        // A user without any is an error to getsubids: no difference to us.
+        // getsubids fails for a user without IDs: the result is empty too.
         answer.map(|answer| parse_getsubids(&answer.output)).unwrap_or_default()
     };
     Ranges { uids: ask(&[]), gids: ask(&["-g"]) }
 }
 
-/// `0: alice 100000 65536`, one line a range.
+/// Parses `0: alice 100000 65536`, one line a range.
 fn parse_getsubids(answer: &str) -> Vec<Range> {
     let of_line = |line: &str| {
         let mut from_the_end = line.split_ascii_whitespace().rev().map(number);

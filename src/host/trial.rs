@@ -1,7 +1,7 @@
-//! Trying things in namespaces of a child, so that nothing of it stays with us: no mount, no namespace, no process.
+//! Trials in namespaces of a child: no mount, namespace or process stays with the caller.
 //!
-//! The child waits until its IDs are mapped, does its work, and answers through a pipe. It never outlives the trial,
-//! and the trial never outlasts [`PATIENCE`]: a mount on a dead NFS server must not hang the doctor.
+//! The child waits until its IDs are mapped, does its work, and answers through a pipe. The child never outlives the
+//! trial, and the trial never outlasts [`PATIENCE`]: a mount on a dead NFS server must not hang the doctor.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -16,14 +16,14 @@ use crate::fail;
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Child, Forked, Parentage};
 
-/// How long a child may take.
+/// Time limit of a child.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
 const DONE: u8 = b'+';
 const FAILED: u8 = b'-';
 
-/// Makes a child in `namespaces`, has `map` write its ID maps (it is given the child's number), then does `work` in it
-/// and returns what that returned. Errors: what failed, of the three or the time.
+/// Makes a child in `namespaces`, whose ID maps `map` writes by the child's number. Then runs `work` in the child and
+/// returns its result. Errors: the clone, `map` or `work` failed, or the time is over.
 pub fn run(
     namespaces: Namespaces,
     map: impl FnOnce(i32) -> Result<()>,
@@ -33,7 +33,7 @@ pub fn run(
     let (answer_out, answer_in) = pipe()?;
     match process::clone(namespaces, Parentage::Ours).context(|| "cannot make namespaces")? {
         Forked::Child => {
-            // Only the parent's ends may stay open there, or no end of file would ever come.
+            // The child must not hold the parent's ends: they would prevent the end of file.
             drop((go_in, answer_out));
             child(go_out, answer_in, work)
         }
@@ -49,11 +49,12 @@ pub fn run(
     }
 }
 
-/// Maps the child's 0 to ourselves: what everybody may do (user_namespaces(7)).
+/// Maps the child's ID 0 to the caller's: any user may do this (user_namespaces(7)).
 pub fn map_own_ids(pid: i32) -> Result<()> {
     let uid = rustix::process::geteuid().as_raw();
     let gid = rustix::process::getegid().as_raw();
-    // Before gid_map: otherwise a group that takes rights away could be dropped (CVE-2014-8989), and it is refused.
+    // Before gid_map: otherwise a group that takes rights away could be dropped (CVE-2014-8989), and the kernel refuses
+    // the map.
     write_proc(pid, "setgroups", "deny")?;
     write_proc(pid, "uid_map", &format!("0 {uid} 1"))?;
     write_proc(pid, "gid_map", &format!("0 {gid} 1"))
@@ -71,7 +72,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 
 fn child(go: OwnedFd, answer: OwnedFd, work: impl FnOnce() -> Result<String>) -> ! {
     let _ = process::set_parent_death_signal(libc::SIGKILL);
-    // End of file instead of the byte: the parent could not map our IDs, and says so.
+    // End of file instead of the byte: the parent could not map the IDs, and reports that itself.
     if File::from(go).read_exact(&mut [0]).is_ok() {
         let (word, text) = match catch_unwind(AssertUnwindSafe(work)) {
             Ok(Ok(text)) => (DONE, text),
@@ -106,7 +107,7 @@ fn decode(answer: &[u8]) -> Result<String> {
     }
 }
 
-/// Whether there is something to read, or the end, before `deadline`.
+/// True if the descriptor is readable, or at its end, before `deadline`.
 fn wait_readable(fd: &impl AsFd, deadline: Instant) -> bool {
     let left = deadline.saturating_duration_since(Instant::now());
     let Ok(left) = Timespec::try_from(left) else {
@@ -123,7 +124,8 @@ fn wait_readable(fd: &impl AsFd, deadline: Instant) -> bool {
 
 fn end(child: &Child) {
     let _ = child.signal(libc::SIGKILL);
-    // A child deep in a dead file server cannot even be killed; it goes when the server does, and we do not wait for it.
+    // A child that hangs in a dead file server cannot even be killed. It ends when the server does, without a wait
+    // here.
     if wait_readable(&child.pidfd, Instant::now() + PATIENCE) {
         let _ = child.wait();
     }

@@ -1,38 +1,38 @@
-//! What forbids user namespaces here, and the way out.
+//! Causes that forbid user namespaces here, and the hints for them.
 //!
-//! Asked after a failure only: whether they work is told by making one. The order of [`diagnose`] is from the certain
-//! cause to the likely one, since several may be there at once.
+//! Called after a failure only: making a user namespace shows whether it works. [`diagnose`] checks from the certain
+//! cause to the likely one, since several may apply at once.
 
 use std::path::Path;
 
 use super::hint::Hint;
 
-/// The number of the first user namespace's file in every kernel (PROC_USER_INIT_INO, linux/proc_ns.h).
+/// Name of the first user namespace's file in every kernel (PROC_USER_INIT_INO, linux/proc_ns.h).
 const INITIAL_NAMESPACE: &str = "user:[4026531837]";
 
-/// The way out, after making a user namespace or writing its maps has failed; `None` when nothing known forbids it.
+/// Returns the hint after making a user namespace, or writing its maps, has failed. `None` for no known cause.
 pub fn forbidden_hint() -> Option<String> {
     forbidden_by().map(String::from)
 }
 
-/// As [`forbidden_hint`], as an entry of the table.
+/// Returns [`forbidden_hint`] as an entry of the table.
 pub fn forbidden_by() -> Option<Hint> {
     diagnose(&Facts::of_this_process())
 }
 
-/// Whether this process is in the machine's first user namespace, not in one of a container.
+/// True if this process is in the machine's first user namespace, not in a container's.
 pub fn in_initial_namespace() -> bool {
     std::fs::read_link("/proc/self/ns/user").is_ok_and(|name| name.as_os_str() == INITIAL_NAMESPACE)
 }
 
-/// Whether AppArmor takes all powers from user namespaces that this process makes. Ubuntu lets it make them and write
-/// no map: EACCES or EPERM at uid_map, not at unshare.
+/// True if AppArmor takes all powers from user namespaces that this process makes. On Ubuntu the process can make them,
+/// but write no map: EACCES or EPERM at uid_map, not at unshare.
 pub fn apparmor_restricts() -> bool {
     let facts = Facts::of_this_process();
     diagnose(&facts) == Some(Hint::AppArmor)
 }
 
-/// The way out where a call was refused with `errno`, whatever it was for. `None`: nothing is known that refuses it.
+/// Returns the hint for a call refused with `errno`, whatever its purpose. `None`: no known cause.
 pub fn refused_hint(errno: i32) -> Option<String> {
     let hint = match errno {
         libc::ENOSYS if is_filtered() => Hint::RefusedCall,
@@ -55,13 +55,13 @@ struct Facts {
     is_root: bool,
     /// `user.max_user_namespaces`
     max: Option<u64>,
-    /// Another kind of namespaces of which there may be none (`user.max_net_namespaces`).
+    /// Kind of namespaces with a limit of 0 (`user.max_net_namespaces`).
     none_of: Option<&'static str>,
     /// Debian's `kernel.unprivileged_userns_clone`
     unprivileged_clone: Option<u64>,
     /// Ubuntu's `kernel.apparmor_restrict_unprivileged_userns`
     apparmor_restriction: Option<u64>,
-    /// The AppArmor profile of this process; "unconfined" without one.
+    /// AppArmor profile of this process; "unconfined" without one.
     apparmor_profile: String,
     chroot: bool,
     ids_are_mapped: bool,
@@ -110,7 +110,7 @@ fn diagnose(facts: &Facts) -> Option<Hint> {
     if facts.unprivileged_clone == Some(0) && !facts.is_root {
         return Some(Hint::UnprivilegedUsernsClone);
     }
-    // The restriction is for processes without a profile; one with a profile of its own has what that grants.
+    // The restriction is for processes without a profile; a profile grants its own rights.
     let unconfined = facts.apparmor_profile.is_empty() || facts.apparmor_profile == "unconfined";
     if facts.apparmor_restriction == Some(1) && unconfined && !facts.is_root {
         return Some(Hint::AppArmor);
@@ -133,8 +133,8 @@ fn number_in(path: &str) -> Option<u64> {
     read(path)?.trim().parse().ok()
 }
 
-/// Nothing is mounted on what this process takes for "/": its root is a folder inside a mount. (A chroot into a mount
-/// point looks like any other root from inside.)
+/// True in a chroot: no mount is at the process's "/", which is a folder inside a mount. (A chroot into a mount point
+/// looks like any other root from inside.)
 fn is_chroot(mountinfo: &str) -> bool {
     !mountinfo.is_empty() && !mountinfo.lines().any(|line| line.split(' ').nth(4) == Some("/"))
 }

@@ -1,4 +1,4 @@
-//! The kernel, the filters that it offers to us, and those that it lays upon us.
+//! Checks of the kernel, the filters that it offers, and those that restrict usnea.
 
 use super::first_line;
 use crate::host::finding::Finding;
@@ -7,7 +7,7 @@ use crate::host::kernel::{self, Version};
 use crate::host::userns;
 use crate::sys::probe;
 
-/// mount_setattr(2), the youngest call that a container is made with.
+/// First kernel with mount_setattr(2), the youngest call that a container is made with.
 const COMFORTABLE: Version = Version(5, 12);
 
 pub(super) fn kernel() -> Finding {

@@ -1,4 +1,4 @@
-//! FUSE: whether usnea's own overlay server could serve here, and whether its mounts can be idmapped.
+//! Checks of FUSE: whether usnea's own overlay server could serve here, and whether its mounts can be idmapped.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::sys::mount::{self, Attributes};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process::{self, Forked, Parentage};
 
-/// The first kernel that idmaps FUSE mounts of a user namespace.
+/// First kernel that idmaps FUSE mounts of a user namespace.
 const IDMAPS: Version = Version(6, 12);
 
 pub(super) fn device() -> Finding {
@@ -47,14 +47,14 @@ pub(super) fn idmapped() -> Finding {
 }
 
 fn mount_and_idmap() -> Result<String> {
-    // Opened in here: a descriptor from outside belongs to another user namespace, which is EINVAL at the mount.
+    // Opened in here: a descriptor from outside belongs to another user namespace, and the mount fails with EINVAL.
     let mut device = open()?;
     let options = [
         ("fd", Some(device.as_raw_fd().to_string())),
         ("rootmode", Some("40000".into())),
         ("user_id", Some("0".into())),
         ("group_id", Some("0".into())),
-        // Without it the kernel refuses a server that allows idmaps (process_init_reply).
+        // Without this option the kernel refuses a server that allows idmaps (process_init_reply).
         ("default_permissions", None),
     ]
     .map(|(name, value)| (name.to_owned(), value));
@@ -93,13 +93,13 @@ fn greet(device: &mut File) -> Result<()> {
     Ok(())
 }
 
-/// A user namespace below ours, held by its descriptor alone.
+/// Makes a user namespace below this one, held by its descriptor alone.
 fn another_namespace() -> Result<OwnedFd> {
     match process::clone(Namespaces::USER, Parentage::Ours)
         .context(|| "cannot nest user namespaces")?
     {
         Forked::Child => {
-            // It only has to be there while the parent, which then kills it, opens its namespace.
+            // The child must exist only until the parent has opened its namespace; then the parent kills it.
             let _ = process::set_parent_death_signal(libc::SIGKILL);
             std::thread::sleep(trial::PATIENCE);
             process::exit_now(0)

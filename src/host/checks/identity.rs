@@ -1,5 +1,4 @@
-//! User namespaces, the mounts in them, and the IDs that they may have. The first two are what no container can do
-//! without.
+//! Checks of user namespaces, mounts in them, and IDs for them. No container can run without the first two.
 
 use std::process::Command;
 
@@ -16,7 +15,7 @@ use crate::sys::mount::{self, Attributes};
 use crate::sys::namespace::Namespaces;
 use crate::sys::process;
 
-/// How many IDs an image may expect: the 16 bits that user IDs once had.
+/// Number of IDs that an image may expect: the 16 bits that user IDs once had.
 const ENOUGH: u64 = 65536;
 
 pub(super) fn user_namespace() -> Finding {
@@ -56,7 +55,8 @@ pub(super) fn mounts() -> Finding {
     .essential()
 }
 
-/// mount_too_revealing() in the kernel: a new proc is refused while parts of the present one are covered.
+/// Returns the hint for a refused proc. mount_too_revealing() in the kernel refuses a new proc while parts of the
+/// present one are covered.
 fn masked_proc(error: &Error) -> Option<String> {
     let at_proc = error.to_string().starts_with("cannot mount proc");
     at_proc.then(|| Hint::MaskedProc.to_string())
@@ -124,7 +124,7 @@ fn describe(ranges: &Ranges) -> String {
     }
 }
 
-/// Another user who was granted some of the same IDs.
+/// Returns another user who was granted some of the same IDs.
 fn overlap(ranges: &Ranges) -> Option<String> {
     let me = rustix::process::getuid().as_raw();
     let names = account::names_of(me);
@@ -163,7 +163,7 @@ pub(super) fn idmap_helpers() -> Finding {
     }
 }
 
-/// Has the two programs map all our IDs into a child, which then becomes its user 1.
+/// Maps all the caller's IDs into a child by the two programs; the child then becomes its user 1.
 fn really_map(helpers: &Helpers, ranges: &Ranges) -> Result<String> {
     let map = |pid: i32| {
         let uid = rustix::process::getuid().as_raw();

@@ -1,4 +1,4 @@
-//! Numbers that run out: namespaces, watches, keys, descriptors, processes.
+//! Checks of limited numbers: namespaces, watches, keys, descriptors, processes.
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
@@ -68,7 +68,7 @@ fn keys() -> Finding {
         .fix(Hint::Sysctl("kernel.keys", "maxkeys".into(), 2000).to_string())
 }
 
-/// `1002:     2 2/2 2/200 28/20000` (proc_key_users(5)): user, usage, keys, and keys counted against the quota.
+/// Parses `1002:     2 2/2 2/200 28/20000` (proc_key_users(5)): user, usage, keys, and keys counted against the quota.
 fn key_quota(users: &str, uid: u32) -> Option<(u64, u64)> {
     let line = users.lines().find_map(|line| {
         let (user, rest) = line.split_once(':')?;

@@ -1,4 +1,4 @@
-//! What `usnea doctor` looks at, in the order in which a container needs it. A check tries the real thing where that is
+//! Checks of `usnea doctor`, in the order in which a container needs them. A check tries the real operation where
 //! possible, ends within a few seconds, needs no root and leaves nothing behind.
 
 mod confinement;
@@ -14,8 +14,8 @@ use std::path::Path;
 
 use super::finding::Finding;
 
-/// Checks everything. `store` is the folder that holds our files; `None` when no place for it is known.
-/// The process must have a single thread.
+/// Runs all checks. `store` is the folder of usnea's files; `None` when no place for the store is known. The process
+/// must have a single thread.
 pub fn all(store: Option<&Path>) -> Vec<Finding> {
     let mut findings = vec![
         confinement::kernel(),
@@ -35,12 +35,12 @@ pub fn all(store: Option<&Path>) -> Vec<Finding> {
     findings
 }
 
-/// Whether we are the machine's administrator, who needs no subordinate IDs and no delegation.
+/// True if the caller is the machine's administrator, who needs no subordinate IDs and no delegation.
 fn is_real_root() -> bool {
     rustix::process::geteuid().is_root() && super::userns::in_initial_namespace()
 }
 
-/// The first line of a small file of the kernel's.
+/// Returns the first line of a small file of the kernel's.
 fn first_line(path: &str) -> Option<String> {
     Some(std::fs::read_to_string(path).ok()?.lines().next()?.trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! The way out of a container's own network: the helper programs, and what the kernel lets them do.
+//! Checks of a container's network: the helper programs, and the kernel's permissions for them.
 
 use std::fs::File;
 

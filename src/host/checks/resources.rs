@@ -1,4 +1,4 @@
-//! Control groups: whether limits can be set.
+//! Check of control groups: whether limits can be set.
 
 use super::is_real_root;
 use crate::host::cgroup::{self, Delegation, Version};

@@ -1,4 +1,4 @@
-//! The session of the user: where the state of running containers lies, and whether they outlive a logout.
+//! Checks of the user's session: the folder for the state of running containers, and their survival of a logout.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ fn user_manager() -> Finding {
         return Finding::ok(name, format!("answers at {}", socket.display()));
     }
     let found = "does not answer";
-    // Who has a cgroup already need not ask for one.
+    // A process whose cgroup is delegated already needs no manager.
     if is_real_root() || cgroup::own().is_some_and(|own| own.writable) {
         return Finding::ok(name, format!("{found}; not needed, your cgroup is delegated"));
     }

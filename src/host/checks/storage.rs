@@ -1,4 +1,4 @@
-//! Where containers' files can lie, and how layers can be stacked there.
+//! Checks of the store's place, and of the ways to stack layers there.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -19,7 +19,7 @@ const WHITEOUTS: &str = "whiteouts";
 const WITHOUT_OVERLAY: &str =
     "layers are stacked by usnea itself (FUSE) or copied: slower with many files";
 
-/// Below this an image hardly fits.
+/// Free space, in bytes, below which an image hardly fits.
 const ENOUGH_BYTES: u64 = 1 << 30;
 
 pub(super) fn all(store: Option<&Path>) -> Vec<Finding> {
@@ -41,7 +41,7 @@ fn unusable(found: impl Into<String>) -> Finding {
         .fix(Hint::StoreElsewhere.to_string())
 }
 
-/// Writes in the store, first in a child: on a file server that is gone nobody comes back.
+/// Writes to the store, first in a child: a write to a file server that is gone never returns.
 fn answers(store: &Path) -> Result<()> {
     let write = || {
         Scratch::new(store).context(|| "cannot write there")?;
@@ -76,7 +76,7 @@ fn overlay_not_tried() -> Finding {
     Finding::degraded(OVERLAY, "not tried: the store cannot be written").costs(WITHOUT_OVERLAY)
 }
 
-/// How layers say what of those below is gone, tried as for the first layer that is unpacked.
+/// Tries the whiteout format, as for the first layer that is unpacked.
 fn whiteouts(store: &Path) -> Finding {
     let tried = || -> Result<Whiteouts> {
         let scratch = Scratch::new(store)?;
@@ -109,7 +109,7 @@ fn kernel_overlay(store: &Path) -> Finding {
     }
 }
 
-/// Who stacks layers where nothing else is asked for: what a run chooses by the same probes.
+/// Reports the storage driver that a run chooses by default, from the same probes.
 pub(super) fn driver(findings: &[Finding], store: Option<&Path>) -> Finding {
     let name = "storage driver";
     let overlay = findings.iter().find(|finding| finding.name == OVERLAY);
@@ -136,7 +136,7 @@ pub(super) fn driver(findings: &[Finding], store: Option<&Path>) -> Finding {
 }
 
 fn overlay_fix(scratch: &Path, error: &Error) -> Option<String> {
-    // Before the mount it is not the overlay's fault, and AppArmor strikes at the mount.
+    // An error before the mount is not the overlay's fault; AppArmor refuses at the mount.
     if !error.to_string().contains("mount") || userns::apparmor_restricts() {
         return userns::forbidden_hint();
     }
