@@ -1,10 +1,10 @@
-//! Addresses: what counts as the same server, and what a `Location` means.
+//! Addresses: which of them name the same server, and how a `Location` resolves.
 
 use ureq::http::Uri;
 
 use crate::error::{Error, Result};
 
-/// A server as a credential sees it: scheme, host and port.
+/// A server as credentials see it: scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     scheme: String,
@@ -13,7 +13,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Of an absolute address; `None` where it is not one of http or https, or has a name and password in it.
+    /// Origin of an absolute address. `None`: the scheme is not http or https, or the address holds a name and
+    /// password.
     pub fn of(address: &Uri) -> Option<Self> {
         let scheme = address.scheme_str()?.to_ascii_lowercase();
         let default = match scheme.as_str() {
@@ -29,14 +30,14 @@ impl Origin {
         Some(Self { scheme, host, port: authority.port_u16().unwrap_or(default) })
     }
 
-    /// Whether what is sent there is sealed.
+    /// True if the traffic to this server is encrypted (https).
     pub fn is_https(&self) -> bool {
         self.scheme == "https"
     }
 }
 
-/// What `location` means where `base` was asked (RFC 3986, 5.2). Bytes that no address may hold are escaped. Errors: not
-/// an address of http or https.
+/// Resolves `location` against `base` (RFC 3986, 5.2). Bytes that no address may hold are escaped. Errors: not an
+/// address of http or https.
 pub fn resolve(base: &Uri, location: &str) -> Result<Uri> {
     let bad = || Error::new(format!("'{}' is not an address", super::refusal::shown(location)));
     let scheme = base.scheme_str().unwrap_or("https");
@@ -63,7 +64,7 @@ pub fn resolve(base: &Uri, location: &str) -> Result<Uri> {
     Ok(address)
 }
 
-/// An address whose path has no dot segments (RFC 3986, 5.2.4).
+/// Removes the dot segments from the path of an address (RFC 3986, 5.2.4).
 fn without_dots(address: &str) -> String {
     let (whole, query) = match address.split_once('?') {
         Some((whole, query)) => (whole, Some(query)),
@@ -94,7 +95,7 @@ fn without_dots(address: &str) -> String {
     format!("{authority}/{}{query}", segments.join("/"))
 }
 
-/// A field's text with the bytes escaped that no address may hold (RFC 3986, 2): real servers send quotes, blanks and
+/// Escapes the bytes of a header field that no address may hold (RFC 3986, 2): real servers send quotes, blanks and
 /// letters of other alphabets. Control characters stay, for the parser to refuse.
 pub fn escape_forbidden(text: &[u8]) -> String {
     let is_forbidden = |byte: &u8| !byte.is_ascii() || b" \"<>\\^`{|}".contains(byte);
@@ -105,7 +106,7 @@ pub fn escape_forbidden(text: &[u8]) -> String {
     text.iter().copied().map(one).collect()
 }
 
-/// `address` with one more field in its query. `value` is escaped.
+/// Returns `address` with one more field in its query. Escapes `value`.
 pub fn with_query(address: &Uri, name: &str, value: &str) -> Result<Uri> {
     let text = address.to_string();
     let separator = if address.query().is_some() { '&' } else { '?' };
@@ -113,7 +114,7 @@ pub fn with_query(address: &Uri, name: &str, value: &str) -> Result<Uri> {
     text.parse().map_err(|_| Error::new("an address that is too long"))
 }
 
-/// Percent-encoding of all that is not unreserved (RFC 3986, 2.3).
+/// Percent-encodes every byte that is not unreserved (RFC 3986, 2.3).
 pub fn escape(value: &str) -> String {
     let one = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

@@ -1,6 +1,6 @@
-//! Who we are: challenges (RFC 9110, 11; distribution's "Token Authentication") and what answers them.
+//! Authentication: challenges (RFC 9110, 11; distribution's "Token Authentication") and the answers to them.
 //!
-//! A token is asked for when the registry wants one, kept until it runs out, and had anew at most once for a request.
+//! A token is fetched when the registry demands one, cached until it expires, and renewed at most once for a request.
 
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
@@ -21,14 +21,14 @@ use crate::error::{Error, Kind, Result};
 use crate::go_json;
 use crate::image::endpoint::{Credentials, Endpoint};
 
-/// Most bytes of a token server's answer.
+/// Largest accepted answer of a token server, in bytes.
 const LARGEST: u64 = 1 << 20;
-/// What a token lasts when nothing is said of it (distribution's specification).
+/// Lifetime of a token whose answer names none, in seconds (distribution's specification).
 const DEFAULT_LIFE: u64 = 60;
-/// A token is not used in its last moments: the request would come too late.
+/// Safety margin before a token expires: a request sent in the token's last moments would arrive too late.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// One challenge: `Bearer realm="https://...",service="..."`.
+/// An authentication challenge: `Bearer realm="https://...",service="..."`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Challenge {
     scheme: String,
@@ -41,22 +41,22 @@ impl Challenge {
     }
 }
 
-/// What goes into `Authorization`, and until when.
+/// A value for `Authorization`, and the time when it expires.
 struct Grant {
     value: HeaderValue,
     until: Option<Instant>,
 }
 
-/// Keeps what was granted.
+/// Caches the granted authorization.
 pub struct Keeper {
-    /// `repository:library/debian:pull`; `None` where no repository is meant.
+    /// Scope such as `repository:library/debian:pull`; `None` where the endpoint names no repository.
     scope: Option<String>,
     credentials: Option<Credentials>,
     grant: Mutex<Option<Grant>>,
 }
 
 impl Keeper {
-    /// Nothing is granted yet, but where the token itself was given to us.
+    /// Creates a keeper without a grant, unless the credentials are already a registry token.
     pub fn new(endpoint: &Endpoint, access: Access) -> Result<Self> {
         let actions = match access {
             Access::Pull => "pull",
@@ -74,26 +74,26 @@ impl Keeper {
         Ok(Self { scope, credentials, grant: Mutex::new(grant) })
     }
 
-    /// Whether we are somebody there.
+    /// True if the endpoint has credentials.
     pub fn has_login(&self) -> bool {
         self.credentials.is_some()
     }
 
-    /// What is granted now.
+    /// The authorization granted now; `None` if there is none or it has expired.
     pub fn current(&self) -> Option<HeaderValue> {
         let grant = self.grant.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = |grant: &&Grant| grant.until.is_none_or(|until| Instant::now() < until);
         grant.as_ref().filter(fresh).map(|grant| grant.value.clone())
     }
 
-    /// Something else than `used`, which was refused with these challenges. `None`: there is nothing else.
+    /// An authorization other than `used`, which was refused with these challenges. `None`: no other is available.
     pub fn renew(
         &self,
         session: &Session,
         challenges: &[String],
         used: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, Failure> {
-        // Held while a token is fetched: other threads want the same one.
+        // Held while a token is fetched: other threads want the same token.
         let mut kept = self.grant.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(grant) = kept.as_ref().filter(|grant| Some(&grant.value) != used)
             && grant.until.is_none_or(|until| Instant::now() < until)
@@ -171,7 +171,7 @@ impl Keeper {
         Ok(read_token(&bytes)?)
     }
 
-    /// Ours, and the registry's where it is about something else (a repository that is called otherwise there).
+    /// Our scope, and the registry's where it names another subject (a repository that has another name there).
     fn scopes<'a>(&'a self, challenge: &'a Challenge) -> Vec<&'a str> {
         let Some(own) = self.scope.as_deref() else { return Vec::new() };
         let subject = |scope: &str| scope.rsplit_once(':').map(|(subject, _)| subject.to_owned());
@@ -193,7 +193,7 @@ fn read_token(bytes: &[u8]) -> Result<Grant> {
         expires_in: Option<Value>,
     }
     let bad = || Error::new("the token server's answer has no token").of_kind(Kind::Unreachable);
-    // serde's own words would show a piece of it.
+    // serde's own message would show a piece of the token.
     let read: Token = go_json::read(bytes).map_err(|_| bad())?;
     let token = [read.token, read.access_token].into_iter().flatten().find(|one| !one.is_empty());
     let life = read.expires_in.and_then(|said| seconds(&said)).unwrap_or(DEFAULT_LIFE);
@@ -203,7 +203,7 @@ fn read_token(bytes: &[u8]) -> Result<Grant> {
     Ok(Grant { value, until: Some(Instant::now() + life) })
 }
 
-/// A token's life: a number, also in quotes or with a fraction. `None`: one that says nothing.
+/// Lifetime of a token in seconds: a number, also in quotes or with a fraction. `None`: no positive number.
 fn seconds(said: &Value) -> Option<u64> {
     let number = match said {
         Value::String(text) => text.trim().parse::<f64>().ok()?,
@@ -223,7 +223,7 @@ fn header(text: &str) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// The challenges of one `WWW-Authenticate`, schemes and names in small letters. `None`: it is not of that form.
+/// Parses the challenges of one `WWW-Authenticate`; schemes and names become lower case. `None`: malformed.
 fn parse(text: &str) -> Option<Vec<Challenge>> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut rest = text.trim_start_matches([' ', '\t', ',']);
@@ -233,7 +233,7 @@ fn parse(text: &str) -> Option<Vec<Challenge>> {
             Some(value) => {
                 let (value, after) = value_of(value.trim_start_matches([' ', '\t']))?;
                 let challenge = challenges.last_mut()?;
-                // Of two fields of one name the last counts, as with docker and podman.
+                // The last of two fields with the same name counts, as with docker and podman.
                 challenge.fields.retain(|(name, _)| *name != word);
                 challenge.fields.push((word, value));
                 rest = separated(after)?;
@@ -250,7 +250,8 @@ fn parse(text: &str) -> Option<Vec<Challenge>> {
     Some(challenges)
 }
 
-/// What follows a comma, or only blanks: some registries write no commas. `None`: neither is there, nor the end.
+/// The rest after a separator: commas or only blanks, for some registries write no commas. `None`: neither a separator
+/// nor the end.
 fn separated(rest: &str) -> Option<&str> {
     let is_separated = rest.is_empty() || rest.starts_with([' ', '\t', ',']);
     is_separated.then(|| rest.trim_start_matches([' ', '\t', ',']))

@@ -1,4 +1,4 @@
-//! A blob as one stream: what is cut off is asked for again from where it stopped. Nothing is kept in memory.
+//! A blob as one stream: a transfer that breaks off is resumed where it stopped. Nothing is held in memory.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::manifest::Descriptor;
 
-/// Reads a blob to its end, over as many connections as that takes.
+/// Reads a blob to its end, over as many connections as needed.
 pub struct Mended {
     session: Arc<Session>,
     digest: Digest,
     size: u64,
-    // How much came.
+    // Bytes received so far.
     at: u64,
     body: Option<Box<dyn Read + Send>>,
-    // It comes packed for the way: a part of that is none of the blob.
+    // The answer has a content encoding: a range of it is no range of the blob.
     is_encoded: bool,
     patience: Patience,
 }
 
 impl Mended {
-    /// Opens it at `from`, trying as often as need be. Errors: it is refused, or nobody answers.
+    /// Opens the blob at byte `from`, with retries. Errors: the request is refused, or the registry does not answer.
     pub fn open(session: Arc<Session>, descriptor: &Descriptor, from: u64) -> Result<Self> {
         let mut blob = Self {
             patience: Patience::new(session.tempo),
@@ -58,7 +58,7 @@ impl Mended {
         let path = self.session.path(&format!("blobs/{}", self.digest));
         let from = if self.is_encoded { 0 } else { self.at };
         let mut answer = self.session.attempt(&Ask::new(Method::GET, path.clone()).from(from))?;
-        // As long as the blob: stores of objects say "gzip" of a layer that is gzip itself.
+        // Object stores mark a layer that is gzip itself as "gzip": an answer as long as the blob is not encoded.
         if answer.is_encoded() && whole_length(&answer) == Some(self.size) {
             answer.forget_encoding();
         }
@@ -67,7 +67,7 @@ impl Mended {
         }
         let starts = match answer.status {
             206 => range_start(&answer)?,
-            // Ranges are not for everybody: what came before comes again.
+            // Not every registry supports ranges: the bytes before `at` come again and are skipped.
             200 => 0,
             416 => return Err(self.error("is shorter than its manifest says").into()),
             _ => {
@@ -96,7 +96,7 @@ impl Mended {
         Error::new(format!("blob {} {what}", self.digest))
     }
 
-    // All came: more than that is none of its bytes.
+    // All bytes have arrived: any further byte is an error.
     fn finish(&mut self) -> io::Result<usize> {
         let Some(mut body) = self.body.take() else { return Ok(0) };
         match body.read(&mut [0]) {
@@ -141,7 +141,7 @@ impl Read for Mended {
     }
 }
 
-/// The length of all that lies there, of which a part may come.
+/// Length of the whole blob, also when the answer holds only a part.
 fn whole_length(answer: &Answer) -> Option<u64> {
     match answer.status {
         206 => answer.header("content-range")?.rsplit_once('/')?.1.trim().parse().ok(),
@@ -149,7 +149,7 @@ fn whole_length(answer: &Answer) -> Option<u64> {
     }
 }
 
-/// N of `Content-Range: bytes N-M/L`.
+/// Returns N of `Content-Range: bytes N-M/L`.
 fn range_start(answer: &Answer) -> Result<u64, Failure> {
     let range = answer.header("content-range").and_then(|text| text.strip_prefix("bytes "));
     let start = range.and_then(|range| range.split('-').next()?.trim().parse().ok());

@@ -1,5 +1,5 @@
-//! Names to addresses. The program is static: getaddrinfo(3) would load libraries of the host's libc, so it is never
-//! called, and /etc/hosts and the name servers of /etc/resolv.conf are asked here.
+//! Name resolution. The program is static and getaddrinfo(3) would load libraries of the host's libc, so it is never
+//! called. This module reads /etc/hosts and queries the name servers of /etc/resolv.conf itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -15,14 +15,14 @@ use ureq::unversioned::transport::NextTimeout;
 
 use crate::error::{Context, Error, Result};
 
-/// Longest time for a name.
+/// Longest time to resolve a name.
 const LIMIT: Duration = Duration::from_secs(6);
-/// Longest time for one name server.
+/// Longest wait for one name server.
 const SERVER_LIMIT: Duration = Duration::from_secs(3);
-/// What ureq's array has room for.
+/// Capacity of ureq's address array.
 const MOST_ADDRESSES: usize = 16;
 
-/// ureq's way to addresses.
+/// Resolver that ureq uses.
 #[derive(Debug)]
 pub struct Names;
 
@@ -37,7 +37,7 @@ impl Resolver for Names {
         let port = address.port_u16().unwrap_or(match address.scheme_str() {
             Some("http") => 80,
             Some("https") => 443,
-            // A SOCKS proxy.
+            // The default port of a SOCKS proxy.
             _ => 1080,
         });
         let found = look_up(host).map_err(|error| ureq::Error::Other(Box::new(error)))?;
@@ -49,7 +49,8 @@ impl Resolver for Names {
     }
 }
 
-/// Addresses of `host`, at least one: of a literal, itself; of `localhost`, loopback whatever anybody says (RFC 6761).
+/// Addresses of `host`, at least one. A literal resolves to itself; `localhost` to loopback, whatever the name servers
+/// say (RFC 6761).
 pub fn look_up(host: &str) -> Result<Vec<IpAddr>> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     if let Ok(ip) = bare.parse() {
@@ -62,7 +63,7 @@ pub fn look_up(host: &str) -> Result<Vec<IpAddr>> {
     if found.is_empty() { Err(no_such_host(bare)) } else { Ok(found) }
 }
 
-/// Whether the name is loopback's.
+/// True for `localhost` and names below it.
 pub fn is_localhost(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     host == "localhost" || host.ends_with(".localhost")
@@ -72,11 +73,11 @@ fn no_such_host(host: &str) -> Error {
     Error::new(format!("cannot look up {host}: no such host"))
 }
 
-// The runtime lives in this function alone, on this thread.
+// The runtime lives only in this function, on this thread.
 fn ask_servers(host: &str) -> Result<Vec<IpAddr>> {
     let mut builder = match TokioResolver::builder_tokio() {
         Ok(builder) => builder,
-        // No resolv.conf, or none that names a server: one on this machine (resolv.conf(5)).
+        // Without a resolv.conf, or without a name server in it, the local machine is the name server (resolv.conf(5)).
         Err(error) => {
             log::debug!("/etc/resolv.conf: {error}");
             let local = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
@@ -96,7 +97,7 @@ fn ask_servers(host: &str) -> Result<Vec<IpAddr>> {
             Err(_) => Err(NetError::Timeout),
         }
     });
-    // A lookup that is still under way is not waited for.
+    // Does not wait for a lookup that is still under way.
     runtime.shutdown_background();
     answer.map_err(|error| explain(&error))
 }

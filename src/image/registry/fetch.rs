@@ -1,4 +1,4 @@
-//! A file of the web (`usnea import ADDRESS`): one request, redirects followed, no login.
+//! A file from the web (`usnea import ADDRESS`): one request, redirects followed, no login.
 
 use std::io::Read;
 
@@ -15,7 +15,7 @@ use crate::image::endpoint::{Endpoint, Transport};
 /// Most redirects.
 const MOST_REDIRECTS: usize = 10;
 
-/// The content of what lies at `address`. Errors: not an address of http or https, nobody answers, another answer than
+/// Downloads the content at `address`. Errors: not an address of http or https, no answer, an answer other than
 /// success, a redirect from https to http.
 pub fn fetch(address: &str) -> Result<Box<dyn Read + Send>> {
     follow(address).context(|| shown(address))

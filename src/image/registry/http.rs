@@ -1,4 +1,4 @@
-//! Connections: one request to one address, and what its failure means. No redirect is followed here, no token known.
+//! Connections: sends one request to one address, and classifies the failure. Follows no redirects and knows no tokens.
 
 use std::io;
 
@@ -12,45 +12,45 @@ use super::{Access, dns, tls};
 use crate::error::{self, Error, Result};
 use crate::image::endpoint::Endpoint;
 
-/// What a failure means for the next try.
+/// Class of a failure, for the decision to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It may go better next time.
+    /// A retry may succeed.
     Passing,
-    /// Nothing was there to talk to: no address, nobody listens, no TLS.
+    /// No connection: no address, no listener, or no TLS.
     Unanswered,
-    /// It would be the same again.
+    /// A retry would fail again.
     Lasting,
 }
 
-/// Why there is no answer, or none to be had now.
+/// Reason for a missing answer, or for an answer that the server cannot give now.
 #[derive(Debug)]
 pub struct Failure {
-    /// What to say.
+    /// Error to report when no retry follows.
     pub error: Error,
-    /// What it means.
+    /// Class of the failure.
     pub kind: Kind,
-    /// How long the registry wants to be left alone.
+    /// Wait that the registry demands before the next request (`Retry-After`).
     pub after: Option<std::time::Duration>,
 }
 
 impl Failure {
-    /// One that would come again.
+    /// Makes a failure that a retry cannot cure.
     pub fn lasting(error: Error) -> Self {
         Self { error, kind: Kind::Lasting, after: None }
     }
 
-    /// One that would come again, because of who answers there.
+    /// Makes a lasting failure whose cause is the server at that address.
     fn unusable(error: Error) -> Self {
         Self::lasting(error.of_kind(error::Kind::Unreachable))
     }
 
-    /// One that may not come again.
+    /// Makes a failure that a retry may cure.
     pub fn passing(error: Error) -> Self {
         Self { error, kind: Kind::Passing, after: None }
     }
 
-    /// A body that broke off.
+    /// Makes the failure for a body that broke off.
     pub fn of_read(error: io::Error) -> Self {
         explain(&ureq::Error::from(error))
     }
@@ -62,20 +62,20 @@ impl From<Error> for Failure {
     }
 }
 
-/// A push is answered only when the registry has stored what came, which takes its time.
+/// Factor for the stall timeout of a push: the registry answers only after it has stored the bytes.
 const STORING: u32 = 8;
 
-/// Connections to a registry and to where it sends us: kept open, direct or through proxies.
+/// Connections to a registry and its redirect targets: reused, direct or through proxies.
 pub struct Http {
     proxies: Proxies,
     direct: Agent,
-    // One for each scheme: ureq builds its TLS anew for a request that has settings of its own.
+    // An agent for each scheme: ureq builds its TLS anew for a request with settings of its own.
     http: Option<Agent>,
     https: Option<Agent>,
 }
 
 impl Http {
-    /// None is made yet.
+    /// Prepares the agents; opens no connection yet.
     pub fn new(endpoint: &Endpoint, access: Access, tempo: Tempo) -> Result<Self> {
         let tls = tls::config(endpoint.transport, &endpoint.certificates)?;
         let stall = tempo.stall * if access == Access::Push { STORING } else { 1 };
@@ -98,12 +98,12 @@ impl Http {
             let address = address.parse::<Uri>().ok()?;
             proxies.for_address(&address).map(|proxy| agent(Some(proxy.clone())))
         };
-        // Names that no exception can mean but '*', which means all.
+        // Names that no exception can match but '*', which matches all.
         let (http, https) = (through("http://0.invalid"), through("https://0.invalid"));
         Ok(Self { direct: agent(None), http, https, proxies })
     }
 
-    /// Sends one request and gives the head of its answer.
+    /// Sends one request and returns the head of its answer.
     pub fn send(&self, request: Request<impl AsSendBody>) -> Result<Response<Body>, Failure> {
         let agent = match self.proxies.for_address(request.uri()) {
             None => None,
@@ -123,7 +123,7 @@ fn explain(error: &ureq::Error) -> Failure {
             if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 return explain_tls(error);
             }
-            // What we could not read of our own, to send it.
+            // Our own failure to read the content that we send.
             if let Some(ours) = inner.and_then(|inner| inner.downcast_ref::<Error>()) {
                 return Failure::lasting(ours.clone());
             }

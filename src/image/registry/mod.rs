@@ -8,8 +8,8 @@
 //!               auth        http: connections: tls, dns, proxy, address
 //! ```
 //!
-//! The other side is believed nothing: all it sends is limited, and what of it is shown is escaped. A credential leaves
-//! for the registry's own address or the realm that it names, never along a redirect.
+//! The other side is not trusted: all input from it is limited, and any of it that is shown is escaped. A credential is
+//! sent only to the registry's own address or the realm that the registry names, never along a redirect.
 
 mod address;
 mod auth;
@@ -41,7 +41,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::go_json;
 
-/// What for a token is asked.
+/// Access that a token must grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reading.
@@ -50,7 +50,8 @@ pub enum Access {
     Push,
 }
 
-/// Docker's manifests of 2015 and before: asked for so that the answer says what they are, not that there is nothing.
+/// Media types of docker's manifests of 2015 and before: listed so that the registry names the type instead of denying
+/// that the manifest exists.
 const SCHEMA_1: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
     "application/vnd.docker.distribution.manifest.v1+json",
@@ -61,7 +62,7 @@ const MOST_TAGS: usize = 100_000;
 /// Most pages of a list of tags.
 const MOST_PAGES: usize = 10_000;
 
-/// One repository of a registry, and which manifest of it. Cheap to clone; used by several threads at once.
+/// A repository of a registry, and a tag or digest in it. Cheap to clone; used by several threads at once.
 #[derive(Clone)]
 pub struct Registry {
     session: Arc<Session>,
@@ -69,7 +70,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// `which`: a tag, or a digest. Nothing is sent yet. Errors: names that are none, certificates that cannot be read.
+    /// Creates a client for `which`, a tag or a digest; sends nothing yet. Errors: invalid names, unreadable
+    /// certificates.
     pub fn new(endpoint: Endpoint, which: String, access: Access) -> Result<Self> {
         Self::with_tempo(endpoint, which, access, Tempo::default())
     }
@@ -93,7 +95,7 @@ impl Registry {
         Ok(Self { session: self.session.clone(), which: tag_or_digest(which)? })
     }
 
-    /// Whether the registry takes our credentials, for a login. Errors: it does not, or it cannot be reached.
+    /// Checks that the registry accepts our credentials, for a login. Errors: it refuses them, or cannot be reached.
     pub fn check_credentials(&self) -> Result<()> {
         let ask = Ask::new(Method::GET, "/v2/".to_owned());
         let answer = self.session.ask(&ask)?;
@@ -103,19 +105,21 @@ impl Registry {
         }
     }
 
-    /// What lies at another tag of the same repository, such as an image's signatures; `None`: nothing does.
+    /// The source for another tag of the same repository, such as an image's signatures. `None`: the tag does not
+    /// exist.
     pub fn beside(&self, tag: &str) -> Result<Option<Box<dyn Source>>> {
         let other = self.other(tag.to_owned())?;
         Ok(other.head_manifest()?.map(|_| Box::new(other) as Box<dyn Source>))
     }
 
-    /// The digest of what `which` names now, without its content where the registry can do so. `None`: there is nothing.
+    /// The digest that `which` names now, without a download where the registry sends the digest. `None`: no such
+    /// manifest.
     pub fn head_manifest(&self) -> Result<Option<Digest>> {
         let answer = self.session.ask(&self.manifest_ask(Method::HEAD, &self.which))?;
         let digest = match answer.status {
             404 => return Ok(None),
             200..=299 => answer.header("docker-content-digest").and_then(|text| text.parse().ok()),
-            // Without a body there is no word of the cause: the GET below brings it.
+            // An answer to HEAD has no body to explain the failure: the GET below brings one.
             _ => None,
         };
         match digest {
@@ -124,7 +128,7 @@ impl Registry {
         }
     }
 
-    /// All tags of the repository. Errors: there is no such repository, or it has more than [`MOST_TAGS`].
+    /// All tags of the repository. Errors: the repository does not exist, or has more than [`MOST_TAGS`].
     pub fn tags(&self) -> Result<Vec<String>> {
         #[derive(serde::Deserialize)]
         struct Page {
@@ -162,7 +166,7 @@ impl Registry {
     }
 }
 
-/// The address of the next page, in a `Link` field: `<ADDRESS>; rel="next"` (RFC 8288).
+/// The address of the next page in a `Link` field: `<ADDRESS>; rel="next"` (RFC 8288).
 fn next_page(answer: &Answer) -> Option<String> {
     let links = answer.headers("link").flat_map(|text| text.split(','));
     let mut nexts = links.filter_map(|link| {
@@ -184,11 +188,11 @@ fn tag_or_digest(which: String) -> Result<String> {
     }
 }
 
-/// The answer's body, at most [`LARGEST`] bytes.
+/// Reads the answer's body, at most [`LARGEST`] bytes.
 fn read_manifest(answer: Answer) -> Result<Fetched, http::Failure> {
     let media_type = answer.header("content-type").map(str::to_owned);
     let mut bytes = Vec::new();
-    // A length that is said is believed only as far as it refuses.
+    // Content-Length is untrusted: it only serves to refuse early.
     let said = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
     let said = said.filter(|_| !answer.is_encoded());
     let mut body = answer.into_reader()?.take(LARGEST + 1);
@@ -229,7 +233,7 @@ impl Source for Registry {
     }
 
     fn size(&self, digest: &Digest) -> Result<u64> {
-        // Some answer HEAD with 405, or without a length.
+        // Some registries answer HEAD with 405, or without a length.
         for method in [Method::HEAD, Method::GET] {
             let ask = Ask::new(method, self.session.path(&format!("blobs/{digest}")));
             let answer = self.session.ask(&ask)?;
@@ -280,7 +284,7 @@ impl Target for Registry {
         match answer.status {
             200..=299 => {}
             401 | 403 => return Err(self.session.refused(answer, &Subject::Upload)),
-            // It may be that it takes manifests of the other format alone.
+            // The registry may accept only manifests of the other format.
             400 | 405 | 406 | 415 | 422 => {
                 return Err(self.session.refused(answer, &Subject::NewManifest(&which)));
             }

@@ -1,6 +1,6 @@
-//! Proxies from the environment, as curl and Go read it: which address goes through which.
+//! Proxies from the environment, read as curl and Go do: selects the proxy for an address.
 //!
-//! ureq's own reading knows no ports and no networks in NO_PROXY, and takes one proxy for all.
+//! ureq's own reading supports neither ports nor networks in NO_PROXY, and takes one proxy for all schemes.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use ureq::http::Uri;
 use super::dns;
 use crate::error::{Context, Error, Result};
 
-/// What the environment says.
+/// Proxy settings of the environment.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     http: Option<Proxy>,
@@ -18,13 +18,13 @@ pub struct Proxies {
     exceptions: Vec<Exception>,
 }
 
-/// One word of NO_PROXY.
+/// An entry of NO_PROXY.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Exception {
     All,
-    /// The network's address and how many bits of it count.
+    /// A network: address and prefix length in bits.
     Network(IpAddr, u32),
-    /// A host, and whether it is meant besides those below it; `Some`: only this port.
+    /// A host and the names below it. `below_only`: the host itself does not match. `port`: `None` matches every port.
     Host {
         name: String,
         below_only: bool,
@@ -33,7 +33,7 @@ enum Exception {
 }
 
 impl Proxies {
-    /// Reads HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in small letters first. Errors: a proxy that is no address.
+    /// Reads HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, lower case first. Errors: a proxy that is no address.
     pub fn of_environment() -> Result<Self> {
         Self::read(|name| std::env::var(name).ok())
     }
@@ -45,7 +45,7 @@ impl Proxies {
         };
         let proxy = |name: &str| {
             let value = either(name).or_else(|| either("ALL_PROXY"));
-            // The value may hold a password: it is not shown.
+            // The value may hold a password, so the message does not show it.
             let parse = |value: String| Proxy::new(value.trim()).map_err(Error::new);
             value.map(parse).transpose().context(|| format!("${name} or $ALL_PROXY"))
         };
@@ -125,7 +125,7 @@ fn is_in(ip: IpAddr, network: IpAddr, bits: u32) -> bool {
         (IpAddr::V6(ip), IpAddr::V6(network)) => (ip.to_bits(), network.to_bits(), 128),
         _ => return false,
     };
-    // No shift by 128: with no bits at all, every address of the kind is in.
+    // Avoids a shift by 128: a prefix of zero bits matches every address of the family.
     (ip ^ network).checked_shr(width - bits).unwrap_or(0) == 0
 }
 

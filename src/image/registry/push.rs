@@ -1,5 +1,5 @@
-//! Uploads: POST for a place, PATCH with all bytes, PUT with the digest: the one way that every registry has, for it is
-//! docker's own. An upload that breaks off begins anew.
+//! Uploads: POST for a location, PATCH with all bytes, PUT with the digest. Every registry supports this way, for it is
+//! docker's own. An upload that breaks off restarts from the first byte.
 
 use std::fs::File;
 
@@ -12,8 +12,7 @@ use super::session::{Answer, Ask, Content, Place, Session};
 use crate::error::{Error, Result};
 use crate::image::manifest::Descriptor;
 
-/// Puts a blob there that is not there yet. `progress` hears how many bytes of it went out, from 0 again when it begins
-/// anew.
+/// Uploads a blob that the registry lacks. `progress` receives the number of bytes sent, from 0 again after a restart.
 pub fn upload(
     session: &Session,
     descriptor: &Descriptor,
@@ -33,7 +32,7 @@ fn once(
         let answer = session.attempt(ask)?;
         match answer.status {
             200..=299 => Ok(answer),
-            // The place is gone (a registry that was restarted): another one will do.
+            // The upload location no longer exists (a registry that was restarted): a new one will do.
             404 | 416 if !is_begin(ask) => {
                 Err(Failure::passing(session.refused(answer, &Subject::Upload)))
             }

@@ -1,4 +1,5 @@
-//! A registry's refusals, in our words first and in its own after: those are a stranger's, so they are cut and escaped.
+//! Errors for a registry's refusals: our wording first, then the registry's own, which is untrusted: it is cut and
+//! escaped.
 
 use std::io::Read;
 
@@ -10,29 +11,29 @@ use crate::error::{Error, Kind};
 use crate::go_json;
 use crate::image::endpoint::Endpoint;
 
-/// What was asked for.
+/// Object of a request, for error messages.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
     /// The registry as such.
     Api,
     /// A tag or digest.
     Manifest(&'a str),
-    /// A manifest that is put there.
+    /// A manifest that is pushed.
     NewManifest(&'a str),
     /// The tags of a repository.
     Tags,
     /// A blob.
     Blob(&'a Digest),
-    /// The upload of one, and what is asked before it.
+    /// The upload of a blob, and the check before it.
     Upload,
-    /// A token of this host.
+    /// A token from this host.
     Token(&'a str),
 }
 
-/// Longest text of a stranger that is shown, in characters.
+/// Longest untrusted text that is shown, in characters.
 const LONGEST: usize = 200;
 
-/// `text`, short enough and without anything that a terminal obeys.
+/// Shortens `text` and escapes everything that a terminal would obey.
 pub fn shown(text: &str) -> String {
     let mut all: String = text.chars().take(LONGEST).flat_map(escape).collect();
     if text.chars().nth(LONGEST).is_some() {
@@ -45,7 +46,7 @@ fn escape(c: char) -> Vec<char> {
     if matches!(c, '"' | '\'') { vec![c] } else { c.escape_debug().collect() }
 }
 
-/// What the body of a refusal says: `{"errors":[{"code":"DENIED","message":"..."}]}`, or a token server's
+/// Reads the message from the body of a refusal: `{"errors":[{"code":"DENIED","message":"..."}]}`, or a token server's
 /// `{"details":"..."}`.
 fn own_words(answer: Answer) -> Option<String> {
     #[derive(Deserialize)]
@@ -60,7 +61,7 @@ fn own_words(answer: Answer) -> Option<String> {
         message: Option<String>,
     }
     let mut bytes = Vec::new();
-    // Cut off is no error: there are other words for it.
+    // A body that breaks off is no error: the caller has a text without it.
     let _ = answer.into_reader().ok()?.take(64 << 10).read_to_end(&mut bytes);
     let body: Body = go_json::read(&bytes).ok()?;
     let text = match body.errors.into_iter().next() {
@@ -71,12 +72,12 @@ fn own_words(answer: Answer) -> Option<String> {
     Some(shown(&text))
 }
 
-/// How people call the registry.
+/// Name that people use for the registry.
 pub fn login_name(host: &str) -> &str {
     if host == "registry-1.docker.io" { "docker.io" } else { host }
 }
 
-/// Whether the registry itself, not a token server, looks at names and passwords: then it has looked at ours.
+/// True if the registry itself, not a token server, checks names and passwords: then it has checked ours.
 fn is_basic(answer: &Answer) -> bool {
     let schemes = answer.headers("www-authenticate").filter_map(|text| text.split(' ').next());
     let mut schemes = schemes.map(str::to_ascii_lowercase).peekable();
@@ -92,7 +93,7 @@ fn kind_of(status: u16, subject: &Subject<'_>) -> Kind {
     }
 }
 
-/// The error for an answer that is no success.
+/// Makes the error for an answer that is no success.
 pub fn explain(answer: Answer, subject: &Subject<'_>, endpoint: &Endpoint) -> Error {
     let status = answer.status;
     let has_login = endpoint.credentials.is_some();

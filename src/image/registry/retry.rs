@@ -1,4 +1,4 @@
-//! How long is waited, and how often it is tried again.
+//! Waiting times, and the number of retries.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use super::http::{Failure, Kind};
 use crate::error::{self, Error, Result};
 
-/// Waiting times. The defaults are for people; tests have shorter ones.
+/// Waiting times. The defaults suit people; tests use shorter ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Tempo {
-    /// Until a connection stands, over all addresses of the name.
+    /// Limit for connecting, over all addresses of the name.
     pub connect: Duration,
-    /// Without a byte, until a transfer counts as interrupted.
+    /// Time without a byte until a transfer counts as interrupted.
     pub stall: Duration,
-    /// Before the second try; doubled before each further one.
+    /// Pause before the second try; doubled before each further try.
     pub pause: Duration,
 }
 
@@ -41,12 +41,12 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// No failure yet.
+    /// Starts with no failures.
     pub fn new(tempo: Tempo) -> Self {
         Self { tempo, failures: 0 }
     }
 
-    /// Something came: all is forgiven.
+    /// Resets the count: data arrived.
     pub fn progress(&mut self) {
         self.failures = 0;
     }
@@ -61,7 +61,7 @@ impl Patience {
         }
         log::debug!("{}; once more", failure.error);
         let pause = self.tempo.pause.saturating_mul(1 << (self.failures - 1));
-        // Half of it by chance, so that many who were cut off together do not come back together.
+        // Half of the pause is random, so that many clients cut off together do not return together.
         let jittered = pause.mul_f64(0.5 + f64::from(chance()) / 255.0 / 2.0);
         std::thread::sleep(failure.after.map_or(jittered, |after| after.max(jittered)));
         Ok(())
@@ -74,7 +74,7 @@ fn chance() -> u8 {
     byte[0]
 }
 
-/// What `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3); at most a minute.
+/// Wait that `Retry-After` demands: seconds, or a date (RFC 9110, 10.2.3); at most a minute.
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

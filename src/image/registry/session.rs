@@ -1,4 +1,4 @@
-//! Requests to one repository: the address, the token, redirects; tried again where that helps.
+//! Requests to one repository: addresses, tokens, redirects, and retries where they help.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -20,23 +20,23 @@ use crate::image::endpoint::{Endpoint, Transport};
 /// Most redirects of one request.
 const MOST_REDIRECTS: usize = 10;
 
-/// Where a request goes.
+/// Destination of a request.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// A path at the registry.
+    /// Path at the registry.
     Path(String),
-    /// An address that it gave.
+    /// Absolute address that the registry named.
     Address(Uri),
 }
 
-/// What a request brings along, as often as it must be sent.
+/// Body of a request; can be sent again for a retry.
 #[derive(Clone, Copy)]
 pub enum Content<'a> {
-    /// Nothing.
+    /// No body.
     Nothing,
-    /// These bytes, and what they are.
+    /// Media type and bytes.
     Bytes(&'a str, &'a [u8]),
-    /// A file of this length; told how much of it went out.
+    /// A file of this length; `progress` receives the bytes sent so far.
     File { length: u64, open: &'a dyn Fn() -> Result<File>, progress: &'a dyn Fn(u64) },
 }
 
@@ -51,41 +51,41 @@ pub struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// For a path at the registry.
+    /// Makes a request for a path at the registry.
     pub fn new(method: Method, path: String) -> Self {
         Self::at(method, Place::Path(path))
     }
 
-    /// For any place.
+    /// Makes a request for any place.
     pub fn at(method: Method, place: Place) -> Self {
         Self { method, place, accept: None, from: 0, content: Content::Nothing }
     }
 
-    /// Takes these media types.
+    /// Accepts these media types.
     pub fn accept(mut self, accept: String) -> Self {
         self.accept = Some(accept);
         self
     }
 
-    /// From this byte on.
+    /// Asks for the bytes from `from` on.
     pub fn from(mut self, from: u64) -> Self {
         self.from = from;
         self
     }
 
-    /// Brings bytes.
+    /// Sets bytes of media type `kind` as the body.
     pub fn bytes(mut self, kind: &'a str, bytes: &'a [u8]) -> Self {
         self.content = Content::Bytes(kind, bytes);
         self
     }
 
-    /// Brings something.
+    /// Sets the body.
     pub fn content(mut self, content: Content<'a>) -> Self {
         self.content = content;
         self
     }
 
-    /// GET, POST
+    /// Method of the request: GET, POST.
     pub fn method(&self) -> &Method {
         &self.method
     }
@@ -95,30 +95,30 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// An answer whose body is still to be read.
+/// An answer whose body is still unread.
 pub struct Answer {
-    /// 200
+    /// HTTP status, such as 200.
     pub status: u16,
-    /// Who gave it.
+    /// Address that answered, after redirects.
     pub address: Uri,
-    /// Whether it is of the registry itself.
+    /// True if the answer is from the registry itself.
     pub is_home: bool,
     body: Body,
     headers: HeaderMap,
 }
 
 impl Answer {
-    /// A field, where it is text.
+    /// The value of a header field, where it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Whether what comes is packed for the way alone (Content-Encoding).
+    /// True if the body is packed for the transfer alone (Content-Encoding).
     pub fn is_encoded(&self) -> bool {
         self.encoding() != Encoding::Identity
     }
 
-    /// Takes the body as it comes.
+    /// Ignores the content encoding: the body is read as it arrives.
     pub fn forget_encoding(&mut self) {
         self.headers.remove(header::CONTENT_ENCODING);
     }
@@ -136,7 +136,7 @@ impl Answer {
         }
     }
 
-    /// The body, as it was before it was packed for the way. We ask for `identity`, and some pack all the same.
+    /// The decoded body. We ask for `identity`, but some servers pack all the same.
     pub fn into_reader(self) -> Result<Box<dyn Read + Send>> {
         let encoding = self.encoding();
         let said = || shown(self.header("content-encoding").unwrap_or_default());
@@ -154,13 +154,13 @@ impl Answer {
         })
     }
 
-    /// A field that is an address, whatever bytes are in it.
+    /// The `Location` field, with bytes escaped that no address may hold.
     pub fn location(&self) -> Option<String> {
         let value = self.headers.get(header::LOCATION)?;
         Some(address::escape_forbidden(value.as_bytes()))
     }
 
-    /// All fields of that name.
+    /// All header fields of that name.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
@@ -175,22 +175,22 @@ enum Encoding {
     Unknown,
 }
 
-/// One repository of one registry.
+/// Client of one repository of a registry.
 pub struct Session {
-    /// Where.
+    /// Address and credentials of the repository.
     pub endpoint: Endpoint,
-    /// How patiently.
+    /// Timeouts and pauses.
     pub tempo: Tempo,
     http: Http,
     keeper: Keeper,
-    // Which of the two an insecure registry speaks.
+    // The scheme of an insecure registry, http or https; unset until the first answer.
     scheme: OnceLock<&'static str>,
-    // With what /v2/ answers who has no login; `None`: not asked yet.
+    // Challenges of /v2/ without a login; `None`: not fetched yet.
     challenges: Mutex<Option<Vec<String>>>,
 }
 
 impl Session {
-    /// Nothing is sent yet.
+    /// Prepares the session; sends nothing yet.
     pub fn new(endpoint: Endpoint, access: Access, tempo: Tempo) -> Result<Self> {
         let host = &endpoint.host;
         let address = format!("https://{host}/").parse::<Uri>().ok();
@@ -206,22 +206,22 @@ impl Session {
         Ok(Self { endpoint, tempo, http, keeper, scheme, challenges: Mutex::default() })
     }
 
-    /// `registry 127.0.0.1:5000`, before what went wrong there.
+    /// Name for error messages: `registry 127.0.0.1:5000`.
     pub fn name(&self) -> String {
         format!("registry {}", refusal::login_name(&self.endpoint.host))
     }
 
-    /// A path of the repository.
+    /// A path below the repository.
     pub fn path(&self, rest: &str) -> String {
         format!("/v2/{}/{rest}", self.endpoint.repository)
     }
 
-    /// The error for an answer that is no success.
+    /// Makes the error for an answer that is no success.
     pub fn refused(&self, answer: Answer, subject: &Subject<'_>) -> Error {
         refusal::explain(answer, subject, &self.endpoint)
     }
 
-    /// Does something until it works or it is hopeless.
+    /// Repeats `work` until it succeeds or no retry can help.
     pub fn persist<T>(&self, mut work: impl FnMut() -> Result<T, Failure>) -> Result<T> {
         let mut patience = Patience::new(self.tempo);
         loop {
@@ -232,13 +232,14 @@ impl Session {
         }
     }
 
-    /// Asks until there is an answer.
+    /// Sends a request until an answer arrives.
     pub fn ask(&self, ask: &Ask<'_>) -> Result<Answer> {
         self.persist(|| self.attempt(ask))
     }
 
-    /// Asks once, and once more with a new token where one is wanted. A login is sent at once: a registry may hide from
-    /// others what there is (403, 404). Errors also for an answer that may be better next time: 429 and all of 5xx.
+    /// Sends a request, and repeats it once with a new token where the registry demands one. Sends a login at once: a
+    /// registry may hide what exists from others (403, 404). Errors also for an answer that a retry may improve: 408,
+    /// 429 and all of 5xx.
     pub fn attempt(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let mut used = self.keeper.current();
         if used.is_none() && self.keeper.has_login() {
@@ -257,9 +258,9 @@ impl Session {
         self.passing(answer, &Subject::Api)
     }
 
-    /// Answers the challenge of /v2/ with our login, once. `None`: there is no challenge.
+    /// Answers the challenge of /v2/ with our login, once. `None`: no challenge.
     fn log_in(&self) -> Result<Option<HeaderValue>, Failure> {
-        // Held until there is an answer: other threads want the same one.
+        // Held until an answer arrives: other threads want the same token.
         let mut known = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_some() {
             return Ok(self.keeper.current());
@@ -273,7 +274,7 @@ impl Session {
         Ok(granted)
     }
 
-    /// With what /v2/ answers who has no login.
+    /// The challenges of /v2/ without a login, cached.
     fn challenges_of_api(&self) -> Result<Vec<String>, Failure> {
         let mut known = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
@@ -288,7 +289,7 @@ impl Session {
         Ok(if is_wanted { challenges(&answer) } else { Vec::new() })
     }
 
-    /// The answer, unless it is one that may be better next time.
+    /// Returns the answer, or a passing failure where a retry may improve it.
     pub fn passing(&self, answer: Answer, subject: &Subject<'_>) -> Result<Answer, Failure> {
         if !matches!(answer.status, 408 | 429 | 500..=599) {
             return Ok(answer);
@@ -311,11 +312,11 @@ impl Session {
             }
             (Place::Path(path), None) => path,
         };
-        // Insecure: HTTPS unless nobody speaks it.
+        // Insecure registry: HTTPS first, plain HTTP if HTTPS fails.
         let (scheme, answer) = match self.exchange(ask, &at("https", path)?, token) {
             Err(failure) if failure.kind != Kind::Lasting => {
                 match self.exchange(ask, &at("http", path)?, token) {
-                    // That is how a server that wants TLS takes a request without.
+                    // A server that wants TLS answers a plain request with 400.
                     Ok(answer) if answer.status != 400 => ("http", answer),
                     Err(plain) if plain.kind != Kind::Unanswered => return Err(plain),
                     _ => return Err(failure),
@@ -327,8 +328,8 @@ impl Session {
         Ok(answer)
     }
 
-    /// Asks at `start` and follows redirects. `authorization` stays with the server of `start`, and does not come back
-    /// to it once another was asked.
+    /// Sends a request to `start` and follows redirects. `authorization` goes only to the server of `start`, and is not
+    /// sent again once a redirect has led elsewhere.
     pub fn exchange(
         &self,
         ask: &Ask<'_>,
@@ -339,7 +340,7 @@ impl Session {
         let own = format!("{}://{}", start.scheme_str().unwrap_or_default(), self.endpoint.host);
         let own = own.parse().ok().and_then(|own| Origin::of(&own));
         let mut address = start.clone();
-        // An upload's address may be another server's: our token is not for that one.
+        // An upload's address may be at another server: our token is not sent there.
         let mut is_home = home == own || !matches!(ask.place, Place::Address(_));
         for _ in 0..=MOST_REDIRECTS {
             let authorization = authorization.filter(|_| is_home);
@@ -436,7 +437,7 @@ fn no_request() -> Error {
     Error::new("not a request")
 }
 
-/// Tells how much was read.
+/// Counts the bytes read and reports them.
 struct Counted<'a> {
     inner: io::Take<File>,
     count: u64,

@@ -1,4 +1,4 @@
-//! Which certificates are believed, and which we show: the host's authorities, and docker's `certs.d` over them.
+//! Certificates: trusted authorities of the host, with docker's `certs.d` added, and client certificates from there.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use crate::error::{Context, Error, Result};
 use crate::image::endpoint::Transport;
 
-/// What TLS needs to know for a registry with these folders of `certs.d`. Errors: a file in them that cannot be used.
+/// Builds the TLS configuration for a registry with these folders of `certs.d`. Errors: an unusable file in the
+/// folders.
 pub fn config(transport: Transport, folders: &[PathBuf]) -> Result<TlsConfig> {
     let host = rustls_native_certs::load_native_certs();
     host.errors.iter().for_each(|error| log::debug!("the host's authorities: {error}"));
@@ -35,7 +36,7 @@ pub fn config(transport: Transport, folders: &[PathBuf]) -> Result<TlsConfig> {
         .build())
 }
 
-// In the order of their names. A folder that is not there is empty.
+// Files sorted by name. A missing folder counts as empty.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
@@ -55,7 +56,7 @@ fn pair(path: &Path) -> Result<ClientCert> {
     let chain = certificates(path)?;
     let bytes = std::fs::read(&key_path)
         .context(|| format!("{} needs its key: {}", path.display(), key_path.display()))?;
-    // Tried here: ureq takes a pair that does not fit for a fault of ours, and panics.
+    // Tested here: ureq panics on a key that does not fit the certificate.
     let key = || PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| format!("{error:?}"));
     let tried = key().and_then(|key| {
         rustls::ClientConfig::builder_with_provider(Arc::new(
