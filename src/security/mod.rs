@@ -1,5 +1,5 @@
-//! What a container may not do unless it is asked for: docker's capabilities, hidden and read-only parts of /proc and
-//! /sys. Puts them onto a config that has none yet; knows nothing of where the config comes from.
+//! Default confinement of a container: docker's capabilities, hidden and read-only parts of /proc and /sys. Added to a
+//! config that has none yet, whatever the origin of the config.
 
 pub mod emulation;
 pub mod seccomp;
@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::host::hint::Hint;
 
-/// Annotation: the capabilities that were asked for by name, which a user other than root is given too.
+/// Annotation: capabilities requested by name, which a user other than root gets too.
 const ASKED: &str = "usnea.capabilities";
 
 /// docker's default set.
@@ -35,7 +35,7 @@ const DEFAULT: [Capability; 14] = [
     Capability::AuditWrite,
 ];
 
-/// docker's: what tells of the host, or of other containers on it.
+/// docker's list: paths that reveal facts about the host, or about other containers.
 const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
@@ -51,16 +51,16 @@ const MASKED: [&str; 12] = [
     "/sys/firmware",
 ];
 
-/// docker's: what changes the host.
+/// docker's list: paths that change the host.
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// The capabilities that a container has where nothing is asked for.
+/// Returns the capabilities of a container without capability flags.
 pub fn default_capabilities() -> Vec<String> {
     DEFAULT.iter().map(ToString::to_string).collect()
 }
 
-/// The parts of /proc and /sys that a container does not see, or cannot write to.
+/// Paths in /proc and /sys that are hidden from a container, or read-only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardedPaths {
     hidden: Vec<String>,
@@ -75,12 +75,12 @@ impl Default for GuardedPaths {
 }
 
 impl GuardedPaths {
-    /// No path at all.
+    /// Guards no path at all.
     pub fn none() -> Self {
         Self { hidden: Vec::new(), read_only: Vec::new() }
     }
 
-    /// Lets go of a path; a last part `*` stands for any.
+    /// Unguards a path; a last part `*` stands for any name.
     pub fn unmask(&mut self, pattern: &str) {
         let is_of = |path: &String| match pattern.strip_suffix('*') {
             Some(folder) => path.strip_prefix(folder).is_some_and(|name| !name.contains('/')),
@@ -90,14 +90,14 @@ impl GuardedPaths {
         self.read_only.retain(|path| !is_of(path));
     }
 
-    /// Hides one more path.
+    /// Hides an additional path.
     pub fn mask(&mut self, path: &str) {
         self.hidden.push(path.to_owned());
     }
 }
 
-/// Gives the process its capabilities and guards what is the host's. Errors: a capability that this kernel does not
-/// have, a config without a process.
+/// Sets the capabilities of the process, and guards the host's paths. Errors: a capability unknown to this kernel, a
+/// config without a process.
 pub fn confine(
     spec: &mut Spec,
     add: &[CapabilityChange],
@@ -128,16 +128,16 @@ pub fn confine(
     Ok(())
 }
 
-/// What a command in a container that runs may do beside what its user may.
+/// Privileges of an additional command in a running container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Privileges {
-    /// What the container's own command may.
+    /// Same as the container's own command.
     Containers,
-    /// All that there is (`--privileged`).
+    /// All capabilities (`--privileged`).
     All,
 }
 
-/// Gives another process of the container that `spec` describes its capabilities. Errors: the spec was damaged.
+/// Sets the capabilities of an additional process in the container of `spec`. Errors: a damaged spec.
 pub fn confine_entry(process: &mut Process, spec: &Spec, privileges: Privileges) -> Result<()> {
     let (bounding, asked) = match privileges {
         Privileges::All => {
@@ -161,16 +161,16 @@ pub fn confine_entry(process: &mut Process, spec: &Spec, privileges: Privileges)
     Ok(())
 }
 
-/// The capabilities that this kernel has. They are numbered without gaps (capabilities(7), cap_last_cap).
+/// Returns the capabilities of this kernel, which are numbered without gaps (capabilities(7), cap_last_cap).
 fn known_to_kernel(last: &Path) -> Result<&'static [Capability]> {
     let failed = || format!("cannot read {}", last.display());
     let text = std::fs::read_to_string(last).context(failed).hint(|| Hint::ProcSubset)?;
     let last = text.trim().parse::<usize>().map_err(Error::new).context(failed)?;
-    // A kernel newer than this table has some that nobody can name yet.
+    // A kernel newer than this table has capabilities that nobody can name yet.
     Ok(&IN_KERNEL_ORDER[..IN_KERNEL_ORDER.len().min(last.saturating_add(1))])
 }
 
-/// The five sets of capabilities(7): effective and permitted are alike, inheritable and ambient are.
+/// The five sets of capabilities(7): effective and permitted are alike, and so are inheritable and ambient.
 #[derive(Debug)]
 struct Sets {
     bounding: Capabilities,
@@ -178,7 +178,7 @@ struct Sets {
     passed_on: Capabilities,
 }
 
-/// The bounding set that the flags ask for, and what of it was asked for, not given by default.
+/// Returns the bounding set from the flags, and its part that was requested rather than default.
 fn asked(
     add: &[CapabilityChange],
     drop: &[CapabilityChange],
@@ -187,7 +187,7 @@ fn asked(
     let added = named("--cap-add", add, known)?;
     let dropped = named("--cap-drop", drop, known)?;
     let all = || known.iter().copied();
-    // docker's order: ALL to be added counts for more than ALL to be dropped, a name added more than it dropped.
+    // docker's order: adding ALL counts for more than dropping ALL, and adding a name for more than dropping the name.
     let bounding: Capabilities = if add.contains(&CapabilityChange::All) {
         let bounding: Capabilities = all().filter(|one| !dropped.contains(one)).collect();
         return Ok((bounding.clone(), bounding));
@@ -203,9 +203,9 @@ fn asked(
 }
 
 impl Sets {
-    /// Root holds all it may ever have and passes nothing on by inheritance (CVE-2022-27649: a non-empty inheritable
-    /// set is what a set-user-ID program of another user could take up). Another user holds what was asked for by name,
-    /// and keeps it across exec(2), for which all of the sets are needed.
+    /// Builds the sets. Root holds its whole bounding set and passes on none by inheritance: set-user-ID programs of
+    /// another user could take up a non-empty inheritable set (CVE-2022-27649). Another user holds the capabilities
+    /// requested by name, and keeps them across exec(2), which requires all of the sets.
     fn of(uid: u32, bounding: Capabilities, asked: Capabilities) -> Self {
         if uid == 0 {
             return Self { held: bounding.clone(), bounding, passed_on: Capabilities::new() };
@@ -225,7 +225,7 @@ impl Sets {
     }
 }
 
-/// Those that are called by name. Errors: one is unknown to the kernel.
+/// Returns the capabilities given by name. Errors: a name unknown to the kernel.
 fn named(
     flag: &str,
     changes: &[CapabilityChange],

@@ -1,8 +1,9 @@
-//! The thread whose call waits: its memory, its files.
+//! Thread whose call waits: access to its memory and files.
 //!
-//! Everything goes through a descriptor of its folder in /proc, opened and then checked to be of the waiting thread
-//! (seccomp_unotify(2), "Time-of-check time-of-use"): a number alone could come to name another process of the user, on
-//! the host, between the call and our look. When the thread is gone, so is everything below the folder (ESRCH).
+//! All access goes through a descriptor of the thread's folder in /proc, opened and then verified to be the waiting
+//! thread's (seccomp_unotify(2), "Time-of-check time-of-use"). A bare PID could come to mean another process of the
+//! user, on the host, between the call and our access. When the thread is gone, so is everything below the folder
+//! (ESRCH).
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,25 +16,25 @@ use crate::sys::seccomp::{self, Call, Listener};
 const LONGEST: usize = 4096;
 const PAGE: u64 = 4096;
 
-/// Which file a call is about.
+/// File that a call refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// One that is open: the path of its link below the thread's folder.
+    /// Open file: the path of its link below the thread's folder.
     Open(String),
-    /// One by name, as we have to say it, and what its last part is when it is a link.
+    /// Path as we must resolve it, and the treatment of a link as its last part.
     Named(Vec<u8>, Last),
 }
 
-/// The last part of a path.
+/// Treatment of a link as the last part of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
-    /// Is followed.
+    /// Follow the link.
     Follow,
-    /// Is the file itself.
+    /// Use the link itself.
     Itself,
 }
 
-/// A thread that we have in hand.
+/// Calling thread, pinned by its folder in /proc.
 #[derive(Debug)]
 pub struct Caller {
     pid: u32,
@@ -41,7 +42,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Takes the thread of a call in hand, and stands in its folder: relative paths begin there. Errors: it is gone.
+    /// Opens the thread's folder and enters it: relative paths begin there. Errors: the thread is gone.
     pub fn take(proc: &OwnedFd, listener: &Listener, call: &Call) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(proc, call.pid.to_string(), flags, Mode::empty())?;
@@ -52,22 +53,23 @@ impl Caller {
         Ok(Self { pid: call.pid, folder })
     }
 
-    /// Whether it is the thread with this number, as long as that lives.
+    /// True if this is the thread with this ID, as long as the thread lives.
     pub fn is(&self, pid: u32) -> bool {
         self.pid == pid
     }
 
-    /// Whether it is still there. Then nobody else has its number.
+    /// True if the thread still exists. Then no other thread has its ID.
     pub fn lives(&self) -> bool {
         rustix::fs::statat(&self.folder, "stat", rustix::fs::AtFlags::empty()).is_ok()
     }
 
-    /// Makes the thread's root ours: names that begin with "/", and links, then lead where they lead it. Errors: it is gone.
+    /// Enters the thread's root: absolute names and links then resolve as for the thread. Errors: the thread is gone.
     pub fn enter_root(&self) -> Result<(), Errno> {
         rustix::process::chroot("root")
     }
 
-    /// The file that (dirfd, path) name for it. Errors: EFAULT, ENAMETOOLONG, ENOENT for an empty name that may not be.
+    /// Resolves (dirfd, path) of the thread. Errors: EFAULT, ENAMETOOLONG, ENOENT for an empty name that is not
+    /// permitted.
     pub fn target(&self, dirfd: u64, path: u64, empty: Empty, last: Last) -> Result<Target, Errno> {
         let name = if path == 0 && empty == Empty::IsDirfd { Vec::new() } else { self.text(path)? };
         let folder = match dirfd as i32 {
@@ -82,7 +84,7 @@ impl Caller {
             (Some(b'/'), _) => Ok(Target::Named(name, last)),
             (Some(_), _) => {
                 let path = [folder.as_bytes(), b"/", &name].concat();
-                // What is too long only with our own prefix could not be said in one call.
+                // A path too long only with our prefix cannot be expressed in a single call.
                 (path.len() < LONGEST)
                     .then_some(Target::Named(path, last))
                     .ok_or(Errno::NAMETOOLONG)
@@ -90,18 +92,18 @@ impl Caller {
         }
     }
 
-    /// An open file of it.
+    /// Refers to an open file of the thread.
     pub fn open_file(&self, fd: u64) -> Result<Target, Errno> {
         let fd = fd as i32;
         if fd >= 0 { Ok(Target::Open(format!("fd/{fd}"))) } else { Err(Errno::BADF) }
     }
 
-    /// A NUL-terminated text in its memory, without the NUL.
+    /// Reads a NUL-terminated text from the thread's memory, without the NUL.
     fn text(&self, address: u64) -> Result<Vec<u8>, Errno> {
         let mut text = Vec::with_capacity(256);
         while text.len() < LONGEST {
             let from = address.wrapping_add(text.len() as u64);
-            // Up to the page's end: the next may not be there.
+            // Up to the end of the page: the next page may be unmapped.
             let mut room = [0u8; 256];
             let length = (PAGE - from % PAGE).min(room.len() as u64) as usize;
             let read = self.read(from, &mut room[..length])?;
@@ -117,7 +119,7 @@ impl Caller {
         Err(Errno::NAMETOOLONG)
     }
 
-    /// Numbers of 2 or 4 bytes in its memory.
+    /// Reads numbers of 2 or 4 bytes from the thread's memory.
     pub fn numbers(&self, address: u64, count: usize, size: usize) -> Result<Vec<u32>, Errno> {
         let mut bytes = vec![0; count * size];
         if self.read(address, &mut bytes)? != bytes.len() {
@@ -131,7 +133,8 @@ impl Caller {
         Ok(bytes.chunks_exact(size).map(number).collect())
     }
 
-    /// By number: should another process have it by now, then what comes next fails, for the folder is of the dead one.
+    /// Reads memory by PID: if another process has the PID by now, later steps fail, as the folder is the dead
+    /// thread's.
     fn read(&self, address: u64, room: &mut [u8]) -> Result<usize, Errno> {
         if room.is_empty() {
             return Ok(0);
@@ -139,7 +142,8 @@ impl Caller {
         seccomp::read_memory(self.pid, address, room).map_err(|error| errno(&error))
     }
 
-    /// Writes into its memory: by a descriptor of that memory, never by number. Errors: EFAULT; it is gone.
+    /// Writes to the thread's memory, through a descriptor of that memory, never by PID. Errors: EFAULT; the thread is
+    /// gone.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let memory = rustix::fs::openat(self.folder.as_fd(), "mem", flags, Mode::empty())?;
@@ -150,7 +154,7 @@ impl Caller {
         }
     }
 
-    /// Which permissions new files of it lack.
+    /// Returns the thread's umask.
     pub fn umask(&self) -> u32 {
         let read = || {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -165,7 +169,7 @@ impl Caller {
     }
 }
 
-/// What an empty name is.
+/// Meaning of an empty name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Empty {
     /// The file of dirfd (AT_EMPTY_PATH).
@@ -174,7 +178,7 @@ pub enum Empty {
     Nothing,
 }
 
-/// The errno of an error.
+/// Returns the errno of an error.
 pub fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }

@@ -1,15 +1,15 @@
-//! The IDs that a process believes it has, changed by the kernel's own rules (kernel/sys.c, kernel/groups.c), so that a
-//! program that makes sure it has really given up root (sshd, apt) finds that it has.
+//! Emulated IDs of a process, changed by the kernel's own rules (kernel/sys.c, kernel/groups.c). Programs that verify
+//! that they have given up root (sshd, apt) find that they have.
 
 use std::sync::Arc;
 
 /// (uid_t) -1: no change.
 const UNCHANGED: u32 = u32::MAX;
 
-/// Why a change is refused.
+/// Reason to refuse a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Not with these IDs (EPERM).
+    /// Not permitted with these IDs (EPERM).
     NotPermitted,
     /// Not an ID (EINVAL).
     Invalid,
@@ -17,30 +17,30 @@ pub enum Refused {
 
 type Changed = Result<(), Refused>;
 
-/// Whether root's power over IDs of this kind is held.
+/// Root's power over IDs of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Power {
     /// CAP_SETUID or CAP_SETGID.
     Held,
-    /// Only between one's own.
+    /// No power: only changes between the process's own IDs.
     None,
 }
 
-/// The four IDs of one kind.
+/// The four IDs of a kind: user or group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ids {
-    /// Real.
+    /// Real ID.
     pub real: u32,
-    /// Effective.
+    /// Effective ID.
     pub effective: u32,
-    /// Saved.
+    /// Saved ID.
     pub saved: u32,
-    /// That of access to files.
+    /// ID for access to files.
     pub files: u32,
 }
 
 impl Ids {
-    /// All four alike.
+    /// Sets all four IDs alike.
     pub fn all(id: u32) -> Self {
         Self { real: id, effective: id, saved: id, files: id }
     }
@@ -49,7 +49,7 @@ impl Ids {
         [self.real, self.effective, self.saved].contains(&id)
     }
 
-    /// setuid(2), setgid(2)
+    /// Emulates setuid(2) or setgid(2).
     pub fn set(&mut self, id: u32, power: Power) -> Changed {
         if id == UNCHANGED {
             return Err(Refused::Invalid);
@@ -64,7 +64,7 @@ impl Ids {
         Ok(())
     }
 
-    /// setreuid(2), setregid(2)
+    /// Emulates setreuid(2) or setregid(2).
     pub fn set_two(&mut self, real: u32, effective: u32, power: Power) -> Changed {
         let old = *self;
         let may_be_real = [old.real, old.effective].contains(&real);
@@ -81,7 +81,7 @@ impl Ids {
         Ok(())
     }
 
-    /// setresuid(2), setresgid(2)
+    /// Emulates setresuid(2) or setresgid(2).
     pub fn set_three(&mut self, real: u32, effective: u32, saved: u32, power: Power) -> Changed {
         let asked = [real, effective, saved];
         let is_own = |id: &u32| *id == UNCHANGED || self.has(*id);
@@ -95,7 +95,7 @@ impl Ids {
         Ok(())
     }
 
-    /// setfsuid(2), setfsgid(2): the one before, whether it is changed or not.
+    /// Emulates setfsuid(2) or setfsgid(2): returns the previous ID, whether changed or not.
     pub fn set_files(&mut self, id: u32, power: Power) -> u32 {
         let before = self.files;
         if id != UNCHANGED && (power == Power::Held || self.has(id) || id == before) {
@@ -112,21 +112,21 @@ fn or(id: u32, unchanged: u32) -> u32 {
 /// All IDs of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// Users.
+    /// User IDs.
     pub users: Ids,
-    /// Groups.
+    /// Group IDs.
     pub groups: Ids,
-    /// Supplementary groups; `None`: they were never set, and are what the kernel says.
+    /// Supplementary groups; `None`: never set, so the kernel's apply.
     pub supplementary: Option<Arc<[u32]>>,
 }
 
 impl Credentials {
-    /// Of a process that has changed nothing yet.
+    /// Credentials of a process that has changed none.
     pub fn of(uid: u32, gid: u32) -> Self {
         Self { users: Ids::all(uid), groups: Ids::all(gid), supplementary: None }
     }
 
-    /// Whether this is root.
+    /// True if the effective user is root.
     pub fn is_root(&self) -> bool {
         self.users.effective == 0
     }

@@ -1,10 +1,10 @@
-//! What a file would be, remembered beside it in [`OVERRIDE_STAT`].
+//! Emulated owner and type of a file, recorded beside the file in [`OVERRIDE_STAT`].
 //!
 //! Regular files and folders alone can carry the attribute (xattr(7)): the owner of a link, a pipe or a socket is not
-//! remembered. A device is a regular file that says which one it stands for: what is read from it is nothing, and a
-//! commit makes the device of it. Only the container's root is written to so: a volume is the host's own, where an
-//! attribute of ours would be found by others; and there, or where a file system has no such attributes, a change of
-//! owner succeeds and is forgotten.
+//! recorded. A device is represented by a regular file whose attribute has its numbers: reading the file yields no
+//! data, and a commit makes the device. Attributes are written in the container's root alone: a volume belongs to the
+//! host, where others would find our attributes. There, or on a file system without such attributes, a change of owner
+//! succeeds without effect.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -17,11 +17,11 @@ use crate::override_stat::{FileType, OVERRIDE_STAT, OverrideStat};
 /// (uid_t) -1: no change.
 const UNCHANGED: u32 = u32::MAX;
 
-/// The longest value there is: four numbers and a name.
+/// Size of the longest value in bytes: four numbers and a name.
 const ROOM: usize = 128;
 
-/// What is remembered of a file that is looked at in passing; `None`: nothing, or it cannot be told. Ours is one system
-/// call, for this is asked for every file that anybody looks at.
+/// Reads the record of a file; `None`: no record, or an unreadable one. A single system call, as every stat of every
+/// file leads here.
 pub fn recalled(target: &Target) -> Option<OverrideStat> {
     let mut room = [0u8; ROOM];
     let length = match target {
@@ -36,12 +36,12 @@ pub fn recalled(target: &Target) -> Option<OverrideStat> {
     OverrideStat::parse(&room[..length.ok()?]).ok()
 }
 
-/// A file in hand.
+/// Open file with its facts on disk.
 pub struct File {
     fd: OwnedFd,
-    /// What it is on disk.
+    /// Facts of the file on disk.
     pub stat: Stat,
-    /// Whether it is of the container's root.
+    /// True if the file is in the container's root.
     is_ours: bool,
 }
 
@@ -52,7 +52,7 @@ impl AsFd for File {
 }
 
 impl File {
-    /// Opens it without doing anything to it (O_PATH). `root`: the mount that is the container's root.
+    /// Opens the file without effect on it (O_PATH). `root`: the mount ID of the container's root.
     pub fn open(target: &Target, root: u64) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let fd = match target {
@@ -67,17 +67,17 @@ impl File {
         Ok(Self { fd, stat, is_ours })
     }
 
-    /// The name of our descriptor, seen from the folder of any process: attributes are not for O_PATH descriptors.
+    /// Path of our descriptor, relative to the folder of any process: attributes need a path, not an O_PATH descriptor.
     fn by_name(&self) -> String {
         format!("../self/fd/{}", self.fd.as_raw_fd())
     }
 
-    /// What is remembered of it.
+    /// Reads the record of the file.
     pub fn recalled(&self) -> Option<OverrideStat> {
         self.is_ours.then(|| recalled(&Target::Open(self.by_name()))).flatten()
     }
 
-    /// What it is to be shown as, where that is not what it is on disk.
+    /// Returns the fields to report, if they differ from those on disk.
     pub fn shown(&self) -> Option<Shown> {
         self.recalled().map(|record| Shown::new(self.stat.st_mode, &record))
     }
@@ -86,7 +86,7 @@ impl File {
         DiskType::from_raw_mode(self.stat.st_mode).is_dir()
     }
 
-    /// chown(2), as root does it. A file that others may run loses setuid and setgid.
+    /// Emulates chown(2) by root. A file executable by others loses setuid and setgid.
     pub fn change_owner(&self, uid: u32, gid: u32) -> Result<(), Errno> {
         let before = self.recalled();
         let disk_mode = self.stat.st_mode & 0o7777;
@@ -115,13 +115,13 @@ impl File {
         self.remember(&record, disk_mode & !lost)
     }
 
-    /// chmod(2) of a file of which something is remembered; that on disk is the kernel's to do.
+    /// Updates a record after chmod(2); the mode on disk is changed by the kernel.
     pub fn change_mode(&self, mode: u32) -> Result<(), Errno> {
         let Some(record) = self.recalled() else { return Ok(()) };
         self.remember(&OverrideStat { mode: mode & 0o7777, ..record }, mode & 0o7777)
     }
 
-    /// Remembers it, where that can be done and is not what is on disk anyway.
+    /// Writes the record, if the file can carry one. A record equal to the file on disk is removed.
     fn remember(&self, record: &OverrideStat, disk_mode: u32) -> Result<(), Errno> {
         if !self.is_ours {
             return Ok(());
@@ -140,14 +140,14 @@ impl File {
             )
         };
         match done {
-            // A link or its like, or a file system without them: forgotten.
+            // A link or its like, or a file system without attributes: no record.
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NODATA) => Ok(()),
             answer => answer,
         }
     }
 }
 
-/// mknod(2) of a device: the regular file that stands for it.
+/// Emulates mknod(2) of a device: creates the regular file that represents the device.
 pub fn make_device(
     caller: &Caller,
     target: &Target,
@@ -170,20 +170,20 @@ pub fn make_device(
     }
 }
 
-/// The mount that a file is on.
+/// Returns the mount ID of a file.
 pub fn mount_of(fd: &OwnedFd) -> Result<u64, Errno> {
     let statx = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     Ok(statx.stx_mnt_id)
 }
 
-/// What the fields of stat are to say.
+/// Fields of stat to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// Owner.
+    /// Owner to report.
     pub uid: u32,
-    /// Group.
+    /// Group to report.
     pub gid: u32,
-    /// Type and permissions.
+    /// Type and permissions to report.
     pub mode: u32,
     /// Major and minor number of a device.
     pub device: Option<(u32, u32)>,
@@ -194,7 +194,7 @@ impl Shown {
         let (file_type, device) = match record.file_type {
             Some(FileType::Block(major, minor)) => (libc::S_IFBLK, Some((major, minor))),
             Some(FileType::Character(major, minor)) => (libc::S_IFCHR, Some((major, minor))),
-            // Only a device can be something else on disk.
+            // Only a device has a different type on disk.
             _ => (disk_mode & libc::S_IFMT, None),
         };
         Self { uid: record.uid, gid: record.gid, mode: file_type | record.mode, device }

@@ -1,7 +1,7 @@
-//! The calls that look at a file: the kernel's own answer, but for what is remembered.
+//! Calls that stat a file: the kernel's own answer, overridden by the record.
 //!
-//! Where nothing is remembered the kernel makes the call itself. What a program does with its path meanwhile cannot
-//! matter: nothing is permitted here that would not be.
+//! Without a record the kernel makes the call itself. A program that changes its path meanwhile gains nothing: no
+//! permission is granted here.
 
 use rustix::fs::{AtFlags, Stat, Statx, StatxFlags};
 use rustix::io::Errno;
@@ -11,14 +11,14 @@ use super::files::{self, File, Shown};
 use crate::sys::layout;
 use crate::sys::seccomp::{Answer, Call};
 
-/// Where a call says which file, and where the answer goes.
+/// File that a call asks for, and destination of the answer.
 struct Question {
     target: Target,
     room: u64,
     form: Form,
 }
 
-/// The struct that is asked for.
+/// Struct that the call fills.
 enum Form {
     /// `struct stat` of the 64-bit architecture.
     Stat,
@@ -28,7 +28,7 @@ enum Form {
     Statx(StatxFlags),
 }
 
-/// Answers a call that looks at a file. `root`: the mount that is the container's root.
+/// Answers a call that stats a file. `root`: the mount ID of the container's root.
 pub fn answer(caller: &Caller, name: &str, call: &Call, root: u64) -> Result<Answer, Errno> {
     let Some(question) = question(caller, name, call)? else { return Ok(Answer::Continue) };
     if matches!(question.target, Target::Named(..)) {
@@ -112,7 +112,7 @@ fn with_extended(mut statx: Statx, shown: &Shown) -> Statx {
     statx
 }
 
-/// arch/x86/include/uapi/asm/stat.h, the 32-bit `struct stat64`: no gaps but those named.
+/// Encodes the 32-bit `struct stat64` (arch/x86/include/uapi/asm/stat.h), which has only named padding.
 #[allow(clippy::unnecessary_cast, reason = "the fields have other types on ARM")]
 fn stat64(stat: &Stat) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(96);

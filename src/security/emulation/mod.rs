@@ -1,32 +1,32 @@
-//! Root emulation: in a container with a single ID the kernel refuses every other owner, user and group, so that no
-//! package could be installed. A filter hands those calls to a supervisor that answers as a machine with all IDs would.
+//! Root emulation. In a container with a single ID, the kernel refuses every other owner, user and group: no package
+//! could be installed. A filter passes those calls to a supervisor, which answers as a machine with all IDs would.
 //!
 //! ```text
-//! credentials   the IDs that a process believes it has      processes    which process believes what
-//! caller        the waiting thread's memory and files       files, look  owners remembered beside the files
-//! supervisor    one call after the other
+//! credentials   the IDs that a process believes it has      processes    credentials of each process
+//! caller        the waiting thread's memory and files       files, look  owners recorded beside the files
+//! supervisor    receives and answers calls
 //! ```
 //!
-//! Others that do this (Charliecloud's `--force=seccomp`) answer 0 to all of it and know nothing afterwards: apt, which
-//! makes sure that it has become `_apt`, must then be told not to, by an option put into the image. Here what was set is
-//! what is read, by the kernel's own rules, and nothing in the image changes.
+//! Similar tools (Charliecloud's `--force=seccomp`) answer 0 to all such calls and keep no state. apt verifies that it
+//! has become `_apt`, so those tools must disable this check by an option in the image. Here reads return what was set,
+//! by the kernel's own rules, and the image stays unchanged.
 //!
-//! `capset` is left to the kernel, which in a single-ID namespace has all of root's capabilities to give and take: to
-//! feign it would only let a program believe that it had dropped what it still has.
+//! `capset` is left to the kernel: in a single-ID namespace, root can really gain and drop all its capabilities.
+//! Emulating `capset` would make a program believe that it had dropped capabilities which it still has.
 //!
-//! **The supervisor can reach nothing but the container.** It is a process of ours beside the command (not in its pid
-//! namespace: nobody inside sees it), that has entered the container's user and mount namespaces, holds no capability
-//! that the container has not, but those to look into its processes (CAP_SYS_PTRACE) and to see files from their root
-//! (CAP_SYS_CHROOT), and whose only door to the host is a descriptor of /proc, used for the folder of a waiting thread
-//! alone (`caller` says how it makes sure that it is that). Paths are resolved from the thread's own root and folder,
-//! in the container's mount namespace: whatever a path, a link or a change of either meanwhile leads to, it is a file
-//! that the container could have opened itself. No answer permits anything: "make the call yourself" is given where the
-//! kernel checks the call as ever, and what is written is an attribute of a file in the container's root.
+//! **The supervisor can reach nothing but the container.** The process is ours, beside the command. The supervisor is
+//! outside the container's PID namespace, so no process inside sees it. But it has entered the container's user and
+//! mount namespaces. Its capabilities are the container's, plus two: inspecting processes (CAP_SYS_PTRACE) and seeing
+//! files from their root (CAP_SYS_CHROOT). Its only access to the host is a descriptor of /proc, used for the folder of
+//! a waiting thread alone (see `caller` for the check). Paths are resolved from the thread's own root and folder, in
+//! the container's mount namespace. Whatever a path, a link or a concurrent change of either leads to, the container
+//! could have opened that file itself. No answer grants a permission: "make the call yourself" means that the kernel
+//! checks the call as ever. The only write is an attribute of a file in the container's root.
 //!
-//! What it cannot do: a signal whose handler does not restart calls (no SA_RESTART), and which comes before the supervisor
-//! has taken the call, makes that call fail with EINTR, as the kernel has it for all that is handed over. And privileges
-//! are not given up: a process that has become another user still has root's access to the container's files (it is, to
-//! the kernel, the one user there is).
+//! Limits: a signal whose handler does not restart calls (no SA_RESTART) may arrive before the supervisor has received
+//! a call. That call fails with EINTR, as the kernel rules for all such calls. And privileges are not given up: a
+//! process that became another user still has root's access to the container's files. To the kernel, there is a single
+//! user.
 
 mod caller;
 mod credentials;
@@ -47,24 +47,24 @@ use crate::fail;
 
 pub use supervisor::{Supervisor, serve};
 
-/// Annotation: the calls that `linux.seccomp` gives to a listener are answered by root emulation; [`IDS`] or [`OWNERS`].
+/// Annotation: root emulation answers the calls that `linux.seccomp` passes to a listener; [`IDS`] or [`OWNERS`].
 pub const ANNOTATION: &str = "usnea.root-emulation";
-/// Value of [`ANNOTATION`]: owners are remembered and not shown.
+/// Value of [`ANNOTATION`]: owners are recorded and not shown.
 pub const IDS: &str = "ids";
-/// Value of [`ANNOTATION`]: owners are remembered and shown.
+/// Value of [`ANNOTATION`]: owners are recorded and shown.
 pub const OWNERS: &str = "owners";
 
-/// What is emulated.
+/// Extent of the emulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emulation {
-    /// The IDs of processes; owners that are given to files are remembered.
+    /// IDs of processes; owners of files are recorded.
     Ids,
-    /// And shown: every look at a file asks the supervisor.
+    /// Owners are shown too: every stat of a file goes to the supervisor.
     Owners,
 }
 
-/// The calls that set the IDs of a process, or tell them. Those that end in 32 are of 32-bit architectures, whose others
-/// have IDs of 16 bits.
+/// Calls that set or read the IDs of a process. Names that end in 32 exist on 32-bit architectures, whose other calls
+/// have 16-bit IDs.
 const CREDENTIALS: [&str; 32] = [
     "setuid",
     "setgid",
@@ -100,7 +100,7 @@ const CREDENTIALS: [&str; 32] = [
     "getgroups32",
 ];
 
-/// The calls that change the owner or the mode of a file.
+/// Calls that change the owner or the mode of a file.
 const CHANGES: [&str; 11] = [
     "chown",
     "lchown",
@@ -115,11 +115,11 @@ const CHANGES: [&str; 11] = [
     "fchmodat2",
 ];
 
-/// The calls that look at a file. On 32-bit x86 `stat` and its like are structs that no program of this century asks for.
+/// Calls that stat a file. On 32-bit x86, `stat` and its like fill structs that no program of this century uses.
 const LOOKS: [&str; 9] =
     ["stat", "lstat", "fstat", "newfstatat", "statx", "stat64", "lstat64", "fstat64", "fstatat64"];
 
-/// Puts it into a config that has no filter yet.
+/// Adds the emulation to a config that has no filter yet.
 pub fn emulate(spec: &mut Spec, emulation: Emulation) -> Result<()> {
     let value = match emulation {
         Emulation::Ids => IDS,
@@ -135,7 +135,7 @@ pub fn emulate(spec: &mut Spec, emulation: Emulation) -> Result<()> {
     Ok(())
 }
 
-/// What a config says of it; `None`: nothing. Errors: a value that is not ours.
+/// Reads the emulation from a config; `None`: no emulation. Errors: an unknown value.
 pub fn asked(spec: &Spec) -> Result<Option<Emulation>> {
     let value = spec.annotations().as_ref().and_then(|all| all.get(ANNOTATION));
     Ok(match value.map(String::as_str) {
@@ -184,7 +184,7 @@ fn handed_over(names: &[&str], args: Vec<LinuxSeccompArg>) -> Result<LinuxSyscal
     Ok(syscall)
 }
 
-/// The mode that is the argument `index` says this kind of file.
+/// Tests that the argument `index`, a mode, has this file type.
 fn is_kind(index: usize, kind: u32) -> Result<LinuxSeccompArg> {
     LinuxSeccompArgBuilder::default()
         .index(index)

@@ -1,8 +1,9 @@
-//! Which process believes to be whom.
+//! Emulated credentials of the container's processes.
 //!
-//! A process inherits the belief of the one that forked it. The fork is not seen: the first time a process asks, its
-//! ancestors are looked up until one is known, and what that one was when the process began is what it gets. A process
-//! whose parent ended before it ever asked has only init for an ancestor, and is what the container began as.
+//! A process inherits the credentials of its parent at the fork. Forks are not observed. At the first call of a
+//! process, its ancestors are searched for a known one, whose credentials at the start of the process are inherited. A
+//! process whose parent ended before that call has only init as an ancestor, and gets the container's initial
+//! credentials.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,47 +14,47 @@ use rustix::fs::{Mode, OFlags};
 
 use super::credentials::Credentials;
 
-/// A clock tick of /proc/PID/stat: USER_HZ, the same on all architectures here.
+/// Clock ticks per second in /proc/PID/stat: USER_HZ, the same on all architectures here.
 const TICKS: i64 = 100;
-/// Changes that are kept of one process. A shell that changes its mind for ever must not grow.
+/// Number of changes recorded for a process: a shell that changes its IDs forever must not use ever more memory.
 const HISTORY: usize = 16;
-/// Number of groups that all lists together may hold, 16 MiB of them: we are outside of the container's limits.
+/// Limit of all group lists together, 16 MiB: the supervisor is outside of the container's limits.
 const MOST_GROUPS: usize = 4 << 20;
-/// How many processes are known before those that ended are looked for.
+/// Number of records above which those of ended processes are removed.
 const MANY: usize = 1024;
 
-/// One process: when it began, and its changes with their times, in ticks since boot.
+/// Record of a process: its start, and its changes with their times, in ticks since boot.
 #[derive(Clone, Debug)]
 struct Record {
     began: u64,
     changes: Vec<(u64, Credentials)>,
 }
 
-/// What /proc says of a thread.
+/// Facts about a thread from /proc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     parent: u32,
     began: u64,
 }
 
-/// The table.
+/// Table of the container's processes.
 #[derive(Debug)]
 pub struct Processes {
     proc: OwnedFd,
     first: Credentials,
     records: HashMap<u32, Record>,
-    /// Each list of supplementary groups once, however many processes have it.
+    /// Interned lists of supplementary groups, shared by all processes with the same list.
     lists: HashSet<Arc<[u32]>>,
     sweep_at: usize,
 }
 
 impl Processes {
-    /// Of a container that begins as `first`. `proc`: a procfs of our own pid namespace.
+    /// Creates the table of a container that begins as `first`. `proc`: a procfs of our own PID namespace.
     pub fn new(proc: OwnedFd, first: Credentials) -> Self {
         Self { proc, first, records: HashMap::new(), lists: HashSet::new(), sweep_at: MANY }
     }
 
-    /// A list of groups as it is kept. `None`: all processes together have too many.
+    /// Interns a list of groups. `None`: the lists of all processes are too large.
     pub fn list(&mut self, groups: &[u32]) -> Option<Arc<[u32]>> {
         if let Some(known) = self.lists.get(groups) {
             return Some(known.clone());
@@ -73,7 +74,7 @@ impl Processes {
         Some(list)
     }
 
-    /// Who the process of a thread believes to be. While nobody has changed anything there is nothing to look up.
+    /// Returns the credentials of a thread's process. Before the first change no lookup is needed.
     pub fn of(&mut self, thread: u32) -> Credentials {
         if self.records.is_empty() {
             return self.first.clone();
@@ -84,7 +85,7 @@ impl Processes {
         }
     }
 
-    /// The process of a thread is this from now on.
+    /// Sets the credentials of a thread's process.
     pub fn change(&mut self, thread: u32, credentials: Credentials) {
         if credentials == self.of(thread) {
             return;
@@ -111,7 +112,7 @@ impl Processes {
         Some((process, self.look(process)?))
     }
 
-    /// Who a process is, remembered from the first time it is asked for.
+    /// Returns the credentials of a process, and records them at the first call.
     fn record(&mut self, process: u32) -> Option<Credentials> {
         let seen = self.look(process)?;
         if let Some(record) = self.records.get(&process)
@@ -128,7 +129,7 @@ impl Processes {
 
     fn inherited(&self, child: Seen) -> Credentials {
         let mut seen = child;
-        // As deep as processes can be nested by anybody sane; a loop is not possible, parents being older.
+        // Deeper than any sane nesting of processes; a loop is impossible, as parents are older.
         for _ in 0..4096 {
             let (parent, began) = (seen.parent, seen.began);
             let Some(next) = self.look(parent).filter(|_| parent > 1) else { break };
@@ -176,7 +177,7 @@ impl Processes {
     }
 }
 
-/// The fields after the name, which may hold anything, brackets and spaces too (proc_pid_stat(5)).
+/// Parses the fields after the name, which may contain anything, brackets and spaces too (proc_pid_stat(5)).
 fn parse_stat(text: &str) -> Option<Seen> {
     let (_, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace();
@@ -199,7 +200,7 @@ mod tests {
         Processes::new(proc, Credentials::of(0, 0))
     }
 
-    /// A process as /proc shows it.
+    /// Writes a process as /proc shows one.
     fn show(folder: &Path, thread: u32, process: u32, parent: u32, began: u64) {
         let place = folder.join(thread.to_string());
         std::fs::create_dir_all(&place).unwrap();
@@ -224,11 +225,11 @@ mod tests {
         let place = folder.path();
         let later = now() + 1000;
         show(place, 10, 10, 1, 5);
-        show(place, 11, 10, 1, 6); // a thread of it
+        show(place, 11, 10, 1, 6); // a thread of process 10
         show(place, 12, 12, 10, 7); // forked before the change
         show(place, 13, 13, 10, later); // and after
         show(place, 14, 14, 13, later); // a grandchild
-        show(place, 20, 20, 1, later); // somebody else's
+        show(place, 20, 20, 1, later); // of another parent
         let mut processes = table(place);
         processes.change(11, Credentials::of(33, 34));
         let user = |processes: &mut Processes, thread| processes.of(thread).users.real;
@@ -236,10 +237,10 @@ mod tests {
             [10, 11, 12, 14, 20].map(|thread| user(&mut processes, thread)),
             [33, 33, 0, 33, 0]
         );
-        // What was asked for once stays, whatever becomes of the parent.
+        // Recorded credentials stay, even if the parent changes.
         processes.change(10, Credentials::of(50, 50));
         assert_eq!([10, 12, 14, 13].map(|thread| user(&mut processes, thread)), [50, 0, 33, 50]);
-        // The number is another process's now.
+        // The PID is another process's now.
         show(place, 10, 10, 1, later + 5);
         assert_eq!(user(&mut processes, 10), 0);
     }
@@ -260,7 +261,7 @@ mod tests {
             given += 1;
         }
         assert_eq!(given, MOST_GROUPS / 65536);
-        // Those of one that has ended make room.
+        // The lists of an ended process make room.
         std::fs::remove_dir_all(folder.path().join("2")).unwrap();
         let held = processes.list(&groups(1000));
         assert!(held.is_some() && processes.list(&groups(1001)).is_none());

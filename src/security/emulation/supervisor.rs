@@ -1,4 +1,4 @@
-//! The supervisor: takes one call after the other from the filter and answers it.
+//! Supervisor: receives calls from the filter and answers them, one after the other.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,36 +18,36 @@ use crate::sys::namespace;
 use crate::sys::process;
 use crate::sys::seccomp::{Answer, Call, Listener};
 
-/// kernel/groups.c
+/// Largest number of supplementary groups (kernel/groups.c).
 const NGROUPS_MAX: usize = 65536;
 
-/// Who the container's command is, and what it may do.
+/// User and capabilities of the container's command.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     /// User ID inside.
     pub uid: u32,
     /// Group ID inside.
     pub gid: u32,
-    /// The capabilities that it holds: what is not among them is not emulated either.
+    /// Capabilities of the command: calls that need others are not emulated either.
     pub capabilities: caps::CapsHashSet,
 }
 
-/// Everything between two calls.
+/// State between two calls.
 struct State {
     listener: Listener,
     proc: OwnedFd,
     processes: Processes,
     capabilities: caps::CapsHashSet,
-    /// The mount that is the container's root.
+    /// Mount ID of the container's root.
     root: u64,
     /// The container's user namespace, as an inode of nsfs.
     namespace: u64,
-    /// The thread that called last: most call again.
+    /// Thread of the last call: most threads call again.
     last: Option<Caller>,
 }
 
-/// Enters `namespaces`, the user namespace first, and answers the calls of `listener`, until this process is killed. `ready` is
-/// called when everything is in hand and nothing can fail any more. Errors: only before that.
+/// Enters `namespaces`, the user namespace first, and answers the calls of `listener`, until this process is killed.
+/// Calls `ready` once all is set up and no failure can follow. Errors: only before that.
 pub fn serve(
     supervisor: &Supervisor,
     listener: OwnedFd,
@@ -61,25 +61,25 @@ pub fn serve(
         match state.listener.receive() {
             Ok(Some(call)) => {
                 let answer = state.answer(&call).unwrap_or_else(|error| match error {
-                    // The thread is gone: whatever is said, nobody hears it.
+                    // The thread is gone, and cannot receive an answer.
                     Errno::SRCH => Answer::Errno(libc::EINTR),
                     error => Answer::Errno(error.raw_os_error()),
                 });
                 let _ = state.listener.answer(&call, answer);
             }
             Ok(None) => {}
-            Err(_) => return Ok(()), // nobody is left who could call
+            Err(_) => return Ok(()), // no thread is left that could call
         }
     }
 }
 
-/// The order matters: /proc is the host's, so it is opened first; capabilities are dropped when we stand inside.
+/// Sets up the supervisor, in this order: /proc is the host's, so it is opened first; capabilities are dropped inside.
 fn enter(supervisor: &Supervisor, listener: Listener, namespaces: &[OwnedFd]) -> io::Result<State> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
     let ours = rustix::fs::readlinkat(&proc, "self", Vec::new())?;
     if ours.to_bytes() != std::process::id().to_string().as_bytes() {
-        // A procfs of another pid namespace has other processes by our numbers.
+        // In a procfs of another PID namespace, our PIDs would mean other processes.
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     for namespace in namespaces {
@@ -102,7 +102,8 @@ fn enter(supervisor: &Supervisor, listener: Listener, namespaces: &[OwnedFd]) ->
     })
 }
 
-/// Entering gave us all capabilities over the container: from here on we have its own, and two to see it from inside.
+/// Drops capabilities. Entering the namespace granted all of them over the container. Those of the container remain,
+/// plus two to inspect it from inside.
 fn keep(capabilities: &caps::CapsHashSet) -> io::Result<()> {
     use caps::{CapSet, Capability};
     let mut kept = capabilities.clone();
@@ -119,17 +120,17 @@ fn namespace_of(proc: &OwnedFd, process: &str) -> Result<u64, Errno> {
     Ok(rustix::fs::statat(proc, Path::new(&path), rustix::fs::AtFlags::empty())?.st_ino)
 }
 
-/// A number as an ID of 16 bits (linux/highuid.h): its -1 is ours.
+/// Converts a 16-bit number to an ID (linux/highuid.h): its -1 is the 32-bit -1.
 fn id_of_16(number: u32) -> u32 {
     if number & 0xffff == 0xffff { u32::MAX } else { number & 0xffff }
 }
 
-/// An ID as a number of 16 bits: what does not fit is the overflow ID.
+/// Converts an ID to a 16-bit number: a larger ID becomes the overflow ID.
 fn to_16(id: u32) -> u32 {
     if id > 0xffff { 65534 } else { id }
 }
 
-/// How wide the IDs of a call are.
+/// Width of the IDs of a call, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Width {
     Two,
@@ -180,7 +181,7 @@ impl State {
                 self.many_ids(plain, call, width)
             }
             _ if plain.ends_with("id") => self.ids(plain, call, width),
-            // The structs of 32-bit x86 before stat64, and of ARM: the kernel's own answer.
+            // Old structs of 32-bit x86 (before stat64) and of ARM: the kernel answers.
             "stat" | "lstat" | "fstat" if width == Width::Two => Ok(Answer::Continue),
             "stat64" | "lstat64" | "fstat64" | "fstatat64" if architecture == Architecture::Arm => {
                 Ok(Answer::Continue)
@@ -188,13 +189,13 @@ impl State {
             _ => {
                 self.take(call)?;
                 let Some(caller) = &self.last else { return Err(Errno::SRCH) };
-                // What cannot be told of a file is for the kernel to say.
+                // If the lookup fails, the kernel answers.
                 Ok(look::answer(caller, plain, call, self.root).unwrap_or(Answer::Continue))
             }
         }
     }
 
-    /// The caller in hand: the one that we have, if it still lives.
+    /// Gets hold of the calling thread, reusing the last one if alive.
     fn take(&mut self, call: &Call) -> Result<(), Errno> {
         let lives = |caller: &&Caller| caller.is(call.pid) && caller.lives();
         if self.last.as_ref().filter(lives).is_none() {
@@ -204,7 +205,7 @@ impl State {
         Ok(())
     }
 
-    /// In a user namespace that the container made for itself, IDs are the kernel's.
+    /// True if the caller is in a user namespace that the container created: there, IDs are the kernel's.
     fn is_elsewhere(&self, call: &Call) -> Result<bool, Errno> {
         Ok(namespace_of(&self.proc, &call.pid.to_string())? != self.namespace)
     }
@@ -216,7 +217,7 @@ impl State {
         }
     }
 
-    /// The calls whose IDs are their arguments or their answer.
+    /// Answers calls with IDs as arguments or as results.
     fn ids(&mut self, name: &str, call: &Call, width: Width) -> Result<Answer, Errno> {
         if self.is_elsewhere(call)? {
             return Ok(Answer::Continue);
@@ -261,7 +262,7 @@ impl State {
         Ok(Answer::Value(0))
     }
 
-    /// The calls whose IDs are in memory.
+    /// Answers calls with IDs in memory.
     fn many_ids(&mut self, name: &str, call: &Call, width: Width) -> Result<Answer, Errno> {
         if self.is_elsewhere(call)? {
             return Ok(Answer::Continue);
@@ -308,7 +309,7 @@ impl State {
         if groups.contains(&u32::MAX) {
             return Err(Errno::INVAL);
         }
-        groups.sort_unstable(); // the kernel tells them in this order
+        groups.sort_unstable(); // the kernel reports groups in this order
         Ok(groups)
     }
 
@@ -339,7 +340,7 @@ impl State {
         Ok(Answer::Value(0))
     }
 
-    /// What is remembered follows; the mode on disk is the kernel's to change.
+    /// Updates the recorded mode; the mode on disk is changed by the kernel.
     fn change_mode(&mut self, name: &str, call: &Call) -> Result<Answer, Errno> {
         self.take(call)?;
         let Some(caller) = &self.last else { return Err(Errno::SRCH) };
@@ -371,7 +372,7 @@ impl State {
             "mknod" => (first, second as u32, third as u32),
             _ => (second, third as u32, fourth as u32),
         };
-        // 0:0 is a whiteout, which anybody may make.
+        // 0:0 is a whiteout, which any user may make.
         if self.power(&who, caps::Capability::CAP_MKNOD) == Power::None || device == 0 {
             return Ok(Answer::Continue);
         }
@@ -403,7 +404,7 @@ fn enter_root_for(caller: &Caller, target: &Target) -> Result<(), Errno> {
     }
 }
 
-/// linux/kdev_t.h, `new_decode_dev`
+/// Splits a device number (linux/kdev_t.h, `new_decode_dev`).
 fn numbers(device: u32) -> (u32, u32) {
     ((device & 0xfff00) >> 8, (device & 0xff) | ((device >> 12) & 0xfff00))
 }

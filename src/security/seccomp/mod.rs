@@ -1,12 +1,12 @@
-//! System call filters: a policy in words, and the program that the kernel runs for it.
+//! System call filters: a policy in words, and its program for the kernel.
 //!
 //! ```text
-//! policy     what is decided for which call      oci        the same from config.json's linux.seccomp
-//! numbers    calls by name, per architecture     program    classic BPF, from a policy
+//! policy     decision for each call               oci        policy from config.json's linux.seccomp
+//! numbers    calls by name, per architecture      program    classic BPF, from a policy
 //! ```
 //!
-//! Own code, not libseccomp: that needs 11 to 15 ms for docker's profile, and knows no call newer than itself. The
-//! tests hold ours to it.
+//! Written here instead of using libseccomp: that takes 11 to 15 ms for docker's profile, and knows no call newer than
+//! itself. The tests compare both.
 
 mod numbers;
 mod oci;

@@ -1,11 +1,11 @@
-//! The numbers of system calls, by name, on each architecture that one kernel runs programs of.
+//! System call numbers by name, on each architecture whose programs a single kernel may run.
 
 use std::str::FromStr;
 
-/// The bit that tells a call of x32 from one of x86_64 (asm/unistd.h, `__X32_SYSCALL_BIT`).
+/// Bit that marks a call of x32, not of x86_64 (asm/unistd.h, `__X32_SYSCALL_BIT`).
 pub(super) const X32: u32 = 0x4000_0000;
 
-/// The calls that x32 has under numbers of its own (arch/x86/entry/syscalls/syscall_64.tbl, from 512 on, in order).
+/// Calls with numbers of their own on x32 (arch/x86/entry/syscalls/syscall_64.tbl, from 512 on, in order).
 const X32_OWN: [&str; 36] = [
     "rt_sigaction",
     "rt_sigreturn",
@@ -46,7 +46,7 @@ const X32_OWN: [&str; 36] = [
 ];
 const X32_FIRST: u32 = 512;
 
-/// An architecture of programs.
+/// Architecture of programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Architecture {
     /// 64-bit x86.
@@ -62,7 +62,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// Those whose programs this machine's kernel may run, the one usnea is built for first.
+    /// Architectures whose programs this machine's kernel may run, usnea's own first.
     pub fn of_this_machine() -> &'static [Self] {
         match cfg!(target_arch = "aarch64") {
             true => &[Self::Aarch64, Self::Arm],
@@ -70,7 +70,7 @@ impl Architecture {
         }
     }
 
-    /// What the kernel calls it (linux/audit.h).
+    /// Audit number of the architecture (linux/audit.h).
     pub fn audit(self) -> u32 {
         match self {
             Self::X86_64 | Self::X32 => 0xc000_003e,
@@ -80,7 +80,7 @@ impl Architecture {
         }
     }
 
-    /// The number of a call; `None`: it has none by this name.
+    /// Number of a call; `None`: the architecture has no call of this name.
     pub fn number(self, name: &str) -> Option<u32> {
         let id = match self {
             Self::X86_64 => syscalls::x86_64::Sysno::from_str(name).ok()?.id(),
@@ -92,7 +92,7 @@ impl Architecture {
         id.try_into().ok()
     }
 
-    /// The name of a call; `None`: no call has this number.
+    /// Name of a call; `None`: no call has this number.
     pub fn name(self, number: u32) -> Option<&'static str> {
         let id = number as usize;
         match self {
@@ -104,7 +104,7 @@ impl Architecture {
         }
     }
 
-    /// The architecture that a call was made on.
+    /// Returns the architecture of a call.
     pub fn of_call(audit: u32, number: u32) -> Option<Self> {
         match audit {
             0xc000_003e if number >= X32 => Some(Self::X32),
@@ -116,7 +116,7 @@ impl Architecture {
         }
     }
 
-    /// Whether its programs have pointers of 64 bits.
+    /// True if programs of this architecture have 64-bit pointers.
     pub fn is_64_bit(self) -> bool {
         matches!(self, Self::X86_64 | Self::Aarch64)
     }

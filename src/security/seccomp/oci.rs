@@ -1,5 +1,5 @@
-//! The filter that config.json's `linux.seccomp` asks for. What cannot be done as it is written is an error: a
-//! protection that is silently weaker is worse than none (CVE-2025-65105).
+//! Filter from config.json's `linux.seccomp`. A config that cannot be applied exactly is an error: a protection that is
+//! silently weaker is worse than none (CVE-2025-65105).
 
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
@@ -11,7 +11,7 @@ use crate::error::{Context, Result};
 use crate::fail;
 use crate::sys::seccomp::{Instruction, Listening};
 
-/// Every architecture that there are numbers for.
+/// All architectures with known numbers.
 const ALL: [Architecture; 5] = [
     Architecture::X86_64,
     Architecture::X86,
@@ -20,15 +20,15 @@ const ALL: [Architecture; 5] = [
     Architecture::Arm,
 ];
 
-/// A filter, ready for the kernel.
+/// Compiled filter, ready for the kernel.
 pub struct Filter {
-    /// The policy it was made from.
+    /// Policy that the filter implements.
     pub policy: Policy,
-    /// The program.
+    /// Program of the filter.
     pub program: Vec<Instruction>,
     /// Flags of seccomp(2).
     pub flags: u32,
-    /// Whether somebody has to decide calls.
+    /// Need for a listener that decides calls.
     pub listening: Listening,
 }
 
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Filter {
 }
 
 impl Filter {
-    /// The filter of a config. Errors: something in it that cannot be applied.
+    /// Compiles the filter of a config. Errors: a part of the config that cannot be applied.
     pub fn of_config(config: &LinuxSeccomp) -> Result<Self> {
         Self::read(config).context(|| "config.json: linux.seccomp")
     }
@@ -78,7 +78,7 @@ fn number(flag: LinuxSeccompFilterFlag, listening: Listening) -> u32 {
         (LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv, Listening::Yes) => {
             libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
         }
-        // Means nothing without a listener (EINVAL), nor to a process with one thread.
+        // No effect without a listener (EINVAL), nor on a process with a single thread.
         (LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv, Listening::No)
         | (LinuxSeccompFilterFlag::SeccompFilterFlagTsync, _) => 0,
     };
@@ -87,7 +87,7 @@ fn number(flag: LinuxSeccompFilterFlag, listening: Listening) -> u32 {
 
 fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<Action> {
     use LinuxSeccompAction::*;
-    // The kernel cuts off what is above (MAX_ERRNO).
+    // The kernel truncates larger values (MAX_ERRNO).
     let given = match errno {
         Some(errno @ 0..=4095) => Some(errno as u16),
         Some(errno) => fail!("errnoRet {errno}: the highest is 4095"),
@@ -107,7 +107,8 @@ fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<Action> {
     })
 }
 
-/// Ours is always one of them (runc); one that this machine cannot run needs no filter.
+/// Maps the listed architectures. usnea's own is always included (runc); those that this machine cannot run need no
+/// filter.
 fn architectures(listed: &[Arch]) -> Vec<Architecture> {
     let ours = Architecture::of_this_machine();
     let read = |arch: &Arch| match arch {
@@ -126,7 +127,7 @@ fn architectures(listed: &[Arch]) -> Vec<Architecture> {
 fn read_rules(syscall: &LinuxSyscall, default: Action) -> Result<Vec<Rule>> {
     let action = action(syscall.action(), syscall.errno_ret())?;
     let calls = syscall.names();
-    // A name that no table has is of a newer kernel, or of none. Where the default is stricter, that costs nothing.
+    // An unknown name is a call of a newer kernel, or no call. If the default is stricter, the filter stays safe.
     let unknown = |name: &&String| ALL.iter().all(|one| one.number(name).is_none());
     if action < default
         && let Some(name) = calls.iter().find(unknown)
@@ -138,7 +139,7 @@ fn read_rules(syscall: &LinuxSyscall, default: Action) -> Result<Vec<Rule>> {
     let repeats =
         |test: &Test| tests.iter().filter(|one| one.argument == test.argument).count() > 1;
     let rule = |tests: Vec<Test>| Rule { calls: calls.clone(), action, tests };
-    // runc's reading of two tests of one argument: either may hold.
+    // runc's reading of two tests of the same argument: either may hold.
     Ok(match tests.iter().any(repeats) {
         true => tests.into_iter().map(|test| rule(vec![test])).collect(),
         false => vec![rule(tests)],

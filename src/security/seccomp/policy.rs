@@ -1,30 +1,30 @@
-//! What is decided for which call, in words.
+//! Policy of a filter: decisions for calls, in words.
 
 use super::Architecture;
 
-/// What becomes of a call. The order is the kernel's (seccomp(2)): the first is the strictest.
+/// Action on a call, in the kernel's order (seccomp(2)): the strictest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
-    /// The process is killed.
+    /// Kill the process.
     KillProcess,
-    /// The thread is killed.
+    /// Kill the thread.
     KillThread,
-    /// SIGSYS.
+    /// Send SIGSYS.
     Trap,
-    /// It is not made, and fails with this errno; 0: it seems to succeed.
+    /// Fail with this errno, without making the call; 0: pretend success.
     Errno(u16),
-    /// Whoever holds the listener decides.
+    /// Let the process with the listener decide.
     Notify,
-    /// A tracer decides, who is told this number.
+    /// Let a tracer decide, and pass this number to the tracer.
     Trace(u16),
-    /// It is made, and logged.
+    /// Make the call, and log it.
     Log,
-    /// It is made.
+    /// Make the call.
     Allow,
 }
 
 impl Action {
-    /// What a filter returns for it (linux/seccomp.h).
+    /// Return value of a filter for the action (linux/seccomp.h).
     pub fn value(self) -> u32 {
         match self {
             Self::KillProcess => libc::SECCOMP_RET_KILL_PROCESS,
@@ -39,7 +39,7 @@ impl Action {
     }
 }
 
-/// How an argument is compared, unsigned: all its 64 bits, on 32-bit architectures the lower half of it and of the value.
+/// Unsigned comparison of an argument: all 64 bits, on 32-bit architectures the lower halves of argument and value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// `argument != value`
@@ -58,41 +58,41 @@ pub enum Operator {
     Masked(u64),
 }
 
-/// A condition on one argument.
+/// Condition on a single argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Test {
-    /// Which argument: 0 to 5.
+    /// Index of the argument: 0 to 5.
     pub argument: u8,
-    /// How it is compared.
+    /// Comparison operator.
     pub operator: Operator,
-    /// With what.
+    /// Value to compare with.
     pub value: u64,
 }
 
-/// What is decided for some calls. Where several rules hold for a call, the strictest counts.
+/// Rule for some calls. If several rules match a call, the strictest counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Names of calls.
     pub calls: Vec<String>,
-    /// What becomes of them.
+    /// Action on the calls.
     pub action: Action,
-    /// When: all of these must hold.
+    /// Conditions that must all hold for the rule to match.
     pub tests: Vec<Test>,
 }
 
-/// A whole policy.
+/// Policy of a whole filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// What becomes of a call that no rule is about.
+    /// Action on a call that no rule matches.
     pub default: Action,
-    /// The architectures that programs may be of; the thread of any other is killed.
+    /// Permitted architectures of programs; a thread of any other architecture is killed.
     pub architectures: Vec<Architecture>,
-    /// The rules.
+    /// Rules, in any order.
     pub rules: Vec<Rule>,
 }
 
 impl Policy {
-    /// Whether anything in it is for a listener to decide.
+    /// True if a listener must decide any call.
     pub fn notifies(&self) -> bool {
         self.default == Action::Notify
             || self.rules.iter().any(|rule| rule.action == Action::Notify)

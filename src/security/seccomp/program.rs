@@ -1,8 +1,8 @@
-//! Classic BPF from a policy.
+//! Compiler from a policy to classic BPF.
 //!
-//! The program looks at the architecture, then finds the number by halving: numbers that follow each other and share
-//! their fate are one range, so docker's profile of 400 calls takes some eight comparisons. All jumps are forward and
-//! relative, so parts are put together by laying them one after the other.
+//! The program checks the architecture, then finds the number by binary search. Adjacent numbers with the same fate
+//! form a single range, so docker's profile of 400 calls takes some eight comparisons. All jumps are forward and
+//! relative, so parts can simply be concatenated.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::fail;
 use crate::sys::seccomp::Instruction;
 
-/// BPF_MAXINSNS (linux/bpf_common.h): the kernel takes no longer program.
+/// Longest program that the kernel accepts: BPF_MAXINSNS (linux/bpf_common.h).
 const LONGEST: usize = 4096;
 
 // linux/bpf_common.h
@@ -31,28 +31,28 @@ const ARGUMENTS: u32 = 16;
 
 type Code = Vec<Instruction>;
 
-/// What becomes of one call: the first rule whose tests hold counts, then the default.
+/// Fate of a call: the action of the first rule whose tests hold, else the default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fate {
     rules: Vec<(Vec<Condition>, Action)>,
     default: Action,
 }
 
-/// A test on one architecture.
+/// Test on a particular architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Condition {
     test: Test,
     width: Width,
 }
 
-/// How much of an argument counts. Where pointers have 32 bits, what is above is nothing, or left over (libseccomp too).
+/// Significant part of an argument. With 32-bit pointers, the upper half is zero or garbage (so for libseccomp too).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Width {
     Half,
     Whole,
 }
 
-/// The program of a policy. Errors: it is longer than the kernel takes, a test is of no argument.
+/// Compiles a policy. Errors: the program is too long for the kernel, or a test concerns a non-existent argument.
 pub fn compile(policy: &Policy) -> Result<Vec<Instruction>> {
     let tests = || policy.rules.iter().flat_map(|rule| &rule.tests);
     if let Some(test) = tests().find(|test| test.argument > 5) {
@@ -61,7 +61,7 @@ pub fn compile(policy: &Policy) -> Result<Vec<Instruction>> {
     let mut audits: Vec<u32> = policy.architectures.iter().map(|one| one.audit()).collect();
     audits.sort_unstable();
     audits.dedup();
-    // From the last to the first: each is what happens when the one before does not hold.
+    // Built from the last to the first: each part is the else branch of the part before.
     let mut code = vec![step(RETURN, Action::KillThread.value())];
     for audit in audits {
         let mut ours = vec![step(LOAD, NUMBER)];
@@ -82,7 +82,8 @@ fn step(code: u16, k: u32) -> Instruction {
     Instruction { code, jt: 0, jf: 0, k }
 }
 
-/// `if accumulator OP k { yes } else { no }`; both end by themselves. A conditional jump reaches 255 instructions.
+/// Compiles `if accumulator OP k { yes } else { no }`; both branches return. A conditional jump reaches 255
+/// instructions.
 fn branch(code: u16, k: u32, yes: Code, no: Code) -> Code {
     let mut all = match u8::try_from(no.len()) {
         Ok(jt) => vec![Instruction { code, jt, jf: 0, k }],
@@ -93,7 +94,7 @@ fn branch(code: u16, k: u32, yes: Code, no: Code) -> Code {
     all
 }
 
-/// First numbers, in order, and the fate of all calls up to the next one.
+/// First numbers of ranges, in order, with the fate of all calls up to the next range.
 fn ranges(policy: &Policy, audit: u32) -> Vec<(u32, Fate)> {
     let mut known: BTreeMap<u32, Fate> = BTreeMap::new();
     let ours = policy.architectures.iter().filter(|one| one.audit() == audit);
@@ -109,7 +110,7 @@ fn ranges(policy: &Policy, audit: u32) -> Vec<(u32, Fate)> {
         }
     }
     let mut ranges = Vec::new();
-    // The numbers of x32 are another architecture's, where its own are not asked for; and the other way round.
+    // Numbers of x32 count as a foreign architecture's unless the policy has x32; likewise for x86_64.
     let halves = [(0, Architecture::X32), (X32, Architecture::X86_64)];
     for (first, other) in halves {
         let is_ours = ours.clone().any(|one| *one != other);
@@ -124,13 +125,13 @@ fn ranges(policy: &Policy, audit: u32) -> Vec<(u32, Fate)> {
         }
     }
     ranges.reverse();
-    ranges.dedup_by_key(|(first, _)| *first); // a call's own fate comes after the gap that begins with it
+    ranges.dedup_by_key(|(first, _)| *first); // a call's own fate comes after the gap that begins with the call
     ranges.reverse();
     ranges.dedup_by(|next, one| next.1 == one.1);
     ranges
 }
 
-/// The strictest rule first; what comes after one without tests is never reached.
+/// Sorts the strictest rule first, and removes rules behind one without tests: those are never reached.
 fn settle(mut fate: Fate) -> Fate {
     fate.rules.sort_by_key(|(_, action)| *action);
     if let Some(end) = fate.rules.iter().position(|(tests, _)| tests.is_empty()) {
@@ -160,7 +161,7 @@ fn decide(fate: &Fate) -> Code {
     code
 }
 
-/// Where a comparison goes on: with the next instruction, with the next test, or with the next rule.
+/// Target of a jump in a comparison: the next instruction, the next test, or the next rule.
 #[derive(Clone, Copy)]
 enum To {
     Next,
@@ -168,10 +169,10 @@ enum To {
     Fails,
 }
 
-/// An instruction whose jumps are not numbers yet.
+/// Instruction with symbolic jump targets.
 type Open = (u16, u32, To, To);
 
-/// `if all conditions hold { return action }`, then whatever follows.
+/// Compiles `if all conditions hold { return action }`; other calls continue behind.
 fn guarded(conditions: &[Condition], action: Action) -> Code {
     let comparison = |condition: &Condition| match condition.width {
         Width::Whole => whole_comparison(&condition.test),
@@ -196,7 +197,7 @@ fn guarded(conditions: &[Condition], action: Action) -> Code {
     code
 }
 
-/// Where the two halves of an argument lie: little-endian, as all architectures here.
+/// Offsets of the two halves of an argument: little-endian, as on all architectures here.
 fn halves(argument: u8) -> (u32, u32) {
     let low = ARGUMENTS + 8 * u32::from(argument);
     (low, low + 4)
@@ -223,7 +224,7 @@ fn half_comparison(test: &Test) -> Vec<Open> {
     code
 }
 
-/// One test, the upper half of the argument first. Six tests are at most 36 instructions: all jumps are short.
+/// Compiles a test, the upper half of the argument first. Six tests are at most 36 instructions: all jumps are short.
 fn whole_comparison(test: &Test) -> Vec<Open> {
     use To::{Fails, Holds, Next};
     let (low, high) = halves(test.argument);

@@ -1,5 +1,5 @@
-//! Programs are run here as the kernel would, by an interpreter of classic BPF, and held to two others: the policy read
-//! in plain words, and libseccomp.
+//! Tests that interpret filter programs as classic BPF, like the kernel. The results are compared with two others: a
+//! direct evaluation of the policy, and libseccomp.
 
 mod oracle;
 mod words;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{Action, Architecture, Operator, Policy, Rule, Test, compile};
 use crate::sys::seccomp::Instruction;
 
-/// What the kernel shows a filter.
+/// Data of a call that the kernel passes to a filter.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Data {
     pub(super) number: u32,
@@ -30,7 +30,7 @@ impl Data {
     }
 }
 
-/// What a program returns. It must end, and jump nowhere outside itself.
+/// Runs a program and returns its result. Panics if the program jumps out of itself.
 pub(super) fn run(program: &[Instruction], data: &Data) -> u32 {
     let (mut accumulator, mut next) = (0u32, 0usize);
     loop {
@@ -51,7 +51,7 @@ pub(super) fn run(program: &[Instruction], data: &Data) -> u32 {
     }
 }
 
-/// What the policy says, without a program.
+/// Evaluates the policy directly, without a program.
 fn meant(policy: &Policy, data: &Data) -> Action {
     let Some(architecture) = Architecture::of_call(data.audit, data.number)
         .filter(|one| policy.architectures.contains(one))
@@ -80,7 +80,7 @@ fn meant(policy: &Policy, data: &Data) -> Action {
     matching.map(|rule| rule.action).min().unwrap_or(policy.default)
 }
 
-/// Few numbers, so that tests and arguments meet.
+/// A small range of numbers, so that tests and arguments match.
 fn numbers() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..4, (0u64..3).prop_map(|high| (high << 32) | 1), Just(u64::MAX), any::<u64>()]
 }
@@ -115,7 +115,7 @@ fn actions() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// Names of calls, most of the same few, so that rules meet.
+/// Names of calls, mostly the same few, so that rules overlap.
 fn names() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => prop::sample::select(vec!["mknod", "mknodat", "chown", "chown32", "execve", "ioctl"]).prop_map(str::to_owned),

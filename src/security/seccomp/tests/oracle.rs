@@ -1,4 +1,4 @@
-//! libseccomp as the oracle: the same rules in both, the same calls to both programs.
+//! Comparison with libseccomp as the oracle: the same rules in both, the same calls to both programs.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::{calls, run};
 use crate::security::seccomp::{Action, Architecture, Operator, Policy, Rule, Test, compile};
 use crate::sys::seccomp::Instruction;
 
-/// Reads rules as words, writes libseccomp's program.
+/// Oracle program: reads rules as words, writes libseccomp's filter.
 const SOURCE: &str = r#"
 #include <errno.h>
 #include <seccomp.h>
@@ -106,8 +106,8 @@ fn libseccomps(oracle: &Path, policy: &Policy) -> Vec<Instruction> {
     output.stdout.chunks_exact(8).map(instruction).collect()
 }
 
-/// Where libseccomp and we mean the same: one rule a call, no rule that is the default, architectures of one machine.
-/// What a mask takes away is not in the value: there nothing is ever equal for us.
+/// Policies on which libseccomp and usnea agree: a single rule for each call, no rule equal to the default, and
+/// architectures of the same machine. Masked values have no bits outside the mask: usnea would never find them equal.
 fn policies() -> impl Strategy<Value = Policy> {
     const NAMES: [&str; 10] = [
         "mknod",
@@ -176,7 +176,7 @@ fn our_programs_decide_as_libseccomps_do() {
         .run(&strategy, |(policy, calls)| {
             let (ours, theirs) = (compile(&policy).unwrap(), libseccomps(&oracle, &policy));
             for data in calls {
-                // It takes -1, which a tracer leaves behind, for a call that no rule is about.
+                // libseccomp takes -1, which a tracer leaves behind, for a call without a rule.
                 if data.number != u32::MAX {
                     prop_assert_eq!(run(&ours, &data), run(&theirs, &data), "{:?}", data);
                 }

@@ -1,4 +1,4 @@
-//! config.json's words: what they mean, and what is refused.
+//! Tests of config.json's words: their meanings, and refused ones.
 
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
