@@ -1,9 +1,9 @@
-//! A root copied, for where nothing can be stacked: owners, modes, times, links and attributes as they are.
+//! Copies a root where layers cannot be stacked: owners, modes, times, links and attributes stay the same.
 //!
-//! Runs in the base user namespace. What cannot be had there is left out and logged: device nodes, owners that base has
-//! no ID for, attributes of other namespaces. Both trees are walked by descriptor of the folder and last name, never
-//! through a symbolic link. A container may have the folder that is filled already, since a volume can be shared: what
-//! was made in it is changed by its descriptor, never by its name, which may lead to another file by then.
+//! Runs in the base user namespace. Files that base cannot make are left out and logged: device nodes, owners that base
+//! has no ID for, attributes of other namespaces. Both trees are walked by descriptor of the folder and last name,
+//! never through a symbolic link. A container may hold the target folder already, since a volume can be shared.
+//! Therefore a new file is changed by its descriptor, never by its name, which may lead to another file by then.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
@@ -25,8 +25,8 @@ use crate::override_stat::{OVERRIDE_STAT, Records};
 use crate::sys::{inode, tree};
 use crate::whiteout::{self, Whiteouts, is_whiteout};
 
-/// Copies what is in the folder `from` into the folder `to`, over what is there. Errors: the first file that could not
-/// be copied, by name.
+/// Copies the content of the folder `from` into the folder `to`, over existing files. Errors: the first file that could
+/// not be copied, by name.
 pub fn tree(from: &Path, to: &Path, meaning: Meaning<'_>) -> Result<()> {
     let open = |path: &Path| {
         rustix::fs::open(path, FOLDER, Mode::empty())
@@ -41,7 +41,7 @@ fn content(from: BorrowedFd<'_>, to: BorrowedFd<'_>, meaning: Meaning<'_>) -> Re
     copy.folder(from, to, &mut PathBuf::new())
 }
 
-/// The same with open folders, and `to` becomes what `from` is: owner, mode, times and attributes too.
+/// Copies as [`tree`] does, with open folders. Gives `to` the owner, mode, times and attributes of `from` too.
 pub fn folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     content(from, to, Meaning::default())?;
     copy_attributes(from, to);
@@ -51,25 +51,25 @@ pub fn folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
 const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Whose files are, by what is on disk.
+/// Meaning of owners and whiteouts on disk.
 #[derive(Clone, Copy, Default)]
 pub struct Meaning<'a> {
-    /// Where the real owners are recorded.
+    /// Place of the records of real owners.
     pub records: Records,
-    /// What names that begin with `.wh.` are.
+    /// Meaning of names that begin with `.wh.`.
     pub whiteouts: Whiteouts,
-    /// What IDs become (`inside` those on disk, `outside` those of the copy); one that becomes nothing stays.
+    /// Map of IDs on disk (`inside`) to those of the copy (`outside`); an unmapped ID stays. `None`: all stay.
     pub shown: Option<&'a IdMaps>,
 }
 
 impl Meaning<'_> {
-    /// What stat(2) is to say of the copy of a folder.
+    /// Returns the attributes that stat(2) will report of the copy of the folder `path`.
     pub fn of(self, path: &Path) -> Result<Stat> {
         let folder = rustix::fs::open(path, FOLDER, Mode::empty())?;
         self.at(folder.as_fd(), c".", rustix::fs::fstat(&folder)?)
     }
 
-    /// The same of a file in a folder. A device that a regular file stands for is not made: it stays one.
+    /// Returns the attributes of a file's copy. A regular file that stands for a device stays a regular file.
     fn at(self, folder: BorrowedFd<'_>, name: &CStr, stat: Stat) -> Result<Stat> {
         let kind = stat.st_mode & libc::S_IFMT;
         let mut meant = match self.records {
@@ -83,7 +83,7 @@ impl Meaning<'_> {
                     Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => None,
                     Err(errno) => return Err(errno.into()),
                 };
-                // Anybody in the container can set it: what is malformed is no record.
+                // Any user in the container can set the attribute: a malformed value is no record.
                 records.meant(stat, value).or_else(|_| records.meant(stat, None))?
             }
         };
@@ -98,14 +98,14 @@ impl Meaning<'_> {
 }
 
 struct Copy<'a> {
-    /// The folder that is filled. Somebody else may move what is in it.
+    /// Folder that is filled. Other processes may move files in it.
     top: BorrowedFd<'a>,
-    /// Where files with several names were copied first, by device and inode.
+    /// First copies of files with several names, by device and inode.
     links: HashMap<(u64, u64), First>,
     meaning: Meaning<'a>,
 }
 
-/// The first name of a copied file, and the copy's inode.
+/// First name of a copied file, and the copy's inode.
 struct First {
     path: PathBuf,
     inode: u64,
@@ -151,7 +151,7 @@ impl Copy<'_> {
         }
         let on_disk = FileType::from_raw_mode(stat.st_mode);
         let stat = self.meaning.at(from, name, stat).context(|| said(path))?;
-        // What is there comes from a layer below: only a folder on a folder leaves it.
+        // An existing file comes from a layer below: only a folder on a folder leaves it in place.
         if !on_disk.is_dir() || hides_below(from, name, self.meaning.whiteouts) {
             remove(to, name).context(|| said(path))?;
         } else if let Ok(there) = rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW)
@@ -184,7 +184,7 @@ impl Copy<'_> {
         finish(&made, &stat).context(|| said(path))
     }
 
-    /// Removes what `mark` says is gone. An opaque folder was emptied before it was filled.
+    /// Removes the file that `mark` declares deleted. An opaque folder was emptied before it was filled.
     fn mark(&self, to: BorrowedFd<'_>, mark: &CStr) -> io::Result<()> {
         let gone = &mark.to_bytes()[whiteout::PREFIX.len()..];
         if mark.to_bytes() == whiteout::OPAQUE_NAME.as_bytes() || matches!(gone, b"" | b"." | b"..")
@@ -194,7 +194,7 @@ impl Copy<'_> {
         remove(to, &CString::new(gone)?)
     }
 
-    /// Makes a folder and copies what is in it. The folder, which has only its attributes yet.
+    /// Makes a folder and copies its content. Returns the folder, which has only its attributes yet.
     fn subfolder(
         &mut self,
         from: BorrowedFd<'_>,
@@ -209,7 +209,7 @@ impl Copy<'_> {
             answer => answer.context(|| said(path))?,
         }
         let target = rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| said(path))?;
-        // What is mounted in the root is not of it: an overlay does not show it either.
+        // Mounts in the root are not part of it: an overlay does not show them either.
         if let Some(source) = source {
             self.folder(source.as_fd(), target.as_fd(), path)?;
             copy_attributes(&source, &target);
@@ -217,8 +217,8 @@ impl Copy<'_> {
         Ok(target)
     }
 
-    /// Makes another name for the copy of a file that was copied under another name before. False: there is none, or
-    /// somebody has put another file in its place.
+    /// Makes another name for the copy of a file that was copied under another name before. False: no such copy, or
+    /// another process has put another file in its place.
     fn link_if_known(&self, stat: &Stat, to: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
         let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) else { return Ok(false) };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -253,13 +253,13 @@ fn make_special(
     Ok(inode::open(to, name, kind)?)
 }
 
-/// Whether the folder is opaque: nothing of those below it is to be seen.
+/// True if the folder is opaque: it hides the folders below it.
 fn hides_below(from: BorrowedFd<'_>, name: &CStr, whiteouts: Whiteouts) -> bool {
     let folder = rustix::fs::openat(from, name, FOLDER, Mode::empty());
     folder.is_ok_and(|folder| whiteouts.hides_below(&folder))
 }
 
-/// Removes what is there, a file or a folder with all it holds; nothing there is no error.
+/// Removes a file, or a folder with all its content; a missing one is no error.
 fn remove(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     match tree::remove(folder, name.to_bytes()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -267,7 +267,7 @@ fn remove(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     }
 }
 
-/// `None`: something is mounted on it.
+/// Opens a folder. `None`: a mount covers it.
 fn open_folder(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<OwnedFd>> {
     match rustix::fs::openat2(folder, name, FOLDER, Mode::empty(), ResolveFlags::NO_XDEV) {
         Err(Errno::XDEV) => Ok(None),
@@ -284,7 +284,7 @@ fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Resul
     }
     let make = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let mut target = File::from(rustix::fs::openat(to, name, make, Mode::from_raw_mode(0o600))?);
-    // Shared blocks where the file system can; std copies inside the kernel where that can.
+    // ioctl shares blocks where the file system can; std copies inside the kernel where possible.
     if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
         io::copy(&mut source, &mut target)?;
     }
@@ -306,7 +306,7 @@ fn copy_attributes(from: impl AsFd, to: impl AsFd) {
             rustix::fs::fsetxattr(&to, name, &value[..length], XattrFlags::empty())
         });
         if name.to_bytes().starts_with(b"user.overlay.") {
-            // They say something of layers, and here are none.
+            // These attributes describe layers, and the copy has none.
             let _ = rustix::fs::fremovexattr(&to, name);
         } else if let Err(error) = copied {
             log::debug!("attribute {} not copied: {error}", name.to_string_lossy());
@@ -314,7 +314,7 @@ fn copy_attributes(from: impl AsFd, to: impl AsFd) {
     }
 }
 
-/// Owner, mode, times: in this order, since chown(2) clears setuid bits and everything moves the times.
+/// Sets owner, mode, times: in this order, since chown(2) clears setuid bits and each change moves the times.
 fn finish(made: impl AsFd, stat: &Stat) -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     if let Err(error) = inode::change_owner(&made, Some(uid), Some(gid)) {
@@ -393,7 +393,7 @@ mod tests {
         assert!(opaque.is_err());
     }
 
-    /// Runs `act` while somebody who has the folder open does `attack` again and again.
+    /// Runs `act` while a thread repeats `attack`, as a process with the folder open could.
     fn while_attacked(act: impl FnOnce(), attack: impl Fn() + Sync) {
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -407,7 +407,7 @@ mod tests {
         });
     }
 
-    /// Folders `from`, `to` and `outside`, and in the last one a file that nobody else may read.
+    /// Makes folders `from`, `to` and `outside`, and in `outside` a file that no other user may read.
     fn with_a_secret() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         for name in ["from", "to", "outside"] {
@@ -470,7 +470,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let from = folder.path().join("from");
         std::fs::create_dir_all(from.join("sub")).unwrap();
-        // A folder in which nobody can make anything, root neither.
+        // Not even root can make files in this folder.
         let error =
             tree(&from, Path::new("/proc/sys"), Meaning::default()).unwrap_err().to_string();
         assert!(error.starts_with("cannot copy /sub: "), "{error}");

@@ -1,7 +1,7 @@
-//! A tree given to an owner (`-v ...:U`): all files of one file system, where they lie. Runs in the base user namespace.
+//! Gives a tree to an owner (`-v ...:U`): all files of one file system, in place. Runs in the base user namespace.
 //!
-//! Each file is opened by its folder's descriptor and its name and changed through that descriptor: no symbolic link is
-//! followed, and nothing that is mounted in the tree is reached.
+//! Each file is opened by its folder's descriptor and its name, and changed through its own descriptor. No symbolic
+//! link is followed, and no other mount in the tree is reached.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,8 +12,8 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 
-/// Gives all below `top`, a folder or a file that is called `path`, and `top` itself to this user and group (of this namespace). What is
-/// theirs already is left alone. Errors: the first file that could not be given, by name.
+/// Gives `top` (a folder or file at `path`) and all below it to a user and group of this namespace. Skips files that
+/// the owner has already. Errors: the first file that could not be given, by name.
 pub fn tree(top: BorrowedFd<'_>, path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
     let give = Give { uid, gid };
     give.entry(top, &mut path.to_owned())
@@ -83,7 +83,7 @@ mod tests {
         std::os::unix::fs::symlink("/", path("top/link")).unwrap();
         let metadata = path("top/file").metadata().unwrap();
         let open = std::fs::File::open(path("top")).unwrap();
-        // An ordinary user may change nothing, and has nothing to change; "/" is not theirs.
+        // An ordinary user may change nothing, and need not: "/" belongs to another user.
         tree(open.as_fd(), &path("top"), (metadata.uid(), metadata.gid())).unwrap();
         let after = path("top/file").metadata().unwrap();
         assert_eq!((metadata.ctime(), metadata.ctime_nsec()), (after.ctime(), after.ctime_nsec()));

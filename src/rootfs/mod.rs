@@ -1,5 +1,4 @@
-//! Root filesystems: where the files that a container sees come from. Making a folder is this module's; mounting it is
-//! the engine's.
+//! Root filesystems: the sources of a container's files. This module makes folders; the engine mounts them.
 
 pub mod copy;
 pub mod fuse;

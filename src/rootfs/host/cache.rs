@@ -1,9 +1,9 @@
-//! `/etc/ld.so.cache`: which library of which name ldconfig found where.
+//! `/etc/ld.so.cache`: names and paths of the libraries that ldconfig found.
 //!
-//! The format (glibc, sysdeps/generic/dl-cache.h): a header of 48 bytes that begins with `glibc-ld.so.cache1.1`, entries
-//! of 24 bytes, strings at offsets from that header. An older format may stand before it (`ldconfig -c compat`, the
-//! default until glibc 2.32). The file is written in the byte order of its machine. Everything is checked against the
-//! file's length; what does not fit is skipped, as ld.so does.
+//! The format (glibc, sysdeps/generic/dl-cache.h) is a header of 48 bytes that begins with `glibc-ld.so.cache1.1`,
+//! entries of 24 bytes, and strings at offsets from that header. An older format may stand before it (`ldconfig -c
+//! compat`, the default until glibc 2.32). The file is written in the byte order of its machine. Every offset is
+//! checked against the file's length; entries outside are skipped, as ld.so does.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -21,30 +21,30 @@ const OLD_MAGIC: &[u8] = b"ld.so-1.7.0";
 const OLD_HEADER: usize = 16;
 const OLD_ENTRY: usize = 12;
 
-/// One line of the cache.
+/// Line of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Where the library is.
+    /// Path of the library.
     pub path: PathBuf,
     flags: u32,
     hwcap: u64,
 }
 
 impl Line {
-    /// Whether the library is built for some processors only (a `glibc-hwcaps` folder or its predecessors).
+    /// True if the library is built for some processors only (a `glibc-hwcaps` folder or its predecessors).
     pub fn is_for_some_processors(&self) -> bool {
         self.hwcap != 0
     }
 }
 
-/// The cache, by the name of the library.
+/// Lines of the cache, by the name of the library.
 #[derive(Debug, Default)]
 pub struct Cache {
     lines: HashMap<OsString, Vec<Line>>,
 }
 
 impl Cache {
-    /// Parses the content of the file. What is no cache is an empty cache, as for ld.so.
+    /// Parses the content of the file. A file of another format gives an empty cache, as for ld.so.
     pub fn parse(bytes: &[u8]) -> Self {
         new_format(bytes).and_then(Self::parse_new).unwrap_or_default()
     }
@@ -63,7 +63,7 @@ impl Cache {
             else {
                 continue;
             };
-            // Which half is which matters not: zero or not is all we ask.
+            // The order of the halves does not matter: only zero or non-zero counts.
             let hwcap = u64::from(low) | u64::from(high) << 32;
             let line = Line { path: OsStr::from_bytes(path).into(), flags, hwcap };
             cache.lines.entry(OsStr::from_bytes(name).to_owned()).or_default().push(line);
@@ -71,7 +71,7 @@ impl Cache {
         Some(cache)
     }
 
-    /// The lines for `name` that a program of this kind may use, in ld.so's order.
+    /// Returns the lines for `name` that a program of this kind may use, in ld.so's order.
     pub fn lines(&self, name: &OsStr, target: Target) -> impl Iterator<Item = &Line> {
         self.lines
             .get(name)
@@ -86,8 +86,8 @@ impl Cache {
     }
 }
 
-/// The part that begins with the new format's header: at the start, or behind the old format's entries, aligned to 8
-/// (to 4 on i386).
+/// Returns the part that begins with the new format's header: at the start, or behind the old format's entries, aligned
+/// to 8 (to 4 on i386).
 fn new_format(bytes: &[u8]) -> Option<&[u8]> {
     if bytes.starts_with(MAGIC) {
         return Some(bytes);
@@ -114,8 +114,8 @@ fn string<'a>(bytes: &'a [u8], entry: &[u8], at: usize) -> Option<&'a [u8]> {
     (length > 0).then(|| &text[..length])
 }
 
-/// The flags of a usable line (`FLAG_ELF_LIBC6` and the ABI, dl-cache.h); None where several ABIs share a machine: the
-/// library's own header decides there.
+/// Returns the flags of a usable line (`FLAG_ELF_LIBC6` and the ABI, dl-cache.h). `None` where several ABIs share a
+/// machine: the library's own header decides there.
 fn wanted_flags(target: Target) -> Option<u32> {
     match (target.machine, target.is_64) {
         (format::EM_X86_64, true) => Some(0x0303),

@@ -1,5 +1,5 @@
-//! From programs to the set of files: the program, its interpreter and libraries as the loader would find them, what the
-//! table of `extras` adds, and the libraries of that, until nothing new comes up.
+//! Computes the set of files for programs: the program, its interpreter and its libraries as the loader would find
+//! them. Adds the files from the table of `extras`, and their libraries, until the set stops growing.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -16,10 +16,10 @@ use super::tree::{Notes, Taken, Tree};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-/// As deep as the kernel goes from a script to its interpreter, which may be a script (exec_binprm).
+/// The kernel's limit for scripts whose interpreter is a script (exec_binprm).
 const MOST_INTERPRETERS: u32 = 5;
 
-/// What surrounds the search.
+/// Environment of the search.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// PATH.
@@ -28,9 +28,9 @@ pub struct Surroundings {
     pub term: Option<String>,
 }
 
-/// The set of files as it grows.
+/// Growing set of files.
 pub struct Closure {
-    /// What was taken so far.
+    /// Files taken up to now.
     pub tree: Tree,
     surroundings: Surroundings,
     elves: HashMap<PathBuf, Option<Rc<Elf>>>,
@@ -41,31 +41,31 @@ pub struct Closure {
     found: VecDeque<Found>,
 }
 
-/// A program with its loader: what a plugin is loaded into.
+/// Program with its loader: plugins are loaded into it.
 struct Main {
     object: Object,
     loader: Rc<Loader>,
 }
 
-/// Something for which the table may have a row.
+/// File that may match a row of the table.
 struct Found {
-    /// For a library, the name it was found under.
+    /// Name under which a library was found; `None` for a program.
     library: Option<OsString>,
     real: PathBuf,
     main: Option<Rc<Main>>,
 }
 
-/// What a missing library means.
+/// Consequence of a missing library.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
-    /// The program will not start.
+    /// Error: the program would not start.
     Fails,
-    /// A plugin that may never be asked for.
+    /// Accepted: a plugin may never be loaded.
     Tolerated,
 }
 
 impl Closure {
-    /// Nothing yet.
+    /// Makes an empty set.
     pub fn new(surroundings: Surroundings) -> Self {
         Self {
             tree: Tree::default(),
@@ -79,7 +79,7 @@ impl Closure {
         }
     }
 
-    /// Takes a program, by name or absolute path, with everything it needs. Answers where it is.
+    /// Takes a program, by name or absolute path, with everything it needs. Returns its path.
     pub fn add(&mut self, asked: &str) -> Result<PathBuf> {
         let path = program::find(asked, self.surroundings.search.as_deref(), &mut self.tree.seen)?;
         self.add_program(&path, 0)?;
@@ -89,7 +89,7 @@ impl Closure {
         Ok(path)
     }
 
-    /// Takes a program with its interpreters and libraries, without what the table adds.
+    /// Takes a program with its interpreters and libraries, without the files from the table.
     pub fn add_program(&mut self, path: &Path, depth: u32) -> Result<()> {
         let taken = self
             .tree
@@ -150,7 +150,8 @@ impl Closure {
                 self.add_libraries(&main, None, Missing::Fails)?;
                 Some(main)
             }
-            // Static: nothing is searched at start. A library called as a program is not known to search, either.
+            // A static program searches no library at start. A library called as a program is not known to search,
+            // either.
             None => None,
         };
         self.found.push_back(Found { library: None, real, main });
@@ -225,7 +226,7 @@ impl Closure {
                     self.take_library(main, &path, name)?;
                     return Ok(Some(Object { path, elf, loaded_by: Some(by) }));
                 }
-                // Nothing there, or of another machine: the loader goes on, and so will the next start.
+                // No file, or one of another machine: the loader goes on, and so will the next start.
                 _ => self.tree.seen.look(&path),
             }
         }
@@ -238,7 +239,7 @@ impl Closure {
             .take(path, Notes::Each)
             .context(|| format!("cannot use {}", path.display()))?;
         for variant in main.loader.variants(name) {
-            // The cache may name one that is gone.
+            // The cache may name a variant that no longer exists.
             let _ = self.tree.take(&variant, Notes::Each);
         }
         let library = path.file_name().map(OsStr::to_owned);
@@ -249,7 +250,7 @@ impl Closure {
     fn add_extras(&mut self, found: &Found) {
         let term = self.surroundings.term.as_deref();
         let wanted = match &found.library {
-            // A library is found once by each program that needs it.
+            // Each program that needs a library finds it once more.
             Some(_) if !self.libraries.insert(found.real.clone()) => return,
             Some(name) => extras::of_library(name, &found.real, term),
             None => extras::of_program(&found.real, term),
@@ -282,7 +283,7 @@ impl Closure {
             let files = match self.tree.take_all(&path, except) {
                 Ok(files) => files,
                 Err(error) => {
-                    // It may come: a configuration file, a package's data.
+                    // A missing file, such as a configuration file or a package's data, may appear later.
                     self.tree.seen.look(&path);
                     log::debug!("the host has no {}: {error}", path.display());
                     continue;
@@ -303,7 +304,7 @@ impl Closure {
             return Ok(());
         }
         match self.elf(&file.real)? {
-            // A program among the data (git's helpers): its own loader, its own libraries.
+            // A program among the data (git's helpers) has its own loader and libraries.
             Some(elf) if elf.interpreter.is_some() => {
                 let interpreter = elf.interpreter.clone().unwrap_or_default();
                 let loader = self.loader(&interpreter, &elf)?;
@@ -318,7 +319,7 @@ impl Closure {
         }
     }
 
-    /// What the file at `path` says, read once. None: nothing there, or no ELF file.
+    /// Reads the ELF file at `path`, once. `None`: no file, or no ELF file.
     fn elf(&mut self, path: &Path) -> Result<Option<Rc<Elf>>> {
         if let Some(known) = self.elves.get(path) {
             return Ok(known.clone());
@@ -330,7 +331,7 @@ impl Closure {
 }
 
 fn read_elf(path: &Path) -> io::Result<Option<Elf>> {
-    // Asked before the file is opened: opening a FIFO would wait.
+    // Checked before the file is opened: opening a FIFO would wait.
     if !path.is_file() {
         return Ok(None);
     }
@@ -341,7 +342,7 @@ fn read_elf(path: &Path) -> io::Result<Option<Elf>> {
     }
 }
 
-/// The names under which the loader knows itself: libc needs it by name.
+/// Returns the names under which the loader knows itself: libc needs it by name.
 fn already_loaded(main: &Main) -> HashSet<OsString> {
     let interpreter = main.object.elf.interpreter.as_deref();
     interpreter.and_then(Path::file_name).map(OsStr::to_owned).into_iter().collect()

@@ -1,8 +1,8 @@
-//! What an ELF file says about itself: its machine, its interpreter, the libraries it needs and where it wants them
-//! searched. What to make of that is `ldso`'s.
+//! Headers of an ELF file: its machine, its interpreter, the libraries it needs and the paths to search them. `ldso`
+//! interprets these values.
 //!
-//! Files may be broken or hostile. Only the headers, the dynamic section and the strings it names are read, each within
-//! the file's length and under the limits below; everything else is an error, never a panic.
+//! Files may be broken or hostile. Only the headers, the dynamic section and its strings are read, each within the
+//! file's length and the limits below. Any other content is an error, never a panic.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Seek};
@@ -13,25 +13,25 @@ use object::elf::{self as format, DynamicTag, FileHeader32, FileHeader64, Machin
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use object::{Endianness, ReadCache, ReadRef};
 
-/// The longest string (a path, a search path) that is read. ld.so has no limit; Nix has run paths of several KB.
-/// `object`'s own limit of one string is the same 4096.
+/// Longest string (a path, a search path) that is read. ld.so has no limit; Nix has run paths of several KB. `object`'s
+/// own limit of one string is the same 4096.
 const LONGEST_STRING: u64 = 4096;
-/// The largest dynamic section. That of a 150 MB libLLVM has 600 bytes.
+/// Largest dynamic section, in bytes. A 150 MB libLLVM has one of 600 bytes.
 const LARGEST_DYNAMIC: u64 = 1 << 20;
 
-/// What must agree between a program, its interpreter and its libraries.
+/// Properties that must agree between a program, its interpreter and its libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// `e_machine`.
     pub machine: Machine,
-    /// ELFCLASS64, else ELFCLASS32: x32 and i386 differ in nothing else from their neighbours.
+    /// ELFCLASS64, else ELFCLASS32: only this separates x32 from x86-64.
     pub is_64: bool,
     /// ELFDATA2MSB, else ELFDATA2LSB.
     pub is_big_endian: bool,
 }
 
 impl Target {
-    /// The target's name as people say it.
+    /// Returns the usual name of the target.
     pub fn name(self) -> String {
         let name = match (self.machine, self.is_64) {
             (format::EM_X86_64, true) => "x86-64",
@@ -48,7 +48,7 @@ impl Target {
         name.to_owned()
     }
 
-    /// `$PLATFORM`: what the kernel puts into AT_PLATFORM.
+    /// Returns `$PLATFORM`: the string that the kernel puts into AT_PLATFORM.
     pub fn platform(self) -> &'static str {
         match self.machine {
             format::EM_X86_64 => "x86_64",
@@ -59,7 +59,7 @@ impl Target {
         }
     }
 
-    /// Whether this machine's kernel may run it. A 32-bit kernel interface that is configured out shows at exec.
+    /// True if this machine's kernel may run the target. A disabled 32-bit kernel interface shows at exec.
     pub fn runs_here(self) -> bool {
         match std::env::consts::ARCH {
             "x86_64" => matches!(self.machine, format::EM_X86_64 | format::EM_386),
@@ -70,18 +70,18 @@ impl Target {
             "powerpc64" => self.machine == format::EM_PPC64,
             "s390x" => self.machine == format::EM_S390,
             "loongarch64" => self.machine == format::EM_LOONGARCH,
-            // A machine nobody listed: exec will tell.
+            // A machine missing from the list: exec decides.
             _ => true,
         }
     }
 }
 
-/// What one ELF file says.
+/// Headers of one ELF file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elf {
     /// Machine, class and byte order.
     pub target: Target,
-    /// PT_INTERP: the loader. None in libraries and static programs.
+    /// PT_INTERP: the loader. `None` in libraries and static programs.
     pub interpreter: Option<PathBuf>,
     /// DT_NEEDED, in order.
     pub needed: Vec<OsString>,
@@ -91,12 +91,12 @@ pub struct Elf {
     pub rpath: Option<OsString>,
     /// DT_RUNPATH, as written.
     pub runpath: Option<OsString>,
-    /// DF_1_NODEFLIB: neither the default folders nor what the cache found in them.
+    /// DF_1_NODEFLIB: no search in the default folders, nor of their libraries in the cache.
     pub no_default_folders: bool,
 }
 
 impl Elf {
-    /// Reads what `source` says. `None`: it is no ELF file at all. Errors: it is a broken one (InvalidData).
+    /// Reads the headers of `source`. `None`: no ELF file at all. Errors: a broken ELF file (InvalidData).
     pub fn read(mut source: impl Read + Seek) -> io::Result<Option<Self>> {
         let mut ident = Vec::with_capacity(16);
         source.rewind()?;
@@ -153,7 +153,7 @@ where
     Ok(elf)
 }
 
-/// Fills in what the dynamic section says. A static program has none.
+/// Reads the dynamic section into `elf`. A static program has none.
 fn read_dynamic<'data, E, R>(
     elf: &mut Elf,
     segments: &'data [E::ProgramHeader],
@@ -188,7 +188,7 @@ where
     Ok(())
 }
 
-/// The dynamic section up to its end mark.
+/// Returns the entries of the dynamic section up to its end mark.
 fn dynamic_entries<'data, E, R>(
     segments: &'data [E::ProgramHeader],
     endian: Endianness,
@@ -216,7 +216,7 @@ where
 /// DF_1_NODEFLIB of <elf.h>.
 const NODEFLIB: u64 = 0x800;
 
-/// Where in the file the loaded address is.
+/// Returns the offset in the file of a loaded address.
 fn file_offset<E>(segments: &[E::ProgramHeader], endian: Endianness, address: u64) -> Option<u64>
 where
     E: FileHeader<Endian = Endianness>,
@@ -290,7 +290,7 @@ mod tests {
         ) {
             let mut file = shell();
             file.truncate(length);
-            // The program headers are in the first bytes and the dynamic section is pointed to from there.
+            // The program headers are in the first bytes, and point to the dynamic section.
             for (at, byte) in damage {
                 if let Some(target) = file.get_mut(at % 1024) {
                     *target = byte;

@@ -1,5 +1,5 @@
-//! The least of /etc, and the folders that programs expect: who is who, how names are resolved, where to mount and to
-//! write. Last in the plan, so that a shell is named only where it is there.
+//! Minimal /etc, and the folders that programs expect: accounts, name resolution, mount points and writable folders.
+//! Last in the plan: a shell is named only if it is in the plan.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
 const RESOLV: &str = "/etc/resolv.conf";
 
-/// Folders of the root. Those that are mounted upon have no content of ours; the sticky ones are for everyone inside.
+/// Folders of the root. Mount points have no content of their own; sticky folders are for every user inside.
 const FOLDERS: &[(&str, u32)] = &[
     ("/dev", 0o755),
     ("/etc", 0o755),
@@ -23,13 +23,14 @@ const FOLDERS: &[(&str, u32)] = &[
     ("/var/tmp", 0o1777),
 ];
 
-/// Links of a merged /usr: whole even where no program came through them, so that /bin is where people look for it.
+/// Links of a merged /usr: taken even if no program used them, for users who expect /bin.
 const MERGED: &[&str] = &["/bin", "/sbin", "/lib", "/lib64"];
 
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
 const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n";
 
-/// Who starts the container, as the environment says: what counts where /etc/passwd does not know them (LDAP).
+/// User who starts the container, from the environment. The values count where /etc/passwd does not list the user
+/// (LDAP).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invoker {
     /// User ID.
@@ -44,7 +45,7 @@ pub struct Invoker {
     pub shell: Option<String>,
 }
 
-/// Adds all of it to the plan.
+/// Adds the folders and the files of /etc to the plan.
 pub fn add(tree: &mut Tree, invoker: &Invoker) {
     for (path, mode) in FOLDERS {
         tree.make_folder(path, *mode);
@@ -65,7 +66,7 @@ pub fn add(tree: &mut Tree, invoker: &Invoker) {
     tree.write(RESOLV, resolv);
 }
 
-/// The host's file, or nothing. Noted with the file that links lead to (resolv.conf is often one).
+/// Returns the host's file, or an empty text. Notes the file and its link's target (resolv.conf is often a link).
 fn read(tree: &mut Tree, path: &str) -> String {
     let path = Path::new(path);
     tree.seen.look(path);
@@ -107,7 +108,7 @@ fn passwd(tree: &mut Tree, invoker: &Invoker) -> String {
     lines + "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 }
 
-/// The ID of nobody: what the kernel shows where an ID has no name in the namespace (overflowuid).
+/// ID of nobody: the kernel shows it where an ID has no name in the namespace (overflowuid).
 const NOBODY: u32 = 65534;
 
 fn group(host: &str, invoker: &Invoker) -> String {
@@ -121,14 +122,14 @@ fn group(host: &str, invoker: &Invoker) -> String {
     lines + "nogroup:x:65534:\n"
 }
 
-/// The fields of the first line whose field `number` is `id`.
+/// Returns the fields of the first line whose field `number` is `id`.
 fn entry(host: &str, number: usize, id: u32) -> Option<Vec<&str>> {
     let id = id.to_string();
     let mut lines = host.lines().map(|line| line.split(':').collect::<Vec<_>>());
     lines.find(|fields| fields.get(number).is_some_and(|field| *field == id))
 }
 
-/// Whether a text of the environment can stand in a field.
+/// True if a text of the environment can stand in a field.
 fn is_field(text: &str) -> bool {
     !text.is_empty() && !text.contains([':', '\n', '\0'])
 }

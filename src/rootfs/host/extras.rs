@@ -1,9 +1,10 @@
-//! What a program needs besides its libraries: one table. A row says of which program or library (by file name, `*`
-//! stands for anything) and what comes along where the host has it. To teach usnea a program, add a row.
+//! Table of the files that programs need besides their libraries. A row names a program or library (by file name, `*`
+//! stands for any text) and the files to take where the host has them. To support another program, add a row.
 //!
-//! In a path: `{dir}` is the folder of the file that matched and `{prefix}` the one above it (links followed), `{*}`
-//! what the pattern's `*` stood for, `{term}` and `{t}` the terminal's name ($TERM) and its first letter; other `*` match
-//! names in a folder. ELF files in what comes along (plugins) bring their libraries, and those their rows.
+//! In a path, `{dir}` is the folder of the file that matched and `{prefix}` the one above it (links followed). `{*}` is
+//! the text that the pattern's `*` matched. `{term}` and `{t}` are the terminal's name ($TERM) and its first letter.
+//! Other `*` match names in a folder. ELF files among the taken files (plugins) bring their libraries, and those
+//! libraries their rows.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,31 +13,31 @@ use std::path::{Path, PathBuf};
 use super::pattern::matches;
 use super::tree::names_in;
 
-/// Who needs something.
+/// File that a row is for.
 #[derive(Clone, Copy, Debug)]
 pub enum Who {
-    /// A program or an interpreter, by the name of its file, links followed.
+    /// Program or interpreter, by the name of its file, links followed.
     Program(&'static str),
-    /// A library or a loader, by the name it was found under.
+    /// Library or loader, by the name under which it was found.
     Library(&'static str),
 }
 
-/// What is needed.
+/// Files that a row adds.
 #[derive(Clone, Copy, Debug)]
 pub enum Want {
-    /// A file, or a folder with everything in it.
+    /// File, or folder with everything in it.
     All(&'static str),
-    /// A folder without what has these names (with `*`).
+    /// Folder without the entries of these names (with `*`).
     Without(&'static str, &'static [&'static str]),
-    /// A library that is opened at run time, searched as if the program needed it.
+    /// Library that is opened at run time, searched as if the program needed it.
     Library(&'static str),
 }
 
 use Want::{All, Library as Dlopened, Without};
 use Who::{Library, Program};
 
-/// Python's test suites and editor, what pip installs (a program of that kind brings its own environment), and the
-/// objects for building a Python.
+/// Parts of Python that are left out: its test suites and editor, packages from pip (such a program brings its own
+/// environment), and the objects for building a Python.
 const PYTHON_LEAVES_OUT: &[&str] =
     &["test", "tests", "idlelib", "turtledemo", "site-packages", "dist-packages", "libpython*.a"];
 
@@ -59,8 +60,8 @@ const TERMINALS: &[Want] = &[
 
 /// The table.
 const TABLE: &[(Who, &[Want])] = &[
-    // glibc: names of users and hosts, conversions between character sets, the one locale that needs no choice, and what
-    // pthread_exit(3) and backtrace(3) open.
+    // glibc: names of users and hosts, conversions between character sets, the one locale that needs no choice, and the
+    // library that pthread_exit(3) and backtrace(3) open.
     (
         Library("libc.so.6"),
         &[
@@ -76,7 +77,7 @@ const TABLE: &[(Who, &[Want])] = &[
     (Library("ld-musl-*"), &[All("/etc/ld-musl-*.path")]),
     (Library("libtinfo*.so.*"), TERMINALS),
     (Library("libncurses*.so.*"), TERMINALS),
-    // Whoever speaks TLS needs to know whom to trust (never /etc/ssl/private).
+    // Programs with TLS need the trusted certificates (never /etc/ssl/private).
     (
         Library("libcrypto.so.*"),
         &[
@@ -149,16 +150,16 @@ const TABLE: &[(Who, &[Want])] = &[
     ),
 ];
 
-/// A row's want with its places filled in.
+/// Entry of a row with its placeholders filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Take this path (with `*`), except these names.
+    /// Path to take (with `*`), except these names.
     Path(PathBuf, &'static [&'static str]),
-    /// Search this library.
+    /// Library to search.
     Library(OsString),
 }
 
-/// What the program whose file really is `real` needs.
+/// Returns the needs of the program in the file `real` (links followed).
 pub fn of_program(real: &Path, term: Option<&str>) -> Vec<Wanted> {
     let name = real.file_name().unwrap_or_default();
     let matched = TABLE.iter().filter_map(|(who, wants)| match who {
@@ -168,7 +169,7 @@ pub fn of_program(real: &Path, term: Option<&str>) -> Vec<Wanted> {
     matched.flat_map(|(star, wants)| fill(wants, real, &star, term)).collect()
 }
 
-/// What the library found as `name` needs, whose file really is `real`.
+/// Returns the needs of the library found as `name`, in the file `real` (links followed).
 pub fn of_library(name: &OsStr, real: &Path, term: Option<&str>) -> Vec<Wanted> {
     let matched = TABLE.iter().filter_map(|(who, wants)| match who {
         Library(pattern) => Some((matches(pattern, name)?, *wants)),
@@ -180,7 +181,7 @@ pub fn of_library(name: &OsStr, real: &Path, term: Option<&str>) -> Vec<Wanted> 
 fn fill(wants: &[Want], real: &Path, star: &str, term: Option<&str>) -> Vec<Wanted> {
     let folder = real.parent().unwrap_or(Path::new("/"));
     let path = |text: &str| {
-        // A name of a terminal with a slash or a leading dot would lead elsewhere.
+        // A terminal name with a slash or a leading dot would lead to another folder.
         let term =
             term.filter(|term| !term.contains('/') && !term.starts_with('.') && !term.is_empty());
         if text.contains("{t") && term.is_none() {
@@ -205,8 +206,8 @@ fn fill(wants: &[Want], real: &Path, star: &str, term: Option<&str>) -> Vec<Want
         .collect()
 }
 
-/// The paths that `pattern` stands for, whether they exist or not where it has no `*`. `listed` is called with every
-/// folder whose names decide.
+/// Returns the paths that `pattern` stands for; a pattern without `*` need not exist. Calls `listed` with every folder
+/// that was listed for a `*`.
 pub fn paths(pattern: &Path, mut listed: impl FnMut(&Path)) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::from("/")];
     for component in pattern.components().skip(1) {

@@ -1,12 +1,12 @@
-//! The plan made real, once: `layers/NAME/{fs/,layer.json}`, where NAME is the SHA-256 of the listing of `fs`.
+//! Writes a plan to disk, once, as `layers/NAME/{fs/,layer.json}`, where NAME is the SHA-256 of the listing of `fs`.
 //!
-//! Born in `tmp/host-RANDOM`, renamed into place when whole; a kill at any instant leaves something in tmp/ alone. Locks
-//! are those of [`files`]:
+//! A layer is made in `tmp/host-RANDOM`, and renamed into place when complete: a kill at any moment leaves files in
+//! tmp/ alone. Locks are those of [`files`]:
 //!
 //! | folder | shared | exclusive |
 //! | --- | --- | --- |
 //! | tmp/host-RANDOM | | its maker, until it is a layer |
-//! | layers/NAME | whoever runs on it | whoever removes it, until it is renamed into tmp/ |
+//! | layers/NAME | a container that runs on it | a process that removes it, until it is renamed into tmp/ |
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -23,7 +23,7 @@ use super::tree::{Node, Tree};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Birth, cannot_write};
 
-/// What is ours in tmp/.
+/// Prefix of this module's folders in tmp/.
 const PREFIX: &str = "host-";
 
 /// A layer's name: 64 hexadecimal digits.
@@ -34,7 +34,7 @@ pub struct LayerName(String);
 impl TryFrom<String> for LayerName {
     type Error = &'static str;
 
-    // The name becomes a path that is removed some day: a damaged record must not say which.
+    // The name becomes a path that is removed some day: a damaged record must not choose that path.
     fn try_from(text: String) -> Result<Self, &'static str> {
         let is_name = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_name { Ok(Self(text)) } else { Err("not a layer's name") }
@@ -42,32 +42,32 @@ impl TryFrom<String> for LayerName {
 }
 
 impl LayerName {
-    /// Where the layer is, or would be.
+    /// Returns the path of the layer, whether it exists or not.
     pub fn folder(&self, store: &Path) -> PathBuf {
         store.join("layers").join(&self.0)
     }
 
-    /// The digits.
+    /// Returns the digits.
     pub fn digits(&self) -> &str {
         &self.0
     }
 }
 
-/// A layer that stays while this value lives.
+/// Layer that cannot be removed until dropped.
 #[derive(Debug)]
 pub struct Layer {
-    /// The root directory in it.
+    /// Root directory in the layer.
     pub fs: PathBuf,
-    /// The shared lock on its folder.
+    /// Shared lock on the layer's folder.
     pub lock: File,
 }
 
-/// Why a layer was not made.
+/// Reason why a layer was not made.
 #[derive(Debug)]
 pub enum Failure {
-    /// The host's file changed since it was looked at: a package is being upgraded. Plan again.
+    /// The host's file changed since the plan: a package is being upgraded. Plan again.
     Changed(PathBuf),
-    /// Anything else.
+    /// Any other error.
     Other(Error),
 }
 
@@ -87,7 +87,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// The hexadecimal SHA-256 of `bytes`.
+/// Returns the hexadecimal SHA-256 of `bytes`.
 pub fn digest(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
@@ -96,7 +96,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The name that `tree` has as a layer: reads every file of it once.
+/// Returns the name of `tree` as a layer. Reads every file of the tree once.
 pub fn name(tree: &Tree) -> Result<LayerName, Failure> {
     let mut listing = Sha256::new();
     let mut known: HashMap<(u64, u64), String> = HashMap::new();
@@ -134,7 +134,7 @@ fn file_digest(path: &Path, stamp: Stamp) -> Result<String, Failure> {
     Ok(hexadecimal(&digest.finalize()))
 }
 
-/// Opens the host's file if it is still the one that was looked at.
+/// Opens the host's file if it still has the stamp of the plan.
 fn open_unchanged(path: &Path, stamp: Stamp) -> Result<File, Failure> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
@@ -158,14 +158,14 @@ fn is_unchanged(file: &File, stamp: Stamp) -> bool {
     file.metadata().is_ok_and(|metadata| Stamp::from(&metadata) == stamp)
 }
 
-/// The layer, if it is there.
+/// Opens the layer; `None`: it does not exist.
 pub fn open(store: &Path, name: &LayerName) -> Option<Layer> {
     let folder = name.folder(store);
     let lock = files::hold(&folder, files::Lock::Shared).ok()??;
     Some(Layer { fs: folder.join("fs"), lock })
 }
 
-/// Makes the layer of `tree`, whose name is `name`, with `story` (what it was made from) beside it; or finds it made.
+/// Makes the layer of `tree`, whose name is `name`, with `story` (its origin) beside it; or opens an existing one.
 pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<Layer, Failure> {
     for _ in 0..MOST_RACES {
         if let Some(layer) = open(store, name) {
@@ -175,7 +175,7 @@ pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<
         fill(&birth.path.join("fs"), tree)?;
         let told = birth.path.join("layer.json");
         files::write_synced(&told, story.as_bytes()).map_err(|error| cannot_write(error, &told))?;
-        // One flush for all: file by file it would be thousands. After the name is there the content must be too.
+        // One flush for all: file by file it would be thousands. The content must be on disk before the name.
         files::sync_filesystem(&birth.path)?;
         let folder = name.folder(store);
         if let Some(lock) = birth.put(&folder)? {
@@ -186,7 +186,7 @@ pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<
     Err(Error::new(format!("{} is there and cannot be opened", folder.display())).into())
 }
 
-/// How often another process may win the rename and lose the layer again before we use it.
+/// Number of times that another process may win the rename and lose the layer again before this one opens it.
 const MOST_RACES: u32 = 3;
 
 fn fill(fs: &Path, tree: &Tree) -> Result<(), Failure> {
@@ -201,7 +201,7 @@ fn fill(fs: &Path, tree: &Tree) -> Result<(), Failure> {
             }
             Node::Text(text) => write_text(&inside, text)?,
             Node::File { mode, stamp } => {
-                // Hard links of the host (git's 140 names) stay one file, among themselves: never one with the host's.
+                // Hard links of the host (git's 140 names) stay one file among themselves, never one with the host's.
                 if let Some(first) = copied.get(&stamp.identity()) {
                     fs::hard_link(first, &inside).map_err(|error| cannot_write(error, &inside))?;
                     continue;
@@ -226,7 +226,7 @@ fn write_text(path: &Path, text: &str) -> Result<()> {
     written.map_err(|error| cannot_write(error, path))
 }
 
-/// Copies the host's file. That it is the file that was hashed is known by its stamp, before and after.
+/// Copies the host's file. The stamp, checked before and after, proves that it is the file that was hashed.
 fn copy(from: &Path, stamp: Stamp, mode: u32, to: &Path) -> Result<(), Failure> {
     let mut source = open_unchanged(from, stamp)?;
     write_copy(&mut source, mode, to).map_err(|error| cannot_write(error, to))?;
@@ -246,7 +246,7 @@ fn write_copy(source: &mut File, mode: u32, to: &Path) -> io::Result<()> {
     Ok(rustix::fs::futimens(&target, &Timestamps { last_access: time, last_modification: time })?)
 }
 
-/// Removes a layer that nobody runs on. The caller knows that no record names it.
+/// Removes a layer that no container runs on. The caller knows that no record names the layer.
 pub fn remove_unused(store: &Path, name: &LayerName) {
     let folder = name.folder(store);
     let grave = store.join("tmp").join(files::random_name(PREFIX));
@@ -258,12 +258,12 @@ pub fn remove_unused(store: &Path, name: &LayerName) {
     }
 }
 
-/// Removes what killed processes left in tmp/: what is named as ours and not locked.
+/// Removes leftovers of killed processes in tmp/: entries with this module's names and without a lock.
 pub fn sweep(store: &Path) {
     files::sweep(&store.join("tmp"), &[PREFIX, files::FILE_PREFIX]);
 }
 
-/// Writes a small file so that others see the old content or the new.
+/// Writes a small file atomically: a reader sees the old content or the new.
 pub fn replace(store: &Path, path: &Path, text: &str) -> Result<()> {
     files::replace(&store.join("tmp"), path, text.as_bytes())
 }

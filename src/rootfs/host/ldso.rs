@@ -1,9 +1,10 @@
-//! Where the loader looks for a library: ld.so(8) of glibc, and musl's. Answers with paths in the loader's order;
-//! opening them, and passing over those of another machine, is `closure`'s.
+//! Search paths of the loader for a library: ld.so(8) of glibc, and musl's. Returns paths in the loader's order;
+//! `closure` opens them and skips those of another machine.
 //!
-//! glibc: DT_RPATH of the object and of all that led to it (unless the object has a DT_RUNPATH), DT_RUNPATH of the object
-//! alone, the cache, the default folders. LD_LIBRARY_PATH is left out on purpose: it is the user's shell's, not the
-//! program's, and will not be set inside. musl: the search path of the object and of all that led to it, then its own list.
+//! glibc searches in this order: DT_RPATH of the object and of all objects that led to it (unless the object has a
+//! DT_RUNPATH), DT_RUNPATH of the object alone, the cache, the default folders. LD_LIBRARY_PATH is left out on purpose:
+//! it belongs to the user's shell, not to the program, and will not be set inside. musl takes the search path of the
+//! object and of all that led to it, then its own list.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,25 +15,25 @@ use super::cache::Cache;
 use super::elf::{Elf, Target};
 use super::seen::Seen;
 
-/// Where glibc's cache is.
+/// Path of glibc's cache.
 pub const CACHE: &str = "/etc/ld.so.cache";
 
-/// An object in the program's memory.
+/// Object in the program's memory.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// Where it was found, links not followed: what `$ORIGIN` of a library comes from (_dl_map_object_from_fd). Of the
-    /// program itself, the real path: there the kernel says it.
+    /// Path of the object, links not followed: a library's `$ORIGIN` comes from it (_dl_map_object_from_fd). For the
+    /// program itself it is the real path, which the kernel reports.
     pub path: PathBuf,
-    /// What its file says.
+    /// Headers of the object's file.
     pub elf: Rc<Elf>,
-    /// Which object of the list made the loader load it; None for the program.
+    /// Index of the object that made the loader load this one; `None` for the program.
     pub loaded_by: Option<usize>,
 }
 
-/// One loader, with what it knows before the first program.
+/// Loader, with its settings from before the first program.
 #[derive(Debug)]
 pub struct Loader {
-    /// Where it looks at last.
+    /// Default folders, searched last.
     folders: Vec<PathBuf>,
     kind: Kind,
     target: Target,
@@ -49,7 +50,8 @@ enum Kind {
 }
 
 impl Loader {
-    /// The loader at `interpreter` (as the program names it), whose file really is `real`. What it reads is noted in `seen`.
+    /// Reads the loader at `interpreter` (as the program names it), whose file really is `real`. Notes the files it
+    /// reads in `seen`.
     pub fn new(interpreter: &Path, real: &Path, target: Target, seen: &mut Seen) -> Self {
         let name = interpreter.file_name().unwrap_or_default().to_string_lossy();
         if let Some(machine) = name.strip_prefix("ld-musl-").and_then(|name| name.split('.').next())
@@ -65,18 +67,18 @@ impl Loader {
         Self { folders: glibc_folders(real, target), kind, target }
     }
 
-    /// Whether the loader itself serves `name`: musl has all of libc in one file.
+    /// True if the loader itself provides `name`: musl has all of libc in one file.
     pub fn provides(&self, name: &OsStr) -> bool {
         const PARTS: [&str; 7] = ["c", "pthread", "rt", "m", "dl", "util", "xnet"];
         let part = name.to_str().and_then(|name| name.strip_prefix("lib")?.split_once('.'));
         matches!(self.kind, Kind::Musl) && part.is_some_and(|(part, _)| PARTS.contains(&part))
     }
 
-    /// The places of `name`, which `objects[by]` needs, in the order in which they are tried.
+    /// Returns the paths to try for `name`, which `objects[by]` needs, in order.
     pub fn places(&self, objects: &[Object], by: usize, name: &OsStr) -> Vec<PathBuf> {
         let object = &objects[by];
         if name.as_bytes().contains(&b'/') {
-            // A relative one depends on the working directory: it leads nowhere that we could know of.
+            // A relative path depends on the working directory, which is not known.
             return self
                 .expand(name, object)
                 .into_iter()
@@ -110,8 +112,8 @@ impl Loader {
         places
     }
 
-    /// Variants of the library for some processors: ld.so prefers one where it fits. The root takes them beside the
-    /// ordinary one, since a store on a shared home serves machines of several generations.
+    /// Returns variants of the library for some processors: ld.so prefers a fitting one. The root takes them beside the
+    /// ordinary library, since a store on a shared home serves machines of several generations.
     pub fn variants(&self, name: &OsStr) -> Vec<PathBuf> {
         match &self.kind {
             Kind::Musl => Vec::new(),
@@ -139,13 +141,13 @@ impl Loader {
         entries
             .filter_map(|entry| self.expand(OsStr::from_bytes(entry), object))
             .map(PathBuf::from)
-            // Empty and relative entries mean the working directory: not the same inside.
+            // Empty and relative entries mean the working directory, which differs inside.
             .filter(|folder| folder.is_absolute())
             .map(|folder| folder.join(name))
             .collect()
     }
 
-    /// Replaces $ORIGIN, $LIB and $PLATFORM. None where musl would drop the entry.
+    /// Replaces $ORIGIN, $LIB and $PLATFORM. `None` where musl would drop the entry.
     fn expand(&self, text: &OsStr, object: &Object) -> Option<OsString> {
         let origin = object.path.parent().unwrap_or(Path::new("/")).as_os_str();
         let (lib, platform) = match &self.kind {
@@ -181,14 +183,14 @@ impl Loader {
     }
 }
 
-/// `objects[by]`, what loaded it, and so on up to the program.
+/// Returns `objects[by]`, the object that loaded it, and so on up to the program.
 fn ancestors(objects: &[Object], by: usize) -> impl Iterator<Item = &Object> {
     std::iter::successors(Some(&objects[by]), |object| {
         object.loaded_by.map(|index| &objects[index])
     })
 }
 
-/// The name after a `$`, with or without braces, and what follows it.
+/// Returns the name after a `$`, with or without braces, and the text after it.
 fn token(text: &[u8]) -> (&[u8], &[u8]) {
     if let Some(inner) = text.strip_prefix(b"{") {
         let end = inner.iter().position(|byte| *byte == b'}').unwrap_or(0);
@@ -198,7 +200,8 @@ fn token(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(text.iter().position(|byte| !is_name(byte)).unwrap_or(text.len()))
 }
 
-/// `$LIB` is compiled into the loader: the folder it is installed in, below / or /usr (lib64, lib/x86_64-linux-gnu).
+/// Returns `$LIB`, which is compiled into the loader: the folder of its installation, below / or /usr (lib64,
+/// lib/x86_64-linux-gnu).
 fn lib_token(loader: &Path) -> OsString {
     let folder = loader.parent().unwrap_or(Path::new("/lib"));
     let below = folder.strip_prefix("/usr").or_else(|_| folder.strip_prefix("/"));
@@ -214,8 +217,9 @@ fn lib_token(loader: &Path) -> OsString {
     }
 }
 
-/// The default folders are compiled in as well: where the loader is installed, then those of the common layouts. One that
-/// a loader does not have costs nothing: a library there is in the cache already, or of another class.
+/// Returns the default folders, which are compiled in as well: the loader's own folder, then those of the common
+/// layouts. A folder that a loader does not use costs nothing: a library there is in the cache already, or of another
+/// class.
 fn glibc_folders(loader: &Path, target: Target) -> Vec<PathBuf> {
     let lib = lib_token(loader);
     let mut folders = vec![Path::new("/").join(&lib), Path::new("/usr").join(&lib)];
@@ -231,7 +235,7 @@ fn glibc_folders(loader: &Path, target: Target) -> Vec<PathBuf> {
     folders
 }
 
-/// The list at `path`, separated by newlines or colons (musl, ldso/dynlink.c), else musl's own.
+/// Returns the list at `path`, separated by newlines or colons (musl, ldso/dynlink.c), else musl's own.
 fn musl_folders(path: &Path, seen: &mut Seen) -> Vec<PathBuf> {
     seen.look(path);
     let list = std::fs::read(path).unwrap_or_else(|_| b"/lib:/usr/local/lib:/usr/lib".to_vec());

@@ -10,8 +10,8 @@
 //! record  record    what was looked at (seen), so that the next start is a few dozen lstat(2) and no reading
 //! ```
 //!
-//! `/bin/sh` always comes along: system(3), popen(3), hooks and every second program start it, it is the smallest way to
-//! look around inside, and dash and its libc are 2 MB of which all but a tenth is needed anyway.
+//! `/bin/sh` is always included: system(3), popen(3), hooks and many programs start it, and it is the smallest tool for
+//! a look inside. dash and its libc are 2 MB, most of which is needed anyway.
 //!
 //! Starts no thread: the process will fork.
 
@@ -42,54 +42,55 @@ use layer::{Failure, LayerName};
 use record::{Record, Request};
 use tree::Tree;
 
-/// How often a plan is made anew when files change under it: a package manager at work moves on.
+/// Number of attempts at a plan whose files change meanwhile: a package manager at work moves on.
 const ATTEMPTS: u32 = 3;
 
-/// A root directory made from the host's programs, in the store. Nobody removes it while this value (or a descriptor
-/// inherited from it) lives.
+/// Root directory made from the host's programs, in the store. No process can remove the directory until this value and
+/// all inherited descriptors of its lock are closed.
 #[derive(Debug)]
 pub struct HostRoot {
-    /// The root directory. Shared: to be mounted read-only, or as the lower of an overlay.
+    /// Path of the root directory. It is shared: mount it read-only, or as the lower of an overlay.
     pub path: PathBuf,
-    /// Where each asked program is inside, in the order asked.
+    /// Path of each requested program inside, in the order of the request.
     pub programs: Vec<PathBuf>,
-    /// The shared lock on the layer's folder.
+    /// Shared lock on the layer's folder.
     lock: File,
 }
 
 impl HostRoot {
-    /// The descriptor that holds the lock: a process that lives on without this value keeps a copy.
+    /// Returns the descriptor that holds the lock: a process that outlives this value keeps a copy.
     pub fn lock(&self) -> &File {
         &self.lock
     }
 }
 
-/// What [`assemble`] would use.
+/// Result that [`assemble`] would have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// The root directory that there is or would be.
+    /// Path of the root directory, whether it exists or not.
     pub path: PathBuf,
-    /// Where each asked program is inside, in the order asked.
+    /// Path of each requested program inside, in the order of the request.
     pub programs: Vec<PathBuf>,
-    /// Whether it is there already.
+    /// True if the root directory exists already.
     pub is_made: bool,
 }
 
-/// A plan: the files, and where the asked programs are among them.
+/// Plan: the files, and the requested programs' paths among them.
 struct Plan {
     tree: Tree,
     places: BTreeMap<String, PathBuf>,
 }
 
-/// The root directory for `programs` (by name, looked up in PATH, or absolute path), from the store if nothing changed.
+/// Returns the root directory for `programs` (by name, looked up in PATH, or absolute path), from the store if nothing
+/// changed.
 ///
-/// `store` is our folder, which exists. Errors say which program they are about: unknown, not executable, for another
-/// machine, broken, without one of its libraries; or that the store cannot be written.
+/// `store` is usnea's folder, which exists. Errors name their program: unknown, not executable, for another machine,
+/// broken, without one of its libraries. Another error: the store cannot be written.
 pub fn assemble(store: &Path, programs: &[String]) -> Result<HostRoot> {
     assemble_for(store, &Request::new(programs))
 }
 
-/// What [`assemble`] would use, without making anything. Reads all files where no record serves.
+/// Returns the result that [`assemble`] would have, without making anything. Reads all files where no record serves.
 pub fn describe(store: &Path, programs: &[String]) -> Result<Description> {
     let request = Request::new(programs);
     let (name, places) = match Record::load(store, &request).filter(Record::is_current) {
@@ -137,7 +138,7 @@ fn assemble_anew(
     let layer = made.map_err(|failure| failure.context(|| format!("cannot assemble {request}")))?;
     let programs = request.in_order(&plan.places);
     let record = Record { layer: name, places: plan.places, seen: plan.tree.seen };
-    // The layer is there and locked: without a record the next start only takes longer.
+    // The layer exists and is locked: without a record the next start only takes longer.
     if let Err(error) = record.save(store, request) {
         log::debug!("the next start will look at everything again: {error}");
     }
@@ -183,7 +184,7 @@ fn keeps_changing(request: &Request, path: &Path) -> Error {
         .hint("a package manager may be at work: try again when it is done")
 }
 
-/// The store's folders that we write to, and no leftovers in tmp/.
+/// Makes the store's folders that this module writes to, and removes leftovers in tmp/.
 fn prepare(store: &Path) -> Result<()> {
     for name in ["layers", "tmp", "host"] {
         files::make_folders(&store.join(name))?;

@@ -1,8 +1,8 @@
-//! Names with `*`: all that the table of `extras` needs of what a shell knows.
+//! Names with `*`: the part of a shell's patterns that the table of `extras` needs.
 
 use std::ffi::OsStr;
 
-/// What the first `*` stands for, if the name matches; several `*` may stand for anything each.
+/// Returns the text that the first `*` stands for, if the name matches. Each of several `*` may stand for any text.
 pub fn matches(pattern: &str, name: &OsStr) -> Option<String> {
     let name = name.to_str()?;
     let Some((head, tail)) = pattern.split_once('*') else {

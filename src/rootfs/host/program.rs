@@ -1,4 +1,4 @@
-//! What was asked for: a program by name or path, and the interpreters of scripts.
+//! Requested programs: found by name or path, and the interpreters of scripts.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,13 +12,13 @@ use super::seen::Seen;
 use crate::error::{Error, Result};
 use crate::fail;
 
-/// Where to look when PATH is not set.
+/// Search path when PATH is not set.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// As much of a script as the kernel reads (BINPRM_BUF_SIZE).
+/// Length of a script's head that the kernel reads (BINPRM_BUF_SIZE).
 const FIRST_LINE: u64 = 256;
 
-/// Where the program `asked` is: itself if it is an absolute path, else the first executable file of that name in
-/// `search` (PATH). What was passed over is noted in `seen`: a program put there later comes first.
+/// Returns the path of the program `asked`: an absolute path itself, else the first executable file of that name in
+/// `search` (PATH). Notes skipped paths in `seen`: a program put there later would come first.
 pub fn find(asked: &str, search: Option<&OsStr>, seen: &mut Seen) -> Result<PathBuf> {
     if asked.is_empty() {
         return Err(Error::new("the name of a program is empty")
@@ -34,7 +34,7 @@ pub fn find(asked: &str, search: Option<&OsStr>, seen: &mut Seen) -> Result<Path
     }
     let mut refusal = None;
     for folder in search.unwrap_or(OsStr::new(USUAL_PATH)).as_bytes().split(|byte| *byte == b':') {
-        // An empty or relative entry means the working directory of the moment.
+        // An empty or relative entry means the current working directory.
         if !folder.starts_with(b"/") {
             continue;
         }
@@ -50,7 +50,7 @@ pub fn find(asked: &str, search: Option<&OsStr>, seen: &mut Seen) -> Result<Path
     Err(refusal.unwrap_or_else(|| Error::new("not found in PATH")))
 }
 
-/// Whether it is a file that we may execute and read. The kernel needs no right to read; a copy does.
+/// Checks that `path` is a file that the caller may execute and read. The kernel needs no right to read; a copy does.
 fn check(path: &Path) -> Result<()> {
     let metadata = path.metadata()?;
     if metadata.is_dir() {
@@ -69,16 +69,16 @@ fn check(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The first line of a script.
+/// First line of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
-    /// What the kernel starts.
+    /// Program that the kernel starts.
     pub interpreter: PathBuf,
-    /// The program that `env`, where that is the interpreter, looks up in PATH.
+    /// Program that `env`, where that is the interpreter, looks up in PATH.
     pub by_env: Option<String>,
 }
 
-/// Reads the `#!` line. None: it has none. Errors: it cannot be read, or names no absolute path.
+/// Reads the `#!` line. `None`: no such line. Errors: the file cannot be read, or the line has no absolute path.
 pub fn script(path: &Path) -> Result<Option<Script>> {
     let mut head = Vec::new();
     File::open(path)?.take(FIRST_LINE).read_to_end(&mut head)?;
@@ -90,7 +90,7 @@ fn parse(head: &[u8]) -> Result<Option<Script>> {
         return Ok(None);
     };
     let line = line.split(|byte| matches!(byte, b'\n' | 0)).next().unwrap_or_default().trim_ascii();
-    // The kernel ends the interpreter at the first blank and gives all the rest as one argument.
+    // The kernel ends the interpreter at the first blank and passes all the rest as one argument.
     let end = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
     let interpreter = Path::new(OsStr::from_bytes(&line[..end]));
     if !interpreter.is_absolute() {
@@ -104,7 +104,7 @@ fn parse(head: &[u8]) -> Result<Option<Script>> {
     }))
 }
 
-/// The program in `env [-S] [-i] [NAME=VALUE] PROGRAM ...`: without -S, the kernel's one argument is the name.
+/// Returns the program in `env [-S] [-i] [NAME=VALUE] PROGRAM ...`: without -S, the kernel's one argument is the name.
 fn started_by_env(argument: &str) -> Option<String> {
     let mut words = argument.split_whitespace();
     let name = words.find(|word| !word.starts_with('-') && !word.contains('='))?;

@@ -1,5 +1,5 @@
-//! `host/REQUEST.json`: for one request, which layer serves it and what was looked at to decide so. Losing one costs time,
-//! nothing else, so it is neither synced nor locked.
+//! `host/REQUEST.json`: the layer that serves one request, and the checked files behind that decision. A lost record
+//! only costs time: records are neither synced nor locked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,21 +13,21 @@ use super::layer::{self, LayerName};
 use super::seen::Seen;
 use crate::error::{Context, Result};
 
-/// Everything that the outcome depends on besides files.
+/// Request, with all inputs of the result besides files.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What was asked for, in that order.
+    /// Requested programs, in the user's order.
     asked: Vec<String>,
-    /// The same, sorted and each once: the order of asking changes nothing.
+    /// Requested programs, sorted and without duplicates: their order changes nothing.
     pub programs: BTreeSet<String>,
-    /// Where to look.
+    /// PATH and TERM.
     pub surroundings: Surroundings,
-    /// Who asks.
+    /// User who makes the request.
     pub invoker: Invoker,
 }
 
 impl Request {
-    /// The request as this process's environment and identity complete it.
+    /// Completes the request with this process's environment and identity.
     pub fn new(programs: &[String]) -> Self {
         let text = |name: &str| std::env::var(name).ok();
         Self {
@@ -44,12 +44,12 @@ impl Request {
         }
     }
 
-    /// Where each asked program is, in the order asked.
+    /// Returns the path of each requested program, in the user's order.
     pub fn in_order(&self, places: &BTreeMap<String, PathBuf>) -> Vec<PathBuf> {
         self.asked.iter().filter_map(|name| places.get(name).cloned()).collect()
     }
 
-    /// What `layer.json` says.
+    /// Returns the content of `layer.json`.
     pub fn story(&self, places: &BTreeMap<String, PathBuf>) -> String {
         let made = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let story = serde_json::json!({
@@ -62,7 +62,8 @@ impl Request {
     }
 
     fn file(&self, store: &Path) -> PathBuf {
-        // The machine's name: nodes that share a home have files of other inodes, and must not drop each other's layers.
+        // The machine's name: nodes that share a home have files of other inodes, and must not drop each other's
+        // layers.
         let machine = rustix::system::uname();
         let key = format!(
             "{:?}",
@@ -84,29 +85,29 @@ impl fmt::Display for Request {
     }
 }
 
-/// The answer to a request, as it was.
+/// Saved answer to a request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// The layer that serves it.
+    /// Layer that serves the request.
     pub layer: LayerName,
-    /// Where each asked program is.
+    /// Path of each requested program.
     pub places: BTreeMap<String, PathBuf>,
-    /// What was looked at.
+    /// Host files that the answer depends on.
     pub seen: Seen,
 }
 
 impl Record {
-    /// The record of `request`. None: there is none, or one that is no longer understood.
+    /// Loads the record of `request`. `None`: no record, or one that cannot be parsed.
     pub fn load(store: &Path, request: &Request) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(request.file(store)).ok()?).ok()
     }
 
-    /// Whether the host's files are as they were.
+    /// True if the host's files have not changed.
     pub fn is_current(&self) -> bool {
         self.seen.is_unchanged()
     }
 
-    /// Puts it in place of the old one. Errors: the store cannot be written, or a path is not UTF-8.
+    /// Replaces the old record. Errors: the store cannot be written, or a path is not UTF-8.
     pub fn save(&self, store: &Path, request: &Request) -> Result<()> {
         let text = serde_json::to_string(self)
             .map_err(std::io::Error::from)
@@ -115,12 +116,12 @@ impl Record {
     }
 }
 
-/// Removes `layer` unless a record names it or somebody runs on it.
+/// Removes `layer` unless a record names it or a container runs on it.
 pub fn forget(store: &Path, layer: &LayerName) {
     let Ok(entries) = std::fs::read_dir(store.join("host")) else {
         return;
     };
-    // Text is enough: 64 hexadecimal digits stand in a record for one reason only.
+    // A text search suffices: 64 hexadecimal digits in a record are always a layer's name.
     let is_named = |path: &Path| {
         std::fs::read_to_string(path).is_ok_and(|record| record.contains(layer.digits()))
     };

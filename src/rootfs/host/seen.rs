@@ -1,10 +1,9 @@
-//! What was looked at on the host to decide what a root holds, so that a second start can tell by lstat(2) alone that
-//! nothing has changed.
+//! Host files that a root's content depends on: a second start checks by lstat(2) alone that nothing has changed.
 //!
-//! Of a big folder (python's library, gconv) only the folders are noted, not each file: package managers, `cp` and
+//! Of a big folder (python's library, gconv) only the folders are noted, not each file. Package managers, `cp` and
 //! editors replace a file by a rename or make a new one, and both change the folder's times. A file of such a folder
-//! that is overwritten in place goes unnoticed until something else changes; a program, its libraries and every
-//! symbolic link on the way to them are noted one by one.
+//! that is overwritten in place goes unnoticed until another change. A program, its libraries and every symbolic link
+//! on the way to them are noted one by one.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -14,13 +13,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Which file it was, in which state: device, inode, size, mtime and ctime in nanoseconds. The ctime is what nobody can
-/// set back (inode(7)).
+/// Identity and state of a file: device, inode, size, mtime and ctime in nanoseconds. No user can set the ctime back
+/// (inode(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp(u64, u64, u64, i64, i64);
 
 impl Stamp {
-    /// The same device and inode: hard links of one file share it.
+    /// Returns device and inode: hard links of one file share them.
     pub fn identity(self) -> (u64, u64) {
         (self.0, self.1)
     }
@@ -40,20 +39,20 @@ impl From<&Metadata> for Stamp {
     }
 }
 
-/// Paths with their state when they were looked at; None where there was nothing.
+/// Paths with their state when they were checked; `None` for a missing file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen(BTreeMap<PathBuf, Option<Stamp>>);
 
 impl Seen {
-    /// Notes a path as `stamp` says. The first note stays: what was decided earlier was decided on that.
+    /// Notes a path with `stamp`. The first note stays: earlier decisions depend on it.
     pub fn note(&mut self, path: &Path, stamp: Option<Stamp>) {
         if !self.0.contains_key(path) {
             self.0.insert(path.to_owned(), stamp);
         }
     }
 
-    /// Looks at a path (not through a link at its end) and notes what is there. Where nothing is, the first missing folder
-    /// on the way is noted in its place: nothing can appear below before it does.
+    /// Checks a path (not through a link at its end) and notes its state. For a missing file, notes the first missing
+    /// folder on the way: nothing can appear below that folder earlier.
     pub fn look(&mut self, path: &Path) {
         if self.0.contains_key(path) {
             return;
@@ -70,14 +69,14 @@ impl Seen {
         self.note(noted, now);
     }
 
-    /// Whether everything is as it was noted.
+    /// True if every path still has its noted state.
     pub fn is_unchanged(&self) -> bool {
         self.0.iter().all(|(path, noted)| state(path).is_ok_and(|now| now == *noted))
     }
 }
 
-/// What is there now; None for nothing, also where a folder on the way is missing, is no folder, or is closed to us: PATH
-/// may name root's own.
+/// Returns the present state. `None` for a missing file, also where a folder on the way is missing, is no folder, or is
+/// closed to the caller: PATH may name root's own.
 fn state(path: &Path) -> io::Result<Option<Stamp>> {
     const UNSEEN: [i32; 3] = [libc::ENOENT, libc::ENOTDIR, libc::EACCES];
     match path.symlink_metadata() {

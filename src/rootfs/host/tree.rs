@@ -1,5 +1,5 @@
-//! The paths that the root will have: a copy of the host's, with every symbolic link on the way, so that a path means
-//! inside what it means outside. Nothing is read but names and attributes, nothing is written.
+//! Paths that the root will have: a copy of the host's, with every symbolic link on the way, to give a path the same
+//! meaning inside and outside. Reads only names and attributes, and writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -12,66 +12,67 @@ use rustix::fs::Access;
 use super::pattern::matches;
 use super::seen::{Seen, Stamp};
 
-/// As many links as the kernel follows on one path (MAXSYMLINKS, path_resolution(7)).
+/// Largest number of links on one path, as in the kernel (MAXSYMLINKS, path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// What stands at a path of the root.
+/// File of the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
-    /// A folder, with its mode.
+    /// Folder, with its mode.
     Folder(u32),
-    /// A symbolic link, with what it holds.
+    /// Symbolic link, with its target.
     Link(PathBuf),
-    /// A copy of the host's file at the same path.
+    /// Copy of the host's file at the same path.
     File {
-        /// Its mode, without the bits that would lend our identity to others.
+        /// Mode, without the setuid and setgid bits, which would lend the caller's identity to others.
         mode: u32,
-        /// Its state when it was looked at.
+        /// State of the host's file when it was checked.
         stamp: Stamp,
     },
-    /// A file of ours.
+    /// File with this text, written by usnea.
     Text(String),
 }
 
-/// How what is taken is noted for the next start (see `seen`).
+/// Way to note taken files for the next start (see `seen`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notes {
-    /// Each link and file.
+    /// Note each link and file.
     Each,
-    /// The folder alone that holds it. What we may not read is refused (EACCES).
+    /// Note only the folder around it. Refuse files that the caller may not read (EACCES).
     Folder,
 }
 
-/// A path that was taken.
+/// Result of taking a path.
 #[derive(Clone, Debug)]
 pub struct Taken {
-    /// Where the links lead.
+    /// Path with all links followed.
     pub real: PathBuf,
-    /// Its mode; None for a folder.
+    /// Mode of the file; `None` for a folder.
     pub mode: Option<u32>,
 }
 
-/// The root as planned. Every parent of a path in `nodes` is a folder in `nodes`.
+/// Planned root. Every parent of a path in `nodes` is a folder in `nodes`.
 #[derive(Debug, Default)]
 pub struct Tree {
     nodes: BTreeMap<PathBuf, Node>,
-    /// What the plan depends on.
+    /// Host files that the plan depends on.
     pub seen: Seen,
 }
 
 impl Tree {
-    /// All paths below the root directory, parents first.
+    /// Returns all paths below the root directory, parents first.
     pub fn nodes(&self) -> impl Iterator<Item = (&Path, &Node)> {
         self.nodes.iter().map(|(path, node)| (path.as_path(), node))
     }
 
-    /// Whether the root has something at `path`, links followed.
+    /// True if the root has a file at `path`, links followed.
     pub fn has(&self, path: &Path) -> bool {
         path.canonicalize().is_ok_and(|real| self.nodes.contains_key(&real))
     }
 
-    /// Takes the host's `path` (absolute) with all links on the way and all folders above; of a folder, the folder alone.
-    /// Takes nothing on an error: ENOENT, ELOOP, ENOTDIR, EACCES, EINVAL for what is no file, folder or link.
+    /// Takes the host's `path` (absolute) with all links on the way and all folders above; of a folder, the folder
+    /// alone. Takes nothing on an error: ENOENT, ELOOP, ENOTDIR, EACCES, EINVAL for any other kind than file, folder or
+    /// link.
     pub fn take(&mut self, path: &Path, notes: Notes) -> io::Result<Taken> {
         let mut new: Vec<(PathBuf, Node, Option<Stamp>)> = Vec::new();
         let mut real = PathBuf::from("/");
@@ -127,9 +128,9 @@ impl Tree {
         self.nodes.insert(path, node);
     }
 
-    /// Takes a folder with everything in it, except names that match one of `except`; answers with the files. A link that leads out
-    /// of the folder brings the file it leads to, and of a folder that alone: a link to / must not bring the world.
-    /// What cannot be read is left out. `path` may be a file, too.
+    /// Takes a folder with everything in it, except names that match one of `except`; returns the files. A link that
+    /// leads out of the folder brings a file it leads to, but of a folder only the folder itself: a link to / must not
+    /// bring the world. Leaves out unreadable files. `path` may be a file, too.
     pub fn take_all(&mut self, path: &Path, except: &[&str]) -> io::Result<Vec<Taken>> {
         let top = self.take(path, Notes::Each)?;
         if top.mode.is_some() {
@@ -139,7 +140,7 @@ impl Tree {
         let mut folders = vec![top.real.clone()];
         let mut entered = BTreeSet::from([top.real.clone()]);
         while let Some(folder) = folders.pop() {
-            // Noted before it is listed: what comes in meanwhile changes it once more.
+            // Noted before it is listed: a file added meanwhile changes the folder once more.
             self.seen.look(&folder);
             for name in names_in(&folder, except) {
                 match self.take(&folder.join(&name), Notes::Folder) {
@@ -156,7 +157,7 @@ impl Tree {
         Ok(files)
     }
 
-    /// An empty folder, unless the host's programs have put something there already; the mode is ours then, too.
+    /// Adds an empty folder, unless the host's programs brought another file; an existing folder gets the mode too.
     pub fn make_folder(&mut self, path: &str, mode: u32) {
         match self.nodes.entry(path.into()).or_insert(Node::Folder(mode)) {
             Node::Folder(its) => *its = mode,
@@ -164,7 +165,7 @@ impl Tree {
         }
     }
 
-    /// A file of ours, whose folder was taken or made before.
+    /// Adds a text file, whose folder was taken or made before.
     pub fn write(&mut self, path: &str, text: String) {
         self.nodes.insert(path.into(), Node::Text(text));
     }
@@ -184,7 +185,8 @@ fn look(path: &Path, notes: Notes) -> io::Result<(Node, Option<Stamp>)> {
     let stamp = Stamp::from(&metadata);
     let kind = metadata.file_type();
     if kind.is_dir() {
-        // Ours must stay writable for us, whatever the host's folder is (Nix's are read-only), until it is removed.
+        // The copy must stay writable for its owner until it is removed, whatever the host's folder is (Nix's are
+        // read-only).
         return Ok((Node::Folder(metadata.mode() & 0o777 | 0o700), None));
     }
     if kind.is_symlink() {
@@ -196,12 +198,12 @@ fn look(path: &Path, notes: Notes) -> io::Result<(Node, Option<Stamp>)> {
     if notes == Notes::Folder {
         rustix::fs::access(path, Access::READ_OK)?;
     }
-    // Set-user-ID and set-group-ID go: the file was another user's, and the copy is ours.
+    // Set-user-ID and set-group-ID bits are dropped: the file was another user's, and the copy is the caller's.
     let mode = metadata.mode() & 0o777 | 0o400;
     Ok((Node::File { mode, stamp }, Some(stamp)))
 }
 
-/// The names in a folder, sorted, so that the same host gives the same order of work; none where it cannot be read.
+/// Returns the names in a folder, sorted: the same host gives the same order of work. Empty for an unreadable folder.
 pub fn names_in(folder: &Path, except: &[&str]) -> Vec<OsString> {
     let mut names: Vec<OsString> = match std::fs::read_dir(folder) {
         Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect(),

@@ -8,7 +8,7 @@ use super::super::closure::Surroundings;
 use super::super::tree::Node;
 use super::*;
 
-/// The libraries and the loader that `ldd` names, links followed. None: it says that something is missing.
+/// Returns the libraries and the loader that `ldd` names, links followed. `None`: `ldd` reports a missing one.
 fn by_ldd(program: &Path) -> Option<BTreeSet<PathBuf>> {
     // Through a link ldd takes the link's folder for $ORIGIN; the kernel and the program do not.
     let output = Command::new("ldd")
@@ -36,7 +36,7 @@ fn by_us(program: &Path) -> Result<BTreeSet<PathBuf>> {
     let real = program.canonicalize().unwrap();
     let files = closure.tree.nodes().filter(|(_, node)| matches!(node, Node::File { .. }));
     let files = files.map(|(path, _)| path.to_owned()).filter(|path| *path != real);
-    // ldd names the one variant that fits this processor; we take all and the ordinary one.
+    // ldd names the one variant that fits this processor; usnea takes all of them and the ordinary library.
     Ok(files.filter(|path| !path.to_string_lossy().contains("hwcaps")).collect())
 }
 
@@ -106,7 +106,7 @@ fn run_paths_lead_where_the_loader_goes() {
     let at = |name: &str| compile(folder.path(), name, &[]);
     at("deep/libdeep.so");
     at("private/libdeep.so");
-    // Needs libdeep and says nothing of where: the program's RPATH serves it, its RUNPATH must not.
+    // Needs libdeep without a path: the program's RPATH serves it, its RUNPATH must not.
     compile(folder.path(), "private/libmid.so", &["deep/libdeep.so"]);
     compile(
         folder.path(),

@@ -1,4 +1,4 @@
-//! The whole of it against real oracles: `ldd` for the libraries, `chroot` for whether programs start.
+//! Tests against real oracles: `ldd` for the libraries, `chroot` for the start of programs.
 
 mod libraries;
 mod refusals;
@@ -7,7 +7,7 @@ mod store;
 
 use super::*;
 
-/// A request by names, in a PATH that does not depend on who runs the tests.
+/// Makes a request by names, in a PATH that does not depend on the user who runs the tests.
 fn request(programs: &[&str]) -> Request {
     let programs: Vec<String> = programs.iter().map(|name| (*name).to_owned()).collect();
     let mut request = Request::new(&programs);

@@ -1,4 +1,4 @@
-//! What is refused, in which words; and scripts.
+//! Refused requests and their messages; and scripts.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -50,7 +50,7 @@ fn what_is_no_program_is_refused_in_one_line() {
     }
     assert!(plan(&request(&[&deep])).is_ok());
     assert!(error_of(&[&path("d7")]).contains("is a script of a script"));
-    // A script that interprets itself ends the search; the kernel's ELOOP will tell.
+    // A script that interprets itself ends the search; the kernel reports ELOOP at exec.
     let circle = write("circle", format!("#!{}\n", path("circle")).as_bytes());
     assert!(plan(&request(&[&circle])).is_ok());
 }

@@ -1,10 +1,10 @@
-//! Programs started inside what was assembled.
+//! Programs started inside assembled roots.
 
 use std::process::{Command, Output};
 
 use super::*;
 
-/// Runs a command inside as root of a user namespace of its own, with what an engine would mount.
+/// Runs a command inside as root of a new user namespace, with the mounts of an engine.
 fn run_in(root: &HostRoot, command: &[&str]) -> Output {
     let script = "mount --rbind /dev $0/dev && mount --rbind /proc $0/proc && mount -t tmpfs none $0/run && \
                   exec /usr/sbin/chroot $0 \"$@\"";

@@ -54,7 +54,7 @@ fn set_user_id_bits_are_not_inherited() {
     assert_eq!(inside.metadata().unwrap().mode() & 0o7777, 0o755);
 }
 
-/// Every path below with its times, for telling whether anything was touched.
+/// Lists every path below with its times, to detect any change.
 fn times(store: &Path) -> Vec<(PathBuf, i64, i64)> {
     let entries =
         walkdir::WalkDir::new(store).sort_by_file_name().into_iter().map(|entry| entry.unwrap());
@@ -109,7 +109,7 @@ fn a_changed_program_makes_a_new_layer_and_the_old_one_goes_when_unused() {
     write("#!/bin/sh\necho three\n");
     let third = assemble_for(store.path(), &request).unwrap();
     assert!(!old.exists() && third.path.exists());
-    // A layer that somebody removed is made again.
+    // A layer that another process removed is made again.
     std::fs::remove_dir_all(third.path.parent().unwrap()).unwrap();
     assert!(assemble_for(store.path(), &request).unwrap().path.exists());
 }
@@ -208,7 +208,7 @@ fn a_description_makes_nothing() {
     assert_eq!(describe(store.path(), &programs).unwrap(), Description { is_made: true, ..before });
 }
 
-/// The child of the next test: assembles where the environment says and prints what came of it.
+/// Child of the next test: assembles at the path in the environment and prints the result.
 #[test]
 #[ignore = "started by a_full_disk_leaves_nothing inside a namespace of its own"]
 fn assemble_on_a_full_disk() {
