@@ -14,6 +14,7 @@ mod image;
 pub mod late;
 mod login;
 mod logout;
+mod manifest;
 mod mount;
 mod progress;
 mod prompt;
@@ -139,6 +140,10 @@ enum Command {
     Pull(Late<image::pull::Arguments>),
     /// Show what made the layers of an image, the newest first.
     History(Late<image::history::Arguments>),
+    /// Search registries for images.
+    Search(Late<image::search::Arguments>),
+    /// Make manifest lists: one name for images of several platforms.
+    Manifest(Late<manifest::Arguments>),
     /// Push an image to a registry, a layout or an archive.
     Push(Late<image::push::Arguments>),
     /// Write images to an archive.
@@ -284,6 +289,8 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
         Command::Images(Late(list)) => image::list::run(list, arguments.root.as_deref()),
         Command::Pull(Late(pull)) => image::pull::run(pull, arguments.root.as_deref()),
         Command::History(Late(history)) => image::history::run(history, arguments.root.as_deref()),
+        Command::Search(Late(search)) => image::search::run(search),
+        Command::Manifest(Late(manifest)) => manifest::run(manifest, arguments.root.as_deref()),
         Command::Push(Late(push)) => image::push::run(push, arguments.root.as_deref()),
         Command::Save(Late(save)) => image::save::run(&save, arguments.root.as_deref()),
         Command::Load(Late(load)) => image::load::run(load, arguments.root.as_deref()),

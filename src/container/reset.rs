@@ -10,7 +10,7 @@ use crate::files::{self, Grip};
 use crate::userns::Base;
 
 /// What is ours in a store. Locks and images.json last: a reset that is broken off can be begun again.
-const OURS: [&str; 21] = [
+const OURS: [&str; 22] = [
     "containers",
     "volumes",
     "networks",
@@ -28,6 +28,7 @@ const OURS: [&str; 21] = [
     "tmp",
     "overlay-serves",
     "images.json.copy",
+    "manifests.json",
     "whiteouts",
     "images.json",
     "images.json.damaged",

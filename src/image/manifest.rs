@@ -236,6 +236,15 @@ const CONFIG_TYPES: [&str; 7] = [
 ];
 
 impl Manifest {
+    /// Its media type; one that does not say so itself is told by its config.
+    pub fn media_type(&self) -> &str {
+        match (&self.media_type, self.config.media_type.as_str()) {
+            (Some(media_type), _) => media_type,
+            (None, media::DOCKER_CONFIG) => media::DOCKER_MANIFEST,
+            (None, _) => media::OCI_MANIFEST,
+        }
+    }
+
     /// Errors, of [`Kind::Artifact`]: what the manifest describes is no image.
     pub fn check_is_image(&self) -> Result<()> {
         let bare = |kind: &str| kind.split(';').next().unwrap_or_default().trim().to_owned();

@@ -19,6 +19,7 @@ pub mod diff;
 pub mod endpoint;
 pub mod extract;
 pub mod layout;
+pub mod list;
 pub mod made;
 pub mod manifest;
 pub mod owners;

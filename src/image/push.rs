@@ -71,6 +71,8 @@ pub struct Push<'a> {
 pub struct Pushed {
     /// The digest of the manifest as it is there.
     pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
     /// How long that manifest is, in bytes.
     pub size: u64,
 }
@@ -105,7 +107,7 @@ impl Push<'_> {
         }
         let stored = self.store.read_blob(&self.image.manifest)?;
         let document = match self.format {
-            Format::AsStored => Converted { media_type: media_type(&manifest).to_owned(), bytes },
+            Format::AsStored => Converted { media_type: manifest.media_type().to_owned(), bytes },
             format => self.convert(&bytes, format)?,
         };
         let document = self.put(target, document)?;
@@ -113,7 +115,8 @@ impl Push<'_> {
             true => self.image.manifest.clone(),
             false => Digest::of(&document.bytes),
         };
-        Ok(Pushed { digest, size: document.bytes.len() as u64 })
+        let size = document.bytes.len() as u64;
+        Ok(Pushed { digest, media_type: document.media_type, size })
     }
 
     /// Puts the manifest; in the other format where its own is refused and none was asked for.
@@ -285,15 +288,6 @@ fn scaled(bytes: u64, whole: u64, shown: u64) -> u64 {
         0 => shown,
         _ if whole == shown => bytes,
         _ => (u128::from(bytes) * u128::from(shown) / u128::from(whole)) as u64,
-    }
-}
-
-/// What the manifest is; one that does not say so itself is told by its config.
-fn media_type(manifest: &Manifest) -> &str {
-    match (&manifest.media_type, manifest.config.media_type.as_str()) {
-        (Some(media_type), _) => media_type,
-        (None, media::DOCKER_CONFIG) => media::DOCKER_MANIFEST,
-        (None, _) => media::OCI_MANIFEST,
     }
 }
 

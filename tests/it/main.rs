@@ -63,6 +63,7 @@ mod login;
 mod logs;
 mod machine;
 mod man;
+mod manifests;
 mod move_images;
 mod named_volumes;
 mod names;

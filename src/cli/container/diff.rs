@@ -12,7 +12,7 @@ use crate::cli::run::{print, print_bytes};
 use crate::cli::table::escape;
 use crate::container::kept;
 use crate::error::{Error, Result};
-use crate::image::diff::Kind;
+use crate::image::diff::{Change, Kind};
 
 /// Show what a container changed in the files of its image
 ///
@@ -44,13 +44,17 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             last.ok_or_else(|| Error::new("there is no container"))?
         }
     };
-    let changes = kept::diff(&kept)?;
-    match &arguments.format {
+    print_changes(&kept::diff(&kept)?, arguments.format.as_ref())
+}
+
+/// Prints changes, as `format` says.
+pub fn print_changes(changes: &[Change], format: Option<&Format>) -> Result<u8> {
+    match format {
         None => {
             // Byte for byte: a path need not be text. A terminal would obey what is in it.
             let is_terminal = std::io::stdout().is_terminal();
             let mut lines = Vec::new();
-            for change in &changes {
+            for change in changes {
                 lines.extend_from_slice(format!("{} ", change.kind).as_bytes());
                 match is_terminal {
                     true => {
@@ -80,7 +84,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             print(&format!("{text}\n"))
         }
         Some(format) => {
-            let row = |change: &crate::image::diff::Change| json!({"Kind": change.kind.to_string(), "Path": change.path.to_string_lossy()});
+            let row = |change: &Change| json!({"Kind": change.kind.to_string(), "Path": change.path.to_string_lossy()});
             let rows: Vec<_> = changes.iter().map(row).collect();
             print(&render(format, &LAYOUT, Headings::Hidden, &rows)?)
         }

@@ -65,8 +65,6 @@ const FOR_PROGRAMS: Layout = Layout {
     headings: HEADINGS,
 };
 const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE"), ("CreatedSince", "CREATED")];
-/// docker's width of CREATED BY, the ellipsis included.
-const WIDEST: usize = 45;
 
 /// Prints it.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
@@ -92,16 +90,9 @@ fn row(image: &Image, at: usize, step: &Step, arguments: &Arguments) -> Row {
         created: since.clone(),
         created_since: since,
         created_at: step.created.map(|time| time.to_string()).unwrap_or_default(),
-        created_by: if arguments.no_trunc { created_by } else { shortened(&created_by) },
+        created_by: if arguments.no_trunc { created_by } else { rows::shortened(&created_by) },
         size: if arguments.human { amount::size(size) } else { size.to_string() },
         comment: step.comment.clone(),
         tags: tags.collect(),
-    }
-}
-
-fn shortened(text: &str) -> String {
-    match text.chars().count() > WIDEST {
-        true => text.chars().take(WIDEST - 1).chain(['…']).collect(),
-        false => text.to_owned(),
     }
 }

@@ -1,5 +1,6 @@
 //! `usnea image`: one file a command. What docker has at the top too is used from there as well.
 
+pub mod diff;
 pub mod exists;
 pub mod export;
 pub mod history;
@@ -14,6 +15,7 @@ pub mod registry_flags;
 pub mod remove;
 mod rows;
 pub mod save;
+pub mod search;
 pub mod tag;
 pub mod tree;
 pub mod untag;
@@ -43,6 +45,10 @@ enum Command {
     History(Late<history::Arguments>),
     /// Show the layers of images, how large they are, and which images share them.
     Tree(Late<tree::Arguments>),
+    /// Show what an image changes in the files of its parent, or of another image.
+    Diff(Late<diff::Arguments>),
+    /// Search registries for images.
+    Search(Late<search::Arguments>),
     /// Exit with 0 when the image is here, with 1 when it is not.
     Exists(Late<exists::Arguments>),
     /// Pull images from a registry, a layout or an archive.
@@ -75,6 +81,8 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         Command::Inspect(Late(inspect)) => inspect::run(&inspect, root),
         Command::History(Late(history)) => history::run(history, root),
         Command::Tree(Late(tree)) => tree::run(tree, root),
+        Command::Diff(Late(diff)) => diff::run(&diff, root),
+        Command::Search(Late(search)) => search::run(search),
         Command::Exists(Late(exists)) => exists::run(&exists, root),
         Command::Pull(Late(pull)) => pull::run(pull, root),
         Command::Push(Late(push)) => push::run(push, root),

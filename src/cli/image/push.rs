@@ -107,7 +107,7 @@ fn one(arguments: &Arguments, stores: &Stores, request: &Push) -> Result<u8> {
     let (place, pushed) = push(stores, request, &Shown::new(WORDS, loudness))?;
     if let Some(file) = &arguments.digestfile {
         std::fs::write(file, pushed.digest.to_string())
-            .map_err(|error| files::cannot_write(error, file))?;
+            .map_err(|error| files::cannot_write_output(error, file))?;
     }
     match arguments.quiet {
         true => print(&format!("{}\n", shown(&place))),

@@ -24,3 +24,14 @@ pub fn id(digest: &Digest, whole: bool) -> String {
 pub fn time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
+
+/// Widest column of commands and descriptions in docker's tables, the ellipsis included.
+const WIDEST: usize = 45;
+
+/// The text, cut to docker's width.
+pub fn shortened(text: &str) -> String {
+    match text.chars().count() > WIDEST {
+        true => text.chars().take(WIDEST - 1).chain(['…']).collect(),
+        false => text.to_owned(),
+    }
+}

@@ -23,18 +23,19 @@ pub fn export(stores: &Stores, text: &str, output: &Path) -> Result<()> {
         };
         unpack_missing(&store, &image, &owners, &|| ())?;
         let layers = hold(&store, &image, &owners)?;
-        let folder = |layer: &HeldLayer| Folder {
-            names: layer.story.whiteouts.into(),
-            ..Folder::from(layer.fs.clone())
-        };
         let folders: Vec<Folder> = layers.iter().map(folder).collect();
         merged_tar(&folders, &owners, Output::create(output)?)?.put()
     })
     .context(|| format!("cannot export {}", text.escape_debug()))
 }
 
+/// A layer's folder.
+pub(super) fn folder(layer: &HeldLayer) -> Folder {
+    Folder { names: layer.story.whiteouts.into(), ..Folder::from(layer.fs.clone()) }
+}
+
 /// The layers that are to be seen, the topmost first.
-fn hold(store: &Store, image: &Image, owners: &Owners) -> Result<Vec<HeldLayer>> {
+pub(super) fn hold(store: &Store, image: &Image, owners: &Owners) -> Result<Vec<HeldLayer>> {
     let mut layers = Vec::new();
     for layer in image.layers.iter().rev() {
         let Wanted::There(held) = store.want_layer(&layer.diff_id, owners, true, &|| ())? else {

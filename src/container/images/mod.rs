@@ -7,21 +7,25 @@
 //!
 //!  store --push--> registry, layout, archive       store --save--> archive of several images
 //!  store --remove, tag, prune, check--> store
+//!  images --lists--> registry, layout: one name for several platforms     search: what registries have
 //!  archive --load--> store      tarball --import--> store      store --export--> tarball
 //! ```
 
+mod diff;
 mod export;
 mod filter;
 mod history;
 mod import;
 mod inspect;
 mod listing;
+mod lists;
 mod load;
 mod pattern;
 mod pull;
 mod push;
 mod remove;
 mod save;
+mod search;
 mod sharing;
 
 use crate::container::stores::{Stores, meanings};
@@ -32,18 +36,26 @@ use crate::image::registries::Registries;
 use crate::image::store::{Image, Store};
 use crate::monitor::events;
 
+pub use crate::image::list::{EntryChange, ListFormat};
+pub use crate::image::registry::FoundRepository;
 pub use crate::image::store::Repair;
+pub use diff::diff;
 pub use export::export;
 pub use filter::Filter;
 pub use history::{Step, history};
 pub use import::{Import, import};
 pub use inspect::{inspect, labels};
 pub use listing::{Listed, Sort, list};
+pub use lists::{
+    Annotated, Existing, ListedImages, PushList, add_to_list, annotate_list, create_list, has_list,
+    inspect_list, push_list, remove_from_list, remove_list,
+};
 pub use load::{Load, LoadedImage, load};
 pub use pull::{Pull, all_tags, default_platform, prepare, pull, registry_digest};
 pub use push::{Push, names_of_repository, push};
 pub use remove::{Missing, check, ids, prune, remove, tag, untag, usage};
 pub use save::{SaveFormat, save};
+pub use search::{Found, Search, search, tags};
 pub use sharing::{SharedLayer, Shares, Totals, label, sharing};
 
 /// The image that `text` names, and the store it is in. Errors: there is none; where it was looked for.

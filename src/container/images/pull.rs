@@ -161,6 +161,15 @@ pub fn registry_digest(stores: &Stores, pull: &Pull) -> Result<Digest> {
     })
 }
 
+/// What `work` makes of the first registry that has what is named in `pull`. Errors: see [`first_of`].
+pub(super) fn of_registries<T>(
+    stores: &Stores,
+    pull: &Pull,
+    work: impl Fn(&Registry, &Reference) -> Result<T>,
+) -> Result<T> {
+    first_of(&candidates(stores, pull, &Policy::load()?)?, work)
+}
+
 /// What `work` makes of the first place that it can be had from. Errors: no place has it, and each is named with its
 /// reason; or what would be the same elsewhere, at once.
 fn first_of<T>(

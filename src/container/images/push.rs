@@ -116,6 +116,11 @@ fn own_place(text: &str, image: &Image, registries: &Registries) -> Result<Place
         let error = format!("{}: no name by which a registry could know it", text.escape_debug());
         return Err(Error::new(error).hint(format!("say where to: {example}")));
     };
+    place_of_name(&name, example)
+}
+
+/// The registry of a name. Errors: it is a name of this machine, with `example` as the way out.
+pub(super) fn place_of_name(name: &Reference, example: &str) -> Result<Place> {
     if name.registry == LOCALHOST {
         let error = format!("{name} is a name of this machine alone");
         return Err(Error::new(error).hint(format!("say where to: {example}")));
@@ -123,7 +128,11 @@ fn own_place(text: &str, image: &Image, registries: &Registries) -> Result<Place
     Ok(Place::Registry(name.to_string().parse()?))
 }
 
-fn registry(reference: &Reference, registries: &Registries, asked: &Asked) -> Result<Registry> {
+pub(super) fn registry(
+    reference: &Reference,
+    registries: &Registries,
+    asked: &Asked,
+) -> Result<Registry> {
     if let Some(digest) = &reference.digest {
         let error = format!("{reference}: nothing is pushed to a digest, only to a tag");
         return Err(Error::new(error).hint(format!("leave out @{digest}")));
@@ -132,7 +141,7 @@ fn registry(reference: &Reference, registries: &Registries, asked: &Asked) -> Re
     Registry::new(endpoint, reference.which(), Access::Push)
 }
 
-fn local(place: &Place, tmp: &Path) -> Result<Box<dyn Target>> {
+pub(super) fn local(place: &Place, tmp: &Path) -> Result<Box<dyn Target>> {
     Ok(match place {
         Place::Registry(_) => fail!("{place}: a registry"),
         Place::Oci { dir, reference } => Box::new(LayoutTarget::open(dir, reference.clone())?),

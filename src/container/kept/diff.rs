@@ -22,26 +22,31 @@ pub fn diff(kept: &Kept) -> Result<Vec<Change>> {
     let (upper, form) = layers.written()?.clone();
     let base = Base::of_user()?;
     let owners = stores::owners_of_containers(&base);
-    let changes = userns::in_base(&base, || {
-        let changes = diff::changes(&upper, form, &layers.lowers, &owners)?;
+    let changes = in_base(&base, || diff::changes(&upper, form, &layers.lowers, &owners))?;
+    let places: HashSet<&Path> =
+        spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()).collect();
+    let is_place =
+        |change: &Change| change.kind == Kind::Added && places.contains(change.path.as_path());
+    Ok(changes.into_iter().filter(|change| !is_place(change)).collect())
+}
+
+/// Changes that are found in the base namespace.
+pub fn in_base(base: &Base, find: impl FnOnce() -> Result<Vec<Change>>) -> Result<Vec<Change>> {
+    let changes = userns::in_base(base, || {
         // As bytes: not every path is text.
         let plain =
             |change: Change| (change.kind.to_string(), change.path.into_os_string().into_vec());
-        Ok(changes.into_iter().map(plain).collect::<Vec<_>>())
+        Ok(find()?.into_iter().map(plain).collect::<Vec<_>>())
     })?;
-    let places: HashSet<&Path> =
-        spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()).collect();
-    let changes = changes.into_iter().map(|(kind, path)| Change {
+    let change = |(kind, path): (String, Vec<u8>)| Change {
         kind: match kind.as_str() {
             "A" => Kind::Added,
             "D" => Kind::Deleted,
             _ => Kind::Changed,
         },
         path: OsString::from_vec(path).into(),
-    });
-    let is_place =
-        |change: &Change| change.kind == Kind::Added && places.contains(change.path.as_path());
-    Ok(changes.filter(|change| !is_place(change)).collect())
+    };
+    Ok(changes.into_iter().map(change).collect())
 }
 
 /// Writes the tar of all that a container's root has, without what is mounted in it, to `output` (`-`: standard output).

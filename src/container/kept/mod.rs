@@ -58,7 +58,7 @@ pub use check::check;
 pub use commit::{Commit, Meanwhile, Squash, commit};
 pub use copy::{Copying, End, Owned, copy};
 pub use create::{Created, Next, Wishes, create};
-pub use diff::{diff, export};
+pub use diff::{diff, export, in_base as changes_in_base};
 pub use events::{EventFilter, Wanted as WantedEvents, events};
 pub use exec::{Audience, Entered, exec};
 pub use filter::Filter;

@@ -64,11 +64,26 @@ pub fn changes(
     lowers: &[Folder],
     owners: &Owners,
 ) -> Result<Vec<Change>> {
-    let walk = Walk {
-        upper: Layers::open(std::slice::from_ref(upper), owners)?,
-        lowers: Layers::open(lowers, owners)?,
-        form,
-    };
+    changes_of_stack(std::slice::from_ref(upper), form, lowers, owners)
+}
+
+/// [`changes`] of a tree of several layers: topmost first, and the whole tree.
+pub fn changes_of_tree(
+    uppers: &[Folder],
+    lowers: &[Folder],
+    owners: &Owners,
+) -> Result<Vec<Change>> {
+    changes_of_stack(uppers, Form::Whole, lowers, owners)
+}
+
+fn changes_of_stack(
+    uppers: &[Folder],
+    form: Form,
+    lowers: &[Folder],
+    owners: &Owners,
+) -> Result<Vec<Change>> {
+    let walk =
+        Walk { upper: Layers::open(uppers, owners)?, lowers: Layers::open(lowers, owners)?, form };
     let mut found = Vec::new();
     let (root, lower) = (walk.upper.root()?, walk.lowers.root()?);
     walk.folder(&root, Some(&lower), form == Form::Whole, &mut found)?;

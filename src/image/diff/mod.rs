@@ -20,7 +20,7 @@ mod layers;
 mod node;
 mod tree;
 
-pub use changes::{Change, Form, Kind, changes};
+pub use changes::{Change, Form, Kind, changes, changes_of_tree};
 pub use layers::{Folder, Names};
 pub use node::LastLink;
 pub use tree::{Part, changes_tar, layer_tar, merged_tar, part_tar};

@@ -118,14 +118,30 @@ impl Registries {
     pub fn push_endpoint(&self, reference: &Reference, asked: &Asked) -> Result<Endpoint> {
         let insecure = self.entry(&reference.to_string())?.map(|entry| entry.insecure);
         let Reference { registry, repository, .. } = reference;
-        let credentials = match &asked.credentials {
-            Some(given) => Some(given.clone()),
+        let credentials = self.credentials(registry, repository, asked)?;
+        self.endpoint(registry, repository, insecure, credentials, asked)
+    }
+
+    /// The registry as such, to search in it. Errors: it is blocked, or the login cannot be found out.
+    pub fn search_endpoint(&self, registry: &str, asked: &Asked) -> Result<Endpoint> {
+        let insecure = self.entry(registry)?.map(|entry| entry.insecure);
+        let credentials = self.credentials(registry, "", asked)?;
+        self.endpoint(registry, "", insecure, credentials, asked)
+    }
+
+    fn credentials(
+        &self,
+        registry: &str,
+        repository: &str,
+        asked: &Asked,
+    ) -> Result<Option<Credentials>> {
+        match &asked.credentials {
+            Some(given) => Ok(Some(given.clone())),
             None => {
                 let logins = self.logins(asked.authfile.as_deref());
-                logins.find(registry, repository)?.map(|found| found.credentials)
+                Ok(logins.find(registry, repository)?.map(|found| found.credentials))
             }
-        };
-        self.endpoint(registry, repository, insecure, credentials, asked)
+        }
     }
 
     /// The registry as such, for a login with `asked.credentials`. Errors: it is blocked.

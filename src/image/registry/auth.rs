@@ -58,12 +58,15 @@ pub struct Keeper {
 impl Keeper {
     /// Creates a keeper without a grant, unless the credentials are already a registry token.
     pub fn new(endpoint: &Endpoint, access: Access) -> Result<Self> {
-        let actions = match access {
-            Access::Pull => "pull",
-            Access::Push => "pull,push",
-        };
         let repository = &endpoint.repository;
-        let scope = (!repository.is_empty()).then(|| format!("repository:{repository}:{actions}"));
+        let of = |actions| {
+            (!repository.is_empty()).then(|| format!("repository:{repository}:{actions}"))
+        };
+        let scope = match access {
+            Access::Pull => of("pull"),
+            Access::Push => of("pull,push"),
+            Access::Catalog => Some("registry:catalog:*".to_owned()),
+        };
         let grant = match &endpoint.credentials {
             Some(Credentials::RegistryToken(token)) => {
                 Some(Grant { value: header(&format!("Bearer {token}"))?, until: None })

@@ -21,10 +21,12 @@ mod proxy;
 mod push;
 mod refusal;
 mod retry;
+mod search;
 mod session;
 mod tls;
 
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ureq::http::Method;
@@ -32,6 +34,7 @@ use ureq::http::Method;
 pub use self::fetch::fetch;
 use self::refusal::Subject;
 pub use self::retry::Tempo;
+pub use self::search::{FoundRepository, search};
 use self::session::{Answer, Ask, Session};
 use super::endpoint::Endpoint;
 use super::manifest::{Descriptor, LARGEST, media};
@@ -48,6 +51,8 @@ pub enum Access {
     Pull,
     /// Reading and writing.
     Push,
+    /// Reading the list of repositories.
+    Catalog,
 }
 
 /// Media types of docker's manifests of 2015 and before: listed so that the registry names the type instead of denying
@@ -59,8 +64,6 @@ const SCHEMA_1: [&str; 2] = [
 
 /// Most tags of a repository that are listed.
 const MOST_TAGS: usize = 100_000;
-/// Most pages of a list of tags.
-const MOST_PAGES: usize = 10_000;
 
 /// A repository of a registry, and a tag or digest in it. Cheap to clone; used by several threads at once.
 #[derive(Clone)]
@@ -136,26 +139,20 @@ impl Registry {
             tags: Vec<String>,
         }
         let mut tags: Vec<String> = Vec::new();
-        let mut place = session::Place::Path(self.session.path("tags/list"));
-        for _ in 0..MOST_PAGES {
-            let answer = self.session.ask(&Ask::at(Method::GET, place))?;
-            if !(200..=299).contains(&answer.status) {
-                return Err(self.session.refused(answer, &Subject::Tags));
-            }
-            let next = next_page(&answer)
-                .map(|text| address::resolve(&answer.address, &text))
-                .transpose()
-                .context(|| self.session.name())?;
-            let page = read_manifest(answer).map_err(|failure| failure.error)?;
-            let page: Page = go_json::read(&page.bytes).context(|| "the list of tags")?;
+        let path = self.session.path("tags/list");
+        let is_whole = search::pages(&self.session, path, Subject::Tags, |bytes| {
+            let page: Page = go_json::read(bytes).context(|| "the list of tags")?;
             tags.extend(page.tags);
-            match next {
-                Some(next) if tags.len() <= MOST_TAGS => place = session::Place::Address(next),
-                Some(_) => break,
-                None => return Ok(tags),
+            let is_enough = tags.len() > MOST_TAGS;
+            Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        match is_whole {
+            true => Ok(tags),
+            false => {
+                let name = self.session.name();
+                fail!("{name}: the repository has more than {MOST_TAGS} tags")
             }
         }
-        fail!("{}: the repository has more than {MOST_TAGS} tags", self.session.name())
     }
 
     fn manifest_ask(&self, method: Method, which: &str) -> Ask<'static> {
@@ -164,17 +161,6 @@ impl Registry {
         let accept = [&kinds[..], &SCHEMA_1[..]].concat().join(", ");
         Ask::new(method, self.session.path(&format!("manifests/{which}"))).accept(accept)
     }
-}
-
-/// The address of the next page in a `Link` field: `<ADDRESS>; rel="next"` (RFC 8288).
-fn next_page(answer: &Answer) -> Option<String> {
-    let links = answer.headers("link").flat_map(|text| text.split(','));
-    let mut nexts = links.filter_map(|link| {
-        let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = rest.replace(['"', ' '], "").to_ascii_lowercase().contains("rel=next");
-        is_next.then(|| address.to_owned())
-    });
-    nexts.next()
 }
 
 fn is_made_of(text: &str, more: &[u8]) -> bool {

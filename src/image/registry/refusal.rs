@@ -22,6 +22,8 @@ pub enum Subject<'a> {
     NewManifest(&'a str),
     /// The tags of a repository.
     Tags,
+    /// The list of repositories.
+    Catalog,
     /// A blob.
     Blob(&'a Digest),
     /// The upload of a blob, and the check before it.
@@ -101,6 +103,7 @@ pub fn explain(answer: Answer, subject: &Subject<'_>, endpoint: &Endpoint) -> Er
     let repository = &endpoint.repository;
     let what = match subject {
         Subject::Api => "its API".to_owned(),
+        Subject::Catalog => "its list of repositories".to_owned(),
         Subject::Manifest(which) | Subject::NewManifest(which) if which.contains(':') => {
             format!("'{repository}@{which}'")
         }

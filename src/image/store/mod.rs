@@ -6,6 +6,7 @@
 //! layers/<diff ID>.<owners>/{fs/,layer.json}    unpacked once, shared by all images
 //! images.json                     images and their names (replaced atomically); images.lock: who changes it
 //! images.json.copy                the same again, for whoever loses the first
+//! manifests.json                  manifest lists that are being made
 //! tmp/                            everything is born here and renamed into place
 //! ```
 //!
@@ -31,6 +32,7 @@ mod collect;
 mod foreign;
 mod images;
 mod layers;
+mod lists;
 mod prune;
 mod record;
 #[cfg(test)]

@@ -1,0 +1,35 @@
+//! `usnea image diff`.
+
+use std::path::Path;
+
+use crate::cli::container::diff::print_changes;
+use crate::cli::format::Format;
+use crate::container::images;
+use crate::container::stores::Stores;
+use crate::error::Result;
+
+/// Show what an image changes in the files of its parent, or of another image
+///
+/// A line for each: A for added, C for changed, D for deleted, and the path. The parent is what lies below the topmost
+/// layer. Of two images the content of files is not read: owner, mode, time and size tell.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Name or ID of the image.
+    #[arg(value_name = "IMAGE")]
+    image: String,
+
+    /// Name or ID of an image to compare it with, in the place of its parent.
+    #[arg(value_name = "IMAGE")]
+    parent: Option<String>,
+
+    /// json (the paths that were added, changed and deleted), or a Go template for each line. Fields: .Kind .Path
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+/// Shows.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let stores = Stores::open(root)?;
+    let changes = images::diff(&stores, &arguments.image, arguments.parent.as_deref())?;
+    print_changes(&changes, arguments.format.as_ref())
+}

@@ -1,0 +1,74 @@
+//! `usnea manifest add` and `usnea manifest annotate`.
+
+use super::{EntryFlags, print_id};
+use crate::cli::image::registry_flags::RegistryFlags;
+use crate::container::images::{Annotated, ListedImages, add_to_list, annotate_list};
+use crate::container::stores::Stores;
+use crate::error::Result;
+use crate::image::manifest::Platform;
+
+/// Add images to a manifest list
+///
+/// Prints the ID of the list. The image itself says for which platform it is, unless flags do.
+#[derive(clap::Args)]
+pub struct AddArguments {
+    /// Name or ID of the list.
+    #[arg(value_name = "LIST")]
+    list: String,
+
+    /// Images: of the store, or [docker://][REGISTRY/]NAME[:TAG][@DIGEST].
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+
+    /// Add all images of a registry's list, not the one for this machine (or for --arch, --os and --variant).
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    entry: EntryFlags,
+
+    #[command(flatten)]
+    registry: RegistryFlags,
+}
+
+/// Change the platform or the annotations of an entry
+#[derive(clap::Args)]
+pub struct AnnotateArguments {
+    /// Name or ID of the list.
+    #[arg(value_name = "LIST")]
+    list: String,
+
+    /// Digest of the entry, or the image as it was added.
+    #[arg(value_name = "IMAGE", required_unless_present = "index")]
+    image: Option<String>,
+
+    /// Change the annotations of the list itself.
+    #[arg(long, conflicts_with_all = ["image", "arch", "os", "variant", "os_version", "os_features", "features"])]
+    index: bool,
+
+    #[command(flatten)]
+    entry: EntryFlags,
+}
+
+/// Adds.
+pub fn add(arguments: AddArguments, stores: &Stores) -> Result<u8> {
+    let change = arguments.entry.change();
+    let is_chosen = change.architecture.is_some() || change.os.is_some();
+    let parts = || {
+        let (architecture, os) = (change.architecture.clone(), change.os.clone());
+        Platform::of_parts(architecture, os, change.variant.clone())
+    };
+    let images = ListedImages {
+        images: arguments.images,
+        all: arguments.all,
+        platform: is_chosen.then(parts),
+        asked: arguments.registry.asked()?,
+    };
+    print_id(&add_to_list(stores, &arguments.list, &images, &change)?)
+}
+
+/// Annotates.
+pub fn annotate(arguments: AnnotateArguments, stores: &Stores) -> Result<u8> {
+    let what = arguments.image.map_or(Annotated::List, Annotated::Entry);
+    print_id(&annotate_list(stores, &arguments.list, &what, &arguments.entry.change())?)
+}

@@ -1,0 +1,48 @@
+//! `usnea manifest create`.
+
+use super::{annotation, print_id};
+use crate::cli::image::registry_flags::RegistryFlags;
+use crate::container::images::{Existing, ListedImages, create_list};
+use crate::container::stores::Stores;
+use crate::error::Result;
+
+/// Create a manifest list
+///
+/// Prints its ID. 'usnea manifest push' sends it.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Name of the list: [REGISTRY/]NAME[:TAG]. Without a registry it is one of localhost, and pushed by DESTINATION.
+    #[arg(value_name = "LIST")]
+    list: String,
+
+    /// Images that come into it: of the store, or [docker://][REGISTRY/]NAME[:TAG][@DIGEST].
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+
+    /// Add to the list where it is there already.
+    #[arg(short, long)]
+    amend: bool,
+
+    /// Add all images of a registry's list, not the one for this machine.
+    #[arg(long)]
+    all: bool,
+
+    /// Annotation of the list. May be given more than once.
+    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = annotation)]
+    annotations: Vec<(String, String)>,
+
+    #[command(flatten)]
+    registry: RegistryFlags,
+}
+
+/// Creates.
+pub fn run(arguments: Arguments, stores: &Stores) -> Result<u8> {
+    let images = ListedImages {
+        images: arguments.images,
+        all: arguments.all,
+        platform: None,
+        asked: arguments.registry.asked()?,
+    };
+    let existing = if arguments.amend { Existing::Amend } else { Existing::Refuse };
+    print_id(&create_list(stores, &arguments.list, &images, &arguments.annotations, existing)?)
+}

@@ -1,0 +1,26 @@
+//! `usnea manifest inspect`.
+
+use crate::cli::image::registry_flags::RegistryFlags;
+use crate::cli::run::print;
+use crate::container::images::inspect_list;
+use crate::container::stores::Stores;
+use crate::error::{Error, Result};
+
+/// Show a manifest list, or what a registry has under a name
+///
+/// A list of this name that is here comes first.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Name or ID of the list, or [docker://][REGISTRY/]NAME[:TAG][@DIGEST].
+    #[arg(value_name = "LIST")]
+    list: String,
+
+    #[command(flatten)]
+    registry: RegistryFlags,
+}
+
+/// Shows.
+pub fn run(arguments: Arguments, stores: &Stores) -> Result<u8> {
+    let document = inspect_list(stores, &arguments.list, &arguments.registry.asked()?)?;
+    print(&format!("{}\n", serde_json::to_string_pretty(&document).map_err(Error::new)?))
+}

@@ -1,0 +1,129 @@
+//! `usnea manifest`: one file a command.
+
+mod add;
+mod create;
+mod inspect;
+mod push;
+mod remove;
+
+use std::path::Path;
+
+use clap::Subcommand;
+
+use crate::cli::late::Late;
+use crate::cli::run::print;
+use crate::container::images::{self, EntryChange};
+use crate::container::stores::Stores;
+use crate::error::Result;
+
+/// Make manifest lists: one name for images of several platforms
+///
+/// A list lies here until it is pushed; 'usnea images' does not show it. It refers to images of the store and of
+/// registries.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Create a manifest list.
+    Create(Late<create::Arguments>),
+    /// Add images to a manifest list.
+    Add(Late<add::AddArguments>),
+    /// Change the platform or the annotations of an entry.
+    Annotate(Late<add::AnnotateArguments>),
+    /// Show a manifest list, or what a registry has under a name.
+    Inspect(Late<inspect::Arguments>),
+    /// Push a manifest list and its images.
+    Push(Late<push::Arguments>),
+    /// Take an entry out of a manifest list.
+    Remove(Late<remove::EntryArguments>),
+    /// Remove manifest lists.
+    Rm(Late<remove::ListArguments>),
+    /// Exit with 0 when the manifest list is here, with 1 when it is not.
+    Exists(Late<ExistsArguments>),
+}
+
+/// Exit with 0 when the manifest list is here, with 1 when it is not
+#[derive(clap::Args)]
+struct ExistsArguments {
+    /// Name or ID of the list.
+    #[arg(value_name = "LIST")]
+    list: String,
+}
+
+/// What is said of an entry of a list.
+#[derive(clap::Args)]
+struct EntryFlags {
+    /// Architecture of the image, such as arm64.
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
+
+    /// Operating system of the image.
+    #[arg(long, value_name = "OS")]
+    os: Option<String>,
+
+    /// Variant of the architecture, such as v7; empty: none.
+    #[arg(long, value_name = "VARIANT")]
+    variant: Option<String>,
+
+    /// Version of the operating system; empty: none.
+    #[arg(long, value_name = "VERSION")]
+    os_version: Option<String>,
+
+    /// Features of the operating system.
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    os_features: Vec<String>,
+
+    /// Features of the processor.
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    features: Vec<String>,
+
+    /// Annotation. May be given more than once.
+    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = annotation)]
+    annotations: Vec<(String, String)>,
+}
+
+impl EntryFlags {
+    fn change(self) -> EntryChange {
+        EntryChange {
+            architecture: self.arch,
+            os: self.os,
+            variant: self.variant,
+            os_version: self.os_version,
+            os_features: self.os_features,
+            features: self.features,
+            annotations: self.annotations,
+        }
+    }
+}
+
+fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("not KEY=VALUE".to_owned()),
+    }
+}
+
+/// Carries it out.
+pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+    let stores = Stores::open(root)?;
+    match arguments.command {
+        Command::Create(Late(create)) => create::run(create, &stores),
+        Command::Add(Late(add)) => add::add(add, &stores),
+        Command::Annotate(Late(annotate)) => add::annotate(annotate, &stores),
+        Command::Inspect(Late(inspect)) => inspect::run(inspect, &stores),
+        Command::Push(Late(push)) => push::run(push, &stores),
+        Command::Remove(Late(remove)) => remove::entry(&remove, &stores),
+        Command::Rm(Late(remove)) => remove::lists(&remove, &stores),
+        Command::Exists(Late(exists)) => {
+            Ok(if images::has_list(&stores, &exists.list)? { 0 } else { 1 })
+        }
+    }
+}
+
+fn print_id(id: &str) -> Result<u8> {
+    print(&format!("{id}\n"))
+}

@@ -1,0 +1,87 @@
+//! `usnea manifest push`.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
+
+use crate::cli::image::registry_flags::RegistryFlags;
+use crate::cli::run::print;
+use crate::container::images::{ListFormat, PushList, push_list, remove_list};
+use crate::container::stores::Stores;
+use crate::error::Result;
+use crate::files;
+use crate::image::transport::Place;
+
+/// Push a manifest list and its images
+///
+/// Prints the digest of the list as it is there. Images of other registries are copied.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Name or ID of the list.
+    #[arg(value_name = "LIST")]
+    list: String,
+
+    /// Where to: [docker://]REGISTRY/NAME[:TAG], oci:DIR[:NAME], oci-archive:FILE[:NAME]. Default: the registry of the
+    /// list's own name.
+    #[arg(value_name = "DESTINATION")]
+    destination: Option<String>,
+
+    /// Push the images too; false: the list alone, whose images must be there.
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_value = "true",
+          default_missing_value = "true", hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    all: bool,
+
+    /// Format of the list, and of the images that come from here. Default: docker's where all images have it, else OCI's.
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    format: Option<FormatName>,
+
+    /// Remove the list here when it is there.
+    #[arg(long = "rm", visible_alias = "purge", short = 'p')]
+    remove: bool,
+
+    /// Print nothing.
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Write the digest of the list to this file.
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
+
+    #[command(flatten)]
+    registry: RegistryFlags,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatName {
+    /// OCI's image index.
+    Oci,
+    /// Docker's manifest list, version 2, schema 2.
+    V2s2,
+}
+
+/// Pushes.
+pub fn run(arguments: Arguments, stores: &Stores) -> Result<u8> {
+    let request = PushList {
+        list: arguments.list,
+        destination: arguments.destination.map(|text| text.parse::<Place>()).transpose()?,
+        asked: arguments.registry.asked()?,
+        all: arguments.all,
+        format: arguments.format.map(|format| match format {
+            FormatName::Oci => ListFormat::Oci,
+            FormatName::V2s2 => ListFormat::Docker,
+        }),
+    };
+    let (_, pushed) = push_list(stores, &request)?;
+    if let Some(file) = &arguments.digestfile {
+        std::fs::write(file, pushed.digest.to_string())
+            .map_err(|error| files::cannot_write_output(error, file))?;
+    }
+    if arguments.remove {
+        remove_list(stores, &request.list)?;
+    }
+    match arguments.quiet {
+        true => Ok(0),
+        false => print(&format!("{}\n", pushed.digest)),
+    }
+}

@@ -1,0 +1,43 @@
+//! `usnea manifest remove` and `usnea manifest rm`.
+
+use super::print_id;
+use crate::cli::run::print;
+use crate::container::images::{remove_from_list, remove_list};
+use crate::container::stores::Stores;
+use crate::error::Result;
+
+/// Take an entry out of a manifest list
+#[derive(clap::Args)]
+pub struct EntryArguments {
+    /// Name or ID of the list.
+    #[arg(value_name = "LIST")]
+    list: String,
+
+    /// Digest of the entry, or the image as it was added.
+    #[arg(value_name = "IMAGE")]
+    image: String,
+}
+
+/// Remove manifest lists
+///
+/// The images stay.
+#[derive(clap::Args)]
+pub struct ListArguments {
+    /// Names or IDs of the lists.
+    #[arg(value_name = "LIST", required = true)]
+    lists: Vec<String>,
+}
+
+/// Takes an entry out.
+pub fn entry(arguments: &EntryArguments, stores: &Stores) -> Result<u8> {
+    print_id(&remove_from_list(stores, &arguments.list, &arguments.image)?)
+}
+
+/// Removes lists. Those before one that fails are gone.
+pub fn lists(arguments: &ListArguments, stores: &Stores) -> Result<u8> {
+    for text in &arguments.lists {
+        let list = remove_list(stores, text)?;
+        print(&format!("Untagged: {}\nDeleted: {}\n", list.name, list.id))?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,41 @@
+//! `usnea image diff`: what an image changes of the layers below its topmost one, or of another image.
+
+use super::export::{folder, hold};
+use crate::container::kept::changes_in_base;
+use crate::container::stores::{self, Stores};
+use crate::error::{Context, Error, Result};
+use crate::image::diff::{self, Change, Folder, Form};
+use crate::image::owners::Owners;
+use crate::image::pull::unpack_missing;
+use crate::image::store::{HeldBlob, HeldLayer, Image, Store};
+use crate::userns::Base;
+
+/// What the image that `text` names changes of `parent`; `None`: of its own layers below the topmost.
+pub fn diff(stores: &Stores, text: &str, parent: Option<&str>) -> Result<Vec<Change>> {
+    let base = Base::of_user()?;
+    let (store, image) = super::known(stores, text)?;
+    let parent = parent.map(|parent| super::known(stores, parent)).transpose()?;
+    let owners = stores::owners(&base, &store);
+    changes_in_base(&base, || {
+        let (_held, layers) = unpacked(&store, &image, &owners)?;
+        let folders: Vec<Folder> = layers.iter().map(folder).collect();
+        let Some((of, parent)) = &parent else {
+            let [upper, lowers @ ..] = &folders[..] else { return Ok(Vec::new()) };
+            return diff::changes(upper, Form::Changes, lowers, &owners);
+        };
+        let theirs = stores::owners(&base, of);
+        let (_parent, below) = unpacked(of, parent, &theirs)?;
+        let owned = |layer| Folder { owners: Some(theirs.clone()), ..folder(layer) };
+        let below: Vec<Folder> = below.iter().map(owned).collect();
+        diff::changes_of_tree(&folders, &below, &owners)
+    })
+    .context(|| format!("cannot compare {}", text.escape_debug()))
+}
+
+fn unpacked(store: &Store, image: &Image, owners: &Owners) -> Result<(HeldBlob, Vec<HeldLayer>)> {
+    let Some(held) = store.blob(&image.manifest)? else {
+        return Err(Error::new("it was removed meanwhile"));
+    };
+    unpack_missing(store, image, owners, &|| ())?;
+    Ok((held, hold(store, image, owners)?))
+}

@@ -1,0 +1,116 @@
+//! Entries of manifest lists, of images of the store and of registries.
+
+use std::io::Read;
+
+use super::super::pull::{Pull, of_registries};
+use super::ListedImages;
+use crate::container::stores::Stores;
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::image::config::ImageConfig;
+use crate::image::list::{Entry, Listing};
+use crate::image::manifest::{Document, LARGEST, Manifest, Platform};
+use crate::image::reference::Reference;
+use crate::image::registries::{Asked, Registries};
+use crate::image::registry::Registry;
+use crate::image::source::Source;
+use crate::image::transport::Place;
+
+/// The entries of all images that are named.
+pub fn listings(stores: &Stores, images: &ListedImages) -> Result<Vec<Listing>> {
+    let mut all = Vec::new();
+    for text in &images.images {
+        let of = || format!("cannot add {} to the list", text.escape_debug());
+        all.extend(of_image(stores, text, images).context(of)?);
+    }
+    Ok(all)
+}
+
+fn of_image(stores: &Stores, text: &str, images: &ListedImages) -> Result<Vec<Listing>> {
+    if !text.starts_with("docker://")
+        && let Some((store, image)) = stores.find(text, &Registries::load()?)?
+    {
+        let bytes = store.read_blob(&image.manifest)?;
+        let entry = Entry::of_manifest(&bytes, image.manifest.clone(), &image.platform)?;
+        return Ok(vec![Listing { entry, origin: None }]);
+    }
+    Origin::of_registry(stores, text, &images.asked)?.listings(images)
+}
+
+/// What a registry has under a name.
+pub struct Origin {
+    registry: Registry,
+    reference: Reference,
+    bytes: Vec<u8>,
+    digest: Digest,
+}
+
+impl Origin {
+    /// Asks the registries. Errors: none has it, or another transport is typed.
+    pub fn of_registry(stores: &Stores, text: &str, asked: &Asked) -> Result<Self> {
+        let place: Place = text.parse()?;
+        if !matches!(place, Place::Registry(_)) {
+            let error = format!("{place}: a list holds images of the store and of registries");
+            return Err(Error::new(error).hint(format!("first 'usnea pull {place}'")));
+        }
+        let pull = Pull { place, platform: None, asked: asked.clone(), signature_policy: None };
+        of_registries(stores, &pull, |registry, reference| {
+            let fetched = registry.manifest(reference.digest.as_ref())?;
+            let digest = checked(&fetched.bytes, reference.digest.as_ref())?;
+            Document::parse(&fetched.bytes, fetched.media_type.as_deref())?;
+            Ok(Self {
+                registry: registry.clone(),
+                reference: reference.clone(),
+                bytes: fetched.bytes,
+                digest,
+            })
+        })
+    }
+
+    /// The manifest or index.
+    pub fn document(self) -> Result<Vec<u8>> {
+        Ok(self.bytes)
+    }
+
+    fn listings(self, images: &ListedImages) -> Result<Vec<Listing>> {
+        let index = match Document::parse(&self.bytes, None)? {
+            Document::Manifest(manifest) => {
+                let platform = self.platform(&manifest)?;
+                let entry = Entry::of_manifest(&self.bytes, self.digest, &platform)?;
+                return Ok(vec![Listing { entry, origin: Some(self.reference) }]);
+            }
+            Document::Index(index) => index,
+        };
+        let mut entries = Entry::all_of(&self.bytes)?;
+        if !images.all {
+            let platform = images.platform.clone().unwrap_or_else(Platform::host);
+            let chosen = index.choose(&platform)?.digest.clone();
+            entries.retain(|entry| entry.digest == chosen);
+        }
+        let listing = |entry| Listing { entry, origin: Some(self.reference.clone()) };
+        Ok(entries.into_iter().map(listing).collect())
+    }
+
+    /// The machine that the config speaks of.
+    fn platform(&self, manifest: &Manifest) -> Result<Platform> {
+        manifest.check_is_image()?;
+        let mut bytes = Vec::new();
+        let blob = self.registry.blob(&manifest.config, 0)?;
+        blob.take(LARGEST).read_to_end(&mut bytes).context(|| "the image's config")?;
+        checked(&bytes, Some(&manifest.config.digest)).context(|| "the image's config")?;
+        Ok(ImageConfig::parse(&bytes)?.platform())
+    }
+}
+
+/// The digest of the bytes. Errors: it is not the one that is wanted.
+pub fn checked(bytes: &[u8], wanted: Option<&Digest>) -> Result<Digest> {
+    let Some(wanted) = wanted else { return Ok(Digest::of(bytes)) };
+    let mut hasher = crate::digest::Hasher::new(wanted.algorithm());
+    hasher.update(bytes);
+    let has = hasher.finish();
+    if has != *wanted {
+        fail!("its content has the digest {has}, not {wanted}");
+    }
+    Ok(has)
+}

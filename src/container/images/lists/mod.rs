@@ -1,0 +1,239 @@
+//! `usnea manifest`: manifest lists. They are made here, entry by entry, and pushed as a whole; nothing runs from one.
+
+mod entries;
+mod push;
+
+use serde_json::Value;
+
+use self::entries::{Origin, listings};
+use crate::container::stores::{Stores, given_name, meanings};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::list::{EntryChange, ListFormat, Listing, ManifestList};
+use crate::image::manifest::Platform;
+use crate::image::reference::Typed;
+use crate::image::registries::{Asked, Registries};
+
+pub use self::push::{PushList, push_list};
+
+/// Images that come into a list.
+#[derive(Clone, Debug)]
+pub struct ListedImages {
+    /// Images of the store, or of registries.
+    pub images: Vec<String>,
+    /// Whether all images of a registry's list come in, not one for the platform alone.
+    pub all: bool,
+    /// Platform that is chosen of a registry's list; this machine's where none is given.
+    pub platform: Option<Platform>,
+    /// What the command line says of registries.
+    pub asked: Asked,
+}
+
+/// What becomes of a list that is there already when it is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// An error.
+    Refuse,
+    /// It is added to.
+    Amend,
+}
+
+/// Makes a list. Gives its ID.
+pub fn create_list(
+    stores: &Stores,
+    name: &str,
+    images: &ListedImages,
+    annotations: &[(String, String)],
+    existing: Existing,
+) -> Result<String> {
+    let name = given_name(&name.parse::<Typed>()?)?;
+    let is_there = |lists: &[ManifestList]| lists.iter().any(|list| list.name == name);
+    let taken = || {
+        let error = format!("there is a manifest list {name} already");
+        Err(Error::new(error).hint("add to it with --amend, or remove it"))
+    };
+    // Before anybody is asked for images.
+    if existing == Existing::Refuse && is_there(&stores.own().lists()?) {
+        return taken();
+    }
+    let new = listings(stores, images)?;
+    stores.own().change_lists(|lists| {
+        if existing == Existing::Refuse && is_there(lists) {
+            return taken();
+        }
+        if !is_there(lists) {
+            let (annotations, entries) = Default::default();
+            let id = new_id(&name.to_string());
+            lists.push(ManifestList { id, name: name.clone(), annotations, entries });
+        }
+        let list = lists.iter_mut().find(|list| list.name == name);
+        let list = list.ok_or_else(|| Error::new("no such list"))?;
+        list.annotations.extend(annotations.iter().cloned());
+        new.into_iter().for_each(|listing| list.add(listing));
+        Ok(list.id.clone())
+    })
+}
+
+fn new_id(name: &str) -> String {
+    let now = jiff::Timestamp::now().as_nanosecond();
+    Digest::of(format!("{name} {now} {}", std::process::id()).as_bytes()).hex().to_owned()
+}
+
+/// Adds images to a list, each entry changed by `change`. Gives the list's ID.
+pub fn add_to_list(
+    stores: &Stores,
+    list: &str,
+    images: &ListedImages,
+    change: &EntryChange,
+) -> Result<String> {
+    find(stores, list)?;
+    let mut new = listings(stores, images)?;
+    new.iter_mut().for_each(|listing| change.apply(&mut listing.entry));
+    change_list(stores, list, |list| {
+        new.into_iter().for_each(|listing| list.add(listing));
+        Ok(())
+    })
+}
+
+/// What is annotated.
+#[derive(Clone, Debug)]
+pub enum Annotated {
+    /// The list itself.
+    List,
+    /// The entry of this digest, or of this image.
+    Entry(String),
+}
+
+/// Changes an entry of a list, or its own annotations. Gives the list's ID.
+pub fn annotate_list(
+    stores: &Stores,
+    list: &str,
+    what: &Annotated,
+    change: &EntryChange,
+) -> Result<String> {
+    let digest = match what {
+        Annotated::List => None,
+        Annotated::Entry(text) => Some(digest_in(stores, &find(stores, list)?, text)?),
+    };
+    change_list(stores, list, |list| {
+        let Some(digest) = digest else {
+            list.annotations.extend(change.annotations.iter().cloned());
+            return Ok(());
+        };
+        let listing = list.entries.iter_mut().find(|listing| listing.entry.digest == digest);
+        let listing = listing.ok_or_else(|| not_in(&list.name.to_string(), &digest.to_string()))?;
+        change.apply(&mut listing.entry);
+        Ok(())
+    })
+}
+
+/// Takes an entry out of a list. Gives the list's ID.
+pub fn remove_from_list(stores: &Stores, list: &str, entry: &str) -> Result<String> {
+    let digest = digest_in(stores, &find(stores, list)?, entry)?;
+    change_list(stores, list, |list| {
+        list.entries.retain(|listing| listing.entry.digest != digest);
+        Ok(())
+    })
+}
+
+/// Removes a list.
+pub fn remove_list(stores: &Stores, text: &str) -> Result<ManifestList> {
+    let list = find(stores, text)?;
+    stores.own().change_lists(|lists| {
+        lists.retain(|one| one.id != list.id);
+        Ok(())
+    })?;
+    Ok(list)
+}
+
+/// Whether there is such a list.
+pub fn has_list(stores: &Stores, text: &str) -> Result<bool> {
+    Ok(found(stores, text)?.is_some())
+}
+
+/// The list as it would go out; where there is none of that name, what the registry has under it.
+pub fn inspect_list(stores: &Stores, text: &str, asked: &Asked) -> Result<Value> {
+    if let Some(list) = found(stores, text)? {
+        return list.document(list.format());
+    }
+    let bytes = Origin::of_registry(stores, text, asked)
+        .and_then(|origin| origin.document())
+        .context(|| format!("no manifest list '{}' here", text.escape_debug()))?;
+    serde_json::from_slice(&bytes).map_err(Error::new)
+}
+
+fn change_list(
+    stores: &Stores,
+    text: &str,
+    change: impl FnOnce(&mut ManifestList) -> Result<()>,
+) -> Result<String> {
+    let id = find(stores, text)?.id;
+    stores.own().change_lists(|lists| {
+        let list = lists.iter_mut().find(|list| list.id == id);
+        change(list.ok_or_else(|| absent(text))?)?;
+        Ok(id)
+    })
+}
+
+/// The list that `text` names: by its name, or by the beginning of its ID.
+fn found(stores: &Stores, text: &str) -> Result<Option<ManifestList>> {
+    let lists = stores.own().lists()?;
+    if let Ok(typed) = text.parse::<Typed>() {
+        for name in meanings(&typed, &Registries::load()?) {
+            if let Some(list) = lists.iter().find(|list| list.name == name) {
+                return Ok(Some(list.clone()));
+            }
+        }
+    }
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    let mut fitting = lists.iter().filter(|list| !hex.is_empty() && list.id.starts_with(hex));
+    let first = fitting.next();
+    if fitting.next().is_some() {
+        let error = format!("manifest list ID {text}: several lists begin so; give more digits");
+        return Err(Error::new(error));
+    }
+    Ok(first.cloned())
+}
+
+fn find(stores: &Stores, text: &str) -> Result<ManifestList> {
+    found(stores, text)?.ok_or_else(|| absent(text))
+}
+
+fn absent(text: &str) -> Error {
+    let error = Error::new(format!("no manifest list '{}'", text.escape_debug()));
+    error.of_kind(Kind::Absent).hint("'usnea manifest create' makes one")
+}
+
+fn not_in(list: &str, entry: &str) -> Error {
+    let error = format!("'{}' is not in the manifest list {list}", entry.escape_debug());
+    Error::new(error)
+        .of_kind(Kind::Absent)
+        .hint("'usnea manifest inspect' shows the digests of those that are")
+}
+
+/// The digest of an entry: as it is typed, or that of an image of the store.
+fn digest_in(stores: &Stores, list: &ManifestList, text: &str) -> Result<Digest> {
+    let has = |digest: &Digest| list.entries.iter().any(|one| one.entry.digest == *digest);
+    if let Ok(digest) = text.parse::<Digest>() {
+        return has(&digest).then_some(digest).ok_or_else(|| not_in(&list.name.to_string(), text));
+    }
+    if let Some((_, image)) = stores.find(text, &Registries::load()?)?
+        && has(&image.manifest)
+    {
+        return Ok(image.manifest);
+    }
+    // docker names what is in a list as it was added.
+    let origin_is = |listing: &&Listing| {
+        let typed = text.parse::<Typed>().ok();
+        let names = typed.map(|typed| typed.in_registry(crate::image::reference::DOCKER_HUB));
+        listing.origin.is_some() && listing.origin == names
+    };
+    let listing = list.entries.iter().find(origin_is);
+    let listing = listing.ok_or_else(|| not_in(&list.name.to_string(), text))?;
+    Ok(listing.entry.digest.clone())
+}
+
+/// The format that is asked for, else the one that loses nothing.
+fn format_of(list: &ManifestList, asked: Option<ListFormat>) -> ListFormat {
+    asked.unwrap_or_else(|| list.format())
+}

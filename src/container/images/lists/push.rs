@@ -1,0 +1,209 @@
+//! `usnea manifest push`: the images of a list, each under its digest, then the list under its name.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::super::Silent;
+use super::super::push::{local, place_of_name, registry};
+use super::entries::checked;
+use super::{find, format_of};
+use crate::config::Settings;
+use crate::container::stores::Stores;
+use crate::digest::{Digest, Hasher};
+use crate::error::{Context, Error, Kind, Result};
+use crate::fail;
+use crate::image::list::{Entry, ListFormat, Listing, ManifestList};
+use crate::image::manifest::{Descriptor, Document, Manifest};
+use crate::image::push::{Form, Format, Push, Pushed};
+use crate::image::reference::{DOCKER_HUB, Reference};
+use crate::image::registries::{Asked, Registries};
+use crate::image::registry::{Access, Registry};
+use crate::image::section::Section;
+use crate::image::source::{Source, Target};
+use crate::image::transport::Place;
+
+/// A list, and where it goes.
+#[derive(Clone, Debug)]
+pub struct PushList {
+    /// Name or ID of the list.
+    pub list: String,
+    /// Where to; to the registry of its own name, where nothing is said.
+    pub destination: Option<Place>,
+    /// What the command line says of registries.
+    pub asked: Asked,
+    /// Whether the images in it go along; else the registry must have them.
+    pub all: bool,
+    /// Format; where none is given, the one that loses nothing.
+    pub format: Option<ListFormat>,
+}
+
+/// Pushes a list. Gives where to, and what is there now.
+pub fn push_list(stores: &Stores, push: &PushList) -> Result<(Place, Pushed)> {
+    let registries = Registries::load()?;
+    let mut list = find(stores, &push.list)?;
+    let place = match &push.destination {
+        Some(place) => place.clone(),
+        None => place_of_name(&list.name, "usnea manifest push LIST REGISTRY/NAME[:TAG]")?,
+    };
+    let tmp = stores.own().tmp();
+    let target: Box<dyn Target> = match &place {
+        Place::Registry(typed) => {
+            let reference = typed.in_registry(DOCKER_HUB);
+            Box::new(registry(&reference, &registries, &push.asked)?)
+        }
+        Place::DockerArchive { .. } => {
+            let error = format!("{place}: a docker-archive holds no manifest list");
+            return Err(Error::new(error).hint("push it to oci-archive:FILE"));
+        }
+        place => local(place, &tmp)?,
+    };
+    let sender = Sender {
+        stores,
+        push,
+        registries: &registries,
+        target: &*target,
+        is_remote: matches!(place, Place::Registry(_)),
+        tmp: &tmp,
+    };
+    sender
+        .send(&mut list)
+        .context(|| format!("cannot push {} to {place}", list.name))
+        .and_then(|pushed| target.finish().map(|()| (place.clone(), pushed)))
+}
+
+struct Sender<'a> {
+    stores: &'a Stores,
+    push: &'a PushList,
+    registries: &'a Registries,
+    target: &'a dyn Target,
+    is_remote: bool,
+    tmp: &'a Path,
+}
+
+impl Sender<'_> {
+    fn send(&self, list: &mut ManifestList) -> Result<Pushed> {
+        let format = format_of(list, self.push.format);
+        if self.push.all {
+            for listing in &mut list.entries {
+                let digest = listing.entry.digest.clone();
+                self.send_image(listing, format).context(|| digest.to_string())?;
+            }
+        }
+        let document = list.document(format_of(list, self.push.format))?;
+        let bytes = serde_json::to_vec(&document).map_err(Error::new)?;
+        let media_type = document["mediaType"].as_str().unwrap_or_default().to_owned();
+        self.target.put_manifest(None, &media_type, &bytes)?;
+        Ok(Pushed { digest: Digest::of(&bytes), media_type, size: bytes.len() as u64 })
+    }
+
+    /// Sends an image; the entry says afterwards what it is there.
+    fn send_image(&self, listing: &mut Listing, format: ListFormat) -> Result<()> {
+        let entry = &mut listing.entry;
+        for store in self.stores.all() {
+            let images = store.images()?;
+            let Some(image) = images.of_manifest(&entry.digest) else { continue };
+            let form = if self.is_remote { Form::Packed } else { Form::AsStored };
+            let parcel = Push {
+                store,
+                image,
+                form,
+                format: match (self.push.format, self.is_remote) {
+                    (_, false) => Format::Oci,
+                    (None, true) => Format::AsStored,
+                    (Some(_), true) if format == ListFormat::Docker => Format::Docker,
+                    (Some(_), true) => Format::Oci,
+                },
+                tmp: self.tmp,
+                parallel: Settings::load()?.parallel_downloads.unwrap_or(1),
+                progress: &Silent,
+            };
+            let pushed = parcel.run(&ByDigest(self.target))?;
+            entry.digest = pushed.digest;
+            entry.media_type = pushed.media_type;
+            entry.size = pushed.size;
+            return Ok(());
+        }
+        let Some(origin) = &listing.origin else {
+            return Err(Error::new("the image is not here any more").of_kind(Kind::Absent).hint(
+                "'usnea manifest remove' takes it out of the list; --all=false sends the list alone",
+            ));
+        };
+        self.copy(origin, entry)
+    }
+
+    /// Copies an image from the registry that has it.
+    fn copy(&self, origin: &Reference, entry: &Entry) -> Result<()> {
+        let mut failure = Error::new("registries.conf leaves no place to pull from");
+        for endpoint in self.registries.pull_endpoints(origin, &self.push.asked)? {
+            let source = Registry::new(endpoint, origin.which(), Access::Pull)?;
+            match self.copy_from(&source, entry) {
+                Err(error) if error.is_of_place() => failure = error,
+                answer => return answer,
+            }
+        }
+        Err(failure)
+    }
+
+    fn copy_from(&self, source: &Registry, entry: &Entry) -> Result<()> {
+        let bytes = source.manifest(Some(&entry.digest))?.bytes;
+        checked(&bytes, Some(&entry.digest)).context(|| Source::describe(source))?;
+        let Document::Manifest(Manifest { config, layers, .. }) = Document::parse(&bytes, None)?
+        else {
+            fail!("{} is an index in an index", entry.digest);
+        };
+        for blob in layers.iter().chain([&config]) {
+            if !self.target.has_blob(blob)? {
+                let file = self.fetched(source, blob)?;
+                let open = || Ok(file.file()?);
+                self.target.put_blob(blob, &open, &|_| ())?;
+            }
+        }
+        self.target.put_manifest(Some(&entry.digest), &entry.media_type, &bytes)
+    }
+
+    /// A blob of a registry, checked, in a file without a name.
+    fn fetched(&self, source: &Registry, blob: &Descriptor) -> Result<Section> {
+        let mut file = tempfile::tempfile_in(self.tmp)
+            .map_err(|error| crate::files::cannot_write(error, self.tmp))?;
+        let mut hasher = Hasher::new(blob.digest.algorithm());
+        let mut room = vec![0; 256 << 10];
+        let mut reader = source.blob(blob, 0)?.take(blob.size.saturating_add(1));
+        loop {
+            let length = reader.read(&mut room).context(|| format!("blob {}", blob.digest))?;
+            let Some(bytes) = room.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
+            hasher.update(bytes);
+            file.write_all(bytes).map_err(|error| crate::files::cannot_write(error, self.tmp))?;
+        }
+        if hasher.finish() != blob.digest {
+            fail!("{}: blob {} is not what its digest says", Source::describe(source), blob.digest);
+        }
+        Ok(Section::whole(file)?)
+    }
+}
+
+/// A target that gets a manifest under its digest alone: it is one of an index.
+struct ByDigest<'a>(&'a dyn Target);
+
+impl Target for ByDigest<'_> {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {
+        self.0.has_blob(descriptor)
+    }
+
+    fn put_blob(
+        &self,
+        descriptor: &Descriptor,
+        open: &dyn Fn() -> Result<File>,
+        progress: &dyn Fn(u64),
+    ) -> Result<()> {
+        self.0.put_blob(descriptor, open, progress)
+    }
+
+    fn put_manifest(&self, _: Option<&Digest>, media_type: &str, bytes: &[u8]) -> Result<()> {
+        self.0.put_manifest(Some(&Digest::of(bytes)), media_type, bytes)
+    }
+}

@@ -1,0 +1,102 @@
+//! `usnea search`: repositories of registries, and their tags.
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::reference::{Reference, Typed};
+use crate::image::registries::{Asked, Registries};
+use crate::image::registry::{self, Access, FoundRepository, Registry};
+
+/// A search.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// `[REGISTRY/]TERM`; without a registry it is looked for in all that short names are looked for in.
+    pub term: String,
+    /// Most results of one registry.
+    pub limit: usize,
+    /// What the command line says of registries.
+    pub asked: Asked,
+}
+
+/// A repository, and the registry that has it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Name of the registry.
+    pub registry: String,
+    /// The repository, and what the registry says of it.
+    pub repository: FoundRepository,
+}
+
+impl Found {
+    /// `docker.io/library/debian`
+    pub fn name(&self) -> String {
+        let (registry, name) = (&self.registry, &self.repository.name);
+        let library = if registry == "docker.io" && !name.contains('/') { "library/" } else { "" };
+        format!("{registry}/{library}{name}")
+    }
+}
+
+/// Searches. A registry that fails is warned of where another one answers. Errors: none answers.
+pub fn search(search: &Search) -> Result<Vec<Found>> {
+    let registries = Registries::load()?;
+    let (places, term) = match search.term.split_once('/') {
+        Some((registry, term)) if is_registry(registry) => (vec![registry.to_owned()], term),
+        _ => (registries.searched(), &*search.term),
+    };
+    if places.is_empty() {
+        let error = Error::new(format!("'{}' names no registry", search.term.escape_debug()));
+        return Err(error
+            .of_kind(Kind::Absent)
+            .hint("type REGISTRY/TERM, or fill unqualified-search-registries in registries.conf"));
+    }
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for registry in &places {
+        let look = || {
+            let endpoint = registries.search_endpoint(registry, &search.asked)?;
+            registry::search(endpoint, term, search.limit)
+        };
+        match look() {
+            Ok(all) => found.extend(
+                all.into_iter().map(|repository| Found { registry: registry.clone(), repository }),
+            ),
+            Err(error) => failures.push(error),
+        }
+    }
+    if failures.len() == places.len()
+        && let Some(error) = failures.pop()
+    {
+        return Err(error).context(|| format!("cannot search in {}", places.join(", ")));
+    }
+    for error in failures {
+        log::warn!("{error}");
+    }
+    Ok(found)
+}
+
+/// Whether the part before the first slash names a registry.
+fn is_registry(text: &str) -> bool {
+    let name = format!("{text}/x");
+    name.parse::<Typed>().is_ok_and(|typed| typed.registry.is_some())
+}
+
+/// The repository that `search` names, and at most as many of its tags as are asked for.
+pub fn tags(search: &Search) -> Result<(Reference, Vec<String>)> {
+    let typed: Typed = search.term.parse()?;
+    if typed.tag.is_some() || typed.digest.is_some() {
+        let error = format!("'{}' names one image, not a repository", search.term.escape_debug());
+        return Err(Error::new(error).hint("leave out the tag: --list-tags lists all"));
+    }
+    let registries = Registries::load()?;
+    let mut failure = Error::new("registries.conf has no registry to look in");
+    for reference in registries.candidates(&typed)? {
+        for endpoint in registries.pull_endpoints(&reference, &search.asked)? {
+            let registry = Registry::new(endpoint, reference.which(), Access::Pull)?;
+            match registry.tags() {
+                Ok(mut tags) => {
+                    tags.truncate(search.limit);
+                    return Ok((reference, tags));
+                }
+                Err(error) => failure = error,
+            }
+        }
+    }
+    Err(failure).context(|| format!("cannot list the tags of {}", search.term.escape_debug()))
+}

@@ -1,0 +1,138 @@
+//! Searching a registry: docker's search of API version 1 where the registry has it, else the catalog of version 2; and
+//! reading lists (repositories, tags) page by page.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use ureq::http::Method;
+
+use super::address::{self, escape};
+use super::refusal::Subject;
+use super::session::{Answer, Ask, Place, Session};
+use super::{Access, Tempo, read_manifest};
+use crate::error::{Context, Error, Result};
+use crate::go_json;
+use crate::image::endpoint::Endpoint;
+
+/// Most pages of a list.
+const MOST_PAGES: usize = 10_000;
+/// Repositories asked for at once: more than this many some registries refuse.
+const PAGE: usize = 1000;
+/// Host of docker.io's search; the registry itself has none.
+const HUB_SEARCH: &str = "index.docker.io";
+const HUB: &str = "registry-1.docker.io";
+
+/// A repository that a registry found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct FoundRepository {
+    /// `library/debian`, as the registry writes it.
+    #[serde(deserialize_with = "go_json::or_zero")]
+    pub name: String,
+    /// One line; empty where the registry has none.
+    #[serde(deserialize_with = "go_json::or_zero")]
+    pub description: String,
+    /// How many people starred it.
+    #[serde(deserialize_with = "go_json::or_zero")]
+    pub star_count: u64,
+    /// Whether it is one of docker's official images.
+    #[serde(deserialize_with = "go_json::or_zero")]
+    pub is_official: bool,
+    /// Whether docker's hub builds it by itself.
+    #[serde(deserialize_with = "go_json::or_zero")]
+    pub is_automated: bool,
+}
+
+/// At most `limit` repositories of the registry that have `term` in their name (or, with docker's search, in their
+/// description); an empty term finds all. Errors: the registry has neither a search nor a catalog.
+pub fn search(mut endpoint: Endpoint, term: &str, limit: usize) -> Result<Vec<FoundRepository>> {
+    let is_hub = endpoint.host == HUB;
+    if is_hub {
+        endpoint.host = HUB_SEARCH.to_owned();
+    }
+    let session = Arc::new(Session::new(endpoint, Access::Catalog, Tempo::default())?);
+    if is_hub && term.is_empty() {
+        return Err(Error::new("docker.io lists no repositories without a term"));
+    }
+    if !term.is_empty() {
+        let path = format!("/v1/search?q={}&n={limit}", escape(term));
+        let answer = session.ask(&Ask::new(Method::GET, path))?;
+        let is_found = (200..=299).contains(&answer.status);
+        if !is_found && is_hub {
+            return Err(session.refused(answer, &Subject::Catalog));
+        }
+        // Some answer whatever they do not know with a web page.
+        if is_found && let Some(mut found) = results(answer) {
+            found.truncate(limit);
+            return Ok(found);
+        }
+    }
+    catalog(&session, term, limit)
+}
+
+fn results(answer: Answer) -> Option<Vec<FoundRepository>> {
+    #[derive(Deserialize)]
+    struct Results {
+        #[serde(deserialize_with = "go_json::list")]
+        results: Vec<FoundRepository>,
+    }
+    let bytes = read_manifest(answer).ok()?.bytes;
+    Some(go_json::read::<Results>(&bytes).ok()?.results)
+}
+
+fn catalog(session: &Session, term: &str, limit: usize) -> Result<Vec<FoundRepository>> {
+    #[derive(Deserialize)]
+    struct Page {
+        #[serde(default, deserialize_with = "go_json::list")]
+        repositories: Vec<String>,
+    }
+    let mut found = Vec::new();
+    pages(session, format!("/v2/_catalog?n={PAGE}"), Subject::Catalog, |bytes| {
+        let page: Page = go_json::read(bytes).context(|| "the list of repositories")?;
+        let fitting = page.repositories.into_iter().filter(|name| name.contains(term));
+        found.extend(fitting.map(|name| FoundRepository { name, ..FoundRepository::default() }));
+        Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// Reads a list page by page until it ends or `each` breaks. True if the list ended.
+pub fn pages(
+    session: &Session,
+    path: String,
+    subject: Subject<'_>,
+    mut each: impl FnMut(&[u8]) -> Result<ControlFlow<()>>,
+) -> Result<bool> {
+    let mut place = Place::Path(path);
+    for _ in 0..MOST_PAGES {
+        let answer = session.ask(&Ask::at(Method::GET, place))?;
+        if !(200..=299).contains(&answer.status) {
+            return Err(session.refused(answer, &subject));
+        }
+        let next = next_page(&answer)
+            .map(|text| address::resolve(&answer.address, &text))
+            .transpose()
+            .context(|| session.name())?;
+        let page = read_manifest(answer).map_err(|failure| failure.error)?;
+        let is_enough = each(&page.bytes)?.is_break();
+        match next {
+            Some(_) if is_enough => return Ok(false),
+            Some(next) => place = Place::Address(next),
+            None => return Ok(true),
+        }
+    }
+    Ok(false)
+}
+
+/// The address of the next page in a `Link` field: `<ADDRESS>; rel="next"` (RFC 8288).
+fn next_page(answer: &Answer) -> Option<String> {
+    let links = answer.headers("link").flat_map(|text| text.split(','));
+    let mut nexts = links.filter_map(|link| {
+        let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = rest.replace(['"', ' '], "").to_ascii_lowercase().contains("rel=next");
+        is_next.then(|| address.to_owned())
+    });
+    nexts.next()
+}

@@ -1,0 +1,61 @@
+//! manifests.json: the manifest lists of a store. Changed under the lock of images.json; without a file there is none.
+
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::files;
+use crate::image::list::ManifestList;
+
+/// The longest manifests.json that is read, in bytes.
+const LONGEST: u64 = 64 << 20;
+
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Lists {
+    version: u32,
+    lists: Vec<ManifestList>,
+}
+
+impl Store {
+    fn lists_path(&self) -> std::path::PathBuf {
+        self.root.join("manifests.json")
+    }
+
+    /// The manifest lists, the newest last. Errors: the file cannot be read or is not one.
+    pub fn lists(&self) -> Result<Vec<ManifestList>> {
+        let path = self.lists_path();
+        let bytes = match self.read_there(&path, LONGEST) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            answer => answer.context(|| format!("cannot read {}", path.display()))?,
+        };
+        let read: Lists = serde_json::from_slice(&bytes)
+            .map_err(Error::new)
+            .context(|| path.display().to_string())
+            .hint(|| "remove the file: it holds nothing but lists that were not pushed yet")?;
+        if read.version != VERSION {
+            fail!("{} is of version {}: another usnea wrote it", path.display(), read.version);
+        }
+        Ok(read.lists)
+    }
+
+    /// Changes the manifest lists: read, changed by `change`, replaced, with the lock held.
+    pub fn change_lists<T>(
+        &self,
+        change: impl FnOnce(&mut Vec<ManifestList>) -> Result<T>,
+    ) -> Result<T> {
+        let _lock = self.lock_images()?;
+        let mut lists = self.lists()?;
+        let before = lists.clone();
+        let answer = change(&mut lists)?;
+        if lists != before {
+            let lists = Lists { version: VERSION, lists };
+            let bytes = serde_json::to_vec_pretty(&lists).map_err(Error::new)?;
+            files::replace(&self.tmp(), &self.lists_path(), &bytes)?;
+            self.publish(&self.lists_path())?;
+        }
+        Ok(answer)
+    }
+}
