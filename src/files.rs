@@ -73,14 +73,26 @@ pub const FILE_PREFIX: &str = "file-";
 /// The way out where there is no room.
 pub const MORE_SPACE: &str = "free some space there ('usnea image prune' and 'usnea rm' remove what nobody needs), or keep usnea's files elsewhere with --root or USNEA_ROOT";
 
-/// A failure to write, with the way out where the place is full.
+/// The way out where a file that the user named has no room.
+const ELSEWHERE: &str = "free some space there, or write it elsewhere";
+
+/// A failure to write in the store, with the way out where the place is full.
 pub fn cannot_write(error: io::Error, path: &Path) -> Error {
+    unwritable(error, path, MORE_SPACE)
+}
+
+/// A failure to write a file that the user named, with the way out where the place is full.
+pub fn cannot_write_output(error: io::Error, path: &Path) -> Error {
+    unwritable(error, path, ELSEWHERE)
+}
+
+fn unwritable(error: io::Error, path: &Path, way_out: &str) -> Error {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
     let is_full = matches!(error.kind(), StorageFull | QuotaExceeded);
     let error =
         Err::<(), _>(error).context(|| format!("cannot write {}", path.display())).unwrap_err();
     if is_full {
-        return error.of_kind(Kind::Full).hint(MORE_SPACE);
+        return error.of_kind(Kind::Full).hint(way_out);
     }
     error
 }

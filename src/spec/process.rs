@@ -120,14 +120,18 @@ fn args(inputs: &Inputs<'_>) -> Result<Vec<String>> {
 fn cwd(inputs: &Inputs<'_>) -> Result<String> {
     let given = |folder: &&String| !folder.is_empty();
     let asked = inputs.options.workdir.as_ref().filter(given);
-    let folder = match asked.or(inputs.image.workdir.as_ref().filter(given)) {
-        Some(folder) => folder.as_str(),
-        None => "/",
-    };
-    if !folder.starts_with('/') {
-        fail!("-w {folder}: the working directory must be an absolute path");
+    let of_image = inputs.image.workdir.as_ref().filter(given);
+    match (asked, of_image) {
+        (Some(folder), _) if !folder.starts_with('/') => {
+            fail!("-w {folder}: the working directory must be an absolute path")
+        }
+        (None, Some(folder)) if !folder.starts_with('/') => {
+            let folder = folder.escape_debug();
+            let error = format!("the image's working directory '{folder}' is no absolute path");
+            Err(Error::new(error).hint("-w sets another one, such as: -w /"))
+        }
+        _ => Ok(asked.or(of_image).map_or_else(|| "/".to_owned(), String::clone)),
     }
-    Ok(folder.to_owned())
 }
 
 /// Merges base, image, files and flags, each overriding the one before (docker). No variable of the host is inherited

@@ -327,3 +327,23 @@ fn a_disk_that_is_full() {
         }
     }
 }
+
+#[test]
+fn errors_of_archives_name_the_cause_and_the_way_out() {
+    let place = crate::stocked::Stocked::new();
+    let old = place.tarball("old", &[("repositories", "{}"), ("0/layer.tar", "x")]);
+    let load = |file: &std::path::Path| place.usnea(&["load", "-i", crate::support::text(file)]);
+    let ran = load(&old);
+    ran.fails_with(125, &["docker before 1.10"]);
+    assert!(!ran.stderr.contains("usnea import"), "{ran:?}");
+    place.place.write("page", "<html>".repeat(500));
+    let page = place.place.path("page");
+    for ran in [load(&page), place.usnea(&["import", crate::support::text(&page)])] {
+        ran.fails_with(125, &["tar"]);
+        assert!(!ran.stderr.contains("octal"), "{ran:?}");
+    }
+    place.import("relative", &[("etc/name", "x")], &["--change", "WORKDIR /usr"]);
+    let ran = place.usnea(&["save", "-o", "/dev/full", "relative"]);
+    ran.fails_with(125, &["/dev/full", "no space left"]);
+    assert!(!ran.stderr.contains("--root"), "{ran:?}");
+}

@@ -66,8 +66,13 @@ impl Members {
     // The member whose headers are at `at`; gives where the next ones are and how long its name is. None: the end.
     fn next(&mut self, parser: &mut Parser, at: u64, length: u64) -> Result<Option<(u64, usize)>> {
         let broken = |error: &dyn std::fmt::Display| {
-            let what = if at == 0 { "not a tar archive" } else { "a damaged tar archive" };
-            Error::new(format!("{what}: at byte {at}: {error}"))
+            if at == 0 {
+                // The parser's words speak of fields, where there are none.
+                log::debug!("{error}");
+                return Error::new("not a tar archive")
+                    .hint("what docker save, podman save and usnea save write is one");
+            }
+            Error::new(format!("a damaged tar archive: at byte {at}: {error}"))
         };
         let file = self.file.clone();
         let mut window = vec![0; 1024];

@@ -68,6 +68,15 @@ impl Archive {
         if members.has("oci-layout") || members.has("index.json") {
             return Ok(Self::Oci(Layout::of(members, format!("oci-archive:{name}"))?));
         }
+        // What docker saved before 1.10: a folder for each layer, and the names of the topmost ones.
+        if members.has("repositories") {
+            return Err(Error::new(format!(
+                "{name}: an archive of images of docker before 1.10, whose format is not read"
+            ))
+            .hint(
+                "load it with a docker that still reads it (1.10 or newer), and save it there anew",
+            ));
+        }
         Err(Error::new(format!(
             "{name}: an archive, but not of images: no manifest.json, no index.json"
         ))

@@ -45,7 +45,7 @@ pub struct Output {
 impl Output {
     /// Opens what `path` says. Errors: no such folder, a terminal.
     pub fn create(path: &Path) -> Result<Self> {
-        let unwritable = |error| files::cannot_write(error, path);
+        let unwritable = |error| files::cannot_write_output(error, path);
         if path == Path::new("-") {
             let stdout = io::stdout();
             if stdout.is_terminal() {
@@ -88,7 +88,7 @@ impl Output {
             file.sync_all()?;
             std::fs::rename(born, &self.path)
         };
-        put().map_err(|error| files::cannot_write(error, &self.path))?;
+        put().map_err(|error| files::cannot_write_output(error, &self.path))?;
         self.born = None;
         Ok(())
     }
@@ -185,7 +185,7 @@ impl Tar {
     // What broke off in the middle of a member cannot go on.
     fn with(&mut self, write: impl FnOnce(&mut TarWriter<Output>) -> io::Result<()>) -> Result<()> {
         let mut tar = self.tar.take().ok_or_else(|| self.ended())?;
-        write(&mut tar).map_err(|error| files::cannot_write(error, &self.path))?;
+        write(&mut tar).map_err(|error| files::cannot_write_output(error, &self.path))?;
         self.tar = Some(tar);
         Ok(())
     }

@@ -42,7 +42,7 @@ impl Folder {
         let path = self.path.join(name);
         match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(files::cannot_write(errno.into(), &path)),
+            Err(errno) => return Err(files::cannot_write_output(errno.into(), &path)),
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let fd = inroot::open(&self.fd, Path::new(name), flags, Symlinks::Refuse);
@@ -63,7 +63,7 @@ impl Folder {
         };
         write().map_err(|error| {
             let _ = rustix::fs::unlinkat(&self.fd, &*born, AtFlags::empty());
-            files::cannot_write(error, &self.path.join(name))
+            files::cannot_write_output(error, &self.path.join(name))
         })
     }
 }

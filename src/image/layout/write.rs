@@ -34,7 +34,7 @@ impl LayoutTarget {
     /// The image called `reference` of the layout in `dir`, which is made where it is missing. Errors: a folder with
     /// something else in it.
     pub fn open(dir: &Path, reference: Option<String>) -> Result<Self> {
-        std::fs::create_dir_all(dir).map_err(|error| files::cannot_write(error, dir))?;
+        std::fs::create_dir_all(dir).map_err(|error| files::cannot_write_output(error, dir))?;
         let name = format!("oci:{}", dir.display());
         let folder = Folder::open(dir).context(|| name.clone())?;
         let _lock = lock(dir)?;
