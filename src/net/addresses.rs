@@ -1,18 +1,18 @@
-//! The addresses inside: a network, its first addresses, and one for the container.
+//! Addresses in the container's network: its gateway, its resolver, and the container's own.
 
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-/// A network of at least 128 addresses.
+/// IPv4 network of at least 128 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     network: Ipv4Addr,
-    /// How many bits of an address are the network's.
+    /// Length of the network prefix in bits.
     pub prefix: u8,
 }
 
 impl Default for Addresses {
-    /// slirp4netns's, since QEMU's beginnings.
+    /// slirp4netns's network, as in QEMU from its beginnings.
     fn default() -> Self {
         Self { network: Ipv4Addr::new(10, 0, 2, 0), prefix: 24 }
     }
@@ -42,27 +42,27 @@ impl Addresses {
         Ipv4Addr::from(u32::from(self.network) + number)
     }
 
-    /// The way out.
+    /// Address of the gateway.
     pub fn gateway(&self) -> Ipv4Addr {
         self.number(2)
     }
 
-    /// Who answers for the host's name server.
+    /// Address of the resolver, which forwards to the host's name server.
     pub fn resolver(&self) -> Ipv4Addr {
         self.number(3)
     }
 
-    /// The container's own.
+    /// Address of the container.
     pub fn container(&self) -> Ipv4Addr {
         self.number(100)
     }
 
-    /// As `cidr=` takes it.
+    /// The network in the form of `cidr=`.
     pub fn cidr(&self) -> String {
         format!("{}/{}", self.network, self.prefix)
     }
 
-    /// `255.255.255.0`
+    /// Netmask, such as `255.255.255.0`.
     pub fn mask(&self) -> Ipv4Addr {
         Ipv4Addr::from(!(u32::MAX >> self.prefix))
     }

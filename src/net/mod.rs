@@ -1,18 +1,18 @@
-//! The way out of a container's own network: a helper program (pasta, else slirp4netns) that reaches into its network
-//! namespace, makes an interface there, and carries what comes out of it over sockets of the user's own; and listens at the
-//! host's ports that lead in.
+//! A container's own network, connected by a helper program (pasta, else slirp4netns). The helper enters the
+//! container's network namespace and creates an interface there. Traffic goes over sockets of the user's own. The
+//! helper also listens on the host's published ports.
 //!
 //! ```text
-//! Wanted     what was asked for: kept with the container
-//!   decide   before the launch: which helpers there are, and what /etc/hosts and /etc/resolv.conf say
-//! Network    that
-//!   program  how one is started beside the container, and when it is ready:  pasta  slirp (their command lines)
+//! Wanted     network settings, stored with the container
+//!   decide   before the launch: available helpers, contents of /etc/hosts and /etc/resolv.conf
+//! Network    the decision
+//!   program  start of a helper beside the container, and its readiness:  pasta  slirp (their command lines)
 //!   names    the two files
 //! ```
 //!
-//! Inside it looks the same whoever serves: `eth0` has the address 10.0.2.100, the way out is 10.0.2.2, and 10.0.2.3 answers
-//! for the host's name server, also where that listens on the host's loopback device alone. So the address is known before
-//! the launch, and is not one of the host's own, which would then be out of reach.
+//! The network inside is the same with either helper. `eth0` has the address 10.0.2.100, and the gateway is 10.0.2.2.
+//! 10.0.2.3 answers for the host's name server, even if that listens on the host's loopback device alone. So the
+//! address is known before the launch. Nor is it one of the host's own, which would then be unreachable.
 
 mod addresses;
 mod names;
@@ -34,84 +34,84 @@ use crate::host::hint::Hint;
 use crate::host::network_helper::{self, Program};
 use crate::host_entry::HostEntry;
 
-/// The interface inside.
+/// Network interface in the container.
 const INTERFACE: &str = "eth0";
 
-/// The option that both helpers take from us.
+/// Prefix of the network option that both helpers take from us.
 const CIDR: &str = "cidr=";
 
-/// Where the network is.
+/// Mode of a container's network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Nowhere.
+    /// No network but the loopback interface.
     #[default]
     None,
-    /// It is the host's.
+    /// The host's network.
     Host,
-    /// Behind a helper.
+    /// A network of its own, connected by a helper.
     Helper,
 }
 
-/// What was asked for.
+/// Network settings of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Wanted {
-    /// Where the network is.
+    /// Mode of the network.
     pub mode: Mode,
-    /// The helper; `None`: the first that serves.
+    /// Helper program; `None`: the first that works.
     pub program: Option<Program>,
-    /// Options of the helper, as they were written.
+    /// Options of the helper, as typed.
     pub options: Vec<String>,
-    /// Ports of the host that lead in.
+    /// Published ports of the host.
     pub forwards: Vec<Forward>,
-    /// Ports that the command says it listens at, `80/tcp`.
+    /// Ports that the command is declared to listen on, such as `80/tcp`.
     pub exposed: Vec<String>,
-    /// `None`: /etc/resolv.conf is the image's, or the host's.
+    /// Settings of /etc/resolv.conf. `None`: the file is the image's, or the host's.
     pub resolver: Option<Resolver>,
-    /// `None`: /etc/hosts is the image's, or the host's.
+    /// Extra lines of /etc/hosts. `None`: the file is the image's, or the host's.
     pub hosts: Option<Vec<HostEntry>>,
-    /// Whether /etc/hostname is written; else it is the image's.
+    /// True if /etc/hostname is written; else the file is the image's.
     pub names_host: bool,
 }
 
-/// How names are looked up. What is empty is the host's.
+/// Settings of name resolution. Empty lists stand for the host's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolver {
-    /// Name servers.
+    /// Addresses of name servers.
     pub servers: Vec<IpAddr>,
-    /// Domains in which names are looked for; a dot alone: none.
+    /// Search domains; a single dot: none.
     pub search: Vec<String>,
-    /// Options.
+    /// Options of resolv.conf(5).
     pub options: Vec<String>,
 }
 
-/// A file that is mounted into the container, made in memory.
+/// File created in memory and mounted into the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// Path in the container.
     pub path: &'static str,
-    /// Content.
+    /// Content of the file.
     pub content: String,
-    /// Consequence of a root that has no place for it.
+    /// Consequence of a root that has no place for the file.
     pub need: Need,
 }
 
-/// Whether a container runs without a file.
+/// Need for a file in the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// The launch fails: the file says what was asked for.
+    /// The launch fails without the file, whose content the user requested.
     Required,
-    /// The root stays as it is: the file is there by custom.
+    /// The launch succeeds without the file, which exists by custom.
     Customary,
 }
 
-/// What a launch does for the network.
+/// Network part of a launch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
-    /// Who is tried, in this order. None: there is no way out.
+    /// Helpers to try, in this order. Empty: no helper is needed.
     pub helpers: Vec<Helper>,
-    /// The files.
+    /// Files to mount.
     pub files: Vec<File>,
 }
 
@@ -126,7 +126,8 @@ impl Wanted {
         }
     }
 
-    /// The addresses inside. `None`: it has no interface of its own.
+    /// Returns the addresses inside. `None`: the container has no interface of its own. Errors: a malformed `cidr`
+    /// option.
     pub fn addresses(&self) -> Result<Option<Addresses>> {
         if self.mode != Mode::Helper {
             return Ok(None);
@@ -136,9 +137,8 @@ impl Wanted {
         Ok(Some(addresses.context(|| "--network: cidr")?.unwrap_or_default()))
     }
 
-    /// Decides how a container with the name `hostname` is connected. In `tmp` a folder whose
-    /// name begins with `prefix` is there meanwhile, where a helper has a socket. Errors: options that are none, and no
-    /// helper where one is needed.
+    /// Decides how to connect a container with the name `hostname`. A helper with a socket uses a temporary folder in
+    /// `tmp` whose name begins with `prefix`. Errors: invalid options, and a missing helper.
     pub fn decide(&self, hostname: &str, tmp: &Path, prefix: &'static str) -> Result<Network> {
         let addresses = self.addresses()?;
         let custom = match self.mode {
@@ -178,7 +178,7 @@ impl Wanted {
         let here =
             Program::ALL.into_iter().filter(is_wanted).filter_map(|one| Some((one, one.find()?)));
         let mut here: Vec<_> = here.collect();
-        // pasta gives up on a host without a way out, or (from 2024_10_30 on) takes addresses of its own.
+        // pasta fails on a host without a default route, or (from 2024_10_30 on) takes addresses of its own.
         if let [(Program::Pasta, pasta), _] = &here[..]
             && !(has_way_out() && network_helper::is_mature(&network_helper::version(pasta)))
         {
@@ -212,10 +212,10 @@ impl Wanted {
     }
 }
 
-/// Whether the host has a default route.
+/// True if the host has a default route.
 fn has_way_out() -> bool {
     let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-    // The destination and the mask, of the routes that are up (proc_net(5)).
+    // Destination and mask of the routes that are up (proc_net(5)).
     routes.lines().skip(1).any(|line| {
         let mut words = line.split_whitespace();
         words.nth(1) == Some("00000000") && words.nth(5) == Some("00000000")

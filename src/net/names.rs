@@ -9,10 +9,10 @@ use crate::host_entry::HostEntry;
 
 /// docker's and podman's names for the host.
 const HOST_NAMES: &str = "host.docker.internal host.containers.internal";
-/// How many name servers the C library asks (resolv.h, MAXNS).
+/// Number of name servers that the C library asks (resolv.h, MAXNS).
 const MOST_SERVERS: usize = 3;
 
-/// The lines of hosts(5). Errors: a line for the host, which has no address.
+/// Builds the lines of hosts(5). Errors: a line for the host, when the host has no address.
 pub(super) fn hosts(
     mode: Mode,
     lines: &[HostEntry],
@@ -54,7 +54,7 @@ pub(super) fn hosts(
     Ok(text)
 }
 
-/// A host name with its domain, and without it: what `hostname -f` and `hostname -s` look for.
+/// Joins a host name with its domain, and without: `hostname -f` and `hostname -s` look for these.
 fn names_of(hostname: &str) -> String {
     match hostname.split_once('.') {
         Some((short, _)) if !short.is_empty() => format!("{hostname} {short}"),
@@ -62,15 +62,16 @@ fn names_of(hostname: &str) -> String {
     }
 }
 
-/// The host's address on its way out. Nothing is sent: the kernel only looks for the way.
+/// Returns the host's address on the default route. No packet is sent: the kernel only looks up the route.
 fn address_of_host() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // Of TEST-NET-3 (RFC 5737), which is nobody's.
+    // In TEST-NET-3 (RFC 5737), which belongs to nobody.
     socket.connect((Ipv4Addr::new(203, 0, 113, 1), 9)).ok()?;
     socket.local_addr().ok().map(|address| address.ip())
 }
 
-/// The lines of resolv.conf(5): what was said, else the host's, whose first name server is asked through the helper.
+/// Builds the lines of resolv.conf(5): from the options, else the host's. The host's name server is asked through the
+/// helper.
 pub(super) fn resolv_conf(resolver: &Resolver, addresses: Option<&Addresses>) -> String {
     let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     resolv_conf_over(&host, resolver, addresses)
@@ -84,7 +85,7 @@ fn resolv_conf_over(host: &str, resolver: &Resolver, addresses: Option<&Addresse
     let mut servers = resolver.servers.clone();
     if servers.is_empty() {
         servers.extend(addresses.map(|addresses| IpAddr::from(addresses.resolver())));
-        // A server on the loopback device is out of reach, but for whoever is on the host's network.
+        // A server on the loopback device is unreachable, except on the host's network.
         let is_near = |server: &IpAddr| server.is_loopback() && addresses.is_some();
         let of_host = all("nameserver").into_iter().filter_map(|server| server.parse().ok());
         servers.extend(of_host.filter(|server| !is_near(server)));

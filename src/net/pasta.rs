@@ -1,16 +1,16 @@
-//! pasta's command line (pasta(1)). It keeps the caller's address where that is not the host's own, and follows the host's
-//! network. Needs a host that has a default route (until passt 2024_10_30).
+//! pasta's command line (pasta(1)). pasta keeps the caller's address, unless that is one of the host's own, and follows
+//! the host's network. The host needs a default route (until passt 2024_10_30).
 
 use super::{Addresses, INTERFACE};
 use crate::forward::{Forward, Protocol};
 
-/// All but where it is to work. `options` are its own, put at the end.
+/// Builds the arguments without the namespaces. `options` are the user's options for pasta, appended at the end.
 pub(super) fn arguments(
     addresses: &Addresses,
     options: &[String],
     forwards: &[Forward],
 ) -> Vec<String> {
-    // In the foreground it is ours to wait for and to end; then it writes its number when it is ready.
+    // In the foreground pasta is our child, to wait for and to end; pasta then writes its PID when ready.
     let mut words: Vec<String> = ["--foreground", "--config-net", "--pid", "/dev/stdout"]
         .into_iter()
         .chain(["--no-map-gw", "--tcp-ns", "none", "--udp-ns", "none", "--ns-ifname", INTERFACE])

@@ -1,5 +1,6 @@
-//! A helper at work: it is started as soon as the namespaces are there, gets ready while the root is mounted, and is waited
-//! for just before the command. It dies with us, whatever we die of; we end it with the container.
+//! Running helper. The helper starts as soon as the namespaces exist, gets ready while the root is mounted, and is
+//! awaited just before the command. The helper dies with its parent, however that dies, and is ended with the
+//! container.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,27 +22,27 @@ use crate::host::network_helper::Program;
 use crate::sys::process::{self, Child, Forked};
 use crate::sys::{fd, namespace, signal};
 
-/// How long a helper has to get ready.
+/// Time limit for a helper to get ready.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How much is kept of what it says: it may say more, and nobody waits for it.
+/// Limit of a helper's captured messages in bytes: a helper may write more, and must not block.
 const SAID: u64 = 16 * 1024;
-/// Where it says that it is ready.
+/// Descriptor on which slirp4netns reports its readiness.
 const READY: i32 = 3;
 
-/// How one is started.
+/// Command line of a helper, and its port requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Helper {
-    /// Which.
+    /// Program of the helper.
     pub program: Program,
-    /// Where that is.
+    /// Path of the program.
     pub path: PathBuf,
-    /// What it is told, but where it is to work.
+    /// Arguments, without the namespaces.
     pub arguments: Vec<String>,
-    /// What it is told when it runs.
+    /// Port requests to send when the helper runs.
     pub api: Option<Api>,
 }
 
-/// A helper that gets ready, and those that are tried where it cannot.
+/// Helper that is getting ready, and the remaining ones to try after a failure.
 #[derive(Debug)]
 pub struct Starting {
     namespaces: Namespaces,
@@ -49,21 +50,21 @@ pub struct Starting {
     attempt: Attempt,
 }
 
-/// Where a helper works.
+/// Namespaces that a helper works in.
 #[derive(Debug)]
 pub struct Namespaces {
-    /// The base user namespace, where we are root in it.
+    /// Base user namespace, if root is mapped in it.
     base: Option<OwnedFd>,
-    /// The number of a process in the network namespace, and in the user namespace that owns it.
+    /// PID of a process in the network namespace, and in the user namespace that owns the network namespace.
     pid: i32,
-    /// Whether that is base.
+    /// True if that user namespace is the base.
     is_base: bool,
 }
 
 impl Namespaces {
-    /// Those of the process `pid`, a child of ours; the process `base` is in the base user namespace. A helper that
-    /// enters them must be let look into that process: `/proc/PID/ns` is all that it takes, and no descriptor of ours is
-    /// to be seen from inside (cap_ptrace_access_check() in the kernel).
+    /// Finds the namespaces of the process `pid`, a child of ours; the process `base` is in the base user namespace. A
+    /// helper that enters them must be allowed to inspect that process. The helper accepts `/proc/PID/ns` alone, and
+    /// must see no descriptor of ours (cap_ptrace_access_check() in the kernel).
     pub fn of(base: i32, pid: i32) -> Result<Self> {
         let open = |pid: i32| {
             let path = format!("/proc/{pid}/ns/user");
@@ -82,16 +83,16 @@ impl Namespaces {
 #[derive(Debug)]
 struct Attempt {
     helper: Helper,
-    /// Of its socket.
+    /// Folder of the helper's socket.
     folder: Option<Birth>,
-    /// `None`: it is ready, and somebody else's.
+    /// Running helper. `None`: the caller of `wait` owns the ready helper.
     child: Option<Child>,
     ready: OwnedFd,
     said: std::fs::File,
 }
 
 impl Network {
-    /// Starts the first of the helpers. `None`: there is none.
+    /// Starts the first of the helpers. `None`: no helper is needed.
     pub fn start(&self, namespaces: Namespaces) -> Result<Option<Starting>> {
         let mut helpers = self.helpers.clone();
         if helpers.is_empty() {
@@ -103,7 +104,7 @@ impl Network {
 }
 
 impl Helper {
-    /// Its command line, for the namespaces at these paths.
+    /// Builds the command line for the namespaces at these paths.
     pub fn command_line(&self, user: Option<&str>, net: &str, socket: Option<&str>) -> Vec<String> {
         let mut words = vec![self.path.to_string_lossy().into_owned()];
         words.extend(self.arguments.iter().cloned());
@@ -123,7 +124,7 @@ impl Helper {
 }
 
 impl Starting {
-    /// Waits until it is ready; its process. Errors: none of the helpers can be had, and why.
+    /// Waits until a helper is ready, and returns its process. Errors: all helpers failed, with the reasons.
     pub fn wait(mut self) -> Result<Child> {
         let mut failures = Vec::new();
         loop {
@@ -158,7 +159,7 @@ impl Attempt {
         let socket = folder.as_ref().map(|_| slirp::SOCKET);
         let here = folder.as_ref().map_or(Path::new("/"), |folder| &folder.path);
         let here = std::fs::File::open(here).context(cannot)?;
-        // Its sandbox wants to be root somewhere; pasta goes into the innermost by itself.
+        // slirp4netns's sandbox must be root in a user namespace; pasta enters the innermost by itself.
         let base = namespaces.base.as_ref().filter(|_| helper.program == Program::Slirp4netns);
         let is_there = base.is_some() && namespaces.is_base;
         let user = (!is_there).then(|| format!("/proc/{}/ns/user", namespaces.pid));
@@ -184,7 +185,7 @@ impl Attempt {
                     if rustix::process::getppid() != Some(us) {
                         process::exit_now(1); // the parent died before
                     }
-                    // Signals of the terminal are the command's.
+                    // Terminal signals belong to the command.
                     rustix::process::setsid()?;
                     rustix::process::fchdir(&here)?;
                     signal::unblock_all();
@@ -194,7 +195,7 @@ impl Attempt {
                         process::set_parent_death_signal(libc::SIGKILL)?;
                     }
                     let null = std::fs::File::open("/dev/null")?;
-                    // First those that lie above 3: what is there is overwritten.
+                    // First duplicated above 3: descriptors up to there are overwritten.
                     let ready = rustix::io::fcntl_dupfd_cloexec(&ready_far, 10)?;
                     let output = rustix::io::fcntl_dupfd_cloexec(output, 10)?;
                     let said = rustix::io::fcntl_dupfd_cloexec(&said, 10)?;
@@ -233,7 +234,7 @@ impl Attempt {
             };
             break;
         }
-        // Something, whatever it is: the helper has come so far. The end of it: the helper is gone.
+        // Any data means that the helper is ready. End of file: the helper has ended.
         if rustix::io::read(&self.ready, &mut [0; 32][..]).is_ok_and(|length| length > 0) {
             if let (Some(api), Some(folder)) = (&self.helper.api, &self.folder) {
                 api.tell(folder)?;
@@ -253,7 +254,7 @@ impl Attempt {
     }
 }
 
-/// Whoever is not ready is not needed.
+/// Kills a helper that is not ready: such a helper is not needed.
 impl Drop for Attempt {
     fn drop(&mut self) {
         if let Some(child) = self.child.take() {
@@ -263,7 +264,7 @@ impl Drop for Attempt {
     }
 }
 
-/// What a helper said, but for what says nothing.
+/// Builds the error from a helper's messages, without the uninformative ones.
 fn failure(name: &str, said: &str) -> Error {
     let is_noise = |line: &&str| {
         let noise = [
@@ -284,7 +285,7 @@ fn failure(name: &str, said: &str) -> Error {
     error
 }
 
-/// A file in memory that does not grow beyond [`SAID`].
+/// Creates a file in memory that does not grow beyond [`SAID`].
 fn bounded_file() -> std::io::Result<std::fs::File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = rustix::fs::memfd_create("usnea-network", flags)?;

@@ -1,5 +1,5 @@
-//! slirp4netns: its command line (slirp4netns(1)), and the socket at which it is told which ports lead in. The caller's
-//! address is lost with it.
+//! slirp4netns: its command line (slirp4netns(1)), and the socket for requests to forward ports. Connections through it
+//! lose the caller's address.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,16 +14,16 @@ use crate::fail;
 use crate::files::Birth;
 use crate::forward::Forward;
 
-/// The largest that both helpers take: fewer packets are fewer turns.
+/// Largest MTU that both helpers accept: fewer packets mean fewer turns.
 const MTU: u32 = 65520;
 
-/// It sees no files of the host; for that it must be root of a user namespace.
+/// Flag that hides the host's files from slirp4netns, which must be root of a user namespace for this.
 pub(super) const SANDBOX: &str = "--enable-sandbox";
 
-/// Its socket's name. It is started in that folder: the whole path may be too long for a socket's.
+/// Name of the API socket. slirp4netns starts in the folder of the socket: the whole path may be too long.
 pub(super) const SOCKET: &str = "api";
 
-/// Its flags for what podman's options say.
+/// Converts podman's options to flags of slirp4netns.
 pub(super) fn flags(options: &[String]) -> Result<Vec<String>> {
     let mut mtu = MTU;
     let mut reaches_loopback = false;
@@ -45,7 +45,7 @@ pub(super) fn flags(options: &[String]) -> Result<Vec<String>> {
             "allow_host_loopback" => reaches_loopback = switch()?,
             "outbound_addr" => flags.push(format!("--outbound-addr={value}")),
             "outbound_addr6" => flags.push(format!("--outbound-addr6={value}")),
-            // The only one: ports are always its own to listen at.
+            // The only value that applies: slirp4netns itself listens on published ports.
             "port_handler" if value == "slirp4netns" => {}
             _ => fail!("--network slirp4netns: '{option}' is no option of it"),
         }
@@ -57,21 +57,21 @@ pub(super) fn flags(options: &[String]) -> Result<Vec<String>> {
     Ok(flags)
 }
 
-/// All but where it is to work.
+/// Builds the arguments without the namespaces.
 pub(super) fn arguments(addresses: &Addresses, flags: &[String]) -> Vec<String> {
     let cidr = format!("--cidr={}", addresses.cidr());
     let own = ["--configure", SANDBOX, "--enable-seccomp", &cidr];
     own.into_iter().map(str::to_owned).chain(flags.iter().cloned()).collect()
 }
 
-/// Where it works, and the interface there.
+/// Builds the arguments for the namespaces and the interface.
 pub(super) fn place(user: Option<&str>, net: &str) -> Vec<String> {
     let user = user.map(|user| format!("--userns-path={user}"));
     let last = [net.to_owned(), INTERFACE.to_owned()];
     user.into_iter().chain(["--netns-type=path".to_owned()]).chain(last).collect()
 }
 
-/// The ports that it is told of, and where.
+/// Port requests, and the place of the API socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
     tmp: PathBuf,
@@ -79,11 +79,11 @@ pub struct Api {
     requests: Vec<(Forward, Value)>,
 }
 
-/// How long it may take to answer.
+/// Time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Api {
-    /// `None`: there are no ports.
+    /// Builds the requests. `None`: no ports are published.
     pub(super) fn of(
         forwards: &[Forward],
         addresses: &Addresses,
@@ -103,12 +103,13 @@ impl Api {
         (!requests.is_empty()).then(|| Self { tmp: tmp.to_owned(), prefix, requests })
     }
 
-    /// The folder of its socket: gone when the ports are known, and swept away where we are killed before.
+    /// Creates the folder of the socket. The folder is removed after the requests; leftovers of a killed process are
+    /// swept.
     pub(super) fn folder(&self) -> Result<Birth> {
         Birth::folder(&self.tmp, self.prefix)
     }
 
-    /// Tells it of the ports, over the socket in that folder.
+    /// Sends the port requests over the socket in that folder.
     pub(super) fn tell(&self, folder: &Birth) -> Result<()> {
         let path = folder.path.join(SOCKET);
         for (forward, request) in &self.requests {

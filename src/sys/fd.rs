@@ -1,4 +1,4 @@
-//! Descriptors: closing them at exec, passing them over a socket, hearing of what they stand for.
+//! Descriptors: closing them at exec, passing them over a socket, notification of removals.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -9,8 +9,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-/// Marks every descriptor from `first` on close-on-exec, whoever left it open (close_range(2), kernel 5.11; where it
-/// is missing, one by one as `/proc/self/fd` lists them).
+/// Marks every descriptor from `first` on close-on-exec, whoever left it open (close_range(2), kernel 5.11). On older
+/// kernels, marks those listed in `/proc/self/fd`.
 pub fn close_at_exec_from(first: RawFd) -> io::Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
     // SAFETY: close_range with CLOEXEC closes nothing now and touches no memory of ours.
@@ -36,7 +36,7 @@ pub fn close_at_exec_from(first: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets or clears close-on-exec of a descriptor by number. Errors: EBADF when it is not open.
+/// Sets or clears close-on-exec of a descriptor by number. Errors: EBADF if not open.
 pub fn set_close_at_exec(number: RawFd, closes: bool) -> io::Result<()> {
     let flags = if closes { libc::FD_CLOEXEC } else { 0 };
     // SAFETY: F_SETFD on any number touches no memory; a number that is not open gives EBADF.
@@ -56,7 +56,7 @@ pub fn install(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     }
 }
 
-/// Sends `bytes` and at most one descriptor over a socket, as one message. No SIGPIPE.
+/// Sends `bytes` and at most one descriptor over a socket, as a single message. No SIGPIPE.
 pub fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -70,7 +70,7 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::
     Ok(())
 }
 
-/// Receives one message of at most `room.len()` bytes and the descriptor in it. 0 bytes: the other end is gone.
+/// Receives a message of at most `room.len()` bytes and the descriptor in it. 0 bytes: the other end has closed.
 pub fn receive(socket: impl AsFd, room: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -124,8 +124,8 @@ pub fn close_all_but_from(first: RawFd, kept: &[BorrowedFd<'_>]) {
     close_from(first);
 }
 
-/// Of the descriptors that we were started with, the command will keep `count` after 2; everything above is
-/// close-on-exec from here on. To be called before anything is opened. Errors: EBADF and the number that is not open.
+/// Leaves the command `count` of the inherited descriptors after 2; higher ones become close-on-exec. Must be called
+/// before any open. Errors: EBADF and the number that is not open.
 pub fn keep_only(count: u32) -> Result<(), (RawFd, io::Error)> {
     let first = 3 + count as RawFd;
     for number in 3..first {
@@ -134,12 +134,12 @@ pub fn keep_only(count: u32) -> Result<(), (RawFd, io::Error)> {
     close_at_exec_from(first).map_err(|error| (first, error))
 }
 
-/// Reads and writes of it no longer wait.
+/// Makes reads and writes non-blocking.
 pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(fd, true)?)
 }
 
-/// Takes what `number` stands for: a descriptor that was handed over through exec. Errors: EBADF.
+/// Takes ownership of a descriptor that was passed through exec. Errors: EBADF.
 pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
     set_close_at_exec(number, true)?;
@@ -150,19 +150,19 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Lets a descriptor survive the next exec, and nobody close it before; its number.
+/// Makes a descriptor survive the next exec, owned by nobody until then; returns its number.
 pub fn hand_over(fd: OwnedFd) -> io::Result<RawFd> {
     use std::os::fd::{AsRawFd, IntoRawFd};
     set_close_at_exec(fd.as_raw_fd(), false)?;
     Ok(fd.into_raw_fd())
 }
 
-/// The signal of [`tell_of_removals`].
+/// Signal sent after [`tell_of_removals`].
 pub const REMOVAL: i32 = libc::SIGIO;
 
-/// From now on [`REMOVAL`] comes to this process when something is removed from the folder, as long as it has `folder`
-/// open (F_NOTIFY, fcntl(2)). Not inotify(7), of which a user has 128 at all, for all editors and all containers.
-/// Errors: EINVAL on a kernel without it; EACCES where the folder cannot be read.
+/// Requests [`REMOVAL`] for each removal in `folder`, while this process has `folder` open (F_NOTIFY, fcntl(2)). Not
+/// inotify(7): a user has 128 instances in total, for all editors and all containers. Errors: EINVAL on a kernel
+/// without F_NOTIFY; EACCES if the folder is unreadable.
 pub fn tell_of_removals(folder: impl AsFd) -> io::Result<()> {
     // <linux/fcntl.h>
     const DN_DELETE: libc::c_int = 0x8;

@@ -1,20 +1,20 @@
-//! Which file system a path lies on, by the magic number of statfs(2).
+//! File system of a path, by the magic number of statfs(2).
 
 use std::os::fd::AsFd;
 use std::path::Path;
 
-/// A kind of file system.
+/// Kind of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// Its name, as mount(8) has it; "unknown" for a number that is not in the table.
+    /// Name as in mount(8); "unknown" for a number missing from the table.
     pub name: &'static str,
-    /// Whether other machines have it too: slower, and with owners and locks that are not this kernel's alone.
+    /// True if other machines share the file system: slower, and with owners and locks outside this kernel's control.
     pub network: bool,
 }
 
 const UNKNOWN: Kind = Kind { name: "unknown", network: false };
 
-/// linux/magic.h, and the numbers of those outside the kernel's tree.
+/// Magic numbers from linux/magic.h, and those of file systems outside the kernel's tree.
 const KINDS: &[(u32, &str, Reach)] = &[
     (0x0000_ef53, "ext4", Reach::Local),
     (0x5846_5342, "xfs", Reach::Local),
@@ -64,26 +64,26 @@ enum Reach {
     Network,
 }
 
-/// The file system that `path`, or its nearest ancestor that exists, lies on.
+/// Returns the file system of `path`, or of its nearest existing ancestor.
 pub fn kind(path: &Path) -> Kind {
     let magic = rustix::fs::statfs(nearest_existing(path)).map(|stat| stat.f_type as u32);
     magic.map_or(UNKNOWN, of_magic)
 }
 
-/// The file system of an open file.
+/// Returns the file system of an open file.
 pub fn kind_of(file: impl AsFd) -> Kind {
     rustix::fs::fstatfs(file).map_or(UNKNOWN, |stat| of_magic(stat.f_type as u32))
 }
 
 impl Kind {
-    /// Whether this kernel alone decides about locks there. Not so of a file system in user space, which may be a
-    /// network's (sshfs), and not of one that is not in the table.
+    /// True if this kernel alone controls locks there. False for a file system in user space, which may be a network's
+    /// (sshfs), and for one missing from the table.
     pub fn has_own_locks(self) -> bool {
         !self.network && self != UNKNOWN && self.name != "fuse"
     }
 }
 
-/// `path` itself if it exists, else its nearest ancestor that does.
+/// Returns `path` itself if it exists, else its nearest existing ancestor.
 pub fn nearest_existing(path: &Path) -> &Path {
     path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
 }

@@ -1,7 +1,7 @@
-//! Owner, mode, times and further names of an inode, by a descriptor that may be O_PATH.
+//! Owner, mode, times and hard links of an inode, by a descriptor that may be O_PATH.
 //!
-//! A name in a folder that somebody else may write to leads to another file a moment later (CVE-2018-15664,
-//! CVE-2019-19921). So a file is opened once, without following a link, and all that is done to it goes by that descriptor.
+//! A name in a folder that others may write to can lead to another file a moment later (CVE-2018-15664,
+//! CVE-2019-19921). So a file is opened once, without following a link, and all operations go by that descriptor.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,8 +13,8 @@ use rustix::path::Arg;
 /// `f_type` of procfs (statfs(2)).
 pub const PROC_SUPER_MAGIC: FsWord = 0x9fa0;
 
-/// Opens the file `name` itself, never what a link leads to, for the functions of this module (O_PATH). Errors: ESTALE,
-/// when the file is not of this kind, as when somebody has exchanged it.
+/// Opens the file `name` itself, never a link's target, for the functions of this module (O_PATH). Errors: ESTALE if
+/// the file is not of this kind, as after a concurrent replacement.
 pub fn open(folder: impl AsFd, name: impl Arg, kind: FileType) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder, name, flags, Mode::empty())?;
@@ -32,7 +32,7 @@ pub fn change_owner(file: impl AsFd, uid: Option<Uid>, gid: Option<Gid>) -> Resu
 /// Sets the permissions (fchmodat2(2), kernel 6.6; before that by `/proc`). Errors: EOPNOTSUPP for a symbolic link.
 pub fn change_mode(file: impl AsFd, mode: u32) -> Result<(), Errno> {
     match fchmodat2(&file, c"", mode, libc::AT_EMPTY_PATH) {
-        // EPERM: filters of system calls that do not know this one.
+        // EPERM: from system call filters that do not know this call.
         Err(Errno::NOSYS | Errno::PERM) => by_number(&file, |folder, number| {
             rustix::fs::chmodat(folder, number, Mode::from_raw_mode(mode), FOLLOW)
         }),
@@ -50,7 +50,7 @@ pub fn change_times(file: impl AsFd, times: &Timestamps) -> Result<(), Errno> {
     }
 }
 
-/// Makes another name for the file. By `/proc`: AT_EMPTY_PATH takes a power over the whole machine (linkat(2)).
+/// Makes a hard link. By `/proc`: AT_EMPTY_PATH requires a capability over the whole machine (linkat(2)).
 pub fn link(file: impl AsFd, folder: impl AsFd, name: impl Arg) -> Result<(), Errno> {
     let name = name.into_c_str()?;
     by_number(&file, |numbers, number| {
@@ -58,10 +58,10 @@ pub fn link(file: impl AsFd, folder: impl AsFd, name: impl Arg) -> Result<(), Er
     })
 }
 
-/// Follows the last name, where that is a descriptor's in [`by_number`]: it leads to the file itself (proc_pid_fd(5)).
+/// Flag to follow a descriptor's name in [`by_number`], which leads to the file itself (proc_pid_fd(5)).
 const FOLLOW: AtFlags = AtFlags::empty();
 
-/// The system call alone, which rustix has not.
+/// Calls fchmodat2(2), which rustix lacks.
 pub(super) fn fchmodat2(
     folder: impl AsFd,
     name: &std::ffi::CStr,
@@ -77,8 +77,8 @@ pub(super) fn fchmodat2(
     }
 }
 
-/// Does `act` with the descriptor's name in `/proc/self/fd`. Errors: EOPNOTSUPP, when something else is mounted on the
-/// way: a container may do that with its own `/proc` (CVE-2019-16884, CVE-2025-52881).
+/// Does `act` with the descriptor's name in `/proc/self/fd`. Errors: EOPNOTSUPP if another file system is mounted on
+/// the way: a container may do that with its own `/proc` (CVE-2019-16884, CVE-2025-52881).
 fn by_number<T>(
     file: impl AsFd,
     act: impl FnOnce(&OwnedFd, &str) -> Result<T, Errno>,

@@ -1,5 +1,5 @@
-//! Paths that an image or a container can influence: resolved once, inside a root, to a descriptor; only the
-//! descriptor is used after that. openat2(2), kernel 5.6: no path check of ours could be as tight.
+//! Paths under the influence of an image or a container: resolved once, inside a root, to a descriptor, which alone is
+//! used afterwards. openat2(2), kernel 5.6: no path check of ours could be as tight.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,21 +9,21 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// What is done with symbolic links on the way.
+/// Treatment of symbolic links on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Symlinks {
-    /// Followed, as a process whose root directory is the root would see them.
+    /// Follow links as a process would whose root directory is the root.
     Follow,
-    /// None may be on the way (ELOOP).
+    /// Refuse paths with links (ELOOP).
     Refuse,
 }
 
-/// What a mount point is.
+/// Kind of a mount point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A folder.
     Directory,
-    /// Anything else: an empty regular file is made where there is none.
+    /// Any other file: a missing one is created as an empty regular file.
     File,
 }
 
@@ -47,15 +47,15 @@ pub fn open(
             Mode::empty(),
             resolve(symlinks),
         ) {
-            // EAGAIN: something was renamed meanwhile and the kernel could not be sure (openat2(2)).
+            // EAGAIN: a concurrent rename left the kernel unsure (openat2(2)).
             Err(Errno::AGAIN | Errno::INTR) => continue,
             answer => return Ok(answer?),
         }
     }
 }
 
-/// The place to mount on: `path` below `root`, made with its folders (mode 0755) where it is missing. A symbolic link
-/// that leads to nothing inside the root is ENOENT, never followed out of it.
+/// Opens `path` below `root` as a mount point, creating missing parts (folders with mode 0755). A symbolic link with no
+/// target inside the root is ENOENT, never followed out of the root.
 pub fn mount_point(
     root: BorrowedFd<'_>,
     path: &Path,
@@ -70,8 +70,8 @@ pub fn mount_point(
     }
 }
 
-/// Makes what is missing of `path`, from the outside in. Each folder is resolved anew from the root, and only a name in
-/// it is made: a link that appears meanwhile is resolved in the root too.
+/// Creates the missing parts of `path`, from the outside in. Each folder is resolved anew from the root, and only a
+/// name in the folder is created. A link that appears meanwhile is resolved in the root too.
 fn make(root: BorrowedFd<'_>, path: &Path, kind: Kind, symlinks: Symlinks) -> io::Result<OwnedFd> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::from_raw_os_error(libc::EINVAL)); // "/" is always there
@@ -92,7 +92,7 @@ fn make(root: BorrowedFd<'_>, path: &Path, kind: Kind, symlinks: Symlinks) -> io
     match made {
         Ok(Some(file)) => Ok(file),
         Ok(None) => open(root, path, OFlags::PATH, symlinks),
-        // Made by somebody else meanwhile; or a link to nothing, which this opening calls ENOENT.
+        // Created concurrently by another process; or a dangling link, which this open reports as ENOENT.
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
             open(root, path, OFlags::PATH, symlinks)
         }
@@ -100,14 +100,13 @@ fn make(root: BorrowedFd<'_>, path: &Path, kind: Kind, symlinks: Symlinks) -> io
     }
 }
 
-/// Makes an empty file named `name` in `folder`, mode 0644. Errors: EEXIST when there is anything of that name.
+/// Creates an empty file `name` in `folder`, mode 0644. Errors: EEXIST if the name exists.
 pub fn make_file(folder: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644))?)
 }
 
-/// Makes a folder named `name` in `folder`, mode 0755, and opens it (O_PATH). Errors: EEXIST when there is anything of that
-/// name.
+/// Creates a folder `name` in `folder`, mode 0755, and opens it (O_PATH). Errors: EEXIST if the name exists.
 pub fn make_directory(folder: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
     rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -132,8 +131,8 @@ pub fn read(root: impl AsFd, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Sets the permissions of `name` itself, never of what a link leads to (fchmodat2(2), kernel 6.6; before that by a
-/// descriptor of it and `/proc`).
+/// Sets the permissions of `name` itself, never of a link's target (fchmodat2(2), kernel 6.6). Older kernels: by a
+/// descriptor and `/proc`.
 pub fn change_mode(folder: impl AsFd, name: &OsStr, mode: u32) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     use std::os::unix::ffi::OsStrExt;

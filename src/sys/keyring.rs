@@ -1,12 +1,12 @@
-//! Session keyrings (session-keyring(7)): the kernel's keys that a process takes along over fork and exec.
+//! Session keyrings (session-keyring(7)): the kernel's keys that a process keeps over fork and exec.
 
 use std::io;
 
 /// <linux/keyctl.h>
 const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
 
-/// Leaves the session keyring of whoever started us for a new, empty one without a name. Errors: ENOSYS, the kernel has
-/// no keyrings; EDQUOT, the user has as many keys as the kernel lets them have (`/proc/sys/kernel/keys/maxkeys`).
+/// Leaves our parent's session keyring for a new, empty one without a name. Errors: ENOSYS if the kernel has no
+/// keyrings; EDQUOT if the user has reached the limit of keys (`/proc/sys/kernel/keys/maxkeys`).
 pub fn join_new_session() -> io::Result<()> {
     // SAFETY: a null name asks for a keyring without one; no memory is passed.
     let answer = unsafe {

@@ -1,11 +1,11 @@
 //! C structs as the bytes that a program sees.
 
-/// The kernel's `struct stat` of this machine's 64-bit architecture.
+/// Bytes of the kernel's `struct stat` for this machine's 64-bit architecture.
 pub fn stat_bytes(stat: &rustix::fs::Stat) -> &[u8] {
     bytes(stat)
 }
 
-/// The kernel's `struct statx`.
+/// Bytes of the kernel's `struct statx`.
 pub fn statx_bytes(statx: &rustix::fs::Statx) -> &[u8] {
     bytes(statx)
 }

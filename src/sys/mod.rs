@@ -1,7 +1,7 @@
 //! Mechanism: system calls behind safe functions, no policy, and the only `unsafe` of the project.
 //!
-//! Every descriptor is an `OwnedFd`, close-on-exec at birth. Errors are `io::Error` with their errno, so that they can
-//! cross a fork; what was being done is the caller's to say.
+//! Every descriptor is an `OwnedFd`, close-on-exec from its creation. Errors are `io::Error` with their errno, so that
+//! they can cross a fork; callers add the context.
 #![allow(unsafe_code)]
 
 pub mod fd;

@@ -1,5 +1,5 @@
-//! Mounts by descriptor (fsopen(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2)): a mount is made
-//! detached, looked at if need be, and then put onto a descriptor. No target is ever named by a path.
+//! Mounts by descriptor (fsopen(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2)). A mount is made
+//! detached, inspected if necessary, and then attached to a descriptor. No target is ever named by a path.
 
 use std::ffi::CString;
 use std::io;
@@ -14,12 +14,12 @@ use rustix::mount::{
     move_mount, open_tree,
 };
 
-/// Attributes of a mount (MOUNT_ATTR_*): what is named is set, everything else stays as it is.
+/// Attributes of a mount (MOUNT_ATTR_*) to set; all others stay unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(u64);
 
 impl Attributes {
-    /// Nothing is set.
+    /// Empty set.
     pub const NONE: Self = Self(0);
     /// `ro`
     pub const READ_ONLY: Self = Self(0x1);
@@ -34,22 +34,22 @@ impl Attributes {
     /// `strictatime`
     pub const STRICT_ATIME: Self = Self(0x20);
 
-    /// Both.
+    /// Union of both sets.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// These less the others.
+    /// Difference of both sets.
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether all of `other` is set.
+    /// True if all of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// The options of mount(8) for them, with commas between.
+    /// Attributes as options of mount(8), with commas between.
     pub fn options(self) -> String {
         [
             (Self::READ_ONLY, "ro"),
@@ -67,7 +67,7 @@ impl Attributes {
     }
 }
 
-/// How mounts made later on one side are seen on the other (mount_namespaces(7)).
+/// Propagation of later mounts between both sides (mount_namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Propagation {
     /// Neither way.
@@ -78,12 +78,12 @@ pub enum Propagation {
     Shared,
 }
 
-/// Whether an operation takes the mounts below with it.
+/// Reach of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// This mount and all below.
     Recursive,
-    /// This mount.
+    /// This mount alone.
     Alone,
 }
 
@@ -107,23 +107,23 @@ pub fn make(
     Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-/// What mounting needs to know of an overlay.
+/// Layers and options of an overlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlay<'a> {
     /// Read-only layers, the topmost first.
     pub lowers: Vec<&'a Path>,
-    /// The writable layer and the work folder beside it.
+    /// Writable layer and work folder.
     pub upper: Option<(&'a Path, &'a Path)>,
     /// Options without a value, such as `userxattr`.
     pub flags: Vec<&'a str>,
 }
 
-/// Makes a detached kernel overlay. Layers are given one by one where the kernel takes that (`lowerdir+`, kernel 6.7):
-/// no limit of one page for all of them, and no name needs escaping.
+/// Makes a detached kernel overlay. Layers are passed separately on kernels that support this (`lowerdir+`, kernel
+/// 6.7): without the limit of a page for all of them, and without escaping.
 pub fn overlay(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result<OwnedFd> {
     match overlay_by_layers(overlay, attributes) {
-        // An option that is not known, said by kernels before 6.5 only in the end; or a name of more than 255 bytes, which
-        // fsconfig(2) does not take. mount(2) takes a page.
+        // An unknown option, which kernels before 6.5 report only at the end; or a name of more than 255 bytes, which
+        // fsconfig(2) does not accept. mount(2) accepts a page.
         Err(Errno::INVAL) => overlay_by_mount(overlay, attributes),
         made => Ok(made?),
     }
@@ -147,12 +147,12 @@ fn overlay_by_layers(overlay: &Overlay<'_>, attributes: Attributes) -> rustix::i
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-/// Most bytes of mount(2)'s data: a page, with its end.
+/// Largest data of mount(2) in bytes: a page, less its terminator.
 const MOST_DATA: usize = 4095;
 
-/// [`overlay`] by mount(2): layers by name, or by descriptor where the names are longer than a page: a number, as seen from
-/// /proc/self/fd, so that 500 have room. It is mounted over the topmost layer for a moment, which only this mount namespace
-/// sees.
+/// [`overlay`] by mount(2). Layers are passed by name, or by descriptor if the names are longer than a page. A
+/// descriptor is a number relative to /proc/self/fd, so that 500 fit. The overlay is mounted over the topmost layer for
+/// a moment, visible in this mount namespace alone.
 fn overlay_by_mount(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result<OwnedFd> {
     let Some(top) = overlay.lowers.first() else {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
@@ -194,18 +194,18 @@ fn overlay_by_mount(overlay: &Overlay<'_>, attributes: Attributes) -> io::Result
     Ok(tree)
 }
 
-/// A path in the options of overlayfs before 6.7, where `,` parts options too.
+/// Escapes a path for options of overlayfs before 6.7, where `,` separates options too.
 fn escaped(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "\\\\").replace(',', "\\,").replace(':', "\\:")
 }
 
-/// Lower layers as the `lowerdir` option takes them: `:` between, and `\` before `:` and `\` in a name.
+/// Joins lower layers for the `lowerdir` option: `:` between, and `\` before `:` and `\` in a name.
 pub fn joined_lowers(lowers: &[&Path]) -> String {
     let escaped = |path: &&Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
     lowers.iter().map(escaped).collect::<Vec<_>>().join(":")
 }
 
-/// The inverse of [`joined_lowers`].
+/// Splits the result of [`joined_lowers`].
 pub fn split_lowers(text: &str) -> Vec<PathBuf> {
     let (mut lowers, mut lower) = (Vec::new(), String::new());
     let mut characters = text.chars();
@@ -220,7 +220,7 @@ pub fn split_lowers(text: &str) -> Vec<PathBuf> {
     lowers
 }
 
-/// A detached copy of the mount at `path` below `at` (an empty path: of `at` itself): what a bind mount puts somewhere.
+/// Makes a detached copy of the mount at `path` below `at`, as for a bind mount. An empty path means `at` itself.
 pub fn copy(at: impl AsFd, path: &Path, reach: Reach) -> io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -231,7 +231,7 @@ pub fn copy(at: impl AsFd, path: &Path, reach: Reach) -> io::Result<OwnedFd> {
     Ok(open_tree(at, path, flags)?)
 }
 
-/// Puts a detached mount onto what `target` stands for.
+/// Attaches a detached mount at `target`.
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(move_mount(mount, c"", target, c"", flags)?)
@@ -245,8 +245,8 @@ struct MountAttr {
     userns_fd: u64,
 }
 
-/// Sets attributes of a mount that has a place (mount_setattr(2), kernel 5.12; before that by remounting it, and each
-/// mount below it, by name).
+/// Sets attributes of an attached mount (mount_setattr(2), kernel 5.12). Older kernels: remounts the mount, and each
+/// mount below, by name.
 pub fn set_attributes(mount: impl AsFd, attributes: Attributes, reach: Reach) -> io::Result<()> {
     let arguments = MountAttr { set: attributes.0, clear: 0, propagation: 0, userns_fd: 0 };
     match mount_setattr(&mount, &arguments, reach) {
@@ -257,7 +257,7 @@ pub fn set_attributes(mount: impl AsFd, attributes: Attributes, reach: Reach) ->
     }
 }
 
-/// Sets how mounts propagate to and from `mount`, which has a place, and all below (or it alone).
+/// Sets the propagation of an attached mount, alone or with all mounts below.
 pub fn set_propagation(mount: impl AsFd, propagation: Propagation, reach: Reach) -> io::Result<()> {
     let flag = match propagation {
         Propagation::Private => libc::MS_PRIVATE,
@@ -278,9 +278,9 @@ pub fn set_propagation(mount: impl AsFd, propagation: Propagation, reach: Reach)
     }
 }
 
-/// Maps the owners of all files of a detached mount through the user namespace that `userns` stands for
-/// (MOUNT_ATTR_IDMAP). Errors: EPERM where the caller does not own the file system, EINVAL where the file system cannot
-/// (FUSE can from 6.12 on).
+/// Maps the owners of all files of a detached mount through the user namespace `userns` (MOUNT_ATTR_IDMAP). Errors:
+/// EPERM if the caller does not own the file system, EINVAL if the file system has no such support (FUSE has from 6.12
+/// on).
 pub fn idmap(mount: impl AsFd, userns: impl AsFd) -> io::Result<()> {
     const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
     let userns_fd = userns.as_fd().as_raw_fd() as u64;
@@ -288,7 +288,7 @@ pub fn idmap(mount: impl AsFd, userns: impl AsFd) -> io::Result<()> {
     mount_setattr(&mount, &arguments, Reach::Alone)
 }
 
-/// Where `mount` is, and (for [`Reach::Recursive`]) each mount below it, as this process sees them.
+/// Lists the paths of `mount` and (for [`Reach::Recursive`]) of each mount below, as this process sees them.
 fn places(mount: &impl AsFd, reach: Reach) -> io::Result<Vec<PathBuf>> {
     let own = PathBuf::from(format!("/proc/self/fd/{}", mount.as_fd().as_raw_fd()));
     let top = std::fs::read_link(&own)?;
@@ -301,7 +301,7 @@ fn places(mount: &impl AsFd, reach: Reach) -> io::Result<Vec<PathBuf>> {
     Ok(places)
 }
 
-/// proc(5) writes blanks and backslashes of a path as `\040` and so on.
+/// Unescapes a path: proc(5) writes blanks and backslashes as `\040` and so on.
 fn unescaped(text: &str) -> PathBuf {
     let mut path = text.to_owned();
     for (code, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
@@ -327,7 +327,7 @@ fn mount_setattr(mount: &impl AsFd, arguments: &MountAttr, reach: Reach) -> io::
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A remount names all attributes anew: those that the mount has stay, also because some may be locked to it.
+/// Remounts with all attributes: present ones must be repeated, also because some may be locked.
 fn remount(place: &Path, attributes: Attributes) -> io::Result<()> {
     use rustix::mount::{MountFlags, mount_remount};
     let now = rustix::fs::statvfs(place)?.f_flag.bits();
@@ -347,13 +347,13 @@ fn remount(place: &Path, attributes: Attributes) -> io::Result<()> {
     Ok(mount_remount(place, flags, "")?)
 }
 
-/// Takes the mount whose root is the current folder out of its place; whoever has it open keeps it.
+/// Detaches the mount whose root is the current folder; open descriptors keep the mount alive.
 pub fn detach_here() -> io::Result<()> {
     Ok(rustix::mount::unmount(".", UnmountFlags::DETACH)?)
 }
 
-/// Makes the current folder, a mount, the root directory, and lets go of the old root. pivot_root(2): with "." twice
-/// the old root lies on top of the new one and is the first to be unmounted there.
+/// Makes the current folder, a mount, the root directory, and unmounts the old root. pivot_root(2): with "." twice the
+/// old root lies on top of the new one and is the first to be unmounted there.
 pub fn pivot_root_here() -> io::Result<()> {
     rustix::process::pivot_root(".", ".")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH)?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// A set of namespaces, as clone(2) flags.
+/// Set of namespaces, as clone(2) flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces(u64);
 
@@ -25,7 +25,7 @@ impl Namespaces {
     /// time_namespaces(7)
     pub const TIME: Self = Self(0x80);
 
-    /// Every kind, with the name that `/proc/PID/ns` gives it and the option of unshare(1) for it.
+    /// All kinds, with their names in `/proc/PID/ns` and their options of unshare(1).
     pub const ALL: [(Self, &'static str, &'static str); 8] = [
         (Self::USER, "user", "--user"),
         (Self::MOUNT, "mnt", "--mount"),
@@ -37,27 +37,27 @@ impl Namespaces {
         (Self::TIME, "time", "--time"),
     ];
 
-    /// Both sets.
+    /// Union of both sets.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// This set less the other.
+    /// This set without the other.
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// What is in both sets.
+    /// Intersection of both sets.
     pub const fn both(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Whether all of `other` is in this set.
+    /// True if this set contains all of `other`.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// The clone(2) flags.
+    /// Set as clone(2) flags.
     pub const fn flags(self) -> u64 {
         self.0
     }
@@ -74,41 +74,41 @@ pub fn unshare(namespaces: Namespaces) -> std::io::Result<()> {
     Ok(nix::sched::unshare(flags)?)
 }
 
-/// Whether we have CAP_SYS_ADMIN in our user namespace, without which nothing can be mounted.
+/// True if this process has CAP_SYS_ADMIN in its user namespace, which mounting requires.
 pub fn can_mount() -> bool {
     caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false)
 }
 
-/// Enters those `namespaces` that the process behind `pidfd` is in (setns(2), kernel 5.8). A pid or time namespace is for
-/// the children that are made from then on. Errors: ESRCH when it has ended; EINVAL for a user namespace where a second
+/// Enters the `namespaces` of the process behind `pidfd` (setns(2), kernel 5.8). A PID or time namespace applies to
+/// children created from then on. Errors: ESRCH if the process has ended; EINVAL for a user namespace if a second
 /// thread exists, and on an older kernel.
 pub fn join(pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
     let flags = nix::sched::CloneFlags::from_bits_retain(namespaces.0 as libc::c_int);
     Ok(nix::sched::setns(pidfd, flags)?)
 }
 
-/// The same on a kernel that does not know it, by the number of that process: a user namespace is entered first, for the
-/// powers over the others come from it.
+/// Fallback of [`join`] for older kernels, by PID. The user namespace is entered first: capabilities over the others
+/// come from it.
 pub fn join_one_by_one(pid: i32, pidfd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
     let wanted = Namespaces::ALL.iter().filter(|(one, ..)| namespaces.contains(*one));
     let open = |(_, name, _): &(_, &str, _)| std::fs::File::open(format!("/proc/{pid}/ns/{name}"));
     let opened = wanted.map(open).collect::<io::Result<Vec<_>>>()?;
-    // After the opening: what the number meant then is what the descriptor means.
+    // Checked after the opens: the descriptors refer to the process that had the PID at that moment.
     super::process::pidfd_signal(pidfd, 0)?;
     opened.iter().try_for_each(|namespace| enter(namespace.as_fd()))
 }
 
-/// Enters a namespace. Errors: setns(2); EINVAL for a user namespace where a second thread exists.
+/// Enters a namespace. Errors: setns(2); EINVAL for a user namespace if a second thread exists.
 pub fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::sched::setns(namespace, nix::sched::CloneFlags::empty())?)
 }
 
-/// The user namespace of a process, which must be a child of ours, so that its number is its own. Errors: open(2).
+/// Opens the user namespace of a process, which must be a child of ours, so that its PID is valid. Errors: open(2).
 pub fn user_of(pid: i32) -> io::Result<OwnedFd> {
     Ok(std::fs::File::open(format!("/proc/{pid}/ns/user"))?.into())
 }
 
-/// Whether our user namespace has one user and one group.
+/// True if the current user namespace has a single user and a single group.
 pub fn has_one_id() -> bool {
     ["/proc/self/uid_map", "/proc/self/gid_map"].iter().all(|path| {
         let map = std::fs::read_to_string(path).unwrap_or_default();

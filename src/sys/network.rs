@@ -1,11 +1,11 @@
-//! Network interfaces of the namespace that we are in.
+//! Network interfaces of the current namespace.
 
 use std::io;
 use std::os::fd::AsRawFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-/// Sets the loopback interface up (netdevice(7)); the kernel gives it 127.0.0.1 and ::1 by itself.
+/// Sets the loopback interface up (netdevice(7)); the kernel adds 127.0.0.1 and ::1 by itself.
 pub fn loopback_up() -> io::Result<()> {
     let socket = rustix::net::socket_with(
         AddressFamily::INET,

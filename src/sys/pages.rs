@@ -1,10 +1,10 @@
-//! Memory of a process that sleeps: the pages of its program, which the kernel maps by the dozen for each that is needed
-//! (fault-around), are let go; they come back from the page cache when they are.
+//! Memory of a sleeping process. For each needed page of a program the kernel maps a dozen (fault-around). Here they
+//! are freed, and come back from the page cache on use.
 
 use std::ffi::{c_int, c_void};
 use std::io;
 
-/// Lets go of all pages of the program's read-only segments. Nothing is lost: they are the file's.
+/// Frees all pages of the program's read-only segments. No data is lost: the pages are the file's.
 pub fn forget_program() -> io::Result<()> {
     // SAFETY: the callback has the type that dl_iterate_phdr(3) calls, touches only what it is given, and does not unwind.
     match unsafe { libc::dl_iterate_phdr(Some(forget_segments), std::ptr::null_mut()) } {
@@ -13,7 +13,7 @@ pub fn forget_program() -> io::Result<()> {
     }
 }
 
-/// The first object is the program; 1 ends the iteration.
+/// Frees the pages of the first object, which is the program; 1 ends the iteration.
 unsafe extern "C" fn forget_segments(
     info: *mut libc::dl_phdr_info,
     _size: usize,
@@ -32,7 +32,7 @@ unsafe extern "C" fn forget_segments(
         header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0
     };
     for header in headers.iter().filter(is_read_only) {
-        // Whole pages: the last of a segment may be shared with what is writable.
+        // Whole pages: the last of a segment may be shared with writable data.
         let start = (base + header.p_vaddr as usize).next_multiple_of(page);
         let end = (base + (header.p_vaddr + header.p_filesz) as usize) / page * page;
         if end > start {

@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// The version of landlock's interface (landlock_create_ruleset(2)). Errors: ENOSYS, or EOPNOTSUPP when it is built in
-/// and not switched on.
+/// Version of landlock's interface (landlock_create_ruleset(2)). Errors: ENOSYS, or EOPNOTSUPP if built in and not
+/// enabled.
 pub fn landlock_version() -> io::Result<u32> {
     const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
     // SAFETY: with the VERSION flag the attributes must be null and of size 0; nothing is read or made.

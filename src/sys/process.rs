@@ -1,7 +1,7 @@
-//! Processes: making them, the small things that they set on themselves, waiting for their end.
+//! Processes: creating them, setting their attributes, waiting for their end.
 //!
-//! Where we stand after [`clone`]: the child is a copy of the calling thread alone. So it refuses when the process has
-//! several threads: a lock that another thread held would stay locked in the child for ever.
+//! After [`clone`], the child is a copy of the calling thread alone. A lock that another thread held would stay locked
+//! in the child forever. So [`clone`] refuses when the process has several threads.
 
 use std::ffi::CStr;
 use std::io;
@@ -12,7 +12,7 @@ use super::namespace::Namespaces;
 /// clone3(2): the new process is in the cgroup of `clone_args.cgroup`.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Who goes on after [`clone`].
+/// Side that returns from [`clone`].
 pub enum Forked {
     /// The caller, with the new process.
     Parent(Child),
@@ -20,35 +20,35 @@ pub enum Forked {
     Child,
 }
 
-/// A process that we made: its number (in our pid namespace) and a descriptor of it.
+/// Process created by us: its PID (in our PID namespace) and its pidfd.
 #[derive(Debug)]
 pub struct Child {
-    /// Number of the process, as the maker sees it.
+    /// PID, as seen by its creator.
     pub pid: i32,
-    /// Stands for the process, also after its number was used again.
+    /// Descriptor of the process, valid even after its PID is reused.
     pub pidfd: OwnedFd,
 }
 
-/// Whose child the new process becomes.
+/// Parent of a new process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Parentage {
-    /// The caller's.
+    /// The caller.
     Ours,
-    /// The caller's parent's (CLONE_PARENT).
+    /// The caller's parent (CLONE_PARENT).
     OurParents,
 }
 
-/// How a process ended.
+/// End of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It exited with this status.
+    /// Exit with this status.
     Exited(i32),
-    /// This signal killed it.
+    /// Death by this signal.
     Killed(i32),
 }
 
 impl Ended {
-    /// The exit status that a shell and docker give it: the command's own, or 128 + the signal.
+    /// Exit status as reported by a shell and docker: the command's own, or 128 + the signal.
     pub fn status(self) -> u8 {
         match self {
             Self::Exited(status) => status as u8,
@@ -57,16 +57,16 @@ impl Ended {
     }
 }
 
-/// Makes a process in new `namespaces` (clone3(2), kernel 5.3). Errors: clone3(2), and EBUSY when this process has
+/// Creates a process in new `namespaces` (clone3(2), kernel 5.3). Errors: clone3(2), and EBUSY if this process has
 /// several threads.
 pub fn clone(namespaces: Namespaces, parentage: Parentage) -> io::Result<Forked> {
     clone_into(None, namespaces, parentage)
 }
 
-/// The same, in the cgroup whose folder is `cgroup` (CLONE_INTO_CGROUP, kernel 5.7): moving a process there later takes
-/// tens of milliseconds. A new cgroup namespace has the caller's cgroup as its root, not that one. Errors: also EACCES,
-/// when the cgroup, or one that is above both it and ours, may not be written to; ENODEV, when it is gone; EBUSY, when
-/// it hands controllers down.
+/// [`clone`] in the cgroup whose folder is `cgroup` (CLONE_INTO_CGROUP, kernel 5.7): moving a process later takes tens
+/// of milliseconds. A new cgroup namespace has the caller's cgroup as its root, not `cgroup`. Errors, in addition:
+/// EACCES if the cgroup, or a common ancestor of both cgroups, is not writable. ENODEV if the cgroup was removed. EBUSY
+/// if the cgroup delegates controllers.
 pub fn clone_into(
     cgroup: Option<BorrowedFd<'_>>,
     namespaces: Namespaces,
@@ -80,7 +80,7 @@ pub fn clone_into(
     let mut exit_signal = libc::SIGCHLD as u64;
     if parentage == Parentage::OurParents {
         flags |= libc::CLONE_PARENT as u64;
-        exit_signal = 0; // with CLONE_PARENT it is taken from the caller, and giving one is EINVAL
+        exit_signal = 0; // with CLONE_PARENT the caller's is used, and giving one is EINVAL
     }
     // SAFETY: clone_args is plain data, for which all zeroes is a valid value.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -107,29 +107,29 @@ pub fn clone_into(
     }
 }
 
-/// fork(2) with the refusal and the descriptor of [`clone`].
+/// fork(2) with the refusal and the pidfd of [`clone`].
 pub fn fork() -> io::Result<Forked> {
     clone(Namespaces::default(), Parentage::Ours)
 }
 
 fn thread_count() -> io::Result<usize> {
-    // A link for each thread and ".", "..": the count of sub-folders is in st_nlink, one system call.
+    // A link for each thread and ".", "..": the number of sub-folders is in st_nlink, one system call.
     Ok(rustix::fs::stat("/proc/self/task").map(|stat| stat.st_nlink as usize - 2)?)
 }
 
 impl Child {
-    /// Sends it a signal. Errors: ESRCH when it has ended.
+    /// Sends the process a signal. Errors: ESRCH if the process has ended.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         pidfd_signal(self.pidfd.as_fd(), signal)
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub fn wait(&self) -> io::Result<Ended> {
         wait(self.pidfd.as_fd())
     }
 }
 
-/// Sends a signal to a child of ours that was not reaped yet, by number.
+/// Sends a signal to a child of ours that is not reaped yet, by PID.
 pub fn signal_child(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: kill touches no memory of ours.
     match unsafe { libc::kill(pid, signal) } {
@@ -138,7 +138,7 @@ pub fn signal_child(pid: i32, signal: i32) -> io::Result<()> {
     }
 }
 
-/// Sends a signal to the process that `pidfd` stands for.
+/// Sends a signal to the process behind `pidfd`.
 pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     // SAFETY: no memory is passed (a null siginfo is documented as "as kill(2) does").
@@ -154,14 +154,14 @@ pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A descriptor of the process that has this number now (pidfd_open(2), kernel 5.3).
+/// Opens a pidfd of the process that has this PID now (pidfd_open(2), kernel 5.3).
 pub fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
     let pid =
         rustix::process::Pid::from_raw(pid).ok_or(io::Error::from_raw_os_error(libc::ESRCH))?;
     Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
 }
 
-/// Waits for the end of our child that `pidfd` stands for, and reaps it.
+/// Waits for the end of our child behind `pidfd`, and reaps the child.
 pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
     loop {
@@ -178,13 +178,13 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
     }
 }
 
-/// The numbers of our children, ended ones that were not reaped yet included (proc(5), `/proc/PID/task/TID/children`).
+/// Returns the PIDs of our children, zombies included (proc(5), `/proc/PID/task/TID/children`).
 pub fn children() -> io::Result<Vec<i32>> {
     let text = std::fs::read_to_string("/proc/thread-self/children")?;
     Ok(text.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect())
 }
 
-/// Waits for the end of one child of ours, by number, and reaps it. Errors: ECHILD when it is none.
+/// Waits for the end of a child of ours, by PID, and reaps the child. Errors: ECHILD if not a child.
 pub fn reap(child: i32) -> io::Result<Ended> {
     loop {
         match reap_with(child, 0) {
@@ -195,7 +195,7 @@ pub fn reap(child: i32) -> io::Result<Ended> {
     }
 }
 
-/// Reaps any child of ours that has ended, without waiting: its number and how; `None` when there is none.
+/// Reaps any child of ours that has ended, without waiting; returns its PID and its end. `None`: no child has ended.
 pub fn reap_any() -> io::Result<Option<(i32, Ended)>> {
     reap_with(-1, libc::WNOHANG)
 }
@@ -218,7 +218,7 @@ fn reap_with(which: i32, options: libc::c_int) -> io::Result<Option<(i32, Ended)
     }
 }
 
-/// Replaces this process by a program; returns only the error. Errors: execve(2).
+/// Replaces this process by a program; returns only on error. Errors: execve(2).
 pub fn exec(program: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> io::Error {
     let pointers = |list: &[&CStr]| -> Vec<*const libc::c_char> {
         list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
@@ -229,7 +229,7 @@ pub fn exec(program: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> io::E
     io::Error::last_os_error()
 }
 
-/// Ends a forked process at once: no destructors, no buffers of the parent flushed twice.
+/// Ends a forked process at once: without destructors, and without a second flush of the parent's buffers.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit touches no memory of ours and never returns.
     unsafe { libc::_exit(status) }
@@ -243,38 +243,38 @@ fn prctl(option: libc::c_int, value: libc::c_ulong) -> io::Result<()> {
     }
 }
 
-/// `signal` comes when the parent dies; 0: none does. The kernel forgets it when credentials change (PR_SET_PDEATHSIG).
+/// Requests `signal` for the parent's death; 0: none. The kernel forgets it when credentials change (PR_SET_PDEATHSIG).
 pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong)
 }
 
-/// exec gives no new powers from here on (PR_SET_NO_NEW_PRIVS).
+/// Denies new privileges at exec from here on (PR_SET_NO_NEW_PRIVS).
 pub fn set_no_new_privileges() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
 }
 
-/// Nobody without power over the host may look into this process (`/proc/PID/exe`, ptrace): PR_SET_DUMPABLE 0.
+/// Denies inspection of this process (`/proc/PID/exe`, ptrace) to all without power over the host: PR_SET_DUMPABLE 0.
 pub fn hide_from_others() -> io::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0)
 }
 
-/// Undoes [`hide_from_others`], and what becoming another user does of the same kind.
+/// Undoes [`hide_from_others`], and the same effect of a change of user.
 pub fn show_to_others() -> io::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 1)
 }
 
-/// Capabilities stay permitted when the user changes from 0 to another (PR_SET_KEEPCAPS), until the next exec.
+/// Keeps permitted capabilities when the user changes from 0 to another (PR_SET_KEEPCAPS), until the next exec.
 pub fn keep_capabilities() -> io::Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, 1)
 }
 
-/// Orphans below us become our children, not those of a process far above (PR_SET_CHILD_SUBREAPER).
+/// Makes orphans below us our children, rather than those of a distant ancestor (PR_SET_CHILD_SUBREAPER).
 pub fn adopt_orphans() -> io::Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
 }
 
-/// Does `work` as who files belong to this user and group (setfsuid(2)), with all capabilities that we have: those over
-/// files would go with the first change.
+/// Does `work` with this user and group for file access (setfsuid(2)), and with all permitted capabilities. Those over
+/// files would be lost with the first change.
 pub fn as_owner<R>((uid, gid): (u32, u32), work: impl FnOnce() -> R) -> io::Result<R> {
     use caps::CapSet::{Effective, Permitted};
     let gid = nix::unistd::setfsgid(gid.into());
@@ -286,8 +286,8 @@ pub fn as_owner<R>((uid, gid): (u32, u32), work: impl FnOnce() -> R) -> io::Resu
     done
 }
 
-/// Becomes this user and group, all three IDs of both, without touching the supplementary groups.
-/// The group first: without the user's powers it could not be changed.
+/// Becomes this user and group, all three IDs of both, without touching the supplementary groups. The group is set
+/// first: without the user's capabilities the group could not be changed.
 pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     nix::unistd::setresgid(gid.into(), gid.into(), gid.into())?;
     nix::unistd::setresuid(uid.into(), uid.into(), uid.into())?;

@@ -12,11 +12,11 @@ use rustix::termios::{
 /// <linux/magic.h>
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 
-/// Opens a new terminal in the devpts that `devpts` (its root folder) stands for: master and terminal side.
-/// TIOCGPTPEER (kernel 4.13): the terminal side is opened through the master, never through a path.
+/// Opens a new terminal in the devpts whose root folder is `devpts`; returns master and slave side. The slave is opened
+/// through the master, never by a path (TIOCGPTPEER, kernel 4.13).
 pub fn open_pair(devpts: BorrowedFd<'_>) -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    // A container may have put anything there.
+    // A container may have mounted anything there.
     if rustix::fs::fstatfs(devpts)?.f_type as i64 != DEVPTS_SUPER_MAGIC {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     }
@@ -38,13 +38,13 @@ pub fn make_controlling(terminal: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Gives `to` the window size of `from`.
+/// Sets the window size of `to` to that of `from`.
 pub fn copy_window_size(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
     let size: Winsize = tcgetwinsize(from)?;
     Ok(tcsetwinsize(to, size)?)
 }
 
-/// A terminal of ours in raw mode; as it was before when this is dropped.
+/// A terminal of ours in raw mode; restored on drop.
 pub struct Raw {
     terminal: OwnedFd,
     before: Termios,
@@ -60,7 +60,7 @@ impl Raw {
         Ok(Self { terminal: terminal.try_clone_to_owned()?, before })
     }
 
-    /// Sets it to raw mode again, after somebody else has changed it.
+    /// Sets raw mode again, after another process has changed the mode.
     pub fn renew(&self) {
         let mut raw = self.before.clone();
         raw.make_raw();
@@ -70,7 +70,7 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // Now, not drained: a terminal whose reader is gone must not keep us here.
+        // Now, not drained: a terminal whose reader is gone must not block us.
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
 }

@@ -1,54 +1,54 @@
-//! seccomp(2): filters, and the listener to which a filter hands calls.
+//! seccomp(2): filters, and the listener to which a filter passes calls.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// One instruction of classic BPF.
+/// Instruction of classic BPF.
 pub type Instruction = libc::sock_filter;
 
-/// Whether a filter comes with a listener.
+/// Listener of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listening {
-    /// It does.
+    /// The filter has a listener.
     Yes,
-    /// Nothing in it is for one.
+    /// The filter has no listener, as no rule needs any.
     No,
 }
 
-/// A call that waits for an answer.
+/// Call that waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Stands for this one call.
+    /// Unique ID of this call.
     pub id: u64,
-    /// The thread, numbered in our pid namespace; 0: it is not in it.
+    /// The thread's ID in our PID namespace; 0: the thread is outside.
     pub pid: u32,
     /// Architecture (linux/audit.h).
     pub architecture: u32,
     /// Number of the call.
     pub number: u32,
-    /// Its arguments.
+    /// Arguments of the call.
     pub arguments: [u64; 6],
 }
 
-/// What a call gets.
+/// Answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is not made and gives this value.
+    /// Skip the call and return this value.
     Value(i64),
-    /// It is not made and fails with this errno.
+    /// Skip the call and fail with this errno.
     Errno(i32),
-    /// The kernel makes it, with the arguments as they are by then: never an answer that protects anything.
+    /// Let the kernel make the call, with the arguments as they are then: never an answer that protects anything.
     Continue,
 }
 
-/// Puts a filter on this thread and what it starts. Without `no_new_privs` it takes CAP_SYS_ADMIN. Errors: seccomp(2).
+/// Installs a filter on this thread and its children. Requires `no_new_privs` or CAP_SYS_ADMIN. Errors: seccomp(2).
 pub fn install(
     program: &[Instruction],
     flags: u32,
     listening: Listening,
 ) -> io::Result<Option<OwnedFd>> {
     let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // The kernel only reads it: the field is not const because C's is not.
+    // The kernel only reads the program: the field is not const because C's is not.
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     let flags = match listening {
         Listening::Yes => u64::from(flags) | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
@@ -66,7 +66,7 @@ pub fn install(
     }
 }
 
-/// The listener of a filter.
+/// Listener of a filter.
 #[derive(Debug)]
 pub struct Listener(OwnedFd);
 
@@ -83,8 +83,8 @@ impl AsFd for Listener {
 }
 
 impl Listener {
-    /// Asks the kernel to run the waiting side on our processor at once (kernel 6.6): half the time of a call. Where it
-    /// cannot, it does not.
+    /// Asks the kernel to run the waiting side on our processor at once (kernel 6.6), which halves the time of a call.
+    /// Older kernels ignore this.
     pub fn hurry(&self) {
         const SYNC_WAKE_UP: u64 = 1;
         // SAFETY: this ioctl takes a plain number.
@@ -93,7 +93,7 @@ impl Listener {
         };
     }
 
-    /// Waits for a call; `None`: the caller was interrupted meanwhile, or we were. Errors: there is nobody left.
+    /// Waits for a call; `None`: an interruption of the caller or of us. Errors: no process has the filter any more.
     pub fn receive(&self) -> io::Result<Option<Call>> {
         if !self.has_call()? {
             return Ok(None);
@@ -120,8 +120,9 @@ impl Listener {
         }))
     }
 
-    /// Waits until there is one, or an interruption. The ioctl alone would wait for ever for callers that are all gone, before
-    /// kernel 6.11. Errors: nobody has the filter any more (kernel 5.9; before that it is never known).
+    /// Waits until a call is pending, or an interruption. Before kernel 6.11 the ioctl alone would wait forever after
+    /// the last caller has gone. Errors: no process has the filter any more (kernel 5.9; earlier kernels never report
+    /// this).
     fn has_call(&self) -> io::Result<bool> {
         use rustix::event::{PollFd, PollFlags, poll};
         let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
@@ -136,7 +137,7 @@ impl Listener {
         Ok(came.contains(PollFlags::IN))
     }
 
-    /// Answers a call. A caller that is gone, or that a signal took away, is no error.
+    /// Answers a call. A caller that is gone, or was interrupted by a signal, is no error.
     pub fn answer(&self, call: &Call, answer: Answer) -> io::Result<()> {
         let (val, error, flags) = match answer {
             Answer::Value(value) => (value, 0, 0),
@@ -157,7 +158,7 @@ impl Listener {
         }
     }
 
-    /// Whether the call still waits: then its thread is the one that `pid` named when it came, and no later one.
+    /// True if the call still waits: then its thread is still the one with `pid`, and no later one.
     pub fn waits(&self, call: &Call) -> bool {
         // SAFETY: this ioctl reads the one number that it is pointed to.
         let answer = unsafe {
@@ -167,7 +168,7 @@ impl Listener {
     }
 }
 
-/// Reads from the memory of another thread; how many bytes there were. Errors: process_vm_readv(2).
+/// Reads from the memory of another thread; returns the number of bytes. Errors: process_vm_readv(2).
 pub fn read_memory(pid: u32, address: u64, room: &mut [u8]) -> io::Result<usize> {
     let local = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: room.len() };
@@ -176,7 +177,7 @@ pub fn read_memory(pid: u32, address: u64, room: &mut [u8]) -> io::Result<usize>
     usize::try_from(answer).map_err(|_| io::Error::last_os_error())
 }
 
-/// Writes all of `bytes` into the memory of another thread. Errors: process_vm_writev(2); EFAULT: not all fitted.
+/// Writes all of `bytes` into the memory of another thread. Errors: process_vm_writev(2); EFAULT: only a part fitted.
 pub fn write_memory(pid: u32, address: u64, bytes: &[u8]) -> io::Result<()> {
     let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };

@@ -4,15 +4,15 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Signals that [`Signals::next`] gave, a bit each.
+/// Signals that [`Signals::next`] returned, a bit each.
 static HEARD: AtomicU64 = AtomicU64::new(0);
 
-/// Whether the signal came to this process and was read.
+/// True if this process received the signal and read it.
 pub fn was_heard(signal: i32) -> bool {
     signal > 0 && HEARD.load(Ordering::Relaxed) & bit(signal) != 0
 }
 
-/// Ends this process by a signal, as it would have ended had the signal not been blocked. Returns where that fails.
+/// Ends this process by a signal, as if the signal had not been blocked. Returns only on failure.
 pub fn end_by(signal: i32) {
     set_default(&[signal]);
     // SAFETY: the set is filled before use and outlives the call; raise takes a number.
@@ -25,15 +25,15 @@ pub fn end_by(signal: i32) {
     }
 }
 
-/// Signals that were blocked and come through a descriptor from now on.
+/// Blocked signals, read from a descriptor.
 pub struct Signals {
     fd: OwnedFd,
     before: libc::sigset_t,
 }
 
 impl Signals {
-    /// Blocks `signals` for this process and those that it makes ([`Signals::restore`] undoes it in a child). What
-    /// whoever started us had ignored (nohup(1), background jobs of scripts) stays ignored.
+    /// Blocks `signals` for this process and its children ([`Signals::restore`] undoes this in a child). Signals that
+    /// our parent ignored (nohup(1), background jobs of scripts) stay ignored.
     pub fn block(signals: &[i32]) -> io::Result<Self> {
         // SAFETY: sigset_t is plain data and is filled by sigemptyset at once; the sets outlive the calls.
         unsafe {
@@ -54,7 +54,7 @@ impl Signals {
         }
     }
 
-    /// The next signal that has come, without waiting.
+    /// Returns the next pending signal, without waiting.
     pub fn next(&self) -> io::Result<Option<i32>> {
         // SAFETY: signalfd_siginfo is plain data; read fills at most its size.
         unsafe {
@@ -73,7 +73,7 @@ impl Signals {
         }
     }
 
-    /// Restores the mask of before [`Signals::block`].
+    /// Restores the signal mask from before [`Signals::block`].
     pub fn restore(&self) {
         // SAFETY: `before` was filled by sigprocmask.
         unsafe {
@@ -88,8 +88,8 @@ impl std::os::fd::AsFd for Signals {
     }
 }
 
-/// Undoes that `signals` are ignored, whoever had them so. SIGPIPE: Rust ignores it, and `usnea spec | head` must end
-/// quietly. SIGCHLD: ignored, children would vanish before they are waited for (wait(2)).
+/// Resets `signals` to their default action, whoever ignored them. SIGPIPE: Rust ignores it, and `usnea spec | head`
+/// must end quietly. SIGCHLD: if ignored, children would vanish before they are waited for (wait(2)).
 pub fn set_default(signals: &[i32]) {
     for signal in signals {
         // SAFETY: SIG_DFL installs no handler.
@@ -97,7 +97,7 @@ pub fn set_default(signals: &[i32]) {
     }
 }
 
-/// Blocks every signal of this process, for one that only waits for them with [`wait`].
+/// Blocks all signals of this process, which then waits for them with [`wait`].
 pub fn block_all() {
     // SAFETY: the set is filled before use and outlives the call.
     unsafe {
@@ -107,7 +107,7 @@ pub fn block_all() {
     }
 }
 
-/// Blocks no signal of this process, for one that becomes another program.
+/// Unblocks all signals of this process, before an exec.
 pub fn unblock_all() {
     // SAFETY: the set is filled before use and outlives the call.
     unsafe {
@@ -117,17 +117,17 @@ pub fn unblock_all() {
     }
 }
 
-/// No signal is blocked or ignored from here on: for a process that becomes a container's command, whatever whoever
-/// started us had blocked and ignored. Its signals begin as those of a program that init(1) starts.
+/// Unblocks and un-ignores all signals, before this process becomes a container's command. Its signals begin as those
+/// of a program that init(1) starts, whatever our parent had blocked or ignored.
 pub fn reset() {
     let known = KNOWN_DEFAULT.load(Ordering::Relaxed);
-    // 32 and 33 are libc's own, which it does not let us touch.
+    // 32 and 33 are libc's own, and cannot be changed.
     let all = (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP, 32, 33].contains(signal));
     all.filter(|signal| known & bit(*signal) == 0).for_each(|signal| set_default(&[signal]));
     unblock_all();
 }
 
-/// Waits for any blocked signal.
+/// Waits for any blocked signal, and returns its number.
 pub fn wait() -> i32 {
     loop {
         // SAFETY: the set is filled before use and outlives the call; no information is asked for.
@@ -142,8 +142,8 @@ pub fn wait() -> i32 {
     }
 }
 
-/// Signals that were seen to have their default action, which nothing of ours takes from them afterwards: a system call
-/// less each before exec.
+/// Signals known to have their default action, which no code of ours changes afterwards. Each saves a system call
+/// before exec.
 static KNOWN_DEFAULT: AtomicU64 = AtomicU64::new(0);
 
 fn bit(signal: i32) -> u64 {
@@ -165,7 +165,7 @@ fn is_ignored(signal: i32) -> bool {
     action == Some(libc::SIG_IGN)
 }
 
-/// The number of a signal: `9`, `KILL`, `SIGKILL`, `RTMIN+3`, in any case. `None`: it is none.
+/// Returns the number of a signal: `9`, `KILL`, `SIGKILL`, `RTMIN+3`, in any case. `None`: not a signal.
 pub fn number(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
         return (1..=64).contains(&number).then_some(number);
@@ -177,7 +177,7 @@ pub fn number(text: &str) -> Option<i32> {
         let number = if sign == '+' { base + offset } else { base - offset };
         (34..=64).contains(&number).then_some(number)
     };
-    // 34: what glibc leaves, and what docker and kill(1) mean.
+    // 34: glibc's first free number, and the one that docker and kill(1) mean.
     match (name, name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
         ("RTMIN", ..) => Some(34),
         ("RTMAX", ..) => Some(64),
@@ -197,7 +197,7 @@ pub fn number(text: &str) -> Option<i32> {
     }
 }
 
-/// The name of a signal, `SIGTERM`.
+/// Returns the name of a signal, such as `SIGTERM`.
 pub fn name(number: i32) -> String {
     match nix::sys::signal::Signal::try_from(number) {
         Ok(signal) => signal.as_str().to_owned(),

@@ -1,25 +1,25 @@
-//! The title of a process: what ps(1) and `/proc/PID/cmdline` show in place of the command line it was started with.
+//! Process titles: text that ps(1) and `/proc/PID/cmdline` show in place of the original command line.
 //!
-//! A process of ours that stays beside a container is a fork without exec, so its command line is that of `usnea run`,
-//! with every `-e NAME=VALUE` in it, readable by all users of the machine for as long as the container lives.
+//! A process of ours that stays beside a container is a fork without exec, so its command line is that of `usnea run`.
+//! Every `-e NAME=VALUE` in it is readable by all users of the machine while the container runs.
 //!
-//! The words of the command line are overwritten where the kernel has put them, on the stack: prctl(2) could name
+//! The words of the command line are overwritten on the stack, in the kernel's place for them. prctl(2) could set
 //! another place (PR_SET_MM_ARG_START), but only with CAP_SYS_RESOURCE.
 
 use std::ffi::c_char;
 use std::sync::OnceLock;
 
-/// Name of the container that the processes made from here on belong to.
+/// Name of the container that this process and its children belong to.
 static CONTAINER: OnceLock<String> = OnceLock::new();
-/// Bytes that the words of the command line take, their ends included. Counted once: a title changes the words.
+/// Size of the command line in bytes, terminators included. Counted once: a title changes the words.
 static ROOM: OnceLock<usize> = OnceLock::new();
 
 unsafe extern "C" {
-    /// The first word of the command line (glibc and musl), as the kernel has put it on the stack.
+    /// First word of the command line (glibc and musl), on the stack where the kernel put it.
     static program_invocation_name: *mut c_char;
 }
 
-/// Names the container of the titles that follow, in this process and in those it makes. The first name counts.
+/// Names the container for later titles, in this process and its children. The first name counts.
 pub fn name_container(name: &str) {
     let _ = CONTAINER.set(name.to_owned());
 }
@@ -32,7 +32,7 @@ pub fn set(role: &str) {
     }
 }
 
-/// The title of a process in this role, for the first word of a command line.
+/// Returns the title for a process in this role, as the first word of a command line.
 pub fn of(role: &str) -> String {
     match CONTAINER.get() {
         Some(container) => format!("usnea: {role} of {container}"),

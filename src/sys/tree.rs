@@ -1,7 +1,7 @@
-//! Removal of a tree however deep it is: with two descriptors and without recursion.
+//! Removal of a tree of any depth: with two descriptors and without recursion.
 //!
-//! Each folder in the tree is moved to its top before it is emptied, so nothing is ever more than two levels down. What is
-//! mounted in the tree is not of it: nothing there is removed (EBUSY).
+//! Each folder in the tree is moved to its top before it is emptied, so all work is at most two levels down. Mounts in
+//! the tree are not part of it, and are left alone (EBUSY).
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,8 +13,8 @@ use rustix::io::Errno;
 
 use super::inode;
 
-/// Removes what is at `path`, a folder with all it holds or a file. The folders must be ours, and the one above nobody
-/// else's to write to.
+/// Removes the file or folder at `path`, with all contents. The folders must be ours, and their parent not writable by
+/// others.
 pub fn remove_at(path: &Path) -> Result<(), Errno> {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Errno::INVAL);
@@ -25,7 +25,7 @@ pub fn remove_at(path: &Path) -> Result<(), Errno> {
     remove(above.as_fd(), name.as_bytes())
 }
 
-/// Removes what is called `name` in `parent`, a folder with all it holds or a file. The folders must be ours.
+/// Removes the file or folder `name` in `parent`, with all contents. The folders must be ours.
 pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Err(Errno::ISDIR) => {}
@@ -33,16 +33,16 @@ pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     }
     let top = open(parent, name)?;
     let mut moved = 0;
-    // What is moved up while the folder is read may or may not be read too.
+    // Entries moved up during a read of the folder may or may not be part of that read.
     until_removed(
         || is_removed(parent, name),
         || empty(top.as_fd(), |folder| flatten(top.as_fd(), folder, &mut moved)),
     )
 }
 
-/// Empties a folder in rounds, each of which tells how many entries it found, until the folder is removed. Errors:
-/// ENOTEMPTY, where a round finds nothing in a folder that is not empty. Some overlays answer so (fuse-overlayfs, a folder
-/// that stands over a whiteout), and do not change their mind.
+/// Empties a folder in rounds, each of which returns its number of entries, until the folder is removed. Errors:
+/// ENOTEMPTY if a round finds no entry in a non-empty folder. Some overlays answer so permanently (fuse-overlayfs, a
+/// folder over a whiteout).
 fn until_removed(
     mut is_removed: impl FnMut() -> Result<bool, Errno>,
     mut round: impl FnMut() -> Result<u64, Errno>,
@@ -68,7 +68,8 @@ fn open(parent: BorrowedFd<'_>, name: impl rustix::path::Arg) -> Result<OwnedFd,
     unless_closed(parent, &name, open)
 }
 
-/// Opens a folder to its owner where something fails for its mode: the kernel's overlay leaves some with mode 000.
+/// Retries after opening a folder to its owner if its mode denies access: the kernel's overlay leaves some with mode
+/// 000.
 fn unless_closed<T>(
     parent: BorrowedFd<'_>,
     name: &CStr,
@@ -84,7 +85,7 @@ fn unless_closed<T>(
     }
 }
 
-/// Removes an empty folder. False: it is not empty.
+/// Removes an empty folder. False: the folder is not empty.
 fn is_removed(parent: BorrowedFd<'_>, name: impl rustix::path::Arg) -> Result<bool, Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Ok(()) => Ok(true),
@@ -93,7 +94,7 @@ fn is_removed(parent: BorrowedFd<'_>, name: impl rustix::path::Arg) -> Result<bo
     }
 }
 
-/// Removes the files in `folder`, and gives its folders to `each`. How many there were of both.
+/// Removes the files in `folder`, and passes its folders to `each`. Returns the number of both.
 fn empty(
     folder: BorrowedFd<'_>,
     mut each: impl FnMut(&CStr) -> Result<(), Errno>,
@@ -112,7 +113,7 @@ fn empty(
         };
         match unlinked {
             Err(Errno::ISDIR) => each(name)?,
-            // Another machine that shares the disk removes it too.
+            // Another machine that shares the disk removes the tree too.
             Err(Errno::NOENT) => {}
             answer => answer?,
         }
@@ -120,7 +121,7 @@ fn empty(
     Ok(count)
 }
 
-/// Removes `name` in `top` once the folders in it are moved up beside it.
+/// Removes `name` in `top`, after moving its folders up beside it.
 fn flatten(top: BorrowedFd<'_>, name: &CStr, moved: &mut u64) -> Result<(), Errno> {
     let folder = open(top, name)?;
     until_removed(
@@ -138,8 +139,8 @@ fn move_up(
     loop {
         *moved += 1;
         let place = format!("{moved}");
-        // Without RENAME_NOREPLACE, which NFS does not have (EINVAL): a folder replaces an empty folder alone, and that
-        // is to be removed too.
+        // Without RENAME_NOREPLACE, which NFS lacks (EINVAL): a folder replaces an empty folder alone, and that is to
+        // be removed too.
         let rename = || rustix::fs::renameat(folder, name, top, &*place);
         match unless_closed(folder, name, rename) {
             Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
