@@ -1,7 +1,8 @@
-//! Where an image is or goes, as it is typed: `docker://REF`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+//! Typed names of image sources and destinations: `docker://REF`, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
 //! `docker-archive:FILE[:REF]`, else a reference.
 //!
-//! The rules are skopeo's and podman's (containers-transports(5)): a path ends at the first colon, so none can have one.
+//! The rules are skopeo's and podman's (containers-transports(5)): a path ends at the first colon, so no path can
+//! contain one.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,40 +11,40 @@ use std::str::FromStr;
 use super::reference::Typed;
 use crate::error::{Context, Error, Result};
 
-/// Where an image is or goes. A file called `-` is standard input or output.
+/// Source or destination of an image. A file called `-` is standard input or output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A registry.
     Registry(Typed),
     /// A folder in OCI's image layout.
     Oci {
-        /// The folder.
+        /// Path of the folder.
         dir: PathBuf,
-        /// `org.opencontainers.image.ref.name` of the image in it.
+        /// `org.opencontainers.image.ref.name` of the image in the folder.
         reference: Option<String>,
     },
     /// A tar of such a folder.
     OciArchive {
-        /// The file.
+        /// Path of the archive.
         file: PathBuf,
-        /// `org.opencontainers.image.ref.name` of the image in it.
+        /// `org.opencontainers.image.ref.name` of the image in the archive.
         reference: Option<String>,
     },
-    /// What `docker save` writes.
+    /// An archive in the form of `docker save`.
     DockerArchive {
-        /// The file.
+        /// Path of the archive.
         file: PathBuf,
-        /// Which image of those in it.
+        /// Image to select from the archive; `None`: the only one.
         image: Option<Which>,
     },
 }
 
-/// Which image of a docker-archive.
+/// Selects an image of a docker-archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The one of this name.
+    /// By this name.
     Named(Typed),
-    /// The one at this place, from 0 on (`@N`).
+    /// By position, from 0 on (`@N`).
     At(usize),
 }
 
@@ -151,7 +152,7 @@ fn path_and_image(rest: &str) -> Result<(PathBuf, Option<Which>)> {
     Ok((path, Some(Which::Named(typed))))
 }
 
-/// The grammar of `org.opencontainers.image.ref.name` (image spec, annotations.md).
+/// Checks the grammar of `org.opencontainers.image.ref.name` (image spec, annotations.md).
 fn is_ref_name(name: &str) -> bool {
     let component = |component: &str| {
         let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());

@@ -1,8 +1,9 @@
-//! Images of a docker-archive: manifest.json says which members are the config and the layers of each. What docker and
-//! everybody else wrote so far is read: layers compressed or not, reached over links, in folders or as blobs.
+//! Images of a docker-archive: manifest.json names the members that are each image's config and layers. Reads the
+//! archives of docker and of every other known writer: layers compressed or not, reached over links, in folders or as
+//! blobs.
 //!
-//! There is no manifest in such an archive: one is made up, in docker's form. A layer without compression has the diff ID
-//! that the config says for its digest (who reads it checks that); a compressed one is hashed here.
+//! Such an archive has no manifests, so one is generated in docker's form. The digest of an uncompressed layer is the
+//! diff ID from the config (the reader of the layer verifies it); a compressed layer is hashed here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,17 +35,17 @@ struct Entry {
     layers: Vec<String>,
 }
 
-/// A docker-archive that is read.
+/// A docker-archive open for reading.
 pub struct DockerArchive {
     members: Arc<Members>,
     name: String,
     entries: Vec<Entry>,
-    // Compressed layers that were hashed: images share them.
+    // Compressed layers already hashed: images share them.
     hashed: Mutex<HashMap<String, Descriptor>>,
 }
 
 impl DockerArchive {
-    /// The archive with these members, called `name` in messages. Errors: no manifest.json, or a damaged one.
+    /// Opens the archive with these members, called `name` in messages. Errors: manifest.json is missing or damaged.
     pub fn new(members: Arc<Members>, name: String) -> Result<Self> {
         let read = || -> Result<Vec<Entry>> {
             let file = members.open("manifest.json")?.ok_or_else(|| {
@@ -59,17 +60,17 @@ impl DockerArchive {
         Ok(Self { members, name, entries, hashed: Mutex::default() })
     }
 
-    /// How many images are in it.
+    /// Number of images in the archive.
     pub fn count(&self) -> usize {
         self.entries.len()
     }
 
-    /// The names of the image at `number`, as they stand there.
+    /// The names of the image at `number`, as manifest.json spells them.
     pub fn names(&self, number: usize) -> Vec<String> {
         self.entries.get(number).map(|entry| entry.repo_tags.clone()).unwrap_or_default()
     }
 
-    /// The place of the image that `which` says; of the only one when it says nothing. Errors name those that there are.
+    /// Position of the image that `which` selects. Without `which`, the only image. Errors list the available names.
     pub fn find(&self, which: Option<&Which>) -> Result<usize> {
         let listed = || {
             let names: Vec<String> =
@@ -104,7 +105,7 @@ impl DockerArchive {
         })
     }
 
-    /// The image at `number`. Errors: members that are not there, a config that does not fit.
+    /// Composes the image at `number`. Errors: missing members, a config that does not match.
     pub fn image(&self, number: usize) -> Result<DockerImage> {
         let name = match self.names(number).first() {
             Some(name) => format!("{}:{}", self.name, name.escape_debug()),
@@ -147,9 +148,9 @@ impl DockerArchive {
                 return Ok(descriptor(media::DOCKER_LAYER, diff_id.clone(), section.size()));
             }
             Compression::Gzip => media::DOCKER_LAYER_GZIP,
-            // Docker's own types have none for it.
+            // Docker has no media type for zstd.
             Compression::Zstd => media::OCI_LAYER_ZSTD,
-            // Nor has OCI for these: what a reader finds by its first bytes.
+            // OCI has none for these either: the reader detects the compression from the first bytes.
             Compression::Xz | Compression::Bzip2 => media::DOCKER_LAYER,
         };
         let mut known = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -184,7 +185,7 @@ fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
     }
 }
 
-/// One image of a docker-archive.
+/// An image of a docker-archive.
 pub struct DockerImage {
     name: String,
     manifest: Vec<u8>,

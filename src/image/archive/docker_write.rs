@@ -1,8 +1,8 @@
-//! Images into a docker-archive, as `docker load`, `podman load` and `skopeo` read it: layers without compression as
-//! `<diff ID>.tar`, the config's bytes as `<digest>.json`, and at the end manifest.json and repositories.
+//! Writes images into a docker-archive that `docker load`, `podman load` and `skopeo` can read. Layers are uncompressed
+//! members `<diff ID>.tar`, the config's bytes are `<digest>.json`. manifest.json and repositories come at the end.
 //!
-//! A tar needs to know a member's length before its content: a layer is decompressed into a temporary file first, in
-//! which time others may write. Layers that images share are written once.
+//! A tar needs a member's length before its content: a layer is decompressed into a temporary file first, while other
+//! threads may write. Layers that images share are written once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -22,7 +22,7 @@ use crate::image::compression::{Compression, sniff};
 use crate::image::manifest::{Descriptor, Document, LARGEST, Manifest, media, parse_config};
 use crate::image::source::{Target, Told};
 
-/// An image of a docker-archive that is written.
+/// An image of a docker-archive to be written.
 pub struct DockerArchiveTarget {
     archive: Arc<Mutex<Archive>>,
     name: String,
@@ -32,9 +32,9 @@ pub struct DockerArchiveTarget {
 
 struct Archive {
     tar: Tar,
-    // Blobs that are layers -> their diff IDs.
+    // Digests of the layers' blobs -> their diff IDs.
     layers: HashMap<Digest, Digest>,
-    // Diff IDs and configs that are written.
+    // Diff IDs and configs already written.
     written: HashSet<Digest>,
     small: HashMap<Digest, Vec<u8>>,
     images: Vec<Image>,
@@ -47,8 +47,8 @@ struct Image {
 }
 
 impl DockerArchiveTarget {
-    /// The image called `names` (those with a tag) of a new archive at `path` (`-`: standard output). A file that is
-    /// there is replaced when the archive is whole. Layers are decompressed in `tmp`.
+    /// Starts an archive at `path` (`-`: standard output) with the image called `names` (only those with a tag count).
+    /// An existing file is replaced when the archive is whole. Layers are decompressed in `tmp`.
     pub fn create(path: &Path, tmp: &Path, names: Vec<Reference>) -> Result<Self> {
         let archive = Archive {
             tar: Tar::create(path)?,
@@ -143,7 +143,7 @@ impl Archive {
         json!(self.images.iter().map(image).collect::<Vec<_>>()).to_string()
     }
 
-    // Name -> tag -> top layer: what docker before 1.10 looked for, and docker still writes.
+    // Name -> tag -> top layer: read by docker before 1.10, and still written by docker.
     fn repositories(&self) -> String {
         let mut repositories: BTreeMap<String, BTreeMap<String, &str>> = BTreeMap::new();
         for image in &self.images {
@@ -171,13 +171,13 @@ fn config_path(config: &Digest) -> String {
     format!("{}.json", config.hex())
 }
 
-/// A name with its tag alone, as docker shows it.
+/// Returns a name with only its tag, as docker shows it.
 fn tagged(name: &Reference) -> String {
     Reference { digest: None, ..name.clone() }.familiar()
 }
 
 fn is_layer(media_type: &str) -> bool {
-    // All kinds of layers, also those that were "not for distribution".
+    // All kinds of layers, also those once "not for distribution".
     media_type.contains(".layer.") && media_type.contains(".tar")
         || media_type.starts_with(media::DOCKER_LAYER)
         || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.diff.tar")

@@ -1,5 +1,5 @@
-//! The members of a tar archive, found once by reading its headers alone: what they are called and where they lie.
-//! Nothing is unpacked, and links lead to members of the same archive or nowhere.
+//! The members of a tar archive, indexed once by reading its headers alone: names and positions. Nothing is unpacked. A
+//! link leads to a member of the same archive or nowhere.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,11 +15,11 @@ use crate::image::section::Section;
 
 /// Most members. An archive of a thousand images with a hundred layers each has fewer.
 const MOST_MEMBERS: usize = 1 << 18;
-/// Most bytes of all their names.
+/// Most bytes of all member names.
 const MOST_NAMES: usize = 32 << 20;
 /// Most bytes of the headers before one member.
 const MOST_HEADERS: usize = 256 << 10;
-/// Most links on the way to a file.
+/// Most links followed to a file.
 const MOST_LINKS: usize = 16;
 
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ enum Member {
     Link(Vec<u8>),
 }
 
-/// An archive and what is in it.
+/// An archive and the index of its members.
 #[derive(Clone, Debug)]
 pub struct Members {
     file: Arc<File>,
@@ -36,8 +36,8 @@ pub struct Members {
 }
 
 impl Members {
-    /// Reads the headers of the archive in `file`, which is not compressed. Errors: no tar archive, a damaged one, too
-    /// much in it.
+    /// Reads the headers of the uncompressed archive in `file`. Errors: not a tar archive, damaged, too many members or
+    /// names.
     pub fn index(file: File) -> Result<Self> {
         let length = file.metadata().context(|| "cannot look at it")?.len();
         let mut index = Self { file: Arc::new(file), members: HashMap::new() };
@@ -63,7 +63,8 @@ impl Members {
         fail!("more than {MOST_MEMBERS} members")
     }
 
-    // The member whose headers are at `at`; gives where the next ones are and how long its name is. None: the end.
+    // Reads the member whose headers are at `at`. Returns the position of the next headers and the length of the name.
+    // None: the end.
     fn next(&mut self, parser: &mut Parser, at: u64, length: u64) -> Result<Option<(u64, usize)>> {
         let broken = |error: &dyn std::fmt::Display| {
             if at == 0 {
@@ -81,7 +82,7 @@ impl Members {
                 Section::new(file.clone(), at, length.saturating_sub(at)).peek(&mut window)?;
             let headers = window.get(..have).unwrap_or_default();
             match parser.parse(headers).map_err(|error| broken(&error))? {
-                // Some writers leave out the zeros at the end.
+                // Some writers omit the zeros at the end.
                 ParseEvent::NeedData { .. } if have == 0 && at > 0 => return Ok(None),
                 ParseEvent::NeedData { .. } if have < window.len() => {
                     return Err(broken(&"it breaks off"));
@@ -112,7 +113,7 @@ impl Members {
     }
 
     fn add(&mut self, entry: &ParsedEntry<'_>, at: u64) -> usize {
-        // Nothing can be called by a name that leads out.
+        // A name that leads out of the archive is unreachable.
         let Some(name) = lexical(&[], &entry.path) else { return 0 };
         let target = entry.link_target.as_deref().unwrap_or_default();
         let member = match entry.entry_type {
@@ -132,12 +133,12 @@ impl Members {
             _ => return 0,
         };
         let length = name.len() + if let Member::Link(to) = &member { to.len() } else { 0 };
-        // The last one of a name is what unpacking would leave.
+        // The last member of a name wins, as in unpacking.
         self.members.insert(name, member);
         length
     }
 
-    /// Whether there is a member called `path`.
+    /// True if the archive has a member called `path`.
     pub fn has(&self, path: &str) -> bool {
         matches!(self.open(path), Ok(Some(_)))
     }
@@ -161,7 +162,7 @@ impl Files for Members {
     }
 }
 
-/// The path `path` from the folder `from` on, without `.`, `..` and doubled slashes. `None`: it leads out.
+/// The path `path` relative to the folder `from`, without `.`, `..` and doubled slashes. `None`: the path leads out.
 fn lexical(from: &[u8], path: &[u8]) -> Option<Vec<u8>> {
     let mut parts: Vec<&[u8]> = from.split(|byte| *byte == b'/').collect();
     parts.retain(|part| !part.is_empty());

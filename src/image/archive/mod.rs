@@ -1,4 +1,4 @@
-//! Images in tar archives: what `docker save` writes and OCI layouts in a tar, read where they are and written as one
+//! Images in tar archives: docker-archives (`docker save`) and OCI layouts in a tar. Read in place, written as one
 //! stream.
 //!
 //! ```text
@@ -27,20 +27,21 @@ use super::layout::Layout;
 use super::source::Source;
 use crate::error::{Context, Error, Result};
 
-/// What images are loaded from: an archive of either form, or a layout's folder.
+/// Source of `load`: an archive of either form, or a layout's folder.
 pub enum Archive {
-    /// `docker save`'s.
+    /// An archive in the form of `docker save`.
     Docker(DockerArchive),
-    /// OCI's image layout.
+    /// An OCI image layout.
     Oci(Layout),
 }
 
-/// An image in an archive: its names as they stand there (references, or with OCI any words, or none), and itself.
+/// An image in an archive: its names as the archive spells them (references, with OCI any words, or none), and its
+/// source.
 pub type Loaded = (Vec<String>, Box<dyn Source + Send>);
 
 impl Archive {
-    /// Opens what is at `path` (`-`: standard input) and tells by its content what it is. An archive that is compressed
-    /// or comes through a pipe is first written to a file without a name in `tmp`. Errors: neither of the two forms.
+    /// Opens `path` (`-`: standard input) and detects the form by the content. A compressed archive, or one from a
+    /// pipe, is first written to an unnamed file in `tmp`. Errors: neither of the two forms.
     pub fn open(path: &Path, tmp: &Path) -> Result<Self> {
         if path.is_dir() {
             return Ok(Self::Oci(Layout::open(path)?));
@@ -50,7 +51,7 @@ impl Archive {
         Self::of_members(Members::index(file).context(|| name.clone())?, &name)
     }
 
-    /// The same of an open file, called `name` in messages.
+    /// Opens an archive from an open file, called `name` in messages.
     pub fn open_file(file: File, name: &str, tmp: &Path) -> Result<Self> {
         let file = plain::plain(file, tmp).context(|| name)?;
         Self::of_members(Members::index(file).context(|| name)?, name)
@@ -58,7 +59,7 @@ impl Archive {
 
     fn of_members(members: Members, name: &str) -> Result<Self> {
         let members = Arc::new(members);
-        // Docker's newer archives are both: in manifest.json each image has all its names.
+        // Docker's newer archives have both forms: manifest.json holds all names of each image.
         if members.has("manifest.json") {
             return Ok(Self::Docker(DockerArchive::new(
                 members,
@@ -83,7 +84,7 @@ impl Archive {
         .hint("the root directory of an image is imported, not loaded: usnea import"))
     }
 
-    /// All images in it.
+    /// All images of the archive.
     pub fn images(&self) -> Result<Vec<Loaded>> {
         match self {
             Self::Docker(archive) => (0..archive.count())
@@ -98,14 +99,14 @@ impl Archive {
     }
 }
 
-/// The layout in the archive at `path` (`-`: standard input).
+/// Opens the layout in the archive at `path` (`-`: standard input).
 pub fn open_oci(path: &Path, tmp: &Path) -> Result<Layout> {
     let name = format!("oci-archive:{}", path.display());
     let members = Members::index(plain::open_plain(path, tmp)?).context(|| name.clone())?;
     Layout::of(Arc::new(members), name)
 }
 
-/// The docker-archive at `path` (`-`: standard input).
+/// Opens the docker-archive at `path` (`-`: standard input).
 pub fn open_docker(path: &Path, tmp: &Path) -> Result<DockerArchive> {
     let name = format!("docker-archive:{}", path.display());
     let members = Members::index(plain::open_plain(path, tmp)?).context(|| name.clone())?;

@@ -1,5 +1,5 @@
-//! Images into an OCI archive: the files of a layout as a tar. Blobs are written as they come, index.json and oci-layout
-//! at the end.
+//! Writes images into an OCI archive: the files of a layout as a tar. Blobs are written in the order of arrival,
+//! index.json and oci-layout at the end.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::image::layout::{MARKER, blob_path, entry, index, with_entry};
 use crate::image::manifest::Descriptor;
 use crate::image::source::{Target, Told};
 
-/// An image of an OCI archive that is written.
+/// An image of an OCI archive to be written.
 pub struct OciArchiveTarget {
     archive: Arc<Mutex<Archive>>,
     name: String,
@@ -29,8 +29,8 @@ struct Archive {
 }
 
 impl OciArchiveTarget {
-    /// The image called `reference` of a new archive at `path` (`-`: standard output). A file that is there is replaced,
-    /// when the archive is whole.
+    /// Starts an archive at `path` (`-`: standard output) with the image called `reference`. An existing file is
+    /// replaced when the archive is whole.
     pub fn create(path: &Path, reference: Option<String>) -> Result<Self> {
         let archive = Archive {
             tar: Tar::create(path)?,

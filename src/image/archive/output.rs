@@ -1,5 +1,5 @@
-//! Where an archive goes, and the tar that is written there: members one after the other, nothing read back, so that it
-//! may be a pipe. The same members give the same bytes.
+//! Destination of an archive, and the tar written to it: members one after the other, nothing read back, so that the
+//! destination may be a pipe. The same members give the same bytes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -11,7 +11,7 @@ use tar_core::builder::EntryBuilder;
 use crate::error::{Context, Error, Kind, Result, STATUS_UNREAD};
 use crate::files;
 
-/// Standard output. Its reader gone is an error that ends the program as SIGPIPE would, once all is cleaned up.
+/// Standard output. A closed reader is an error that ends the program as SIGPIPE would, after cleanup.
 #[derive(Debug)]
 pub struct StandardOutput(pub io::Stdout);
 
@@ -34,16 +34,16 @@ fn unread(error: io::Error) -> io::Error {
     }
 }
 
-/// A file that has its name only when it is whole; or something that is written as it is (`-`, a pipe, a device).
+/// A file that gets its name only when it is whole. A pipe, a device and `-` are written directly.
 pub struct Output {
     writer: BufWriter<Box<dyn Write + Send>>,
     path: PathBuf,
-    // The file and its temporary name.
+    // The file and its temporary name; `None` for a direct destination.
     born: Option<(File, PathBuf)>,
 }
 
 impl Output {
-    /// Opens what `path` says. Errors: no such folder, a terminal.
+    /// Opens the destination `path`. Errors: a missing folder, a terminal.
     pub fn create(path: &Path) -> Result<Self> {
         let unwritable = |error| files::cannot_write_output(error, path);
         if path == Path::new("-") {
@@ -75,12 +75,12 @@ impl Output {
         }
     }
 
-    /// Where it goes.
+    /// Path of the destination.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Everything was written: gives the file its name.
+    /// Ends the output: flushes it and gives the file its name.
     pub fn put(mut self) -> Result<()> {
         let mut put = || -> io::Result<()> {
             self.writer.flush()?;
@@ -118,12 +118,13 @@ pub struct TarWriter<W> {
 }
 
 impl<W: Write> TarWriter<W> {
-    /// An archive with nothing in it yet.
+    /// Starts an empty archive.
     pub fn new(out: W) -> Self {
         Self { out }
     }
 
-    /// Adds a member's headers and its content: exactly `size` bytes of `content`, which the headers must say.
+    /// Adds a member's headers and content. The headers must name `size`; exactly `size` bytes of `content` are
+    /// written.
     pub fn append(&mut self, headers: &[u8], size: u64, content: &mut dyn Read) -> io::Result<()> {
         self.out.write_all(headers)?;
         if io::copy(&mut content.take(size), &mut self.out)? != size {
@@ -133,7 +134,7 @@ impl<W: Write> TarWriter<W> {
         self.out.write_all([0; 512].get(..padding).unwrap_or_default())
     }
 
-    /// Adds a regular file that has nothing but a name and content.
+    /// Adds a regular file with only a name and content: fixed mode, owner and time.
     pub fn file(&mut self, path: &str, size: u64, content: &mut dyn Read) -> io::Result<()> {
         self.append(&headers(path, EntryType::Regular, 0o644, size)?, size, content)
     }
@@ -143,7 +144,7 @@ impl<W: Write> TarWriter<W> {
         self.append(&headers(path, EntryType::Directory, 0o755, 0)?, 0, &mut io::empty())
     }
 
-    /// Ends the archive; gives what it was written to.
+    /// Ends the archive; returns the writer.
     pub fn finish(mut self) -> io::Result<W> {
         self.out.write_all(&[0; 1024])?;
         self.out.flush()?;
@@ -159,14 +160,14 @@ fn headers(path: &str, kind: EntryType, mode: u32, size: u64) -> io::Result<Vec<
     numbers.map(EntryBuilder::finish_bytes).map_err(io::Error::other)
 }
 
-/// [`Output`] as the tar of a target: one writer at a time, none after its end.
+/// [`Output`] as the tar of a target: one writer at a time, none after the end.
 pub struct Tar {
     tar: Option<TarWriter<Output>>,
     path: PathBuf,
 }
 
 impl Tar {
-    /// An archive that goes to `path`.
+    /// Starts an archive that is written to `path`.
     pub fn create(path: &Path) -> Result<Self> {
         let output = Output::create(path)?;
         Ok(Self { tar: Some(TarWriter::new(output)), path: path.to_owned() })
@@ -182,7 +183,7 @@ impl Tar {
         self.with(|tar| tar.folder(name))
     }
 
-    // What broke off in the middle of a member cannot go on.
+    // An archive that broke off in the middle of a member cannot continue.
     fn with(&mut self, write: impl FnOnce(&mut TarWriter<Output>) -> io::Result<()>) -> Result<()> {
         let mut tar = self.tar.take().ok_or_else(|| self.ended())?;
         write(&mut tar).map_err(|error| files::cannot_write_output(error, &self.path))?;
@@ -194,7 +195,7 @@ impl Tar {
         Error::new(format!("{} has ended, or could not be written", self.path.display()))
     }
 
-    /// Ends it and gives the file its name.
+    /// Ends the archive and gives the file its name.
     pub fn finish(&mut self) -> Result<()> {
         let tar = self.tar.take().ok_or_else(|| self.ended())?;
         let output = tar.finish().context(|| format!("cannot write {}", self.path.display()))?;

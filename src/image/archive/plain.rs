@@ -1,5 +1,5 @@
-//! Archives as files that can be read at any offset: what is compressed or comes through a pipe is first written to a
-//! temporary file without a name.
+//! Archives as files that can be read at any offset: a compressed archive, or one from a pipe, is first written to an
+//! unnamed temporary file.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -10,7 +10,7 @@ use crate::files;
 use crate::image::compression::{self, Compression, sniff_section};
 use crate::image::section::Section;
 
-/// All of `reader` in a file without a name on the filesystem of `tmp`, at its beginning.
+/// Writes all of `reader` to an unnamed file on the filesystem of `tmp`; returns the file at its beginning.
 pub fn spool(reader: &mut dyn Read, tmp: &Path) -> Result<File> {
     let mut file = tempfile::tempfile_in(tmp).map_err(|error| files::cannot_write(error, tmp))?;
     let mut room = vec![0; 256 * 1024];
@@ -28,7 +28,7 @@ pub fn spool(reader: &mut dyn Read, tmp: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The archive at `path` (`-`: standard input), not compressed and readable at any offset.
+/// Opens the archive at `path` (`-`: standard input), uncompressed and readable at any offset.
 pub fn open_plain(path: &Path, tmp: &Path) -> Result<File> {
     if path == Path::new("-") {
         return plain_stream(io::stdin(), tmp).context(|| "standard input");
@@ -37,7 +37,7 @@ pub fn open_plain(path: &Path, tmp: &Path) -> Result<File> {
     open().context(|| path.display().to_string())
 }
 
-/// The archive in `file`, not compressed and readable at any offset.
+/// Returns the archive in `file`, uncompressed and readable at any offset.
 pub fn plain(file: File, tmp: &Path) -> Result<File> {
     if !file.metadata().context(|| "cannot look at it")?.is_file() {
         return plain_stream(file, tmp);

@@ -1,4 +1,4 @@
-//! Archives: what is written is read back, what others wrote is read, and what is hostile is refused.
+//! Archives: our archives are read back, those of other writers are read, and hostile ones are refused.
 
 use std::fs;
 use std::io::{Read, Seek, Write};
@@ -162,7 +162,7 @@ fn hostile_archives_of_docker_are_refused() {
     assert!(refused(&whole[..whole.len() - 2048]).contains("breaks off"));
     assert!(refused(&gzip(&whole)[..200]).contains("x.tar"));
     assert!(refused(b"\xfd7zXZ\0").contains("xz"));
-    // A layer that is not what the config says: who reads it finds out.
+    // A layer that does not match the config: the reader of the layer detects it.
     let lie = docker(&config(&[b"other"]), &["l"], &[("l", &layer)]);
     let images = open(&lie).unwrap().images().unwrap();
     assert_ne!(manifest_of(&*images[0].1).layers[0].digest, Digest::of(&layer));
@@ -288,7 +288,7 @@ fn what_breaks_off_leaves_nothing() {
     );
     let (config, _) = &image.blobs[0];
     target.put_blob(config, &|| Ok(file(&image.config)), &|_| ()).unwrap();
-    // A layer that is not that of the config.
+    // A layer that does not match the config.
     for (descriptor, _) in &image.blobs[1..] {
         let other = gzip(&tar(&[("z", b"z")]));
         let descriptor = Descriptor {

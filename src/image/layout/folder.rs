@@ -1,8 +1,8 @@
-//! The files of a layout's folder, by descriptor: nothing but regular files is read, and what is written goes through no
-//! symbolic link and has its name only when it is whole.
+//! The files of a layout's folder, accessed by descriptor. Only regular files are read. A write goes through no
+//! symbolic link, and the file gets its name only when it is whole.
 //!
-//! Reading follows links, wherever they lead: Bazel writes layouts whose blobs are links. What is read under a digest must
-//! have that digest, and it is the user who named the folder.
+//! Reading follows links, wherever they lead: Bazel writes layouts whose blobs are links. A file read by digest must
+//! have that digest, and the folder was named by the user.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,19 +25,19 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens it. Errors: there is none.
+    /// Opens the folder. Errors: it does not exist.
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty());
         Ok(Self { fd: fd.context(|| "cannot open it")?, path: path.to_owned() })
     }
 
-    /// Where it is.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The folder `name` in it, made where it is missing.
+    /// Opens the subfolder `name`; creates it if missing.
     pub fn subfolder(&self, name: &str) -> Result<Self> {
         let path = self.path.join(name);
         match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
@@ -49,7 +49,7 @@ impl Folder {
         Ok(Self { fd: fd.context(|| format!("cannot open {}", path.display()))?, path })
     }
 
-    /// Puts `content` there as `name`, in the place of what had that name: all of it or nothing.
+    /// Writes `content` to `name`, replacing any existing file, atomically.
     pub fn put(&self, name: &str, content: &mut dyn Read) -> Result<()> {
         let born = files::random_name(".usnea-");
         let mut write = || -> io::Result<()> {
@@ -69,7 +69,7 @@ impl Folder {
 }
 
 impl Folder {
-    /// The regular file at `path`, through no symbolic link: one that would be written. `None`: there is none.
+    /// Opens the regular file at `path`, through no symbolic link: a file that may be written. `None`: no such file.
     pub fn open_own(&self, path: &str) -> Result<Option<Section>> {
         let open = |flags| inroot::open(&self.fd, Path::new(path), flags, Symlinks::Refuse);
         section(open(OFlags::PATH))
@@ -83,7 +83,7 @@ impl Files for Folder {
     }
 }
 
-/// The content of a file that is found and not opened yet: opening a device or a pipe does things.
+/// Opens a file that was found with O_PATH: opening a device or a pipe would have side effects.
 fn section(found: io::Result<OwnedFd>) -> Result<Option<Section>> {
     let found = match found {
         Ok(found) => File::from(found),

@@ -1,7 +1,7 @@
 //! OCI image layouts (image spec, image-layout.md): reading them, in a folder or in an archive.
 //!
-//! A layout comes from anywhere: its files are opened by digest, small ones with a limit, and what stands under a digest
-//! is believed only when it has that digest. `folder` opens and writes the files of a folder; `write` is the target.
+//! A layout is untrusted. Its files are opened by digest, small ones with a limit, and content is used only if it has
+//! that digest. `folder` opens and writes the files of a folder; `write` is the target.
 
 mod folder;
 mod write;
@@ -21,16 +21,16 @@ pub use write::{LayoutTarget, MARKER, entry, index, with_entry};
 
 /// The annotation that names an image of a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The annotation in which containerd, buildkit and docker keep the whole name; [`REF_NAME`] is the tag alone then.
+/// The annotation in which containerd, buildkit and docker store the whole name; [`REF_NAME`] is then only the tag.
 pub const IMAGE_NAME: &str = "io.containerd.image.name";
 
-/// Where the files of a layout are.
+/// Access to the files of a layout.
 pub trait Files: Send + Sync {
-    /// The regular file at `path` in the layout. `None`: there is none.
+    /// Opens the regular file at `path` in the layout. `None`: no such file.
     fn open(&self, path: &str) -> Result<Option<Section>>;
 }
 
-/// A layout that is read.
+/// A layout open for reading.
 #[derive(Clone)]
 pub struct Layout {
     files: Arc<dyn Files>,
@@ -40,20 +40,20 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout in the folder `dir`. Errors: it is none.
+    /// Opens the layout in the folder `dir`. Errors: not a layout.
     pub fn open(dir: &Path) -> Result<Self> {
         let name = format!("oci:{}", dir.display());
         let folder = folder::Folder::open(dir).context(|| name.clone())?;
         Self::of(Arc::new(folder), name)
     }
 
-    /// The layout whose files are `files`, called `name` in messages.
+    /// Opens the layout in `files`, called `name` in messages.
     pub fn of(files: Arc<dyn Files>, name: String) -> Result<Self> {
         let (bytes, index) = read_index(&*files).context(|| name.clone())?;
         Ok(Self { files, name, index, bytes })
     }
 
-    /// What is in it: each image's names (whole ones where there are such) and the image.
+    /// All images: each with its names (whole ones where the layout has them) and its source.
     pub fn images(&self) -> Vec<(Vec<String>, LayoutImage)> {
         if self.is_one_for_many_platforms() {
             return vec![(Vec::new(), self.image_of(None))];
@@ -72,8 +72,8 @@ impl Layout {
         images
     }
 
-    /// The image that is called `name` (by either annotation, or by its digest); without a name, the one that there is.
-    /// Errors name those that there are.
+    /// The image called `name` (by either annotation, or by its digest). Without a name, the only image. Errors list
+    /// the available names.
     pub fn image(&self, name: Option<&str>) -> Result<LayoutImage> {
         let entries = &self.index.manifests;
         let Some(name) = name else {
@@ -98,7 +98,8 @@ impl Layout {
         })
     }
 
-    /// Several entries, none with a name, all with a platform: older tools put an index right into index.json.
+    /// True if the layout has several entries, none with a name, all with a platform: older tools put an index right
+    /// into index.json.
     fn is_one_for_many_platforms(&self) -> bool {
         let of_one = |entry: &Descriptor| {
             entry.platform.is_some()
@@ -162,12 +163,12 @@ fn read_file(files: &dyn Files, path: &str, limit: u64) -> Result<Vec<u8>> {
     file.read_small(limit).context(|| path)
 }
 
-/// Where a blob is in a layout.
+/// Path of a blob in a layout.
 pub fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
 
-/// One image of a layout, or the index of one for many platforms.
+/// An image of a layout, or the index of a multi-platform image.
 pub struct LayoutImage {
     layout: Layout,
     // None: index.json itself.
@@ -204,7 +205,7 @@ impl Source for LayoutImage {
         };
         let of = || format!("{}: manifest {digest}", self.layout.name);
         let bytes = self.section(digest)?.read_small(LARGEST).context(of)?;
-        // "" is what a descriptor says that says nothing.
+        // An empty media type in a descriptor counts as missing.
         let media_type = media_type.filter(|kind| !kind.is_empty());
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&bytes);

@@ -1,4 +1,4 @@
-//! Layouts: what is written is read back, and what is hostile is refused.
+//! Layouts: a written layout is read back, and a hostile one is refused.
 
 use std::fs;
 use std::io::{Seek, Write};
@@ -36,7 +36,7 @@ fn opener(bytes: &[u8]) -> impl Fn() -> Result<std::fs::File> + use<> {
     }
 }
 
-/// Puts an image with one blob there, whose config says `word`; gives its manifest.
+/// Adds an image with one blob whose config holds `word`; returns its manifest.
 fn put(target: &LayoutTarget, word: &str) -> Vec<u8> {
     let config = format!(r#"{{"word":"{word}"}}"#).into_bytes();
     let layer = b"not really a tar".to_vec();
@@ -201,7 +201,7 @@ fn blobs_that_are_pipes_or_of_another_size_are_refused_and_links_read() {
     assert!(message(image.blob(&larger, 0)).contains("has 16 bytes, not 17"));
     fs::remove_file(&path).unwrap();
     assert!(message(image.blob(&layer, 0)).contains("there is no blob"));
-    // A link is read, as Bazel writes them, but nothing is written over it.
+    // A link is read, as Bazel writes them, but never written through.
     symlink(fs::canonicalize(&secret).unwrap(), &path).unwrap();
     let mut bytes = Vec::new();
     image.blob(&layer, 0).unwrap().read_to_end(&mut bytes).unwrap();
@@ -226,7 +226,7 @@ fn blobs_that_are_pipes_or_of_another_size_are_refused_and_links_read() {
     fs::rename(&blobs, place.dir.join("../blobs")).unwrap();
     symlink("../blobs", &blobs).unwrap();
     image.manifest(None).unwrap();
-    // Nothing is written through it.
+    // Nothing is written through the link.
     let target = LayoutTarget::open(&place.dir, None).unwrap();
     assert!(target.put_manifest(None, media::OCI_MANIFEST, b"new").is_err());
 }

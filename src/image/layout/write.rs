@@ -1,7 +1,7 @@
-//! Images into a layout's folder: made where it is missing, extended where it is there.
+//! Writes images into a layout's folder, which is created if missing and extended if it exists.
 //!
-//! Blobs come first, each under its digest, whole or not at all; index.json, which makes an image of them, last and
-//! under a lock of the folder, so that many may write to one layout.
+//! Blobs come first, each under its digest, written atomically. index.json, which makes an image of them, comes last
+//! and under a lock of the folder, so that several commands may write to one layout.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,10 +20,10 @@ use crate::files::{self, Lock};
 use crate::image::manifest::{Descriptor, media};
 use crate::image::source::{Target, Told};
 
-/// What stands in `oci-layout`.
+/// Content of `oci-layout`.
 pub const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
-/// An image of a layout that is written.
+/// An image of a layout to be written.
 pub struct LayoutTarget {
     folder: Arc<Folder>,
     name: String,
@@ -31,8 +31,8 @@ pub struct LayoutTarget {
 }
 
 impl LayoutTarget {
-    /// The image called `reference` of the layout in `dir`, which is made where it is missing. Errors: a folder with
-    /// something else in it.
+    /// Opens the layout in `dir`, created if missing, for the image called `reference`. Errors: a folder with other
+    /// content.
     pub fn open(dir: &Path, reference: Option<String>) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(|error| files::cannot_write_output(error, dir))?;
         let name = format!("oci:{}", dir.display());
@@ -77,8 +77,8 @@ fn lock(dir: &Path) -> Result<Option<File>> {
     }
 }
 
-/// The bytes of index.json with `entry` in the place of what has its name, or, when it has none, of what has its digest
-/// and no name. Fields that are not known are kept.
+/// Returns index.json with `entry` added. Replaces the entry of the same name; an entry without a name replaces the
+/// unnamed one of the same digest. Unknown fields stay.
 pub fn with_entry(index_json: &[u8], entry: &Descriptor) -> Result<Vec<u8>> {
     let mut fields: BTreeMap<String, Value> =
         serde_json::from_slice(index_json).map_err(Error::new).context(|| "index.json")?;
@@ -102,7 +102,7 @@ pub fn with_entry(index_json: &[u8], entry: &Descriptor) -> Result<Vec<u8>> {
     Ok(index(entries, fields))
 }
 
-/// index.json with `entries`, and what else stood in it.
+/// Serializes index.json with `entries` and its other fields.
 pub fn index(entries: Vec<Value>, mut fields: BTreeMap<String, Value>) -> Vec<u8> {
     fields.insert("schemaVersion".to_owned(), json!(2));
     fields.entry("mediaType".to_owned()).or_insert_with(|| json!(media::OCI_INDEX));
@@ -110,7 +110,7 @@ pub fn index(entries: Vec<Value>, mut fields: BTreeMap<String, Value>) -> Vec<u8
     json!(fields).to_string().into_bytes()
 }
 
-/// The entry of index.json for a manifest called `reference`. Errors: `digest` is not that of the bytes.
+/// Makes the entry of index.json for a manifest called `reference`. Errors: `digest` does not match the bytes.
 pub fn entry(
     digest: Option<&Digest>,
     media_type: &str,
@@ -150,7 +150,7 @@ impl Target for LayoutTarget {
     fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {
         let blob = self.folder.open_own(&blob_path(&descriptor.digest));
         let blob = blob.context(|| format!("{}: blob {}", self.name, descriptor.digest))?;
-        // One of another length is a leftover of somebody who does not write in a safe way.
+        // A blob of another length is a leftover of a writer that does not write atomically.
         Ok(blob.is_some_and(|blob| blob.size() == descriptor.size))
     }
 

@@ -129,7 +129,8 @@ impl Read for Mended {
                 },
                 None => match self.connect() {
                     Ok(()) => continue,
-                    // It answered before: a registry that is being restarted does so again.
+                    // The registry answered before: if it does not now, it may be restarting, so the failure is
+                    // passing.
                     Err(failure) if failure.kind == Kind::Unanswered => {
                         Failure { kind: Kind::Passing, ..failure }
                     }

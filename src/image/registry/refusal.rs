@@ -14,7 +14,7 @@ use crate::image::endpoint::Endpoint;
 /// Object of a request, for error messages.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
-    /// The registry as such.
+    /// The registry as such, not an object in it.
     Api,
     /// A tag or digest.
     Manifest(&'a str),

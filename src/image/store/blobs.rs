@@ -1,4 +1,4 @@
-//! Blobs: fetched once whoever wants them, verified before they have their name.
+//! Blobs: each fetched once for all commands that want it, and verified before it gets its name.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,28 +14,28 @@ use crate::files::{self, Lock};
 use crate::image::manifest::LARGEST;
 use crate::image::source::Blob;
 
-/// A verified blob that stays while this value lives.
+/// A verified blob that no command removes while this value lives.
 #[derive(Debug)]
 pub struct HeldBlob {
-    /// The file, open for reading, with a shared lock.
+    /// The blob's file, open for reading, with a shared lock.
     pub file: File,
 }
 
-/// What somebody who wants a blob finds.
+/// Result of a request for a blob.
 pub enum Download {
-    /// It is there.
+    /// The blob exists.
     There(HeldBlob),
-    /// It is ours to fetch: others wait.
+    /// The blob is missing and this command fetches it: others wait.
     Ours(Partial),
 }
 
 impl Store {
-    /// Where the blob is, or would be.
+    /// Path of the blob, whether it exists or not.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs").join(digest.algorithm().name()).join(digest.hex())
     }
 
-    /// The blob, if it is there.
+    /// The blob; `None` if it does not exist.
     pub fn blob(&self, digest: &Digest) -> Result<Option<HeldBlob>> {
         let path = self.blob_path(digest);
         let held = files::hold(&path, Lock::Shared)
@@ -43,7 +43,7 @@ impl Store {
         Ok(held.map(|file| HeldBlob { file }))
     }
 
-    /// A small blob's bytes (manifest, index, config). Errors: it is not there, damaged, or larger than [`LARGEST`].
+    /// Reads a small blob (manifest, index, config). Errors: missing, damaged, or larger than [`LARGEST`].
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
         let path = self.blob_path(digest);
         let bytes = self
@@ -57,18 +57,18 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Whether a blob that is there is not what its name says.
+    /// True if the blob exists and its content does not match its digest.
     pub fn is_damaged(&self, digest: &Digest) -> bool {
         has_digest(&self.blob_path(digest), digest).is_ok_and(|is_it| !is_it)
     }
 
-    /// The part of a download that came so far.
+    /// Path of the blob's partial download.
     pub(super) fn download_path(&self, digest: &Digest) -> PathBuf {
         let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
         self.root.join("downloads").join(name)
     }
 
-    /// Puts a small blob there, under its digest, which the caller has checked.
+    /// Adds a small blob under its digest, which the caller has checked.
     pub fn add_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<HeldBlob> {
         loop {
             if let Some(held) = self.blob(digest)? {
@@ -80,7 +80,7 @@ impl Store {
         }
     }
 
-    /// Puts all that `source` gives there; its digest and length in bytes.
+    /// Adds the content of `source` as a blob. Returns its digest and its length in bytes.
     pub fn add_large_blob(&self, mut source: impl Read) -> Result<(HeldBlob, Digest, u64)> {
         let mut spool = self.spool()?;
         let mut tee = Tee { to: &mut spool.file, hasher: Hasher::new(Algorithm::Sha256) };
@@ -96,13 +96,13 @@ impl Store {
         Ok((held, digest, length))
     }
 
-    /// Renames a verified file, on which we have the exclusive lock, to its place among the blobs. The lock is a shared
-    /// one then.
+    /// Renames a verified file to its place among the blobs. The file must be locked exclusively; the lock becomes a
+    /// shared one.
     fn give_name(&self, file: &File, path: &Path, digest: &Digest) -> Result<HeldBlob> {
         self.publish(path)?;
         let place = self.blob_path(digest);
-        // Whoever removes anything holds this lock: nobody comes between the name and the change of the blob's own lock,
-        // which is not atomic (flock(2)).
+        // A command that removes objects holds this lock. So no removal comes between the rename and the change of the
+        // blob's own lock, which is not atomic (flock(2)).
         let _lock = self.lock_images()?;
         std::fs::rename(path, &place).map_err(|error| files::cannot_write(error, &place))?;
         let lock = file.try_clone().and_then(|file| {
@@ -116,13 +116,14 @@ impl Store {
         Ok(HeldBlob { file })
     }
 
-    /// A new file in tmp/, locked; it goes with the value unless it was renamed.
+    /// Creates a locked file in tmp/; dropping the value removes it unless it was renamed.
     pub fn spool(&self) -> Result<Spool> {
         let (path, file) = files::new_file(&self.tmp(), SPOOL, 0o644)?;
         Ok(Spool { path, file })
     }
 
-    /// The blob, or the right to fetch it; waits while another command fetches it, and calls `waits` if that takes long.
+    /// Returns the blob, or the right to fetch it. Waits while another command fetches it, and calls `waits` if that
+    /// takes long.
     pub fn download(&self, digest: &Digest, waits: &dyn Fn()) -> Result<Download> {
         let path = self.download_path(digest);
         loop {
@@ -130,7 +131,7 @@ impl Store {
                 return Ok(Download::There(held));
             }
             let file = files::lock_file_or_tell(&path, waits)?;
-            // While we waited it may have been finished (renamed) or pruned.
+            // During the wait the download may have been finished (renamed) or pruned.
             if !files::leads_to(&path, &file) {
                 continue;
             }
@@ -151,22 +152,22 @@ impl Store {
     }
 }
 
-/// What helps where a file of the store is missing or damaged.
+/// Hint for a missing or damaged file of the store.
 const MENDING: &str = "'usnea check --repair' mends the store, or pull the image again";
 
-/// The digest of `bytes` by this algorithm.
+/// Computes the digest of `bytes` with this algorithm.
 pub(super) fn digest_of(bytes: &[u8], algorithm: Algorithm) -> Digest {
     let mut hasher = Hasher::new(algorithm);
     hasher.update(bytes);
     hasher.finish()
 }
 
-/// A file that has no name yet but one in tmp/.
+/// A new file in tmp/ that has no place in the store yet.
 #[derive(Debug)]
 pub struct Spool {
-    /// Where it is.
+    /// Path of the file in tmp/.
     pub path: PathBuf,
-    /// It, for reading and writing.
+    /// The file, open for reading and writing.
     pub file: File,
 }
 
@@ -195,7 +196,8 @@ impl Write for Tee<'_> {
     }
 }
 
-/// A blob on its way, locked. What a killed command fetched stays in downloads/, and the next one goes on there.
+/// A blob being downloaded, locked. The bytes that a killed command fetched stay in downloads/, and the next command
+/// resumes there.
 pub struct Partial {
     file: File,
     path: PathBuf,
@@ -206,11 +208,11 @@ pub struct Partial {
 
 struct Progress {
     written: u64,
-    /// Whether it is complete and verified, or will never be.
+    /// True once complete and verified, false once failed, `None` while under way.
     end: Option<bool>,
 }
 
-/// Bytes that are moved at once.
+/// Bytes moved at once.
 const PIECE: usize = 256 * 1024;
 
 impl Partial {
@@ -223,9 +225,9 @@ impl Partial {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).written
     }
 
-    /// Fetches what is missing of `size` bytes, verifies all, and gives the blob its name. `open` begins at an offset;
-    /// `told` hears how many bytes there are. Errors: the source's; too few bytes; not those of the digest, and then what
-    /// was fetched is thrown away.
+    /// Fetches the missing part of `size` bytes, verifies the whole, and gives the blob its name. `open` starts at an
+    /// offset; `told` receives the number of bytes present. Errors: those of the source; too few bytes; a digest that
+    /// does not match, and then the fetched bytes are discarded.
     pub fn finish(
         &self,
         store: &Store,
@@ -287,20 +289,20 @@ impl Partial {
             self.set(|progress| progress.written = at);
             told(at);
         }
-        // What is longer than its descriptor says is not that blob: the source tells at its end.
+        // Content longer than its descriptor says is not that blob: one more read reveals it.
         if source.read(&mut room[..1]).context(|| format!("blob {}", self.digest))? != 0 {
             fail!("blob {} is longer than its manifest says", self.digest);
         }
         Ok(hasher.finish())
     }
 
-    /// Reads what comes in, from the beginning, while it comes in.
+    /// Reads the download from its beginning, while it arrives.
     pub fn follow(&self) -> Follow<'_> {
         Follow { partial: self, at: 0 }
     }
 }
 
-/// Hashes the first `length` bytes of `file`; how many there were.
+/// Hashes the first `length` bytes of `file`. Returns the number of bytes hashed.
 fn hash_beginning(
     file: &File,
     length: u64,
@@ -320,7 +322,7 @@ fn hash_beginning(
     Ok(at)
 }
 
-/// A reader of a blob on its way. It ends when the blob is complete and verified, and fails when that fails.
+/// A reader of a blob being downloaded. Ends when the blob is complete and verified; fails if the download fails.
 pub struct Follow<'a> {
     partial: &'a Partial,
     at: u64,
@@ -343,7 +345,7 @@ impl Read for Follow<'_> {
         drop(progress);
         let most = usize::try_from(there).unwrap_or(room.len()).min(room.len());
         let length = partial.file.read_at(&mut room[..most], self.at)?;
-        // It was another blob's content, and is thrown away.
+        // The content had a wrong digest and was discarded.
         if length == 0 && most > 0 {
             return Err(io::Error::other(Interrupted));
         }
@@ -352,7 +354,7 @@ impl Read for Follow<'_> {
     }
 }
 
-/// Why a [`Follow`] fails: whoever fetches says the cause.
+/// Error of a [`Follow`] whose download failed; the downloading thread reports the cause.
 #[derive(Debug)]
 pub struct Interrupted;
 
@@ -364,7 +366,7 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Whether the file at `path` has this digest. Errors: it cannot be read.
+/// True if the file at `path` has this digest. Errors: the file cannot be read.
 pub(super) fn has_digest(path: &Path, digest: &Digest) -> io::Result<bool> {
     let file = File::open(path)?;
     let mut hasher = Hasher::new(digest.algorithm());
@@ -435,7 +437,7 @@ mod tests {
             assert!(partial.follow().read_to_end(&mut all).is_err());
         }
         assert!(store.blob(&digest).unwrap().is_none());
-        // What was thrown away is no burden for the next one.
+        // The discarded bytes do not affect the next download.
         ours(&store, &digest).finish(&store, 7, &from(b"content"), &|_| ()).unwrap();
     }
 

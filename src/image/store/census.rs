@@ -1,4 +1,4 @@
-//! What is in a folder: how many, how large, how much of the disk.
+//! Counts of a folder's content: number of nodes, bytes, disk space.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
@@ -8,31 +8,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
 
-/// Bytes of a block, whatever the file system's own are (stat(2), st_blocks).
+/// Bytes of a block in st_blocks, whatever the file system's own block size (stat(2)).
 const BLOCK: u64 = 512;
 
-/// What tells whether a folder still holds what it held.
+/// Count that reveals whether a folder has lost content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Census {
-    /// Everything below it.
+    /// Number of files and folders below the folder.
     pub nodes: u64,
-    /// Bytes of the regular files, a file with two names twice.
+    /// Bytes of the regular files; a file with two names counts twice.
     pub bytes: u64,
 }
 
-/// Counts what is below `folder`. Errors: something cannot be looked at.
+/// Counts the content of `folder`. Errors: a node cannot be read.
 pub fn census(folder: &Path) -> Result<Census> {
     let mut census = Census::default();
     each(folder, |metadata| {
         census.nodes += 1;
         census.bytes += if metadata.is_file() { metadata.len() } else { 0 };
     })?;
-    // The folder itself.
+    // The folder itself is not counted.
     census.nodes = census.nodes.saturating_sub(1);
     Ok(census)
 }
 
-/// The part of the disk that `path`, a file or a folder with all below it, takes, in bytes: a file with two names once.
+/// Disk space in bytes of `path`, a file or a folder with all below it. A file with two names counts once.
 pub fn disk_use(path: &Path) -> Result<u64> {
     let mut counted = HashSet::new();
     let mut blocks = 0;

@@ -1,8 +1,10 @@
-//! Names and images go: first out of images.json, then what only they needed, out of the store and off the disk.
+//! Removal of names and images: first out of images.json, then the objects that only they needed, out of the store and
+//! off the disk.
 //!
-//! The order is what makes a kill harmless: `images.json` without the image (atomic), then its blobs and layers renamed
-//! into `tmp/`, each under an exclusive lock and all under `images.lock`, then removed with no lock that others wait for.
-//! A kill in between leaves what no image needs, never an image without what it needs.
+//! The order makes a kill harmless. First `images.json` is written without the image (atomic). Then its blobs and
+//! layers are renamed into `tmp/`, each under an exclusive lock and all under `images.lock`. At last they are deleted,
+//! with no lock that others wait for. A kill in between leaves objects that no image needs, never an image without an
+//! object it needs.
 //!
 //! Runs in the base user namespace: layers have files of other IDs.
 
@@ -21,37 +23,36 @@ use crate::files::{self, Grip};
 use crate::image::Reference;
 use crate::image::manifest::{Document, parse_config};
 
-/// What is to go.
+/// Target of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// One name (with a tag, or with a digest and no tag) of the image; the image with it if it is the last.
+    /// A name of the image, with a tag or with only a digest. The image itself is removed with its last name.
     Name(Reference),
-    /// The image with this manifest, whatever it is called.
+    /// The image with this manifest, whatever its names.
     Image(Digest),
 }
 
-/// Whether an image goes that has several names.
+/// Whether to remove an image that has several names or a stopped container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
-    /// It stays, and that is an error.
+    /// Keep the image and report an error.
     No,
-    /// It goes.
+    /// Remove the image.
     Yes,
 }
 
-/// What went.
+/// Result of a removal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removal {
-    /// Names that stand for nothing now.
+    /// Names removed from images.
     pub untagged: Vec<Reference>,
-    /// The ID (config's digest) of the image that is gone; `None`: it has other names.
+    /// ID (config's digest) of the removed image; `None`: a record of the image remains, or a container keeps it.
     pub deleted: Option<Digest>,
-    /// Disk space that it took, in bytes.
+    /// Freed disk space in bytes.
     pub bytes: u64,
 }
 
-/// Locks what is at `path` for its removal, without waiting. Errors: its file system has no locks, or it cannot be
-/// opened.
+/// Locks `path` for its removal, without waiting. Errors: its file system has no locks, or it cannot be opened.
 pub(super) fn grip(path: &Path) -> Result<Grip> {
     let is_unsupported = |error: &std::io::Error| {
         matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK))
@@ -65,17 +66,17 @@ pub(super) fn grip(path: &Path) -> Result<Grip> {
     }
 }
 
-/// What images need.
+/// Objects that a set of images needs.
 #[derive(Default)]
 pub(super) struct Needed {
-    /// Names of files below blobs/.
+    /// Digests of blobs.
     pub blobs: HashSet<Digest>,
     /// Layers, by diff ID.
     pub layers: HashSet<Digest>,
 }
 
 impl Needed {
-    /// What these need.
+    /// Collects the objects that `images` need.
     pub fn by<'a>(images: impl IntoIterator<Item = &'a Image>) -> Self {
         let mut needed = Self::default();
         for image in images {
@@ -91,7 +92,8 @@ impl Needed {
 pub(super) struct Graves(Vec<(PathBuf, File)>);
 
 impl Graves {
-    /// Removes them; how many bytes of the disk they took. What cannot be removed stays in tmp/ for the next command.
+    /// Deletes the objects. Returns the disk space freed, in bytes. An object that cannot be deleted stays in tmp/ for
+    /// the next command.
     pub fn empty(self) -> u64 {
         let mut freed = 0;
         for (path, lock) in self.0 {
@@ -104,15 +106,15 @@ impl Graves {
         freed
     }
 
-    /// How many they are.
+    /// Number of buried objects.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 }
 
 impl Store {
-    /// Takes a name from an image, or an image out of the store with what only it needs: what `docker rmi` does. Errors:
-    /// no such image; it has several names, without force; somebody uses it.
+    /// Removes a name from an image, or an image from the store with the objects that only it needs: `docker rmi`.
+    /// Errors: no such image; several names, without force; the image is in use.
     pub fn remove(&self, target: &Target, force: Force) -> Result<Removal> {
         let lock = self.lock_images()?;
         let mut images = self.images()?;
@@ -141,15 +143,16 @@ impl Store {
         Ok(Removal { bytes, ..removal })
     }
 
-    /// Takes the image out of images.json and buries what only it needed. The caller holds the lock. Errors: a container
-    /// runs on it; one that does not run needs it, without force. With force that keeps the blobs and layers (docker).
+    /// Removes the image from images.json and buries the objects that only it needed. The caller holds the lock.
+    /// Errors: a container runs on the image; without force, a stopped container needs it. With force, the blobs and
+    /// layers that the stopped container needs stay (as in docker).
     pub(super) fn take_out(
         &self,
         images: &mut Images,
         image: &Image,
         force: Force,
     ) -> Result<(Removal, Graves)> {
-        // Held until all is buried: nobody begins to use it.
+        // Held until all is buried: no other command can begin to use the image.
         let manifest_lock = match grip(&self.blob_path(&image.manifest))? {
             Grip::Held => {
                 return Err(Error::new(format!(
@@ -180,7 +183,7 @@ impl Store {
         for blob in of_image.blobs.difference(&still.blobs) {
             let path = self.blob_path(blob);
             match &manifest_lock {
-                // We have its lock already, by another open file: a second one would be refused.
+                // Its lock is ours already, by another open file: a second one would be refused.
                 Some(lock) if path == manifest_path => self.bury_held(&path, lock, &mut graves)?,
                 _ => self.bury_into(&path, &mut graves)?,
             }
@@ -196,7 +199,7 @@ impl Store {
         Ok((Removal { untagged, deleted, bytes: 0 }, graves))
     }
 
-    /// Buries what is at `path`, unless somebody uses it.
+    /// Buries the object at `path`, unless it is in use.
     pub(super) fn bury_into(&self, path: &Path, graves: &mut Graves) -> Result<()> {
         graves.0.extend(self.bury(path)?);
         Ok(())
@@ -210,19 +213,19 @@ impl Store {
         Ok(())
     }
 
-    /// The folders of a layer, one for each way of keeping owners.
+    /// The folders of a layer, one for each form of owners.
     pub(super) fn layer_folders(&self, diff_id: &Digest) -> Result<Vec<PathBuf>> {
         let of_it = |(_, id): &(PathBuf, Option<Digest>)| id.as_ref() == Some(diff_id);
         Ok(self.layers_by_id()?.into_iter().filter(of_it).map(|(path, _)| path).collect())
     }
 
-    /// All folders in layers/, with the diff ID of those that are an image's.
+    /// All folders in layers/, with the diff ID where the folder is an image's layer.
     pub(super) fn layers_by_id(&self) -> Result<Vec<(PathBuf, Option<Digest>)>> {
         let entries = list(&self.layers_folder())?;
         Ok(entries.into_iter().map(|(path, name)| (path, layers::diff_id_of(&name))).collect())
     }
 
-    /// All blobs.
+    /// Digests of all blobs.
     pub(super) fn blobs(&self) -> Result<Vec<Digest>> {
         let mut all = Vec::new();
         for algorithm in ["sha256", "sha512"] {
@@ -233,14 +236,14 @@ impl Store {
         Ok(all)
     }
 
-    /// Whether a container, or another command, uses the image. The caller holds the lock of images.json: else a remover
-    /// that comes meanwhile would take us for a user.
+    /// True if a container or another command uses the image. The caller holds the lock of images.json: else a remover
+    /// that runs meanwhile would take our lock for a user's.
     pub(super) fn is_held(&self, image: &Image) -> Result<bool> {
         Ok(matches!(grip(&self.blob_path(&image.manifest))?, Grip::Held)
             || !self.kept_containers(&image.manifest)?.is_empty())
     }
 
-    /// The containers of this store, running or not, whose image has this manifest: their short IDs.
+    /// Short IDs of this store's containers, running or not, whose image has this manifest.
     fn kept_containers(&self, manifest: &Digest) -> Result<Vec<String>> {
         let of_it = |(_, of): &(String, Digest)| of == manifest;
         Ok(self
@@ -251,8 +254,8 @@ impl Store {
             .collect())
     }
 
-    /// The blob of the manifest that a kept container, in `folder` of this store, needs. `None`: it needs none. The store may
-    /// have been moved since: then the blob has moved with it.
+    /// Path of the manifest's blob that a container in `folder` of this store needs. `None`: it needs none. If the
+    /// store was moved since, the path is that of the blob in the moved store.
     pub fn used_manifest(&self, folder: &Path) -> Result<Option<PathBuf>> {
         let link = folder.join(super::USED);
         let target = match std::fs::read_link(&link) {
@@ -267,8 +270,8 @@ impl Store {
         Ok(Some(self.blob_path(&digest)))
     }
 
-    /// Where the link of a container's folder leads that needs this manifest's blob: a relative path in our own store,
-    /// which may be moved.
+    /// Target of the link to this manifest's blob in a container's folder: a relative path in our own store, which may
+    /// be moved.
     pub fn link_to_manifest(&self, blob: &Path) -> PathBuf {
         match blob.strip_prefix(&self.root) {
             Ok(inside) => Path::new("../..").join(inside),
@@ -276,7 +279,7 @@ impl Store {
         }
     }
 
-    /// Short IDs of all containers that are kept, and the manifests of their images.
+    /// Short IDs of all containers with a folder, and the manifests of their images.
     pub(super) fn used_manifests(&self) -> Result<Vec<(String, Digest)>> {
         let mut used = Vec::new();
         for (folder, mut container) in list(&self.root.join("containers"))? {
@@ -289,7 +292,7 @@ impl Store {
         Ok(used)
     }
 
-    /// The layers of the image with this manifest, read from the blobs themselves; `None`: it is not one, or not whole.
+    /// Diff IDs of the image with this manifest, read from the blobs themselves. `None`: not an image, or not whole.
     pub(super) fn diff_ids_of(&self, manifest: &Digest) -> Option<Vec<Digest>> {
         let bytes = self.read_blob(manifest).ok()?;
         let Document::Manifest(manifest) = Document::parse(&bytes, None).ok()? else { return None };
@@ -297,7 +300,7 @@ impl Store {
         parse_config(&config, manifest.layers.len()).ok().map(|(_, diff_ids)| diff_ids)
     }
 
-    /// The config of the image with this manifest; `None`: it is not one, or not here.
+    /// Digest of the config of the image with this manifest. `None`: not an image, or missing.
     pub(super) fn config_of(&self, manifest: &Digest) -> Option<Digest> {
         let bytes = self.read_blob(manifest).ok()?;
         match Document::parse(&bytes, None).ok()? {
@@ -306,7 +309,7 @@ impl Store {
         }
     }
 
-    /// Gives an image more names; whoever had one of them loses it. Errors: no such image.
+    /// Gives an image more names, taken from any other image. Errors: no such image.
     pub fn tag(&self, manifest: &Digest, names: &[Reference]) -> Result<()> {
         self.change_images(|images| {
             if images.of_manifest(manifest).is_none() {
@@ -322,8 +325,8 @@ impl Store {
         })
     }
 
-    /// Takes names from an image, which stays even without any (podman's untag): those given, or all. Errors: no such
-    /// image; it does not have a name that is given.
+    /// Removes names from an image, those in `names` or all if empty. The image stays even without a name (podman's
+    /// untag). Errors: no such image; a name that the image does not have.
     pub fn untag(&self, manifest: &Digest, names: &[Reference]) -> Result<Vec<Reference>> {
         self.change_images(|images| {
             let Some(image) = images.of_manifest(manifest) else {
@@ -342,7 +345,7 @@ impl Store {
 }
 
 impl Images {
-    /// Takes a name, with a tag or with a digest, from the image with this manifest.
+    /// Removes a name, with a tag or with a digest, from the image with this manifest.
     fn forget_name(&mut self, manifest: &Digest, name: &Reference) {
         if let Some(mut image) = self.of_manifest(manifest).cloned() {
             image.names.retain(|one| one != name);
@@ -353,14 +356,14 @@ impl Images {
 }
 
 impl Image {
-    /// What people call it: its first name, else its short ID.
+    /// Name for messages: the image's first name, else its short ID.
     pub(super) fn shown(&self) -> String {
         self.names.first().map_or_else(|| self.config.short().to_owned(), Reference::familiar)
     }
 }
 
-/// The records that go with `image`, which loses its last name or goes as a whole: by its ID all of it, by a name those
-/// that nobody can find any more. Errors: it has several names, without force.
+/// The records to remove with `image`, which loses its last name or is removed as a whole. By ID: all records of the
+/// image. By name: also those that no name reaches any more. Errors: several names, without force.
 fn going(images: &Images, target: &Target, image: &Image, force: Force) -> Result<Vec<Image>> {
     let all: Vec<Image> = images.of_config(&image.config).cloned().collect();
     let names: Vec<String> =
@@ -378,8 +381,8 @@ fn going(images: &Images, target: &Target, image: &Image, force: Force) -> Resul
     Ok(all)
 }
 
-/// Whether the image can be found by a name once `name` is gone. Names with digests are no reason to keep one whose last
-/// tag goes (docker's rule); tags are, when one with a digest goes.
+/// True if the image can still be found by a name once `name` is removed. References with digests do not keep an image
+/// whose last tag is removed (docker's rule); tags keep it when a reference with a digest is removed.
 fn is_one_of_several(image: &Image, name: &Reference) -> bool {
     match &name.digest {
         None => image.names.len() > 1,
@@ -401,7 +404,7 @@ fn manifest_of(blob: &Path) -> Option<Digest> {
     format!("{algorithm}:{hex}").parse().ok()
 }
 
-/// What is in `folder`: paths and names. Nothing there is no error.
+/// Lists the paths and names in `folder`, sorted. A missing folder counts as empty.
 pub(super) fn list(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
     let shown = || format!("cannot list {}", folder.display());
     let entries = match std::fs::read_dir(folder) {

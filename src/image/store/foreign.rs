@@ -1,5 +1,5 @@
-//! Files of a store, opened as what they are to be. A store of another user (`USNEA_IMAGE_STORES`, usnea.toml) may have
-//! anything in their place: a pipe that is never written to, a file without an end, a link to a folder of ours.
+//! Checked opening of a store's files. A store of another user (`USNEA_IMAGE_STORES`, usnea.toml) may have anything in
+//! their place: a pipe that is never written to, an endless file, a link to a folder of ours.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::Store;
 
-/// Kind of object to be opened.
+/// Kind of object to open.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// A regular file, for reading.
@@ -22,23 +22,23 @@ pub(super) enum Form {
 }
 
 impl Store {
-    /// The user whose store it is, where that is not ours.
+    /// Owner of the store at `root`, if another user.
     pub(super) fn stranger(root: &Path) -> Option<u32> {
         let owner = root.metadata().ok()?.uid();
         (owner != rustix::process::geteuid().as_raw()).then_some(owner)
     }
 
-    /// Whether it belongs to another user.
+    /// True if the store belongs to another user.
     pub fn is_foreign(&self) -> bool {
         self.stranger.is_some()
     }
 
-    /// Opens what is at `path`, which is below the store's root. In a store of another user no symbolic link is followed
-    /// below the root, and what is opened must be that user's. Errors: EINVAL, when it is of another kind; EACCES, when it is
-    /// somebody else's.
+    /// Opens `path`, which is below the store's root. In another user's store no symbolic link is followed below the
+    /// root, and the opened object must belong to that user. Errors: EINVAL for an object of another kind; EACCES for
+    /// another owner.
     pub(super) fn open_there(&self, path: &Path, form: Form) -> io::Result<OwnedFd> {
         let (flags, kind) = match form {
-            // NONBLOCK: it may be a pipe.
+            // NONBLOCK: the file may be a pipe.
             Form::File => {
                 (OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, FileType::RegularFile)
             }
@@ -73,7 +73,8 @@ impl Store {
         }
     }
 
-    /// Reads the file at `path`. Errors: EFBIG, when it has more than `limit` bytes, and those of [`Store::open_there`].
+    /// Reads the file at `path`. Errors: EFBIG for a file of more than `limit` bytes, and those of
+    /// [`Store::open_there`].
     pub(super) fn read_there(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let file: File = self.open_there(path, Form::File)?.into();
         let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! images.json: which images there are, and what they are called.
+//! images.json: the images of the store and their names.
 
 use std::path::PathBuf;
 
@@ -21,16 +21,16 @@ pub struct Images {
 
 pub(super) const VERSION: u32 = 1;
 
-/// The longest images.json that is read, in bytes: some ten thousand images.
+/// Largest images.json that is read, in bytes: some ten thousand images.
 const LONGEST: u64 = 256 << 20;
 
 impl Images {
-    /// None.
+    /// Creates an empty list.
     pub(super) fn new() -> Self {
         Self { version: VERSION, images: Vec::new() }
     }
 
-    /// All of them.
+    /// All images of the list.
     pub fn all(&self) -> &[Image] {
         &self.images
     }
@@ -52,7 +52,8 @@ impl Images {
         self.images.iter().rev().find(has)
     }
 
-    /// The image whose ID (config or manifest digest) begins with `hex`. `None`: there is none. Errors: there are several.
+    /// The image whose ID (config or manifest digest) begins with `text`. `None`: no such image. Errors: several images
+    /// match.
     pub fn with_id(&self, text: &str) -> Result<Option<&Image>> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         let is_hex = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -63,16 +64,16 @@ impl Images {
         let mut found =
             self.images.iter().filter(|image| begins(&image.config) || begins(&image.manifest));
         let Some(first) = found.next() else { return Ok(None) };
-        // One image packed twice has one ID and two manifests: either will do.
+        // An image packed twice has one ID and two manifests: either will do.
         if found.any(|other| other.config != first.config) {
             fail!("image ID {text}: several images begin so; give more digits");
         }
         Ok(Some(first))
     }
 
-    /// Adds `image`, or what is new of it where it is there already; its names are taken from whoever had them. Gives the
-    /// record. An ID has a record for each manifest that it was published with, which a push sends as it came; a manifest
-    /// that no registry has makes none beside another.
+    /// Adds `image`, or its new facts to an existing record; its names are taken from other images. Returns the record.
+    /// An ID has a record for each manifest that it was published with, so that a push sends the manifest unchanged. A
+    /// manifest that no registry has is merged into an existing record of its ID.
     pub fn add(&mut self, image: Image) -> Image {
         for name in &image.names {
             self.untag(name);
@@ -104,7 +105,7 @@ impl Images {
         self.images.iter().filter(move |image| image.config == *config)
     }
 
-    /// Takes a name away from whoever has it; whether anybody had.
+    /// Removes a name from the image that has it; true if an image had it.
     pub fn untag(&mut self, name: &Reference) -> bool {
         let mut had = false;
         for image in &mut self.images {
@@ -115,7 +116,7 @@ impl Images {
         had
     }
 
-    /// Gives the image with this manifest one more name.
+    /// Gives the image with this manifest one more name, taken from any other image.
     pub fn tag(&mut self, manifest: &Digest, name: Reference) {
         self.untag(&name);
         if let Some(image) = self.images.iter_mut().find(|image| image.manifest == *manifest) {
@@ -123,20 +124,20 @@ impl Images {
         }
     }
 
-    /// Adds an image of another list, with those of its names that no image has.
+    /// Adds an image of another list, with those of its names that no image here has.
     pub(super) fn insert(&mut self, mut image: Image) {
         image.names.retain(|name| self.named(name).is_none());
         self.images.push(image);
     }
 
-    /// Puts `image` in the place of the one with its manifest.
+    /// Replaces the record with the same manifest by `image`.
     pub(super) fn replace(&mut self, image: Image) {
         if let Some(old) = self.images.iter_mut().find(|old| old.manifest == image.manifest) {
             *old = image;
         }
     }
 
-    /// Takes the image with this manifest out.
+    /// Removes and returns the image with this manifest.
     pub fn remove(&mut self, manifest: &Digest) -> Option<Image> {
         let at = self.images.iter().position(|image| image.manifest == *manifest)?;
         Some(self.images.remove(at))
@@ -148,12 +149,12 @@ impl Store {
         self.root.join("images.json")
     }
 
-    /// The second copy of images.json. It is also the room that is given up where the disk is full.
+    /// Path of the second copy of images.json. The copy also reserves space, which is given up when the disk is full.
     pub(super) fn copy_path(&self) -> PathBuf {
         self.root.join("images.json.copy")
     }
 
-    /// The images. Errors: images.json cannot be read or is not one.
+    /// Reads the images. Errors: images.json is unreadable or malformed.
     pub fn images(&self) -> Result<Images> {
         let path = self.images_path();
         let bytes = match self.read_there(&path, LONGEST) {
@@ -180,8 +181,8 @@ impl Store {
         Ok(images)
     }
 
-    /// Changes images.json: read, changed by `change`, replaced, with the lock held. After a power cut there is the old
-    /// one or the new one.
+    /// Changes images.json under the lock: reads it, applies `change`, replaces it. After a power cut either the old or
+    /// the new file exists.
     pub fn change_images<T>(&self, change: impl FnOnce(&mut Images) -> Result<T>) -> Result<T> {
         let _lock = self.lock_images()?;
         let mut images = self.images()?;
@@ -193,8 +194,8 @@ impl Store {
         Ok(answer)
     }
 
-    /// Records `image`, with what is known of the same ID already ([`Images::add`]); gives the record. It takes the place
-    /// of one that no registry has, or of which something is lost, unless somebody uses that.
+    /// Records `image`, merged with existing records of the same ID ([`Images::add`]). Returns the record. Replaces a
+    /// record that no registry has, or that has lost blobs, unless that record's image is in use.
     pub fn record(&self, image: Image) -> Result<Image> {
         self.change_images(|images| {
             let others = images.of_config(&image.config);
@@ -216,7 +217,7 @@ impl Store {
         })
     }
 
-    /// Whether the image is here as it was packed, and unpacked in this form.
+    /// True if the store has all blobs of the image, and its layers unpacked in this form.
     pub fn is_whole(&self, image: &Image, owners: &Owners) -> bool {
         let is_unpacked = |layer: &super::Layer| self.has_layer(&layer.diff_id, owners);
         self.has_blobs(image) && image.layers.iter().all(is_unpacked)
@@ -241,13 +242,13 @@ impl Store {
         Ok(())
     }
 
-    /// Gives up the room of the copy.
+    /// Removes the copy to free its space.
     fn make_room(&self) -> Result<()> {
         let path = self.copy_path();
         std::fs::remove_file(&path).map_err(|error| files::cannot_write(error, &path))
     }
 
-    /// Writes the copy. Where there is no room for it there is none: an old one would say what is no longer so.
+    /// Writes the copy. Removes it if the disk has no space for it: an old copy would be wrong.
     fn write_copy(&self, bytes: &[u8]) {
         let path = self.copy_path();
         if let Err(error) = files::replace(&self.tmp(), &path, bytes) {
@@ -256,7 +257,7 @@ impl Store {
         }
     }
 
-    /// Makes the copy where it was given up.
+    /// Writes the copy again after its space was given up.
     pub(super) fn renew_copy(&self) {
         if self.copy_path().exists() {
             return;

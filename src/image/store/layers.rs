@@ -21,52 +21,52 @@ use crate::image::extract::{self, Content, How};
 use crate::image::owners::Owners;
 use crate::whiteout::{self, Whiteouts};
 
-/// What a layer is called in tmp/ while it is being unpacked.
+/// Prefix of a layer's folder in tmp/ while it is being unpacked.
 pub const PREFIX: &str = "layer-";
 
-/// Facts about a layer, in its folder.
+/// File with facts about a layer, in its folder.
 const STORY: &str = "layer.json";
 
-/// A layer that stays while this value lives.
+/// An unpacked layer that no command removes while this value lives.
 #[derive(Debug)]
 pub struct HeldLayer {
-    /// Its files.
+    /// Folder with the layer's files.
     pub fs: PathBuf,
-    /// What is known of it.
+    /// Facts from the layer's `layer.json`.
     pub story: LayerStory,
     _lock: File,
 }
 
-/// `layer.json`
+/// Content of `layer.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerStory {
-    /// The digest of its tar.
+    /// Digest of the layer's tar.
     pub diff_id: Digest,
-    /// Bytes of its files.
+    /// Bytes of the layer's files.
     pub size: u64,
-    /// How many entries its tar has.
+    /// Number of entries in the layer's tar.
     pub entries: u64,
-    /// Nothing of the layers below it is to be seen: whoever stacks layers stops at this one.
+    /// True if the layer hides all layers below it: a stack of layers ends here.
     #[serde(default)]
     pub opaque_root: bool,
-    /// Whether names in it are whiteouts, for want of others.
+    /// Form of the layer's whiteouts: `Names` where the file system supports no other form.
     #[serde(default)]
     pub whiteouts: Whiteouts,
-    /// What was found in its folder when it was unpacked: tells later whether something is missing.
+    /// Count of the folder's files at unpacking: reveals later whether a file is missing.
     pub census: Census,
-    /// The boot in which it was unpacked.
+    /// ID of the boot in which the layer was unpacked.
     boot: String,
 }
 
-/// `whiteouts`: what was found to serve.
+/// Content of the file `whiteouts`: the form of whiteouts that works here.
 #[derive(Serialize, Deserialize)]
 struct Noted {
     whiteouts: Whiteouts,
-    /// The kind of file system that it was tried on (statfs(2), f_type).
+    /// Type of the file system that was tested (statfs(2), f_type).
     file_system: u64,
 }
 
-/// The right to unpack a layer: others who want it wait.
+/// The right to unpack a layer: other commands that want the layer wait.
 pub struct Unpacking<'a> {
     store: &'a Store,
     diff_id: Digest,
@@ -75,20 +75,20 @@ pub struct Unpacking<'a> {
     lock_path: PathBuf,
 }
 
-/// What somebody who wants a layer finds.
+/// Result of a request for a layer.
 pub enum Wanted<'a> {
-    /// It is there.
+    /// The layer exists.
     There(HeldLayer),
-    /// It is ours to unpack.
+    /// The layer is missing, and this command unpacks it.
     Ours(Unpacking<'a>),
 }
 
-/// The name of the layer's folder.
+/// Returns the name of the layer's folder.
 pub(super) fn name(diff_id: &Digest, owners: &Owners) -> String {
     format!("{}.{}", diff_id.hex(), owners.suffix())
 }
 
-/// The diff ID in the name of a layer's folder; `None`: it is not one of an image (the host's own programs).
+/// The diff ID in the name of a layer's folder. `None`: not a layer of an image (the host's own programs).
 pub(super) fn diff_id_of(name: &str) -> Option<Digest> {
     let (hex, _) = name.split_once('.')?;
     format!("sha256:{hex}").parse().ok()
@@ -99,12 +99,13 @@ impl Store {
         self.root.join("layers")
     }
 
-    /// Where the layer's files are, or would be.
+    /// Path of the layer's files, whether they exist or not.
     pub fn layer_path(&self, diff_id: &Digest, owners: &Owners) -> PathBuf {
         self.layers_folder().join(name(diff_id, owners)).join("fs")
     }
 
-    /// The layer's folder, if it is there and whole. A recorded image needs it: its content is on the disk.
+    /// True if the layer's folder exists and is whole. Only for layers of a recorded image: their content is on the
+    /// disk.
     pub fn has_layer(&self, diff_id: &Digest, owners: &Owners) -> bool {
         let fs = self.layer_path(diff_id, owners);
         let story = fs.with_file_name(STORY);
@@ -117,8 +118,8 @@ impl Store {
         }
     }
 
-    /// The layers' folders as an overlay takes them, the topmost first, and whether names in any are whiteouts. It ends at a
-    /// layer that hides all below it.
+    /// The layers' folders in the order that an overlay takes, topmost first, and the form of whiteouts. The stack ends
+    /// at a layer that hides all below it. `Names` if any layer's whiteouts are names.
     pub fn stack(&self, layers: &[super::Layer], owners: &Owners) -> (Vec<PathBuf>, Whiteouts) {
         let mut folders = Vec::new();
         let mut whiteouts = Whiteouts::Overlay;
@@ -133,13 +134,13 @@ impl Store {
                 break;
             }
         }
-        // One layer twice would be one folder twice, which the kernel refuses: the upper one says it all.
+        // An overlay refuses the same folder twice. The upper one of two equal layers hides the lower one anyway.
         let mut seen = std::collections::HashSet::new();
         folders.retain(|folder| seen.insert(folder.clone()));
         (folders, whiteouts)
     }
 
-    /// The form of whiteouts for new layers here: tried once, and noted beside the kind of file system.
+    /// Form of whiteouts for new layers in this store. Tested once, and recorded with the type of the file system.
     fn whiteouts(&self, born: &Path) -> Result<Whiteouts> {
         let open =
             |path: &Path| File::open(path).context(|| format!("cannot open {}", path.display()));
@@ -161,12 +162,12 @@ impl Store {
         Ok(whiteouts)
     }
 
-    /// Where the folder with nothing in it is, or would be: the root of an image without a layer.
+    /// Path of the empty folder, whether it exists or not: the root of an image without layers.
     pub fn empty_layer_path(&self) -> PathBuf {
         self.layers_folder().join("empty")
     }
 
-    /// Makes the folder with nothing in it.
+    /// Creates the empty folder.
     pub fn make_empty_layer(&self) -> Result<PathBuf> {
         let folder = self.empty_layer_path();
         match std::fs::DirBuilder::new().mode(0o755).create(&folder) {
@@ -177,15 +178,15 @@ impl Store {
         }
     }
 
-    /// What is known of a layer; `None`: it is not there, or not whole.
+    /// Reads the facts about a layer. `None`: the layer is missing, or not whole.
     pub(super) fn story(&self, folder: &Path) -> Option<LayerStory> {
         let bytes = self.read_there(&folder.join(STORY), 1 << 20).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// The layer, or the right to unpack it; waits while another command unpacks it, and calls `waits` if that takes long.
-    /// One that is there is believed when
-    /// `is_recorded` (an image that is recorded needs it) or when it was made since the machine was started.
+    /// Returns the layer, or the right to unpack it. Waits while another command unpacks it, and calls `waits` if that
+    /// takes long. An existing layer is trusted if `is_recorded` (a recorded image needs it) or if it was made in this
+    /// boot.
     pub fn want_layer<'a>(
         &'a self,
         diff_id: &Digest,
@@ -230,8 +231,8 @@ impl Store {
 }
 
 impl Unpacking<'_> {
-    /// Unpacks `packed`, the layer's blob of `size` bytes, and puts the layer in its place. Errors: it breaks off, is
-    /// hostile, exceeds a limit, or is not what the diff ID says.
+    /// Unpacks `packed`, the layer's blob of `size` bytes, and moves the layer into place. Errors: the blob breaks off,
+    /// is hostile, exceeds a limit, or does not match the diff ID.
     pub fn unpack(self, packed: impl Read + Send, size: u64, limits: &Limits) -> Result<HeldLayer> {
         let birth = Birth::folder(&self.store.tmp(), PREFIX)?;
         let fs = birth.path.join("fs");
@@ -265,12 +266,13 @@ impl Unpacking<'_> {
     }
 
     fn put(&self, birth: Birth, story: LayerStory) -> Result<HeldLayer> {
-        // What others may look into has neither programs with powers of ours nor files of other IDs; else nobody may.
+        // A layer that others may read holds no program with powers of ours and no file of other IDs. Any other layer
+        // is closed to others.
         let mode = if *self.owners == Owners::Shared { 0o755 } else { 0o700 };
         std::fs::set_permissions(&birth.path, std::fs::Permissions::from_mode(mode))
             .map_err(|error| files::cannot_write(error, &birth.path))?;
         let folder = self.store.layers_folder().join(name(&self.diff_id, self.owners));
-        // One that is not believed is in the way.
+        // An untrusted layer may be in the way.
         if folder.symlink_metadata().is_ok() {
             match self.store.bury(&folder)? {
                 Some((grave, lock)) => drop(files::remove_held(&grave, lock)),

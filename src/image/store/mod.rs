@@ -1,29 +1,30 @@
-//! The store of images: files that a person can read with `ls`, locked one by one, no database.
+//! The image store: files that a person can read with `ls`, each with its own lock, no database.
 //!
 //! ```text
-//! blobs/sha256/<hex>              what came from a registry, verified
-//! downloads/sha256-<hex>          a blob on its way: goes on where it stopped
+//! blobs/sha256/<hex>              blobs from registries, verified
+//! downloads/sha256-<hex>          a partial blob: the next download resumes it
 //! layers/<diff ID>.<owners>/{fs/,layer.json}    unpacked once, shared by all images
-//! images.json                     images and their names (replaced atomically); images.lock: who changes it
-//! images.json.copy                the same again, for whoever loses the first
-//! manifests.json                  manifest lists that are being made
-//! tmp/                            everything is born here and renamed into place
+//! images.json                     images and their names (replaced atomically); images.lock: its lock
+//! images.json.copy                a second copy, in case the first is lost
+//! manifests.json                  unfinished manifest lists
+//! tmp/                            everything is created here and renamed into place
 //! ```
 //!
-//! **Who holds what.** Whoever needs a blob or a layer that no recorded image needs yet (a pull) holds a shared lock on
-//! it. What recorded images need is not removed; a recorded image is not removed while somebody holds its manifest's
-//! blob (a container that runs). Whoever removes anything holds `images.lock` and takes an exclusive lock on it first,
-//! without waiting. Nothing waits for a network with a lock that others need, but those who want the same blob: they
-//! wait for the one that fetches it.
+//! **Locks.** A command that needs a blob or a layer before a recorded image needs it (a pull) holds a shared lock on
+//! the object. Objects that recorded images need are not removed. A recorded image is not removed while a command holds
+//! its manifest's blob (a running container). A command that removes objects holds `images.lock` and first takes an
+//! exclusive lock on each object, without waiting. No command waits for the network with a lock that others need. The
+//! only exception: commands that want the same blob wait for the command that fetches it.
 //!
-//! A container that is kept needs its image whether it runs or not, and no process is there to hold a lock: its folder
-//! has a link to the manifest's blob (`containers/ID/image`). Whoever makes the container holds the blob until the folder
-//! is in place; whoever removes looks for such links after it has the blob's lock. So one of the two sees the other.
-//! Removed by force, the image loses its names and record, and what the container needs stays until it goes.
+//! A container needs its image whether it runs or not, and a stopped container has no process to hold a lock. So its
+//! folder has a link to the manifest's blob (`containers/ID/image`). The command that makes the container holds the
+//! blob until the folder is in place. A command that removes an image checks for such links after it has locked the
+//! blob. So one of the two sees the other. An image removed by force loses its names and record; the objects that the
+//! container needs stay until the container is removed.
 //!
-//! **What a power cut leaves.** Names appear before their content is on the disk; `images.json` is written after one
-//! flush of the whole file system. So what a recorded image needs is whole. A layer that no recorded image needs is
-//! believed only within the boot that made it, and a blob is hashed again whenever it is unpacked.
+//! **State after a power cut.** Names appear before their content is on the disk; `images.json` is written after one
+//! flush of the whole file system. So the objects that a recorded image needs are whole. A layer that no recorded image
+//! needs is trusted only within the boot that made it, and a blob is hashed again whenever it is unpacked.
 
 mod blobs;
 mod census;
@@ -56,17 +57,17 @@ use crate::config;
 use crate::error::{Context, Result};
 use crate::files::{self, Lock};
 
-/// A store: ours, or one of others that is only read.
+/// A store: ours, or another user's, which is only read.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
     is_shared: bool,
-    /// Whose it is, where it is not ours.
+    /// Owner of the store, if another user.
     stranger: Option<u32>,
 }
 
 impl Store {
-    /// Our store, whose folders are made where they are missing.
+    /// Opens our store; creates missing folders.
     pub fn open(root: &Path) -> Result<Self> {
         let root = config::open_private(root)?;
         config::open_private(&root.join("tmp"))?;
@@ -77,7 +78,7 @@ impl Store {
         Ok(Self::look(&root))
     }
 
-    /// A store to look into: nothing is made.
+    /// Opens a store for reading: creates nothing.
     pub fn look(root: &Path) -> Self {
         let mode = root
             .metadata()
@@ -86,33 +87,33 @@ impl Store {
         Self { root: root.to_owned(), is_shared: mode & 0o001 != 0, stranger }
     }
 
-    /// Where it is.
+    /// Root folder of the store.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Whether other users may look into it (its folder's mode): then its layers are unpacked in the form that serves
-    /// everybody, with owners recorded and no setuid program of ours.
+    /// True if other users may read the store (mode of its folder). Then its layers are unpacked in the form that all
+    /// users can use, with owners recorded and no setuid program of ours.
     pub fn is_shared(&self) -> bool {
         self.is_shared
     }
 
-    /// Where everything is born: on the same file system, ours alone.
+    /// Folder where new objects are created: on the store's file system, private to us.
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
 
-    /// Removes what killed commands left in tmp/. In the base namespace: layers have files of other IDs.
+    /// Removes the remains of killed commands in tmp/. Runs in the base namespace: layers have files of other IDs.
     pub fn sweep(&self) {
         files::sweep(&self.tmp(), &[layers::PREFIX, GRAVE, SPOOL, files::FILE_PREFIX]);
     }
 
-    /// The lock of images.json: exclusive for whoever changes it or removes what no image needs.
+    /// Takes the exclusive lock of images.json, to change it or to remove objects that no image needs.
     fn lock_images(&self) -> Result<File> {
         files::lock_file(&self.root.join("images.lock"), Lock::Exclusive)
     }
 
-    /// The same for who only looks; without it where nobody can write: nothing changes there.
+    /// Takes the same lock for a reader. `None` where the store is not writable for us: the reader goes without a lock.
     fn lock_images_to_look(&self) -> Result<Option<File>> {
         match rustix::fs::access(&self.root, rustix::fs::Access::WRITE_OK) {
             Err(rustix::io::Errno::ROFS | rustix::io::Errno::ACCESS) => Ok(None),
@@ -120,7 +121,7 @@ impl Store {
         }
     }
 
-    /// Lets other users read the file, where they may look into the store.
+    /// Lets other users read the file, if the store is shared.
     fn publish(&self, path: &Path) -> Result<()> {
         if !self.is_shared {
             return Ok(());
@@ -129,8 +130,8 @@ impl Store {
         std::fs::set_permissions(path, open).map_err(|error| files::cannot_write(error, path))
     }
 
-    /// Takes what is at `path` out of the store, for its removal, if nobody uses it: it is in tmp/ then, locked until the
-    /// second value goes.
+    /// Moves `path` into tmp/ for its removal. `None`: in use. The object stays locked until the returned file is
+    /// dropped.
     fn bury(&self, path: &Path) -> Result<Option<(PathBuf, File)>> {
         let Some(lock) = files::try_exclusive(path) else { return Ok(None) };
         let grave = self.tmp().join(files::random_name(GRAVE));
@@ -139,9 +140,9 @@ impl Store {
     }
 }
 
-/// In the folder of a kept container: a link to the blob of its image's manifest.
+/// Name of the link in a container's folder to the blob of its image's manifest.
 pub const USED: &str = "image";
-/// What is to be removed, in tmp/.
+/// Prefix in tmp/ for objects to be removed.
 const GRAVE: &str = "removed-";
-/// What comes in and has no name yet, in tmp/.
+/// Prefix in tmp/ for incoming content that has no digest yet.
 pub const SPOOL: &str = "spool-";

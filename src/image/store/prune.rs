@@ -1,4 +1,4 @@
-//! `image prune`: images that nobody calls or uses, what no image needs, and downloads that nobody goes on with.
+//! `image prune`: removes images without names or users, objects that no image needs, and abandoned downloads.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,31 +10,31 @@ use crate::error::Result;
 use crate::files::Grip;
 use crate::image::manifest::LARGEST;
 
-/// Which images go.
+/// Selects the images to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// None: only what no image needs.
+    /// No images: only objects that no image needs.
     None,
-    /// Those without a name with a tag.
+    /// Images without a name with a tag.
     Dangling,
-    /// All that no container runs on.
+    /// All images that no container uses.
     Unused,
 }
 
-/// What went.
+/// Objects removed by a prune.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freed {
-    /// Images.
+    /// Removed images.
     pub images: Vec<Removal>,
-    /// Blobs, layers and downloads that no image needed.
+    /// Number of removed blobs, layers and downloads that no image needed.
     pub objects: u64,
-    /// Disk space, in bytes, that of the images included.
+    /// Freed disk space in bytes, that of the images included.
     pub bytes: u64,
 }
 
 impl Store {
-    /// Removes images that `fits` and what no image needs. What somebody uses stays. Roots of the host's own programs go
-    /// with all unused images.
+    /// Removes the images of class `which` that `fits` accepts, and objects that no image needs. Anything in use stays.
+    /// Roots of the host's own programs are removed together with all unused images.
     pub fn prune(&self, which: Which, fits: impl Fn(&Image) -> Result<bool>) -> Result<Freed> {
         self.sweep();
         let lock = self.lock_images()?;
@@ -71,7 +71,7 @@ impl Store {
         Ok(freed)
     }
 
-    /// Roots made of the host's own programs: the next start that wants one makes it anew.
+    /// Buries roots made of the host's own programs: the next start that wants such a root makes it anew.
     fn bury_host_roots(&self, graves: &mut Graves) -> Result<()> {
         for (folder, name) in list(&self.layers_folder())? {
             if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -84,14 +84,14 @@ impl Store {
     fn bury_unneeded(&self, mut needed: Needed, graves: &mut Graves) -> Result<()> {
         let mut blobs = self.blobs()?;
         blobs.retain(|blob| !needed.blobs.contains(blob));
-        // A container that does not run needs its image, recorded or not.
+        // A stopped container needs its image too, recorded or not.
         for (_, manifest) in self.used_manifests()? {
             needed.layers.extend(self.diff_ids_of(&manifest).unwrap_or_default());
             needed.blobs.extend(self.config_of(&manifest));
             needed.blobs.insert(manifest);
         }
         blobs.retain(|blob| !needed.blobs.contains(blob));
-        // A container may run on an image that is recorded no more (images.json was lost): its layers are mounted.
+        // A container may run on an image without a record (images.json was lost): its layers are mounted.
         for blob in &blobs {
             let path = self.blob_path(blob);
             let is_small = path.metadata().is_ok_and(|metadata| metadata.len() <= LARGEST);
@@ -110,8 +110,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes of these layers (packed blob, diff ID) what no image needs and nobody uses, with what came of their downloads;
-    /// how many bytes that frees.
+    /// Removes those of `layers` (packed blob, diff ID) that no image needs and no command uses, with their partial
+    /// downloads. Returns the freed bytes.
     pub fn give_back(&self, layers: &[(&Digest, &Digest)]) -> Result<u64> {
         let lock = self.lock_images()?;
         let mut needed = Needed::by(self.images()?.all());
@@ -134,15 +134,15 @@ impl Store {
         Ok(graves.empty())
     }
 
-    /// Removes downloads that nobody goes on with; how many, and their bytes. Whoever waits for one looks whether it is
-    /// still there once it has the lock.
+    /// Removes downloads that no command holds; returns their number and bytes. A command that waits for a download's
+    /// lock checks that the file still exists once it has the lock.
     fn remove_downloads(&self) -> Result<(u64, u64)> {
         let (mut count, mut bytes) = (0, 0);
         for (path, _) in list(&self.root.join("downloads"))? {
             let Grip::Ours(_lock) = grip(&path)? else { continue };
             let size = disk_use(&path).unwrap_or_default();
             match std::fs::remove_file(&path) {
-                // An empty one is what a wait left, no download.
+                // An empty file is left over from a wait and is no download.
                 Ok(()) if size > 0 => (count, bytes) = (count + 1, bytes + size),
                 Ok(()) => {}
                 Err(error) => log::warn!("cannot remove {}: {error}", path.display()),

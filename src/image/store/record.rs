@@ -1,4 +1,4 @@
-//! What is known of an image without reading its config: one entry of images.json.
+//! Record of an image, readable without its config: an entry of images.json.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,55 +9,55 @@ use crate::image::manifest::Platform;
 /// An image of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// Its manifest: what identifies it here.
+    /// Digest of the manifest: identifies the image in this store.
     pub manifest: Digest,
-    /// The index that it was chosen from, where there was one.
+    /// Digest of the index that the manifest was chosen from; `None` without an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<Digest>,
-    /// Its config: the image ID that docker shows.
+    /// Digest of the config: the image ID that docker shows.
     pub config: Digest,
-    /// Its layers, the bottom one first.
+    /// Layers of the image, the bottom one first.
     pub layers: Vec<Layer>,
-    /// For which machine.
+    /// Platform that the image runs on.
     pub platform: Platform,
-    /// What it is called: references with a tag.
+    /// Names of the image: references with a tag.
     #[serde(default)]
     pub names: Vec<Reference>,
-    /// Where it came from or went: references with a digest and no tag.
+    /// Origins and push targets of the image: references with a digest and no tag.
     #[serde(default)]
     pub digests: Vec<Reference>,
-    /// When it was built, by its own word.
+    /// Time of the build, as the config claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<jiff::Timestamp>,
-    /// When it came here.
+    /// Time when the image was added to the store.
     pub added: jiff::Timestamp,
 }
 
 /// A layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
-    /// The blob, as it was packed.
+    /// Digest of the blob, as the layer was packed.
     pub blob: Digest,
-    /// How long the blob is, in bytes.
+    /// Length of the blob in bytes.
     pub packed: u64,
-    /// The digest of the tar in it: names the unpacked layer.
+    /// Digest of the tar in the blob: names the unpacked layer.
     pub diff_id: Digest,
-    /// Bytes of its files, unpacked.
+    /// Bytes of the layer's files, unpacked.
     pub size: u64,
 }
 
 impl Image {
-    /// Bytes of its files, unpacked, over all layers (what docker calls SIZE).
+    /// Bytes of the image's files, unpacked, over all layers (docker's SIZE).
     pub fn size(&self) -> u64 {
         self.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add)
     }
 
-    /// Whether its manifest is one that has been somewhere else: others may know the image by its digest.
+    /// True if a registry has the image's manifest: others may know the image by this digest.
     pub fn is_published(&self) -> bool {
         !self.digests.is_empty()
     }
 
-    /// Whether this is the digest of its manifest, of its index, or one by which a registry knows it.
+    /// True if `digest` is that of the manifest, of the index, or of a reference by which a registry knows the image.
     pub fn is_called(&self, digest: &Digest) -> bool {
         let is_it = |one: &Reference| one.digest.as_ref() == Some(digest);
         self.manifest == *digest
@@ -65,7 +65,7 @@ impl Image {
             || self.digests.iter().any(is_it)
     }
 
-    /// All blobs that it needs.
+    /// All blobs that the image needs.
     pub fn blobs(&self) -> impl Iterator<Item = &Digest> {
         [&self.manifest, &self.config]
             .into_iter()

@@ -1,4 +1,4 @@
-//! `system df`: what takes how much of the disk, and what of it could go.
+//! `system df`: disk space of images, host roots and downloads, and the part that could be freed.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -11,42 +11,42 @@ use super::{Image, Store};
 use crate::digest::Digest;
 use crate::error::Result;
 
-/// One kind of things.
+/// Totals for a kind of object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// How many.
+    /// Number of objects.
     pub count: u64,
-    /// How many are in use.
+    /// Number of objects in use.
     pub active: u64,
-    /// Disk space in bytes; what several share, once.
+    /// Disk space in bytes; shared parts count once.
     pub size: u64,
-    /// How much of it would be free if all that is not in use went.
+    /// Bytes that removing all unused objects would free.
     pub reclaimable: u64,
 }
 
-/// One image.
+/// Disk space of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageUsage {
-    /// It.
+    /// Record of the image.
     pub image: Image,
-    /// Disk space in bytes: its blobs and layers.
+    /// Disk space in bytes of the image's blobs and layers.
     pub size: u64,
-    /// How much of it other images need too.
+    /// Part of `size` that other images need too, in bytes.
     pub shared: u64,
-    /// Whether a container runs on it, or another command uses it.
+    /// True if a container or another command uses the image.
     pub in_use: bool,
 }
 
-/// A store.
+/// Disk space of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Images, with blobs and layers that no image needs any more.
+    /// Images, including blobs and layers that no image needs any more.
     pub images: Part,
     /// Root directories made of the host's own programs.
     pub host_roots: Part,
-    /// What broken-off pulls left, to go on with.
+    /// Partial downloads that interrupted pulls left; a later pull resumes them.
     pub downloads: Part,
-    /// Image by image.
+    /// Usage of each image.
     pub each: Vec<ImageUsage>,
 }
 
@@ -69,7 +69,7 @@ impl Sizes {
 }
 
 impl Store {
-    /// What takes how much. What goes meanwhile is not counted.
+    /// Measures the store. Objects that are removed meanwhile are not counted.
     pub fn usage(&self) -> Result<Usage> {
         let (images, held) = self.images_and_held()?;
         let (sizes, host_roots) = self.sizes()?;
@@ -109,7 +109,7 @@ impl Store {
         Ok((images, held))
     }
 
-    /// The sizes, and the folders that are no image's layer.
+    /// Sizes of blobs and layers, and the folders that are no image's layer.
     fn sizes(&self) -> Result<(Sizes, Vec<PathBuf>)> {
         let mut sizes = Sizes { blobs: HashMap::new(), layers: HashMap::new() };
         let mut others = Vec::new();
@@ -127,12 +127,12 @@ impl Store {
     }
 }
 
-/// Number of images that these records stand for.
+/// Number of distinct images among these records.
 fn ids<'a>(images: impl Iterator<Item = &'a Image>) -> u64 {
     images.map(|image| &image.config).collect::<HashSet<_>>().len() as u64
 }
 
-/// What `image` and any other both need.
+/// Objects that `image` shares with any other image.
 fn shared(image: &Image, images: &[Image]) -> Needed {
     let own = Needed::by([image]);
     let others = Needed::by(images.iter().filter(|other| other.manifest != image.manifest));
@@ -147,7 +147,7 @@ fn size_of(path: &Path) -> u64 {
     size.inspect_err(|error| log::debug!("{error}")).unwrap_or_default()
 }
 
-/// What is there by locks alone is in use; the rest could go.
+/// Totals of `paths`. A locked object is in use; the rest is reclaimable.
 fn sum(paths: impl IntoIterator<Item = PathBuf>) -> Part {
     let mut part = Part::default();
     for path in paths {

@@ -1,7 +1,7 @@
-//! Whether an unpacked layer is what its packed blob makes: the blob is unpacked once more, with digests in the place of
-//! contents, and both trees are compared file by file.
+//! Compares an unpacked layer with its packed blob: unpacks the blob once more, with digests in place of contents, and
+//! compares both trees file by file.
 //!
-//! Times are not compared: a backup that was brought back may have others, and nothing runs otherwise for it.
+//! Times are not compared: a restored backup may have others, and no program runs differently because of them.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -21,8 +21,9 @@ use crate::image::extract::{self, Content, How, Sketched};
 use crate::image::store::layers::{LayerStory, PREFIX};
 use crate::sys::inroot::{self, Symlinks};
 
-/// What the unpacked layer in `folder` has otherwise than its blob. `None`: nothing, or that cannot be told: the blob is
-/// missing or damaged, which is a fault of its own. Errors: no room for the second tree, or the first cannot be read.
+/// Describes the first difference between the unpacked layer in `folder` and its blob. `None`: no difference, or none
+/// can be found because the blob is missing or damaged, which is a fault of its own. Errors: no space for the second
+/// tree, or an unreadable first tree.
 pub(super) fn difference(
     store: &Store,
     folder: &Path,
@@ -61,7 +62,7 @@ pub(super) fn difference(
 struct Trees {
     expected: OwnedFd,
     found: OwnedFd,
-    /// Of the files of the expected tree, by their inode numbers.
+    /// Sizes and digests of the expected tree's files, by inode number.
     digests: HashMap<u64, Sketched>,
 }
 
@@ -70,7 +71,7 @@ impl Trees {
         let mut links = HashMap::new();
         let root = (rustix::fs::fstat(&self.expected)?, rustix::fs::fstat(&self.found)?);
         let mut difference = stat_difference(&root.0, &root.1).map(|what| said("", what));
-        // Opened anew by its path each: however deep the tree, few descriptors are open.
+        // Each folder is opened anew by its path: few descriptors are open, however deep the tree.
         let mut folders = vec![PathBuf::new()];
         while let (None, Some(path)) = (&difference, folders.pop()) {
             let at = || format!("/{}", path.display());
@@ -119,7 +120,7 @@ impl Trees {
         Ok(None)
     }
 
-    /// What is otherwise that stat(2) does not tell.
+    /// Describes a difference that stat(2) does not show.
     fn inner_difference(
         &self,
         (expected, found): (&OwnedFd, &OwnedFd),
@@ -136,7 +137,7 @@ impl Trees {
                 if xattrs(&expected)? != xattrs(&found)? {
                     return Ok(Some("extended attributes"));
                 }
-                // Without an entry of its own it is empty: a whiteout, a device's stand-in.
+                // A file without an entry in `digests` is empty: a whiteout, or a device's stand-in.
                 match self.digests.get(&stat.st_ino) {
                     Some(sketched) => Ok((!has_content(found, sketched)?).then_some("content")),
                     None if stat.st_mode & libc::S_IFMT == libc::S_IFDIR => Ok(None),
@@ -181,7 +182,7 @@ fn open_folder(root: &OwnedFd, path: &Path) -> std::io::Result<OwnedFd> {
 }
 
 fn open(folder: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
-    // NONBLOCK: should it have become a FIFO meanwhile.
+    // NONBLOCK: the file may have become a FIFO meanwhile.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::empty())
 }
@@ -202,7 +203,7 @@ fn names(folder: &OwnedFd) -> Result<Vec<OsString>, Errno> {
 /// Name and value of an extended attribute.
 type Attribute = (Vec<u8>, Vec<u8>);
 
-/// Those that a layer may have, and ours. Labels of the host's security modules are the host's.
+/// Attributes that a layer may have, and ours. Labels of the host's security modules belong to the host.
 fn xattrs(file: &OwnedFd) -> Result<Vec<Attribute>, Errno> {
     let mut list = vec![0; 64 << 10];
     let length = match rustix::fs::flistxattr(file, &mut list[..]) {

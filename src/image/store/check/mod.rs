@@ -1,10 +1,10 @@
-//! `usnea check`: whether what is in the store is what its names say, and the way back.
+//! `usnea check`: verifies that the store's content matches its names, and repairs it.
 //!
-//! Two passes. The first looks at everything (digests of all blobs, and each layer beside its packed blob) without any
-//! lock, while others work. The second, with the lock of `images.json`, looks once more at what seemed wrong, and mends it.
+//! Two passes. The first checks everything (digests of all blobs, and each layer against its packed blob) without any
+//! lock, while others work. The second, with the lock of `images.json`, checks the suspects again, and repairs them.
 //!
-//! What a killed command leaves (tmp/, downloads/, blobs and layers that no image needs) is no fault: the next command,
-//! pull or prune sees to it.
+//! The remains of a killed command (tmp/, downloads/, blobs and layers that no image needs) are no fault: the next
+//! command, pull or prune handles them.
 
 mod compare;
 mod rebuild;
@@ -31,57 +31,57 @@ use crate::image::owners::Owners;
 /// Treatment of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
-    /// Nothing.
+    /// Report only.
     No,
-    /// What can be mended is.
+    /// Repair every fault that can be repaired.
     Yes,
 }
 
-/// How layers are unpacked anew: to compare with what is there, and to mend it.
+/// Settings for unpacking layers anew: to compare with the existing ones, and to repair those.
 #[derive(Clone, Copy, Debug)]
 pub struct Mending<'a> {
-    /// Whether anything is mended.
+    /// Whether faults are repaired.
     pub repair: Repair,
-    /// How owners are kept.
+    /// Form in which owners are stored.
     pub owners: &'a Owners,
-    /// What a layer may hold.
+    /// Limits for a layer's content.
     pub limits: &'a Limits,
 }
 
-/// What became of a fault.
+/// Outcome of a fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", content = "how", rename_all = "lowercase")]
 pub enum Outcome {
-    /// Nothing was tried.
+    /// Found; no repair was tried.
     Found,
-    /// It was mended: how.
+    /// Repaired: the action taken.
     Mended(String),
-    /// It could not be: what to do.
+    /// Not repairable: advice for the user.
     Left(String),
 }
 
-/// Something that is not as it should be.
+/// A fault in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// What: a path in the store, or an image.
+    /// Faulty object: a path in the store, or an image.
     pub what: String,
-    /// What is wrong with it.
+    /// Description of the fault.
     pub fault: String,
-    /// Which images need it, by their names or short IDs.
+    /// Images that need the object, by their names or short IDs.
     pub images: Vec<String>,
-    /// What became of it.
+    /// Outcome of the fault.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
 impl Fault {
-    /// Whether it is still there.
+    /// True if the fault remains.
     pub fn is_left(&self) -> bool {
         !matches!(self.outcome, Outcome::Mended(_))
     }
 }
 
-/// What was seen without a lock.
+/// Objects that looked faulty without a lock.
 struct Suspects {
     blobs: Vec<Digest>,
     layers: Vec<std::path::PathBuf>,
@@ -89,15 +89,15 @@ struct Suspects {
 
 /// Expected content of unpacked layers.
 struct Reading<'a> {
-    /// How layers are unpacked. `None`: they are not compared.
+    /// Settings for unpacking. `None`: layers are not compared.
     by: Option<Mending<'a>>,
     /// The packed layers of all images, by diff ID.
     layers: HashMap<Digest, Layer>,
-    /// The user was told why layers are not compared.
+    /// True once the user has been told why layers are not compared.
     is_told: Cell<bool>,
 }
 
-/// A check with the lock held.
+/// The second pass, with the lock held.
 struct Check<'a> {
     store: &'a Store,
     mending: Option<Mending<'a>>,
@@ -108,8 +108,8 @@ struct Check<'a> {
 }
 
 impl Store {
-    /// Looks at everything, and mends it if told to. Without a way to unpack layers, what is unpacked is only counted. What is
-    /// wrong, in an order that does not change. Errors: the check itself cannot go on.
+    /// Checks everything, and repairs it where `mending` says so. Without `mending`, unpacked layers are only counted.
+    /// Returns the faults in a stable order. Errors: the check itself cannot go on.
     pub fn check(&self, mending: Option<Mending<'_>>) -> Result<Vec<Fault>> {
         self.sweep();
         let reading = self.reading(mending);
@@ -121,7 +121,7 @@ impl Store {
         };
         let mut faults = self.check_modes(mending.is_some())?;
         let Some(images) = self.readable_images(mending.is_some(), &mut faults)? else {
-            // Which images need a blob is not known: nothing more is said of any.
+            // Without images.json nothing is known of the images that need a blob.
             for blob in suspects.blobs {
                 faults.push(Fault::found(self.name_of_blob(&blob), DAMAGED, Vec::new()));
             }
@@ -162,7 +162,7 @@ impl Store {
     fn suspects(&self, reading: &Reading<'_>) -> Result<Suspects> {
         let is_damaged = |digest: &Digest| {
             let sound = has_digest(&self.blob_path(digest), digest);
-            // What went meanwhile is no fault.
+            // An object removed meanwhile is no fault.
             !sound
                 .or_else(|error| match error.kind() {
                     std::io::ErrorKind::NotFound => Ok(true),
@@ -180,7 +180,7 @@ impl Store {
         })
     }
 
-    /// What is wrong with an unpacked layer.
+    /// Describes the fault of an unpacked layer; `None`: no fault, or no such layer.
     fn fault_of_layer(&self, folder: &Path, reading: &Reading<'_>) -> Option<String> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         if folder.symlink_metadata().is_err() {
@@ -205,7 +205,7 @@ impl Store {
         }
     }
 
-    /// What of an unpacked layer is no longer what its blob says.
+    /// Describes the first file of an unpacked layer that differs from the layer's blob.
     fn changed_file(
         &self,
         folder: &Path,
@@ -213,14 +213,14 @@ impl Store {
         reading: &Reading<'_>,
     ) -> Option<String> {
         let layer = reading.layers.get(&story.diff_id)?;
-        // Layers in another form, for other subordinate IDs, cannot be made by us.
+        // We cannot make layers in another form, for other subordinate IDs.
         let is_ours = |by: &Mending<'_>| {
             folder.file_name() == Some(super::layers::name(&story.diff_id, by.owners).as_ref())
         };
         let by = reading.by.filter(is_ours)?;
         match compare::difference(self, folder, (story, layer), by) {
             Ok(difference) => difference,
-            // Another command may have removed it.
+            // Another command may have removed the layer.
             Err(_) if folder.symlink_metadata().is_err() => None,
             Err(error) => {
                 if !reading.is_told.replace(true) {
@@ -233,7 +233,7 @@ impl Store {
         }
     }
 
-    /// The store's own folders and images.json belong to us, and nobody else can write to them.
+    /// Checks that the store's own folders and images.json belong to us, and that no other user can write to them.
     fn check_modes(&self, mend: bool) -> Result<Vec<Fault>> {
         let me = rustix::process::geteuid().as_raw();
         let mut faults = Vec::new();
@@ -272,7 +272,7 @@ impl Store {
         Ok(faults)
     }
 
-    /// What an image cannot do without and does not have.
+    /// Describes the object that an image needs and lacks; `None`: the image is complete.
     fn missing_for(&self, image: &Image) -> Option<String> {
         let has = |digest: &Digest| self.blob_path(digest).is_file();
         if !has(&image.manifest) {
@@ -286,7 +286,7 @@ impl Store {
         Some(format!("layer {} is missing, packed and unpacked", lost.diff_id.short()))
     }
 
-    /// Whether the layer is there in any form, with its story.
+    /// True if the layer exists in any form, with its layer.json.
     fn is_unpacked(&self, diff_id: &Digest) -> bool {
         let folders = self.layer_folders(diff_id).unwrap_or_default();
         folders.iter().any(|folder| self.story(folder).is_some() && folder.join("fs").is_dir())
@@ -344,7 +344,7 @@ impl Check<'_> {
         Ok(false)
     }
 
-    /// Damaged blobs: looked at once more, and removed.
+    /// Checks damaged blobs again, and removes them.
     fn blobs(&mut self, suspects: &[Digest]) -> Result<()> {
         for digest in suspects {
             let path = self.store.blob_path(digest);
@@ -364,7 +364,7 @@ impl Check<'_> {
     fn bury(&mut self, done: &str, path: &Path) -> Result<Outcome> {
         Ok(match grip(path)? {
             Grip::Held => Outcome::Left(IN_USE.to_owned()),
-            // A link, which leads to something else than itself: nobody uses it by this name.
+            // A symbolic link leads to another object: no command uses the blob or layer by this name.
             Grip::Gone if path.is_symlink() => {
                 fs::remove_file(path).context(|| format!("cannot remove {}", path.display()))?;
                 Outcome::Mended(done.to_owned())
@@ -378,7 +378,7 @@ impl Check<'_> {
         })
     }
 
-    /// Damaged layers: looked at once more, and removed; those that images need are unpacked anew when all is done.
+    /// Checks damaged layers again, and removes them. Layers that images need are unpacked anew at the end.
     fn layers(&mut self, suspects: &[std::path::PathBuf]) -> Result<()> {
         for folder in suspects {
             let Some(fault) = self.store.fault_of_layer(folder, self.reading) else { continue };
@@ -400,7 +400,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Images that lack something; gives the layers that are to be unpacked anew once the lock is released.
+    /// Finds images that lack objects. Returns the layers to unpack anew once the lock is released.
     fn images(&mut self) -> Result<Vec<Lacking>> {
         let mut lacking: Vec<Lacking> = Vec::new();
         for image in self.images.clone().all() {
@@ -425,7 +425,7 @@ impl Check<'_> {
         Ok(lacking)
     }
 
-    /// The fault for which its folder was just removed, or that there is none.
+    /// The fault for which the layer's folder was just removed, or the fault that no such folder exists.
     fn fault_of_lacking(&mut self, layer: &Layer) -> Fault {
         let folder = format!("layers/{}.", layer.diff_id.hex());
         match self.faults.iter().position(|fault| fault.what.starts_with(&folder)) {
@@ -455,7 +455,7 @@ impl Check<'_> {
         }))
     }
 
-    /// An index is wanted for push and for names with its digest alone.
+    /// Checks the image's index, which a push and references with only the index's digest need.
     fn index(&mut self, image: &Image) -> Result<()> {
         let Some(index) = &image.index else { return Ok(()) };
         if self.store.blob_path(index).is_file() {
@@ -472,7 +472,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// An image whose layers are unpacked runs without their blobs, so it is kept; only a pull brings them back.
+    /// Reports missing packed layers. An image with unpacked layers runs without their blobs, so it stays; only a pull
+    /// brings the blobs back.
     fn packed_layers(&mut self, image: &Image) {
         for layer in &image.layers {
             if self.store.blob_path(&layer.blob).is_file() {

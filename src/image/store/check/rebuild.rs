@@ -1,5 +1,5 @@
-//! images.json that cannot be read, or is missing: made anew from what can still be read of it, from its copy, and from the
-//! manifests among the blobs.
+//! Rebuilds an unreadable or missing images.json: from its readable part, from its copy, and from the manifests among
+//! the blobs.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +14,8 @@ use crate::image::manifest::{Descriptor, Document, LARGEST, parse_config};
 use crate::image::store::{Image, Images, Layer, Store};
 
 impl Store {
-    /// images.json, made anew where it is damaged or missing and that is asked for. `None`: it is, and stays so.
+    /// Reads images.json, rebuilt if it is damaged or missing and `mend` is true. `None`: damaged or missing, and not
+    /// repaired.
     pub(super) fn readable_images(
         &self,
         mend: bool,
@@ -24,7 +25,7 @@ impl Store {
         let mut is_missing = false;
         let is_json = match fs::read(&path) {
             Ok(bytes) => match serde_json::from_slice::<serde_json::Value>(&bytes) {
-                // Another usnea's: to be left alone.
+                // The file of another version of usnea is left alone.
                 Ok(value) if value.get("version").is_some_and(|version| *version != VERSION) => {
                     true
                 }
@@ -52,7 +53,7 @@ impl Store {
         }
         let aside = self.root.join("images.json.damaged");
         if !is_missing {
-            // Two steps would leave an instant without any.
+            // A rename would leave an instant without images.json.
             fs::copy(&path, &aside).map_err(|error| crate::files::cannot_write(error, &aside))?;
         }
         self.write_images(&images)?;
@@ -66,8 +67,8 @@ impl Store {
         Ok(Some(images))
     }
 
-    /// The images that can be read in the damaged images.json, those of its copy, and those whose manifests are among the
-    /// blobs.
+    /// The images that are readable in the damaged images.json, those of its copy, and those whose manifests are among
+    /// the blobs.
     fn rebuilt_images(&self, damaged: &Path) -> Result<Images> {
         let mut images = Images::salvaged(&fs::read(damaged).unwrap_or_default());
         let copied = Images::salvaged(&fs::read(self.copy_path()).unwrap_or_default());
@@ -106,7 +107,7 @@ impl Store {
         Ok(images)
     }
 
-    /// The record of an image as its blobs tell it.
+    /// Builds the record of an image from its blobs.
     fn image_of_manifest(&self, digest: &Digest) -> Result<Image> {
         let bytes = self.read_blob(digest)?;
         let Document::Manifest(manifest) = Document::parse(&bytes, None)? else {
@@ -143,7 +144,7 @@ impl Store {
 }
 
 impl Images {
-    /// The images that can still be read at the beginning of a damaged images.json.
+    /// The images that are still readable at the beginning of a damaged images.json.
     fn salvaged(bytes: &[u8]) -> Self {
         let mut images = Self::new();
         let text = String::from_utf8_lossy(bytes);

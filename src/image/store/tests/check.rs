@@ -1,4 +1,4 @@
-//! Each kind of damage is found, and mended where it can be.
+//! Each kind of damage is found, and repaired where possible.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,8 +15,8 @@ impl Shop {
         self.store.check(None).unwrap()
     }
 
-    /// What is in use is tried again for a moment: a test beside us that makes a process shares our locks with it until
-    /// that runs its program.
+    /// Retries for a moment if an object is in use: a parallel test that forks shares our locks with its child until
+    /// the child's exec.
     fn repair(&self) -> Vec<Fault> {
         let is_held =
             |fault: &Fault| matches!(&fault.outcome, Outcome::Left(how) if how.contains("in use"));
@@ -41,7 +41,7 @@ impl Shop {
         mended
     }
 
-    /// Finds one fault, twice; mends it; finds none.
+    /// Finds one fault, twice; repairs it; finds none.
     #[track_caller]
     fn one_fault_that_is_mended(&self) -> Fault {
         let found = self.check();

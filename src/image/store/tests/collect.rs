@@ -73,7 +73,7 @@ fn an_image_in_use_stays_whole() {
     let shop = Shop::new();
     let image = shop.image(&["x", "y"], &[("a", "1")]);
     let held = shop.store.blob(&image.manifest).unwrap().unwrap();
-    // A name may go.
+    // A name may be removed.
     shop.store.remove(&named("y"), Force::No).unwrap();
     for force in [Force::No, Force::Yes] {
         let error = shop.store.remove(&named("x"), force).unwrap_err();
@@ -127,7 +127,7 @@ fn layers_of_a_held_image_that_is_recorded_no_more_stay() {
         std::fs::remove_file(list).unwrap();
     }
     let _held = shop.store.blob(&image.manifest).unwrap().unwrap();
-    // Its config goes with the rest, but the layers are mounted.
+    // The image's config is removed with the rest, but the layers are mounted.
     shop.store.prune(Which::Unused, |_| Ok(true)).unwrap();
     assert!(shop.layer_file(&image, "a").exists());
 }

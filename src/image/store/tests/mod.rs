@@ -1,4 +1,4 @@
-//! Stores with small images in them, for the tests of what removes, counts and checks.
+//! Stores with small images, for the tests of removal, counting and checking.
 
 mod check;
 mod collect;
