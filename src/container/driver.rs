@@ -1,4 +1,4 @@
-//! Who stacks the layers of a root: the kernel's overlay where it serves, else our own, else nobody.
+//! Storage driver that stacks the layers of a root: the kernel's overlay where it serves, else our own, else copying.
 
 use std::path::Path;
 
@@ -12,16 +12,16 @@ use crate::spec::{Options, Stacking, StorageDriver};
 use crate::userns::{Base, Writer};
 use crate::whiteout::Whiteouts;
 
-/// What was chosen.
+/// Chosen storage driver.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Choice {
-    /// How layers are stacked.
+    /// Stacking of layers, as the spec needs it.
     pub stacking: Stacking,
-    /// For it the kernel's overlay was tried, and served: worth a note.
+    /// True if the kernel's overlay was just tried, and served: worth a note in the store.
     was_tried: bool,
 }
 
-/// What `--storage-driver` asks for, else the first that serves. `maps`: the container's, to the host.
+/// Chooses the driver of `--storage-driver`, else the first that serves. `maps`: the container's, to the host.
 pub fn choose(
     options: &Options,
     base: &Base,
@@ -29,7 +29,7 @@ pub fn choose(
     store: &Path,
 ) -> Result<Choice> {
     let Root { is_shared, is_foreign, whiteouts, .. } = *root;
-    // With one ID, every file is of that one.
+    // With a single ID, every file belongs to that ID.
     let has_others = base.writer != Writer::Itself;
     let idmapped = has_others && maps != &base.maps;
     let (driver, was_tried) = match options.storage_driver {
@@ -70,7 +70,7 @@ pub fn choose(
 }
 
 impl Choice {
-    /// Notes in the store that the kernel's overlay serves, if that is news: it is tried once a boot.
+    /// Notes in the store that the kernel's overlay serves, if that is news: the overlay is tried once a boot.
     pub fn remember(self, store: &Path) {
         if self.was_tried {
             overlay::note(store);
@@ -78,7 +78,7 @@ impl Choice {
     }
 }
 
-/// It, and whether the kernel's overlay was tried for it.
+/// Returns the first driver that serves, and whether the kernel's overlay was tried for it.
 fn first_that_serves(idmapped: bool, root: &Root, store: &Path) -> Result<(StorageDriver, bool)> {
     let why_not = match idmapped {
         _ if root.whiteouts == Whiteouts::Names => {
@@ -87,7 +87,7 @@ fn first_that_serves(idmapped: bool, root: &Root, store: &Path) -> Result<(Stora
         _ if root.is_shared => {
             Err(Error::new("owners of a shared store's files are in records alone"))
         }
-        // To the root of the host alone it shows files as the container's own IDs'.
+        // Idmapped layers show files as the container's own IDs only to the root of the host.
         true => idmap::serves(store),
         false => Ok(()),
     };
@@ -108,7 +108,7 @@ fn first_that_serves(idmapped: bool, root: &Root, store: &Path) -> Result<(Stora
     Ok((driver, found.was_tried))
 }
 
-/// Who stacks layers here where nothing else is asked for, and why.
+/// Returns the default driver of this machine, and the reason for it.
 pub fn first(store: &Path) -> (StorageDriver, String) {
     let (driver, found) = of_this_machine(store);
     let is_idmapped = driver == StorageDriver::Overlay && idmap::serves(store).is_ok();
@@ -116,10 +116,10 @@ pub fn first(store: &Path) -> (StorageDriver, String) {
     (driver, found.text + own)
 }
 
-/// Why one is the first that serves.
+/// Reason why a driver is the first that serves.
 struct Found {
     text: String,
-    /// For it the kernel's overlay was tried just now, and served.
+    /// True if the kernel's overlay was tried just now, and served.
     was_tried: bool,
 }
 

@@ -1,7 +1,7 @@
-//! The folder of a container that is thrown away: `tmp/run-ID` in the store, locked as long as its container's
-//! parent lives. What a killed one leaves is removed by the next command that finds the lock free.
+//! Folder of a disposable container: `tmp/run-ID` in the store, locked as long as its container's parent lives. The
+//! next command that finds the lock free removes the folder of a killed container.
 //!
-//! Files in it may be of subordinate IDs: those are removed in the base user namespace.
+//! Files in the folder may belong to subordinate IDs: those are removed in the base user namespace.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -12,15 +12,15 @@ use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock};
 use crate::userns::{self, Base};
 
-/// What begins the names of folders in `tmp` that [`sweep`] removes.
+/// Prefix of the folders in `tmp` that [`sweep`] removes.
 pub const PREFIX: &str = "run-";
 
-/// Where the folder of container `id` is.
+/// Path of the folder of container `id`.
 pub fn path(store: &Path, id: &str) -> PathBuf {
     store.join("tmp").join(format!("{PREFIX}{id}"))
 }
 
-/// A folder, locked.
+/// Locked folder.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -28,7 +28,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes it, and `layers` in it.
+    /// Makes the folder, and `layers` in it.
     pub fn make(path: &Path, layers: &[PathBuf]) -> Result<Self> {
         let folder = Self { path: path.to_owned(), lock: locked(path)? };
         match fill(layers) {
@@ -40,36 +40,37 @@ impl Folder {
         }
     }
 
-    /// Where it is.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Renames it to `place`, where it stays.
+    /// Renames the folder to `place`, where it stays.
     pub fn keep(&self, place: &Path) -> Result<()> {
         std::fs::rename(&self.path, place).context(|| format!("cannot make {}", place.display()))
     }
 
-    /// Its lock, which outlives this value.
+    /// Returns the lock of the folder, which outlives this value.
     pub fn into_lock(self) -> File {
         self.lock
     }
 
-    /// What was `place` and goes; locked already.
+    /// Moves `place`, locked already, to `tmp` for its removal.
     pub fn bury(store: &Path, place: &Path, lock: File) -> Result<Self> {
         let path = path(store, &files::random_name(""));
         std::fs::rename(place, &path).context(|| format!("cannot remove {}", place.display()))?;
         Ok(Self { path, lock })
     }
 
-    /// Removes it with all that is in it.
+    /// Removes the folder with its contents.
     pub fn remove(self, base: &Base) -> Result<()> {
         remove_held(&self.path, self.lock, base)
             .context(|| format!("cannot remove {}", self.path.display()))
     }
 }
 
-/// Makes the folder and locks it. Between the two another command's [`sweep`] may take it for a leftover: then again.
+/// Makes the folder and locks it. Tries again where another command's [`sweep`] takes the unlocked folder for a
+/// leftover.
 fn locked(path: &Path) -> Result<File> {
     let said = || format!("cannot make {}", path.display());
     loop {
@@ -100,10 +101,10 @@ fn full(error: io::Error) -> Error {
     error
 }
 
-/// Removes a folder, whoever its files belong to.
+/// Removes a folder, whoever owns its files.
 pub fn remove(path: &Path, base: &Base) -> Result<()> {
     match files::remove_tree(path) {
-        // Folders of subordinate IDs: theirs to empty.
+        // Folders of subordinate IDs: only those IDs may empty them.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             userns::in_base(base, || Ok(files::remove_tree(path)?))
         }
@@ -111,12 +112,12 @@ pub fn remove(path: &Path, base: &Base) -> Result<()> {
     }
 }
 
-/// Removes a locked folder, and gives its lock back.
+/// Removes a locked folder, and releases its lock.
 fn remove_held(path: &Path, lock: File, base: &Base) -> Result<()> {
     files::remove_unlocked(path, lock, || remove(path, base))
 }
 
-/// Removes what killed commands left behind. Failures are no reason to fail: the next command tries again.
+/// Removes the folders of killed commands. Ignores failures: the next command tries again.
 pub fn sweep(store: &Path, base: &Base) {
     let Ok(entries) = std::fs::read_dir(store.join("tmp")) else {
         return;

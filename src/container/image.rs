@@ -1,4 +1,4 @@
-//! What a container is made from: the transports of IMAGE.
+//! IMAGE of a container, and the root that it becomes.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -12,51 +12,52 @@ use crate::spec::ImageDefaults;
 use crate::userns::Base;
 use crate::whiteout::Whiteouts;
 
-/// IMAGE, as it was asked for.
+/// IMAGE, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Image {
     /// `host:PROGRAM[,PROGRAM...]`: the host's own programs.
     Host(Vec<String>),
     /// `dir:PATH`, or a path that begins with `/` or `./`: a root directory.
     Directory(PathBuf),
-    /// Anything else: the name or ID of an image, or where one can be had.
+    /// Anything else: the name or ID of an image, or a place to pull one from.
     Stored(String),
 }
 
-/// Root directories that stay as long as this value lives.
+/// Root directories that exist as long as this value lives.
 #[derive(Debug)]
 pub struct Root {
-    /// The folders, the topmost first: at least one.
+    /// Folders of the layers, the topmost first: at least one.
     pub folders: Vec<PathBuf>,
-    /// They are a store's that serves several users: their owners are in records alone ([`Owners::Shared`]).
+    /// True if the folders belong to a store that serves several users: their owners are in records alone
+    /// ([`Owners::Shared`]).
     ///
     /// [`Owners::Shared`]: crate::image::owners::Owners::Shared
     pub is_shared: bool,
-    /// They are in a store of another user.
+    /// True if the folders are in a store of another user.
     pub is_foreign: bool,
-    /// What names that begin with `.wh.` are in them.
+    /// Meaning of names that begin with `.wh.` in the folders.
     pub whiteouts: Whiteouts,
-    /// What the image wants.
+    /// Defaults of the image's config: command, environment, user and the like.
     pub defaults: ImageDefaults,
-    /// Which image of a store it is.
+    /// Image of a store that the folders belong to; `None`: a directory, or programs of the host.
     pub stored: Option<StoredImage>,
     pub(super) held: Held,
 }
 
-/// An image of a store, as a container knows it.
+/// Image of a store, as a container records it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredImage {
-    /// Its manifest's blob.
+    /// Path of the manifest's blob.
     pub manifest: PathBuf,
-    /// Its ID.
+    /// ID of the image.
     pub id: String,
-    /// Its labels.
+    /// Labels of the image.
     pub labels: std::collections::BTreeMap<String, String>,
-    /// How its health is found out.
+    /// Health check of the image's config.
     pub health: Option<crate::monitor::record::Healthcheck>,
 }
 
-/// What keeps a root from being removed.
+/// Lock that keeps a root from being removed.
 #[derive(Debug)]
 pub(super) enum Held {
     Nothing,
@@ -86,7 +87,7 @@ impl FromStr for Image {
 }
 
 impl Image {
-    /// The root, made or pulled if need be.
+    /// Returns the root, made or pulled if need be.
     pub fn root(&self, base: &Base, store: &Path, wanted: &stored::Wanted) -> Result<Root> {
         match self {
             Self::Host(programs) => {
@@ -98,7 +99,7 @@ impl Image {
         }
     }
 
-    /// The root that there is or would be; makes nothing. Errors: an image that is not here.
+    /// Returns the root that exists or would be made; makes nothing. Errors: an image that is not in a store.
     pub fn would_be_root(&self, base: &Base, store: &Path) -> Result<Root> {
         match self {
             Self::Host(programs) => {
@@ -124,7 +125,7 @@ impl Root {
         }
     }
 
-    /// The descriptor that holds it, for a process that outlives this value.
+    /// Returns the descriptor that holds the root, for a process that outlives this value.
     pub fn hold(&self) -> Result<Option<OwnedFd>> {
         let file = match &self.held {
             Held::Nothing => return Ok(None),
@@ -141,7 +142,7 @@ fn directory(path: &Path) -> Result<PathBuf> {
     if !absolute.is_dir() {
         return Err(std::io::Error::from_raw_os_error(libc::ENOTDIR)).context(said);
     }
-    // x on it, as the mount and the look-up of users need it: said here, not as the overlay's bare EACCES.
+    // The mount and the lookup of users need x on the directory: checked here, before the overlay's bare EACCES.
     rustix::fs::access(&absolute, rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK)
         .context(said)?;
     Ok(absolute)

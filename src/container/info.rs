@@ -1,4 +1,4 @@
-//! `usnea info`: what is here and what would be done with it, in podman's shape.
+//! `usnea info`: this machine, its stores, and the defaults for containers, in podman's shape.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::image::manifest::Platform;
 use crate::image::registries::Registries;
 use crate::userns::Base;
 
-/// All of it, under the names that podman's JSON has.
+/// Returns the whole document, under the names of podman's JSON.
 pub fn info(root: Option<&Path>) -> Result<Value> {
     let place = config::store_path(root)?;
     let stores = Stores::look(&place)?;
@@ -37,42 +37,42 @@ pub fn info(root: Option<&Path>) -> Result<Value> {
     }))
 }
 
-/// Version of this program, under the names that docker and podman have for it.
+/// Version of this program, under docker's and podman's names for it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Version {
-    /// Who makes it.
+    /// Name of this program, as docker's platform.
     pub platform: Maker,
-    /// The version.
+    /// Version of this program.
     pub version: String,
-    /// podman's rule: the program's own version.
+    /// API version: by podman's rule, the program's own version.
     #[serde(rename = "APIVersion")]
     pub api_version: String,
-    /// docker's spelling.
+    /// API version in docker's spelling.
     #[serde(rename = "ApiVersion")]
     pub api_version_of_docker: String,
-    /// The oldest that is understood.
+    /// Oldest API version that is understood.
     #[serde(rename = "MinAPIVersion")]
     pub min_api_version: String,
-    /// Empty: a release is known by its version.
+    /// Always empty: a release is known by its version.
     pub git_commit: String,
-    /// Empty: it is not Go.
+    /// Always empty: usnea is not written in Go.
     pub go_version: String,
-    /// Empty: two builds of one source are alike.
+    /// Always empty: two builds of one source are alike.
     pub build_time: String,
-    /// podman's spelling.
+    /// Time of the build in podman's spelling; always empty.
     pub built_time: String,
-    /// Seconds since 1970; 0 for the same reason.
+    /// Time of the build in seconds since 1970; always 0, because two builds of one source are alike.
     pub built: i64,
-    /// `linux`.
+    /// Operating system: `linux`.
     pub os: String,
-    /// Go's word for the processor.
+    /// Processor architecture, in Go's words.
     pub arch: String,
-    /// Both.
+    /// Operating system and architecture: `linux/amd64`.
     pub os_arch: String,
-    /// The release of the kernel.
+    /// Release of the kernel.
     pub kernel_version: String,
-    /// Whether it is a preview.
+    /// True if this version is a preview; always false.
     pub experimental: bool,
 }
 
@@ -80,7 +80,7 @@ pub struct Version {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Maker {
-    /// A name.
+    /// Name of the program.
     pub name: &'static str,
 }
 
@@ -150,7 +150,7 @@ fn host() -> Result<Value> {
         },
         "os": platform.os,
         "pasta": helper("pasta"),
-        // There is no socket to reach it by.
+        // No socket listens for remote clients.
         "remoteSocket": { "exists": false, "path": "" },
         "security": {
             "apparmorEnabled": machine::has_apparmor(),
@@ -169,7 +169,7 @@ fn host() -> Result<Value> {
     }))
 }
 
-/// Where monitors of containers listen, whether or not it is there.
+/// Returns the folder where monitors of containers listen, whether or not it exists.
 fn run_root(place: &Path) -> PathBuf {
     let runtime = config::runtime_folder();
     runtime.map_or_else(|| place.join("run").join(boot_id()), |(folder, _)| folder.join("usnea"))

@@ -1,6 +1,6 @@
-//! `usnea login` and `usnea logout`: what the registry takes is kept, what is kept can be forgotten.
+//! `usnea login` and `usnea logout`: stores credentials that the registry accepts, and forgets stored ones.
 //!
-//! The registry is asked in this very process, which has threads from then on. No container is made in it.
+//! This very process asks the registry, and has threads from then on. It makes no container.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use crate::image::reference::{DOCKER_HUB, Typed};
 use crate::image::registries::{Asked, Registries};
 use crate::image::registry::{Access, Registry};
 
-/// What a login is for: `HOST[:PORT][/NAMESPACE[/REPOSITORY]]`.
+/// Scope of a login: `HOST[:PORT][/NAMESPACE[/REPOSITORY]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     host: String,
@@ -21,7 +21,7 @@ pub struct Account {
 }
 
 impl Default for Account {
-    /// docker.io, as with docker.
+    /// Returns docker.io, as docker does.
     fn default() -> Self {
         Self { host: DOCKER_HUB.to_owned(), path: String::new() }
     }
@@ -30,7 +30,7 @@ impl Default for Account {
 impl FromStr for Account {
     type Err = Error;
 
-    /// Also an address, of which the host alone counts, as docker takes one.
+    /// Accepts an address too, of which the host alone counts, as in docker.
     fn from_str(text: &str) -> Result<Self> {
         let address = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let (host, path) = match (address, text.split_once('/')) {
@@ -60,11 +60,11 @@ impl std::fmt::Display for Account {
     }
 }
 
-/// A name and its password, as they were typed.
+/// Typed name and password.
 pub struct Typing {
-    /// The name.
+    /// User name.
     pub username: String,
-    /// The password.
+    /// Password.
     pub password: String,
 }
 
@@ -74,7 +74,7 @@ impl Typing {
             fail!("no user name");
         }
         if self.username.contains(':') {
-            // Where name and password stand together, the first colon is between them.
+            // In credentials, the first colon separates the name from the password.
             fail!("a user name has no colon");
         }
         if self.password.is_empty() {
@@ -84,21 +84,21 @@ impl Typing {
     }
 }
 
-/// Where name and password come from.
+/// Source of name and password.
 pub enum Means<'a> {
-    /// They are given.
+    /// Name and password, known already.
     Given(Typing),
-    /// They are asked for: gets the name that is proposed.
+    /// Prompt for name and password; gets the proposed name.
     Asking {
-        /// Asks.
+        /// Asks the user.
         ask: &'a mut dyn FnMut(Option<&str>) -> Result<Typing>,
-        /// Whether what is kept already will do, if the registry still takes it.
+        /// True if a stored login will do, as long as the registry still accepts it.
         or_kept: bool,
     },
 }
 
-/// Logs in: the registry is asked whether it takes name and password, then they are kept; who keeps them. Errors: it does
-/// not, or cannot be reached, and nothing is kept; or they cannot be kept.
+/// Logs in: stores name and password if the registry accepts them, and returns where. Errors: the registry rejects them
+/// or cannot be reached, and nothing is stored; or they cannot be stored.
 pub fn login(account: &Account, asked: &Asked, means: Means<'_>) -> Result<Keeper> {
     let registries = Registries::load()?;
     let logins = registries.logins(asked.authfile.as_deref());
@@ -134,7 +134,7 @@ fn check(
     let asked = Asked { credentials: Some(credentials.clone()), ..asked.clone() };
     let endpoint = registries.login_endpoint(&account.host, &asked)?;
     let registry = Registry::new(endpoint, "latest".to_owned(), Access::Pull)?;
-    // Its hint would be to log in.
+    // The registry's hint would be to log in.
     let without_hint = |error: Error| match error.way_out() {
         Some(hint) if hint.starts_with("usnea login") => Error::new(error.to_string()),
         _ => error,
@@ -145,7 +145,7 @@ fn check(
         .context(|| format!("cannot log in to {account}"))
 }
 
-/// The name with which we are logged in. Errors: we are not.
+/// Returns the name of the stored login. Errors: not logged in.
 pub fn username(account: &Account, authfile: Option<&Path>) -> Result<String> {
     let kept = Registries::load()?.logins(authfile).kept(&account.host, &account.path)?;
     match kept {
@@ -155,7 +155,7 @@ pub fn username(account: &Account, authfile: Option<&Path>) -> Result<String> {
     }
 }
 
-/// Forgets a login. Errors: there is none; or it cannot be forgotten.
+/// Forgets a login. Errors: no such login; or it cannot be forgotten.
 pub fn logout(account: &Account, authfile: Option<&Path>) -> Result<()> {
     let logins = Registries::load()?.logins(authfile);
     if logins.erase(&account.host, &account.path)? {
@@ -179,7 +179,7 @@ fn not_logged_in(account: &Account) -> Error {
     Error::new(format!("not logged in to {account}"))
 }
 
-/// Forgets all logins that are kept in our place. Errors: one cannot be forgotten.
+/// Forgets all stored logins of `authfile`, else of our own file. Errors: a login cannot be forgotten.
 pub fn logout_everywhere(authfile: Option<&Path>) -> Result<()> {
     Registries::load()?.logins(authfile).erase_all()
 }

@@ -1,4 +1,4 @@
-//! The verbs: composes images, root filesystems, specs and the engine into what a user asks for.
+//! Verbs: composes images, root filesystems, specs and the engine into a user's commands.
 
 mod driver;
 mod folder;

@@ -1,4 +1,4 @@
-//! The network of a container: from the flags to what is kept with it, and to what a launch does.
+//! Network of a container: from the flags to the settings in its record, and to the actions of a launch.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -17,8 +17,8 @@ use crate::monitor::being;
 use crate::net::{Mode, Network, Resolver, Wanted};
 use crate::spec::{self, Exposed, ImageDefaults, Options, Publish};
 
-/// What was asked for, with ports of the host that are free where none were said. Errors: ports, and nobody who could lead
-/// them in; none is free.
+/// Returns the network of the flags, with free ports of the host where none are named. Errors: published ports without
+/// a network; no free port.
 pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
     let network = options.network();
     let publishes = options.publish_all || !options.publish.is_empty();
@@ -60,18 +60,18 @@ pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
     })
 }
 
-/// Looks whether its ports are free, just before a launch: a helper would say less. Errors: one that cannot be had.
+/// Checks that the ports are free, just before a launch: a helper would say less. Errors: a port that is taken.
 pub fn look_at_ports(wanted: &Wanted) -> Result<()> {
     wanted.forwards.iter().try_for_each(|forward| taken(forward).map(drop))
 }
 
-/// What a launch of `spec` does for it. Errors: no helper; options that are none.
+/// Returns the network actions for a launch of `spec`. Errors: no helper; invalid options.
 pub fn connected(wanted: &Wanted, spec: &Spec, store: &Path) -> Result<Network> {
     let hostname = spec.hostname().clone().unwrap_or_else(being::host_name);
     wanted.decide(&hostname, &store.join("tmp"), folder::PREFIX)
 }
 
-/// Ports that the command says it listens at: of the image, and of `--expose`.
+/// Returns the ports that the container claims to listen at: those of the image, and of `--expose`.
 fn exposed(options: &Options, image: &ImageDefaults) -> Vec<Exposed> {
     let of_image = image.exposed_ports.iter().filter_map(|text| match text.parse() {
         Ok(exposed) => Some(exposed),
@@ -90,7 +90,7 @@ fn ends(exposed: &Exposed) -> impl Iterator<Item = (u16, Protocol)> + use<> {
 
 fn forwards(options: &Options, exposed: &[Exposed]) -> Result<Vec<Forward>> {
     let mut chosen = Chosen::default();
-    // First what was said, so that what is free is free of that too.
+    // Named ports first, so that the kernel picks no free port that is named.
     let (said, free): (Vec<_>, Vec<_>) =
         options.publish.iter().partition(|publish| publish.host_ports.is_some());
     for publish in said.into_iter().chain(free) {
@@ -109,7 +109,7 @@ fn forwards(options: &Options, exposed: &[Exposed]) -> Result<Vec<Forward>> {
     Ok(chosen.forwards)
 }
 
-/// Ports that were chosen, and held meanwhile, so that none is chosen twice.
+/// Chosen ports, each bound meanwhile, so that none is chosen twice.
 #[derive(Default)]
 struct Chosen {
     forwards: Vec<Forward>,
@@ -138,7 +138,7 @@ impl Chosen {
         }
     }
 
-    /// One that is free, of those that the kernel gives to whoever does not mind.
+    /// Adds a free port of the host, picked by the kernel.
     fn at_any(&mut self, port: u16, protocol: Protocol, host: Option<IpAddr>) -> Result<()> {
         let mut forward = Forward { protocol, port, host, host_port: 0 };
         let socket = taken(&forward)?;
@@ -158,14 +158,14 @@ impl Chosen {
     }
 }
 
-/// Whether both listen at the same place.
+/// True if both listen at the same place.
 fn is_same(one: &Forward, other: &Forward) -> bool {
     (one.protocol, one.host_port) == (other.protocol, other.host_port)
         && (one.host == other.host || one.host.is_none() || other.host.is_none())
 }
 
-/// Takes the place at which a helper is to listen, as long as the descriptor is open: nobody is heard there. Errors: why
-/// it cannot be had.
+/// Binds the place at which a helper will listen, as long as the descriptor is open: nobody can connect to it. Errors:
+/// the reason why the place is taken.
 fn taken(forward: &Forward) -> Result<OwnedFd> {
     let address = SocketAddr::new(forward.address(), forward.host_port);
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -176,7 +176,7 @@ fn taken(forward: &Forward) -> Result<OwnedFd> {
     let take = || -> rustix::io::Result<OwnedFd> {
         let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
         if forward.protocol == Protocol::Tcp {
-            // Connections that ended a moment ago are no listeners.
+            // Connections that ended a moment ago do not listen.
             rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
         }
         rustix::net::bind(&socket, &address)?;

@@ -1,6 +1,6 @@
-//! Who has which range of IDs of its own (`--userns auto`): a file `ranges/ID` in the store, with the container's maps to
-//! the host. It counts as long as the container is there, or, for one that has no folder (or none yet), as long as the
-//! lock on the file is held: that lock is gone with the last process of ours that runs it.
+//! ID ranges of containers (`--userns auto`): a file `ranges/ID` in the store, with the container's maps to the host.
+//! The file counts as long as the container exists. For a container without a folder (or without one yet), the lock on
+//! the file counts: our last process that runs the container releases it.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -18,13 +18,13 @@ use crate::userns::{Base, Room};
 
 const FOLDER: &str = "ranges";
 
-/// A range that is ours while this value lives, and as long as there is a container of that ID.
+/// Range that is ours while this value lives, and as long as a container of that ID exists.
 #[derive(Debug)]
 pub struct Claim {
     _lock: File,
 }
 
-/// The maps that a container has, and the claim on its range where it is one of its own.
+/// Returns the maps of a container, and the claim on its range where the container has its own.
 pub fn claimed(
     request: &Request,
     base: &Base,
@@ -35,7 +35,7 @@ pub fn claimed(
         return Ok((maps(request, base, root, store)?, None));
     }
     let folder = config::open_private(&store.join(FOLDER))?;
-    // Two that begin at once: the second sees the range of the first.
+    // Two containers that begin at once: the second sees the range of the first.
     let _turn = files::lock_file(&store.join("ranges.lock"), Lock::Exclusive)?;
     sweep(store, &folder);
     let maps = maps(request, base, root, store)?;
@@ -43,8 +43,8 @@ pub fn claimed(
     Ok((maps, Some(claim)))
 }
 
-/// The IDs of a container whose image says USER, where the user has a single ID and the command line says nothing: that
-/// one ID is the image's user instead of root, and all files are that user's. `None`: as the flags say.
+/// Returns the mode of a container whose image says USER, where the user has a single ID and the command line says
+/// nothing. That single ID is then the image's user instead of root, and owns all files. `None`: the flags decide.
 pub fn of_image_user(request: &Request, base: &Base, root: &Root) -> Option<UsernsMode> {
     let options = &request.options;
     let is_free = options.userns.is_none()
@@ -60,7 +60,7 @@ pub fn of_image_user(request: &Request, base: &Base, root: &Root) -> Option<User
     Some(UsernsMode::KeepId { uid: Some(uid), gid: Some(gid), size: None })
 }
 
-/// The maps that a container has or would have; nothing is claimed.
+/// Returns the maps that a container has or would have; claims nothing.
 pub fn maps(request: &Request, base: &Base, root: &Root, store: &Path) -> Result<IdMaps> {
     let options = &request.options;
     let userns = of_image_user(request, base, root).unwrap_or_else(|| options.userns());
@@ -74,7 +74,7 @@ pub fn maps(request: &Request, base: &Base, root: &Root, store: &Path) -> Result
 
 fn write(path: &Path, maps: &IdMaps) -> Result<Claim> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    // A file system without locks: then it is swept away with the next, unless there is a container of it.
+    // A file system without locks: the next claim removes the file, unless a container of that ID exists.
     if let Err(error) = file.lock() {
         log::debug!("{}: {error}", path.display());
     }
@@ -82,7 +82,7 @@ fn write(path: &Path, maps: &IdMaps) -> Result<Claim> {
     Ok(Claim { _lock: file })
 }
 
-/// The maps of those that are there. One that cannot be read has nothing.
+/// Returns the maps of the living claims. A file that cannot be read counts as empty.
 fn others(store: &Path) -> Vec<IdMaps> {
     let read = |path: PathBuf| match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
@@ -98,7 +98,7 @@ fn others(store: &Path) -> Vec<IdMaps> {
     entries(&folder).filter(|path| is_alive(store, path)).filter_map(read).collect()
 }
 
-/// Removes the files of those that are gone.
+/// Removes the files of dead claims.
 fn sweep(store: &Path, folder: &Path) {
     for path in entries(folder).filter(|path| !is_alive(store, path)) {
         let _ = std::fs::remove_file(path);

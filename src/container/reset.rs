@@ -1,4 +1,4 @@
-//! `usnea system reset`: all containers, then all that lies in the store. Whatever there is of others stays: a wrong
+//! `usnea system reset`: removes all containers, then the contents of the store. Leaves files of others: a wrong
 //! `--root` must not cost anybody their files.
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::error::{Context, Error, Result};
 use crate::files::{self, Grip};
 use crate::userns::Base;
 
-/// What is ours in a store. Locks and images.json last: a reset that is broken off can be begun again.
+/// Our files and folders in a store. Locks and images.json last: an interrupted reset can be run again.
 const OURS: [&str; 22] = [
     "containers",
     "volumes",
@@ -35,10 +35,10 @@ const OURS: [&str; 22] = [
     "names.lock",
 ];
 
-/// Files and folders that are locked as long as somebody needs them.
+/// Folders whose entries are locked while in use.
 const HELD: [&str; 5] = ["blobs/sha256", "layers", "tmp", "ranges", "names"];
 
-/// Removes all of it, what runs too. What is left: names of files that are not ours.
+/// Removes the store, running containers too. Returns the files that are not ours, which stay.
 pub fn reset(store: &Path) -> Result<Vec<PathBuf>> {
     if !store.exists() {
         return Ok(Vec::new());
@@ -79,11 +79,11 @@ fn ours(store: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Something that somebody has locked.
+/// Returns an entry that another process has locked.
 fn held(store: &Path) -> Option<PathBuf> {
     let entries = HELD.iter().filter_map(|name| std::fs::read_dir(store.join(name)).ok()).flatten();
     let is_held = |path: &PathBuf| {
-        // A link of a name leads to a container, which is gone.
+        // A link of a name leads to a container, which is removed already.
         let metadata = path.symlink_metadata();
         metadata.is_ok_and(|metadata| !metadata.is_symlink())
             && matches!(files::grip(path), Ok(Grip::Held))

@@ -1,4 +1,4 @@
-//! `usnea run`, in the foreground: decide everything, make the folder, launch, wait, clean up.
+//! `usnea run`, in the foreground: decides everything, makes the folder, launches, waits, cleans up.
 
 use std::path::{Path, PathBuf};
 
@@ -22,48 +22,48 @@ use crate::spec::{
 use crate::sys::{fd, signal::Signals, title};
 use crate::userns::Base;
 
-/// What was asked for.
+/// Container to run, as typed.
 #[derive(Debug)]
 pub struct Request {
-    /// Where usnea's files are, if said.
+    /// Folder of the store; `None`: the default one.
     pub store: Option<PathBuf>,
-    /// IMAGE
+    /// Image: IMAGE.
     pub image: Image,
-    /// COMMAND [ARG...]
+    /// Command and its arguments: COMMAND [ARG...].
     pub command: Vec<String>,
-    /// The flags.
+    /// Flags.
     pub options: Options,
 }
 
-/// Everything decided, nothing made but the image's root.
+/// Decisions before a launch: nothing is made yet but the image's root.
 pub(super) struct Decided {
     pub(super) id: String,
     pub(super) base: Base,
     pub(super) spec: Spec,
-    /// The container's folder, and those in it that its layers need.
+    /// Folder of the container, and the folders in it that its layers need.
     pub(super) folder: PathBuf,
     pub(super) layers: Vec<PathBuf>,
-    /// The volumes that it mounts.
+    /// Volumes that the container mounts.
     pub(super) volumes: Vec<VolumeName>,
-    /// Those of them that are its own.
+    /// Volumes among them that are the container's own.
     pub(super) anonymous: Vec<VolumeName>,
     pub(super) driver: Choice,
     pub(super) network: Wanted,
 }
 
-/// Which container it is to be.
+/// Identity of the container.
 pub(super) struct Identity<'a> {
-    /// Its ID.
+    /// ID of the container.
     pub(super) id: &'a str,
-    /// Its folder.
+    /// Folder of the container.
     pub(super) folder: PathBuf,
-    /// What becomes of what it writes.
+    /// Fate of the files that the container writes.
     pub(super) top_layer: TopLayer,
-    /// Its IDs, to the host.
+    /// ID maps of the container, to the host.
     pub(super) maps: IdMaps,
 }
 
-/// Runs the command; its exit status. `running` is called once when the command has run for 50 ms.
+/// Runs the command; returns its exit status. `running` is called once when the command has run for 50 ms.
 pub(super) fn run(
     request: &Request,
     wanted: &stored::Wanted<'_>,
@@ -81,7 +81,7 @@ pub(super) fn run(
     let base = Base::of_user()?;
     let block = || Signals::block(&engine::forwarded()).context(|| "cannot block signals");
     let (root, signals) = match request.image {
-        // A pull ends at once with Ctrl-C: what it leaves, the next command goes on with.
+        // Ctrl-C ends a pull at once: the next command continues with the layers that are here.
         Image::Stored(_) => (request.image.root(&base, &store, wanted)?, block()?),
         _ => {
             let signals = block()?;
@@ -91,7 +91,7 @@ pub(super) fn run(
     let id = random_id()?;
     let name = request.options.name.as_ref();
     title::name_container(name.map_or_else(|| short(&id), |name| name.as_str()));
-    // Ours until the end, and gone with us.
+    // The range is ours until the end, and is released when this process ends.
     let (maps, _range) = ranges::claimed(request, &base, &root, (&store, &id))?;
     let scratch = scratch::folder(&store)?;
     scratch.as_deref().map_or(Ok(()), scratch::make)?;
@@ -119,7 +119,7 @@ pub(super) fn run(
     Ok(status)
 }
 
-/// What [`run`] would do, as the steps that an administrator would type. Makes nothing.
+/// Describes the steps of [`run`] as an administrator would type them. Makes nothing.
 pub fn explain(request: &Request) -> Result<String> {
     keep_descriptors(request.options.preserve_fds)?;
     let store = config::store_path(request.store.as_deref())?;
@@ -132,7 +132,7 @@ pub fn explain(request: &Request) -> Result<String> {
     Ok(engine::explain(&plan, &decided.folder, &decided.layers))
 }
 
-/// The config.json that [`run`] would run. Makes nothing.
+/// Returns the config.json that [`run`] would run. Makes nothing.
 pub fn spec(request: &Request) -> Result<Spec> {
     let store = config::store_path(request.store.as_deref())?;
     let base = Base::of_user()?;
@@ -173,7 +173,7 @@ pub(super) fn decide(
     let mut image = root.defaults.clone();
     let Identity { id, folder, top_layer, maps } = identity;
     let anonymous = match top_layer {
-        // They go with the layer, and lie where that lies.
+        // Anonymous volumes are removed with the layer, and lie beside it.
         TopLayer::ThrownAway => Vec::new(),
         TopLayer::Kept => {
             crate::spec::name_volumes(&mut options, &mut image, volumes::random_name)?
@@ -227,7 +227,7 @@ pub(super) fn decide(
     Ok(Decided { id, base, spec, folder, layers, volumes, anonymous, driver, network })
 }
 
-/// The parts of /proc and /sys that are guarded: docker's, changed by `--security-opt` and `--privileged`.
+/// Returns the guarded parts of /proc and /sys: docker's, changed by `--security-opt` and `--privileged`.
 fn guarded_paths(options: &Options) -> GuardedPaths {
     let mut paths = match options.privileged {
         true => GuardedPaths::none(),
@@ -254,8 +254,8 @@ fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {
 }
 
 fn plan(request: &Request, decided: &Decided, store: &Path) -> Result<Plan> {
-    // Thrown away at the end, so not worth a disk: in memory nothing is left behind even by a kill, and a home on NFS,
-    // which cannot be an upper layer, does not matter.
+    // A disposable layer is not worth a disk: in memory, even a kill leaves nothing behind. A home on NFS, which cannot
+    // be an upper layer, does not matter then.
     let in_memory = !decided.layers.is_empty()
         && decided.folder.starts_with(store)
         && filesystem::memory_keeps_attributes();
@@ -272,7 +272,7 @@ fn plan(request: &Request, decided: &Decided, store: &Path) -> Result<Plan> {
     engine::plan(&decided.spec, decided.base.clone(), options)
 }
 
-/// 64 hexadecimal digits.
+/// Returns a random ID: 64 hexadecimal digits.
 pub(super) fn random_id() -> Result<String> {
     let mut bytes = [0u8; 32];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
@@ -281,7 +281,7 @@ pub(super) fn random_id() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The first 12 digits of an ID, as docker shows it.
+/// Returns the first 12 digits of an ID, as docker shows it.
 pub(super) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }

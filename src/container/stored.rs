@@ -1,4 +1,4 @@
-//! An image of the store as a root: found, pulled where `--pull` says so, unpacked in the form that this user needs, and
+//! Image of the store as a root: found, pulled where `--pull` says so, unpacked in the form that this user needs, and
 //! held while the container runs.
 
 use std::path::Path;
@@ -21,34 +21,34 @@ use crate::monitor::record::Healthcheck;
 use crate::spec::ImageDefaults;
 use crate::userns::Base;
 
-/// How often an image is had anew that another command removes at once.
+/// Number of attempts to get an image that another command removes at once.
 const TRIES: usize = 5;
 
-/// When an image is pulled before it is run.
+/// Policy of pulls before a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum PullPolicy {
-    /// When it is not here.
+    /// When the image is not here.
     #[default]
     Missing,
     /// Each time.
     Always,
-    /// Not at all.
+    /// Never.
     Never,
-    /// When the registry has another one by this name; what is here serves when the registry cannot be asked.
+    /// When the registry has another image by this name; the image here serves when the registry cannot be asked.
     Newer,
 }
 
-/// How an image is had.
+/// When and from where to pull an image.
 pub struct Wanted<'a> {
-    /// When it is pulled.
+    /// Policy of the pull.
     pub policy: PullPolicy,
-    /// How. Its place is the image.
+    /// Settings of the pull. Its place is the image.
     pub pull: Pull,
-    /// Who is told.
+    /// Listener for the progress of the pull.
     pub progress: &'a dyn Progress,
 }
 
-/// The image's root, held.
+/// Returns the image's root, held.
 pub fn root(base: &Base, store: &Path, text: &str, wanted: &Wanted<'_>) -> Result<Root> {
     let stores = Stores::open(Some(store))?;
     let (store, image, blob) = held(base, &stores, text, wanted)?;
@@ -62,7 +62,7 @@ pub fn root(base: &Base, store: &Path, text: &str, wanted: &Wanted<'_>) -> Resul
     Ok(Root { held: Held::Stored(blob), ..describe(&store, &image, &owners)? })
 }
 
-/// The image, held: from here on nobody removes it.
+/// Returns the image, held: from here on no command removes it.
 fn held(
     base: &Base,
     stores: &Stores,
@@ -71,7 +71,7 @@ fn held(
 ) -> Result<(Store, Image, HeldBlob)> {
     for _ in 0..TRIES {
         let (store, image) = had(base, stores, text, wanted)?;
-        // A prune may have come between.
+        // A prune may have removed the image meanwhile.
         if let Some(blob) = store.blob(&image.manifest)? {
             return Ok((store, image, blob));
         }
@@ -79,12 +79,12 @@ fn held(
     Err(Error::new(format!("image '{text}' is removed again and again by another command")))
 }
 
-/// The image of this name, pulled where `wanted` says so.
+/// Returns the image of this name, pulled where `wanted` says so.
 pub fn stored_image(stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<Image> {
     had(&Base::of_user()?, stores, text, wanted).map(|(_, image)| image)
 }
 
-/// The image's root, nothing held or made.
+/// Returns the image's root; holds and makes nothing.
 pub fn would_be_root(base: &Base, store: &Path, text: &str) -> Result<Root> {
     let stores = Stores::look(store)?;
     let (store, image) = images::known(&stores, text)?;
@@ -96,15 +96,15 @@ fn is_unpacked(store: &Store, image: &Image, owners: &Owners) -> bool {
     image.layers.iter().all(|layer| store.has_layer(&layer.diff_id, owners))
 }
 
-/// Found here, or pulled.
+/// Finds the image here, or pulls it.
 fn had(base: &Base, stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
     let registries = Registries::load()?;
     let here = match &wanted.pull.place {
         Place::Registry(_) => stores.find(text, &registries)?,
-        // An archive has what it has: it is read each time, and what is here is not fetched again.
+        // An archive is read each time: its content may have changed. Layers that are here are not fetched again.
         _ => None,
     };
-    // What others unpacked for themselves alone is of no use here, and not ours to unpack.
+    // Layers that others unpacked for themselves alone are of no use here, and not ours to unpack.
     let usable = |store: &Store, image: &Image| {
         let is_own = store.root() == stores.own().root();
         is_own || is_unpacked(store, image, &stores::owners(base, store))
@@ -129,8 +129,8 @@ fn pulled(stores: &Stores, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
     Ok((stores.own().clone(), image))
 }
 
-/// What is here, or what the registry has by its name now. Errors: what is wrong with that; where nobody has it or can be
-/// asked, what is here serves.
+/// Returns the image here, or the image that the registry has by its name now. Errors: the pull fails; where no
+/// registry has the image or can be reached, the image here serves.
 fn newer(here: (Store, Image), stores: &Stores, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
     let is_same = |digest: &Digest| here.1.is_called(digest);
     match images::registry_digest(stores, &wanted.pull) {
@@ -193,7 +193,7 @@ fn defaults(store: &Store, image: &Image) -> Result<(ImageDefaults, Labels, Opti
     Ok((defaults, config.labels, health))
 }
 
-/// The check of health in a config: docker's own field, which OCI has not. One that makes no sense is left out.
+/// Returns the health check of a config: docker's own field, not in OCI. Leaves out an invalid check.
 fn health(check: serde_json::Value) -> Option<Healthcheck> {
     go_json::of_value(check)
         .inspect_err(|error| log::warn!("the image's check of health: {error}"))

@@ -1,4 +1,4 @@
-//! The stores of images: our own, and those of others that are only read.
+//! Stores of images: our own, and those of others, which are only read.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -19,32 +19,32 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Opens our own (`--root`, USNEA_ROOT, or in the home) and looks into those of the settings.
+    /// Opens our own store (`--root`, USNEA_ROOT, or in the home) and the stores of the settings for reading.
     pub fn open(root: Option<&Path>) -> Result<Self> {
         let own = Store::open(&config::store_path(root)?)?;
         let others = Settings::load()?.image_stores;
         Ok(Self { own, others: others.iter().map(|root| Store::look(root)).collect() })
     }
 
-    /// The same where our own is only looked into: nothing is made.
+    /// Opens all stores for reading alone: makes nothing, not even our own store.
     pub fn look(root: &Path) -> Result<Self> {
         let others = Settings::load()?.image_stores;
         let others = others.iter().map(|root| Store::look(root)).collect();
         Ok(Self { own: Store::look(root), others })
     }
 
-    /// Ours.
+    /// Our own store.
     pub fn own(&self) -> &Store {
         &self.own
     }
 
-    /// All, ours first.
+    /// All stores, our own first.
     pub fn all(&self) -> impl Iterator<Item = &Store> {
         std::iter::once(&self.own).chain(&self.others)
     }
 
-    /// The image that was typed: by its name ([`meanings`]), else by the beginning of an ID. Errors: an ID that is not one
-    /// image's, a store that cannot be read, a short name that registries.conf forbids.
+    /// Finds the image that was typed: by its name ([`meanings`]), else by the beginning of an ID. Errors: an ambiguous
+    /// ID, a store that cannot be read, a short name that registries.conf forbids.
     pub fn find(&self, text: &str, registries: &Registries) -> Result<Option<(Store, Image)>> {
         let typed = text.parse::<Typed>().ok();
         if let Some(typed) = &typed
@@ -52,7 +52,7 @@ impl Stores {
         {
             return Ok(Some((store, image)));
         }
-        // Said only now: a name that was given here is never ambiguous.
+        // Checked only now: a name under `localhost` is never ambiguous.
         typed.map_or(Ok(Vec::new()), |typed| registries.candidates(&typed))?;
         for store in self.all() {
             if let Some(found) = store.images()?.with_id(text)? {
@@ -62,7 +62,8 @@ impl Stores {
         Ok(None)
     }
 
-    /// The first image that has one of these names, its store, and the name. Our own store comes before all names of others.
+    /// Finds the first image with one of these names: its store, and the name. Our own store comes before all names of
+    /// others.
     fn named(&self, names: &[Reference]) -> Result<Option<(Store, Image, Reference)>> {
         for store in self.all() {
             let images = store.images()?;
@@ -74,8 +75,8 @@ impl Stores {
         Ok(None)
     }
 
-    /// The name `localhost/NAME` of an image that is here, where that is what the short name means: no registry has it.
-    /// A digest means the same everywhere.
+    /// Returns the name `localhost/NAME` of an image here, where the short name means that image: no registry has it.
+    /// `None` for a digest, which means the same everywhere.
     pub fn given_here(&self, typed: &Typed) -> Result<Option<Reference>> {
         if typed.registry.is_some() || typed.digest.is_some() {
             return Ok(None);
@@ -84,7 +85,7 @@ impl Stores {
         Ok(found.map(|(_, _, name)| name))
     }
 
-    /// The names among `names` whose short form means another image: one that was given that name here.
+    /// Returns those of `names` whose short form means another image: an image named `localhost/NAME` here.
     pub fn hidden(&self, names: &[Reference]) -> Result<Vec<Reference>> {
         let mut given = HashSet::new();
         for store in self.all() {
@@ -102,18 +103,18 @@ impl Stores {
     }
 }
 
-// The one rule for short names, podman's: whatever gives an image a name here (tag, commit, import, the name of an OCI
-// layout) completes it with localhost, and whatever looks for an image tries localhost before the registries. So a name
-// means what it was last given to, until that name is removed.
+// One rule for short names, podman's. Whatever names an image here (tag, commit, import, the name of an OCI layout)
+// completes the name with localhost. Whatever finds an image tries localhost before the registries. So a name means the
+// image that got it last, until that name is removed.
 
-/// The complete references that a typed name may mean, in the order in which they are tried: the name that it was given
-/// here, then what registries.conf makes of it.
+/// Returns the complete references that a typed name may mean, in the order of the search: the name under `localhost`,
+/// then the candidates of registries.conf.
 pub fn meanings(typed: &Typed, registries: &Registries) -> Vec<Reference> {
     let given = typed.registry.is_none().then(|| typed.in_registry(LOCALHOST));
     given.into_iter().chain(registries.candidates(typed).unwrap_or_default()).collect()
 }
 
-/// The name that an image made or tagged here gets. Errors: a digest, which nobody gives.
+/// Returns the name for an image that is made or tagged here. Errors: a digest, which cannot be assigned.
 pub fn given_name(typed: &Typed) -> Result<Reference> {
     if let Some(digest) = &typed.digest {
         let error = format!("'{}@{digest}': a new name has no digest", typed.repository);
@@ -122,12 +123,12 @@ pub fn given_name(typed: &Typed) -> Result<Reference> {
     Ok(typed.in_registry(LOCALHOST))
 }
 
-/// How the owners of layers' files are kept in this store.
+/// Returns how this store records the owners of layers' files.
 pub fn owners(base: &Base, store: &Store) -> Owners {
     if store.is_shared() { Owners::Shared } else { owners_of_containers(base) }
 }
 
-/// How the owners of what containers write are kept: really, where the user has other IDs.
+/// Returns how the owners of files that containers write are recorded: as real owners, where the user has several IDs.
 pub fn owners_of_containers(base: &Base) -> Owners {
     let is_one =
         |map: &[crate::ids::IdMap]| map.iter().map(|line| u64::from(line.count)).sum::<u64>() <= 1;

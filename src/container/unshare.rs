@@ -8,7 +8,7 @@ use crate::sys::namespace;
 use crate::sys::process::{self, Ended, Forked};
 use crate::userns::{self, Base};
 
-/// Runs a command there, with a mount namespace of its own: its exit status. It dies with us.
+/// Runs a command there, with a mount namespace of its own; returns its exit status. The command dies with us.
 pub fn unshare(command: &[String]) -> Result<u8> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Error::new("no command is given"))?;
@@ -19,7 +19,7 @@ pub fn unshare(command: &[String]) -> Result<u8> {
             Forked::Parent(child) => {
                 match child.wait().context(|| "cannot wait for the command")? {
                     Ended::Exited(status) => Ok(status as u8),
-                    // A shell's rule.
+                    // Rule of a shell: 128 plus the signal.
                     Ended::Killed(signal) => Ok((128 + signal) as u8),
                 }
             }
@@ -27,7 +27,7 @@ pub fn unshare(command: &[String]) -> Result<u8> {
     })
 }
 
-/// The error is told here: an exit status is all that reaches the parent.
+/// Becomes the command, or logs why not: an exit status is all that reaches the parent.
 fn become_command(program: &str, arguments: &[String]) -> ! {
     if process::set_parent_death_signal(libc::SIGKILL).is_err() {
         process::exit_now(1);

@@ -29,12 +29,12 @@ pub fn export(stores: &Stores, text: &str, output: &Path) -> Result<()> {
     .context(|| format!("cannot export {}", text.escape_debug()))
 }
 
-/// A layer's folder.
+/// Returns a layer's folder, for a tar.
 pub(super) fn folder(layer: &HeldLayer) -> Folder {
     Folder { names: layer.story.whiteouts.into(), ..Folder::from(layer.fs.clone()) }
 }
 
-/// The layers that are to be seen, the topmost first.
+/// Holds the visible layers, the topmost first.
 pub(super) fn hold(store: &Store, image: &Image, owners: &Owners) -> Result<Vec<HeldLayer>> {
     let mut layers = Vec::new();
     for layer in image.layers.iter().rev() {

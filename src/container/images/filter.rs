@@ -1,5 +1,5 @@
-//! `--filter` of `usnea images`: docker's filters and podman's. Several values of one key are alternatives, but for labels,
-//! which must all be there, and for names and labels that must not be there; different keys are conditions.
+//! `--filter` of `usnea images`: docker's filters and podman's. Several values of one key are alternatives. Exceptions:
+//! labels must all be present, and excluded names and labels must all be absent. Different keys are conditions.
 
 use std::collections::HashSet;
 use std::str::FromStr;
@@ -15,21 +15,21 @@ use crate::image::Reference;
 use crate::image::manifest::ImageConfig;
 use crate::image::store::{Image, Store};
 
-/// The filters, for hints.
+/// All filters, for hints.
 const KNOWN: &str = "reference=PATTERN, reference!=PATTERN, id=ID, digest=DIGEST, dangling=BOOL, containers=BOOL, \
                      readonly=BOOL, intermediate=BOOL, manifest=BOOL, label=KEY[=VALUE], label!=KEY[=VALUE], \
                      until=TIME, before=IMAGE, since=IMAGE";
 
-/// One filter.
+/// Filter of images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// A name like this one.
+    /// Name that matches this pattern.
     Reference(String),
-    /// Whether it has no tag.
+    /// True: images without a tag; false: images with a tag.
     Dangling(bool),
-    /// A label of the config, and what it says.
+    /// Label of the config, and its value if one is required.
     Label(String, Option<String>),
-    /// Not this label of the config.
+    /// Label that the config must not have, or not with this value.
     NoLabel(String, Option<String>),
     /// Made before this time.
     Until(Timestamp),
@@ -37,19 +37,19 @@ pub enum Filter {
     Before(String),
     /// Made after this image.
     Since(String),
-    /// No name like this one.
+    /// Pattern that no name may match.
     NoReference(String),
-    /// The beginning of its ID, or an expression in it.
+    /// Beginning of the ID, or an expression in it.
     Id(Expression),
-    /// The beginning of its manifest's digest.
+    /// Beginning of the manifest's digest.
     Digest(String),
-    /// Whether a container is made from it.
+    /// True: images that a container is made from; false: the others.
     Containers(bool),
-    /// Whether it is in a store that is only read.
+    /// True: images in a store that is only read; false: images in our own.
     ReadOnly(bool),
-    /// Whether it is a layer of a build that has no name: there are none.
+    /// True: unnamed layers of a build. The store has none.
     Intermediate(bool),
-    /// Whether it is a list of images for several platforms: the store keeps none.
+    /// True: lists of images for several platforms. The store has none.
     Manifest(bool),
 }
 
@@ -101,7 +101,7 @@ fn label(text: &str) -> (String, Option<String>) {
     }
 }
 
-/// Filters whose images are looked up.
+/// Filters, with the images of `before` and `since` found.
 #[derive(Default)]
 pub struct Filters {
     patterns: Vec<String>,
@@ -116,13 +116,13 @@ pub struct Filters {
     digests: Vec<String>,
     containers: Vec<bool>,
     read_only: Vec<bool>,
-    /// What is asked that is false of each image here.
+    /// Values of conditions that are false for each image here: `true` matches none.
     never: Vec<bool>,
-    /// IDs of images that containers are made from, where that is asked.
+    /// IDs of images that containers are made from; filled only for a filter `containers`.
     used: HashSet<String>,
 }
 
-/// Where an image was found.
+/// Store in which an image was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Our own store.
@@ -132,7 +132,7 @@ pub enum Place {
 }
 
 impl Filters {
-    /// Errors: an image of `before` or `since` that there is not.
+    /// Resolves the filters. Errors: an unknown image in `before` or `since`.
     pub fn new(all: &[Filter], stores: &Stores) -> Result<Self> {
         let mut filters = Self::default();
         for filter in all {
@@ -163,7 +163,7 @@ impl Filters {
         Ok(filters)
     }
 
-    /// Whether the image passes. Its config is read only where labels are asked for.
+    /// True if the image passes. Reads its config only for filters by label.
     pub fn pass(&self, store: &Store, image: &Image, place: Place) -> Result<bool> {
         let made = made(image);
         let any_or_none = |all: &[bool], is: bool| all.is_empty() || all.contains(&is);
@@ -192,7 +192,7 @@ impl Filters {
             && (self.digests.is_empty() || self.digests.iter().any(has_digest))
     }
 
-    /// Whether a name of an image is one that is asked for.
+    /// True if a name of an image matches the filters by name.
     pub fn names(&self, name: &Reference) -> bool {
         self.patterns.is_empty() || is_like(name, &self.patterns)
     }
@@ -215,7 +215,7 @@ impl Filters {
 fn is_like(name: &Reference, patterns: &[String]) -> bool {
     let bare = Reference { tag: None, digest: None, ..name.clone() };
     let texts = [name.familiar(), bare.familiar(), name.to_string(), name.name()];
-    // What was made here is found by the name that it was given.
+    // An image that was made here is found by its name without localhost/.
     let has = |pattern: &String, text: &String| {
         matches(pattern, text)
             || text.strip_prefix("localhost/").is_some_and(|short| matches(pattern, short))
@@ -223,7 +223,7 @@ fn is_like(name: &Reference, patterns: &[String]) -> bool {
     patterns.iter().any(|pattern| texts.iter().any(|text| has(pattern, text)))
 }
 
-/// When the image was made: by its own word, else when it came here.
+/// Returns the time when the image was made, from its config; else the time when the image came here.
 pub fn made(image: &Image) -> Timestamp {
     image.created.unwrap_or(image.added)
 }

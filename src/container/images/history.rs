@@ -1,4 +1,4 @@
-//! `usnea image history`: what made each layer, the newest first.
+//! `usnea image history`: the command behind each layer, the newest first.
 
 use jiff::Timestamp;
 
@@ -7,20 +7,20 @@ use crate::error::Result;
 use crate::image::manifest::{ImageConfig, parse_config};
 use crate::image::store::{Image, Layer};
 
-/// One step of how an image was made.
+/// Step in the making of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The layer that it made, if it made one.
+    /// Layer that the step made, if any.
     pub layer: Option<Layer>,
-    /// When.
+    /// Time of the step.
     pub created: Option<Timestamp>,
-    /// By what; empty when nothing is known.
+    /// Command of the step; empty when unknown.
     pub created_by: String,
-    /// A remark.
+    /// Remark on the step.
     pub comment: String,
 }
 
-/// The image that `text` names, and its steps, the newest first.
+/// Returns the image that `text` names, and its steps, the newest first.
 pub fn history(stores: &Stores, text: &str) -> Result<(Image, Vec<Step>)> {
     let (store, image) = super::known(stores, text)?;
     let bytes = store.read_blob(&image.config)?;
@@ -29,8 +29,8 @@ pub fn history(stores: &Stores, text: &str) -> Result<(Image, Vec<Step>)> {
     Ok((image, steps))
 }
 
-/// History and layers come together from the bottom: a step that is not empty made the next layer. Layers of which no
-/// step tells are the topmost (a tool that adds them and keeps no history).
+/// Matches history and layers from the bottom: a step that is not empty made the next layer. Layers without a step are
+/// the topmost (a tool that adds layers and no history).
 fn steps(config: &ImageConfig, layers: &[Layer]) -> Vec<Step> {
     let mut layers = layers.iter().cloned();
     let mut steps: Vec<Step> = Vec::new();

@@ -14,22 +14,22 @@ use crate::image::pull::Pull;
 use crate::image::store::Image;
 use crate::userns::{self, Base};
 
-/// What is imported.
+/// Tarball to import, and the facts of its image.
 #[derive(Clone, Debug)]
 pub struct Import {
-    /// The tarball, plain or compressed; `-` for standard input.
+    /// Tarball, plain or compressed; `-` for standard input.
     pub input: PathBuf,
-    /// What the image will be called.
+    /// Name of the new image.
     pub name: Option<Reference>,
-    /// For which machine it is.
+    /// Platform of the new image.
     pub platform: Platform,
-    /// The remark in its history.
+    /// Remark in the image's history.
     pub message: Option<String>,
-    /// What its config says.
+    /// Changes of the image's config.
     pub changes: Vec<Change>,
 }
 
-/// Imports it.
+/// Imports the tarball as an image of our own store.
 pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
     let base = Base::of_user()?;
     let store = stores.own();

@@ -14,7 +14,7 @@ use crate::image::store::{Image, Store};
 use crate::spec::StorageDriver;
 use crate::userns::Base;
 
-/// What a config of docker's has where nothing is said: templates find every field.
+/// Returns docker's config without settings: templates find every field.
 fn empty_config() -> Value {
     json!({
         "User": "",
@@ -40,14 +40,14 @@ fn empty_config() -> Value {
     })
 }
 
-/// The document of the image that `text` names.
+/// Returns the document of the image that `text` names.
 pub fn inspect(stores: &Stores, text: &str) -> Result<Value> {
     let (store, image) = super::known(stores, text)?;
     let document = document(&store, &image).context(|| format!("image {text}"))?;
     serde_json::to_value(document).map_err(Error::new)
 }
 
-/// References as people write them, each once.
+/// Returns references in their short form, each once.
 fn familiar<'a>(references: impl Iterator<Item = &'a Reference>) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for text in references.map(Reference::familiar) {
@@ -58,7 +58,7 @@ fn familiar<'a>(references: impl Iterator<Item = &'a Reference>) -> Vec<String> 
     texts
 }
 
-/// The document of an image: docker's shape, with the fields that podman adds.
+/// Document of an image: docker's shape, with the fields that podman adds.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Document {
@@ -71,7 +71,7 @@ struct Document {
     parent: String,
     comment: String,
     created: String,
-    /// podman's name for `DockerVersion`.
+    /// Version of docker under podman's name: a copy of `docker_version`.
     version: String,
     docker_version: String,
     author: String,
@@ -95,7 +95,7 @@ struct Document {
     history: Value,
 }
 
-/// Where the layers lie, unpacked: `UpperDir` is the topmost.
+/// Folders of the unpacked layers: `UpperDir` is the topmost.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct GraphDriver {
@@ -165,7 +165,7 @@ fn document(store: &Store, image: &Image) -> Result<Document> {
     })
 }
 
-/// The labels of an image's config; none where it cannot be read.
+/// Returns the labels of an image's config; none where the config cannot be read.
 pub fn labels(stores: &Stores, image: &Image) -> BTreeMap<String, String> {
     let config = stores.all().find_map(|store| store.read_blob(&image.config).ok());
     let config = config.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
@@ -176,7 +176,7 @@ pub fn labels(stores: &Stores, image: &Image) -> BTreeMap<String, String> {
 
 fn graph_driver(store: &Store, image: &Image) -> Result<GraphDriver> {
     let owners = stores::owners(&Base::of_user()?, store);
-    // Those above come first, as overlayfs takes them.
+    // Upper layers come first, as overlayfs takes them.
     let mut folders = image
         .layers
         .iter()

@@ -1,4 +1,4 @@
-//! `usnea images`: the images of all stores, from images.json alone; a thousand of them are a matter of milliseconds.
+//! `usnea images`: the images of all stores, from images.json alone; milliseconds for a thousand images.
 
 use super::filter::{Filter, Filters, Place, made};
 use crate::container::stores::Stores;
@@ -7,22 +7,22 @@ use crate::error::Result;
 use crate::image::Reference;
 use crate::image::store::{Image, Images};
 
-/// One row: an image under one of its names.
+/// Row of the list: an image under one of its names.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// The image.
+    /// Image of the row.
     pub image: Image,
-    /// The name, where it has one: with a tag, or with the digest by which the repository that it came from knows it.
+    /// Name of the row, if any: with a tag, or with the digest by which the source repository knows the image.
     pub name: Option<Reference>,
-    /// By which digest that repository knows it.
+    /// Digest by which the repository of the name knows the image.
     pub digest: Option<Digest>,
-    /// It is in a store of others.
+    /// True if the image is in a store of others.
     pub read_only: bool,
-    /// The short form of its name means another image, which was given that name here.
+    /// True if the short form of the name means another image, which was named here.
     pub is_hidden: bool,
 }
 
-/// In which order.
+/// Order of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
     /// The newest first.
@@ -38,7 +38,7 @@ pub enum Sort {
     Tag,
 }
 
-/// The images that pass all filters, a row for each name. An image that several stores have is that of the first.
+/// Lists the images that pass all filters, a row for each name. An image in several stores counts for the first.
 pub fn list(stores: &Stores, filters: &[Filter], sort: Sort) -> Result<Vec<Listed>> {
     let filters = Filters::new(filters, stores)?;
     let mut seen = std::collections::HashSet::new();
@@ -68,7 +68,7 @@ pub fn list(stores: &Stores, filters: &[Filter], sort: Sort) -> Result<Vec<Liste
     Ok(rows)
 }
 
-/// A record without a name of an image that has one: packed otherwise, it is the same.
+/// True for a record without a name whose image has a name in another record: the same image, packed otherwise.
 fn is_shown_by_another(images: &Images, image: &Image) -> bool {
     image.names.is_empty() && images.of_config(&image.config).any(|one| !one.names.is_empty())
 }
@@ -88,7 +88,7 @@ fn rows_of(image: &Image, read_only: bool) -> Vec<Listed> {
     if !image.names.is_empty() {
         return image.names.iter().map(|name| row(Some(name.clone()))).collect();
     }
-    // Pulled by digest, or its tag went to another: docker names the repository then.
+    // The image was pulled by digest, or its tag went to another image: docker names the repository then.
     let mut repositories: Vec<Reference> = Vec::new();
     for digest in &image.digests {
         if !repositories.iter().any(|known| known.name() == digest.name()) {
@@ -104,7 +104,7 @@ fn rows_of(image: &Image, read_only: bool) -> Vec<Listed> {
 fn order(rows: &mut [Listed], sort: Sort) {
     let repository = |row: &Listed| row.name.as_ref().map(Reference::name);
     let tag = |row: &Listed| row.name.as_ref().and_then(|name| name.tag.clone());
-    // Names first, so that equal ones among what follows have an order too.
+    // Names first, so that equal keys of the next sort have an order too.
     rows.sort_by_cached_key(|row| (repository(row), tag(row)));
     match sort {
         Sort::Created => rows.sort_by_key(|row| std::cmp::Reverse(made(&row.image))),

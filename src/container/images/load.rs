@@ -1,8 +1,8 @@
 //! `usnea load`: all images of an archive or a layout's folder into the store.
 //!
-//! What an image will be called: a name in a docker-archive is completed as docker does (`debian` is
-//! `docker.io/library/debian`). A name in an OCI layout stays when it names a registry; any other, such as the tag alone
-//! that many tools write, becomes `localhost/NAME`, as with podman: who wrote it does not say that it is docker's.
+//! Names of the loaded images: a name in a docker-archive is completed as docker does (`debian` is
+//! `docker.io/library/debian`). A name in an OCI layout stays when it contains a registry. Any other, such as the tag
+//! alone that many tools write, becomes `localhost/NAME`, as with podman: its writer need not mean docker's registry.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -22,37 +22,37 @@ use crate::image::pull::{Progress, Pull};
 use crate::image::reference::Typed;
 use crate::userns::{self, Base};
 
-/// What is loaded.
+/// Archive or layout to load.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// The archive, `-` for standard input, or a layout's folder.
+    /// Archive, `-` for standard input, or a layout's folder.
     pub input: PathBuf,
-    /// Which image of an index; this machine's where none is given.
+    /// Platform of the image to take from an index; `None`: this machine's.
     pub platform: Option<Platform>,
 }
 
-/// An image that was loaded.
+/// Loaded image.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct LoadedImage {
-    /// What it is called now.
+    /// Names that the image has now.
     pub names: Vec<Reference>,
-    /// Its ID.
+    /// ID of the image.
     pub id: Digest,
-    /// Which of the names mean another image where they are shortened.
+    /// Names of the image whose short form means another image.
     #[serde(default)]
     pub hidden: Vec<Reference>,
 }
 
-/// How names of an archive are read.
+/// Rule for reading the names of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Naming {
-    /// A docker-archive's.
+    /// Rule for a docker-archive.
     Docker,
-    /// An OCI layout's.
+    /// Rule for an OCI layout.
     Oci,
 }
 
-/// Loads all images. Those before one that fails stay.
+/// Loads all images. Images loaded before a failure stay.
 pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec<LoadedImage>> {
     let (base, settings, policy) = (Base::of_user()?, Settings::load()?, Policy::load()?);
     let store = stores.own();
@@ -69,11 +69,11 @@ pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec
         for (texts, source) in found(&archive, &load.input)? {
             let names = names(&texts, naming);
             let which = texts.first().map(String::as_str);
-            // What comes through a pipe lies in tmp/ meanwhile: the place that a policy can speak of.
+            // Content of a pipe lies in tmp/ meanwhile: the place that a policy can name.
             let place = if load.input == Path::new("-") { store.tmp() } else { load.input.clone() };
             let origin = Origin::local(transport, &place, which)?;
             policy.check_before(&origin)?;
-            // Signatures lie in registries alone: a policy that wants one lets nothing local in.
+            // Signatures lie in registries alone: a policy that wants a signature accepts no local image.
             let approve = |digest: &Digest| policy.verify(&origin, digest, &|_| Ok(None));
             let pull = Pull {
                 action: "load",
@@ -98,7 +98,7 @@ pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec
             let hidden = stores.hidden(&names)?;
             all.push(LoadedImage { names, id: image.config, hidden });
         }
-        // Where nothing else is in the archive, that is why nothing was loaded.
+        // Without any other image in the archive, the artifact is the reason why no image was loaded.
         match artifact {
             Some(error) if all.is_empty() => Err(error),
             _ => Ok(all),
@@ -126,12 +126,12 @@ fn found(archive: &Archive, input: &Path) -> Result<Vec<Loaded>> {
     }
 }
 
-/// The references of an archive's names.
+/// Returns the references of an archive's names.
 pub(super) fn names(texts: &[String], naming: Naming) -> Vec<Reference> {
     let mut names: Vec<Reference> = Vec::new();
     for text in texts {
         let name = match (text.parse::<Typed>(), naming) {
-            // Who reads such a name has no reason to believe that the tag stands for the digest.
+            // Such a name is left out: its reader has no reason to believe that the tag stands for the digest.
             (Ok(typed), _) if typed.digest.is_some() => None,
             (Ok(_), Naming::Docker) => text.parse().ok(),
             (Ok(typed), Naming::Oci) => given_name(&typed).ok(),

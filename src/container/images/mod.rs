@@ -1,4 +1,4 @@
-//! The verbs of images: what shows them and what moves them. No container is needed for any.
+//! Verbs of images: those that show images, and those that move images. None needs a container.
 //!
 //! ```text
 //!  images.json alone --listing (filter, pattern)--> images
@@ -58,7 +58,7 @@ pub use save::{SaveFormat, save};
 pub use search::{Found, Search, search, tags};
 pub use sharing::{SharedLayer, Shares, Totals, label, sharing};
 
-/// The image that `text` names, and the store it is in. Errors: there is none; where it was looked for.
+/// Returns the image that `text` names, and its store. Errors: no such image, with the searched stores.
 pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store, Image)> {
     let registries = Registries::load()?;
     if let Some(found) = stores.find(text, &registries)? {
@@ -71,24 +71,24 @@ pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store,
         .hint("'usnea images' lists those that there are; 'usnea pull' brings more"))
 }
 
-/// Whether there is an image of this name.
+/// True if an image of this name exists.
 pub fn exists(stores: &Stores, text: &str) -> Result<bool> {
     Ok(stores.find(text, &Registries::load()?)?.is_some())
 }
 
-/// Which of the image's names `text` is; `None`: an ID, or a digest, beside which a tag says nothing.
+/// Returns the image's name that `text` means; `None`: an ID, or a digest, beside which a tag has no meaning.
 fn name_typed(text: &str, image: &Image, registries: &Registries) -> Option<Reference> {
     let typed = text.parse::<Typed>().ok().filter(|typed| typed.digest.is_none())?;
     meanings(&typed, registries).into_iter().find(|name| image.names.contains(name))
 }
 
-/// Tells in `usnea events` what happened to the image with this ID, and by what name. Changes are made in our own store.
+/// Records an event of the image with this ID for `usnea events`, with its name. Only our own store ever changes.
 fn happened(stores: &Stores, id: &impl std::fmt::Display, action: &str, name: Option<String>) {
     let more: Vec<_> = name.into_iter().map(|name| ("name", name)).collect();
     events::of_other(stores.own().root(), "image", &id.to_string(), action, &more);
 }
 
-/// Nobody is told.
+/// Progress that is not reported.
 pub(super) struct Silent;
 
 impl Progress for Silent {

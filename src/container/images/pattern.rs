@@ -1,14 +1,14 @@
-//! Patterns of names as docker's `--filter reference=` has them: Go's path.Match.
+//! Patterns of names for docker's `--filter reference=`: Go's path.Match.
 
-/// Whether `text` is as `pattern` says: `*` any characters but a slash, `?` one of them, `[a-z]` and `[^a-z]` one of a
-/// set, a backslash before one that means itself. A pattern that is malformed matches nothing but itself.
+/// True if `text` matches `pattern`: `*` any characters but a slash, `?` one of them, `[a-z]` and `[^a-z]` one of a
+/// set, a backslash before a literal character. A malformed pattern matches only itself.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     pattern == text || matches_chars(&pattern, &text)
 }
 
-/// Walks both, and goes back to the last star when they part: linear in memory, at most the product in time.
+/// Walks both, and returns to the last star at a mismatch: linear in memory, at most the product in time.
 fn matches_chars(pattern: &[char], text: &[char]) -> bool {
     let (mut at, mut seen) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -31,7 +31,7 @@ fn matches_chars(pattern: &[char], text: &[char]) -> bool {
     true
 }
 
-/// How many characters of `pattern` stand for `c`; `None`: it is another one.
+/// Returns the number of characters of `pattern` that match `c`; `None`: no match.
 fn one(pattern: &[char], c: char) -> Option<usize> {
     match pattern {
         ['?', ..] => (c != '/').then_some(1),

@@ -1,4 +1,4 @@
-//! `usnea pull`: everything that decides where from and whether is read here; the work is done in the base namespace.
+//! `usnea pull`: all settings and policies are read here; the work is done in the base namespace.
 
 use std::path::PathBuf;
 
@@ -21,29 +21,29 @@ use crate::image::store::{Image, Store};
 use crate::image::transport::Place;
 use crate::userns::{self, Base};
 
-/// How many layers come in at once, unless the settings say so.
+/// Number of layers pulled at once, unless the settings set it.
 const PARALLEL: usize = 4;
 
-/// What is pulled.
+/// Image to pull.
 #[derive(Clone, Debug)]
 pub struct Pull {
-    /// Where from.
+    /// Source of the image.
     pub place: Place,
-    /// Which image of an index; this machine's where none is given.
+    /// Platform of the image to take from an index; `None`: this machine's.
     pub platform: Option<Platform>,
-    /// What the command line says of registries.
+    /// Settings of registries from the command line.
     pub asked: Asked,
-    /// `--signature-policy`
+    /// Policy for signatures: `--signature-policy`.
     pub signature_policy: Option<PathBuf>,
 }
 
-/// One of the things that a name may mean, and where it can be had.
+/// Reference that a name may mean, and the endpoints that may have the image.
 struct Candidate {
     reference: Reference,
     endpoints: Vec<Endpoint>,
 }
 
-/// What is done in the base namespace.
+/// Inputs of the work in the base namespace.
 struct Work<'a> {
     stores: &'a Stores,
     platform: Platform,
@@ -53,7 +53,7 @@ struct Work<'a> {
     progress: &'a dyn Progress,
 }
 
-/// Pulls it into our own store. Errors say where it was looked for.
+/// Pulls the image into our own store. Errors name the searched places.
 pub fn pull(stores: &Stores, pull: &Pull, progress: &dyn Progress) -> Result<Image> {
     let base = Base::of_user()?;
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
@@ -81,8 +81,8 @@ pub fn pull(stores: &Stores, pull: &Pull, progress: &dyn Progress) -> Result<Ima
     Ok(pulled)
 }
 
-/// The platform of images where none is asked for: docker's `DOCKER_DEFAULT_PLATFORM`. `None`: this machine's. Errors:
-/// the variable holds no platform.
+/// Returns the default platform of images: docker's `DOCKER_DEFAULT_PLATFORM`. `None`: this machine's. Errors: the
+/// variable holds no platform.
 pub fn default_platform() -> Result<Option<Platform>> {
     const VARIABLE: &str = "DOCKER_DEFAULT_PLATFORM";
     let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else {
@@ -92,7 +92,7 @@ pub fn default_platform() -> Result<Option<Platform>> {
     platform.map(Some).context(|| VARIABLE)
 }
 
-/// Warns where the only image that there is was made for another machine than `asked`.
+/// Warns where the only available image is for another platform than `asked`.
 pub(super) fn warn_of_platform(image: &Image, asked: Option<&Platform>) {
     if let Some(asked) = asked.filter(|asked| image.platform.rank(asked).is_none()) {
         log::warn!("the image is for {}, not for {asked}: there is no other", image.platform);
@@ -102,7 +102,7 @@ pub(super) fn warn_of_platform(image: &Image, asked: Option<&Platform>) {
 fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candidate>> {
     let Place::Registry(typed) = &pull.place else { return Ok(Vec::new()) };
     let registries = Registries::load()?;
-    // What came from a registry would not be what the name means afterwards.
+    // An image pulled from a registry would not be the image that the name means afterwards.
     if let Some(name) = stores.given_here(typed)? {
         let elsewhere: Vec<String> =
             registries.candidates(typed)?.iter().map(Reference::to_string).collect();
@@ -127,8 +127,8 @@ fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candi
     all.into_iter().map(one).collect()
 }
 
-/// All tags of the repository that is typed in `pull`, as places. Errors: it names a tag or a digest, or is none of a
-/// registry; see [`first_of`].
+/// Returns all tags of the repository in `pull`, as places. Errors: a name with a tag or a digest, or a place that is
+/// no registry; see [`first_of`].
 pub fn all_tags(stores: &Stores, pull: &Pull) -> Result<Vec<Place>> {
     let typed = match &pull.place {
         Place::Registry(typed) if typed.tag.is_none() && typed.digest.is_none() => typed,
@@ -149,7 +149,7 @@ pub fn all_tags(stores: &Stores, pull: &Pull) -> Result<Vec<Place>> {
     names.iter().map(|name| name.parse::<Place>()).collect()
 }
 
-/// The digest of what a registry's name stands for now. Errors: there is nothing; see [`first_of`].
+/// Returns the digest that a registry has for the name now. Errors: no such image; see [`first_of`].
 pub fn registry_digest(stores: &Stores, pull: &Pull) -> Result<Digest> {
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
     let candidates = candidates(stores, pull, &policy)?;
@@ -161,7 +161,7 @@ pub fn registry_digest(stores: &Stores, pull: &Pull) -> Result<Digest> {
     })
 }
 
-/// What `work` makes of the first registry that has what is named in `pull`. Errors: see [`first_of`].
+/// Returns the result of `work` at the first registry that has the image of `pull`. Errors: see [`first_of`].
 pub(super) fn of_registries<T>(
     stores: &Stores,
     pull: &Pull,
@@ -170,8 +170,8 @@ pub(super) fn of_registries<T>(
     first_of(&candidates(stores, pull, &Policy::load()?)?, work)
 }
 
-/// What `work` makes of the first place that it can be had from. Errors: no place has it, and each is named with its
-/// reason; or what would be the same elsewhere, at once.
+/// Returns the result of `work` at the first endpoint that has the image. Errors: no endpoint has it, and each is named
+/// with its reason. Returns an error that would be the same elsewhere at once.
 fn first_of<T>(
     candidates: &[Candidate],
     work: impl Fn(&Registry, &Reference) -> Result<T>,
@@ -199,7 +199,7 @@ fn all_of(mut failures: Vec<Error>) -> Error {
         _ => {}
     }
     let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    // One that did not answer may have it.
+    // An endpoint that did not answer may have the image.
     let unreachable = failures.iter().any(|error| error.kind() == Kind::Unreachable);
     let kind = if unreachable { Kind::Unreachable } else { Kind::Absent };
     let error = Error::new(all.join("; ")).of_kind(kind);
@@ -272,7 +272,7 @@ impl Work<'_> {
     }
 }
 
-/// Unpacks what of the image is missing in the form that this user needs.
+/// Unpacks the missing layers of the image in the form that this user needs.
 pub fn prepare(base: &Base, store: &Store, image: &Image, progress: &dyn Progress) -> Result<()> {
     let owners = stores::owners(base, store);
     let waits = || progress.waits(None);

@@ -1,4 +1,4 @@
-//! `usnea push`: an image of the store goes to a registry, a layout or an archive.
+//! `usnea push`: copies an image of the store to a registry, a layout or an archive.
 
 use std::path::Path;
 
@@ -18,25 +18,25 @@ use crate::image::source::Target;
 use crate::image::store::{Image, Store};
 use crate::image::transport::{Place, Which};
 
-/// How many layers go out at once, unless the settings say how many come in.
+/// Number of layers pushed at once, unless the settings set `parallel_downloads`.
 const PARALLEL: usize = 3;
 
-/// What is pushed where.
+/// Image to push, and its destination.
 #[derive(Clone, Debug)]
 pub struct Push {
-    /// Which image.
+    /// Name or ID of the image.
     pub source: String,
-    /// Where to; to the registry of its own name, where nothing is said.
+    /// Destination of the image; `None`: the registry of its own name.
     pub destination: Option<Place>,
-    /// What the command line says of registries.
+    /// Settings of registries from the command line.
     pub asked: Asked,
-    /// The manifest's format there.
+    /// Format of the manifest at the destination.
     pub format: Format,
-    /// Whether all layers are compressed with gzip.
+    /// True if all layers are compressed with gzip.
     pub gzip: bool,
 }
 
-/// Pushes it. Gives where to, and what is there now. Starts threads.
+/// Pushes the image. Returns the destination, and the pushed content. Starts threads.
 pub fn push(stores: &Stores, push: &Push, progress: &dyn Progress) -> Result<(Place, Pushed)> {
     let registries = Registries::load()?;
     let (store, image) = super::known(stores, &push.source)?;
@@ -67,7 +67,7 @@ pub fn push(stores: &Stores, push: &Push, progress: &dyn Progress) -> Result<(Pl
             pushed
         }
         _ => {
-            // A stream, or the same disk: nothing is gained by several at once.
+            // A stream, or the same disk: several layers at once would not be faster.
             let target = local(&place, &tmp)?;
             let sent = work(Form::AsStored, local_format(&place, push.format)?, 1).run(&*target);
             sent.and_then(|pushed| target.finish().map(|()| pushed))
@@ -78,7 +78,7 @@ pub fn push(stores: &Stores, push: &Push, progress: &dyn Progress) -> Result<(Pl
     Ok((place, pushed))
 }
 
-/// The format of a manifest in a layout or an archive: in a layout it is OCI's. Errors: another is asked for.
+/// Returns the manifest's format in a layout or an archive: in a layout, OCI's. Errors: docker's format for a layout.
 fn local_format(place: &Place, asked: Format) -> Result<Format> {
     match (place, asked) {
         (Place::DockerArchive { .. }, _) => Ok(Format::AsStored),
@@ -87,7 +87,7 @@ fn local_format(place: &Place, asked: Format) -> Result<Format> {
     }
 }
 
-/// The names of all images that `text` is the repository of. Errors: a tag or digest in it, or there are none.
+/// Returns the names of all images in the repository `text`. Errors: a tag or digest in `text`, or no image.
 pub fn names_of_repository(stores: &Stores, text: &str) -> Result<Vec<String>> {
     let typed: Typed = text.parse()?;
     if typed.tag.is_some() || typed.digest.is_some() {
@@ -162,7 +162,7 @@ pub(super) fn local(place: &Place, tmp: &Path) -> Result<Box<dyn Target>> {
     })
 }
 
-/// Writes down by which digest the registry knows the image. One of a store of others stays as it is.
+/// Records the digest by which the registry knows the image. Leaves an image in a store of others alone.
 fn record(
     own: &Store,
     store: &Store,
@@ -175,7 +175,7 @@ fn record(
     }
     let there = Reference { tag: None, digest: Some(digest.clone()), ..reference.clone() };
     own.change_images(|images| {
-        // It may have been removed as soon as it was pushed.
+        // Another command may have removed the image as soon as it was pushed.
         if images.of_manifest(&image.manifest).is_some() {
             images.add(Image { names: Vec::new(), digests: vec![there], ..image.clone() });
         }

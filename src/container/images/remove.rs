@@ -14,16 +14,16 @@ use crate::image::store::{
 };
 use crate::userns::{self, Base};
 
-/// What happens to names of images that there are not.
+/// Rule for names of images that do not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// They are an error.
+    /// Missing images are an error.
     Fails,
-    /// They are as good as removed.
+    /// Missing images count as removed.
     Ignored,
 }
 
-/// The image that `text` names, in our own store. Errors: there is none, or only in a store of others.
+/// Returns the image that `text` names, in our own store. Errors: no such image, or only in a store of others.
 fn own(stores: &Stores, text: &str) -> Result<Image> {
     let (store, image) = known(stores, text)?;
     if store.root() != stores.own().root() {
@@ -36,7 +36,7 @@ fn own(stores: &Stores, text: &str) -> Result<Image> {
     Ok(image)
 }
 
-/// What of `image` goes when `text` is removed.
+/// Returns the part of `image` to remove for `text`: a name, or the whole image.
 fn target(text: &str, image: &Image, registries: &Registries) -> Target {
     if let Some(name) = name_typed(text, image, registries) {
         return Target::Name(name);
@@ -52,7 +52,7 @@ fn target(text: &str, image: &Image, registries: &Registries) -> Target {
     }
 }
 
-/// The IDs of all images of our own store, each once.
+/// Returns the IDs of all images of our own store, each once.
 pub fn ids(stores: &Stores) -> Result<Vec<String>> {
     let images = stores.own().images()?;
     let mut ids: Vec<String> =
@@ -62,7 +62,8 @@ pub fn ids(stores: &Stores) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-/// Removes the images (or names) `texts`, one by one, as far as they go; `told` hears of each at once. How many failed.
+/// Removes the images (or names) `texts` one by one, past failures. `told` gets each result at once. Returns the number
+/// of failures.
 pub fn remove(
     stores: &Stores,
     texts: &[String],
@@ -78,7 +79,7 @@ pub fn remove(
         }
         match remove_one(stores, &base, &registries, text, force) {
             Ok(removal) => told(Ok(&removal)),
-            // Another command was faster.
+            // Another command removed the image first.
             Err(_) if missing == Missing::Ignored && stores.find(text, &registries)?.is_none() => {}
             Err(error) => {
                 failed += 1;
@@ -120,7 +121,7 @@ where
     userns::in_base(base, || work(store))
 }
 
-/// Gives the image `source` the names `texts`.
+/// Adds the names `texts` to the image `source`.
 pub fn tag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
     let image = own(stores, source)?;
     let names = texts.iter().map(|text| given_name(&text.parse()?));
@@ -132,7 +133,7 @@ pub fn tag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Takes names from the image `source`: `texts`, or all.
+/// Removes names from the image `source`: `texts`, or all.
 pub fn untag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
     let (image, registries) = (own(stores, source)?, Registries::load()?);
     let name = |text: &String| match name_typed(text, &image, &registries) {
@@ -146,7 +147,7 @@ pub fn untag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Removes what nobody needs: images that pass all filters, what no image needs, and what killed commands left.
+/// Removes unused data: images that pass all filters, layers and blobs of no image, leftovers of killed commands.
 pub fn prune(stores: &Stores, which: Which, filters: &[Filter]) -> Result<Freed> {
     let filters = Filters::new(filters, stores)?;
     let base = Base::of_user()?;
@@ -156,12 +157,12 @@ pub fn prune(stores: &Stores, which: Which, filters: &[Filter]) -> Result<Freed>
     })
 }
 
-/// What takes how much of the disk.
+/// Returns the disk usage of the store.
 pub fn usage(stores: &Stores) -> Result<Usage> {
     in_store(stores, &Base::of_user()?, Store::usage)
 }
 
-/// Looks whether all is as it should be.
+/// Checks the store for faults, and repairs them as `repair` says.
 pub fn check(stores: &Stores, repair: Repair) -> Result<Vec<Fault>> {
     let base = Base::of_user()?;
     let owners = stores::owners(&base, stores.own());

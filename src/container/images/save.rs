@@ -1,4 +1,4 @@
-//! `usnea save`: several images into one archive or layout, blobs as they lie in the store.
+//! `usnea save`: copies several images to one archive or layout, blobs as stored.
 
 use std::path::{Path, PathBuf};
 
@@ -14,27 +14,27 @@ use crate::image::registries::Registries;
 use crate::image::source::Target;
 use crate::image::store::{Image, Store};
 
-/// What is written.
+/// Format of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SaveFormat {
-    /// What `docker load` reads.
+    /// Archive that `docker load` reads.
     #[default]
     DockerArchive,
-    /// A tar of an OCI layout.
+    /// Tar of an OCI layout.
     OciArchive,
-    /// An OCI layout's folder.
+    /// Folder of an OCI layout.
     OciDir,
 }
 
-/// The archive as it grows: a target for each image.
+/// Growing archive: a target for each image.
 enum Growing {
     Docker(DockerArchiveTarget),
     Oci(OciArchiveTarget),
     Layout(LayoutTarget),
 }
 
-/// Writes the images that `texts` name to `output` (`-`: standard output). An image has the name by which it was asked
-/// for; one that was asked for by its ID has none. Errors: a terminal, an image that there is not.
+/// Writes the images that `texts` name to `output` (`-`: standard output). An image gets the name in `texts`; an image
+/// named by its ID gets none. Errors: a terminal, an unknown image.
 pub fn save(
     stores: &Stores,
     texts: &[String],
@@ -46,7 +46,7 @@ pub fn save(
         return Err(Error::new("oci-dir is a folder, not a stream").hint("name the folder with -o"));
     }
     let registries = Registries::load()?;
-    // All must be there before anything is written.
+    // All images must exist before the first is written.
     let images = texts.iter().map(|text| {
         let (store, image) = super::known(stores, text)?;
         if let Some(platform) = platform.filter(|wanted| !image.platform.serves(wanted)) {

@@ -1,4 +1,4 @@
-//! `usnea image tree`: the layers of images, and which other images have them too.
+//! `usnea image tree`: the layers of images, and the other images that have them too.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,44 +8,44 @@ use crate::error::Result;
 use crate::image::Reference;
 use crate::image::store::{Image, Layer};
 
-/// An image and what it shares.
+/// Image, and the layers that it shares.
 #[derive(Clone, Debug)]
 pub struct Shares {
-    /// The image.
+    /// Image itself.
     pub image: Image,
-    /// Its layers, the bottom one first.
+    /// Layers of the image, the bottom layer first.
     pub layers: Vec<SharedLayer>,
 }
 
-/// A layer, and who has it too.
+/// Layer, and the other images that have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedLayer {
-    /// The layer.
+    /// Layer itself.
     pub layer: Layer,
-    /// What the other images are called.
+    /// Labels of the other images with this layer.
     pub with: Vec<String>,
 }
 
-/// What images take up, in bytes unpacked.
+/// Disk space of images, in bytes; unpacked where not noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Layers that are different.
+    /// Number of different layers.
     pub layers: usize,
-    /// Each layer once: what lies on the disk.
+    /// Size of the layers, each once: the real disk space.
     pub once: u64,
-    /// Each as often as an image has it.
+    /// Size of the layers, each as often as an image has it.
     pub apart: u64,
-    /// The blobs, each once.
+    /// Size of the blobs, each once, packed.
     pub packed: u64,
 }
 
 impl Shares {
-    /// Bytes, unpacked, of the layers that no other image has.
+    /// Returns the bytes, unpacked, of the layers that no other image has.
     pub fn unique(&self) -> u64 {
         self.sum(|layer| layer.with.is_empty())
     }
 
-    /// Bytes, unpacked, of the layers that others have too.
+    /// Returns the bytes, unpacked, of the layers that other images have too.
     pub fn shared(&self) -> u64 {
         self.sum(|layer| !layer.with.is_empty())
     }
@@ -58,7 +58,7 @@ impl Shares {
     }
 }
 
-/// What a person calls the image: its first name, else its short ID.
+/// Returns the image's label for people: its first name, else its short ID.
 pub fn label(image: &Image) -> String {
     match image.names.first() {
         Some(name) => name.familiar(),
@@ -66,8 +66,8 @@ pub fn label(image: &Image) -> String {
     }
 }
 
-/// The images that `texts` name (none: all), and what the whole of them takes up. Layers are shared with images that are
-/// not among them, too.
+/// Returns the images that `texts` name (none: all), and their total disk space. Counts images outside `texts` as
+/// sharers too.
 pub fn sharing(stores: &Stores, texts: &[String]) -> Result<(Vec<Shares>, Totals)> {
     let mut all: Vec<Image> = Vec::new();
     for store in stores.all() {

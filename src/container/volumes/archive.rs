@@ -1,4 +1,4 @@
-//! The files of a volume as a tar: `usnea volume export` and `import`. A container may write to them meanwhile.
+//! Files of a volume as a tar: `usnea volume export` and `import`. A container may write to the files meanwhile.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -25,8 +25,8 @@ pub fn export(store: &Path, text: &str, output: &Path) -> Result<()> {
     userns::in_base(&base, write).context(|| format!("cannot export volume {text}"))
 }
 
-/// Puts the files of a tar, plain or compressed, into the volume `text`, over those that are there. `input` is a file, or
-/// `-` for standard input.
+/// Unpacks a tar, plain or compressed, into the volume `text`, over the existing files. `input` is a file, or `-` for
+/// standard input.
 pub fn import(store: &Path, text: &str, input: &Path) -> Result<()> {
     let (_held, data) = held(store, text)?;
     let base = Base::of_user()?;
@@ -51,7 +51,7 @@ fn data_of(text: &str) -> String {
     format!("the files of volume {text}")
 }
 
-/// A volume that nobody removes meanwhile, and the folder of its files.
+/// Returns a shared lock on the volume, against its removal, and the folder of its files.
 fn held(store: &Path, text: &str) -> Result<(File, std::path::PathBuf)> {
     let (name, volume) = named(store, text)?;
     let place = folder(store).join(name.as_str());

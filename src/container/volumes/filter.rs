@@ -10,26 +10,26 @@ use crate::container::kept::time;
 use crate::error::{Context, Error, Result};
 use crate::expression::Expression;
 
-/// One filter.
+/// Filter of volumes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// A regular expression in the name.
+    /// Regular expression that the name must match.
     Name(Expression),
-    /// A label: KEY, or KEY=VALUE.
+    /// Label of the volume: KEY, or KEY=VALUE.
     Label(String),
-    /// Not this label.
+    /// Label that the volume must not have.
     NoLabel(String),
-    /// Whether no container mounts it.
+    /// True: volumes that no container mounts; false: the others.
     Dangling(bool),
-    /// Whether it was made with a container.
+    /// True: volumes that were made with a container; false: named volumes.
     Anonymous(bool),
-    /// The driver.
+    /// Driver of the volume, which is always `local`.
     Driver(String),
-    /// Made before this time.
+    /// Time before which the volume was made.
     Until(Timestamp),
-    /// Made after this volume.
+    /// Volume after which this volume was made.
     Since(String),
-    /// The scope, which is `local`.
+    /// Scope of the volume, which is always `local`.
     Scope(String),
 }
 
@@ -69,7 +69,7 @@ impl FromStr for Filter {
 }
 
 impl Filter {
-    /// Whether a volume fits all `filters`.
+    /// True if a volume fits all `filters`.
     pub fn fit(filters: &[Self], volume: &Volume, store: &Path) -> Result<bool> {
         let mut names = filters.iter().filter(|filter| matches!(filter, Self::Name(_))).peekable();
         if names.peek().is_some() && !names.any(|name| name.fits_record(volume)) {
