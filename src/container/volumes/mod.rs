@@ -1,14 +1,15 @@
 //! Volumes: folders that outlive containers, by name.
 //!
 //! ```text
-//! volumes/NAME/volume.json      what it is; never changed
-//! volumes/NAME/_data/           its files
-//! volumes/NAME/new              there until something came into it (see `engine::copyup`)
+//! volumes/NAME/volume.json      the record; never changed
+//! volumes/NAME/_data/           the files
+//! volumes/NAME/new              exists until the first files came in (see `engine::copyup`)
 //! ```
 //!
-//! One is born in `tmp/` and renamed into place. Whoever makes a container with it has the shared lock on its folder
-//! until the container is in its place, a container without a record as long as it runs; whoever removes it has the
-//! exclusive one, and then looks through the containers ([`usage`]).
+//! A volume is made in `tmp/` and renamed into place. A command that makes a container with the volume has the shared
+//! lock on its folder until the container is in its place. For a container without a record, the lock lasts as long as
+//! the container runs. A command that removes the volume has the exclusive lock, and then searches the containers
+//! ([`usage`]).
 
 mod archive;
 mod filter;
@@ -41,76 +42,76 @@ pub use usage::{Used, is_used, used_by};
 
 const RECORD: &str = "volume.json";
 
-/// What is written down of one.
+/// Record of a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Volume {
-    /// Its name.
+    /// Name of the volume.
     pub name: VolumeName,
-    /// When it was made.
+    /// Time when the volume was made.
     pub created_at: Timestamp,
-    /// Its labels.
+    /// Labels of the volume.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// It was given no name, but made with a container.
+    /// True if the volume was made with a container, with a random name.
     #[serde(default)]
     pub anonymous: bool,
 }
 
-/// All that is known of a volume.
+/// Document of a volume: docker's shape, with the fields that podman adds.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Document {
-    /// When it was made.
+    /// Time when the volume was made.
     pub created_at: Timestamp,
-    /// `local`: there is no other.
+    /// Driver of the volume: always `local`.
     pub driver: &'static str,
-    /// Its labels.
+    /// Labels of the volume.
     pub labels: BTreeMap<String, String>,
-    /// The folder of its files.
+    /// Folder of the volume's files.
     pub mountpoint: PathBuf,
-    /// Its name.
+    /// Name of the volume.
     pub name: String,
-    /// Options of the driver, which has none.
+    /// Options of the driver: always empty.
     pub options: BTreeMap<String, String>,
-    /// `local`.
+    /// Scope of the volume: always `local`.
     pub scope: &'static str,
-    /// What the driver tells, which is nothing.
+    /// Status from the driver: always empty.
     pub status: BTreeMap<String, String>,
-    /// It was made with a container.
+    /// True if the volume was made with a container, with a random name.
     pub anonymous: bool,
-    /// Mounts of the volume itself: a folder needs none.
+    /// Number of mounts of the volume itself: always 0, as a folder needs none.
     pub mount_count: u64,
-    /// The first container gives it what its image has there.
+    /// True if the first container copies its image's files into the volume.
     pub needs_copy_up: bool,
-    /// That container gives it its owner too.
+    /// True if that container sets the volume's owner too.
     pub needs_chown: bool,
-    /// Of volumes that are made from an image.
+    /// ID of storage of volumes that are made from an image: always empty.
     #[serde(rename = "StorageID")]
     pub storage_id: &'static str,
 }
 
-/// Whether a volume has a name of somebody's choice.
+/// Origin of a volume's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// It has.
+    /// Name that a user chose.
     Named,
-    /// It was made with a container.
+    /// Random name of a volume that was made with a container.
     Anonymous,
 }
 
-/// Where the volumes of a store are.
+/// Returns the folder of a store's volumes.
 pub fn folder(store: &Path) -> PathBuf {
     store.join("volumes")
 }
 
 impl Volume {
-    /// The folder of its files.
+    /// Returns the folder of the volume's files.
     pub fn data(&self, store: &Path) -> PathBuf {
         folder(store).join(self.name.as_str()).join(DATA)
     }
 
-    /// docker's document of a volume, with the fields that podman adds.
+    /// Returns docker's document of the volume, with the fields that podman adds.
     pub fn inspect(&self, store: &Path) -> Document {
         let is_new = folder(store).join(self.name.as_str()).join(NEW).exists();
         Document {
@@ -131,7 +132,7 @@ impl Volume {
     }
 }
 
-/// The volume of this name. Errors: its record is damaged.
+/// Returns the volume of this name. Errors: a damaged record.
 pub fn find(store: &Path, name: &VolumeName) -> Result<Option<Volume>> {
     let path = folder(store).join(name.as_str()).join(RECORD);
     let said = || format!("volume {name}: {}", path.display());
@@ -141,7 +142,7 @@ pub fn find(store: &Path, name: &VolumeName) -> Result<Option<Volume>> {
     }
 }
 
-/// The volume that `text` names. Errors: there is none.
+/// Returns the volume that `text` names. Errors: no such volume.
 pub fn named(store: &Path, text: &str) -> Result<(VolumeName, Volume)> {
     let none = || Error::new(format!("no volume is called '{}'", text.escape_debug()));
     let name = text.parse::<VolumeName>().map_err(|_| none())?;
@@ -149,7 +150,7 @@ pub fn named(store: &Path, text: &str) -> Result<(VolumeName, Volume)> {
     Ok((name, volume.hint(|| "'usnea volume ls' lists all volumes")?))
 }
 
-/// All volumes, by name. One whose record is damaged is told of and left out.
+/// Returns all volumes, by name. Leaves out a volume with a damaged record, with a warning.
 pub fn all(store: &Path) -> Result<Vec<Volume>> {
     let folder = folder(store);
     let said = || format!("cannot list {}", folder.display());
@@ -172,12 +173,12 @@ pub fn all(store: &Path) -> Result<Vec<Volume>> {
     Ok(all)
 }
 
-/// A name for one that is given none: 64 hexadecimal digits.
+/// Returns a random name for an anonymous volume: 64 hexadecimal digits.
 pub fn random_name() -> Result<VolumeName> {
     super::run::random_id()?.parse().map_err(Error::new)
 }
 
-/// The volume, with the shared lock on it: the one that is there, else a new one with these labels.
+/// Returns the shared lock on the volume: the existing volume, else a new one with these labels.
 pub fn make(
     store: &Path,
     name: &VolumeName,
@@ -199,7 +200,7 @@ pub fn make(
         };
         let birth = Birth::folder(&tmp, PREFIX)?;
         fill(&birth.path, &volume).map_err(|error| files::cannot_write(error, &birth.path))?;
-        // `None`: somebody else was faster.
+        // `None`: another command made the volume first.
         if let Some(held) = birth.put(&place)? {
             super::folder::sweep(store, &Base::of_user()?);
             events::of_other(store, "volume", name.as_str(), "create", &[]);
@@ -212,12 +213,12 @@ fn fill(folder: &Path, volume: &Volume) -> io::Result<()> {
     let record = serde_json::to_vec(volume).map_err(io::Error::from)?;
     files::write_synced(&folder.join(RECORD), &record)?;
     DirBuilder::new().mode(0o755).create(folder.join(DATA))?;
-    // Whatever umask the caller has: other users of a container enter it too.
+    // Mode 0755 whatever the caller's umask: other users of a container enter the folder too.
     std::fs::set_permissions(folder.join(DATA), Permissions::from_mode(0o755))?;
     DirBuilder::new().mode(0o700).create(folder.join(NEW))
 }
 
-/// What a container mounts: the volumes, held.
+/// Makes or opens the volumes that a container mounts, and returns their locks.
 pub(super) fn had(
     store: &Path,
     names: &[VolumeName],

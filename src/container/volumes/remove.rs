@@ -1,4 +1,4 @@
-//! `usnea volume rm` and `prune`, and what goes with a container.
+//! `usnea volume rm` and `prune`, and the removal of a container's own volumes.
 
 use std::path::Path;
 
@@ -10,23 +10,23 @@ use crate::monitor::events;
 use crate::spec::VolumeName;
 use crate::userns::Base;
 
-/// What a prune removed.
+/// Result of a prune.
 #[derive(Clone, Debug, Default)]
 pub struct Pruned {
-    /// The names.
+    /// Names of the removed volumes.
     pub names: Vec<VolumeName>,
-    /// Disk space that they took, in bytes.
+    /// Freed disk space, in bytes.
     pub bytes: u64,
 }
 
-/// Removes a volume with all that is in it. Errors: a container mounts it; by which name is said.
+/// Removes a volume with its files. Errors: a container mounts the volume; names the container.
 pub fn remove(store: &Path, name: &VolumeName) -> Result<()> {
     let place = volumes(store).join(name.as_str());
     if !place.exists() {
         return Ok(());
     }
     let lock = files::try_exclusive(&place);
-    // In this order: who makes a container with it has the lock until the container can be found.
+    // In this order: a command that makes a container with the volume has the lock until the container can be found.
     let users = usage::users(store, name)?;
     if !users.is_empty() {
         let names = users.join(", ");
@@ -45,14 +45,14 @@ pub fn remove(store: &Path, name: &VolumeName) -> Result<()> {
     Ok(())
 }
 
-/// Removes what a container had for itself alone. What cannot be removed is told of.
+/// Removes the anonymous volumes of a removed container. Warns where a removal fails.
 pub fn remove_anonymous(store: &Path, names: &[VolumeName]) {
     for name in names {
         match find(store, name) {
             Ok(Some(volume)) if volume.anonymous => {}
             _ => continue,
         }
-        // Another container may mount it by its name.
+        // Another container may mount the volume by its name.
         if usage::is_used(store, name).unwrap_or(true) {
             continue;
         }
@@ -76,7 +76,7 @@ pub fn prune(store: &Path, filters: &[Filter]) -> Result<Pruned> {
                 pruned.names.push(volume.name);
                 pruned.bytes += bytes.iter().sum::<u64>();
             }
-            // Somebody has begun to use it.
+            // Another command has begun to use the volume.
             Err(error) => log::debug!("{error}"),
         }
     }

@@ -1,4 +1,4 @@
-//! How much of the disk volumes take.
+//! Disk space of volumes.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::image::store::Part;
 use crate::userns::{self, Base};
 
-/// Disk space in bytes of each. In base, where all can be looked into.
+/// Returns the disk space in bytes of each volume. In the base namespace, where all folders are readable.
 pub(super) fn of(store: &Path, volumes: &[Volume]) -> Result<Vec<u64>> {
     let folders: Vec<PathBuf> = volumes.iter().map(|volume| volume.data(store)).collect();
     userns::in_base(&Base::of_user()?, || Ok(folders.iter().map(|folder| size(folder)).collect()))
@@ -19,12 +19,12 @@ fn size(folder: &Path) -> u64 {
     let mut seen = HashSet::new();
     let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
     let all = entries.filter_map(|entry| entry.metadata().ok());
-    // A file with several names is one.
+    // A file with several names counts once.
     let each = all.filter(|file| file.nlink() < 2 || seen.insert((file.dev(), file.ino())));
     each.map(|file| file.blocks() * 512).sum()
 }
 
-/// What the volumes take, and how much of that no container mounts.
+/// Returns the disk space of the volumes, and the part of it that no container mounts.
 pub fn usage(store: &Path) -> Result<Part> {
     let volumes = all(store)?;
     if volumes.is_empty() {

@@ -1,4 +1,4 @@
-//! Which containers mount which volumes: as their config.json says.
+//! Volumes that containers mount, according to their config.json.
 
 use std::path::{Path, PathBuf};
 
@@ -10,16 +10,16 @@ use crate::error::Result;
 use crate::files;
 use crate::spec::{DATA, VolumeName};
 
-/// One volume of a container.
+/// Volume that a container mounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// Its name.
+    /// Name of the volume.
     pub name: VolumeName,
-    /// Where it is mounted.
+    /// Mount point in the container.
     pub destination: PathBuf,
 }
 
-/// The volumes that a container mounts.
+/// Returns the volumes that a container mounts.
 pub fn used_by(kept: &Kept) -> Result<Vec<Used>> {
     let spec = kept.spec_if_any()?.unwrap_or_default();
     let own = canonical(&folder(&kept.store));
@@ -29,7 +29,7 @@ pub fn used_by(kept: &Kept) -> Result<Vec<Used>> {
     Ok(spec.mounts().iter().flatten().filter_map(used).collect())
 }
 
-/// The store may be known by several paths.
+/// Resolves links: the store may be known by several paths.
 fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
@@ -45,7 +45,7 @@ fn name(mount: &Mount, own: &Path) -> Option<VolumeName> {
     })
 }
 
-/// The names of the containers that mount the volume `name`.
+/// Returns the names of the containers that mount the volume `name`.
 pub(super) fn users(store: &Path, name: &VolumeName) -> Result<Vec<String>> {
     let mut users = Vec::new();
     for kept in kept::all(store)? {
@@ -56,7 +56,7 @@ pub(super) fn users(store: &Path, name: &VolumeName) -> Result<Vec<String>> {
     Ok(users)
 }
 
-/// Whether a container mounts it, or is about to.
+/// True if a container mounts the volume, or is about to.
 pub fn is_used(store: &Path, name: &VolumeName) -> Result<bool> {
     let is_free = files::try_exclusive(&folder(store).join(name.as_str())).is_some();
     Ok(!is_free || !users(store, name)?.is_empty())
