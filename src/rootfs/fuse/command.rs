@@ -1,5 +1,5 @@
-//! The overlay as a command by itself: by a mount of our own where we may mount, else by fusermount3. In the foreground
-//! it is unmounted by SIGINT, SIGTERM and SIGHUP, so that no mount without a server is left.
+//! The overlay as a command: mounts by itself where the caller may mount, else by fusermount3. In the foreground
+//! SIGINT, SIGTERM and SIGHUP unmount the overlay: no mount without a server remains.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -21,16 +21,17 @@ use crate::sys::process::Child;
 use crate::sys::signal::Signals;
 use crate::sys::{fd, namespace};
 
-/// Whether the command stays.
+/// Time that the command stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
     /// Until the mount is gone.
     Fore,
-    /// Only until it is ready.
+    /// Until the mount is ready.
     Back,
 }
 
-/// Mounts an overlay on `target` as the options say; the exit status. Errors: the options, a folder, the mount.
+/// Mounts an overlay on `target` with the options in `texts`; returns the exit status. Errors: invalid options, a
+/// folder, the mount.
 pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
     let options = Options::parse(texts).context(|| "cannot mount an overlay")?;
     let layers = open_layers(&options)?;
@@ -70,7 +71,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
             outside(&target, &options)?;
             let device = by_fusermount(&target, &options, &how.source)?;
             let server = mount::serve(device, layers, how).inspect_err(|_| {
-                // What it mounted answers nobody.
+                // A mount without a server answers no caller.
                 let _ = unmount(&target, By::Fusermount, Manner::Later);
             });
             (server?, By::Fusermount)
@@ -83,23 +84,23 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
     }
 }
 
-/// Who has mounted, and so unmounts.
+/// Mounter, which also unmounts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Ourselves,
     Fusermount,
 }
 
-/// How it is unmounted.
+/// Manner of unmounting.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Manner {
-    /// Not while somebody uses it.
+    /// Unmount; fails while a process uses the mount.
     Now,
-    /// Its name at once, the rest when the last user has gone.
+    /// Detach the name at once, and the mount when its last user has gone.
     Later,
 }
 
-/// Waits for the end of the mount. The first signal unmounts it, a second one ends the server whoever uses it.
+/// Waits for the end of the mount. The first signal unmounts, a second one ends the server in spite of its users.
 fn stay(
     server: &Child,
     signals: &Signals,
@@ -148,18 +149,18 @@ fn unmount(target: &Path, by: By, manner: Manner) -> std::io::Result<()> {
     if output.status.success() { Ok(()) } else { Err(std::io::Error::other(said())) }
 }
 
-/// A layer, which must be readable.
+/// Opens a layer, which must be readable.
 fn layer(path: &Path) -> Result<OwnedFd> {
     opened(path, OFlags::RDONLY)
 }
 
 fn opened(path: &Path, how: OFlags) -> Result<OwnedFd> {
     let flags = how | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    // A folder that the kernel still knows can be opened; its server is asked for statfs(2).
+    // A folder in the kernel's cache opens without the server; statfs(2) needs the server.
     let opened = rustix::fs::open(path, flags, Mode::empty())
         .and_then(|fd| rustix::fs::fstatfs(&fd).map(|_| fd));
     match opened {
-        // The second of a question that was on its way to the server as it died.
+        // ECONNABORTED: the request was on its way to the server as the server died.
         Err(Errno::NOTCONN | Errno::CONNABORTED) => {
             Err(Error::new(format!("{} is a FUSE mount whose server has died", path.display()))
                 .hint(match namespace::can_mount() {
@@ -193,7 +194,7 @@ fn real(path: &Path) -> Result<PathBuf> {
     path.canonicalize().context(|| format!("cannot open {}", path.display()))
 }
 
-/// Upper and work must not hold each other or a lower layer, or be held: what is written would change what is read.
+/// Refuses overlaps of upper and work with each other or with a lower layer: writes would change lower files.
 fn apart(upper: &Path, work: &Path, lowers: &[PathBuf]) -> Result<()> {
     let written = [real(upper)?, real(work)?];
     let overlap = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
@@ -209,8 +210,8 @@ fn apart(upper: &Path, work: &Path, lowers: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Where the layers are not in mounts of the server's own, the overlay must not lie in one of them: the server would wait
-/// for its own answers.
+/// Refuses a target inside a layer where the layers are not in the server's own mounts: the server would wait for its
+/// own answers.
 fn outside(target: &Path, options: &Options) -> Result<()> {
     for layer in options.lowers.iter().chain(&options.upper).chain(&options.work) {
         let layer = real(layer)?;
@@ -226,13 +227,13 @@ fn outside(target: &Path, options: &Options) -> Result<()> {
 
 const FUSERMOUNT: &str = "fusermount3";
 
-/// The device of a mount that fusermount3, which is setuid root, makes for an ordinary user (fusermount3(1)).
+/// Returns the device of a mount that fusermount3, which is setuid root, makes for an ordinary user (fusermount3(1)).
 fn by_fusermount(target: &Path, options: &Options, source: &str) -> Result<OwnedFd> {
     let (near, far) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .context(|| "cannot make a socket")?;
     fd::set_close_at_exec(far.as_raw_fd(), false)?;
-    // fusermount3 takes a `\` before a comma that belongs to a name, as we do.
+    // fusermount3 takes a `\` before a comma in a name, as the options of this overlay do.
     let source = format!("fsname={}", source.replace('\\', r"\\").replace(',', r"\,"));
     let mut words = vec![&*source, "subtype=usnea", "default_permissions"];
     words.extend(options.flags.iter().map(String::as_str));

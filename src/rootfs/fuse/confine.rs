@@ -1,4 +1,4 @@
-//! What the server can reach. Layers are made by others, and by then it has parsed nothing of them.
+//! Confinement of the server, before it reads any layer: other people make the layers.
 //!
 //! ```text
 //!  descriptors    those of its layers, its device, its log        mount::become_server
@@ -9,9 +9,9 @@
 //!  seccomp        files, memory and threads; no other call exists        restrict, filter
 //! ```
 //!
-//! Where we may not mount (an ordinary user, by fusermount3) the root stays the caller's: there landlock and seccomp
-//! alone hold. What they do not hold then are the calls that name a file without opening it: stat(2), chmod(2) and the
-//! like of what the user owns.
+//! Where the caller may not mount (an ordinary user, by fusermount3) the root stays the caller's, and only landlock and
+//! seccomp confine the server. They do not restrict calls that name a file without opening it: stat(2), chmod(2) and
+//! the like, on files of the user.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -31,24 +31,24 @@ use crate::sys::{namespace, process};
 
 /// Layers in mounts of the server's own.
 pub struct Owned {
-    /// As they are to be read.
+    /// Layers to read through the new mounts.
     pub layers: Layers,
-    /// The mounts that they are in, which want a place.
+    /// Detached mounts of the layers, to be attached in the new root.
     mounts: Vec<OwnedFd>,
 }
 
 impl Owned {
-    /// Of all of it.
+    /// Returns the descriptors of all layers and mounts.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.layers.descriptors().into_iter().chain(self.mounts.iter().map(AsFd::as_fd)).collect()
     }
 }
 
-/// Puts each layer into a mount of its own without what others have mounted below it, as the kernel's overlay does
-/// (`clone_private_mount`). Lower ones are read-only. A layer that cannot be had so, because what is mounted below it may
-/// not be uncovered by us (mount_namespaces(7), locked mounts), is taken as it is seen.
+/// Puts each layer into a mount of its own, without other mounts below it, as the kernel's overlay does
+/// (`clone_private_mount`). Lower mounts are read-only. A layer keeps its submounts where the caller may not uncover
+/// the files below them (mount_namespaces(7), locked mounts).
 ///
-/// To be called in the mount namespace that the layers were opened in.
+/// The caller must be in the mount namespace in which the layers were opened.
 pub fn own_mounts(layers: Layers) -> Owned {
     let mut mounts = Vec::new();
     let mut keep = |mount: OwnedFd| {
@@ -74,12 +74,13 @@ fn private_lower(folder: &OwnedFd) -> Option<OwnedFd> {
         Ok(mount) => (mount, Reach::Alone),
         Err(_) => (copy(Reach::Recursive).ok()?, Reach::Recursive),
     };
-    // A kernel before 5.12 cannot: there nothing but our own care keeps it unwritten.
+    // A kernel before 5.12 cannot: there only the server's own code keeps the layer unwritten.
     let _ = mount::set_attributes(&mount, Attributes::READ_ONLY, reach);
     Some(mount)
 }
 
-/// The writable layer and its work folder: one mount of what holds both, as files cannot be moved between two.
+/// Copies the mount of the writable layer and its work folder: one mount for both, as files cannot be moved between
+/// two.
 fn private_upper(upper: &OwnedFd, work: &OwnedFd) -> Option<(OwnedFd, (OwnedFd, OwnedFd))> {
     let paths = [upper, work].map(|fd| rustix::fs::readlink(super::tree::path_of(fd), Vec::new()));
     let [upper_path, work_path] = paths.map(|path| path.ok().map(into_path));
@@ -98,7 +99,7 @@ fn into_path(target: std::ffi::CString) -> PathBuf {
     std::ffi::OsString::from_vec(target.into_bytes()).into()
 }
 
-/// The folder at `path` in `mount`, if it is the very one that `fd` is.
+/// Opens the folder at `path` in `mount`, if it is the same folder as `fd`.
 fn same_below(mount: &OwnedFd, path: &Path, fd: &OwnedFd) -> Option<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
@@ -108,13 +109,13 @@ fn same_below(mount: &OwnedFd, path: &Path, fd: &OwnedFd) -> Option<OwnedFd> {
     ((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)).then_some(found)
 }
 
-/// Moves to a mount namespace of our own with nothing in it but the layers, `/proc`, through which descriptors are
-/// named, and `/dev/fuse`, of which each thread opens one.
+/// Enters a new mount namespace whose root holds only the layers, `/proc` and `/dev/fuse`. Descriptors are named
+/// through `/proc`, and each thread opens its own `/dev/fuse`.
 pub fn enter_empty_root(owned: Owned) -> Result<Layers> {
     namespace::unshare_mounts().context(|| "a mount namespace")?;
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let old = rustix::fs::open("/", folder, Mode::empty())?;
-    // What is mounted from here on is not seen outside, and the other way round.
+    // Mounts from here on do not propagate, in either direction.
     mount::set_propagation(&old, Propagation::Private, Reach::Recursive)
         .context(|| "private mounts")?;
     let options = [("mode".to_owned(), Some("0755".to_owned()))];
@@ -131,7 +132,7 @@ pub fn enter_empty_root(owned: Owned) -> Result<Layers> {
     };
     place(&proc, "/proc", Kind::Directory)?;
     place(&fuse, "/dev/fuse", Kind::File)?;
-    // With a place they all end by one act when the server ends; without one each costs the kernel a pause.
+    // Attached mounts all end by one act when the server ends; each detached one costs the kernel a pause.
     for (mount, number) in owned.mounts.iter().zip(0..) {
         place(mount, &format!("/{number}"), Kind::Directory).context(|| "a layer")?;
     }
@@ -140,7 +141,7 @@ pub fn enter_empty_root(owned: Owned) -> Result<Layers> {
     Ok(owned.layers)
 }
 
-/// Takes from this thread, and those that it starts, what the server has no need of. Errors: seccomp(2).
+/// Takes unneeded rights from this thread, and from those that it starts. Errors: seccomp(2).
 pub fn restrict(layers: &Layers) -> Result<()> {
     if let Err(error) = allow_layers_alone(layers) {
         log::debug!("no landlock: {error}");
@@ -149,7 +150,8 @@ pub fn restrict(layers: &Layers) -> Result<()> {
     filter::install().context(|| "a filter of system calls")
 }
 
-/// Errors: no landlock, or one that cannot yet allow files to be moved between folders (before kernel 5.19).
+/// Restricts file access to the layers by landlock. Errors: no landlock, or one that cannot yet allow files to be moved
+/// between folders (before kernel 5.19).
 fn allow_layers_alone(layers: &Layers) -> std::result::Result<(), RulesetError> {
     let newest = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
@@ -188,7 +190,7 @@ mod tests {
         rustix::fs::open(path, flags, Mode::empty()).expect("a folder")
     }
 
-    /// What is restricted is this thread, which ends then.
+    /// Runs `action` in a restricted thread, which ends afterwards.
     fn restricted(place: &Path, action: impl FnOnce() + Send) {
         let layers = Layers {
             lowers: vec![folder(&place.join("lower"))],

@@ -1,14 +1,14 @@
-//! The system calls of the server: reading, writing and naming files, memory, and what threads need. All others do not
-//! exist for it (ENOSYS, with which every library knows to live): no sockets, no programs, no mounts, no other processes.
+//! Filter of the server's system calls: allows reading, writing and naming files, memory, and thread calls. All other
+//! calls fail with ENOSYS, which every library handles: no sockets, programs, mounts or other processes.
 //!
-//! The filter is written here by hand, because an allowed call is a line of it: the compiler of containers' policies is
-//! for calls that are decided by names.
+//! The filter is written by hand: an allowed call is a line of it. The compiler of containers' policies is for calls
+//! that are chosen by name.
 
 use std::io;
 
 use crate::sys::seccomp::{self, Instruction, Listening};
 
-/// When a call is allowed.
+/// Condition for an allowed call.
 #[derive(Clone, Copy)]
 enum When {
     Always,
@@ -18,7 +18,7 @@ enum When {
     With(u32, u32),
     /// This argument does not have this bit.
     Without(u32, u32),
-    /// This argument is the number of this process.
+    /// This argument is the ID of this process.
     Ours(u32),
 }
 
@@ -91,13 +91,13 @@ const FILES: &[libc::c_long] = &[
     libc::SYS_writev,
 ];
 
-/// Not in libc for all architectures; the same on all that have one table.
+/// Missing from libc for some architectures; the same number on all that share one table.
 const FCHMODAT2: libc::c_long = 452;
 
-/// Not in libc for aarch64, which has it.
+/// Missing from libc for aarch64, which has the call.
 const RENAMEAT: libc::c_long = if cfg!(target_arch = "x86_64") { 264 } else { 38 };
 
-/// Names of before there were the calls above.
+/// Older calls that the calls above replaced.
 #[cfg(target_arch = "x86_64")]
 const OLD: &[libc::c_long] = &[
     libc::SYS_access,
@@ -151,11 +151,11 @@ const PROCESS: &[libc::c_long] = &[
     libc::SYS_umask,
 ];
 
-/// A clone of a file's content; another descriptor of the FUSE device; the flags of a file (FS_IOC_GETFLAGS and
-/// FS_IOC_SETFLAGS). No terminal is among those that know these.
+/// Requests of ioctl(2): a clone of a file's content, another descriptor of the FUSE device, and the flags of a file
+/// (FS_IOC_GETFLAGS and FS_IOC_SETFLAGS). No terminal knows these requests.
 const REQUESTS: &[u32] = &[0x4004_9409, 0x8004_e500, 0x8008_6601, 0x4008_6602];
 
-/// A thread's name, a mapping's name.
+/// Settings of prctl(2): a thread's name, a mapping's name.
 const PROPERTIES: &[u32] = &[libc::PR_SET_NAME as u32, libc::PR_SET_VMA as u32];
 
 const CONDITIONAL: &[(libc::c_long, When)] = &[
@@ -167,7 +167,7 @@ const CONDITIONAL: &[(libc::c_long, When)] = &[
     (libc::SYS_tgkill, When::Ours(0)), // a panic that ends in abort(3)
 ];
 
-/// The number of this architecture in linux/audit.h; where nobody has looked it up, there is no filter.
+/// Number of this architecture in linux/audit.h; other architectures get no filter.
 const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
     Some(0xc000_003e)
 } else if cfg!(target_arch = "aarch64") {
@@ -176,8 +176,8 @@ const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
     None
 };
 
-/// Lets this thread and those that it starts make only these calls. It must have no_new_privs. A kernel without filters
-/// is no error. Errors: seccomp(2).
+/// Allows this thread, and those that it starts, only these calls. The thread must have no_new_privs. A kernel without
+/// filters is no error. Errors: seccomp(2).
 pub fn install() -> io::Result<()> {
     let Some(architecture) = ARCHITECTURE else { return Ok(()) };
     match seccomp::install(&program(architecture), 0, Listening::No) {
@@ -199,7 +199,7 @@ fn program(architecture: u32) -> Vec<Instruction> {
     program
 }
 
-/// What is decided of a call by its arguments.
+/// Returns the instructions that decide a call by its arguments.
 fn verdict(when: When, deny: Instruction) -> Vec<Instruction> {
     let allow = returns(libc::SECCOMP_RET_ALLOW);
     let argument = |number: u32| load(16 + 8 * number);
@@ -221,7 +221,7 @@ fn verdict(when: When, deny: Instruction) -> Vec<Instruction> {
     }
 }
 
-/// Loads 32 bits of what the kernel says of the call (`struct seccomp_data`).
+/// Loads 32 bits of the call's data (`struct seccomp_data`).
 fn load(offset: u32) -> Instruction {
     instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0)
 }

@@ -1,4 +1,4 @@
-//! Open files, by the numbers that the kernel gives back for them.
+//! Open files, by the numbers that the kernel returns with each request.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::tree::Answer;
 
-/// A table of what is open.
+/// Table of open files.
 pub struct Handles<T> {
     table: Mutex<Table<T>>,
 }
@@ -24,7 +24,7 @@ impl<T> Default for Handles<T> {
 }
 
 impl<T> Handles<T> {
-    /// Keeps what was opened; its number.
+    /// Stores an open file; returns its number.
     pub fn keep(&self, opened: T) -> u64 {
         let opened = Some(Arc::new(opened));
         let mut table = self.table.lock();
@@ -40,12 +40,12 @@ impl<T> Handles<T> {
         }
     }
 
-    /// What is open by this number. Errors: EBADF.
+    /// Returns the open file of this number. Errors: EBADF.
     pub fn find(&self, number: u64) -> Answer<Arc<T>> {
         self.table.lock().open.get(number as usize).cloned().flatten().ok_or(Errno::BADF)
     }
 
-    /// Takes it out of the table.
+    /// Removes an open file from the table, and returns it. Errors: EBADF.
     pub fn close(&self, number: u64) -> Answer<Arc<T>> {
         let mut table = self.table.lock();
         let opened = table.open.get_mut(number as usize).and_then(Option::take);

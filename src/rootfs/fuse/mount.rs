@@ -1,4 +1,4 @@
-//! The mount and the process behind it.
+//! Mount of the overlay, and the process that serves it.
 //!
 //! ```text
 //!  caller (one thread)                       server (a process of its own)
@@ -9,8 +9,8 @@
 //!    the mount, detached                       threads; leaves when the mount is no more
 //! ```
 //!
-//! The device is opened inside the user namespace that the mount is to belong to: the kernel refuses one that was opened
-//! elsewhere. The server's own mount namespace never holds the mount: else the server would keep it alive for ever.
+//! The device is opened inside the user namespace of the mount: the kernel refuses a device from another namespace. The
+//! server's own mount namespace never holds the mount: otherwise the server would keep it alive for ever.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -33,45 +33,45 @@ use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Child, Forked};
 use crate::sys::{fd, namespace, title};
 
-/// How an overlay is mounted.
+/// Options of an overlay mount.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// How layers are read and written.
+    /// Rules to read and write layers.
     pub reading: Reading,
     /// Attributes of the mount.
     pub attributes: Attributes,
-    /// Shown as the source of the mount.
+    /// Source of the mount, as shown in /proc/self/mounts.
     pub source: String,
     /// Flags of the file system as a whole (`sync`).
     pub flags: Vec<String>,
-    /// IDs shown are moved by the map of this user namespace (kernel 6.12).
+    /// User namespace whose map moves the shown IDs (kernel 6.12).
     pub idmap: Option<OwnedFd>,
-    /// When the server ends, but for the end of the mount.
+    /// Lifetime of the server, besides the end of the mount.
     pub life: Life,
-    /// Where what the server says goes; nowhere when none is given.
+    /// Destination of the server's log; `None`: /dev/null.
     pub log: Option<OwnedFd>,
 }
 
-/// When a server ends, but for the end of the mount.
+/// Lifetime of a server, besides the end of the mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Life {
-    /// Never: whoever started it may leave.
+    /// Independent: the process that started the server may end.
     #[default]
     Own,
-    /// With the process that started it.
+    /// Ends with the process that started the server.
     Parents,
 }
 
-/// An overlay that is served.
+/// Running overlay.
 #[derive(Debug)]
 pub struct Served {
-    /// The mount, which has no place yet.
+    /// Mount of the overlay, detached.
     pub mount: OwnedFd,
-    /// The server: a child of ours. When the last mount of the overlay is gone it exits with status 0.
+    /// Server, a child of the caller. It exits with status 0 when the last mount of the overlay is gone.
     pub server: Child,
 }
 
-/// Starts a server in the current user namespace, where we must have CAP_SYS_ADMIN and a single thread. Errors: no
+/// Starts a server in the current user namespace. The caller needs CAP_SYS_ADMIN there, and a single thread. Errors: no
 /// /dev/fuse, the kernel refuses the mount, a layer cannot be read.
 pub fn start(layers: Layers, options: Options) -> Result<Served> {
     let device = open_device()?;
@@ -89,7 +89,7 @@ pub fn start(layers: Layers, options: Options) -> Result<Served> {
     Ok(Served { mount: kept, server })
 }
 
-/// Serves a mount that somebody else made (fusermount3): its device is at hand.
+/// Serves a mount that another program made (fusermount3), through its device.
 pub fn serve(device: OwnedFd, layers: Layers, options: Options) -> Result<Child> {
     let Options { reading, life, log, .. } = options;
     let (home, mover) = (Home::Callers, Mover::Server);
@@ -109,10 +109,10 @@ fn detached(device: &OwnedFd, options: &Options) -> Result<OwnedFd> {
     let text = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
     let flag = |name: &str| (name.to_owned(), None);
     let mut options_of_fuse = vec![
-        // A string: fsconfig(2) with a descriptor as such is for other parameters.
+        // A string: fsconfig(2) takes a descriptor as such for other parameters only.
         text("fd", &device.as_raw_fd().to_string()),
         text("rootmode", "40000"),
-        // Who is mapped here: root is not where a single ID is shown as the user's own.
+        // IDs that are mapped here: root is not, where a single ID is shown as the user's own.
         text("user_id", &rustix::process::geteuid().as_raw().to_string()),
         text("group_id", &rustix::process::getegid().as_raw().to_string()),
         text("subtype", "usnea"),
@@ -124,16 +124,16 @@ fn detached(device: &OwnedFd, options: &Options) -> Result<OwnedFd> {
     Ok(mount::make("fuse", &options.source, &options_of_fuse, options.attributes)?)
 }
 
-/// Whose mount namespace the server lives in.
+/// Mount namespace of the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Home {
-    /// One of its own, with an empty root.
+    /// New mount namespace, with an empty root.
     Own,
-    /// The caller's: without powers there is no other.
+    /// The caller's: a caller without powers has no other.
     Callers,
 }
 
-/// What a server begins with.
+/// Input of a new server.
 struct Begin {
     device: OwnedFd,
     layers: Layers,
@@ -154,7 +154,7 @@ fn fork_server(begin: Begin) -> Result<Child> {
             if read.is_ok() && answer == READY {
                 return Ok(server);
             }
-            // It has said why, and ends by itself.
+            // The server has reported its error, and ends by itself.
             let _ = server.wait();
             match serde_json::from_str::<Error>(&answer) {
                 Ok(error) => Err(error),
@@ -180,11 +180,11 @@ fn fork_server(begin: Begin) -> Result<Child> {
 
 const READY: &str = "ready";
 
-/// Serves until the mount is gone. A thread that was about to read its next request then hears ECONNABORTED, not the
-/// ENODEV that fuser knows.
+/// Serves until the mount is gone. A thread that is about to read its next request then gets ECONNABORTED, not the
+/// ENODEV that fuser expects.
 fn serve_to_end((session, tree): (Session<Server>, Arc<Tree>)) -> std::io::Result<()> {
     let ended = session.run();
-    // The end of the process frees all of it at once, and with it the lock of the work folder.
+    // The end of the process frees the whole tree at once, with the lock of the work folder.
     std::mem::forget(tree);
     match ended {
         Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => Ok(()),
@@ -192,19 +192,19 @@ fn serve_to_end((session, tree): (Session<Server>, Arc<Tree>)) -> std::io::Resul
     }
 }
 
-/// The new process, up to its first thread.
+/// Sets up the new process, up to its first thread.
 fn become_server(begin: Begin, answer: &OwnedFd) -> Result<(Session<Server>, Arc<Tree>)> {
     let Begin { device, layers, reading, log, life, home, mover } = begin;
-    // While /proc is in sight.
+    // While /proc is visible.
     let one_id = reading.records == Records::InLowers && namespace::has_one_id();
     if life == Life::Parents {
         process::set_parent_death_signal(libc::SIGTERM)
             .context(|| "cannot ask for the parent's death")?;
-        // The parent waits for signals, blocked; here they are to end what they end.
+        // The parent has blocked signals to wait for them; in the server they must have their usual effect.
         let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     }
     title::set("file server");
-    let _ = rustix::process::setsid(); // no signal of the terminal ends it
+    let _ = rustix::process::setsid(); // no signal of the terminal ends the server
     let threads = threads();
     let layers = match home {
         Home::Own => {
@@ -218,7 +218,7 @@ fn become_server(begin: Begin, answer: &OwnedFd) -> Result<(Session<Server>, Arc
         }
     };
     let limit = raise_file_limit();
-    rustix::process::umask(Mode::empty()); // modes come as they are to be
+    rustix::process::umask(Mode::empty()); // modes arrive complete from the kernel
     end_at_panics_that_nobody_answers();
     confine::restrict(&layers).context(|| "cannot confine the FUSE server")?;
     let reading = Reading { open_folders: open_folders(limit), one_id, ..reading };
@@ -235,7 +235,7 @@ fn become_server(begin: Begin, answer: &OwnedFd) -> Result<(Session<Server>, Arc
     Ok((session, tree))
 }
 
-/// Why there can be no overlay of these layers.
+/// Explains why these layers give no overlay.
 fn explained(errno: Errno) -> Error {
     let (what, hint) = match errno {
         Errno::XDEV => (
@@ -255,7 +255,7 @@ fn explained(errno: Errno) -> Error {
     Error::new(what).hint(hint)
 }
 
-/// Lets go of all that is the caller's: an open mount would keep the mount alive, a pipe its reader waiting.
+/// Closes the caller's descriptors: an open mount would keep the mount alive, a pipe its reader waiting.
 fn close_others<'a>(
     device: &'a OwnedFd,
     mut kept: Vec<BorrowedFd<'a>>,
@@ -269,13 +269,13 @@ fn close_others<'a>(
     fd::install(null.as_fd(), 1)?;
     fd::install(log.as_ref().unwrap_or(&null).as_fd(), 2)?;
     kept.extend([device.as_fd(), answer.as_fd()]);
-    // Theirs are closed by number below: their owners here must not close what has the number next.
+    // `close_all_but` closes these descriptors by number: their owners must not close a later file of the same number.
     std::mem::forget((null, log));
     fd::close_all_but(&kept);
     Ok(())
 }
 
-/// Threads that serve: enough for readers beside a slow copy-up.
+/// Returns the number of serving threads: enough for readers beside a slow copy-up.
 fn threads() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     processors.clamp(2, 8)
@@ -295,8 +295,8 @@ fn raise_file_limit() -> u64 {
     }
 }
 
-/// A thread of fuser's that panics outside of an operation would leave its request without an answer for ever. The
-/// end of the process is an answer: ENOTCONN.
+/// Ends the process at a panic outside an operation. Such a panic in a thread of fuser's would leave its request
+/// unanswered for ever. The end of the process is an answer: ENOTCONN.
 fn end_at_panics_that_nobody_answers() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

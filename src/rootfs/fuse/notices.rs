@@ -1,9 +1,9 @@
-//! Notices to the kernel: pages that it is to write back, names that it is to look up anew.
+//! Notices to the kernel: pages to write back, names to look up again.
 //!
-//! The kernel takes a notice only after requests of its own were answered (the pages that are written back, an operation
-//! on the folder of a name). A thread that serves must therefore never send one of these; each kind has a thread of its
-//! own, which starts with the first. They do not share one: a name may wait for the folder's lock, and its owner for a
-//! file whose pages are written back.
+//! The kernel takes a notice only after requests of its own were answered (the pages it writes back, an operation on
+//! the folder of a name). A serving thread must therefore never send such a notice. Each kind of notice has a thread of
+//! its own, which starts with the first. The kinds share no thread: a name may wait for the folder's lock, and the
+//! lock's owner for a file whose pages are written back.
 
 use std::ffi::OsString;
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use std::sync::mpsc::{Sender, channel};
 use fuser::{INodeNo, Notifier};
 use parking_lot::Mutex;
 
-/// Sends notices to the kernel.
+/// Sender of notices to the kernel.
 #[derive(Default)]
 pub struct Notices {
     notifier: OnceLock<Notifier>,
@@ -21,29 +21,30 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// Notices go to the session of this notifier from here on.
+    /// Sets the session that notices go to.
     pub fn connect(&self, notifier: Notifier) {
         let _ = self.notifier.set(notifier);
     }
 
-    /// Lets the kernel write back all pages of a file that are newer than what is on disk, then calls `next`.
+    /// Makes the kernel write back all pages of a file that are newer than the disk, then calls `next`.
     pub fn write_back(&self, id: u64, next: impl FnOnce() + Send + 'static) {
         let notifier = self.notifier.get().cloned();
         self.write_backs.start(move || {
-            // To drop a page that is dirty is to write it back first (`launder_folio`).
+            // Dropping a dirty page writes it back first (`launder_folio`).
             let _ = notifier.map(|notifier| notifier.inval_inode(INodeNo(id), 0, 0));
             next();
         });
     }
 
-    /// Lets the kernel ask again for the attributes of a file that some process is about to open: it waits for nothing.
+    /// Makes the kernel fetch again the attributes of a file that a process is about to open. This notice waits for
+    /// nothing.
     pub fn forget_attributes(&self, id: u64) {
         // A negative offset leaves the pages alone (`fuse_reverse_inval_inode`).
         let _ = self.notifier.get().map(|notifier| notifier.inval_inode(INodeNo(id), -1, 0));
     }
 
-    /// Lets the kernel look up anew the names of a file, each in a folder. What it knows of the file's size it forgets
-    /// when the last process has closed the file.
+    /// Makes the kernel look up a file's names again, each in its folder. The kernel forgets the file's size when the
+    /// last process has closed the file.
     pub fn forget_names(&self, names: Vec<(u64, OsString)>) {
         let Some(notifier) = self.notifier.get().cloned() else { return };
         self.renewals.start(move || {
@@ -56,12 +57,12 @@ impl Notices {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that does one job after the other.
+/// Thread that does one job after the other.
 #[derive(Default)]
 struct Worker(Mutex<Option<Sender<Job>>>);
 
 impl Worker {
-    /// Leaves a job to the thread. One that cannot be left is dropped, and a request in it answered with EIO by that.
+    /// Queues a job for the thread. Without a thread the job is dropped, which answers a request in it with EIO.
     fn start(&self, job: impl FnOnce() + Send + 'static) {
         let mut sender = self.0.lock();
         let sender = sender.get_or_insert_with(|| {

@@ -1,5 +1,5 @@
-//! The options of `usnea mount overlay`, in the manner of mount(8) and fuse-overlayfs: words with commas between, `\`
-//! before a comma, a colon or a backslash that belongs to a name.
+//! Options of `usnea mount overlay`, in the manner of mount(8) and fuse-overlayfs: words with commas between. A `\`
+//! stands before a comma, a colon or a backslash in a name.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::ids::{IdMap, IdMaps};
 use crate::override_stat::Records;
 use crate::sys::mount::Attributes;
 
-/// What the options say.
+/// Parsed options.
 #[derive(Debug, Default)]
 pub struct Options {
     /// `lowerdir`: read-only layers, the topmost first.
@@ -19,32 +19,32 @@ pub struct Options {
     pub upper: Option<PathBuf>,
     /// `workdir`
     pub work: Option<PathBuf>,
-    /// How layers are read and written.
+    /// Rules to read and write layers.
     pub reading: Reading,
     /// Attributes of the mount.
     pub attributes: Attributes,
-    /// `fsname`: shown as the source of the mount.
+    /// `fsname`: source of the mount, as shown in /proc/self/mounts.
     pub source: Option<String>,
-    /// Flags of the file system as a whole, which are handed to the kernel: `sync`, `dirsync`.
+    /// Flags of the file system as a whole, passed to the kernel: `sync`, `dirsync`.
     pub flags: Vec<String>,
-    /// `X-mount.idmap`: a user namespace (`/proc/PID/ns/user`) by whose map the IDs shown are moved.
+    /// `X-mount.idmap`: user namespace (`/proc/PID/ns/user`) whose map moves the shown IDs.
     pub idmap: Option<PathBuf>,
 }
 
-/// Effect of an option that is a word alone.
+/// Effect of an option without a value.
 enum Meaning {
     /// Sets an attribute of the mount.
     Set(Attributes),
-    /// Takes an attribute back that was set before.
+    /// Removes an attribute of the mount.
     Unset(Attributes),
     /// Sets a flag of the file system.
     Flag,
-    /// Says what is so anyway, or is for other programs (mount(8), systemd) than the one that mounts.
+    /// No effect: the option states the default, or is for another program (mount(8), systemd).
     Nothing,
 }
 
-/// The options of mount(8) that every file system has, and those of fuse-overlayfs that say what is so anyway. FUSE keeps
-/// no times of access, so all that is said of them changes nothing that is seen.
+/// Options of mount(8) for every file system, and those of fuse-overlayfs that state the default. FUSE keeps no times
+/// of access: options about them have no visible effect.
 const WORDS: &[(&str, Meaning)] = &[
     ("", Meaning::Nothing),
     ("_netdev", Meaning::Nothing),
@@ -86,7 +86,7 @@ const WORDS: &[(&str, Meaning)] = &[
 const MOST_LOWERS: usize = 500;
 
 impl Options {
-    /// Reads the options. Errors: what is unknown, missing or given twice in two ways.
+    /// Parses the options. Errors: an option is unknown, missing or contradicts another.
     pub fn parse(texts: &[String]) -> Result<Self> {
         let mut options = Self::default();
         options.reading.whiteout_names = true;
@@ -124,7 +124,7 @@ impl Options {
             (name, None) if self.take_word(name) => {}
             ("index" | "redirect_dir" | "metacopy" | "nfs_export", Some("off")) => {}
             ("xino", Some("off" | "auto")) => {}
-            // How fuse-overlayfs goes about its work: ours is right without.
+            // Internal settings of fuse-overlayfs: this overlay needs none.
             ("clone_fd" | "fast_ino" | "static_nlink", None) => {}
             ("clone_fd" | "fast_ino" | "static_nlink" | "threaded", Some("0" | "1")) => {}
             ("timeout" | "max_write", Some(value)) if value.parse::<f64>().is_ok() => {}
@@ -143,7 +143,7 @@ impl Options {
         Ok(())
     }
 
-    /// Takes an option that is a word alone; whether it is known.
+    /// Applies an option without a value; true if the option is known.
     fn take_word(&mut self, name: &str) -> bool {
         let Some((_, meaning)) = WORDS.iter().find(|(word, _)| *word == name) else { return false };
         match meaning {
@@ -170,7 +170,7 @@ impl Options {
     }
 }
 
-/// Parts of a text, but not where the separator has a `\` before it; the `\`s stay.
+/// Splits a text at `separator`, unless a `\` stands before it; keeps each `\`.
 fn split(text: &str, separator: char) -> impl Iterator<Item = String> {
     let mut parts = vec![String::new()];
     let mut characters = text.chars();
@@ -201,7 +201,7 @@ fn unescaped(text: &str) -> PathBuf {
     name.into()
 }
 
-/// `disk:shown:count`, again and again, as fuse-overlayfs takes it.
+/// Parses repeated `disk:shown:count`, as fuse-overlayfs takes them.
 fn mapping(name: &str, value: &str) -> Result<Vec<IdMap>> {
     // containers/storage begins with a colon.
     let numbers: Vec<&str> = value.split(':').filter(|number| !number.is_empty()).collect();

@@ -1,4 +1,4 @@
-//! The one place that replies: an answer becomes what fuser sends, an error its errno, a panic EIO.
+//! Replies to the kernel: converts an answer for fuser, an error to its errno, a panic to EIO.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,12 +13,12 @@ use rustix::io::Errno;
 
 use super::tree::{Answer, Attributes, Entry, Item, Room, Space, Time};
 
-/// For ever, as far as the kernel counts.
+/// A year: practically for ever.
 const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Validity of attributes in the kernel. A write by somebody without privileges takes setuid and setgid off a
-/// file; the kernel leaves that to the server, and would go on to honour the bits it knows (`fuse_cache_write_iter` looks
-/// at the mode again only when it is too old).
+/// Returns the validity of attributes in the kernel. A write by a caller without privileges removes setuid and setgid
+/// from a file. The kernel leaves that to the server, and would keep honouring the bits in its cache
+/// (`fuse_cache_write_iter` checks the mode again only when it is too old).
 fn validity(attributes: &Attributes) -> Duration {
     let is_file = attributes.mode & libc::S_IFMT == libc::S_IFREG;
     match is_file && attributes.mode & (libc::S_ISUID | libc::S_ISGID) != 0 {
@@ -27,7 +27,7 @@ fn validity(attributes: &Attributes) -> Duration {
     }
 }
 
-/// Sends what `work` answers.
+/// Sends the result of `work`.
 pub fn reply<T, R: Reply<T>>(to: R, work: impl FnOnce() -> Answer<T>) {
     match safely(work) {
         Ok(answer) => to.give(answer),
@@ -36,11 +36,11 @@ pub fn reply<T, R: Reply<T>>(to: R, work: impl FnOnce() -> Answer<T>) {
 }
 
 thread_local! {
-    /// Whether a panic here is caught and answered.
+    /// True while a panic of this thread is caught and answered.
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread will be answered.
+/// True if a panic of this thread will be answered.
 pub fn panic_is_caught() -> bool {
     CAUGHT.get()
 }
@@ -52,12 +52,13 @@ fn safely<T>(work: impl FnOnce() -> Answer<T>) -> Result<T, fuser::Errno> {
     answer.map_err(|error| fuser::Errno::from_i32(meant(error).raw_os_error()))
 }
 
-/// What a layer's error is to the kernel, which takes ENOSYS for "never ask for this again, of any file".
+/// Returns the errno for a layer's error. The kernel takes ENOSYS for "never ask for this again, of any file":
+/// EOPNOTSUPP replaces it.
 fn meant(error: Errno) -> Errno {
     if error == Errno::NOSYS { Errno::OPNOTSUPP } else { error }
 }
 
-/// A reply of fuser that can carry a `T`.
+/// Reply of fuser that can carry a `T`.
 pub trait Reply<T> {
     /// Sends the answer.
     fn give(self, answer: T);
@@ -65,10 +66,10 @@ pub trait Reply<T> {
     fn refuse(self, error: fuser::Errno);
 }
 
-/// The number of what was opened, and how the kernel treats it.
+/// Number of an open file, and the kernel's treatment of it.
 pub struct Opened(pub u64, pub FopenFlags);
 
-/// A value, and how many bytes of it are wanted; 0: its size alone.
+/// Value, and the number of bytes that the kernel wants; 0: only its size.
 pub struct Sized(pub Vec<u8>, pub u32);
 
 macro_rules! replies {
@@ -89,7 +90,7 @@ macro_rules! replies {
 replies! {
     ReplyEmpty<()> |to, _answer| to.ok();
     ReplyAttr<Attributes> |to, attributes| to.attr(&validity(&attributes), &file_attr(&attributes));
-    // Number 0: there is nothing of that name, and the kernel may remember it.
+    // Number 0: no file of that name, and the kernel may cache that.
     ReplyEntry<Option<Entry>> |to, entry| {
         let attributes_for = entry.map_or(EVER, |entry| validity(&entry.attributes));
         let (attr, generation) = entry.map_or_else(nothing, |entry| parts(&entry));
@@ -149,7 +150,7 @@ pub fn reply_names(
     }
 }
 
-/// Sends a part of a folder with what its entries are.
+/// Sends a part of a folder with the attributes of its entries.
 pub fn reply_entries(
     mut to: ReplyDirectoryPlus,
     work: impl FnOnce(&mut dyn FnMut(Item<'_>) -> Room) -> Answer<()>,

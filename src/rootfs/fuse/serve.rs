@@ -1,7 +1,7 @@
-//! The server: one line an operation, and one place that replies.
+//! FUSE operations of the server: one line per operation, and one place that replies.
 //!
-//! Whatever happens in an operation, its caller gets an answer: a panic is EIO. What the kernel caches it caches for
-//! ever: nothing changes the layers but what comes through here.
+//! Every caller of an operation gets an answer: a panic is EIO. The kernel caches for ever: only this server changes
+//! the layers.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -25,33 +25,33 @@ use super::tree::{
     Answer, Caller, Change, Detail, Manner, NewTime, OpenFile, Privileges, Synced, Time, Tree, What,
 };
 
-/// An overlay as fuser serves it.
+/// Overlay as a file system of fuser.
 pub struct Server {
     tree: Arc<Tree>,
     files: Handles<OpenFile>,
     notices: Arc<Notices>,
-    /// Who moves the IDs that are shown, if anybody does.
+    /// Side that moves the shown IDs, if they are moved.
     mover: Mover,
-    /// Whether the kernel can do without opendir (5.1).
+    /// True if the kernel can do without opendir (5.1).
     no_opendir: bool,
 }
 
-/// Who moves the IDs that are shown.
+/// Side that moves the shown IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mover {
-    /// Nobody, or the server.
+    /// The server, if it has maps.
     Server,
-    /// The kernel, by an idmapped mount. It tells then only who makes a file, not who changes one.
+    /// The kernel, by an idmapped mount. It then reports the caller only for a new file, not for a change.
     Kernel,
 }
 
 thread_local! {
-    /// What was read, on its way to the kernel.
+    /// Buffer for data on its way to the kernel.
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What the kernel may do for us, where it can. Not asked for: passthrough (real root's alone), locks (the kernel keeps
-/// them itself, and for all users of the mount).
+/// Features that the kernel may use. Not requested: passthrough (real root's alone), and locks (the kernel keeps them
+/// itself, for all users of the mount).
 const WANTED: [InitFlags; 11] = [
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
@@ -66,14 +66,14 @@ const WANTED: [InitFlags; 11] = [
     InitFlags::FUSE_NO_EXPORT_SUPPORT,
 ];
 
-/// FS_IOC_GETFLAGS and FS_IOC_SETFLAGS (ioctl_iflags(2)); on 32-bit machines they are named for fewer bytes.
+/// FS_IOC_GETFLAGS and FS_IOC_SETFLAGS (ioctl_iflags(2)); on 32-bit machines their numbers encode fewer bytes.
 const GET_FLAGS: u32 = linux_request(2, 1);
 const SET_FLAGS: u32 = linux_request(1, 2);
 
 /// FS_IOC_FSGETXATTR
 const GET_EXTENDED_FLAGS: u32 = 0x801c_581f;
 
-/// A `struct fsxattr` (linux/fs.h) that says what flags say.
+/// Returns a `struct fsxattr` (linux/fs.h) with the meaning of `flags`.
 fn extended(flags: u32) -> [u8; 28] {
     // FS_SYNC_FL and FS_XFLAG_SYNC, and so on: immutable, append, nodump, noatime.
     let pairs = [(0x08, 0x20), (0x10, 0x08), (0x20, 0x10), (0x40, 0x80), (0x80, 0x40)];
@@ -83,16 +83,16 @@ fn extended(flags: u32) -> [u8; 28] {
     answer
 }
 
-/// The number of a request of the group `f` with a `long` (asm-generic/ioctl.h).
+/// Returns the number of a request of the group `f` with a `long` (asm-generic/ioctl.h).
 const fn linux_request(direction: u32, number: u32) -> u32 {
     direction << 30 | (size_of::<libc::c_long>() as u32) << 16 | (b'f' as u32) << 8 | number
 }
 
-/// Bytes of the largest write.
+/// Largest write, in bytes.
 const MAX_WRITE: u32 = 1 << 20;
 
 impl Server {
-    /// Serves `tree`.
+    /// Makes a server of `tree`.
     pub fn new(tree: Arc<Tree>, notices: Arc<Notices>, mover: Mover) -> Self {
         Self { tree, files: Handles::default(), notices, mover, no_opendir: false }
     }
@@ -100,7 +100,7 @@ impl Server {
     fn open_file(&self, id: u64, flags: OpenFlags, caller: Caller) -> Answer<Opened> {
         let file = self.tree.open(id, flags.0, caller)?;
         if flags.0 & libc::O_TRUNC == 0 && file.may_be_written() && file.has_no_blocks() {
-            // The kernel would go on to say so while it holds what is written.
+            // The kernel would keep reporting no blocks while it holds written pages.
             self.notices.forget_attributes(id);
         }
         Ok(Opened(self.files.keep(file), FopenFlags::FOPEN_KEEP_CACHE))
@@ -115,7 +115,7 @@ fn new_time(time: TimeOrNow) -> NewTime {
     let TimeOrNow::SpecificTime(time) = time else { return NewTime::Now };
     NewTime::At(match time.duration_since(UNIX_EPOCH) {
         Ok(after) => Time { seconds: after.as_secs() as i64, nanoseconds: after.subsec_nanos() },
-        // fuser takes the nanoseconds off a time before 1970 instead of adding them.
+        // fuser subtracts the nanoseconds from a time before 1970 instead of adding them.
         Err(before) => {
             let before = before.duration();
             Time { seconds: -(before.as_secs() as i64), nanoseconds: before.subsec_nanos() }
@@ -126,7 +126,7 @@ fn new_time(time: TimeOrNow) -> NewTime {
 impl Filesystem for Server {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
         for flag in WANTED {
-            // An older kernel has less of them, and all work without.
+            // An older kernel lacks some features; the server works without any.
             let _ = config.add_capabilities(flag);
         }
         if self.mover == Mover::Kernel {
@@ -193,8 +193,8 @@ impl Filesystem for Server {
         reply(to, || self.files.close(handle.0).map(drop));
     }
 
-    /// Reading a folder needs nothing that is open: the kernel need not ask again, nor say that it is closed, and keeps
-    /// what it reads until the folder changes.
+    /// Opens a folder. Reading a folder needs no open handle: the kernel need not ask again, nor report its end. The
+    /// kernel caches the entries until the folder changes.
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, to: ReplyOpen) {
         if self.no_opendir {
             return to.error(fuser::Errno::ENOSYS);
@@ -358,13 +358,13 @@ impl Filesystem for Server {
         reply(to, || {
             let file = self.files.find(handle.0)?;
             self.tree.write(&file, offset, bytes, privileges).inspect_err(|_| {
-                // The kernel takes the file for as long as all that was written to its cache.
+                // The kernel's size of the file includes all bytes written to its cache.
                 self.notices.forget_names(self.tree.names(id.0));
             })
         });
     }
 
-    /// There is nothing to do at each close(2): the kernel need not ask again.
+    /// Refuses flush: no work is needed at close(2), and ENOSYS tells the kernel not to ask again.
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, to: ReplyEmpty) {
         to.error(fuser::Errno::ENOSYS);
     }
@@ -411,7 +411,7 @@ impl Filesystem for Server {
         });
     }
 
-    /// The kernel asks for data and holes without writing back what it holds of the file.
+    /// Finds data and holes. The kernel asks without writing back its pages of the file.
     fn lseek(
         &self,
         _: &Request,
@@ -454,8 +454,8 @@ impl Filesystem for Server {
         });
     }
 
-    /// The flags of files and folders, as lsattr(1) and chattr(1) ask for them. Nothing else: what a request means is
-    /// known by its file system alone.
+    /// Handles the flags of files and folders, for lsattr(1) and chattr(1). Refuses any other request: only its own
+    /// file system knows the meaning.
     fn ioctl(
         &self,
         _: &Request,
@@ -469,7 +469,7 @@ impl Filesystem for Server {
     ) {
         reply(to, || match (request, given.first_chunk()) {
             (GET_FLAGS, _) => Ok(self.tree.flags(id.0)?.to_ne_bytes().to_vec()),
-            // The kernel asks for this first when it is told to set the others.
+            // Before it sets other flags, the kernel asks for these.
             (GET_EXTENDED_FLAGS, _) => Ok(extended(self.tree.flags(id.0)?).to_vec()),
             (SET_FLAGS, Some(flags)) => {
                 self.tree.set_flags(id.0, u32::from_ne_bytes(*flags)).map(|()| Vec::new())

@@ -1,4 +1,4 @@
-//! How the file of a node is reached: by its folder and name, or by a descriptor when it has no name.
+//! Access to the file of a node: by its folder and name, or by a descriptor if it has no name.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -11,29 +11,29 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat, XattrFlags};
 use super::node::{Node, Place};
 use super::{Answer, Tree, xattr};
 
-/// Where a file is reached.
+/// Way to a file.
 pub enum Reach {
     /// Under a name in a folder.
     Name(Arc<OwnedFd>, Box<OsStr>),
-    /// By itself.
+    /// By a descriptor of the file itself.
     Held(Arc<OwnedFd>),
 }
 
-/// A path to `name` in an open folder, for the system calls that know paths alone. The name is the last part of it, so
-/// a symbolic link is not followed by those that do not follow.
+/// Returns a path to `name` in an open folder, for system calls that take paths alone. The name is the last part: calls
+/// that do not follow links do not follow a symbolic link here.
 pub fn below(folder: impl AsFd, name: &OsStr) -> PathBuf {
     let mut path = format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes();
     path.extend_from_slice(name.as_bytes());
     OsString::from_vec(path).into()
 }
 
-/// A path to what is open, to be followed.
+/// Returns a path to an open file, to be followed.
 pub fn path_of(fd: impl AsFd) -> PathBuf {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()).into()
 }
 
 impl Reach {
-    /// lstat(2) of it.
+    /// lstat(2) of the file.
     pub fn stat(&self) -> Answer<Stat> {
         match self {
             Self::Name(folder, name) => super::stat_at(folder, name),
@@ -41,7 +41,7 @@ impl Reach {
         }
     }
 
-    /// Opens it. Symbolic links are ELOOP.
+    /// Opens the file. Errors: ELOOP for a symbolic link.
     pub fn open(&self, flags: OFlags) -> Answer<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
         match self {
@@ -52,7 +52,7 @@ impl Reach {
         }
     }
 
-    /// The folder and name, and flags, for the `*at` system calls that can do with a descriptor alone.
+    /// Returns folder, name and flags, for the `*at` system calls that accept an empty name.
     pub fn at(&self) -> (BorrowedFd<'_>, &OsStr, AtFlags) {
         match self {
             Self::Name(folder, name) => (folder.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW),
@@ -60,7 +60,7 @@ impl Reach {
         }
     }
 
-    /// The value of an attribute. Errors: ENODATA when there is none.
+    /// Returns the value of an attribute. Errors: ENODATA for a missing one.
     pub fn attribute(&self, name: &[u8]) -> Answer<Vec<u8>> {
         match self {
             Self::Name(folder, file) => xattr::value_at(&below(folder, file), name),
@@ -68,7 +68,7 @@ impl Reach {
         }
     }
 
-    /// The names of all attributes, a zero after each.
+    /// Returns the names of all attributes, a zero after each.
     pub fn attributes(&self) -> Answer<Vec<u8>> {
         match self {
             Self::Name(folder, file) => xattr::list_at(&below(folder, file)),
@@ -96,7 +96,7 @@ impl Reach {
 }
 
 impl Tree {
-    /// How the file of `node`, which is at `place`, is reached.
+    /// Returns the way to the file of `node`, which is at `place`.
     pub(super) fn reach(&self, node: &Arc<Node>, place: &Place) -> Answer<Reach> {
         if let Some(held) = place.rare.as_ref().and_then(|rare| rare.held.clone()) {
             return Ok(Reach::Held(held));
@@ -115,7 +115,7 @@ impl Tree {
         }
     }
 
-    /// The names by which a node is known, each with the number of its folder.
+    /// Returns the known names of a node, each with the number of its folder.
     pub fn names(&self, id: u64) -> Vec<(u64, OsString)> {
         let Ok(node) = self.node(id) else { return Vec::new() };
         let place = node.place.read();
@@ -124,7 +124,7 @@ impl Tree {
         first.chain(others.map(|(folder, name)| (folder.id, name.clone()))).collect()
     }
 
-    /// Does something with the file of a node while it stays where it is.
+    /// Runs `action` on the file of a node, with its place locked.
     pub(super) fn with<T>(
         &self,
         node: &Arc<Node>,

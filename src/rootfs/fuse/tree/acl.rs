@@ -1,32 +1,32 @@
-//! POSIX ACLs, whose values name users and groups: these are shown as owners are, and kept as owners are.
+//! POSIX ACLs, whose values contain users and groups: converted as owners are, both when shown and when stored.
 
 use rustix::io::Errno;
 
 use super::{Answer, Tree};
 use crate::ids;
 
-/// Bytes before the entries: the version, 2 (linux/posix_acl_xattr.h).
+/// Length of the header, in bytes: the version, 2 (linux/posix_acl_xattr.h).
 const HEADER: usize = 4;
-/// Bytes of an entry: tag, permissions, ID.
+/// Length of an entry, in bytes: tag, permissions, ID.
 const ENTRY: usize = 8;
-/// An entry for one user (linux/posix_acl.h).
+/// Tag of an entry for one user (linux/posix_acl.h).
 const USER: u16 = 0x02;
-/// An entry for one group.
+/// Tag of an entry for one group.
 const GROUP: u16 = 0x08;
 
-/// The attribute that holds the ACL of a file.
+/// Attribute that holds the ACL of a file.
 pub const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
-/// The attribute that holds the ACL of what is made in a folder.
+/// Attribute that holds the ACL for new files in a folder.
 pub const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
-/// Whether an attribute holds an ACL.
+/// True if an attribute holds an ACL.
 pub fn is_acl(name: &[u8]) -> bool {
     name == ACCESS_ACL || name == DEFAULT_ACL
 }
 
 impl Tree {
-    /// Refuses ACLs where owners and modes are records: the kernel would keep them beside the real ones, which stand for
-    /// nothing. Errors: EOPNOTSUPP, as of a file system that has none.
+    /// Refuses ACLs where owners and modes are records: the kernel would store them beside the real owners, which mean
+    /// nothing there. Errors: EOPNOTSUPP, as for a file system without ACLs.
     pub(super) fn refuse_acl(&self, name: &[u8]) -> Answer<()> {
         match self.records_changes() && is_acl(name) {
             true => Err(Errno::OPNOTSUPP),
@@ -34,8 +34,8 @@ impl Tree {
         }
     }
 
-    /// The value of an attribute as it is shown, for the one on disk. Of an ACL nothing is shown of users and groups
-    /// that have no ID here: nobody here can be one of them, and the kernel refuses the whole of it otherwise.
+    /// Returns the shown value of an attribute, from the one on disk. Leaves out an ACL's users and groups without an
+    /// ID here: no process can be one of them, and the kernel would refuse the whole ACL.
     pub(super) fn shown_value(&self, name: &[u8], value: Vec<u8>) -> Answer<Vec<u8>> {
         match (is_acl(name), &self.reading.ids.0) {
             (false, _) => Ok(value),
@@ -48,7 +48,8 @@ impl Tree {
         }
     }
 
-    /// The value of an attribute on disk, for the one that was given. Errors: EOVERFLOW for an ID that has none there.
+    /// Returns the value of an attribute on disk, from the caller's. Errors: EOVERFLOW for an ID without a counterpart
+    /// on disk.
     pub(super) fn disk_value(&self, name: &[u8], value: &[u8]) -> Answer<Vec<u8>> {
         let ids = &self.reading.ids;
         match is_acl(name) {
@@ -62,14 +63,15 @@ impl Tree {
     }
 }
 
-/// An ACL without those users and groups that have no ID in our user namespace: the kernel tells -1 for them, and would
-/// not take it back.
+/// Returns an ACL without users and groups that have no ID in this user namespace. The kernel reports -1 for those, and
+/// would not accept that value back.
 pub fn nameable(value: &[u8]) -> Answer<Vec<u8>> {
     let known = |id: u32| Ok((id != u32::MAX).then_some(id));
     moved(value, known, known)
 }
 
-/// Moves the IDs of an ACL; entries without one go. What is malformed stays as it is: the file system below refuses it.
+/// Moves the IDs of an ACL; drops entries without an ID. Returns a malformed ACL unchanged: the file system below
+/// refuses it.
 fn moved(
     value: &[u8],
     user: impl Fn(u32) -> Answer<Option<u32>>,

@@ -1,4 +1,4 @@
-//! What stat(2) says of a node.
+//! Attributes of a node, as stat(2) reports them.
 
 use std::sync::Arc;
 
@@ -10,33 +10,33 @@ use super::node::{Layer, Node};
 use super::{Answer, Tree};
 use crate::override_stat::{OVERRIDE_STAT, Records};
 
-/// A point in time.
+/// Point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time {
-    /// Seconds since 1970, or before it.
+    /// Seconds since 1970; negative before.
     pub seconds: i64,
     /// Nanoseconds after that second.
     pub nanoseconds: u32,
 }
 
-/// What stat(2) says.
+/// Result of stat(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// Inode number, which is the node's number too.
     pub number: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Blocks of 512 bytes.
+    /// Allocated space, in blocks of 512 bytes.
     pub blocks: u64,
-    /// Last access.
+    /// Time of the last access.
     pub accessed: Time,
-    /// Last change of the content.
+    /// Time of the last change of the content.
     pub modified: Time,
-    /// Last change of anything.
+    /// Time of the last change of content or attributes.
     pub changed: Time,
     /// Type and permissions.
     pub mode: u32,
-    /// Names.
+    /// Number of names.
     pub links: u32,
     /// Owner, as shown.
     pub uid: u32,
@@ -44,72 +44,72 @@ pub struct Attributes {
     pub gid: u32,
     /// Device number.
     pub rdev: u64,
-    /// Preferred size of reads.
+    /// Preferred size of reads, in bytes.
     pub block_size: u32,
 }
 
-/// What statfs(2) says.
+/// Result of statfs(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// Blocks of `fragment_size`.
+    /// Total space, in blocks of `fragment_size`.
     pub blocks: u64,
     /// Free blocks.
     pub free: u64,
-    /// Free blocks for those without privileges.
+    /// Free blocks for callers without privileges.
     pub available: u64,
-    /// Inodes.
+    /// Total number of inodes.
     pub files: u64,
     /// Free inodes.
     pub free_files: u64,
-    /// Preferred size of reads.
+    /// Preferred size of reads, in bytes.
     pub block_size: u32,
-    /// Longest name.
+    /// Longest name, in bytes.
     pub name_max: u32,
-    /// Bytes of a block.
+    /// Size of a block, in bytes.
     pub fragment_size: u32,
 }
 
-/// A time to set.
+/// Time to set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewTime {
     /// The present.
     Now,
-    /// This one.
+    /// The time in the variant.
     At(Time),
 }
 
-/// What setattr changes; what is `None` stays.
+/// Changes of setattr; `None`: unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Change {
-    /// Permissions.
+    /// New permissions.
     pub mode: Option<u32>,
-    /// Owner, as shown.
+    /// New owner, as shown.
     pub uid: Option<u32>,
-    /// Group, as shown.
+    /// New group, as shown.
     pub gid: Option<u32>,
-    /// Bytes.
+    /// New size in bytes.
     pub size: Option<u64>,
-    /// Last access.
+    /// New time of the last access.
     pub accessed: Option<NewTime>,
-    /// Last change of the content.
+    /// New time of the last change of the content.
     pub modified: Option<NewTime>,
 }
 
 impl Tree {
-    /// stat(2) of a node.
+    /// Returns the attributes of a node, as stat(2).
     pub fn attributes(&self, id: u64) -> Answer<Attributes> {
         let _still = self.moves.read();
         let node = self.node(id)?;
         self.attributes_of(&node)
     }
 
-    /// [`Tree::attributes`] of a node at hand.
+    /// Returns [`Tree::attributes`] of a known node.
     pub(super) fn attributes_of(&self, node: &Arc<Node>) -> Answer<Attributes> {
-        // While its place is held it is not copied up.
+        // While the node's place is locked no thread copies the node up.
         self.with(node, |reach| self.shown(node, &reach.stat()?, reach, node.layer()))
     }
 
-    /// What is shown of a file of `layer` for what is on disk.
+    /// Returns the shown attributes of a file of `layer`, from those on disk.
     pub(super) fn shown(
         &self,
         node: &Arc<Node>,
@@ -126,19 +126,21 @@ impl Tree {
             && stat.st_mode & libc::S_IFMT == libc::S_IFREG
             && node.has_writers()
         {
-            // Its content may be in the kernel's memory alone. tar(1) and its like take a file without any block for one
-            // hole and do not read it; file systems with blocks that are not placed yet say 1 as well (ext4_getattr).
+            // The content may be in the kernel's memory alone. tar(1) and its like take a file without blocks for one
+            // hole and do not read it. File systems with blocks that are not placed yet report 1 as well
+            // (ext4_getattr).
             attributes.blocks = 1;
         }
         if node.is_merged() && node.layers().len() > 1 {
-            // Nobody counted the folders in it. 1 says so to find(1) and its like, as in the kernel's overlay.
+            // The subfolders are not counted. A count of 1 tells that to find(1) and its like, as in the kernel's
+            // overlay.
             attributes.links = 1;
         }
         Ok(attributes)
     }
 
-    /// Owner, mode and type of a file of `layer`, where those are kept in an attribute. Errors: EIO when it is malformed: the
-    /// real owner is not known, and any answer would give the file to somebody.
+    /// Returns owner, mode and type of a file of `layer`, from an attribute where they are recorded. Errors: EIO for a
+    /// malformed record: the real owner is unknown, and any answer would give the file to some user.
     pub(super) fn meant(&self, stat: Stat, reach: &Reach, layer: Layer) -> Answer<Stat> {
         let records = self.reading.records;
         let has_none = match records {
@@ -166,7 +168,7 @@ impl Tree {
         Ok(stat)
     }
 
-    /// Whether what is changed of owners and modes is recorded.
+    /// True if changes of owners and modes are recorded.
     pub(super) fn records_changes(&self) -> bool {
         self.reading.records == Records::Everywhere
     }
@@ -190,7 +192,7 @@ impl Tree {
         }
     }
 
-    /// The target of a symbolic link.
+    /// Returns the target of a symbolic link.
     pub fn target(&self, id: u64) -> Answer<Vec<u8>> {
         let _still = self.moves.read();
         let node = self.node(id)?;

@@ -1,4 +1,4 @@
-//! Changing what stat(2) and getxattr(2) say of a file.
+//! Changes of a file's attributes: those of stat(2) and extended ones.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -20,7 +20,7 @@ use crate::override_stat::{OVERRIDE_STAT, OverrideStat};
 use crate::sys::inroot;
 
 impl Tree {
-    /// Changes a node; what it is afterwards. `file` is the open file that the change was asked of, if any.
+    /// Changes a node; returns its new attributes. `file` is the open file of the request, if any.
     pub fn change(
         &self,
         id: u64,
@@ -40,7 +40,7 @@ impl Tree {
             if change.uid.is_some() || change.gid.is_some() {
                 self.change_owner(&node, reach, &change, caller)?;
             }
-            // After the owner, whose change takes setuid off.
+            // After the owner: its change clears setuid.
             if let Some(mode) = change.mode {
                 self.change_mode(reach, mode & 0o7777)?;
             }
@@ -48,7 +48,7 @@ impl Tree {
                 resize(reach, open.as_deref(), size)?;
                 self.drop_privileges(&node, reach, caller)?;
             }
-            // Last: all else sets the present.
+            // Last: all other changes set the present time.
             change_times(reach, &change)?;
             self.shown(&node, &reach.stat()?, reach, UPPER)
         })
@@ -69,7 +69,7 @@ impl Tree {
                 record.uid = uid.unwrap_or(record.uid);
                 record.gid = gid.unwrap_or(record.gid);
             })?;
-            // What the file system does by itself where owners are real (chown(2)).
+            // The file system does this by itself for real owners (chown(2)).
             return self.drop_privileges(node, reach, caller);
         }
         let (folder, name, flags) = reach.at();
@@ -83,7 +83,7 @@ impl Tree {
         set_mode(reach, mode)
     }
 
-    /// Changes what is recorded of owner and mode. Links have no record, and none of theirs matters but the owner.
+    /// Changes the record of owner and mode. Links have no record; only their owner would matter.
     fn record(&self, reach: &Reach, change: impl FnOnce(&mut OverrideStat)) -> Answer<()> {
         let stat = reach.stat()?;
         if stat.st_mode & libc::S_IFMT == libc::S_IFLNK {
@@ -104,9 +104,9 @@ impl Tree {
         reach.set_attribute(OVERRIDE_STAT.as_bytes(), value.as_bytes(), XattrFlags::empty())
     }
 
-    /// Takes setuid, setgid and capabilities off a file whose content or owner is changed, by whomever: root of a user
-    /// namespace is no exception (`setattr_should_drop_suidgid` asks for CAP_FSETID over the machine). Where the group may
-    /// not run the file, setgid stays for a caller who may set it.
+    /// Removes setuid, setgid and capabilities from a file whose content or owner changes, whoever the caller is. Root
+    /// of a user namespace is no exception (`setattr_should_drop_suidgid` requires CAP_FSETID over the machine). Where
+    /// the group may not execute the file, setgid stays for a caller who may set it.
     pub(super) fn drop_privileges(&self, node: &Node, reach: &Reach, caller: Caller) -> Answer<()> {
         let stat = self.meant(reach.stat()?, reach, UPPER)?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
@@ -126,15 +126,16 @@ impl Tree {
         }
     }
 
-    /// Whether a caller may give setgid to a file (`in_group_or_capable`), as far as the kernel tells: of groups one alone,
-    /// and nothing (-1) where it moves IDs itself.
+    /// True if a caller may set setgid on a file (`in_group_or_capable`), by the data from the kernel. The kernel
+    /// reports one group of the caller's alone, and -1 where it moves IDs itself.
     fn may_set_group_bit(&self, caller: Caller, stat: &Stat) -> bool {
         let ids = &self.reading.ids;
         ids.disk_user(caller.uid) == Ok(0) || ids.disk_group(caller.gid) == Ok(stat.st_gid)
     }
 
-    /// Takes setgid off a file whose ACL was set by somebody who is neither privileged nor in its group (CVE-2016-7097).
-    /// A folder, whose setgid is no privilege, keeps it: the caller may be in its group by another of theirs.
+    /// Removes setgid from a file whose ACL was set by a caller who is neither privileged nor in its group
+    /// (CVE-2016-7097). A folder keeps setgid, which is no privilege there: the caller may be in its group by a
+    /// supplementary one.
     fn drop_group_privilege(&self, reach: &Reach, caller: Caller) -> Answer<()> {
         let stat = reach.stat()?;
         if stat.st_mode & libc::S_ISGID == 0
@@ -146,15 +147,15 @@ impl Tree {
         set_mode(reach, stat.st_mode & 0o7777 & !libc::S_ISGID)
     }
 
-    /// The flags of a file or folder (FS_IOC_GETFLAGS). Errors: ENOTTY where its file system has none.
+    /// Returns the flags of a file or folder (FS_IOC_GETFLAGS). Errors: ENOTTY for a file system without flags.
     pub fn flags(&self, id: u64) -> Answer<u32> {
         let _still = self.moves.read();
         let node = self.node(id)?;
         self.with(&node, |reach| Ok(rustix::fs::ioctl_getflags(openable(&node, reach)?)?.bits()))
     }
 
-    /// Sets the flags of a file or folder (FS_IOC_SETFLAGS). Errors: EPERM for those by which the upper layer would
-    /// refuse to let it be renamed or removed.
+    /// Sets the flags of a file or folder (FS_IOC_SETFLAGS). Errors: EPERM for flags that would keep the upper layer
+    /// from renaming or removing the file.
     pub fn set_flags(&self, id: u64, flags: u32) -> Answer<()> {
         let flags = IFlags::from_bits_retain(flags);
         let node = self.node(id)?;
@@ -194,7 +195,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Removes an extended attribute. Errors: ENODATA, before anything is copied up.
+    /// Removes an extended attribute. Errors: ENODATA, before any file is copied up.
     pub fn remove_xattr(&self, id: u64, name: &OsStr) -> Answer<()> {
         let node = self.node(id)?;
         let kept = self.kept_name(name)?;
@@ -211,7 +212,7 @@ impl Tree {
     }
 }
 
-/// Opens what has flags. Errors: ENOTTY for what has none.
+/// Opens a file that can have flags. Errors: ENOTTY for other kinds.
 fn openable(node: &Node, reach: &Reach) -> Answer<OwnedFd> {
     match node.kind {
         libc::S_IFREG | libc::S_IFDIR => reach.open(OFlags::RDONLY | OFlags::NONBLOCK),
@@ -219,7 +220,7 @@ fn openable(node: &Node, reach: &Reach) -> Answer<OwnedFd> {
     }
 }
 
-/// It may have been the default ACL.
+/// Forgets the cached state of the default ACL: the changed attribute may be it.
 fn forget_acl(node: &Arc<Node>) {
     if let Some(folder) = &node.folder {
         folder.default_acl.store(0, Ordering::Release);
@@ -236,7 +237,7 @@ fn set_mode(reach: &Reach, mode: u32) -> Answer<()> {
 fn resize(reach: &Reach, open: Option<&OwnedFd>, size: u64) -> Answer<()> {
     if let Some(fd) = open {
         match rustix::fs::ftruncate(fd, size) {
-            Err(Errno::INVAL | Errno::BADF) => {} // open for reading alone
+            Err(Errno::INVAL | Errno::BADF) => {} // the file is open for reading alone
             answer => return answer,
         }
     }

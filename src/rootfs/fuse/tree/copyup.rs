@@ -1,5 +1,5 @@
-//! Copying up: what is in a lower layer is made anew in the upper one before it is changed. It is made whole beside
-//! the tree and then given its name, so nobody ever sees a part of it, whatever ends the server.
+//! Copy-up: makes a file of a lower layer again in the upper one before it is changed. The copy is completed beside the
+//! tree and then gets its name: no caller ever sees a part of it, whatever ends the server.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,25 +17,26 @@ use super::number::Real;
 use super::work::Work;
 use super::{Answer, Tree, acl, stat_at, xattr};
 
-/// What of a file is copied.
+/// Part of a file's content to copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// All of it.
+    /// All of the content.
     Whole,
-    /// Nothing: it is about to be cut to no bytes.
+    /// None: the file is about to be truncated.
     Nothing,
 }
 
-/// What was made beside the tree and waits for its name.
+/// New file beside the tree, which waits for its name.
 enum Made {
-    /// A file without a name.
+    /// File without a name.
     Nameless(OwnedFd),
-    /// Under a name in the work folder.
+    /// File under a name in the work folder.
     Named(std::ffi::OsString),
 }
 
 impl Tree {
-    /// Puts a node, and the folders above it, into the upper layer. To be called without `moves`: it may take long.
+    /// Copies a node, and the folders above it, into the upper layer. The caller must not hold `moves`: copying may
+    /// take long.
     pub(super) fn copy_up(&self, node: &Arc<Node>, content: Content) -> Answer<()> {
         let work = self.work()?;
         if node.layer() != UPPER {
@@ -48,11 +49,11 @@ impl Tree {
         if node.kind == libc::S_IFDIR { Ok(()) } else { self.spread(node) }
     }
 
-    /// Puts a node into the upper layer, where its folder is already.
+    /// Copies a node into the upper layer, which holds the node's folder already.
     fn copy_up_one(&self, work: &Work, node: &Arc<Node>, content: Content) -> Answer<()> {
         let _alone = self.copying[node.id as usize % self.copying.len()].lock();
         if node.layer() == UPPER {
-            return Ok(()); // another thread did it meanwhile
+            return Ok(()); // another thread was faster
         }
         if node.kind == libc::S_IFDIR {
             return self.copy_up_folder(work, node);
@@ -82,7 +83,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes a copy of a file that has no place yet.
+    /// Makes a copy of a file, without a place yet.
     fn copy(&self, work: &Work, node: &Arc<Node>, content: Content) -> Answer<(Made, Stat)> {
         if node.kind == libc::S_IFREG {
             let (layer, source) = {
@@ -120,9 +121,9 @@ impl Tree {
         })
     }
 
-    /// Copies the content, and waits until it is on disk: else a crash after the copy got its name would leave a file
-    /// of zeros where there was an old one. As the kernel's overlay does (`fsync=auto`): not for a clone, nor where the
-    /// upper layer is thrown away.
+    /// Copies the content, and waits until it is on disk. Otherwise a crash after the copy got its name would leave
+    /// zeros in place of the old file. As in the kernel's overlay (`fsync=auto`), a clone needs no wait, nor does a
+    /// disposable upper layer.
     fn copy_data(&self, work: &Work, from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> Answer<()> {
         match data::copy(from, to, stat, &work.no_clones)? {
             Copied::Written if !self.reading.thrown_away => rustix::fs::fsync(to),
@@ -130,14 +131,14 @@ impl Tree {
         }
     }
 
-    /// Gives what was made its place: from here on it is the file.
+    /// Puts a copy in its place: from here on the copy is the file.
     fn put(&self, work: &Work, node: &Arc<Node>, made: Made, source: &Stat) -> Answer<()> {
         let _still = self.moves.read();
         let mut place = node.place.write();
         let parent = match place.parent.clone() {
             Some(parent) if !node.is_gone() => parent,
             _ => {
-                // Removed while it was open: what is changed is seen by those that have it open.
+                // Removed while open: processes that have the file open see the change.
                 let held = made.into_fd(work)?;
                 place.rare().held = Some(Arc::new(held));
                 node.set_upper();
@@ -148,7 +149,7 @@ impl Tree {
         let times = rustix::fs::fstat(&folder)?;
         made.link(work, folder.as_fd(), &place.name)?;
         let stat = stat_at(&folder, &place.name)?;
-        // What is in the folder is what was in it.
+        // The content of the folder is unchanged: restore its times.
         rustix::fs::futimens(&folder, &times_of(&times))?;
         self.numbers.keep(Real { dev: stat.st_dev, ino: stat.st_ino }, node.id);
         if node.kind != libc::S_IFDIR && source.st_nlink > 1 {
@@ -161,7 +162,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Owner, mode, extended attributes and times, in the order in which none undoes another.
+    /// Copies owner, mode, extended attributes and times, in the order in which none undoes another.
     fn copy_attributes(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> Answer<()> {
         let own = rustix::fs::fstat(to)?;
         if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
@@ -179,10 +180,10 @@ impl Tree {
                 continue;
             }
             if xattr::shown(name).is_none() {
-                continue; // what it says of the layers below is said of others in the upper layer
+                continue; // an attribute about the layers below would be about others in the upper layer
             }
             if self.is_record(name) && !self.records_changes() {
-                continue; // what it says is so from here on
+                continue; // the real attributes have the recorded values from here on
             }
             let value = xattr::value_of(&path_of(from), name);
             let value =
@@ -190,8 +191,8 @@ impl Tree {
             let set = value
                 .and_then(|value| rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty()));
             match set {
-                // The upper file system has none such. An ACL must not be lost, which may keep somebody out, nor what says
-                // whose the file is.
+                // The upper file system lacks this kind of attribute. An ACL must not be lost, which may deny access to
+                // a user, nor the record of the file's owner.
                 Err(Errno::OPNOTSUPP) if !acl::is_acl(name) && !self.is_record(name) => {}
                 Err(Errno::PERM | Errno::INVAL) if name == b"security.capability" => {}
                 Err(Errno::NODATA) => {}
@@ -236,7 +237,7 @@ impl Made {
     }
 }
 
-/// The folders above a node that are not in the upper layer, the lowest first.
+/// Returns the folders above a node that are not in the upper layer, the lowest first.
 fn lower_folders_above(node: &Arc<Node>) -> Vec<Arc<Node>> {
     let above = |node: &Arc<Node>| {
         let parent = node.place.read().parent.clone();
@@ -245,7 +246,7 @@ fn lower_folders_above(node: &Arc<Node>) -> Vec<Arc<Node>> {
     std::iter::successors(above(node), above).collect()
 }
 
-/// A new regular file beside the tree, open for writing; without a name where the file system has such.
+/// Makes a regular file beside the tree, open for writing; without a name where the file system supports that.
 fn new_file(work: &Work, mode: u32) -> Answer<(Option<std::ffi::OsString>, OwnedFd)> {
     let mode = Mode::from_raw_mode(mode & 0o777);
     if work.no_nameless.load(Ordering::Relaxed) == 0 {
@@ -264,7 +265,7 @@ fn new_file(work: &Work, mode: u32) -> Answer<(Option<std::ffi::OsString>, Owned
     Ok((Some(name), fd))
 }
 
-/// The times of a file, to be set.
+/// Returns the times of a file, in the form to set them.
 pub fn times_of(stat: &Stat) -> Timestamps {
     let time = |tv_sec, tv_nsec: u64| Timespec { tv_sec, tv_nsec: tv_nsec as i64 };
     Timestamps {
@@ -273,7 +274,7 @@ pub fn times_of(stat: &Stat) -> Timestamps {
     }
 }
 
-/// Symbolic links, FIFOs, sockets and devices.
+/// Copies a symbolic link, FIFO, socket or device.
 fn copy_special(
     folder: BorrowedFd<'_>,
     name: &OsStr,

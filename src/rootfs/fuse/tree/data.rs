@@ -1,4 +1,4 @@
-//! Copying the content of a file: as a clone where the file system has that, else inside the kernel; holes stay holes.
+//! Copies the content of a file: as a clone where the file system can, else inside the kernel; holes stay holes.
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,23 +9,23 @@ use rustix::io::Errno;
 
 use super::Answer;
 
-/// Files up to this many bytes go through a buffer of ours: two system calls, where the kernel would make a pipe.
+/// Largest file, in bytes, that is copied through a buffer: two system calls, where the kernel would make a pipe.
 const SMALL: u64 = 128 << 10;
 
 thread_local! {
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How the content got into a copy.
+/// Method by which the content was copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copied {
-    /// It is shared: what is on disk of one is on disk of the other.
+    /// Cloned: both files share blocks, which are on disk if the source's are.
     Cloned,
-    /// It was written.
+    /// Written to the copy.
     Written,
 }
 
-/// Copies the whole content into an empty file. Errors: ENOSPC and what else reading and writing can give.
+/// Copies the whole content into an empty file. Errors: ENOSPC, or another error of reading or writing.
 pub fn copy(from: &OwnedFd, to: &OwnedFd, stat: &Stat, no_clones: &AtomicU8) -> Answer<Copied> {
     let size = stat.st_size as u64;
     if size == 0 {
@@ -69,9 +69,9 @@ fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> Answer<()> 
     while read < end {
         let most = usize::try_from(end - read).unwrap_or(usize::MAX).min(1 << 30);
         match rustix::fs::copy_file_range(from, Some(&mut read), to, Some(&mut written), most) {
-            Ok(0) => return Ok(()), // shorter than it was
+            Ok(0) => return Ok(()), // the file has become shorter
             Ok(_) | Err(Errno::INTR) => {}
-            // Another file system before 5.3, or one that cannot.
+            // Another file system before 5.3, or one without this call.
             Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => {
                 return copy_through(from, to, read, end);
             }
@@ -101,7 +101,7 @@ fn copy_through(from: impl AsFd, to: impl AsFd, start: u64, end: u64) -> Answer<
     })
 }
 
-/// pwrite(2) of all of it.
+/// Writes all bytes by pwrite(2).
 pub fn write_all(to: impl AsFd, bytes: &[u8], offset: u64) -> Answer<()> {
     let mut done = 0;
     while done < bytes.len() {

@@ -1,5 +1,5 @@
-//! Open files: reading, writing, and what else is done with them. A file that was opened in a lower layer is opened
-//! anew once it was copied up, so that it never shows what it was.
+//! Open files: reading, writing, and their other operations. A file that was opened in a lower layer is reopened after
+//! its copy-up, to show the new content.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::node::{Layer, Node, UPPER};
 use super::whiteout::may_be_metacopy;
 use super::{Answer, Caller, Tree, data, xattr};
 
-/// A file that is open.
+/// Open file.
 pub struct OpenFile {
     pub(super) node: Arc<Node>,
     pub(super) fd: RwLock<(Layer, Arc<OwnedFd>)>,
@@ -25,12 +25,12 @@ pub struct OpenFile {
 pub enum Access {
     /// Reading alone.
     Reading,
-    /// Writing too.
+    /// Reading and writing.
     Writing,
 }
 
 impl OpenFile {
-    /// An open file of `node`, whose descriptor is one of `layer`.
+    /// Makes an open file of `node`, with a descriptor of `layer`.
     pub(super) fn new(node: Arc<Node>, layer: Layer, fd: Arc<OwnedFd>, access: Access) -> Self {
         if access == Access::Writing {
             node.add_writer();
@@ -38,17 +38,17 @@ impl OpenFile {
         Self { node, fd: RwLock::new((layer, fd)), access }
     }
 
-    /// Whether the kernel may hold pages that are newer than what is on disk, through this or another open file.
+    /// True if the kernel may hold pages that are newer than the disk, through this or another open file.
     pub fn may_be_stale(&self) -> bool {
         self.node.has_writers()
     }
 
-    /// Whether it can be written through this open file.
+    /// True if this open file allows writing.
     pub fn may_be_written(&self) -> bool {
         self.access == Access::Writing
     }
 
-    /// Whether nothing of it is on disk: it is empty or a hole.
+    /// True if the file has no blocks on disk: it is empty or a hole.
     pub fn has_no_blocks(&self) -> bool {
         rustix::fs::fstat(&*self.fd.read().1).is_ok_and(|stat| stat.st_blocks == 0)
     }
@@ -82,7 +82,7 @@ impl Tree {
         Ok(may_be_metacopy(&stat) && xattr::overlay(fd.as_fd(), "metacopy").is_some())
     }
 
-    /// The descriptor of an open file, in the layer where it is now.
+    /// Returns the descriptor of an open file, in the layer where the file is now.
     pub(super) fn fd_of(&self, file: &OpenFile) -> Answer<Arc<OwnedFd>> {
         {
             let (layer, fd) = &*file.fd.read();
@@ -94,7 +94,7 @@ impl Tree {
         self.fd_of_locked(file)
     }
 
-    /// [`Tree::fd_of`] for those that hold `moves`.
+    /// Returns the descriptor as [`Tree::fd_of`] does, for a caller that holds `moves`.
     pub(super) fn fd_of_locked(&self, file: &OpenFile) -> Answer<Arc<OwnedFd>> {
         let mut own = file.fd.write();
         if own.0 != file.node.layer() {
@@ -103,7 +103,7 @@ impl Tree {
         Ok(own.1.clone())
     }
 
-    /// Reads up to the length of `room`, less only at the end of the file: how much.
+    /// Reads up to the length of `room`, less only at the end of the file. Returns the number of bytes.
     pub fn read(&self, file: &OpenFile, offset: u64, room: &mut [u8]) -> Answer<usize> {
         let fd = self.fd_of(file)?;
         let mut done = 0;
@@ -120,7 +120,7 @@ impl Tree {
 }
 
 impl Tree {
-    /// Opens a file. Errors: EROFS for writing where there is no upper layer.
+    /// Opens a file. Errors: EROFS for writing without an upper layer.
     pub fn open(&self, id: u64, flags: i32, caller: Caller) -> Answer<OpenFile> {
         let node = self.node(id)?;
         if flags & libc::O_ACCMODE == libc::O_RDONLY && flags & libc::O_TRUNC == 0 {
@@ -137,7 +137,7 @@ impl Tree {
             if cut {
                 self.drop_privileges(&node, reach, caller)?;
             }
-            // The kernel reads too what it writes back, and says itself where what is appended goes.
+            // The kernel also reads for its write-back, and computes the offset of appended data itself.
             self.retrying(|| match reach.open(OFlags::RDWR | kept) {
                 Err(Errno::ACCESS) => reach.open(OFlags::WRONLY | kept),
                 answer => answer,
@@ -154,7 +154,7 @@ impl Tree {
         }
     }
 
-    /// Writes all of `bytes`. With `Privileges::DroppedBy` setuid, setgid and capabilities go.
+    /// Writes all of `bytes`. With `Privileges::DroppedBy`, removes setuid, setgid and capabilities.
     pub fn write(
         &self,
         file: &OpenFile,
@@ -170,13 +170,13 @@ impl Tree {
         Ok(bytes.len())
     }
 
-    /// Takes its privileges off a file before its content changes.
+    /// Removes the privileges of a file before its content changes.
     fn settle(&self, file: &OpenFile, caller: Caller) -> Answer<()> {
         let _still = self.moves.read();
         self.with(&file.node, |reach| self.drop_privileges(&file.node, reach, caller))
     }
 
-    /// fsync(2), or fdatasync(2).
+    /// Runs fsync(2), or fdatasync(2).
     pub fn sync(&self, file: &OpenFile, what: Synced) -> Answer<()> {
         let fd = self.fd_of(file)?;
         match what {
@@ -185,17 +185,18 @@ impl Tree {
         }
     }
 
-    /// fsync(2) of a folder.
+    /// Runs fsync(2) on a folder.
     pub fn sync_folder(&self, id: u64) -> Answer<()> {
         let _still = self.moves.read();
         let node = self.node(id)?;
         match node.layer() {
             UPPER => rustix::fs::fsync(&*self.folder_fd(&node, UPPER)?),
-            _ => Ok(()), // nothing in it has changed
+            _ => Ok(()), // no entry of a lower folder has changed
         }
     }
 
-    /// fallocate(2). The kernel leaves privileges to us, and does not say what the caller may (`file_modified`).
+    /// Runs fallocate(2). The kernel leaves dropping of privileges to the server, and does not report the caller's
+    /// rights (`file_modified`).
     pub fn allocate(
         &self,
         file: &OpenFile,
@@ -208,8 +209,8 @@ impl Tree {
         rustix::fs::fallocate(&*self.fd_of(file)?, mode, offset, length)
     }
 
-    /// lseek(2) to data (SEEK_DATA) or a hole (SEEK_HOLE). What the kernel has not written back yet is a hole here:
-    /// see [`OpenFile::may_be_stale`].
+    /// Runs lseek(2) to data (SEEK_DATA) or a hole (SEEK_HOLE). Data that the kernel has not written back yet is a hole
+    /// here: see [`OpenFile::may_be_stale`].
     pub fn seek(&self, file: &OpenFile, offset: u64, whence: i32) -> Answer<u64> {
         let to = match whence {
             libc::SEEK_DATA => SeekFrom::Data(offset),
@@ -219,7 +220,7 @@ impl Tree {
         rustix::fs::seek(&*self.fd_of(file)?, to)
     }
 
-    /// copy_file_range(2). As of fallocate(2), privileges are left to us.
+    /// Runs copy_file_range(2). As for fallocate(2), the server drops privileges.
     pub fn copy_range(
         &self,
         (from, mut read): (&OpenFile, u64),
@@ -229,26 +230,26 @@ impl Tree {
     ) -> Answer<usize> {
         self.settle(to, caller)?;
         let (from, to) = (self.fd_of(from)?, self.fd_of(to)?);
-        // The kernel answers in 32 bits.
+        // The kernel's reply has 32 bits for the length.
         let length = length.min(1 << 30) as usize;
         rustix::fs::copy_file_range(&*from, Some(&mut read), &*to, Some(&mut written), length)
     }
 }
 
-/// Whether a write takes setuid, setgid and capabilities off a file.
+/// Effect of a write on the file's setuid, setgid and capabilities.
 #[derive(Clone, Copy, Debug)]
 pub enum Privileges {
-    /// They stay.
+    /// All of them stay.
     Kept,
-    /// They go: this writer could not have given them.
+    /// All are removed: this writer could not have set them.
     DroppedBy(Caller),
 }
 
-/// What reaches the disk before an answer.
+/// Data that must be on disk before the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Synced {
     /// The content.
     Data,
-    /// All that is known of the file.
+    /// Content and attributes.
     All,
 }

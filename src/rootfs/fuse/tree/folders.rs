@@ -1,4 +1,4 @@
-//! Descriptors of folders: opened from their parents when needed, and not too many at once.
+//! Descriptors of folders: opened from their parents when needed, and limited in number.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -12,23 +12,23 @@ use rustix::io::Errno;
 use super::node::{Layer, Node, Opened};
 use super::{Answer, Tree};
 
-/// Flags that every folder of a layer is opened with.
+/// Flags for opening every folder of a layer.
 pub const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Which folders are open, in the order in which they are considered for closing.
+/// Open folders, in the order in which they are considered for closing.
 pub struct Folders {
     most: usize,
     open: Mutex<VecDeque<(Weak<Node>, Layer)>>,
 }
 
 impl Folders {
-    /// At most `most` at once, the roots not counted.
+    /// Makes a list of at most `most` open folders, the roots not counted.
     pub fn new(most: usize) -> Self {
         Self { most, open: Mutex::default() }
     }
 
-    /// The roots of the layers are never closed.
+    /// Keeps the roots of the layers open for ever.
     pub fn keep_roots(&self, root: &Node, roots: Vec<(Layer, OwnedFd)>) {
         if let Some(folder) = &root.folder {
             folder.open.lock().extend(roots.into_iter().map(|(layer, fd)| Opened {
@@ -39,7 +39,7 @@ impl Folders {
         }
     }
 
-    /// Notes that a folder was opened, and closes one that was not used lately when there are too many.
+    /// Notes that a folder was opened. Above the limit, closes a folder that was not used lately.
     fn note(&self, node: &Arc<Node>, layer: Layer) {
         let mut open = self.open.lock();
         open.push_back((Arc::downgrade(node), layer));
@@ -55,7 +55,7 @@ impl Folders {
         }
     }
 
-    /// Closes all but the roots: descriptors have run out.
+    /// Closes all folders but the roots: descriptors have run out.
     pub fn close_all(&self) {
         for (node, layer) in self.open.lock().drain(..) {
             if let Some(folder) = node.upgrade().as_ref().and_then(|node| node.folder.as_ref()) {
@@ -65,7 +65,7 @@ impl Folders {
     }
 }
 
-/// Whether the folder was used since it was last asked; closes it when not.
+/// True if the folder was used since the last call; closes an unused folder.
 fn was_used(node: &Node, layer: Layer) -> bool {
     let Some(folder) = &node.folder else { return false };
     let mut open = folder.open.lock();
@@ -77,7 +77,7 @@ fn was_used(node: &Node, layer: Layer) -> bool {
     used
 }
 
-/// The descriptor of a folder in a layer, if it is open. Errors: ENOTDIR.
+/// Returns the descriptor of a folder in a layer, if open. Errors: ENOTDIR.
 fn open_already(node: &Node, layer: Layer) -> Answer<Option<Arc<OwnedFd>>> {
     let folder = node.folder.as_ref().ok_or(Errno::NOTDIR)?;
     let open = folder.open.lock();
@@ -89,7 +89,8 @@ fn open_already(node: &Node, layer: Layer) -> Answer<Option<Arc<OwnedFd>>> {
 }
 
 impl Tree {
-    /// A descriptor of a folder in a layer that holds it. Errors: ENOENT when it vanished from there.
+    /// Returns a descriptor of a folder in a layer that holds it. Errors: ENOENT when the folder vanished from the
+    /// layer.
     pub(super) fn folder_fd(&self, node: &Arc<Node>, layer: Layer) -> Answer<Arc<OwnedFd>> {
         match open_already(node, layer)? {
             Some(fd) => Ok(fd),
@@ -97,7 +98,7 @@ impl Tree {
         }
     }
 
-    /// Opens a folder, and those above it that are closed: in a loop, as a tree may be deeper than a stack.
+    /// Opens a folder, and the closed ones above it: in a loop, as a tree may be deeper than a stack.
     fn open_from_above(&self, node: &Arc<Node>, layer: Layer) -> Answer<Arc<OwnedFd>> {
         let mut closed = Vec::new();
         let mut folder = node.clone();
@@ -121,7 +122,7 @@ impl Tree {
         Ok(fd)
     }
 
-    /// Keeps a descriptor of a folder that was just opened.
+    /// Keeps the descriptor of a folder that was just opened.
     pub(super) fn keep_open(&self, node: &Arc<Node>, layer: Layer, fd: OwnedFd) -> Arc<OwnedFd> {
         let fd = Arc::new(fd);
         if let Some(folder) = &node.folder {
@@ -136,7 +137,7 @@ impl Tree {
         fd
     }
 
-    /// `open`, once more with fewer folders open when descriptors have run out.
+    /// Calls `open`, and once more with fewer folders open when descriptors have run out.
     pub(super) fn retrying<T>(&self, open: impl Fn() -> Answer<T>) -> Answer<T> {
         match open() {
             Err(Errno::MFILE | Errno::NFILE) => {

@@ -1,5 +1,5 @@
-//! Files of several names that were copied up: the copy stays one file under all of them, also under those that no
-//! process has used yet, which lead to the lower file still. A link in the work folder stands for the copy.
+//! Copied-up files of several names: the copy stays one file under all of them. This includes names that no process has
+//! used yet, which still lead to the lower file. A link in the work folder stands for the copy.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -23,14 +23,14 @@ pub struct Links(Mutex<HashMap<u64, Link>>);
 
 #[derive(Clone)]
 struct Link {
-    /// In the work folder.
+    /// Name in the work folder.
     name: OsString,
-    /// How many names it has in the merged tree.
+    /// Number of names in the merged tree.
     count: u32,
 }
 
 impl Links {
-    /// What was copied when the upper layer was mounted before.
+    /// Loads the files that an earlier mount of the upper layer copied.
     pub fn load(work: &Work, numbers: &Numbers) -> Answer<Self> {
         let mut names = Vec::new();
         each_entry(&work.links, |name, _, _| {
@@ -42,7 +42,7 @@ impl Links {
             let stat = stat_at(&work.links, name.as_ref())?;
             let number = numbers.of(lower);
             numbers.keep(Real { dev: stat.st_dev, ino: stat.st_ino }, number);
-            // Names that are still lower ones are not counted: nobody knows them.
+            // Names that still lead to the lower file are not counted: their number is unknown.
             let count = (stat.st_nlink as u32).max(2);
             links.insert(number, Link { name: name.into(), count });
         }
@@ -53,24 +53,24 @@ impl Links {
         self.0.lock().get(&number).cloned()
     }
 
-    /// How many names a file has, if it is one of these.
+    /// Returns the number of names of a file, if it is one of these.
     pub fn count(&self, number: u64) -> Option<u32> {
         self.0.lock().get(&number).map(|link| link.count)
     }
 
-    /// The name of a file in the work folder.
+    /// Returns the name of a file in the work folder.
     pub fn name(&self, number: u64) -> Option<OsString> {
         self.find(number).map(|link| link.name)
     }
 
-    /// A name more.
+    /// Counts one name more.
     pub fn add(&self, number: u64) {
         if let Some(link) = self.0.lock().get_mut(&number) {
             link.count += 1;
         }
     }
 
-    /// A name less. The last: its name in the work folder, to be removed.
+    /// Counts one name less. After the last, returns the name in the work folder, for removal.
     pub fn remove(&self, number: u64) -> Option<OsString> {
         let mut links = self.0.lock();
         let link = links.get_mut(&number)?;
@@ -103,7 +103,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether a lower file was copied up under another of its names.
+    /// True if a lower file was copied up under another of its names.
     pub(super) fn is_copied_elsewhere(&self, stat: &Stat) -> bool {
         stat.st_nlink > 1
             && self.work.is_some()
@@ -127,8 +127,8 @@ impl Tree {
         }
     }
 
-    /// Puts a copied file into the upper layer under all names by which it is known: nobody can tell by which one it is
-    /// about to be changed, and the upper layer by itself must say what was changed.
+    /// Puts a copied file into the upper layer under all its known names. The server cannot tell which name the next
+    /// change uses, and the upper layer alone must show the change.
     pub(super) fn spread(&self, node: &Arc<Node>) -> Answer<()> {
         if self.links.0.lock().is_empty() {
             return Ok(());
@@ -156,7 +156,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The place of a copied file whose name is still a lower one.
+    /// Returns the place of a copied file whose name still leads to the lower one.
     pub(super) fn linked_place(&self, parent: &Arc<Node>, name: &OsStr) -> (Place, super::Layer) {
         let mut place = Place::of(parent, name);
         place.rare().linked = true;

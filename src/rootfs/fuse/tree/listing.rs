@@ -1,6 +1,6 @@
-//! Reading folders: one list of what all layers have, in the order of a hash of the names. So reading can go on at a
-//! place in it without anything being open: nobody has to say that reading begins or ends, which would be half of all
-//! requests of find(1), and the kernel may keep what it read.
+//! Reading folders: one list of all layers' entries, in the order of a hash of the names. Reading can continue at any
+//! place of that order without an open handle. The kernel therefore sends no request when reading begins or ends, which
+//! would be half of all requests of find(1), and may cache the entries.
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{CStr, OsStr};
@@ -17,35 +17,35 @@ use super::number::Real;
 use super::whiteout::{PREFIX, each_entry, is_device};
 use super::{Answer, Entry, Tree, lookup::Found, stat_at, xattr};
 
-/// One entry that is told.
+/// Listed entry of a folder.
 pub struct Item<'a> {
-    /// Its name.
+    /// Name of the entry.
     pub name: &'a OsStr,
-    /// Its inode number.
+    /// Inode number.
     pub number: u64,
-    /// Where the next one begins.
+    /// Place of the next entry.
     pub next: u64,
-    /// The bits of S_IFMT.
+    /// Bits of S_IFMT.
     pub kind: u32,
-    /// What it is, when that was asked for; the kernel has one lookup more then.
+    /// Attributes, if requested; counts as a lookup by the kernel.
     pub entry: Option<Entry>,
 }
 
-/// Whether reading goes on.
+/// Space left in the kernel's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// There was room for it.
+    /// The entry fitted.
     Left,
-    /// There was none: it was not told.
+    /// The entry did not fit, and was not sent.
     None,
 }
 
-/// Whether entries are told with what they are.
+/// Detail of listed entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Names, numbers and types.
     Names,
-    /// And all that stat(2) says.
+    /// Attributes of stat(2) too.
     Entries,
 }
 
@@ -53,17 +53,17 @@ pub(super) struct Listed {
     name: Box<OsStr>,
     number: u64,
     place: u32,
-    /// The bits of S_IFMT.
+    /// Bits of S_IFMT.
     kind: u16,
     layer: Layer,
 }
 
-/// The lists of folders that are being read, so that each is made once, the newest last. One that is gone is made
-/// anew: the order is the same.
+/// Lists of folders that are being read, the newest last: each is made once. A dropped list is made again, in the same
+/// order.
 #[derive(Default)]
 pub(super) struct Lists(Mutex<VecDeque<(u64, Arc<Vec<Listed>>)>>);
 
-/// Most lists at once.
+/// Largest number of lists at once.
 const MOST_LISTS: usize = 32;
 
 impl Lists {
@@ -86,7 +86,7 @@ impl Lists {
 }
 
 impl Tree {
-    /// Tells the entries of a folder from the place `offset` on until there is no more room.
+    /// Sends the entries of a folder from the place `offset` on until the buffer is full.
     pub fn read_folder(
         &self,
         id: u64,
@@ -96,12 +96,12 @@ impl Tree {
     ) -> Answer<()> {
         let _still = self.moves.read();
         let node = self.node(id)?;
-        // From the beginning it is a new look (rewinddir(3)).
+        // Reading from the beginning lists the folder again (rewinddir(3)).
         let known = if offset == 0 { None } else { self.lists.find(id) };
         let list = known.map_or_else(|| self.list(&node).map(Arc::new), Ok)?;
         let start = list.partition_point(|listed| u64::from(listed.place) < offset);
         if start == list.len() {
-            // Told to the end, which the kernel knows only by an answer without names.
+            // Complete: the kernel knows the end only by an answer without names.
             self.lists.drop(id);
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl Tree {
         Ok(())
     }
 
-    /// What a listed name is now; nothing when it is no more, or cannot be told.
+    /// Returns the present entry of a listed name; `None` if the name is gone, or its attributes cannot be read.
     fn entry_of(&self, node: &Arc<Node>, listed: &Listed) -> Answer<Option<Entry>> {
         if matches!(listed.name.as_bytes(), b"." | b"..") {
             return Ok(None);
@@ -148,7 +148,7 @@ impl Tree {
         Ok(self.enter(node, &listed.name, found).ok())
     }
 
-    /// Whether a layer above the one where a name was found has it by now: only the upper one changes.
+    /// True if a layer above the listed one now has the name: only the upper layer changes.
     fn is_above(&self, node: &Arc<Node>, listed: &Listed) -> Answer<bool> {
         if node.layers().first() != Some(&UPPER) {
             return Ok(false);
@@ -158,7 +158,7 @@ impl Tree {
             || self.is_whited_out_by_name(node, UPPER, upper.as_fd(), &listed.name)?)
     }
 
-    /// What all layers have in a folder, after `.` and `..`.
+    /// Lists the entries of all layers in a folder, after `.` and `..`.
     pub(super) fn list(&self, node: &Arc<Node>) -> Answer<Vec<Listed>> {
         let mut list = vec![self.itself(node, "."), self.itself(node, "..")];
         if node.is_gone() {
@@ -179,7 +179,7 @@ impl Tree {
         Ok(list)
     }
 
-    /// `.` and `..` have no place in a layer; the kernel knows what they are.
+    /// `.` and `..` have no place in a layer; the kernel knows their attributes.
     fn itself(&self, node: &Arc<Node>, name: &str) -> Listed {
         let parent = node.place.read().parent.clone();
         let number = match (name, parent) {
@@ -226,21 +226,21 @@ impl Tree {
                 list.push(Listed { name, number, place, kind: kind as u16, layer });
             }
         })?;
-        // Whiteouts by name say nothing of their own layer.
+        // A whiteout by name does not hide a file of its own layer.
         seen.extend(hidden);
         Ok(())
     }
 }
 
-/// Where a name is in the list of its folder, but for a few that others of the same hash push on: from 2 up to 2^30, so
-/// that programs of 32 bits have room for it too.
+/// Returns the place of a name in the list of its folder. A few names move on, past others of the same hash. Places are
+/// from 2 up to 2^30: programs of 32 bits have room for them too.
 fn place_of(name: &[u8]) -> u32 {
     let mut hasher = DefaultHasher::new();
     hasher.write(name);
     2 + (hasher.finish() >> 34) as u32
 }
 
-/// The bits of S_IFMT of what may be a whiteout; `None` when it is one, or is gone.
+/// Returns the bits of S_IFMT of a possible whiteout; `None` for a whiteout or a missing file.
 fn really(folder: impl AsFd, name: &CStr) -> Option<u32> {
     let name = OsStr::from_bytes(name.to_bytes());
     let stat = stat_at(&folder, name).ok()?;

@@ -1,4 +1,4 @@
-//! What a name in a folder stands for: the topmost layer that has it decides, and folders of several layers are one.
+//! Lookup of a name in a folder: the topmost layer with that name decides, and folders of several layers are merged.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,36 +14,36 @@ use super::number::Real;
 use super::whiteout::Below;
 use super::{Answer, Attributes, Tree, stat_at};
 
-/// A node that the kernel learns of, with one lookup more.
+/// Node that the kernel learns of, with one lookup more.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Tells two files apart that had the same number one after the other.
+    /// Generation: tells apart two files that had the same number one after the other.
     pub generation: u32,
-    /// What it is, its number first.
+    /// Attributes of the file, with its number.
     pub attributes: Attributes,
 }
 
-/// What was found under a name.
+/// File found under a name.
 pub(super) struct Found {
-    /// stat(2) of the topmost.
+    /// Attributes of the topmost file, from stat(2).
     pub stat: Stat,
-    /// The layer of that.
+    /// Layer of the topmost file.
     pub layer: Layer,
-    /// For a folder, all its layers.
+    /// All layers of a folder.
     pub layers: Vec<Layer>,
     /// Folders that were opened on the way.
     opened: Vec<(Layer, OwnedFd)>,
 }
 
 impl Found {
-    /// A file, as it was found in a layer.
+    /// Makes the result for a file that was found in a layer.
     pub fn file(stat: Stat, layer: Layer) -> Self {
         Self { stat, layer, layers: Vec::new(), opened: Vec::new() }
     }
 }
 
 impl Tree {
-    /// Looks a name up. `None`: there is nothing of that name.
+    /// Looks a name up. `None`: no file of that name.
     pub fn look_up(&self, parent: u64, name: &OsStr) -> Answer<Option<Entry>> {
         let _still = self.moves.read();
         let parent = self.node(parent)?;
@@ -53,7 +53,7 @@ impl Tree {
         }
     }
 
-    /// What is under `name` in the layers of `parent`, but for the first `skipped` of them.
+    /// Finds `name` in the layers of `parent`, without the first `skipped` layers.
     pub(super) fn search(
         &self,
         parent: &Arc<Node>,
@@ -83,7 +83,7 @@ impl Tree {
                 break;
             }
             if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
-                // A file: the first that is found, or the end of what a folder is made of.
+                // The first file found is the result; a later one ends a folder's layers.
                 found.get_or_insert(Found { stat, layer, layers: Vec::new(), opened: Vec::new() });
                 break;
             }
@@ -99,7 +99,7 @@ impl Tree {
                     self.retrying(|| rustix::fs::openat(&folder, name, FOLDER, Mode::empty()))?;
                 let below = self.below_of(layer, fd.as_fd())?;
                 found.opened.push((layer, fd));
-                // A folder beside the whiteout of its own name was made after it.
+                // A folder beside the whiteout of its own name was made after the whiteout.
                 if below == Below::Hidden
                     || self.is_whited_out_by_name(parent, layer, folder.as_fd(), name)?
                 {
@@ -110,7 +110,7 @@ impl Tree {
         Ok(found)
     }
 
-    /// Makes what was found known to the kernel.
+    /// Makes a found file known to the kernel.
     pub(super) fn enter(&self, parent: &Arc<Node>, name: &OsStr, found: Found) -> Answer<Entry> {
         let folder = self.folder_fd(parent, found.layer)?;
         let reach = Reach::Name(folder, name.into());
@@ -132,7 +132,7 @@ impl Tree {
         }
     }
 
-    /// The node of a file on disk, with one lookup more.
+    /// Returns the node of a file on disk, with one lookup more.
     pub(super) fn known(
         &self,
         parent: &Arc<Node>,
@@ -158,7 +158,7 @@ impl Tree {
     }
 }
 
-/// Another name of a file that is known: should the first be removed, it is found by this one.
+/// Notes another name of a known file: it leads to the file if the first name is removed.
 pub(super) fn note_name(node: &Arc<Node>, parent: &Arc<Node>, name: &OsStr) {
     let same = |place: &Place| {
         place.is(parent, name)

@@ -1,4 +1,4 @@
-//! Making files, folders, links: straight in the upper layer where nothing of the name is, else beside it and over the
+//! Makes files, folders and links: directly in the upper layer where the name is free, else beside it and over the
 //! whiteout.
 
 use std::ffi::OsStr;
@@ -16,19 +16,19 @@ use super::node::{Node, UPPER};
 use super::{Answer, Caller, Entry, Tree, stat_at, xattr};
 use crate::override_stat::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
 
-/// What is made.
+/// File to make.
 #[derive(Clone, Copy, Debug)]
 pub enum What<'a> {
-    /// A folder, with this mode.
+    /// Folder, with this mode.
     Folder(u32),
-    /// A symbolic link to this.
+    /// Symbolic link to this target.
     Symlink(&'a OsStr),
-    /// A file, FIFO, socket or device: type and mode, device number.
+    /// File, FIFO, socket or device: type and mode, device number.
     Node(u32, u64),
 }
 
 impl Tree {
-    /// Makes something that is not opened. Errors: EEXIST; EPERM for the device 0:0, which is what whiteouts are.
+    /// Makes a file without opening it. Errors: EEXIST; EPERM for the device 0:0, which means a whiteout.
     pub fn make(&self, parent: u64, name: &OsStr, what: What<'_>, caller: Caller) -> Answer<Entry> {
         if matches!(what, What::Node(mode, 0) if mode & libc::S_IFMT == libc::S_IFCHR) {
             return Err(Errno::PERM);
@@ -111,8 +111,8 @@ impl Tree {
         Ok(Entry { generation: node.generation, attributes })
     }
 
-    /// The folder, in the upper layer by now. Errors: ENOENT when it was removed, EPERM for a name that would be a
-    /// whiteout where whiteouts are names.
+    /// Returns a folder for a new name, copied up if necessary. Errors: ENOENT when the folder was removed, EPERM for a
+    /// name that means a whiteout.
     pub(super) fn writable_folder(&self, id: u64, name: &OsStr) -> Answer<Arc<Node>> {
         let node = self.node(id)?;
         if node.is_gone() {
@@ -125,7 +125,7 @@ impl Tree {
         Ok(node)
     }
 
-    /// Makes `name` by `make`: at once where nothing is, else in the work folder and then over the whiteout.
+    /// Makes `name` by `make`: directly where the name is free, else in the work folder and then over the whiteout.
     fn place_new(
         &self,
         parent: &Node,
@@ -143,7 +143,7 @@ impl Tree {
         }
         let has_acl = |own: &super::node::Folder| own.default_acl.load(Ordering::Acquire) == 2;
         if parent.folder.as_deref().is_some_and(has_acl) {
-            // Only what is made in the folder itself inherits of it.
+            // Only files made in the folder itself inherit its default ACL.
             rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
             return make(folder.as_fd(), name);
         }
@@ -157,7 +157,7 @@ impl Tree {
         placed
     }
 
-    /// Puts what was made in the work folder in the place of a whiteout.
+    /// Moves a file from the work folder to the place of a whiteout.
     fn put_over_whiteout(
         &self,
         work: &super::work::Work,
@@ -175,7 +175,7 @@ impl Tree {
                 work.discard(made);
                 Ok(())
             }
-            // No exchange on this file system. A folder cannot be put over a file.
+            // This file system has no exchange. A folder cannot be moved over a file.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
                 rustix::fs::renameat(&work.fd, made, folder, name)
@@ -184,7 +184,7 @@ impl Tree {
         }
     }
 
-    /// Whether something of the upper layer is a whiteout of either form.
+    /// True if a file of the upper layer is a whiteout, by device or by attribute.
     pub(super) fn is_written_whiteout(
         &self,
         folder: impl AsFd,
@@ -207,7 +207,7 @@ impl Tree {
             }
             What::Symlink(target) => rustix::fs::symlinkat(target, at, name),
             What::Node(mode, device) => {
-                // Attributes can be kept beside regular files alone (xattr(7)).
+                // Only regular files and folders can have user attributes (xattr(7)).
                 let kind =
                     if recorded { FileType::RegularFile } else { FileType::from_raw_mode(mode) };
                 let mode = Mode::from_raw_mode(self.disk_mode(mode & !mask & 0o7777));
@@ -216,12 +216,12 @@ impl Tree {
         }
     }
 
-    /// The mode on disk: where modes are recorded, one that lets the server in.
+    /// Returns the mode on disk: where modes are recorded, one that gives the server access.
     pub(super) fn disk_mode(&self, mode: u32) -> u32 {
         if self.records_changes() { mode & 0o777 | 0o600 } else { mode & 0o7777 }
     }
 
-    /// What is taken off a mode: nothing where a default ACL decides (umask(2)).
+    /// Returns the mask for a new file's mode: 0 where a default ACL decides (umask(2)).
     fn mask(&self, parent: &Arc<Node>, folder: &OwnedFd, caller: Caller) -> Answer<u32> {
         let Some(own) = &parent.folder else { return Err(Errno::NOTDIR) };
         let known = match own.default_acl.load(Ordering::Acquire) {
@@ -236,7 +236,7 @@ impl Tree {
         Ok(if known == 2 { 0 } else { caller.umask })
     }
 
-    /// Gives what was just made to the caller, or to the group of a setgid folder (inode(7)).
+    /// Gives a new file to the caller, or to the group of a setgid folder (inode(7)).
     fn give(
         &self,
         parent: &Arc<OwnedFd>,
@@ -250,7 +250,7 @@ impl Tree {
         let (uid, gid) = (ids.disk_user(caller.uid)?, ids.disk_group(caller.gid)?);
         let in_place = at.as_raw_fd() == parent.as_raw_fd();
         if in_place && (uid, gid) == self.own && !self.records_changes() {
-            return Ok(()); // as the file system made it
+            return Ok(()); // the file system has set the owner already
         }
         let above = rustix::fs::fstat(parent)?;
         let above = self.meant(above, &Reach::Held(parent.clone()), UPPER)?;
@@ -269,18 +269,18 @@ impl Tree {
     }
 }
 
-/// Whose a new file is to be.
+/// Owner and mode of a new file.
 struct Gift {
     uid: u32,
     gid: u32,
-    /// The mode that was asked for, and what a setgid folder adds to it or takes off.
+    /// Requested mode, with the changes that a setgid folder requires.
     mode: u32,
-    /// The group is that of a setgid folder.
+    /// True if the group is that of a setgid folder.
     by_setgid: bool,
 }
 
 impl Gift {
-    /// For a caller of these IDs, in a folder of which `above` is known.
+    /// Computes owner and mode for a caller of these IDs, in a folder with the attributes `above`.
     fn new((uid, gid): (u32, u32), above: &rustix::fs::Stat, what: What<'_>, mask: u32) -> Self {
         let mode = match what {
             What::Folder(mode) | What::Node(mode, _) => mode & !mask & 0o7777,
@@ -292,7 +292,8 @@ impl Gift {
         let runs_as_group = libc::S_ISGID | 0o010;
         let mode = match what {
             What::Folder(_) => mode | libc::S_ISGID,
-            // A group that the caller is not in lends itself to no program (CVE-2018-13405; the kernel sees to it from 6.0).
+            // A group without the caller must not lend itself to a program (CVE-2018-13405; the kernel ensures this
+            // from 6.0).
             _ if mode & runs_as_group == runs_as_group && uid != 0 && gid != above.st_gid => {
                 mode & !libc::S_ISGID
             }
@@ -301,8 +302,8 @@ impl Gift {
         Self { uid, gid: above.st_gid, mode, by_setgid: true }
     }
 
-    /// Sets setuid and setgid, which the change of the owner took off, beside the mode that the file system has decided
-    /// on: a default ACL may have left less of it than was asked for.
+    /// Sets setuid and setgid, which the change of the owner removed. Keeps the rest of the mode on disk: a default ACL
+    /// may have reduced the requested mode.
     fn restore_bits(&self, at: BorrowedFd<'_>, name: &OsStr) -> Answer<()> {
         let wanted = self.mode & 0o6000;
         if wanted == 0 && !self.by_setgid {
@@ -316,7 +317,7 @@ impl Gift {
     }
 }
 
-/// Removes what was just made and could not be given to its owner.
+/// Removes a new file that could not be given to its owner.
 fn take_back(at: BorrowedFd<'_>, name: &OsStr, what: What<'_>) {
     let flags = match what {
         What::Folder(_) => AtFlags::REMOVEDIR,
@@ -325,7 +326,7 @@ fn take_back(at: BorrowedFd<'_>, name: &OsStr, what: What<'_>) {
     let _ = rustix::fs::unlinkat(at, name, flags);
 }
 
-/// The errno of an error of the standard library's.
+/// Returns the errno of an error of the standard library's.
 pub fn errno(error: std::io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

@@ -1,11 +1,11 @@
-//! The overlay itself: what a name means over several layers, and what a change does to the upper one. Knows nothing of
-//! FUSE: nodes are numbers, answers are plain values, errors are errnos.
+//! The overlay itself: the meaning of a name over several layers, and the effect of a change on the upper layer. Knows
+//! nothing of FUSE: nodes are numbers, answers are plain values, errors are errnos.
 //!
 //! A file is always reached by a descriptor of its folder and its last name, which has no `/` in it and is never
-//! followed; folders are opened from their parents' descriptors. So nothing in a layer can lead out of it.
+//! followed. Folders are opened from their parents' descriptors. Therefore no path in a layer can lead out of it.
 //!
-//! Locks, in this order: `moves` (shared by all that finds a file by its place, exclusive for the renaming of folders),
-//! a node's `place`, its parents'. Data is copied up without any of them.
+//! Locks are taken in this order: `moves`, then a node's `place`, then its parents'. `moves` is shared by code that
+//! finds a file by its place, and exclusive for renaming folders. Copy-up of data holds none of them.
 
 mod access;
 mod acl;
@@ -56,83 +56,84 @@ use work::Work;
 
 use crate::override_stat::Records;
 
-/// What an operation answers.
+/// Result of an operation.
 pub type Answer<T> = std::result::Result<T, Errno>;
 
-/// Who asks for an operation.
+/// Process that requests an operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
     /// File system user.
     pub uid: u32,
     /// File system group.
     pub gid: u32,
-    /// What is taken off the mode of what they make.
+    /// Mask for the mode of new files.
     pub umask: u32,
 }
 
-/// What an overlay is made of.
+/// Layers of an overlay.
 #[derive(Debug)]
 pub struct Layers {
     /// Read-only layers, the topmost first.
     pub lowers: Vec<OwnedFd>,
-    /// The writable layer and its work folder, on one file system.
+    /// Writable layer and its work folder, on one file system.
     pub upper: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Layers {
-    /// Of all of them.
+    /// Returns the descriptors of all layers.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let written = self.upper.iter().flat_map(|(upper, work)| [upper, work]);
         self.lowers.iter().chain(written).map(AsFd::as_fd).collect()
     }
 }
 
-/// How layers are read and written.
+/// Rules to read and write layers.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// IDs on disk, and what they are shown as.
+    /// Map of IDs on disk to the shown ones.
     pub ids: Ids,
-    /// Where `user.containers.override_stat` is the real owner and mode.
+    /// Layers where `user.containers.override_stat` is the real owner and mode.
     pub records: Records,
-    /// How many lower layers, from the topmost on, are no such as [`Records::InLowers`] is of.
+    /// Number of lower layers, from the topmost on, with real owners in spite of [`Records::InLowers`].
     pub real_lowers: usize,
-    /// There is one user and one group here: with [`Records::InLowers`] all files of lower layers are theirs.
+    /// True in a namespace of one user and one group: with [`Records::InLowers`] they own all files of lower layers.
     pub one_id: bool,
-    /// Names that begin with `.wh.` are whiteouts (layers that other tools unpacked).
+    /// True if names that begin with `.wh.` are whiteouts (layers that other tools unpacked).
     pub whiteout_names: bool,
-    /// The upper layer is thrown away: nothing waits for the disk when files are copied up.
+    /// True if the upper layer is disposable: copy-up then does not wait for the disk.
     pub thrown_away: bool,
-    /// Most folders held open at once.
+    /// Largest number of folders open at once.
     pub open_folders: usize,
 }
 
-/// An overlay.
+/// Overlay of layers.
 pub struct Tree {
     nodes: Nodes,
     numbers: Numbers,
     folders: Folders,
     lists: Lists,
     reading: Reading,
-    /// Of each layer; the upper one, or an empty place for it, comes first.
+    /// Facts about each layer; index 0 is the upper layer, or unused without one.
     layers: Vec<LayerFacts>,
     work: Option<Work>,
     links: Links,
-    /// The user and group that the server's own files are made as.
+    /// User and group of the server's own files.
     own: (u32, u32),
     moves: RwLock<()>,
-    /// Held while a node is copied up; by number.
+    /// Locks that are held while a node is copied up, chosen by the node's number.
     copying: [Mutex<()>; 64],
 }
 
-/// What is known of a layer.
+/// Facts about a layer.
 #[derive(Clone, Copy, Debug, Default)]
 struct LayerFacts {
-    /// Its root says that whiteouts may be attributes (`overlay.opaque` = `x`, kernel 6.7).
+    /// True if the layer may have whiteouts by attribute: its root is marked (`overlay.opaque` = `x`, kernel 6.7).
     attribute_whiteouts: bool,
 }
 
 impl Tree {
-    /// An overlay of these layers. Errors: a layer that cannot be read, EXDEV when upper and work are not in one mount.
+    /// Makes an overlay of these layers. Errors: a layer cannot be read, EXDEV when upper and work are not in one
+    /// mount.
     pub fn new(layers: Layers, reading: Reading) -> Answer<Self> {
         let (upper, work) = layers.upper.unzip();
         let mut roots: Vec<(Layer, OwnedFd)> = Vec::new();
@@ -157,7 +158,7 @@ impl Tree {
             return Err(Errno::XDEV);
         }
         let root = Node::new(ROOT, libc::S_IFDIR, top, Place::default(), order);
-        // The commonest file system first: its numbers are the real ones.
+        // The first file system keeps its real numbers: start with the topmost layer's.
         for (_, fd) in &roots {
             let stat = rustix::fs::fstat(fd)?;
             numbers.of(Real { dev: stat.st_dev, ino: stat.st_ino });
@@ -182,22 +183,22 @@ impl Tree {
         })
     }
 
-    /// The node that the kernel calls by this number. Errors: ESTALE.
+    /// Returns the node of this number. Errors: ESTALE.
     fn node(&self, id: u64) -> Answer<Arc<Node>> {
         self.nodes.find(id).ok_or(Errno::STALE)
     }
 
-    /// The kernel takes back `count` lookups of a node.
+    /// Takes back `count` lookups of a node, on the kernel's request.
     pub fn forget(&self, id: u64, count: u64) {
         self.nodes.forget(id, count);
     }
 
-    /// How many nodes the kernel holds.
+    /// Returns the number of nodes that the kernel holds.
     pub fn node_count(&self) -> usize {
         self.nodes.len()
     }
 
-    /// What statfs(2) says: of the upper layer, or the topmost.
+    /// Returns the result of statfs(2) for the upper layer, or for the topmost.
     pub fn space(&self) -> Answer<Space> {
         let root = self.node(ROOT)?;
         let fd = self.folder_fd(&root, root.layer())?;
@@ -215,13 +216,13 @@ impl Tree {
     }
 }
 
-/// Whether files can be moved from one to the other: not between file systems, nor between two mounts of one.
+/// True if files can be moved from one folder to the other: not between file systems, nor between two mounts of one.
 fn in_one_mount(one: &OwnedFd, other: &OwnedFd) -> Answer<bool> {
     use rustix::fs::{StatxFlags, fstat, statx};
     if fstat(one)?.st_dev != fstat(other)?.st_dev {
         return Ok(false);
     }
-    // Zero, for both, where the kernel does not tell (before 5.8).
+    // Both are zero where the kernel does not report it (before 5.8).
     let mount = |fd| statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|x| x.stx_mnt_id);
     Ok(match (mount(one), mount(other)) {
         (Ok(one), Ok(other)) => one == other,
@@ -229,13 +230,13 @@ fn in_one_mount(one: &OwnedFd, other: &OwnedFd) -> Answer<bool> {
     })
 }
 
-/// The folder for reading: attributes and names cannot be read through O_PATH.
+/// Reopens a folder for reading: attributes and names cannot be read through O_PATH.
 fn reopened(fd: OwnedFd) -> Answer<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(&fd, ".", flags, Mode::empty())
 }
 
-/// fstatat(2) of `name` itself.
+/// Returns the attributes of `name` itself (fstatat(2)), not of a link's target.
 fn stat_at(folder: impl AsFd, name: &OsStr) -> Answer<rustix::fs::Stat> {
     rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
 }

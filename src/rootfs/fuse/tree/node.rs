@@ -1,5 +1,5 @@
-//! Nodes: what the kernel knows of the tree, by number, and for how long. Where a node's file lies is a [`Place`]; a
-//! folder keeps besides which layers hold it.
+//! Nodes: the files of the tree that the kernel knows, by number, and their lifetime. A [`Place`] is the location of a
+//! node's file; a folder also has the layers that hold it.
 //!
 //! A node stays while the kernel holds lookups of it, or while one of its children stays: a folder's children find
 //! their files through it. Locks are taken from a node to its parents, never the other way.
@@ -12,70 +12,70 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, O
 
 use parking_lot::{Mutex, RwLock};
 
-/// The number of the root, as FUSE has it.
+/// Number of the root in FUSE.
 pub const ROOT: u64 = 1;
 
-/// Which layer: 0 is the upper one, 1 the topmost lower one.
+/// Index of a layer: 0 is the upper one, 1 the topmost lower one.
 pub type Layer = u16;
 
 /// The upper layer.
 pub const UPPER: Layer = 0;
 
-/// A file or folder of the merged tree.
+/// File or folder of the merged tree.
 pub struct Node {
-    /// Its number, which is also its inode number.
+    /// Number of the node, which is also its inode number.
     pub id: u64,
-    /// The bits of S_IFMT.
+    /// Bits of S_IFMT.
     pub kind: u32,
-    /// Tells two files apart that had the same number one after the other.
+    /// Generation: tells apart two files that had the same number one after the other.
     pub generation: u32,
-    /// The topmost layer that has it.
+    /// Topmost layer with this file.
     layer: AtomicU16,
-    /// No name of the merged tree leads to it any more.
+    /// True if no name of the merged tree leads to the file any more.
     gone: AtomicBool,
-    /// Made here, and no attribute was set since: it can have no capabilities.
+    /// True for a file made here, without a later attribute: it can have no capabilities.
     plain: AtomicBool,
     lookups: AtomicU64,
     children: AtomicU32,
-    /// Open files through which it can be written.
+    /// Number of open files that allow writing.
     writers: AtomicU32,
-    /// Where it is found.
+    /// Location of the file.
     pub place: RwLock<Place>,
-    /// What only folders have.
+    /// State of a folder; `None` for other files.
     pub folder: Option<Box<Folder>>,
 }
 
-/// Where the file of a node is: under which name of which folder, in the topmost layer that has it.
+/// Location of a node's file: name and folder, in the topmost layer with this file.
 #[derive(Default)]
 pub struct Place {
-    /// The folder; none for the root and for what was removed.
+    /// Folder of the file; `None` for the root and for removed files.
     pub parent: Option<Arc<Node>>,
-    /// The name in it.
+    /// Name in the folder.
     pub name: Box<OsStr>,
-    /// What few files have.
+    /// State that few files have.
     pub rare: Option<Box<Rare>>,
 }
 
-/// What few files have.
+/// State that few files have.
 #[derive(Default)]
 pub struct Rare {
-    /// The file itself, when no name leads to it.
+    /// Descriptor of a file without a name.
     pub held: Option<Arc<OwnedFd>>,
     /// More names of the same file in the upper layer.
     pub names: Vec<(Arc<Node>, OsString)>,
-    /// The hard link in the work folder that keeps the names of a copied file one.
+    /// True if a hard link in the work folder keeps the names of a copied file one.
     pub linked: bool,
 }
 
-/// What only folders have.
+/// State of a folder.
 pub struct Folder {
-    /// The layers that hold it, the topmost first.
+    /// Layers that hold the folder, the topmost first.
     pub layers: RwLock<Vec<Layer>>,
-    /// Open descriptors of it, by layer.
+    /// Open descriptors of the folder, by layer.
     pub open: Mutex<Vec<Opened>>,
-    /// Whether it has a default ACL: 0 unknown, 1 no, 2 yes.
+    /// Default ACL of the folder: 0 unknown, 1 none, 2 present.
     pub default_acl: AtomicU8,
-    /// Layers in which it holds whiteouts that are attributes or names (`.wh.`), as far as it was looked.
+    /// Layers, of those checked, in which the folder may have whiteouts by attribute or name (`.wh.`).
     pub odd: Mutex<Vec<(Layer, Odd)>>,
 }
 
@@ -88,18 +88,18 @@ pub struct Odd {
     pub names: bool,
 }
 
-/// An open descriptor of a folder.
+/// Open descriptor of a folder.
 pub struct Opened {
-    /// In which layer.
+    /// Layer of the descriptor.
     pub layer: Layer,
     /// The descriptor.
     pub fd: Arc<OwnedFd>,
-    /// Used since it was last considered for closing.
+    /// True if used since it was last considered for closing.
     pub used: AtomicBool,
 }
 
 impl Node {
-    /// A node that is not in the table yet.
+    /// Makes a node that is not in the table yet.
     pub fn new(id: u64, kind: u32, layer: Layer, place: Place, layers: Vec<Layer>) -> Self {
         let folder = (kind == libc::S_IFDIR).then(|| {
             Box::new(Folder {
@@ -127,69 +127,69 @@ impl Node {
         }
     }
 
-    /// The topmost layer that has it.
+    /// Returns the topmost layer with this file.
     pub fn layer(&self) -> Layer {
         self.layer.load(Ordering::Acquire)
     }
 
-    /// From here on it is in the upper layer.
+    /// Moves the node to the upper layer.
     pub fn set_upper(&self) {
         self.layer.store(UPPER, Ordering::Release);
     }
 
-    /// Whether no name leads to it.
+    /// True if no name leads to the file.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Its last name was removed.
+    /// Notes that the last name was removed.
     pub fn set_gone(&self) {
         self.gone.store(true, Ordering::Release);
     }
 
-    /// Whether it is known to have no capabilities, for which the kernel asks before it changes any file.
+    /// True if the file has no capabilities for certain. The kernel asks for them before it changes any file.
     pub fn is_plain(&self) -> bool {
         self.plain.load(Ordering::Acquire)
     }
 
-    /// It was made just now.
+    /// Notes that the file was made just now.
     pub fn set_plain(&self) {
         self.plain.store(true, Ordering::Release);
     }
 
-    /// An attribute is about to be set.
+    /// Notes that an attribute is about to be set.
     pub fn set_not_plain(&self) {
         self.plain.store(false, Ordering::Release);
     }
 
-    /// Notes an open file through which it can be written.
+    /// Counts an open file that allows writing.
     pub fn add_writer(&self) {
         self.writers.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Notes the end of an open file through which it could be written.
+    /// Counts the end of an open file that allowed writing.
     pub fn remove_writer(&self) {
         self.writers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Whether the kernel may hold pages that are newer than the file: it writes them back at the latest close(2).
+    /// True if the kernel may hold pages that are newer than the file. It writes them back at close(2) at the latest.
     pub fn has_writers(&self) -> bool {
         self.writers.load(Ordering::Acquire) > 0
     }
 
-    /// The layers of a folder, the topmost first; none of anything else.
+    /// Returns the layers of a folder, the topmost first; empty for other files.
     pub fn layers(&self) -> Vec<Layer> {
         self.folder.as_ref().map(|folder| folder.layers.read().clone()).unwrap_or_default()
     }
 
-    /// Whether lower layers hold the folder too.
+    /// True if lower layers hold the folder too.
     pub fn is_merged(&self) -> bool {
         let folder = self.folder.as_ref();
         folder.is_some_and(|folder| folder.layers.read().iter().any(|layer| *layer != UPPER))
     }
 }
 
-/// Takes its folders with it one by one: a chain of them is as long as a tree is deep, and longer than a stack.
+/// Drops the folders above one by one: their chain is as long as the tree is deep, which may exceed the stack.
 impl Drop for Node {
     fn drop(&mut self) {
         let mut next = self.place.get_mut().parent.take();
@@ -200,17 +200,17 @@ impl Drop for Node {
 }
 
 impl Place {
-    /// Under `name` in `parent`.
+    /// Makes the place `name` in `parent`.
     pub fn of(parent: &Arc<Node>, name: &OsStr) -> Self {
         Self { parent: Some(parent.clone()), name: name.into(), rare: None }
     }
 
-    /// Whether this is the name.
+    /// True if the place is `name` in `parent`.
     pub fn is(&self, parent: &Node, name: &OsStr) -> bool {
         self.parent.as_ref().is_some_and(|own| own.id == parent.id) && *self.name == *name
     }
 
-    /// What few files have, made when it was not there.
+    /// Returns the state that few files have, and makes it where it is missing.
     pub fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
@@ -223,10 +223,10 @@ pub struct Nodes {
     shards: Vec<Mutex<HashMap<u64, Arc<Node>, Spread>>>,
 }
 
-/// Node numbers are spread well enough by a multiplication.
+/// Hasher of node numbers: a multiplication spreads them well enough.
 type Spread = std::hash::BuildHasherDefault<Spreader>;
 
-/// Hashes one `u64`.
+/// Hasher of a single `u64`.
 #[derive(Default)]
 pub struct Spreader(u64);
 
@@ -245,7 +245,7 @@ impl std::hash::Hasher for Spreader {
 }
 
 impl Nodes {
-    /// A table of the root alone.
+    /// Makes a table with only the root.
     pub fn new(root: Node) -> Self {
         let nodes = Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() };
         root.lookups.store(1, Ordering::Relaxed);
@@ -257,12 +257,12 @@ impl Nodes {
         &self.shards[(id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % SHARDS]
     }
 
-    /// The node of this number.
+    /// Returns the node of this number.
     pub fn find(&self, id: u64) -> Option<Arc<Node>> {
         self.shard(id).lock().get(&id).cloned()
     }
 
-    /// The node of this number, with one more lookup; made by `make` when it is not known. True: it was known.
+    /// Returns the node of this number, with one more lookup; `make` makes a missing one. True: the node was known.
     pub fn look_up(&self, id: u64, kind: u32, make: impl FnOnce() -> Node) -> (Arc<Node>, bool) {
         use std::collections::hash_map::Entry;
         let mut shard = self.shard(id).lock();
@@ -270,7 +270,7 @@ impl Nodes {
             Entry::Occupied(mut known) => {
                 let old = known.get().clone();
                 if old.is_gone() || old.kind != kind {
-                    // The number came back for another file. What the kernel takes back is counted by number.
+                    // Another file has this number now. The kernel's lookups are counted by number.
                     let mut node = make();
                     node.generation = old.generation.wrapping_add(1);
                     node.lookups = AtomicU64::new(old.lookups.load(Ordering::Relaxed) + 1);
@@ -289,7 +289,7 @@ impl Nodes {
         }
     }
 
-    /// The kernel takes back `count` lookups.
+    /// Takes back `count` lookups, on the kernel's request.
     pub fn forget(&self, id: u64, count: u64) {
         let Some(node) = self.find(id) else { return };
         let before = node.lookups.load(Ordering::Relaxed);
@@ -302,7 +302,7 @@ impl Nodes {
         }
     }
 
-    /// Takes a node that nobody needs out of the table, then its folder if that was the last to need it.
+    /// Removes an unused node from the table, then its folder if the node was the folder's last user.
     pub fn drop_unused(&self, node: &Arc<Node>) {
         let mut node = node.clone();
         loop {
@@ -329,18 +329,18 @@ impl Nodes {
         }
     }
 
-    /// One child or name less keeps `folder`.
+    /// Counts one child or name less that keeps `folder`.
     pub fn release(&self, folder: &Arc<Node>) {
         folder.children.fetch_sub(1, Ordering::AcqRel);
         self.drop_unused(folder);
     }
 
-    /// One child or name more keeps `folder`.
+    /// Counts one child or name more that keeps `folder`.
     pub fn keep(folder: &Arc<Node>) {
         folder.children.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How many nodes there are.
+    /// Returns the number of nodes.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }

@@ -1,7 +1,7 @@
-//! Inode numbers: one number for a file as long as the mount lives, whatever layer it moves to.
+//! Inode numbers: a file has one number for the life of the mount, whatever layer it moves to.
 //!
-//! A number is the real inode number, with the count of its file system in the highest bits when layers lie on several.
-//! The file made by a copy-up keeps the number of the lower one.
+//! A number is the real inode number, with the index of its file system in the highest bits when layers lie on several.
+//! A copy made by a copy-up keeps the number of the lower file.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::node::ROOT;
 
-/// A real file: its file system and its number there.
+/// Real file: its file system and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Real {
     /// st_dev
@@ -18,27 +18,27 @@ pub struct Real {
     pub ino: u64,
 }
 
-/// Bits that a real number may have before it is put into a table.
+/// Largest width of a real number, in bits; larger numbers go into a table.
 const OWN_BITS: u32 = 48;
 
-/// The numbers given out.
+/// Numbers given to files.
 #[derive(Default)]
 pub struct Numbers {
     devices: RwLock<Vec<u64>>,
-    /// What a file in the upper layer is called instead: it was copied up.
+    /// Numbers of copied-up files, by the real file in the upper layer.
     copied: RwLock<HashMap<Real, u64>>,
-    /// Real numbers that do not fit.
+    /// Numbers for real numbers that are too large.
     large: Mutex<HashMap<Real, u64>>,
 }
 
 impl Numbers {
-    /// The number of a real file.
+    /// Returns the number of a real file.
     pub fn of(&self, real: Real) -> u64 {
         if let Some(number) = self.copied.read().get(&real) {
             return *number;
         }
         let device = self.device(real.dev);
-        // 1 is the root of every FUSE mount, and 0 says "no such file".
+        // 1 is the root of every FUSE mount, and 0 means "no such file".
         if real.ino > ROOT && real.ino >> OWN_BITS == 0 && device < 0x7fff {
             return device << OWN_BITS | real.ino;
         }
@@ -59,12 +59,12 @@ impl Numbers {
         }) as u64
     }
 
-    /// `upper` was copied from what has `number`, and goes by it from here on.
+    /// Gives the copy `upper` the number of its original.
     pub fn keep(&self, upper: Real, number: u64) {
         self.copied.write().insert(upper, number);
     }
 
-    /// The file is no more: its real number may come back as another file's.
+    /// Forgets the number of a removed file: its real number may return for another file.
     pub fn release(&self, upper: Real) {
         if self.copied.read().contains_key(&upper) {
             self.copied.write().remove(&upper);

@@ -1,4 +1,4 @@
-//! Removing: from the upper layer what is there, and a whiteout over what is below.
+//! Removes files: from the upper layer, and by a whiteout over a lower one.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,18 +11,18 @@ use super::node::{Layer, Node, Place, UPPER};
 use super::number::Real;
 use super::{Answer, Tree, stat_at};
 
-/// What is under a name before it is changed.
+/// File under a name before a change.
 pub(super) struct Present {
-    /// stat(2) of the topmost.
+    /// Attributes of the topmost file, from stat(2).
     pub stat: Stat,
-    /// Its layer.
+    /// Layer of the topmost file.
     pub layer: Layer,
-    /// Whether lower layers have something of that name, so that a whiteout is needed for it to be gone.
+    /// True if lower layers have a file of that name: a whiteout must then hide it.
     pub below: bool,
 }
 
 impl Present {
-    /// The bits of S_IFMT.
+    /// Returns the bits of S_IFMT.
     pub fn kind(&self) -> u32 {
         self.stat.st_mode & libc::S_IFMT
     }
@@ -65,10 +65,10 @@ impl Tree {
             return Err(Errno::NOTDIR);
         }
         let folder = self.folder_fd(&parent, UPPER)?;
-        // The kernel has looked it up, or it could not ask for this.
+        // The kernel has looked the folder up before it sends this request.
         let node = self.node_of(&there).ok_or(Errno::STALE)?;
         let held = self.folder_fd(&node, node.layer())?;
-        // What only the upper layer has is empty if its file system says so. Else there may be whiteouts in it.
+        // For a folder of the upper layer alone, rmdir(2) decides. A merged folder may contain whiteouts.
         let alone = there.layer == UPPER && !there.below && !node.is_merged();
         let mut place = node.place.write();
         match rmdir_if(alone, &folder, name) {
@@ -89,7 +89,7 @@ impl Tree {
         Ok(())
     }
 
-    /// What is under a name, the upper layer and what is below apart.
+    /// Finds the file under a name, and whether lower layers have the name too.
     pub(super) fn present(&self, parent: &Arc<Node>, name: &OsStr) -> Answer<Option<Present>> {
         let folder = self.folder_fd(parent, UPPER)?;
         let upper = match stat_at(&folder, name) {
@@ -115,18 +115,18 @@ impl Tree {
         })
     }
 
-    /// The node of what is under a name, if the kernel knows it.
+    /// Returns the node of a found file, if the kernel knows it.
     pub(super) fn node_of(&self, there: &Present) -> Option<Arc<Node>> {
         let real = Real { dev: there.stat.st_dev, ino: there.stat.st_ino };
         self.nodes.find(self.numbers.of(real)).filter(|node| !node.is_gone())
     }
 
-    /// Takes what is under a name out of the tree.
+    /// Removes a found file from the tree.
     pub(super) fn take_away(&self, folder: &OwnedFd, name: &OsStr, there: &Present) -> Answer<()> {
         match (there.layer, there.below) {
             (UPPER, false) if there.kind() == libc::S_IFDIR => {
                 match rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR) {
-                    // Whiteouts of what is below no more, or of an opaque folder.
+                    // Whiteouts of files that are gone below, or of an opaque folder.
                     Err(Errno::NOTEMPTY | Errno::EXIST) => {
                         let work = self.work()?;
                         let old = work.new_name();
@@ -143,12 +143,12 @@ impl Tree {
         }
     }
 
-    /// Whether a folder has nothing in it that is seen.
+    /// True if a folder shows no entries.
     pub(super) fn is_empty(&self, node: &Arc<Node>) -> Answer<bool> {
         Ok(self.list(node)?.len() <= 2)
     }
 
-    /// A descriptor of a file of the upper layer whose last known name is about to go: some process may have it open.
+    /// Opens a file of the upper layer whose last known name is about to go: a process may have it open.
     pub(super) fn hold_if_last(
         &self,
         node: &Arc<Node>,
@@ -168,7 +168,7 @@ impl Tree {
         Ok(Some(Arc::new(fd)))
     }
 
-    /// Notes that a node is not under a name any more; folders that it does not keep any longer.
+    /// Notes that a node has lost a name; returns a folder that the node does not keep any longer.
     #[must_use]
     pub(super) fn lose_name(
         &self,
@@ -194,7 +194,7 @@ impl Tree {
         if place.rare.as_ref().is_some_and(|rare| rare.linked)
             && self.links.count(node.id) > Some(1)
         {
-            return None; // the link in the work folder stands for names that nobody has used yet
+            return None; // the link in the work folder stands for names that no process has used yet
         }
         if held.is_some() {
             place.rare().held = held;
@@ -203,7 +203,7 @@ impl Tree {
         None
     }
 
-    /// What is known of a file by its real number, and the copy that stands for its names, end with the last name.
+    /// Forgets a removed file's number, and removes the link that stands for its names, after the last name.
     pub(super) fn note_removed(&self, there: &Present) {
         let real = Real { dev: there.stat.st_dev, ino: there.stat.st_ino };
         let number = self.numbers.of(real);
@@ -218,7 +218,7 @@ impl Tree {
     }
 }
 
-/// rmdir(2) of what is in one layer alone; ENOTEMPTY of what is not.
+/// Runs rmdir(2) for a folder of one layer alone; ENOTEMPTY for others.
 fn rmdir_if(alone: bool, folder: &OwnedFd, name: &OsStr) -> Answer<()> {
     match alone {
         true => rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR),

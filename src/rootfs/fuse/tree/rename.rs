@@ -1,5 +1,5 @@
-//! Renaming: one rename in the upper layer, with whiteouts for what is below. Folders that lower layers hold are not
-//! moved (EXDEV, as the kernel's overlay without `redirect_dir`): mv(1) and its like copy them then.
+//! Renames: one rename in the upper layer, with whiteouts over lower files. Folders of lower layers are not moved
+//! (EXDEV, as in the kernel's overlay without `redirect_dir`): mv(1) and its like copy them then.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -15,18 +15,18 @@ use super::remove::Present;
 use super::work::Form;
 use super::{Answer, Tree, stat_at};
 
-/// What becomes of what has the new name already.
+/// Treatment of a file that has the new name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// It is replaced.
+    /// Replace the file.
     Replace,
-    /// It is an error (EEXIST).
+    /// Fail with EEXIST.
     Keep,
-    /// It gets the old name.
+    /// Give the file the old name.
     Exchange,
 }
 
-/// One of the two names.
+/// Old or new name of a rename, with its file.
 struct End {
     parent: Arc<Node>,
     folder: Arc<OwnedFd>,
@@ -36,7 +36,7 @@ struct End {
 }
 
 impl Tree {
-    /// Gives what is `name` in `parent` another name.
+    /// Renames the file `name` in `parent`.
     pub fn rename(
         &self,
         (parent, name): (u64, &OsStr),
@@ -48,7 +48,7 @@ impl Tree {
         let (moved_kind, target_kind) = self.lift(&parent, name, &new_parent, new_name, manner)?;
         let folders = moved_kind == libc::S_IFDIR
             || (manner == Manner::Exchange && target_kind == Some(libc::S_IFDIR));
-        // Whatever is below a folder is found through it: nobody may be on the way while it moves.
+        // Files below a folder are found through it: no operation may be on the way while the folder moves.
         let (alone, together) = match folders {
             true => (Some(self.moves.write()), None),
             false => (None, Some(self.moves.read())),
@@ -64,7 +64,7 @@ impl Tree {
         answer
     }
 
-    /// Copies up what is to be moved; what both are. Errors: EXDEV for folders that lower layers hold.
+    /// Copies up the files to move; returns the types of both. Errors: EXDEV for folders of lower layers.
     fn lift(
         &self,
         parent: &Arc<Node>,
@@ -97,7 +97,7 @@ impl Tree {
 
     fn node_at(&self, parent: &Arc<Node>, name: &OsStr) -> Answer<Option<Arc<Node>>> {
         Ok(match self.present(parent, name)? {
-            // The kernel has looked it up, or it could not ask for this.
+            // The kernel has looked the file up before it sends this request.
             Some(there) => Some(self.node_of(&there).ok_or(Errno::STALE)?),
             None => None,
         })
@@ -126,7 +126,7 @@ impl Tree {
         let moves_folder = moved.kind() == libc::S_IFDIR;
         if let (Some(there), Some(target)) = (&to.there, &to.node) {
             if Arc::ptr_eq(node, target) {
-                return Ok(()); // two names of one file (rename(2))
+                return Ok(()); // both are names of one file (rename(2))
             }
             if there.kind() == libc::S_IFDIR && !self.is_empty(target)? {
                 return Err(Errno::NOTEMPTY);
@@ -167,15 +167,15 @@ impl Tree {
         Ok(())
     }
 
-    /// The rename itself. Afterwards the old name is a whiteout where there is something below.
+    /// Moves the file. Leaves a whiteout at the old name where a lower layer has that name.
     fn move_file(&self, from: &End, to: &End, moved: &Present) -> Answer<()> {
         let work = self.work()?;
         let over = stat_at(&to.folder, &to.name).ok();
         let moves_folder = moved.kind() == libc::S_IFDIR;
         let is_folder = |stat: &rustix::fs::Stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
         if let Some(over) = over.filter(|over| moves_folder || is_folder(over)) {
-            // A folder over a whiteout, or over one that holds whiteouts: they change places, so that at no instant
-            // what is below is seen.
+            // A folder over a whiteout, or over a folder of whiteouts: the two are exchanged, to hide lower files at
+            // every moment.
             let exchange = RenameFlags::EXCHANGE;
             let names = (&*from.name, &*to.name);
             rustix::fs::renameat_with(&from.folder, names.0, &to.folder, names.1, exchange)?;
@@ -201,7 +201,7 @@ impl Tree {
         let whiteout = RenameFlags::WHITEOUT;
         match rustix::fs::renameat_with(&from.folder, &*from.name, &to.folder, &*to.name, whiteout)
         {
-            // No such rename on this file system: for an instant what is below is seen under the old name.
+            // Without such a rename on this file system, a lower file is visible under the old name for an instant.
             Err(Errno::INVAL | Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 rustix::fs::renameat(&from.folder, &*from.name, &to.folder, &*to.name)?;
                 self.make_whiteout(&from.folder, &from.name, &from.folder)
@@ -236,7 +236,7 @@ impl Tree {
 
 type Guard<'a> = RwLockWriteGuard<'a, Place>;
 
-/// The places of two nodes, locked in the order of their numbers.
+/// Locks the places of two nodes, in the order of their numbers.
 fn both<'a>(one: &'a Arc<Node>, other: Option<&'a Arc<Node>>) -> (Guard<'a>, Option<Guard<'a>>) {
     match other {
         None => (one.place.write(), None),
@@ -251,7 +251,7 @@ fn both<'a>(one: &'a Arc<Node>, other: Option<&'a Arc<Node>>) -> (Guard<'a>, Opt
     }
 }
 
-/// Notes that what was at `from` is at `to`; the folder that is not kept any longer.
+/// Notes that a file moved from `from` to `to`; returns the folder that is not kept any longer.
 fn rename_place(place: &mut Place, from: &End, to: &End) -> Option<Arc<Node>> {
     Nodes::keep(&to.parent);
     if place.is(&from.parent, &from.name) || place.parent.is_none() {

@@ -1,4 +1,4 @@
-//! The overlay without a mount: real folders, and calls as the server makes them.
+//! Tests of the overlay without a mount: real folders, and calls as the server makes them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -67,7 +67,7 @@ fn us() -> Caller {
     Caller { uid: uid.as_raw(), gid: gid.as_raw(), umask: 0o022 }
 }
 
-/// The number of what a path leads to.
+/// Returns the number of the file at a path.
 fn walk(tree: &Tree, path: &str) -> Option<u64> {
     path.split('/').filter(|name| !name.is_empty()).try_fold(ROOT, |parent, name| {
         let entry = tree.look_up(parent, OsStr::new(name)).expect("a lookup")?;
@@ -142,7 +142,7 @@ fn whiteouts_of_every_form_hide_what_is_below() {
         assert_eq!(walk(&tree, name), None, "{name}");
     }
     assert_eq!(names(&tree, "", Detail::Names), ["d"]);
-    // Without names that mean something, they are files as any others.
+    // Without whiteout names these are ordinary files.
     let tree = Tree::new(Layers { upper: None, ..ground.layers() }, Reading::default()).unwrap();
     assert_eq!(content(&tree, "name"), "name");
     assert!(walk(&tree, ".wh.name").is_some());
@@ -192,7 +192,7 @@ fn what_is_removed_stays_removed_and_what_is_open_stays() {
     tree.remove_folder(ROOT, "d".as_ref()).unwrap();
     assert!(is_whiteout(&ground.path("upper/d")));
     assert_eq!(names(&tree, "", Detail::Entries), Vec::<String>::new());
-    // Made again, the folder has nothing of the old one.
+    // The new folder has no entries of the old one.
     tree.make(ROOT, "d".as_ref(), What::Folder(0o755), us()).unwrap();
     assert_eq!(names(&tree, "d", Detail::Entries), Vec::<String>::new());
     drop(tree);
@@ -285,7 +285,7 @@ fn a_list_stays_as_it_was_while_the_folder_changes() {
     assert_eq!(seen, [".", "..", "a", "b", "c"]);
 }
 
-/// As when so many folders are read at once that no list of them is kept.
+/// As when too many folders are read at once, and no list is kept.
 #[test]
 fn reading_goes_on_in_a_list_made_anew_and_misses_nothing_that_stayed() {
     let ground = Ground::new(1);
@@ -311,7 +311,7 @@ fn reading_goes_on_in_a_list_made_anew_and_misses_nothing_that_stayed() {
         }
         offset = next;
         assert!(offset <= 1 << 31, "a program of 32 bits has no room for {offset}");
-        // What was told goes, and others come.
+        // Listed files are removed, and others are made.
         for name in &seen[before..] {
             if let Ok(number) = name.parse::<u32>() {
                 walk(&tree, name).unwrap();
@@ -382,7 +382,7 @@ fn recorded_owners_of_lower_layers_are_real_above() {
     assert_eq!(mode(&tree, "above"), (uid, gid, 0o1640));
     assert_eq!(mode(&tree, "upper"), (uid, gid, 0o644));
     assert_eq!(mode(&tree, "without"), (0, 0, 0o644));
-    // What is copied up has it for real, and nothing is left to be recorded.
+    // A copied-up file has the recorded values for real, and no record remains.
     let below = walk(&tree, "below").unwrap();
     assert!(tree.xattrs(below).unwrap().is_empty());
     let change = Change { modified: Some(NewTime::Now), ..Change::default() };
@@ -393,11 +393,11 @@ fn recorded_owners_of_lower_layers_are_real_above() {
     let copied = ground.path("upper/below");
     assert!(rustix::fs::lgetxattr_query(copied, "user.containers.override_stat").is_err());
     drop(tree);
-    // The topmost of them may be a container's own.
+    // The topmost lower layer may be a container's own.
     let tree = ground.tree_reading(Reading { real_lowers: 1, ..recorded.clone() });
     assert_eq!(mode(&tree, "above"), (uid, gid, 0o644));
     drop(tree);
-    // One user has all files.
+    // One user owns all files.
     let tree = ground.tree_reading(Reading { one_id: true, ..recorded });
     assert_eq!(mode(&tree, "without"), (uid, gid, 0o644));
     assert_eq!(tree.xattrs(walk(&tree, "above").unwrap()).unwrap().len(), 30);

@@ -1,5 +1,5 @@
-//! What layers say of the layers below them: whiteouts (device 0:0, attribute, `.wh.` name), opaque folders, and what
-//! the kernel's overlay writes when it is told to move folders or copy attributes alone.
+//! Marks of a layer about the layers below: whiteouts (device 0:0, attribute, `.wh.` name) and opaque folders. Also the
+//! marks of a kernel overlay that moves folders or copies attributes alone.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,27 +14,27 @@ use super::node::{Layer, Node, Odd, UPPER};
 use super::work::{Form, Work};
 use super::{Answer, Tree, xattr};
 
-/// What the name of a whiteout begins with where whiteouts are names.
+/// Prefix of a whiteout's name where whiteouts are names.
 pub const PREFIX: &[u8] = b".wh.";
 
-/// The name that makes a folder opaque where whiteouts are names.
+/// Name of the file that makes a folder opaque where whiteouts are names.
 pub const OPAQUE_NAME: &str = ".wh..wh..opq";
 
-/// What a folder of a layer says of the layers below.
+/// Visibility of the layers below a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Below {
-    /// Their content is seen too.
+    /// Lower content is visible too.
     Seen,
-    /// It is not.
+    /// Lower content is hidden.
     Hidden,
 }
 
-/// Whether a file is the device 0:0 that stands for nothing.
+/// True if a file is the device 0:0, a whiteout.
 pub fn is_device(stat: &Stat) -> bool {
     stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == 0
 }
 
-/// Whether the root of a layer says that there are whiteouts by attribute in it.
+/// True if the root of a layer declares whiteouts by attribute in the layer.
 pub fn attribute_whiteouts(root: BorrowedFd<'_>) -> bool {
     opaque_value(root).as_deref() == Some(b"x")
 }
@@ -43,8 +43,8 @@ fn opaque_value(folder: BorrowedFd<'_>) -> Option<Vec<u8>> {
     xattr::overlay(folder, "opaque")
 }
 
-/// What the folder says of the layers below. Errors: EPERM when it was moved by a kernel overlay with `redirect_dir`:
-/// its content lies elsewhere, and to show half of it would be a lie.
+/// Returns the visibility of the layers below a folder. Errors: EPERM for a folder that a kernel overlay with
+/// `redirect_dir` moved: its content lies elsewhere, and showing half of it would be wrong.
 pub fn below_of(folder: BorrowedFd<'_>) -> Answer<Below> {
     let mut answer = Below::Seen;
     for name in xattr::list(folder)?.split(|byte| *byte == 0) {
@@ -62,13 +62,13 @@ pub fn below_of(folder: BorrowedFd<'_>) -> Answer<Below> {
     Ok(answer)
 }
 
-/// The overlay's own name of an attribute.
+/// Returns the overlay's own name of an attribute.
 fn overlay_attribute(name: &[u8]) -> Option<&[u8]> {
     name.strip_prefix(b"user.overlay.").or_else(|| name.strip_prefix(b"trusted.overlay."))
 }
 
-/// Whether data of a regular file lies in a lower layer (`metacopy`): its own is a hole then, beside a few blocks of
-/// attributes.
+/// True if a regular file's data may lie in a lower layer (`metacopy`): its own data is a hole then, beside a few
+/// blocks of attributes.
 pub fn may_be_metacopy(stat: &Stat) -> bool {
     stat.st_mode & libc::S_IFMT == libc::S_IFREG
         && stat.st_size > 0
@@ -77,7 +77,7 @@ pub fn may_be_metacopy(stat: &Stat) -> bool {
 }
 
 impl Tree {
-    /// Whether what was found under `name` stands for nothing.
+    /// True if the file found under `name` is a whiteout.
     pub(super) fn is_whiteout(
         &self,
         parent: &Arc<Node>,
@@ -95,7 +95,7 @@ impl Tree {
             && xattr::overlay_at(&below(folder, name), "whiteout"))
     }
 
-    /// Whether the name itself is a whiteout.
+    /// True if the name itself is a whiteout.
     pub(super) fn is_whiteout_name(&self, name: &OsStr) -> bool {
         (self.reading.whiteout_names || self.upper_has_names())
             && name.as_bytes().starts_with(PREFIX)
@@ -105,18 +105,19 @@ impl Tree {
         self.work.as_ref().is_some_and(Work::has_names)
     }
 
-    /// Whether empty files of the upper layer may be whiteouts: it said so when it was opened, or we write such.
+    /// True if empty files of the upper layer may be whiteouts: the layer declared them when opened, or this server
+    /// writes them.
     pub(super) fn upper_has_attributes(&self) -> bool {
         self.layers[usize::from(UPPER)].attribute_whiteouts
             || self.work.as_ref().is_some_and(|work| work.form == Form::Attribute)
     }
 
-    /// Whether names mean something in a layer.
+    /// True if a layer has whiteouts by name.
     fn has_names(&self, layer: Layer) -> bool {
         self.reading.whiteout_names || layer == UPPER && self.upper_has_names()
     }
 
-    /// Whether a name says that `name` is nothing in this layer and below.
+    /// True if a whiteout by name hides `name` in the layers below.
     pub(super) fn is_whited_out_by_name(
         &self,
         parent: &Arc<Node>,
@@ -129,7 +130,7 @@ impl Tree {
             && exists(folder, &whiteout_name(name)))
     }
 
-    /// Whether the folder hides the layers below, by attribute or by name.
+    /// True if the folder hides the layers below, by attribute or by name.
     pub(super) fn below_of(&self, layer: Layer, folder: BorrowedFd<'_>) -> Answer<Below> {
         match below_of(folder)? {
             Below::Seen if self.has_names(layer) && exists(folder, OPAQUE_NAME.as_ref()) => {
@@ -139,18 +140,18 @@ impl Tree {
         }
     }
 
-    /// What is odd about the whiteouts of a folder in one layer.
+    /// Returns the kinds of whiteouts, other than devices, that a folder may have in one layer.
     pub(super) fn odd(&self, node: &Arc<Node>, layer: Layer, fd: BorrowedFd<'_>) -> Answer<Odd> {
         let mut odd = self.odd_before(node, layer, fd)?;
         if let (UPPER, Some(work)) = (layer, &self.work) {
-            // Of those that we write ourselves there may be one more at any time.
+            // The server itself may write another whiteout at any time.
             odd.attributes |= work.form == Form::Attribute;
             odd.names |= work.has_names();
         }
         Ok(odd)
     }
 
-    /// What was odd when the folder was first looked at.
+    /// Returns the kinds of whiteouts at the first check of the folder.
     fn odd_before(&self, node: &Arc<Node>, layer: Layer, fd: BorrowedFd<'_>) -> Answer<Odd> {
         let facts = self.layers[usize::from(layer)];
         if !facts.attribute_whiteouts && !self.reading.whiteout_names {
@@ -169,7 +170,7 @@ impl Tree {
     }
 }
 
-/// The name that says that `name` is nothing.
+/// Returns the name of the whiteout for `name`.
 pub fn whiteout_name(name: &OsStr) -> OsString {
     OsString::from_vec([PREFIX, name.as_bytes()].concat())
 }
@@ -184,12 +185,12 @@ fn has_whiteout_names(folder: BorrowedFd<'_>) -> Answer<bool> {
     Ok(found)
 }
 
-/// Tells all entries of a folder but `.` and `..`: name, inode number, type (DT_*).
+/// Calls `tell` for all entries of a folder but `.` and `..`: name, inode number, type (DT_*).
 pub fn each_entry(
     folder: impl AsFd,
     mut tell: impl FnMut(&CStr, u64, rustix::fs::FileType),
 ) -> Answer<()> {
-    // A descriptor of our own: a folder's position belongs to the open file.
+    // A separate descriptor: a folder's position belongs to the open file.
     let fd = rustix::fs::openat(folder, ".", super::folders::FOLDER, rustix::fs::Mode::empty())?;
     let mut room = Vec::with_capacity(64 << 10);
     let mut entries = RawDir::new(fd, room.spare_capacity_mut());

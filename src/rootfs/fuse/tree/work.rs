@@ -1,5 +1,5 @@
-//! The work folder: where things are made before they are put into the upper layer by one rename or link, so that a
-//! server killed at any instant leaves the old or the new.
+//! Work folder: files are made there, and then moved into the upper layer by one rename or link. A server killed at any
+//! moment leaves the old or the new state.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,50 +17,50 @@ use super::whiteout::{OPAQUE_NAME, each_entry, whiteout_name};
 use super::{Answer, Tree};
 use crate::sys::inode;
 
-/// In the folder that was given: names of the upper layer that begin with `.wh.` are whiteouts.
+/// Mark in the folder of the mount option: names of the upper layer that begin with `.wh.` are whiteouts.
 pub const NAMES: &str = "usnea-names";
 
-/// The work folder, and what the upper file system can do.
+/// Work folder, and the abilities of the upper file system.
 pub struct Work {
-    /// `work` in the folder that was given, as the kernel's overlay has it.
+    /// Folder `work` in the folder of the mount option, as in the kernel's overlay.
     pub fd: OwnedFd,
-    /// Files of several names, as long as some of these may still be lower ones.
+    /// Folder of links to copied files of several names, while some of these names may still lead to lower files.
     pub links: Arc<OwnedFd>,
     _lock: OwnedFd,
     next: AtomicU64,
-    /// How whiteouts are written.
+    /// Form of new whiteouts.
     pub form: Form,
-    /// How folders are made opaque.
+    /// Form of opaque folders.
     pub opacity: Opacity,
-    /// Whether the file system was seen not to clone files: 0 not yet.
+    /// 1 if the file system failed to clone a file; 0: unknown.
     pub no_clones: AtomicU8,
-    /// Whether the file system was seen not to have files without a name: 0 not yet.
+    /// 1 if the file system failed to make a file without a name; 0: unknown.
     pub no_nameless: AtomicU8,
 }
 
-/// How whiteouts are written.
+/// Form of new whiteouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// The device 0:0.
+    /// Device 0:0.
     Device,
-    /// An empty file with an attribute, in a folder and a layer that say so (kernel 6.7).
+    /// Empty file with an attribute, in a folder and a layer that declare such whiteouts (kernel 6.7).
     Attribute,
-    /// A file `.wh.NAME`, where there is neither: nothing else can have such a name then.
+    /// File `.wh.NAME`, without devices and attributes: no other file can have such a name then.
     Name,
 }
 
-/// How a folder says that it hides those below.
+/// Form of opaque folders, which hide those below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opacity {
-    /// By the attribute.
+    /// Attribute.
     Attribute,
-    /// By a file in it, where there are no attributes.
+    /// File in the folder, where attributes are missing.
     Name,
 }
 
 impl Work {
-    /// Takes the work folder for this server alone, and clears what a killed one left. Errors: EBUSY when another server
-    /// has it.
+    /// Opens the work folder for this server alone, and clears leftovers of a killed server. Errors: EBUSY when another
+    /// server uses the folder.
     pub fn open(given: &OwnedFd) -> Answer<Self> {
         let given = super::reopened(given.try_clone().map_err(|_| Errno::MFILE)?)?;
         lock(&given)?;
@@ -83,12 +83,12 @@ impl Work {
         })
     }
 
-    /// A name that nothing in the folder has.
+    /// Returns a new, unused name in the folder.
     pub fn new_name(&self) -> OsString {
         format!("#{:x}", self.next.fetch_add(1, Ordering::Relaxed)).into()
     }
 
-    /// Removes what was made and not needed, or was replaced.
+    /// Removes a file that is not needed, or was replaced.
     pub fn discard(&self, name: &std::ffi::OsStr) {
         if rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) == Err(Errno::ISDIR)
             && let Ok(folder) = rustix::fs::openat(&self.fd, name, FOLDER, Mode::empty())
@@ -98,20 +98,20 @@ impl Work {
         }
     }
 
-    /// Whether names that begin with `.wh.` mean something in the upper layer.
+    /// True if the upper layer has whiteouts or opaque marks by name.
     pub fn has_names(&self) -> bool {
         self.form == Form::Name || self.opacity == Opacity::Name
     }
 }
 
-/// Takes the lock of the work folder. umount(2) returns before the server of that mount has let go of it, so a lock that
-/// is held is waited for. Errors: EBUSY when it is held for longer than a server takes to end.
+/// Takes the lock of the work folder. umount(2) returns before the server of that mount has released its lock: waits
+/// for a held lock. Errors: EBUSY when the lock is held longer than a server takes to end.
 fn lock(given: &OwnedFd) -> Answer<()> {
     const LONGEST: Duration = Duration::from_secs(2);
     let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
     let begin = Instant::now();
     let mut pause = Duration::from_millis(1);
-    // A file system without locks says something else: there nothing tells.
+    // A file system without locks returns another error: no other server can be detected there.
     while rustix::fs::flock(given, exclusive) == Err(Errno::WOULDBLOCK) {
         if begin.elapsed() >= LONGEST {
             return Err(Errno::BUSY);
@@ -122,8 +122,8 @@ fn lock(given: &OwnedFd) -> Answer<()> {
     Ok(())
 }
 
-/// Takes off the work folder what it has of the folder above it and would give to every file that is made in it: a
-/// default ACL and setgid, as the kernel's overlay does (`ovl_workdir_create`).
+/// Removes the default ACL and setgid that the work folder inherited from its parent. Every new file in it would
+/// inherit them in turn. The kernel's overlay does the same (`ovl_workdir_create`).
 fn inherit_nothing(work: &OwnedFd) -> Answer<()> {
     let _ = rustix::fs::fremovexattr(work, DEFAULT_ACL);
     match rustix::fs::fstat(work)?.st_mode & 0o6000 {
@@ -132,20 +132,20 @@ fn inherit_nothing(work: &OwnedFd) -> Answer<()> {
     }
 }
 
-/// What the file system can hold, tried: nothing else tells. Errors: it cannot be written to.
+/// Tries which forms the file system can hold: only a trial shows that. Errors: EROFS.
 fn forms(work: &OwnedFd) -> Answer<(Form, Opacity)> {
     const TRIAL: &str = "#trial";
     const OPAQUE: &str = crate::whiteout::OPAQUE;
     let tried = |answer: Answer<()>| match answer {
         Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => false,
-        // A full disk, say: that is no answer, and will be one when something is written.
+        // An error such as a full disk decides nothing here, and shows again at the first write.
         _ => true,
     };
     let made = rustix::fs::mknodat(work, TRIAL, FileType::CharacterDevice, Mode::empty(), 0);
     if made == Err(Errno::ROFS) {
         return Err(Errno::ROFS);
     }
-    // Some file systems take what they do not keep (fuse-overlayfs): what was written is read back.
+    // Some file systems accept files and attributes that they do not keep (fuse-overlayfs): read them back.
     let is_lost = made.is_ok()
         && !rustix::fs::statat(work, TRIAL, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| super::whiteout::is_device(&stat));
@@ -170,7 +170,7 @@ fn part(given: &OwnedFd, name: &str) -> Answer<OwnedFd> {
         Err(error) => return Err(error),
     }
     match rustix::fs::openat(given, name, FOLDER, Mode::empty()) {
-        // The kernel's overlay makes it without any permission, which stops only those without privileges.
+        // The kernel's overlay makes the folder without any permission, which stops only users without privileges.
         Err(Errno::ACCESS) => {
             let folder = inode::open(given, name, FileType::Directory)?;
             inode::change_mode(folder, 0o700)?;
@@ -180,14 +180,14 @@ fn part(given: &OwnedFd, name: &str) -> Answer<OwnedFd> {
     }
 }
 
-/// Makes an empty file whose name says all; it may be there.
+/// Makes an empty file, whose name is its meaning, unless it exists.
 fn mark(folder: impl AsFd, name: &std::ffi::OsStr) -> Answer<()> {
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR).map(drop)
 }
 
-/// Removes all that is in a folder, however deep: what a folder in it holds comes up into it first, so that neither
-/// stack nor descriptors are used by the level.
+/// Removes all files in a folder, however deep. Moves the content of each subfolder up into the folder first: depth
+/// then uses neither stack nor descriptors.
 fn clear(folder: &OwnedFd) -> Answer<()> {
     let mut next = 0u64;
     loop {
@@ -207,7 +207,7 @@ fn clear(folder: &OwnedFd) -> Answer<()> {
     }
 }
 
-/// Removes the files of a folder, and moves the folders in it up into `above`, under names that nothing has there.
+/// Removes the files of a folder, and moves its subfolders up into `above`, under unused names.
 fn lift(folder: &OwnedFd, above: &OwnedFd, next: &mut u64) -> Answer<()> {
     for (name, file_type) in entries(folder)? {
         if file_type != FileType::Directory {
@@ -233,12 +233,12 @@ fn entries(folder: &OwnedFd) -> Answer<Vec<(CString, FileType)>> {
 }
 
 impl Tree {
-    /// The work folder. Errors: EROFS where there is no upper layer.
+    /// Returns the work folder. Errors: EROFS without an upper layer.
     pub(super) fn work(&self) -> Answer<&Work> {
         self.work.as_ref().ok_or(Errno::ROFS)
     }
 
-    /// Makes a whiteout under `name` of a folder where nothing is.
+    /// Makes a whiteout under the free name `name` of a folder.
     pub(super) fn make_whiteout(
         &self,
         folder: impl AsFd,
@@ -254,7 +254,7 @@ impl Tree {
         }
     }
 
-    /// The layers below a folder of the upper layer are not seen in it.
+    /// Makes a folder of the upper layer opaque: hides the layers below.
     pub(super) fn set_opaque(&self, folder: impl AsFd, name: &std::ffi::OsStr) -> Answer<()> {
         match self.work()?.opacity {
             Opacity::Attribute => {
@@ -268,7 +268,8 @@ impl Tree {
         }
     }
 
-    /// The form for file systems without devices; `home`, where it is to lie, says that it holds such.
+    /// Makes a whiteout for file systems without devices. Marks `home`, its final folder, as one that has such
+    /// whiteouts.
     fn make_attribute_whiteout(
         &self,
         folder: impl AsFd,
@@ -284,13 +285,13 @@ impl Tree {
             }
         }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        // To be read by its owner: attributes cannot be told otherwise.
+        // Readable by its owner, who otherwise could not read the attributes.
         drop(rustix::fs::openat(&folder, name, flags, Mode::RUSR)?);
         let path = below(&folder, name);
         rustix::fs::lsetxattr(path, "user.overlay.whiteout", b"y", XattrFlags::empty())
     }
 
-    /// Puts a whiteout in the place of what `name` of an upper folder is, by one rename; what was there is discarded.
+    /// Replaces the file `name` of an upper folder by a whiteout, by one rename; discards the file.
     pub(super) fn replace_by_whiteout(
         &self,
         folder: impl AsFd,
@@ -300,7 +301,7 @@ impl Tree {
         let work = self.work()?;
         let made = work.new_name();
         if work.form == Form::Name {
-            // It says nothing of its own layer: what is there is seen until it goes.
+            // A whiteout by name does not hide a file of its own layer: the file is visible until its removal.
             mark(&folder, &whiteout_name(name))?;
             if kind != libc::S_IFDIR {
                 return rustix::fs::unlinkat(&folder, name, AtFlags::empty());
@@ -321,7 +322,7 @@ impl Tree {
         }
         let exchange = RenameFlags::EXCHANGE;
         let exchanged = match rustix::fs::renameat_with(&work.fd, &made, &folder, name, exchange) {
-            // No exchange on this file system: for an instant there is neither.
+            // Without an exchange on this file system, both are missing for an instant.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 let old = work.new_name();
                 rustix::fs::renameat(&folder, name, &work.fd, &old)?;

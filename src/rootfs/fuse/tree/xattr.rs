@@ -1,4 +1,4 @@
-//! Extended attributes: those of the overlay itself, which nobody sees, and those of the files.
+//! Extended attributes: the overlay's own, which are hidden, and those of the files.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::override_stat::{OVERRIDE_STAT, Records};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// Names of the overlay's own attributes begin so; the second needs real root.
+/// Prefixes of the overlay's own attributes; the second needs real root.
 const OWN: [&str; 2] = ["user.overlay.", "trusted.overlay."];
 
-/// The value of one of the overlay's own attributes, at most 256 bytes.
+/// Returns the value of one of the overlay's own attributes, at most 256 bytes.
 pub fn overlay(fd: BorrowedFd<'_>, name: &str) -> Option<Vec<u8>> {
     let mut room = [0; 256];
     OWN.iter().find_map(|prefix| {
@@ -23,37 +23,37 @@ pub fn overlay(fd: BorrowedFd<'_>, name: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Whether a file has one of the overlay's own attributes.
+/// True if a file has one of the overlay's own attributes.
 pub fn overlay_at(path: &Path, name: &str) -> bool {
     OWN.iter().any(|prefix| rustix::fs::lgetxattr_query(path, format!("{prefix}{name}")).is_ok())
 }
 
-/// Names of all attributes, each with a zero at its end; none where there are no attributes.
+/// Returns the names of all attributes, each with a zero at its end; empty for a file system without attributes.
 pub fn list(fd: BorrowedFd<'_>) -> Answer<Vec<u8>> {
     sized(|room| rustix::fs::flistxattr(fd, room))
 }
 
-/// [`list`] of a file by its path, which is not followed at its end.
+/// Returns [`list`] of a file by its path, which is not followed at its end.
 pub fn list_at(path: &Path) -> Answer<Vec<u8>> {
     sized(|room| rustix::fs::llistxattr(path, room))
 }
 
-/// The value of an attribute of a file by its path. Errors: ENODATA when there is none.
+/// Returns the value of an attribute of a file by its path. Errors: ENODATA for a missing one.
 pub fn value_at(path: &Path, name: &[u8]) -> Answer<Vec<u8>> {
     answered(|room| rustix::fs::lgetxattr(path, name, room))
 }
 
-/// [`list_at`], the path followed.
+/// Returns [`list_at`], with the path followed.
 pub fn list_of(path: &Path) -> Answer<Vec<u8>> {
     sized(|room| rustix::fs::listxattr(path, room))
 }
 
-/// [`value_at`], the path followed.
+/// Returns [`value_at`], with the path followed.
 pub fn value_of(path: &Path, name: &[u8]) -> Answer<Vec<u8>> {
     answered(|room| rustix::fs::getxattr(path, name, room))
 }
 
-/// Reads what has an unknown size; nothing where the file system has no attributes.
+/// Reads a value of unknown size; empty for a file system without attributes.
 fn sized(read: impl Fn(&mut [u8]) -> Answer<usize>) -> Answer<Vec<u8>> {
     match answered(read) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Vec::new()),
@@ -76,8 +76,8 @@ fn answered(read: impl Fn(&mut [u8]) -> Answer<usize>) -> Answer<Vec<u8>> {
     }
 }
 
-/// Where an attribute that a process names is kept on disk: the names of the overlay's own are kept one deeper, as the
-/// kernel's overlay does (6.7). `None`: as it is.
+/// Returns the name on disk for an attribute that a process names. Names of the overlay's own attributes are stored one
+/// level deeper, as in the kernel's overlay (6.7). `None`: unchanged.
 pub fn escaped(name: &[u8]) -> Option<Vec<u8>> {
     OWN.iter().find_map(|own| {
         let rest = name.strip_prefix(own.as_bytes())?;
@@ -85,7 +85,7 @@ pub fn escaped(name: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// The name that a process sees of an attribute on disk. `None`: it is the overlay's own.
+/// Returns the name that a process sees of an attribute on disk. `None`: it is the overlay's own.
 pub fn shown(name: &[u8]) -> Option<Vec<u8>> {
     for own in OWN {
         if let Some(rest) = name.strip_prefix(own.as_bytes()) {
@@ -96,8 +96,8 @@ pub fn shown(name: &[u8]) -> Option<Vec<u8>> {
     Some(name.to_vec())
 }
 
-/// Whether an attribute is copied with its file: others are the file system's own, such as `system.nfs4_acl`, or labels
-/// that the machine gives.
+/// True if an attribute is copied with its file. Others are the file system's own, such as `system.nfs4_acl`, or labels
+/// that the machine assigns.
 pub fn goes_along(name: &[u8]) -> bool {
     [&b"user."[..], b"trusted."].iter().any(|prefix| name.starts_with(prefix))
         || name == b"security.capability"
@@ -105,8 +105,8 @@ pub fn goes_along(name: &[u8]) -> bool {
 }
 
 impl Tree {
-    /// The value of an attribute. Errors: ENODATA. An ACL that a layer cannot hold is none: the kernel asks for it
-    /// before it lets anybody but the owner in, and takes every other error for its answer.
+    /// Returns the value of an attribute. Errors: ENODATA, also for an ACL that a layer cannot hold. The kernel asks
+    /// for the ACL before it lets any user but the owner in, and would return every other error to that user.
     pub fn xattr(&self, id: u64, name: &OsStr) -> Answer<Vec<u8>> {
         let _still = self.moves.read();
         let node = self.node(id)?;
@@ -123,7 +123,7 @@ impl Tree {
         }
     }
 
-    /// The names of all attributes, a zero after each.
+    /// Returns the names of all attributes, a zero after each.
     pub fn xattrs(&self, id: u64) -> Answer<Vec<u8>> {
         let _still = self.moves.read();
         let node = self.node(id)?;
@@ -140,8 +140,8 @@ impl Tree {
         Ok(seen)
     }
 
-    /// Whether the attribute is what owner and mode are kept in. Where there is one ID it is like others: root emulation
-    /// keeps there what it has answered.
+    /// True if the attribute is the record of owner and mode. With one ID the attribute is an ordinary one: root
+    /// emulation keeps its own records there.
     pub(super) fn is_record(&self, name: &[u8]) -> bool {
         let is_read = match self.reading.records {
             Records::Nowhere => false,
@@ -151,7 +151,7 @@ impl Tree {
         is_read && name == OVERRIDE_STAT.as_bytes()
     }
 
-    /// Where an attribute is kept. Errors: ENODATA for what nobody sees.
+    /// Returns the name of an attribute on disk. Errors: ENODATA for a hidden one.
     pub(super) fn kept_name(&self, name: &OsStr) -> Answer<Vec<u8>> {
         let name = name.as_bytes();
         match self.is_record(name) {
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(escaped(b"user.mine"), None);
     }
 
-    /// An NFS 4 mount lists `system.nfs4_acl` of every file, and no other file system takes it.
+    /// An NFS 4 mount lists `system.nfs4_acl` of every file, and no other file system accepts that attribute.
     #[test]
     fn attributes_that_are_the_file_system_s_own_stay_behind() {
         for name in

@@ -1,5 +1,5 @@
-//! Upper layers on file systems that can hold no devices, no attributes, or neither, and disks that fail: the kernel
-//! refuses the calls to this thread.
+//! Upper layers on file systems without devices, attributes, or both, and on failing disks: a seccomp filter makes the
+//! calls of the test's thread fail.
 
 use super::*;
 use crate::sys::process::set_no_new_privileges;
@@ -8,14 +8,14 @@ use crate::sys::seccomp::{self, Instruction, Listening};
 const ATTRIBUTES: [libc::c_long; 3] =
     [libc::SYS_setxattr, libc::SYS_lsetxattr, libc::SYS_fsetxattr];
 
-/// Does something in a thread that can make no devices, or no attributes.
+/// Runs `action` in a thread that cannot make devices, or cannot set attributes.
 fn without(devices: bool, attributes: bool, action: impl FnOnce() + Send) {
     let calls = devices.then_some((libc::SYS_mknodat, libc::EPERM)).into_iter();
     let more = ATTRIBUTES.iter().map(|call| (*call, libc::EOPNOTSUPP)).filter(|_| attributes);
     failing(&calls.chain(more).collect::<Vec<_>>(), action);
 }
 
-/// Does something in a thread for which some calls fail.
+/// Runs `action` in a thread for which some calls fail.
 fn failing(calls: &[(libc::c_long, i32)], action: impl FnOnce() + Send) {
     let instruction = |code: u32, k: u32, jf: u8| Instruction { code: code as u16, jt: 0, jf, k };
     let returns = |value| instruction(libc::BPF_RET | libc::BPF_K, value, 0);
@@ -35,7 +35,7 @@ fn failing(calls: &[(libc::c_long, i32)], action: impl FnOnce() + Send) {
     });
 }
 
-/// Removes, makes again, moves and looks after each step, and after the next mount too.
+/// Removes, makes again and renames files, with a check after each step, and after the next mount too.
 fn removes_and_makes_again(ground: &Ground) {
     for name in ["file", "d/in", "d/other", "moved", "again/below"] {
         ground.write(&format!("lower0/{name}"), "lower");
@@ -68,7 +68,7 @@ fn removes_and_makes_again(ground: &Ground) {
     drop(tree);
     let tree = ground.tree();
     check(&tree);
-    // What is made where something was removed is a file like any other, and can be removed like any other.
+    // A file made in place of a removed one is like any other, and can be removed.
     tree.create(ROOT, "file".as_ref(), 0o644, libc::O_RDWR, us()).unwrap();
     assert_eq!(content(&tree, "file"), "");
     tree.unlink(ROOT, "file".as_ref()).unwrap();
@@ -126,7 +126,7 @@ fn without_both_whiteouts_are_names_which_nobody_else_can_have() {
     assert!(ground.path("upper/.wh.file").exists() && !ground.path("upper/file").exists());
 }
 
-/// What is removed while a folder is being read is not told any more, in any form.
+/// A file that is removed while its folder is being read is no longer listed, in any form of whiteout.
 #[test]
 fn what_was_removed_since_a_folder_was_opened_is_not_shown_with_attributes() {
     for (devices, attributes) in [(false, false), (true, false), (true, true)] {
