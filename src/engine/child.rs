@@ -53,7 +53,7 @@ pub fn live(
     };
     let Err(trouble) = child.become_command();
     let failure = Failure { step: child.step, what: trouble.what, errno: trouble.errno };
-    // A parent that is gone cannot be told; the process ends all the same.
+    // The parent may be dead: the process ends all the same.
     let _ = child.channel.send(&Message::Failed(failure));
     process::exit_now(125)
 }
@@ -163,7 +163,7 @@ impl Child<'_> {
     fn wait_until_mapped(&self) -> Done {
         match self.channel.receive()? {
             Some(Message::Mapped) => Ok(()),
-            _ => process::exit_now(125), // the parent gave up or is gone, and says why itself
+            _ => process::exit_now(125), // the parent gave up or is gone, and reports why
         }
     }
 
@@ -183,7 +183,7 @@ impl Child<'_> {
         self.channel.send(&Message::Connect)?;
         match self.channel.receive()? {
             Some(Message::Heard) => Ok(process::hide_from_others()?),
-            _ => process::exit_now(125), // the parent gave up, and says why itself
+            _ => process::exit_now(125), // the parent gave up, and reports why
         }
     }
 

@@ -21,8 +21,8 @@ use crate::sys::{inroot, process};
 const FILLING: &str = "filling";
 
 /// Fills the volume that `mount` binds, if the mount copies up and the volume is new. Writes through `tree` where the
-/// mount is made already. A place missing from the root leaves the volume new and gives it to `owner`: the container's
-/// root, who could not write to a volume of base's.
+/// mount is made already. A place missing from the root leaves the volume new. The volume then goes to `owner`, the
+/// container's root, who could not write to a volume of base's.
 pub fn fill(
     root: &OwnedFd,
     mount: &Mount,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   usnea exec                      first                          command
-//!      |------ fork ---------------->| hides, lets go of all that is not needed
+//!      |------ fork ---------------->| hides, closes unneeded descriptors
 //!      |                             | enters all namespaces but the mounts'
 //!      |                             |---- fork (CLONE_PARENT) ---->| is in its pid namespace; our child
 //!      |<----- Container(pid, pidfd)-|                              | enters the mount namespace: "/" is the container's
@@ -18,9 +18,9 @@
 //! (CVE-2024-21626).
 //!
 //! **Lifetimes.** The container's end ends all commands in it, by its pid namespace; without one (`--pid host`) `first`
-//! stays and ends the command. The end of this process ends the command: by a signal where the command has this
-//! process's streams, by the hangup of its terminal where it has one. A command that was left alone (`Finish::AtStart`)
-//! becomes a child of the container's process 1.
+//! stays and ends the command. The end of this process ends a command that has this process's streams, by a signal. A
+//! command with a terminal gets a hangup. A command that was left alone (`Finish::AtStart`) becomes a child of the
+//! container's process 1.
 
 use std::convert::Infallible;
 use std::io;
@@ -171,8 +171,8 @@ fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Returns the command's streams, and the relay of those that stay on this side. A command with a terminal does not
-/// install them. The null device is the host's: the container's /dev/null may be any file.
+/// Returns the command's streams, and the relay of the streams that stay on this side. A command with a terminal does
+/// not install them. The null device is the host's: the container's /dev/null may be any file.
 fn wired(entry: &Entry) -> io::Result<(Streams, StreamRelay)> {
     let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let has_terminal = entry.steps.iter().any(|step| matches!(step, Step::Terminal));
@@ -193,7 +193,7 @@ fn live(entry: &Entry, running: &Running, channel: &Channel, streams: &Streams) 
     let mut step = 0;
     let Err(trouble) = become_command(entry, running, channel, streams, &mut step);
     let failure = Failure { step, what: trouble.what, errno: trouble.errno };
-    // A caller that is gone cannot be told; the process ends all the same.
+    // The caller may be dead: the process ends all the same.
     let _ = channel.send(&Message::Failed(failure));
     process::exit_now(125)
 }

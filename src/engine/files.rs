@@ -1,5 +1,5 @@
-//! Files of a container that are made in memory and mounted, such as `/etc/hosts`. They are in no layer, are writable,
-//! and vanish with the container.
+//! Files of a container that are made in memory and mounted, such as `/etc/hosts`. These files are in no layer, are
+//! writable, and vanish with the container.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! The command's filter of system calls: installed at the last moment before exec, so that it sees few calls of usnea's
+//! The command's filter of system calls: installed at the last moment before exec, and applied to few calls of usnea's
 //! own.
 //!
 //! Without `no_new_privs` installing takes CAP_SYS_ADMIN, which the command must not have. The capability survives the

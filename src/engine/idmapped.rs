@@ -105,7 +105,7 @@ pub fn check(mount: &Mount) -> Result<()> {
 }
 
 /// Folders of an overlay that each need a mount: the lower layers, and the parent of upper layer and work folder, if on
-/// disk. In memory the upper layer is base's, and nobody reads it later.
+/// disk. In memory the upper layer is base's, and is never read later.
 fn layers(mount: &Mount, on_disk: bool) -> Vec<PathBuf> {
     let Source::Overlay { lowers, upper, .. } = &mount.source else { return Vec::new() };
     let upper = upper.as_ref().filter(|_| on_disk).and_then(|(upper, _)| upper.parent());

@@ -1,7 +1,7 @@
 //! New, empty session keyring of a command.
 //!
-//! Of all namespaces only the user namespace bounds keys. The session keyring of the user who runs usnea would come
-//! along into the container, with the Kerberos tickets, CIFS and fscrypt keys that a login has put there.
+//! Of all namespaces only the user namespace bounds keys. The session keyring of the user would come along into the
+//! container. A login may have put Kerberos tickets, CIFS and fscrypt keys there.
 //!
 //! The keyring has no name. A named keyring is looked up in the user namespace of the process that joins it. That
 //! namespace is new for each container: a name would save none of the user's quota. Besides, a process in the container
@@ -17,8 +17,9 @@ use crate::sys::seccomp::Listening;
 /// System calls that reach keys.
 const CALLS: [&str; 3] = ["add_key", "keyctl", "request_key"];
 
-/// Replaces the caller's session keyring by a new one. If that fails (the user's quota of keys is spent, or a filter of
-/// an outer container refuses it), denies the calls that reach keys; the filter for that needs CAP_SYS_ADMIN.
+/// Replaces the caller's session keyring by a new one. Joining fails where the user's quota of keys is spent, or a
+/// filter of an outer container refuses the call. Then denies the calls that reach keys, by a filter that needs
+/// CAP_SYS_ADMIN.
 pub fn leave() -> Done {
     match keyring::join_new_session() {
         Ok(()) => Ok(()),

@@ -1,8 +1,8 @@
 //! Supervisor: a process beside the command that answers the calls which the command's filter hands over.
 //!
-//! It runs usnea's image without exec. As a child of the parent, in the parent's pid namespace, the supervisor is
-//! invisible to the container. Before the command runs, it has entered the container's user and mount namespaces. It
-//! keeps no descriptor but the listener, /proc and those namespaces.
+//! The supervisor runs usnea's image without exec. As a child of the parent, in the parent's PID namespace, it is
+//! invisible to the container. Before the command runs, it has entered the container's user and mount namespaces. The
+//! supervisor keeps no descriptor but the listener, /proc and those namespaces.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

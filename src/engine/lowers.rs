@@ -1,4 +1,4 @@
-//! Layers in another user's store (`USNEA_IMAGE_STORES`, usnea.toml), opened at the moment they are mounted: a name
+//! Layers in another user's store (`USNEA_IMAGE_STORES`, usnea.toml), opened at the moment they are mounted. A name
 //! that was checked before may be a link to a folder of the caller's by now.
 
 use std::io;

@@ -173,8 +173,8 @@ impl Plan {
         }
     }
 
-    /// Returns IDs in base that can make files in a root whose layers are mapped to the container's IDs (`idmapped`):
-    /// the first IDs of the container's map. `None`: base's root can.
+    /// Returns the first IDs of the container's map, as base has them: they can make files in a root whose layers are
+    /// ID-mapped (`idmapped`). `None`: base's root can.
     fn owner_of_layers(&self, idmapped: bool) -> Option<(u32, u32)> {
         let first = |map: &[IdMap]| map.first().map(|line| line.outside);
         let maps = self.levels.container.as_ref().filter(|_| idmapped)?;

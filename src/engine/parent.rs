@@ -23,7 +23,7 @@ use crate::sys::process::{self, Child, Ended, Forked, Parentage};
 use crate::sys::signal::Signals;
 use crate::userns::{self, Writer};
 
-/// Message for a container that had more memory than it may.
+/// Warning for a container with a process that the kernel killed for want of memory.
 pub const KILLED_FOR_MEMORY: &str =
     "the kernel killed a process of the container for want of memory";
 /// Warning for a network helper that has died.
@@ -202,8 +202,8 @@ fn has_pid_namespace(plan: &Plan) -> bool {
     })
 }
 
-/// Ends and reaps all processes of a launch: those in `known`, then the children of this process, and each that becomes
-/// one when its parent ends. Spares `strangers`: children from before the launch.
+/// Ends and reaps all processes of a launch: first `known`, then the children of this process. Includes each process
+/// that becomes a child when its parent ends. Spares `strangers`: children from before the launch.
 fn end_all(known: &[Option<&Child>], strangers: &[i32]) {
     for child in known.iter().flatten() {
         let _ = child.signal(libc::SIGKILL);

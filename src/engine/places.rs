@@ -1,6 +1,6 @@
 //! Mount points in a root that belongs to another user. The process that sets the container up may make nothing in such
-//! a root: its folders show an owner without an ID here, over whom no process has powers. In the writable layer those
-//! folders are usnea's. Missing mount points are therefore made there, before the layers are stacked.
+//! a root. The root's folders show an owner without an ID here, over whom no process has powers. In the writable layer
+//! those folders are usnea's. Missing mount points are therefore made there, before the layers are stacked.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

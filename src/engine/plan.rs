@@ -131,7 +131,7 @@ fn accounts(spec: &Spec) -> Option<Step> {
     (!entries.is_empty()).then_some(Step::Accounts(entries))
 }
 
-/// Returns the step for `files`, without those that the user's mounts replace. A merely customary file is left out of a
+/// Returns the step for `files`, without files that the user's mounts replace. A merely customary file is left out of a
 /// mounted folder too: its mount point would have to be made there.
 fn files(files: &[File], steps: &[Step]) -> Option<Step> {
     let is_mounted = |file: &&File| {
@@ -262,7 +262,7 @@ fn namespaces(spec: &Spec) -> Result<Namespaces> {
 }
 
 /// Returns the ID that sets the container up: root if mapped (files made on the way are root's), else the user's ID
-/// inside. `ours`: this process's ID, as the map's outside has it.
+/// inside. `ours`: this process's ID on the outer side of the map.
 fn setup_id(map: &[IdMap], ours: u32) -> u32 {
     let user = || inside_of(map, ours).or(map.first().map(|line| line.inside)).unwrap_or(0);
     if map.iter().any(|line| line.inside == 0) { 0 } else { user() }
@@ -342,8 +342,8 @@ fn limits(process: &Process, steps: &mut Vec<Step>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the default limit of open files: as many as usnea itself may have, whatever lower limit the shell has now
-/// (the soft one, mostly 1024). At most docker's limit: some programs check each possible descriptor.
+/// Returns the default limit of open files: usnea's own hard limit. A shell may have a lower soft limit (mostly 1024).
+/// At most docker's limit: some programs check each possible descriptor.
 fn open_files(process: &Process) -> Option<Limit> {
     use nix::sys::resource::{Resource, getrlimit};
     const MOST: u64 = 1 << 20;

@@ -140,7 +140,7 @@ impl Running {
                 drop(near);
                 let answer =
                     self.see().context(|| "cannot enter the container").and_then(|()| work());
-                // A parent that is gone cannot be told.
+                // The parent may be dead: an error has no receiver then.
                 let _ = serde_json::to_writer(std::fs::File::from(far), &answer);
                 process::exit_now(0)
             }

@@ -20,7 +20,7 @@ use super::{Reports, Stdin, Streams};
 /// <linux/magic.h>
 const PIPEFS_MAGIC: i64 = 0x5049_5045;
 
-/// Returns streams for a command that uses usnea's own, and the relay of those that stay on usnea's side.
+/// Returns streams for a command that uses usnea's own, and the relay of the streams that stay on usnea's side.
 pub fn of_ours(input: Stdin) -> io::Result<(Streams, StreamRelay)> {
     let mut flows = Vec::new();
     let input = match input {

@@ -65,8 +65,8 @@ pub fn forget(store: &Path) {
     }
 }
 
-/// Notes that the overlay serves. No more trials will follow: sweeps up after those that were killed. A store of
-/// another user gets no note.
+/// Notes that the overlay serves. No more trials will follow: sweeps up after killed ones. A store of another user gets
+/// no note.
 pub fn note(store: &Path) {
     scratch::sweep(store);
     write(store, &boot_id());

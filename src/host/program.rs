@@ -1,5 +1,5 @@
-//! Paths of the host's programs that usnea may run by itself: the system's folders first, then entries of PATH that no
-//! other user can write to. Runs such a program and reads its answer, within a time limit.
+//! Paths of the host's programs that usnea may run by itself. The system's folders come first, then entries of PATH
+//! that no other user can write to. Runs such a program and reads its answer, within a time limit.
 
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;

@@ -1,7 +1,7 @@
 //! Subordinate IDs: further user and group IDs that the calling user may map (subuid(5), subgid(5)).
 //!
 //! usnea reads the files without libsubid: three small files in the usual case. Where nsswitch.conf names another
-//! source, shadow's own `getsubids` is asked, since newuidmap will ask that source too.
+//! source, shadow's own `getsubids` reads that source, as newuidmap will.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

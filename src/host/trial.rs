@@ -124,8 +124,8 @@ fn wait_readable(fd: &impl AsFd, deadline: Instant) -> bool {
 
 fn end(child: &Child) {
     let _ = child.signal(libc::SIGKILL);
-    // A child that hangs in a dead file server cannot even be killed. It ends when the server does, without a wait
-    // here.
+    // A child that hangs in a dead file server cannot even be killed. The child ends when the server does, without a
+    // wait here.
     if wait_readable(&child.pidfd, Instant::now() + PATIENCE) {
         let _ = child.wait();
     }

@@ -1,5 +1,5 @@
 //! Steps in the container's root, one method each: attach mounts, hide paths, open the terminal. The root belongs to
-//! the container, so every path is opened inside it (`inroot`).
+//! the container: every path is opened inside that root (`inroot`).
 
 use std::fmt::Write;
 use std::io;

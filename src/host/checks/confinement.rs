@@ -1,4 +1,4 @@
-//! Checks of the kernel, the filters that it offers, and those that restrict usnea.
+//! Checks of the kernel, of its filters, and of filters that restrict usnea.
 
 use super::first_line;
 use crate::host::finding::Finding;

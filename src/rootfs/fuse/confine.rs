@@ -1,16 +1,16 @@
 //! Confinement of the server, before it reads any layer: other people make the layers.
 //!
 //! ```text
-//!  descriptors    those of its layers, its device, its log        mount::become_server
-//!  mounts         a root of its own: the layers without what is mounted below them, lower ones read-only,
+//!  descriptors    its layers, its device, its log                 mount::become_server
+//!  mounts         a root of its own: the layers without mounts below them, lower ones read-only,
 //!                 /proc (which names descriptors), /dev/fuse      own_mounts, enter_empty_root
-//!  landlock       opening and naming files in the layers alone, lower ones only to be read; no program
-//!                 is run, nothing of the network or of other processes   restrict (kernel 5.19; else quietly not)
+//!  landlock       opening and naming files in the layers alone, lower ones read-only; no program,
+//!                 network or other process        restrict (kernel 5.19; older kernels: not at all, with a debug line)
 //!  seccomp        files, memory and threads; no other call exists        restrict, filter
 //! ```
 //!
 //! Where the caller may not mount (an ordinary user, by fusermount3) the root stays the caller's, and only landlock and
-//! seccomp confine the server. They do not restrict calls that name a file without opening it: stat(2), chmod(2) and
+//! seccomp confine the server. Neither restricts calls that name a file without opening it: stat(2), chmod(2) and
 //! the like, on files of the user.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -141,7 +141,7 @@ pub fn enter_empty_root(owned: Owned) -> Result<Layers> {
     Ok(owned.layers)
 }
 
-/// Takes unneeded rights from this thread, and from those that it starts. Errors: seccomp(2).
+/// Takes unneeded rights from this thread, and from threads that it starts. Errors: seccomp(2).
 pub fn restrict(layers: &Layers) -> Result<()> {
     if let Err(error) = allow_layers_alone(layers) {
         log::debug!("no landlock: {error}");

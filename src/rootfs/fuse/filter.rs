@@ -176,8 +176,8 @@ const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
     None
 };
 
-/// Allows this thread, and those that it starts, only these calls. The thread must have no_new_privs. A kernel without
-/// filters is no error. Errors: seccomp(2).
+/// Allows this thread, and threads that it starts, only these calls. The thread must have no_new_privs. A kernel
+/// without filters is no error. Errors: seccomp(2).
 pub fn install() -> io::Result<()> {
     let Some(architecture) = ARCHITECTURE else { return Ok(()) };
     match seccomp::install(&program(architecture), 0, Listening::No) {

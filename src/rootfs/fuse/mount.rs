@@ -67,7 +67,7 @@ pub enum Life {
 pub struct Served {
     /// Mount of the overlay, detached.
     pub mount: OwnedFd,
-    /// Server, a child of the caller. It exits with status 0 when the last mount of the overlay is gone.
+    /// Server, a child of the caller. The server exits with status 0 when the last mount of the overlay is gone.
     pub server: Child,
 }
 

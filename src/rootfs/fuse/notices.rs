@@ -1,7 +1,7 @@
 //! Notices to the kernel: pages to write back, names to look up again.
 //!
-//! The kernel takes a notice only after requests of its own were answered (the pages it writes back, an operation on
-//! the folder of a name). A serving thread must therefore never send such a notice. Each kind of notice has a thread of
+//! The kernel takes a notice only after the answers to its own requests, such as pages to write back, or an operation
+//! on a name's folder. A serving thread must therefore never send such a notice. Each kind of notice has a thread of
 //! its own, which starts with the first. The kinds share no thread: a name may wait for the folder's lock, and the
 //! lock's owner for a file whose pages are written back.
 

@@ -17,8 +17,8 @@ use super::tree::{Answer, Attributes, Entry, Item, Room, Space, Time};
 const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Returns the validity of attributes in the kernel. A write by a caller without privileges removes setuid and setgid
-/// from a file. The kernel leaves that to the server, and would keep honouring the bits in its cache
-/// (`fuse_cache_write_iter` checks the mode again only when it is too old).
+/// from a file. The kernel leaves that to the server, and would keep honouring the cached bits: `fuse_cache_write_iter`
+/// checks the mode again only when it is too old.
 fn validity(attributes: &Attributes) -> Duration {
     let is_file = attributes.mode & libc::S_IFMT == libc::S_IFREG;
     match is_file && attributes.mode & (libc::S_ISUID | libc::S_ISGID) != 0 {

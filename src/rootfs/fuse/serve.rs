@@ -41,7 +41,7 @@ pub struct Server {
 pub enum Mover {
     /// The server, if it has maps.
     Server,
-    /// The kernel, by an idmapped mount. It then reports the caller only for a new file, not for a change.
+    /// The kernel, by an idmapped mount. The kernel then reports the caller only for a new file, not for a change.
     Kernel,
 }
 

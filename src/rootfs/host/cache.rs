@@ -86,8 +86,8 @@ impl Cache {
     }
 }
 
-/// Returns the part that begins with the new format's header: at the start, or behind the old format's entries, aligned
-/// to 8 (to 4 on i386).
+/// Returns the part that begins with the new format's header: at the start, or after the old format's entries. Aligned
+/// to 8 bytes (to 4 on i386).
 fn new_format(bytes: &[u8]) -> Option<&[u8]> {
     if bytes.starts_with(MAGIC) {
         return Some(bytes);

@@ -108,7 +108,7 @@ fn passwd(tree: &mut Tree, invoker: &Invoker) -> String {
     lines + "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 }
 
-/// ID of nobody: the kernel shows it where an ID has no name in the namespace (overflowuid).
+/// ID of the user `nobody`, which the kernel shows for an ID without a counterpart in the namespace (overflowuid).
 const NOBODY: u32 = 65534;
 
 fn group(host: &str, invoker: &Invoker) -> String {

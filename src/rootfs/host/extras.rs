@@ -36,8 +36,8 @@ pub enum Want {
 use Want::{All, Library as Dlopened, Without};
 use Who::{Library, Program};
 
-/// Parts of Python that are left out: its test suites and editor, packages from pip (such a program brings its own
-/// environment), and the objects for building a Python.
+/// Parts of Python that are left out: test suites, the editor, packages from pip, and the objects for building a
+/// Python. A program with packages from pip brings its own environment.
 const PYTHON_LEAVES_OUT: &[&str] =
     &["test", "tests", "idlelib", "turtledemo", "site-packages", "dist-packages", "libpython*.a"];
 

@@ -1,10 +1,10 @@
 //! Search paths of the loader for a library: ld.so(8) of glibc, and musl's. Returns paths in the loader's order;
 //! `closure` opens them and skips those of another machine.
 //!
-//! glibc searches in this order: DT_RPATH of the object and of all objects that led to it (unless the object has a
-//! DT_RUNPATH), DT_RUNPATH of the object alone, the cache, the default folders. LD_LIBRARY_PATH is left out on purpose:
-//! it belongs to the user's shell, not to the program, and will not be set inside. musl takes the search path of the
-//! object and of all that led to it, then its own list.
+//! glibc searches DT_RPATH of the object and of all objects that led to it, unless the object has a DT_RUNPATH.
+//! DT_RUNPATH of the object alone, the cache and the default folders follow, in this order. LD_LIBRARY_PATH is left out
+//! on purpose: it belongs to the user's shell, not to the program, and will not be set inside. musl takes the search
+//! path of the object and of all that led to it, then its own list.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -3,15 +3,15 @@
 //!
 //! ```text
 //! find    program   the programs in PATH, the interpreters of scripts
-//! close   closure   their libraries as the loader finds them (elf, cache, ldso), what else they need (extras), until
-//!                   nothing new comes up; etc, last; all of it a plan (tree): nothing is written yet
+//! close   closure   their libraries as the loader finds them (elf, cache, ldso), other needs (extras), until the set
+//!                   stops growing; etc, last; the result is a plan (tree): nothing is written yet
 //! name    layer     the listing of the plan, hashed, is the layer's name: the same files are the same layer
 //! copy    layer     in tmp/, renamed into place
-//! record  record    what was looked at (seen), so that the next start is a few dozen lstat(2) and no reading
+//! record  record    the checked host files (seen): the next start takes a few dozen lstat(2) and no reading
 //! ```
 //!
 //! `/bin/sh` is always included: system(3), popen(3), hooks and many programs start it, and it is the smallest tool for
-//! a look inside. dash and its libc are 2 MB, most of which is needed anyway.
+//! a look inside. dash and its libc are 2 MB, nine tenths of which are needed anyway.
 //!
 //! Starts no thread: the process will fork.
 
@@ -49,7 +49,7 @@ const ATTEMPTS: u32 = 3;
 /// all inherited descriptors of its lock are closed.
 #[derive(Debug)]
 pub struct HostRoot {
-    /// Path of the root directory. It is shared: mount it read-only, or as the lower of an overlay.
+    /// Path of the root directory. The directory is shared: mount it read-only, or as the lower of an overlay.
     pub path: PathBuf,
     /// Path of each requested program inside, in the order of the request.
     pub programs: Vec<PathBuf>,

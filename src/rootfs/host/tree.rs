@@ -1,4 +1,4 @@
-//! Paths that the root will have: a copy of the host's, with every symbolic link on the way, to give a path the same
+//! Paths that the root will have: copies of the host's, with every symbolic link on the way. A path then has the same
 //! meaning inside and outside. Reads only names and attributes, and writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,9 +128,9 @@ impl Tree {
         self.nodes.insert(path, node);
     }
 
-    /// Takes a folder with everything in it, except names that match one of `except`; returns the files. A link that
-    /// leads out of the folder brings a file it leads to, but of a folder only the folder itself: a link to / must not
-    /// bring the world. Leaves out unreadable files. `path` may be a file, too.
+    /// Takes a folder with everything in it, except names that match one of `except`; returns the files. A link out of
+    /// the folder brings its target; of a target folder only the folder itself. A link to / must not bring the whole
+    /// host. Leaves out unreadable files. `path` may be a file, too.
     pub fn take_all(&mut self, path: &Path, except: &[&str]) -> io::Result<Vec<Taken>> {
         let top = self.take(path, Notes::Each)?;
         if top.mode.is_some() {

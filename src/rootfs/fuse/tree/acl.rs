@@ -35,7 +35,7 @@ impl Tree {
     }
 
     /// Returns the shown value of an attribute, from the one on disk. Leaves out an ACL's users and groups without an
-    /// ID here: no process can be one of them, and the kernel would refuse the whole ACL.
+    /// ID here. No process can have such an ID, and the kernel would refuse the whole ACL.
     pub(super) fn shown_value(&self, name: &[u8], value: Vec<u8>) -> Answer<Vec<u8>> {
         match (is_acl(name), &self.reading.ids.0) {
             (false, _) => Ok(value),

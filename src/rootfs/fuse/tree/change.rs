@@ -104,9 +104,9 @@ impl Tree {
         reach.set_attribute(OVERRIDE_STAT.as_bytes(), value.as_bytes(), XattrFlags::empty())
     }
 
-    /// Removes setuid, setgid and capabilities from a file whose content or owner changes, whoever the caller is. Root
-    /// of a user namespace is no exception (`setattr_should_drop_suidgid` requires CAP_FSETID over the machine). Where
-    /// the group may not execute the file, setgid stays for a caller who may set it.
+    /// Removes setuid, setgid and capabilities from a file whose content or owner changes, for any caller. Root of a
+    /// user namespace is no exception (`setattr_should_drop_suidgid` requires CAP_FSETID over the machine). Where the
+    /// group may not execute the file, setgid stays for a caller who may set it.
     pub(super) fn drop_privileges(&self, node: &Node, reach: &Reach, caller: Caller) -> Answer<()> {
         let stat = self.meant(reach.stat()?, reach, UPPER)?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFREG {

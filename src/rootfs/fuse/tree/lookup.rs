@@ -17,7 +17,7 @@ use super::{Answer, Attributes, Tree, stat_at};
 /// Node that the kernel learns of, with one lookup more.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Generation: tells apart two files that had the same number one after the other.
+    /// Generation: tells apart two files that used the same number one after the other.
     pub generation: u32,
     /// Attributes of the file, with its number.
     pub attributes: Attributes,

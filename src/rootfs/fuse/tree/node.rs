@@ -27,7 +27,7 @@ pub struct Node {
     pub id: u64,
     /// Bits of S_IFMT.
     pub kind: u32,
-    /// Generation: tells apart two files that had the same number one after the other.
+    /// Generation: tells apart two files that used the same number one after the other.
     pub generation: u32,
     /// Topmost layer with this file.
     layer: AtomicU16,
@@ -172,7 +172,8 @@ impl Node {
         self.writers.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// True if the kernel may hold pages that are newer than the file. It writes them back at close(2) at the latest.
+    /// True if the kernel may hold pages that are newer than the file. The kernel writes these pages back at close(2)
+    /// at the latest.
     pub fn has_writers(&self) -> bool {
         self.writers.load(Ordering::Acquire) > 0
     }

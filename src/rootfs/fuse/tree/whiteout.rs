@@ -67,8 +67,8 @@ fn overlay_attribute(name: &[u8]) -> Option<&[u8]> {
     name.strip_prefix(b"user.overlay.").or_else(|| name.strip_prefix(b"trusted.overlay."))
 }
 
-/// True if a regular file's data may lie in a lower layer (`metacopy`): its own data is a hole then, beside a few
-/// blocks of attributes.
+/// True if a regular file's data may lie in a lower layer (`metacopy`). Such a file is a hole, beside a few blocks of
+/// attributes.
 pub fn may_be_metacopy(stat: &Stat) -> bool {
     stat.st_mode & libc::S_IFMT == libc::S_IFREG
         && stat.st_size > 0
