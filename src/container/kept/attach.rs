@@ -1,4 +1,4 @@
-//! Being attached: our standard streams are the command's, until it ends, or until the detach keys are typed.
+//! Attached client: its standard streams are the command's, until the command ends, or until the detach keys are typed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -18,29 +18,29 @@ use crate::sys::process;
 use crate::sys::pty::Raw;
 use crate::sys::signal::Signals;
 
-/// Whether signals that come to us are the command's.
+/// Receiver of signals that reach this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalProxy {
-    /// They are.
+    /// The command of the container.
     On,
-    /// They are ours.
+    /// This process itself.
     Off,
 }
 
-/// How one is attached.
+/// Settings of an attached client.
 #[derive(Debug)]
 pub struct Attachment {
-    /// The conversation with its monitor.
+    /// Socket to the container's monitor.
     pub socket: OwnedFd,
-    /// Whether our standard input is the command's.
+    /// True if our standard input is the command's.
     pub input: bool,
-    /// The keys that leave.
+    /// Detach keys: they end the session and leave the container running.
     pub keys: super::DetachKeys,
-    /// Whose our signals are.
+    /// Receiver of our signals.
     pub proxy: SignalProxy,
 }
 
-/// Meets the monitor of a running container.
+/// Connects to the monitor of a running container.
 pub fn meet(kept: &Kept) -> Result<OwnedFd> {
     kept.refuse_thrown_away("monitor to attach to")?;
     let status = kept.status_here()?;
@@ -54,7 +54,7 @@ pub fn meet(kept: &Kept) -> Result<OwnedFd> {
         }
         Err(error) => Err(match kept.status()? {
             Status::Running(_) => error,
-            // It ended before it heard us.
+            // The container ended before its monitor read the request.
             status => not_running(kept, &status, "start -a"),
         }),
     }
@@ -71,7 +71,7 @@ fn connect(kept: &Kept, state: &State) -> Result<OwnedFd> {
     if let Some(Ok(socket)) = state.socket.as_ref().map(|path| talk::connect(path)) {
         return Ok(socket);
     }
-    // The runtime folder went, at a logout for one: the monitor makes another socket.
+    // The runtime folder was removed, such as at a logout: the monitor makes another socket.
     let monitor = state.monitor.open().ok_or_else(|| Error::new("its monitor is gone"))?;
     process::pidfd_signal(monitor.as_fd(), libc::SIGUSR1).context(|| "cannot ask the monitor")?;
     let deadline = Instant::now() + Duration::from_secs(2);
@@ -87,19 +87,19 @@ fn connect(kept: &Kept, state: &State) -> Result<OwnedFd> {
     }
 }
 
-/// Time that a client whose output nobody reads any more stays for the end of its container: `run IMAGE true | head` is to
-/// have the status of the command.
+/// Time that a client without a reader of its output waits for the end of its container: `run IMAGE true | head` must
+/// return the status of the command.
 const AFTER_READER: Duration = Duration::from_secs(1);
 
 fn timespec(time: Duration) -> Timespec {
     Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() }
 }
 
-/// Time that a monitor may take to bring output into the log: it may be at the end of its container.
+/// Time that a monitor may take to copy output to the log: its container may be ending.
 const CATCHING_UP: Duration = Duration::from_secs(2);
 
-/// Has the monitor of a running container bring into the log what the command has written by now. Where it does not
-/// answer, the log is what it is.
+/// Makes the monitor of a running container copy the command's output so far to the log. Without an answer, the log
+/// stays as it is.
 pub(super) fn catch_up(kept: &Kept) {
     let Ok(Status::Running(state)) = kept.status() else { return };
     let Ok(socket) = connect(kept, &state) else { return };
@@ -116,11 +116,11 @@ pub(super) fn catch_up(kept: &Kept) {
             _ => return,
         }
     }
-    // The end of a conversation (a monitor of an older version, one that ends) is an answer too.
+    // The end of a conversation counts as an answer too: an older monitor, or one that ends.
     let _ = rustix::net::recv(&socket, &mut answer[..], RecvFlags::DONTWAIT);
 }
 
-/// Stays attached. The exit status of the command; `None`: the detach keys were typed. `signals` are blocked.
+/// Stays attached. Returns the exit status of the command; `None`: the detach keys were typed. `signals` are blocked.
 pub fn attach(kept: &Kept, attachment: Attachment, signals: &Signals) -> Result<Option<u8>> {
     let reads_terminal =
         attachment.input && kept.record.terminal && rustix::termios::isatty(stdin());
@@ -154,14 +154,14 @@ struct Session<'a> {
     proxy: SignalProxy,
     requests: Requests,
     had_terminal: bool,
-    /// A message that the monitor has no room for yet: the command does not read.
+    /// Message that the monitor has no room for yet: the command does not read.
     pending: Vec<u8>,
     raw: Option<Raw>,
-    /// Whether output could not be written, and that was told.
+    /// True if output could not be written, and a warning was logged.
     has_lost: bool,
-    /// Whether something was written to standard output.
+    /// True if output was written to standard output.
     has_shown: bool,
-    /// When its reader was seen to be gone.
+    /// Time when the reader of standard output was first seen to be closed.
     unread_since: Option<Instant>,
 }
 
@@ -180,7 +180,7 @@ impl Session<'_> {
             }
             let watches_output = self.has_shown && self.unread_since.is_none();
             if watches_output {
-                // Nothing is asked for: an error comes all the same (poll(2)).
+                // No event is requested: poll(2) reports errors all the same.
                 fds.push(PollFd::from_borrowed_fd(stdout(), PollFlags::empty()));
             }
             let left = self.unread_since.map(|since| AFTER_READER.saturating_sub(since.elapsed()));
@@ -216,13 +216,13 @@ impl Session<'_> {
         }
     }
 
-    /// What the monitor tells. The exit status, at the end.
+    /// Handles a message of the monitor. Returns the exit status at the container's end.
     fn hear(&mut self, room: &mut [u8]) -> Result<Option<u8>> {
         let flags = RecvFlags::DONTWAIT;
         let length = match rustix::net::recv(&self.socket, &mut *room, flags) {
             Ok((length, _)) if length > 0 => length,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
-            // It is gone without a word: the record tells.
+            // The monitor is dead without a message: the record has the status.
             _ => return self.recorded().map(Some),
         };
         match Told::parse(&room[..length]) {
@@ -238,8 +238,8 @@ impl Session<'_> {
         Ok(None)
     }
 
-    /// Shows output. The status to leave with where nobody reads it any more: that of a client that SIGPIPE ends. The
-    /// container goes on. What cannot be written for another reason is told once: the command's end is still to be told.
+    /// Shows output. Returns the exit status if the reader is closed: that of a client killed by SIGPIPE. The container
+    /// runs on. Warns once of other write errors, and stays: the command's exit status is still to come.
     fn show(&mut self, to: BorrowedFd<'_>, bytes: &[u8]) -> Result<Option<u8>> {
         match write_all(to, bytes) {
             Err(Errno::PIPE) => return Ok(Some(STATUS_UNREAD)),
@@ -264,7 +264,7 @@ impl Session<'_> {
         Err(Error::new(format!("the monitor of container {} is gone", self.kept.record.name)))
     }
 
-    /// What is typed. Whether the detach keys were.
+    /// Sends typed input on. Returns true if the detach keys were typed.
     fn read(&mut self, room: &mut [u8]) -> bool {
         match rustix::io::read(stdin(), &mut room[..talk::ROOM - 1]) {
             Ok(length) if length > 0 => {
@@ -288,7 +288,7 @@ impl Session<'_> {
     }
 
     fn send(&mut self, message: Vec<u8>) {
-        // One that is gone is seen by the end of what it tells.
+        // A dead monitor is noticed at the end of its messages.
         if let Err(error) = talk::send(&self.socket, &message)
             && error.kind() == std::io::ErrorKind::WouldBlock
         {
@@ -296,7 +296,7 @@ impl Session<'_> {
         }
     }
 
-    /// A signal to us. The status with which we leave the container alone, where we do.
+    /// Handles a signal to this process. Returns the exit status if the signal ends the session; the container runs on.
     fn signal(&mut self, signal: i32) -> Option<u8> {
         match signal {
             libc::SIGWINCH => {

@@ -1,4 +1,4 @@
-//! `usnea check` of containers: whether their records can be read. A power cut may have left them empty.
+//! `usnea check` of containers: their records must be readable. A power cut may have left them empty.
 
 use std::path::Path;
 
@@ -17,8 +17,9 @@ use crate::monitor::record::{
 };
 use crate::userns::Base;
 
-/// Looks at the records of all containers. How one ended, where that was lost, is written down anew; one that is not
-/// known any more is left to be removed by whoever has looked at what it wrote. What killed commands left goes too.
+/// Checks the records of all containers. Repair writes a lost end of a container again, as far as known. It leaves a
+/// container with an unreadable record: the user may want its files before removal. Leftovers of killed commands are
+/// removed too.
 pub fn check(store: &Path, repair: Repair) -> Result<Vec<Fault>> {
     let mut faults = Vec::new();
     let mut all = ids(store)?;
@@ -71,9 +72,9 @@ fn damage<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<O
     })
 }
 
-/// The same of what no container is without.
+/// Returns the damage of a file that each container must have; a missing file counts too.
 fn needed<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<Error>> {
-    // Removed by another command since it was listed.
+    // Another command has removed the container since the listing.
     let is_gone = || !folder.exists();
     Ok(match look::<T>(folder, name)? {
         Found::Nothing if !is_gone() => {
@@ -84,7 +85,7 @@ fn needed<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<O
     })
 }
 
-/// Writes down how it ended, as far as that is known.
+/// Repairs the records: writes the container's end, as far as known.
 fn mend(folder: &Path) -> Result<Outcome> {
     let Hold::Ours(_lock) = try_lock(folder)? else {
         return Ok(Outcome::Left("it is in use: stop it, then repair".to_owned()));

@@ -1,7 +1,7 @@
-//! `usnea commit`: a container becomes an image: its image's layers, and what it wrote as one more.
+//! `usnea commit`: a container becomes an image: its image's layers, and its own changes as one more.
 //!
-//! One that is made from no image of the store becomes an image of one layer. The config is the image's, with what the
-//! container was told beside it, as with docker.
+//! A container that is made from no image of the store becomes an image of one layer. The config is the image's, with
+//! the container's own settings, as in docker.
 
 use std::path::Path;
 
@@ -29,44 +29,44 @@ use crate::image::store::{Image, Store};
 use crate::sys::signal;
 use crate::userns::{self, Base};
 
-/// How many layers the image gets.
+/// Number of layers of the new image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Squash {
-    /// Its image's, and one more.
+    /// Layers of the old image, and one more.
     No,
-    /// One (`--squash`).
+    /// A single layer (`--squash`).
     Yes,
 }
 
-/// What a container that runs does meanwhile.
+/// State of a running container during the commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meanwhile {
-    /// It goes on.
+    /// The container runs on.
     GoesOn,
-    /// It stands still (`--pause`).
+    /// The container is frozen (`--pause`).
     StandsStill,
 }
 
-/// What is asked for.
+/// Settings of the new image.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// What the image will be called.
+    /// Name of the new image.
     pub name: Option<Reference>,
-    /// By whom.
+    /// Author of the new image.
     pub author: Option<String>,
-    /// The remark in its history.
+    /// Remark in the image's history.
     pub message: Option<String>,
-    /// What its config says beside what the container was told.
+    /// Changes of the image's config, beside the container's settings.
     pub changes: Vec<Change>,
-    /// How many layers.
+    /// Number of layers.
     pub squash: Squash,
-    /// What it does meanwhile.
+    /// State of the container during the commit.
     pub meanwhile: Meanwhile,
 }
 
-/// The image that a container is made from.
+/// Image that a container is made from.
 struct Origin {
-    /// The store that has its layers: ours, or one that is only read.
+    /// Store that has the image's layers: our own, or a store that is only read.
     store: Store,
     manifest: Manifest,
     config: Vec<u8>,
@@ -119,7 +119,7 @@ pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
     userns::in_base(&base, work).context(|| format!("cannot commit {}", kept.record.name))
 }
 
-/// The container's layer, or all of it. `None`: it has changed nothing.
+/// Packs the container's layer, or its whole root. `None`: the container has changed nothing.
 fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result<Option<Layer>> {
     let writer = || LayerWriter::new(tmp);
     let writer = match &layers.upper {
@@ -137,8 +137,8 @@ fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result
     writer.finish().map(Some)
 }
 
-/// Its image. `None`: it is made from none. Layers of another store come into ours with the new image: nothing here may
-/// need that store later.
+/// Returns the container's image. `None`: the container is made from none. Layers of another store are copied to ours
+/// with the new image: no image here may need that store later.
 fn origin(kept: &Kept, squash: Squash) -> Result<Option<Origin>> {
     let Some(manifest) = Store::look(&kept.store).used_manifest(&kept.folder)? else {
         return Ok(None);
@@ -156,7 +156,7 @@ fn origin(kept: &Kept, squash: Squash) -> Result<Option<Origin>> {
     Ok(Some(Origin { store: from, manifest, config }))
 }
 
-/// The store and the digest of a manifest's blob: `STORE/blobs/ALGORITHM/HEX`.
+/// Returns the store and the digest of a manifest's blob: `STORE/blobs/ALGORITHM/HEX`.
 fn place(blob: &Path) -> Option<(Store, Digest)> {
     let (hex, folder) = (blob.file_name()?.to_str()?, blob.parent()?);
     let algorithm = folder.file_name()?.to_str()?;
@@ -173,7 +173,7 @@ fn without_layers(config: &[u8]) -> Result<Vec<u8>> {
     Ok(config.to_string().into_bytes())
 }
 
-/// What the new image is made of: `origin`, or nothing, with what the container was told.
+/// Returns the base of the new image: `origin`, or an empty image, with the container's settings.
 fn parent(
     origin: Option<Origin>,
     kept: &Kept,
@@ -226,10 +226,10 @@ fn empty_manifest() -> Result<Manifest> {
     }
 }
 
-/// Variables that every container has, whatever it is told.
+/// Variables that every container has, whatever its settings.
 const OWN: [&str; 4] = ["HOSTNAME", "TERM", "HOME", "container"];
 
-/// Writes into an image's config what the container was told.
+/// Writes the container's settings into an image's config.
 fn tell(config: &mut Map<String, Value>, kept: &Kept, spec: &Spec) {
     let record = &kept.record;
     let strings = |value: Option<&Value>| -> Vec<String> {
@@ -238,7 +238,7 @@ fn tell(config: &mut Map<String, Value>, kept: &Kept, spec: &Spec) {
     };
     let of_image = strings(config.get("Entrypoint"));
     let (entrypoint, command) = match record.entrypoint_and_cmd() {
-        // Records from before the entry point was noted: the image's, if the command begins with it.
+        // Records from before the entry point was recorded: the image's, if the command begins with it.
         ([], words) => match words.strip_prefix(of_image.as_slice()) {
             Some(rest) => (of_image.as_slice(), rest),
             None => (&[][..], words),

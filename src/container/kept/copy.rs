@@ -1,13 +1,13 @@
 //! `usnea cp`: files between the host and a container.
 //!
 //! ```text
-//!  host -> container    this process packs --pipe--> a process in the container puts it in its place
-//!  container -> host    a process in the container packs --pipe--> this process puts it in its place
+//!  host -> container    this process packs --pipe--> a process in the container unpacks
+//!  container -> host    a process in the container packs --pipe--> this process unpacks
 //! ```
 //!
-//! What goes through the pipe is a tar, and `-` is the one of a pipe's ends that is the caller's own. Each side sees its
-//! own files alone, and follows its own links (CVE-2018-15664, CVE-2019-14271). Where what is copied comes to lie is
-//! docker's rule, and the side's that has it.
+//! The pipe carries a tar; for `-`, one end of the pipe is the caller's own stream. Each side sees only its own files,
+//! and follows its own links (CVE-2018-15664, CVE-2019-14271). The destination is docker's rule, applied by the side
+//! that has it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -31,38 +31,38 @@ use crate::image::owners::Owners;
 use crate::sys::inroot::{self, Symlinks};
 use crate::userns::Base;
 
-/// Whose the files in the container become.
+/// New owner of the files in the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owned {
-    /// Root's.
+    /// Root.
     ByRoot,
-    /// Those with the same IDs as on the other side (`--archive`).
+    /// Owner with the same ID as on the other side (`--archive`).
     Alike,
 }
 
-/// How files are copied.
+/// Settings of a copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Copying {
-    /// Whose they become.
+    /// New owner of the files.
     pub owned: Owned,
-    /// What is done where the source is a symbolic link.
+    /// Treatment of a source that is a symbolic link.
     pub last: LastLink,
-    /// What is done where a folder and a file would have one name.
+    /// Treatment of a folder and a file with the same name.
     pub other_kind: OtherKind,
 }
 
-/// One end of a copy.
+/// End of a copy.
 #[derive(Clone, Debug)]
 pub enum End {
-    /// `-`: the archive itself.
+    /// Archive on standard input or output: `-`.
     Stream,
-    /// A path of the host.
+    /// Path on the host.
     Host(PathBuf),
-    /// A path in a container.
+    /// Path in a container.
     Container(Box<Kept>, PathBuf),
 }
 
-/// Copies from `from` to `to`, one of which is in a container.
+/// Copies from `from` to `to`; either end is in a container.
 pub fn copy(from: &End, to: &End, how: Copying) -> Result<()> {
     let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .context(|| "cannot make a pipe")?;
@@ -94,12 +94,12 @@ pub fn copy(from: &End, to: &End, how: Copying) -> Result<()> {
     }
 }
 
-/// How the container's files say whose they are.
+/// Returns how the owners of the container's files are recorded.
 fn owners() -> Result<Owners> {
     Ok(stores::owners_of_containers(&Base::of_user()?))
 }
 
-/// Of two failures, the one that caused the other.
+/// Picks the root cause when both ends of the pipe failed.
 fn ends((sent, received): (Result<()>, Result<()>), from: &Path, to: Option<&Path>) -> Result<()> {
     let of = |path: &Path| path.display().to_string();
     let broke_off = |error: &Error| {
@@ -117,7 +117,7 @@ fn ends((sent, received): (Result<()>, Result<()>), from: &Path, to: Option<&Pat
     }
 }
 
-/// Whether only a folder can be meant, and of it what is in it (`/.`).
+/// True if the path can only mean a folder, and means its content (`/.`).
 fn says_content(path: &Path) -> bool {
     let text = path.as_os_str().as_bytes();
     matches!(text, b"." | b"..") || text.ends_with(b"/.") || text.ends_with(b"/..") || text == b"/"
@@ -134,7 +134,7 @@ fn pack(
     owners: &Owners,
     to: impl Write,
 ) -> Result<()> {
-    // With a slash behind it a link is the folder that it leads to.
+    // A link with a slash behind it means the folder that the link leads to.
     let last = if says_folder(path) { LastLink::Followed } else { last };
     if says_folder(path) {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
@@ -154,7 +154,7 @@ fn host_root() -> Result<OwnedFd> {
     rustix::fs::open("/", flags, Mode::empty()).context(|| "cannot open /")
 }
 
-/// The absolute path; what its end says stays said.
+/// Makes the path absolute; keeps `/.` or `/` at its end.
 fn absolute(path: &Path) -> Result<PathBuf> {
     let mut text =
         std::path::absolute(path).context(|| path.display().to_string())?.into_os_string();
@@ -167,12 +167,12 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     Ok(text.into())
 }
 
-/// The host's side, out.
+/// Sends files of the host, or standard input.
 fn send(to: OwnedFd, from: &End, last: LastLink) -> Result<()> {
     let mut to = File::from(to);
     match from {
         End::Host(path) => {
-            // By the numbers that they have: -a says that they count.
+            // Owners are sent as numbers: with -a the numbers count.
             pack(&host_root()?, &absolute(path)?, last, &Owners::Recorded, to)
         }
         _ => {
@@ -182,7 +182,7 @@ fn send(to: OwnedFd, from: &End, last: LastLink) -> Result<()> {
     }
 }
 
-/// The host's side, in.
+/// Receives files on the host, or to standard output.
 fn receive(from: OwnedFd, path: &Path, to: &End, how: Copying) -> Result<()> {
     let mut from = File::from(from);
     match to {
@@ -198,7 +198,7 @@ fn receive(from: OwnedFd, path: &Path, to: &End, how: Copying) -> Result<()> {
     }
 }
 
-/// Puts an archive in its place below `root`. `source`: what was asked for; `None`: an archive of the caller's.
+/// Unpacks an archive below `root`. `source`: the path of the source; `None`: an archive of the caller's.
 fn put(
     from: impl Read,
     root: &OwnedFd,
@@ -211,7 +211,7 @@ fn put(
     place(BufReader::with_capacity(256 << 10, from), giving, other_kind, choose)
 }
 
-/// docker's rule of where what is copied comes to lie.
+/// Chooses the destination by docker's rule.
 fn choose(root: &OwnedFd, source: Option<&Path>, path: &Path, first: First) -> Result<Place> {
     let Some(source) = source else {
         return match look(root, path)? {
@@ -237,7 +237,7 @@ fn choose(root: &OwnedFd, source: Option<&Path>, path: &Path, first: First) -> R
             }
         }
         (Found::Nothing(folder), _) => match name {
-            // Its members have no first name: they are what is in a folder.
+            // Members of the archive have no first name: they are the content of a folder.
             Some(name) if says_content(source) => Ok(Place::Under(folder, name)),
             Some(name) => Ok(Place::As(folder, name)),
             None => Err(Error::new("no such folder")),

@@ -1,5 +1,5 @@
-//! `usnea create`, and the beginning of `usnea run`: everything is decided, the folder is filled in `tmp/`, and with a
-//! rename the container is there, under its name, or it never was.
+//! `usnea create`, and the beginning of `usnea run`: decides everything and fills the folder in `tmp/`. A rename puts
+//! the container in its place under its name: it exists as a whole or not at all.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,60 +31,60 @@ use crate::spec::TopLayer;
 use crate::sys::signal;
 use crate::userns::Base;
 
-/// What is asked for beside the flags of the spec.
+/// Lifecycle settings: restart policy, health check, log, labels.
 #[derive(Clone, Debug, Default)]
 pub struct Wishes {
-    /// The image, as it was typed.
+    /// Image, as typed.
     pub image: String,
-    /// `--restart`
+    /// Restart policy: `--restart`.
     pub restart: RestartPolicy,
-    /// `--stop-signal`
+    /// Signal that stops the container: `--stop-signal`.
     pub stop_signal: Option<i32>,
-    /// `--stop-timeout`
+    /// Seconds until a stopping container is killed: `--stop-timeout`.
     pub stop_timeout: Option<u64>,
-    /// `--health-*`
+    /// Health check: `--health-*`.
     pub health: Option<Healthcheck>,
-    /// `--health-on-failure`
+    /// Action on an unhealthy container: `--health-on-failure`.
     pub health_on_failure: Option<OnFailure>,
-    /// `--label`, `--label-file`
+    /// Labels: `--label`, `--label-file`.
     pub labels: BTreeMap<String, String>,
-    /// `--cidfile`
+    /// File for the container's ID: `--cidfile`.
     pub cidfile: Option<PathBuf>,
-    /// `--pidfile`
+    /// File for the ID of the container's process: `--pidfile`.
     pub pidfile: Option<PathBuf>,
-    /// `--log-driver`, `--log-opt`
+    /// Log driver and its options: `--log-driver`, `--log-opt`.
     pub log: LogSettings,
-    /// `--detach-keys`
+    /// Keys that detach: `--detach-keys`.
     pub detach_keys: Option<String>,
-    /// `--replace`
+    /// True if a container of the same name is replaced: `--replace`.
     pub replace: bool,
-    /// Its standard input.
+    /// Standard input of the container.
     pub input: Input,
-    /// The command line.
+    /// Command line of `create` or `run`, for the document.
     pub create_command: Vec<String>,
 }
 
-/// How many seconds a command has to end (docker's).
+/// Seconds that a command has to end (docker's).
 const STOP_TIMEOUT: u64 = 10;
 
-/// A container that was made.
+/// New container.
 pub struct Created {
-    /// It.
+    /// Container itself.
     pub kept: Kept,
-    /// The lock on its folder.
+    /// Lock on the container's folder.
     pub(super) lock: File,
-    /// How it is launched.
+    /// Plan of its launch.
     pub(super) plan: Plan,
-    /// What holds its image.
+    /// Descriptor that holds its image.
     pub(super) image: Option<OwnedFd>,
 }
 
-/// What comes next.
+/// Step after the creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// It is started at once.
+    /// Start at once.
     Start,
-    /// It is started some day.
+    /// Start later, or never.
     Nothing,
 }
 
@@ -106,11 +106,11 @@ pub fn create(
     let root = request.image.root(&base, &store, wanted)?;
     let id = run::random_id()?;
     let place = store.join("containers").join(&id);
-    // Held until the container is in its place: from then on that says whose it is.
+    // The claim is held until the container is in its place: from then on the container's existence keeps the range.
     let (maps, _range) = ranges::claimed(request, &base, &root, (&store, &id))?;
     let identity = Identity { id: &id, folder: place.clone(), top_layer: TopLayer::Kept, maps };
     let decided = run::decide(request, base, identity, &root)?;
-    // What cannot be launched is refused now.
+    // A spec that cannot be launched is refused now.
     let mut options = launch_options(wishes.input);
     if next == Next::Start {
         options.network = network::connected(&decided.network, &decided.spec, &store)?;
@@ -119,7 +119,7 @@ pub fn create(
     decided.driver.remember(&store);
     replaced(&store, request, wishes)?;
     if next == Next::Start {
-        // What was replaced may have had them.
+        // A replaced container may have had the ports.
         network::look_at_ports(&decided.network)?;
     }
 
@@ -129,7 +129,7 @@ pub fn create(
     };
     let record =
         Record { entrypoint, ..record(&id, request, wishes, &decided, root.stored.as_ref())? };
-    // Held until the container can be found, which uses them from then on.
+    // The volumes are held until the container can be found: from then on the container uses them.
     let held = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
     let kept = Kept { store: store.clone(), folder: place, record };
     let put = put(kept, &decided, request, root.stored.as_ref());
@@ -142,13 +142,13 @@ pub fn create(
     Ok(Created { kept, lock, plan, image: root.hold()? })
 }
 
-/// What the engine is told of a container that is kept, but for its network.
+/// Returns the engine's options for a stored container, except its network.
 pub(super) fn launch_options(input: Input) -> engine::Options {
     let stdin = if input == Input::Closed { Stdin::Null } else { Stdin::Ours };
     engine::Options { stdin, ..engine::Options::default() }
 }
 
-/// Fills its folder, and puts it in its place.
+/// Fills the container's folder, and moves it to its place.
 fn put(
     mut kept: Kept,
     decided: &Decided,
@@ -183,7 +183,7 @@ fn fill(store: &Path, born: &Folder, decided: &Decided, image: Option<&StoredIma
     }
 }
 
-/// With a name, and then there.
+/// Names the container, writes its record, and moves its folder to its place.
 fn name_and_place(
     store: &Path,
     born: &Folder,
@@ -213,7 +213,7 @@ fn discard(kept: &Kept) {
     }
 }
 
-/// The container that has the name goes: with `--replace`, or where it should have gone at its end.
+/// Removes the container that has the name: with `--replace`, or a leftover of `--rm`.
 fn replaced(store: &Path, request: &Request, wishes: &Wishes) -> Result<()> {
     let Some(name) = request.options.name.as_ref() else { return Ok(()) };
     if super::names::find(store, name.as_str()).is_none() {
@@ -239,7 +239,7 @@ pub(super) fn record(
     let of_image = spec.annotations().as_ref().and_then(|all| all.get(crate::spec::STOP_SIGNAL));
     let stop_signal = match (wishes.stop_signal, of_image) {
         (Some(signal), _) => signal,
-        // An image that says something else is no reason not to run it.
+        // An unknown signal in the image is no reason not to run it.
         (None, Some(text)) => signal::number(text).unwrap_or(libc::SIGTERM),
         (None, None) => libc::SIGTERM,
     };
@@ -282,7 +282,7 @@ pub(super) fn record(
     })
 }
 
-/// What was asked for over what the image says. Errors: how often, and nothing to do.
+/// Merges the health check of the flags over the image's. Errors: health flags without a command to run.
 fn health(wishes: &Wishes, image: Option<&StoredImage>) -> Result<Option<Healthcheck>> {
     let of_image = image.and_then(|image| image.health.clone());
     let check = match (wishes.health.clone(), of_image) {

@@ -1,4 +1,4 @@
-//! `usnea diff` and `usnea export` of a container: what it wrote, and all that it has.
+//! `usnea diff` and `usnea export` of a container: its changes, and its whole file system.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -14,8 +14,7 @@ use crate::image::archive::output::Output;
 use crate::image::diff::{self, Change, Kind, merged_tar};
 use crate::userns::{self, Base};
 
-/// What a container changed in what its image has: folders before what is in them, each sorted. Places that are there
-/// for something to be mounted on are left out.
+/// Returns the container's changes of its image: folders before their content, each sorted. Leaves out mount points.
 pub fn diff(kept: &Kept) -> Result<Vec<Change>> {
     let (spec, _image) = config(kept)?;
     let layers = Layers::of(kept, &spec)?;
@@ -49,7 +48,7 @@ pub fn in_base(base: &Base, find: impl FnOnce() -> Result<Vec<Change>>) -> Resul
     Ok(changes.into_iter().map(change).collect())
 }
 
-/// Writes the tar of all that a container's root has, without what is mounted in it, to `output` (`-`: standard output).
+/// Writes the tar of a container's root, without its mounts, to `output` (`-`: standard output).
 pub fn export(kept: &Kept, output: &Path) -> Result<()> {
     let (spec, _image) = config(kept)?;
     let stack = Layers::of(kept, &spec)?.stack();

@@ -1,4 +1,4 @@
-//! `usnea events`: what happened, and what happens from now on.
+//! `usnea events`: recorded events, and new events as they happen.
 
 use std::io;
 use std::path::Path;
@@ -11,20 +11,20 @@ use crate::error::{Context, Error, Result};
 use crate::monitor::events::{Event, FILE};
 use crate::monitor::log::{Changes, Reader};
 
-/// Which events.
+/// Selection of events.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Those that are as new; without it none of the past, unless nothing else is wanted.
+    /// Time of the oldest event. `None`: the first record, or with `follow` only new events.
     pub since: Option<Timestamp>,
-    /// Those that are as old: where it is in the future, it is waited for.
+    /// Time of the last event; a time in the future is waited for.
     pub until: Option<Timestamp>,
-    /// What fits.
+    /// Filters that each event must pass.
     pub filters: Vec<EventFilter>,
-    /// Whether to go on with what comes.
+    /// True if new events are shown as they happen.
     pub follow: bool,
 }
 
-/// `--filter` of events, docker's: values of one key are alternatives, keys are conditions.
+/// `--filter` of events, docker's: values of one key are alternatives, different keys are conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventFilter {
     key: Key,
@@ -41,7 +41,7 @@ enum Key {
     Volume,
     Network,
     Scope,
-    /// Never true: there are no pods, nodes, plugins and daemons.
+    /// Key of pods, nodes, plugins and daemons, which do not exist here: never matches.
     Never,
 }
 
@@ -76,7 +76,7 @@ impl EventFilter {
         let attribute = |name: &str| event.actor.attributes.get(name).map(String::as_str);
         let value = self.value.as_str();
         let is_of = |kind: &str| event.kind == kind;
-        // An ID may be given by its beginning.
+        // The beginning of an ID will do.
         let is_called = || event.actor.id.starts_with(value) || attribute("name") == Some(value);
         match self.key {
             Key::Container => is_of("container") && !value.is_empty() && is_called(),
@@ -86,7 +86,7 @@ impl EventFilter {
                 event.action == value || word == value || word_of_podman(value, &event.kind) == word
             }
             Key::Image if is_of("image") => !value.is_empty() && is_called(),
-            // docker's: the name alone stands for each of its tags.
+            // docker's rule: the name alone stands for each of its tags.
             Key::Image => attribute("image").is_some_and(|image| {
                 let tag = image.strip_prefix(value).filter(|_| !value.is_empty());
                 tag.is_some_and(|tag| {
@@ -114,7 +114,7 @@ impl EventFilter {
     }
 }
 
-/// docker's word for what podman calls `word`; any other word is itself.
+/// Returns docker's word for podman's `word`; returns any other word unchanged.
 fn word_of_podman<'a>(word: &'a str, kind: &str) -> &'a str {
     match (word, kind) {
         ("died", _) => "die",
@@ -127,7 +127,8 @@ fn word_of_podman<'a>(word: &'a str, kind: &str) -> &'a str {
     }
 }
 
-/// Gives `each` the events, in their order, until `until`, or for ever. Errors: they cannot be read; `each` fails.
+/// Passes the events to `each`, in their order, until `until`, or for ever. Errors: the events cannot be read; `each`
+/// fails.
 pub fn events(
     store: &Path,
     wanted: &Wanted,
@@ -146,7 +147,7 @@ pub fn events(
             && wanted.until.is_none_or(|until| time <= until)
             && EventFilter::fit(&wanted.filters, event)
     };
-    // Before the first reading: nothing comes unseen in between.
+    // The watch begins before the first reading, so that no event is missed in between.
     let changes = Changes::of(store).context(said)?;
     let mut reader = Reader::open(store, FILE).context(said)?;
     loop {

@@ -1,5 +1,5 @@
-//! `usnea exec`: another command in a container that runs. Its life is told in `usnea events`, but for the end of one that
-//! is left alone: nobody stays to see it.
+//! `usnea exec`: another command in a running container. `usnea events` shows its start and its end, but no end for a
+//! detached command: no process waits for it.
 
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
@@ -14,39 +14,40 @@ use crate::spec::{self, EntryOptions, Who};
 use crate::sys::signal::Signals;
 use crate::sys::title;
 
-/// What was asked for.
+/// Command to run in a container.
 #[derive(Debug)]
 pub struct Entered {
-    /// The command and its arguments.
+    /// Command and its arguments.
     pub command: Vec<String>,
-    /// Who it is, where, with which environment.
+    /// User, folder and environment of the command.
     pub options: EntryOptions,
-    /// What it may do.
+    /// Privileges of the command.
     pub privileges: Privileges,
-    /// Whether it has a terminal.
+    /// True if the command has a terminal.
     pub terminal: bool,
-    /// Its standard input.
+    /// Standard input of the command.
     pub stdin: Stdin,
-    /// How many descriptors after 2 it keeps.
+    /// Number of descriptors after 2 that the command keeps.
     pub preserve_fds: u32,
-    /// The keys that leave its terminal, where they are not the container's own.
+    /// Keys that detach from its terminal; `None`: the container's own.
     pub keys: Option<DetachKeys>,
-    /// How long we stay.
+    /// End of our stay: at the command's end, or at once.
     pub finish: Finish,
-    /// Who hears of it.
+    /// Audience of its events.
     pub audience: Audience,
 }
 
-/// Who hears of a command that is run in a container.
+/// Audience of a command's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// Whoever reads the events.
+    /// All readers of the events.
     All,
-    /// Nobody: checks of health, which would leave no room in the record of events for anything else.
+    /// No reader: health checks, which would fill the record of events.
     Nobody,
 }
 
-/// Runs it: its exit status, or 0 when it was left alone. Errors: the container does not run; what `run` refuses.
+/// Runs the command; returns its exit status, or 0 when detached. Errors: the container does not run; a refusal of
+/// `run`.
 pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
     keep_descriptors(entered.preserve_fds)?;
     title::name_container(&kept.record.name);
@@ -104,7 +105,7 @@ fn running(kept: &Kept, spec: &Spec) -> Result<Running> {
         .context(|| format!("container {name}"))
 }
 
-/// The user that was asked for, in the container's accounts as they are now.
+/// Looks up the user of `-u` in the container's accounts as they are now.
 fn who(running: &Running, spec: &Spec, options: &EntryOptions) -> Result<Option<Who>> {
     let Some(flag) = &options.user else { return Ok(None) };
     let own = spec.process().as_ref().map_or(0, |process| process.user().uid());

@@ -1,5 +1,5 @@
-//! A container's files, seen by a process of ours with the container's own IDs: a running container's in its namespaces, a
-//! stopped one's mounted for that process alone.
+//! Files of a container, seen by a process of ours with the container's own IDs. The files of a running container are
+//! seen in its namespaces. Those of a stopped container are mounted for that process alone.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -16,8 +16,8 @@ use crate::monitor::status::Status;
 use crate::sys::{inroot, namespace, process};
 use crate::userns::{self, Base};
 
-/// Does `work` in a process that has the container's root open, and `here` in this one meanwhile. What the one closure
-/// owns is dropped in the other's process. Both answers.
+/// Runs `work` in a process that has the container's root open, and `here` in this one meanwhile. Each process drops
+/// the values that the other's closure owns. Returns both answers.
 pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     kept: &Kept,
     how: Use,
@@ -30,14 +30,14 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     let base = Base::of_user()?;
     let (spec, _image) = config(kept)?;
     let plan = engine::plan(&spec, base.clone(), Default::default())?;
-    // One that never ran has no places for its volumes yet: they are made as a start makes them.
+    // A container that never ran has no mount points for its volumes yet: they are made as a start makes them.
     let is_ready = kept.status_here()? != Status::Created;
     let how = if is_ready && engine::can_be_read_alone(&plan) { how } else { Use::Writing };
     let lock = match how {
         Use::Reading => None,
         Use::Writing => match locked(kept)? {
             Some(lock) => Some(lock),
-            // Somebody has started it.
+            // Another command has started the container.
             None => match running(kept)? {
                 Some(state) => return in_running(&state, work, here),
                 None => return Err(Error::new("another command starts it").hint("try again")),
@@ -60,7 +60,7 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     userns::in_base_and_here(&base, work, here)
 }
 
-/// Its state, where it runs.
+/// Returns the state of a running container; `None`: the container does not run.
 pub(super) fn running(kept: &Kept) -> Result<Option<State>> {
     let status = kept.status_here()?;
     Ok(status.state().filter(|_| status.is_running()).cloned())
@@ -73,11 +73,11 @@ fn in_running<T: Serialize + DeserializeOwned, R>(
 ) -> Result<(Result<T>, R)> {
     let (user, mounts) = namespaces(state).context(|| "cannot enter the container")?;
     let enter = || {
-        // Nobody in there is to look into us.
+        // No process of the container may inspect ours.
         process::hide_from_others()?;
         namespace::enter(user.as_fd())?;
         namespace::enter(mounts.as_fd())?;
-        // Who we are in it, where it has no root.
+        // The user of our process in a container without a root.
         let _ = process::become_user(0, 0);
         process::hide_from_others()?;
         rustix::process::umask(Mode::empty());
@@ -94,7 +94,8 @@ fn in_running<T: Serialize + DeserializeOwned, R>(
     userns::in_process_and_here(enter, work, here)
 }
 
-/// Its user and mount namespace. Process 1 with `--init` is our own, which nobody may look at: then another.
+/// Returns the user and mount namespace of a container. Process 1 with `--init` is our own, which nobody may inspect:
+/// then another process's.
 pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
     let gone = || Error::new("it has just ended");
     let first = state.process.open().ok_or_else(gone)?;
@@ -109,7 +110,7 @@ pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
         };
         match (open("user"), open("mnt")) {
             (Ok((user, _)), Ok((mounts, false))) => {
-                // The numbers were its processes' as long as it lived.
+                // The process IDs were the container's as long as its first process lived.
                 process::pidfd_signal(first.as_fd(), 0).map_err(|_| gone())?;
                 return Ok((user, mounts));
             }
@@ -120,17 +121,17 @@ pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
     Err(failure)
 }
 
-/// What a path of a container's leads to.
+/// Target of a path in a container.
 pub(super) enum Found {
-    /// A folder, open.
+    /// Folder, open.
     Folder(OwnedFd),
-    /// A file of another kind.
+    /// File of another kind.
     Other,
-    /// Nothing, in this folder, open.
+    /// Missing file, with the folder above, open.
     Nothing(OwnedFd),
 }
 
-/// Looks at `path` below `root`, all links followed in the root. Errors: the folder above is not there either.
+/// Opens `path` below `root`, and follows all links in the root. Errors: the folder above is missing too.
 pub(super) fn look(root: &OwnedFd, path: &Path) -> Result<Found> {
     let folder = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;

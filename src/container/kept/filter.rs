@@ -1,5 +1,5 @@
-//! `--filter` of containers: docker's and podman's keys. Values of one key are alternatives, keys are conditions (`label`
-//! and `label!` are conditions each).
+//! `--filter` of containers: docker's and podman's keys. Values of one key are alternatives, different keys are
+//! conditions (each `label` and `label!` is a condition).
 
 mod ancestor;
 mod port;
@@ -18,50 +18,50 @@ use crate::net::Mode;
 use ancestor::Ancestor;
 use port::Ports;
 
-/// The keys, for hints.
+/// All keys, for hints.
 const KEYS: &str = "id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy, health, volume, \
                     network, publish, expose, command, pod, is-task";
 
-/// One filter.
+/// Filter of containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// The beginning of an ID, or an expression in it.
+    /// Beginning of an ID, or an expression in it.
     Id(Expression),
-    /// An expression in a name; docker has a slash before it.
+    /// Expression in a name; docker has a slash before the name.
     Name(Expression),
-    /// A label: KEY, or KEY=VALUE.
+    /// Label of the container: KEY, or KEY=VALUE.
     Label(String),
-    /// A label that is not there.
+    /// Label that the container must not have.
     NoLabel(String),
     /// docker's word for a status.
     Status(String),
-    /// The exit status of one that has ended.
+    /// Exit status of an ended container.
     Exited(u8),
-    /// The image, or one that it is built on.
+    /// Image of the container, or an image below it.
     Ancestor(Ancestor),
-    /// Made before this container.
+    /// Container before which this container was made.
     Before(String),
-    /// Made after this container.
+    /// Container after which this container was made.
     Since(String),
-    /// Made before this time.
+    /// Time before which the container was made.
     Until(Timestamp),
-    /// The name of its restart policy.
+    /// Name of the restart policy.
     RestartPolicy(String),
-    /// A volume that it mounts: its name, or where it is mounted.
+    /// Volume that the container mounts: its name, or its mount point.
     Volume(String),
-    /// docker's word for its health.
+    /// docker's word for the health.
     Health(String),
-    /// The network's name.
+    /// Name of the network.
     Network(String),
-    /// A port of the host that leads in.
+    /// Port of the host that leads into the container.
     Publish(Ports),
-    /// A port of the container.
+    /// Port of the container.
     Expose(Ports),
-    /// The first word of the command.
+    /// First word of the command.
     Command(String),
-    /// Never true of a container of ours.
+    /// Condition that no container here meets.
     Never,
-    /// True of each container of ours.
+    /// Condition that each container here meets.
     Always,
 }
 
@@ -73,7 +73,7 @@ impl FromStr for Filter {
         let Some((key, value)) = text.split_once('=') else {
             return Err(Error::new(format!("{}: it is KEY=VALUE", said())).hint(KEYS));
         };
-        // docker's: spaces and the case of the key do not matter.
+        // docker's rule: spaces and the case of the key do not matter.
         let key = key.trim().to_ascii_lowercase();
         let is_inverted = key.ends_with('!');
         let key = key.trim_end_matches('!');
@@ -113,7 +113,7 @@ impl FromStr for Filter {
             ("publish", _) => Self::Publish(value.parse().map_err(Error::new).context(said)?),
             ("expose", _) => Self::Expose(value.parse().map_err(Error::new).context(said)?),
             ("command", _) => Self::Command(value),
-            // There are no pods and no swarm to be in.
+            // Pods and swarms do not exist here.
             ("pod", _) => Self::Never,
             ("is-task", _) => match value.as_str() {
                 "true" | "1" => Self::Never,
@@ -139,10 +139,10 @@ impl Filter {
             Self::Volume(_) => 6,
             Self::Health(_) => 7,
             Self::Network(_) => 8,
-            // docker's: either will do.
+            // docker's rule: either port will do.
             Self::Publish(_) | Self::Expose(_) => 9,
             Self::Command(_) => 10,
-            // Each is a condition of its own.
+            // Each of these is a condition of its own.
             Self::Label(_)
             | Self::NoLabel(_)
             | Self::Before(_)
@@ -153,7 +153,7 @@ impl Filter {
         }
     }
 
-    /// Whether containers that do not run are asked for.
+    /// True if the filter may match containers that do not run.
     pub fn is_about_ended(&self) -> bool {
         matches!(self, Self::Status(_) | Self::Exited(_))
     }
@@ -192,7 +192,7 @@ impl Filter {
         })
     }
 
-    /// Whether a container fits all `filters`. Errors: one names a container that there is not.
+    /// True if a container fits all `filters`. Errors: a filter names an unknown container.
     pub fn fit(filters: &[Self], kept: &Kept, status: &Status) -> Result<bool> {
         for filter in filters {
             let same = |other: &&Self| other.key() == filter.key() && other.key() != 255;
@@ -215,7 +215,7 @@ fn has_label(kept: &Kept, label: &str) -> bool {
     }
 }
 
-/// Whether its network has this name: ours, or one of docker's and podman's for it.
+/// True if the container's network has this name: ours, or docker's or podman's name for it.
 fn is_in_network(kept: &Kept, name: &str) -> bool {
     let network = &kept.record.network;
     network.word() == name

@@ -1,4 +1,4 @@
-//! A check of health: a command in the container, its output and its status noted.
+//! Health check: runs a command in the container, and records its output and status.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -16,26 +16,27 @@ use crate::monitor::record::{self, Healthcheck};
 use crate::monitor::{Status, events, record::State};
 use crate::sys::fd;
 
-/// How much of its output is kept (docker's).
+/// Number of bytes of a check's output that are recorded (docker's).
 const OUTPUT: usize = 4096;
 
-/// The health of a container that has checks and runs. `None`: it has none, or does not.
+/// Returns the health of a running container with checks. `None`: no checks, or not running.
 pub fn health(kept: &Kept, status: &Status) -> Option<Told> {
     let state = status.state().filter(|_| status.is_running())?;
     kept.record.health.as_ref().filter(|check| check.is_on())?;
     Told::of(&kept.folder, state).ok()
 }
 
-/// Whether one check went well.
+/// Result of a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passed {
     /// Its command exited with 0.
     Yes,
-    /// It exited with another status, or took too long.
+    /// The command exited with another status, or timed out.
     No,
 }
 
-/// Checks now; what this check told, whatever those before did. Errors: the container has no check, or does not run.
+/// Runs the check now; returns its own result, whatever the results before. Errors: the container has no check, or does
+/// not run.
 pub fn check_health(kept: &Kept) -> Result<Passed> {
     let name = &kept.record.name;
     let Some(settings) = kept.record.health.as_ref().filter(|check| check.is_on()) else {
@@ -52,14 +53,14 @@ pub fn check_health(kept: &Kept) -> Result<Passed> {
     Ok(passed)
 }
 
-/// A monitor's child: the check of the container in this folder.
+/// Runs the check of the container in this folder, as a child of its monitor.
 pub fn check_of_monitor(folder: &str) -> Result<()> {
     let folder = Path::new(folder);
     let gone = || Error::new("the container is gone");
     let store = folder.parent().and_then(Path::parent).ok_or_else(gone)?;
     let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
     let kept = find(store, id)?;
-    // It is not ill, and nothing can be run in it.
+    // A paused container is not unhealthy, and no command can run in it.
     if matches!(kept.status()?, Status::Paused(_)) {
         return Ok(());
     }
@@ -83,7 +84,8 @@ fn note(
     Ok(())
 }
 
-/// Runs it, as `usnea exec` does: our own program again, for what it takes to enter is not to stay with whoever asks.
+/// Runs the check, as `usnea exec` does. Runs our own program again: entering the container changes a process, and the
+/// caller must stay unchanged.
 fn check(kept: &Kept, settings: &Healthcheck) -> Result<Check> {
     let start = Timestamp::now();
     let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
@@ -117,7 +119,7 @@ fn check(kept: &Kept, settings: &Healthcheck) -> Result<Check> {
     Ok(Check { start, end: Timestamp::now(), exit_code, output })
 }
 
-/// Until it has ended; `None`: it took too long, and was killed.
+/// Reads the output until the command has ended; `None`: the command timed out, and was killed.
 fn hear(
     child: &mut Child,
     mut output: std::fs::File,

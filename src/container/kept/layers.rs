@@ -1,4 +1,4 @@
-//! The layers of a kept container, as folders: what it wrote over what its image has.
+//! Layers of a stored container, as folders: its own changes over its image.
 
 use std::path::Path;
 
@@ -20,17 +20,18 @@ use crate::userns::Base;
 /// Paths in the root of files that are mounted without being in the config (`net::File`).
 const PLACES: &[&str] = &["etc/hosts", "etc/hostname", "etc/resolv.conf"];
 
-/// They.
+/// Folders of the layers.
 #[derive(Clone, Debug)]
 pub(super) struct Layers {
-    /// What it wrote, and how it lies there. `None`: it writes to the image's folder itself (`--rw-root`).
+    /// Writable layer of the container, and its form. `None`: the container writes to the image's folder itself
+    /// (`--rw-root`).
     pub(super) upper: Option<(Folder, Form)>,
-    /// What its image has, the topmost first.
+    /// Layers of the container's image, the topmost first.
     pub(super) lowers: Vec<Folder>,
 }
 
 impl Layers {
-    /// As its config says. What a running one has written is in them.
+    /// Returns the layers of the container's config. Flushes the writes of a running container first.
     pub(super) fn of(kept: &Kept, spec: &Spec) -> Result<Self> {
         kept.refuse_thrown_away("other command sees its layers")?;
         flush(kept)?;
@@ -41,7 +42,7 @@ impl Layers {
         };
         match Mount::from_oci(root)?.source {
             Source::Overlay { stacking, lowers, upper: Some((path, work)), .. } => {
-                // One that was never started has copied nothing yet.
+                // A container that was never started has copied nothing yet.
                 let is_whole = engine::is_copied(&work);
                 let form = if is_whole { Form::Whole } else { Form::Changes };
                 log::debug!("{form:?} in {}", path.display());
@@ -69,7 +70,7 @@ impl Layers {
         }
     }
 
-    /// What it wrote. Errors: that cannot be told apart.
+    /// Returns the writable layer. Errors: with `--rw-root`, changes cannot be told from the image.
     pub(super) fn written(&self) -> Result<&(Folder, Form)> {
         self.upper.as_ref().ok_or_else(|| {
             Error::new("it has no layer of its own: it was made with --rw-root")
@@ -77,7 +78,7 @@ impl Layers {
         })
     }
 
-    /// All folders of its tree, the topmost first.
+    /// Returns all folders of the root, the topmost first.
     pub(super) fn stack(&self) -> Vec<Folder> {
         match &self.upper {
             Some((upper, Form::Whole)) => vec![upper.clone()],
@@ -89,13 +90,13 @@ impl Layers {
     }
 }
 
-/// What IDs of the image are in a copy of it.
+/// Returns the IDs that the image's owners have in a copy of the image.
 fn shown(spec: &Spec, idmapped: bool) -> Result<Option<IdMaps>> {
     let plan = engine::plan(spec, Base::of_user()?, Default::default())?;
     Ok(plan.levels.shown(idmapped))
 }
 
-/// What the kernel has not yet given to the server of a file system is not in the layers.
+/// Flushes cached writes: until then they are in the kernel alone, not in the layers of the file system's server.
 fn flush(kept: &Kept) -> Result<()> {
     if running(kept)?.is_none() {
         return Ok(());
@@ -107,7 +108,7 @@ fn flush(kept: &Kept) -> Result<()> {
     };
     match with_root(kept, Use::Reading, flush, || ())? {
         (Err(error), ()) if running(kept)?.is_some() => Err(error),
-        // It has just ended, and all is written.
+        // The container has just ended, and all is written.
         _ => Ok(()),
     }
 }

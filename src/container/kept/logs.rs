@@ -1,4 +1,4 @@
-//! `usnea logs`.
+//! `usnea logs`: the recorded output of a container.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -14,25 +14,24 @@ use crate::fail;
 use crate::monitor::log::{Changes, FILE, Line, Position, Reader, Source};
 use crate::monitor::record::LogDriver;
 
-/// What of a log is shown, and how.
+/// Selection and form of a log's lines.
 #[derive(Clone, Debug, Default)]
 pub struct Logs {
-    /// What comes later, too, until the container ends.
+    /// True if new lines are shown too, until the container ends.
     pub follow: bool,
-    /// The last so many lines.
+    /// Number of last lines to show.
     pub tail: Option<usize>,
-    /// Only what is as new.
+    /// Time of the oldest line.
     pub since: Option<Timestamp>,
-    /// Only what is as old.
+    /// Time of the last line.
     pub until: Option<Timestamp>,
-    /// With the time before each line.
+    /// True if the time is printed before each line.
     pub timestamps: bool,
-    /// With this before each line.
+    /// Text before each line.
     pub prefix: String,
 }
 
-/// Writes the log to `output` and `error`. Errors: the container's output is not kept in a file; `output` cannot be
-/// written.
+/// Writes the log to `output` and `error`. Errors: the container's log is not in a file; `output` cannot be written.
 pub fn logs(
     kept: &Kept,
     wanted: &Logs,
@@ -57,7 +56,7 @@ pub fn logs(
     }
     let said = || format!("the log of {}", kept.record.name);
     attach::catch_up(kept);
-    // Before the first reading: nothing comes unseen in between.
+    // The watch begins before the first reading, so that no line is missed in between.
     let watch = if wanted.follow { Some(Watch::new(kept).context(said)?) } else { None };
     let mut reader = Reader::open(&kept.folder, FILE).context(said)?;
     let mut printer = Printer::new(wanted, output, error);
@@ -80,7 +79,7 @@ pub fn logs(
     Ok(())
 }
 
-/// Beginnings of the last lines: a line that came in parts is one.
+/// Beginnings of the last lines; a line in several parts counts once.
 struct Tail {
     starts: VecDeque<Start>,
     most: usize,
@@ -90,12 +89,12 @@ struct Tail {
 /// Place where a line begins.
 struct Start {
     position: Position,
-    /// Streams whose line of before goes on after this place.
+    /// Streams whose previous line continues after this place.
     is_mid_line: [bool; 2],
 }
 
 impl Tail {
-    /// Reads the log to its end: where its last `most` lines begin.
+    /// Reads the log to its end; returns the beginning of its last `most` lines.
     fn find(reader: &mut Reader, most: usize, wanted: &Logs) -> io::Result<Start> {
         let mut tail = Self { starts: VecDeque::new(), most, is_mid_line: [false; 2] };
         let first = Start { position: reader.position(), is_mid_line: [false; 2] };
@@ -144,11 +143,11 @@ impl Logs {
 struct Printer<'a> {
     wanted: &'a Logs,
     streams: [&'a mut dyn Write; 2],
-    /// Whether the last line of a stream is to be gone on with.
+    /// True for each stream whose last line is not complete yet.
     is_mid_line: [bool; 2],
-    /// Whether the line that a stream is in the middle of is left out.
+    /// True for each stream whose current line is skipped.
     skips: [bool; 2],
-    /// The stream that was written to last.
+    /// Index of the stream that was written to last.
     last: usize,
 }
 
@@ -158,7 +157,7 @@ impl<'a> Printer<'a> {
         Self { wanted, streams, is_mid_line: [false; 2], skips: [false; 2], last: 0 }
     }
 
-    /// Prints what there is by now, up to the last byte: a reader may wait for it.
+    /// Prints all lines so far, up to the last byte: a reader may wait for it.
     fn print_all(&mut self, reader: &mut Reader) -> io::Result<()> {
         while reader.read(|line| self.print(line))? {
             reader.close_read();
@@ -175,7 +174,7 @@ impl<'a> Printer<'a> {
             self.skips[slot] = !line.is_whole;
             return Ok(());
         }
-        // Both may be one file or pipe: lines stand there in the order in which they were written.
+        // Both streams may be the same file or pipe: lines must appear there in the order of their writing.
         if self.last != slot {
             self.streams[self.last].flush()?;
             self.last = slot;
@@ -199,11 +198,11 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// Tells when a log grows, and when there will be no more of it.
+/// Watch that wakes when a log grows, and knows when it is complete.
 struct Watch<'a> {
     kept: &'a Kept,
     changes: Changes,
-    /// Who writes it: asked for once, not at each line.
+    /// Monitor that writes the log: looked up once, not at each line.
     monitor: Option<OwnedFd>,
 }
 
@@ -212,13 +211,13 @@ impl<'a> Watch<'a> {
         Ok(Self { kept, changes: Changes::of(&kept.folder)?, monitor: None })
     }
 
-    /// Waits until there may be more; whether there may be more after that.
+    /// Waits for the next change; returns true if more may come after it.
     fn wait(&mut self) -> Result<bool> {
         let said = || format!("cannot wait for {FILE}");
         let monitor = match self.monitor.take() {
             Some(monitor) => monitor,
             None => {
-                // What may come is known before it is looked for: else the last line could be missed.
+                // The state is read before the search for new lines: else the last line could be missed.
                 let status = self.kept.status();
                 let state = status.as_ref().ok().and_then(|status| status.state());
                 let Some(monitor) = state.and_then(|state| state.monitor.open()) else {
@@ -242,7 +241,7 @@ mod tests {
     use crate::monitor::log::Writer;
     use crate::monitor::record::LogSettings;
 
-    /// Output of the last `most` lines of the log in `folder` print, on each stream.
+    /// Returns the output of the last `most` lines of the log in `folder`, for each stream.
     fn tail_of(folder: &std::path::Path, most: usize) -> [String; 2] {
         let wanted = Logs { tail: Some(most), ..Logs::default() };
         let (mut output, mut error) = (Vec::new(), Vec::new());
@@ -299,7 +298,7 @@ mod tests {
         }
     }
 
-    /// A search through all lines in hand at each line would take hours.
+    /// Each line must not search all remembered lines: that would take hours.
     #[test]
     fn a_long_tail_of_many_lines_is_found() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,15 +1,15 @@
-//! Containers that are kept: each is a folder `containers/ID` of the store, from `create` to `rm`.
+//! Stored containers: each is a folder `containers/ID` of the store, from `create` to `rm`.
 //!
 //! ```text
-//! container.json config.json    what was asked for, and what that means (OCI runtime spec)
+//! container.json config.json    the settings, and the spec made of them (OCI runtime spec)
 //! state.json exit.json stopped  see `monitor::record`
 //! log log.1 ...                 see `monitor::log`
 //! image                         a link to the manifest of its image: that is in use (see `image::store`)
-//! upper/ work/                  what it wrote
+//! upper/ work/                  the container's own files
 //! ```
 //!
-//! Who starts or removes a container has the exclusive lock on its folder; its monitor holds it while it runs. Reading
-//! needs none. Names are links (`names`).
+//! A command that starts or removes a container has the exclusive lock on its folder; its monitor holds the lock while
+//! the container runs. Reading needs no lock. Names are links (`names`).
 
 mod attach;
 mod check;
@@ -76,26 +76,26 @@ pub use stop::{Stopping, kill, stop};
 pub use update::{Changes, update};
 pub use wait::{Condition, wait, wait_for};
 
-/// One of them.
+/// Container of a store.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// The store.
+    /// Path of the store.
     pub store: PathBuf,
-    /// Its folder.
+    /// Folder of the container.
     pub folder: PathBuf,
-    /// What was asked for.
+    /// Record of the container's settings.
     pub record: Record,
 }
 
 impl Kept {
-    /// Its configuration. Errors: it has none, or a damaged one.
+    /// Returns the container's spec. Errors: a missing or damaged spec.
     pub fn spec(&self) -> Result<Spec> {
         let absent = || Error::new(format!("container {} has no {CONFIG}", self.short_id()));
         self.spec_if_any()?.ok_or_else(absent)
     }
 
-    /// The same; `None`: it has none. What it says of the store is so wherever the store is now: a home may have another
-    /// path on another machine.
+    /// Returns the container's spec; `None`: a missing spec. Moves its paths to where the store is now: a home may have
+    /// another path on another machine.
     pub fn spec_if_any(&self) -> Result<Option<Spec>> {
         let spec = record::read::<Spec>(&self.folder, CONFIG)?;
         Ok(spec.map(|mut spec| {
@@ -106,7 +106,7 @@ impl Kept {
         }))
     }
 
-    /// Where the store was when the configuration was written: its writable layer is there.
+    /// Returns the path that the store had when the spec was written, known from the writable layer.
     fn store_of(&self, spec: &Spec) -> Option<PathBuf> {
         let inside = Path::new("containers").join(&self.record.id).join("upper");
         let upper =
@@ -115,7 +115,7 @@ impl Kept {
     }
 }
 
-/// The error of what takes one that runs; `start` is what makes it run.
+/// The error for verbs that need a running container; hints at `start`.
 fn not_running(kept: &Kept, status: &Status, start: &str) -> Error {
     let name = &kept.record.name;
     let start = if matches!(status, Status::Paused(_)) { "unpause" } else { start };
@@ -134,18 +134,18 @@ fn elsewhere(name: &str, host: &str) -> Error {
     )
 }
 
-/// The lock on a container's folder.
+/// Lock on a container's folder.
 pub(super) enum Hold {
-    /// Ours; or the file system has none, and nobody has it.
+    /// Our lock; or a file system without locks, where no other process has it.
     Ours(File),
-    /// It runs, or another command starts or removes it.
+    /// A lock of others: the container runs, or another command starts or removes it.
     Others,
-    /// It is gone.
+    /// No folder: the container is removed.
     Gone,
 }
 
 impl Kept {
-    /// The container with this ID. `None`: it is gone. Errors: its record is damaged.
+    /// Opens the container with this ID. `None`: no such container. Errors: a damaged record.
     pub fn open(store: &Path, id: &str) -> Result<Option<Self>> {
         let folder = store.join("containers").join(id);
         let mut folder = folder;
@@ -159,12 +159,13 @@ impl Kept {
         Ok(record.map(|record| Self { store: store.to_owned(), folder, record }))
     }
 
-    /// What it does now.
+    /// Returns the container's current status.
     pub fn status(&self) -> Result<Status> {
         Status::of(&self.folder)
     }
 
-    /// The same, for what only the machine can do that runs it. Errors: that is another one.
+    /// Returns the current status, for work that only the container's own machine can do. Errors: the container runs on
+    /// another machine.
     pub fn status_here(&self) -> Result<Status> {
         let status = self.status()?;
         match status.elsewhere() {
@@ -178,7 +179,7 @@ impl Kept {
         try_lock(&self.folder)
     }
 
-    /// The first digits of its ID.
+    /// Returns the first digits of the container's ID.
     pub fn short_id(&self) -> &str {
         short(&self.record.id)
     }
@@ -189,7 +190,7 @@ fn try_lock(folder: &Path) -> Result<Hold> {
         Ok(Grip::Ours(lock)) => Ok(Hold::Ours(lock)),
         Ok(Grip::Held) => Ok(Hold::Others),
         Ok(Grip::Gone) => Ok(Hold::Gone),
-        // No locks here: whether it runs is known without.
+        // A file system without locks: the record says whether the container runs.
         Err(error) => {
             log::debug!("{}: {error}", folder.display());
             if Status::of(folder)?.state().is_some() {
@@ -201,7 +202,7 @@ fn try_lock(folder: &Path) -> Result<Hold> {
     }
 }
 
-/// The IDs of all containers of a store.
+/// Returns the IDs of all containers of a store.
 pub fn ids(store: &Path) -> Result<Vec<String>> {
     let folder = store.join("containers");
     let entries = match std::fs::read_dir(&folder) {
@@ -223,7 +224,7 @@ fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// All containers of a store, the newest first. One whose record is damaged is told of and left out.
+/// Returns all containers of a store, the newest first. Leaves out a container with a damaged record, with a warning.
 pub fn all(store: &Path) -> Result<Vec<Kept>> {
     let mut all = Vec::new();
     for id in ids(store)? {
@@ -238,15 +239,15 @@ pub fn all(store: &Path) -> Result<Vec<Kept>> {
     Ok(all)
 }
 
-/// The IDs of those whose record is damaged.
+/// Returns the IDs of containers with a damaged record.
 pub fn damaged(store: &Path) -> Result<Vec<String>> {
     let mut ids = ids(store)?;
     ids.retain(|id| Kept::open(store, id).is_err());
     Ok(ids)
 }
 
-/// The ID of the container that `text` means: its whole ID, its name, or the beginning of its ID alone. Errors: there is
-/// none, or several.
+/// Returns the ID of the container that `text` means: by its whole ID, its name, or the beginning of its ID. Errors: no
+/// container, or several.
 pub fn find_id(store: &Path, text: &str) -> Result<String> {
     let there = |id: &str| {
         store.join("containers").join(id).is_dir() || foreground::folder(store, id).is_some()
@@ -275,14 +276,14 @@ pub fn find_id(store: &Path, text: &str) -> Result<String> {
     }
 }
 
-/// The container that `text` means, as [`find_id`].
+/// Returns the container that `text` means, as [`find_id`].
 pub fn find(store: &Path, text: &str) -> Result<Kept> {
     let id = find_id(store, text)?;
     let gone = || Error::new(format!("container {} is gone, or was never whole", short(&id)));
     Kept::open(store, &id)?.ok_or_else(gone).hint(|| format!("usnea rm -f {}", short(&id)))
 }
 
-/// Takes a folder out of its place: its name is free, and it is removed with the value that is given.
+/// Moves a container's folder away for removal, and frees its name. The caller removes the returned folder.
 pub(super) fn bury(store: &Path, id: &str, name: Option<&str>, lock: File) -> Result<Folder> {
     let names = Names::lock(store)?;
     let folder = Folder::bury(store, &store.join("containers").join(id), lock)?;
@@ -292,20 +293,20 @@ pub(super) fn bury(store: &Path, id: &str, name: Option<&str>, lock: File) -> Re
     Ok(folder)
 }
 
-/// Disk space that its folder takes, in bytes; what only others may look into is not counted.
+/// Returns the disk space of the container's folder, in bytes; without folders that only others may read.
 pub fn size(kept: &Kept) -> u64 {
     folder_size(&kept.folder)
 }
 
-/// Disk space that a folder takes.
+/// Returns the disk space of a folder, in bytes.
 fn folder_size(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
     entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
 }
 
-/// The numbers of a running container's processes, as we see them: who is in its pid namespace, or, where that is the
-/// host's, who descends from its first process.
+/// Returns the process IDs of a running container, as this process sees them: the members of its PID namespace. In the
+/// host's PID namespace, the descendants of its first process.
 pub fn processes(state: &record::State) -> Vec<i32> {
     let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let own = namespace(std::process::id() as i32);
@@ -315,7 +316,7 @@ pub fn processes(state: &record::State) -> Vec<i32> {
     }
     let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    // Processes of other users inside cannot be asked, but their parents can.
+    // Namespaces of other users' processes cannot be read, but their parents can.
     let mut within: Vec<i32> = numbers.filter(|pid| namespace(*pid) == of_it).collect();
     within.extend(descendants(state.process.pid));
     within.sort_unstable();

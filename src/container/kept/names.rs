@@ -1,6 +1,6 @@
-//! Names of kept containers: `names/NAME` is a link to the container's folder. Who makes or removes one holds
-//! `names.lock`; a link to a folder that is not there is a leftover of a kill. A name that a container has which is thrown
-//! away (`usnea run --rm`) is a file with a lock on it.
+//! Names of stored containers: `names/NAME` is a link to the container's folder. A command that makes or removes a link
+//! holds `names.lock`; a link to a missing folder is a leftover of a kill. The name of a disposable container (`usnea
+//! run --rm`) is a file with a lock on it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::config;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Grip, Lock};
 
-/// The lock on all names of a store.
+/// Lock on all names of a store.
 pub struct Names {
     folder: PathBuf,
     containers: PathBuf,
@@ -18,7 +18,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Takes the lock, waiting. It is held for no longer than a few renames.
+    /// Takes the lock, waiting. Holders need it for no longer than a few renames.
     pub fn lock(store: &Path) -> Result<Self> {
         let folder = config::open_private(&store.join("names"))?;
         let lock = files::lock_file(&store.join("names.lock"), Lock::Exclusive)?;
@@ -29,7 +29,7 @@ impl Names {
         })
     }
 
-    /// Gives `name` to container `id`, whose folder may not be in place yet. Errors: another has it.
+    /// Assigns `name` to container `id`, whose folder may not be in place yet. Errors: another container has the name.
     pub fn give(&self, name: &str, id: &str) -> Result<()> {
         let link = self.folder.join(name);
         if let Some(holder) = self.holder(name) {
@@ -41,7 +41,7 @@ impl Names {
             .context(|| format!("cannot give the name {name}"))
     }
 
-    /// Gives `id` a name that nobody has.
+    /// Assigns a free random name to container `id`.
     pub fn invent(&self, id: &str) -> Result<String> {
         for attempt in 0.. {
             let name = words::name(attempt)?;
@@ -53,14 +53,14 @@ impl Names {
         Err(Error::new("no name is left"))
     }
 
-    /// Takes the name from container `id`, if it has it.
+    /// Removes the name of container `id`, if that container has it.
     pub fn take(&self, name: &str, id: &str) {
         if target(&self.folder, name).as_deref() == Some(id) {
             let _ = std::fs::remove_file(self.folder.join(name));
         }
     }
 
-    /// Who has the name: the short ID of a container that is there.
+    /// Returns the holder of the name: the short ID of an existing container.
     pub fn holder(&self, name: &str) -> Option<String> {
         match target(&self.folder, name) {
             Some(id) => {
@@ -75,7 +75,7 @@ impl Names {
     }
 }
 
-/// The ID of the container that has the name in the store, whether or not it is there.
+/// Returns the ID of the container with this name in the store, whether or not its folder exists.
 pub fn find(store: &Path, name: &str) -> Option<String> {
     target(&store.join("names"), name)
 }

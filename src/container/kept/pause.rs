@@ -1,4 +1,4 @@
-//! `usnea pause` and `unpause`: all processes of a container at once, by its cgroup.
+//! `usnea pause` and `unpause`: freezes all processes of a container at once, by its cgroup.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::monitor::record::State;
 use crate::monitor::{Status, events};
 
-/// Stops all processes of a container. Errors: it does not run, or is stopped so already; it has no cgroup.
+/// Freezes all processes of a container. Errors: the container does not run, or is paused already; no cgroup.
 pub fn pause(kept: &Kept) -> Result<()> {
     match kept.status_here()? {
         Status::Running(state) => freeze(kept, &state, Freeze::Stopped, "pause"),
@@ -16,7 +16,7 @@ pub fn pause(kept: &Kept) -> Result<()> {
     }
 }
 
-/// Lets them go on. Errors: they are not stopped so.
+/// Thaws the processes of a container. Errors: the container is not paused.
 pub fn unpause(kept: &Kept) -> Result<()> {
     match kept.status_here()? {
         Status::Paused(state) => freeze(kept, &state, Freeze::Running, "unpause"),
@@ -31,7 +31,7 @@ fn freeze(kept: &Kept, state: &State, what: Freeze, action: &str) -> Result<()> 
     Ok(())
 }
 
-/// The cgroup of a container that runs. Errors: it has none.
+/// Returns the cgroup of a running container. Errors: no cgroup.
 pub(super) fn folder(kept: &Kept, state: &State) -> Result<PathBuf> {
     state.cgroup.clone().ok_or_else(|| {
         let error = format!("container {} runs without a cgroup", kept.record.name);
