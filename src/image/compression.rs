@@ -1,5 +1,5 @@
-//! How a layer or an archive is compressed, told by its first bytes (media types lie, in good faith most of the time),
-//! and what it is without that.
+//! Compression of layers and archives: detected by the first bytes (media types are often wrong, mostly in good faith),
+//! and decoding.
 
 use std::io::{self, BufReader, Cursor, Read};
 
@@ -11,35 +11,35 @@ use crate::error::{Error, Result};
 
 const BUFFER: usize = 128 << 10;
 
-/// Most memory for an xz stream, bytes: its dictionary is as large as who wrote it wanted. `xz -9` needs 65 MiB.
+/// Memory limit for an xz stream, in bytes: the writer chooses the size of the dictionary. `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
 
-/// The longest of the signatures below.
+/// Length of the longest signature below.
 const SIGNATURE: usize = 6;
 
-/// How a stream is compressed.
+/// Compression of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all, or in a way that we do not know.
+    /// None, or an unknown format.
     None,
-    /// RFC 1952
+    /// Gzip (RFC 1952).
     Gzip,
-    /// RFC 8878
+    /// Zstandard (RFC 8878).
     Zstd,
-    /// The .xz file format
+    /// The .xz file format.
     Xz,
-    /// bzip2's
+    /// The bzip2 format.
     Bzip2,
 }
 
 impl Compression {
-    /// What a stream that begins with `head` is.
+    /// Detects the compression of a stream that begins with `head`.
     fn of(head: &[u8]) -> Self {
         match head {
             [0x1f, 0x8b, ..] => Self::Gzip,
-            // A frame, or one to be skipped (RFC 8878, 3.1.1 and 3.1.2), with which pzstd's begin.
+            // A frame, or a skippable frame (RFC 8878, 3.1.1 and 3.1.2), with which pzstd's streams begin.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
-            // A block, or the end of a stream of none.
+            // A block, or the end of an empty stream.
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..]
             | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, ..] => Self::Bzip2,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
@@ -47,8 +47,7 @@ impl Compression {
         }
     }
 
-    /// The media type of a layer so compressed, in an OCI manifest. `None`: there is none, a layer has to be compressed
-    /// anew.
+    /// Media type of such a layer in an OCI manifest. `None`: no such type, so the layer must be compressed anew.
     pub fn oci_layer(self) -> Option<&'static str> {
         match self {
             Self::None => Some(media::OCI_LAYER),
@@ -58,7 +57,7 @@ impl Compression {
         }
     }
 
-    /// The same in a manifest of docker's.
+    /// Media type of such a layer in a docker manifest.
     pub fn docker_layer(self) -> Option<&'static str> {
         match self {
             Self::None => Some(media::DOCKER_LAYER),
@@ -67,8 +66,8 @@ impl Compression {
         }
     }
 
-    /// The uncompressed bytes of `packed`. Several gzip members, zstd frames, xz or bzip2 streams in a row are one stream;
-    /// anything else after the last one is an error.
+    /// Decodes `packed`. Several gzip members, zstd frames, xz or bzip2 streams in a row are one stream; any other
+    /// bytes after the last are an error.
     pub fn decode<'a>(self, packed: impl Read + 'a) -> Result<Plain<'a>> {
         let buffer = |packed| BufReader::with_capacity(BUFFER, packed);
         let stream: Box<dyn Read + 'a> = match self {
@@ -87,27 +86,27 @@ impl Compression {
     }
 }
 
-/// How the stream is compressed, and all of it still.
+/// Detects the compression of a stream. Also returns the whole stream, first bytes included.
 pub fn sniff<'a>(mut packed: impl Read + 'a) -> Result<(Compression, impl Read + 'a)> {
     let mut head = Vec::with_capacity(SIGNATURE);
     packed.by_ref().take(SIGNATURE as u64).read_to_end(&mut head)?;
     Ok((Compression::of(&head), Cursor::new(head).chain(packed)))
 }
 
-/// How a part of a file is compressed.
+/// Detects the compression of a part of a file.
 pub fn sniff_section(section: &Section) -> Result<Compression> {
     let mut head = [0; SIGNATURE];
     let length = section.peek(&mut head)?;
     Ok(Compression::of(head.get(..length).unwrap_or_default()))
 }
 
-/// The uncompressed bytes of `packed`, whatever it is.
+/// Decodes `packed`, whatever its compression.
 pub fn open<'a>(packed: impl Read + 'a) -> Result<Plain<'a>> {
     let (compression, packed) = sniff(packed)?;
     compression.decode(packed)
 }
 
-/// An uncompressed stream. Its errors are ours: they say what is wrong with which compression.
+/// An uncompressed stream. Its errors are ours: they name the compression and the problem.
 pub struct Plain<'a> {
     compression: Compression,
     stream: Box<dyn Read + 'a>,
@@ -125,7 +124,7 @@ impl Plain<'_> {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Error::new(format!("its {name} stream is cut off"));
         }
-        // What the source fails with is not the stream's fault.
+        // An error of the source is not the compression's fault.
         match error.downcast::<Error>() {
             Ok(ours) => ours,
             Err(error) => {
@@ -158,7 +157,7 @@ mod tests {
             (b"\x1f\x8b", Compression::Gzip),
             (b"\x28\xb5\x2f\xfd", Compression::Zstd),
             (b"\x51\x2a\x4d\x18\0\0", Compression::Zstd),
-            // A tar whose first file is called so.
+            // A tar whose first file has such a name.
             (b"BZh9\0\0", Compression::None),
             (b"7zXZ\0\0", Compression::None),
             (b"BZh91A", Compression::Bzip2),

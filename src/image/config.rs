@@ -1,4 +1,4 @@
-//! An image's config: what usnea needs of it, read as docker and podman read it.
+//! An image's config: the fields that usnea needs, read as docker and podman read them.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +15,16 @@ use crate::go_json;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ImageConfig {
-    /// When the image was made, in RFC 3339.
+    /// Time of the build, in RFC 3339.
     #[serde(deserialize_with = "go_json::text")]
     pub created: Option<String>,
-    /// Settings of its containers.
+    /// Settings of the image's containers.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub config: RunConfig,
     /// The uncompressed layers, the bottom one first.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub rootfs: RootFs,
-    /// The steps that made it, the oldest first.
+    /// History of the image, the oldest step first.
     #[serde(deserialize_with = "go_json::list")]
     pub history: Vec<HistoryEntry>,
     #[serde(flatten)]
@@ -37,7 +37,7 @@ impl ImageConfig {
         go_json::read(bytes).context(|| "the image's config")
     }
 
-    /// The machine that the image is for.
+    /// Platform that the image is for.
     pub fn platform(&self) -> Platform {
         self.platform.platform()
     }
@@ -47,34 +47,34 @@ impl ImageConfig {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct RunConfig {
-    /// `USER`
+    /// User and group (`USER`).
     #[serde(deserialize_with = "go_json::text")]
     pub user: Option<String>,
-    /// `EXPOSE`
+    /// Ports as `PORT/PROTOCOL` (`EXPOSE`).
     #[serde(deserialize_with = "go_json::keys")]
     pub exposed_ports: Vec<String>,
-    /// `ENV`
+    /// Environment variables as `NAME=VALUE` (`ENV`).
     #[serde(deserialize_with = "go_json::list")]
     pub env: Vec<String>,
-    /// `ENTRYPOINT`
+    /// Words of the entrypoint (`ENTRYPOINT`).
     #[serde(deserialize_with = "go_json::words")]
     pub entrypoint: Vec<String>,
-    /// `CMD`
+    /// Words of the default command (`CMD`).
     #[serde(deserialize_with = "go_json::words")]
     pub cmd: Vec<String>,
-    /// `VOLUME`
+    /// Paths of volumes (`VOLUME`).
     #[serde(deserialize_with = "go_json::keys")]
     pub volumes: Vec<String>,
-    /// `WORKDIR`
+    /// Working directory (`WORKDIR`).
     #[serde(deserialize_with = "go_json::text")]
     pub working_dir: Option<String>,
-    /// `LABEL`
+    /// Labels (`LABEL`).
     #[serde(deserialize_with = "go_json::texts")]
     pub labels: BTreeMap<String, String>,
-    /// `STOPSIGNAL`
+    /// Signal that stops the container (`STOPSIGNAL`).
     #[serde(deserialize_with = "go_json::text")]
     pub stop_signal: Option<String>,
-    /// `HEALTHCHECK`, docker's own field.
+    /// Health check (`HEALTHCHECK`), docker's own field.
     pub healthcheck: Option<Value>,
 }
 
@@ -82,31 +82,31 @@ pub struct RunConfig {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct RootFs {
-    /// The digests of the uncompressed layers.
+    /// Digests of the uncompressed layers, the bottom one first.
     #[serde(deserialize_with = "go_json::list")]
     pub diff_ids: Vec<String>,
 }
 
-/// A step that made the image.
+/// A step of the image's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct HistoryEntry {
-    /// When, in RFC 3339.
+    /// Time of the step, in RFC 3339.
     #[serde(deserialize_with = "go_json::text")]
     pub created: Option<String>,
-    /// The command.
+    /// Command of the step.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub created_by: String,
-    /// A remark.
+    /// Remark on the step.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub comment: String,
-    /// Whether the step made no layer.
+    /// True if the step made no layer.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub empty_layer: bool,
 }
 
-/// The image's config, and the diff IDs of its layers. Errors: not JSON, diff IDs that are no digests or not as many as
-/// `layers`.
+/// Parses the image's config; returns it with the diff IDs of its layers. Errors: not JSON, malformed diff IDs, or a
+/// number of diff IDs other than `layers`.
 pub fn parse_config(bytes: &[u8], layers: usize) -> Result<(ImageConfig, Vec<Digest>)> {
     let config = ImageConfig::parse(bytes)?;
     let diff_ids = config.rootfs.diff_ids.iter().map(|text| text.parse::<Digest>());
@@ -175,9 +175,9 @@ mod tests {
             };
             fields.remove(&key.replace("~1", "/"));
             let missing = parse(&missing).unwrap_or_else(|error| panic!("{path}: {error}"));
-            // A key of a map with null for its value is there.
+            // A key of a map counts even with the value null.
             let maps = ["/config/Volumes", "/config/ExposedPorts", "/config/Labels"];
-            // The check of health is read later.
+            // The health check is parsed later.
             let is_kept = maps.contains(&parent) || parent == "/config/Healthcheck";
             assert_eq!(null == missing, !is_kept, "{path}");
         }

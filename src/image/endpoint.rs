@@ -1,40 +1,40 @@
-//! Where a registry is spoken to, how, and as whom: what `registries` decides before anything is sent, and `registry`
-//! carries out.
+//! Address, transport and credentials of a registry: decided by `registries` before any request, used by `registry`.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// One place from which a repository can be had: the registry itself or a mirror of it.
+/// A location of a repository: the registry itself or a mirror of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `registry-1.docker.io`, `127.0.0.1:5000`: host and port as they are dialled.
+    /// Host and port to connect to: `registry-1.docker.io`, `127.0.0.1:5000`.
     pub host: String,
-    /// The repository as it is called there (a mirror may keep it under a prefix).
+    /// Name of the repository at this location (a mirror may add a prefix).
     pub repository: String,
-    /// How far the other side is trusted.
+    /// Required security of the connection.
     pub transport: Transport,
-    /// Who we are there.
+    /// Credentials for the location; `None`: anonymous.
     pub credentials: Option<Credentials>,
-    /// Folders of `certs.d` for this host: `*.crt` are authorities, `*.cert` with `*.key` is who we are (docker's).
+    /// Folders of `certs.d` for this host: `*.crt` are authorities, `*.cert` with `*.key` is our client certificate
+    /// (docker's).
     pub certificates: Vec<PathBuf>,
 }
 
-/// How far the other side is trusted.
+/// Required security of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// HTTPS with a certificate that holds.
+    /// HTTPS with a valid certificate.
     #[default]
     Verified,
     /// HTTPS with any certificate, else plain HTTP (`--tls-verify=false`, `insecure = true`).
     Insecure,
 }
 
-/// Who we are for a registry. Never shown: `Debug` hides the secret.
+/// Credentials for a registry. `Debug` hides the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// A name and its password.
+    /// User name and password.
     Password {
-        /// The name.
+        /// The user name.
         username: String,
         /// The password.
         password: String,

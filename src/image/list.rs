@@ -1,4 +1,4 @@
-//! A manifest list in the making: manifests of one image for several platforms, under one name of this machine. It goes to
+//! An unfinished manifest list: manifests of one image for several platforms, under a local name. A push sends the list to
 //! a registry as an OCI index or as docker's manifest list.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::go_json;
 /// A manifest list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestList {
-    /// Hexadecimal digits, the same as long as the list is there.
+    /// Hexadecimal digits that identify the list until its removal.
     pub id: String,
     /// Name, with a tag.
     pub name: Reference,
@@ -28,12 +28,12 @@ pub struct ManifestList {
     pub entries: Vec<Listing>,
 }
 
-/// A manifest of a list, and where it can be had.
+/// A manifest of a list, and its source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// The entry as it stands in the index.
     pub entry: Entry,
-    /// The repository of a registry that has the manifest. `None`: it is an image of a store.
+    /// The repository of a registry that has the manifest. `None`: the manifest is in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Reference>,
 }
@@ -53,10 +53,10 @@ pub struct Entry {
     /// Type of an artifact that is no image.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "go_json::text")]
     pub artifact_type: Option<String>,
-    /// Machine that the image is for.
+    /// Platform that the image is for.
     #[serde(default, deserialize_with = "go_json::or_zero")]
     pub platform: EntryPlatform,
-    /// Remarks.
+    /// Free annotations.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
@@ -114,7 +114,7 @@ impl EntryPlatform {
     }
 }
 
-/// Changes to an entry; what is not given stays.
+/// Changes to an entry; `None` and empty fields change nothing.
 #[derive(Clone, Debug, Default)]
 pub struct EntryChange {
     /// Architecture.
@@ -125,16 +125,16 @@ pub struct EntryChange {
     pub variant: Option<String>,
     /// Version of the operating system.
     pub os_version: Option<String>,
-    /// Features of the operating system; none: they stay.
+    /// Features of the operating system; empty: no change.
     pub os_features: Vec<String>,
-    /// Features of the processor; none: they stay.
+    /// Features of the processor; empty: no change.
     pub features: Vec<String>,
     /// Annotations to add or replace.
     pub annotations: Vec<(String, String)>,
 }
 
 impl EntryChange {
-    /// Changes an entry.
+    /// Applies the changes to `entry`.
     pub fn apply(&self, entry: &mut Entry) {
         let platform = &mut entry.platform;
         let set = |field: &mut String, new: &Option<String>| {
@@ -148,7 +148,7 @@ impl EntryChange {
             [(&mut platform.variant, &self.variant), (&mut platform.os_version, &self.os_version)]
         {
             if new.is_some() {
-                // An empty one takes it away.
+                // An empty text removes the field.
                 *field = new.clone().filter(|text| !text.is_empty());
             }
         }
@@ -165,7 +165,7 @@ impl EntryChange {
 }
 
 impl Entry {
-    /// The entry for a manifest. Errors: the bytes are none.
+    /// Makes the entry for a manifest. Errors: the bytes are no manifest.
     pub fn of_manifest(bytes: &[u8], digest: Digest, platform: &Platform) -> Result<Self> {
         let Document::Manifest(manifest) = Document::parse(bytes, None)? else {
             fail!("{digest} is an index, not a manifest");
@@ -180,7 +180,7 @@ impl Entry {
         })
     }
 
-    /// All entries of an index. Errors: the bytes are none.
+    /// Reads all entries of an index. Errors: the bytes are no index.
     pub fn all_of(index: &[u8]) -> Result<Vec<Self>> {
         #[derive(Deserialize)]
         struct Entries {
@@ -189,7 +189,7 @@ impl Entry {
         Ok(go_json::read::<Entries>(index)?.manifests)
     }
 
-    /// The descriptor of its manifest.
+    /// The descriptor of the entry's manifest.
     pub fn descriptor(&self) -> Descriptor {
         Descriptor {
             media_type: self.media_type.clone(),
@@ -212,7 +212,7 @@ pub enum ListFormat {
 }
 
 impl ListFormat {
-    /// Its media type.
+    /// Media type of the list in this format.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Oci => media::OCI_INDEX,
@@ -222,7 +222,7 @@ impl ListFormat {
 }
 
 impl ManifestList {
-    /// Adds a manifest, or replaces the one with its digest.
+    /// Adds a manifest, or replaces an entry with the same digest.
     pub fn add(&mut self, listing: Listing) {
         match self.entries.iter_mut().find(|old| old.entry.digest == listing.entry.digest) {
             Some(old) => *old = listing,
@@ -230,7 +230,7 @@ impl ManifestList {
         }
     }
 
-    /// The format that holds all that is said in it: docker's where all manifests are, and it has no annotations.
+    /// The format that loses nothing: docker's if all manifests are docker's and nothing has annotations, else OCI's.
     pub fn format(&self) -> ListFormat {
         let is_docker = |listing: &Listing| {
             listing.entry.media_type == media::DOCKER_MANIFEST
@@ -240,7 +240,7 @@ impl ManifestList {
         if all && self.annotations.is_empty() { ListFormat::Docker } else { ListFormat::Oci }
     }
 
-    /// The list as it goes to a registry. Docker's format has no annotations.
+    /// The list as a document for a registry. Docker's format has no annotations.
     pub fn document(&self, format: ListFormat) -> Result<Value> {
         let mut manifests = Vec::new();
         for Listing { entry, .. } in &self.entries {

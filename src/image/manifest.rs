@@ -1,4 +1,4 @@
-//! Manifests and indexes: read as Go reads them, with limits, whatever the registry says that they are.
+//! Manifests and indexes: parsed as Go does, with limits, whatever type the registry claims.
 //!
 //! Digests are checked before any use; media types are trusted only where all fields agree (CVE-2021-41190).
 
@@ -36,39 +36,39 @@ pub mod media {
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 }
 
-/// What a manifest or an index points to (image spec, descriptor.md).
+/// A reference to content by digest, in a manifest or an index (image spec, descriptor.md).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The kind of the content; empty where nothing is said.
+    /// Media type of the content; empty if missing.
     #[serde(default, deserialize_with = "go_json::or_zero")]
     pub media_type: String,
-    /// Its name.
+    /// Digest of the content.
     pub digest: Digest,
-    /// Its length in bytes; 0 where nothing is said, see [`Descriptor::is_size_known`].
+    /// Length of the content in bytes; 0 if missing, see [`Descriptor::is_size_known`].
     #[serde(default, deserialize_with = "go_json::size")]
     pub size: u64,
-    /// For which machine, in an index.
+    /// Platform of the image, in an index.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "WrittenPlatform::of_entry"
     )]
     pub platform: Option<Platform>,
-    /// Remarks.
+    /// Free annotations.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
         deserialize_with = "go_json::texts"
     )]
     pub annotations: BTreeMap<String, String>,
-    /// Where else it may be had; not followed (what is listed there is refused by most).
+    /// Other locations of the content. Not followed: most tools refuse such content.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "go_json::list")]
     pub urls: Vec<String>,
 }
 
 impl Descriptor {
-    /// Whether the size is said: only the empty blob has none.
+    /// True if the descriptor has a size. A size of 0 is real only for the empty blob.
     pub fn is_size_known(&self) -> bool {
         self.size > 0 || self.digest == Digest::of(b"")
     }
@@ -78,21 +78,21 @@ impl Descriptor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
-    /// 2
+    /// Always 2.
     #[serde(default = "version_2", deserialize_with = "version")]
     pub schema_version: u32,
-    /// OCI's or docker's.
+    /// OCI's or docker's media type.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "go_json::text")]
     pub media_type: Option<String>,
-    /// What an artifact is that is no image.
+    /// Type of an artifact that is no image.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "go_json::text")]
     pub artifact_type: Option<String>,
     /// The image's config.
     pub config: Descriptor,
-    /// The bottom one first.
+    /// Layers, the bottom one first.
     #[serde(default, deserialize_with = "layers")]
     pub layers: Vec<Descriptor>,
-    /// Remarks.
+    /// Free annotations.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
@@ -105,16 +105,16 @@ pub struct Manifest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Index {
-    /// 2
+    /// Always 2.
     #[serde(default = "version_2", deserialize_with = "version")]
     pub schema_version: u32,
-    /// OCI's or docker's.
+    /// OCI's or docker's media type.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "go_json::text")]
     pub media_type: Option<String>,
-    /// Manifests (or indexes) in it.
+    /// Manifests (or indexes) of the index.
     #[serde(default, deserialize_with = "layers")]
     pub manifests: Vec<Descriptor>,
-    /// Remarks.
+    /// Free annotations.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
@@ -127,7 +127,7 @@ fn version_2() -> u32 {
     2
 }
 
-/// A schema version; 2 where nothing is said.
+/// Reads a schema version; 2 if missing or 0.
 fn version<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     let version: u32 = go_json::or_zero(from)?;
     Ok(if version == 0 { 2 } else { version })
@@ -137,18 +137,18 @@ fn layers<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Descriptor>, 
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// One of the two things that a name can stand for.
+/// Content of a reference: a manifest or an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
-    /// One image.
+    /// A single image.
     Manifest(Manifest),
-    /// One image for each of several platforms.
+    /// An index: an image for each of several platforms.
     Index(Index),
 }
 
 impl Document {
-    /// Parses `bytes`; `said` is what the transport called them. Errors: not JSON, neither of the two, both of them, of
-    /// an old schema, fields that disagree about what it is, more layers than [`MOST_LAYERS`].
+    /// Parses `bytes`; `said` is the transport's media type. Errors: not JSON, neither of the two, both of them, an old
+    /// schema, contradictory media types, more layers than [`MOST_LAYERS`].
     pub fn parse(bytes: &[u8], said: Option<&str>) -> Result<Self> {
         if bytes.len() as u64 > LARGEST {
             fail!("the manifest is larger than {LARGEST} bytes");
@@ -180,7 +180,7 @@ impl Document {
                         "the media type says {kind}, the content is the other of manifest and index"
                     )
                 }
-                // Servers that know no better: application/json, text/plain.
+                // Some servers send a generic type: application/json, text/plain.
                 (other, _) if Some(other) == said => {}
                 (other, _) => fail!("media type {}: not one of an image", other.escape_debug()),
             }
@@ -200,7 +200,7 @@ impl Document {
     }
 }
 
-/// Whether a document is an index. Errors: it is both, or neither.
+/// True if a document is an index. Errors: both or neither.
 fn is_index(value: &Value, media_type: &str) -> Result<bool> {
     let has = |name: &str| value.get(name).is_some_and(|field| !field.is_null());
     match (has("config") || has("layers"), has("manifests")) {
@@ -217,14 +217,14 @@ fn is_index(value: &Value, media_type: &str) -> Result<bool> {
     }
 }
 
-/// A web page in the place of a manifest is what proxies and login pages send.
+/// Replaces the error for a web page: proxies and login pages send one in place of a manifest.
 fn not_json(bytes: &[u8]) -> impl Fn(Error) -> Error {
     let is_page = bytes.trim_ascii_start().starts_with(b"<");
     move |error| if is_page { Error::new("a web page, not JSON") } else { error }
 }
 
-/// Media types of configs that stand for an image: registries and tools of long ago wrote others than the two that are
-/// meant (docker takes the same).
+/// Media types of configs that stand for an image. Old registries and tools wrote other types than the two standard
+/// ones (docker accepts the same).
 const CONFIG_TYPES: [&str; 7] = [
     media::OCI_CONFIG,
     media::DOCKER_CONFIG,
@@ -236,7 +236,7 @@ const CONFIG_TYPES: [&str; 7] = [
 ];
 
 impl Manifest {
-    /// Its media type; one that does not say so itself is told by its config.
+    /// Media type of the manifest; if missing, derived from the config's.
     pub fn media_type(&self) -> &str {
         match (&self.media_type, self.config.media_type.as_str()) {
             (Some(media_type), _) => media_type,
@@ -245,7 +245,7 @@ impl Manifest {
         }
     }
 
-    /// Errors, of [`Kind::Artifact`]: what the manifest describes is no image.
+    /// Checks that the manifest describes an image. Errors of [`Kind::Artifact`] otherwise.
     pub fn check_is_image(&self) -> Result<()> {
         let bare = |kind: &str| kind.split(';').next().unwrap_or_default().trim().to_owned();
         let config = bare(&self.config.media_type);
@@ -276,13 +276,13 @@ impl Manifest {
 }
 
 impl Index {
-    /// The manifest for `platform`: the best that serves it, and of such the first (image spec, image-index.md). Errors
-    /// say which there are.
+    /// Chooses the manifest for `platform`: the best match, and of equal ones the first (image spec, image-index.md).
+    /// Errors list the available platforms.
     pub fn choose(&self, platform: &Platform) -> Result<&Descriptor> {
         let rank = |entry: &Descriptor| entry.platform.as_ref()?.rank(platform);
         let ranked = self.manifests.iter().filter_map(|entry| Some((rank(entry)?, entry)));
         let best = ranked.min_by_key(|(rank, _)| *rank).map(|(_, entry)| entry);
-        // One that names no platform at all serves any (buildkit's attestations name unknown/unknown).
+        // An entry without a platform serves any (buildkit's attestations name unknown/unknown).
         let any = || self.manifests.iter().find(|entry| entry.platform.is_none());
         best.or_else(any).ok_or_else(|| {
             let has: Vec<String> = self

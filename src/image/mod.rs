@@ -1,4 +1,4 @@
-//! Images: what they are called, where they come from, how they are kept, and how their layers become folders.
+//! Images: names, sources, storage, and the unpacking of layers into folders.
 //!
 //! ```text
 //!  Reference --registries.conf--> Endpoint --+                        +-- blobs/       verified bytes
@@ -7,8 +7,8 @@
 //!  store --> push --> Target: registry, layout, archive
 //! ```
 //!
-//! Nothing here knows containers. Everything that writes runs in the base user namespace (`userns::in_base`), in a
-//! process that was made for it: that process may start threads, the one that launches containers may not.
+//! No code here depends on containers. All code that writes runs in the base user namespace (`userns::in_base`), in a
+//! process made for it. That process may start threads; the process that launches containers may not.
 
 pub mod archive;
 pub mod change;

@@ -1,24 +1,25 @@
-//! Whose the files of a layer are, and how that is kept on disk: by real owners in the range of the base user
-//! namespace, or, where the user has a single ID, in an extended attribute beside files that are all the user's ([`crate::override_stat`]).
+//! Owners of a layer's files, and their form on disk. Either real owners in the range of the base user namespace. Or,
+//! where the user has a single ID, owners recorded in an extended attribute of files that all belong to the user
+//! ([`crate::override_stat`]).
 
 use crate::digest::Digest;
 use crate::ids::{self, IdMaps};
 pub use crate::override_stat::{FileType, OVERRIDE_STAT, OverrideStat};
 
-/// How the owners of a layer's files are kept on disk.
+/// Form in which the owners of a layer's files are stored on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owners {
-    /// They are real, through the maps of the base user namespace: a layer's uid is the uid inside base.
+    /// Real owners, through the maps of the base user namespace: a layer's uid is the uid inside base.
     Mapped(IdMaps),
-    /// Every file is ours; real owner and mode are in [`OVERRIDE_STAT`].
+    /// All files belong to the user; real owner and mode are in [`OVERRIDE_STAT`].
     Recorded,
-    /// The same for all who may look into the store: they can read every file, and write to none.
+    /// Recorded, in a store that other users may read: those users can read every file, and write to none.
     Shared,
 }
 
 impl Owners {
-    /// What tells apart the folders of one layer unpacked for several users or maps: `recorded`, `shared`, or eight
-    /// hexadecimal digits that stand for the maps.
+    /// Suffix that distinguishes the folders of one layer unpacked for several users or maps: `recorded`, `shared`, or
+    /// eight hexadecimal digits of the maps' digest.
     pub fn suffix(&self) -> String {
         match self {
             Self::Recorded => "recorded".into(),
@@ -30,12 +31,12 @@ impl Owners {
         }
     }
 
-    /// Whether real owners are in [`OVERRIDE_STAT`].
+    /// True if real owners are in [`OVERRIDE_STAT`].
     pub fn are_recorded(&self) -> bool {
         matches!(self, Self::Recorded | Self::Shared)
     }
 
-    /// Whether a file on disk can really belong to this user and group of the layer.
+    /// True if a file on disk can really belong to this user and group of the layer.
     pub fn has(&self, uid: u32, gid: u32) -> bool {
         match self {
             Self::Recorded | Self::Shared => (uid, gid) == (0, 0),

@@ -1,38 +1,38 @@
-//! Machines that images are made for, and which image runs where no image was made for the machine itself.
+//! Platforms of images, and which of them run on a machine that has no image of its own.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::go_json;
 
-/// A machine: `linux/arm64/v8`.
+/// A platform: `linux/arm64/v8`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
-    /// `linux`
+    /// Operating system: `linux`.
     pub os: String,
-    /// Go's name: `amd64`, `arm64`
+    /// Architecture by Go's name: `amd64`, `arm64`.
     pub architecture: String,
-    /// `v7`, `v8`
+    /// Variant of the architecture: `v7`, `v8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
 }
 
-/// The fields of an index's `platform` and of a config, as they were written.
+/// The fields of an index's `platform` and of a config, as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct WrittenPlatform {
-    /// Empty where nothing is said.
+    /// Operating system; empty if missing.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub os: String,
-    /// Empty where nothing is said.
+    /// Architecture; empty if missing.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub architecture: String,
-    /// `None` where nothing is said.
+    /// Variant; `None` if missing.
     #[serde(deserialize_with = "go_json::text")]
     pub variant: Option<String>,
 }
 
 impl WrittenPlatform {
-    /// The platform, by Go's names; what is not said is as on this machine.
+    /// The platform by Go's names. Missing fields are those of this machine.
     pub fn platform(&self) -> Platform {
         let host = Platform::host();
         let os = match self.os.to_ascii_lowercase() {
@@ -46,7 +46,7 @@ impl WrittenPlatform {
         Platform { os, architecture, variant: self.variant.clone().or(implied).map(variant_name) }
     }
 
-    /// The platform of an index's entry. `None`: nothing is said of it.
+    /// Reads the platform of an index's entry. `None`: missing or empty.
     pub fn of_entry<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Platform>, D::Error> {
         let written = Option::<Self>::deserialize(from)?.unwrap_or_default();
         let is_said = !written.os.is_empty() || !written.architecture.is_empty();
@@ -54,10 +54,10 @@ impl WrittenPlatform {
     }
 }
 
-/// Go's name of an architecture, and the variant that another name of it stands for.
+/// Go's name of an architecture, and the variant that the given name implies.
 fn go_name(name: &str) -> (String, Option<String>) {
     let (name, variant) = match name {
-        // uname's names, and Debian's.
+        // Names of uname, and of Debian.
         "x86_64" | "x86-64" => ("amd64", None),
         "aarch64" => ("arm64", None),
         "i386" | "i486" | "i586" | "i686" => ("386", None),
@@ -68,13 +68,13 @@ fn go_name(name: &str) -> (String, Option<String>) {
     (name.to_owned(), variant.map(str::to_owned))
 }
 
-/// `v7`, also where it is written `7`.
+/// Returns a variant with its `v`: `v7`, also for `7`.
 fn variant_name(name: String) -> String {
     let name = name.to_ascii_lowercase();
     if name.starts_with(|c: char| c.is_ascii_digit()) { format!("v{name}") } else { name }
 }
 
-/// The variant that is meant where none is said.
+/// Variant that a missing one stands for.
 fn implied_variant(architecture: &str) -> Option<&'static str> {
     match architecture {
         "amd64" => Some("v1"),
@@ -85,7 +85,7 @@ fn implied_variant(architecture: &str) -> Option<&'static str> {
 }
 
 impl Platform {
-    /// This machine.
+    /// The platform of this machine.
     pub fn host() -> Self {
         let (architecture, variant) = match std::env::consts::ARCH {
             "x86_64" => ("amd64", None),
@@ -102,7 +102,7 @@ impl Platform {
         }
     }
 
-    /// The platform of podman's --arch, --os and --variant; what is not said is this machine's.
+    /// The platform of podman's --arch, --os and --variant. Missing parts are this machine's.
     pub fn of_parts(
         architecture: Option<String>,
         os: Option<String>,
@@ -115,19 +115,19 @@ impl Platform {
             variant: variant.clone(),
         };
         let platform = written.platform();
-        // Where the architecture is this machine's, so is its variant, unless another is said.
+        // This machine's architecture implies its variant, unless another variant is given.
         match variant {
             Some(variant) if is_host => Self { variant: Some(variant_name(variant)), ..platform },
             _ => platform,
         }
     }
 
-    /// Whether what is made for this platform runs on `wanted`, by the same architecture.
+    /// True if programs for this platform run on `wanted`, by the same architecture.
     pub fn serves(&self, wanted: &Self) -> bool {
         self.architecture == wanted.architecture && self.rank(wanted).is_some()
     }
 
-    /// How well what is made for this platform runs on `wanted`; 0 is best. `None`: it does not. As in containerd: an
+    /// Rank of this platform's programs on `wanted`; 0 is best. `None`: they do not run there. As in containerd: an
     /// older variant serves a newer one, 386 serves amd64, and 32-bit arm serves arm64.
     pub fn rank(&self, wanted: &Self) -> Option<usize> {
         if self.os != wanted.os {
@@ -136,7 +136,7 @@ impl Platform {
         let variants = wanted.variants();
         let is_same = self.architecture == wanted.architecture;
         let own = self.variant.as_deref();
-        // A variant that is not said comes where the implied one comes, and last where that one is too new.
+        // A missing variant ranks as the implied one, and last if the implied one is too new.
         let place = |variants: &[String]| {
             let meant = own.or_else(|| implied_variant(&self.architecture));
             match meant {
@@ -182,7 +182,7 @@ impl Platform {
 impl std::str::FromStr for Platform {
     type Err = String;
 
-    /// `OS/ARCH[/VARIANT]`, or `ARCH` alone.
+    /// Parses `OS/ARCH[/VARIANT]`, or `ARCH` alone.
     fn from_str(text: &str) -> Result<Self, String> {
         let words: Vec<&str> = text.split('/').collect();
         let good = |word: &&str| {
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_nearest_variant_that_runs_there_serves() {
-        // Wanted, and what there may be, the best first.
+        // Wanted platform, and the available ones, the best first.
         for (wanted, order) in [
             ("linux/arm/v7", &["arm/v7", "arm/v6", "arm/v5"][..]),
             ("linux/arm", &["arm/v7", "arm/v6", "arm/v5"]),

@@ -1,11 +1,12 @@
-//! A push: from the store into a [`Target`]. Blobs go first, several at once, then the manifest, byte for byte as it came,
-//! so that its digest stays what it was.
+//! A push: from the store into a [`Target`]. Blobs go first, several at once. The manifest follows, byte for byte as
+//! stored, so that its digest stays the same.
 //!
-//! Two exceptions: a manifest of docker's becomes OCI's in an OCI layout, and either becomes the other for a registry that
-//! takes no other or where that is asked for; and layers that lie here without compression (they were loaded from a docker-archive) go to a registry
-//! compressed, as docker and podman do, and the manifest says so. The same layer gives the same blob every time.
+//! Two exceptions. The manifest's format changes (docker's to OCI's for an OCI layout; either way for a registry that
+//! refuses the stored one, or on request). Layers that are stored without compression (loaded from a docker-archive) go
+//! to a registry compressed, as with docker and podman, and the manifest is adapted. The same layer gives the same blob
+//! every time.
 //!
-//! With `parallel` above 1 it starts threads. It needs no user namespace: blobs are files of the user's own.
+//! With `parallel` above 1 the push starts threads. It needs no user namespace: the blobs are the user's own files.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -26,62 +27,62 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::fail;
 
-/// In which form layers go out.
+/// Form in which layers are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As they lie in the store.
+    /// As stored.
     AsStored,
-    /// Compressed, those that are not.
+    /// Compressed; layers that already are stay as stored.
     Packed,
-    /// Compressed with gzip, those that are otherwise too.
+    /// Compressed with gzip, whatever their stored compression.
     Gzip,
 }
 
 /// The format of the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// As it lies in the store; the other one where the target refuses that.
+    /// As stored; the other format if the target refuses it.
     AsStored,
-    /// OCI's.
+    /// OCI's format.
     Oci,
-    /// Docker's, schema 2.
+    /// Docker's format, schema 2.
     Docker,
 }
 
-/// What is pushed, and how.
+/// A push: image, settings and callbacks.
 pub struct Push<'a> {
-    /// Where it is.
+    /// Store that has the image.
     pub store: &'a Store,
-    /// What it is.
+    /// Image to push.
     pub image: &'a Image,
-    /// Whether layers may be changed on the way.
+    /// Form in which layers are sent.
     pub form: Form,
-    /// The manifest's format there.
+    /// Format of the manifest at the target.
     pub format: Format,
-    /// Where those that are changed are made.
+    /// Folder for temporary files of recompressed layers.
     pub tmp: &'a Path,
-    /// How many layers at once.
+    /// Number of layers sent at once.
     pub parallel: usize,
-    /// Who is told.
+    /// Receiver of progress reports.
     pub progress: &'a dyn Progress,
 }
 
-/// What was pushed.
+/// Result of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
-    /// The digest of the manifest as it is there.
+    /// Digest of the manifest as the target has it.
     pub digest: Digest,
-    /// Its media type.
+    /// Media type of the manifest.
     pub media_type: String,
-    /// How long that manifest is, in bytes.
+    /// Length of the manifest in bytes.
     pub size: u64,
 }
 
-/// The image as it is here.
+/// The stored manifest, locked.
 struct Parcel {
     bytes: Vec<u8>,
     manifest: Manifest,
-    // While it is held nobody removes the image.
+    // While it is held, no command removes the image.
     _held: HeldBlob,
 }
 
@@ -91,7 +92,7 @@ enum Content {
 }
 
 impl Push<'_> {
-    /// Pushes it. [`Target::finish`] is left to the caller, who may have more for an archive.
+    /// Pushes the image. The caller calls [`Target::finish`], perhaps after more images for the same archive.
     pub fn run(&self, target: &dyn Target) -> Result<Pushed> {
         let Parcel { mut bytes, manifest, _held } = self.parcel()?;
         let mut seen = HashSet::new();
@@ -119,7 +120,7 @@ impl Push<'_> {
         Ok(Pushed { digest, media_type: document.media_type, size })
     }
 
-    /// Puts the manifest; in the other format where its own is refused and none was asked for.
+    /// Writes the manifest. If the target refuses its format and no format was requested, tries the other format.
     fn put(&self, target: &dyn Target, document: Converted) -> Result<Converted> {
         let refusal = match target.put_manifest(None, &document.media_type, &document.bytes) {
             Ok(()) => return Ok(document),
@@ -130,7 +131,7 @@ impl Push<'_> {
             media::DOCKER_MANIFEST => Format::Oci,
             _ => Format::Docker,
         };
-        // Its layers are there: what needs other layers is not tried.
+        // The layers are sent already: a manifest that needs other layers is not tried.
         let Ok(other) = self.convert(&document.bytes, other) else { return Err(refusal) };
         log::info!("{refusal}: it gets the manifest as {}", other.media_type);
         match target.put_manifest(None, &other.media_type, &other.bytes) {
@@ -140,7 +141,7 @@ impl Push<'_> {
         }
     }
 
-    /// The manifest in a format. Errors: a layer that it has no name for.
+    /// Converts the manifest to a format. Errors: a layer whose compression the format has no media type for.
     fn convert(&self, bytes: &[u8], format: Format) -> Result<Converted> {
         let compression = |layer: &Descriptor| match known_compression(&layer.media_type) {
             Some(compression) => Ok(compression),
@@ -167,7 +168,7 @@ impl Push<'_> {
         }
     }
 
-    /// Reads from the blobs the sizes that the manifest does not say.
+    /// Reads from the blobs the sizes that the manifest does not have.
     fn add_sizes(&self, manifest: &mut Manifest) -> Result<()> {
         let Manifest { config, layers, .. } = manifest;
         for descriptor in std::iter::once(config).chain(layers) {
@@ -178,14 +179,15 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// The layer as it goes out. What a media type calls plain may be compressed all the same: then it stays.
+    /// Returns the layer in the form to send. A layer whose media type says plain may still be compressed: it is then
+    /// sent as stored.
     fn packed(&self, layer: &Descriptor) -> Result<(Descriptor, Content)> {
         let packed_type = match layer.media_type.as_str() {
             kind if kind.starts_with(media::DOCKER_LAYER) => media::DOCKER_LAYER_GZIP,
             _ => media::OCI_LAYER_GZIP,
         };
         let stays = |compression| match compression {
-            // No manifest has a name for these.
+            // No manifest format has a media type for these.
             Compression::Xz | Compression::Bzip2 => false,
             Compression::None => self.form == Form::AsStored,
             Compression::Zstd => self.form != Form::Gzip,
@@ -229,8 +231,8 @@ impl Push<'_> {
         }
     }
 
-    /// Sends the layers, several at once: while one goes out, the next is compressed. Those that went out in another form,
-    /// by the digest that they have here.
+    /// Sends the layers, several at once: while one is sent, the next is compressed. Returns the recompressed layers,
+    /// by their stored digest.
     fn send_layers(
         &self,
         target: &dyn Target,
@@ -263,7 +265,7 @@ impl Push<'_> {
         sent.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends one layer; what it is there, where that is not what it is here.
+    /// Sends one layer. Returns its new descriptor if it was recompressed.
     fn send(
         &self,
         target: &dyn Target,
@@ -273,7 +275,7 @@ impl Push<'_> {
         let (form, content) = self.packed(layer).context(|| format!("layer {}", layer.digest))?;
         let was_there = target.has_blob(&form)?;
         if !was_there {
-            // What is shown is as long as the layer is here.
+            // Progress is scaled to the layer's stored size.
             let told = |bytes| self.progress.came(at, scaled(bytes, form.size, layer.size));
             target.put_blob(&form, &|| self.open(&form, &content), &told)?;
         }
@@ -282,7 +284,7 @@ impl Push<'_> {
     }
 }
 
-/// `bytes` of `whole`, as a part of `shown`.
+/// Scales `bytes` of `whole` to the range `shown`.
 fn scaled(bytes: u64, whole: u64, shown: u64) -> u64 {
     match whole {
         0 => shown,
@@ -291,14 +293,14 @@ fn scaled(bytes: u64, whole: u64, shown: u64) -> u64 {
     }
 }
 
-/// A manifest as it goes out.
+/// A manifest in the format to send.
 #[derive(Debug)]
 struct Converted {
     media_type: String,
     bytes: Vec<u8>,
 }
 
-/// The compression that a layer's media type says; `None`: what it says is not to be believed.
+/// The compression that a layer's media type names. `None`: the type is not reliable.
 fn known_compression(media_type: &str) -> Option<Compression> {
     match media_type {
         media::OCI_LAYER_GZIP | media::DOCKER_LAYER_GZIP => Some(Compression::Gzip),
@@ -307,8 +309,8 @@ fn known_compression(media_type: &str) -> Option<Compression> {
     }
 }
 
-/// The manifest `bytes` in a format: its media types, and for docker's without what only OCI has. One that is in that
-/// format stays as it is.
+/// Converts the manifest `bytes` to a format: its media types, and for docker's without OCI's extra fields. A manifest
+/// that is already in the format stays unchanged.
 fn convert(
     bytes: &[u8],
     format: Format,
@@ -355,7 +357,7 @@ fn convert(
     Ok(Converted { media_type: media_type.to_owned(), bytes })
 }
 
-/// The manifest with other descriptors for some of its layers. Fields that are not known are kept.
+/// Replaces the descriptors of the changed layers in the manifest. Unknown fields stay.
 fn with_layers(
     manifest: &[u8],
     layers: &[Descriptor],

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
-/// The registry of names without one.
+/// Registry of names without a registry.
 pub const DOCKER_HUB: &str = "docker.io";
-/// The registry of what was made here and never pulled (podman's).
+/// Registry of images that were built here and never pulled (podman's).
 pub const LOCALHOST: &str = "localhost";
-/// What docker.io puts before a repository without a folder.
+/// Prefix of repositories without a folder on docker.io.
 const LIBRARY: &str = "library/";
 /// Longest repository, and longest registry, in bytes.
 const LONGEST: usize = 255;
@@ -24,26 +24,26 @@ const LONGEST: usize = 255;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Reference {
-    /// `docker.io`, `127.0.0.1:5000`
+    /// Registry: `docker.io`, `127.0.0.1:5000`.
     pub registry: String,
-    /// `library/debian`
+    /// Repository: `library/debian`.
     pub repository: String,
-    /// `12`; `None` only when there is a digest.
+    /// Tag: `12`; `None` only with a digest.
     pub tag: Option<String>,
-    /// Which manifest or index it must be.
+    /// Digest of the manifest or index; `None`: any.
     pub digest: Option<Digest>,
 }
 
-/// What was typed: a reference whose registry may be missing (a short name).
+/// A reference as typed: its registry may be missing (a short name).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Typed {
-    /// Registry, where one was typed.
+    /// Registry, if typed.
     pub registry: Option<String>,
     /// Repository as typed: `debian`, `library/debian`.
     pub repository: String,
-    /// Tag, where one was typed.
+    /// Tag, if typed.
     pub tag: Option<String>,
-    /// Digest, where one was typed.
+    /// Digest, if typed.
     pub digest: Option<Digest>,
 }
 
@@ -58,7 +58,7 @@ impl FromStr for Typed {
             }
             None => (text, None),
         };
-        // A colon after the last slash begins a tag; one before it, a port.
+        // A colon after the last slash begins a tag; an earlier colon begins a port.
         let (name, tag) = match rest.rsplit_once(':') {
             Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
             _ => (rest, None),
@@ -80,7 +80,7 @@ impl FromStr for Typed {
             let hint = "lower-case letters and digits, separated by one of . _ __ - and /";
             return Err(bad("not a valid name").hint(hint));
         }
-        // As completed: docker.io puts `library/` before what has no folder.
+        // The limit is for the completed name: docker.io puts `library/` before a repository without a folder.
         let added = if repository.contains('/') { 0 } else { LIBRARY.len() };
         if repository.len() + added > LONGEST {
             return Err(bad("the name is longer than 255 characters"));
@@ -95,8 +95,8 @@ impl FromStr for Typed {
 }
 
 impl Typed {
-    /// The reference with `registry` where none was typed, `latest` where there is neither tag nor digest, and docker's
-    /// `library/` where the registry is docker.io.
+    /// Completes the reference: `registry` if none was typed, `latest` without tag and digest, and docker's `library/`
+    /// if the registry is docker.io.
     pub fn in_registry(&self, registry: &str) -> Reference {
         let registry = match self.registry.as_deref().unwrap_or(registry) {
             "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
@@ -115,12 +115,12 @@ impl Typed {
 }
 
 impl Reference {
-    /// `docker.io/library/debian`
+    /// Registry and repository: `docker.io/library/debian`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.registry, self.repository)
     }
 
-    /// What is asked of the registry: the digest where there is one, else the tag.
+    /// Tag or digest for a request to the registry: the digest if present, else the tag.
     pub fn which(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.to_string(),
@@ -128,13 +128,14 @@ impl Reference {
         }
     }
 
-    /// The same by its tag alone; `None`: it has none.
+    /// The reference without its digest; `None`: the reference has no tag.
     pub fn without_digest(&self) -> Option<Self> {
         self.tag.as_ref()?;
         Some(Self { digest: None, ..self.clone() })
     }
 
-    /// As docker shows it: without `docker.io/` and `library/`, as far as what is left still means the same.
+    /// Short form as docker shows it: without `docker.io/` and `library/`, as long as the short form still means the
+    /// same.
     pub fn familiar(&self) -> String {
         let text = self.to_string();
         let Some(short) = text.strip_prefix("docker.io/") else { return text };
@@ -148,7 +149,7 @@ impl Reference {
 impl FromStr for Reference {
     type Err = Error;
 
-    /// A complete reference, as it stands in images.json; a short name is completed as docker does.
+    /// Parses a complete reference, as in images.json; completes a short name as docker does.
     fn from_str(text: &str) -> Result<Self> {
         Ok(text.parse::<Typed>()?.in_registry(DOCKER_HUB))
     }
@@ -181,8 +182,8 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Whether the part before the first slash is a registry (docker's rule): it has a dot or a port, or is localhost, or
-/// has upper-case letters, which no repository may have.
+/// True if the part before the first slash is a registry (docker's rule): it has a dot or a port, is localhost, or has
+/// upper-case letters, which no repository may have.
 fn is_registry(first: &str) -> bool {
     first == LOCALHOST
         || first.contains(['.', ':'])
@@ -227,7 +228,7 @@ fn is_tag(text: &str) -> bool {
         && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+/// Matches `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 fn is_component(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let separates = |between: &str| {
@@ -321,7 +322,7 @@ mod tests {
         assert!(format!("a:{}", "t".repeat(129)).parse::<Reference>().is_err());
     }
 
-    /// Found by fuzzing: a short name could be completed to one that was too long to be read again.
+    /// Found by fuzzing: a completed short name could be too long to be parsed again.
     #[test]
     fn the_longest_name_is_still_one_when_it_is_complete() {
         for text in ["a".repeat(247), format!("b/{}", "a".repeat(253))] {
@@ -330,7 +331,7 @@ mod tests {
         }
     }
 
-    /// Found by fuzzing: what stood between `]` and the port was never looked at.
+    /// Found by fuzzing: text between `]` and the port was never checked.
     #[test]
     fn an_address_is_followed_by_a_port_alone() {
         assert!("[::1]:5000/x".parse::<Typed>().is_ok());

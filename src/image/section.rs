@@ -17,29 +17,29 @@ pub struct Section {
 }
 
 impl Section {
-    /// `size` bytes from offset `at` on.
+    /// Selects `size` bytes from offset `at` on.
     pub fn new(file: Arc<File>, at: u64, size: u64) -> Self {
         Self { file, at, end: at.saturating_add(size) }
     }
 
-    /// All of a file.
+    /// Selects the whole file.
     pub fn whole(file: File) -> io::Result<Self> {
         let size = file.metadata()?.len();
         Ok(Self::new(Arc::new(file), 0, size))
     }
 
-    /// How many bytes are left.
+    /// Number of bytes left.
     pub fn size(&self) -> u64 {
         self.end.saturating_sub(self.at)
     }
 
-    /// The same without its first `count` bytes.
+    /// Skips the first `count` bytes.
     pub fn skip(mut self, count: u64) -> Self {
         self.at = self.at.saturating_add(count).min(self.end);
         self
     }
 
-    /// The first bytes, at most as many as fit.
+    /// Reads the first bytes, at most as many as fit into `room`, without moving on.
     pub fn peek(&self, room: &mut [u8]) -> io::Result<usize> {
         let mut reader = self.clone();
         let mut have = 0;
@@ -52,14 +52,15 @@ impl Section {
         Ok(have)
     }
 
-    /// All of the file, at its beginning. Those who have it so share one position: one after the other may read it.
+    /// Returns the whole file at its beginning. Files returned by this function share one position: only one reader at
+    /// a time.
     pub fn file(&self) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
         io::Seek::rewind(&mut file)?;
         Ok(file)
     }
 
-    /// All of it into memory. Errors: it is larger than `limit` bytes.
+    /// Reads the whole section into memory. Errors: larger than `limit` bytes.
     pub fn read_small(mut self, limit: u64) -> Result<Vec<u8>> {
         if self.size() > limit {
             fail!("{} bytes, more than {limit}", self.size());

@@ -1,4 +1,4 @@
-//! What an image is pulled from and pushed to, whatever the transport.
+//! Sources and targets of images, whatever the transport.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,52 +8,51 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::fail;
 
-/// A manifest or an index as it came.
+/// A manifest or an index as the source sent it.
 #[derive(Clone, Debug)]
 pub struct Fetched {
     /// The bytes, at most [`super::manifest::LARGEST`] of them.
     pub bytes: Vec<u8>,
-    /// What the transport says that it is (Content-Type); `None` where it says nothing.
+    /// Media type from the transport (Content-Type); `None` if the transport names none.
     pub media_type: Option<String>,
 }
 
-/// Bytes of a blob, in order. Interruptions are the source's to mend.
+/// Bytes of a blob, in order. The source itself resumes after interruptions.
 pub type Blob = Box<dyn Read + Send>;
 
-/// Where an image comes from. Used by several threads at once.
+/// Source of an image. Used by several threads at once.
 pub trait Source: Sync {
-    /// Its name, for messages: `docker://docker.io/library/debian:12`, `oci:/x:1`.
+    /// Name of the source, for messages: `docker://docker.io/library/debian:12`, `oci:/x:1`.
     fn describe(&self) -> String;
 
-    /// The manifest or index that `digest` names; `None`: what the source stands for. Whether the bytes have that digest
-    /// is checked by the caller.
+    /// Fetches the manifest or index that `digest` names; `None`: the source's own. The caller checks the digest.
     fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched>;
 
-    /// The blob's bytes from offset `from` (bytes) on. Whether they have the digest is checked by the caller, who reads
-    /// no further than the descriptor's size.
+    /// Opens the blob at offset `from` (bytes). The caller checks the digest, and reads no further than the
+    /// descriptor's size.
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob>;
 
-    /// The length of a blob in bytes, for a descriptor that does not say it.
+    /// Returns the length of a blob in bytes, for a descriptor without a size.
     fn size(&self, digest: &Digest) -> Result<u64> {
         fail!("blob {digest}: its size is not said")
     }
 
-    /// Whether its manifest is the one that the image was published with, not one that was made up while it was read: only
-    /// then its digest says where the image came from.
+    /// True if the manifest is the published one, not one generated while reading: only then does its digest show where
+    /// the image came from.
     fn has_published_manifest(&self) -> bool {
         true
     }
 }
 
-/// Where an image goes.
+/// Target of a push.
 pub trait Target: Sync {
-    /// Its name, for messages.
+    /// Name of the target, for messages.
     fn describe(&self) -> String;
 
-    /// Whether the blob is there already.
+    /// True if the target has the blob already.
     fn has_blob(&self, descriptor: &Descriptor) -> Result<bool>;
 
-    /// Puts the blob there. `open` gives its file from the beginning, as often as need be.
+    /// Writes the blob. `open` opens the blob's file at its beginning, for each try anew.
     fn put_blob(
         &self,
         descriptor: &Descriptor,
@@ -61,17 +60,17 @@ pub trait Target: Sync {
         progress: &dyn Fn(u64),
     ) -> Result<()>;
 
-    /// Puts the manifest there after its blobs; `Some(digest)`: one of an index, under its digest alone; `None`: what the
-    /// target stands for.
+    /// Writes the manifest after its blobs. `Some(digest)`: an entry of an index, under its digest alone. `None`: the
+    /// target's own.
     fn put_manifest(&self, digest: Option<&Digest>, media_type: &str, bytes: &[u8]) -> Result<()>;
 
-    /// Ends the work, once, after the last manifest: an archive is whole, and has its name, only then.
+    /// Ends the work, once, after the last manifest: only then is an archive whole and has its name.
     fn finish(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// A blob's file on its way to a target: exactly its bytes, and word of how many went out.
+/// Reads a blob's file for a target: exactly `size` bytes, with progress reports.
 pub struct Told<'a> {
     file: File,
     size: u64,
@@ -80,7 +79,7 @@ pub struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// `size` bytes of `file`; `told` hears how many went out so far.
+    /// Reads `size` bytes of `file`; `told` receives the number of bytes read so far.
     pub fn new(file: File, size: u64, told: &'a dyn Fn(u64)) -> Self {
         Self { file, size, count: 0, told }
     }

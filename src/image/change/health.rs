@@ -1,4 +1,4 @@
-//! HEALTHCHECK: `NONE`, or options and a command. Kept as docker keeps it, in nanoseconds.
+//! HEALTHCHECK: `NONE`, or options and a command. Stored in docker's form, with times in nanoseconds.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use crate::duration;
 use crate::error::{Error, Result};
 use crate::fail;
 
-/// The `Healthcheck` of a config. `command` splits the command and says whether a shell runs it.
+/// Makes the `Healthcheck` field of a config. `command` splits the command and returns true for a shell's.
 pub fn parse(rest: &str, command: impl Fn(&str) -> Result<(Vec<String>, bool)>) -> Result<Value> {
     let mut check = Map::new();
     let mut rest = rest;
@@ -38,7 +38,7 @@ pub fn parse(rest: &str, command: impl Fn(&str) -> Result<(Vec<String>, bool)>) 
     let test = match kind.to_ascii_uppercase().as_str() {
         "NONE" if rest.is_empty() && check.is_empty() => vec!["NONE".to_owned()],
         "CMD" if !rest.is_empty() => match command(rest)? {
-            // The shell is the image's, named when the check runs.
+            // The shell is the image's, looked up when the check runs.
             (_, true) => vec!["CMD-SHELL".to_owned(), rest.to_owned()],
             (words, false) => [vec!["CMD".to_owned()], words].concat(),
         },

@@ -1,7 +1,7 @@
-//! Changes to an image's config as `docker import --change` and `docker commit --change` take them: one instruction of a
-//! Dockerfile each, in shell or JSON form. `words` splits and expands, `health` reads HEALTHCHECK.
+//! Changes to an image's config for `docker import --change` and `docker commit --change`: one Dockerfile instruction
+//! each, in shell or JSON form. `words` splits and expands, `health` parses HEALTHCHECK.
 //!
-//! The config is JSON as it came: what docker keeps there beyond OCI (Healthcheck, OnBuild, Shell) stays.
+//! The config stays raw JSON, so that docker's fields beyond OCI (Healthcheck, OnBuild, Shell) survive.
 
 mod health;
 mod words;
@@ -14,11 +14,11 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use words::{expand, pairs, split};
 
-/// One instruction.
+/// An instruction that changes an image's config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     instruction: Instruction,
-    // All after the instruction's name, on one line.
+    // Text after the instruction's name, joined into one line.
     rest: String,
 }
 
@@ -54,11 +54,11 @@ const INSTRUCTIONS: [(&str, Instruction); 11] = [
 impl FromStr for Change {
     type Err = Error;
 
-    /// Errors: no such instruction, or what it says cannot be (found by applying it to an empty config).
+    /// Errors: an unknown instruction, or a bad argument (found by applying the change to an empty config).
     fn from_str(text: &str) -> Result<Self> {
         let text = text.replace("\\\r\n", "").replace("\\\n", "");
         let text = text.trim();
-        // podman's way to write it too: CMD=/bin/sh
+        // Podman also accepts an equals sign: CMD=/bin/sh
         let end = text.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(text.len());
         let (name, rest) = text.split_at(end);
         let rest = rest.strip_prefix('=').unwrap_or(rest).trim().to_owned();
@@ -75,8 +75,7 @@ impl FromStr for Change {
     }
 }
 
-/// Applies `changes`, in order, to an image's config (the whole document). Errors: a config whose fields are not of
-/// their types.
+/// Applies `changes`, in order, to an image's config (the whole document). Errors: config fields of the wrong type.
 pub fn apply(document: &mut Value, changes: &[Change]) -> Result<()> {
     let config = object(document, "the config")?.entry("config").or_insert_with(|| json!({}));
     if config.is_null() {
@@ -98,7 +97,7 @@ pub fn apply(document: &mut Value, changes: &[Change]) -> Result<()> {
             Instruction::Entrypoint => {
                 let command = command(rest, config)?;
                 config.insert("Entrypoint".to_owned(), command);
-                // The old one was made for the old entrypoint.
+                // The old command was made for the old entrypoint.
                 if !has_cmd {
                     config.remove("Cmd");
                 }
@@ -144,7 +143,7 @@ fn object<'a>(value: &'a mut Value, name: &str) -> Result<&'a mut Map<String, Va
     value.as_object_mut().ok_or_else(|| Error::new(format!("the image's {name} is no JSON object")))
 }
 
-/// The field `name`, made `empty` where it is missing or null.
+/// The field `name`, set to `empty` if missing or null.
 fn entry<'a>(config: &'a mut Map<String, Value>, name: &str, empty: Value) -> &'a mut Value {
     let field = config.entry(name).or_insert(Value::Null);
     if field.is_null() {
@@ -162,12 +161,12 @@ fn env(config: &Map<String, Value>) -> Vec<(String, String)> {
     all.iter().filter_map(Value::as_str).map(pair).collect()
 }
 
-/// The JSON form, else the text for the shell that the image names.
+/// Parses a command: the JSON form, else a text for the image's shell.
 fn command(rest: &str, config: &Map<String, Value>) -> Result<Value> {
     command_of(rest, config).map(|(words, _)| json!(words))
 }
 
-/// The words of a command, and whether a shell is the first of them.
+/// The words of a command, and true if they begin with a shell.
 fn command_of(rest: &str, config: &Map<String, Value>) -> Result<(Vec<String>, bool)> {
     if let Some(words) = json_words(rest) {
         return Ok((words, false));
@@ -182,7 +181,7 @@ fn command_of(rest: &str, config: &Map<String, Value>) -> Result<(Vec<String>, b
     Ok((words, true))
 }
 
-// What is not quite JSON is text, as with docker.
+// Malformed JSON is plain text, as with docker.
 fn json_words(rest: &str) -> Option<Vec<String>> {
     rest.starts_with('[').then(|| serde_json::from_str(rest).ok()).flatten()
 }
@@ -257,7 +256,7 @@ fn add_volumes(rest: &str, config: &mut Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-/// `to` from `from` on, without `.`, `..` and doubled slashes; `from` is the root where it is empty.
+/// Resolves `to` against `from` (empty: the root), without `.`, `..` and doubled slashes.
 fn working_dir(from: &str, to: &str) -> String {
     let from = if to.starts_with('/') { "" } else { from };
     let mut parts = Vec::new();

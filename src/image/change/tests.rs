@@ -17,7 +17,7 @@ fn commands_have_two_forms() {
     let config = changed(json!({}), &["CMD echo  $HOME 'x'", r#"ENTRYPOINT ["/bin/a", "b c"]"#]);
     assert_eq!(config["Cmd"], json!(["/bin/sh", "-c", "echo  $HOME 'x'"]));
     assert_eq!(config["Entrypoint"], json!(["/bin/a", "b c"]));
-    // A new entrypoint does away with the command that was made for the old one.
+    // A new entrypoint removes the command that was made for the old entrypoint.
     let config = changed(json!({"Cmd": ["old"]}), &["entrypoint /x"]);
     assert_eq!(config, json!({"Entrypoint": ["/bin/sh", "-c", "/x"]}));
     let config = changed(json!({"Shell": ["/bin/ash", "-ec"]}), &["CMD x", "CMD=y"]);

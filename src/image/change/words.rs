@@ -6,18 +6,18 @@ use crate::fail;
 /// Names and values.
 type Pairs = Vec<(String, String)>;
 
-/// All of `text` as one word: quotes taken off, variables replaced.
+/// Expands `text` as a single word: removes quotes, replaces variables.
 pub fn expand(text: &str, env: &[(String, String)]) -> Result<String> {
     let words = Lexer { rest: text.chars().collect(), at: 0, env }.words(Spaces::Belong)?;
     Ok(words.concat())
 }
 
-/// The words of `text`, separated by white space.
+/// Splits `text` into words at white space, with quotes and variables expanded.
 pub fn split(text: &str, env: &[(String, String)]) -> Result<Vec<String>> {
     Lexer { rest: text.chars().collect(), at: 0, env }.words(Spaces::Separate)
 }
 
-/// `NAME=VALUE NAME=VALUE...`, or the old `NAME VALUE` with all that follows as the value.
+/// Parses `NAME=VALUE NAME=VALUE...`, or the old `NAME VALUE`, where all the rest is the value.
 pub fn pairs(text: &str, env: &[(String, String)]) -> Result<Pairs> {
     let first = text.split_whitespace().next().unwrap_or_default();
     if !first.contains('=') {
@@ -61,7 +61,7 @@ impl Lexer<'_> {
 
     fn words(&mut self, spaces: Spaces) -> Result<Vec<String>> {
         let mut words = Vec::new();
-        // None between words: "" is a word too.
+        // None between words: an empty pair of quotes is a word too.
         let mut word: Option<String> = None;
         while let Some(c) = self.next() {
             if c.is_whitespace() && spaces == Spaces::Separate {
@@ -156,7 +156,7 @@ impl Lexer<'_> {
         found.map(|(_, value)| value.as_str())
     }
 
-    // The word after :- or :+; a brace in quotes is none, and one level is all that anybody writes.
+    // The word after :- or :+, up to the first brace: neither quoted braces nor nested variables are supported.
     fn up_to_brace(&mut self) -> Result<String> {
         let start = self.at;
         while let Some(c) = self.next() {

@@ -1,5 +1,5 @@
-//! A layer's blob as it is made: compressed and hashed on the way into a file without a name. The same content gives
-//! the same bytes.
+//! Makes a layer's blob: compresses and hashes the tar while writing an unnamed file. The same content gives the same
+//! bytes.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
@@ -17,18 +17,18 @@ use crate::image::manifest::{Descriptor, media};
 use crate::image::registry::fetch;
 use crate::image::section::Section;
 
-/// A layer that is made.
+/// A new layer.
 #[derive(Debug)]
 pub struct Layer {
-    /// What a manifest says of it.
+    /// Descriptor of the blob, for a manifest.
     pub descriptor: Descriptor,
-    /// The digest of its tar.
+    /// Digest of the layer's tar.
     pub diff_id: Digest,
-    /// Its blob.
+    /// Content of the blob.
     pub content: Section,
 }
 
-/// A file without a name that is hashed and counted while it is written.
+/// An unnamed file that is hashed and counted while it is written.
 struct Sink {
     file: BufWriter<File>,
     hasher: Hasher,
@@ -62,7 +62,7 @@ impl Write for Sink {
     }
 }
 
-/// Takes a layer's tar and makes its blob.
+/// Turns a layer's tar into its blob.
 pub struct LayerWriter {
     encoder: GzEncoder<Sink>,
     hasher: Hasher,
@@ -70,14 +70,14 @@ pub struct LayerWriter {
 }
 
 impl LayerWriter {
-    /// The blob is made in `tmp`.
+    /// Starts a blob in folder `tmp`.
     pub fn new(tmp: &Path) -> Result<Self> {
-        // 6: what docker's layers have.
+        // 6: the level of docker's layers.
         let encoder = GzEncoder::new(Sink::new(tmp)?, Level::new(6));
         Ok(Self { encoder, hasher: Hasher::new(Algorithm::Sha256), tmp: tmp.to_owned() })
     }
 
-    /// All of the tar was written.
+    /// Ends the layer after the whole tar was written.
     pub fn finish(self) -> Result<Layer> {
         let blob = self.encoder.finish().and_then(Sink::finish);
         let (file, digest, size) = blob.map_err(|error| files::cannot_write(error, &self.tmp))?;
@@ -101,12 +101,12 @@ impl Write for LayerWriter {
     }
 }
 
-/// Whether it is an address of the web, not a file.
+/// True for an address of the web, false for a file.
 pub fn is_address(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
-/// The layer of a tarball. What is compressed stays as it is, if a manifest has a name for it.
+/// Makes the layer of a tarball. A compressed tarball stays unchanged if OCI has a media type for its compression.
 pub fn of_tarball(path: &Path, tmp: &Path) -> Result<Layer> {
     let input: Box<dyn Read> = match path.to_str() {
         Some("-") => Box::new(io::stdin()),
@@ -133,7 +133,7 @@ pub fn of_tarball(path: &Path, tmp: &Path) -> Result<Layer> {
     Ok(Layer { descriptor, diff_id: diff.finish(), content })
 }
 
-/// [`io::copy`] that says which of the two sides failed.
+/// [`io::copy`] whose error tells which of the two sides failed.
 fn copy(from: &mut dyn Read, to: &mut dyn Write, tmp: &Path) -> Result<()> {
     let mut room = vec![0; 256 << 10];
     loop {

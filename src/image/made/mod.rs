@@ -1,7 +1,7 @@
-//! Images that are made here, as sources: what is pulled from them is checked, unpacked and recorded like all else.
+//! New images as sources: a pull from such a source checks, unpacks and records the image like any other.
 //!
-//! `rootfs_image` makes one of a root directory's tarball (`usnea import`), `commit` one of another image and a layer
-//! over it. The layers are temporary files without a name; the manifest and the config are in memory.
+//! `rootfs_image` makes an image of a root directory's tarball (`usnea import`), `commit` one of another image and a
+//! layer over it. The layers are unnamed temporary files; the manifest and the config are in memory.
 
 mod layer;
 
@@ -23,31 +23,31 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-/// What the config of a new image says beside its layers.
+/// Facts for the config of a new image, besides its layers.
 #[derive(Clone, Debug)]
 pub struct Details {
-    /// For which machine; the parent's where there is one.
+    /// Platform of the image, used if there is no parent.
     pub platform: Platform,
-    /// When.
+    /// Time of the build.
     pub created: Timestamp,
-    /// By whom.
+    /// Author of the image.
     pub author: Option<String>,
-    /// The remark in the history.
+    /// Remark in the history.
     pub message: Option<String>,
-    /// What made the layer, in the history (`created_by`).
+    /// Command in the history (`created_by`).
     pub created_by: Option<String>,
-    /// `--change`, in order.
+    /// Changes to the config (`--change`), in order.
     pub changes: Vec<Change>,
 }
 
-/// The image that a new one is made of.
+/// Parent of a new image.
 #[derive(Clone, Copy, Debug)]
 pub struct Parent<'a> {
-    /// Its manifest.
+    /// Manifest of the parent.
     pub manifest: &'a Manifest,
-    /// Its config's bytes.
+    /// Bytes of the parent's config.
     pub config: &'a [u8],
-    /// The store that has its layers.
+    /// Store that has the parent's layers.
     pub store: &'a Store,
 }
 
@@ -58,11 +58,11 @@ pub struct Made {
     digest: Digest,
     config: (Digest, Vec<u8>),
     layers: HashMap<Digest, Section>,
-    /// Who has the parent's layers.
+    /// Store that has the parent's layers; `None` without a parent.
     parent: Option<Store>,
 }
 
-/// The image whose one layer is the tarball at `path` (`-`: standard input), plain or compressed.
+/// Makes an image whose only layer is the tarball at `path` (`-`: standard input), plain or compressed.
 pub fn rootfs_image(path: &Path, tmp: &Path, details: &Details) -> Result<Made> {
     let name = match path.to_str() {
         Some("-") => "standard input".to_owned(),
@@ -72,8 +72,8 @@ pub fn rootfs_image(path: &Path, tmp: &Path, details: &Details) -> Result<Made> 
     make(None, Some(layer), details, name)
 }
 
-/// The image of `parent`'s layers (none: nothing) with `layer` over them (none: only the config changes), called `name`
-/// in messages. Errors: a config that cannot be changed, too many layers.
+/// Makes an image of `parent`'s layers (`None`: none) with `layer` over them (`None`: only the config changes), called
+/// `name` in messages. Errors: a config that cannot be changed, too many layers.
 pub fn commit(
     parent: Option<Parent<'_>>,
     layer: Option<Layer>,
@@ -137,7 +137,8 @@ fn new_config(platform: &Platform) -> Value {
     config
 }
 
-/// Gives the history a record for each of the parent's `layers`: without it, what is added stands beside another layer.
+/// Adds an empty history record for each of the parent's `layers` that has none: else the new record would describe
+/// another layer.
 fn complete_history(document: &mut Value, layers: usize) -> Result<()> {
     let fields = document.as_object_mut();
     let fields = fields.ok_or_else(|| Error::new("the image's config is no JSON object"))?;
@@ -153,7 +154,7 @@ fn complete_history(document: &mut Value, layers: usize) -> Result<()> {
     Ok(())
 }
 
-/// Writes into the config who made it, when, and of what.
+/// Writes author, time, layers and a history record into the config.
 fn describe(
     document: &mut Value,
     diff_ids: &[Digest],
@@ -162,7 +163,7 @@ fn describe(
 ) -> Result<()> {
     let fields = document.as_object_mut();
     let fields = fields.ok_or_else(|| Error::new("the image's config is no JSON object"))?;
-    // Docker's, about the container of the step before.
+    // Docker's fields about the container of the previous step.
     for stale in ["id", "parent", "container", "container_config", "docker_version"] {
         fields.remove(stale);
     }
@@ -192,7 +193,7 @@ fn describe(
     Ok(())
 }
 
-/// A parent's layer by OCI's name of its kind.
+/// Replaces docker's media type of a parent's layer by OCI's.
 fn as_oci(layer: &Descriptor) -> Descriptor {
     let media_type = match layer.media_type.as_str() {
         media::DOCKER_LAYER => media::OCI_LAYER,
@@ -249,7 +250,7 @@ impl Source for Made {
             return Err(Error::new(format!("{}: layer {digest} is its parent's", self.name))
                 .hint("it is no longer in the store: pull the parent again"));
         };
-        // Its lock stays with it.
+        // The lock stays with the file.
         let mut file = held.file;
         file.seek(SeekFrom::Start(from))?;
         Ok(Box::new(file))

@@ -1,4 +1,4 @@
-//! Images that are made: their manifests, configs and blobs agree.
+//! New images: their manifests, configs and blobs agree.
 
 use std::fs;
 use std::io::{Read, Write};

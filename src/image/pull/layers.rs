@@ -18,13 +18,13 @@ use crate::image::store::{
     Download, HeldBlob, HeldLayer, Image, Partial, Store, Unpacking, Wanted,
 };
 
-/// What must stay until the image is recorded.
+/// Locks on a fetched layer and its blob, held until the image is recorded.
 pub struct Held {
     _blob: HeldBlob,
     layer: HeldLayer,
 }
 
-/// The blob, fetched if need be.
+/// Returns the blob, fetched if it is missing.
 pub fn blob(
     store: &Store,
     source: &dyn Source,
@@ -49,7 +49,7 @@ fn finish(
     partial.finish(store, descriptor.size, &open, told)
 }
 
-/// Fetches and unpacks all layers: the unpacked size of each in bytes, and what keeps them.
+/// Fetches and unpacks all layers. Returns the unpacked size of each in bytes, and the locks on them.
 pub fn fetch(
     pull: &Pull<'_>,
     source: &dyn Source,
@@ -57,7 +57,7 @@ pub fn fetch(
 ) -> Result<(Vec<u64>, Vec<Held>)> {
     let shown = |(layer, _): &(&Descriptor, &Digest)| (layer.digest.short().to_owned(), layer.size);
     pull.progress.layers(&layers.iter().map(shown).collect::<Vec<_>>());
-    // The largest first: begun last, it would be waited for alone.
+    // The largest layer first: started last, it would finish alone.
     let mut order: Vec<usize> = (0..layers.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(layers[*at].0.size));
     let recorded = recorded_layers(pull.store)?;
@@ -75,7 +75,7 @@ pub fn fetch(
             let (descriptor, diff_id) = layers[at];
             let is_recorded = recorded.contains(diff_id);
             give_way(rank);
-            // What an image has twice waits for another thread of ours: nobody is told.
+            // A layer that the image has twice waits for another thread of ours: this is not reported.
             let waits = || {
                 if is_alone(diff_id) {
                     pull.progress.waits(Some(at));
@@ -92,7 +92,7 @@ pub fn fetch(
                 held
             });
             if result.is_err() {
-                // The image is lost: nobody begins another layer.
+                // The pull has failed: no thread starts another layer.
                 next.store(order.len(), Ordering::Relaxed);
             }
             *results[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
@@ -112,7 +112,7 @@ pub fn fetch(
     for slot in results {
         match slot {
             Some(Ok(one)) => held.push(one),
-            // What would be the same elsewhere is the one to tell.
+            // Prefers an error that does not depend on this source.
             Some(Err(error)) if failure.as_ref().is_none_or(Error::is_of_place) => {
                 failure = Some(error);
             }
@@ -134,7 +134,7 @@ pub fn fetch(
     Ok((held.iter().map(|held| held.layer.story.size).collect(), held))
 }
 
-/// On a full disk what came of the image, and no image has, makes room for others.
+/// On a full disk, removes the fetched parts that no image needs.
 fn give_back(store: &Store, layers: &[(&Digest, &Digest)]) {
     match store.give_back(layers) {
         Ok(0) => {}
@@ -149,8 +149,8 @@ fn recorded_layers(store: &Store) -> Result<std::collections::HashSet<Digest>> {
     Ok(layers.map(|layer| layer.diff_id.clone()).collect())
 }
 
-/// Lets the threads of larger layers go first: all end at about the same time, and none is waited for alone. The
-/// threads that this one makes inherit it.
+/// Gives the threads of larger layers priority, so that all layers end at about the same time. The threads that this
+/// thread starts inherit its priority.
 fn give_way(rank: usize) {
     let rank = i32::try_from(rank).unwrap_or(i32::MAX);
     let thread = rustix::thread::gettid();
@@ -159,7 +159,7 @@ fn give_way(rank: usize) {
     }
 }
 
-/// One layer, and whether it was there already.
+/// Fetches and unpacks one layer. Returns the locks, and true if the layer was already unpacked.
 fn one(
     pull: &Pull<'_>,
     source: &dyn Source,
@@ -189,7 +189,7 @@ fn one(
     })
 }
 
-/// From a blob that is there. It is hashed once more: it may be older than the last power cut.
+/// Unpacks a blob of the store. Hashes the blob once more: it may be older than the last power cut.
 fn unpack_blob(
     store: &Store,
     unpacking: Unpacking<'_>,
@@ -207,7 +207,7 @@ fn unpack_blob(
     }
 }
 
-/// Why a blob of the store cannot be unpacked: it is damaged, or what is in it is as it came.
+/// Finds the cause of a failed unpacking: a damaged blob, or the error itself if the blob is intact.
 fn cause(error: Error, store: &Store, digest: &Digest) -> Error {
     if store.is_damaged(digest) { damaged(digest) } else { error }
 }
@@ -228,19 +228,19 @@ fn download_and_unpack(
     std::thread::scope(|scope| {
         let unpacked =
             scope.spawn(|| unpacking.unpack(partial.follow(), descriptor.size, pull.limits));
-        // To its end whatever the unpacking says: what was fetched is not fetched again.
+        // The download continues even if the unpacking fails: fetched bytes are not fetched again.
         let blob = finish(partial, pull.store, source, descriptor, told);
         let layer = match unpacked.join() {
             Ok(layer) => layer,
             Err(_) => fail!("unpacking broke down"),
         };
-        // Where both failed the download's error is the cause.
+        // If both failed, the download's error is the cause.
         Ok((blob?, layer?))
     })
 }
 
-/// Unpacks from their blobs the layers of a recorded image that are missing in this form: other subordinate IDs than
-/// when it was pulled, or none. No limits: the image was accepted once.
+/// Unpacks from their blobs the layers of a recorded image that are missing in this form: after a change of the
+/// subordinate IDs, or a pull without any. Has no limits: the image was accepted by the pull.
 pub fn unpack_missing(
     store: &Store,
     image: &Image,
@@ -268,7 +268,7 @@ pub fn unpack_missing(
     crate::files::sync_filesystem(store.root())
 }
 
-// A reader that may go to another thread: what `unpack` wants of one.
+// Asserts that the reader is Send, as `unpack` demands.
 const _: fn() = || {
     fn sends<T: Read + Send>() {}
     sends::<Hashed<&std::fs::File>>();

@@ -1,4 +1,4 @@
-//! A pull: from a [`Source`] into the store, layers unpacked while they come in.
+//! A pull: from a [`Source`] into the store, layers unpacked while they arrive.
 //!
 //! ```text
 //!  manifest (or index, then manifest) --> config --> layers, several at once:
@@ -7,8 +7,8 @@
 //!  one flush of the file system --> images.json
 //! ```
 //!
-//! Runs in a process of its own that is root of the base user namespace, and starts threads. It may be killed at any
-//! instant: what was fetched goes on where it stopped.
+//! Runs in its own process, which is root of the base user namespace and starts threads. The process may be killed at
+//! any instant: the next pull resumes the download.
 
 mod layers;
 mod writeback;
@@ -26,57 +26,57 @@ use crate::files;
 
 pub use layers::unpack_missing;
 
-/// Most indexes one in the other.
+/// Deepest nesting of indexes.
 const DEEPEST: usize = 4;
 
-/// How a pull is told of. Called by several threads.
+/// Receives the progress of a pull. Called by several threads.
 pub trait Progress: Sync {
-    /// These layers make the image: short digest and packed size in bytes.
+    /// Announces the image's layers: short digest and packed size in bytes.
     fn layers(&self, layers: &[(String, u64)]);
-    /// Another command fetches or unpacks layer `at` (`None`: the config), and is waited for.
+    /// Reports a wait: another command fetches or unpacks layer `at` (`None`: the config).
     fn waits(&self, at: Option<usize>);
-    /// Layer `at` has come so far, in bytes.
+    /// Reports the bytes of layer `at` that have arrived so far.
     fn came(&self, at: usize, bytes: u64);
-    /// Layer `at` is there, unpacked.
+    /// Reports that layer `at` is unpacked; `was_there`: before this pull.
     fn done(&self, at: usize, was_there: bool);
 }
 
-/// What is pulled, and how.
+/// A pull: settings, destination and callbacks.
 pub struct Pull<'a> {
-    /// The verb of errors: cannot ACTION SOURCE.
+    /// Verb for error messages: cannot ACTION SOURCE.
     pub action: &'static str,
-    /// Where it is kept.
+    /// Store that receives the image.
     pub store: &'a Store,
-    /// Which image of an index.
+    /// Platform to choose from an index.
     pub platform: &'a Platform,
-    /// What it will be called: by their tags. What one with a digest names must have that digest, which alone it is called
-    /// by then: nobody has said that the tag stands for it.
+    /// Names for the image. A name without a digest becomes a name of the image. A name with a digest demands this
+    /// digest and is recorded only as a reference by digest: its tag may stand for another image.
     pub names: &'a [Reference],
-    /// How its files' owners are kept.
+    /// Form in which the layers' owners are stored.
     pub owners: &'a Owners,
-    /// What a layer may hold.
+    /// Limits for a layer's content.
     pub limits: &'a Limits,
-    /// How many layers at once.
+    /// Number of layers fetched at once.
     pub parallel: usize,
-    /// Who is told.
+    /// Receiver of progress reports.
     pub progress: &'a dyn Progress,
-    /// Whether the image with this manifest may come here: asked before any layer is fetched.
+    /// Accepts or rejects the image with this manifest; called before any layer is fetched.
     pub approve: &'a (dyn Fn(&Digest) -> Result<()> + Sync),
 }
 
-/// A manifest that is verified, and what led to it.
+/// A verified manifest, and the index that led to it.
 pub struct Chosen {
-    /// The manifest.
+    /// The parsed manifest.
     pub manifest: Manifest,
-    /// Its digest.
+    /// Digest of the manifest.
     pub digest: Digest,
-    /// Its bytes.
+    /// Bytes of the manifest.
     bytes: Vec<u8>,
-    /// The index that it was chosen from.
+    /// Index that the manifest was chosen from: digest and bytes.
     index: Option<(Digest, Vec<u8>)>,
 }
 
-/// The digest of `bytes`, by the algorithm of `wanted` if there is one. Errors: it is another than `wanted`.
+/// Computes the digest of `fetched`, with the algorithm of `wanted` if given. Errors: it differs from `wanted`.
 fn verified(fetched: &Fetched, wanted: Option<&Digest>) -> Result<Digest> {
     let mut hasher = Hasher::new(wanted.map_or(Algorithm::Sha256, Digest::algorithm));
     hasher.update(&fetched.bytes);
@@ -89,7 +89,7 @@ fn verified(fetched: &Fetched, wanted: Option<&Digest>) -> Result<Digest> {
     }
 }
 
-/// Fetches what `source` stands for and, where that is an index, the manifest for `platform`.
+/// Fetches the manifest `wanted`, by default the source's own. From an index, also fetches the manifest for `platform`.
 pub fn choose(source: &dyn Source, platform: &Platform, wanted: Option<&Digest>) -> Result<Chosen> {
     let mut fetched = source.manifest(wanted)?;
     let mut digest = verified(&fetched, wanted)?;
@@ -106,7 +106,7 @@ pub fn choose(source: &dyn Source, platform: &Platform, wanted: Option<&Digest>)
                     fail!("manifest {}: not as long as its index says", entry.digest);
                 }
                 let next_digest = verified(&next, Some(&entry.digest))?;
-                // The outermost is what the name stands for.
+                // The reference stands for the outermost index.
                 index.get_or_insert((digest, fetched.bytes));
                 (fetched, digest) = (next, next_digest);
             }
@@ -115,7 +115,7 @@ pub fn choose(source: &dyn Source, platform: &Platform, wanted: Option<&Digest>)
     fail!("more than {DEEPEST} indexes, one in the other")
 }
 
-/// Asks for the sizes that the manifest does not say.
+/// Queries the source for the sizes that the manifest does not have.
 fn add_sizes(source: &dyn Source, manifest: &mut Manifest) -> Result<()> {
     let Manifest { config, layers, .. } = manifest;
     for descriptor in std::iter::once(config).chain(layers) {
@@ -189,7 +189,7 @@ impl Pull<'_> {
         layers::blob(self.store, source, descriptor, &|_| (), &waits)
     }
 
-    /// The names by which the image is found by this digest.
+    /// The names as references with this digest and no tag.
     fn digests(&self, digest: &Digest) -> Vec<Reference> {
         let of = |name: &Reference| Reference {
             tag: None,
@@ -201,7 +201,7 @@ impl Pull<'_> {
         digests
     }
 
-    /// The image with this ID where it is here already, whole, by whatever manifest; and what keeps it.
+    /// The image with this ID if the store has it whole, by whatever manifest, and a lock on its manifest.
     fn known(&self, config: &Digest) -> Result<Option<(Image, HeldBlob)>> {
         let images = self.store.images()?;
         let is_whole = |image: &&Image| self.store.is_whole(image, self.owners);
@@ -209,7 +209,7 @@ impl Pull<'_> {
         Ok(self.store.blob(&known.manifest)?.map(|held| (known.clone(), held)))
     }
 
-    /// Flushes all to the disk, then names it: after a power cut a recorded image is whole.
+    /// Flushes all to the disk before the image is recorded: after a power cut a recorded image is whole.
     fn record(&self, image: Image) -> Result<Image> {
         files::sync_filesystem(self.store.root())?;
         self.store.record(image)

@@ -1,15 +1,15 @@
-//! The disk at work while layers come: before an image is recorded one sync of the filesystem is waited for, and what is
-//! on its way to the disk by then need not be waited for.
+//! Writes to the disk while layers arrive. Before an image is recorded, the pull waits for a sync of the filesystem.
+//! Data written by then shortens the wait.
 
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::files;
 
-/// So many fetched bytes are worth a sync.
+/// Bytes fetched between two syncs.
 const STRIDE: u64 = 16 << 20;
 
-/// What was fetched, and what of it the disk has been asked to write.
+/// Counts fetched bytes that the disk has not been asked to write.
 #[derive(Debug, Default)]
 pub struct Writeback {
     state: Mutex<State>,
@@ -27,7 +27,7 @@ impl Writeback {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// So many bytes more were fetched.
+    /// Adds `bytes` fetched.
     pub fn came(&self, bytes: u64) {
         let mut state = self.state();
         state.waiting += bytes;
@@ -36,14 +36,14 @@ impl Writeback {
         }
     }
 
-    /// Nothing more will come.
+    /// Ends [`Writeback::run`]: no more bytes will arrive.
     pub fn end(&self) {
         self.state().ended = true;
         self.changed.notify_one();
     }
 
-    /// Syncs the filesystem of `folder` each time that enough has come, until the end. A failure is left to the sync that
-    /// is waited for.
+    /// Syncs the filesystem of `folder` after each stride of fetched bytes, until the end. A failure ends the syncs;
+    /// the final sync of the pull reports it.
     pub fn run(&self, folder: &Path) {
         loop {
             let idle = |state: &mut State| !state.ended && state.waiting < STRIDE;
