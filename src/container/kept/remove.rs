@@ -1,4 +1,4 @@
-//! `usnea rm`: whatever is left of a container goes, whatever state a kill has left it in.
+//! `usnea rm`: removes all of a container, whatever state a kill has left it in.
 
 use std::fs::File;
 use std::path::Path;
@@ -14,32 +14,32 @@ use crate::spec::VolumeName;
 use crate::sys::process;
 use crate::userns::Base;
 
-/// How.
+/// Settings of a removal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Removal {
-    /// A running container is killed.
+    /// True if a running container is killed.
     pub force: bool,
-    /// It has so many seconds to end before it is.
+    /// Seconds that a running container has to end before the kill; `None`: 0.
     pub time: Option<i64>,
-    /// The volumes that it has for itself go too.
+    /// True if its anonymous volumes are removed too.
     pub volumes: bool,
-    /// One that another machine runs goes too: that machine is gone.
+    /// True if a container of another machine is removed too: that machine no longer exists.
     pub other_host: bool,
 }
 
-/// Those of its volumes that go with it, unless another container has them.
+/// Returns the volumes that the container mounts: candidates for removal with it.
 pub(super) fn own_volumes(kept: &Kept) -> Vec<VolumeName> {
     // A damaged config.json is no reason not to remove the container.
     let used = volumes::used_by(kept).unwrap_or_default();
     used.into_iter().map(|used| used.name).collect()
 }
 
-/// How long those who have the lock may take to let it go.
+/// Time that holders of the lock may take to release it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks a running container that is to be killed to end, so that several end at the same time.
 pub fn begin_removal(store: &Path, id: &str, how: Removal) -> Result<Option<(Kept, Stopping)>> {
-    // A damaged record is no reason not to remove it.
+    // A damaged record is no reason not to remove the container.
     let kept = Kept::open(store, id).unwrap_or_default().filter(|_| how.force);
     let Some(kept) = kept else { return Ok(None) };
     if how.other_host && kept.status()?.elsewhere().is_some() {
@@ -49,10 +49,10 @@ pub fn begin_removal(store: &Path, id: &str, how: Removal) -> Result<Option<(Kep
     Ok(stopping.map(|stopping| (kept, stopping)))
 }
 
-/// Removes the container with this ID. Errors: it runs, and is not to be killed.
+/// Removes the container with this ID. Errors: the container runs, and `force` is not set.
 pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {
     let folder = store.join("containers").join(id);
-    // A damaged record is no reason not to remove it.
+    // A damaged record is no reason not to remove the container.
     let kept = Kept::open(store, id).unwrap_or_default();
     if let Some(kept) = kept.as_ref().filter(|kept| !kept.is_in_store()) {
         return end_foreground(kept, how);
@@ -75,17 +75,17 @@ pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {
     Ok(())
 }
 
-/// Whether it should have gone at its end (`--rm`), and its monitor was killed before that.
+/// True if a container with `--rm` has ended, but its monitor was killed before the removal.
 pub(super) fn is_left_over(kept: &Kept) -> bool {
     kept.record.auto_remove && matches!(kept.status(), Ok(Status::Exited(_)))
 }
 
-/// Removes containers that should have gone at their end, and were killed with their monitor: nobody else would. Failures
-/// are no reason to fail: the next command tries again.
+/// Removes containers with `--rm` that were killed together with their monitor: no other process would. Ignores
+/// failures: the next command tries again.
 pub(super) fn sweep(store: &Path) {
     for id in super::ids(store).unwrap_or_default() {
         let folder = store.join("containers").join(&id);
-        // What has ended in good order, or never ran, is not looked into: there may be many.
+        // A container that has ended in good order, or never ran, is skipped unopened: there may be many.
         if folder.join(EXIT).exists() || !folder.join(STATE).exists() {
             continue;
         }
@@ -101,7 +101,8 @@ pub(super) fn sweep(store: &Path) {
     }
 }
 
-/// The lock on its folder, once nobody runs in it. `None`: somebody else has removed it.
+/// Returns the lock on the container's folder, once the container does not run. `None`: another command has removed the
+/// container.
 fn free(folder: &Path, kept: Option<&Kept>, how: Removal) -> Result<Option<File>> {
     let deadline = Instant::now() + PATIENCE;
     let mut is_asked = false;
@@ -141,7 +142,7 @@ fn free(folder: &Path, kept: Option<&Kept>, how: Removal) -> Result<Option<File>
     }
 }
 
-/// Ends a container that is thrown away then, by the command in the foreground.
+/// Ends a disposable container; its command in the foreground removes it.
 fn end_foreground(kept: &Kept, how: Removal) -> Result<()> {
     let status = kept.status()?;
     if status.state().is_some() && !how.force {
@@ -152,7 +153,7 @@ fn end_foreground(kept: &Kept, how: Removal) -> Result<()> {
     stop(kept, Some(how.time.unwrap_or(0))).map(drop)
 }
 
-/// The last resort: its monitor is killed, and the container dies with it.
+/// Kills the monitor as the last resort; the container dies with it.
 fn end_all(folder: &Path) -> Result<()> {
     let Some(state) = record::read_if_whole::<State>(folder, STATE)? else {
         return Err(Error::new("another command makes or removes it").hint("try again"));

@@ -1,4 +1,4 @@
-//! `usnea rename`: a change of a record. The lock of the names keeps two of them apart.
+//! `usnea rename`: a change of the record. The lock on the names serializes two renames.
 
 use super::{Kept, Names};
 use crate::error::{Error, Result};
@@ -6,7 +6,7 @@ use crate::monitor::events;
 use crate::monitor::record::{self, CONTAINER, Record};
 use crate::spec::ContainerName;
 
-/// Gives a container another name. Errors: another has it.
+/// Renames a container. Errors: another container has the name.
 pub fn rename(kept: &Kept, name: &ContainerName) -> Result<()> {
     kept.refuse_thrown_away("other name can be given to it")?;
     let names = Names::lock(&kept.store)?;
@@ -21,7 +21,7 @@ pub fn rename(kept: &Kept, name: &ContainerName) -> Result<()> {
     Ok(())
 }
 
-/// The record as it is now, under the lock.
+/// Reads the record again, under the lock.
 pub(super) fn current(kept: &Kept) -> Result<Record> {
     let gone = || Error::new(format!("container {} is gone", kept.short_id()));
     record::read(&kept.folder, CONTAINER)?.ok_or_else(gone)

@@ -1,5 +1,5 @@
-//! `usnea start`: the container's monitor is made, which launches it; and what a monitor does beside watching: it starts
-//! its container again, or removes it.
+//! `usnea start`: makes the container's monitor, which launches it. Also the commands that a monitor runs beside
+//! watching: start its container again, or remove it.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -31,10 +31,10 @@ use crate::spec;
 use crate::sys::signal::Signals;
 use crate::userns::Base;
 
-/// Starts a container. `client` is attached from the beginning, by this socket, and has blocked these signals, which the
-/// container has not. What runs already is left alone: whether it was started.
+/// Starts a container. `client` is attached by this socket from the beginning, and has blocked these signals, which the
+/// container has not. Returns false, and does nothing, if the container runs already.
 pub fn start(kept: &Kept, client: Option<(OwnedFd, &Signals)>) -> Result<bool> {
-    // A container in the foreground runs.
+    // A container in the foreground always runs.
     let Some(lock) = kept.is_in_store().then(|| locked(kept)).transpose()?.flatten() else {
         return Ok(false);
     };
@@ -61,7 +61,7 @@ fn launch(kept: &Kept, job: Job, client: Option<(OwnedFd, &Signals)>) -> Result<
     }
 }
 
-/// Waits for the end of a container that is being stopped, and starts it again; one that did not run is started.
+/// Waits for the end of a container that is being stopped, and starts it again; starts a container that does not run.
 pub fn restart(kept: &Kept, stopping: Option<Stopping>) -> Result<()> {
     if let Some(stopping) = stopping {
         stopping.finish(kept)?;
@@ -71,7 +71,7 @@ pub fn restart(kept: &Kept, stopping: Option<Stopping>) -> Result<()> {
     Ok(())
 }
 
-/// Makes a container and leaves it running; its ID.
+/// Makes a container and leaves it running; returns its ID.
 pub fn run_detached(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result<String> {
     refuse_descriptors(request)?;
     let created = create(request, wishes, wanted, Next::Start)?;
@@ -81,7 +81,7 @@ pub fn run_detached(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> 
     Ok(kept.record.id)
 }
 
-/// Makes a container and stays with it; its exit status, or 0 when the detach keys were typed.
+/// Makes a container and attaches to it; returns its exit status, or 0 when the detach keys were typed.
 pub fn run_attached(
     request: &Request,
     wishes: &Wishes,
@@ -102,14 +102,14 @@ pub fn run_attached(
     let kept = start_created(created, Some((far, &signals)))?;
     let monitor = record::read::<State>(&kept.folder, STATE).ok().flatten();
     let attachment = Attachment { socket, input: options.interactive, keys, proxy };
-    // One that is thrown away is on its way out when we hear of its end.
+    // A disposable container may be half removed when its end is reported.
     let folder = File::open(&kept.folder).ok();
     let status = attach(&kept, attachment, &signals)?;
     if status.is_some() && folder.is_some_and(|folder| lacked_memory(&folder)) {
         log::warn!("{}", engine::KILLED_FOR_MEMORY);
     }
     sweep(&kept.store);
-    // What is thrown away is gone when we say so: the next command may want its name.
+    // With `--rm`, the container must be removed before this command ends: the next command may want its name.
     if let (Some(_), true, Some(state)) = (status, kept.record.auto_remove, monitor)
         && let Some(monitor) = state.monitor.open()
     {
@@ -118,7 +118,7 @@ pub fn run_attached(
     Ok(status.unwrap_or(0))
 }
 
-/// Whether the kernel killed a process of the container that has ended, by its record.
+/// True if the kernel killed a process of the ended container for want of memory, by its record.
 fn lacked_memory(folder: &File) -> bool {
     use rustix::fs::{Mode, OFlags, openat};
     let open = openat(folder, EXIT, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
@@ -126,7 +126,7 @@ fn lacked_memory(folder: &File) -> bool {
     exit.is_some_and(|exit| exit.oom)
 }
 
-/// Says so where a container that is left running will not run on.
+/// Warns where a detached container will be killed, such as at a logout.
 fn warn_of_end(kept: &Kept) {
     let state = record::read::<State>(&kept.folder, STATE).ok().flatten();
     let cgroup = state.and_then(|state| state.cgroup);
@@ -145,7 +145,7 @@ fn refuse_descriptors(request: &Request) -> Result<()> {
     keep_descriptors(0)
 }
 
-/// With `--rm`, one that could not be started is not kept.
+/// Removes a container with `--rm` that could not be started.
 fn discard_ended(kept: &Kept) {
     if kept.record.auto_remove
         && let Err(error) = remove(&kept.store, &kept.record.id, Removal::default())
@@ -154,9 +154,9 @@ fn discard_ended(kept: &Kept) {
     }
 }
 
-/// The lock of one that does not run. `None`: it runs.
+/// Returns the lock on a container that does not run. `None`: the container runs.
 pub(super) fn locked(kept: &Kept) -> Result<Option<File>> {
-    // A monitor that has written down the end holds the lock for a moment longer.
+    // A monitor that has recorded the end holds the lock for a moment longer.
     for _ in 0..2000 {
         match kept.try_lock()? {
             Hold::Ours(lock) => return Ok(Some(lock)),
@@ -168,7 +168,7 @@ pub(super) fn locked(kept: &Kept) -> Result<Option<File>> {
     fail!("container {} is being started or removed by another command", kept.short_id())
 }
 
-/// docker's: one that could not be started has ended, with the status of that failure.
+/// Records a failed start. docker's rule: such a container has ended, with the status of that failure.
 fn never_ran(kept: &Kept, error: &Error) {
     let run = |name| {
         record::read::<State>(&kept.folder, name).ok().flatten().map_or(0, |state| state.run)
@@ -186,7 +186,7 @@ fn never_ran(kept: &Kept, error: &Error) {
     let _ = record::write_exit(&kept.folder, &exit);
 }
 
-/// Its config, and what holds its image.
+/// Returns the container's spec, and the descriptor that holds its image.
 pub(super) fn config(kept: &Kept) -> Result<(Spec, Option<OwnedFd>)> {
     let mut spec = kept.spec()?;
     let held = hold_image(kept, &mut spec)?;
@@ -219,13 +219,13 @@ fn job_of(kept: &Kept, lock: OwnedFd, plan: Plan, image: Option<OwnedFd>) -> Job
     }
 }
 
-/// Sees to it that its image is there while it runs.
+/// Holds the container's image against removal while the container runs.
 fn hold_image(kept: &Kept, spec: &mut Spec) -> Result<Option<OwnedFd>> {
     match kept.record.image.parse::<Image>()? {
         Image::Directory(_) => Ok(None),
         Image::Host(programs) => {
             let root = host::assemble(&kept.store, &programs)?;
-            // The host's programs may have changed since: then they have in the container.
+            // The host's programs may have changed since: then they have in the container too.
             spec::set_lower(spec, &root.path)?;
             Ok(Some(root.lock().try_clone().context(|| "cannot hold the image")?.into()))
         }
@@ -240,7 +240,7 @@ fn hold_image(kept: &Kept, spec: &mut Spec) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Folders of layers that do not outlive a run are empty at its beginning; missing ones are made.
+/// Empties the folders of layers that do not outlive a run; makes missing ones.
 pub(super) fn renew_layers(kept: &Kept, base: &Base, spec: &Spec) -> Result<()> {
     let layers = spec::layer_folders(spec);
     for layer in &layers {
@@ -252,7 +252,7 @@ pub(super) fn renew_layers(kept: &Kept, base: &Base, spec: &Spec) -> Result<()> 
     folder::fill(&layers)
 }
 
-/// A monitor starts its container again (the handover is its own). Only an error returns.
+/// Starts the container of a monitor again (the handover comes from the same process). Only an error returns.
 pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
     let handover = Handover::receive(number)?;
     let lock = monitor::take(handover.lock)?;
@@ -280,7 +280,7 @@ pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
     Err(error)
 }
 
-/// A monitor removes its container, which has ended.
+/// Removes the ended container of a monitor.
 pub fn remove_ended(number: &str) -> Result<()> {
     let handover = Handover::receive(number)?;
     let lock = File::from(monitor::take(handover.lock)?);

@@ -1,5 +1,5 @@
-//! `usnea stats`: what running containers use, from what the kernel tells of their processes (proc(5)), and of their cgroup
-//! where they have one: none is needed.
+//! `usnea stats`: resources that running containers use. Source: the kernel's facts about their processes (proc(5)),
+//! and about their cgroup where they have one; none is required.
 
 use std::collections::HashMap;
 use std::fs::read_to_string;
@@ -9,27 +9,27 @@ use std::time::Instant;
 use crate::cgroup;
 use crate::monitor::record::State;
 
-/// What the processes of a container have used, and use.
+/// Resources that the processes of a container have used, and use.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// When.
+    /// Time of the sample.
     pub taken: Instant,
-    /// Processor time of all that live, and of those that they have waited for, in seconds.
+    /// Processor time of all living processes, and of their ended children that were waited for, in seconds.
     pub cpu: f64,
-    /// Memory in bytes: what several processes share counts once (PSS), where the kernel tells it.
+    /// Memory in bytes: pages that several processes share count once (PSS), where the kernel reports it.
     pub memory: u64,
-    /// Received and sent, in bytes, by all but the loopback device. `None`: the network is the host's.
+    /// Bytes received and sent by all but the loopback device. `None`: the network is the host's.
     pub network: Option<(u64, u64)>,
-    /// Read from and written to disks, in bytes, by processes that live.
+    /// Bytes read from and written to disks by living processes.
     pub blocks: (u64, u64),
-    /// How many threads there are.
+    /// Number of threads.
     pub tasks: u64,
-    /// The most memory that it may use.
+    /// Memory limit in bytes; without one, the machine's memory.
     pub memory_limit: u64,
 }
 
 impl Sample {
-    /// Of the container whose processes these are (see [`super::processes`]), the first of them first in `state`.
+    /// Takes a sample of a container with these processes (see [`super::processes`]); `state` names the first of them.
     pub fn take(state: &State, processes: &[i32]) -> Self {
         let mut sample = Self {
             taken: Instant::now(),
@@ -41,7 +41,7 @@ impl Sample {
             memory_limit: memory_of_machine(),
         };
         for pid in processes {
-            // One that has ended meanwhile has used nothing.
+            // A process that has ended meanwhile is skipped.
             let Some((ticks, threads)) = times(*pid) else { continue };
             sample.cpu += ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
             sample.tasks += threads;
@@ -56,13 +56,14 @@ impl Sample {
         sample
     }
 
-    /// What the cgroup counts, it counts better: also for those that have ended, and what the kernel holds for them.
+    /// Replaces sums of processes by the cgroup's counters. They are better: they include ended processes, and the
+    /// kernel's own memory for them.
     fn correct(&mut self, folder: &Path) {
         if let Some(microseconds) = cgroup::count(folder, "cpu.stat", "usage_usec") {
             self.cpu = microseconds as f64 / 1e6;
         }
         if let Some(used) = cgroup::number(folder, "memory.current") {
-            // docker's and podman's: what can be had back at once is not counted.
+            // docker's and podman's rule: memory that the kernel can reclaim at once does not count.
             let idle = cgroup::count(folder, "memory.stat", "inactive_file").unwrap_or(0);
             self.memory = used.saturating_sub(idle);
         }
@@ -77,21 +78,21 @@ impl Sample {
         }
     }
 
-    /// The share of one processor since `before`, in percent: 200 are two processors.
+    /// Returns the share of a processor since `before`, in percent: 200 means two processors.
     pub fn cpu_percent(&self, before: &Self) -> f64 {
         let time = self.taken.duration_since(before.taken).as_secs_f64();
-        // Who ends without being waited for takes its time away.
+        // The time of a process that ends without a wait disappears from the sum.
         if time > 0.0 { (self.cpu - before.cpu).max(0.0) / time * 100.0 } else { 0.0 }
     }
 }
 
-/// The machine's memory, in bytes: what a container may use where nothing limits it.
+/// Returns the machine's memory, in bytes: the limit of a container without one.
 pub fn memory_of_machine() -> u64 {
     let info = rustix::system::sysinfo();
     info.totalram as u64 * u64::from(info.mem_unit)
 }
 
-/// Fields 14 to 17 and 20 of proc_pid_stat(5): ticks, and threads.
+/// Reads fields 14 to 17 and 20 of proc_pid_stat(5): ticks, and threads.
 fn times(pid: i32) -> Option<(u64, u64)> {
     parse_times(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -105,7 +106,7 @@ fn parse_times(text: &[u8]) -> Option<(u64, u64)> {
     Some(((14..=17).map(field).sum::<Option<u64>>()?, field(20)?))
 }
 
-/// PSS, else RSS.
+/// Returns the PSS of a process, else its RSS, in bytes.
 fn memory(pid: i32) -> Option<u64> {
     let rollup = read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     if let Some(kilobytes) = value(&rollup, "Pss:") {
@@ -121,13 +122,13 @@ fn blocks(pid: i32) -> Option<(u64, u64)> {
     Some((value(&text, "read_bytes:")?, value(&text, "write_bytes:")?))
 }
 
-/// The first number after `key` at the beginning of a line.
+/// Returns the first number after `key` at the beginning of a line.
 fn value(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// `MAJOR:MINOR rbytes=N wbytes=N ...`, a line for each disk. What lies on another disk is counted there too.
+/// Sums the lines `MAJOR:MINOR rbytes=N wbytes=N ...`, a line for each disk. Stacked disks count the same bytes again.
 fn parse_blocks(text: &str) -> (u64, u64) {
     let sum = |key: &str| {
         let words = text.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key));
@@ -144,7 +145,7 @@ fn network(pid: i32) -> Option<(u64, u64)> {
     Some(parse_network(&read_to_string(format!("/proc/{pid}/net/dev")).ok()?))
 }
 
-/// Two lines of headings, then `NAME: 8 numbers of what came, 8 of what went`, bytes first.
+/// Sums two lines of headings, then `NAME: 8 numbers of received, 8 of sent`, bytes first.
 fn parse_network(text: &str) -> (u64, u64) {
     let devices = text.lines().skip(2).filter_map(|line| line.split_once(':'));
     let numbers = devices.filter(|(name, _)| name.trim() != "lo").map(|(_, numbers)| {
@@ -155,7 +156,7 @@ fn parse_network(text: &str) -> (u64, u64) {
     numbers.fold((0, 0), |sum, one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1))
 }
 
-/// Samples of several containers, by what they are called; the samples before stay for comparison.
+/// Samples of several containers by their labels; the previous samples stay for comparison.
 pub type Samples = HashMap<String, Sample>;
 
 #[cfg(test)]

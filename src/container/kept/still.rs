@@ -1,9 +1,8 @@
-//! A container that stands still for a moment: its cgroup is, or without one each of its processes, and goes on when that
-//! is over.
+//! Freeze of a container for a moment: by its cgroup, or without one process by process; then the container runs on.
 //!
 //! ```text
-//!  we --fork--> a process in the container's user namespace: stops all, says so, waits for the end of a pipe, lets all
-//!               go on. The pipe ends with us too, whatever ends us, and no signal of a terminal reaches that process.
+//!  we --fork--> a process in the container's user namespace: stops all, reports, waits for the end of a pipe, thaws all
+//!               again. The pipe ends with us too, whatever ends us, and no signal of a terminal reaches that process.
 //! ```
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,15 +16,16 @@ use crate::monitor::record::State;
 use crate::sys::process::{self, Child, Forked};
 use crate::sys::{namespace, signal};
 
-/// It stands still as long as this value lives.
+/// Keeps a container frozen; thaws it on drop.
 pub(super) struct Still {
-    // The end of it is the signal to go on.
+    // Its end is the signal to thaw.
     alive: Option<OwnedFd>,
     helper: Child,
 }
 
 impl Still {
-    /// Stops the container. `None`: it does not run. Errors: not all of its processes could be stopped; they go on.
+    /// Freezes the container. `None`: the container does not run. Errors: a process could not be stopped; the others
+    /// run on.
     pub(super) fn make(kept: &Kept) -> Result<Option<Self>> {
         let Some(state) = running(kept)? else { return Ok(None) };
         let said = || format!("cannot stop the processes of {}", kept.record.name);
@@ -63,10 +63,10 @@ impl Drop for Still {
     }
 }
 
-/// Says whether all stand still, and waits until they need no more.
+/// Reports whether all are frozen, and waits until the caller needs the freeze no more.
 fn say_and_wait(all: bool, say: &OwnedFd, watched: &OwnedFd) {
     let _ = rustix::io::write(say, if all { b"y" } else { b"n" });
-    // Nothing is ever written: this is the end of it.
+    // Reads no bytes, ever: the read ends at the end of the pipe.
     let _ = rustix::io::retry_on_intr(|| rustix::io::read(watched, &mut [0; 1]));
 }
 
@@ -88,8 +88,8 @@ fn stop_each(state: &State, user: &OwnedFd, say: &OwnedFd, watched: &OwnedFd) {
     }
 }
 
-/// Those that were stopped, and whether all are. A process may make another until it is stopped: looked for until there
-/// is none that runs.
+/// Stops all processes; returns those it stopped, and whether all are. A running process may fork until it is stopped:
+/// repeats until no new process appears.
 fn stop_all(state: &State) -> (Vec<OwnedFd>, bool) {
     const ROUNDS: usize = 100;
     let (mut held, mut is_whole) = (Vec::new(), true);
@@ -101,13 +101,13 @@ fn stop_all(state: &State) -> (Vec<OwnedFd>, bool) {
         }
         for pid in new {
             let Ok(pidfd) = process::open_pidfd(pid) else { continue };
-            // Whoever stopped it before lets it go on.
+            // A process that is stopped already is thawed by whoever stopped it.
             if is_stopped(pid) {
                 continue;
             }
             match process::pidfd_signal(pidfd.as_fd(), libc::SIGSTOP) {
                 Ok(()) => held.push(pidfd),
-                // It has just ended.
+                // The process has just ended.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 Err(_) => is_whole = false,
             }

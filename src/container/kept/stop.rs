@@ -12,20 +12,21 @@ use crate::monitor::record::{self, EXIT, Exit, STOPPED, State};
 use crate::monitor::{Status, events};
 use crate::sys::process;
 
-/// How long a monitor may take for what is left to do after the end.
+/// Time that a monitor may take for its work after the container's end.
 const SETTLING: Duration = Duration::from_secs(10);
 
-/// A container that was asked to end.
+/// Container that was asked to end.
 #[derive(Debug)]
 pub struct Stopping {
     state: State,
-    /// `None`: there is nothing to wait for.
+    /// First process of the container; `None`: no process to wait for.
     process: Option<OwnedFd>,
-    /// When it is killed; `None`: never.
+    /// Time of the kill; `None`: never.
     deadline: Option<Instant>,
 }
 
-/// Asks the container to end, and kills it after `time` (seconds; negative: never). Whether it ran.
+/// Asks the container to end, and kills it after `time` (seconds; negative: never). Returns false if the container did
+/// not run.
 pub fn stop(kept: &Kept, time: Option<i64>) -> Result<bool> {
     match Stopping::begin(kept, time)? {
         Some(stopping) => stopping.finish(kept).map(|()| true),
@@ -34,8 +35,8 @@ pub fn stop(kept: &Kept, time: Option<i64>) -> Result<bool> {
 }
 
 impl Stopping {
-    /// Asks the container to end; it has `time` for that (seconds; negative: any; `None`: its own time). `None`: it does
-    /// not run. Several containers are asked first and waited for then, so that their times pass together.
+    /// Asks the container to end within `time` (seconds; negative: any; `None`: the container's own time). `None`: the
+    /// container does not run. Several containers are asked first and awaited then, so that their times pass together.
     pub fn begin(kept: &Kept, time: Option<i64>) -> Result<Option<Self>> {
         let status = kept.status_here()?;
         let Some(state) = status.state() else { return Ok(None) };
@@ -50,14 +51,14 @@ impl Stopping {
             let _ = process::pidfd_signal(process.as_fd(), kept.record.stop_signal);
         }
         if let (Status::Paused(_), Some(folder)) = (&status, &state.cgroup) {
-            let _ = cgroup::freeze(folder, Freeze::Running); // else it hears nothing
+            let _ = cgroup::freeze(folder, Freeze::Running); // a frozen process gets no signal
         }
         let time = u64::try_from(time.unwrap_or(kept.record.stop_timeout as i64)).ok();
         let deadline = time.and_then(|time| Instant::now().checked_add(Duration::from_secs(time)));
         Ok(Some(Self { state: state.clone(), process, deadline }))
     }
 
-    /// Waits for the end, and kills the container when its time is over.
+    /// Waits for the end, and kills the container at its deadline.
     pub fn finish(self, kept: &Kept) -> Result<()> {
         let Some(process) = &self.process else { return Ok(()) };
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -76,7 +77,7 @@ fn tell_kill(kept: &Kept, signal: i32) {
     events::of_container(&kept.store, &kept.record, "kill", &[("signal", signal.to_string())]);
 }
 
-/// Sends the container a signal. Errors: it does not run.
+/// Sends the container a signal. Errors: the container does not run.
 pub fn kill(kept: &Kept, signal: i32) -> Result<()> {
     let status = kept.status_here()?;
     let not_running = || {
@@ -87,7 +88,7 @@ pub fn kill(kept: &Kept, signal: i32) -> Result<()> {
         ))
     };
     let Some(state) = status.state() else { return Err(not_running()) };
-    // docker: whoever kills it does not want it back.
+    // docker's rule: a container that the user kills is not restarted.
     if [libc::SIGKILL, kept.record.stop_signal].contains(&signal) {
         want_end(kept)?;
     }
@@ -101,17 +102,17 @@ pub fn kill(kept: &Kept, signal: i32) -> Result<()> {
     Ok(())
 }
 
-/// Whoever waits to start it again does not.
+/// Records that the container shall not be restarted: its monitor reads that.
 fn want_end(kept: &Kept) -> Result<()> {
     let path = kept.folder.join(STOPPED);
-    // A full disk is no reason not to stop: the policy may start it again then.
+    // A full disk is no reason not to stop: the policy may restart the container then.
     if let Err(error) = std::fs::write(&path, "") {
         log::warn!("{}", crate::files::cannot_write(error, &path));
     }
     Ok(())
 }
 
-/// Ends a monitor that waits.
+/// Ends a monitor that waits for a restart.
 pub(super) fn end_monitor(state: &State) {
     if let Some(monitor) = state.monitor.open() {
         let _ = process::pidfd_signal(monitor.as_fd(), libc::SIGTERM);
@@ -119,7 +120,7 @@ pub(super) fn end_monitor(state: &State) {
     }
 }
 
-/// After the container's end: its monitor writes that down, which takes a moment.
+/// Waits after the container's end until the monitor has recorded it, which takes a moment.
 fn wait_for_record(kept: &Kept, state: &State) {
     let deadline = Instant::now() + SETTLING;
     let is_written = || match record::read::<Exit>(&kept.folder, EXIT) {
@@ -131,7 +132,7 @@ fn wait_for_record(kept: &Kept, state: &State) {
     }
 }
 
-/// Whether the process ends in time; without a limit it is waited for.
+/// True if the process ends within `limit`; without a limit, waits for its end.
 pub(super) fn ended_within(process: &OwnedFd, limit: Option<Duration>) -> Result<bool> {
     let deadline = limit.map(|limit| Instant::now() + limit);
     loop {

@@ -1,4 +1,4 @@
-//! Times as docker takes them: a date, seconds since 1970, or how long ago.
+//! Times in docker's forms: a date, seconds since 1970, or a duration before now.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use crate::duration;
 use crate::error::{Error, Result};
 
-/// `2026-11-24T23:28:18Z`, `2026-11-24T23:28`, `2026-11-24` (local time), `1764000000.5`, `10m`. `None`: it is none.
+/// Parses `2026-11-24T23:28:18Z`, `2026-11-24T23:28`, `2026-11-24` (local time), `1764000000.5`, `10m`. `None`: no
+/// time.
 pub fn moment(text: &str) -> Option<Timestamp> {
     if let Some(ago) = duration::parse(text) {
         return Timestamp::now().checked_sub(ago).ok();
@@ -25,7 +26,7 @@ pub fn moment(text: &str) -> Option<Timestamp> {
     })
 }
 
-/// The moment that `--name TEXT` says. Errors: it says none.
+/// Parses the time of the flag `--name TEXT`. Errors: TEXT is no time.
 pub fn flag(name: &str, text: Option<&str>) -> Result<Option<Timestamp>> {
     let Some(text) = text else { return Ok(None) };
     moment(text).map(Some).ok_or_else(|| {

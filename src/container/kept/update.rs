@@ -1,5 +1,4 @@
-//! `usnea update`: changes of what a container may use, and of when it is started again. The lock of the names keeps two
-//! of them apart.
+//! `usnea update`: changes a container's limits, and its restart policy. The lock on the names serializes two updates.
 
 use oci_spec::runtime::LinuxResources;
 use serde_json::Value;
@@ -13,17 +12,17 @@ use crate::monitor::events;
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{self, CONFIG, Record};
 
-/// What is to be changed.
+/// Changes of a container.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// When it is started again: this counts from its next end on.
+    /// Restart policy, from the container's next end on.
     pub restart: Option<RestartPolicy>,
-    /// What it may use: at once where it runs, and at each start.
+    /// Limits: at once where the container runs, and at each start.
     pub resources: Option<LinuxResources>,
 }
 
-/// Changes a container. Errors: a restart policy for one that is thrown away when it ends; a limit that cannot be had:
-/// then nothing has changed.
+/// Changes a container. Errors: a restart policy for a disposable container; a limit that cannot be set: then nothing
+/// has changed.
 pub fn update(kept: &Kept, changes: &Changes) -> Result<()> {
     let _names = Names::lock(&kept.store)?;
     let record = current(kept)?;
@@ -58,14 +57,14 @@ fn limit(kept: &Kept, changes: &LinuxResources) -> Result<()> {
     let status = kept.status_here()?;
     match status.state().filter(|_| status.is_running()) {
         Some(state) => cgroup::change(&folder(kept, state)?, &Limits::of(&merged)?)?,
-        // Whether it can be had is known before it is promised.
+        // Limits of a stopped container are checked before they are recorded.
         None => drop(cgroup::find(&path, Limits::of(&merged)?)?),
     }
     linux.set_resources(Some(merged));
     record::write(&kept.folder, CONFIG, &spec)
 }
 
-/// What is said anew stands for what was said before, value by value.
+/// Merges new limits over the old ones, value by value.
 fn merged(before: Option<&LinuxResources>, changes: &LinuxResources) -> Result<LinuxResources> {
     let value = |resources: &LinuxResources| serde_json::to_value(resources).map_err(Error::new);
     let mut all = before.map(value).transpose()?.unwrap_or_default();

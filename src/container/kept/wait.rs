@@ -1,4 +1,4 @@
-//! `usnea wait`: until a container has ended, or is in another state that was asked for.
+//! `usnea wait`: waits until a container has ended, or has another wanted state.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,22 +12,22 @@ use crate::monitor::record::State;
 use crate::monitor::talk::{self, Request, Told};
 use crate::monitor::{Status, health::Health};
 
-/// A state that is waited for (podman's words, and docker's of its API).
+/// State to wait for (podman's words, and those of docker's API).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// It was made.
+    /// Created, and never started.
     Created,
-    /// It runs, and is not paused.
+    /// Running, and not paused.
     Running,
-    /// Its processes are stopped.
+    /// Paused: its processes are stopped.
     Paused,
-    /// It has ended, or never ran.
+    /// Ended, with or without a restart to come.
     Ended,
-    /// Its last health check went well.
+    /// Healthy: the last health check passed.
     Healthy,
-    /// Too many health checks in a row have failed.
+    /// Unhealthy: too many health checks in a row have failed.
     Unhealthy,
-    /// It is gone.
+    /// Removed.
     Removed,
 }
 
@@ -53,12 +53,12 @@ impl FromStr for Condition {
     }
 }
 
-/// Waits until the container has ended; its exit status. Its monitor is asked, so that one that is removed at its end
-/// (`--rm`) tells too; without a monitor's answer the record does.
+/// Waits until the container has ended; returns its exit status. Asks the monitor, so that a container with `--rm` has
+/// a status too; without an answer, reads the record.
 pub fn wait(kept: &Kept) -> Result<u8> {
     let status = kept.status_here()?;
     match &status {
-        // docker: what never ran has ended with 0.
+        // docker's rule: a container that never ran has ended with 0.
         Status::Created => return Ok(0),
         Status::Exited(exit) | Status::Restarting(_, exit) => return Ok(exit.status),
         Status::Running(state) | Status::Paused(state) => {
@@ -77,9 +77,9 @@ pub fn wait(kept: &Kept) -> Result<u8> {
     }
 }
 
-/// Waits until one of `conditions` holds; the exit status of one that has ended (podman's -1 of any other). What changes no
-/// file of the container (a pause) is looked for each `interval`. Errors: the container is removed, and that is not waited
-/// for; it has no health check, and nothing else is.
+/// Waits until any of `conditions` holds. Returns the exit status of an ended container (podman's -1 in any other
+/// state). A change without a file of the container (a pause) is polled for each `interval`. Errors: the container is
+/// removed, and `Removed` is no condition; it has no health check, and all conditions need one.
 pub fn wait_for(kept: &Kept, conditions: &[Condition], interval: Duration) -> Result<i32> {
     let is_about_health =
         |one: &Condition| matches!(one, Condition::Healthy | Condition::Unhealthy);
@@ -90,7 +90,7 @@ pub fn wait_for(kept: &Kept, conditions: &[Condition], interval: Duration) -> Re
     }
     let is_removed = || !kept.folder.exists();
     loop {
-        // Before the look: no change comes unseen in between.
+        // The watch begins before the state is read, so that no change is missed in between.
         let changes = Changes::of(&kept.folder);
         let status = kept.status();
         if is_removed() {
@@ -100,7 +100,7 @@ pub fn wait_for(kept: &Kept, conditions: &[Condition], interval: Duration) -> Re
             fail!("container {} was removed", kept.record.name);
         }
         let status = status?;
-        // The monitor tells the status of one that is removed at its end, too.
+        // The monitor reports the status of a container with `--rm` too.
         if status.is_running() && conditions == [Condition::Ended] {
             return wait(kept).map(i32::from);
         }

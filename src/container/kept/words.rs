@@ -1,4 +1,4 @@
-//! Names for containers that are given none: a lichen and what it is like.
+//! Random names for containers without one: a lichen and its nature.
 
 use super::super::run::random_id;
 use crate::error::Result;
@@ -136,7 +136,7 @@ const LICHENS: [&str; 64] = [
     "xanthoria",
 ];
 
-/// A name by chance. From the third attempt on with a number: most are taken then.
+/// Returns a random name. From the third attempt on with a number: most names are taken then.
 pub fn name(attempt: u32) -> Result<String> {
     let digits = random_id()?;
     let number = |at: usize| usize::from_str_radix(&digits[at..at + 4], 16).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The filter `ancestor`: containers of an image, and of images that are built on it. It is the image that counts, by
-//! whatever name or ID it is given; a name that no image has any more is compared with the one that was typed.
+//! Filter `ancestor`: containers of an image, and of images that are built on it. The image counts, whatever its name
+//! or ID in the filter. A name without an image is compared with the name in the container's record.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -11,17 +11,17 @@ use crate::error::Result;
 use crate::image::registries::Registries;
 use crate::image::store::Image;
 
-/// An image as it was typed, and what the stores have under that name. Looked up once, at the first container.
+/// Image as typed, and the images of the stores under that name, found once for the first container.
 #[derive(Clone, Debug)]
 pub struct Ancestor {
     text: String,
     found: OnceLock<Family>,
 }
 
-/// The image and those that are built on it.
+/// Image and the images that are built on it.
 #[derive(Clone, Debug, Default)]
 struct Family {
-    /// IDs: digests of configs.
+    /// IDs of the images: digests of configs.
     ids: Vec<String>,
 }
 
@@ -34,12 +34,12 @@ impl PartialEq for Ancestor {
 impl Eq for Ancestor {}
 
 impl Ancestor {
-    /// The image that `text` names.
+    /// Makes the filter for the image that `text` names.
     pub(super) fn new(text: String) -> Self {
         Self { text, found: OnceLock::new() }
     }
 
-    /// Whether the container is made from it. Errors: the stores cannot be read.
+    /// True if the container is made from the image or a descendant. Errors: the stores cannot be read.
     pub(super) fn is_of(&self, kept: &Kept) -> Result<bool> {
         let family = match self.found.get() {
             Some(family) => family,
@@ -72,7 +72,7 @@ impl Family {
     }
 }
 
-/// Whether `other` has the layers of `image` and more of its own, or was made later of the same ones.
+/// True if `other` has the layers of `image` and more of its own, or was made later from the same layers.
 fn is_built_on(other: &Image, image: &Image) -> bool {
     let (below, all) = (layers(image), layers(other));
     !below.is_empty()
@@ -84,7 +84,7 @@ fn layers(image: &Image) -> Vec<Digest> {
     image.layers.iter().map(|layer| layer.diff_id.clone()).collect()
 }
 
-/// Whether the text is the image's name as it was typed, that name without its tag, or the beginning of the image's ID.
+/// True if the text is the image's name as typed, that name without its tag, or the beginning of the image's ID.
 fn is_named(image: &str, image_id: Option<&str>, text: &str) -> bool {
     let without_tag = match image.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => name,

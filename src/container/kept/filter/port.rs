@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::forward::Forward;
 
-/// A range of ports of one protocol.
+/// Range of ports of one protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports {
     first: u16,
@@ -34,12 +34,12 @@ impl Ports {
         (self.first..=self.last).contains(&port) && self.protocol == protocol
     }
 
-    /// Whether a port of the host that leads in is among them.
+    /// True if a port of the host that leads into the container is in the range.
     pub(super) fn have_host_port(&self, forwards: &[Forward]) -> bool {
         forwards.iter().any(|forward| self.has_end(&forward.container_end(), forward.host_port))
     }
 
-    /// Whether a port that is published or exposed is among them.
+    /// True if a published or exposed port is in the range.
     pub(super) fn have_container_port(&self, forwards: &[Forward], exposed: &[String]) -> bool {
         let published = forwards.iter().map(Forward::container_end);
         published.chain(exposed.iter().cloned()).any(|end| {
@@ -48,7 +48,7 @@ impl Ports {
         })
     }
 
-    /// `end` is `80/tcp`: of it the protocol counts.
+    /// True if `port` is in the range, with the protocol of `end` (`80/tcp`).
     fn has_end(&self, end: &str, port: u16) -> bool {
         self.has(port, end.split_once('/').map_or("tcp", |(_, protocol)| protocol))
     }

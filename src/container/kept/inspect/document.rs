@@ -1,6 +1,6 @@
-//! The document of a container: docker's shape, with the fields that podman adds. Nothing is computed here.
+//! Document of a container: docker's shape, with the fields that podman adds. Computes nothing.
 //!
-//! A list or a map that Go has as nil is an empty one: templates print no `<no value>`.
+//! A list or a map that is nil in Go is empty here: templates print no `<no value>`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,14 +12,14 @@ use super::network::NetworkSettings;
 use crate::monitor::health::Check;
 use crate::monitor::record::Healthcheck;
 
-/// A Go map whose values are empty structs: a set.
+/// Go map whose values are empty structs: a set.
 pub type Set = BTreeMap<String, Nothing>;
 
-/// An empty struct of Go's.
+/// Empty struct of Go.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Nothing {}
 
-/// All that is known of a container.
+/// Document of a container.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Container {
@@ -32,9 +32,9 @@ pub struct Container {
     pub image: String,
     /// Digest of the image's manifest.
     pub image_digest: String,
-    /// The image as it was typed.
+    /// Image, as typed.
     pub image_name: String,
-    /// The root directory, where the container is made from one.
+    /// Root directory, where the container is made from one.
     pub rootfs: String,
     pub pod: String,
     pub resolv_conf_path: String,
@@ -42,7 +42,7 @@ pub struct Container {
     pub hosts_path: String,
     pub log_path: String,
     pub log_tag: String,
-    /// The container's folder in the store.
+    /// Folder of the container in the store.
     pub static_dir: PathBuf,
     #[serde(rename = "OCIConfigPath")]
     pub oci_config_path: PathBuf,
@@ -88,22 +88,22 @@ pub struct State {
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
     pub dead: bool,
-    /// 0 where it does not run.
+    /// Process ID of the command; 0 where the container does not run.
     pub pid: i32,
     pub monitor_pid: i32,
-    /// podman's name for the monitor.
+    /// Process ID of the monitor, under podman's name.
     pub conmon_pid: i32,
     pub exit_code: u8,
     pub error: String,
     pub started_at: String,
     pub finished_at: String,
-    /// null without a health check.
+    /// Results of the health checks; null without a check.
     pub health: Option<Health>,
     pub cgroup_path: String,
     pub stopped_by_user: bool,
 }
 
-/// The results of the health checks.
+/// Results of the health checks.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Health {
@@ -112,7 +112,7 @@ pub struct Health {
     pub log: Vec<Check>,
 }
 
-/// The driver that stacks the layers of the root.
+/// Driver that stacks the layers of the root.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct GraphDriver {
@@ -120,16 +120,16 @@ pub struct GraphDriver {
     pub data: BTreeMap<String, String>,
 }
 
-/// A mount that was asked for.
+/// Mount that a user requested.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Mount {
     pub r#type: &'static str,
-    /// Empty for what is no volume.
+    /// Name of the volume; empty for any other mount.
     pub name: String,
     pub source: String,
     pub destination: PathBuf,
-    /// Empty for what is no volume.
+    /// Driver of the volume; empty for any other mount.
     pub driver: &'static str,
     pub mode: String,
     pub options: Vec<String>,
@@ -153,12 +153,12 @@ pub struct Config {
     pub open_stdin: bool,
     pub stdin_once: bool,
     pub env: Vec<String>,
-    /// The command without the entrypoint.
+    /// Command without the entrypoint.
     pub cmd: Vec<String>,
     pub healthcheck: Option<Healthcheck>,
     pub healthcheck_on_failure_action: &'static str,
     pub image: String,
-    /// Where volumes are mounted.
+    /// Mount points of volumes.
     pub volumes: Set,
     pub working_dir: PathBuf,
     pub entrypoint: Vec<String>,

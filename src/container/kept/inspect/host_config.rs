@@ -1,4 +1,4 @@
-//! docker's `HostConfig`: what the host gives a container, and what it takes from it.
+//! docker's `HostConfig`: resources that the host gives a container, and their limits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -34,14 +34,14 @@ pub struct HostConfig {
     pub volume_driver: String,
     pub volumes_from: Vec<String>,
     pub console_size: [u16; 2],
-    /// Beyond the default set.
+    /// Capabilities beyond the default set.
     pub cap_add: Vec<String>,
-    /// Of the default set.
+    /// Capabilities of the default set that are missing.
     pub cap_drop: Vec<String>,
-    /// The bounding set, without `CAP_`.
+    /// Capabilities of the bounding set, without `CAP_`.
     pub capabilities: Vec<String>,
     pub cgroupns_mode: &'static str,
-    /// podman's name for `CgroupnsMode`.
+    /// Cgroup namespace under podman's name: a copy of `cgroupns_mode`.
     pub cgroup_mode: &'static str,
     pub cgroup_manager: &'static str,
     pub cgroup: String,
@@ -60,7 +60,7 @@ pub struct HostConfig {
     pub readonly_rootfs: bool,
     pub security_opt: Vec<String>,
     pub storage_opt: BTreeMap<String, String>,
-    /// Options of the tmpfs at each place.
+    /// Options of the tmpfs at each mount point.
     pub tmpfs: BTreeMap<String, String>,
     #[serde(rename = "UTSMode")]
     pub uts_mode: &'static str,
@@ -88,7 +88,7 @@ pub struct HostConfig {
 pub struct LogConfig {
     pub r#type: &'static str,
     pub config: BTreeMap<String, String>,
-    /// podman's fields: the file, the tag, and the largest size.
+    /// File of the log; with tag and largest size, podman's own fields.
     pub path: String,
     pub tag: String,
     pub size: String,
@@ -133,14 +133,14 @@ pub struct Rate {
     pub rate: u64,
 }
 
-/// The limits, as `update` changes them too.
+/// Limits, which `update` changes too.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Limits {
     pub memory: i64,
     pub memory_swap: i64,
     pub memory_reservation: i64,
-    /// docker's -1: the system's.
+    /// Swappiness; docker's -1 means the system's.
     pub memory_swappiness: i64,
     pub kernel_memory: i64,
     pub oom_kill_disable: bool,
@@ -149,7 +149,7 @@ pub struct Limits {
     pub cpu_period: u64,
     pub cpu_realtime_period: u64,
     pub cpu_realtime_runtime: i64,
-    /// The quota as processors, in units of 10^-9.
+    /// Quota as processors, in units of 10^-9.
     pub nano_cpus: i64,
     pub cpuset_cpus: String,
     pub cpuset_mems: String,
@@ -255,7 +255,7 @@ fn bounding(process: Option<&Process>) -> Vec<String> {
     bounding
 }
 
-/// The capabilities beyond the default set, and those of it that are missing, as podman tells them.
+/// Returns the capabilities beyond the default set, and those missing from it, in podman's form.
 fn changed(bounding: &[String]) -> (Vec<String>, Vec<String>) {
     let mut default = security::default_capabilities();
     default.iter_mut().for_each(|name| *name = name.trim_start_matches("CAP_").to_owned());
@@ -272,7 +272,7 @@ fn cgroup_parent(linux: Option<&Linux>) -> String {
     parent.map(|parent| parent.display().to_string()).unwrap_or_default()
 }
 
-/// The supplementary groups but the process's own.
+/// Returns the supplementary groups without the process's own.
 fn groups(process: Option<&Process>) -> Vec<String> {
     let Some(user) = process.map(Process::user) else { return Vec::new() };
     let others = user.additional_gids().iter().flatten().filter(|gid| **gid != user.gid());
@@ -307,7 +307,7 @@ fn shm_size(spec: &Spec) -> u64 {
     number.parse::<u64>().unwrap_or(0) * unit
 }
 
-/// Devices are mounted from the host, where a user may not make them.
+/// Returns the devices: bind mounts from the host, where a user may not make device files.
 fn devices(spec: &Spec) -> Vec<Device> {
     let mounts = spec.mounts().iter().flatten();
     let bound = mounts.filter(|mount| {
@@ -436,7 +436,7 @@ fn nano_cpus(quota: i64, period: u64) -> i64 {
     }
 }
 
-/// `/dev/sda`; the numbers, where the disk is gone.
+/// Returns the disk's path (`/dev/sda`); its numbers, where the disk is missing.
 fn device_name((major, minor): (i64, i64)) -> String {
     let name = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}"));
     let name = name.ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));

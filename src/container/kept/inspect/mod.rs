@@ -1,6 +1,6 @@
-//! `usnea inspect` of a container: from its record, its spec and its state to the document.
+//! `usnea inspect` of a container: makes the document from record, spec and state.
 
-// The fields are docker's and podman's; a comment stands where a fact is to be added.
+// Fields are docker's and podman's; only those with a fact to add have a comment.
 #[allow(missing_docs)]
 mod document;
 #[allow(missing_docs)]
@@ -31,19 +31,19 @@ use crate::sys::signal;
 pub use document::Container;
 pub use mounts::{MountedHere, mounted};
 
-/// Go's zero time: it never happened.
+/// Go's zero time: the event never happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// Whether the sizes of a container's files are counted, which reads all of its folders.
+/// Choice to count the sizes of a container's files, which reads all of its folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sizes {
-    /// They are.
+    /// Sizes are counted.
     Counted,
-    /// They are not.
+    /// Sizes are left out.
     Unknown,
 }
 
-/// All that is known of a container. Errors: its files cannot be read.
+/// Returns the document of a container. Errors: its files cannot be read.
 pub fn inspect(kept: &Kept, sizes: Sizes) -> Result<Container> {
     let record = &kept.record;
     let status = kept.status()?;
@@ -121,7 +121,7 @@ pub fn inspect(kept: &Kept, sizes: Sizes) -> Result<Container> {
     })
 }
 
-/// Bytes that the container's folder takes, and those with the layers below. `None`: they cannot be told.
+/// Returns the bytes of the container's folder, and those with the layers below. `None`: unknown.
 fn sizes_of(kept: &Kept, spec: &Spec) -> (Option<u64>, Option<u64>) {
     let written = super::size(kept);
     let below = Layers::of(kept, spec).ok().map(|layers| {
@@ -139,7 +139,7 @@ fn image_digest(kept: &Kept) -> String {
     manifest.as_deref().and_then(named).unwrap_or_default()
 }
 
-/// `CAP_CHOWN`, ...: sorted.
+/// Returns a set of capabilities as names, sorted: `CAP_CHOWN`, ...
 fn set_of(
     capabilities: Option<&LinuxCapabilities>,
     of: fn(&LinuxCapabilities) -> &Option<Capabilities>,
@@ -196,7 +196,7 @@ fn state(kept: &Kept, status: &Status, spec: &Spec) -> document::State {
     }
 }
 
-/// Of one that has ended, what its last run told (docker).
+/// Returns the health; of an ended container, the results of its last run (docker).
 fn health(kept: &Kept, status: &Status) -> Option<Told> {
     let has_check = kept.record.health.as_ref().is_some_and(|check| check.is_on());
     match status.is_running() {

@@ -1,4 +1,4 @@
-//! What is mounted in a container, as its document has it.
+//! Mounts of a container, as its document shows them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,8 @@ use super::document;
 use crate::error::Result;
 use crate::monitor::Status;
 
-/// The mounts that were asked for: the system's own are `/` and those below /dev and /sys, which nobody asks for.
+/// Returns the mounts of the user. The system's own, which no user requests, are `/`, /proc, and those below /dev and
+/// /sys.
 pub(super) fn of_user(mounts: Option<&Vec<Mount>>) -> impl Iterator<Item = &Mount> {
     let is_own = |mount: &&Mount| {
         let own = ["/", "/proc", "/sys", "/dev"]
@@ -22,16 +23,16 @@ pub(super) fn of_user(mounts: Option<&Vec<Mount>>) -> impl Iterator<Item = &Moun
     mounts.into_iter().flatten().filter(is_own)
 }
 
-/// Mount that a user asked for.
+/// Mount that a user requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountedHere {
-    /// The name of a volume, the path of what else was bound; the file system of what has no source.
+    /// Name of a volume, else the path of the bind mount's source; the file system of a mount without a source.
     pub name: String,
-    /// Whether it is a volume.
+    /// True if the mount is a volume.
     pub is_volume: bool,
 }
 
-/// Mounts that a user asked for, in the order of its configuration. Errors: its configuration is damaged.
+/// Returns the mounts of the user, in the order of the spec. Errors: a damaged spec.
 pub fn mounted(kept: &Kept) -> Result<Vec<MountedHere>> {
     let spec = kept.spec_if_any()?.unwrap_or_default();
     let volumes = volumes::used_by(kept)?;
@@ -58,7 +59,7 @@ pub(super) fn mounts(spec: &Spec, volumes: &[Used]) -> Vec<document::Mount> {
             .into_iter()
             .find(|word| options.iter().any(|option| option == word));
         let volume = volumes.iter().find(|used| used.destination == *mount.destination());
-        // A tmpfs has none: the word that mount(2) takes for it says nothing.
+        // A tmpfs has no source: the word that mount(2) takes for it has no meaning.
         let source = mount.source().as_ref().filter(|_| kind != "tmpfs");
         document::Mount {
             r#type: if volume.is_some() { "volume" } else { kind },
@@ -75,7 +76,7 @@ pub(super) fn mounts(spec: &Spec, volumes: &[Used]) -> Vec<document::Mount> {
     of_user(spec.mounts().as_ref()).map(mount).collect()
 }
 
-/// The file of the host that is mounted at `path`, else what a container that runs has there, seen from the host.
+/// Returns the host's file that is mounted at `path`; else, of a running container, its own file as the host sees it.
 pub(super) fn file_at(spec: &Spec, status: &Status, path: &str) -> String {
     let mut mounts = spec.mounts().iter().flatten();
     let mount = mounts.find(|mount| mount.destination() == Path::new(path));
@@ -87,13 +88,14 @@ pub(super) fn file_at(spec: &Spec, status: &Status, path: &str) -> String {
     }
 }
 
-/// Where the host sees the root of a container that runs.
+/// Returns the root of a running container, as the host sees it.
 fn seen_root(status: &Status) -> Option<String> {
     let state = status.state().filter(|_| status.is_running() && status.elsewhere().is_none());
     state.map(|state| format!("/proc/{}/root", state.process.pid))
 }
 
-/// The layers of a root, in docker's names, and where they are seen merged: below the first process, where it runs.
+/// Returns the layers of a root, under docker's names, and their merged view: below the first process, where the
+/// container runs.
 pub(super) fn layers(root: &Mount, status: &Status) -> BTreeMap<String, String> {
     let mut layers = BTreeMap::new();
     for option in root.options().iter().flatten() {

@@ -15,7 +15,7 @@ use crate::monitor::Status;
 use crate::net::{Addresses, Mode, Wanted};
 use crate::sys::inroot::{self, Symlinks};
 
-/// Where a port of a container leads from, on the host.
+/// Port of the host that leads to a port of a container.
 #[derive(Clone, Debug, Serialize)]
 pub struct HostPort {
     #[serde(rename = "HostIp")]
@@ -45,7 +45,7 @@ pub struct Endpoint {
     pub mac_address: String,
 }
 
-/// A network that a container is in.
+/// Network of a container.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Network {
     #[serde(flatten)]
@@ -64,7 +64,7 @@ pub struct Network {
     pub driver_opts: BTreeMap<String, String>,
 }
 
-/// docker's `NetworkSettings`: the addresses of the one network twice, as docker has them.
+/// docker's `NetworkSettings`: the addresses of the one network twice, as in docker.
 #[derive(Clone, Debug, Serialize)]
 pub struct NetworkSettings {
     #[serde(flatten)]
@@ -85,14 +85,14 @@ pub struct NetworkSettings {
     pub secondary_ip_addresses: Vec<String>,
     #[serde(rename = "SecondaryIPv6Addresses")]
     pub secondary_ipv6_addresses: Vec<String>,
-    /// null: exposed, and published nowhere.
+    /// Ports of the container; null for an exposed port that is not published.
     #[serde(rename = "Ports")]
     pub ports: BTreeMap<String, Option<Vec<HostPort>>>,
     #[serde(rename = "Networks")]
     pub networks: BTreeMap<String, Network>,
 }
 
-/// Each published port of the container, and where it leads from.
+/// Returns each published port of the container, with its ports of the host.
 pub(super) fn ports(network: &Wanted) -> BTreeMap<String, Vec<HostPort>> {
     let mut ports: BTreeMap<String, Vec<HostPort>> = BTreeMap::new();
     for forward in &network.forwards {
@@ -104,14 +104,14 @@ pub(super) fn ports(network: &Wanted) -> BTreeMap<String, Vec<HostPort>> {
     ports
 }
 
-/// The ports that the command says it listens at, and those that were published.
+/// Returns the ports that the image or `--expose` declares, and the published ones.
 pub(super) fn exposed(network: &Wanted) -> Set {
     let published = network.forwards.iter().map(|forward| forward.container_end());
     let all = network.exposed.iter().cloned().chain(published);
     all.map(|port| (port, Nothing {})).collect()
 }
 
-/// `id` is the container's. Errors: addresses that are none.
+/// Returns the settings; `id` is the container's. Errors: invalid addresses.
 pub(super) fn settings(network: &Wanted, id: &str, status: &Status) -> Result<NetworkSettings> {
     let mut all: BTreeMap<_, _> =
         ports(network).into_iter().map(|(port, from)| (port, Some(from))).collect();
@@ -156,7 +156,7 @@ fn endpoint(network: &Wanted, process: Option<i32>) -> Result<Endpoint> {
     })
 }
 
-/// The address of `eth0`, which the container's own /sys shows: a network namespace is not entered for it. `None`: it has
+/// Returns the address of `eth0` from the container's own /sys: that needs no entry into its network namespace. `None`:
 /// no /sys, or another file system there.
 fn mac_address(pid: i32) -> Option<String> {
     const SYSFS_MAGIC: i64 = 0x6265_6572;
