@@ -1,4 +1,4 @@
-//! A container's cgroup: made, looked at, stopped, removed.
+//! A container's cgroup: creation, queries, freezing, removal.
 
 use std::fs::File;
 use std::io;
@@ -12,26 +12,26 @@ use super::systemd::Manager;
 use crate::error::{Context, Error, Result};
 use crate::host::cgroup::CONTROLLERS;
 
-/// How long the last process of a group may take to go.
+/// Time limit for the last process of a group to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the name of the group of a container's supervisors ends with.
+/// Suffix of the group of a container's supervisors.
 pub(super) const CALLS: &str = ".calls";
-/// Limits of a container that its supervisors have too.
+/// Limits of a container that apply to its supervisors too.
 const OF_SUPERVISORS: [&str; 5] =
     ["memory.max", "memory.swap.max", "cpu.max", "cpuset.cpus", "cpuset.mems"];
 
-/// A cgroup of a container.
+/// Cgroup of a container, locked by this process.
 #[derive(Debug)]
 pub struct Group {
     folder: PathBuf,
-    /// Its folder, locked while it is ours to fill: a sweep leaves it alone.
+    /// Open folder of the group, locked so that a sweep leaves it alone.
     file: File,
 }
 
 impl Group {
-    /// Makes it. Where systemd must be asked, this process is in a scope of its own afterwards; the group is beside it.
-    /// `None`: it cannot be made, and nothing is limited. Errors: a limit cannot be set.
+    /// Creates the group. If systemd must be asked, this process is in a scope of its own afterwards, with the group in
+    /// that scope. `None`: the group cannot be created, and there are no limits. Errors: a limit cannot be set.
     pub fn make(wanted: &Wanted) -> Result<Option<Self>> {
         match Self::try_make(wanted) {
             Ok(group) => Ok(Some(group)),
@@ -71,12 +71,13 @@ impl Group {
             .inspect_err(|_| drop(std::fs::remove_dir(&folder)))
     }
 
-    /// Its folder.
+    /// Folder of the group.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Makes the group of whoever answers its system calls, with its limits of memory and processors. `None`: it has none.
+    /// Creates the group of the container's supervisors, with its limits of memory and processors. `None`: no such
+    /// limits.
     pub fn supervisors(&self, limits: &Limits) -> Result<Option<Supervisors>> {
         if !limits.settings().iter().any(is_for_supervisors) {
             return Ok(None);
@@ -90,7 +91,7 @@ impl Group {
         Ok(Some(Supervisors(file)))
     }
 
-    /// Ends whoever is left in it, and removes it.
+    /// Kills the remaining processes, and removes the group.
     pub fn remove(self) {
         drop(self.file);
         remove(&self.folder);
@@ -103,12 +104,12 @@ impl AsFd for Group {
     }
 }
 
-/// The cgroup of whoever answers the system calls of a container, held: a sweep leaves it alone.
+/// Cgroup of a container's supervisors, held open: a sweep leaves it alone.
 #[derive(Debug)]
 pub struct Supervisors(File);
 
 impl Supervisors {
-    /// That of the container whose group is at `folder`. `None`: there is none.
+    /// Opens the supervisors' group of the container whose group is at `folder`. `None`: no such group.
     pub fn of(folder: &Path) -> Option<Self> {
         File::open(supervisors_folder(folder)).ok().map(Self)
     }
@@ -130,7 +131,7 @@ fn is_for_supervisors(setting: &Setting) -> bool {
     OF_SUPERVISORS.contains(&setting.file.as_str())
 }
 
-/// Hands all controllers down that there are, as far as may be. Who would be in the way is moved aside: processes of ours.
+/// Delegates all available controllers, as far as possible. Processes of ours in the way are moved aside.
 fn hand_down(home: &Path) {
     let there = place::words(&home.join("cgroup.controllers"));
     let down = place::words(&home.join("cgroup.subtree_control"));
@@ -148,7 +149,8 @@ fn hand_down(home: &Path) {
             let _ = std::fs::write(watchers.join("cgroup.procs"), pid.to_string());
         }
     }
-    // With a process in it, some controllers can be handed down all the same, to threads: then no process can be made below.
+    // With a process in the group, some controllers could still be delegated, to threads: no process could then be
+    // created below.
     if !place::processes(home).is_empty() {
         return;
     }
@@ -157,18 +159,18 @@ fn hand_down(home: &Path) {
     }
 }
 
-/// Removes what killed ones have left.
+/// Removes groups that killed processes have left.
 fn sweep(home: &Path) {
     for entry in std::fs::read_dir(home).into_iter().flatten().flatten() {
         let is_ours = entry.file_name().to_str().is_some_and(super::is_name);
         let is_free = || File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
         if is_ours && is_free() {
-            let _ = std::fs::remove_dir(entry.path()); // with a process in it, it stays
+            let _ = std::fs::remove_dir(entry.path()); // a group with a process stays
         }
     }
 }
 
-/// Writes limits. Errors: the kernel refuses one.
+/// Writes limits. Errors: the kernel refuses a value.
 fn set(folder: &Path, limits: &Limits) -> Result<()> {
     set_all(folder, limits.settings().iter())
 }
@@ -193,7 +195,7 @@ fn set_all<'a>(folder: &Path, settings: impl Iterator<Item = &'a Setting>) -> Re
     Ok(())
 }
 
-/// The way out where the kernel refuses a value.
+/// Returns a hint for a value that the kernel refused.
 fn refusal(folder: &Path, file: &str, error: &io::Error) -> Option<String> {
     if error.kind() == io::ErrorKind::NotFound {
         let uid = rustix::process::getuid();
@@ -213,8 +215,8 @@ fn refusal(folder: &Path, file: &str, error: &io::Error) -> Option<String> {
     Some(format!("there are the {what} {}", there.trim()))
 }
 
-/// Changes the limits of the container whose group is at `folder`; those that count among siblings are its scope's too.
-/// Errors: the kernel or systemd refuses one.
+/// Changes the limits of the container whose group is at `folder`; relative ones are set for its scope too. Errors: the
+/// kernel or systemd refuses a value.
 pub fn change(folder: &Path, limits: &Limits) -> Result<()> {
     set(folder, limits)?;
     let supervisors = supervisors_folder(folder);
@@ -233,13 +235,14 @@ pub fn change(folder: &Path, limits: &Limits) -> Result<()> {
     }
 }
 
-/// Without making the file, which cgroupfs would answer with EACCES.
+/// Writes without creating the file, which cgroupfs would refuse with EACCES.
 fn write(path: &Path, value: &str) -> io::Result<()> {
     let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
     io::Write::write_all(&mut file, value.as_bytes())
 }
 
-/// Ends whoever is left in a container's group, and removes it and that of its supervisors. What is not there is removed.
+/// Kills the remaining processes of a container's group, and removes it and its supervisors' group. Missing groups
+/// count as removed.
 pub fn remove(folder: &Path) {
     remove_one(folder);
     remove_one(&supervisors_folder(folder));
@@ -259,7 +262,7 @@ fn remove_one(folder: &Path) {
 }
 
 fn kill(folder: &Path) {
-    // cgroup.kill is there since Linux 5.14.
+    // cgroup.kill exists since Linux 5.14.
     if write(&folder.join("cgroup.kill"), "1").is_err() {
         for pid in place::processes(folder) {
             let _ = crate::sys::process::signal_child(pid, libc::SIGKILL);
@@ -267,7 +270,7 @@ fn kill(folder: &Path) {
     }
 }
 
-/// Stops all processes of a group, or lets them go on, and waits until it is so. Errors: it is gone; it takes too long.
+/// Freezes or thaws all processes of a group, and waits for the effect. Errors: a missing group; a timeout.
 pub fn freeze(folder: &Path, freeze: Freeze) -> Result<()> {
     let wanted = freeze == Freeze::Stopped;
     let path = folder.join("cgroup.freeze");
@@ -282,33 +285,33 @@ pub fn freeze(folder: &Path, freeze: Freeze) -> Result<()> {
     Ok(())
 }
 
-/// What becomes of the processes of a group.
+/// Freezer state of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freeze {
-    /// They stop.
+    /// All processes are frozen.
     Stopped,
-    /// They go on.
+    /// All processes run.
     Running,
 }
 
-/// Whether the processes of a group are stopped.
+/// True if the processes of a group are frozen.
 pub fn is_frozen(folder: &Path) -> bool {
     count(folder, "cgroup.events", "frozen") == Some(1)
 }
 
-/// How many of its processes the kernel has killed for want of memory.
+/// Number of processes that the kernel has killed for want of memory.
 pub fn oom_kills(folder: &Path) -> u64 {
     count(folder, "memory.events", "oom_kill").unwrap_or(0)
 }
 
-/// The number after `key` in a file with a key and a number on each line.
+/// Returns the number after `key` in a file with a key and a number on each line.
 pub fn count(folder: &Path, file: &str, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(folder.join(file)).ok()?;
     let value = |line: &str| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok();
     text.lines().find_map(value)
 }
 
-/// The number that a file holds. `None`: it is not there, or says "max".
+/// Returns the number in a file. `None`: no such file, or "max".
 pub fn number(folder: &Path, file: &str) -> Option<u64> {
     std::fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
 }

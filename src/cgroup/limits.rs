@@ -1,4 +1,4 @@
-//! What config.json limits (`linux.resources`), as the files of a cgroup of version 2.
+//! Limits from config.json (`linux.resources`), as files of a cgroup of version 2.
 
 use std::collections::BTreeSet;
 
@@ -7,28 +7,28 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, Lin
 use crate::error::{Error, Result};
 use crate::fail;
 
-/// One file of a cgroup, and what is written to it.
+/// File of a cgroup, with the value to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// Its name: `memory.max`.
+    /// Name of the file, such as `memory.max`.
     pub file: String,
-    /// One value.
+    /// Value to write.
     pub value: String,
-    /// Whether somebody asked for it, or it goes with something else and is left where the kernel has no such file.
+    /// True if requested. Otherwise the setting accompanies another, and is skipped if the kernel has no such file.
     pub is_asked: bool,
 }
 
-/// The limits of a cgroup, in the order of their writing.
+/// Limits of a cgroup, in the order of their writing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits(Vec<Setting>);
 
 const UNLIMITED: &str = "max";
 
-/// A property of a systemd unit, and its value.
+/// Property of a systemd unit, and its value.
 pub type Share = (&'static str, u64);
 
-/// Files whose values count in relation to the siblings of a group: a group that is alone in another one gets nothing by
-/// them, the other one must have them too.
+/// Files whose values count relative to the group's siblings. A group alone in another one has no siblings, so the
+/// outer one must have the values too.
 const RELATIVE: [&str; 7] = [
     "cpu.weight",
     "cpu.weight.nice",
@@ -40,7 +40,7 @@ const RELATIVE: [&str; 7] = [
 ];
 
 impl Limits {
-    /// What `resources` asks for. Errors: something that version 2 has not, or that contradicts itself.
+    /// Converts `resources`. Errors: a limit that version 2 lacks, or a contradiction.
     pub fn of(resources: &LinuxResources) -> Result<Self> {
         let cannot = [
             ("devices", resources.devices().as_ref().is_some_and(|list| !list.is_empty())),
@@ -73,12 +73,12 @@ impl Limits {
         Ok(limits)
     }
 
-    /// Its settings.
+    /// Settings to write.
     pub fn settings(&self) -> &[Setting] {
         &self.0
     }
 
-    /// Whether nothing is limited.
+    /// True if the list of settings is empty.
     pub fn are_none(&self) -> bool {
         self.0.is_empty()
     }
@@ -98,7 +98,7 @@ impl Limits {
         self.0.iter().filter(|setting| RELATIVE.contains(&setting.file.as_str()))
     }
 
-    /// The controllers whose files are written.
+    /// Controllers of the files to write.
     pub fn controllers(&self) -> BTreeSet<&str> {
         let controller =
             |setting: &'_ Setting| setting.file.split('.').next().unwrap_or_default().len();
@@ -129,7 +129,7 @@ impl Limits {
         }
         let limit = memory.limit();
         match (memory.swap(), limit) {
-            // What both may take together, as docker counts; version 2 has the swap alone.
+            // docker's limit of both together; version 2 limits the swap alone.
             (Some(both), Some(limit)) if both >= 0 && limit >= 0 => {
                 if both < limit {
                     fail!(
@@ -227,17 +227,18 @@ fn share(setting: &Setting) -> Option<Share> {
     amount.map(|amount| (name, amount))
 }
 
-/// `None`: no limit.
+/// Formats a limit. `None`: no limit.
 fn amount(limit: i64) -> Option<String> {
     (limit >= 0).then(|| limit.to_string())
 }
 
-/// cpu.shares of version 1, 2 to 262144, as cpu.weight of version 2, 1 to 10000 (the OCI runtimes' conversion).
+/// Converts cpu.shares of version 1, 2 to 262144, to cpu.weight of version 2, 1 to 10000 (the OCI runtimes'
+/// conversion).
 fn weight_of_shares(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 
-/// A file name of a controller, and not the way to another folder.
+/// Checks a file name: a controller's file, and no path to another folder.
 fn check_file(file: &str) -> Result<()> {
     let is_part = |part: &str| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

@@ -1,10 +1,10 @@
-//! One call of D-Bus, as bytes: what the requests to a systemd manager need of the protocol (D-Bus Specification,
-//! "Message Protocol"), little-endian. The libraries that have all of it start threads, which a launch cannot have, or
-//! bring thirty crates.
+//! D-Bus calls as bytes, little-endian: the part of the protocol that requests to a systemd manager need (D-Bus
+//! Specification, "Message Protocol"). Full libraries start threads, which a launch cannot have, or bring thirty
+//! crates.
 
 use std::io::{self, Read};
 
-/// The value of a property.
+/// Value of a property.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     /// `s`
@@ -17,7 +17,7 @@ pub enum Value<'a> {
     Amount(u64),
 }
 
-/// Arguments, marshalled.
+/// Marshalled arguments of a call.
 #[derive(Debug, Default)]
 pub struct Body {
     bytes: Vec<u8>,
@@ -34,9 +34,9 @@ const ERROR_NAME: u8 = 4;
 const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
 const SIGNATURE: u8 = 8;
-/// No message that we understand is longer.
+/// Size limit of a message in bytes: no valid answer is longer.
 const LONGEST: usize = 1 << 20;
-/// The serial number of our calls.
+/// Serial number of our calls.
 const SERIAL: u32 = 1;
 
 fn align(bytes: &mut Vec<u8>, to: usize) {
@@ -60,7 +60,7 @@ fn signature(bytes: &mut Vec<u8>, signature: &str) {
     bytes.push(0);
 }
 
-/// An array whose elements are aligned to `to`: its length does not count the first one's padding.
+/// Appends an array whose elements are aligned to `to`: its length excludes the padding before the first.
 fn array(bytes: &mut Vec<u8>, to: usize, fill: impl FnOnce(&mut Vec<u8>)) {
     number(bytes, 0);
     let length_at = bytes.len() - 4;
@@ -93,7 +93,7 @@ fn variant(bytes: &mut Vec<u8>, value: Value<'_>) {
     }
 }
 
-/// `a(sv)`
+/// Appends properties as `a(sv)`.
 fn write_properties(bytes: &mut Vec<u8>, properties: &[(&str, Value<'_>)]) {
     array(bytes, 8, |bytes| {
         for (name, value) in properties {
@@ -141,7 +141,7 @@ impl Body {
         Self { bytes, signature: "ss" }
     }
 
-    /// A call of `member`. Its answer is read before the next call, so all have the same serial number.
+    /// Builds a call of `member`. Its answer is read before the next call, so all calls have the same serial number.
     pub fn call(&self, destination: &str, path: &str, interface: &str, member: &str) -> Vec<u8> {
         let mut bytes = vec![b'l', CALL, 0, 1];
         number(&mut bytes, self.bytes.len() as u32);
@@ -170,12 +170,12 @@ impl Body {
     }
 }
 
-/// What was answered: the arguments, as they came.
+/// Arguments of an answer, still marshalled.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer(Vec<u8>);
 
 impl Answer {
-    /// `o`, or `v` with an `s` in it.
+    /// Reads an `o`, or an `s` in a `v`.
     pub fn text(&self) -> Option<String> {
         let mut reader = Reader { bytes: &self.0, at: 0 };
         if self.0.starts_with(b"\x01s") {
@@ -185,7 +185,7 @@ impl Answer {
         reader.text().map(str::to_owned)
     }
 
-    /// `v` with a `b` in it.
+    /// Reads a `b` in a `v`.
     pub fn truth(&self) -> Option<bool> {
         let mut reader = Reader { bytes: &self.0, at: 0 };
         let kind = reader.signature()?;
@@ -193,8 +193,8 @@ impl Answer {
     }
 }
 
-/// Waits for the answer to the call: `Err` inside is the other side's error, its name and what it says. Other messages
-/// are passed over. Errors: the connection broke; what came is no message.
+/// Waits for the answer to the call. An inner `Err` is the other side's error: its message, else its name. Other
+/// messages are skipped. Errors: a broken connection, or an invalid message.
 pub fn answer(from: &mut impl Read) -> io::Result<Result<Answer, String>> {
     loop {
         let mut start = [0; 16];
@@ -223,14 +223,14 @@ pub fn answer(from: &mut impl Read) -> io::Result<Result<Answer, String>> {
     }
 }
 
-/// An error's text is its first argument, where it has one.
+/// Returns the text of an error: its first argument if a text, else its name.
 fn said(fields: Fields<'_>, body: &[u8]) -> String {
     let words = fields.signature.filter(|signature| signature.starts_with('s'));
     let words = words.and_then(|_| Reader { bytes: body, at: 0 }.text());
     words.or(fields.error).unwrap_or("an error without a name").to_owned()
 }
 
-/// Those header fields that matter.
+/// Relevant header fields.
 #[derive(Default)]
 struct Fields<'a> {
     answers: Option<u32>,
@@ -299,7 +299,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    /// A message of the other side.
+    /// Message of the other side.
     fn message(kind: u8, serial: u32, words: Option<&str>) -> Vec<u8> {
         let mut body = Vec::new();
         if let Some(words) = words {
@@ -353,7 +353,7 @@ mod tests {
         for at in 0..whole.len() {
             let mut bent = whole.clone();
             bent[at] ^= 0xff;
-            let _ = answer(&mut bent.as_slice()); // whatever it is, it ends
+            let _ = answer(&mut bent.as_slice()); // the call returns in any case
         }
     }
 
@@ -383,7 +383,7 @@ mod tests {
         assert_eq!((at(7) % 8, at(9) % 8, body.bytes.len() % 8), (0, 0, 0));
     }
 
-    /// What busctl sends for the same call, without its serial number and flags.
+    /// The bytes that busctl sends for the same call, without its serial number and flags.
     #[test]
     fn a_call_is_aligned_as_the_specification_says() {
         let body = Body::processes_to_unit("a.scope", "/b", &[7]);

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! config.json: linux.resources --- limits ---> files and values
-//!              linux.cgroupsPath -- place ---> where a group may be: in our own cgroup, or in a scope (systemd, message)
-//! group: makes it, and reads and writes it while the container lives
+//!              linux.cgroupsPath -- place ---> possible places: in our own cgroup, or in a scope (systemd, message)
+//! group: creates a group, and reads and writes it during the container's life
 //!
-//! usnea-ID-PID.scope/              systemd's, delegated; weighs among its siblings what the container does
-//!   usnea/                         who watches: usnea run, the monitor, a keeper, a file server
-//!   usnea-ID/                      the container: limited, stopped, killed as one
-//!   usnea-ID.calls/                who answers its system calls (root emulation), where memory or processors are limited:
-//!                                  the same limits. Never stopped: a process that waits for its answer cannot be stopped
+//! usnea-ID-PID.scope/              systemd's, delegated; has the container's weights among its siblings
+//!   usnea/                         watchers: usnea run, the monitor, a keeper, a file server
+//!   usnea-ID/                      the container: limited, frozen, killed as a whole
+//!   usnea-ID.calls/                supervisors (root emulation), if memory or processors are limited: the same limits.
+//!                                  Never frozen: a process that waits for a supervisor's answer cannot be frozen
 //! ```
 
 mod group;
@@ -30,7 +30,7 @@ use crate::error::Result;
 
 const PREFIX: &str = "usnea-";
 
-/// The name of a container's group.
+/// Name of a container's group.
 pub fn name(id: &str) -> String {
     format!("{PREFIX}{id}")
 }
@@ -45,18 +45,18 @@ fn is_scope(name: &str) -> bool {
     name.starts_with(PREFIX) && name.ends_with(".scope")
 }
 
-/// A scope of systemd is there for a moment after its last process: the next start has another.
+/// Name of a new scope: a scope of systemd outlives its last process for a moment, so each start has another.
 fn scope(name: &str) -> String {
     format!("{name}-{}.scope", std::process::id())
 }
 
-/// What a user does who wants containers with cgroups.
+/// Advice to a user who wants containers with cgroups.
 pub fn how_to_have_one() -> String {
     place::how_to_have_one()
 }
 
-/// Moves this process beside the group in `folder`, so that it may make processes in it: a process of a session may not.
-/// Errors: the group is in no unit of the user's systemd.
+/// Moves this process next to the group in `folder`, so that it may create processes there: a process of a session may
+/// not. Errors: the group is in no unit of the user's systemd.
 pub fn come_near(folder: &Path) -> Result<()> {
     let unit = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let unit = unit.filter(|name| name.ends_with(".scope") || name.ends_with(".service"));

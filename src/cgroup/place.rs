@@ -1,14 +1,14 @@
-//! Where the cgroup of a container may be: decided before anything is made.
+//! Place of a container's cgroup: decided before any is created.
 //!
 //! ```text
-//! our own cgroup is delegated to us         a group in it. Ours alone, or with processes of usnea's alone, it hands
-//!   (a unit with Delegate=yes, a container)   controllers down once these have gone into its group "usnea"
+//! our own cgroup is delegated to us         a group in it. If its processes are usnea's alone, it delegates
+//!   (a unit with Delegate=yes, a container)   controllers once these have moved into its group "usnea"
 //! else, in a session or a scope of ours     a scope of the systemd user manager, which we enter, and a group in it
-//! else                                      none: a limit that was asked for is an error
+//! else                                      none: a requested limit is an error
 //! ```
 //!
-//! A service that is not delegated is never left: systemd would not end with it what it started. Nor is what another
-//! manager watches, such as a batch job.
+//! usnea never leaves a service without delegation: systemd would not end the started processes with the service. Nor
+//! does usnea leave a cgroup that another manager watches, such as a batch job's.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,30 +20,30 @@ use crate::fail;
 use crate::host::cgroup::{self, Delegation, Version};
 use crate::host::hint::Hint;
 
-/// The group of those who watch containers, beside the containers' own.
+/// Name of the group for monitors and their like, beside the containers' own groups.
 pub(super) const WATCHERS: &str = "usnea";
 
-/// A cgroup that is to be made.
+/// Cgroup to create for a container.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Its name, of one part.
+    /// Name of the cgroup, a single path part.
     pub name: String,
-    /// What it limits.
+    /// Limits of the cgroup.
     pub limits: Limits,
-    /// Where.
+    /// Place of the cgroup.
     pub(super) place: Place,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Place {
-    /// In this folder.
+    /// A subfolder of this folder.
     Folder(PathBuf),
-    /// In a scope that is asked for.
+    /// A scope to request from the manager, with its slice.
     Scope(Manager, Option<String>),
 }
 
 impl Wanted {
-    /// The folder that it will have, as far as that is known.
+    /// Returns the future folder, as far as known.
     pub fn folder(&self) -> PathBuf {
         match &self.place {
             Place::Folder(folder) => folder.join(&self.name),
@@ -53,7 +53,7 @@ impl Wanted {
         }
     }
 
-    /// The scope that will be asked for, and the slice that it is to lie in.
+    /// Returns the scope to request, and its slice.
     pub fn scope(&self) -> Option<(String, Option<&str>)> {
         match &self.place {
             Place::Folder(_) => None,
@@ -62,9 +62,9 @@ impl Wanted {
     }
 }
 
-/// Where the cgroup `path` of config.json goes: its last part is its name; before that there may be a slice of systemd's,
-/// or a cgroup. `None`: nowhere, and nothing is limited. Errors: something is limited and cannot be here; the parent
-/// that was named is not ours.
+/// Finds the place for the cgroup `path` of config.json. Its last part is the name; before that may be a slice of
+/// systemd's, or a cgroup. `None`: no place, and no limits. Errors: limits without a place for a cgroup; a named parent
+/// that is not ours.
 pub fn find(path: &Path, limits: Limits) -> Result<Option<Wanted>> {
     let name = path.file_name().and_then(|name| name.to_str());
     let Some(name) = name.map(str::to_owned) else {
@@ -119,7 +119,7 @@ fn named(parent: &Path) -> Result<Found> {
     own.map(in_folder).ok_or_else(|| said().hint(Hint::Delegate.to_string()))
 }
 
-/// What is in the group of watchers belongs to the group above it.
+/// Returns the parent of the watchers' group for a process inside that group.
 fn home(folder: PathBuf) -> PathBuf {
     match (folder.ends_with(WATCHERS), folder.parent()) {
         (true, Some(parent)) => parent.to_owned(),
@@ -140,7 +140,7 @@ fn in_scope(manager: Manager, slice: Option<String>) -> Found {
     (Place::Scope(manager, slice), controllers.unwrap_or_default())
 }
 
-/// Whether the unit that a group belongs to has Delegate=yes. The group is ours to write to.
+/// True if the unit of a cgroup has Delegate=yes. The cgroup is ours to write to.
 fn is_delegated(folder: &Path, manager: &Manager) -> bool {
     let unit_of = |folder: &Path| {
         let name = folder.file_name()?.to_str()?;
@@ -154,14 +154,14 @@ fn is_delegated(folder: &Path, manager: &Manager) -> bool {
     if is_marked(unit_folder) {
         return true;
     }
-    // The user's own manager knows its units. A group of another manager's that belongs to us was given to us.
+    // The user's own manager knows its units. A cgroup of another manager that belongs to us was delegated to us.
     match is_of_user_manager(folder) {
         true => manager.has_delegated(&unit),
         false => is_given(folder),
     }
 }
 
-/// systemd 251 and later mark what they delegate (user.delegate, <https://systemd.io/CGROUP_DELEGATION>).
+/// True if marked as delegated, by systemd 251 and later (user.delegate, <https://systemd.io/CGROUP_DELEGATION>).
 fn is_marked(folder: &Path) -> bool {
     let mut value = [0; 8];
     let read = rustix::fs::getxattr(folder, "user.delegate", &mut value[..]);
@@ -173,15 +173,15 @@ fn is_of_user_manager(folder: &Path) -> bool {
     folder.iter().any(|part| part == service.as_str())
 }
 
-/// To root all belongs, and nothing is given.
+/// True if the cgroup was given to this user. For root, ownership proves no delegation.
 fn is_given(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let uid = rustix::process::geteuid().as_raw();
     uid != 0 && folder.metadata().is_ok_and(|metadata| metadata.uid() == uid)
 }
 
-/// Whether what is in this cgroup may go to another: it is a scope's of the user, or a session's, be it of who became this
-/// user by su(1), sudo(8) or runuser(1).
+/// True if a process in this cgroup may move elsewhere: the cgroup is a scope of the user, or a session. The session
+/// may be that of a user who became this one by su(1), sudo(8) or runuser(1).
 fn may_be_left(folder: &Path) -> bool {
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some(name) = name.strip_suffix(".scope") else { return false };
@@ -192,7 +192,7 @@ fn may_be_left(folder: &Path) -> bool {
     is_session || folder.iter().any(|part| part == slice.as_str())
 }
 
-/// Whether nobody but usnea is in it: a group with processes hands no controllers down.
+/// True if all processes of the cgroup are usnea's: a cgroup with processes cannot delegate controllers.
 fn may_hand_down(folder: &Path) -> bool {
     processes(folder).iter().all(|pid| is_usnea(*pid))
 }
@@ -202,7 +202,7 @@ pub(super) fn processes(folder: &Path) -> Vec<i32> {
     list.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-/// Whether a process runs our program.
+/// True if a process runs our program.
 pub(super) fn is_usnea(pid: i32) -> bool {
     let file = |whose: &str| {
         rustix::fs::stat(format!("/proc/{whose}/exe")).map(|stat| (stat.st_dev, stat.st_ino)).ok()

@@ -1,5 +1,5 @@
-//! The user's systemd manager, which hands out cgroups: a transient scope with Delegate=yes
-//! (<https://systemd.io/CGROUP_DELEGATION>). It is asked at its own socket: no bus is needed, and no thread.
+//! The user's systemd manager, which provides cgroups: a transient scope with Delegate=yes
+//! (<https://systemd.io/CGROUP_DELEGATION>). Requests go to its own socket: no bus and no thread is needed.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -16,13 +16,13 @@ const OBJECT: &str = "/org/freedesktop/systemd1";
 const INTERFACE: &str = "org.freedesktop.systemd1.Manager";
 const JOB: &str = "org.freedesktop.systemd1.Job";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-/// No manager that works takes longer to answer, many starts at once included.
+/// Time limit for an answer: no working manager takes longer, even with many starts at once.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Interval at which a manager is asked whether it still has the job.
+/// Interval of asking the manager if the job still exists.
 const ROUND: Duration = Duration::from_secs(2);
 
-/// A manager that can be asked. All its clones use one connection, made with the first question: systemd writes into the
-/// journal of connections that say nothing.
+/// Client of a manager. All clones share one connection, made with the first request: systemd logs connections that
+/// send no data.
 #[derive(Clone, Debug)]
 pub struct Manager {
     socket: PathBuf,
@@ -30,14 +30,15 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// The calling user's, where there is one.
+    /// Returns the calling user's manager, if one runs.
     pub fn of_user() -> Option<Self> {
         let socket = crate::host::cgroup::user_manager_socket()?;
         Some(Self { socket, connection: Arc::default() })
     }
 
-    /// Makes the scope `name` with this process in it, and waits until it is. Its folder is this process's cgroup then.
-    /// The scope weighs among its siblings what `shares` say. Errors: the manager refuses, and says why.
+    /// Creates the scope `name` with this process in it, and waits until the process has moved: its folder is then this
+    /// process's cgroup. `shares` are the scope's weights among its siblings. Errors: the manager refuses, with its
+    /// reason.
     pub fn enter_scope(&self, name: &str, slice: Option<&str>, shares: &[Share]) -> Result<()> {
         let processes = [std::process::id()];
         let mut properties = vec![
@@ -54,7 +55,7 @@ impl Manager {
             .context(|| format!("cannot get the scope {name} from the systemd user manager"))
     }
 
-    /// Changes what a unit weighs among its siblings.
+    /// Changes the weights of a unit among its siblings.
     pub fn set_shares(&self, unit: &str, shares: &[Share]) -> Result<()> {
         let values: Vec<_> =
             shares.iter().map(|(name, value)| (*name, Value::Amount(*value))).collect();
@@ -63,7 +64,7 @@ impl Manager {
         answer.map(drop).context(|| format!("cannot change {unit}"))
     }
 
-    /// Moves this process into the group `subgroup` of the scope `name`, and waits until it is there.
+    /// Moves this process into the group `subgroup` of the scope `name`, and waits until the process has moved.
     pub fn attach(&self, name: &str, subgroup: &str) -> Result<()> {
         let body = Body::processes_to_unit(name, &format!("/{subgroup}"), &[std::process::id()]);
         self.ask(OBJECT, INTERFACE, "AttachProcessesToUnit", &body)
@@ -71,7 +72,7 @@ impl Manager {
             .context(|| format!("cannot enter {name}"))
     }
 
-    /// Whether the unit has Delegate=yes.
+    /// True if the unit has Delegate=yes.
     pub fn has_delegated(&self, unit: &str) -> bool {
         let kind = if unit.ends_with(".scope") { "Scope" } else { "Service" };
         let body = Body::property(&format!("{NAME}.{kind}"), "Delegate");
@@ -93,8 +94,8 @@ impl Manager {
         answer.map_err(|said| Error::new(said.escape_debug()))
     }
 
-    /// The answer to a call comes when the work is queued. Whether it is done, the kernel knows; whether it will be, the
-    /// manager does, as long as it has the job.
+    /// Waits until this process is in `group`. The answer to a call arrives when the job is queued. The kernel shows if
+    /// the job is done; the manager shows if it still will be, by having the job.
     fn wait_until_in(&self, group: &str, job: Option<String>) -> Result<()> {
         let start = Instant::now();
         let mut asked = start;
@@ -103,7 +104,7 @@ impl Manager {
             let is_late = match &job {
                 Some(job) if asked.elapsed() > ROUND => {
                     asked = Instant::now();
-                    // Gone between the two questions: it is done.
+                    // No job between the two checks: the job is done.
                     !self.has_job(job) && !is_in(Path::new(group))
                 }
                 Some(_) => false,
@@ -114,7 +115,7 @@ impl Manager {
                     .hint("see 'journalctl --user -n 20'"));
             }
             std::thread::sleep(pause);
-            // Many starts at once: the manager needs the processor more than we do.
+            // Many starts at once: the manager needs the processor more than this process.
             pause = (pause * 2).min(Duration::from_millis(20));
         }
         Ok(())
@@ -124,7 +125,8 @@ impl Manager {
         self.ask(job, PROPERTIES, "Get", &Body::property(JOB, "State")).is_ok()
     }
 
-    /// Who we are, the kernel tells it (D-Bus Specification, "Authentication Protocol", EXTERNAL).
+    /// Connects and authenticates; the kernel reports our user (D-Bus Specification, "Authentication Protocol",
+    /// EXTERNAL).
     fn connect(&self) -> io::Result<BufReader<UnixStream>> {
         let stream = crate::host::cgroup::connect_to_manager(&self.socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -143,7 +145,7 @@ impl Manager {
     }
 }
 
-/// A unit's name as part of an object's path (sd_bus_path_encode(3)).
+/// Escapes a unit's name for an object path (sd_bus_path_encode(3)).
 fn escaped(unit: &str) -> String {
     let escape = |(at, byte): (usize, u8)| match byte {
         b'a'..=b'z' | b'A'..=b'Z' => char::from(byte).to_string(),

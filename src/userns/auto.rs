@@ -1,34 +1,34 @@
-//! `--userns auto`: a range of IDs that no other container has, out of all that there are.
+//! `--userns auto`: a range of IDs for a container alone, out of all available ones.
 
 use super::lines;
 use crate::host::subid::{Range, total};
 use crate::ids::{IdMap, IdMaps};
 
-/// The fewest IDs that a container gets (podman's).
+/// Smallest number of IDs of a container (podman's).
 pub const LEAST: u32 = 1024;
 
-/// What a range of a container's own must have room for, and where.
+/// Requirements for a container's own range.
 #[derive(Clone, Debug, Default)]
 pub struct Room {
-    /// The maps of the other containers that have one, to the host.
+    /// Maps of the other containers with ranges of their own, to the host.
     pub others: Vec<IdMaps>,
-    /// How many IDs it needs where no size is asked for.
+    /// Number of IDs that the container needs if no size is requested.
     pub needs: u32,
 }
 
-/// There are too few.
+/// Shortage of IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shortage {
-    /// So many are needed.
+    /// Number of IDs needed.
     pub needed: u64,
-    /// So many are nobody's.
+    /// Number of free IDs.
     pub free: u64,
-    /// So many there are.
+    /// Number of all IDs, taken ones included.
     pub all: u64,
 }
 
-/// A map to base for the IDs `0..size`: `fixed` as they are, the others out of `granted` (in base's numbers) without what
-/// the `taken` lines, to the host, have of `base`.
+/// Maps the IDs `0..size` to base: `fixed` lines unchanged, the others to IDs of `granted` (in base's numbers). IDs of
+/// the `taken` lines, which map to the host, are avoided.
 pub(super) fn map<'a>(
     granted: &[Range],
     base: &[IdMap],
@@ -45,13 +45,13 @@ pub(super) fn map<'a>(
     if total(&free) < needed {
         return Err(Shortage { needed, free: total(&free), all: total(granted) });
     }
-    // Of one piece where that can be had: a map of few lines.
+    // In a single piece if possible: a map of few lines.
     let whole = free.iter().find(|range| u64::from(range.count) >= needed);
     let pieces = whole.map_or(free.as_slice(), std::slice::from_ref);
     Ok([zipped(&inside, pieces), fixed.to_vec()].concat())
 }
 
-/// What of a range of the host's is in base, in base's numbers.
+/// Returns the part of a host range that is in base, in base's numbers.
 fn in_base(range: Range, base: &[IdMap]) -> Vec<Range> {
     let part = |line: &IdMap| {
         let common = Range::new(line.outside, line.count)?.common(range)?;
@@ -66,7 +66,7 @@ fn without(ranges: Vec<Range>, taken: impl Iterator<Item = Range>) -> Vec<Range>
     })
 }
 
-/// The IDs of `inside`, in order, onto those of `outside`.
+/// Maps the IDs of `inside`, in order, to those of `outside`.
 fn zipped(inside: &[Range], outside: &[Range]) -> Vec<IdMap> {
     let mut map = Vec::new();
     let mut left = outside.iter().copied();
@@ -83,7 +83,7 @@ fn zipped(inside: &[Range], outside: &[Range]) -> Vec<IdMap> {
     map
 }
 
-/// All of base but the user.
+/// All IDs of base but the user's.
 pub(super) fn all_but_first(base: &[IdMap]) -> Vec<Range> {
     Range::new(1, lines::count(base).saturating_sub(1)).into_iter().collect()
 }
@@ -105,7 +105,7 @@ mod tests {
         let taken = [IdMap::new(0, 100_000, 10), IdMap::new(0, 100_015, 10)];
         assert_eq!(chosen(&taken, &[], 5), Ok(vec![IdMap::new(0, 11, 5)]));
         assert_eq!(chosen(&taken, &[], 6), Ok(vec![IdMap::new(0, 26, 6)]));
-        // What is not of base takes nothing from it.
+        // A range outside base takes no ID from it.
         assert_eq!(chosen(&[IdMap::new(0, 5, 1000)], &[], 5), Ok(vec![IdMap::new(0, 1, 5)]));
     }
 

@@ -1,10 +1,10 @@
-//! Arithmetic of map lines: what comes after what. No policy.
+//! Arithmetic of map lines: sequences, inverses and overlaps. No policy.
 
 use crate::error::{Context, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps};
 
-/// Every ID that this process' own namespace has, onto itself.
+/// Maps every ID of this process's own namespace to itself.
 pub fn identity() -> Result<IdMaps> {
     let read = |path: &str| -> Result<Vec<IdMap>> {
         let text = std::fs::read_to_string(path).context(|| format!("cannot read {path}"))?;
@@ -17,12 +17,12 @@ pub fn identity() -> Result<IdMaps> {
                 _ => fail!("{path}: cannot understand '{line}'"),
             }
         }
-        Ok(map) // line by line: a line over two of the kernel's is EPERM
+        Ok(map) // line by line: a line across two of the kernel's is EPERM
     };
     Ok(IdMaps { uids: read("/proc/self/uid_map")?, gids: read("/proc/self/gid_map")? })
 }
 
-/// `map` with `ranges` of outer IDs, each following the last inner ID.
+/// Appends `ranges` of outer IDs to `map`, each following the last inner ID.
 pub fn append(mut map: Vec<IdMap>, ranges: impl Iterator<Item = (u32, u32)>) -> Vec<IdMap> {
     for (first, count) in ranges {
         let inside = map.last().map_or(0, |line| line.inside + line.count);
@@ -31,13 +31,13 @@ pub fn append(mut map: Vec<IdMap>, ranges: impl Iterator<Item = (u32, u32)>) -> 
     map
 }
 
-/// How many IDs a map has.
+/// Number of IDs in a map.
 pub fn count(map: &[IdMap]) -> u32 {
     map.iter().fold(0, |sum: u32, line| sum.saturating_add(line.count))
 }
 
-/// The map to base in which base's first ID (the user) is `own` and the others follow from 0, leaving `own` out; at most
-/// `size` IDs in all.
+/// Returns the map to base in which base's first ID (the user) is `own`. The others follow from 0, skipping `own`; at
+/// most `size` IDs in total.
 pub fn keep(base: &[IdMap], own: u32, size: Option<u32>) -> Vec<IdMap> {
     let others = size.map_or(u32::MAX, |size| size.max(1)).min(count(base)) - 1;
     let below = others.min(own);
@@ -51,19 +51,19 @@ pub fn keep(base: &[IdMap], own: u32, size: Option<u32>) -> Vec<IdMap> {
     .collect()
 }
 
-/// The map to base without the user: base's second ID is 0.
+/// Returns the map to base without the user: base's second ID is 0.
 pub fn without_first(base: &[IdMap]) -> Vec<IdMap> {
     let others = count(base) - 1;
     if others == 0 { Vec::new() } else { vec![IdMap::new(0, 1, others)] }
 }
 
-/// The lines as they are typed.
+/// Formats the lines as typed.
 pub fn shown(map: &[IdMap]) -> String {
     let line = |line: &IdMap| format!("{}:{}:{}", line.inside, line.outside, line.count);
     map.iter().map(line).collect::<Vec<_>>().join(" ")
 }
 
-/// Fails when an ID is mapped twice: the kernel would refuse with a bare EINVAL.
+/// Fails if an ID is mapped twice: the kernel would refuse with a bare EINVAL.
 pub fn check_disjoint(map: &[IdMap]) -> Result<()> {
     let overlap = |a: (u32, u32), b: (u32, u32)| a.0 < b.0 + b.1 && b.0 < a.0 + a.1;
     for (index, a) in map.iter().enumerate() {
@@ -86,12 +86,12 @@ pub fn check_disjoint(map: &[IdMap]) -> Result<()> {
     Ok(())
 }
 
-/// Outer to inner.
+/// Inverts a map: outer to inner.
 pub fn inverse(map: &[IdMap]) -> Vec<IdMap> {
     map.iter().map(|line| IdMap::new(line.outside, line.inside, line.count)).collect()
 }
 
-/// Sorted, and lines that continue each other made one: so that equal maps are equal.
+/// Normalises maps, so that equal maps compare equal: sorted, with adjacent lines merged.
 pub fn normalise(maps: &IdMaps) -> IdMaps {
     IdMaps { uids: merged(maps.uids.clone()), gids: merged(maps.gids.clone()) }
 }

@@ -1,8 +1,9 @@
-//! User namespaces: which maps this user can have, and which of them a container gets.
+//! User namespaces: the maps available to this user, and those of a container.
 //!
-//! There are two levels. **base** maps root to the user and the IDs after it to their subordinate IDs: files of other
-//! IDs can only be made and removed there, so the store's and the root's work happens in it. **container** is base
-//! itself, or a child of it with another map of the same IDs, which needs no newuidmap: base holds all powers over it.
+//! Two levels exist. **base** maps root to the user and the IDs after it to their subordinate IDs. Files of other IDs
+//! can only be created and removed there, so the store's and the root's work happens in it. **container** is base
+//! itself, or a child of it with another map of the same IDs. A child needs no newuidmap: base has all capabilities
+//! over it.
 
 mod auto;
 mod lines;
@@ -21,38 +22,38 @@ pub use write::{
     namespace_of, write_maps, write_own_maps,
 };
 
-/// Who writes the maps of base.
+/// Writer of base's maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Writer {
     /// The process in it: its own ID alone, and setgroups is denied (user_namespaces(7), CVE-2018-7169).
     Itself,
     /// newuidmap and newgidmap, which may use the subordinate IDs.
     Helpers(Helpers),
-    /// Its parent, which is root: every ID that it has.
+    /// Its parent, which is root: every ID of that root.
     Root,
 }
 
-/// The user namespace of everything that is ours.
+/// Base user namespace, which owns all our files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
-    /// base -> host
+    /// Maps from base to host.
     pub maps: IdMaps,
-    /// Who writes them.
+    /// Writer of the maps.
     pub writer: Writer,
 }
 
-/// The user namespaces of one container.
+/// User namespaces of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Levels {
-    /// The outer one.
+    /// The outer level.
     pub base: Base,
-    /// container -> base; `None`: base serves for both.
+    /// Maps from container to base; `None`: base serves for both.
     pub container: Option<IdMaps>,
 }
 
 impl Base {
-    /// The base of the calling user: all that they have. Without subordinate IDs, or without newuidmap to use them
-    /// (a warning says so), it is their own ID alone.
+    /// Returns the base of the calling user, with all their IDs. Without subordinate IDs, or without newuidmap to use
+    /// them (with a warning), base has the user's own ID alone.
     pub fn of_user() -> Result<Self> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         if uid == 0
@@ -85,8 +86,8 @@ impl Base {
         Ok(Self { maps, writer: Writer::Helpers(helpers) })
     }
 
-    /// The maps (container -> host) that `--userns`, or `--uidmap` and `--gidmap`, ask for. `room` is asked for a range of
-    /// the container's own alone.
+    /// Returns the maps (container -> host) for `--userns`, or for `--uidmap` and `--gidmap`. `room` is called only for
+    /// a range of the container's own.
     pub fn container_maps(
         &self,
         mode: &UsernsMode,
@@ -116,7 +117,7 @@ impl Base {
                 },
             }
         } else {
-            // podman: one of the two alone serves for both.
+            // podman: a single map serves for both.
             let or = |asked: &'_ [AskedMap], other: &'_ [AskedMap]| {
                 if asked.is_empty() { other } else { asked }.to_vec()
             };
@@ -134,7 +135,7 @@ impl Base {
         })
     }
 
-    /// Lines that are asked for, to base. Errors: an ID of the host that is not in it.
+    /// Converts requested lines to base. Errors: an ID of the host that is not in base.
     fn in_base(&self, flag: &str, asked: &[AskedMap], base: &[IdMap]) -> Result<Vec<IdMap>> {
         let inward = lines::inverse(base);
         let mut map = Vec::new();
@@ -151,7 +152,7 @@ impl Base {
         Ok(map)
     }
 
-    /// The maps to base of a range of the container's own. Errors: there are too few IDs.
+    /// Returns the maps to base for a range of the container's own. Errors: too few IDs.
     fn own_range(&self, wanted: &OwnRange, room: &Room) -> Result<IdMaps> {
         const FLAG: &str = "--userns auto";
         let size = wanted.size.unwrap_or(room.needs.max(auto::LEAST));
@@ -178,8 +179,8 @@ impl Base {
         Ok(IdMaps { uids, gids })
     }
 
-    /// What ranges are taken from, in base's numbers. All of the host's IDs are root's, and most of them are somebody:
-    /// there it is what is granted to the account `containers` (podman's).
+    /// Returns the ranges to choose from, in base's numbers. Root has all of the host's IDs, and most of them are in
+    /// use. So root's ranges are those granted to the account `containers` (podman's).
     fn own_ranges(&self) -> Result<(Vec<subid::Range>, Vec<subid::Range>)> {
         if self.writer != Writer::Root || !crate::host::userns::in_initial_namespace() {
             return Ok((
@@ -216,8 +217,8 @@ impl Base {
         }
     }
 
-    /// Whether setgroups(2) is denied in it: its own process maps it, or it is denied around us already, which
-    /// everything below inherits (user_namespaces(7)).
+    /// True if setgroups(2) is denied in base: its own process maps it, or setgroups is denied in our namespace
+    /// already. All namespaces below inherit the denial (user_namespaces(7)).
     pub fn denies_setgroups(&self) -> bool {
         let around_us = || {
             std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
@@ -225,14 +226,14 @@ impl Base {
         self.writer == Writer::Itself || (self.writer == Writer::Root && around_us())
     }
 
-    /// The levels that a container with `maps` (container -> host) needs. Errors: an ID that is not in base.
+    /// Returns the levels that a container with `maps` (container -> host) needs. Errors: an ID that is not in base.
     pub fn levels(self, maps: &IdMaps) -> Result<Levels> {
         let (wanted, own) = (lines::normalise(maps), lines::normalise(&self.maps));
         if wanted == own {
             return Ok(Levels { base: self, container: None });
         }
         if self.writer == Writer::Itself {
-            // One ID under another name: a map of its own is written as easily as base's.
+            // A single ID under another number: this map is as easy to write as base's.
             if lines::count(&wanted.uids) != 1 || lines::count(&wanted.gids) != 1 {
                 fail!("the container's map has IDs that are not yours");
             }
@@ -256,7 +257,8 @@ impl Base {
 }
 
 impl Levels {
-    /// The same IDs with a namespace of the container's own: what serves it then stays out of its sight and reach.
+    /// Gives the container a namespace of its own with the same IDs: helper processes then stay out of its sight and
+    /// reach.
     pub fn apart(self) -> Self {
         let itself = |map: &[IdMap]| {
             map.iter().map(|line| IdMap::new(line.inside, line.inside, line.count)).collect()
@@ -266,14 +268,14 @@ impl Levels {
         Self { container: Some(self.container.unwrap_or(same)), ..self }
     }
 
-    /// What IDs are shown as in base where they are to be the container's own: its maps, unless those change nothing.
+    /// Returns the IDs to show in base for the container's own ones: its maps, unless those are the identity.
     pub fn shown(&self, idmapped: bool) -> Option<IdMaps> {
         let changes = |map: &[IdMap]| map.iter().any(|line| line.inside != line.outside);
         let maps = self.container.as_ref().filter(|_| idmapped)?;
         (changes(&maps.uids) || changes(&maps.gids)).then(|| maps.clone())
     }
 
-    /// The maps of the namespace that the command runs in, to the level above it.
+    /// Maps of the command's namespace, to the level above.
     pub fn innermost(&self) -> &IdMaps {
         self.container.as_ref().unwrap_or(&self.base.maps)
     }

@@ -1,4 +1,4 @@
-//! Making the base user namespace real: its maps, and work that must be done in it.
+//! Creation of the base user namespace: its maps, and work to be done inside.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use crate::ids::{self, IdMap, IdMaps};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Ended, Forked, Parentage};
 
-/// A failure to make a user namespace or to map IDs in it, with what forbids it here.
+/// Adds context to a failure to create a user namespace or to map IDs, with a hint at the cause on this host.
 pub fn forbidden(error: impl Into<Error>) -> Error {
     let error = Err::<(), _>(error.into()).context(|| "cannot make a user namespace").unwrap_err();
     match host::userns::forbidden_hint() {
@@ -23,15 +23,15 @@ pub fn forbidden(error: impl Into<Error>) -> Error {
     }
 }
 
-/// Writes the maps of `base` for process `pid`, which waits in a new user namespace; nothing where the process does that
-/// itself. Errors: newuidmap or newgidmap refuses, or the kernel.
+/// Writes the maps of `base` for process `pid`, which waits in a new user namespace. Does nothing if the process writes
+/// its own maps. Errors: newuidmap or newgidmap refuses, or the kernel.
 pub fn write_maps(base: &Base, pid: i32) -> Result<()> {
     let maps = &base.maps;
     match &base.writer {
         Writer::Itself => Ok(()),
         Writer::Root => write_as_root(pid, maps),
         Writer::Helpers(helpers) => {
-            // Side by side: each takes about a millisecond.
+            // Concurrently: each takes about a millisecond.
             let uids = start(&helpers.newuidmap, pid, &maps.uids)?;
             let gids = start(&helpers.newgidmap, pid, &maps.gids)?;
             let (uids, gids) = (finish(&helpers.newuidmap, uids), finish(&helpers.newgidmap, gids));
@@ -81,17 +81,17 @@ fn finish(program: &std::path::Path, helper: Helper) -> Result<()> {
     })
 }
 
-/// Writes the maps of the namespace that this process is in, as its first process may: its own ID alone.
+/// Writes the maps of this process's own namespace, as its first process may: its own ID alone.
 pub fn write_own_maps(maps: &IdMaps) -> std::io::Result<()> {
-    // setgroups first: the kernel wants it denied before a group is mapped without powers outside (CVE-2014-8989).
+    // setgroups first: the kernel requires its denial before an unprivileged process maps a group (CVE-2014-8989).
     std::fs::write("/proc/self/setgroups", "deny")?;
     std::fs::write("/proc/self/uid_map", ids::lines(&maps.uids))?;
     std::fs::write("/proc/self/gid_map", ids::lines(&maps.gids))
 }
 
-/// Does `work` as root of a new base namespace, in a process of its own, and gives its answer. That process has one
-/// thread and may start more: nothing of it comes back but the answer. It dies with us. Errors: the namespace, or
-/// `work` failed, or the process died.
+/// Does `work` as root of a new base namespace, in a process of its own, and returns its answer. That process has a
+/// single thread and may start more: no state but the answer comes back. The process dies with us. Errors: a failure to
+/// create the namespace, a failure of `work`, or the death of the process.
 pub fn in_base<T: Serialize + DeserializeOwned>(
     base: &Base,
     work: impl FnOnce() -> Result<T>,
@@ -99,8 +99,8 @@ pub fn in_base<T: Serialize + DeserializeOwned>(
     in_base_and_here(base, work, || ())?.0
 }
 
-/// The same, and does `here` in this process meanwhile. What the one closure owns is dropped in the other's process.
-/// Both answers; the error beside them: there is no such process.
+/// Does `work` like [`in_base`], and `here` in this process concurrently. Each closure's captures are dropped in the
+/// other's process. Returns both answers; the outer error: no such process could be created.
 pub fn in_base_and_here<T: Serialize + DeserializeOwned, R>(
     base: &Base,
     work: impl FnOnce() -> Result<T>,
@@ -120,7 +120,7 @@ pub fn in_base_and_here<T: Serialize + DeserializeOwned, R>(
     apart(Namespaces::USER, enter, map, work, here)
 }
 
-/// Does `work` in a process of a user namespace below ours, with these maps, as its root where it has one. We are root of
+/// Does `work` in a process of a user namespace below ours, with these maps, as its root if it has one. We are root of
 /// ours.
 pub fn in_container<T: Serialize + DeserializeOwned>(
     maps: &IdMaps,
@@ -132,7 +132,7 @@ pub fn in_container<T: Serialize + DeserializeOwned>(
         if rustix::io::read(&mapped_near, &mut [0]) != Ok(1) {
             process::exit_now(1);
         }
-        // Who we are in it, where it has no root.
+        // Without a root in the namespace, the user stays as it is.
         let _ = process::become_user(0, 0);
         die_with(parent)
     };
@@ -147,8 +147,8 @@ pub fn in_container<T: Serialize + DeserializeOwned>(
     apart(Namespaces::USER, enter, map, work, || ())?.0
 }
 
-/// A user namespace with these maps, below ours and without a process: what the IDs of a mount are mapped by. We are root
-/// of ours.
+/// Creates a user namespace with these maps, below ours and without a process: the argument of an ID-mapped mount. We
+/// are root of ours.
 pub fn namespace_of(maps: &IdMaps) -> Result<OwnedFd> {
     let (end, alive) = pipe()?;
     match process::clone(Namespaces::USER, Parentage::Ours).map_err(forbidden)? {
@@ -168,7 +168,7 @@ pub fn namespace_of(maps: &IdMaps) -> Result<OwnedFd> {
     }
 }
 
-/// Does `work` in a process of its own, once that has done `enter`, and `here` in this one meanwhile. It dies with us.
+/// Does `work` in a process of its own, after `enter`, and `here` in this one concurrently. The process dies with us.
 pub fn in_process_and_here<T: Serialize + DeserializeOwned, R>(
     enter: impl FnOnce() -> Result<()>,
     work: impl FnOnce() -> Result<T>,
@@ -195,7 +195,7 @@ fn apart<T: Serialize + DeserializeOwned, R>(
         Forked::Child => {
             drop((answer_near, map, here));
             let answer = enter().and_then(|()| work());
-            // The parent gone: nobody to tell.
+            // A parent that has gone needs no answer.
             let _ = serde_json::to_writer(std::fs::File::from(answer_far), &answer);
             process::exit_now(0)
         }
@@ -226,11 +226,11 @@ fn apart<T: Serialize + DeserializeOwned, R>(
     }
 }
 
-/// The new process, until its namespace is whole.
+/// Prepares the new process, once its namespace is complete.
 fn enter(base: &Base, mapped: &OwnedFd, parent: rustix::process::Pid) -> Result<()> {
     match base.writer {
         Writer::Itself => write_own_maps(&base.maps).map_err(forbidden)?,
-        // One byte: the maps are written. End of file: they could not be, which the parent says.
+        // One byte: the maps are written. End of file: the maps could not be written, which the parent reports.
         _ => match rustix::io::read(mapped, &mut [0]) {
             Ok(1) => {}
             _ => process::exit_now(1),
@@ -242,7 +242,8 @@ fn enter(base: &Base, mapped: &OwnedFd, parent: rustix::process::Pid) -> Result<
     Ok(())
 }
 
-/// After the change of user, which forgets it. Our parent may have died before: then it is another already.
+/// Requests SIGKILL for the parent's death; after the change of user, which would drop the request. Exits at once if
+/// the parent has died before.
 fn die_with(parent: rustix::process::Pid) -> Result<()> {
     process::set_parent_death_signal(libc::SIGKILL)
         .context(|| "cannot ask for the parent's death")?;
@@ -252,8 +253,8 @@ fn die_with(parent: rustix::process::Pid) -> Result<()> {
     Ok(())
 }
 
-/// As many descriptors as there may be: a pull holds two for each layer until its image is recorded. What is executed
-/// from here inherits nothing of it that the user could not have had.
+/// Raises the limit of descriptors to the maximum: a pull holds two for each layer until its image is recorded.
+/// Programs executed from here get no more than the user could have set.
 fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
@@ -261,7 +262,7 @@ fn raise_file_limit() {
     }
 }
 
-/// Becomes base's first user: root, or who the user is in it.
+/// Becomes base's first user: root, or the user's own ID in it.
 pub fn become_root(base: &Base) -> std::io::Result<()> {
     let first = |map: &[IdMap]| map.first().map_or(0, |line| line.inside);
     process::become_user(first(&base.maps.uids), first(&base.maps.gids))
