@@ -1,5 +1,5 @@
-//! Capabilities by name and by number (capabilities(7)), and what `--cap-add` and `--cap-drop` say. Vocabulary only:
-//! which of them a container gets is `security`.
+//! Capabilities by name and by number (capabilities(7)), and values of `--cap-add` and `--cap-drop`. Vocabulary only:
+//! `security` decides which of them a container gets.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ pub use oci_spec::runtime::Capability;
 
 use Capability::*;
 
-/// Every capability, at the index that is its number in linux/capability.h.
+/// All capabilities, each at the index of its number in linux/capability.h.
 pub const IN_KERNEL_ORDER: [Capability; 41] = [
     Chown,
     DacOverride,
@@ -52,12 +52,12 @@ pub const IN_KERNEL_ORDER: [Capability; 41] = [
     CheckpointRestore,
 ];
 
-/// One value of `--cap-add` or `--cap-drop`: a name with or without `CAP_`, in any case, or `ALL`.
+/// Value of `--cap-add` or `--cap-drop`: a name with or without `CAP_`, in any case, or `ALL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CapabilityChange {
-    /// All that there are.
+    /// All capabilities.
     All,
-    /// This one.
+    /// Single capability.
     One(Capability),
 }
 

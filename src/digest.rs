@@ -9,17 +9,17 @@ use sha2::Digest as _;
 
 use crate::error::{Error, Result};
 
-/// An algorithm that the OCI image specification registers (descriptor.md, "Registered Algorithms").
+/// Algorithm registered by the OCI image specification (descriptor.md, "Registered Algorithms").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
-    /// sha256
+    /// SHA-256.
     Sha256,
-    /// sha512
+    /// SHA-512.
     Sha512,
 }
 
 impl Algorithm {
-    /// As it stands before the colon, and as a folder's name.
+    /// Name before the colon, and name of a folder.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -35,7 +35,7 @@ impl Algorithm {
     }
 }
 
-/// `sha256:` or `sha512:` and lower-case hexadecimal digits, exactly as many as belong to it.
+/// Digest: `sha256:` or `sha512:`, then exactly the algorithm's number of lower-case hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest {
@@ -44,19 +44,19 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// The SHA-256 of `bytes`.
+    /// Computes the SHA-256 of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         hasher.update(bytes);
         hasher.finish()
     }
 
-    /// Which algorithm.
+    /// Algorithm of the digest.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The digits.
+    /// Hexadecimal digits of the digest.
     pub fn hex(&self) -> &str {
         &self.hex
     }
@@ -115,17 +115,17 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Computes a digest piece by piece.
+/// Incremental computation of a digest.
 #[derive(Clone)]
 pub enum Hasher {
-    /// sha256
+    /// SHA-256.
     Sha256(sha2::Sha256),
-    /// sha512
+    /// SHA-512.
     Sha512(sha2::Sha512),
 }
 
 impl Hasher {
-    /// Nothing hashed yet.
+    /// Starts a digest without data.
     pub fn new(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Sha256 => Self::Sha256(sha2::Sha256::new()),
@@ -133,7 +133,7 @@ impl Hasher {
         }
     }
 
-    /// Adds `bytes`.
+    /// Adds `bytes` to the hashed data.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
@@ -141,7 +141,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all that was added.
+    /// Returns the digest of all added data.
     pub fn finish(self) -> Digest {
         let (algorithm, bytes) = match self {
             Self::Sha256(hasher) => (Algorithm::Sha256, hasher.finalize().to_vec()),
@@ -165,7 +165,7 @@ impl Write for Hasher {
     }
 }
 
-/// Hashes and counts what is read through it.
+/// Reader that hashes and counts the bytes read through it.
 pub struct Hashed<R> {
     inner: R,
     hasher: Hasher,
@@ -173,17 +173,17 @@ pub struct Hashed<R> {
 }
 
 impl<R: Read> Hashed<R> {
-    /// Reads from `inner`.
+    /// Wraps the reader `inner`.
     pub fn new(inner: R, algorithm: Algorithm) -> Self {
         Self { inner, hasher: Hasher::new(algorithm), count: 0 }
     }
 
-    /// How many bytes were read.
+    /// Number of bytes read so far.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The digest of all that was read, and how much it was.
+    /// Returns the digest and the number of all bytes read.
     pub fn finish(self) -> (Digest, u64) {
         (self.hasher.finish(), self.count)
     }
@@ -198,7 +198,8 @@ impl<R: Read> Read for Hashed<R> {
     }
 }
 
-/// The chain ID of a stack of layers, the bottom one first (image spec, config.md, "Layer ChainID"). `None`: no layer.
+/// Returns the chain ID of a stack of layers, the bottom one first (image spec, config.md, "Layer ChainID"). `None`: no
+/// layer.
 pub fn chain_id(diff_ids: &[Digest]) -> Option<Digest> {
     let (first, rest) = diff_ids.split_first()?;
     Some(

@@ -1,8 +1,8 @@
-//! Spans of time as Go writes them, which docker and podman take: `1m30s`, `1.5h`, `100ms`.
+//! Durations in Go's syntax, as in docker and podman: `1m30s`, `1.5h`, `100ms`.
 
 use std::time::Duration;
 
-/// Reads one. `None`: it is none; a number without a unit is none.
+/// Parses a duration. `None`: invalid text; a number without a unit is invalid.
 pub fn parse(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
@@ -27,8 +27,8 @@ pub fn parse(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(total)
 }
 
-/// One as docker keeps it for checks of health: 0, which is the default, or nanoseconds from a millisecond on, up to a
-/// century. `None`: it is none of these.
+/// Parses a duration for docker's health checks, in nanoseconds: 0, which is the default, or from a millisecond to a
+/// century. `None`: invalid or out of range.
 pub fn nanoseconds(text: &str) -> Option<u64> {
     let time = parse(text)?.as_nanos();
     (time == 0 || (1_000_000..3_000_000_000_000_000_000).contains(&time)).then_some(time as u64)

@@ -1,47 +1,47 @@
-//! The one error type: what was being done, on what, why, the way out, and the exit status it leads to.
+//! Error type of usnea: the failed operation, its object and cause, a hint, and the exit status.
 //!
-//! An error is made where the cause is known, gains one phrase of context on each level that knows more, and is
-//! printed once, by `cli::main`. Nothing here prints.
+//! An error is created where the cause is known, and gains a phrase of context on each level that knows more.
+//! `cli::main` prints the error once. No code here prints.
 
 use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
-/// Exit status of usnea when usnea itself failed (docker's).
+/// Exit status of a failure of usnea itself (docker's).
 pub const STATUS_OURS: u8 = 125;
-/// Exit status when the command was found and cannot be invoked (docker's).
+/// Exit status of a command that was found and cannot be invoked (docker's).
 pub const STATUS_CANNOT_INVOKE: u8 = 126;
-/// Exit status when the command was not found (docker's).
+/// Exit status of a command that was not found (docker's).
 pub const STATUS_NOT_FOUND: u8 = 127;
-/// Exit status of a program that SIGPIPE ended, as shells have it: nobody reads its output.
+/// Exit status of a program ended by SIGPIPE, as in shells: nobody reads its output.
 pub const STATUS_UNREAD: u8 = 128 + libc::SIGPIPE as u8;
 
 /// Result with usnea's own [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, where somebody goes another way because of it.
+/// Kind of a failure, for callers that react to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Kind {
-    /// Anything else: it would be the same elsewhere.
+    /// Any other failure, which would be the same elsewhere.
     #[default]
     Other,
-    /// Who was asked does not have it.
+    /// The peer does not have the requested object.
     Absent,
-    /// Who was asked does not give it to us.
+    /// The peer refuses access.
     Denied,
-    /// Who was asked does not answer, or not as it should.
+    /// The peer does not answer, or not correctly.
     Unreachable,
-    /// There is no room for it on the disk, or in a quota.
+    /// The disk, or a quota, is full.
     Full,
-    /// What came is no image.
+    /// The received object is no image.
     Artifact,
-    /// The manifest's format is refused by its registry.
+    /// The registry refuses the manifest's format.
     Format,
-    /// Nobody reads what is written to standard output: no reason for a message.
+    /// Standard output is closed: no reason for a message.
     Unread,
 }
 
-/// A failure: phrases from the outermost to the cause, a hint, an exit status, its kind. It can cross a pipe.
+/// Failure: phrases from the outermost to the cause, a hint, an exit status, its kind. Serializable, to cross a pipe.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Error {
     phrases: Vec<String>,
@@ -53,40 +53,40 @@ pub struct Error {
 }
 
 impl Error {
-    /// A failure whose cause is `cause`: lower case, no full stop.
+    /// Creates a failure with this cause: lower case, no full stop.
     pub fn new(cause: impl Display) -> Self {
         let phrases = vec![cut(cause.to_string())];
         Self { phrases, hint: None, status: STATUS_OURS, kind: Kind::Other, errno: None }
     }
 
-    /// The number of the system call's error that it came from.
+    /// Error number of the system call that failed.
     pub fn errno(&self) -> Option<i32> {
         self.errno
     }
 
-    /// Adds the way out: a whole sentence or a command to type. The innermost hint stays: it knows most.
+    /// Adds a hint: a whole sentence or a command to type. An inner hint stays, as the more specific one.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert_with(|| hint.into());
         self
     }
 
-    /// The way out, where one is known.
+    /// Returns the hint, if any.
     pub fn way_out(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Sets the exit status that this failure leads to (125 otherwise).
+    /// Sets the exit status of this failure (125 otherwise).
     pub fn exit_status(mut self, status: u8) -> Self {
         self.status = status;
         self
     }
 
-    /// The exit status that this failure leads to.
+    /// Exit status of this failure.
     pub fn status(&self) -> u8 {
         self.status
     }
 
-    /// Says what kind of failure it is. What was said before stays: the innermost knows most.
+    /// Sets the kind of the failure. An inner kind stays, as the more specific one.
     pub fn of_kind(mut self, kind: Kind) -> Self {
         if self.kind == Kind::Other {
             self.kind = kind;
@@ -94,12 +94,12 @@ impl Error {
         self
     }
 
-    /// What kind of failure it is.
+    /// Kind of the failure.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Whether it is the failure of the one that was asked alone: another may do better.
+    /// True if the failure concerns this peer alone: another peer may succeed.
     pub fn is_of_place(&self) -> bool {
         matches!(self.kind, Kind::Absent | Kind::Denied | Kind::Unreachable)
     }
@@ -115,8 +115,8 @@ impl Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What system calls fail with, as the bare text of the errno ("No such file or directory"). An error of ours that came
-/// through a reader is itself again.
+/// Converts an error of a system call: the bare text of the errno ("No such file or directory"). An [`Error`] that was
+/// passed through a reader is unwrapped.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         let errno = error.raw_os_error();
@@ -140,10 +140,10 @@ impl From<nix::errno::Errno> for Error {
     }
 }
 
-/// The longest phrase, in bytes: longer ones are paths that nobody reads to their end.
+/// Longest phrase in bytes: longer ones are paths that nobody reads to their end.
 const LONGEST_PHRASE: usize = 2000;
 
-/// A phrase, its middle left out where it is too long.
+/// Shortens a phrase that is too long, in its middle.
 fn cut(phrase: String) -> String {
     if phrase.len() <= LONGEST_PHRASE {
         return phrase;
@@ -155,7 +155,9 @@ fn cut(phrase: String) -> String {
     format!("{beginning}[{left_out} bytes]{end}")
 }
 
-/// `result.context(|| format!("cannot open {path}"))`: says what was being done, on what.
+/// Context for errors: `result.context(
+///
+/// format!("cannot open {path}"))` names the operation and its object.
 pub trait Context<T> {
     /// Puts `phrase` before the cause.
     fn context<S: Into<String>>(self, phrase: impl FnOnce() -> S) -> Result<T>;

@@ -1,4 +1,4 @@
-//! Regular expressions of filters, as docker and podman have them: RE2's syntax, found anywhere in a text.
+//! Regular expressions of filters, as in docker and podman: RE2's syntax, matching anywhere in a text.
 
 use std::str::FromStr;
 
@@ -6,20 +6,20 @@ use regex::{Regex, RegexBuilder};
 
 use crate::error::{Error, Result};
 
-/// Memory that one compiled expression may take, in bytes.
+/// Memory limit of a compiled expression, in bytes.
 const LARGEST: usize = 1 << 20;
 
-/// A regular expression.
+/// Regular expression.
 #[derive(Clone, Debug)]
 pub struct Expression(Regex);
 
 impl Expression {
-    /// Whether it is found in `text`, or is `text` itself, character by character.
+    /// True if the expression matches in `text`, or equals `text` literally.
     pub fn is_in(&self, text: &str) -> bool {
         self.0.as_str() == text || self.0.is_match(text)
     }
 
-    /// The beginning of an ID where it is hexadecimal digits alone, else an expression (podman's rule).
+    /// True if the expression matches an ID: hexadecimal digits alone match its beginning (podman's rule).
     pub fn is_of_id(&self, id: &str) -> bool {
         let text = self.0.as_str();
         let is_hex = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -33,11 +33,11 @@ impl Expression {
 impl FromStr for Expression {
     type Err = Error;
 
-    /// Errors: it is none, or one that takes too much memory.
+    /// Errors: an invalid expression, or one that takes too much memory.
     fn from_str(text: &str) -> Result<Self> {
         let compiled = RegexBuilder::new(text).size_limit(LARGEST).build();
         compiled.map(Self).map_err(|error| {
-            // The last line says why; those before draw the place.
+            // The last line has the reason; those before draw the place.
             let why = error.to_string();
             let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
             Error::new(format!("'{}' is no regular expression: {why}", text.escape_debug()))

@@ -1,7 +1,7 @@
-//! Files that are whole or not there: born in `tmp/`, renamed into place; and the locks that tell who uses what.
+//! Files that are complete or missing: created in `tmp/`, renamed into place; and locks that mark objects in use.
 //!
-//! Who needs an object (a blob, a layer's folder, a folder being born) has a lock on it ([`locks`]), which goes with the
-//! process that holds it.
+//! A process that needs an object has a lock on it ([`locks`]), which ends with the process. Objects are a blob, a
+//! layer's folder, or a folder being filled.
 
 mod locks;
 
@@ -20,7 +20,7 @@ pub use locks::{
     try_exclusive,
 };
 
-/// Opens the lock file `path` (made where it is missing, never removed) and locks it, waiting.
+/// Opens the lock file `path` (created if missing, never removed) and locks it, waiting.
 pub fn lock_file(path: &Path, lock: Lock) -> Result<File> {
     locked(open_lock(path)?, lock, path)
 }
@@ -40,12 +40,12 @@ fn locked(file: File, lock: Lock, path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// After how long whoever waits for a lock is told so.
+/// Time after which a process that waits for a lock is told so.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How often it is tried until then.
+/// Number of attempts during that time.
 const TRIES: u32 = 50;
 
-/// [`lock_file`], exclusive. `waits` is called once, when another command has had the lock for half a second since.
+/// Locks like [`lock_file`], exclusively. Calls `waits` once if another command has had the lock for half a second.
 pub fn lock_file_or_tell(path: &Path, waits: &dyn Fn()) -> Result<File> {
     let file = open_lock(path)?;
     for _ in 0..TRIES {
@@ -59,29 +59,29 @@ pub fn lock_file_or_tell(path: &Path, waits: &dyn Fn()) -> Result<File> {
     locked(file, Lock::Exclusive, path)
 }
 
-/// A name that nobody else has: `prefix` and 16 hexadecimal digits.
+/// Returns a unique name: `prefix` and 16 hexadecimal digits.
 pub fn random_name(prefix: &str) -> String {
     let mut bytes = [0; 8];
-    // Cannot fail for so few bytes; were it to, the name is taken and mkdir says so.
+    // Cannot fail for so few bytes; on a failure the name is taken, and mkdir reports that.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     format!("{prefix}{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// What [`replace`] puts into `tmp` meanwhile.
+/// Prefix of temporary files of [`replace`] in `tmp`.
 pub const FILE_PREFIX: &str = "file-";
 
-/// The way out where there is no room.
+/// Hint for a full disk.
 pub const MORE_SPACE: &str = "free some space there ('usnea image prune' and 'usnea rm' remove what nobody needs), or keep usnea's files elsewhere with --root or USNEA_ROOT";
 
-/// The way out where a file that the user named has no room.
+/// Hint for an output file of the user on a full disk.
 const ELSEWHERE: &str = "free some space there, or write it elsewhere";
 
-/// A failure to write in the store, with the way out where the place is full.
+/// Builds the error of a failed write in the store, with a hint if the disk is full.
 pub fn cannot_write(error: io::Error, path: &Path) -> Error {
     unwritable(error, path, MORE_SPACE)
 }
 
-/// A failure to write a file that the user named, with the way out where the place is full.
+/// Builds the error of a failed write to a file that the user named, with a hint if the disk is full.
 pub fn cannot_write_output(error: io::Error, path: &Path) -> Error {
     unwritable(error, path, ELSEWHERE)
 }
@@ -97,32 +97,32 @@ fn unwritable(error: io::Error, path: &Path, way_out: &str) -> Error {
     error
 }
 
-/// Makes a folder that others may look into, and those above it that are missing. Nobody else may write to them, whatever
-/// the umask: many a login's lets the group write.
+/// Creates a folder that others may read, and its missing parents. No one else may write to them, whatever the umask:
+/// many a login's lets the group write.
 pub fn make_folders(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
     made.map_err(|error| cannot_write(error, path))
 }
 
-/// A folder that is being filled; removed with all it holds unless it is put in place.
+/// Folder being filled; removed with its contents unless put in place.
 ///
-/// Its lock is a shared one from the beginning: that keeps removers off, nobody else knows the name, and no change of
-/// the lock, which would not be atomic (flock(2)), lets a remover come between once it is in place.
+/// Its lock is a shared one from the beginning, which keeps removers off, and no other process knows the name. A change
+/// of the lock would not be atomic (flock(2)), and could let a remover come between once the folder is in place.
 #[derive(Debug)]
 pub struct Birth {
-    /// Where it is.
+    /// Current path of the folder.
     pub path: PathBuf,
     lock: Option<File>,
 }
 
 impl Birth {
-    /// Makes `folder/PREFIXrandom`, mode 0700.
+    /// Creates `folder/PREFIXrandom`, mode 0700.
     pub fn folder(folder: &Path, prefix: &str) -> Result<Self> {
         loop {
             let path = folder.join(random_name(prefix));
             let made = DirBuilder::new().mode(0o700).create(&path);
             made.map_err(|error| cannot_write(error, &path))?;
-            // A sweep may have taken it for a leftover before it was locked: then again.
+            // A sweep may have removed the folder as a leftover before it was locked: then again.
             let held = hold(&path, Lock::Shared).map_err(|error| cannot_write(error, &path))?;
             if let Some(lock) = held {
                 return Ok(Self { path, lock: Some(lock) });
@@ -130,8 +130,8 @@ impl Birth {
         }
     }
 
-    /// Renames it to `place`, syncs the folder above, and gives its lock, a shared one. `None`: `place` was there already,
-    /// made by somebody else; what was born is removed.
+    /// Renames the folder to `place`, syncs the parent, and returns its shared lock. `None`: another process has
+    /// created `place` already; the new folder is removed.
     pub fn put(mut self, place: &Path) -> Result<Option<File>> {
         match fs::rename(&self.path, place) {
             Ok(()) => {}
@@ -156,7 +156,7 @@ impl Drop for Birth {
     }
 }
 
-/// Makes the file `folder/PREFIXrandom` for reading and writing, with a lock that keeps removers off.
+/// Creates the file `folder/PREFIXrandom` for reading and writing, with a lock that keeps removers off.
 pub fn new_file(folder: &Path, prefix: &str, mode: u32) -> Result<(PathBuf, File)> {
     loop {
         let path = folder.join(random_name(prefix));
@@ -167,15 +167,15 @@ pub fn new_file(folder: &Path, prefix: &str, mode: u32) -> Result<(PathBuf, File
             Ok(file)
         };
         let file = make().map_err(|error| cannot_write(error, &path))?;
-        // A sweep may have taken it for a leftover before it was locked: then again.
+        // A sweep may have removed the file as a leftover before it was locked: then again.
         if leads_to(&path, &file) {
             return Ok((path, file));
         }
     }
 }
 
-/// Puts a file with `content` (mode 0600) in the place of `path`, by way of `tmp`, which is on the same filesystem.
-/// After a power cut there is the old content or the new.
+/// Replaces `path` by a file with `content` (mode 0600), by way of `tmp`, which is on the same filesystem. A power cut
+/// leaves the old content or the new.
 pub fn replace(tmp: &Path, path: &Path, content: &[u8]) -> Result<()> {
     let (born, mut file) = new_file(tmp, FILE_PREFIX, 0o600)?;
     let mut write = || -> io::Result<()> {
@@ -190,9 +190,9 @@ pub fn replace(tmp: &Path, path: &Path, content: &[u8]) -> Result<()> {
     sync_folder(path.parent().unwrap_or(path))
 }
 
-/// Writes `content` over what is in the file `path`, in the room that it has: for where no other file can be made. Blanks
-/// follow where it was longer, until they are cut off: whoever reads meanwhile, and whoever comes after a kill, has the old
-/// content or the new. Errors: it was shorter.
+/// Overwrites the file `path` with `content`, in its existing space: for disks without space for another file. Blanks
+/// fill up to the old length, until they are cut off. Readers see the old content or the new, even if this process is
+/// killed. Errors: the old content was shorter.
 pub fn replace_in_place(path: &Path, content: &[u8]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
@@ -206,9 +206,9 @@ pub fn replace_in_place(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Puts a file with `content` (mode 0600) in the place of `path`, without waiting for the disk: whoever reads it has the
-/// old content or the new, whatever is killed; after a power cut it may be neither. It is born beside `path`, as a file
-/// whose name begins with a dot.
+/// Replaces `path` by a file with `content` (mode 0600), without waiting for the disk. Readers see the old content or
+/// the new, whichever process is killed; after a power cut the content may be neither. The temporary file lies beside
+/// `path`, with a name that begins with a dot.
 pub fn replace_quickly(path: &Path, content: &[u8]) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let born = path.with_file_name(random_name(&format!(".{name}-")));
@@ -237,13 +237,13 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
         .map_err(|error| cannot_write(error, folder))
 }
 
-/// Waits until everything on the filesystem of `folder` is on the disk: one flush for thousands of files.
+/// Waits until all data on the filesystem of `folder` is on the disk: one flush for thousands of files.
 pub fn sync_filesystem(folder: &Path) -> Result<()> {
     let synced = File::open(folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
     synced.map_err(|error| cannot_write(error, folder))
 }
 
-/// Removes what is at `path`, a file or a folder with all it holds, however deep. Nothing there is no error.
+/// Removes the file or folder at `path` with all contents, however deep. A missing path is no error.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     match sys::tree::remove_at(path) {
         Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -251,8 +251,8 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what killed processes left in `folder`: named with one of `prefixes`, and locked by nobody. Failures are no
-/// reason to fail: the next command tries again.
+/// Removes leftovers of killed processes in `folder`: names with one of `prefixes` that are not locked. Failures are
+/// ignored: the next command tries again.
 pub fn sweep(folder: &Path, prefixes: &[&str]) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.filter_map(io::Result::ok) {

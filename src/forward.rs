@@ -1,5 +1,5 @@
-//! Ports of the host that lead into a container: the word of `--publish`, of the helper that listens there, and of
-//! whoever asks which they are.
+//! Published ports: ports of the host that lead into a container. Shared by `--publish`, by the helper that listens,
+//! and by commands that list the ports.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What is carried.
+/// Transport protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -38,38 +38,39 @@ impl FromStr for Protocol {
     }
 }
 
-/// A port of the host, and where in the container it leads.
+/// Published port of the host, with its port in the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Forward {
-    /// What is carried.
+    /// Transport protocol.
     pub protocol: Protocol,
-    /// The container's port.
+    /// Port in the container.
     pub port: u16,
-    /// The address of the host; `None`: all that it has.
+    /// Address of the host; `None`: all its addresses.
     #[serde(default)]
     pub host: Option<IpAddr>,
-    /// The host's port.
+    /// Port of the host.
     pub host_port: u16,
 }
 
 impl Forward {
-    /// The address of the host, as it is shown and listened at.
+    /// Address of the host, as shown and listened on.
     pub fn address(&self) -> IpAddr {
         self.host.unwrap_or(Ipv4Addr::UNSPECIFIED.into())
     }
 
-    /// `0.0.0.0:8080`, `[::1]:8080`.
+    /// End at the host, such as `0.0.0.0:8080` or `[::1]:8080`.
     pub fn host_end(&self) -> String {
         std::net::SocketAddr::new(self.address(), self.host_port).to_string()
     }
 
-    /// `80/tcp`.
+    /// End in the container, such as `80/tcp`.
     pub fn container_end(&self) -> String {
         format!("{}/{}", self.port, self.protocol)
     }
 }
 
-/// `0.0.0.0:8080->80/tcp, 0.0.0.0:9000-9002->9000-9002/tcp`: what follows one another is one range (podman's).
+/// Formats ports: `0.0.0.0:8080->80/tcp, 0.0.0.0:9000-9002->9000-9002/tcp`, with consecutive ones as a range
+/// (podman's).
 pub fn shown(forwards: &[Forward]) -> String {
     let mut sorted = forwards.to_vec();
     sorted.sort_by_key(|forward| {

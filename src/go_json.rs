@@ -1,8 +1,8 @@
-//! JSON as Go's encoding/json reads it: a field that is null or missing is the zero value, and of a key that stands there
-//! twice the last value counts.
+//! JSON as Go's encoding/json reads it: a null or missing field is the zero value, and the last value of a repeated key
+//! counts.
 //!
-//! Images, archives and registries are written by programs in Go, which write a nil map or list as null. Every document
-//! of theirs is read with [`read`], and its structs use the functions below for their fields (`#[serde(default,
+//! Images, archives and registries are written by programs in Go, which write a nil map or list as null. Every such
+//! document is read with [`read`], and its structs use the functions below for their fields (`#[serde(default,
 //! deserialize_with = "go_json::or_zero")]`). A value of another type is an error, as in Go.
 
 use std::collections::BTreeMap;
@@ -15,17 +15,17 @@ use crate::error::{Error, Result};
 
 /// Parses `bytes`. Errors: not JSON, or a value of the wrong type.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    // By way of a map: serde's structs refuse a key that stands there twice.
+    // By way of a map: serde's structs refuse a repeated key.
     let value: Value = serde_json::from_slice(bytes).map_err(Error::new)?;
     of_value(value)
 }
 
-/// The same of a document that is parsed already.
+/// Converts a parsed document. Errors: a value of the wrong type.
 pub fn of_value<T: DeserializeOwned>(value: Value) -> Result<T> {
     serde_json::from_value(value).map_err(Error::new)
 }
 
-/// A field: null is the zero value.
+/// Reads a field; null is the zero value.
 pub fn or_zero<'de, D: Deserializer<'de>, T>(from: D) -> Result<T, D::Error>
 where
     T: Deserialize<'de> + Default,
@@ -33,12 +33,12 @@ where
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// A text of which an empty one says nothing.
+/// Reads a text; null and an empty one are `None`.
 pub fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(from)?.filter(|text| !text.is_empty()))
 }
 
-/// A list: null is an empty one, and null in it the zero value.
+/// Reads a list; null is an empty list, and a null item the zero value.
 pub fn list<'de, D: Deserializer<'de>, T>(from: D) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de> + Default,
@@ -47,7 +47,7 @@ where
     Ok(items.into_iter().map(Option::unwrap_or_default).collect())
 }
 
-/// A list of words, or one word in its place (docker's `strslice`).
+/// Reads a list of words, or a single word in its place (docker's `strslice`).
 pub fn words<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -62,19 +62,19 @@ pub fn words<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error
     })
 }
 
-/// A map of texts: null is an empty one, and a value that is null an empty text.
+/// Reads a map of texts; null is an empty map, and a null value an empty text.
 pub fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     let map = Option::<BTreeMap<String, Option<String>>>::deserialize(from)?.unwrap_or_default();
     Ok(map.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
 }
 
-/// The keys of a map whose values say nothing (Go's `map[string]struct{}`).
+/// Reads the keys of a map with meaningless values (Go's `map[string]struct{}`).
 pub fn keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let map = Option::<BTreeMap<String, IgnoredAny>>::deserialize(from)?.unwrap_or_default();
     Ok(map.into_keys().collect())
 }
 
-/// A number of bytes; one that is negative is not known, as is 0.
+/// Reads a number of bytes; negative means unknown, as does 0.
 pub fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let size = Option::<i64>::deserialize(from)?.unwrap_or_default();
     Ok(u64::try_from(size).unwrap_or_default())

@@ -12,7 +12,7 @@ const HOST_GATEWAY: &str = "host-gateway";
 /// Value of `--add-host`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostEntry {
-    /// Host name.
+    /// Name to define.
     pub name: String,
     /// Address of the name; `None`: the host's (`host-gateway`).
     pub address: Option<IpAddr>,
@@ -31,7 +31,7 @@ impl FromStr for HostEntry {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // docker's newer form is NAME=ADDRESS; an IPv6 address has colons of its own.
+        // docker's newer form is NAME=ADDRESS; an IPv6 address contains colons.
         let parted = text.split_once('=').or_else(|| text.split_once(':'));
         let (name, address) = parted.ok_or("expected NAME:ADDRESS")?;
         let fits = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);

@@ -1,35 +1,35 @@
-//! User and group IDs and the maps between them. Vocabulary only: which map is wanted is `userns`, who may have which
-//! IDs is `host::subid`.
+//! User and group IDs and the maps between them. Vocabulary only: `userns` chooses the map, `host::subid` knows the IDs
+//! granted to a user.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One line of `/proc/PID/uid_map`: `count` IDs from `inside` (in the namespace) are `outside` and following
-/// (in its parent).
+/// Line of `/proc/PID/uid_map`: maps `count` IDs from `inside` (in the namespace) to those from `outside` (in its
+/// parent).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct IdMap {
     /// First ID inside the namespace.
     pub inside: u32,
     /// First ID outside the namespace.
     pub outside: u32,
-    /// How many IDs.
+    /// Number of IDs.
     pub count: u32,
 }
 
 impl IdMap {
-    /// `count` IDs from `inside` are `outside` and following.
+    /// Maps `count` IDs from `inside` to those from `outside`.
     pub const fn new(inside: u32, outside: u32, count: u32) -> Self {
         Self { inside, outside, count }
     }
 
-    /// The outer ID of an inner one, if this line covers it.
+    /// Returns the outer ID of an inner one, if this line covers it.
     pub fn outside_of(&self, inside: u32) -> Option<u32> {
         let offset = inside.checked_sub(self.inside)?;
         (offset < self.count).then(|| self.outside + offset)
     }
 
-    /// The inner ID of an outer one, if this line covers it.
+    /// Returns the inner ID of an outer one, if this line covers it.
     pub fn inside_of(&self, outside: u32) -> Option<u32> {
         let offset = outside.checked_sub(self.outside)?;
         (offset < self.count).then(|| self.inside + offset)
@@ -42,7 +42,7 @@ impl fmt::Display for IdMap {
     }
 }
 
-/// The user and group maps of one user namespace.
+/// User and group maps of a user namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMaps {
     /// Lines of uid_map.
@@ -51,18 +51,18 @@ pub struct IdMaps {
     pub gids: Vec<IdMap>,
 }
 
-/// The outer ID of `inside` in a map of several lines.
+/// Returns the outer ID of `inside` in a map of several lines.
 pub fn outside_of(map: &[IdMap], inside: u32) -> Option<u32> {
     map.iter().find_map(|line| line.outside_of(inside))
 }
 
-/// The inner ID of `outside` in a map of several lines.
+/// Returns the inner ID of `outside` in a map of several lines.
 pub fn inside_of(map: &[IdMap], outside: u32) -> Option<u32> {
     map.iter().find_map(|line| line.inside_of(outside))
 }
 
-/// `map` and then `next`: inner IDs of the one to outer IDs of the other. `None` when an ID is missing in `next`.
-/// Split where `next` is, and left so: a line over two of the parent's lines is EPERM to the kernel.
+/// Composes `map` and `next`: inner IDs of the first to outer IDs of the second. `None` if an ID is missing in `next`.
+/// The result is split like `next`: a line across two of the parent's lines is EPERM to the kernel.
 pub fn through(map: &[IdMap], next: &[IdMap]) -> Option<Vec<IdMap>> {
     let mut result = Vec::new();
     for line in map {
@@ -79,12 +79,12 @@ pub fn through(map: &[IdMap], next: &[IdMap]) -> Option<Vec<IdMap>> {
     Some(result)
 }
 
-/// The lines as the kernel reads them, one a line.
+/// Formats a map for the kernel, with each line on a line of its own.
 pub fn lines(map: &[IdMap]) -> String {
     map.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// How the container's IDs lie over the user's (`--userns`).
+/// Mapping of the container's IDs to the user's (`--userns`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum UsernsMode {
     /// Root inside is the user outside, the subordinate IDs follow (podman's `host` without root).
@@ -92,11 +92,11 @@ pub enum UsernsMode {
     Host,
     /// The user keeps their IDs inside, or gets these.
     KeepId {
-        /// The user's ID inside; their own where none is given.
+        /// The user's ID inside; null: the same as outside.
         uid: Option<u32>,
-        /// The group's ID inside; their own where none is given.
+        /// The group's ID inside; null: the same as outside.
         gid: Option<u32>,
-        /// How many IDs there are inside; all that the user has where none is given.
+        /// Number of IDs inside; null: all of the user's.
         size: Option<u32>,
     },
     /// The user has no ID inside: subordinate IDs alone.
@@ -105,32 +105,32 @@ pub enum UsernsMode {
     Auto(OwnRange),
 }
 
-/// What a range of IDs of a container's own is to be (`--userns auto`).
+/// Settings of a container's own range of IDs (`--userns auto`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnRange {
-    /// How many IDs; as many as the image needs where none is given.
+    /// Number of IDs; null: as many as the image needs.
     pub size: Option<u32>,
-    /// User IDs that are mapped as they are said to be.
+    /// User IDs with explicit mappings.
     pub uids: Vec<AskedMap>,
-    /// Group IDs, likewise.
+    /// Group IDs with explicit mappings.
     pub gids: Vec<AskedMap>,
 }
 
-/// A line of a map as it is asked for (`--uidmap`).
+/// Requested line of a map (`--uidmap`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AskedMap {
-    /// The line.
+    /// Range of IDs to map.
     pub line: IdMap,
-    /// What its outer IDs are.
+    /// Meaning of the outer IDs.
     pub outside: Outside,
 }
 
-/// What the outer IDs of a line that is asked for are.
+/// Meaning of the outer IDs in a requested line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outside {
-    /// 0 is the user, 1 and following are their subordinate IDs.
+    /// IDs of base: 0 is the user, 1 and following are their subordinate IDs.
     Base,
-    /// The host's (`@`).
+    /// IDs of the host (`@`).
     Host,
 }
 
@@ -223,7 +223,7 @@ fn parse_size(text: &str) -> Result<u32, String> {
 }
 
 fn parse_id(text: &str) -> Result<u32, String> {
-    // u32::from_str takes "+5"; an ID is digits alone.
+    // u32::from_str accepts "+5"; an ID is digits alone.
     match text.parse() {
         Ok(id) if text.bytes().all(|byte| byte.is_ascii_digit()) && id != u32::MAX => Ok(id),
         _ => Err(format!("'{text}' is not an ID")),

@@ -1,4 +1,4 @@
-//! The program: everything is in the library, `cli::main` reads as its table of contents.
+//! The program: all code is in the library; `cli::main` serves as its table of contents.
 fn main() -> std::process::ExitCode {
     usnea::cli::main()
 }

@@ -1,8 +1,8 @@
-//! What a file would be, were its owner free to say: the value of an extended attribute beside files that are all the
-//! user's, where the user has a single ID.
+//! Intended owner, mode and type of a file, in an extended attribute. Used where a user has a single ID, so that all
+//! files belong to this user.
 //!
-//! The attribute is the one of containers/storage and fuse-overlayfs, so that their tools read our layers and the other
-//! way round: `uid:gid:mode[:type]`, the mode in octal (their `idtools.FormatContainersOverrideXattrDevice`).
+//! The attribute is that of containers/storage and fuse-overlayfs, so that their tools read our layers and vice versa.
+//! Its form is `uid:gid:mode[:type]`, the mode in octal (their `idtools.FormatContainersOverrideXattrDevice`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,10 +11,10 @@ use rustix::fs::Stat;
 
 use crate::error::{Error, Result};
 
-/// The extended attribute that says what a file would be, were its owner free to say.
+/// Extended attribute with the intended owner, mode and type of a file.
 pub const OVERRIDE_STAT: &str = "user.containers.override_stat";
 
-/// What a file is.
+/// Type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileType {
     /// A regular file.
@@ -72,16 +72,16 @@ impl FileType {
     }
 }
 
-/// The value of [`OVERRIDE_STAT`].
+/// Parsed value of [`OVERRIDE_STAT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverrideStat {
-    /// The owner, as the container sees it.
+    /// Owner in the container's IDs.
     pub uid: u32,
-    /// The group, as the container sees it.
+    /// Group in the container's IDs.
     pub gid: u32,
     /// Permissions with setuid, setgid and sticky: at most 07777.
     pub mode: u32,
-    /// What the file is; `None` (the older form): what it is on disk.
+    /// Type of the file; `None` (the older form): the type on disk.
     pub file_type: Option<FileType>,
 }
 
@@ -100,21 +100,21 @@ impl FromStr for OverrideStat {
     }
 }
 
-/// Where [`OVERRIDE_STAT`] is the real owner and mode of files.
+/// Layers in which [`OVERRIDE_STAT`] holds the real owner and mode of files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Records {
-    /// Nowhere: it is an attribute like others.
+    /// No layers: the attribute has no special meaning.
     #[default]
     Nowhere,
-    /// In the lower layers, whose files are all somebody's who had one ID, and what has none is root's.
+    /// Lower layers: their creator had a single ID, and files without the attribute are root's.
     InLowers,
-    /// In all layers, and what is changed is recorded too.
+    /// All layers; changes are recorded too.
     Everywhere,
 }
 
 impl Records {
-    /// What stat(2) would say of a file of a layer that has records, by the attribute's value where it has one. Errors: that
-    /// is malformed.
+    /// Returns the intended stat(2) of a file in a layer with records, from the attribute's value if the file has one.
+    /// Errors: a malformed value.
     pub fn meant(self, mut stat: Stat, value: Option<&[u8]>) -> Result<Stat> {
         match value.map(OverrideStat::parse).transpose()? {
             _ if self == Self::Nowhere => {}
@@ -131,7 +131,7 @@ impl Records {
 }
 
 impl FileType {
-    /// What is a regular file on disk stands for another.
+    /// Sets the type of a file that is a regular one on disk.
     fn put_into(self, stat: &mut Stat) {
         if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
             return;
@@ -152,7 +152,7 @@ impl FileType {
 }
 
 impl OverrideStat {
-    /// Reads the attribute's value as it is on disk. Errors: anything but the two forms.
+    /// Parses the attribute's value from the disk. Errors: anything but the two forms.
     pub fn parse(value: &[u8]) -> Result<Self> {
         Self::fields(value).ok_or_else(|| {
             let text = String::from_utf8_lossy(&value[..value.len().min(80)]);
@@ -175,7 +175,7 @@ impl OverrideStat {
     }
 }
 
-/// Digits alone: `from_str_radix` would take "+5".
+/// Parses digits alone: `from_str_radix` would accept "+5".
 fn number(text: &str, radix: u32) -> Option<u32> {
     let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     is_digits.then(|| u32::from_str_radix(text, radix).ok()).flatten()

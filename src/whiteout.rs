@@ -1,15 +1,16 @@
-//! How a layer says what of the layers below it is gone, and how that is read: one understanding for whoever unpacks
-//! layers, copies them, or looks into them without a mount.
+//! Whiteouts: marks in a layer for removed files of the layers below. Shared by all code that unpacks or copies layers,
+//! or reads them without a mount.
 //!
 //! | | device | attribute | name |
 //! | --- | --- | --- | --- |
-//! | a file or folder is gone | character device 0:0 | empty file with `user.overlay.whiteout` | file `.wh.NAME` |
+//! | a removed file or folder | character device 0:0 | empty file with `user.overlay.whiteout` | file `.wh.NAME` |
 //! | a folder hides those below | `user.overlay.opaque` = `y` | the same | file `.wh..wh..opq` in it |
 //!
-//! The first is the kernel's overlay's, and the second too since 6.7. The third is that of the image spec (layer.md,
-//! "Whiteouts"), for file systems that hold neither: NFS, an overlay. The kernel's overlay does not read names; ours does, and
-//! a copy needs no whiteouts. fuse-overlayfs, as a file system to write to, takes none of the three (it keeps such names and
-//! attributes for itself): there a layer with whiteouts is an error.
+//! The first form is that of the kernel's overlay, which also reads the second since 6.7. The third is that of the
+//! image spec (layer.md, "Whiteouts"), for file systems without support for either: NFS, an overlay. The kernel's
+//! overlay does not read names; ours does, and a copy needs no whiteouts. fuse-overlayfs, as a writable file system,
+//! accepts none of the three, and reserves such names and attributes for itself. A layer with whiteouts is an error
+//! there.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
@@ -18,32 +19,32 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-/// Prefix of the name of a whiteout where whiteouts are names.
+/// Prefix of a whiteout's name, if whiteouts are names.
 pub const PREFIX: &[u8] = b".wh.";
 
-/// The name that makes a folder opaque where whiteouts are names.
+/// Name of the file that makes a folder opaque, if whiteouts are names.
 pub const OPAQUE_NAME: &str = ".wh..wh..opq";
 
-/// The attribute of a folder that hides those below: the kernel's overlay reads it when it is mounted with `userxattr`.
+/// Attribute that makes a folder opaque: the kernel's overlay reads it if mounted with `userxattr`.
 pub const OPAQUE: &str = "user.overlay.opaque";
 
-/// Whether names are whiteouts too. Devices and attributes are, everywhere.
+/// Meaning of names as whiteouts. Devices and attributes are whiteouts everywhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Whiteouts {
-    /// Names are names.
+    /// Names have no special meaning.
     #[default]
     Overlay,
     /// Names that begin with `.wh.` are whiteouts.
     Names,
 }
 
-/// The name of the whiteout of `name`.
+/// Returns the name of the whiteout of `name`.
 pub fn name_of(name: &[u8]) -> Vec<u8> {
     [PREFIX, name].concat()
 }
 
-/// Whether the file `name` in `folder` stands for nothing, in the forms that the kernel's overlay reads.
+/// True if the file `name` in `folder` is a whiteout, in a form that the kernel's overlay reads.
 pub fn is_whiteout(folder: impl AsFd, name: impl AsRef<Path>, stat: &Stat) -> bool {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::CharacterDevice => stat.st_rdev == 0,
@@ -59,34 +60,34 @@ pub fn is_whiteout(folder: impl AsFd, name: impl AsRef<Path>, stat: &Stat) -> bo
 }
 
 impl Whiteouts {
-    /// Whether the name itself says something of another name or of its folder, and is no file.
+    /// True if the name itself marks another name or its folder, and is no file.
     pub fn is_mark(self, name: &[u8]) -> bool {
         self == Self::Names && name.starts_with(PREFIX)
     }
 
-    /// Whether a name in `folder` says that `name` is gone.
+    /// True if a name in `folder` marks `name` as removed.
     pub fn has_mark(self, folder: impl AsFd, name: &[u8]) -> bool {
         self == Self::Names && exists(folder, &name_of(name))
     }
 
-    /// Whether the folder, open for reading or by its path alone, hides those below it.
+    /// True if the folder, open for reading or by its path alone, hides those below it.
     pub fn hides_below(self, folder: impl AsFd) -> bool {
-        // O_PATH has no attributes of its own; this path leads to what was opened (proc_pid_fd(5)).
+        // O_PATH descriptors have no attributes; this path leads to the open folder (proc_pid_fd(5)).
         let path = format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd());
         let mut value = [0; 1];
-        // "x" says something else: that there may be whiteouts in the form of attributes in it.
+        // "x" has another meaning: the folder may contain whiteouts in the form of attributes.
         rustix::fs::getxattr(path, OPAQUE, &mut value).is_ok_and(|_| value == *b"y")
             || self == Self::Names && exists(folder, OPAQUE_NAME.as_bytes())
     }
 }
 
-// A name that is too long is none that there is.
+// A name that is too long does not exist.
 fn exists(folder: impl AsFd, name: &[u8]) -> bool {
     rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
-/// The form for layers on the file system of `folder`, which is empty and ours: tried, and read back by other descriptors,
-/// since some file systems take what they do not keep. Errors: the folder cannot be written to.
+/// Finds the form for layers on the file system of `folder`, which is empty and ours. The form is tried, and read back
+/// by other descriptors: some file systems accept more than they store. Errors: the folder is not writable.
 pub fn tried_in(folder: BorrowedFd<'_>) -> Result<Whiteouts, Errno> {
     const TRIAL: &str = "whiteout-trial";
     rustix::fs::mkdirat(folder, TRIAL, Mode::RWXU)?;
@@ -118,7 +119,7 @@ pub fn tried_in(folder: BorrowedFd<'_>) -> Result<Whiteouts, Errno> {
         }
         _ => Whiteouts::Names,
     };
-    // What is left goes with the folder.
+    // Leftovers are removed with the folder.
     let _ = crate::sys::tree::remove(folder, TRIAL.as_bytes());
     Ok(form)
 }

@@ -1,41 +1,40 @@
-//! The folders that the environment names for a user's files (XDG Base Directory Specification). A relative path in any
-//! of those variables is ignored, as the specification has it: it would mean another folder in each working folder.
+//! Folders for a user's files, from the environment (XDG Base Directory Specification). A relative path in any of those
+//! variables is ignored, as the specification requires: its meaning would depend on the working directory.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-/// `$XDG_DATA_HOME`, else `~/.local/share`.
+/// Data folder: `$XDG_DATA_HOME`, else `~/.local/share`.
 pub fn data_folder() -> Option<PathBuf> {
     named("XDG_DATA_HOME").or_else(|| Some(home()?.join(".local/share")))
 }
 
-/// `$XDG_CONFIG_HOME`, else `~/.config`: the folder of the user's settings files.
+/// Folder of the user's settings files: `$XDG_CONFIG_HOME`, else `~/.config`.
 pub fn user_folder() -> Option<PathBuf> {
     named("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")))
 }
 
-/// `$XDG_CACHE_HOME`, else `~/.cache`.
+/// Cache folder: `$XDG_CACHE_HOME`, else `~/.cache`.
 pub fn cache_folder() -> Option<PathBuf> {
     named("XDG_CACHE_HOME").or_else(|| Some(home()?.join(".cache")))
 }
 
-/// `$XDG_RUNTIME_DIR`, whatever is there.
+/// `$XDG_RUNTIME_DIR`, unchecked.
 pub fn runtime_path() -> Option<PathBuf> {
     named("XDG_RUNTIME_DIR")
 }
 
-/// `$XDG_RUNTIME_DIR`, where it is a folder that belongs to this user and is closed to all others, with a descriptor of
-/// it. Another's is of no use: after su(1) the variable often names one, and its owner could put anything in the place of
-/// our files.
+/// Opens `$XDG_RUNTIME_DIR` if it is a folder of this user that is closed to all others. Another user's folder is of no
+/// use: after su(1) the variable often names one, and its owner could replace our files.
 pub fn runtime_folder() -> Option<(PathBuf, OwnedFd)> {
     let path = runtime_path()?;
     let folder = open_closed(rustix::fs::CWD, &path)?;
     Some((path, folder))
 }
 
-/// A folder of this user's that nobody else may enter. `None`: it is missing, a link, or open to others.
+/// Opens a folder of this user that no one else may enter. `None`: it is missing, a link, or open to others.
 pub fn open_closed(at: impl AsFd, path: &Path) -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = rustix::fs::openat(at, path, flags, Mode::empty()).ok()?;
@@ -44,7 +43,7 @@ pub fn open_closed(at: impl AsFd, path: &Path) -> Option<OwnedFd> {
     (is_ours && stat.st_mode & 0o077 == 0).then_some(folder)
 }
 
-/// `$HOME`, else what the account says.
+/// Home folder: `$HOME`, else the account's.
 fn home() -> Option<PathBuf> {
     let of_account = || nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
     named("HOME").or_else(|| Some(of_account()?.dir).filter(|path| path.is_absolute()))

@@ -1,4 +1,4 @@
-//! Where usnea keeps its files, and what its settings say.
+//! Locations of usnea's files, and its settings.
 
 mod folders;
 mod settings;
@@ -17,8 +17,8 @@ pub use folders::{
 };
 pub use settings::{Limits, LogLimits, Settings};
 
-/// The folder that holds everything of ours: `--root`, else `$USNEA_ROOT`, else `$XDG_DATA_HOME/usnea`.
-/// Errors: none of them is known (no HOME either), or not absolute.
+/// Root folder of the store: `--root`, else `$USNEA_ROOT`, else `$XDG_DATA_HOME/usnea`. Errors: no folder is known (no
+/// HOME either), or its absolute path cannot be determined.
 pub fn store_path(asked: Option<&Path>) -> Result<PathBuf> {
     let from_environment =
         || std::env::var_os("USNEA_ROOT").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -37,9 +37,9 @@ pub fn store_path(asked: Option<&Path>) -> Result<PathBuf> {
     std::path::absolute(&path).context(|| format!("cannot tell where {} is", path.display()))
 }
 
-/// Opens a folder of ours, made with mode 0700 where it is missing. What is there must be a folder and ours; a symbolic
-/// link must be ours or root's. Nobody else may write to the folder; that others may look into it is its owner's choice (a
-/// store of images that a whole machine uses). The answer is a path: the folders above are to be nobody else's to change.
+/// Opens a folder of ours, creating a missing one with mode 0700. An existing file must be a folder and ours; a
+/// symbolic link must be ours or root's. No other user may write to the folder; its owner may let others read it (a
+/// store of images for a whole machine). Returns a path: the parent folders must not be writable by others.
 pub fn open_private(path: &Path) -> Result<PathBuf> {
     let make = || std::fs::DirBuilder::new();
     if let Some(parent) = path.parent() {
@@ -67,8 +67,8 @@ pub fn open_private(path: &Path) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-/// Opens a folder by its path, whose last name may be a symbolic link of ours or of root's: another user's would lead us to
-/// any folder that is ours.
+/// Opens a folder by its path, whose last name may be a symbolic link of ours or of root's. Another user's link could
+/// lead us to any folder that is ours.
 fn open_folder(path: &Path) -> Result<OwnedFd> {
     let said = || format!("cannot open {}", path.display());
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_link_of_somebody_else_is_refused() {
         if !rustix::process::geteuid().is_root() {
-            return; // only root can make one
+            return; // only root can create a link of another user
         }
         let top = tempfile::tempdir().unwrap();
         let (folder, link) = (top.path().join("folder"), top.path().join("link"));

@@ -23,48 +23,48 @@ use serde::Deserialize;
 use super::user_folder;
 use crate::error::{Context, Error, Result};
 
-/// The settings, complete.
+/// Complete settings, defaults included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Stores of others, in which images are looked for after our own. Absolute.
+    /// Absolute paths of additional stores, searched for images after our own.
     pub image_stores: Vec<PathBuf>,
-    /// How many blobs are fetched at once.
+    /// Number of concurrent blob downloads.
     pub parallel_downloads: Option<usize>,
-    /// What a layer may hold.
+    /// Limits of a layer.
     pub limits: Limits,
     /// Limits of a container's log.
     pub log: LogLimits,
 }
 
-/// Limits of a container's log where its flags give none.
+/// Limits of a container's log, for containers without such flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
     /// Bytes of one file; `None`: no limit.
     pub max_size: Option<u64>,
-    /// Files, the one that is written included. At least 1.
+    /// Number of files, the current one included. At least 1.
     pub max_file: u32,
 }
 
 impl Default for LogLimits {
-    /// 100 MiB in all: a container that prints for ever must not fill the disk.
+    /// 100 MiB in total: a container that prints forever must not fill the disk.
     fn default() -> Self {
         Self { max_size: Some(20 << 20), max_file: 5 }
     }
 }
 
-/// What a layer may hold before it is refused.
+/// Limits of a layer; larger layers are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes, unpacked.
+    /// Unpacked size in bytes.
     pub layer_bytes: u64,
-    /// Entries: files, folders, links, whiteouts.
+    /// Number of entries: files, folders, links, whiteouts.
     pub layer_entries: u64,
-    /// Unpacked bytes for each packed one; looked at from [`Limits::RATIO_FROM`] on.
+    /// Unpacked bytes for each packed byte; checked from [`Limits::RATIO_FROM`] on.
     pub layer_ratio: u64,
 }
 
 impl Limits {
-    /// None: for what is the user's own, or was accepted before.
+    /// No limits: for the user's own layers, or for ones accepted before.
     pub const NONE: Self =
         Self { layer_bytes: u64::MAX, layer_entries: u64::MAX, layer_ratio: u64::MAX };
 
@@ -112,7 +112,7 @@ struct FileLog {
 }
 
 impl Settings {
-    /// Reads them. Errors: a file that cannot be read or has a key that is not known.
+    /// Reads the settings. Errors: an unreadable file, or an unknown key.
     pub fn load() -> Result<Self> {
         let mut settings = Self::default();
         let user = user_folder().map(|folder| folder.join("usnea/usnea.toml"));

@@ -1,17 +1,17 @@
-//! Locks on files and folders: flocks, which go with the last process that has the descriptor.
+//! Locks on files and folders: flocks, which end with the last process that has the descriptor.
 //!
-//! | what | local file system | a network's, in user space, unknown |
+//! | locked object | local file system | a network's, in user space, unknown |
 //! | --- | --- | --- |
 //! | a file | flock of the file | the same |
 //! | a folder | flock of the folder | flock of the file [`LOCK`] in it |
 //!
-//! NFS carries a flock to the other machines as a lock on the bytes of the file. So the exclusive one needs a file that is
-//! open for writing (EBADF, flock(2)), and a folder, which has no bytes, can be locked for this machine alone. A store is
-//! seen by several machines where a home is. Versions before this one lock folders themselves everywhere: whoever wants
-//! the exclusive lock must get the folder's as well.
+//! NFS carries a flock to the other machines as a lock on the bytes of the file. So an exclusive lock needs a file open
+//! for writing (EBADF, flock(2)). A folder, which has no bytes, can be locked for this machine alone. Several machines
+//! see a store if they share a home. Earlier versions lock folders themselves everywhere: an exclusive lock must
+//! include the folder's as well.
 //!
-//! Between opening an object and locking it, it may have been renamed or removed: after the lock, the path must still
-//! lead to it ([`leads_to`]).
+//! Between opening an object and locking it, the object may have been renamed or removed. After the lock, the path must
+//! still lead to it ([`leads_to`]).
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -24,31 +24,31 @@ use rustix::io::Errno;
 
 use crate::sys::filesystem;
 
-/// The file with a folder's lock, where the folder itself cannot have one.
+/// File that carries a folder's lock, if the folder itself cannot.
 pub const LOCK: &str = ".usnea-lock";
 
-/// Whether others may hold the same lock.
+/// Mode of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
-    /// Users: many at once.
+    /// Shared lock, for users: many at once.
     Shared,
-    /// The one that makes or removes it.
+    /// Exclusive lock, for the process that creates or removes the object.
     Exclusive,
 }
 
-/// The answer to a request for an exclusive lock that does not wait.
+/// Result of a request for an exclusive lock that does not wait.
 #[derive(Debug)]
 pub enum Grip {
-    /// The lock: nobody else has one as long as it is open.
+    /// The lock: no other process has a lock while this one is open.
     Ours(File),
     /// Another process has a lock.
     Held,
-    /// Nothing is at the path, or something else now.
+    /// The path does not exist, or leads to another object now.
     Gone,
 }
 
-/// Some filesystems of clusters have no flock (Lustre without its option). There nothing is held back from removal, and
-/// nothing is ever removed: [`try_exclusive`] fails there.
+/// Accepts file systems without flock, as some of clusters are (Lustre without its option). There, users cannot prevent
+/// removal, and no object is ever removed: [`try_exclusive`] fails there.
 pub(super) fn without_support(locked: io::Result<()>) -> io::Result<()> {
     match locked {
         Err(error)
@@ -64,7 +64,7 @@ pub(super) fn without_support(locked: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Whether `path` is (still) the name of what was opened.
+/// True if `path` (still) names the open file.
 pub fn leads_to(path: &Path, open: &File) -> bool {
     match (path.symlink_metadata(), open.metadata()) {
         (Ok(named), Ok(opened)) => (named.dev(), named.ino()) == (opened.dev(), opened.ino()),
@@ -72,8 +72,8 @@ pub fn leads_to(path: &Path, open: &File) -> bool {
     }
 }
 
-/// Locks what is at `path`, waiting for others: a file, which is open for reading then, or a folder. `None`: there is
-/// nothing, or it went meanwhile.
+/// Locks the object at `path`, waiting for others: a file, which is then open for reading, or a folder. `None`: the
+/// object does not exist, or was removed meanwhile.
 pub fn hold(path: &Path, lock: Lock) -> io::Result<Option<File>> {
     hold_as(path, lock, has_own_lock)
 }
@@ -94,7 +94,8 @@ fn hold_as(path: &Path, lock: Lock, has_own_lock: OwnLock) -> io::Result<Option<
     }
 }
 
-/// Locks what is at `path` for its removal, without waiting. Errors: it cannot be opened, or its file system has no locks.
+/// Locks the object at `path` for its removal, without waiting. Errors: it cannot be opened, or its file system has no
+/// locks.
 pub fn grip(path: &Path) -> io::Result<Grip> {
     grip_as(path, has_own_lock)
 }
@@ -119,7 +120,7 @@ fn grip_as(path: &Path, has_own_lock: OwnLock) -> io::Result<Grip> {
     }
 }
 
-/// [`grip`]. `None`: another process uses it, it is gone, or nobody can tell.
+/// Locks like [`grip`]. `None`: the object is in use, gone, or cannot be locked.
 pub fn try_exclusive(path: &Path) -> Option<File> {
     match grip(path) {
         Ok(Grip::Ours(lock)) => Some(lock),
@@ -131,8 +132,8 @@ pub fn try_exclusive(path: &Path) -> Option<File> {
     }
 }
 
-/// Whether another process, of this machine or of another, has the exclusive lock on what is at `path`. `None`: the file
-/// system has no locks, or it cannot be opened.
+/// True if another process, of this machine or of another, has the exclusive lock on the object at `path`. `None`: the
+/// file system has no locks, or the object cannot be opened.
 pub fn is_held(path: &Path) -> Option<bool> {
     is_held_as(path, has_own_lock)
 }
@@ -158,12 +159,12 @@ pub fn share(file: &File) -> io::Result<()> {
     without_support(file.lock_shared())
 }
 
-/// Removes what is at `path`, which nobody else can reach, and gives its lock back. Nothing there is no error.
+/// Removes the object at `path`, which no other process can reach, and releases its lock. A missing object is no error.
 pub fn remove_held(path: &Path, lock: File) -> io::Result<()> {
     remove_unlocked(path, lock, || super::remove_tree(path))
 }
 
-/// [`remove_held`], by `remove`.
+/// Removes like [`remove_held`], by calling `remove`.
 pub fn remove_unlocked<E>(
     path: &Path,
     lock: File,
@@ -174,8 +175,8 @@ pub fn remove_unlocked<E>(
         drop(lock);
         return removed;
     }
-    // A client of NFS renames an open file instead of removing it, and its folder would not be empty: not while we have
-    // it open, nor while another process looks whether it is locked.
+    // A client of NFS renames an open file instead of removing it, so its folder would not be empty. The removal must
+    // wait until neither this process nor one that checks the lock has the file open.
     drop(lock);
     for _ in 1..MOST_LOOKS {
         if remove().is_ok() {
@@ -186,9 +187,9 @@ pub fn remove_unlocked<E>(
     remove()
 }
 
-/// Attempts to remove a folder in which another process has a file open.
+/// Number of attempts to remove a folder in which another process has a file open.
 const MOST_LOOKS: u32 = 5;
-/// Time that a look at a lock may take.
+/// Time that another process may need to check a lock.
 const LOOK: Duration = Duration::from_millis(20);
 
 fn wait(file: &File, lock: Lock) -> io::Result<()> {
@@ -198,14 +199,14 @@ fn wait(file: &File, lock: Lock) -> io::Result<()> {
     }
 }
 
-/// Opens a file or a folder as the lock needs it. `None`: there is nothing.
+/// Opens a file or a folder as the lock requires. `None`: no such file.
 fn open(path: &Path, lock: Lock) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
-    // NONBLOCK: in a store of another user it may be a pipe.
+    // NONBLOCK: in a store of another user, the file may be a pipe.
     options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     let opened = match lock {
         Lock::Shared => options.open(path),
-        // Not for what cannot be written to: a folder, or what belongs to somebody else. A local lock needs no more.
+        // Not possible for unwritable objects: a folder, or another user's file. A local lock needs no write access.
         Lock::Exclusive => match options.clone().write(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(_) => options.open(path),
@@ -222,22 +223,22 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE))
 }
 
-/// Whether all that there are see the lock of an open folder itself.
+/// True if all possible users see the lock of an open folder itself.
 type OwnLock = fn(&File) -> bool;
 
 fn has_own_lock(object: &File) -> bool {
     filesystem::kind_of(object).has_own_locks()
 }
 
-/// File that has the lock of an object.
+/// File that carries the lock of an object.
 enum Carrier {
     Itself,
     File(File),
-    /// The object was removed since it was opened.
+    /// The object was removed after it was opened.
     Gone,
 }
 
-/// The carrier of the lock on `object`, which has its own lock already.
+/// Finds the carrier of the lock on `object`, which is itself locked already.
 fn carrier(path: &Path, object: &File, lock: Lock, has_own_lock: OwnLock) -> io::Result<Carrier> {
     if has_own_lock(object) || !object.metadata()?.is_dir() {
         return Ok(Carrier::Itself);
@@ -249,11 +250,11 @@ fn carrier(path: &Path, object: &File, lock: Lock, has_own_lock: OwnLock) -> io:
     }
 }
 
-/// The file in a folder that has the folder's lock; made where it is missing. Errors: ENOENT where it is missing and
-/// cannot be made, as in a store of others that a version before made.
+/// Opens the file in a folder that carries the folder's lock, creating a missing one. Errors: ENOENT if it is missing
+/// and cannot be created, as in another user's store made by an earlier version.
 fn carrier_file(folder: &File, lock: Lock) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // Others that may look into the folder lock it as well.
+    // Others that may read the folder lock it as well.
     let mode = Mode::from_raw_mode(0o644);
     let written = rustix::fs::openat(folder, LOCK, flags | OFlags::RDWR | OFlags::CREATE, mode);
     let refused = matches!(written, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS));
@@ -266,7 +267,7 @@ fn carrier_file(folder: &File, lock: Lock) -> io::Result<File> {
     Ok(File::from(opened?))
 }
 
-/// Whether `file` is (still) the carrier of the folder at `path`: opened anew, since a client of NFS remembers names.
+/// True if `file` is (still) the carrier of the folder at `path`: opened anew, since a client of NFS caches names.
 fn is_carrier_of(path: &Path, file: &File) -> bool {
     let path = path.join(LOCK);
     let now = File::open(&path).and_then(|now| now.metadata());
