@@ -9,7 +9,7 @@ use crate::cli::format::{Format, Headings, Layout, render};
 use crate::config;
 use crate::container::kept::{self, EventFilter, WantedEvents, time};
 use crate::error::{Error, Result};
-use crate::monitor::events::{Actor, Event};
+use crate::monitor::events::Event;
 use crate::sys::signal;
 
 /// Show what happens to containers, images and volumes
@@ -46,10 +46,11 @@ pub struct Arguments {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row<'a> {
+    /// docker's document, whose fields `{{json .}}` shows: some begin with a small letter.
+    #[serde(flatten)]
+    event: &'a Event,
     time: i64,
     time_nano: i64,
-    r#type: &'a str,
-    action: &'a str,
     status: &'a str,
     #[serde(rename = "ID")]
     id: &'a str,
@@ -58,7 +59,6 @@ struct Row<'a> {
     from: &'a str,
     scope: &'a str,
     attributes: &'a std::collections::BTreeMap<String, String>,
-    actor: &'a Actor,
     /// podman's fields from here on: of `die` and `exec_die`, else empty.
     container_exit_code: &'a str,
     /// Health that `health_status` tells, else empty.
@@ -74,10 +74,9 @@ impl<'a> Row<'a> {
     fn of(event: &'a Event) -> Self {
         let attribute = |name: &str| event.actor.attributes.get(name).map_or("", String::as_str);
         Self {
+            event,
             time: event.time,
             time_nano: event.time_nano,
-            r#type: &event.kind,
-            action: &event.action,
             status: &event.action,
             id: &event.actor.id,
             name: attribute("name"),
@@ -85,7 +84,6 @@ impl<'a> Row<'a> {
             from: event.from.as_deref().unwrap_or_default(),
             scope: &event.scope,
             attributes: &event.actor.attributes,
-            actor: &event.actor,
             container_exit_code: attribute("exitCode"),
             health_status: event.action.strip_prefix("health_status: ").unwrap_or_default(),
             network: "",

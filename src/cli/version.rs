@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 #[derive(clap::Args)]
 pub struct Arguments {
     /// json, or a Go template. Fields: .Client and .Server, each with .Version .APIVersion .Os .Arch .OsArch .GitCommit
-    /// .GoVersion .BuildTime .KernelVersion
+    /// .GoVersion .BuildTime .KernelVersion; .Client.Context .Client.DefaultAPIVersion; .Server.Components, each with .Name
+    /// .Version .Details
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
 }
@@ -24,8 +25,52 @@ const LAYOUT: Layout = Layout { table: "{{.Client.Version}}\t{{.Client.OsArch}}"
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Document {
-    client: Version,
-    server: Version,
+    client: Client,
+    server: Server,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Client {
+    #[serde(flatten)]
+    version: Version,
+    #[serde(rename = "DefaultAPIVersion")]
+    default_api_version: String,
+    /// docker's context without settings: the only one here.
+    context: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Server {
+    #[serde(flatten)]
+    version: Version,
+    /// The programs that the server is made of.
+    components: [Component; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Component {
+    name: &'static str,
+    version: String,
+    details: Version,
+}
+
+impl Document {
+    fn new(version: Version) -> Self {
+        let component = Component {
+            name: version.platform.name,
+            version: version.version.clone(),
+            details: version.clone(),
+        };
+        let client = Client {
+            default_api_version: version.api_version.clone(),
+            version: version.clone(),
+            context: "default",
+        };
+        Self { client, server: Server { version, components: [component] } }
+    }
 }
 
 /// Carries it out.
@@ -37,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
             version.version, version.os_arch
         )),
         Some(format) => {
-            let document = Document { client: version.clone(), server: version };
+            let document = Document::new(version);
             match format {
                 // One object, not a list of one.
                 Format::Json => {

@@ -79,8 +79,8 @@ pub struct Arguments {
     #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     watch: Option<u32>,
 
-    /// json, table [TEMPLATE], or a Go template. Fields: .ID .Image .ImageID .Command .CreatedAt .Created .CreatedHuman
-    /// .RunningFor .StartedAt .Status .State .Exited .ExitedAt .ExitCode .Ports .ExposedPorts .Names .Labels .Mounts .Networks
+    /// json, table [TEMPLATE], or a Go template. Fields: .ID .Id .Image .ImageID .Command .CreatedAt .Created
+    /// .CreatedHuman .RunningFor .StartedAt .Status .State .Exited .ExitedAt .ExitCode .Ports .ExposedPorts .Names .Labels .Mounts .Networks
     /// .LocalVolumes .Size .Pid .Restarts .AutoRemove .CIDFile .IsInfra .Pod .PodName .Namespaces, and of them .CGROUPNS .IPC
     /// .MNT .NET .PIDNS .USERNS .UTS; .Label "NAME" is one label.
     #[arg(long, value_name = "FORMAT", conflicts_with = "quiet")]

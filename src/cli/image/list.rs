@@ -55,7 +55,7 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "KEY", default_value_t = SortKey::Created)]
     sort: SortKey,
 
-    /// json, table [TEMPLATE], or a Go template. Fields: .Repository .Tag .ID .Digest .Created .CreatedSince .CreatedAt
+    /// json, table [TEMPLATE], or a Go template. Fields: .Repository .Tag .ID .Id .Digest .Created .CreatedSince .CreatedAt
     /// .CreatedTime .Size .VirtualSize .SharedSize .UniqueSize .ReadOnly .Names .RepoTags .RepoDigests .Containers .Dangling
     /// .Labels .ParentId .Manifest
     #[arg(long, value_name = "FORMAT", conflicts_with = "quiet")]
@@ -80,6 +80,9 @@ struct Row {
     tag: String,
     #[serde(rename = "ID")]
     id: String,
+    /// podman's spelling: always whole.
+    #[serde(rename = "Id")]
+    whole_id: String,
     digest: String,
     /// podman's name for it.
     created: String,
@@ -179,6 +182,7 @@ fn row(listed: &Listed, now: jiff::Timestamp, whole: bool) -> Row {
             .map_or_else(none, |name| rows::repository(name, listed.is_hidden)),
         tag: listed.name.as_ref().and_then(|name| name.tag.clone()).unwrap_or_else(none),
         id: rows::id(&image.config, whole),
+        whole_id: rows::id(&image.config, true),
         digest: listed.digest.as_ref().map_or_else(none, ToString::to_string),
         created: amount::ago(made, now),
         created_since: amount::ago(made, now),

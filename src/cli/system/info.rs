@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::cli::format::{Format, Headings, Layout, render};
@@ -91,7 +92,7 @@ fn dockers(info: &Value) -> Value {
     let options: Vec<&str> = options.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
     json!({
         "CgroupVersion": text("/host/cgroupVersion").trim_start_matches('v'),
-        "ClientInfo": { "Version": text("/version/Version"), "Context": "default", "Plugins": [], "Warnings": [] },
+        "ClientInfo": client(info),
         "CpuCfsPeriod": has("cpu"),
         "CpuCfsQuota": has("cpu"),
         "CPUShares": has("cpu"),
@@ -120,7 +121,25 @@ fn dockers(info: &Value) -> Value {
         "Runtimes": { "usnea": { "path": text("/host/ociRuntime/path") } },
         "SecurityOptions": options,
         "SwapLimit": has("memory"),
-        "Swarm": { "LocalNodeState": "inactive", "ControlAvailable": false, "NodeID": "" },
+        "Swarm": { "LocalNodeState": "inactive", "ControlAvailable": false, "NodeID": "", "NodeAddr": "", "Error": "" },
+        "SystemTime": Timestamp::now().to_string(),
+        "Warnings": [],
+    })
+}
+
+/// docker's `ClientInfo`: this program.
+fn client(info: &Value) -> Value {
+    let version = container::version();
+    json!({
+        "Arch": version.arch,
+        "BuildTime": version.build_time,
+        "Context": "default",
+        "Debug": log::log_enabled!(log::Level::Debug),
+        "GitCommit": version.git_commit,
+        "GoVersion": version.go_version,
+        "Os": version.os,
+        "Plugins": [],
+        "Version": info.pointer("/version/Version"),
         "Warnings": [],
     })
 }

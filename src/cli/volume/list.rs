@@ -23,7 +23,7 @@ pub struct Arguments {
     filters: Vec<String>,
 
     /// json, table [TEMPLATE], or a Go template. Fields: .Driver .Name .Labels .Mountpoint .Scope .CreatedAt .Anonymous
-    /// .Options .Status .Availability .Links .Size .MountCount .NeedsCopyUp .NeedsChown; .Label "NAME" is one label.
+    /// .Options .Status .Availability .Group .Links .Size .MountCount .NeedsCopyUp .NeedsChown; .Label "NAME" is one label.
     #[arg(long, value_name = "FORMAT", conflicts_with = "quiet")]
     format: Option<Format>,
 
@@ -49,6 +49,7 @@ struct Row {
     status: BTreeMap<String, String>,
     /// Of volumes of a cluster, as docker words it for others.
     availability: &'static str,
+    group: &'static str,
     /// Containers that mount it; docker's word where they are not counted.
     links: &'static str,
     size: &'static str,
@@ -91,6 +92,7 @@ fn row(volume: &Volume, store: &Path) -> Row {
         options: BTreeMap::new(),
         status: BTreeMap::new(),
         availability: "N/A",
+        group: "N/A",
         links: "N/A",
         size: "N/A",
         mount_count: 0,

@@ -21,6 +21,9 @@ const COMMAND: usize = 20;
 pub struct Row {
     #[serde(rename = "ID")]
     pub id: String,
+    /// podman's spelling: always whole.
+    #[serde(rename = "Id")]
+    whole_id: String,
     image: String,
     #[serde(rename = "ImageID")]
     image_id: String,
@@ -113,6 +116,7 @@ impl Row {
         let published = record.network.forwards.iter().map(forward::Forward::container_end);
         let exposed = record.network.exposed.iter().cloned().chain(published);
         Self {
+            whole_id: record.id.clone(),
             id: if is_whole { record.id.clone() } else { kept.short_id().to_owned() },
             image: record.image.clone(),
             image_id: record.image_id.clone().unwrap_or_default(),
