@@ -71,6 +71,7 @@ mod network;
 mod nfs;
 mod odd_files;
 mod odd_registries;
+mod oracles;
 mod other_machine;
 mod own_names;
 mod peers;
