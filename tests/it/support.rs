@@ -14,10 +14,15 @@ use std::time::{Duration, Instant};
 
 use crate::small_root;
 
-/// No command of a test takes longer: what does is killed, and the test fails.
-const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// What is being torn down may still be seen for this long.
 const SETTLING: Duration = Duration::from_secs(10);
+
+/// No command of a test takes longer: what does is killed, and the test fails.
+fn time_limit() -> Duration {
+    // Emulated, the machine of tests/vm is ten times slower.
+    let is_emulated = std::env::var_os("USNEA_TEST_MACHINE").is_some();
+    Duration::from_secs(if is_emulated { 600 } else { 120 })
+}
 
 /// The program under test.
 pub fn binary() -> PathBuf {
@@ -368,7 +373,7 @@ impl Started {
     #[track_caller]
     pub fn wait_for(&mut self, mark: &str) {
         let mut seen = String::new();
-        let deadline = Instant::now() + TIME_LIMIT;
+        let deadline = Instant::now() + time_limit();
         while !seen.contains(mark) {
             match self.stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => seen.push_str(&String::from_utf8_lossy(&bytes)),
@@ -399,7 +404,7 @@ impl Started {
     #[track_caller]
     fn end_and_stderr(mut self) -> (Ran, bool) {
         let mut ended = None;
-        within(TIME_LIMIT, || {
+        within(time_limit(), || {
             ended = self.child.try_wait().expect("a child of ours");
             ended.is_some()
         });
@@ -410,7 +415,8 @@ impl Started {
         let (stdout, closed) = collect(&self.stdout, Instant::now() + SETTLING);
         let (stderr, closed_too) = collect(&self.stderr, Instant::now() + SETTLING);
         let Some(ended) = ended else {
-            panic!("{} took longer than {TIME_LIMIT:?}: {stdout:?}, {stderr:?}", self.words);
+            let limit = time_limit();
+            panic!("{} took longer than {limit:?}: {stdout:?}, {stderr:?}", self.words);
         };
         assert!(closed, "a process that outlives {} holds its output", self.words);
         let status = ended.code().unwrap_or_else(|| -ended.signal().expect("a status or a signal"));
