@@ -1,5 +1,6 @@
-//! Where the layers of containers that are thrown away lie, if not in memory and not in the store: `usnea-UID` in the folder
-//! that `USNEA_SCRATCH` names, or in `TMPDIR`, where the store is a network's and memory cannot hold layers.
+//! Scratch folder for the layers of disposable containers, instead of memory and the store: `usnea-UID` in the folder
+//! that `USNEA_SCRATCH` names. Without that variable, in `TMPDIR`, where the store is on a network file system and
+//! memory cannot hold layers.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +8,11 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::host::filesystem;
 
-/// The variable that names a folder of a local disk.
+/// Variable that names a folder of a local disk.
 pub const VARIABLE: &str = "USNEA_SCRATCH";
 
-/// The folder, as `tmp` in it is used instead of the store's. `None`: there is none. Errors: one is named by no absolute path.
+/// Returns the scratch folder, whose `tmp` replaces the store's. `None`: no such folder. Errors: a path that is not
+/// absolute.
 pub fn folder(store: &Path) -> Result<Option<PathBuf>> {
     let of = |variable| std::env::var_os(variable).filter(|path| !path.is_empty());
     let needs_disk = || filesystem::kind(store).network && !filesystem::memory_keeps_attributes();
@@ -39,7 +41,7 @@ fn chosen(
     Ok(folder.map(|folder| folder.join(format!("usnea-{uid}"))))
 }
 
-/// Makes it. Errors: it is another user's, or a link of another user's.
+/// Makes the scratch folder. Errors: the folder is another user's, or another user's link.
 pub fn make(folder: &Path) -> Result<()> {
     config::open_private(folder)?;
     config::open_private(&folder.join("tmp"))?;
@@ -62,7 +64,7 @@ mod tests {
             (None, path("/t"), true, false, None),
             (None, path("t"), true, true, None),
             (path("/s"), path("/t"), true, true, in_folder("/s")),
-            // What is named is taken, whatever it is.
+            // A folder that `USNEA_SCRATCH` names is taken, whatever its file system.
             (path("/s"), None, false, false, in_folder("/s")),
         ] {
             let answer = chosen(named.clone(), tmpdir.clone(), || needs_disk, |_| is_local);

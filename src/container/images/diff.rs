@@ -1,4 +1,4 @@
-//! `usnea image diff`: what an image changes of the layers below its topmost one, or of another image.
+//! `usnea image diff`: changes of an image over the layers below its topmost one, or over another image.
 
 use super::export::{folder, hold};
 use crate::container::kept::changes_in_base;
@@ -10,7 +10,7 @@ use crate::image::pull::unpack_missing;
 use crate::image::store::{HeldBlob, HeldLayer, Image, Store};
 use crate::userns::Base;
 
-/// What the image that `text` names changes of `parent`; `None`: of its own layers below the topmost.
+/// Returns the changes of the image that `text` names over `parent`; `None`: over its own layers below the topmost.
 pub fn diff(stores: &Stores, text: &str, parent: Option<&str>) -> Result<Vec<Change>> {
     let base = Base::of_user()?;
     let (store, image) = super::known(stores, text)?;

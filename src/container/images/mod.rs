@@ -7,7 +7,7 @@
 //!
 //!  store --push--> registry, layout, archive       store --save--> archive of several images
 //!  store --remove, tag, prune, check--> store
-//!  images --lists--> registry, layout: one name for several platforms     search: what registries have
+//!  images --lists--> registry, layout: one name for several platforms     search: repositories of registries
 //!  archive --load--> store      tarball --import--> store      store --export--> tarball
 //! ```
 

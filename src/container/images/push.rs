@@ -119,7 +119,7 @@ fn own_place(text: &str, image: &Image, registries: &Registries) -> Result<Place
     place_of_name(&name, example)
 }
 
-/// The registry of a name. Errors: it is a name of this machine, with `example` as the way out.
+/// Returns the registry of a name. Errors: a name of this machine alone, with `example` as the way out.
 pub(super) fn place_of_name(name: &Reference, example: &str) -> Result<Place> {
     if name.registry == LOCALHOST {
         let error = format!("{name} is a name of this machine alone");

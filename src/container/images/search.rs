@@ -5,28 +5,28 @@ use crate::image::reference::{Reference, Typed};
 use crate::image::registries::{Asked, Registries};
 use crate::image::registry::{self, Access, FoundRepository, Registry};
 
-/// A search.
+/// Settings of a search.
 #[derive(Clone, Debug)]
 pub struct Search {
-    /// `[REGISTRY/]TERM`; without a registry it is looked for in all that short names are looked for in.
+    /// Term to search for: `[REGISTRY/]TERM`; without a registry, all registries for short names are searched.
     pub term: String,
-    /// Most results of one registry.
+    /// Largest number of results of one registry.
     pub limit: usize,
-    /// What the command line says of registries.
+    /// Settings of registries from the command line.
     pub asked: Asked,
 }
 
-/// A repository, and the registry that has it.
+/// Repository, and the registry that has it.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// Name of the registry.
     pub registry: String,
-    /// The repository, and what the registry says of it.
+    /// Repository, and its description by the registry.
     pub repository: FoundRepository,
 }
 
 impl Found {
-    /// `docker.io/library/debian`
+    /// Returns the whole name: `docker.io/library/debian`.
     pub fn name(&self) -> String {
         let (registry, name) = (&self.registry, &self.repository.name);
         let library = if registry == "docker.io" && !name.contains('/') { "library/" } else { "" };
@@ -34,7 +34,7 @@ impl Found {
     }
 }
 
-/// Searches. A registry that fails is warned of where another one answers. Errors: none answers.
+/// Searches the registries. Warns of a registry that fails where another answers. Errors: no registry answers.
 pub fn search(search: &Search) -> Result<Vec<Found>> {
     let registries = Registries::load()?;
     let (places, term) = match search.term.split_once('/') {
@@ -71,13 +71,13 @@ pub fn search(search: &Search) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Whether the part before the first slash names a registry.
+/// True if the part before the first slash names a registry.
 fn is_registry(text: &str) -> bool {
     let name = format!("{text}/x");
     name.parse::<Typed>().is_ok_and(|typed| typed.registry.is_some())
 }
 
-/// The repository that `search` names, and at most as many of its tags as are asked for.
+/// Returns the repository that `search` names, and its tags up to the limit.
 pub fn tags(search: &Search) -> Result<(Reference, Vec<String>)> {
     let typed: Typed = search.term.parse()?;
     if typed.tag.is_some() || typed.digest.is_some() {

@@ -29,7 +29,7 @@ pub fn diff(kept: &Kept) -> Result<Vec<Change>> {
     Ok(changes.into_iter().filter(|change| !is_place(change)).collect())
 }
 
-/// Changes that are found in the base namespace.
+/// Finds changes in the base namespace.
 pub fn in_base(base: &Base, find: impl FnOnce() -> Result<Vec<Change>>) -> Result<Vec<Change>> {
     let changes = userns::in_base(base, || {
         // As bytes: not every path is text.

@@ -1,4 +1,4 @@
-//! Entries of manifest lists, of images of the store and of registries.
+//! Entries of manifest lists: from images of the store and of registries.
 
 use std::io::Read;
 
@@ -17,7 +17,7 @@ use crate::image::registry::Registry;
 use crate::image::source::Source;
 use crate::image::transport::Place;
 
-/// The entries of all images that are named.
+/// Returns the entries of all images in `images`.
 pub fn listings(stores: &Stores, images: &ListedImages) -> Result<Vec<Listing>> {
     let mut all = Vec::new();
     for text in &images.images {
@@ -38,7 +38,7 @@ fn of_image(stores: &Stores, text: &str, images: &ListedImages) -> Result<Vec<Li
     Origin::of_registry(stores, text, &images.asked)?.listings(images)
 }
 
-/// What a registry has under a name.
+/// Manifest or index that a registry has under a name.
 pub struct Origin {
     registry: Registry,
     reference: Reference,
@@ -47,7 +47,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Asks the registries. Errors: none has it, or another transport is typed.
+    /// Asks the registries. Errors: no registry has it, or the place is no registry.
     pub fn of_registry(stores: &Stores, text: &str, asked: &Asked) -> Result<Self> {
         let place: Place = text.parse()?;
         if !matches!(place, Place::Registry(_)) {
@@ -68,7 +68,7 @@ impl Origin {
         })
     }
 
-    /// The manifest or index.
+    /// Returns the manifest or index as bytes.
     pub fn document(self) -> Result<Vec<u8>> {
         Ok(self.bytes)
     }
@@ -92,7 +92,7 @@ impl Origin {
         Ok(entries.into_iter().map(listing).collect())
     }
 
-    /// The machine that the config speaks of.
+    /// Returns the platform in the image's config.
     fn platform(&self, manifest: &Manifest) -> Result<Platform> {
         manifest.check_is_image()?;
         let mut bytes = Vec::new();
@@ -103,7 +103,7 @@ impl Origin {
     }
 }
 
-/// The digest of the bytes. Errors: it is not the one that is wanted.
+/// Returns the digest of the bytes. Errors: the digest differs from `wanted`.
 pub fn checked(bytes: &[u8], wanted: Option<&Digest>) -> Result<Digest> {
     let Some(wanted) = wanted else { return Ok(Digest::of(bytes)) };
     let mut hasher = crate::digest::Hasher::new(wanted.algorithm());

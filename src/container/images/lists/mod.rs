@@ -1,4 +1,5 @@
-//! `usnea manifest`: manifest lists. They are made here, entry by entry, and pushed as a whole; nothing runs from one.
+//! `usnea manifest`: manifest lists. A list is made here, entry by entry, and pushed as a whole; no container runs from
+//! it.
 
 mod entries;
 mod push;
@@ -16,29 +17,29 @@ use crate::image::registries::{Asked, Registries};
 
 pub use self::push::{PushList, push_list};
 
-/// Images that come into a list.
+/// Images to add to a list.
 #[derive(Clone, Debug)]
 pub struct ListedImages {
     /// Images of the store, or of registries.
     pub images: Vec<String>,
-    /// Whether all images of a registry's list come in, not one for the platform alone.
+    /// True if all images of a registry's list are added, not a single platform's.
     pub all: bool,
-    /// Platform that is chosen of a registry's list; this machine's where none is given.
+    /// Platform to choose from a registry's list; `None`: this machine's.
     pub platform: Option<Platform>,
-    /// What the command line says of registries.
+    /// Settings of registries from the command line.
     pub asked: Asked,
 }
 
-/// What becomes of a list that is there already when it is created.
+/// Treatment of an existing list by `create_list`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// An error.
+    /// An existing list is an error.
     Refuse,
-    /// It is added to.
+    /// Images are added to the existing list.
     Amend,
 }
 
-/// Makes a list. Gives its ID.
+/// Makes a list. Returns its ID.
 pub fn create_list(
     stores: &Stores,
     name: &str,
@@ -52,7 +53,7 @@ pub fn create_list(
         let error = format!("there is a manifest list {name} already");
         Err(Error::new(error).hint("add to it with --amend, or remove it"))
     };
-    // Before anybody is asked for images.
+    // Checked before any registry is asked for images.
     if existing == Existing::Refuse && is_there(&stores.own().lists()?) {
         return taken();
     }
@@ -79,7 +80,7 @@ fn new_id(name: &str) -> String {
     Digest::of(format!("{name} {now} {}", std::process::id()).as_bytes()).hex().to_owned()
 }
 
-/// Adds images to a list, each entry changed by `change`. Gives the list's ID.
+/// Adds images to a list, each entry changed by `change`. Returns the list's ID.
 pub fn add_to_list(
     stores: &Stores,
     list: &str,
@@ -95,16 +96,16 @@ pub fn add_to_list(
     })
 }
 
-/// What is annotated.
+/// Target of an annotation.
 #[derive(Clone, Debug)]
 pub enum Annotated {
-    /// The list itself.
+    /// List itself.
     List,
-    /// The entry of this digest, or of this image.
+    /// Entry with this digest, or of this image.
     Entry(String),
 }
 
-/// Changes an entry of a list, or its own annotations. Gives the list's ID.
+/// Changes an entry of a list, or the list's own annotations. Returns the list's ID.
 pub fn annotate_list(
     stores: &Stores,
     list: &str,
@@ -127,7 +128,7 @@ pub fn annotate_list(
     })
 }
 
-/// Takes an entry out of a list. Gives the list's ID.
+/// Removes an entry from a list. Returns the list's ID.
 pub fn remove_from_list(stores: &Stores, list: &str, entry: &str) -> Result<String> {
     let digest = digest_in(stores, &find(stores, list)?, entry)?;
     change_list(stores, list, |list| {
@@ -146,12 +147,12 @@ pub fn remove_list(stores: &Stores, text: &str) -> Result<ManifestList> {
     Ok(list)
 }
 
-/// Whether there is such a list.
+/// True if such a list exists.
 pub fn has_list(stores: &Stores, text: &str) -> Result<bool> {
     Ok(found(stores, text)?.is_some())
 }
 
-/// The list as it would go out; where there is none of that name, what the registry has under it.
+/// Returns the list as a push would send it; without a list of that name, the registry's manifest or index.
 pub fn inspect_list(stores: &Stores, text: &str, asked: &Asked) -> Result<Value> {
     if let Some(list) = found(stores, text)? {
         return list.document(list.format());
@@ -175,7 +176,7 @@ fn change_list(
     })
 }
 
-/// The list that `text` names: by its name, or by the beginning of its ID.
+/// Finds the list that `text` names: by its name, or by the beginning of its ID.
 fn found(stores: &Stores, text: &str) -> Result<Option<ManifestList>> {
     let lists = stores.own().lists()?;
     if let Ok(typed) = text.parse::<Typed>() {
@@ -211,7 +212,7 @@ fn not_in(list: &str, entry: &str) -> Error {
         .hint("'usnea manifest inspect' shows the digests of those that are")
 }
 
-/// The digest of an entry: as it is typed, or that of an image of the store.
+/// Returns the digest of an entry: as typed, or that of an image of the store.
 fn digest_in(stores: &Stores, list: &ManifestList, text: &str) -> Result<Digest> {
     let has = |digest: &Digest| list.entries.iter().any(|one| one.entry.digest == *digest);
     if let Ok(digest) = text.parse::<Digest>() {
@@ -222,7 +223,7 @@ fn digest_in(stores: &Stores, list: &ManifestList, text: &str) -> Result<Digest>
     {
         return Ok(image.manifest);
     }
-    // docker names what is in a list as it was added.
+    // docker's rule: an entry has the name with which it was added.
     let origin_is = |listing: &&Listing| {
         let typed = text.parse::<Typed>().ok();
         let names = typed.map(|typed| typed.in_registry(crate::image::reference::DOCKER_HUB));
@@ -233,7 +234,7 @@ fn digest_in(stores: &Stores, list: &ManifestList, text: &str) -> Result<Digest>
     Ok(listing.entry.digest.clone())
 }
 
-/// The format that is asked for, else the one that loses nothing.
+/// Returns the requested format, else the one that loses no information.
 fn format_of(list: &ManifestList, asked: Option<ListFormat>) -> ListFormat {
     asked.unwrap_or_else(|| list.format())
 }

@@ -23,22 +23,22 @@ use crate::image::section::Section;
 use crate::image::source::{Source, Target};
 use crate::image::transport::Place;
 
-/// A list, and where it goes.
+/// List to push, and its destination.
 #[derive(Clone, Debug)]
 pub struct PushList {
     /// Name or ID of the list.
     pub list: String,
-    /// Where to; to the registry of its own name, where nothing is said.
+    /// Destination of the list; `None`: the registry of its own name.
     pub destination: Option<Place>,
-    /// What the command line says of registries.
+    /// Settings of registries from the command line.
     pub asked: Asked,
-    /// Whether the images in it go along; else the registry must have them.
+    /// True if the list's images are sent too; else the registry must have them.
     pub all: bool,
-    /// Format; where none is given, the one that loses nothing.
+    /// Format of the list; `None`: the one that loses no information.
     pub format: Option<ListFormat>,
 }
 
-/// Pushes a list. Gives where to, and what is there now.
+/// Pushes a list. Returns the destination, and the pushed content.
 pub fn push_list(stores: &Stores, push: &PushList) -> Result<(Place, Pushed)> {
     let registries = Registries::load()?;
     let mut list = find(stores, &push.list)?;
@@ -97,7 +97,7 @@ impl Sender<'_> {
         Ok(Pushed { digest: Digest::of(&bytes), media_type, size: bytes.len() as u64 })
     }
 
-    /// Sends an image; the entry says afterwards what it is there.
+    /// Sends an image; updates the entry to the sent manifest.
     fn send_image(&self, listing: &mut Listing, format: ListFormat) -> Result<()> {
         let entry = &mut listing.entry;
         for store in self.stores.all() {
@@ -162,7 +162,7 @@ impl Sender<'_> {
         self.target.put_manifest(Some(&entry.digest), &entry.media_type, &bytes)
     }
 
-    /// A blob of a registry, checked, in a file without a name.
+    /// Downloads a blob of a registry to a file without a name, and checks its digest.
     fn fetched(&self, source: &Registry, blob: &Descriptor) -> Result<Section> {
         let mut file = tempfile::tempfile_in(self.tmp)
             .map_err(|error| crate::files::cannot_write(error, self.tmp))?;
@@ -182,7 +182,7 @@ impl Sender<'_> {
     }
 }
 
-/// A target that gets a manifest under its digest alone: it is one of an index.
+/// Target that gets a manifest under its digest alone, because it belongs to an index.
 struct ByDigest<'a>(&'a dyn Target);
 
 impl Target for ByDigest<'_> {
