@@ -1,5 +1,5 @@
-//! An unfinished manifest list: manifests of one image for several platforms, under a local name. A push sends the list to
-//! a registry as an OCI index or as docker's manifest list.
+//! An unfinished manifest list: manifests of one image for several platforms, under a local name. A push sends the list
+//! to a registry as an OCI index or as docker's manifest list.
 
 use std::collections::BTreeMap;
 

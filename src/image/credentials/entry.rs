@@ -1,4 +1,4 @@
-//! The entries of an auth file: under which names a registry stands there, and what an entry says.
+//! The entries of an auth file: names of registries, and the credentials in an entry.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::image::endpoint::Credentials;
 use crate::image::reference::DOCKER_HUB;
 
-/// What docker calls docker.io in its files and to its helpers.
+/// Docker's name for docker.io in its files and for its helpers.
 pub const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// Which of an entry's fields say who we are.
+/// Fields of an entry that hold credentials.
 const FIELDS: [&str; 5] = ["auth", "identitytoken", "registrytoken", "username", "password"];
 
-/// How the names of an auth file are to be read.
+/// Format of the names in an auth file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// `{"auths": {...}}`: auth.json, docker's config.json.
@@ -24,17 +24,17 @@ pub enum Form {
     Old,
 }
 
-/// Who an entry says that we are.
+/// Credentials of an entry or of a helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// What goes to the registry.
+    /// Secret to send to the registry.
     pub credentials: Credentials,
-    /// The name, where one stands there.
+    /// User name, if known.
     pub username: Option<String>,
 }
 
 impl Login {
-    /// What a helper keeps, or an entry with a name and a password. `None`: nothing.
+    /// Makes a login of a user name and a secret, from a helper or an entry. `None`: the secret is empty.
     pub fn of_pair(username: &str, secret: &str) -> Option<Self> {
         let name = || username.to_owned();
         let (credentials, username) = match username {
@@ -49,7 +49,7 @@ impl Login {
     }
 }
 
-/// From the most to the least specific: `quay.io/ns/image`, `quay.io/ns`, `quay.io`.
+/// Names for an auth file, from the most to the least specific: `quay.io/ns/image`, `quay.io/ns`, `quay.io`.
 pub fn keys(host: &str, path: &str) -> Vec<String> {
     let mut key = format!("{host}/{path}").trim_end_matches('/').to_owned();
     let mut keys = Vec::new();
@@ -62,7 +62,7 @@ pub fn keys(host: &str, path: &str) -> Vec<String> {
     keys
 }
 
-/// The registry that a name of an auth file means: docker has stored addresses (`https://HOST/v1/`) for years.
+/// The registry that a name of an auth file stands for: docker has stored addresses (`https://HOST/v1/`) for years.
 pub fn registry_of(key: &str, form: Form) -> &str {
     let stripped = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     let host = match (stripped, form) {
@@ -75,7 +75,7 @@ pub fn registry_of(key: &str, form: Form) -> &str {
     }
 }
 
-/// What helpers, `credHelpers` and logins of docker call the registry, podman's name first.
+/// Names of the registry in helpers, `credHelpers` and docker's logins; podman's name first.
 pub fn names(host: &str) -> Vec<&str> {
     if host == DOCKER_HUB {
         vec![DOCKER_HUB, DOCKER_HUB_KEY, "index.docker.io"]
@@ -84,8 +84,8 @@ pub fn names(host: &str) -> Vec<&str> {
     }
 }
 
-/// Who the entry says that we are. `None`: it says nothing, as docker's marks of what its helper keeps. Errors, without a
-/// word of its content: it is no entry.
+/// Reads the login of an entry. `None`: no credentials, as in docker's marks for a helper's secret. Errors, without any
+/// of the content: malformed.
 pub fn read(entry: &Value) -> Result<Option<Login>> {
     let Value::Object(fields) = entry else {
         return Err(Error::new("it is not an object"));
@@ -114,20 +114,20 @@ pub fn read(entry: &Value) -> Result<Option<Login>> {
     }
 }
 
-/// Name and password; a password may have colons, a name not.
+/// Decodes user name and password; a password may contain colons, a name may not.
 fn decode(auth: &str) -> Result<Option<(String, String)>> {
-    // Written by hand, the padding is often missing.
+    // The padding is often missing in entries written by hand.
     let padding =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let engine = GeneralPurpose::new(&STANDARD, padding);
     let bytes = engine.decode(auth.trim()).map_err(|_| Error::new("'auth' is not base64"))?;
     let text = String::from_utf8(bytes).map_err(|_| Error::new("'auth' is not UTF-8"))?;
-    // docker fills up with zeroes.
+    // Docker pads the password with zero bytes.
     let pair = text.split_once(':');
     Ok(pair.map(|(name, password)| (name.to_owned(), password.trim_matches('\0').to_owned())))
 }
 
-/// Sets name and password in an entry; what else it says stays.
+/// Sets name and password in an entry; other fields stay.
 pub fn write(entry: &mut Map<String, Value>, username: &str, password: &str) {
     FIELDS.iter().for_each(|field| drop(entry.remove(*field)));
     let auth = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));

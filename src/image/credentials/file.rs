@@ -1,5 +1,5 @@
-//! An auth file: containers' auth.json and docker's config.json, which have one form, and `.dockercfg` of old. What is
-//! not ours to know in one (docker's settings) stays when it is written.
+//! An auth file: containers' auth.json and docker's config.json, which share a format, and the old `.dockercfg`.
+//! Unknown content (docker's settings) survives a write.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
 
-/// What an auth file says.
+/// Content of an auth file.
 pub struct AuthFile {
     path: PathBuf,
     form: Form,
@@ -23,7 +23,7 @@ pub struct AuthFile {
 }
 
 impl AuthFile {
-    /// Reads it; `None`: there is no such file. Errors: it cannot be read, or is no auth file.
+    /// Reads the file; `None`: no such file. Errors: unreadable, or not an auth file.
     pub fn read(path: &Path, form: Form) -> Result<Option<Self>> {
         let bytes = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -33,7 +33,7 @@ impl AuthFile {
         Ok(Some(Self { path: path.to_owned(), form, all }))
     }
 
-    /// The helper for this registry alone (`credHelpers`), and what the registry is called there.
+    /// The helper for this registry only (`credHelpers`), and the registry's name for the helper.
     pub fn helper<'a>(&'a self, host: &'a str) -> Option<(&'a str, &'a str)> {
         let helpers = self.all.get("credHelpers")?.as_object()?;
         let mut names = entry::names(host).into_iter();
@@ -57,15 +57,15 @@ impl AuthFile {
         self.entries().into_iter().flatten().map(|(key, _)| key.as_str()).collect()
     }
 
-    /// Who we are for a repository by an entry of a folder of it; the most specific wins.
+    /// Login for a repository, by an entry for a folder of the repository. The most specific entry wins.
     pub fn login_for_folder(&self, host: &str, repository: &str) -> Result<Option<Login>> {
-        // The old form knows registries alone.
+        // The old form has only registries.
         let keys = if self.form == Form::Old { Vec::new() } else { entry::keys(host, repository) };
         let logins = keys.iter().filter(|key| *key != host).map(|key| self.login(key));
         logins.filter_map(Result::transpose).next().transpose()
     }
 
-    /// Who we are for a registry by its own entry, whatever it is called there.
+    /// Login for a registry by its own entry, under any of the registry's names.
     pub fn login_for_registry(&self, host: &str) -> Result<Option<Login>> {
         if let Some(login) = self.login(host)? {
             return Ok(Some(login));
@@ -90,14 +90,14 @@ impl AuthFile {
         }
     }
 
-    /// Whether it is docker's own, in which docker looks for docker.io under another name.
+    /// True if the file is docker's own, in which docker stores docker.io under another name.
     pub fn is_dockers(path: &Path) -> bool {
         path.file_name().is_some_and(|name| name == "config.json")
     }
 }
 
 fn parse(bytes: &[u8]) -> Result<Map<String, Value>> {
-    // touch(1) makes one.
+    // touch(1) makes an empty file.
     if bytes.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
@@ -105,22 +105,22 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>> {
     match read {
         Ok(Value::Object(all)) => Ok(all),
         Ok(_) => fail!("it is not a JSON object"),
-        // Where, not what: a piece of it may be a secret.
+        // Reports the position only: the content may be a secret.
         Err(error) => fail!("it is not JSON (line {}, column {})", error.line(), error.column()),
     }
 }
 
-/// What [`change`] gives to change: the entries of the file, made where there are none.
+/// Entries of an auth file, for a change by [`change`].
 pub type Entries = Map<String, Value>;
 
-/// Changes the entries of the file at `path`, which is made where it is missing: mode 0600, whole or not at all. A
-/// symlink stays one. Errors: it cannot be read or written, or is no auth file.
+/// Changes the entries of the file at `path`, created if missing. The file has mode 0600 and is replaced atomically; a
+/// symlink stays. Errors: unreadable, not writable, or not an auth file.
 pub fn change(path: &Path, change: impl FnOnce(&mut Entries)) -> Result<()> {
     let here = || format!("cannot tell where {} is", path.display());
     let path = std::path::absolute(target(path)).context(here)?;
     let folder = path.parent().unwrap_or(&path);
     make_folder(folder)?;
-    // Two logins at once are both kept. Where a folder cannot be locked, the later one wins.
+    // The lock preserves both of two concurrent logins. In a folder that cannot be locked, the later one wins.
     let _lock = files::hold(folder, Lock::Exclusive)
         .inspect_err(|error| log::debug!("cannot lock {}: {error}", folder.display()));
     let mut all = AuthFile::read(&path, Form::Auths)?.map(|file| file.all).unwrap_or_default();
@@ -136,10 +136,10 @@ pub fn change(path: &Path, change: impl FnOnce(&mut Entries)) -> Result<()> {
     files::replace(folder, &path, &text)
 }
 
-/// Where the links from `path` lead, also to what is not there yet.
+/// Follows the links from `path`, also to a file that does not exist yet.
 fn target(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
-    // As many as the kernel follows (path_resolution(7)).
+    // As many links as the kernel follows (path_resolution(7)).
     for _ in 0..40 {
         let Ok(link) = fs::read_link(&path) else { break };
         path = path.parent().unwrap_or(Path::new("")).join(link);
@@ -155,7 +155,7 @@ fn make_folder(folder: &Path) -> Result<()> {
         .context(|| format!("cannot make {}", folder.display()))
 }
 
-/// Refuses a folder that somebody else could have put there. For places that were not named by the user.
+/// Refuses a folder that another user may have created. For default places, not for files named by the user.
 pub fn check_owner(folder: &Path) -> Result<()> {
     let me = rustix::process::geteuid().as_raw();
     match folder.metadata() {

@@ -1,5 +1,5 @@
-//! Who we are for a registry: looked up, kept and forgotten, in containers' auth.json, docker's config.json and
-//! credential helpers. Secrets are in no error, no log and no `Debug`.
+//! Credentials for registries: lookup, storage and removal in containers' auth.json, docker's config.json and
+//! credential helpers. No error, log or `Debug` output contains a secret.
 //!
 //! ```text
 //!  credential-helpers (registries.conf), in order
@@ -28,28 +28,28 @@ pub use self::shelves::Shelves;
 use super::endpoint::Credentials;
 use crate::error::{Context, Error, Result};
 
-/// The name among `credential-helpers` that means the auth files.
+/// The name among `credential-helpers` that stands for the auth files.
 pub const AUTH_FILES: &str = "containers-auth.json";
 
-/// Credentials that are kept somewhere.
+/// Credentials and their place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// What goes to the registry.
+    /// Secret to send to the registry.
     pub credentials: Credentials,
-    /// The name, which a token may lack.
+    /// User name, which a token may lack.
     pub username: Option<String>,
-    /// Who keeps them.
+    /// Place of the credentials.
     pub keeper: Keeper,
 }
 
-/// Who keeps credentials.
+/// Place of credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keeper {
-    /// A file below XDG_RUNTIME_DIR: until the user's last session ends.
+    /// A file below XDG_RUNTIME_DIR: lives until the user's last session ends.
     SessionFile(PathBuf),
-    /// A file that stays.
+    /// A permanent file.
     File(PathBuf),
-    /// `docker-credential-NAME`
+    /// A helper: `docker-credential-NAME`.
     Helper(String),
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for Keeper {
     }
 }
 
-/// All places in which credentials are looked up and kept.
+/// All places for the lookup and storage of credentials.
 #[derive(Clone, Debug)]
 pub struct Logins {
     helpers: Vec<String>,
@@ -70,14 +70,15 @@ pub struct Logins {
 }
 
 impl Logins {
-    /// `helpers`: `credential-helpers` of registries.conf, where [`AUTH_FILES`] stands for the files.
+    /// Creates the list of places. `helpers`: `credential-helpers` of registries.conf, where [`AUTH_FILES`] stands for
+    /// the files.
     pub fn new(helpers: Vec<String>, shelves: Shelves) -> Self {
         Self { helpers, shelves }
     }
 
-    /// Who we are for `repository` of the registry `host` (`docker.io`, not what is dialled for it); an empty repository:
-    /// for the registry as such. Errors: the file that was named cannot be read, an entry for the registry is none, or its
-    /// helper fails and no other place knows.
+    /// Finds the credentials for `repository` of the registry `host` (`docker.io`, not the host to connect to). An
+    /// empty repository: for the registry as such. Errors: the named file is unreadable, an entry for the registry is
+    /// malformed, or a helper fails and no other place has credentials.
     pub fn find(&self, host: &str, repository: &str) -> Result<Option<Found>> {
         let mut failed = None;
         for helper in &self.helpers {
@@ -95,7 +96,7 @@ impl Logins {
         failed.map_or(Ok(None), Err).context(said)
     }
 
-    /// [`Logins::find`] for one who may not have logged in yet: the file that was named need not be there.
+    /// [`Logins::find`] before a first login: the named file need not exist.
     pub fn kept(&self, host: &str, path: &str) -> Result<Option<Found>> {
         if self.shelves.named.as_ref().is_some_and(|named| !named.exists()) {
             let helpers = self.helpers.iter().filter(|name| *name != AUTH_FILES).cloned().collect();
@@ -113,7 +114,7 @@ impl Logins {
         let files = self.shelves.files.iter().map(|path| (path, Form::Auths));
         let old = self.shelves.old.iter().map(|path| (path, Form::Old));
         for (path, form) in files.chain(old) {
-            // After su(1), XDG_RUNTIME_DIR is often somebody else's: no reason to refuse a public image.
+            // After su(1), XDG_RUNTIME_DIR often belongs to another user: no reason to refuse a public image.
             if std::fs::File::open(path)
                 .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
             {
@@ -144,8 +145,8 @@ impl Logins {
             return Ok(Some(found(login)));
         }
         if let Some(store) = file.store() {
-            // It is there for every registry, also those that want no login. So, as with docker, its failure (no D-Bus over
-            // ssh, a helper of another machine) is no reason to fail.
+            // The helper is set for every registry, also for those without a login. So, as with docker, its failure (no
+            // D-Bus over ssh, a helper of another machine) is no reason to fail.
             match self.ask(store, &entry::names(host)) {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Ok(None) => {}
@@ -155,7 +156,7 @@ impl Logins {
         Ok(file.login_for_registry(host)?.map(found))
     }
 
-    /// The registry may have several names at a helper.
+    /// Queries a helper under all names of the registry.
     fn ask(&self, helper: &str, names: &[&str]) -> Result<Option<Found>> {
         for name in names {
             let secret = self.shelves.programs.get(helper, name)?;
@@ -178,8 +179,8 @@ impl Logins {
         }
     }
 
-    /// Keeps a name and a password for a registry, or for `path` of it where that is not empty. The first of
-    /// `credential-helpers` that does it. Errors: none does.
+    /// Stores a name and a password for a registry, or for its `path` if not empty, in the first of
+    /// `credential-helpers` that accepts them. Errors: none does.
     pub fn store(&self, host: &str, path: &str, username: &str, password: &str) -> Result<Keeper> {
         let mut failed = None;
         for helper in &self.helpers {
@@ -210,11 +211,11 @@ impl Logins {
         }
         let name = if AuthFile::is_dockers(place) { dockers_name(host) } else { host };
         let key = if path.is_empty() { name.to_owned() } else { format!("{host}/{path}") };
-        // A helper knows registries alone, so what is for a path stands in the file.
+        // A helper supports only registries, so a login for a path is stored in the file.
         let store = file.as_ref().and_then(AuthFile::store).filter(|_| path.is_empty());
         if let Some(store) = store {
             let keeper = self.hand_over(store, dockers_name(host), path, username, password)?;
-            // docker's mark that its helper has something; a password of before must not outlive the new one.
+            // Docker's mark for a helper's secret; a previous password must not outlive the new one.
             file::change(place, |entries| drop(entries.insert(key, Value::Object(Map::new()))))?;
             return Ok(keeper);
         }
@@ -247,7 +248,8 @@ impl Logins {
         Ok(Keeper::Helper(helper.to_owned()))
     }
 
-    /// Forgets what [`Logins::store`] keeps; whether there was anything. Goes on to the end, then gives the first failure.
+    /// Removes the login that [`Logins::store`] stores; true if one existed. Tries all places, then returns the first
+    /// failure.
     pub fn erase(&self, host: &str, path: &str) -> Result<bool> {
         let mut erased = false;
         let mut failed = None;
@@ -284,7 +286,8 @@ impl Logins {
         Ok(erased)
     }
 
-    /// Under all its names. A helper that has nothing says no more than one that had: so it is asked first.
+    /// Removes a login under all names of the registry. A helper's answer to `erase` is the same with and without a
+    /// login, so the login is looked up first.
     fn take_back(&self, helper: &str, host: &str) -> Result<bool> {
         let mut erased = false;
         for name in entry::names(host) {
@@ -296,8 +299,8 @@ impl Logins {
         Ok(erased)
     }
 
-    /// Forgets all logins in the file that is written, and in the helpers that it or registries.conf names; which
-    /// helper is for which registry stays. Goes on to the end, then gives the first failure.
+    /// Removes all logins in the file that is written, and in the helpers that this file or registries.conf names. The
+    /// assignment of helpers to registries stays. Tries all places, then returns the first failure.
     pub fn erase_all(&self) -> Result<()> {
         let mut failed = None;
         for helper in &self.helpers {
@@ -331,7 +334,7 @@ impl Logins {
         erased.into_iter().collect()
     }
 
-    /// The file that is written. Errors: there is no place for one, or it is not ours.
+    /// The file for new logins. Errors: no place for a file, or the folder belongs to another user.
     fn written(&self) -> Result<&Path> {
         let written = self.shelves.written();
         let path = written.ok_or_else(|| {

@@ -1,5 +1,5 @@
-//! Credential helpers: `docker-credential-NAME get|store|erase|list`, asked over standard input and output
-//! (docker-credential-helpers, "Development"). They run while usnea has no other thread, for a limited time.
+//! Credential helpers: `docker-credential-NAME get|store|erase|list`, with input and output on the standard streams
+//! (docker-credential-helpers, "Development"). Helpers run while usnea has no other thread, and for a limited time.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -14,17 +14,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-/// What all helpers answer when they have nothing.
+/// Answer of all helpers that have no credentials for a server.
 const NOTHING: &str = "credentials not found in native keychain";
-/// Most bytes of an answer, and of what is written to a helper: that fits into a pipe, so writing never waits.
+/// Most bytes of an answer, and of the input for a helper: that fits into a pipe, so writing never blocks.
 const LARGEST: usize = 60_000;
 
-/// Where helpers are, and how long one may take.
+/// Folders of helpers, and the time limit of a helper.
 #[derive(Clone, Debug)]
 pub struct Programs {
     /// The folders of PATH.
     pub folders: Vec<PathBuf>,
-    /// Somebody may have to type a passphrase meanwhile.
+    /// Time limit of a helper: the user may have to type a passphrase meanwhile.
     pub patience: Duration,
 }
 
@@ -34,13 +34,13 @@ impl Default for Programs {
     }
 }
 
-/// What a helper keeps for a server.
+/// Credentials that a helper stores for a server.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Secret {
     #[serde(rename = "ServerURL", default)]
     server: String,
-    /// `<token>`: the secret is an identity token.
+    /// User name. `<token>`: the secret is an identity token.
     #[serde(default)]
     pub username: String,
     /// The password or token.
@@ -48,27 +48,27 @@ pub struct Secret {
     pub secret: String,
 }
 
-/// How a helper ended.
+/// Exit status and output of a helper.
 struct Answer {
     status: ExitStatus,
     output: Vec<u8>,
 }
 
 impl Programs {
-    /// Those of this process's PATH.
+    /// Helpers in this process's PATH.
     pub fn of_user() -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        // A relative folder is whatever somebody has put where we happen to stand.
+        // A relative folder depends on the current directory, which may hold another user's programs.
         let folders = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
         Self { folders: folders.collect(), ..Self::default() }
     }
 
-    /// Whether there is such a helper.
+    /// True if the helper is installed.
     pub fn has(&self, helper: &str) -> bool {
         self.path(helper).is_ok()
     }
 
-    /// What the helper keeps for `server`; `None`: nothing. Errors: the helper is missing, fails, or hangs.
+    /// The helper's credentials for `server`; `None`: none. Errors: the helper is missing, fails, or hangs.
     pub fn get(&self, helper: &str, server: &str) -> Result<Option<Secret>> {
         let answer = self.run(helper, "get", server.as_bytes())?;
         if !answer.status.success() {
@@ -77,14 +77,14 @@ impl Programs {
                 text => Err(failed(helper, "get", &answer, text)),
             };
         }
-        // serde's own words would show a piece of it.
+        // serde's own message would show a piece of the secret.
         let read: Secret = serde_json::from_slice(&answer.output)
             .map_err(|_| Error::new("its answer is not what a credential helper answers"))
             .context(|| format!("{}: get", name_of(helper)))?;
         Ok((!read.secret.is_empty()).then_some(read))
     }
 
-    /// Has the helper keep a secret. Errors: as [`Programs::get`].
+    /// Stores a secret in the helper. Errors: as [`Programs::get`].
     pub fn store(&self, helper: &str, server: &str, username: &str, secret: &str) -> Result<()> {
         let all = Secret {
             server: server.to_owned(),
@@ -97,7 +97,7 @@ impl Programs {
         if answer.status.success() { Ok(()) } else { Err(failed(helper, "store", &answer, text)) }
     }
 
-    /// Has the helper forget what it keeps for `server`. Errors: as [`Programs::get`].
+    /// Removes the helper's credentials for `server`. Errors: as [`Programs::get`].
     pub fn erase(&self, helper: &str, server: &str) -> Result<()> {
         let answer = self.run(helper, "erase", server.as_bytes())?;
         let text = said(&answer.output);
@@ -107,7 +107,7 @@ impl Programs {
         Err(failed(helper, "erase", &answer, text))
     }
 
-    /// For which servers the helper keeps something. Errors: as [`Programs::get`].
+    /// Servers for which the helper has credentials. Errors: as [`Programs::get`].
     pub fn list(&self, helper: &str) -> Result<Vec<String>> {
         let answer = self.run(helper, "list", b"unused")?;
         if !answer.status.success() {
@@ -143,12 +143,12 @@ impl Programs {
         }
         let path = self.path(helper)?;
         let said = || format!("{}: {verb}", path.display());
-        // Its standard error is ours: it may ask for something there.
+        // The helper inherits our standard error: it may prompt there.
         let mut command = Command::new(&path);
         command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context(said)?;
         if let Some(mut pipe) = child.stdin.take() {
-            // Who reads nothing has no need of it.
+            // A helper that does not read its input does not need the input.
             let _ = pipe.write_all(input);
         }
         let answer = self.listen(&mut child);
@@ -168,7 +168,7 @@ impl Programs {
         let mut output = Vec::new();
         let mut is_open = true;
         loop {
-            // Asked before the pipe is read: what it wrote before its end is there.
+            // Checked before the pipe is read: all output written before the exit is then in the pipe.
             let status = child.try_wait()?;
             is_open = is_open && read_what_is_there(&mut pipe, &mut output)?;
             if let Some(status) = status {
@@ -189,7 +189,7 @@ impl Programs {
     }
 }
 
-/// Whether more may come.
+/// Reads the available output; true if more may come.
 fn read_what_is_there(pipe: &mut ChildStdout, output: &mut Vec<u8>) -> Result<bool> {
     let mut room = [0; 4096];
     loop {
@@ -210,7 +210,7 @@ fn name_of(helper: &str) -> String {
     format!("docker-credential-{helper}")
 }
 
-/// What a helper says when it fails (on standard output, all of them), unless there may be a secret in it.
+/// The message of a failed helper (all helpers use standard output), unless the message may contain a secret.
 fn said(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     let text = text.trim();

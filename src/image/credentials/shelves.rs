@@ -1,28 +1,28 @@
-//! Where credentials lie: containers-auth.json(5), and docker's files after it.
+//! Places of credentials: containers-auth.json(5), and docker's files after them.
 
 use std::path::{Path, PathBuf};
 
 use super::program::Programs;
 use crate::config;
 
-/// The files and programs that keep credentials.
+/// The files and programs that store credentials.
 #[derive(Clone, Debug, Default)]
 pub struct Shelves {
     /// `--authfile`, else `$REGISTRY_AUTH_FILE`: this file and no other.
     pub named: Option<PathBuf>,
-    /// Else these, in this order; the first is the one that is written.
+    /// Default files without a named file, in this order; the first one is written.
     pub files: Vec<PathBuf>,
-    /// docker's `.dockercfg` of 2015, after them.
+    /// Docker's `.dockercfg` of 2015, read last.
     pub old: Option<PathBuf>,
-    /// `$XDG_RUNTIME_DIR`: what lies in it is gone when the user's last session ends.
+    /// `$XDG_RUNTIME_DIR`: its files vanish when the user's last session ends.
     pub runtime: Option<PathBuf>,
-    /// The helpers.
+    /// The credential helpers.
     pub programs: Programs,
 }
 
 impl Shelves {
-    /// Those of this process's user. podman's place where there is no XDG_RUNTIME_DIR is /run/containers/UID, which only
-    /// root could make; ours is `~/.config/containers/auth.json`, never anything below /tmp.
+    /// The places of this process's user. Without XDG_RUNTIME_DIR podman uses /run/containers/UID, which only root
+    /// could create. usnea uses `~/.config/containers/auth.json`, and never a file below /tmp.
     pub fn of_user() -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let folder = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -46,7 +46,7 @@ impl Shelves {
         }
     }
 
-    /// The same with `--authfile`, where that was said.
+    /// Replaces the named file by `authfile` (`--authfile`), if given.
     pub fn with_authfile(self, authfile: Option<&Path>) -> Self {
         match authfile {
             Some(path) => Self { named: Some(path.to_owned()), ..self },

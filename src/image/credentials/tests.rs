@@ -1,4 +1,4 @@
-//! In which order places are asked, and where logins go.
+//! Order of the places in a lookup, and the place of new logins.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -139,7 +139,7 @@ fn helpers_are_asked_for_the_registries_they_are_for() {
     assert_eq!(found(&logins, "a.io", "x").as_deref(), Some("helped"));
     assert_eq!(found(&logins, "docker.io", "x").as_deref(), Some("hub"));
     assert_eq!(found(&logins, "b.io", "x").as_deref(), Some("file"));
-    // What a helper is for is not looked up in the file.
+    // A registry with a helper is not looked up in the file.
     assert_eq!(found(&logins, "none.io", "x"), None);
     let error = logins.find("gone.io", "x").unwrap_err().to_string();
     assert!(error.contains("docker-credential-gone: no such program"), "{error}");
@@ -169,7 +169,7 @@ fn the_helpers_of_registries_conf_are_asked_in_their_order() {
     };
     assert_eq!(found(&with(&["test", AUTH_FILES]), "a.io", "x").as_deref(), Some("helped"));
     assert_eq!(found(&with(&[AUTH_FILES, "test"]), "a.io", "x").as_deref(), Some("file"));
-    // One that fails is an error only where no other knows.
+    // A failing helper is an error only if no other place has credentials.
     assert_eq!(found(&with(&["bad", AUTH_FILES]), "a.io", "x").as_deref(), Some("file"));
     assert!(with(&["bad", AUTH_FILES]).find("b.io", "x").is_err());
     let kept = with(&["test", AUTH_FILES]).store("c.io", "", "me", "p").unwrap();

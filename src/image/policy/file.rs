@@ -1,5 +1,5 @@
-//! The JSON of `policy.json`: read strictly, since what is overlooked here is an image that nobody checked. Unknown and
-//! repeated keys, empty lists and keys that are none are errors.
+//! The JSON of `policy.json`, parsed strictly: a field overlooked here would be an image that nobody verified. Unknown
+//! and repeated keys, empty lists and invalid keys are errors.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,28 +15,28 @@ use super::key::Key;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-/// One thing that must hold.
+/// A requirement for accepting an image.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 #[serde(deny_unknown_fields)]
 pub enum Requirement {
-    /// Nothing is asked.
+    /// Accepts every image.
     InsecureAcceptAnything {},
-    /// Every image is refused.
+    /// Refuses every image.
     Reject {},
     /// GPG's "simple signing": not verified here.
     SignedBy(SignedBy),
-    /// Never defined further; containers/image refuses it too.
+    /// Never specified further; containers/image refuses it too.
     #[serde(rename_all = "camelCase")]
     SignedBaseLayer {
-        /// Whose.
+        /// Identity of the base layer.
         base_layer_identity: SignedIdentity,
     },
     /// A signature of sigstore's `cosign`.
     SigstoreSigned(Box<SigstoreSigned>),
 }
 
-/// `signedBy`: known as far as its form.
+/// `signedBy`: only the form is checked.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SignedBy {
@@ -60,7 +60,7 @@ enum KeyType {
     SignedByX509Cas,
 }
 
-/// `sigstoreSigned`: one signature, by one of the keys.
+/// `sigstoreSigned`: requires a signature by any of the keys.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SigstoreSigned {
@@ -74,12 +74,12 @@ pub struct SigstoreSigned {
     rekor_public_key_paths: Option<Vec<PathBuf>>,
     rekor_public_key_data: Option<Data>,
     rekor_public_key_datas: Option<Vec<Data>>,
-    /// Which name the signature must give the image.
+    /// Name that the signature must give the image.
     #[serde(default)]
     pub signed_identity: SignedIdentity,
 }
 
-// The forms of what is not verified here: still no place for a key that is misspelt.
+// Fields of unsupported forms: parsed so that a misspelt key is still an error.
 #[allow(dead_code)]
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -111,7 +111,7 @@ struct Pki {
 }
 
 impl Requirement {
-    /// Its `type`.
+    /// The requirement's `type`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::InsecureAcceptAnything {} => "insecureAcceptAnything",
@@ -122,8 +122,8 @@ impl Requirement {
         }
     }
 
-    /// The keys of which one must have signed; empty where no signature is asked for. Errors: nothing can satisfy it
-    /// here, or a key cannot be read.
+    /// The keys of which one must have signed; empty if no signature is required. Errors: unsupported here, or an
+    /// unreadable key.
     pub(super) fn keys(&self) -> Result<Vec<Key>> {
         let signed = match self {
             Self::InsecureAcceptAnything {} => return Ok(Vec::new()),
@@ -206,7 +206,7 @@ fn one_of<const N: usize>(names: &str, there: [bool; N]) -> Result<()> {
     }
 }
 
-/// Errors: there are no requirements, or one that contradicts itself.
+/// Errors: no requirements, or a contradictory one.
 pub fn check(requirements: &[Requirement]) -> Result<()> {
     if requirements.is_empty() {
         fail!(
@@ -223,14 +223,14 @@ struct Data(Vec<u8>);
 impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        // Go's decoder, too, passes over line ends.
+        // Go's decoder also skips line ends.
         let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
         let bytes = BASE64_STANDARD.decode(text);
         Ok(Self(bytes.map_err(|error| D::Error::custom(format_args!("not base64: {error}")))?))
     }
 }
 
-/// A map of JSON in which no key stands twice.
+/// A JSON object whose keys are unique.
 #[derive(Debug)]
 pub struct Unique<T>(pub BTreeMap<String, T>);
 

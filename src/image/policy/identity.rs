@@ -1,39 +1,39 @@
-//! `signedIdentity`: whether the name in a signature is that of the image. Without this, whoever may sign one image
-//! could pass it off as any other of the same signer.
+//! `signedIdentity`: checks the name in a signature against that of the image. Without this check, a signer's signature
+//! of one image would be valid for any other image of the same signer.
 
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::image::reference::{DOCKER_HUB, Reference, Typed};
 
-/// Which name a signature must give the image.
+/// Name that a signature must give the image.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
 pub enum SignedIdentity {
-    /// The image's own, tag or digest and all.
+    /// The image's own name, tag or digest included.
     MatchExact {},
-    /// The image's own; of an image that is named by digest, the repository. The default.
+    /// The image's own name; the repository for an image named by digest. The default.
     MatchRepoDigestOrExact {},
-    /// The image's repository (what `cosign sign` gives).
+    /// The image's repository (the identity that `cosign sign` writes).
     MatchRepository {},
-    /// This name.
+    /// A fixed name.
     #[serde(rename_all = "camelCase")]
     ExactReference {
-        /// With a tag or digest.
+        /// Name with a tag or digest.
         docker_reference: Exact,
     },
-    /// This repository.
+    /// A fixed repository.
     #[serde(rename_all = "camelCase")]
     ExactRepository {
-        /// A tag or digest does not matter.
+        /// Name of the repository; a tag or digest is ignored.
         docker_repository: Name,
     },
-    /// As [`SignedIdentity::MatchRepoDigestOrExact`], after `prefix` was replaced.
+    /// As [`SignedIdentity::MatchRepoDigestOrExact`], after replacing `prefix`.
     #[serde(rename_all = "camelCase")]
     RemapIdentity {
         /// A registry, or a namespace or repository of it.
         prefix: Prefix,
-        /// What stands in the signature instead.
+        /// Replacement for the prefix in the signature.
         signed_prefix: Prefix,
     },
 }
@@ -44,7 +44,7 @@ impl Default for SignedIdentity {
     }
 }
 
-/// A name, completed as docker does, but without `latest` where there is neither tag nor digest.
+/// A name, completed as docker does, but without `latest` if the name has neither tag nor digest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Name {
@@ -85,7 +85,7 @@ impl TryFrom<String> for Exact {
     }
 }
 
-/// `REGISTRY[/COMPONENT...]`: complete, without tag and digest.
+/// A complete name without tag and digest: `REGISTRY[/COMPONENT...]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Prefix(String);
@@ -106,7 +106,7 @@ impl TryFrom<String> for Prefix {
 }
 
 impl Prefix {
-    /// What follows it in `name`: nothing, or a slash and more. `None`: it does not begin so.
+    /// The rest of `name` after this prefix: empty, or a slash and more. `None`: `name` lacks the prefix.
     fn rest<'a>(&self, name: &'a str) -> Option<&'a str> {
         let rest = name.strip_prefix(&*self.0)?;
         (rest.is_empty() || rest.starts_with('/')).then_some(rest)
@@ -114,7 +114,8 @@ impl Prefix {
 }
 
 impl SignedIdentity {
-    /// Whether a signature for `signed` is one for `image`; `None`: an image without such a name (from a folder).
+    /// True if a signature for the name `signed` is valid for `image`; `None`: an image without such a name (from a
+    /// folder).
     pub(super) fn accepts(&self, image: Option<&Reference>, signed: &str) -> bool {
         let Ok(signed) = Name::parse(signed) else { return false };
         let same_name = |image: &Reference| image.name() == signed.complete.name();
@@ -143,7 +144,8 @@ impl SignedIdentity {
     }
 }
 
-/// A digest says all: the tag beside it is not asked for, of the registry either (containers/image drops it).
+/// Removes a tag beside a digest: the digest identifies the image, and the registry is not asked for the tag either
+/// (containers/image drops it).
 fn without_idle_tag(image: &Reference) -> Reference {
     let tag = image.tag.clone().filter(|_| image.digest.is_none());
     Reference { tag, ..image.clone() }
@@ -157,12 +159,13 @@ fn matches_digest_or_exact(image: &Reference, signed: &Name) -> bool {
         }
 }
 
-/// The image under its other name; as it is where `from` does not begin its name. `None`: the other name is none.
+/// The image with its prefix replaced; unchanged if its name does not begin with `from`. `None`: the new name is
+/// invalid.
 fn remap(image: &Reference, from: &Prefix, to: &Prefix) -> Option<Reference> {
     let name = image.name();
     let Some(rest) = from.rest(&name) else { return Some(image.clone()) };
     let typed: Typed = format!("{}{rest}", to.0).parse().ok()?;
-    // Of a registry alone there is no image.
+    // A registry alone names no image.
     typed.registry.as_ref()?;
     let renamed = typed.in_registry(DOCKER_HUB);
     Some(Reference { registry: renamed.registry, repository: renamed.repository, ..image.clone() })

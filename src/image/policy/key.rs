@@ -1,4 +1,4 @@
-//! Public keys that sign images: PEM in, a verdict out. The kinds are those that `cosign` makes or imports.
+//! Public keys for image signatures: PEM in, a verdict out. Supports the kinds that `cosign` makes or imports.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
@@ -10,7 +10,7 @@ use webpki::{Error as Verdict, RawPublicKeyEntity};
 use crate::error::{Error, Result};
 use crate::fail;
 
-/// Cosign hashes with SHA-256 whatever the key, and newer ones for P-384 with SHA-384.
+/// Cosign hashes with SHA-256 whatever the key; newer versions use SHA-384 for P-384.
 const ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 5] =
     [ECDSA_P256_SHA256, ECDSA_P384_SHA256, ECDSA_P384_SHA384, ED25519, RSA_PKCS1_2048_8192_SHA256];
 
@@ -19,14 +19,14 @@ const ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 5] =
 pub struct Key(SubjectPublicKeyInfoDer<'static>);
 
 impl Key {
-    /// From `-----BEGIN PUBLIC KEY-----`. Errors: there is none; a kind that is not known.
+    /// Parses `-----BEGIN PUBLIC KEY-----`. Errors: no such block; an unknown kind of key.
     pub fn from_pem(pem: &[u8]) -> Result<Self> {
         let hint = "a file that begins with '-----BEGIN PUBLIC KEY-----', such as cosign.pub";
         let Ok(key) = SubjectPublicKeyInfoDer::from_pem_slice(pem) else {
             return Err(Error::new("not a public key in PEM").hint(hint));
         };
         let key = Self(key);
-        // A signature that is none is merely wrong where the kind of key is known.
+        // An empty signature is merely wrong for a known kind of key.
         let known = |verdict| matches!(verdict, Err(Verdict::InvalidSignatureForPublicKey));
         if !key.verdicts(b"", b"").any(known) {
             fail!("not a key of a known kind: ECDSA on P-256 or P-384, Ed25519, RSA");
@@ -34,7 +34,7 @@ impl Key {
         Ok(key)
     }
 
-    /// Whether it made this signature of this message.
+    /// True if the key made this signature of this message.
     pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verdicts(message, signature).any(|verdict| verdict.is_ok())
     }

@@ -1,15 +1,15 @@
-//! Which images are accepted: `policy.json`, as containers-policy.json(5) has it and podman reads it.
+//! Acceptance of images: `policy.json`, in the format of containers-policy.json(5) and read as podman does.
 //!
 //! ```text
 //!  Origin --scopes--> requirements --check_before--> reject, or what cannot be verified here: refused, nothing fetched
 //!                          `------------verify-----> sigstoreSigned: sha256-HEX.sig beside the image
 //! ```
 //!
-//! The first that is there is read: `$XDG_CONFIG_HOME/containers/policy.json` (`~/.config`),
-//! `/etc/containers/policy.json`, `/usr/share/containers/policy.json`. Where there is none, everything is accepted, as
-//! docker does (podman refuses everything there: a program that a file must first make usable protects nobody). What
-//! is read is honoured: unknown keys, types and scopes are errors, and what cannot be verified here (GPG's `signedBy`,
-//! Fulcio, PKI, Rekor) refuses the images that it stands for, and them alone.
+//! Reads the first file that exists: `$XDG_CONFIG_HOME/containers/policy.json` (`~/.config`),
+//! `/etc/containers/policy.json`, `/usr/share/containers/policy.json`. Without a file everything is accepted, as in
+//! docker. Podman refuses everything then, but a program that needs a file to be usable at all protects nobody. The
+//! file is honoured in full: unknown keys, types and scopes are errors. Requirements that cannot be verified here
+//! (GPG's `signedBy`, Fulcio, PKI, Rekor) refuse the images that they apply to, and only those.
 
 mod file;
 mod identity;
@@ -34,14 +34,14 @@ use crate::config;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 
-/// Gives what a tag of the image's own repository stands for; `None`: there is no such tag. For a registry:
-/// `|tag| registry.beside(tag)`.
+/// Finds the source for a tag of the image's own repository. `None`: no such tag. For a registry: `|tag|
+/// registry.beside(tag)`.
 pub type Neighbour<'a> = dyn Fn(&str) -> Result<Option<Box<dyn Source>>> + 'a;
 
-/// A policy: what must hold for which image.
+/// A policy: requirements for images, by origin.
 #[derive(Debug)]
 pub struct Policy {
-    // For messages; `None`: there is no file.
+    // Path for messages; `None`: no file.
     path: Option<PathBuf>,
     default: Vec<Requirement>,
     transports: BTreeMap<String, BTreeMap<String, Vec<Requirement>>>,
@@ -56,7 +56,8 @@ struct File {
 }
 
 impl Policy {
-    /// The user's, else the machine's, else one that accepts everything. Errors: as of [`Policy::load_from`].
+    /// Loads the user's policy, else the machine's, else one that accepts everything. Errors: as of
+    /// [`Policy::load_from`].
     pub fn load() -> Result<Self> {
         let folders = ["/etc", "/usr/share"].map(PathBuf::from);
         for folder in config::user_folder().into_iter().chain(folders) {
@@ -74,7 +75,7 @@ impl Policy {
         })
     }
 
-    /// The one in the file `path` (`--signature-policy`). Errors: it cannot be read; it is not a policy.
+    /// Loads the policy in the file `path` (`--signature-policy`). Errors: unreadable; not a policy.
     pub fn load_from(path: &Path) -> Result<Self> {
         Self::parse(path, &fs::read_to_string(path).context(|| cannot_read(path))?)
     }
@@ -95,7 +96,7 @@ impl Policy {
             .context(|| format!("signature policy {}", path.display()))
     }
 
-    /// What the grammar of JSON does not say.
+    /// Checks the rules beyond the grammar of JSON.
     fn check(&self) -> Result<()> {
         file::check(&self.default).context(|| "default")?;
         for (transport, scopes) in &self.transports {
@@ -108,12 +109,12 @@ impl Policy {
         Ok(())
     }
 
-    /// What must hold for an image from there, all of it.
+    /// The requirements for an image of this origin; all must hold.
     pub fn requirements(&self, origin: &Origin) -> &[Requirement] {
         self.rule(origin).1
     }
 
-    /// The rule for images from there: its name, what it demands.
+    /// The rule for images of this origin: its name and requirements.
     fn rule(&self, origin: &Origin) -> (String, &[Requirement]) {
         let scopes = self.transports.get(origin.transport());
         let found = scopes.and_then(|scopes| {
@@ -126,8 +127,8 @@ impl Policy {
         }
     }
 
-    /// What can be told before anything is fetched. Errors: the image is rejected, or what is required of it cannot be
-    /// verified here: a kind of signature, a key that cannot be read.
+    /// Checks everything that needs no download. Errors: the image is rejected, or a requirement cannot be verified
+    /// here: an unsupported kind of signature, an unreadable key.
     pub fn check_before(&self, origin: &Origin) -> Result<()> {
         let (rule, requirements) = self.rule(origin);
         requirements.iter().try_for_each(|requirement| {
@@ -137,10 +138,10 @@ impl Policy {
 
     /// Verifies the image whose manifest has the digest `digest`, by its signatures at the tag `ALGORITHM-HEX.sig`.
     ///
-    /// Where the reference names an index, `digest` is that of the manifest chosen from it for the platform, not the
-    /// index's own: this is what containers/image verifies (copy/single.go), so an index must be signed with all that is
-    /// in it (`cosign sign --recursive`). That the manifest has this digest, and is of what the reference names, is the
-    /// caller's to check. Errors: as of [`Policy::check_before`]; no signature holds; they cannot be fetched.
+    /// If the reference names an index, `digest` is that of the manifest chosen from it for the platform, not the
+    /// index's own. containers/image verifies the same (copy/single.go), so an index must be signed with all its
+    /// manifests (`cosign sign --recursive`). The caller checks that the manifest has this digest and belongs to the
+    /// reference. Errors: as of [`Policy::check_before`]; no valid signature; a failed download of signatures.
     pub fn verify(
         &self,
         origin: &Origin,
@@ -148,7 +149,7 @@ impl Policy {
         neighbour: &Neighbour<'_>,
     ) -> Result<()> {
         let (rule, requirements) = self.rule(origin);
-        // Fetched once, whatever many requirements look at them.
+        // Fetched once, for all requirements.
         let mut signatures: Option<Vec<Signature>> = None;
         for requirement in requirements {
             let mut hold = || -> Result<()> {
@@ -168,7 +169,8 @@ impl Policy {
         Ok(())
     }
 
-    /// `signature policy /etc/containers/policy.json: docker "q.io": sigstoreSigned: q.io/x:1`
+    /// Prefix of a refusal's message: `signature policy /etc/containers/policy.json: docker "q.io": sigstoreSigned:
+    /// q.io/x:1`.
     fn refusal(&self, origin: &Origin, rule: &str, requirement: &Requirement) -> String {
         let path = self.path.as_deref().unwrap_or(Path::new("(none)")).display();
         format!("signature policy {path}: {rule}: {}: {origin}", requirement.name())

@@ -1,4 +1,4 @@
-//! Where an image comes from, and which scopes of a policy that makes, the narrowest first.
+//! Origin of an image, and the policy scopes that the origin matches, the narrowest first.
 
 use std::fmt;
 use std::path::Path;
@@ -7,7 +7,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::reference::{LOCALHOST, Reference};
 
-/// Where an image comes from, as policies see it: the name that the user gave, not the mirror that serves it.
+/// Origin of an image, as policies see it: the name that the user gave, not the mirror that serves it.
 #[derive(Clone, Debug)]
 pub struct Origin {
     transport: String,
@@ -17,7 +17,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// From a registry (transport `docker`).
+    /// Makes the origin for a registry (transport `docker`).
     pub fn registry(reference: &Reference) -> Self {
         Self {
             transport: "docker".to_owned(),
@@ -27,11 +27,11 @@ impl Origin {
         }
     }
 
-    /// From a file or folder: `transport` is `oci`, `oci-archive`, `dir`, `docker-archive`; `which`: the image in it.
-    /// Errors: there is nothing at `path`.
+    /// Makes the origin for a file or folder. `transport` is `oci`, `oci-archive`, `dir`, `docker-archive`; `which`:
+    /// the image in it. Errors: `path` does not exist.
     pub fn local(transport: &str, path: &Path, which: Option<&str>) -> Result<Self> {
         let name = format!("{transport}:{}", path.display());
-        // A link must not lead around a scope.
+        // A symbolic link must not lead around a scope.
         let path = path.canonicalize().context(|| name.clone())?;
         let scopes = match has_paths(transport) {
             true => path_scopes(&path, which),
@@ -59,7 +59,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Name with digest or tag, name, its namespaces, host; then, the port left away, `*.` and each domain above the host.
+/// Name with digest or tag, name, its namespaces, host; then `*.` and each domain above the host, without the port.
 fn registry_scopes(reference: &Reference) -> Vec<String> {
     let name = reference.name();
     let whole = match &reference.digest {
@@ -77,7 +77,7 @@ fn registry_scopes(reference: &Reference) -> Vec<String> {
     [whole].into_iter().chain(names).chain(domains).collect()
 }
 
-/// `PATH:WHICH`, the path, the folders above it but `/`.
+/// `PATH:WHICH`, the path, and the folders above it except `/`.
 fn path_scopes(path: &Path, which: Option<&str>) -> Vec<String> {
     let whole = which.and_then(|which| Some(format!("{}:{which}", path.to_str()?)));
     let folders = path.ancestors().filter_map(Path::to_str).filter(|path| *path != "/");
@@ -88,7 +88,7 @@ fn has_paths(transport: &str) -> bool {
     matches!(transport, "dir" | "oci" | "oci-archive")
 }
 
-/// Errors: a scope that can never apply. Transports that are not ours may have any.
+/// Errors: a scope that can never apply. Transports that usnea lacks may have any scope.
 pub fn check(transport: &str, scope: &str) -> Result<()> {
     match transport {
         _ if scope.is_empty() => Ok(()),

@@ -17,20 +17,20 @@ use crate::fail;
 use crate::image::manifest::{Descriptor, Document};
 use crate::image::source::Source;
 
-/// What such a layer is called.
+/// Media type of a layer with a signed statement.
 const MEDIA_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 const TYPE: &str = "cosign container image signature";
 
-/// Most bytes of a signed statement: they have some 200.
+/// Most bytes of a signed statement; a normal one has some 200.
 const LARGEST_PAYLOAD: u64 = 64 << 10;
-/// Most signatures that are looked at.
+/// Most signatures that are checked.
 const MOST: usize = 256;
 
-/// A statement and its signature, not verified.
+/// A statement and its signature, not verified yet.
 pub struct Signature {
     payload: Arc<[u8]>,
-    // As it stands in the annotation.
+    // Text of the annotation.
     base64: String,
 }
 
@@ -62,7 +62,8 @@ struct Identity {
     docker_reference: String,
 }
 
-/// All signatures of the image `digest`. Errors: there is none; what is at their tag is no such manifest, or too large.
+/// Fetches all signatures of the image `digest`. Errors: no signature; the manifest at their tag is malformed or too
+/// large.
 pub fn fetch(digest: &Digest, neighbour: &Neighbour<'_>) -> Result<Vec<Signature>> {
     let tag = format!("{}-{}.sig", digest.algorithm().name(), digest.hex());
     let none = |why: String| {
@@ -91,7 +92,7 @@ fn read_all(source: &dyn Source) -> Result<Vec<Signature>> {
     if layers.len() > MOST {
         fail!("{} signatures, more than {MOST}", layers.len());
     }
-    // Who signs again signs the same statement.
+    // A signer who signs again signs the same statement.
     let mut payloads: BTreeMap<Digest, Arc<[u8]>> = BTreeMap::new();
     let mut signatures = Vec::new();
     for layer in layers {
@@ -120,7 +121,8 @@ fn read_payload(source: &dyn Source, layer: &Descriptor) -> Result<Arc<[u8]>> {
     Ok(bytes.into())
 }
 
-/// Whether one of `signatures` is by one of `keys`, of this image, under a name that `accepts`. Errors: why none is.
+/// Checks that one of `signatures` is by one of `keys`, of this image, under a name that `accepts`. Errors: the reasons
+/// why none is.
 pub fn verify(
     signatures: &[Signature],
     keys: &[Key],
@@ -146,7 +148,7 @@ pub fn verify(
 }
 
 impl Signature {
-    /// Nothing of the statement is looked at before its signature holds.
+    /// Verifies the signature first: the statement is not parsed before.
     fn verify(&self, keys: &[Key], digest: &Digest, accepts: &dyn Fn(&str) -> bool) -> Result<()> {
         let Ok(bytes) = BASE64_STANDARD.decode(&self.base64) else {
             fail!("the signature is not base64");

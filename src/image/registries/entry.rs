@@ -1,4 +1,4 @@
-//! One `[[registry]]` of registries.conf: which names it is for, and what becomes of them.
+//! A `[[registry]]` of registries.conf: the names that match, and their locations and mirrors.
 
 use std::path::PathBuf;
 
@@ -6,42 +6,42 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::reference::{DOCKER_HUB, Reference, Typed};
 
-/// A `[[registry]]`, checked.
+/// A validated `[[registry]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// `example.com/foo`, `*.example.com`
+    /// Beginning of matching names: `example.com/foo`, `*.example.com`.
     pub prefix: String,
-    /// What takes the place of the prefix; `None`: nothing does (only with `*.`).
+    /// Replacement for the prefix; `None`: no replacement (only with `*.`).
     pub location: Option<String>,
-    /// Certificates are not looked at, plain HTTP will do.
+    /// True if certificates are not verified and plain HTTP is allowed.
     pub insecure: bool,
-    /// Nothing may be had from there.
+    /// True if pulls from the registry are refused.
     pub blocked: bool,
-    /// Asked before the registry itself, in this order.
+    /// Mirrors tried before the registry itself, in this order.
     pub mirrors: Vec<Mirror>,
-    /// The file that says so.
+    /// Path of the configuration file.
     pub file: PathBuf,
 }
 
 /// A `[[registry.mirror]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    /// What takes the place of the prefix.
+    /// Replacement for the prefix.
     pub location: String,
-    /// As with a registry.
+    /// As for a registry.
     pub insecure: bool,
-    /// For which references it is asked.
+    /// References for which the mirror is used.
     pub serves: Serves,
 }
 
-/// `pull-from-mirror`
+/// References for which a mirror is used (`pull-from-mirror`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
-    /// All.
+    /// All references.
     All,
-    /// Those with a digest, for which no mirror can hand out something else.
+    /// References with a digest: a mirror cannot substitute other content.
     Digests,
-    /// Those without.
+    /// References without a digest.
     Tags,
 }
 
@@ -55,17 +55,18 @@ impl Serves {
     }
 }
 
-/// A place from which a reference may be had, in the terms of the file.
+/// A location of a reference, in the terms of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// What it is called there.
+    /// Reference at this location.
     pub reference: Reference,
-    /// As the file says of it.
+    /// The file's setting for this location.
     pub insecure: bool,
 }
 
 impl Entry {
-    /// How much of `name` (registry, repository, tag, digest) the prefix stands for, in bytes; `None`: it is not for it.
+    /// Length in bytes of the part of `name` (registry, repository, tag, digest) that the prefix matches. `None`: no
+    /// match.
     pub fn matched(&self, name: &str) -> Option<usize> {
         let end = match self.prefix.strip_prefix('*') {
             Some(domain) => {
@@ -74,20 +75,20 @@ impl Entry {
             }
             None => name.starts_with(&self.prefix).then_some(self.prefix.len())?,
         };
-        // A colon also begins a port: example.com stands for example.com:5000 too. containers/image has it so, and who
-        // blocks a host means all of it.
+        // A colon also begins a port: example.com matches example.com:5000 too. containers/image does the same, and a
+        // blocked host means all its ports.
         let rest = name.get(end..)?;
         (rest.is_empty() || rest.starts_with(['/', ':', '@'])).then_some(end)
     }
 
-    /// How well it fits: the longest wins, and of the wildcards, which all stand for the whole host, the narrowest.
+    /// Rank of the match: the longest wins. Of the wildcards, which all match the whole host, the narrowest wins.
     pub fn rank(&self, name: &str) -> Option<(usize, bool, usize)> {
         let matched = self.matched(name)?;
         Some((matched, !self.prefix.starts_with('*'), self.prefix.len()))
     }
 
-    /// Where `reference` may be had: suitable mirrors, then the registry itself. Errors: a location that makes no
-    /// reference of it.
+    /// Locations of `reference`: suitable mirrors, then the registry itself. Errors: a location that gives no valid
+    /// reference.
     pub fn places(&self, reference: &Reference) -> Result<Vec<Place>> {
         let mut places = Vec::new();
         for mirror in self.mirrors.iter().filter(|mirror| mirror.serves.suits(reference)) {
@@ -113,7 +114,7 @@ impl Entry {
         if typed.registry.is_none() {
             return Err(Error::new("it does not begin with a registry")).context(said);
         }
-        // A prefix may end in a tag or digest. What is asked for stays what was asked for.
+        // A prefix may end in a tag or digest. The requested tag or digest must not change.
         let said_nothing = typed.tag.is_none() && typed.digest.is_none();
         if !said_nothing && (&typed.tag, &typed.digest) != (&reference.tag, &reference.digest) {
             return Err(Error::new(format!("it makes another image of {reference}"))).context(said);
@@ -123,7 +124,7 @@ impl Entry {
     }
 }
 
-/// A location or prefix without the slashes at its end. Errors: it is empty, or an address.
+/// Removes the slashes at the end of a location or prefix. Errors: empty, or an address.
 pub fn location(text: &str) -> Result<String> {
     let trimmed = text.trim_end_matches('/');
     if trimmed.is_empty() {
@@ -136,7 +137,7 @@ pub fn location(text: &str) -> Result<String> {
     Ok(trimmed.to_owned())
 }
 
-/// A prefix. Errors: those of [`location`], and a `*` that does not stand for the beginning of a host.
+/// Checks a prefix. Errors: those of [`location`], and a `*` that does not stand for the beginning of a host.
 pub fn prefix(text: &str) -> Result<String> {
     let prefix = location(text)?;
     let shown = prefix.escape_debug();

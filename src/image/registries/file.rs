@@ -1,5 +1,5 @@
-//! One registries.conf: read, checked, and laid over those before it. Version 1 is read too; keys that are not known are
-//! passed over, as containers/image does: the file is shared with podman, skopeo and buildah of other ages.
+//! A registries.conf: parsed, validated, and merged over the files before. Version 1 is supported too. Unknown keys are
+//! ignored, as in containers/image: the file is shared with podman, skopeo and buildah of other versions.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,44 +11,44 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::reference::Typed;
 
-/// What one file says, or all of them together.
+/// Settings of one file, or of all files merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// `unqualified-search-registries`
+    /// Registries to search for short names (`unqualified-search-registries`).
     pub search: Option<Vec<String>>,
-    /// `short-name-mode`
+    /// Mode for ambiguous short names (`short-name-mode`).
     pub short_names: Option<ShortNames>,
-    /// `credential-helpers`
+    /// Names of helpers (`credential-helpers`).
     pub helpers: Option<Vec<String>>,
-    /// The `[[registry]]` tables, one for a prefix.
+    /// The `[[registry]]` tables, one for each prefix.
     pub entries: Vec<Entry>,
-    /// `[aliases]`; `None`: one of an earlier file that holds no more.
+    /// Short names (`[aliases]`); `None`: cancels an alias of an earlier file.
     pub aliases: BTreeMap<String, Option<Typed>>,
 }
 
-/// `short-name-mode`
+/// Mode for ambiguous short names (`short-name-mode`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ShortNames {
-    /// A short name that may mean several images is refused.
+    /// Refuses a short name that may mean several images.
     Enforcing,
-    /// All are tried in turn. podman asks at a terminal.
+    /// Tries all in turn. Podman asks at a terminal.
     #[default]
     Permissive,
-    /// All are tried in turn.
+    /// Tries all in turn.
     Disabled,
 }
 
-/// Which formats a file may have.
+/// Versions that a file may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Formats {
-    /// Both.
+    /// Version 1 or 2.
     Any,
-    /// A drop-in must be of version 2.
+    /// Version 2 only, for a drop-in.
     Version2,
 }
 
 impl Settings {
-    /// Lays a later file over this.
+    /// Merges a later file over these settings.
     pub fn lay_over(&mut self, later: Self) {
         self.search = later.search.or(self.search.take());
         self.short_names = later.short_names.or(self.short_names);
@@ -121,7 +121,7 @@ struct Names {
     registries: Vec<String>,
 }
 
-/// What `text`, which stands in `file`, says. Errors, without the file's name: no TOML, or it says what cannot be.
+/// Parses `text`, the content of `file`. Errors, without the file's name: not TOML, or an invalid setting.
 pub fn parse(text: &str, file: &Path, formats: Formats) -> Result<Settings> {
     let document: Document = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
@@ -246,7 +246,7 @@ fn read_mirror(mirror: &MirrorTable, digests_alone: bool) -> Result<Mirror> {
     Ok(Mirror { location, insecure: mirror.insecure, serves })
 }
 
-/// Two prefixes may lead to the same registry; what is said of its safety must then be the same.
+/// Two prefixes may have the same location; their `insecure` and `blocked` must then be the same.
 fn no_contradictions(entries: &[Entry]) -> Result<()> {
     for (at, one) in entries.iter().enumerate() {
         let others = entries.iter().skip(at + 1).filter(|other| other.location == one.location);
@@ -265,7 +265,7 @@ fn no_contradictions(entries: &[Entry]) -> Result<()> {
     Ok(())
 }
 
-/// An entry of unqualified-search-registries: a registry, without a path.
+/// Checks an entry of unqualified-search-registries: a registry without a path.
 fn searched(name: &str) -> Result<String> {
     let host = name.trim_end_matches('/');
     let typed: Option<Typed> = format!("{host}/x").parse().ok();

@@ -1,13 +1,13 @@
-//! What a name means that was typed, and where what it means is had and put: containers-registries.conf(5), certs.d(5),
-//! and who we are there. Decided before anything is sent; nothing here starts a thread.
+//! Names and locations of images: completes typed names, and finds registries and mirrors with their credentials. See
+//! containers-registries.conf(5), certs.d(5). Decides before any request is sent; starts no threads.
 //!
 //! ```text
 //!  typed --candidates--> Reference --pull_endpoints--> Endpoint: mirrors, then the registry
 //!                                  --push_endpoint---> Endpoint: the registry
 //! ```
 //!
-//! Read as containers/image reads it, so that one file has one meaning for podman, skopeo and usnea. Where the files say
-//! nothing of short names they are docker's: docker.io, and `library/` where there is no other folder.
+//! The files are read as containers/image does, so that a file has the same meaning for podman, skopeo and usnea.
+//! Without a setting for short names, docker's rule holds: docker.io, and `library/` if the name has no other folder.
 
 mod entry;
 mod file;
@@ -23,20 +23,20 @@ use super::endpoint::{Credentials, Endpoint, Transport};
 use super::reference::{DOCKER_HUB, Reference, Typed};
 use crate::error::{Error, Result};
 
-/// What the command line says of registries; it beats the files.
+/// Registry options of the command line; they override the files.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
-    /// `--tls-verify`
+    /// Verify certificates (`--tls-verify`); `None`: as configured.
     pub tls_verify: Option<bool>,
-    /// `--cert-dir`
+    /// Folder of certificates (`--cert-dir`).
     pub cert_dir: Option<PathBuf>,
-    /// `--creds`: for the registry of the reference alone, not for its mirrors.
+    /// Credentials (`--creds`): for the registry of the reference only, not for its mirrors.
     pub credentials: Option<Credentials>,
-    /// `--authfile`
+    /// Auth file (`--authfile`).
     pub authfile: Option<PathBuf>,
 }
 
-/// All that the files say.
+/// All settings of the files.
 #[derive(Clone, Debug)]
 pub struct Registries {
     settings: Settings,
@@ -45,7 +45,7 @@ pub struct Registries {
 }
 
 impl Registries {
-    /// Reads the files of this process's user. Errors: a file that cannot be read or says what cannot be.
+    /// Reads the files of this process's user. Errors: an unreadable file, or an invalid setting.
     pub fn load() -> Result<Self> {
         Self::load_from(Places::of_user(), Shelves::of_user())
     }
@@ -55,13 +55,13 @@ impl Registries {
         Ok(Self { settings: places.read()?, places, shelves })
     }
 
-    /// The registries in which short names are looked for.
+    /// The registries that are searched for short names.
     pub fn searched(&self) -> Vec<String> {
         self.settings.search.clone().unwrap_or_else(|| vec![DOCKER_HUB.to_owned()])
     }
 
-    /// The complete references that what was typed may mean, in order. None: it is a short name, and
-    /// `unqualified-search-registries` is there and empty. Errors: several, and `short-name-mode` is enforcing.
+    /// The complete references that `typed` may mean, in order. Empty: a short name, and
+    /// `unqualified-search-registries` is empty. Errors: several, and `short-name-mode` is enforcing.
     pub fn candidates(&self, typed: &Typed) -> Result<Vec<Reference>> {
         if typed.registry.is_some() {
             return Ok(vec![typed.in_registry(DOCKER_HUB)]);
@@ -89,8 +89,8 @@ impl Registries {
         Ok(all)
     }
 
-    /// Where `reference` can be had: mirrors in their order, then the registry itself. Errors: it is blocked, or a
-    /// location that makes no reference of it, or who we are there cannot be found out.
+    /// Locations of `reference` for a pull: mirrors in their order, then the registry itself. Errors: a blocked
+    /// registry, a location that gives no valid reference, or a failed lookup of credentials.
     pub fn pull_endpoints(&self, reference: &Reference, asked: &Asked) -> Result<Vec<Endpoint>> {
         let entry = self.entry(&reference.to_string())?;
         let is_said = entry.is_some();
@@ -112,8 +112,8 @@ impl Registries {
         places.iter().map(endpoint).collect()
     }
 
-    /// Where it is pushed to: the registry itself, never a mirror, and never a location that stands for it when it is
-    /// read (containers-registries.conf(5): redirection is for reading alone). Errors: as with
+    /// Location for a push: the registry itself, never a mirror, and never the configured `location`
+    /// (containers-registries.conf(5): redirection is for reading only). Errors: as with
     /// [`Registries::pull_endpoints`].
     pub fn push_endpoint(&self, reference: &Reference, asked: &Asked) -> Result<Endpoint> {
         let insecure = self.entry(&reference.to_string())?.map(|entry| entry.insecure);
@@ -122,7 +122,7 @@ impl Registries {
         self.endpoint(registry, repository, insecure, credentials, asked)
     }
 
-    /// The registry as such, to search in it. Errors: it is blocked, or the login cannot be found out.
+    /// The registry as such, for a search. Errors: blocked, or a failed lookup of credentials.
     pub fn search_endpoint(&self, registry: &str, asked: &Asked) -> Result<Endpoint> {
         let insecure = self.entry(registry)?.map(|entry| entry.insecure);
         let credentials = self.credentials(registry, "", asked)?;
@@ -144,20 +144,20 @@ impl Registries {
         }
     }
 
-    /// The registry as such, for a login with `asked.credentials`. Errors: it is blocked.
+    /// The registry as such, for a login with `asked.credentials`. Errors: blocked.
     pub fn login_endpoint(&self, registry: &str, asked: &Asked) -> Result<Endpoint> {
         let insecure = self.entry(registry)?.map(|entry| entry.insecure);
         self.endpoint(registry, "", insecure, asked.credentials.clone(), asked)
     }
 
-    /// Where credentials are looked up and kept; `authfile` is `--authfile`.
+    /// Places for the lookup and storage of credentials; `authfile` is `--authfile`.
     pub fn logins(&self, authfile: Option<&Path>) -> Logins {
         let named = self.settings.helpers.as_deref().filter(|names| !names.is_empty());
         let helpers = named.map_or_else(|| vec![AUTH_FILES.to_owned()], <[String]>::to_vec);
         Logins::new(helpers, self.shelves.clone().with_authfile(authfile))
     }
 
-    /// The `[[registry]]` with the longest prefix. Errors: it is blocked.
+    /// The `[[registry]]` with the best match. Errors: blocked.
     fn entry(&self, name: &str) -> Result<Option<&Entry>> {
         let ranked =
             self.settings.entries.iter().filter_map(|entry| Some((entry.rank(name)?, entry)));
@@ -186,7 +186,7 @@ impl Registries {
             Some(folder) => vec![folder.clone()],
             None => self.places.certificates_for(registry).into_iter().collect(),
         };
-        // As with docker, a registry of this machine needs no TLS, unless files or flags speak of it or its certificates.
+        // As with docker, a registry on this machine needs no TLS, unless files, flags or certificates exist for it.
         let insecure = insecure.unwrap_or(certificates.is_empty() && is_loopback(registry));
         let transport = match (asked.tls_verify, insecure) {
             (Some(false), _) | (None, true) => Transport::Insecure,
@@ -203,7 +203,7 @@ impl Registries {
     }
 }
 
-/// Whether a registry is this machine itself: localhost, 127.0.0.0/8, ::1, with or without a port.
+/// True if a registry is on this machine: localhost, 127.0.0.0/8, ::1, with or without a port.
 fn is_loopback(registry: &str) -> bool {
     let host = match registry.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,

@@ -1,4 +1,4 @@
-//! Where the files are that say what a name means: containers-registries.conf(5), containers-registries.conf.d(5),
+//! Places of the registry configuration: containers-registries.conf(5), containers-registries.conf.d(5),
 //! containers-certs.d(5).
 
 use std::ffi::OsString;
@@ -10,24 +10,24 @@ use super::file::{self, Formats, Settings};
 use crate::config;
 use crate::error::{Context, Result};
 
-/// Where to look.
+/// Paths of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    /// `$CONTAINERS_REGISTRIES_CONF`: this file, which must be there.
+    /// `$CONTAINERS_REGISTRIES_CONF`: this file, which must exist.
     pub named: Option<PathBuf>,
-    /// `~/.config/containers`
+    /// The user's folder: `~/.config/containers`.
     pub user: Option<PathBuf>,
-    /// `/etc/containers`, `/usr/share/containers`: the first with a registries.conf gives it; drop-ins of the last come
-    /// first.
+    /// System folders: `/etc/containers`, `/usr/share/containers`. The first registries.conf found is read. Drop-ins of
+    /// the last folder are applied first.
     pub system: Vec<PathBuf>,
-    /// podman's own record of what was chosen for short names.
+    /// Podman's own record of the chosen short names.
     pub chosen_aliases: Option<PathBuf>,
-    /// Folders that hold a folder of certificates for each host; the first wins.
+    /// Folders that hold a folder of certificates for each host; the first match wins.
     pub certificates: Vec<PathBuf>,
 }
 
 impl Places {
-    /// Those of this process's user.
+    /// The paths of this process's user.
     pub fn of_user() -> Self {
         let system: Vec<PathBuf> =
             ["/etc/containers", "/usr/share/containers"].map(PathBuf::from).into();
@@ -44,12 +44,12 @@ impl Places {
         }
     }
 
-    /// Reads them all. Errors: one cannot be read, or says what cannot be.
+    /// Reads all files. Errors: an unreadable file, or an invalid setting.
     pub fn read(&self) -> Result<Settings> {
         let mut settings = Settings::default();
         let of_user = self.user.as_ref().map(|folder| folder.join("registries.conf"));
         let of_user = of_user.filter(|path| self.named.is_none() && path.exists());
-        // Who has a registries.conf of their own has nothing of the system's, drop-ins included.
+        // A registries.conf of the user replaces all files of the system, drop-ins included.
         let folders: Vec<&PathBuf> = match &of_user {
             Some(_) => self.user.iter().collect(),
             None => self.system.iter().rev().chain(&self.user).collect(),
@@ -72,13 +72,13 @@ impl Places {
         Ok(settings)
     }
 
-    /// The folder of certificates for `host`, where there is one.
+    /// The folder of certificates for `host`, if one exists.
     pub fn certificates_for(&self, host: &str) -> Option<PathBuf> {
         self.certificates.iter().map(|folder| folder.join(host)).find(|folder| folder.is_dir())
     }
 }
 
-/// An environment variable that is set, and not to nothing.
+/// An environment variable that is set and not empty.
 pub fn set(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
@@ -88,7 +88,7 @@ fn read(path: &Path, formats: Formats) -> Result<Settings> {
     file::parse(&text, path, formats).context(|| path.display().to_string())
 }
 
-/// `FOLDER/*.conf`, in the order of their names.
+/// The files `FOLDER/*.conf`, sorted by name.
 fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! The examples of containers-registries.conf(5), and what the command line changes.
+//! The examples of containers-registries.conf(5), and the effects of the command line.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A folder with a registries.conf, and an auth.json where there is something for it.
+/// A folder with a registries.conf, and an auth.json if `auth` is given.
 fn load(conf: &str, auth: &str) -> (tempfile::TempDir, Result<Registries>) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -228,7 +228,7 @@ fn each_endpoint_has_its_own_credentials() {
     assert_eq!(names(&Asked::default()), ["Some(Password(m, ***))", "Some(Password(a, ***))"]);
     let given = Credentials::Password { username: "given".into(), password: "3".into() };
     let asked = Asked { credentials: Some(given), ..Asked::default() };
-    // What is given for a registry is not for its mirrors.
+    // Credentials given for a registry are not used for its mirrors.
     assert_eq!(names(&asked), ["Some(Password(m, ***))", "Some(Password(given, ***))"]);
 }
 
@@ -285,7 +285,7 @@ fn a_registry_of_this_machine_is_insecure_unless_it_is_said_otherwise() {
     {
         assert_eq!(transport("", other), Transport::Verified, "{other}");
     }
-    // With a certificate of its own it is verified.
+    // A registry with a certificate folder is verified.
     let (folder, registries) = load("", "");
     fs::create_dir_all(folder.path().join("certs.d/localhost:5000")).unwrap();
     let endpoint = registries.unwrap().login_endpoint("localhost:5000", &Asked::default());

@@ -1,4 +1,4 @@
-//! What is a policy, and what is refused as none.
+//! Valid policies, and texts that are refused as policies.
 
 use proptest::prelude::*;
 

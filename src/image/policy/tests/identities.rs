@@ -64,10 +64,10 @@ fn prefixes_are_remapped_at_slashes() {
         (&mirror, "mirror:5000/vendor/a/b:1", "vendor.example/a/b:2", false),
         (&mirror, "mirror:5000/vendor/a@DIGEST", "vendor.example/a:2", true),
         (&mirror, "mirror:5000/vendor/a:1", "mirror:5000/vendor/a:1", false),
-        // Not below the prefix: as it is.
+        // A name that is not below the prefix stays unchanged.
         (&mirror, "mirror:5000/vendors/a:1", "mirror:5000/vendors/a:1", true),
         (&mirror, "mirror:5000/vendors/a:1", "vendor.examples/a:1", false),
-        // A registry alone is no image's name.
+        // A registry alone is not an image's name.
         (&mirror, "mirror:5000/vendor:1", "vendor.example:1", false),
         (&host, "mirror:5000/a:1", "vendor.example/all/a:1", true),
         (&host, "mirror:50001/a:1", "vendor.example/all/a:1", false),

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::*;
 use crate::image::Reference;
 
-/// The policy that `text` is, as if it stood in `/p.json`.
+/// Parses `text` as the policy in `/p.json`.
 fn policy(text: &str) -> Result<Policy> {
     Policy::parse(Path::new("/p.json"), text)
 }
@@ -19,7 +19,7 @@ fn origin(reference: &str) -> Origin {
     Origin::registry(&reference.parse::<Reference>().unwrap())
 }
 
-/// A transport where nothing lies beside anything.
+/// A transport that finds no neighbours.
 fn alone(_: &str) -> Result<Option<Box<dyn Source>>> {
     Ok(None)
 }

@@ -1,8 +1,8 @@
-//! Which rule is an image's: the narrowest.
+//! Choice of the rule for an image: the narrowest scope wins.
 
 use super::*;
 
-/// A policy in which every one of `scopes` is a rule.
+/// A policy with a rule for each of `scopes`.
 fn policy_of(transport: &str, scopes: &[&str]) -> Policy {
     let requirements = serde_json::json!([{"type": "insecureAcceptAnything"}]);
     let scopes: serde_json::Map<_, _> =

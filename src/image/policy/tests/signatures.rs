@@ -1,4 +1,4 @@
-//! Signatures: keys and signatures are openssl's, the registry is one in memory.
+//! Signatures: keys and signatures are openssl's, the registry is in memory.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::image::source::{Blob, Fetched};
 
 const STATEMENT: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
-/// A folder of its own with an openssl key: `key` and `pub`.
+/// A temporary folder with an openssl key: `key` and `pub`.
 struct Signer(tempfile::TempDir);
 
 impl Signer {
@@ -52,7 +52,7 @@ impl Signer {
         std::fs::read(self.0.path().join("sig")).unwrap()
     }
 
-    /// The policy that wants its signature on everything.
+    /// The policy that demands this key's signature on everything.
     fn policy(&self, identity: &str) -> Policy {
         let identity: Value = serde_json::from_str(identity).unwrap();
         let requirement =
@@ -61,7 +61,7 @@ impl Signer {
     }
 }
 
-/// What lies at the tag of the signatures.
+/// Manifest and blobs at the tag of the signatures.
 #[derive(Clone, Default)]
 struct Shelf {
     layers: Vec<Value>,
@@ -102,7 +102,7 @@ impl Shelf {
         self.with(payload, &BASE64_STANDARD.encode(signer.sign(payload)))
     }
 
-    /// What `policy` says of the image `q.io/x:1`.
+    /// The verdict of `policy` on the image `q.io/x:1`.
     fn verify(&self, policy: &Policy) -> Result<()> {
         self.verify_as(policy, "q.io/x:1")
     }
@@ -116,7 +116,7 @@ impl Shelf {
     }
 }
 
-/// The image's.
+/// The image's digest.
 fn digest() -> Digest {
     Digest::of(b"a manifest")
 }
