@@ -40,7 +40,7 @@ fn locked(file: File, lock: Lock, path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Time after which a process that waits for a lock is told so.
+/// Time after which a process is informed that it waits for a lock.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Number of attempts during that time.
 const TRIES: u32 = 50;

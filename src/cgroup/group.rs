@@ -31,7 +31,7 @@ pub struct Group {
 
 impl Group {
     /// Creates the group. If systemd must be asked, this process is in a scope of its own afterwards, with the group in
-    /// that scope. `None`: the group cannot be created, and there are no limits. Errors: a limit cannot be set.
+    /// that scope. `None`: the group cannot be created, and no limits are set. Errors: a limit cannot be set.
     pub fn make(wanted: &Wanted) -> Result<Option<Self>> {
         match Self::try_make(wanted) {
             Ok(group) => Ok(Some(group)),

@@ -173,7 +173,7 @@ fn is_of_user_manager(folder: &Path) -> bool {
     folder.iter().any(|part| part == service.as_str())
 }
 
-/// True if the cgroup was given to this user. For root, ownership proves no delegation.
+/// True if the cgroup was delegated to this user. For root, ownership proves no delegation.
 fn is_given(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let uid = rustix::process::geteuid().as_raw();

@@ -95,7 +95,7 @@ impl Manager {
     }
 
     /// Waits until this process is in `group`. The answer to a call arrives when the job is queued. The kernel shows if
-    /// the job is done; the manager shows if it still will be, by having the job.
+    /// the job is done; the manager shows if the job is still pending.
     fn wait_until_in(&self, group: &str, job: Option<String>) -> Result<()> {
         let start = Instant::now();
         let mut asked = start;

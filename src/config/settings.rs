@@ -5,14 +5,14 @@
 //! stores = ["/shared/images"]      # more stores, read-only; $USNEA_IMAGE_STORES (with colons) comes before them
 //! parallel-downloads = 4
 //!
-//! [limits]                         # what a layer may hold before it is refused
+//! [limits]                         # limits of a layer; larger ones are refused
 //! layer-bytes = 137438953472       # unpacked
 //! layer-entries = 2000000
-//! layer-ratio = 200                # unpacked : packed, looked at from 1 GiB on
+//! layer-ratio = 200                # unpacked : packed, checked from 1 GiB on
 //!
-//! [log]                            # what a container's log may hold where --log-opt does not say it
+//! [log]                            # limits of a container's log without --log-opt
 //! max-size = 20971520              # bytes of one file; -1: no limit
-//! max-file = 5                     # files, the one that is written included
+//! max-file = 5                     # files, the current one included
 //! ```
 
 use std::num::NonZeroU32;

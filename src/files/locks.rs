@@ -120,7 +120,7 @@ fn grip_as(path: &Path, has_own_lock: OwnLock) -> io::Result<Grip> {
     }
 }
 
-/// Locks like [`grip`]. `None`: the object is in use, gone, or cannot be locked.
+/// Locks like [`grip`]. `None`: the object is in use, missing, or cannot be locked.
 pub fn try_exclusive(path: &Path) -> Option<File> {
     match grip(path) {
         Ok(Grip::Ours(lock)) => Some(lock),

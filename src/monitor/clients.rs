@@ -47,7 +47,7 @@ impl Clients {
 
     /// Accepts the client that waits at `listener`, if any.
     pub fn accept(&mut self, listener: &OwnedFd) {
-        // One client a turn, as poll(2) reports: many new clients do not hold up the others.
+        // A single client each turn, as poll(2) reports: many new clients do not hold up the others.
         if let Some(socket) = talk::accept(listener) {
             self.add(socket, None);
         }

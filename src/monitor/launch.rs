@@ -19,8 +19,8 @@ use crate::sys::process::{self, Forked};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{fd, title};
 
-/// Signals that a monitor handles: requests to end, the end of a child, a request for a new socket, the removal of a
-/// file of the container's folder.
+/// Signals that a monitor handles: requests to end, the end of a child, SIGUSR1 for a new socket, removals in the
+/// container's folder.
 pub const SIGNALS: [i32; 7] = [
     libc::SIGTERM,
     libc::SIGINT,
@@ -153,7 +153,7 @@ fn become_monitor(job: Job, told: &OwnedFd) -> Result<std::convert::Infallible> 
 }
 
 fn tell(to: &OwnedFd, answer: &Result<()>) {
-    // A caller that has gone is no reason to stop.
+    // A caller that has ended is no reason to stop.
     let bytes = serde_json::to_vec(answer).unwrap_or_default();
     let _ = rustix::io::write(to, &bytes);
 }

@@ -281,7 +281,7 @@ pub enum Found<T> {
     Damaged(Error),
 }
 
-/// Reads one of the files, and tells a missing from a damaged one. Errors: the file cannot be read.
+/// Reads one of the files, distinguishing missing and damaged ones. Errors: the file cannot be read.
 pub fn look<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<Found<T>> {
     let path = folder.join(name);
     let bytes = match std::fs::read(&path) {

@@ -192,7 +192,7 @@ impl Monitor {
                 }
                 Place::Oom => self.hear_oom(),
                 Place::Keeper => self.hear_keeper(),
-                // One client a turn: indices of the others change when a client is removed.
+                // A single client each turn: indices of the others change when a client is removed.
                 Place::Client(index) if events.contains(PollFlags::OUT) => {
                     self.clients.flush(index);
                     break;

@@ -41,7 +41,7 @@ pub enum Request<'a> {
 pub enum Pace {
     /// The command waits: its output is for this client, and none may be lost.
     Waits,
-    /// The command goes on: the client misses output, and receives the number of lost bytes.
+    /// The command continues: the client misses output, and receives the number of lost bytes.
     Drops,
 }
 

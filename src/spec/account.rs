@@ -11,7 +11,7 @@ use super::merged::Merged;
 use crate::error::{Context, Result};
 
 /// User or group in a flag. Digits alone are an ID, whatever an image calls its accounts. Otherwise an image could name
-/// user 0 "1000", and a user that was meant to be unprivileged would become root.
+/// user 0 "1000", and a process that should be unprivileged would become root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameOrId {
     /// Account name, to be resolved in the image.

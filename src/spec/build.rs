@@ -51,7 +51,7 @@ impl<'a> Root<'a> {
         }
     }
 
-    /// Folder that stands for the root in config.json.
+    /// Folder that config.json names as the root.
     fn path(&self) -> Result<&'a Path> {
         match self {
             Self::Itself(path) => Ok(path),

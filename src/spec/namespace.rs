@@ -12,7 +12,7 @@ pub enum Network {
     None,
     /// The host's network.
     Host,
-    /// A network namespace of its own, with a helper program as the way out.
+    /// A network namespace of its own, connected by a helper program.
     Helper(HelperFlag),
 }
 

@@ -319,8 +319,8 @@ impl Options {
         !self.rw_root && !self.no_hostname
     }
 
-    /// True if the container resolves names by files of its own. Not on the host's network. Without a network there is
-    /// nothing to resolve, so no missing file is created in a folder of the host either.
+    /// True if the container resolves names by files of its own. Not on the host's network. Without a network no
+    /// names are resolved, so no missing file is created in a folder of the host either.
     fn has_names_of_its_own(&self) -> bool {
         match self.network() {
             Network::Helper(_) => true,

@@ -38,7 +38,7 @@ pub enum VolumeSource {
 pub enum Content {
     /// Copy of the image's files at the mount point.
     OfImage,
-    /// Nothing (`nocopy`).
+    /// No content (`nocopy`).
     Nothing,
 }
 
@@ -124,7 +124,7 @@ const GROUPS: [&[&str]; 9] = [
     &["U"],
 ];
 
-/// Parses the options into the kind of mount, and the word about a new volume's content.
+/// Parses the options into the kind of mount, and the option for a new volume's content (`copy` or `nocopy`).
 fn parse_options(text: &str) -> Result<(VolumeKind, Option<&'static str>), String> {
     let mut chosen: [Option<&'static str>; GROUPS.len()] = [None; GROUPS.len()];
     let mut thrown_away = false;

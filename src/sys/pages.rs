@@ -1,5 +1,5 @@
-//! Memory of a sleeping process. For each needed page of a program the kernel maps a dozen (fault-around). Here they
-//! are freed, and come back from the page cache on use.
+//! Memory of a sleeping process: frees the pages of its program. The kernel maps a dozen pages for each needed one
+//! (fault-around). Freed pages come back from the page cache when needed.
 
 use std::ffi::{c_int, c_void};
 use std::io;

@@ -49,8 +49,8 @@ fn overwrite(title: &[u8]) {
     }
     let length = title.len().min(room - 1);
     // SAFETY: execve(2) lays the words of the command line one behind the other, `room` bytes from the first on, in
-    // writable memory of the stack. Who still reads them (std::env::args) finds ends within the same bytes: the last one
-    // stays zero.
+    // writable memory of the stack. Later readers (std::env::args) find terminators within the same bytes: the last
+    // byte stays zero.
     unsafe {
         std::ptr::copy_nonoverlapping(title.as_ptr(), first, length);
         std::ptr::write_bytes(first.add(length), 0, room - length);

@@ -25,11 +25,11 @@ pub use write::{
 /// Writer of base's maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Writer {
-    /// The process in it: its own ID alone, and setgroups is denied (user_namespaces(7), CVE-2018-7169).
+    /// The process in base: its own ID alone, and setgroups is denied (user_namespaces(7), CVE-2018-7169).
     Itself,
     /// newuidmap and newgidmap, which may use the subordinate IDs.
     Helpers(Helpers),
-    /// Its parent, which is root: every ID of that root.
+    /// The parent of that process, as root: every ID of that root.
     Root,
 }
 

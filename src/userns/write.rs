@@ -132,7 +132,7 @@ pub fn in_container<T: Serialize + DeserializeOwned>(
         if rustix::io::read(&mapped_near, &mut [0]) != Ok(1) {
             process::exit_now(1);
         }
-        // Without a root in the namespace, the user stays as it is.
+        // Without a root in the namespace, the process keeps its user.
         let _ = process::become_user(0, 0);
         die_with(parent)
     };
@@ -195,7 +195,7 @@ fn apart<T: Serialize + DeserializeOwned, R>(
         Forked::Child => {
             drop((answer_near, map, here));
             let answer = enter().and_then(|()| work());
-            // A parent that has gone needs no answer.
+            // A parent that has ended needs no answer.
             let _ = serde_json::to_writer(std::fs::File::from(answer_far), &answer);
             process::exit_now(0)
         }
@@ -230,7 +230,7 @@ fn apart<T: Serialize + DeserializeOwned, R>(
 fn enter(base: &Base, mapped: &OwnedFd, parent: rustix::process::Pid) -> Result<()> {
     match base.writer {
         Writer::Itself => write_own_maps(&base.maps).map_err(forbidden)?,
-        // One byte: the maps are written. End of file: the maps could not be written, which the parent reports.
+        // A byte: the maps are written. End of file: the maps could not be written, which the parent reports.
         _ => match rustix::io::read(mapped, &mut [0]) {
             Ok(1) => {}
             _ => process::exit_now(1),

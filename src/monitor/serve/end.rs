@@ -19,8 +19,8 @@ use crate::sys::fd;
 use crate::sys::process::{self, Ended};
 
 impl Monitor {
-    /// Delivers the remaining output and records the end. Returns the time to wait before the next start, if there is
-    /// to be one.
+    /// Delivers the remaining output and records the end. Returns the time to wait before a restart. `None`: no
+    /// restart.
     pub(super) fn end(&mut self, waited: Duration) -> Result<Option<Duration>> {
         self.disconnect();
         if !self.ends_all {

@@ -24,7 +24,7 @@
 //! checks the call as ever. The only write is an attribute of a file in the container's root.
 //!
 //! Limits: a signal whose handler does not restart calls (no SA_RESTART) may arrive before the supervisor has received
-//! a call. That call fails with EINTR, as the kernel rules for all such calls. And privileges are not given up: a
+//! a call. That call fails with EINTR, as the kernel rules for all such calls. And privileges are not dropped: a
 //! process that became another user still has root's access to the container's files. To the kernel, there is a single
 //! user.
 
