@@ -157,7 +157,7 @@ pub(super) fn make_store(request: &Request) -> Result<PathBuf> {
     Ok(store)
 }
 
-/// Returns the identity of a disposable container. `place`: the store, or the scratch folder for its layers ([`scratch`]).
+/// Returns the identity of a disposable container. `place`: the store, or the scratch folder ([`scratch`]).
 fn thrown_away<'a>(place: &Path, id: &'a str, maps: IdMaps) -> Identity<'a> {
     Identity { id, folder: folder::path(place, short(id)), top_layer: TopLayer::ThrownAway, maps }
 }

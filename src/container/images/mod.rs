@@ -3,7 +3,7 @@
 //! ```text
 //!  images.json alone --listing (filter, pattern)--> images
 //!  + the config ------inspect, history------------> image inspect, image history
-//!  + who shares what -sharing---------------------> image tree
+//!  + shared layers   -sharing---------------------> image tree
 //!
 //!  store --push--> registry, layout, archive       store --save--> archive of several images
 //!  store --remove, tag, prune, check--> store

@@ -1,10 +1,10 @@
-//! Containers in the foreground that are thrown away at their end (`usnea run --rm`): without a monitor and without a folder
-//! in the store, since both would make the start slower. As long as such a container runs it has a record in the folder for
-//! sockets, below `$XDG_RUNTIME_DIR`, by which `ps`, `exec`, `stop` and others find it.
+//! Disposable containers in the foreground (`usnea run --rm`): without a monitor and without a folder in the store,
+//! since both would make the start slower. While such a container runs, it has a record in the folder for sockets,
+//! below `$XDG_RUNTIME_DIR`. `ps`, `exec`, `stop` and others find it by that record.
 //!
-//! The record goes with the command. What a killed usnea leaves is removed by the next command that lists containers; the
-//! container itself has died with it. On a network file system there is no record: writing it could take longer than the
-//! command.
+//! The record is removed at the command's end. The next command that lists containers removes the record of a killed
+//! usnea; the container itself has died with it. On a network file system no record is made: writing it could take
+//! longer than the command.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
@@ -26,11 +26,11 @@ use crate::monitor::record::{self as files, CONFIG, CONTAINER, LogDriver, STATE,
 use crate::monitor::{self, talk};
 use crate::sys::tree;
 
-/// Runs a container to its end; the exit status of its command.
+/// Runs a container to its end; returns the exit status of its command.
 pub fn run_thrown_away(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result<u8> {
     let mut shown = None;
     run::run(request, wanted, |decided, image, launched| {
-        // Nobody finds it then; that is no reason not to run it.
+        // Without a record, other commands cannot find the container; that is no reason not to run it.
         match Shown::new(request, wishes, decided, image, launched) {
             Ok(record) => shown = record,
             Err(error) => log::debug!("the container has no record: {error}"),
@@ -38,11 +38,11 @@ pub fn run_thrown_away(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) 
     })
 }
 
-/// The record of a running container. Removed with this value.
+/// Record of a running container. Removed with this value.
 struct Shown(PathBuf);
 
 impl Shown {
-    /// `None`: there is no place for it.
+    /// Writes the record. `None`: no place for it.
     fn new(
         request: &Request,
         wishes: &Wishes,
@@ -57,7 +57,7 @@ impl Shown {
         record.name = words::name(0)?;
         record.log.driver = LogDriver::None;
         let born = Self(place.join(hidden(&record.id)));
-        // At once with its folder, which another container's end may remove when it is empty.
+        // The record's folder is made together with the folder above, which another container's end removes when empty.
         DirBuilder::new().recursive(true).mode(0o700).create(&born.0).context(|| "its folder")?;
         born.write(CONTAINER, &record)?;
         born.write(CONFIG, &decided.spec)?;
@@ -82,7 +82,7 @@ impl Drop for Shown {
     }
 }
 
-/// Removes a record: at once for those who list, and then its files.
+/// Removes a record: first hides it from commands that list, then removes its files.
 fn remove(folder: &Path) {
     let name = folder.file_name().unwrap_or_default();
     let hidden = folder.with_file_name(hidden(&name.to_string_lossy()));
@@ -90,16 +90,16 @@ fn remove(folder: &Path) {
     if let Err(error) = tree::remove_at(&hidden) {
         log::debug!("{}: {error}", hidden.display());
     }
-    // The last one takes the folder of all with it; in another it stays (ENOTEMPTY).
+    // The last record takes the folder of all records with it; else that folder stays (ENOTEMPTY).
     let _ = folder.parent().map(std::fs::remove_dir);
 }
 
-/// The name of a record that is being made or removed.
+/// Returns the name of a record that is being made or removed.
 fn hidden(id: &str) -> OsString {
     format!(".{}", id.trim_start_matches('.')).into()
 }
 
-/// The folder for records of a store. `None`: it would be on a network file system.
+/// Returns the folder for records of a store. `None`: the folder would be on a network file system.
 fn place(store: &Path) -> Result<Option<PathBuf>> {
     let folder = talk::folder(store)?;
     if filesystem::kind(&folder).network {
@@ -108,16 +108,16 @@ fn place(store: &Path) -> Result<Option<PathBuf>> {
     Ok(Some(folder.join(name_of(store).context(|| store.display().to_string())?)))
 }
 
-/// The name of the folder for records of a store: several stores share the folder above.
+/// Returns the name of the folder for records of a store: several stores share the folder above.
 fn name_of(store: &Path) -> io::Result<String> {
     let metadata = store.metadata()?;
     Ok(format!("run-{:x}-{:x}", metadata.dev(), metadata.ino()))
 }
 
-/// [`place`], where it exists.
+/// Returns [`place`], where it exists.
 fn existing_place(store: &Path) -> Option<PathBuf> {
     let name = name_of(store).ok()?;
-    // Most often there is none: then the owner of the folders above need not be looked up.
+    // Usually no such folder exists: then the owner of the folders above need not be looked up.
     let of_session = config::runtime_path().map(|folder| talk::in_session(&folder).join(name));
     let mut places = of_session.into_iter().chain([store.join("run")]);
     if !places.any(|place| place.exists()) {
@@ -126,13 +126,13 @@ fn existing_place(store: &Path) -> Option<PathBuf> {
     place(store).ok().flatten().filter(|place| place.is_dir())
 }
 
-/// The folder of the record of container `id`.
+/// Returns the folder with the record of container `id`.
 pub(super) fn folder(store: &Path, id: &str) -> Option<PathBuf> {
     let folder = existing_place(store)?.join(id);
     folder.is_dir().then_some(folder)
 }
 
-/// The IDs of the containers that run. What is left of killed ones is removed.
+/// Returns the IDs of the running containers. Removes the records of killed containers.
 pub(super) fn ids(store: &Path) -> Vec<String> {
     let Some(place) = existing_place(store) else { return Vec::new() };
     let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
@@ -143,7 +143,7 @@ pub(super) fn ids(store: &Path) -> Vec<String> {
         let lives = state.is_some_and(|state| state.process.lives() || state.monitor.lives());
         match entry.file_name().into_string() {
             Ok(id) if lives && super::is_id(&id) => ids.push(id),
-            // Being made or removed by somebody who lives.
+            // A living process makes or removes this record.
             Ok(id) if id.starts_with('.') && !is_old(&folder) => {}
             _ if !lives => remove(&folder),
             _ => {}
@@ -152,13 +152,13 @@ pub(super) fn ids(store: &Path) -> Vec<String> {
     ids
 }
 
-/// Whether a record that has no state has been so for long.
+/// True if a record without a state is older than a minute.
 fn is_old(folder: &Path) -> bool {
     let modified = folder.metadata().and_then(|metadata| metadata.modified());
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 60))
 }
 
-/// The ID of the container with this name.
+/// Returns the ID of the container with this name.
 pub(super) fn find(store: &Path, name: &str) -> Option<String> {
     ids(store).into_iter().find(|id| {
         let kept = Kept::open(store, id).ok().flatten();
@@ -167,12 +167,13 @@ pub(super) fn find(store: &Path, name: &str) -> Option<String> {
 }
 
 impl Kept {
-    /// Whether its folder is in the store. Else it is in the foreground and is thrown away at its end.
+    /// True if the container's folder is in the store; false for a disposable container in the foreground.
     pub fn is_in_store(&self) -> bool {
         self.folder.starts_with(self.store.join("containers"))
     }
 
-    /// Errors: it is thrown away at its end, so that what is asked for (`starting it again`) cannot be had.
+    /// Refuses a disposable container in the foreground, for which `work` (`other command sees its layers`) is
+    /// impossible.
     pub fn refuse_thrown_away(&self, work: &str) -> Result<()> {
         if self.is_in_store() {
             return Ok(());

@@ -1,8 +1,8 @@
 //! Freeze of a container for a moment: by its cgroup, or without one process by process; then the container runs on.
 //!
 //! ```text
-//!  we --fork--> a process in the container's user namespace: stops all, reports, waits for the end of a pipe, thaws all
-//!               again. The pipe ends with us too, whatever ends us, and no signal of a terminal reaches that process.
+//!  we --fork--> a process in the container's user namespace: stops all, reports, waits for the end of a pipe, thaws
+//!               all. The pipe ends with us too, whatever ends us, and no signal of a terminal reaches that process.
 //! ```
 
 use std::os::fd::{AsFd, OwnedFd};
