@@ -27,14 +27,14 @@ const TRIES: usize = 5;
 /// Policy of pulls before a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum PullPolicy {
-    /// When the image is not here.
+    /// When it is not here.
     #[default]
     Missing,
     /// Each time.
     Always,
-    /// Never.
+    /// Not at all.
     Never,
-    /// When the registry has another image by this name; the image here serves when the registry cannot be asked.
+    /// When the registry has another one by this name; what is here serves when the registry cannot be asked.
     Newer,
 }
 
