@@ -12,6 +12,29 @@
 //! error ids files digest duration capability expression forward go_json host_entry override_stat whiteout   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
+//!
+//! Glossary, one name for a concept in code, messages and manual:
+//!
+//! ```text
+//! base          the user namespace that owns the files of the store: its root is the user, subordinate IDs follow
+//! container     a workspace with a record on disk
+//! disposable    removed when the command ends
+//! document      JSON in the shape of docker or podman
+//! helper        the program that connects a network namespace: pasta, slirp4netns
+//! hint          the part of an error that says how to repair the cause
+//! image         a configuration and a list of layers
+//! keeper        the base process that ends a container when its parent ends
+//! layer         the files that one step of an image's build added, changed or removed
+//! lower, upper  the read-only layers of a root; the layer that takes the changes
+//! monitor       the process beside a kept container
+//! plan, step    the operations of one launch in their order; one of them
+//! reference     the name of an image, with its tag or digest
+//! rootfs        the directory that a container sees as /
+//! spec          the OCI runtime configuration, config.json
+//! store         the directory with all files of usnea
+//! supervisor    the process that answers the system calls of root emulation
+//! workspace     a root, layers, ID maps and a spec, being assembled or removed at the end
+//! ```
 #![warn(missing_docs)]
 
 pub mod capability;
