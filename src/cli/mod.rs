@@ -191,6 +191,11 @@ pub fn command() -> clap::Command {
     grammar::part_words(command)
 }
 
+/// Parses a command line as the program does, and runs nothing.
+pub fn parse(words: Vec<OsString>) -> std::result::Result<(), clap::Error> {
+    Arguments::try_parse_from(grammar::plain(words, Arguments::command)).map(drop)
+}
+
 /// What a monitor becomes (see `monitor`), where this process is one: before anything is read or made, for each page that
 /// is touched here is kept for as long as the container runs.
 fn as_monitor() -> Option<ExitCode> {

@@ -1,18 +1,18 @@
-//! The script of README that has docker's name in it, run as it stands by bash, with an image from a real registry.
+//! The script of usnea-containers(7) that has docker's name in it, run as it stands by bash, with an image from a real registry.
 
 use std::process::Command;
 
 use crate::composed::{Composed, small_root};
+use crate::guides;
 use crate::real_registry::{Auth, RealRegistry, Tls};
 use crate::stocked::Stocked;
-use crate::support::{binary, finish, need, source};
+use crate::support::{binary, finish, need};
 
-/// The block of README that begins so.
+/// The example of the guide that has the alias.
 fn script() -> String {
-    let readme = std::fs::read_to_string(source().join("README.md")).expect("README");
-    let blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let ours = blocks.into_iter().find(|block| block.contains("alias docker=usnea"));
-    ours.expect("the block with the alias").to_owned()
+    let examples = guides::examples("usnea-containers");
+    let ours = examples.into_iter().find(|block| block.contains("alias docker=usnea"));
+    ours.expect("the example with the alias")
 }
 
 #[test]

@@ -46,6 +46,7 @@ mod fuse_sequence;
 mod fuse_size;
 mod fuse_work;
 mod grammar;
+mod guides;
 mod health;
 mod host_image;
 mod house;

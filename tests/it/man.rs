@@ -1,4 +1,5 @@
-//! The manual pages in `man/` are what the command line makes of itself. `USNEA_UPDATE=1` writes them anew.
+//! The manual pages of section 1 in `man/` are generated from the command line. `USNEA_UPDATE=1` writes them again. The
+//! guides of section 7 are written by hand (`guides.rs`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,10 +39,44 @@ fn render(command: &clap::Command, name: &str, pages: &mut BTreeMap<String, Vec<
     if command.get_after_help().is_some() || command.get_after_long_help().is_some() {
         man.render_extra_section(&mut page).expect("a page in memory");
     }
+    page.extend(see_also(name).into_bytes());
     pages.insert(format!("{name}.1"), page);
     for below in below {
         render(below, &format!("{name}-{}", below.get_name()), pages);
     }
+}
+
+/// The section that names the guides about a command.
+fn see_also(name: &str) -> String {
+    let guides: &[&str] = match name.strip_prefix("usnea-container-").unwrap_or(name) {
+        "usnea" => &[
+            "",
+            "-containers",
+            "-storage",
+            "-identity",
+            "-network",
+            "-limits",
+            "-security",
+            "-hpc",
+            "-internals",
+            "-speed",
+        ],
+        "usnea-run" | "run" | "usnea-create" | "create" | "usnea-spec" => {
+            &["", "-containers", "-storage", "-identity", "-network", "-limits", "-security"]
+        }
+        "usnea-image" | "usnea-pull" | "usnea-push" | "usnea-volume" | "usnea-mount-overlay" => {
+            &["-storage"]
+        }
+        "usnea-unshare" => &["-identity"],
+        "usnea-update" | "update" | "usnea-stats" | "stats" => &["-limits"],
+        "usnea-port" | "port" => &["-network"],
+        _ => return String::new(),
+    };
+    let names: Vec<String> = guides
+        .iter()
+        .map(|guide| format!("\\fBusnea{}\\fR(7)", guide.replace('-', "\\-")))
+        .collect();
+    format!(".SH \"SEE ALSO\"\n{}\n", names.join(",\n"))
 }
 
 fn compare(folder: &Path, wanted: &BTreeMap<String, Vec<u8>>) {
@@ -63,6 +98,11 @@ fn compare(folder: &Path, wanted: &BTreeMap<String, Vec<u8>>) {
     }
     for entry in fs::read_dir(folder).expect("the folder").flatten() {
         let name = entry.file_name().into_string().expect("a UTF-8 name");
-        assert!(wanted.contains_key(&name), "{name} in {} belongs to no command", folder.display());
+        let is_guide = name.ends_with(".7");
+        assert!(
+            is_guide || wanted.contains_key(&name),
+            "{name} in {} belongs to no command",
+            folder.display()
+        );
     }
 }
