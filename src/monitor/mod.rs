@@ -1,6 +1,6 @@
 //! The per-container monitor process. The monitor launches the container; owns its streams, its log, the record of its
-//! end and the attached clients; and restarts the container. A single thread with a single loop, asleep while nothing happens. No
-//! other process of ours runs beside a detached container (but the keeper, which is part of the container).
+//! end and the attached clients; and restarts the container. A single thread with a single loop, asleep while nothing
+//! happens. No other process of ours runs beside a detached container (but the keeper, which is part of the container).
 //!
 //! ```text
 //!  usnea start, run -d                         monitor                                  container

@@ -6,7 +6,7 @@ use std::io;
 
 /// Frees all pages of the program's read-only segments. No data is lost: the pages are the file's.
 pub fn forget_program() -> io::Result<()> {
-    // SAFETY: the callback has the type that dl_iterate_phdr(3) calls, touches only what it is given, and does not unwind.
+    // SAFETY: the callback has the type that dl_iterate_phdr(3) calls, touches only its arguments, and does not unwind.
     match unsafe { libc::dl_iterate_phdr(Some(forget_segments), std::ptr::null_mut()) } {
         1 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -36,8 +36,9 @@ unsafe extern "C" fn forget_segments(
         let start = (base + header.p_vaddr as usize).next_multiple_of(page);
         let end = (base + (header.p_vaddr + header.p_filesz) as usize) / page * page;
         if end > start {
-            // SAFETY: the range lies in a segment that is mapped from the file and was never writable, so each page has the
-            // file's content again when it is touched next (madvise(2), MADV_DONTNEED). A page of a larger size is refused.
+            // SAFETY: the range lies in a segment that is mapped from the file and was never writable. So each page has
+            // the file's content again at its next access (madvise(2), MADV_DONTNEED). A page of a larger size is
+            // refused.
             unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
         }
     }
