@@ -1,4 +1,4 @@
-//! What a writable layer changes in the tree below it, as `docker diff` says it.
+//! Changes of a writable layer against the tree below, in the terms of `docker diff`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,23 +10,23 @@ use super::node::{Found, Node};
 use crate::error::{Context, Result};
 use crate::image::owners::{FileType, Owners};
 
-/// How a file changed.
+/// Kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// It was not there.
+    /// The lower tree has no such file.
     Added,
-    /// It was there, and it or something in it is another now.
+    /// The lower tree has the file; the file itself, or one in it, differs.
     Changed,
-    /// It is gone, with all that was in it.
+    /// The file is removed, with everything in it.
     Deleted,
 }
 
-/// One file that changed.
+/// A changed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// How.
+    /// Kind of the change.
     pub kind: Kind,
-    /// Its absolute path in the container.
+    /// Absolute path in the container.
     pub path: PathBuf,
 }
 
@@ -46,18 +46,18 @@ impl fmt::Display for Change {
     }
 }
 
-/// What a writable layer's folder holds.
+/// Content of a writable layer's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// What changed alone: overlayfs shows the rest.
+    /// Changes only: overlayfs merges the rest.
     Changes,
-    /// The whole tree, which was copied from the layers below.
+    /// The whole tree, copied from the layers below.
     Whole,
 }
 
-/// What the layer in the folder `upper` changes of the layers in `lowers`, topmost first: folders before what is in
-/// them, each sorted. A folder is changed when something in it is, or its owner, mode or time; so is a file of a whole
-/// tree, by its size too: its content is not read.
+/// Lists the changes of the layer in the folder `upper` against the layers in `lowers`, topmost first. Folders come
+/// before their content; both are sorted. A folder counts as changed if its content, owner, mode or time differs. In a
+/// whole tree a file also counts as changed if its size differs; contents are not compared.
 pub fn changes(
     upper: &Folder,
     form: Form,
@@ -67,7 +67,7 @@ pub fn changes(
     changes_of_stack(std::slice::from_ref(upper), form, lowers, owners)
 }
 
-/// [`changes`] of a tree of several layers: topmost first, and the whole tree.
+/// [`changes`] for a whole tree of several layers, topmost first.
 pub fn changes_of_tree(
     uppers: &[Folder],
     lowers: &[Folder],
@@ -97,7 +97,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// `lower`: the folder of the same path below; `is_hidden`: nothing of that is to be seen any more.
+    /// Compares a folder. `lower`: the folder of the same path below. `is_hidden`: its content is hidden.
     fn folder(
         &self,
         upper: &Merged,
@@ -121,7 +121,7 @@ impl Walk {
                     let below = lower.zip(below.as_ref());
                     self.entry(upper, &entry, below, is_hidden, found, path)?;
                 }
-                // A whiteout, or what an opaque folder hides.
+                // A whiteout, or a file hidden by an opaque folder.
                 (None, Some(_)) => found.push(Change { kind: Kind::Deleted, path }),
                 (None, None) => {}
             }
@@ -129,7 +129,7 @@ impl Walk {
         Ok(())
     }
 
-    /// `below`: what the tree below has of that name, and in which folder.
+    /// Compares an entry. `below`: the lower tree's entry of that name, with its folder.
     fn entry(
         &self,
         upper: &Merged,
@@ -163,7 +163,7 @@ impl Walk {
             && let Some(Found::Node(old)) = self.lowers.look(lower, below).context(of)?
             && is_same(&node, &old)
         {
-            // Copied up on the way to something that is as it was.
+            // Copied up on the way to a file that did not change.
             found.pop();
         }
         Ok(())
@@ -172,7 +172,7 @@ impl Walk {
 
 fn is_same(one: &Node, other: &Node) -> bool {
     let is_folder = |node: &Node| node.file_type == FileType::Folder;
-    // A folder's own size says nothing.
+    // A folder's own size is meaningless.
     let size = |node: &Node| if is_folder(node) { 0 } else { node.size };
     let facts = |node: &Node| (node.mode, node.uid, node.gid, node.mtime, size(node));
     facts(one) == facts(other)

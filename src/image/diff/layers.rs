@@ -1,7 +1,8 @@
-//! A stack of layers' folders as the one tree that overlayfs would show, without mounting it.
+//! Merges a stack of layers' folders into the tree that overlayfs would show, without mounting it.
 //!
-//! A folder of the tree is the list of layers that have a part in it. Each is opened anew by its path, in its root and
-//! without links: however deep the tree and many the layers, few descriptors are open.
+//! A folder of the tree is a list of layers that contribute to it. Each layer's folder is opened anew by its path,
+//! inside the layer's root and without following links. So few descriptors are open, however deep the tree and many the
+//! layers.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,36 +19,36 @@ use crate::whiteout::Whiteouts;
 
 pub use crate::whiteout::{OPAQUE_NAME as OPAQUE, PREFIX as WHITEOUT};
 
-/// What a mark says is nothing. `None`: it says something else.
+/// The name that a whiteout file `.wh.NAME` removes. `None`: another kind of name.
 fn whited_out(mark: &OsStr) -> Option<&OsStr> {
     let name = mark.as_bytes().strip_prefix(WHITEOUT)?;
     (mark != OPAQUE).then(|| OsStr::from_bytes(name))
 }
 
-/// A layer's folder, and how it is read.
+/// A layer's folder, and settings for reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
-    /// Where it is.
+    /// Path of the folder.
     pub path: PathBuf,
-    /// What was made of the IDs that are meant: `inside` those, `outside` what is on disk.
+    /// Maps from the IDs on disk (`outside`) to the container's IDs (`inside`). `None`: the IDs are the same.
     pub shown: Option<IdMaps>,
-    /// Whether files `.wh.NAME` are whiteouts (image spec, layer.md) and no files.
+    /// Meaning of names `.wh.NAME`: whiteouts (image spec, layer.md) or plain files.
     pub names: Names,
-    /// How owners are kept in it, where that is otherwise than in the rest.
+    /// Form of the owners in this folder; `None`: as in the other layers.
     pub owners: Option<Owners>,
-    /// Paths at which an empty file is only there for something to be mounted on, and is left out.
+    /// Paths of empty files that only serve as mount points; such files are left out.
     pub places: &'static [&'static str],
-    /// Whether a container has written it, and no image: processes without any power in there can have set attributes.
+    /// True if a container has written the folder: unprivileged processes there can have set attributes.
     pub is_written: bool,
 }
 
-/// What a name that begins with `.wh.` is.
+/// Meaning of names that begin with `.wh.`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Names {
-    /// A name.
+    /// Plain names.
     #[default]
     Plain,
-    /// A whiteout, or the mark of an opaque folder.
+    /// Whiteouts, or the mark of an opaque folder.
     Whiteouts,
 }
 
@@ -73,7 +74,7 @@ impl From<PathBuf> for Folder {
     }
 }
 
-/// The layers, topmost first.
+/// The opened layers, topmost first.
 pub struct Layers {
     roots: Vec<Root>,
 }
@@ -84,7 +85,7 @@ struct Root {
     names: Names,
     owners: Owners,
     places: &'static [&'static str],
-    /// Whether it may have whiteouts.
+    /// True if the folder may have whiteouts.
     is_layer: bool,
     is_written: bool,
 }
@@ -99,37 +100,37 @@ impl Root {
         Ok(Self { fd, shown, names, owners, places, is_layer: true, is_written })
     }
 
-    /// Whether a folder of it hides what is below.
+    /// True if a folder of this layer hides the layers below.
     fn is_opaque(&self, folder: &OwnedFd) -> Result<bool> {
         let named = || Ok::<_, Error>(node::stat(folder, OPAQUE.as_ref())?.is_some());
         Ok(node::is_opaque(folder)? || self.names == Names::Whiteouts && named()?)
     }
 }
 
-/// A folder of the tree.
+/// A folder of the merged tree.
 #[derive(Clone, Debug)]
 pub struct Merged {
-    /// Its path from the root on; empty for the root.
+    /// Path from the root on; empty for the root.
     pub path: PathBuf,
     layers: Vec<usize>,
 }
 
-/// What is in a folder of the tree.
+/// An entry of a folder of the tree.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its name.
+    /// Name of the entry.
     pub name: OsString,
-    /// The folder that it is, where it is one.
+    /// The entry as a folder; `None`: not a folder.
     pub folder: Option<Merged>,
-    // Which layer it is seen of.
+    // Topmost layer that has the entry.
     layer: usize,
 }
 
-// How a name came out so far, going down.
+// State of a name during the search from the top layer down.
 struct Slot {
     layers: Vec<usize>,
     is_folder: bool,
-    // The layers below are still asked.
+    // True while the layers below can still contribute.
     is_open: bool,
 }
 
@@ -140,7 +141,7 @@ impl Layers {
         Ok(Self { roots: folders.iter().map(open).collect::<Result<_>>()? })
     }
 
-    /// The one folder of a whole tree, without whiteouts; `None`: no folder at all.
+    /// Wraps the single folder of a whole tree, without whiteouts. `None`: no folder at all.
     pub fn of(root: Option<OwnedFd>, owners: &Owners) -> Self {
         let owners = owners.clone();
         let make = |fd| Root {
@@ -172,7 +173,7 @@ impl Layers {
         node::folder(&root.fd, path).context(|| format!("/{}", path.display()))
     }
 
-    /// What is in a folder, sorted by the bytes of the names. `None`: a name of which there is nothing but a whiteout.
+    /// Lists a folder, sorted by the bytes of the names. `None`: only a whiteout of the name exists.
     pub fn list(&self, folder: &Merged) -> Result<Vec<(OsString, Option<Entry>)>> {
         let mut slots: BTreeMap<OsString, Slot> = BTreeMap::new();
         for &layer in &folder.layers {
@@ -193,7 +194,7 @@ impl Layers {
         Ok(slots.into_iter().map(entry).collect())
     }
 
-    /// What is called `name` in a folder.
+    /// Finds `name` in a folder.
     pub fn child(&self, folder: &Merged, name: &OsStr) -> Result<Option<Entry>> {
         let mut slot = Slot::default();
         for &layer in &folder.layers {
@@ -210,7 +211,7 @@ impl Layers {
         Ok(slot.entry(name.to_owned(), &folder.path))
     }
 
-    /// The file that an entry stands for, of the topmost layer that has it.
+    /// Reads the file of an entry, from the topmost layer that has it.
     pub fn look(&self, folder: &Merged, entry: &Entry) -> Result<Option<Found>> {
         let Some(fd) = self.folder_of(entry.layer, &folder.path)? else { return Ok(None) };
         let Some(root) = self.roots.get(entry.layer) else { return Ok(None) };
@@ -230,7 +231,7 @@ impl Layers {
         Ok(found)
     }
 
-    /// Whether an entry that no layer below has is there only for something to be mounted on.
+    /// True if the entry only serves as a mount point: an empty file at one of the layer's `places`.
     pub fn is_place(&self, folder: &Merged, entry: &Entry) -> Result<bool> {
         let places = self.roots.get(entry.layer).map_or(&[][..], |root| root.places);
         let path = folder.path.join(&entry.name);
@@ -243,7 +244,7 @@ impl Layers {
         })
     }
 
-    /// The names of a layer's folder that say something of others, and the rest.
+    /// Splits the names of a layer's folder into whiteout files and the rest.
     fn sorted(&self, layer: usize, names: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
         match self.has_names(layer) {
             true => names.into_iter().partition(|name| name.as_bytes().starts_with(WHITEOUT)),
@@ -258,19 +259,19 @@ impl Layers {
     fn is_whited_out(&self, layer: usize, folder: &OwnedFd, name: &OsStr) -> Result<bool> {
         const LONGEST: usize = 255;
         let mark = OsString::from_vec([WHITEOUT, name.as_bytes()].concat());
-        // A name that is too long for a mark has none.
+        // A name that is too long for a whiteout file has none.
         let can_be = self.has_names(layer) && mark.len() <= LONGEST;
         Ok(can_be && node::stat(folder, &mark)?.is_some())
     }
 
-    /// What one layer says about a name.
+    /// Adds one layer's file of this name to the slot.
     fn see(&self, folder: impl AsFd, layer: usize, name: &OsStr, slot: &mut Slot) -> Result<()> {
         if !slot.is_open {
             return Ok(());
         }
         let Some(stat) = node::stat(&folder, name)? else { return Ok(()) };
         if !node::is_folder(&stat) {
-            // A file below a folder is hidden by it, and hides what is below itself.
+            // A file below a folder is hidden by the folder. A file hides everything below itself.
             slot.is_open = false;
             let is_layer = self.roots.get(layer).is_some_and(|root| root.is_layer);
             if slot.layers.is_empty() && !(is_layer && node::is_whiteout(&folder, name, &stat)) {

@@ -1,5 +1,5 @@
-//! The files of layers' folders on their way out: what changed in a writable layer (`usnea diff`), a layer's tar of it
-//! (`commit`), and the whole tree of a stack of layers as one tar (`export`).
+//! Reads the files of layers' folders: the changes in a writable layer (`usnea diff`), a layer's tar (`commit`), and
+//! the whole tree of a stack of layers as one tar (`export`).
 //!
 //! ```text
 //!  node: one file, by descriptor     layers: a stack of folders as one tree
@@ -9,11 +9,12 @@
 //!   layer_tar           merged_tar
 //! ```
 //!
-//! Folders have the kernel overlay's form: a whiteout is a character device 0:0 (or, where there are none, an empty file
-//! with the attribute `overlay.whiteout`), an opaque folder has the attribute `user.overlay.opaque` or
-//! `trusted.overlay.opaque`. Where the file system has neither, our own overlay writes files `.wh.NAME` and
-//! `.wh..wh..opq`, which are no files then ([`Names`]). A container made the files: no symbolic link is followed, nothing but regular files is
-//! opened, and what cannot be told apart is an error. In the base namespace, where all can be read.
+//! Folders have the kernel overlay's form. A whiteout is a character device 0:0 or, where devices are impossible, an
+//! empty file with the attribute `overlay.whiteout`. An opaque folder has the attribute `user.overlay.opaque` or
+//! `trusted.overlay.opaque`. Where the file system supports neither, our own overlay writes files `.wh.NAME` and
+//! `.wh..wh..opq`, which then are no plain files ([`Names`]). The files were made by a container: no symbolic link is
+//! followed, only regular files are opened, and ambiguous files are errors. Runs in the base namespace, where all files
+//! are readable.
 
 mod changes;
 mod layers;

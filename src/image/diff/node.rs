@@ -1,5 +1,5 @@
-//! One file of a layer's folder as a container sees it: its recorded owner and mode where there are such, the
-//! attributes that belong to an image, and what overlayfs wrote beside it.
+//! A file of a layer's folder as the container sees it: recorded owner and mode if present, the attributes that belong
+//! to an image, and overlayfs's marks.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
@@ -18,9 +18,9 @@ use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
 use crate::sys::inroot::{self, Symlinks};
 pub use crate::whiteout::is_whiteout;
 
-/// What stands under a name.
+/// Result of the lookup of a name.
 pub enum Found {
-    /// What the layers below have of this name is gone.
+    /// A whiteout: hides the name in the layers below.
     Whiteout,
     /// A file.
     Node(Node),
@@ -28,52 +28,52 @@ pub enum Found {
 
 /// A file of any kind.
 pub struct Node {
-    /// What it is.
+    /// Kind of the file.
     pub file_type: FileType,
     /// Permissions with setuid, setgid and sticky.
     pub mode: u32,
-    /// The owner.
+    /// User ID of the owner.
     pub uid: u32,
-    /// The group.
+    /// Group ID of the owner.
     pub gid: u32,
     /// Length in bytes of a regular file.
     pub size: u64,
-    /// Bytes that it has on the disk: fewer where it has holes.
+    /// Allocated bytes: fewer than `size` if the file has holes.
     pub on_disk: u64,
-    /// When it was changed: seconds since 1970.
+    /// Time of the last change of content: seconds since 1970.
     pub mtime: i64,
-    /// Which file it is, to tell hard links: device and inode.
+    /// Device and inode, to detect hard links.
     pub id: (u64, u64),
-    /// How many names it has.
+    /// Number of hard links.
     pub links: u64,
-    /// What an image keeps of its extended attributes, sorted by name.
+    /// Extended attributes that belong to an image, sorted by name.
     pub xattrs: Vec<(String, Vec<u8>)>,
-    /// A folder that hides what the layers below have in it.
+    /// True for a folder that hides its content in the layers below.
     pub is_opaque: bool,
-    /// Where a symbolic link leads.
+    /// Target of a symbolic link.
     pub target: OsString,
-    /// A regular file, open for reading.
+    /// The open file, for a regular file.
     pub content: Option<File>,
 }
 
-/// Whose a file is, by what is on disk.
+/// Settings for reading owners and marks from disk.
 #[derive(Clone, Copy)]
 pub struct Whose<'a> {
-    /// How owners are kept.
+    /// Form in which owners are stored.
     pub owners: &'a Owners,
-    /// What was made of the IDs that are meant.
+    /// Maps from the IDs on disk to the container's IDs.
     pub shown: Option<&'a IdMaps>,
-    /// Whether there may be whiteouts. Not in a whole tree, where a mark of overlayfs is one that the container has set.
+    /// True if whiteouts are possible. False in a whole tree, where overlayfs's marks come from the container.
     pub is_layer: bool,
-    /// Whether a container has written it, and no image.
+    /// True if a container has written the file, not an image.
     pub is_written: bool,
 }
 
 impl Whose<'_> {
-    /// The IDs that are meant. One that is nobody's there stays what it is.
+    /// The container's IDs of a file. An ID outside the maps stays unchanged.
     fn ids(&self, stat: &Stat) -> (u32, u32) {
         if *self.owners == Owners::Shared {
-            return (0, 0); // they are all one user's, who may be a stranger here
+            return (0, 0); // all files belong to the store's owner, who may be another user
         }
         let Some(maps) = self.shown else { return (stat.st_uid, stat.st_gid) };
         let of = |map: &[IdMap], id| inside_of(map, id).unwrap_or(id);
@@ -81,7 +81,7 @@ impl Whose<'_> {
     }
 }
 
-/// The names in a folder, sorted by their bytes.
+/// Lists the names in a folder, sorted by their bytes.
 pub fn names(folder: impl AsFd) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
@@ -95,7 +95,7 @@ pub fn names(folder: impl AsFd) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// The folder at `path` below `root`. `None`: there is none, or it is no folder. Errors: a link on the way.
+/// Opens the folder at `path` below `root`. `None`: missing, or not a folder. Errors: a symbolic link on the way.
 pub fn folder(root: impl AsFd, path: &Path) -> io::Result<Option<OwnedFd>> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -108,7 +108,7 @@ pub fn folder(root: impl AsFd, path: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// A file's stat, its own where it is a symbolic link. `None`: there is none.
+/// The stat of a file; of a symbolic link itself. `None`: no such file.
 pub fn stat(folder: impl AsFd, name: &OsStr) -> io::Result<Option<Stat>> {
     match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
@@ -117,15 +117,15 @@ pub fn stat(folder: impl AsFd, name: &OsStr) -> io::Result<Option<Stat>> {
     }
 }
 
-/// Whether it is a folder.
+/// True if the stat is a folder's.
 pub fn is_folder(stat: &Stat) -> bool {
     OnDisk::from_raw_mode(stat.st_mode) == OnDisk::Directory
 }
 
-/// Whether the folder `fd` hides what is below it.
+/// True if the folder `fd` hides its content in the layers below.
 pub fn is_opaque(fd: impl AsFd) -> Result<bool> {
     for name in [c"user.overlay.opaque", c"trusted.overlay.opaque"] {
-        // "x" says something else: that there may be whiteouts in the form of attributes in it (kernel 6.8).
+        // "x" has another meaning: the folder may contain whiteouts in the form of attributes (kernel 6.8).
         if xattr(&fd, name)?.is_some_and(|value| value == b"y") {
             return Ok(true);
         }
@@ -133,7 +133,7 @@ pub fn is_opaque(fd: impl AsFd) -> Result<bool> {
     Ok(false)
 }
 
-/// What stands under `name` in `folder`. `None`: nothing.
+/// Reads the file `name` in `folder`. `None`: no such file.
 pub fn look(folder: impl AsFd, name: &OsStr, whose: Whose<'_>) -> Result<Option<Found>> {
     let Some(stat) = stat(&folder, name)? else { return Ok(None) };
     if whose.is_layer && is_whiteout(&folder, name, &stat) {
@@ -147,7 +147,7 @@ pub fn look(folder: impl AsFd, name: &OsStr, whose: Whose<'_>) -> Result<Option<
         }
         FileType::File | FileType::Folder => {
             let kind = node.file_type;
-            // NONBLOCK: should it have become a FIFO meanwhile.
+            // NONBLOCK: the file may have become a FIFO meanwhile.
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
             let file = rustix::fs::openat(&folder, name, flags | OFlags::CLOEXEC, Mode::empty())?;
             node = Node::of(&rustix::fs::fstat(&file)?, whose)?;
@@ -164,16 +164,16 @@ pub fn look(folder: impl AsFd, name: &OsStr, whose: Whose<'_>) -> Result<Option<
     Ok(Some(Found::Node(node)))
 }
 
-/// What is done where the last name of a path is a symbolic link.
+/// Treatment of a symbolic link as the last name of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastLink {
-    /// It is followed.
+    /// The link is followed.
     Followed,
-    /// It is the file.
+    /// The link itself is the result.
     Taken,
 }
 
-/// What is at `path` below `root`, links on the way followed in the root; and where it is a folder, that, open.
+/// Opens `path` below `root`; links on the way stay inside the root. Also returns the open descriptor of a folder.
 pub fn open(
     root: impl AsFd,
     path: &Path,
@@ -189,8 +189,8 @@ pub fn open(
             node.target = OsString::from_vec(target.into_bytes());
         }
         FileType::File | FileType::Folder => {
-            // By its path again: a file that is open without rights to it cannot be read (open(2), O_PATH). NONBLOCK:
-            // should it have become a FIFO meanwhile.
+            // Opened by its path again: an O_PATH descriptor cannot be read from (open(2), O_PATH). NONBLOCK: the file
+            // may have become a FIFO meanwhile.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | no_follow;
             let file = inroot::open(&root, path, flags, Symlinks::Follow)?;
             let kind = std::mem::replace(&mut node, Node::of(&rustix::fs::fstat(&file)?, whose)?)
@@ -240,7 +240,7 @@ impl Node {
         })
     }
 
-    /// Errors: a file whose holes alone would take hours to write. A container makes one with a single call.
+    /// Errors: a file whose holes would take hours to write. A container can make such a file with a single call.
     pub fn refuse_endless(&self) -> Result<()> {
         let holes = self.size.saturating_sub(self.on_disk);
         if holes <= MOST_HOLES {
@@ -259,8 +259,8 @@ impl Node {
                 continue;
             };
             match text {
-                // Those of "user." are anybody's to set, and nothing where usnea mounts (overlayfs takes neither of them
-                // with userxattr).
+                // Only the names of "trusted." are errors. Those of "user." can be set by any process, and have no
+                // effect where usnea mounts (overlayfs honours neither of them with userxattr).
                 "trusted.overlay.redirect" | "trusted.overlay.metacopy" => {
                     return Err(Error::new(format!("it is somewhere else: {text}")).hint(
                         "usnea mounts no overlay with redirect_dir or metacopy: somebody else did",
@@ -270,7 +270,7 @@ impl Node {
                     if let Some(value) = xattr(file, name)? {
                         match OverrideStat::parse(&value) {
                             Ok(record) => self.be(record, whose),
-                            // Anybody in the container can set it: it is no record of ours.
+                            // Any process in the container can set the attribute: an invalid one is not our record.
                             Err(error) => {
                                 log::warn!("{error}: the file's own owner and mode are taken")
                             }
@@ -292,10 +292,11 @@ impl Node {
         Ok(())
     }
 
-    /// Owner, mode and, for what only root may make, kind: as recorded. With real owners a record is ours only where the
-    /// real one could not be had: a user in the container who writes it to his own file makes no setuid root of it.
-    /// With a single ID any process of the container can write any record, and chmod(2) alone gives a file setuid: the bit is
-    /// on the disk too, unless the file came up from an image.
+    /// Applies a record: owner, mode and, for kinds that only root may make, the kind. With real owners a record is
+    /// ours only if the real owner was impossible on disk. So a user in the container cannot turn a file of theirs into
+    /// a setuid root program by writing a record. With a single ID any process of the container can write any record,
+    /// but a real setuid bit comes only from chmod(2). So in a container's layer setuid and setgid count only if the
+    /// disk has the bit too. A file copied up from an image may lack the bit, and then loses it.
     fn be(&mut self, stat: OverrideStat, whose: Whose<'_>) {
         if matches!(whose.owners, Owners::Mapped(_)) && whose.owners.has(stat.uid, stat.gid) {
             return;
@@ -318,8 +319,8 @@ impl Node {
     }
 }
 
-/// Nothing of what overlayfs and containers keep there, of the security modules' the capabilities alone: labels are the
-/// host's. A name with = has no place in a PAX header.
+/// True for attributes that an image stores: none of overlayfs's and containers' own, and of the security modules' only
+/// capabilities, as labels belong to the host. A PAX header has no form for a name with `=`.
 fn is_of_an_image(name: &str) -> bool {
     let theirs = ["user.overlay.", "user.containers.", "user.fuseoverlayfs."];
     let kept = matches!(name, "security.capability" | "system.posix_acl_access")
@@ -330,10 +331,10 @@ fn is_of_an_image(name: &str) -> bool {
     kept && !name.contains('=')
 }
 
-/// Bytes of holes that are written as zeros. Files of virtual machines and databases have some hundred gigabytes.
+/// Most bytes of holes that are written as zeros. Files of virtual machines and databases have some hundred gigabytes.
 const MOST_HOLES: u64 = 4 << 40;
 
-// Attributes can grow between two calls, but they have their largest size (xattr(7)).
+// An attribute can grow between two calls, but not beyond the largest size (xattr(7)).
 const LARGEST_XATTR: usize = 64 << 10;
 
 fn xattr(file: impl AsFd, name: &CStr) -> Result<Option<Vec<u8>>> {
@@ -369,7 +370,7 @@ fn xattr_names(file: impl AsFd) -> Result<Vec<u8>> {
     }
 }
 
-/// A path as bytes, for names in archives.
+/// The bytes of a path, for names in archives.
 pub fn bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
 }

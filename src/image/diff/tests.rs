@@ -1,5 +1,4 @@
-//! Layers made by hand: what changed in them, their tars as GNU tar lists them, and the trees of several against what a
-//! simple model says.
+//! Layers made by hand: their changes, their tars as GNU tar lists them, and merged trees against a simple model.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,7 +44,7 @@ impl Place {
         self.path(name)
     }
 
-    /// As the kernel lets anybody (since 5.8).
+    /// A whiteout device, which the kernel lets any user make (since 5.8).
     fn whiteout(&self, name: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -56,7 +55,7 @@ impl Place {
         set(&self.dir(name), "user.overlay.opaque", b"y");
     }
 
-    /// Gives all files one time: that of the folders comes out by chance otherwise.
+    /// Sets all files to the same time: the times of folders depend on chance otherwise.
     fn same_times(&self) {
         let time = Timespec { tv_sec: 1_700_000_000, tv_nsec: 5 };
         let times = Timestamps { last_access: time, last_modification: time };
@@ -109,7 +108,7 @@ fn layer(upper: &Path) -> crate::error::Result<Vec<u8>> {
     layer_tar(&upper.to_owned().into(), &Owners::Recorded, Vec::new())
 }
 
-/// Records an owner for all in a folder, so that the tests say the same whoever runs them.
+/// Records an owner for all files in a folder, so that the tests give the same result for every user.
 fn own(folder: &Path) {
     for entry in walkdir::WalkDir::new(folder) {
         let entry = entry.unwrap();
@@ -154,7 +153,7 @@ fn whiteouts_by_name_say_the_same_as_devices_do() {
     });
     assert_eq!(devices.0.len(), 9, "{:?}", devices.0);
     assert_eq!(devices, names);
-    // Where they are names, they are files: and no layer can have them.
+    // As names, the whiteouts are files, and no layer can have such files.
     assert!(layer(&place.path("names")).is_err());
 }
 
@@ -283,7 +282,7 @@ fn a_layers_tar_has_all_kinds_of_files_in_order() {
         format!("prw------- {me}/{us} 0 pipe"),
         "hrwsr-xr-x 0/0 0 z link to b/again".to_owned(),
     ];
-    // A folder comes right before what is in it.
+    // A folder comes right before its content.
     let unlinked = |lines: &[String]| {
         let mut lines = lines.to_vec();
         lines.retain(|line| !line.contains(" b/link") && !line.contains(" pipe"));
@@ -321,7 +320,7 @@ fn what_anybody_in_a_container_can_set_hides_no_file() {
     place.same_times();
     let listed = place.list(&layer(&place.path("up")).unwrap());
     assert_eq!(listed.len(), 2 * marks.len(), "{listed:?}");
-    // What is seen through an overlay, or is a whole tree, has no whiteouts.
+    // A tree from an overlay, or a whole tree, has no whiteouts.
     set(&place.file("part/empty", ""), "user.overlay.whiteout", b"y");
     place.whiteout("part/device");
     place.same_times();
@@ -434,7 +433,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     proptest::collection::vec(op, 0..6)
 }
 
-/// What overlayfs shows: each layer taken over the tree of those below, path by path. `None`: a folder.
+/// The tree that overlayfs shows: each layer applied to the tree below, path by path. `None`: a folder.
 fn model(layers: &[BTreeMap<String, Op>]) -> BTreeMap<String, Option<usize>> {
     let mut tree: BTreeMap<String, Option<usize>> = BTreeMap::new();
     for (number, layer) in layers.iter().enumerate() {

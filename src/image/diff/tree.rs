@@ -1,5 +1,5 @@
-//! Layers' folders as tar archives. The same files give the same bytes: names are sorted, times are whole seconds (as in
-//! docker's layers), nothing of this machine but the files gets in.
+//! Layers' folders as tar archives. The same files give the same bytes: names are sorted, times are whole seconds (as
+//! in docker's layers), and nothing else of this machine is included.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -19,13 +19,13 @@ use crate::error::{Context, Error, Result};
 use crate::image::archive::output::TarWriter;
 use crate::image::owners::{FileType, Owners};
 
-/// Writes the layer's tar of what is in the folder `upper`, which is a writable layer. Sockets are left out. Gives the
-/// writer back. Errors: a file that has the name of a whiteout, that changes meanwhile, that cannot be read.
+/// Writes the layer's tar of the writable layer in the folder `upper`, without sockets. Returns the writer. Errors: a
+/// file with the name of a whiteout, a file that changes meanwhile, an unreadable file.
 pub fn layer_tar<W: Write>(upper: &Folder, owners: &Owners, writer: W) -> Result<W> {
     write_tree(Layers::open(std::slice::from_ref(upper), owners)?, Form::Layer, writer)
 }
 
-/// Writes the layer's tar of these changes of a tree whose folder is `upper` ([`super::Form::Whole`]).
+/// Writes the layer's tar of these changes of a tree in the folder `upper` ([`super::Form::Whole`]).
 pub fn changes_tar<W: Write>(
     upper: &Folder,
     changes: &[Change],
@@ -55,19 +55,19 @@ pub fn changes_tar<W: Write>(
     tree.tar.finish().context(|| "cannot write the archive")
 }
 
-/// Only a container that runs meanwhile can do that.
+/// Makes the error for a vanished file: only a container that runs meanwhile can cause that.
 fn went() -> Error {
     Error::new("it went while it was read").hint("stop the container first")
 }
 
-/// Writes a tar of the tree that the layers in `folders` (topmost first) make. Sockets are left out. Gives the writer
-/// back. Errors: a file that changes meanwhile, or cannot be read.
+/// Writes a tar of the merged tree of the layers in `folders` (topmost first), without sockets. Returns the writer.
+/// Errors: a file that changes meanwhile, or is unreadable.
 pub fn merged_tar<W: Write>(folders: &[Folder], owners: &Owners, writer: W) -> Result<W> {
     write_tree(Layers::open(folders, owners)?, Form::Whole, writer)
 }
 
-/// Writes a tar of what is at `path` below `root`, links on the way followed in the root: one member called `name`, and
-/// where it is a folder all in it. Sockets are left out. Errors: there is nothing, or it cannot be read.
+/// Writes a tar of a part of the tree below `root`: one member called `name` and, for a folder, all its content. Links
+/// on the way stay inside the root; sockets are left out. Errors: missing, or unreadable.
 pub fn part_tar<W: Write>(
     root: impl AsFd,
     part: &Part<'_>,
@@ -93,22 +93,22 @@ pub fn part_tar<W: Write>(
     tree.tar.finish().context(|| "cannot write the archive")
 }
 
-/// What [`part_tar`] writes.
+/// The part that [`part_tar`] writes.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
-    /// Where it is.
+    /// Path below the root.
     pub path: &'a Path,
-    /// What is done where the last name is a symbolic link.
+    /// Treatment of a symbolic link as the last name.
     pub last: LastLink,
-    /// What it is called in the archive.
+    /// Name in the archive.
     pub name: &'a OsStr,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// With whiteouts, for layers below.
+    /// A layer, with whiteouts for the layers below.
     Layer,
-    /// All that there is.
+    /// A whole tree, without whiteouts.
     Whole,
 }
 
@@ -124,9 +124,9 @@ struct Tree<W> {
     tar: TarWriter<W>,
     layers: Layers,
     form: Form,
-    // Files with several names, and the first of them.
+    // Files with several names, and the first name of each.
     links: HashMap<(u64, u64), PathBuf>,
-    // What stands before all names.
+    // Prefix of all names.
     prefix: PathBuf,
 }
 
@@ -211,7 +211,7 @@ impl<W: Write> Tree<W> {
     }
 }
 
-/// The headers of a member; `link`: its first name, when it is another one of the same file.
+/// Makes the headers of a member. `link`: the first name of the file, for a further hard link.
 fn headers(path: &Path, node: &Node, link: Option<&PathBuf>) -> Result<Vec<u8>, HeaderError> {
     let mut name = bytes(path).to_vec();
     let (kind, target) = match (link, node.file_type) {
@@ -233,7 +233,7 @@ fn headers(path: &Path, node: &Node, link: Option<&PathBuf>) -> Result<Vec<u8>, 
     }
     let size = if kind == EntryType::Regular { node.size } else { 0 };
     entry.mode(node.mode)?.uid(node.uid.into())?.gid(node.gid.into())?.size(size)?;
-    // Times before 1970 have no form that all readers know.
+    // Times before 1970 have no form that all readers support.
     entry.mtime(u64::try_from(node.mtime).unwrap_or(0))?;
     if let (FileType::Block(major, minor) | FileType::Character(major, minor), None) =
         (node.file_type, link)

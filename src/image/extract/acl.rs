@@ -1,9 +1,9 @@
-//! ACLs in layers, as the kernel keeps them (acl(5)): version 2, then entries of tag, permissions and ID.
+//! ACLs in layers, in the kernel's format (acl(5)): version 2, then entries of tag, permissions and ID.
 //!
-//! A file with an ACL shows its mask where the group's bits of its mode are. Where the ACL is not kept, the mode has to have
-//! the group's own bits, or the group gets what the mask allows to others.
+//! The group bits of a file with an ACL are its mask. If the ACL is not stored, the mode must have the group's own
+//! bits: else the group would get the rights that the mask allows to others.
 
-/// The attribute.
+/// Name of the attribute.
 pub(super) const ACCESS: &[u8] = b"system.posix_acl_access";
 
 const USER: u16 = 0x02;
@@ -17,7 +17,7 @@ struct Entry {
     id: u32,
 }
 
-/// The entries. `None`: it is no ACL.
+/// Parses the entries. `None`: not an ACL.
 fn entries(acl: &[u8]) -> Option<Vec<Entry>> {
     let rest = acl.strip_prefix(&[2, 0, 0, 0])?;
     let mut chunks = rest.chunks_exact(8);
@@ -33,7 +33,7 @@ fn entries(acl: &[u8]) -> Option<Vec<Entry>> {
     if chunks.remainder().is_empty() { entries } else { None }
 }
 
-/// Whether it is an ACL all of whose users and groups are there.
+/// True for a valid ACL whose users and groups all exist.
 pub(super) fn is_possible(acl: &[u8], is_there: impl Fn(u32) -> bool) -> bool {
     let named = |entry: &Entry| matches!(entry.tag, USER | GROUP);
     entries(acl).is_some_and(|all| all.iter().filter(|one| named(one)).all(|one| is_there(one.id)))

@@ -1,4 +1,4 @@
-//! What a file is besides its content: owner, mode, extended attributes, time; on disk as [`Owners`] says.
+//! Attributes of files: owner, mode, extended attributes, time; stored on disk in the form of [`Owners`].
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +13,12 @@ use crate::error::{Context, Result};
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
 use crate::sys::inode;
 
-/// What a new file of ours is before anything is done to it.
+/// Owner and umask of this process: the initial attributes of a new file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Us {
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// Permissions that open(2) and its like withhold.
+    /// Permissions that open(2) and similar calls withhold.
     pub(super) umask: u32,
 }
 
@@ -32,22 +32,22 @@ impl Us {
     }
 }
 
-/// Reading it with umask(2) would change it for all threads.
+/// Reads the umask from /proc: umask(2) would change it for all threads.
 fn umask() -> Option<u32> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
     u32::from_str_radix(line.trim(), 8).ok()
 }
 
-/// What a file of a layer gets on disk.
+/// Attributes to set on a file of a layer.
 pub(super) struct Attributes<'a> {
-    /// `None`: ours, however it comes out.
+    /// Owner to set; `None`: a new file's owner stays.
     owner: Option<(u32, u32)>,
     pub(super) mode: u32,
-    /// What could not be had on disk.
+    /// Record of the attributes that are impossible on disk.
     record: Option<OverrideStat>,
     xattrs: &'a [(Vec<u8>, Vec<u8>)],
-    /// Whether its ACL is among them; else the mode has the group's own bits, not the ACL's mask.
+    /// True if the file's ACL is set too; else the mode has the group's own bits, not the ACL's mask.
     keeps_acl: bool,
     pub(super) mtime: Option<Timespec>,
 }
@@ -55,14 +55,14 @@ pub(super) struct Attributes<'a> {
 const SPECIAL: u32 = 0o7000;
 const SETUID_SETGID: u32 = 0o6000;
 
-/// The mode of a file that every user of the machine may read, and nobody else write to.
+/// The mode of a file that every user of the machine may read, and only its owner may write.
 fn open_to_all(entry: &Entry) -> u32 {
     let is_executable = entry.kind == Kind::Folder || entry.mode & 0o111 != 0;
     if is_executable { 0o755 } else { 0o644 }
 }
 
 impl<'a> Attributes<'a> {
-    /// Of what an entry makes.
+    /// Attributes for the file of an entry.
     pub(super) fn of(entry: &'a Entry, owners: &Owners) -> Self {
         let file_type = match entry.kind {
             Kind::File | Kind::HardLink => FileType::File,
@@ -92,7 +92,7 @@ impl<'a> Attributes<'a> {
                 (Some((entry.uid, entry.gid)), entry_mode)
             }
             Owners::Mapped(_) => (Some((0, 0)), entry_mode & !SETUID_SETGID),
-            // The user has to be able to remove it, with no powers.
+            // Without any power the user must be able to remove the folder, so its owner bits are set.
             Owners::Recorded if entry.kind == Kind::Folder => {
                 (None, (entry_mode & !SETUID_SETGID) | 0o700)
             }
@@ -105,20 +105,20 @@ impl<'a> Attributes<'a> {
         Self { owner, mode, record, xattrs, keeps_acl, mtime }
     }
 
-    /// Of a copy that is ours: nobody gets powers by it that they have not.
+    /// Attributes for a copy owned by the user: the copy gives no powers that the user lacks.
     pub(super) fn of_a_copy(entry: &Entry) -> Self {
         let mode = entry.mode & !SETUID_SETGID;
         let mtime = Some(entry.mtime);
         Self { owner: None, mode, record: None, xattrs: &[], keeps_acl: false, mtime }
     }
 
-    /// Of a folder that no entry makes.
+    /// Attributes for a folder made without an entry.
     pub(super) fn of_missing_folder(owners: &Owners) -> Self {
         let owner = (!owners.are_recorded()).then_some((0, 0));
         Self { owner, mode: 0o755, record: None, xattrs: &[], keeps_acl: false, mtime: None }
     }
 
-    /// The same, of an empty file in the place of a device: it says what it stands for.
+    /// Attributes for an empty file in place of a device, with a record of the device.
     pub(super) fn of_stand_in(entry: &'a Entry, owners: &Owners) -> Self {
         let mut attributes = Self::of(entry, owners);
         let file_type = match entry.kind {
@@ -135,12 +135,12 @@ impl<'a> Attributes<'a> {
         attributes
     }
 
-    /// Whether a folder with them gives its group to what is made in it.
+    /// True if new files in a folder with these attributes get the folder's group.
     pub(super) fn gives_group(&self, us: Us) -> bool {
         self.mode & 0o2000 != 0 || self.owner.is_some_and(|(_, gid)| gid != us.gid)
     }
 
-    /// What a file is made with: setuid and setgid would be lost with the change of owner.
+    /// Mode for creating a file: without setuid and setgid, which a change of owner would clear.
     pub(super) fn first_mode(&self) -> Mode {
         Mode::from_raw_mode(self.mode & !SPECIAL)
     }
@@ -154,8 +154,9 @@ impl<'a> Attributes<'a> {
         Some((Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))
     }
 
-    /// Applies them to a file or folder that was just made with [`Attributes::first_mode`] (folders: any). The order
-    /// matters: a change of owner clears setuid and security.capability (chown(2)), a change of anything the time.
+    /// Applies the attributes to a file or folder just created with [`Attributes::first_mode`] (folders: any mode). The
+    /// order matters: a change of owner clears setuid and security.capability (chown(2)), and any change clears the
+    /// time.
     pub(super) fn apply(&self, file: BorrowedFd<'_>, us: Us, gives_group: bool) -> Result<()> {
         if let Some((uid, gid)) = self.other_owner(us, gives_group) {
             rustix::fs::fchown(file, uid, gid).context(|| "cannot set its owner")?;
@@ -166,13 +167,13 @@ impl<'a> Attributes<'a> {
         self.set_xattrs(file)
     }
 
-    /// Applies them to a folder that has others.
+    /// Applies the attributes to a folder that already has others.
     pub(super) fn apply_again(&self, folder: BorrowedFd<'_>, us: Us) -> Result<()> {
         if let Some((uid, gid)) = self.other_owner(us, true) {
             rustix::fs::fchown(folder, uid, gid).context(|| "cannot set its owner")?;
         }
         self.set_mode(folder)?;
-        // What the first entry could not have, this one may.
+        // A record of an earlier entry does not apply to this one.
         match rustix::fs::fremovexattr(folder, OVERRIDE_STAT) {
             Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
             Err(errno) => return Err(errno).context(|| format!("cannot remove {OVERRIDE_STAT}")),
@@ -188,7 +189,7 @@ impl<'a> Attributes<'a> {
         if self.xattrs.is_empty() && self.record.is_none() {
             return Ok(());
         }
-        // Attributes of users take the right to write (xattr(7)), which a file's owner may not have.
+        // Attributes of "user." need write permission (xattr(7)), which even a file's owner may lack.
         let is_closed = self.mode & 0o200 == 0 && !rustix::process::geteuid().is_root();
         if is_closed {
             rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode | 0o200))?;
@@ -203,7 +204,7 @@ impl<'a> Attributes<'a> {
         if is_closed { self.set_mode(file) } else { Ok(()) }
     }
 
-    /// Sets its ACL. Where the file system keeps none the mode has the group's own bits.
+    /// Sets the file's ACL. If the file system supports none, the mode gets the group's own bits.
     fn set_acl(&self, file: BorrowedFd<'_>, acl: &[u8]) -> Result<()> {
         match rustix::fs::fsetxattr(file, acl::ACCESS, acl, XattrFlags::empty()) {
             Ok(()) => Ok(()),
@@ -215,14 +216,14 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Sets a regular file's or a folder's time.
+    /// Sets the time of a regular file or a folder.
     pub(super) fn set_time(&self, file: BorrowedFd<'_>) -> Result<()> {
         let set = self.mtime.map(|mtime| rustix::fs::futimens(file, &both(mtime)));
         set.unwrap_or(Ok(())).context(|| "cannot set its time")
     }
 
-    /// Applies them to a link, a pipe or a device that was just made in `folder`: by a descriptor of it (O_PATH), since a
-    /// container may live in the folder and exchange it. Errors: ESTALE, when it has become another kind of file.
+    /// Applies the attributes to a link, a pipe or a device just created in `folder`. Uses a descriptor of the file
+    /// (O_PATH): a container may share the folder and exchange the file. Errors: ESTALE if the file's kind has changed.
     pub(super) fn apply_at(
         &self,
         folder: impl AsFd,
@@ -254,13 +255,13 @@ impl<'a> Attributes<'a> {
         set.unwrap_or(Ok(())).context(|| "cannot set its time")
     }
 
-    // A symbolic link's mode says nothing.
+    // A symbolic link's mode has no meaning.
     fn is_all_of_a_link(&self, record: &OverrideStat, kind: Kind) -> bool {
         kind == Kind::Symlink && (record.uid, record.gid) == (0, 0)
     }
 }
 
-/// The kind of file that is made on disk of an entry, where it is what it says.
+/// Kind of file on disk for an entry that is not replaced by a stand-in.
 fn on_disk(kind: Kind) -> rustix::fs::FileType {
     use rustix::fs::FileType::{
         BlockDevice, CharacterDevice, Directory, Fifo, RegularFile, Symlink,
@@ -275,7 +276,7 @@ fn on_disk(kind: Kind) -> rustix::fs::FileType {
     }
 }
 
-/// Whether a layer may set it. What overlayfs, fuse-overlayfs and we keep in attributes is not the layer's to forge, and
+/// True if a layer may set the attribute. A layer must not forge the attributes of overlayfs, fuse-overlayfs and usnea;
 /// the others belong to the host.
 fn is_welcome(name: &[u8]) -> bool {
     let ours: [&[u8]; 3] = [b"user.overlay.", b"user.containers.", b"user.fuseoverlayfs."];
@@ -292,7 +293,8 @@ fn set_xattr(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<()> {
     let value = if name == b"security.capability" { &*for_any_namespace(value) } else { value };
     match rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()) {
         Ok(()) => Ok(()),
-        // Filesystems without attributes; security.capability takes root in the namespace that owns the filesystem.
+        // The file system supports no attributes, or we lack root in its owning namespace, which security.capability
+        // needs.
         Err(errno @ (Errno::OPNOTSUPP | Errno::PERM)) => {
             log::debug!("left out: extended attribute {}: {errno}", shown());
             Ok(())
@@ -301,8 +303,8 @@ fn set_xattr(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<()> {
     }
 }
 
-/// Capabilities without the user namespace that they were written in (version 3 of capabilities(7) has its root's ID): the
-/// kernel notes ours.
+/// Removes the user namespace from capabilities (version 3 of capabilities(7) contains the ID of the namespace's root):
+/// the kernel adds ours.
 fn for_any_namespace(value: &[u8]) -> Vec<u8> {
     const LENGTH: usize = 20;
     match value {
@@ -318,7 +320,7 @@ fn set_record(file: BorrowedFd<'_>, record: &OverrideStat) -> Result<()> {
     static SAID: AtomicBool = AtomicBool::new(false);
     let value = record.to_string();
     match rustix::fs::fsetxattr(file, OVERRIDE_STAT, value.as_bytes(), XattrFlags::empty()) {
-        // EPERM: fuse-overlayfs keeps these for itself.
+        // EPERM: fuse-overlayfs reserves these attributes for itself.
         Err(Errno::OPNOTSUPP | Errno::PERM) => {
             if !SAID.swap(true, Ordering::Relaxed) {
                 log::warn!("the store's filesystem keeps no attributes: all files are root's");

@@ -1,4 +1,4 @@
-//! Entries of a tar stream, one after the other: header, extensions, attributes; then the content, piece by piece.
+//! Entries of a tar stream in order: header, extensions, attributes, then the content in pieces.
 
 use std::io::BufRead;
 
@@ -10,10 +10,10 @@ use super::pax::Pax;
 use super::sparse::{self, Region, Sparse};
 use crate::error::{Context, Error, Result};
 
-/// The longest extension header (Go's archive/tar: maxSpecialFileSize).
+/// Longest extension header in bytes (Go's archive/tar: maxSpecialFileSize).
 const LONGEST_EXTENSION: u64 = 1 << 20;
 
-/// What an entry makes.
+/// Kind of file that an entry creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
@@ -25,18 +25,18 @@ pub(super) enum Kind {
     Character(u32, u32),
 }
 
-/// An entry, all its headers taken together.
+/// An entry with all its headers merged.
 pub(super) struct Entry {
     pub(super) kind: Kind,
     pub(super) name: Vec<u8>,
-    /// The target of a link.
+    /// Target of a hard or symbolic link.
     pub(super) link: Vec<u8>,
     /// Permissions, setuid, setgid, sticky: at most 07777.
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) mtime: Timespec,
-    /// Content in the stream, bytes.
+    /// Bytes of content in the stream.
     pub(super) stored: u64,
     pub(super) sparse: Option<Sparse>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
@@ -49,7 +49,7 @@ impl Entry {
     }
 }
 
-/// Headers that belong to the entry that follows.
+/// Headers that apply to the next entry.
 #[derive(Default)]
 struct Extensions {
     name: Option<Vec<u8>>,
@@ -60,7 +60,7 @@ struct Extensions {
 /// Reads a tar stream.
 pub(super) struct Entries<S> {
     stream: S,
-    // Content and padding of the entry at hand that were not read yet.
+    // Unread content and padding of the current entry.
     left: u64,
     padding: u64,
 }
@@ -70,7 +70,7 @@ impl<S: BufRead> Entries<S> {
         Self { stream, left: 0, padding: 0 }
     }
 
-    /// The next entry; what is left of the one before is skipped. `None`: the end.
+    /// Reads the next entry; skips the unread rest of the current one. `None`: the end.
     pub(super) fn next(&mut self) -> Result<Option<Entry>> {
         self.skip_rest()?;
         let mut extensions = Extensions::default();
@@ -82,7 +82,7 @@ impl<S: BufRead> Entries<S> {
                 EntryType::XGlobalHeader => self.pass_over(header)?,
                 EntryType::XHeader => {
                     let records = self.extension(header)?;
-                    // Of two headers of one kind the last counts, as in Go.
+                    // The last of two headers of one kind counts, as in Go.
                     extensions.pax = Some(Pax::parse(&records)?);
                 }
                 EntryType::GnuLongName => {
@@ -98,7 +98,7 @@ impl<S: BufRead> Entries<S> {
         if is_first { Ok(None) } else { Err(Error::new("ends with a header of no entry")) }
     }
 
-    /// Some of the content at hand; nothing: that was all of it. What was taken is told to [`Entries::consume`].
+    /// Returns a piece of the current content; empty at its end. The caller reports used bytes to [`Entries::consume`].
     pub(super) fn content(&mut self) -> Result<&[u8]> {
         if self.left == 0 {
             return Ok(&[]);
@@ -111,13 +111,13 @@ impl<S: BufRead> Entries<S> {
         }
     }
 
-    /// So much of the content was taken.
+    /// Marks `length` bytes of the content as used.
     pub(super) fn consume(&mut self, length: usize) {
         self.left = self.left.saturating_sub(length as u64);
         self.stream.consume(length);
     }
 
-    /// Reads what comes after the last entry, to the end of the stream.
+    /// Reads the rest of the stream after the last entry.
     pub(super) fn drain(&mut self) -> Result<()> {
         loop {
             let length = self.stream.fill_buf()?.len();
@@ -138,7 +138,8 @@ impl<S: BufRead> Entries<S> {
         Ok(())
     }
 
-    /// The next block that is not zero. `None`: two that are, or the end of the stream, where many a writer stops.
+    /// Reads the next block that is not zero. `None`: two zero blocks, or the end of the stream, where many writers
+    /// stop.
     fn header(&mut self) -> Result<Option<[u8; HEADER_SIZE]>> {
         let Some(block) = self.block()? else { return Ok(None) };
         if block != [0; HEADER_SIZE] {
@@ -175,7 +176,7 @@ impl<S: BufRead> Entries<S> {
         self.skip_rest()
     }
 
-    /// The content of an extension header.
+    /// Reads the content of an extension header.
     fn extension(&mut self, header: &Header) -> Result<Vec<u8>> {
         let size = number::unsigned(&header.as_ustar().size)?;
         if size > LONGEST_EXTENSION {
@@ -198,7 +199,7 @@ impl<S: BufRead> Entries<S> {
 
     fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<Entry> {
         let mut pax = extensions.pax.unwrap_or_default();
-        // GNU's long name holds where there is a PAX path too, as in Go.
+        // GNU's long name takes precedence over a PAX path, as in Go.
         let sparse_name = pax.sparse.name.take();
         let long = extensions.name.or(sparse_name).or_else(|| pax.path.take());
         let name = long.filter(|name| !name.is_empty()).unwrap_or_else(|| short_name(header));
@@ -236,7 +237,7 @@ impl<S: BufRead> Entries<S> {
             sparse: None,
             xattrs: pax.xattrs,
         };
-        // The others have no content, whatever size they say (Go's archive/tar: isHeaderOnly).
+        // Other kinds have no content, whatever size their header has (Go's archive/tar: isHeaderOnly).
         if kind == Kind::File {
             entry.sparse = self.start_content(header, pax.sparse, size?)?;
             entry.stored = self.left;
@@ -244,7 +245,7 @@ impl<S: BufRead> Entries<S> {
         Ok(entry)
     }
 
-    /// Comes to where the content starts, by way of a map of holes.
+    /// Advances to the content, past any map of holes.
     fn start_content(
         &mut self,
         header: &Header,
@@ -268,7 +269,7 @@ impl<S: BufRead> Entries<S> {
         Sparse::new(map, length, self.left).map(Some)
     }
 
-    /// PAX format 1.0: lines in the content's first blocks.
+    /// Reads the map of PAX format 1.0: lines in the content's first blocks.
     fn map_before_content(&mut self) -> Result<Vec<Region>> {
         let mut lines = sparse::Lines::default();
         loop {
@@ -281,7 +282,7 @@ impl<S: BufRead> Entries<S> {
         }
     }
 
-    /// The old format: four regions in the header, 21 in each block that may follow.
+    /// Reads the map of GNU's old format: four regions in the header, 21 in each extension block.
     fn map_of_gnu(&mut self, header: &Header) -> Result<Vec<Region>> {
         let gnu = header.try_as_gnu().ok_or_else(sparse::malformed)?;
         let mut map = Vec::new();
@@ -303,7 +304,7 @@ impl<S: BufRead> Entries<S> {
 }
 
 fn add_region(map: &mut Vec<Region>, offset: &[u8], length: &[u8]) -> Result<()> {
-    // Slots that are not used are zero.
+    // Unused slots are zero.
     if offset.first() == Some(&0) || length.first() == Some(&0) {
         return Ok(());
     }
@@ -335,7 +336,7 @@ fn kind(header: &Header, name: &[u8]) -> Result<Kind> {
         Ok::<_, Error>((part(&fields.dev_major)?, part(&fields.dev_minor)?))
     };
     Ok(match header.entry_type() {
-        // Before POSIX, a folder was a file whose name ends so.
+        // Before POSIX, a trailing slash in the name marked a folder.
         EntryType::Regular if fields.typeflag == [0] && name.ends_with(b"/") => Kind::Folder,
         EntryType::Regular | EntryType::Continuous | EntryType::GnuSparse => Kind::File,
         EntryType::Link => Kind::HardLink,

@@ -1,7 +1,7 @@
-//! The way from the root to the folder that is being filled: opened name by name, kept open for the entries that follow.
+//! The path from the root to the current folder: opened name by name, and left open for the next entries.
 //!
-//! A folder's time changes with every name that is made in it. So what it was is put back when the way leads out of the
-//! folder: nothing has to be remembered to the end of the layer.
+//! A folder's time changes with every name created in it. So its time is restored when the path leaves the folder, and
+//! nothing must be remembered until the end of the layer.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,16 +16,16 @@ use super::{How, path};
 use crate::error::{Context, Error, Result};
 use crate::whiteout::{self, Whiteouts};
 
-/// Folders that are kept open: deeper ones push out the upper ones. Several layers are unpacked at once.
+/// Most open folders: deeper ones displace the upper ones. Several layers are unpacked at once.
 const MOST_OPEN: usize = 32;
 
 /// An open folder.
 struct Level {
     folder: OwnedFd,
-    /// The time that it has to have when we leave it; `None`: whatever it is then.
+    /// Time to restore when the path leaves the folder; `None`: no restoring.
     mtime: Option<Timespec>,
     is_changed: bool,
-    /// What is made in it gets its group (setgid, or a mount option), not ours.
+    /// True if new files get the folder's group (setgid, or a mount option), not ours.
     gives_group: bool,
 }
 
@@ -38,12 +38,12 @@ impl Level {
     }
 }
 
-/// Access time and time of change are one.
+/// Uses the same time for access and change.
 pub(super) fn both(time: Timespec) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// Opens the folder `name` in `parent`. Errors: ENOTDIR or ELOOP where it is none.
+/// Opens the folder `name` in `parent`. Errors: ENOTDIR or ELOOP if it is not a folder.
 fn open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH
         | ResolveFlags::NO_SYMLINKS
@@ -58,10 +58,10 @@ fn open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// What is there under a name.
+/// Result of the lookup of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Nothing.
+    /// No file.
     Nothing,
     /// A whiteout.
     Whiteout,
@@ -72,7 +72,7 @@ pub(super) enum Found {
 }
 
 impl Found {
-    /// What a file is.
+    /// Classifies a file by its stat.
     pub(super) fn of(stat: &Stat) -> Self {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Self::Folder,
@@ -81,7 +81,7 @@ impl Found {
         }
     }
 
-    /// Looks for `name` in `folder`.
+    /// Looks up `name` in `folder`.
     pub(super) fn at(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Self> {
         match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Self::of(&stat)),
@@ -91,25 +91,25 @@ impl Found {
     }
 }
 
-/// The way.
+/// The path to the current folder.
 pub(super) struct Folders {
     root: Level,
-    /// The names on the way.
+    /// Names of the folders on the path.
     names: Vec<Vec<u8>>,
-    /// The last of them, open.
+    /// The last folders of the path, open.
     levels: VecDeque<Level>,
     us: Us,
-    /// What a folder gets that no entry makes.
+    /// Attributes of folders made without an entry.
     missing: Attributes<'static>,
-    /// How many of those were made.
+    /// Number of such folders.
     pub(super) made: u64,
     whiteouts: Whiteouts,
-    /// Whether any name says that something is gone.
+    /// True if any whiteout or opaque mark is in the form of names.
     pub(super) has_names: bool,
 }
 
 impl Folders {
-    /// At the root, which is empty, and takes nothing from the folder that it is in.
+    /// Starts at the empty root; removes attributes that the root inherited from its parent folder.
     pub(super) fn new(into: BorrowedFd<'_>, how: &How<'_>, us: Us) -> Result<Self> {
         let root = open(into, b".").context(|| "cannot open its folder")?;
         // Default ACLs are inherited, and would change the modes of all files (acl(5)).
@@ -137,33 +137,34 @@ impl Folders {
         self.levels.back_mut().unwrap_or(&mut self.root)
     }
 
-    /// The folder at the end of the way.
+    /// The current folder.
     pub(super) fn here(&self) -> BorrowedFd<'_> {
         self.levels.back().unwrap_or(&self.root).folder.as_fd()
     }
 
-    /// The root.
+    /// The root folder.
     pub(super) fn root(&self) -> BorrowedFd<'_> {
         self.root.folder.as_fd()
     }
 
-    /// Whether what is made here belongs to another group than ours.
+    /// True if new files here get another group than ours.
     pub(super) fn gives_group(&self) -> bool {
         self.levels.back().unwrap_or(&self.root).gives_group
     }
 
-    /// Whether the way ends in that folder.
+    /// True if the current folder has this path.
     pub(super) fn is_at(&self, folders: &[&[u8]]) -> bool {
         self.names.iter().map(Vec::as_slice).eq(folders.iter().copied())
     }
 
-    /// A name is made or removed here.
+    /// Notes that a name is made or removed in the current folder.
     pub(super) fn change(&mut self) {
         self.top().is_changed = true;
     }
 
-    /// Goes to a folder, making what is missing: mode 0755, root's. Symbolic links of this layer are followed, with the
-    /// layer's root for the root directory: nothing leads out of it. Errors: what is there is no folder.
+    /// Enters a folder, creating missing ones with mode 0755 and owner root. Symbolic links of this layer are followed
+    /// with the layer's root as the root directory: no link leads out of it. Errors: a file on the path is not a
+    /// folder.
     pub(super) fn enter(&mut self, folders: &[&[u8]]) -> Result<()> {
         let common = self.names.iter().zip(folders).take_while(|(one, two)| one == two).count();
         self.leave_to(common)?;
@@ -184,7 +185,8 @@ impl Folders {
         Ok(())
     }
 
-    /// Goes one folder up; the root is above itself. Where the folders above are closed, the way is taken anew.
+    /// Goes one folder up; the root is its own parent. If the upper folders are closed, their names are queued to be
+    /// opened again.
     fn go_up(&mut self, way: &mut VecDeque<Vec<u8>>) -> Result<()> {
         let mut above = self.names.clone();
         above.pop();
@@ -201,13 +203,13 @@ impl Folders {
             self.levels.pop_back().map_or(Ok(()), Level::leave)?;
         }
         if self.levels.is_empty() {
-            // The upper ones are closed already: from the root again.
+            // The upper folders are closed already: start from the root again.
             self.names.clear();
         }
         Ok(())
     }
 
-    /// Goes into the folder `name`, which is made where it is missing. Gives the target where it is a symbolic link.
+    /// Enters the folder `name`, created if missing. Returns the target if the name is a symbolic link.
     fn descend(&mut self, name: &[u8]) -> Result<Option<Vec<u8>>> {
         path::check_depth(self.names.len())?;
         let folder = match open(self.here(), name) {
@@ -230,9 +232,9 @@ impl Folders {
         Ok(folder)
     }
 
-    /// Makes a folder here, or opens the one that is there (true). A file gives way; in the place of a whiteout the
-    /// folder is opaque, since what it has to hide is below (image spec, layer.md: the whiteout is of the lower layers,
-    /// the folder is of this one).
+    /// Creates a folder here, or opens an existing one (true). An existing file is removed. A folder in place of a
+    /// whiteout becomes opaque: the whiteout hides the lower layers' content, and the folder is this layer's (image
+    /// spec, layer.md).
     fn make(&mut self, name: &[u8], mode: Mode) -> Result<(OwnedFd, bool)> {
         self.change();
         let was_marked = self.unmark(name)?;
@@ -256,8 +258,8 @@ impl Folders {
         Ok((folder, found == Found::Folder))
     }
 
-    /// Makes the folder `name` here as its entry says, or makes the one that is there so; and goes there, where the
-    /// entries that follow belong most of the time.
+    /// Creates the folder `name` with the entry's attributes, or sets them on the existing one. Enters the folder, as
+    /// the next entries mostly belong there.
     pub(super) fn folder(&mut self, name: &[u8], attributes: &Attributes<'_>) -> Result<()> {
         let (folder, was_there) = self.make(name, attributes.first_mode())?;
         let gives_group = self.gives_group();
@@ -270,7 +272,7 @@ impl Folders {
         self.push(name, Level { folder, mtime: attributes.mtime, is_changed: true, gives_group })
     }
 
-    /// Makes the root as its entry says.
+    /// Sets the entry's attributes on the root.
     pub(super) fn root_folder(&mut self, attributes: &Attributes<'_>) -> Result<()> {
         self.leave_to(0)?;
         attributes.apply_again(self.root(), self.us)?;
@@ -289,14 +291,14 @@ impl Folders {
         Ok(())
     }
 
-    /// Says of a name here that the layers below have nothing of it. What this layer has stays: a folder hides what is below
-    /// it. Whether there was nothing.
+    /// Hides a name of the current folder in the layers below. This layer's own file stays; its folder becomes opaque.
+    /// True if a whiteout was made.
     pub(super) fn white_out(&mut self, name: &[u8]) -> Result<bool> {
         self.change();
         match Found::at(self.here(), name)? {
             Found::Folder => {
                 let folder = open(self.here(), name)?;
-                // Its time is what its entry said: nothing will put it back.
+                // Its time is already that of its entry, and is not restored later.
                 let stat = rustix::fs::fstat(&folder)?;
                 self.hide_below(folder.as_fd())?;
                 rustix::fs::futimens(&folder, &both(mtime(&stat)))?;
@@ -319,7 +321,7 @@ impl Folders {
         }
     }
 
-    /// Takes back the name that says that `name` is gone here, before something is made under it; whether there was one.
+    /// Removes the whiteout file of `name` before a file of that name is created; true if one existed.
     pub(super) fn unmark(&self, name: &[u8]) -> Result<bool> {
         if !self.has_names {
             return Ok(false);
@@ -331,13 +333,13 @@ impl Folders {
         }
     }
 
-    /// An empty file whose name says something.
+    /// Creates an empty whiteout file.
     fn mark(&self, folder: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644)).map(drop)
     }
 
-    /// Marks the folder at the end of the way as one that hides what is below it; the root cannot be (true).
+    /// Makes the current folder opaque. True for the root, for which overlayfs ignores the mark.
     pub(super) fn make_here_opaque(&mut self) -> Result<bool> {
         self.change();
         let here = self.here().try_clone_to_owned()?;
@@ -358,11 +360,11 @@ impl Folders {
         Ok(())
     }
 
-    /// Opens another folder, by its way from the root, and stays where it is. Links are followed as in
-    /// [`Folders::enter`], and nothing is made.
+    /// Opens another folder by its path from the root, without leaving the current one. Links are followed as in
+    /// [`Folders::enter`], and no folder is created.
     pub(super) fn elsewhere(&self, folders: &[&[u8]]) -> Result<OwnedFd> {
         let mut way: VecDeque<Vec<u8>> = folders.iter().map(|name| name.to_vec()).collect();
-        // The names on the way that are folders, not links.
+        // Names on the path that are folders, not links.
         let mut names: Vec<Vec<u8>> = Vec::new();
         let mut here = self.below(&names)?;
         let mut links = 0;
@@ -391,23 +393,23 @@ impl Folders {
         Ok(here)
     }
 
-    /// Opens a folder by the names of folders on the way from the root.
+    /// Opens a folder by its names from the root; no name may be a link.
     fn below(&self, names: &[Vec<u8>]) -> Result<OwnedFd, Errno> {
         let start = open(self.root(), b".")?;
         names.iter().try_fold(start, |folder, name| open(folder.as_fd(), name))
     }
 
-    /// Leaves all folders.
+    /// Leaves all folders and restores their times.
     pub(super) fn finish(mut self) -> Result<()> {
         self.leave_to(0)?;
         self.root.leave()
     }
 }
 
-/// Most symbolic links on one way (the kernel's number, path_resolution(7)).
+/// Most symbolic links on one path (the kernel's limit, path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// Puts the target of a symbolic link before the rest of the way. Errors: too many links.
+/// Puts the target of a symbolic link before the rest of the path. Errors: too many links.
 fn follow(target: &[u8], way: &mut VecDeque<Vec<u8>>, links: &mut usize) -> Result<()> {
     *links += 1;
     if *links > MOST_LINKS {
@@ -419,7 +421,7 @@ fn follow(target: &[u8], way: &mut VecDeque<Vec<u8>>, links: &mut usize) -> Resu
     Ok(())
 }
 
-/// The target of the symbolic link `name`. Errors: it is another file that is no folder.
+/// The target of the symbolic link `name`. Errors: the file is neither a link nor a folder.
 fn link(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>> {
     match rustix::fs::readlinkat(folder, name, Vec::new()) {
         Ok(target) => Ok(target.into_bytes()),

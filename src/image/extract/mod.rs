@@ -1,4 +1,4 @@
-//! Layers unpacked: the tar stream of an OCI or docker layer becomes a folder that overlayfs can stack.
+//! Unpacking of layers: the tar stream of an OCI or docker layer becomes a folder that overlayfs can stack.
 //!
 //! ```text
 //!  packed --> [thread: inflate, hash, limits] --chunks--> Entries --> Unpack --> Folders --> the folder
@@ -6,15 +6,15 @@
 //!                                                         sparse       attributes, remove
 //! ```
 //!
-//! The layer is hostile. No path of its is ever handed to the kernel whole: each entry is one name in a folder that was
-//! opened name by name below the root, through no symbolic link. Nothing else may write below the root meanwhile, so
-//! what is found there is this layer's. No file is held in memory, and nothing is remembered about what was unpacked: a
-//! layer of millions of entries takes as little as one of ten.
+//! The layer is hostile. None of its paths is passed to the kernel whole: each entry is a single name in a folder that
+//! was opened name by name below the root, without following symbolic links. No other process may write below the root
+//! meanwhile, so every file there belongs to this layer. No file is held in memory, and no record of unpacked files: a
+//! layer of millions of entries needs as little memory as one of ten.
 //!
-//! Framing is as in Go's archive/tar, which docker, podman and containerd read layers with: a tar that two readers read
-//! in two ways hides things from one of them. tar-core gives the header's layout and checksum; its parser is not used,
-//! since it drops fractions of seconds, refuses times before 1970, takes a PAX size for the content's after a sparse map
-//! and lets numbers overflow.
+//! Framing is as in Go's archive/tar, with which docker, podman and containerd read layers. A tar that two readers read
+//! differently hides files from one of them. tar-core provides the header's layout and checksum. Its parser is not
+//! used: it drops fractions of seconds, refuses times before 1970, takes a PAX size for the content's after a sparse
+//! map, and lets numbers overflow.
 
 mod acl;
 mod attributes;
@@ -46,73 +46,73 @@ use crate::whiteout::Whiteouts;
 
 const ANOTHER_FILESYSTEM: &str = "keep usnea's files on another filesystem: --root or USNEA_ROOT";
 
-/// A failure to make something, with the way out where the place is full.
+/// Makes the error for a failed creation, with a hint if the file system is full.
 fn cannot_make(errno: Errno) -> Error {
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
     let error = Error::from(errno);
     if is_full { error.of_kind(Kind::Full).hint(MORE_SPACE) } else { error }
 }
 
-/// How a layer is unpacked.
+/// Settings for unpacking a layer.
 #[derive(Clone, Copy, Debug)]
 pub struct How<'a> {
-    /// How the files' owners are kept.
+    /// Form in which the files' owners are stored.
     pub owners: &'a Owners,
-    /// What the layer may hold.
+    /// Limits for the layer's content.
     pub limits: &'a Limits,
-    /// How it says what of the layers below is gone.
+    /// Form of whiteouts on disk.
     pub whiteouts: Whiteouts,
-    /// Content of its files.
+    /// Treatment of the files' content.
     pub content: Content,
 }
 
-/// Content of the files of an unpacked layer.
+/// Treatment of the content of files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Content {
-    /// Their content.
+    /// Write the content.
     #[default]
     Whole,
-    /// Nothing: the digest of the content is told instead. For a comparison.
+    /// Write empty files and return digests of the content, for a comparison.
     Digests,
 }
 
-/// Content that a regular file would have.
+/// Size and digest of the content that a regular file would have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sketched {
-    /// Its length in bytes, holes included.
+    /// Length in bytes, holes included.
     pub size: u64,
-    /// The SHA-256 of its content.
+    /// SHA-256 of the content.
     pub digest: Digest,
 }
 
-/// What was unpacked.
+/// Result of unpacking a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unpacked {
-    /// The SHA-256 of the uncompressed stream, from its first byte to its last.
+    /// SHA-256 of the uncompressed stream, from its first byte to its last.
     pub diff_id: Digest,
     /// Length of the uncompressed stream, bytes.
     pub stream: u64,
     /// Content of the regular files, bytes, holes included.
     pub bytes: u64,
-    /// Entries, and folders that no entry made.
+    /// Number of entries, and of folders made without an entry.
     pub entries: u64,
-    /// Whiteouts, the opaque folders not counted.
+    /// Number of whiteouts, without opaque folders.
     pub whiteouts: u64,
-    /// Whether any whiteout, or opaque folder, is a name.
+    /// True if any whiteout or opaque folder is in the form of names.
     pub has_names: bool,
-    /// What the regular files would hold, by their inode numbers ([`Content::Digests`]).
+    /// Sizes and digests of the regular files, by inode number ([`Content::Digests`]).
     pub digests: HashMap<u64, Sketched>,
-    /// The root folder is opaque: nothing of the layers below is to be seen. overlayfs does not ask its roots for that,
-    /// so whoever stacks the layers has to stop here.
+    /// True if the root folder is opaque: it hides all layers below. overlayfs does not check this attribute of its
+    /// roots, so a stack of layers must end here.
     pub opaque_root: bool,
 }
 
-/// Unpacks a layer: `packed` as it comes from a registry (plain or compressed, told by its first bytes), `size` bytes of
-/// it, into the empty folder `into`, which is open for reading. All of `packed` is read, in a thread that is gone at the
-/// end.
+/// Unpacks a layer into the empty folder `into`, which is open for reading. `packed` is the blob from a registry (plain
+/// or compressed, detected by its first bytes), `size` bytes long. Reads all of `packed`, in a thread that ends before
+/// the return.
 ///
-/// Real owners (`Owners::Mapped`) take a process that is root of the base user namespace. A umask of 0 saves a system
-/// call for many files. Errors: the entry, by name, and why; `into` is then half full and good for nothing.
+/// Real owners (`Owners::Mapped`) need a process that is root of the base user namespace. A umask of 0 saves a system
+/// call for many files. Errors: name the entry and the cause; `into` is then incomplete and unusable.
 pub fn layer<R: Read + Send>(
     packed: R,
     size: u64,
@@ -135,7 +135,7 @@ fn unpack_in_two_threads<R: Read + Send>(
             .name("inflate".into())
             .spawn_scoped(scope, inflate)
             .context(|| "cannot start a thread")?;
-        // The stream goes with the call, and with it what the thread would wait for.
+        // The call consumes the stream; dropping it also releases a waiting thread.
         let counts = unpack::all(stream, into, how);
         let inflated = thread
             .join()

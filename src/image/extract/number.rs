@@ -1,10 +1,10 @@
-//! Numbers in tar headers and PAX records, read strictly: what does not fit is an error, never another number.
+//! Numbers in tar headers and PAX records, parsed strictly: an out-of-range number is an error, never another number.
 
 use rustix::fs::Timespec;
 
 use crate::error::{Error, Result};
 
-/// A numeric field of a header: octal digits between blanks and NULs, or GNU's base-256 with its sign.
+/// Parses a numeric field of a header: octal digits between blanks and NULs, or GNU's signed base-256.
 pub(super) fn field(bytes: &[u8]) -> Result<i64> {
     let value = match bytes.first() {
         Some(first) if first & 0x80 != 0 => binary(*first, bytes),
@@ -36,13 +36,13 @@ fn octal(bytes: &[u8]) -> Option<i64> {
     })
 }
 
-/// A field that cannot be negative.
+/// Parses a field that cannot be negative.
 pub(super) fn unsigned(bytes: &[u8]) -> Result<u64> {
     let value = field(bytes)?;
     u64::try_from(value).map_err(|_| Error::new(format!("number {value} is negative")))
 }
 
-/// A user or group ID: -1, which system calls take for none, becomes root's (podman).
+/// Converts a user or group ID: -1, which means "no change" to system calls, becomes root's (podman).
 pub(super) fn id(value: i64) -> Result<u32> {
     match u32::try_from(value) {
         Ok(u32::MAX) => Ok(0),
@@ -52,13 +52,13 @@ pub(super) fn id(value: i64) -> Result<u32> {
     }
 }
 
-/// Decimal digits alone, as in PAX records.
+/// Parses decimal digits only, as in PAX records.
 pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     let is_digits = text.iter().all(u8::is_ascii_digit);
     is_digits.then(|| std::str::from_utf8(text).ok()?.parse().ok()).flatten()
 }
 
-/// A time of a PAX record: seconds since 1970, perhaps negative, perhaps with a fraction.
+/// Parses a time of a PAX record: seconds since 1970, possibly negative, possibly with a fraction.
 pub(super) fn time(text: &[u8]) -> Option<Timespec> {
     let (is_negative, text) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),

@@ -1,17 +1,17 @@
-//! Names of entries: split into components once, and what a component may be.
+//! Names of entries: split into components and validated.
 
 use crate::error::{Error, Result};
 
-/// Deeper than any real tree. Without a limit, 2 000 000 folders could be one inside the other, and whoever removes or
-/// copies them later would have to go down there.
+/// Deepest nesting: deeper than any real tree. Without a limit, 2 000 000 folders could be nested, and a later removal
+/// or copy would have to descend all of them.
 const DEEPEST: usize = 1000;
 
-/// The longest name that Linux knows (NAME_MAX, bytes).
+/// Longest file name on Linux (NAME_MAX), in bytes.
 const LONGEST_NAME: usize = 255;
 
-/// The components of an entry's name or of a hard link's target; none: the root. `..` takes away the name before it, as in
-/// Go's `filepath.Clean`. Errors: `..` that leads out of the layer, a name that is too long or holds a NUL, too many
-/// folders.
+/// Splits an entry's name or a hard link's target into components; empty for the root. `..` removes the component
+/// before it, as in Go's `filepath.Clean`. Errors: `..` leads out of the layer, a component is too long or contains a
+/// NUL, too many folders.
 pub(super) fn components(name: &[u8]) -> Result<Vec<&[u8]>> {
     let mut components = Vec::new();
     for component in name.split(|byte| *byte == b'/') {
@@ -33,7 +33,7 @@ pub(super) fn components(name: &[u8]) -> Result<Vec<&[u8]>> {
     Ok(components)
 }
 
-/// The names on the way of a symbolic link's target, `..` included. Errors: as with [`components`].
+/// Splits a symbolic link's target into names, `..` included. Errors: as with [`components`].
 pub(super) fn way(target: &[u8]) -> Result<Vec<&[u8]>> {
     let names = target.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
     let names: Vec<&[u8]> = names.collect();
@@ -43,7 +43,7 @@ pub(super) fn way(target: &[u8]) -> Result<Vec<&[u8]>> {
     }
 }
 
-/// Errors: `depth` folders are one in the other.
+/// Errors: `depth` exceeds the deepest nesting.
 pub(super) fn check_depth(depth: usize) -> Result<()> {
     if depth >= DEEPEST {
         return Err(Error::new(format!("more than {DEEPEST} folders deep")));
@@ -51,26 +51,26 @@ pub(super) fn check_depth(depth: usize) -> Result<()> {
     Ok(())
 }
 
-/// What the last component of a name says about the layers below (image spec, layer.md, "Whiteouts").
+/// Meaning of the last component of a name for the layers below (image spec, layer.md, "Whiteouts").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whiteout<'a> {
-    /// Nothing: it is a file of this layer.
+    /// None: a file of this layer.
     None,
-    /// This name in the same folder is gone.
+    /// Hides this name in the same folder.
     Of(&'a [u8]),
-    /// Everything in the same folder is gone.
+    /// Hides everything in the same folder.
     Opaque,
 }
 
 const PREFIX: &[u8] = b".wh.";
 const AUFS: &[u8] = b".wh..wh.";
 
-/// Whether the path is one of aufs's own files, which docker once put into layers.
+/// True if the path is one of aufs's own files, which docker once put into layers.
 pub(super) fn is_of_aufs(components: &[&[u8]]) -> bool {
     components.iter().any(|name| name.starts_with(AUFS) && *name != b".wh..wh..opq")
 }
 
-/// Reads the last component. Errors: a whiteout of nothing, `.` or `..`.
+/// Parses the last component. Errors: a whiteout of nothing, `.` or `..`.
 pub(super) fn whiteout(name: &[u8]) -> Result<Whiteout<'_>> {
     match name.strip_prefix(PREFIX) {
         None => Ok(Whiteout::None),
@@ -80,7 +80,7 @@ pub(super) fn whiteout(name: &[u8]) -> Result<Whiteout<'_>> {
     }
 }
 
-/// Errors: a folder on the way whose name says that it is a whiteout.
+/// Errors: a folder on the way has a whiteout's name.
 pub(super) fn check_folders(folders: &[&[u8]]) -> Result<()> {
     if folders.iter().any(|name| name.starts_with(PREFIX)) {
         return Err(Error::new("a whiteout is no folder"));
@@ -88,7 +88,7 @@ pub(super) fn check_folders(folders: &[&[u8]]) -> Result<()> {
     Ok(())
 }
 
-/// A name as it is shown: no control characters, no end of the screen.
+/// Escapes and shortens a name for messages: no control characters, no endless lines.
 pub(super) fn shown(name: &[u8]) -> String {
     const LONGEST: usize = 256;
     let text =

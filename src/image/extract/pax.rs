@@ -6,11 +6,11 @@ use super::number;
 use super::sparse::{self, Region};
 use crate::error::{Error, Result};
 
-/// Extended attributes of one entry: more than any real file has, and than most filesystems keep.
+/// Most extended attributes of one entry: more than any real file has, and than most filesystems support.
 const MOST_XATTRS: usize = 128;
 const MOST_XATTR_BYTES: usize = 256 << 10;
 
-/// The records that matter here.
+/// The records that usnea uses.
 #[derive(Default)]
 pub(super) struct Pax {
     pub(super) path: Option<Vec<u8>>,
@@ -29,17 +29,17 @@ pub(super) struct Pax {
 pub(super) struct Sparse {
     pub(super) major: Option<u64>,
     pub(super) minor: Option<u64>,
-    /// The real name: the entry's own is for readers that know nothing of holes.
+    /// The real name: the entry's own name is for readers that do not support holes.
     pub(super) name: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
     /// The map of the formats 0.0 and 0.1.
     pub(super) map: Option<Vec<Region>>,
-    // Format 0.0: an offset that waits for its length.
+    // Format 0.0: an offset whose length has not been read yet.
     offset: Option<u64>,
 }
 
 impl Pax {
-    /// Reads the records. Errors: a malformed one, or too many attributes.
+    /// Parses the records. Errors: a malformed one, or too many attributes.
     pub(super) fn parse(mut records: &[u8]) -> Result<Self> {
         let mut pax = Self::default();
         while !records.is_empty() {
@@ -62,7 +62,7 @@ impl Pax {
             _ => number().and_then(|id| i64::try_from(id).map_err(|_| malformed())),
         };
         let text = || if value.contains(&0) { Err(malformed()) } else { Ok(value.to_vec()) };
-        // "A record with an empty value deletes": what the header says holds.
+        // "A record with an empty value deletes": the header's own field then holds.
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
             return self.xattr(name, value);
         }
@@ -112,9 +112,9 @@ impl Pax {
     }
 }
 
-/// Key, value, and what follows.
+/// Splits off the first record: key, value, and the rest.
 fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    // A length of more digits would be longer than any header.
+    // A length with more digits would exceed any header.
     let space = records.iter().take(8).position(|byte| *byte == b' ')?;
     let (digits, _) = records.split_at_checked(space)?;
     let length = usize::try_from(number::decimal(digits).filter(|_| space > 0)?).ok()?;

@@ -1,8 +1,8 @@
-//! A tar stream put into a tree that is there already (`usnea cp`): it is merged with what it finds.
+//! Puts a tar stream into an existing tree (`usnea cp`), merging it with existing files.
 //!
-//! As with layers, no path of the stream is handed to the kernel whole: each member is one name in a folder that was
-//! opened name by name, through no symbolic link, from the place on that was chosen. Other than there, whoever lives in
-//! the tree may change it meanwhile: only descriptors are used, and what has become another thing is an error.
+//! As with layers, no path of the stream is passed to the kernel whole. Each member is a single name in a folder that
+//! was opened name by name from the chosen place, without following symbolic links. Unlike there, processes in the tree
+//! may change it meanwhile: only descriptors are used, and a file whose kind changed is an error.
 
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,49 +16,49 @@ use super::{path, unpack};
 use crate::error::{Context, Error, Result};
 use crate::image::owners::Owners;
 
-/// Where the members go.
+/// Destination of the members.
 #[derive(Debug)]
 pub enum Place {
-    /// Into this folder, by their own names.
+    /// In this folder, under their own names.
     In(OwnedFd),
-    /// The first name of each is this one, in this folder.
+    /// In this folder, with the first name of each member replaced by this name.
     As(OwnedFd, Vec<u8>),
-    /// Into a folder of this name, in this folder.
+    /// In a folder of this name, in this folder.
     Under(OwnedFd, Vec<u8>),
-    /// The one member is the content of this file.
+    /// The only member is the content of this file.
     File(OwnedFd),
 }
 
-/// Whose the files become.
+/// New owner of the files.
 #[derive(Clone, Copy, Debug)]
 pub enum Giving<'a> {
-    /// The members' own owners'.
+    /// The owners recorded in the members.
     Theirs(&'a Owners),
-    /// Root's.
+    /// Root.
     Roots(&'a Owners),
-    /// Ours, without powers over anybody else: no setuid, no attributes.
+    /// The user, without setuid and attributes: nothing that gives powers over others.
     Ours,
 }
 
-/// What happens when a folder is to be in the place of a file, or a file in that of a folder.
+/// Treatment of a folder in place of a file, or a file in place of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherKind {
-    /// It is an error.
+    /// Report an error.
     Refused,
-    /// What was there is removed.
+    /// Remove the existing file or folder.
     Replaced,
 }
 
-/// What the first member is.
+/// Kind of the first member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
     /// A folder.
     Folder,
-    /// Anything else.
+    /// Any other kind.
     File,
 }
 
-/// Puts the members of `stream` where `choose` says, which hears what the first of them is.
+/// Puts the members of `stream` at the destination that `choose` returns for the first member's kind.
 pub fn place(
     stream: impl BufRead,
     giving: Giving<'_>,
@@ -79,11 +79,11 @@ pub fn place(
     entries.drain()
 }
 
-/// A folder on the way, open.
+/// An open folder on the current path.
 struct Level {
     name: Vec<u8>,
     folder: OwnedFd,
-    // What it gets when all in it is there: for folders that were made here.
+    // Mode and time to set after its content is complete, for folders made here.
     last: Option<(Mode, rustix::fs::Timespec)>,
 }
 
@@ -96,7 +96,7 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    /// A member's name from the place's folder on; none: the folder itself.
+    /// Components of a member's name below the destination folder; empty: the folder itself.
     fn names<'n>(&'n self, name: &'n [u8]) -> Result<Vec<&'n [u8]>> {
         let mut names = path::components(name)?;
         match &self.place {
@@ -133,7 +133,7 @@ impl Filling<'_> {
         }
         let names: Vec<Vec<u8>> =
             self.names(&entry.name)?.into_iter().map(<[u8]>::to_vec).collect();
-        // The place itself is there already, and stays what it is.
+        // The destination itself exists already, and stays unchanged.
         let Some((name, folders)) = names.split_last() else { return Ok(()) };
         self.enter(folders)?;
         match entry.kind {
@@ -181,7 +181,7 @@ impl Filling<'_> {
         Ok(())
     }
 
-    /// What is there under `name`, and whether it is a folder. `None`: nothing.
+    /// Looks up `name`; true for a folder. `None`: no such file.
     fn there(&self, name: &[u8]) -> Result<Option<bool>> {
         match rustix::fs::statat(self.here(), name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode).is_dir())),
@@ -212,7 +212,7 @@ impl Filling<'_> {
         let mut last = None;
         if there.is_none() {
             attributes.apply(folder.as_fd(), self.us, true)?;
-            // Until all is in it, it must let us in.
+            // Writable for us until its content is complete.
             let (mode, filling) = (attributes.mode, attributes.mode | 0o700);
             rustix::fs::fchmod(&folder, Mode::from_raw_mode(filling))?;
             last = Some((Mode::from_raw_mode(mode), entry.mtime));
@@ -230,7 +230,7 @@ impl Filling<'_> {
         match self.there(name)? {
             Some(true) => self.remove(name, "what is no folder cannot be copied over one")?,
             Some(false) => match rustix::fs::unlinkat(self.here(), name, AtFlags::empty()) {
-                // Something is mounted on it: its content is what can be changed.
+                // The file is a mount point: its content can be changed, but the file cannot be replaced.
                 Err(Errno::BUSY) if entry.kind == Kind::File => {
                     let file = open_mounted(self.here(), name)?;
                     return unpack::content(file.as_fd(), entry, content);
@@ -254,7 +254,7 @@ impl Filling<'_> {
             Kind::Symlink => {
                 rustix::fs::symlinkat(&entry.link, here, name).map_err(super::cannot_make)?;
             }
-            // overlayfs would take it for a whiteout.
+            // overlayfs would treat it as a whiteout.
             Kind::Character(0, 0) => {
                 log::warn!("{}: left out: a device 0:0", path::shown(&entry.name));
                 return Ok(());
@@ -281,7 +281,7 @@ impl Filling<'_> {
         attributes.apply_at(here, name, entry.kind, self.us, true)
     }
 
-    /// Another name for a file that was put here before.
+    /// Creates a hard link to a file that was put here before.
     fn hard_link(&self, name: &[u8], entry: &Entry) -> Result<()> {
         let shown = || format!("hard link to {}", path::shown(&entry.link));
         let names = self.names(&entry.link).context(shown)?;
@@ -295,7 +295,7 @@ impl Filling<'_> {
     }
 }
 
-/// Opens the regular file that is mounted on `name` and empties it. NONBLOCK: should it have become a pipe meanwhile.
+/// Opens the regular file mounted on `name` and empties it. NONBLOCK: the file may have become a pipe meanwhile.
 fn open_mounted(folder: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = rustix::fs::openat(folder, name, flags | OFlags::CLOEXEC, Mode::empty())?;

@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 
-/// More regions than a file needs, at 16 bytes each.
+/// Most regions of a file, at 16 bytes each: more than any real file needs.
 const MOST_REGIONS: usize = 1 << 17;
 
-/// A part of a file that is not a hole.
+/// A part of a file between holes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Region {
     pub(super) offset: u64,
@@ -15,15 +15,15 @@ pub(super) struct Region {
 /// A file with holes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sparse {
-    /// In order, apart, inside the file.
+    /// Regions in order, without overlap, inside the file.
     pub(super) regions: Vec<Region>,
-    /// The file's length, holes included.
+    /// Length of the file, holes included.
     pub(super) size: u64,
 }
 
 impl Sparse {
-    /// The map of a file of `size` bytes, `stored` of which are in the tar. Errors: a map that is out of order, overlaps,
-    /// leaves the file or covers other than what is stored.
+    /// Validates the map of a file of `size` bytes, `stored` of which are in the tar. Errors: regions out of order,
+    /// overlapping or outside the file, or a sum other than `stored`.
     pub(super) fn new(regions: Vec<Region>, size: u64, stored: u64) -> Result<Self> {
         let (mut end, mut sum) = (0u64, 0u64);
         for region in &regions {
@@ -35,7 +35,7 @@ impl Sparse {
     }
 }
 
-/// What any wrong map is called.
+/// The error for any invalid map.
 pub(super) fn malformed() -> Error {
     Error::new("its map of holes is malformed")
 }
@@ -49,7 +49,7 @@ pub(super) fn push(map: &mut Vec<Region>, region: Region) -> Result<()> {
     Ok(())
 }
 
-/// The map of format 0.1: `offset,length,offset,length`. `None`: malformed.
+/// Parses the map of format 0.1: `offset,length,offset,length`. `None`: malformed.
 pub(super) fn with_commas(value: &[u8]) -> Result<Option<Vec<Region>>> {
     let mut map = Vec::new();
     if value.is_empty() {
@@ -67,7 +67,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
     super::number::decimal(text)
 }
 
-/// Reads the map of format 1.0, which comes before the content: a count and that many pairs, a number a line.
+/// Parses the map of format 1.0, which precedes the content: a count and that many pairs, one number on each line.
 #[derive(Default)]
 pub(super) struct Lines {
     line: Vec<u8>,
@@ -77,7 +77,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Takes a block of the map. True: it is the last one.
+    /// Parses a block of the map; true if the map is complete.
     pub(super) fn block(&mut self, block: &[u8]) -> Result<bool> {
         for byte in block {
             if self.is_complete() {
@@ -85,7 +85,7 @@ impl Lines {
             }
             match byte {
                 b'\n' => self.end_of_line()?,
-                // No number of 64 bits has more digits.
+                // A number of 64 bits has at most 20 digits.
                 b'0'..=b'9' if self.line.len() < 20 => self.line.push(*byte),
                 _ => return Err(malformed()),
             }
@@ -108,7 +108,7 @@ impl Lines {
         Ok(())
     }
 
-    /// What was read.
+    /// Returns the parsed map.
     pub(super) fn into_map(self) -> Vec<Region> {
         self.map
     }

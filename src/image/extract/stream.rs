@@ -1,7 +1,7 @@
-//! The uncompressed stream, from the thread that makes it to the one that writes files: a few chunks under way.
+//! The uncompressed stream, from the inflating thread to the one that writes files, with a few chunks in between.
 //!
-//! The inflating thread hashes too: a third one for that was no faster on two processors, and a pull waits for the
-//! network before it waits for this. It ends when the other hangs up.
+//! The inflating thread also hashes: a third thread was no faster on two processors, and a pull mostly waits for the
+//! network. The thread ends when the receiver is dropped.
 
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,21 +19,21 @@ enum Message {
     End,
 }
 
-/// The two ends: where the stream is read, and what fills it.
+/// Creates the two ends: the readable stream, and the inflater that fills it.
 pub(super) fn pair() -> (Stream, Inflater) {
     let (chunks, receiver) = sync_channel(UNDER_WAY);
-    // Room for all there are: handing a chunk back never waits.
+    // Capacity for all chunks: returning one never blocks.
     let (spent, back) = sync_channel(UNDER_WAY + 2);
     let stream = Stream { chunks: receiver, spent, chunk: Vec::new(), at: 0, is_over: false };
     (stream, Inflater { chunks, spent: back })
 }
 
-/// What is said where the other thread has stopped and said nothing.
+/// The error for a stream whose other thread stopped without a message.
 pub(super) fn stopped() -> Error {
     Error::new("the stream has stopped")
 }
 
-/// Where the uncompressed stream is read.
+/// The reading end of the uncompressed stream.
 pub(super) struct Stream {
     chunks: Receiver<Message>,
     spent: SyncSender<Vec<u8>>,
@@ -48,7 +48,7 @@ impl Stream {
             Ok(Message::Chunk(chunk)) => {
                 let spent = std::mem::replace(&mut self.chunk, chunk);
                 self.at = 0;
-                // Refused when the inflater is done: then nobody needs it.
+                // Fails if the inflater has finished: the chunk is then not needed.
                 let _ = self.spent.try_send(spent);
                 Ok(())
             }
@@ -56,7 +56,7 @@ impl Stream {
                 self.is_over = true;
                 Ok(())
             }
-            // It failed; why is told by the thread itself.
+            // The inflater failed, and returns the cause itself.
             Err(_) => Err(io::Error::other(stopped())),
         }
     }
@@ -83,20 +83,20 @@ impl Read for Stream {
     }
 }
 
-/// What is known of a stream when all of it went through.
+/// Facts about a stream that was read to its end.
 pub(super) struct Inflated {
     pub(super) digest: Digest,
     pub(super) length: u64,
 }
 
-/// Fills the stream.
+/// The writing end of the stream.
 pub(super) struct Inflater {
     chunks: SyncSender<Message>,
     spent: Receiver<Vec<u8>>,
 }
 
 impl Inflater {
-    /// Inflates `packed` to its end. `None`: the other end hung up.
+    /// Inflates `packed` to its end. `None`: the reading end was dropped.
     pub(super) fn run(
         self,
         packed: impl Read,
@@ -124,7 +124,7 @@ impl Inflater {
     }
 }
 
-/// Reads a whole chunk, less only at the end: many small ones would cost a wake-up each.
+/// Reads a whole chunk, less only at the end: each small chunk would cost a wake-up.
 fn fill(chunk: &mut Vec<u8>, plain: &mut compression::Plain<'_>) -> Result<()> {
     chunk.resize(CHUNK, 0);
     let mut filled = 0;
@@ -151,7 +151,7 @@ fn check(length: u64, size: u64, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-/// The layer holds more than it may.
+/// The error for a layer that exceeds its limit.
 pub(super) fn too_many_bytes(limits: &Limits) -> Error {
     Error::new(format!("unpacks to more than {} bytes", limits.layer_bytes))
         .hint("if the image is to be trusted, raise layer-bytes under [limits] in usnea.toml")

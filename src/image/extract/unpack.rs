@@ -1,4 +1,4 @@
-//! What each entry makes on disk.
+//! Creates the files of a layer's entries on disk.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -15,7 +15,7 @@ use super::{Content, How, Sketched, stream};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Result};
 
-/// What was counted.
+/// Totals of an unpacked layer.
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) bytes: u64,
@@ -60,7 +60,7 @@ impl Unpack<'_> {
                 "if the image is to be trusted, raise layer-entries under [limits] in usnea.toml",
             ));
         }
-        // Holes count: the file may be copied, one day.
+        // Holes count too: a later copy of the file may fill them.
         self.counts.bytes = self.counts.bytes.saturating_add(entry.size());
         if self.counts.bytes > limits.layer_bytes {
             return Err(stream::too_many_bytes(limits)).context(|| path::shown(&entry.name));
@@ -116,7 +116,7 @@ impl Unpack<'_> {
             Kind::Block(major, minor) => {
                 self.device(name, rustix::fs::FileType::BlockDevice, (major, minor), entry)
             }
-            // overlayfs would take it for a whiteout, and nobody can use it as a device.
+            // overlayfs would treat it as a whiteout, and it is useless as a device.
             Kind::Character(0, 0) => {
                 log::debug!("{}: left out: a device 0:0", path::shown(&entry.name));
                 Ok(())
@@ -127,7 +127,7 @@ impl Unpack<'_> {
         }
     }
 
-    /// Makes something here, in the place of whatever has that name.
+    /// Creates a file here, in place of any file of that name.
     fn replace<T>(
         &mut self,
         name: &[u8],
@@ -191,8 +191,8 @@ impl Unpack<'_> {
         self.replace(name, |here| rustix::fs::mknodat(here, name, file_type, mode, device))
     }
 
-    /// A device node, where the kernel lets us; else, and where owners are only recorded, an empty file that says what
-    /// it stands for.
+    /// Creates a device node if the kernel permits. Otherwise, and with recorded owners, creates an empty file with a
+    /// record of the device.
     fn device(
         &mut self,
         name: &[u8],
@@ -219,7 +219,7 @@ impl Unpack<'_> {
         self.settle(file.as_fd(), &attributes)
     }
 
-    /// Another name for a file of this layer. Its attributes are the file's: the entry's own say the same or nothing.
+    /// Creates a hard link to a file of this layer. The link entry's own attributes are ignored: the target's apply.
     fn hard_link(&mut self, name: &[u8], folders: &[&[u8]], entry: &Entry) -> Result<()> {
         let shown = || format!("hard link to {}", path::shown(&entry.link));
         let target = path::components(&entry.link).context(shown)?;
@@ -244,7 +244,7 @@ impl Unpack<'_> {
         .context(shown)
     }
 
-    /// `gone` is not to be seen of the layers below. What this layer has of that name stays.
+    /// Hides `gone` in the layers below. This layer's own file of that name stays.
     fn whiteout(&mut self, gone: &[u8]) -> Result<()> {
         if self.folders.white_out(gone)? {
             self.counts.whiteouts += 1;
@@ -253,7 +253,7 @@ impl Unpack<'_> {
     }
 }
 
-/// Whether two names are those of one file already: by way of a link they may be the same name.
+/// True if two names are already the same file: through a symbolic link they may even be the same name.
 fn is_same(
     old_folder: BorrowedFd<'_>,
     old: &[u8],
@@ -277,7 +277,7 @@ fn is_linkable(target: Found) -> Result<()> {
     }
 }
 
-/// Writes all of a file's content.
+/// Writes the whole content of a file.
 pub(super) fn content<S: BufRead>(
     file: BorrowedFd<'_>,
     entry: &Entry,
@@ -291,7 +291,7 @@ pub(super) fn content<S: BufRead>(
     Ok(rustix::fs::ftruncate(file, sparse.size)?)
 }
 
-/// The digest of all of a file's content.
+/// Computes the digest of a file's whole content.
 fn digest<S: BufRead>(entry: &Entry, content: &mut Entries<S>) -> Result<Digest> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let Some(sparse) = &entry.sparse else {

@@ -1,10 +1,10 @@
-//! Tars, made as the test wants them, right or wrong.
+//! Tars built for the tests, valid or not.
 
 use std::io::Write;
 
 use tar_core::{EntryType, Header};
 
-/// One entry.
+/// An entry of a tar.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) name: Vec<u8>,
@@ -114,7 +114,7 @@ impl Item {
     }
 }
 
-/// Octal, or GNU's base-256 where that is too short.
+/// Encodes a number in octal, or in GNU's base-256 if octal is too short.
 fn number(value: u64) -> [u8; 8] {
     let mut field = value.to_be_bytes();
     match value {
@@ -133,7 +133,7 @@ pub(super) fn record(key: &str, value: &[u8]) -> Vec<u8> {
     record
 }
 
-/// A tar that grows.
+/// A tar under construction.
 #[derive(Clone, Default)]
 pub(super) struct Tar(pub(super) Vec<u8>);
 
@@ -152,7 +152,7 @@ impl Tar {
         tar.raw(&item.header(), &item.content)
     }
 
-    /// A header as it is and some content, padded.
+    /// Adds a raw header and its content, padded.
     pub(super) fn raw(mut self, header: &Header, content: &[u8]) -> Self {
         self.0.extend_from_slice(header.as_bytes());
         self.0.extend_from_slice(content);

@@ -1,5 +1,5 @@
-//! Files that somebody who lives in the folder exchanges while they are put there (`usnea cp c:/out .`, and `.` is mounted
-//! in the container).
+//! Files that a process in the folder exchanges while they are written (`usnea cp c:/out .`, and `.` is mounted in the
+//! container).
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -45,7 +45,7 @@ fn put_pipes() {
                 }
             }
         });
-        // Each stands for itself: what was exchanged ends the copy with an error.
+        // Each entry is copied alone: an exchanged file ends the copy with an error.
         let mut rest = &tar[..];
         while rest.len() > 1024 {
             let member = [&rest[..512], &[0; 1024]].concat();

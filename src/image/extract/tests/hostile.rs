@@ -1,4 +1,4 @@
-//! Layers that mean harm.
+//! Malicious layers.
 
 use super::*;
 use crate::image::extract::tests::archive::record;
@@ -41,7 +41,7 @@ fn long_names_are_names_and_too_long_ones_an_error() {
     let deeper = [b"n".repeat(255), b"/".to_vec()].concat().repeat(17);
     assert!(deeper.len() > 4096);
     let target = b"t".repeat(4095);
-    // Its path cannot be told to the kernel at once, so nothing here looks at it but by its other name.
+    // The kernel does not accept the whole path at once, so the test checks the file by its other name.
     let (place, _) = unpacked(Tar::of([
         Item::file(&long, "long"),
         Item::file(deeper.strip_suffix(b"/").unwrap(), "deep"),
@@ -63,7 +63,7 @@ fn long_names_are_names_and_too_long_ones_an_error() {
 fn a_tower_of_folders_is_an_error() {
     let error = refused(Tar::of([Item::folder("d/".repeat(10_000))]));
     assert!(error.ends_with("more than 1000 folders deep"), "{error}");
-    // One by one, in a relative way of speaking: each is one deeper than the last.
+    // One level at a time, each folder one level deeper than the last.
     let items = (1..1100).map(|depth| Item::folder("d/".repeat(depth)));
     let place = Place::new();
     let error = place.unpack(&Tar::of(items).end()).unwrap_err();
@@ -103,7 +103,7 @@ fn ids_are_ids() {
         assert!(error.contains("'uid' is malformed"), "{error}");
     }
     unpacked(Tar::of([Item::file("a", "").owner(4_294_967_294, 4_294_967_294)]));
-    // What a PAX record says, the header need not.
+    // A PAX record makes the header's field unnecessary.
     let mut header = Item::file("a", "").header();
     header.as_ustar_mut().uid = *b"nonsense";
     header.set_checksum();
@@ -133,7 +133,7 @@ fn numbers_that_do_not_fit_are_refused() {
     refused(with_field(|fields| fields.size = *b"9999999999 \0"));
     refused(with_field(|fields| fields.mode = [0xff; 8]));
     refused(with_field(|fields| fields.uid = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe]));
-    // Before 1970, in GNU's way.
+    // A time before 1970, in GNU's format.
     let place = Place::new();
     place.unpack(&with_field(|fields| fields.mtime = [0xff; 12]).end()).unwrap();
     assert_eq!(place.tree()["a"].mtime, (-1, 0));
@@ -148,7 +148,7 @@ fn the_size_of_the_pax_record_holds() {
             .and(Item::file("b", "x")),
     );
     assert_eq!((read(place.path("a")), read(place.path("b"))), ("12345".into(), "x".into()));
-    // Longer than what is there: cut off, not beyond.
+    // A size beyond the end of the stream: an error, and no read beyond.
     let tar = Tar::new().extension(b'x', &record("size", b"9223372036854775807"));
     let error = refused(tar.raw(&Item::file("a", "x").header(), b"x"));
     assert!(error.contains("unpacks to more than"), "{error}");
@@ -179,14 +179,14 @@ fn extensions_are_of_a_bounded_size_and_number() {
         let error = refused(Tar::new().extension(kind, &huge).and(Item::file("a", "")));
         assert!(error.contains("extended header of 1048577 bytes"), "{error}");
     }
-    // Of two the last counts, as in Go.
+    // The last of two counts, as in Go.
     let two = Tar::new().extension(b'L', b"a\0").extension(b'L', b"b\0").and(Item::file("c", ""));
     assert_eq!(names(&unpacked(two).0.tree()), [".", "b"]);
     let records = [record("path", b"a"), record("path", b"b")];
     let two = Tar::new().extension(b'x', &records[0]).extension(b'x', &records[1]);
     assert_eq!(names(&unpacked(two.and(Item::file("c", ""))).0.tree()), [".", "b"]);
     assert!(refused(Tar::new().extension(b'L', b"a\0")).contains("no entry"));
-    // A global header is for all entries, and says nothing that matters.
+    // A global header applies to all entries, and contains nothing relevant.
     let global = record("path", b"evil");
     let (place, _) = unpacked(Tar::new().extension(b'g', &global).and(Item::file("a", "x")));
     assert_eq!(names(&place.tree()), [".", "a"]);
@@ -262,7 +262,7 @@ fn types_that_are_not_known_are_an_error() {
     }
     assert!(refused(Tar::of([Item::file("/", "x")])).contains("the root is a folder"));
     assert!(refused(Tar::of([Item::symlink("./", "x")])).contains("the root is a folder"));
-    // A folder as it was before POSIX.
+    // A folder in the format before POSIX.
     let (place, _) =
         unpacked(Tar::of([Item::file("a/", "").kind(0), Item::file("b", "x").kind(0)]));
     assert_eq!([&place.tree()["a"].kind, &place.tree()["b"].kind], ["folder", "file"]);
@@ -291,7 +291,7 @@ fn entries_are_limited() {
     let error = unpack(files(101)).unwrap_err();
     assert!(error.to_string().contains("more than 100 entries"), "{error}");
     assert!(error.way_out().unwrap().contains("layer-entries"));
-    // Folders that no entry makes count.
+    // Folders made without an entry count.
     let deep = |first: &str| Item::folder(format!("{first}/{}", "d/".repeat(60)));
     assert!(unpack(Tar::of([deep("a"), deep("b"), Item::file("c", "")])).is_err());
 }

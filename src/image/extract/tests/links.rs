@@ -1,4 +1,4 @@
-//! Links, and what takes the place of what.
+//! Links, and files that replace other files.
 
 use super::*;
 
@@ -59,7 +59,7 @@ fn links_on_the_way_are_followed_within_the_layer() {
             "usr/lib/x",
             "1",
         ),
-        // What it leads to is made, and the root is above itself.
+        // The target of a link is created, and the root is its own parent.
         (
             Tar::of([Item::symlink("a", "../outside"), Item::file("a/secret", "1")]),
             "outside/secret",
@@ -75,7 +75,7 @@ fn links_on_the_way_are_followed_within_the_layer() {
             "c/x",
             "1",
         ),
-        // Up from where a link leads, not from where it is.
+        // `..` goes up from the link's target, not from the link.
         (
             Tar::of([
                 Item::folder("u/v"),
@@ -127,7 +127,7 @@ fn links_on_the_way_are_followed_within_the_layer() {
             &format!("deep/{}x", "d/".repeat(59)),
             "1",
         ),
-        // A folder that was open when the link took its place.
+        // The folder was open when the link replaced it.
         (
             Tar::of([
                 Item::folder("a"),

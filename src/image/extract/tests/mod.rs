@@ -1,4 +1,4 @@
-//! Layers made here, unpacked, and looked at. As root with real owners too; as anybody with recorded ones.
+//! Layers built here, unpacked and checked. As root also with real owners; as any user with recorded ones.
 
 mod archive;
 mod attributes;
@@ -24,7 +24,7 @@ use crate::ids::{IdMap, IdMaps};
 use crate::image::owners::Owners;
 use crate::whiteout::Whiteouts;
 
-/// A folder to unpack into, and beside it what nobody may touch.
+/// A folder to unpack into, beside a folder that must stay untouched.
 struct Place {
     top: tempfile::TempDir,
 }
@@ -80,19 +80,19 @@ impl Place {
     }
 }
 
-/// Contents and all.
+/// Settings that write the contents.
 fn how<'a>(owners: &'a Owners, limits: &'a Limits, whiteouts: Whiteouts) -> How<'a> {
     How { owners, limits, whiteouts, content: super::Content::Whole }
 }
 
-/// What a layer unpacks to.
+/// Unpacks a layer that must succeed.
 fn unpacked(tar: Tar) -> (Place, Unpacked) {
     let place = Place::new();
     let unpacked = place.unpack(&tar.end()).unwrap();
     (place, unpacked)
 }
 
-/// What a layer fails with.
+/// The error of a layer that must fail.
 fn refused(tar: Tar) -> String {
     Place::new().unpack(&tar.end()).unwrap_err().to_string()
 }

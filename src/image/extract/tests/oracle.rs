@@ -1,4 +1,4 @@
-//! Against GNU tar: what it packs and unpacks, we unpack to the same.
+//! Comparison with GNU tar: its archives unpack to the same tree with both programs.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ fn run(program: &str, arguments: &[&str], folder: &Path) {
     assert!(status.success(), "{program} {arguments:?}");
 }
 
-/// A tree with everything that tar can say.
+/// A tree with every feature of tar.
 fn make(folder: &Path) {
     let long = "l".repeat(120);
     let script = format!(
@@ -63,7 +63,7 @@ fn compared(arguments: &[&str]) {
     );
 }
 
-/// We keep setuid in an attribute, and may have put blocks elsewhere.
+/// Removes expected differences: setuid may be in an attribute, and blocks may differ.
 fn comparable(mut tree: Tree) -> Tree {
     for node in tree.values_mut() {
         node.xattrs.remove(crate::image::owners::OVERRIDE_STAT);
@@ -108,7 +108,7 @@ fn ustar_and_v7_layers_are_as_gnu_tar_unpacks_them() {
         place.unpack(&std::fs::read(folder.with_extension("tar")).unwrap()).unwrap();
         let (mut ours, mut theirs) = (comparable(place.tree()), comparable(tree::read(&folder)));
         if format == "v7" {
-            // Its root has no entry.
+            // The root has no entry in this format.
             ours.remove(".");
             theirs.remove(".");
         }

@@ -1,4 +1,4 @@
-//! Compressed and plain, whole and cut off.
+//! Streams: compressed and plain, whole and cut off.
 
 use super::*;
 use crate::digest::Digest;
@@ -32,7 +32,7 @@ fn the_diff_id_is_of_all_bytes_whatever_the_compression() {
     }
 }
 
-/// One byte a time, as slow as a network can be.
+/// Yields a single byte a time, like the slowest network.
 struct Drops<'a>(&'a [u8]);
 
 impl std::io::Read for Drops<'_> {
@@ -89,13 +89,13 @@ fn what_is_cut_off_is_an_error() {
     let whole = plain.end();
     for length in (0..whole.len()).step_by(512).chain([1, 100, 511, 513, 1025, 4000, 4999]) {
         let answer = Place::new().unpack(&whole[..length]);
-        // Between entries nobody can tell; the digest does.
+        // A cut between entries shows only in the digest.
         let is_fine = entries.contains(&length) || length >= entries[2] && length % 512 == 0;
         assert_eq!(answer.is_ok(), is_fine, "{length}");
     }
     for packed in [gzip(&whole), zstd(&whole)] {
         for length in 1..packed.len() {
-            // Two bytes are gzip's signature; a shorter one is a tar, cut off.
+            // Two bytes are gzip's signature; a shorter stream is a truncated tar.
             let error = Place::new().unpack(&packed[..length]).unwrap_err().to_string();
             assert!(error.contains("cut off"), "{length}: {error}");
         }
@@ -156,7 +156,7 @@ fn a_layer_that_unpacks_to_too_much_is_refused_on_the_way() {
     let limits = Limits { layer_bytes: 1 << 20, ..Limits::default() };
     let bombs = [
         Tar::of([Item::file("bomb", &zeros)]).end(),
-        // After the tar's end, where nothing of it would be written.
+        // After the tar's end, where no byte would be written to a file.
         [Tar::new().end(), zeros.clone()].concat(),
     ];
     for bomb in bombs {

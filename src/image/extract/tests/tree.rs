@@ -1,4 +1,4 @@
-//! A folder read back, with all that a layer can say of a file.
+//! Reads a folder back, with all file attributes that a layer can have.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -6,22 +6,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// What a file is.
+/// Attributes of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) kind: String,
-    /// Content or target.
+    /// Content of a file, or target of a link.
     pub(super) content: Vec<u8>,
     pub(super) mode: u32,
     pub(super) owner: (u32, u32),
     pub(super) mtime: (i64, i64),
     pub(super) xattrs: BTreeMap<String, Vec<u8>>,
     pub(super) links: u64,
-    /// Blocks of 512 bytes: holes have none.
+    /// Allocated blocks of 512 bytes: holes have none.
     pub(super) blocks: u64,
 }
 
-/// By path; `.` is the folder itself.
+/// Files by path; `.` is the folder itself.
 pub(super) type Tree = BTreeMap<String, Node>;
 
 pub(super) fn read(folder: &Path) -> Tree {
@@ -36,7 +36,7 @@ pub(super) fn read(folder: &Path) -> Tree {
     tree
 }
 
-/// Looks at a file that its owner may not read all the same.
+/// Reads a file even if its mode forbids its owner to read.
 fn readable(path: &Path, look: impl Fn(&Path, &Metadata) -> Node) -> Node {
     let metadata = path.symlink_metadata().unwrap();
     let mode = metadata.mode();

@@ -102,7 +102,7 @@ fn a_whiteout_of_overlayfs_is_not_a_layers_to_forge() {
     assert_eq!(names(&place.tree()), [".", "b"]);
 }
 
-/// The files of layers, the topmost last, unpacked with whiteouts of this form, as one tar.
+/// Unpacks layers, the topmost last, with whiteouts of this form, and returns the merged tree as a tar.
 fn merged(layers: &[Vec<Item>], whiteouts: Whiteouts) -> Vec<u8> {
     use crate::image::diff::{Folder, merged_tar};
     let places: Vec<(Place, Unpacked)> = layers
@@ -124,7 +124,7 @@ fn merged(layers: &[Vec<Item>], whiteouts: Whiteouts) -> Vec<u8> {
     merged_tar(&seen.collect::<Vec<_>>(), &Owners::Recorded, Vec::new()).unwrap()
 }
 
-/// Folders that no entry made have the time of now.
+/// Resets the time of folders made without an entry, which have the current time.
 fn set_new_folders_back(folder: &Path) {
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {
@@ -139,7 +139,7 @@ fn set_new_folders_back(folder: &Path) {
     }
 }
 
-/// One entry of a layer: whiteouts and files of few names, in any order.
+/// A random entry of a layer: whiteouts and files of a few names, in any order.
 fn entry() -> impl proptest::strategy::Strategy<Value = Item> {
     use proptest::prelude::*;
     let folder = prop::sample::select(vec!["", "a/", "b/", "a/b/"]);
