@@ -1,5 +1,5 @@
-//! What systemd hands to a unit's command and `run` does not hand on by itself: a socket to say READY at, and sockets that
-//! it listens on. Whoever has such a unit is told the flags that do.
+//! Variables of systemd that `run` does not pass on by itself: a socket for READY, and sockets to listen on. Warnings
+//! name the flags that pass them on.
 
 use std::path::Path;
 

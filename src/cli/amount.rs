@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 const UNITS: [&str; 9] = ["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"];
 
-/// `117MB`, `1.24kB`, `0B`: decimal units, at most three digits that count.
+/// Formats a size: `117MB`, `1.24kB`, `0B`: decimal units, at most three significant digits.
 pub fn size(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, 0);
-    // From 999.5 on, three digits are those of the next unit (docker says 1e+03MB there).
+    // From 999.5 on, three digits belong to the next unit (docker prints 1e+03MB there).
     while value >= 999.5 {
         value /= 1000.0;
         unit += 1;
@@ -27,7 +27,7 @@ pub fn size(bytes: u64) -> String {
     format!("{digits}{}", UNITS.get(unit).copied().unwrap_or_default())
 }
 
-/// `About an hour`, `3 weeks`: as docker rounds them.
+/// Formats a duration: `About an hour`, `3 weeks`: rounded as in docker.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     let minutes = seconds / 60;
@@ -47,7 +47,7 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// `3 weeks ago`. What is said to come from the future was made just now.
+/// Formats a past time: `3 weeks ago`. A time in the future counts as just now.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
     let passed = Duration::try_from(now.duration_since(then)).unwrap_or_default();
     format!("{} ago", duration(passed))
@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    // The table of go-units' own test.
+    // Table of go-units' own test.
     #[test]
     fn durations_are_dockers() {
         const HOUR: u64 = 3600;

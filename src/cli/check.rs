@@ -1,4 +1,4 @@
-//! `usnea check`.
+//! `usnea check`: the store's and the containers' faults.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ enum Printed {
     Json,
 }
 
-/// Carries it out.
+/// Checks images and containers, and prints the faults; returns the exit status.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let repair = if arguments.repair { Repair::Yes } else { Repair::No };
     let stores = Stores::open(root)?;

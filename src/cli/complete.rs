@@ -1,8 +1,8 @@
-//! Completion of what is typed. The shells' scripts are a few lines each: at a TAB they ask `usnea __complete AT WORD...`,
-//! which answers with a line for each candidate, `VALUE` or `VALUE<TAB>HELP`. So commands and flags are always those of
-//! this program, and names those of the store.
+//! Completion of command lines. The shells' scripts are a few lines each: at a TAB they run `usnea __complete AT
+//! WORD...`. The answer is a line for each candidate, `VALUE` or `VALUE<TAB>HELP`. So commands and flags are always
+//! those of this program, and names those of the store.
 //!
-//! What an argument is, is known by its name in the help: CONTAINER, IMAGE, VOLUME.
+//! The name of an argument in the help tells its kind: CONTAINER, IMAGE, VOLUME.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -18,7 +18,7 @@ use crate::container::kept;
 use crate::container::stores::Stores;
 use crate::error::Result;
 
-/// The word by which the scripts ask.
+/// Command word of the scripts' question.
 const ASK: &str = "__complete";
 
 /// Print the script by which a shell completes what is typed
@@ -46,7 +46,7 @@ pub enum Shell {
     Zsh,
 }
 
-/// Prints the script.
+/// Prints the completion script of a shell.
 pub fn run(arguments: &Arguments) -> Result<u8> {
     print(match arguments.shell {
         Shell::Bash => include_str!("../../packaging/completions/usnea.bash"),
@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     })
 }
 
-/// What a script asks, answered, where this process was asked. Silent: the terminal is somebody's prompt.
+/// Answers a completion script, if this process was run by one. Logs nothing: the terminal shows the user's prompt.
 pub fn as_completer() -> Option<ExitCode> {
     let mut words = std::env::args_os().skip(1);
     if words.next()? != ASK {
@@ -64,7 +64,7 @@ pub fn as_completer() -> Option<ExitCode> {
     let at = words.next()?.to_str()?.parse().ok()?;
     let words: Vec<OsString> = words.collect();
     let text = answer(words, at);
-    // Nobody reads on: nothing to complete.
+    // Without a reader, the answer is not needed.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Some(ExitCode::SUCCESS)
 }
@@ -79,7 +79,7 @@ fn answer(words: Vec<OsString>, at: usize) -> String {
         let Some(value) = candidate.get_value().to_str().filter(|value| is_plain(value)) else {
             continue;
         };
-        // Flags, where none is begun, only hide the names.
+        // Flags, where the user typed no hyphen, only hide the names.
         if value.starts_with('-') && !is_flag {
             continue;
         }
@@ -94,13 +94,13 @@ fn answer(words: Vec<OsString>, at: usize) -> String {
     text
 }
 
-/// Whether a shell takes the word as it is: nothing else is offered.
+/// True if a shell takes the word literally: no other word is offered.
 fn is_plain(value: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:@=+,-".contains(&byte);
     !value.is_empty() && value.bytes().all(plain)
 }
 
-/// `--root` of what was typed.
+/// Returns the `--root` of the typed words.
 fn root_of(words: &[OsString]) -> Option<PathBuf> {
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -113,7 +113,7 @@ fn root_of(words: &[OsString]) -> Option<PathBuf> {
     None
 }
 
-/// Which containers a command is about.
+/// Containers that fit a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Running {
     NoMatter,
@@ -126,7 +126,7 @@ struct Store {
     root: Option<PathBuf>,
 }
 
-/// The grammar, with candidates for the arguments that are names.
+/// Returns the grammar, with candidates for arguments that are names.
 fn with_names(command: Command, store: &Store, running: Running) -> Command {
     let command = command.mut_args(|arg| with_candidates(arg, store, running));
     let names: Vec<String> =
@@ -160,7 +160,7 @@ fn with_candidates(arg: Arg, store: &Store, running: Running) -> Arg {
                 containers.into_iter().chain(images(&store, typed)).collect()
             }))
         }
-        // Files are the shell's, which knows how to write their names.
+        // Files are left to the shell, which knows how to quote their names.
         _ if arg.get_value_hint() == ValueHint::AnyPath => arg.value_hint(ValueHint::Other),
         _ => arg,
     }
@@ -170,14 +170,14 @@ fn place(store: &Store) -> Option<PathBuf> {
     config::store_path(store.root.as_deref()).ok()
 }
 
-/// What begins as it was typed.
+/// Returns the names that begin with the typed text.
 fn beginning(names: impl Iterator<Item = String>, typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
     let fitting = names.filter(|name| name.starts_with(&*typed));
     fitting.map(CompletionCandidate::new).collect()
 }
 
-/// Whether it may be the beginning of an ID, which nobody types without a digit of it.
+/// True if the text may be the beginning of an ID, which nobody completes without a digit of it.
 fn is_id(typed: &OsStr) -> bool {
     !typed.is_empty() && typed.to_string_lossy().bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -203,7 +203,7 @@ fn images(store: &Store, typed: &OsStr) -> Vec<CompletionCandidate> {
     for store in stores.iter().flat_map(Stores::all) {
         for image in store.images().iter().flat_map(|images| images.all()) {
             for name in image.names.iter().map(|name| name.familiar()) {
-                // What was made here is found without this, too.
+                // An image that was made here is found without `localhost/` too.
                 let short = name.strip_prefix("localhost/").map(str::to_owned);
                 names.extend((short.is_none() || !typed.is_empty()).then_some(name));
                 names.extend(short);
@@ -242,7 +242,7 @@ mod tests {
         assert!(answered("usnea rm --fo").contains(&"--force".to_owned()));
         assert_eq!(answered("usnea --log-level d"), ["debug"]);
         assert_eq!(answered("usnea nope x"), Vec::<String>::new());
-        // Where no flag is begun there is none.
+        // Without a typed hyphen, no flag is offered.
         assert!(answered("usnea ").iter().all(|word| !word.starts_with('-')));
     }
 

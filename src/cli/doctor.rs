@@ -1,5 +1,5 @@
-//! `usnea doctor`: the page that says what works on this machine. What it knows is `host::checks`; here it is only
-//! laid out.
+//! `usnea doctor`: the page with the features that work on this machine. `host::checks` finds the facts; this module
+//! only lays them out.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -30,10 +30,10 @@ pub enum Format {
     Json,
 }
 
-/// Looks at everything and prints it; returns the exit status. `root` is the global `--root`.
-/// Errors: standard output cannot be written.
+/// Runs all checks and prints the findings; returns the exit status. `root` is the global `--root`. Errors: standard
+/// output cannot be written.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    // No place for the store is something to report, not a reason to give up.
+    // A missing place for the store is a finding, not a reason to give up.
     let store = config::store_path(root).ok();
     let findings = checks::all(store.as_deref());
     let verdict = finding::verdict(&findings);
@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         }
         Format::Table => page(&findings, &verdict),
     };
-    // anstream takes the colours out where there is no terminal, or NO_COLOR is set.
+    // anstream removes the colours without a terminal, or with NO_COLOR set.
     anstream::stdout().write_all(text.as_bytes()).context(|| "cannot write to standard output")?;
     Ok(match verdict {
         Verdict::DoesNotWork(_) => 1,

@@ -1,4 +1,4 @@
-//! `usnea events`.
+//! `usnea events`: recorded and new events.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -42,7 +42,7 @@ pub struct Arguments {
     stream: bool,
 }
 
-/// An event as templates see it.
+/// Event, as templates see it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row<'a> {
@@ -59,9 +59,9 @@ struct Row<'a> {
     from: &'a str,
     scope: &'a str,
     attributes: &'a std::collections::BTreeMap<String, String>,
-    /// podman's fields from here on: of `die` and `exec_die`, else empty.
+    /// Exit status of `die` and `exec_die`, else empty; podman's field, as all that follow.
     container_exit_code: &'a str,
-    /// Health that `health_status` tells, else empty.
+    /// Health in an event `health_status`, else empty.
     health_status: &'a str,
     network: &'a str,
     #[serde(rename = "PodID")]
@@ -96,7 +96,7 @@ impl<'a> Row<'a> {
 
 const LAYOUT: Layout = Layout { table: "{{.ID}}", headings: &[] };
 
-/// Prints.
+/// Prints the events.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
     if matches!(arguments.format, Some(Format::Table(_))) {

@@ -1,4 +1,4 @@
-//! `usnea attach`.
+//! `usnea attach`: attaches to a running container.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ pub struct Arguments {
     sig_proxy: bool,
 }
 
-/// Attaches.
+/// Attaches to a container; returns its exit status, or 0 after the detach keys.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let kept = match &arguments.container {

@@ -1,4 +1,4 @@
-//! `usnea commit`.
+//! `usnea commit`: makes an image of a container.
 
 use std::path::{Path, PathBuf};
 
@@ -66,7 +66,7 @@ enum Format {
     Oci,
 }
 
-/// Commits, and prints the ID.
+/// Commits a container, and prints the image's ID.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let kept = kept::find(&store, &arguments.container)?;

@@ -1,4 +1,4 @@
-//! `usnea cp`.
+//! `usnea cp`: copies files from or to a container.
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
@@ -42,7 +42,7 @@ pub struct Arguments {
     quiet: bool,
 }
 
-/// Copies.
+/// Copies files; returns the exit status.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let (from, to) = (end(&store, &arguments.from)?, end(&store, &arguments.to)?);
@@ -76,8 +76,8 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     Ok(0)
 }
 
-/// Reads an end of the copy, as docker does: what begins like a path is one, else what is before the colon is a
-/// container. A path need not be UTF-8.
+/// Reads an end of the copy, as docker does: a text that begins like a path is a path. In any other, the part before
+/// the colon is a container. A path need not be UTF-8.
 fn end(store: &Path, text: &OsStr) -> Result<End> {
     let bytes = text.as_bytes();
     let local = || Ok(End::Host(PathBuf::from(text)));

@@ -1,4 +1,4 @@
-//! `usnea create`.
+//! `usnea create`: makes a container without a start.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub struct Arguments {
     pulling: Pulling,
 }
 
-/// Carries it out.
+/// Makes the container, and prints its ID.
 pub fn run(arguments: Arguments, store: Option<PathBuf>) -> Result<u8> {
     let Arguments { common, flags, pulling } = arguments;
     let input = if common.options().interactive { Input::Once } else { Input::Closed };

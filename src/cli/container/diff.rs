@@ -1,4 +1,4 @@
-//! `usnea diff`.
+//! `usnea diff`: changes of a container over its image.
 
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
@@ -34,7 +34,7 @@ pub struct Arguments {
 
 const LAYOUT: Layout = Layout { table: "{{.Kind}}\t{{.Path}}", headings: &[] };
 
-/// Shows.
+/// Prints the changes of a container.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let kept = match &arguments.name {
@@ -47,11 +47,11 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     print_changes(&kept::diff(&kept)?, arguments.format.as_ref())
 }
 
-/// Prints changes, as `format` says.
+/// Prints changes in `format`.
 pub fn print_changes(changes: &[Change], format: Option<&Format>) -> Result<u8> {
     match format {
         None => {
-            // Byte for byte: a path need not be text. A terminal would obey what is in it.
+            // Byte for byte: a path need not be text. On a terminal, control characters are escaped.
             let is_terminal = std::io::stdout().is_terminal();
             let mut lines = Vec::new();
             for change in changes {

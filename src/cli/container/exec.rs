@@ -1,4 +1,4 @@
-//! `usnea exec`.
+//! `usnea exec`: a command in a running container.
 
 use std::path::Path;
 
@@ -58,7 +58,7 @@ pub struct Arguments {
     words: Vec<String>,
 }
 
-/// Runs the command and gives its exit status.
+/// Runs the command; returns its exit status.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let Arguments { interactive, tty, detach, latest, words: mut command, .. } = arguments;
     let is_terminal = || rustix::termios::isatty(rustix::stdio::stdin());

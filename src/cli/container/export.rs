@@ -23,7 +23,7 @@ pub struct Arguments {
     output: PathBuf,
 }
 
-/// Exports.
+/// Exports the container of this name, else the image.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let name = &arguments.name;

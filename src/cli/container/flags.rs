@@ -1,4 +1,4 @@
-//! The flags of `create` and `run` that are about the container's life, not about what it is to be.
+//! Flags of `create` and `run` for the container's life: restarts, health, log; the spec's flags are elsewhere.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::monitor::record::{Healthcheck, Input, LogDriver, LogSettings, OnFailu
 use crate::spec::Size;
 use crate::sys::signal;
 
-/// `--stop-signal SIGNAL`
+/// Value of `--stop-signal SIGNAL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignalFlag(pub i32);
 
@@ -109,7 +109,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Whether something is asked for that only a container with a record and a monitor has.
+    /// True if a flag requires a container with a record and a monitor.
     pub fn need_a_record(&self) -> bool {
         let Self { label, label_file, log_opt, replace, no_healthcheck: _, .. } = self;
         let has = [
@@ -132,7 +132,7 @@ impl Flags {
             || !label_file.is_empty()
     }
 
-    /// As the verbs take it. Errors: values that are none, flags that exclude each other.
+    /// Returns the flags as the verbs take them. Errors: invalid values, flags that exclude each other.
     pub fn wishes(self, image: &str, input: Input) -> Result<Wishes> {
         if let Some(keys) = &self.detach_keys {
             keys.parse::<DetachKeys>().map_err(Error::new).context(|| "--detach-keys")?;
@@ -242,7 +242,7 @@ impl Flags {
             (Some(_), true) => fail!("--no-healthcheck and --health-cmd exclude each other"),
             (Some("none"), _) | (None, true) => vec!["NONE".to_owned()],
             (Some(command), _) => match serde_json::from_str::<Vec<String>>(command) {
-                // podman's: a list is run without a shell.
+                // podman's rule: a list is run without a shell.
                 Ok(words)
                     if words.first().is_some_and(|word| word == "CMD" || word == "CMD-SHELL") =>
                 {
@@ -261,7 +261,7 @@ impl Flags {
             start_interval: time("health-start-interval", &self.health_start_interval)?,
             retries: self.health_retries.unwrap_or(0),
         };
-        // Without a command it says how often the image's own is run.
+        // Without a command, the flags change the check of the image.
         Ok((check != Healthcheck::default()).then_some(check))
     }
 }

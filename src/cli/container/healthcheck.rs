@@ -1,4 +1,4 @@
-//! `usnea healthcheck`.
+//! `usnea healthcheck`: runs a container's health check.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ struct RunArguments {
     container: String,
 }
 
-/// Checks.
+/// Runs the check; returns 1 if it fails.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let Command::Run(run) = &arguments.command;
     let kept = kept::find(&selection::store(root)?, &run.container)?;

@@ -1,4 +1,4 @@
-//! `usnea inspect` and `usnea container inspect`: containers, and images where the name is none of a container.
+//! `usnea inspect` and `usnea container inspect`: containers, else images of the same name.
 
 use std::path::Path;
 
@@ -53,7 +53,7 @@ pub enum Kind {
 
 const LAYOUT: Layout = Layout { table: "{{.Id}}", headings: &[] };
 
-/// Prints what was found, then fails for what was not, as docker does.
+/// Prints the found documents, then fails for the missing names, as docker does.
 pub fn run(arguments: &Arguments, root: Option<&Path>, kind: Option<Kind>) -> Result<u8> {
     let store = selection::store(root)?;
     let kind = arguments.kind.or(kind);

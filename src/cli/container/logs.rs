@@ -1,4 +1,4 @@
-//! `usnea logs`.
+//! `usnea logs`: the recorded output of containers.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -54,7 +54,7 @@ pub struct Arguments {
     names: bool,
 }
 
-/// Prints.
+/// Prints the logs of containers.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
     let store = selection::store(root)?;
@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let tail = match arguments.tail.as_str() {
         "all" => None,
         text => match text.parse::<i64>() {
-            // docker: less than nothing is all.
+            // docker's rule: a negative number means all lines.
             Ok(count) => usize::try_from(count).ok(),
             Err(_) => {
                 return Err(Error::new(format!(
@@ -96,7 +96,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
                     String::new()
                 },
             };
-            // One write for many lines; what is on both comes in the order of the log only as far as a reader can tell.
+            // One write for many lines; with both streams, a reader cannot rely on the order of the log.
             let mut output = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
             let mut error = std::io::stderr().lock();
             kept::logs(&kept, &wanted, &mut output, &mut error)?;

@@ -1,4 +1,4 @@
-//! `usnea container`: one file a command, or a few that are one thought. All but prune are at the top too.
+//! `usnea container`: a file for each command, or for a few related ones. All but prune are top-level commands too.
 
 pub mod attach;
 pub mod commit;
@@ -96,7 +96,7 @@ pub enum Command {
     Wait(Late<wait::Arguments>),
 }
 
-/// Carries it out.
+/// Runs the subcommand; returns the exit status.
 pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
     let below = root.as_deref();
     match arguments.command {

@@ -1,4 +1,4 @@
-//! `usnea pause` and `unpause`.
+//! `usnea pause` and `unpause`: freezes and thaws containers.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub struct UnpauseArguments {
     selection: Selection,
 }
 
-/// Pauses.
+/// Pauses containers.
 pub fn pause(arguments: &PauseArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {
@@ -36,7 +36,7 @@ pub fn pause(arguments: &PauseArguments, root: Option<&Path>) -> Result<u8> {
     })
 }
 
-/// Lets go on.
+/// Thaws paused containers.
 pub fn unpause(arguments: &UnpauseArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {

@@ -1,4 +1,4 @@
-//! `usnea port`: which ports of the host lead into containers.
+//! `usnea port`: ports of the host that lead into containers.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub struct Arguments {
     latest: bool,
 }
 
-/// Prints.
+/// Prints the ports.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     if arguments.all {

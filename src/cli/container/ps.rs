@@ -1,4 +1,4 @@
-//! `usnea ps`.
+//! `usnea ps`: lists containers.
 
 mod row;
 
@@ -126,16 +126,16 @@ const HEADINGS: &[(&str, &str)] = &[
     ("PodName", "PODNAME"),
     ("Pid", "PID"),
 ];
-/// How much of a mount's name is shown (docker's).
+/// Width of a mount's name (docker's).
 const MOUNT: usize = 15;
 
-/// Lists, once or again and again.
+/// Lists containers, once, or every few seconds with `--watch`.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let Some(seconds) = arguments.watch else { return list(&arguments, root) };
     let is_terminal = rustix::termios::isatty(rustix::stdio::stdout());
     loop {
         if is_terminal {
-            // ECMA-48: the screen is erased, and the cursor goes to its beginning.
+            // ECMA-48: erases the screen, and moves the cursor to its beginning.
             print("\u{1b}[2J\u{1b}[H")?;
         }
         list(&arguments, root)?;
@@ -207,7 +207,7 @@ fn sort(listed: &mut [(Kept, Status)], key: Option<SortKey>) {
     }
 }
 
-/// What is mounted is in the whole of a container's configuration: read where it is asked for.
+/// Fills in the mounts. They are in the container's config.json: read only for formats that show mounts.
 fn show_mounts(row: &mut Row, kept: &Kept, whole: bool) -> Result<()> {
     let mounted = kept::mounted(kept)?;
     let name =

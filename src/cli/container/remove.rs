@@ -1,4 +1,4 @@
-//! `usnea rm` and `usnea container prune`.
+//! `usnea rm` and `usnea container prune`: removes containers.
 
 use std::path::Path;
 
@@ -51,7 +51,7 @@ pub struct PruneArguments {
     filters: Vec<String>,
 }
 
-/// Removes.
+/// Removes the selected containers.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let missing = Missing::ignored(arguments.force || arguments.ignore);
@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     )
 }
 
-/// Removes what does not run.
+/// Removes all containers that do not run.
 pub fn prune(arguments: &PruneArguments, root: Option<&Path>) -> Result<u8> {
     let filters =
         arguments.filters.iter().map(|text| text.parse()).collect::<Result<Vec<Filter>>>()?;
@@ -92,7 +92,8 @@ pub fn prune(arguments: &PruneArguments, root: Option<&Path>) -> Result<u8> {
     failures.end()
 }
 
-/// Removes the containers that do not run and fit, and says which; what could not be removed, and how many bytes it gave.
+/// Removes the containers that do not run and fit the filters, and prints their IDs. Returns the failures, and the
+/// freed bytes.
 pub fn prune_ended(store: &Path, filters: &[Filter]) -> Result<(Failures, u64)> {
     let (mut failures, mut bytes) = (Failures::default(), 0);
     let mut is_first = true;

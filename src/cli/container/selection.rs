@@ -1,4 +1,4 @@
-//! Which containers a command is about: named, all, the last one, those that fit filters; and the words about each.
+//! Selection of containers for a command: by name, all, the last one, or by filters; and the messages about each.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -32,37 +32,37 @@ pub struct Selection {
     cidfile: Vec<PathBuf>,
 }
 
-/// What happens to names of containers that there are not.
+/// Rule for names of containers that do not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// They are an error.
+    /// Missing containers are an error.
     Fails,
-    /// They are left out.
+    /// Missing containers are left out.
     Ignored,
 }
 
 impl Missing {
-    /// Ignored, if asked so.
+    /// Returns `Ignored` if `is_asked`.
     pub fn ignored(is_asked: bool) -> Self {
         if is_asked { Self::Ignored } else { Self::Fails }
     }
 }
 
-/// What is typed and what it means: an ID.
+/// Selected container: its name as typed, and its ID.
 pub struct Selected {
-    /// To be printed.
+    /// Name as typed, for messages.
     pub typed: String,
-    /// The container's ID.
+    /// ID of the container.
     pub id: String,
 }
 
-/// The store that holds the containers; nothing is made.
+/// Returns the store of the containers; makes nothing.
 pub fn store(root: Option<&Path>) -> Result<PathBuf> {
     config::store_path(root)
 }
 
 impl Selection {
-    /// The containers. What was named and is not there is told by `failed`. Errors: nothing is said; a filter is none.
+    /// Returns the containers. Adds names that do not exist to `failed`. Errors: no selection; an invalid filter.
     pub fn find(
         &self,
         store: &Path,
@@ -111,28 +111,28 @@ impl Selection {
         Ok(selected)
     }
 
-    /// The names and IDs that were typed.
+    /// Returns the typed names and IDs.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// Whether it is all that there are.
+    /// True if all containers are selected, without filters.
     pub fn is_all(&self) -> bool {
         self.all && self.filters.is_empty()
     }
 
-    /// These, or the one that was made last.
+    /// Selects these containers, or the last one made.
     pub fn of(names: &[String], latest: bool) -> Self {
         Self { names: names.to_vec(), latest, ..Self::default() }
     }
 
-    /// Whether those that cannot be asked for are left out without a word: they were not named.
+    /// True if containers in the wrong state are skipped silently, because they were not named.
     pub fn is_vague(&self) -> bool {
         self.names.is_empty() && self.cidfile.is_empty()
     }
 }
 
-/// All containers that fit, the newest first.
+/// Returns all containers that fit, the newest first.
 pub fn fitting(store: &Path, filters: &[Filter]) -> Result<Vec<Kept>> {
     let mut fitting = Vec::new();
     for kept in kept::all(store)? {
@@ -143,22 +143,22 @@ pub fn fitting(store: &Path, filters: &[Filter]) -> Result<Vec<Kept>> {
     Ok(fitting)
 }
 
-/// The failures of a command that goes on to its end.
+/// Failures of a command that goes on to its end.
 #[derive(Default)]
 pub struct Failures(Vec<Error>);
 
 impl Failures {
-    /// One more.
+    /// Adds a failure.
     pub fn add(&mut self, error: Error) {
         self.0.push(error);
     }
 
-    /// Whether all went well.
+    /// True without failures.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All but the last are said here, the last is the command's, with docker's status.
+    /// Logs all failures but the last, and returns the last as the command's error, with docker's status.
     pub fn end(mut self) -> Result<u8> {
         let Some(last) = self.0.pop() else { return Ok(0) };
         for error in self.0 {
@@ -168,7 +168,7 @@ impl Failures {
     }
 }
 
-/// Does something with each, prints what was typed where that went well, and goes on to the end.
+/// Runs `work` for each container, prints the typed name after a success, and goes on to the end after a failure.
 pub fn each(
     selection: &Selection,
     store: &Path,
@@ -178,11 +178,10 @@ pub fn each(
     each_together(selection, store, missing, |_| Ok(()), |selected, ()| work(selected))
 }
 
-/// Number of containers that are worked on at the same time: each of them may take some descriptors.
+/// Number of containers in work at the same time: each of them may need some descriptors.
 const TOGETHER: usize = 128;
 
-/// [`each`] in two rounds: `begin` with all, then `finish` with those that it went well with. What they wait for passes
-/// at the same time.
+/// Runs [`each`] in two rounds: `begin` for all, then `finish` for those that succeeded. Their waiting times overlap.
 pub fn each_together<T>(
     selection: &Selection,
     store: &Path,
@@ -205,21 +204,21 @@ pub fn each_together<T>(
     failures.end()
 }
 
-/// What is printed of one that went well.
+/// Output after a success.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Said {
-    /// What was typed.
+    /// The name as typed.
     Name,
-    /// Nothing.
+    /// No output.
     Nothing,
 }
 
-/// Prints a line. What is done is done, whether or not anybody reads it.
+/// Prints a line. Ignores errors: the work is done, even without a reader.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// The container.
+/// Opens the container.
 pub fn open(store: &Path, selected: &Selected) -> Result<Kept> {
     let gone = || Error::new(format!("container {} is gone", selected.typed));
     Kept::open(store, &selected.id)?.ok_or_else(gone)

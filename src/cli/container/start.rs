@@ -1,4 +1,4 @@
-//! `usnea start`.
+//! `usnea start`: starts containers.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::sys::signal::Signals;
 ///
 /// One that runs already is left alone.
 #[derive(clap::Args)]
-// docker's -a is --attach here.
+// docker's short flag -a means --attach here.
 #[command(mut_arg("all", |all| all.short(None)))]
 pub struct Arguments {
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct Arguments {
     sig_proxy: bool,
 }
 
-/// Carries it out.
+/// Starts the containers; returns the exit status.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     fd::keep_only(0).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
     let store = selection::store(root)?;

@@ -1,4 +1,4 @@
-//! `usnea stats`.
+//! `usnea stats`: resources that containers use.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -71,13 +71,13 @@ struct Row {
     block_io: String,
     #[serde(rename = "PIDs")]
     pids: String,
-    /// podman's spelling.
+    /// Number of processes in podman's spelling.
     #[serde(rename = "PIDS")]
     pids_of_podman: String,
-    /// podman's name for `CPUPerc`.
+    /// Share of a processor under podman's name: a copy of `CPUPerc`.
     #[serde(rename = "CPU")]
     cpu: String,
-    /// podman's: `MemUsage` in bytes.
+    /// Memory in bytes: podman's form of `MemUsage`.
     mem_usage_bytes: String,
     mem_limit: String,
 }
@@ -97,10 +97,10 @@ const LAYOUT: Layout = Layout {
     ],
 };
 
-/// How long the only look is: a share of time needs time.
+/// Time between the two samples of a single output: a share of time needs time.
 const GLANCE: Duration = Duration::from_millis(500);
 
-/// Prints.
+/// Prints the statistics, once or again and again.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
     let store = selection::store(root)?;
@@ -133,7 +133,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     }
 }
 
-/// Those that are asked for. One that is gone meanwhile is an error only where it was named.
+/// Returns the selected containers. A container that is removed meanwhile is an error only if it was named.
 fn listed(arguments: &Arguments, store: &Path) -> Result<Vec<Kept>> {
     if arguments.containers.is_empty() && !arguments.latest {
         let mut all = kept::all(store)?;

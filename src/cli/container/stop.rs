@@ -1,4 +1,4 @@
-//! `usnea stop`, `restart` and `kill`.
+//! `usnea stop`, `restart` and `kill`: ends and restarts containers.
 
 use std::path::Path;
 
@@ -66,7 +66,7 @@ fn begin(store: &Path, selected: &Selected, time: Option<i64>) -> Result<(Kept, 
     Ok((kept, stopping))
 }
 
-/// Stops.
+/// Stops containers.
 pub fn stop(arguments: &StopArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let selection = &arguments.selection;
@@ -79,10 +79,10 @@ pub fn stop(arguments: &StopArguments, root: Option<&Path>) -> Result<u8> {
     })
 }
 
-/// Stops and starts.
+/// Stops containers, and starts them again.
 pub fn restart(arguments: &RestartArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
-    // Descriptors of the caller's are not the containers'; what is opened from here on closes by itself.
+    // Descriptors of the caller must not reach the containers; those opened later close by themselves.
     fd::keep_only(0).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
     let begin = |selected: &Selected| {
         open(&store, selected)?.refuse_thrown_away("restart")?;
@@ -93,7 +93,7 @@ pub fn restart(arguments: &RestartArguments, root: Option<&Path>) -> Result<u8> 
     })
 }
 
-/// Signals.
+/// Sends containers a signal.
 pub fn kill(arguments: &KillArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {

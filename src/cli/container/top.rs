@@ -19,7 +19,7 @@ pub struct Arguments {
     words: Vec<String>,
 }
 
-/// Prints.
+/// Prints the processes.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let kept = kept::find(&selection::store(root)?, &arguments.words[0])?;
     let status = kept.status_here()?;
@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     print(&chosen(&String::from_utf8_lossy(&output.stdout), &within)?)
 }
 
-/// The line with the names of the columns, and those of our processes. Errors: there is no column PID.
+/// Returns the line with the column names, and those of the container's processes. Errors: no column PID.
 fn chosen(table: &str, processes: &[i32]) -> Result<String> {
     let mut lines = table.lines();
     let head = lines.next().unwrap_or_default();

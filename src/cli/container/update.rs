@@ -1,4 +1,4 @@
-//! `usnea update`.
+//! `usnea update`: changes limits and restart policy of containers.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub struct Arguments {
     resources: Resources,
 }
 
-/// Changes.
+/// Changes containers.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let changes = Changes { restart: arguments.restart, resources: arguments.resources.oci()? };
     if changes.restart.is_none() && changes.resources.is_none() {

@@ -1,4 +1,4 @@
-//! `usnea wait` and `rename`.
+//! `usnea wait`, `exists` and `rename`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub struct RenameArguments {
     name: ContainerName,
 }
 
-/// Waits.
+/// Waits for containers, and prints their exit statuses.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let wait = |kept: &Kept| match &arguments.conditions[..] {
@@ -79,13 +79,13 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     })
 }
 
-/// Tells by its exit status. Errors: several containers have an ID that begins so.
+/// Returns 0 if the container exists, else 1. Errors: the text is the beginning of several IDs.
 pub fn exists(arguments: &ExistsArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     Ok(if kept::find_id(&store, &arguments.container).is_ok() { 0 } else { 1 })
 }
 
-/// Renames.
+/// Renames a container.
 pub fn rename(arguments: &RenameArguments, root: Option<&Path>) -> Result<u8> {
     let kept = kept::find(&selection::store(root)?, &arguments.container)?;
     kept::rename(&kept, &arguments.name)?;

@@ -1,17 +1,17 @@
-//! Where a template's actions begin and end. What gotmpl takes too kindly is refused here: blocks that are never ended,
-//! and ends of nothing (it drops what follows them).
+//! Beginning and end of a template's actions. Refuses errors that gotmpl accepts: blocks without an end, and ends
+//! without a block (gotmpl drops the text after them).
 
 use crate::error::Result;
 use crate::fail;
 
-/// `\t` and `\n` made what they stand for, outside of actions (within, strings have Go's own escapes).
+/// Replaces `\t` and `\n` by a tab and a line's end, outside of actions (inside, strings have Go's own escapes).
 pub fn with_escapes(text: &str) -> String {
     let piece =
         |(plain, action): (&str, &str)| plain.replace("\\t", "\t").replace("\\n", "\n") + action;
     pieces(text).into_iter().map(piece).collect()
 }
 
-/// Errors: an `end` or `else` that belongs to nothing, a block without its `end`.
+/// Checks the blocks. Errors: an `end` or `else` without a block, a block without its `end`.
 pub fn check_blocks(text: &str) -> Result<()> {
     let mut open: Vec<&str> = Vec::new();
     for (_, action) in pieces(text) {
@@ -37,12 +37,12 @@ pub fn check_blocks(text: &str) -> Result<()> {
     }
 }
 
-/// Whether an `else` goes on to no `if` or `with`.
+/// True for an `else` without an `if` or `with` behind it.
 fn is_last(action: &str) -> bool {
     action.trim_end_matches("}}").trim_end_matches('-').trim_end() == "else"
 }
 
-/// Plain text and the action after it, again and again; the last action may be empty.
+/// Splits a template into pairs of plain text and the action after it; the last action may be empty.
 pub(super) fn pieces(text: &str) -> Vec<(&str, &str)> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -55,8 +55,8 @@ pub(super) fn pieces(text: &str) -> Vec<(&str, &str)> {
     pieces
 }
 
-/// How many bytes of `text`, which begins with `{{` or is empty, are the action. `}}` in a string or a comment does not
-/// end it.
+/// Returns the length in bytes of the action at the beginning of `text`, or 0 if `text` is empty. `}}` in a string or a
+/// comment does not end the action.
 fn action_length(text: &str) -> usize {
     let mut chars = text.char_indices();
     let mut within = None;
@@ -66,7 +66,7 @@ fn action_length(text: &str) -> usize {
             None if rest.starts_with("}}") => return at + 2,
             None if rest.starts_with("/*") => within = Some('/'),
             None if matches!(c, '"' | '`' | '\'') => within = Some(c),
-            // The escaped character ends nothing.
+            // An escaped character does not end the string.
             Some('"' | '\'') if c == '\\' => drop(chars.next()),
             Some('/') if rest.starts_with("*/") => within = None,
             Some(quote) if quote == c && quote != '/' => within = None,

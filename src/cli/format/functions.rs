@@ -1,4 +1,4 @@
-//! The functions of templates that docker adds to Go's, with docker's order of arguments.
+//! Functions of templates that docker adds to Go's, with docker's order of arguments.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use super::{LABELS, times};
 type Answer = Result<Value, TemplateError>;
 type Function = fn(&[Value]) -> Answer;
 
-/// Longest text that `pad` makes longer, and most that it adds on a side.
+/// Longest text that `pad` pads, and largest padding on a side.
 const MOST_PADDING: i64 = 65_535;
 
-/// For the rows.
+/// Returns the functions for rows.
 pub fn of_rows() -> FuncMap {
     let functions: [(&str, Function); 15] = [
         ("format", format_time),
@@ -42,7 +42,8 @@ pub fn of_rows() -> FuncMap {
     functions.into_iter().map(|(name, function)| (name.into(), shared(function))).collect()
 }
 
-/// For the headings: what would change a value leaves its heading alone, and every condition holds.
+/// Returns the functions for headings: those that change a value return its heading unchanged, and every condition
+/// holds.
 pub fn of_headings() -> FuncMap {
     let first = |args: &[Value]| Ok(args.first().map_or(Value::Nil, leaf));
     let last = |args: &[Value]| Ok(args.last().map_or(Value::Nil, leaf));
@@ -65,7 +66,7 @@ fn shared(function: impl Fn(&[Value]) -> Answer + Send + Sync + 'static) -> Valu
     Arc::new(function)
 }
 
-/// The heading in a list of it.
+/// Returns the heading in a list of headings.
 fn leaf(value: &Value) -> Value {
     match value {
         Value::List(list) => list.first().map_or(Value::Nil, leaf),
@@ -88,7 +89,7 @@ fn map_text(name: &str, args: &[Value], change: impl Fn(&str) -> String) -> Answ
     }
 }
 
-/// Each word's first letter in upper case (Go's `strings.Title`).
+/// Puts each word's first letter in upper case (Go's `strings.Title`).
 fn title(text: &str) -> String {
     let mut begins = true;
     let letter = |c: char| {
@@ -99,8 +100,8 @@ fn title(text: &str) -> String {
     text.chars().map(letter).collect()
 }
 
-/// As Go's, but a key that is missing from a map of text (labels), or from no map at all, gives no text: there Go has the
-/// zero value of a type that JSON does not know.
+/// Indexes as Go does, except for a missing key of a map of text (labels), or a key of no map at all: returns an empty
+/// text. Go returns the zero value of the type there, which JSON does not know.
 fn index(args: &[Value]) -> Answer {
     let (value, keys) = match args {
         [value, keys @ ..] if !keys.is_empty() => (value, keys),
@@ -112,7 +113,7 @@ fn index(args: &[Value]) -> Answer {
             let of_text = map.values().all(|value| matches!(value, Value::String(_)));
             Ok(if of_text { text("") } else { Value::Nil })
         }
-        // docker prints labels as one text, podman has a map of them.
+        // docker prints labels as one text; podman has a map of labels.
         (Value::String(labels), Value::String(key))
             if labels.is_empty() || labels.contains('=') =>
         {
@@ -136,7 +137,7 @@ fn join(args: &[Value]) -> Answer {
 fn split(args: &[Value]) -> Answer {
     match args {
         [Value::String(value), Value::String(at)] => {
-            // Without a separator Go splits between characters, Rust at the ends too.
+            // Without a separator, Go splits between characters only, Rust at both ends too.
             let words = value.split(&**at).filter(|word| !at.is_empty() || !word.is_empty());
             Ok(Value::List(words.map(text).collect()))
         }
@@ -144,7 +145,7 @@ fn split(args: &[Value]) -> Answer {
     }
 }
 
-/// At most so many characters (docker counts bytes, and may cut one in half).
+/// Cuts to a number of characters (docker counts bytes, and may cut a character in half).
 fn truncate(args: &[Value]) -> Answer {
     match args {
         [Value::String(value), length] if length.as_int().is_some_and(|length| length >= 0) => {
@@ -155,7 +156,7 @@ fn truncate(args: &[Value]) -> Answer {
     }
 }
 
-/// Spaces before and after what is not empty.
+/// Adds spaces before and after a text that is not empty.
 fn pad(args: &[Value]) -> Answer {
     let spaces = |count: &Value| {
         let count = count.as_int().filter(|count| (0..=MOST_PADDING).contains(count))?;
@@ -171,7 +172,7 @@ fn pad(args: &[Value]) -> Answer {
     }
 }
 
-/// The value of a label of a row; empty where the row has no such label.
+/// Returns the value of a label of a row; empty where the row has no such label.
 fn label(args: &[Value]) -> Answer {
     let [Value::Map(row), Value::String(name)] = args else {
         return Err(wrong("'.Label \"NAME\"'"));
@@ -183,7 +184,7 @@ fn label(args: &[Value]) -> Answer {
     })
 }
 
-/// docker's heading of a column of labels: what follows the last point of its name.
+/// Returns docker's heading of a column of labels: the part of its name after the last dot.
 fn label_heading(args: &[Value]) -> Answer {
     match args.last() {
         Some(Value::String(name)) => {

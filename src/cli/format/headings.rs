@@ -1,11 +1,11 @@
-//! The line above a table. It is the table's own template, carried out on headings instead of values (docker's way).
+//! Heading line of a table: the table's own template, run on headings instead of values (docker's way).
 
 use serde_json::{Map, Value};
 
 use super::template::Template;
 
-/// The headings that `template` leads to, a whole line; empty where it makes none (it computes with numbers, say).
-/// `named`: headings that are not their field's words; `first`: a row, for the names of what is in it.
+/// Returns the heading line for `template`; empty where the template fails on headings (such as in a calculation).
+/// `named`: headings that are not their field's words; `first`: a row, for the names of its parts.
 pub fn line(template: &Template, named: &[(&str, &str)], first: Option<&Value>) -> String {
     let heading = |field: &str| {
         let found = named.iter().find(|(name, _)| *name == field);
@@ -16,7 +16,7 @@ pub fn line(template: &Template, named: &[(&str, &str)], first: Option<&Value>) 
         let fields = fields.map(|(field, value)| (field.clone(), shape(&heading(field), value)));
         template.heading(fields.collect(), heading)
     };
-    // Objects and lists keep their shape only where the template goes into them: else they would print as such.
+    // Objects and lists keep their shape only where the template enters them: else they would print as such.
     let line = template.heading(Map::new(), heading).or_else(deep);
     let Some(line) = line.as_deref().and_then(|text| text.lines().next()) else {
         return String::new();
@@ -24,7 +24,7 @@ pub fn line(template: &Template, named: &[(&str, &str)], first: Option<&Value>) 
     format!("{line}\n")
 }
 
-/// `value` with `heading` in the place of what has no parts.
+/// Replaces each leaf of `value` by `heading`.
 fn shape(heading: &str, value: &Value) -> Value {
     match value {
         Value::Array(_) => Value::Array(vec![heading.into()]),
@@ -35,7 +35,7 @@ fn shape(heading: &str, value: &Value) -> Value {
     }
 }
 
-/// `CreatedAt` as `CREATED AT`, `ID` as `ID`, `ImageID` as `IMAGE ID`.
+/// Splits a name into words: `CreatedAt` into `CREATED AT`, `ID` into `ID`, `ImageID` into `IMAGE ID`.
 fn words(field: &str) -> String {
     let mut text = String::new();
     let mut before = ' ';

@@ -1,12 +1,12 @@
-//! Fields that are missing: at which level of the row, and what there is in their place.
+//! Missing fields: finds the level of the row that lacks a field, and the fields at that level.
 
 use serde_json::Value;
 
 use super::LABELS;
 use super::actions::pieces;
 
-/// Fields of the same meaning under two names: that of the JSON, and that of the Go struct, which templates of docker and
-/// podman may use too.
+/// Fields of the same meaning under two names: that of the JSON, and that of the Go struct. Templates of docker and
+/// podman may use both.
 const TWINS: [(&str, &str); 9] = [
     ("Id", "ID"),
     ("HostIp", "HostIP"),
@@ -16,11 +16,11 @@ const TWINS: [(&str, &str); 9] = [
     ("DnsOptions", "DNSOptions"),
     ("Dns", "DNS"),
     ("DnsSearch", "DNSSearch"),
-    // docker's name of the network that a container has by default.
+    // docker's name of a container's default network.
     ("private", "bridge"),
 ];
 
-/// Gives all objects that have the other name of `key` this one too. Whether any got it.
+/// Adds `key` to all objects that have its other name. Returns true if any object got it.
 pub fn add_twin(row: &mut Value, key: &str) -> bool {
     let other = TWINS.iter().find_map(|(one, two)| match key {
         key if key == *one => Some(*two),
@@ -50,8 +50,8 @@ fn add(value: &mut Value, key: &str, other: &str) -> bool {
     }
 }
 
-/// Where the first chain of fields of `source` that `key` is missing from leads: the chain before it, and the fields that
-/// there are at its end. `None`: no such chain is found, as where it hangs on a variable.
+/// Finds the first chain of fields in `source` that lacks `key`: returns the chain before it, and the fields at its
+/// end. `None`: no such chain, such as one that begins with a variable.
 pub fn fields_beside(source: &str, key: &str, row: &Value) -> Option<(String, Vec<String>)> {
     let mut scopes: Vec<Option<&Value>> = vec![Some(row)];
     for (_, action) in pieces(source) {
@@ -86,7 +86,7 @@ fn dotted(chain: &[&str]) -> String {
     chain.iter().map(|name| format!(".{name}")).collect()
 }
 
-/// First element that `range` gives.
+/// Returns the first element that `range` visits.
 fn first(value: &Value) -> Option<&Value> {
     match value {
         Value::Array(list) => list.first(),
@@ -99,7 +99,7 @@ fn walk<'a>(value: &'a Value, chain: &[&str]) -> Option<&'a Value> {
     chain.iter().try_fold(value, |value, name| value.get(name))
 }
 
-/// The chains of fields in an action, `.A.B` as `[A, B]`; strings are left out.
+/// Returns the chains of fields in an action, `.A.B` as `[A, B]`; without strings.
 fn chains(action: &str) -> Vec<Vec<&str>> {
     let mut all = Vec::new();
     let mut rest = action;

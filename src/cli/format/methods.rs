@@ -1,9 +1,10 @@
-//! Methods in templates: Go calls them on a value, `.Created.Format "15:04"`, `.Label "a"`; our values have none. Before a
-//! template is parsed, each becomes the function of the same name: `(format .Created "15:04")`, `(label . "a")`.
+//! Methods in templates: Go calls them on a value, `.Created.Format "15:04"`, `.Label "a"`; our values have none.
+//! Before the parsing of a template, each becomes the function of the same name: `(format .Created "15:04")`, `(label .
+//! "a")`.
 
 use super::actions::pieces;
 
-/// A method: its name, the function that stands for it, and the number of its arguments.
+/// Method: its name, the function that replaces it, and the number of its arguments.
 struct Method {
     name: &'static str,
     function: &'static str,
@@ -19,17 +20,17 @@ const METHODS: [Method; 6] = [
     Method { name: "Local", function: "local", arguments: 0 },
 ];
 
-/// `text` with functions in the place of methods.
+/// Replaces methods in `text` by functions.
 pub fn as_functions(text: &str) -> String {
     let action = |(plain, action): (&str, &str)| format!("{plain}{}", Rewriter::action(action));
     pieces(text).into_iter().map(action).collect()
 }
 
-/// Reads an action from left to right.
+/// Reader of an action, from left to right.
 struct Rewriter<'a> {
     rest: &'a str,
     done: String,
-    /// Where in `done` each open parenthesis begins.
+    /// Position in `done` of each open parenthesis.
     open: Vec<usize>,
 }
 
@@ -42,7 +43,7 @@ impl<'a> Rewriter<'a> {
         rewriter.done
     }
 
-    /// Copies an operand and what hangs on it, or one other character.
+    /// Copies an operand and the chain behind it, or a single other character.
     fn word(&mut self) {
         let start = self.done.len();
         match self.rest.chars().next() {
@@ -70,7 +71,7 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// Copies `.A.B` that hangs on what was copied from `start` on.
+    /// Copies a chain `.A.B` behind the operand that begins at `start`.
     fn chain(&mut self, start: usize) {
         while let Some(after) = self.rest.strip_prefix('.') {
             let length = after.find(|c| !is_part(c)).unwrap_or(after.len());
@@ -82,7 +83,7 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// Whether the arguments follow: else it is a field.
+    /// True if the method's arguments follow: else the name is a field.
     fn calls(&self, method: &Method, length: usize) -> bool {
         let after = self.rest.get(length..).unwrap_or_default();
         let begins = |c: char| matches!(c, '"' | '`' | '.' | '$' | '(');
@@ -120,7 +121,7 @@ fn is_part(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Number of bytes that the string at the beginning of `text` has, its quotes included.
+/// Returns the length in bytes of the string at the beginning of `text`, with its quotes.
 fn quoted(text: &str) -> usize {
     let mut chars = text.char_indices();
     let Some((_, quote)) = chars.next() else { return 0 };

@@ -1,4 +1,4 @@
-//! `--format`: what a command knows, printed as a table, as JSON, or through a Go template, as docker and podman do.
+//! `--format`: rows of a command as a table, as JSON, or through a Go template, as docker and podman do.
 //!
 //! ```text
 //!  rows: Serialize --> JSON ----------------------------------> json: one array
@@ -6,9 +6,9 @@
 //!                       +--> escaped --> template + headings --> table [TEMPLATE]: aligned
 //! ```
 //!
-//! A command brings its rows, whose fields bear the names that templates ask for (`#[serde(rename_all =
-//! "PascalCase")]`), and a [`Layout`]. A row gives every field always; where Go has a nil list or map it gives an empty
-//! one: `null` prints as `<no value>`.
+//! A command passes its rows and a [`Layout`]. The rows' fields have the names that templates use (`#[serde(rename_all
+//! = "PascalCase")]`). A row always has every field. Where Go has a nil list or map, the row has an empty one: `null`
+//! prints as `<no value>`.
 
 mod actions;
 mod functions;
@@ -27,18 +27,18 @@ pub use self::template::Template;
 use super::table;
 use crate::error::{Error, Result};
 
-/// The field of a row that holds its labels as a map, for `.Label "NAME"`, where `.Labels` is docker's text. No name that
-/// a template can have, and never shown.
+/// Field of a row with its labels as a map, for `.Label "NAME"`, where `.Labels` is docker's text. No template can use
+/// this name, and the field is never printed.
 pub const LABELS: &str = " Labels";
 
-/// What `--format` says.
+/// Value of `--format`.
 #[derive(Clone, Debug)]
 pub enum Format {
-    /// Columns: those of the template, else the command's own.
+    /// Table with the template's columns, else the command's own.
     Table(Option<Template>),
-    /// One array of objects.
+    /// Single array of objects.
     Json,
-    /// Text, once for each row.
+    /// Text of the template for each row.
     Template(Template),
 }
 
@@ -51,7 +51,7 @@ impl Default for Format {
 impl FromStr for Format {
     type Err = Error;
 
-    /// `table`, `table TEMPLATE`, `json`, or a template. Errors: it is not a Go template.
+    /// Parses `table`, `table TEMPLATE`, `json`, or a template. Errors: an invalid Go template.
     fn from_str(text: &str) -> Result<Self> {
         let text = text.trim_matches(' ');
         let columns = text.strip_prefix("table").filter(|rest| {
@@ -69,7 +69,7 @@ impl FromStr for Format {
 }
 
 impl Format {
-    /// Whether one of these fields may be printed: a command then goes to the trouble of finding out.
+    /// True if one of these fields may be printed: only then does a command compute it.
     pub fn may_show(&self, fields: &[&str]) -> bool {
         match self {
             Self::Json => true,
@@ -79,27 +79,27 @@ impl Format {
     }
 }
 
-/// How a command's table looks.
+/// Table layout of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// The columns unless others are asked for: a template, with tabs between cells.
+    /// Default columns: a template, with tabs between cells.
     pub table: &'static str,
     /// Fields whose heading is not their name: `("ID", "IMAGE ID")`. The rest are their words: `CREATED AT`.
     pub headings: &'static [(&'static str, &'static str)],
 }
 
-/// Whether a table says what its columns are.
+/// Choice to print a table's headings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Headings {
-    /// It does.
+    /// Headings are printed.
     #[default]
     Shown,
-    /// It does not (`--noheading`).
+    /// Headings are left out (`--noheading`).
     Hidden,
 }
 
-/// The text to print: empty, or lines that end. Errors: rows that cannot be JSON; a template that fails on a row, such as
-/// for a field that there is not.
+/// Returns the text to print: empty, or whole lines. Errors: rows that cannot be JSON; a template that fails on a row,
+/// such as for a missing field.
 pub fn render<R: Serialize>(
     format: &Format,
     layout: &Layout,
@@ -129,7 +129,7 @@ fn lines(template: &Template, rows: &[Value]) -> Result<String> {
     }
     for row in rows {
         text += &template.row(row)?;
-        // What ends in a line's end of its own gets no second one (podman's rule; docker leaves a blank line).
+        // A template that ends its line itself gets no second line's end (podman's rule; docker leaves a blank line).
         if !template.ends_line() {
             text.push('\n');
         }

@@ -1,4 +1,4 @@
-//! A Go template with docker's functions: parsed once, carried out for each row.
+//! Go template with docker's functions: parsed once, executed for each row.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use crate::fail;
 
 const HINT: &str = "templates are Go's, such as '{{.ID}} {{json .Labels}}'; see text/template";
 
-/// A template, parsed.
+/// Parsed template.
 #[derive(Clone)]
 pub struct Template {
     source: Arc<str>,
@@ -24,7 +24,7 @@ pub struct Template {
 impl FromStr for Template {
     type Err = Error;
 
-    /// `\t` and `\n` outside of actions stand for a tab and a line's end. Errors: it is not a Go template.
+    /// Parses a template; `\t` and `\n` outside of actions mean a tab and a line's end. Errors: an invalid Go template.
     fn from_str(text: &str) -> Result<Self> {
         let source = actions::with_escapes(text);
         let name = || format!("template '{}'", source.escape_debug());
@@ -45,8 +45,8 @@ impl FromStr for Template {
 }
 
 impl Template {
-    /// The text for one row. Errors: a field, a function or an element that there is not; types that do not fit; a field
-    /// of what is null (Go's nil pointer).
+    /// Returns the text for one row. Errors: an unknown field, function or element; types that do not fit; a field of
+    /// null (Go's nil pointer).
     pub fn row(&self, row: &Value) -> Result<String> {
         let said = || format!("template '{}'", self.source.escape_debug());
         let mut row = std::borrow::Cow::Borrowed(row);
@@ -68,8 +68,8 @@ impl Template {
         self.rows.execute_to_string(&value)
     }
 
-    /// gotmpl prints `<no value>` for a field of null, where Go fails: whoever asks for the health of what has no check
-    /// is to be told. With empty objects in the place of each null such a field is a missing one.
+    /// Refuses a field of null, where Go fails and gotmpl prints `<no value>`: a user who asks for the health of a
+    /// container without a check must get an error. With empty objects instead of nulls, such a field is missing.
     fn refuse_fields_of_null(&self, row: &Value) -> Result<()> {
         let mut empty = row.clone();
         if !fill_nulls(&mut empty) {
@@ -85,7 +85,8 @@ impl Template {
         }
     }
 
-    /// The text for headings: those of `headings`, and what `more` says for other fields. `None`: there is none.
+    /// Returns the text for headings: those of `headings`, and those of `more` for other fields. `None`: the template
+    /// fails.
     pub(super) fn heading(
         &self,
         mut headings: Map<String, Value>,
@@ -94,7 +95,7 @@ impl Template {
         loop {
             match self.headings.execute_to_string(&gotmpl::to_value(&headings).ok()?) {
                 Ok(text) => return Some(text),
-                // One more field each time: as often as the template names one.
+                // Each attempt adds a field: at most as often as the template names one.
                 Err(TemplateError::MissingKey { key }) if !headings.contains_key(&key) => {
                     let heading = more(&key).into();
                     headings.insert(key, heading);
@@ -104,14 +105,14 @@ impl Template {
         }
     }
 
-    /// Whether one of these fields may be in what it prints. A template that prints the row itself (`{{json .}}`) may
+    /// True if the output may contain one of these fields. A template that prints the row itself (`{{json .}}`) may
     /// print all.
     pub(super) fn may_show(&self, fields: &[&str]) -> bool {
         let named = |field: &&str| self.source.contains(*field);
         fields.iter().any(named) || self.shows_row()
     }
 
-    /// Whether a dot stands by itself.
+    /// True if a dot stands by itself.
     fn shows_row(&self) -> bool {
         let alone = |(at, _): (usize, &str)| {
             let before = self.source[..at].chars().next_back();
@@ -123,7 +124,7 @@ impl Template {
         self.source.match_indices('.').any(alone)
     }
 
-    /// Whether it goes through the rows by itself, `{{range .}}...{{end}}` (podman's).
+    /// True if the template loops over the rows by itself, `{{range .}}...{{end}}` (podman's).
     pub(super) fn ranges_over_rows(&self) -> bool {
         let action = self.source.trim_start().strip_prefix("{{").unwrap_or_default();
         let action = action.strip_prefix('-').unwrap_or(action).trim_start();
@@ -131,7 +132,7 @@ impl Template {
         over.strip_prefix('.').is_some_and(|rest| rest.trim_start().starts_with(['}', '-']))
     }
 
-    /// Whether it ends a line itself.
+    /// True if the template ends a line itself.
     pub fn ends_line(&self) -> bool {
         self.source.ends_with('\n')
     }
@@ -159,7 +160,7 @@ fn explain(error: &TemplateError, source: &str, row: &Value) -> Error {
     }
 }
 
-/// Puts an empty object in the place of each null; whether there was one.
+/// Replaces each null by an empty object; returns true if any was replaced.
 fn fill_nulls(value: &mut Value) -> bool {
     match value {
         Value::Null => {

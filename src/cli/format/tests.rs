@@ -1,4 +1,4 @@
-//! Formats: what docker and podman print for the same templates.
+//! Formats: the same templates print the same text as in docker and podman.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ a/tool       x\\t\\u{1b}[2J   0123456789ab   2 days ago    7
     );
     let hidden = render(&Format::default(), &LAYOUT, Headings::Hidden, &rows()[..1]).unwrap();
     assert_eq!(hidden, "debian    12        e15dbfac2d2b   3 weeks ago   117\n");
-    // Nothing to show: the headings.
+    // No rows: the headings alone.
     let none = render::<Row>(&Format::default(), &LAYOUT, Headings::Shown, &[]);
     assert_eq!(none.unwrap(), "REPOSITORY   TAG       IMAGE ID   CREATED   SIZE\n");
 }
@@ -90,7 +90,7 @@ fn a_table_of_a_template_has_the_headings_of_its_fields() {
     ] {
         assert_eq!(print(format).unwrap().lines().next(), Some(heading), "{format}");
     }
-    // Sums of headings there are none: then no headings.
+    // Sums of headings do not exist: then no headings are printed.
     let counted = print("table {{len .Nope}}");
     assert!(counted.is_err(), "{counted:?}");
     assert_eq!(print("table {{range 2}}{{.}}{{end}}x").unwrap().lines().count(), 3);
@@ -135,7 +135,7 @@ fn json_is_one_array() {
     );
 }
 
-// What docker inspect and podman inspect print.
+// Templates for docker inspect and podman inspect, with their output.
 #[test]
 fn templates_do_what_gos_do() {
     for (template, text) in [

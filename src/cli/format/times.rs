@@ -1,10 +1,10 @@
-//! Times in templates, by Go's layouts: `2006-01-02T15:04:05Z07:00` is each part of Go's reference time.
+//! Times in templates, by Go's layouts: `2006-01-02T15:04:05Z07:00` shows each part of Go's reference time.
 
 use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, ZonedDateTime as Zoned};
 
-/// The time that a document says, in the zone that it says it in. `None`: it says none.
+/// Parses a time of a document, in the zone of its text. `None`: no time.
 pub fn parse(text: &str) -> Option<Zoned> {
     let time = text.parse::<Timestamp>().ok()?;
     let pieces = DateTimeParser::new().parse_pieces(text).ok()?;
@@ -12,12 +12,12 @@ pub fn parse(text: &str) -> Option<Zoned> {
     Some(time.to_zoned_datetime(TimeZone::fixed(offset)))
 }
 
-/// As a document says it: RFC 3339, with a fraction where there is one.
+/// Formats a time as in documents: RFC 3339, with a fraction unless zero.
 pub fn text(time: &Zoned) -> String {
     format(time, "2006-01-02T15:04:05.999999999Z07:00")
 }
 
-/// Elements of a layout, the longer of two that begin alike first, and what strftime(3) has for it.
+/// Elements of a layout, the longer of two with the same beginning first, and their strftime(3) format.
 const PARTS: [(&str, &str); 28] = [
     ("January", "%B"),
     ("Jan", "%b"),
@@ -49,7 +49,7 @@ const PARTS: [(&str, &str); 28] = [
     ("-07", "-07"),
 ];
 
-/// `time` by `layout`. What is no part of a time stays as it is.
+/// Formats `time` by `layout`. Keeps all other text of the layout.
 pub fn format(time: &Zoned, layout: &str) -> String {
     let mut text = String::new();
     let mut rest = layout;
@@ -73,7 +73,7 @@ pub fn format(time: &Zoned, layout: &str) -> String {
     text
 }
 
-/// Go takes "Jan" and "Mon" at the beginning of another word for that word.
+/// True if the part is the beginning of another word: Go leaves "Jan" and "Mon" alone there.
 fn is_word(part: &str, rest: &str) -> bool {
     matches!(part, "Jan" | "Mon")
         && rest[part.len()..].starts_with(|c: char| c.is_ascii_lowercase())
@@ -82,7 +82,7 @@ fn is_word(part: &str, rest: &str) -> bool {
 fn one(time: &Zoned, format: &str) -> String {
     let zone = || time.strftime("%z").to_string();
     match format {
-        // Z is universal time itself.
+        // Z stands for universal time.
         "Z%:z" | "Z%z" if time.offset() == Offset::UTC => "Z".to_owned(),
         "Z%:z" => time.strftime("%:z").to_string(),
         "Z%z" => zone(),
@@ -93,12 +93,13 @@ fn one(time: &Zoned, format: &str) -> String {
     }
 }
 
-/// `.000` has all digits, `.999` none that are zero at the end. With the length of that part of the layout.
+/// Formats a fraction: `.000` with all digits, `.999` without zeros at the end. Returns the length of that part of the
+/// layout too.
 fn fraction(time: &Zoned, rest: &str) -> Option<(String, usize)> {
     let point = rest.chars().next().filter(|c| matches!(c, '.' | ','))?;
     let digit = rest[1..].chars().next().filter(|c| matches!(c, '0' | '9'))?;
     let count = rest[1..].chars().take_while(|c| *c == digit).count();
-    // A number goes on: no fraction.
+    // A longer number is no fraction.
     if count > 9 || rest[1 + count..].starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }

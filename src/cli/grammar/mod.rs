@@ -1,26 +1,26 @@
-//! The grammar of docker's command line, for every verb at once, where clap's differs from it:
+//! Grammar of docker's command line, for every verb at once, where clap's differs from it:
 //!
-//! - `--flag=BOOL` is taken by every flag; `--flag=false` means the same as a line without the flag.
+//! - `--flag=BOOL` is accepted by every flag; `--flag=false` means the same as a line without the flag.
 //! - `--option=` and `--option ''` mean the same as a line without the option, unless the option is a number.
-//! - An option takes the word after it whatever that begins with: `-m '- a list'`, `--memory-swap -1`.
+//! - An option takes the word after it, even one with a hyphen: `-m '- a list'`, `--memory-swap -1`.
 //! - A flag or option may be repeated; of an option with one value the last one counts (`args_override_self` in `cli`).
 //!
-//! Where options end is said by the verbs: at the first word that is none where a command follows
-//! (`trailing_var_arg`), else at `--`.
+//! Verbs define where options end: at the first word without a hyphen where a command follows (`trailing_var_arg`),
+//! else at `--`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use clap::{Arg, ArgAction, Command, Id};
 
-/// The value names of numbers: an empty word is an error for them, as for docker.
+/// Value names of numbers: an empty word is an error for them, as in docker.
 const NUMBERS: [&str; 8] =
     ["BYTES", "N", "SECONDS", "MICROSECONDS", "SHARES", "WEIGHT", "SCORE", "OCTAL"];
 
-/// Options that have a meaning of their own for an empty value, or for which a forgotten value must be an error.
+/// Options with their own meaning for an empty value, or for which a forgotten value must be an error.
 const EMPTY_HAS_MEANING: [&str; 2] = ["entrypoint", "root"];
 
-/// The ID of a list of words that begins with a name, and goes on with a command.
+/// ID of a list of words that begins with a name, and goes on with a command.
 const WORDS: &str = "words";
 
 /// Lets every option of `command` take a word that begins with a hyphen.
@@ -31,8 +31,8 @@ pub fn settle(command: Command) -> Command {
     })
 }
 
-/// Parts the list of words of `run`, `exec` and their like for a reader: the first word is a name, the others are a
-/// command's.
+/// Splits the list of words of `run`, `exec` and their like for the help: the first word is a name, the others belong
+/// to a command.
 pub fn part_words(command: Command) -> Command {
     let names: Vec<String> =
         command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
@@ -51,8 +51,8 @@ pub fn part_words(command: Command) -> Command {
     command.mut_arg(WORDS, first).arg(rest)
 }
 
-/// The command line without what clap would read otherwise than docker. A line that has nothing of the kind, the usual
-/// one, is not looked at any closer: `grammar` is then not made.
+/// Rewrites the parts of a command line that clap would read otherwise than docker. A line without such parts, the
+/// usual one, returns at once: `grammar` is then not called.
 pub fn plain(words: Vec<OsString>, grammar: impl FnOnce() -> Command) -> Vec<OsString> {
     match words.iter().skip(1).any(|word| is_special(word)) {
         true => Line::new(words).read(&mut grammar()),
@@ -60,7 +60,7 @@ pub fn plain(words: Vec<OsString>, grammar: impl FnOnce() -> Command) -> Vec<OsS
     }
 }
 
-/// Whether the word may be an empty value, or a flag with one of the words for yes and no.
+/// True if the word may be an empty value, or a flag with a word for yes or no.
 fn is_special(word: &OsStr) -> bool {
     let bytes = word.as_bytes();
     if bytes.first() != Some(&b'-') {
@@ -70,7 +70,7 @@ fn is_special(word: &OsStr) -> bool {
     value.is_some_and(|value| value.is_empty() || switch(value).is_some())
 }
 
-/// docker's words for yes and no (Go's strconv.ParseBool).
+/// Parses docker's words for yes and no (Go's strconv.ParseBool).
 fn switch(value: &[u8]) -> Option<bool> {
     std::str::from_utf8(value).ok().and_then(|value| crate::spec::parse_switch(value).ok())
 }
@@ -80,7 +80,7 @@ fn is_option(arg: &Arg) -> bool {
     takes_value && !arg.is_positional() && !is_switch(arg)
 }
 
-/// A flag whose value, behind an equals sign, is yes or no: its default is another than no.
+/// True for a flag whose value, behind an equals sign, is yes or no: its default is not no.
 fn is_switch(arg: &Arg) -> bool {
     arg.is_require_equals_set()
 }
@@ -92,7 +92,7 @@ fn may_be_empty(arg: &Arg) -> bool {
         && !names.any(|name| NUMBERS.contains(&name.as_str()))
 }
 
-/// A flag or option by the name in a word: `--long` or `-s`.
+/// Name of a flag or option in a word: `--long` or `-s`.
 #[derive(Clone, Copy)]
 enum Name<'a> {
     Long(&'a [u8]),
@@ -123,11 +123,11 @@ impl Name<'_> {
     }
 }
 
-/// A command line that is being read: the words before `at` are done.
+/// Command line during its reading: the words before `at` are done.
 struct Line {
     words: Vec<OsString>,
     at: usize,
-    /// The words of the new line, with the flag or option that they belong to.
+    /// Words of the new line, each with its flag or option.
     done: Vec<(Option<Id>, OsString)>,
 }
 
@@ -183,7 +183,7 @@ impl Line {
         self.done.into_iter().map(|(_, word)| word).chain(rest).collect()
     }
 
-    /// `--long` or `--long=VALUE`. False: there is no such flag.
+    /// Takes `--long` or `--long=VALUE`. False: an unknown flag.
     fn long(&mut self, text: &[u8], find: &impl Fn(Name) -> Option<Arg>) -> bool {
         let mut parts = text.splitn(2, |byte| *byte == b'=');
         let name = Name::Long(parts.next().unwrap_or_default());
@@ -192,7 +192,7 @@ impl Line {
         true
     }
 
-    /// `-a`, `-abc`, `-oVALUE`, `-o=VALUE`, `-ab=BOOL`. False: one of the letters is no flag.
+    /// Takes `-a`, `-abc`, `-oVALUE`, `-o=VALUE`, `-ab=BOOL`. False: a letter is no flag.
     fn shorts(&mut self, text: &[u8], find: &impl Fn(Name) -> Option<Arg>) -> bool {
         let letters = text.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
         let mut found = Vec::new();
@@ -231,7 +231,7 @@ impl Line {
         }
     }
 
-    /// A flag, or an option whose value is the next word.
+    /// Takes a flag, or an option whose value is the next word.
     fn take_alone(&mut self, arg: &Arg, name: Name) {
         let value = match is_option(arg) && needs_value(arg) {
             true => self.next(),
@@ -250,7 +250,7 @@ impl Line {
         self.done.push((Some(arg.get_id().clone()), word));
     }
 
-    /// Takes back all that was said of a flag or option: the last one counts.
+    /// Removes all earlier words of a flag or option: the last one counts.
     fn forget(&mut self, arg: &Arg) {
         self.done.retain(|(of, _)| of.as_ref() != Some(arg.get_id()));
     }

@@ -1,4 +1,4 @@
-//! A table of all verbs and all their flags, as clap knows them, against docker's grammar.
+//! Table of all verbs and all their flags, as clap knows them, against docker's grammar.
 
 use clap::CommandFactory;
 
@@ -14,7 +14,7 @@ fn shortened(line: &[&str]) -> Vec<String> {
     plain.iter().map(|word| word.to_str().unwrap().to_owned()).collect()
 }
 
-/// The arguments with their values, of the verb and of what is above it.
+/// Returns the arguments with their values, of the verb and of the levels above it.
 type Values = Vec<(String, Vec<OsString>)>;
 
 fn parse(line: &[&str]) -> Result<Values, clap::Error> {
@@ -22,7 +22,7 @@ fn parse(line: &[&str]) -> Result<Values, clap::Error> {
     let mut matches = Arguments::command().try_get_matches_from(plain)?;
     let mut values = Values::new();
     loop {
-        // Groups of arguments are called after their types.
+        // Groups of arguments are named after their types.
         let is_group = |id: &&Id| id.as_str().starts_with(char::is_uppercase);
         for id in matches.ids().filter(|id| !is_group(id)) {
             let raw = matches.try_get_raw(id.as_str()).ok().flatten();
@@ -37,7 +37,7 @@ fn parse(line: &[&str]) -> Result<Values, clap::Error> {
     Ok(values)
 }
 
-/// The words for which `line` is one that the program takes: as few as possible.
+/// Returns the fewest words that make `line` valid for the program.
 fn completed<'a>(line: &[&'a str]) -> Option<Vec<&'a str>> {
     let more: [&[&str]; 8] = [
         &[],
@@ -52,7 +52,7 @@ fn completed<'a>(line: &[&'a str]) -> Option<Vec<&'a str>> {
     more.into_iter().map(|more| [line, more].concat()).find(|line| parse(line).is_ok())
 }
 
-/// A value that the option takes.
+/// Returns a valid value of the option.
 fn sample(verb: &[&str], arg: &Arg, long: &str) -> Option<String> {
     const SAMPLES: [&str; 22] = [
         "net.ipv4.ip_forward=1",
@@ -87,7 +87,7 @@ fn sample(verb: &[&str], arg: &Arg, long: &str) -> Option<String> {
     known.chain(SAMPLES.map(str::to_owned)).find(fits)
 }
 
-/// Every verb that does something, by its words.
+/// Returns every verb without subcommands, by its words.
 fn verbs() -> Vec<(Vec<String>, Command)> {
     fn below(command: &Command, path: &[String], verbs: &mut Vec<(Vec<String>, Command)>) {
         for verb in command.get_subcommands() {
@@ -102,7 +102,7 @@ fn verbs() -> Vec<(Vec<String>, Command)> {
     let mut grammar = Arguments::command();
     grammar.build();
     below(&grammar, &["usnea".to_owned()], &mut verbs);
-    // Verbs of `container` and `image` are those of the top.
+    // Verbs of `container` and `image` are the same as at the top.
     let mut known = std::collections::HashSet::new();
     let options =
         |verb: &Command| verb.get_arguments().map(|arg| arg.get_id().to_string()).collect();
@@ -188,14 +188,14 @@ fn every_option_of_every_verb_may_be_repeated_and_takes_a_hyphen() {
             let line = [verb, &[flag.as_str(), &value, &flag, &value]].concat();
             assert!(completed(&line).is_some(), "{line:?}");
         }
-        // The word belongs to the option, whether it is of any use or not.
+        // The word belongs to the option, valid or not.
         if arg.is_allow_hyphen_values_set()
             && let Err(error) = parse(&[verb, &[&flag, "--help"]].concat())
         {
             assert_ne!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{verb:?} {flag}");
         }
     });
-    // A few have values that none of the samples is like.
+    // A few options accept none of the sample values.
     assert!(tried > 150 && tried * 10 > options * 9, "{tried} of {options}");
 }
 
@@ -209,7 +209,7 @@ fn an_empty_value_is_none_for_every_option_but_numbers_and_lists() {
         let (rest, without) = (&line[verb.len()..], parse(&line).unwrap());
         let (flag, empty) = (format!("--{long}"), format!("--{long}="));
         for form in [&[empty.as_str()][..], &[&flag, ""], &[&flag, "x", &empty]] {
-            // One whose value may be left out takes it behind an equals sign alone.
+            // An option with an optional value takes it behind an equals sign alone.
             if form.len() > 1 && !needs_value(arg) {
                 continue;
             }

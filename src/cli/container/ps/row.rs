@@ -1,4 +1,4 @@
-//! A row of `usnea ps`: docker's fields, and those that podman adds.
+//! Row of `usnea ps`: docker's fields, and those that podman adds.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ const COMMAND: usize = 20;
 pub struct Row {
     #[serde(rename = "ID")]
     pub id: String,
-    /// podman's spelling: always whole.
+    /// ID in podman's spelling: always whole.
     #[serde(rename = "Id")]
     whole_id: String,
     image: String,
@@ -42,13 +42,13 @@ pub struct Row {
     exposed_ports: String,
     names: String,
     labels: String,
-    /// For `.Label "NAME"` (`format::LABELS`).
+    /// Labels as a map, for `.Label "NAME"` (`format::LABELS`).
     #[serde(rename = " Labels")]
     label_map: BTreeMap<String, String>,
     pub mounts: String,
     networks: String,
     pub local_volumes: String,
-    /// Empty where it was not asked for: it is counted.
+    /// Disk space of the container; empty unless requested, because counting reads all files.
     pub size: String,
     pid: i32,
     restarts: u32,
@@ -63,7 +63,7 @@ pub struct Row {
     own_namespaces: Namespaces,
 }
 
-/// The namespaces of a container that runs, by their numbers.
+/// Namespaces of a running container, by their numbers.
 #[derive(Clone, Default, Serialize)]
 pub struct Namespaces {
     #[serde(rename = "CGROUPNS")]
@@ -83,7 +83,7 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// The fields that templates ask for.
+    /// Fields of namespaces that templates may use.
     pub const FIELDS: [&str; 8] =
         ["Namespaces", "CGROUPNS", "IPC", "MNT", "NET", "PIDNS", "USERNS", "UTS"];
 
@@ -106,7 +106,7 @@ impl Namespaces {
 }
 
 impl Row {
-    /// `is_whole`: IDs and commands are not cut.
+    /// Makes the row of a container. `is_whole`: IDs and commands are not cut.
     pub fn of(kept: &Kept, status: &Status, now: Timestamp, is_whole: bool) -> Self {
         let record = &kept.record;
         let labels = record.labels.iter().map(|(key, value)| format!("{key}={value}"));
@@ -159,7 +159,7 @@ impl Row {
         }
     }
 
-    /// Looks up the namespaces of one that runs.
+    /// Looks up the namespaces of a running container.
     pub fn show_namespaces(&mut self, status: &Status) {
         let is_here = status.is_running() && status.elsewhere().is_none();
         if let Some(state) = status.state().filter(|_| is_here) {
@@ -170,7 +170,7 @@ impl Row {
 }
 
 fn command(words: &[String], is_whole: bool) -> String {
-    // Quoted as by docker: what is in a command cannot steer the terminal, whatever the template.
+    // Quoted as in docker: a command cannot steer the terminal, whatever the template.
     let quoted = |c: char| match c {
         '"' | '\\' => format!("\\{c}"),
         c if c.is_control() => c.escape_debug().to_string(),
@@ -180,7 +180,7 @@ fn command(words: &[String], is_whole: bool) -> String {
     format!("\"{}\"", words.chars().map(quoted).collect::<String>())
 }
 
-/// At most `widest` characters.
+/// Cuts the text to at most `widest` characters.
 pub fn shortened(text: &str, widest: usize) -> String {
     match text.chars().count() > widest {
         true => text.chars().take(widest - 1).chain(['…']).collect(),
@@ -188,7 +188,7 @@ pub fn shortened(text: &str, widest: usize) -> String {
     }
 }
 
-/// docker's words for a status.
+/// Returns docker's words for a status.
 fn told(kept: &Kept, status: &Status, now: Timestamp) -> String {
     match status {
         Status::Created => "Created".into(),
