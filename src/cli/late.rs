@@ -1,10 +1,10 @@
-//! Grammar that is made when it is needed: that of fifty commands takes as long as listing a thousand containers.
+//! Deferred grammar: that of fifty commands takes as long as listing a thousand containers, so each is built on use.
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use super::grammar;
 
-/// Arguments of a subcommand. The rest of the grammar knows of them that they are there.
+/// Arguments of a subcommand, built on use: until then, the rest of the grammar only knows that they exist.
 pub struct Late<T>(pub T);
 
 impl<T: Args> Args for Late<T> {

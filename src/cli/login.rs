@@ -1,4 +1,4 @@
-//! `usnea login`.
+//! `usnea login`: logs in to a registry.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ pub struct Arguments {
     verbose: bool,
 }
 
-/// Logs in, or prints who is logged in.
+/// Logs in, or prints the name of the current login.
 pub fn run(arguments: Arguments) -> Result<u8> {
     let account: Account =
         arguments.registry.map_or(Ok(Account::default()), |text| text.parse())?;
@@ -112,7 +112,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     print(&format!("{used}Login Succeeded!\n"))
 }
 
-/// Asks for what was not said.
+/// Asks for the missing user name or password.
 fn ask(
     username: Option<String>,
     password: Option<String>,
@@ -129,7 +129,7 @@ fn ask(
         (Some(username), _) => username,
         (None, None) => prompt::ask("Username", Answer::Shown)?,
         (None, Some(proposed)) => {
-            // From a file: not for the terminal to obey.
+            // The proposed name comes from a file: its control characters must not reach the terminal.
             let question = format!("Username ({})", proposed.escape_debug());
             let answer = prompt::ask(&question, Answer::Shown)?;
             if answer.is_empty() { proposed.to_owned() } else { answer }

@@ -1,4 +1,4 @@
-//! `usnea logout`.
+//! `usnea logout`: logs out of registries.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub struct Arguments {
     authfile: Option<PathBuf>,
 }
 
-/// Logs out.
+/// Logs out of a registry, or of all.
 pub fn run(arguments: Arguments) -> Result<u8> {
     let authfile = arguments.authfile.as_deref();
     if arguments.all {

@@ -1,5 +1,5 @@
-//! The command line: clap, one file a command, tables and JSON. What it says is decided below; here it is read, printed,
-//! and turned into an exit status.
+//! Command line: clap, a file for each command, tables and JSON. The modules below make all decisions; this one parses,
+//! prints, and sets the exit status.
 
 mod activation;
 pub mod amount;
@@ -184,7 +184,7 @@ enum Command {
     Doctor(Late<doctor::Arguments>),
 }
 
-/// The whole grammar, as man pages and completions show it.
+/// Returns the whole grammar, for man pages and completions.
 pub fn command() -> clap::Command {
     let mut command = Arguments::command();
     command.build();
@@ -196,8 +196,8 @@ pub fn parse(words: Vec<OsString>) -> std::result::Result<(), clap::Error> {
     Arguments::try_parse_from(grammar::plain(words, Arguments::command)).map(drop)
 }
 
-/// What a monitor becomes (see `monitor`), where this process is one: before anything is read or made, for each page that
-/// is touched here is kept for as long as the container runs.
+/// Runs a monitor or its helper (see `monitor`), if this process is one. Runs before all other work: each page touched
+/// here stays in memory for as long as the container runs.
 fn as_monitor() -> Option<ExitCode> {
     let mut words = std::env::args_os().skip(1);
     let (role, number) = (words.next()?, words.next()?);
@@ -209,11 +209,11 @@ fn as_monitor() -> Option<ExitCode> {
         monitor::REMOVE => kept::remove_ended(number),
         _ => return None,
     };
-    // Its standard streams are nobody's.
+    // No process reads a monitor's standard streams.
     Some(if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(STATUS_OURS) })
 }
 
-/// The program.
+/// Runs the program; returns its exit status.
 pub fn main() -> ExitCode {
     if let Some(ended) = as_monitor() {
         return ended;
@@ -237,8 +237,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// systemd takes the end by a signal that it sent for a clean one, and a status of 143 for a failure. So usnea as a unit's
-/// command (SYSTEMD_EXEC_PID, systemd.exec(5)) ends as the container did; to a shell both are 143.
+/// Ends by a signal of systemd, as the container did. systemd counts the end by its own signal as clean, and a status
+/// of 143 as a failure. So this is for usnea as a unit's command alone (SYSTEMD_EXEC_PID, systemd.exec(5)); to a shell
+/// both are 143.
 fn end_as_units_command(status: u8) {
     let signal = i32::from(status) - 128;
     let is_clean = matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGTERM);
@@ -321,8 +322,8 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
     }
 }
 
-/// Reports a clap error: help and version on standard output, status 0; else one line, and docker's status for our own
-/// errors.
+/// Reports a clap error: help and version on standard output, with status 0; else a single line, with docker's status
+/// for our own errors.
 fn refused(error: &clap::Error, words: &[OsString]) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let _ = error.print();
@@ -345,7 +346,7 @@ fn refused(error: &clap::Error, words: &[OsString]) -> ExitCode {
         true => text.lines().skip(1).take_while(|line| !line.is_empty()).map(str::trim).collect(),
         false => Vec::new(),
     };
-    // A verb of a similar name helps. A flag of a similar name misleads: --gpus is not --cpus.
+    // A tip about a similar verb helps. A tip about a similar flag misleads: --gpus is not --cpus.
     let tips = || text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
     let tip = tips().find(|tip| tip.contains("similar subcommand"));
     let whole = [said, &more.join(" ")].join(" ");
@@ -353,7 +354,7 @@ fn refused(error: &clap::Error, words: &[OsString]) -> ExitCode {
     report(&error.hint(tip.map_or_else(|| way_to_help(words), str::to_owned)))
 }
 
-/// The hint at the help of the verb, if the line begins with one.
+/// Returns the hint at the verb's help, if the line begins with a verb.
 fn way_to_help(words: &[OsString]) -> String {
     let grammar = Arguments::command();
     let verb = words.get(1).and_then(|word| word.to_str());
@@ -366,9 +367,9 @@ fn report(error: &Error) -> ExitCode {
         return ExitCode::from(error.status());
     }
     let mut stderr = anstream::stderr().lock();
-    // Standard error may be gone; the status still tells.
+    // Standard error may be closed; the status still reports the failure.
     let _ = writeln!(stderr, "usnea: {}", table::escape_lines(&error.to_string()));
-    // Where nobody knew more, what the number of the error tells of this process.
+    // Without a more specific hint, the hint for the error number in this process.
     let refused = || error.errno().and_then(crate::host::userns::refused_hint);
     if let Some(hint) = error.way_out().map(str::to_owned).or_else(refused) {
         let _ = writeln!(stderr, "hint: {}", table::escape_lines(&hint));

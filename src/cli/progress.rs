@@ -1,4 +1,4 @@
-//! How layers come and go, on standard error: one bar a layer on a terminal, else a line for each that is there.
+//! Progress of layers on standard error: a bar for each layer on a terminal, else a line for each finished layer.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,16 +8,16 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::image::pull::Progress;
 
-/// What is said of a layer that is there.
+/// Words for finished layers.
 #[derive(Clone, Copy, Debug)]
 pub struct Words {
-    /// One that moved.
+    /// Word for a copied layer.
     pub moved: &'static str,
-    /// One that was there before.
+    /// Word for a layer that existed already.
     pub was_there: &'static str,
 }
 
-/// Tells a person.
+/// Progress shown to the user.
 pub struct Shown {
     words: Words,
     kind: Kind,
@@ -25,7 +25,7 @@ pub struct Shown {
     has_waited: AtomicBool,
 }
 
-/// What is said while another command does the work.
+/// Message while another command does the work.
 const WAITING: &str = "waiting for another command that pulls this";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,17 +40,17 @@ struct Layer {
     bar: Option<ProgressBar>,
 }
 
-/// `--quiet`
+/// Setting of `--quiet`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loudness {
-    /// Nothing is said.
+    /// No messages.
     Quiet,
     /// Layers are shown.
     Normal,
 }
 
 impl Shown {
-    /// Nothing is drawn yet.
+    /// Makes the progress; draws nothing yet.
     pub fn new(words: Words, loudness: Loudness) -> Self {
         let kind = match loudness {
             Loudness::Quiet => Kind::Quiet,
@@ -67,7 +67,7 @@ impl Shown {
 
 fn bar(all: &MultiProgress, digest: &str, size: u64) -> ProgressBar {
     let bar = all.add(ProgressBar::new(size));
-    // A template that is a constant: the fallback is never seen.
+    // The template is a constant: the fallback is never used.
     let style =
         ProgressStyle::with_template("{prefix} [{bar:30}] {bytes:>10}/{total_bytes:10} {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -115,7 +115,7 @@ impl Progress for Shown {
         let Some(layer) = layers.get(at) else { return };
         match (self.kind, &layer.bar) {
             (_, Some(bar)) => bar.finish_with_message(said),
-            // Standard error may be gone.
+            // Standard error may be closed.
             (Kind::Lines, None) => drop(writeln!(std::io::stderr(), "{}: {said}", layer.digest)),
             _ => {}
         }

@@ -1,5 +1,5 @@
-//! Questions at the terminal. What is secret is not shown while it is typed, and the terminal is as it was on every way
-//! out, a signal's included.
+//! Questions at the terminal. Hides a secret during typing, and restores the terminal on every way out, a signal's
+//! included.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,16 +15,16 @@ use crate::sys::signal::Signals;
 /// Longest answer, in bytes.
 const LONGEST: usize = 16 << 10;
 
-/// Whether what is typed is seen.
+/// Visibility of the typed text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is.
+    /// Text is visible.
     Shown,
-    /// A password.
+    /// Password is hidden.
     Hidden,
 }
 
-/// A terminal with its echo off; as it was before when this is dropped.
+/// Terminal with its echo off; restores its settings on drop.
 struct Hidden<'a> {
     terminal: &'a File,
     before: Termios,
@@ -36,7 +36,7 @@ impl<'a> Hidden<'a> {
         let mut hidden = before.clone();
         hidden.local_modes.remove(LocalModes::ECHO);
         hidden.local_modes.insert(LocalModes::ECHONL);
-        // What was typed before the question is no answer to it.
+        // Text typed before the question is no answer: discarded.
         tcsetattr(terminal, OptionalActions::Flush, &hidden)?;
         Ok(Self { terminal, before })
     }
@@ -48,14 +48,14 @@ impl Drop for Hidden<'_> {
     }
 }
 
-/// Asks `question` at the terminal; one line, without its end. Errors: there is no terminal, or no answer.
+/// Asks `question` at the terminal; returns a line, without its end. Errors: no terminal, or no answer.
 pub fn ask(question: &str, answer: Answer) -> Result<String> {
     let mut terminal = OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/tty")
         .context(|| "cannot ask at the terminal")?;
-    // Held back meanwhile: a signal must not end us before the terminal is as it was.
+    // Signals wait meanwhile: none must end this process before the terminal is restored.
     let signals =
         Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP])
             .context(|| "cannot block signals")?;
@@ -105,7 +105,7 @@ fn read_line(mut terminal: &File, signals: &Signals) -> Result<String> {
     text_of(line)
 }
 
-/// All of standard input but the end of its last line. Errors: it is too long, or not text.
+/// Reads all of standard input, without the end of its last line. Errors: too long, or not text.
 pub fn read_all() -> Result<String> {
     let mut bytes = Vec::new();
     io::stdin()
@@ -119,7 +119,7 @@ pub fn read_all() -> Result<String> {
 }
 
 fn text_of(bytes: Vec<u8>) -> Result<String> {
-    // The error would hold the bytes.
+    // The UTF-8 error would contain the secret bytes.
     let Ok(text) = String::from_utf8(bytes) else { fail!("it is not UTF-8") };
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())

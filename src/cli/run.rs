@@ -26,7 +26,7 @@ pub struct Common {
     /// oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]; host:PROGRAM[,PROGRAM...] for programs of this machine with all that they need;
     /// dir:PATH, or a path that begins with / or ./, for a root directory, which is not written to.
     /// COMMAND and all words after it, those that begin with a hyphen too, are the container's: options end at IMAGE.
-    // One list, in which trailing words begin at the first one: clap would take flags between two positionals.
+    // A single list, in which trailing words begin at the first one: clap would take flags between two positionals.
     #[arg(value_names = ["IMAGE", "COMMAND"], num_args = 1.., required = true, trailing_var_arg = true)]
     words: Vec<String>,
 
@@ -59,7 +59,7 @@ pub struct Pulling {
     quiet: bool,
 }
 
-/// `usnea spec`
+/// Arguments of `usnea spec`.
 pub type SpecArguments = Common;
 
 /// `usnea run`
@@ -102,12 +102,12 @@ pub enum Stream {
 }
 
 impl Common {
-    /// The flags of the spec.
+    /// Flags of the spec.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// IMAGE
+    /// Image argument: IMAGE.
     pub fn image(&self) -> String {
         let word = &self.words[0];
         match self.rootfs {
@@ -116,7 +116,7 @@ impl Common {
         }
     }
 
-    /// As the verbs take it.
+    /// Returns the request, as the verbs take it.
     pub fn request(self, store: Option<PathBuf>) -> Result<Request> {
         let image = self.image().parse()?;
         let mut options = self.options;
@@ -127,12 +127,12 @@ impl Common {
 }
 
 impl Pulling {
-    /// Who shows how far a pull is.
+    /// Returns the progress display of a pull.
     pub fn shown(&self) -> Shown {
         Shown::new(WORDS, if self.quiet { Loudness::Quiet } else { Loudness::Normal })
     }
 
-    /// How `image` is had. Errors: nothing is pulled for it, and something is said about how.
+    /// Returns when and from where to pull `image`. Errors: pull flags for an image that is never pulled.
     pub fn wanted<'a>(self, image: &str, progress: &'a Shown) -> Result<Wanted<'a>> {
         let is_asked = self.pull.is_some() || self.source.is_asked() || self.quiet;
         let place = match image.parse()? {
@@ -142,7 +142,7 @@ impl Pulling {
                     "{image}: nothing is pulled for it, so --pull and the flags of registries mean nothing"
                 )));
             }
-            // Never pulled.
+            // Placeholder for an image that is never pulled.
             _ => "scratch".parse()?,
         };
         Ok(Wanted {
@@ -153,8 +153,8 @@ impl Pulling {
     }
 }
 
-/// Runs the command and gives its exit status. A container that is thrown away when it ends, and that we wait for, has no
-/// monitor and nothing in the store: it starts sooner. One with a name is to be found by it, for longer.
+/// Runs the command; returns its exit status. A disposable container in the foreground has no monitor and no folder in
+/// the store, and so starts sooner. A container with a name has both: other commands find it by that name.
 pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     let RunArguments { explain, detach, attach, sig_proxy, mut common, flags, pulling } = arguments;
     if !attach.is_empty() {
@@ -195,7 +195,7 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     }
 }
 
-/// Sends what would go to standard output nowhere.
+/// Redirects standard output to /dev/null.
 fn discard_output() -> Result<()> {
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
     let null = null.context(|| "cannot open /dev/null")?;
@@ -213,7 +213,7 @@ pub fn spec(arguments: SpecArguments, store: Option<PathBuf>) -> Result<u8> {
     print(&(json + "\n"))
 }
 
-/// They are sets, which come in another order each time: a reader, and diff(1), want one.
+/// Sorts the sets of capabilities, whose order changes from run to run: a reader and diff(1) need a stable one.
 fn sort_capabilities(spec: &mut serde_json::Value) {
     let sets = spec.pointer_mut("/process/capabilities").and_then(serde_json::Value::as_object_mut);
     for set in sets
@@ -225,12 +225,12 @@ fn sort_capabilities(spec: &mut serde_json::Value) {
     }
 }
 
-/// Prints it; ends quietly when nobody reads.
+/// Prints text; ends quietly without a reader.
 pub(super) fn print(text: &str) -> Result<u8> {
     print_bytes(text.as_bytes())
 }
 
-/// The same of what need not be text.
+/// Prints bytes that need not be text; ends quietly without a reader.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
     std::io::stdout().write_all(bytes).context(|| "cannot write to standard output")?;

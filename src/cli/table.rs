@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 
-/// Least width of a column, the gap included (docker's).
+/// Least width of a column, with its gap (docker's).
 const LEAST: usize = 10;
-/// Spaces between a column's longest cell and the next column (docker's).
+/// Number of spaces between a column's longest cell and the next column (docker's).
 const GAP: usize = 3;
 
-/// Aligns `text`, in which tabs separate cells. Widths are counted in characters.
+/// Aligns `text`, in which tabs separate cells. Counts widths in characters.
 pub fn align(text: &str) -> String {
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let mut widths: Vec<usize> = Vec::new();
     for row in &rows {
-        // The last cell of a row pushes nothing.
+        // The last cell of a row needs no width.
         for (at, cell) in row.iter().take(row.len().saturating_sub(1)).enumerate() {
             let width = LEAST.max(cell.chars().count() + GAP);
             match widths.get_mut(at) {
@@ -32,12 +32,12 @@ pub fn align(text: &str) -> String {
     rows.iter().map(line).collect()
 }
 
-/// `text` with its control characters (C0, DEL, C1) escaped, so that a name can neither break a row nor steer a terminal.
+/// Escapes the control characters (C0, DEL, C1) of `text`, so that a name can neither break a row nor steer a terminal.
 pub fn escape(text: &str) -> Cow<'_, str> {
     escape_if(text, char::is_control)
 }
 
-/// The same of an error or a warning, which may have several lines.
+/// Escapes an error or a warning, which may have several lines.
 pub fn escape_lines(text: &str) -> Cow<'_, str> {
     escape_if(text, |c| c.is_control() && c != '\n')
 }

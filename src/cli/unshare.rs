@@ -1,4 +1,4 @@
-//! `usnea unshare`.
+//! `usnea unshare`: runs a command in the user namespace of the containers' files.
 
 use crate::container;
 use crate::error::Result;
@@ -15,7 +15,7 @@ pub struct Arguments {
     command: Vec<String>,
 }
 
-/// Runs the command and gives its exit status.
+/// Runs the command; returns its exit status.
 pub fn run(arguments: &Arguments) -> Result<u8> {
     if !arguments.command.is_empty() {
         return container::unshare(&arguments.command);

@@ -1,4 +1,4 @@
-//! `usnea version`.
+//! `usnea version`: versions of this program.
 
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ struct Client {
     version: Version,
     #[serde(rename = "DefaultAPIVersion")]
     default_api_version: String,
-    /// docker's context without settings: the only one here.
+    /// docker's context without settings, which never changes here.
     context: &'static str,
 }
 
@@ -45,7 +45,7 @@ struct Client {
 struct Server {
     #[serde(flatten)]
     version: Version,
-    /// The programs that the server is made of.
+    /// Programs of the server.
     components: [Component; 1],
 }
 
@@ -73,7 +73,7 @@ impl Document {
     }
 }
 
-/// Carries it out.
+/// Prints the version.
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let version = container::version();
     match &arguments.format {
@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         Some(format) => {
             let document = Document::new(version);
             match format {
-                // One object, not a list of one.
+                // A single object, not a list.
                 Format::Json => {
                     print(&format!("{:#}\n", serde_json::to_value(document).map_err(Error::new)?))
                 }

@@ -1,4 +1,4 @@
-//! `usnea image diff`.
+//! `usnea image diff`: changes of an image.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub struct Arguments {
     format: Option<Format>,
 }
 
-/// Shows.
+/// Prints the changes.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let stores = Stores::open(root)?;
     let changes = images::diff(&stores, &arguments.image, arguments.parent.as_deref())?;

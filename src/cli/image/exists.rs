@@ -1,4 +1,4 @@
-//! `usnea image exists`.
+//! `usnea image exists`: tells by the exit status.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub struct Arguments {
     image: String,
 }
 
-/// Looks.
+/// Returns 0 if the image exists, else 1.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let is_there = images::exists(&Stores::open(root)?, &arguments.image)?;
     Ok(if is_there { 0 } else { 1 })

@@ -1,4 +1,4 @@
-//! `usnea export`.
+//! `usnea export` of an image: its file system as a tar.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub struct Arguments {
     output: PathBuf,
 }
 
-/// Exports.
+/// Exports an image.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     export(&Stores::open(root)?, &arguments.image, &arguments.output)?;
     Ok(0)

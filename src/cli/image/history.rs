@@ -1,4 +1,4 @@
-//! `usnea image history`.
+//! `usnea image history`: the command behind each layer.
 
 use std::path::Path;
 
@@ -47,12 +47,12 @@ struct Row {
     id: String,
     created_since: String,
     created_at: String,
-    /// podman's name for `CreatedSince`.
+    /// Age of the step under podman's name: a copy of `CreatedSince`.
     created: String,
     created_by: String,
     size: String,
     comment: String,
-    /// Names of the image, in the row that is its own.
+    /// Names of the image, in the row of its last step.
     tags: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ const FOR_PROGRAMS: Layout = Layout {
 };
 const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE"), ("CreatedSince", "CREATED")];
 
-/// Prints it.
+/// Prints the history.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let (image, steps) = history(&Stores::open(root)?, &arguments.image)?;
     let rows: Vec<Row> =
@@ -85,7 +85,7 @@ fn row(image: &Image, at: usize, step: &Step, arguments: &Arguments) -> Row {
     let tags = image.names.iter().filter(|_| at == 0).map(ToString::to_string);
     let created_by = step.created_by.replace('\t', " ");
     Row {
-        // The steps below the image's own have no image of their own here.
+        // The steps below the image's own have no image here.
         id: if at == 0 { rows::id(&image.config, arguments.no_trunc) } else { "<missing>".into() },
         created: since.clone(),
         created_since: since,

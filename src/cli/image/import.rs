@@ -1,4 +1,4 @@
-//! `usnea import`.
+//! `usnea import`: makes an image of a tarball.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub struct Arguments {
     quiet: bool,
 }
 
-/// Imports, and prints the ID.
+/// Imports a tarball, and prints the image's ID.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     if arguments.file == "-" && std::io::stdin().is_terminal() {
         return Err(Error::new("nothing to import: standard input is a terminal")

@@ -1,4 +1,4 @@
-//! `usnea image inspect`.
+//! `usnea image inspect`: documents of images.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub struct Arguments {
 
 const LAYOUT: Layout = Layout { table: "{{.Id}}", headings: &[] };
 
-/// Prints what was found, then fails for what was not, as docker does.
+/// Prints the found documents, then fails for the missing names, as docker does.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let stores = Stores::open(root)?;
     let mut found: Vec<Value> = Vec::new();
@@ -43,12 +43,12 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     };
     let mut failures = failures.into_iter();
     let Some(last) = failures.next_back() else { return Ok(0) };
-    // The last is returned: the one place that prints errors says it.
+    // The last error is returned: the caller prints it.
     failures.for_each(|error| log::error!("{error}"));
     Err(last.exit_status(1))
 }
 
-/// Four spaces, and nothing in brackets when there is nothing.
+/// Formats JSON as docker does: four spaces of indent, and `[]` for an empty list.
 pub fn in_docker_style(found: &[Value]) -> Result<String> {
     let mut text = Vec::new();
     let mut to = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    "));

@@ -1,4 +1,4 @@
-//! `usnea images`, `usnea image ls`.
+//! `usnea images`, `usnea image ls`: lists images.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -80,18 +80,18 @@ struct Row {
     tag: String,
     #[serde(rename = "ID")]
     id: String,
-    /// podman's spelling: always whole.
+    /// ID in podman's spelling: always whole.
     #[serde(rename = "Id")]
     whole_id: String,
     digest: String,
-    /// podman's name for it.
+    /// Age under podman's name.
     created: String,
     created_since: String,
     created_at: String,
     created_time: String,
     size: String,
     virtual_size: String,
-    /// Counting it takes all images together: docker's word where it is not.
+    /// Shared size, which depends on all images together: docker's word for a size that was not computed.
     shared_size: &'static str,
     unique_size: &'static str,
     read_only: bool,
@@ -101,7 +101,7 @@ struct Row {
     repo_digests: Vec<String>,
     containers: usize,
     labels: BTreeMap<String, String>,
-    /// For `.Label "NAME"` (`format::LABELS`).
+    /// Labels as a map, for `.Label "NAME"` (`format::LABELS`).
     #[serde(rename = " Labels")]
     label_map: BTreeMap<String, String>,
     parent_id: &'static str,
@@ -118,7 +118,7 @@ const WITH_DIGESTS: Layout = Layout {
 };
 const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE ID"), ("CreatedSince", "CREATED")];
 
-/// Lists.
+/// Lists images.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
     let mut filters = filters.collect::<Result<Vec<_>>>()?;
@@ -156,7 +156,7 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     print(&render(&format, &layout, headings, &rows)?)
 }
 
-/// How many containers are made from each image, by its ID.
+/// Returns the number of containers made from each image, by its ID.
 fn used(store: &Path) -> Result<HashMap<String, usize>> {
     let mut used = HashMap::new();
     for id in kept::all(store)?.into_iter().filter_map(|kept| kept.record.image_id) {

@@ -1,4 +1,4 @@
-//! `usnea load`.
+//! `usnea load`: loads the images of an archive.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub struct Arguments {
     platform: Option<Platform>,
 }
 
-/// Loads.
+/// Loads the images, and prints their names.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     if arguments.input == Path::new("-") && std::io::stdin().is_terminal() {
         return Err(Error::new("nothing to load: standard input is a terminal")

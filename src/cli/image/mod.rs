@@ -1,4 +1,4 @@
-//! `usnea image`: one file a command. What docker has at the top too is used from there as well.
+//! `usnea image`: a file for each command. Commands that docker has at the top level too are used there as well.
 
 pub mod diff;
 pub mod exists;
@@ -74,7 +74,7 @@ enum Command {
     Prune(Late<prune::Arguments>),
 }
 
-/// Carries it out.
+/// Runs the subcommand; returns the exit status.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     match arguments.command {
         Command::Ls(Late(list)) => list::run(list, root),

@@ -1,4 +1,4 @@
-//! `usnea image prune`.
+//! `usnea image prune`: removes unused images.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -30,7 +30,7 @@ pub struct Arguments {
     filters: Vec<Filter>,
 }
 
-/// docker's filters of prune. Errors: what is none, or one of a listing.
+/// Parses docker's filters of prune. Errors: no filter, or a filter for listings only.
 pub fn prunes(text: &str) -> std::result::Result<Filter, String> {
     match text.parse::<Filter>() {
         Ok(filter @ (Filter::Label(..) | Filter::NoLabel(..) | Filter::Until(_))) => Ok(filter),
@@ -44,7 +44,7 @@ impl Arguments {
     }
 }
 
-/// Carries it out.
+/// Removes unused images, after a question at the terminal.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let what = match arguments.all {
         true => "all images that no container runs on",
@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     report(&images::prune(&Stores::open(root)?, arguments.which(), &arguments.filters)?, 0)
 }
 
-/// Asks at the terminal. Errors: there is none.
+/// Asks at the terminal. Errors: no terminal.
 pub fn is_sure(what: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         let error = "standard input is not a terminal to ask whether you are sure";
@@ -67,7 +67,7 @@ pub fn is_sure(what: &str) -> Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// What went, and how much space it gave beside `more` bytes.
+/// Prints the removed images, and the freed space including `more` bytes.
 pub fn report(freed: &Freed, more: u64) -> Result<u8> {
     freed.images.iter().for_each(say);
     print(&format!("Total reclaimed space: {}\n", size(freed.bytes + more)))

@@ -1,4 +1,4 @@
-//! `usnea pull`.
+//! `usnea pull`: pulls images.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::image::manifest::Platform;
 use crate::image::transport::Place;
 
-/// What is said of layers.
+/// Words about layers.
 pub const WORDS: Words = Words { moved: "Pull complete", was_there: "Already exists" };
 
 /// Pull images from a registry, a layout or an archive
@@ -75,14 +75,14 @@ pub struct SourceFlags {
 }
 
 impl SourceFlags {
-    /// Whether any of them was given.
+    /// True if any of these flags is set.
     pub fn is_asked(&self) -> bool {
         let parts = [&self.arch, &self.os, &self.variant];
         let is_platform = self.platform.is_some() || parts.iter().any(|part| part.is_some());
         is_platform || self.signature_policy.is_some() || self.registry.is_asked()
     }
 
-    /// The pull from `place` that these flags ask for.
+    /// Returns the pull from `place` with these flags.
     pub fn pull(self, place: Place) -> Result<Pull> {
         let platform = match self.platform {
             Some(platform) => Some(platform),
@@ -100,7 +100,7 @@ impl SourceFlags {
     }
 }
 
-/// Pulls. The images before one that fails stay.
+/// Pulls images. Images pulled before a failure stay.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let places = arguments.images.iter().map(|text| text.parse::<Place>());
     let mut places = places.collect::<Result<Vec<_>>>()?.into_iter();
@@ -125,7 +125,7 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     }
 }
 
-/// Pulls an image, or finds the one that is here, by `policy`; gives its ID.
+/// Pulls an image, or finds the one here, by `policy`; returns its ID.
 fn one(stores: &Stores, request: &Pull, policy: PullPolicy, loudness: Loudness) -> Result<Digest> {
     let shown = Shown::new(WORDS, loudness);
     if policy == PullPolicy::Always {

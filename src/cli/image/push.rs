@@ -1,4 +1,4 @@
-//! `usnea push`.
+//! `usnea push`: pushes images.
 
 use std::path::{Path, PathBuf};
 
@@ -79,10 +79,10 @@ enum CompressionName {
     Gzip,
 }
 
-/// Pushes.
+/// Pushes an image, or all of a repository.
 pub fn run(mut arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let asked = std::mem::take(&mut arguments.registry).asked()?;
-    // Here, not by clap: an error keeps its hint.
+    // Parsed here, not by clap, so that an error keeps its hint.
     let destination = arguments.destination.take().map(|text| text.parse::<Place>()).transpose()?;
     let format = match arguments.format {
         None => Format::AsStored,
@@ -117,7 +117,7 @@ fn one(arguments: &Arguments, stores: &Stores, request: &Push) -> Result<u8> {
     }
 }
 
-/// A registry's name without its transport, as it was typed.
+/// Returns a registry's name without its transport, as typed.
 fn shown(place: &Place) -> String {
     let text = place.to_string();
     text.strip_prefix("docker://").unwrap_or(&text).to_owned()

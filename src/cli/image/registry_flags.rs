@@ -1,4 +1,4 @@
-//! The flags of whatever speaks to a registry.
+//! Flags of all verbs that connect to a registry.
 
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ pub struct RegistryFlags {
 }
 
 impl RegistryFlags {
-    /// Whether any of them was given.
+    /// True if any of these flags is set.
     pub fn is_asked(&self) -> bool {
         self.tls_verify.is_some()
             || self.creds.is_some()
@@ -41,7 +41,7 @@ impl RegistryFlags {
             || self.cert_dir.is_some()
     }
 
-    /// What they say. Asks for a password that is missing.
+    /// Returns the settings of the flags. Asks for a missing password.
     pub fn asked(self) -> Result<Asked> {
         Ok(Asked {
             tls_verify: self.tls_verify,

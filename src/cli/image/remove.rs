@@ -1,4 +1,4 @@
-//! `usnea rmi`, `usnea image rm`.
+//! `usnea rmi`, `usnea image rm`: removes images or their names.
 
 use std::io::Write;
 use std::path::Path;
@@ -36,11 +36,11 @@ pub struct Arguments {
     no_prune: bool,
 }
 
-/// Carries it out.
+/// Removes the images; returns the exit status.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let stores = Stores::open(root)?;
     let force = if arguments.force || arguments.all { Force::Yes } else { Force::No };
-    // Of all, one that another command removes meanwhile is not missed.
+    // With --all, an image that another command removes meanwhile is no error.
     let missing = match arguments.ignore || arguments.all {
         true => Missing::Ignored,
         false => Missing::Fails,
@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let mut told = |outcome: Result<&Removal, &Error>| match outcome {
         Ok(removal) => say(removal),
         Err(error) => {
-            // The last one is reported with the exit status, the others here.
+            // The last error is reported with the exit status, the others here.
             let copy = Error::new(error);
             let copy = match error.way_out() {
                 Some(hint) => copy.hint(hint),
@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     }
 }
 
-/// docker's and podman's words.
+/// Prints a removal, in docker's and podman's words.
 pub fn say(removal: &Removal) {
     let mut text = String::new();
     for name in &removal.untagged {
@@ -78,6 +78,6 @@ pub fn say(removal: &Removal) {
     if let Some(id) = &removal.deleted {
         text += &format!("Deleted: {id}\n");
     }
-    // What is done is done, whether or not anybody reads it.
+    // Errors are ignored: the work is done, even without a reader.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

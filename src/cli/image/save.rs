@@ -1,4 +1,4 @@
-//! `usnea save`.
+//! `usnea save`: writes images to an archive.
 
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ enum FormatName {
     OciDir,
 }
 
-/// Saves.
+/// Saves the images.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let format = match arguments.format {
         FormatName::DockerArchive => SaveFormat::DockerArchive,

@@ -1,4 +1,4 @@
-//! `usnea search`.
+//! `usnea search`: repositories of registries.
 
 use std::str::FromStr;
 
@@ -47,7 +47,7 @@ pub struct Arguments {
     registry: RegistryFlags,
 }
 
-/// A condition on a repository.
+/// Condition on a repository.
 #[derive(Clone, Debug)]
 enum Filter {
     Stars(u64),
@@ -91,9 +91,9 @@ struct Row {
     name: String,
     description: String,
     star_count: u64,
-    /// podman's name for `StarCount`.
+    /// Stars under podman's name: a copy of `StarCount`.
     stars: u64,
-    /// `[OK]` or nothing, as docker shows it.
+    /// `[OK]` for an official repository, else empty, as in docker.
     is_official: String,
     official: String,
     is_automated: String,
@@ -113,7 +113,7 @@ const LAYOUT: Layout = Layout {
 };
 const TAGS: Layout = Layout { table: "{{.Name}}\t{{.Tag}}", headings: &[] };
 
-/// Searches.
+/// Searches, and prints the repositories or tags.
 pub fn run(arguments: Arguments) -> Result<u8> {
     let search =
         Search { term: arguments.term, limit: arguments.limit, asked: arguments.registry.asked()? };

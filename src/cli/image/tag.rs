@@ -1,4 +1,4 @@
-//! `usnea tag`, `usnea image tag`.
+//! `usnea tag`, `usnea image tag`: adds names to an image.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ pub struct Arguments {
     targets: Vec<String>,
 }
 
-/// Carries it out.
+/// Adds the names.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     images::tag(&Stores::open(root)?, &arguments.source, &arguments.targets)?;
     Ok(0)

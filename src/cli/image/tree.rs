@@ -1,4 +1,4 @@
-//! `usnea image tree`.
+//! `usnea image tree`: the layers of images, and their sharers.
 
 use std::path::Path;
 
@@ -59,7 +59,7 @@ const LAYOUT: Layout = Layout {
     headings: &[],
 };
 
-/// Prints it.
+/// Prints the trees.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let (all, totals) = sharing(&Stores::open(root)?, &arguments.images)?;
     if let Some(format) = &arguments.format {
@@ -97,7 +97,7 @@ fn packed(shares: &Shares) -> u64 {
     shares.layers.iter().fold(0, |sum, one| sum.saturating_add(one.layer.packed))
 }
 
-/// The image, then its layers, the bottom one first.
+/// Formats an image, then its layers, the bottom layer first.
 fn tree(shares: &Shares, whole: bool) -> String {
     let image = &shares.image;
     let names: Vec<String> = image.names.iter().map(|name| name.familiar()).collect();
@@ -124,7 +124,7 @@ fn tree(shares: &Shares, whole: bool) -> String {
     format!("{lines}   unique {}, shared {}\n\n", size(shares.unique()), size(shares.shared()))
 }
 
-/// The first names: a base image may be everybody's.
+/// Lists the first names only: many images may share a base.
 fn shared_with(names: &[String]) -> String {
     const MOST: usize = 5;
     let more = match names.len().saturating_sub(MOST) {

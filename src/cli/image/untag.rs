@@ -1,4 +1,4 @@
-//! `usnea untag`, `usnea image untag`.
+//! `usnea untag`, `usnea image untag`: removes names of an image.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub struct Arguments {
     names: Vec<String>,
 }
 
-/// Carries it out.
+/// Removes the names.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     images::untag(&Stores::open(root)?, &arguments.image, &arguments.names)?;
     Ok(0)

@@ -1,4 +1,4 @@
-//! `usnea manifest add` and `usnea manifest annotate`.
+//! `usnea manifest add` and `usnea manifest annotate`: changes of a list's entries.
 
 use super::{EntryFlags, print_id};
 use crate::cli::image::registry_flags::RegistryFlags;
@@ -50,7 +50,7 @@ pub struct AnnotateArguments {
     entry: EntryFlags,
 }
 
-/// Adds.
+/// Adds images to a list.
 pub fn add(arguments: AddArguments, stores: &Stores) -> Result<u8> {
     let change = arguments.entry.change();
     let is_chosen = change.architecture.is_some() || change.os.is_some();
@@ -67,7 +67,7 @@ pub fn add(arguments: AddArguments, stores: &Stores) -> Result<u8> {
     print_id(&add_to_list(stores, &arguments.list, &images, &change)?)
 }
 
-/// Annotates.
+/// Changes an entry, or the list's annotations.
 pub fn annotate(arguments: AnnotateArguments, stores: &Stores) -> Result<u8> {
     let what = arguments.image.map_or(Annotated::List, Annotated::Entry);
     print_id(&annotate_list(stores, &arguments.list, &what, &arguments.entry.change())?)

@@ -1,4 +1,4 @@
-//! `usnea manifest create`.
+//! `usnea manifest create`: makes a list.
 
 use super::{annotation, print_id};
 use crate::cli::image::registry_flags::RegistryFlags;
@@ -35,7 +35,7 @@ pub struct Arguments {
     registry: RegistryFlags,
 }
 
-/// Creates.
+/// Makes a list, and prints its ID.
 pub fn run(arguments: Arguments, stores: &Stores) -> Result<u8> {
     let images = ListedImages {
         images: arguments.images,

@@ -1,4 +1,4 @@
-//! `usnea manifest inspect`.
+//! `usnea manifest inspect`: the document of a list.
 
 use crate::cli::image::registry_flags::RegistryFlags;
 use crate::cli::run::print;
@@ -19,7 +19,7 @@ pub struct Arguments {
     registry: RegistryFlags,
 }
 
-/// Shows.
+/// Prints the document.
 pub fn run(arguments: Arguments, stores: &Stores) -> Result<u8> {
     let document = inspect_list(stores, &arguments.list, &arguments.registry.asked()?)?;
     print(&format!("{}\n", serde_json::to_string_pretty(&document).map_err(Error::new)?))

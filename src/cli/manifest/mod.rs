@@ -1,4 +1,4 @@
-//! `usnea manifest`: one file a command.
+//! `usnea manifest`: a file for each command.
 
 mod add;
 mod create;
@@ -107,7 +107,7 @@ fn annotation(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Carries it out.
+/// Runs the subcommand; returns the exit status.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let stores = Stores::open(root)?;
     match arguments.command {

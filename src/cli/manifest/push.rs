@@ -1,4 +1,4 @@
-//! `usnea manifest push`.
+//! `usnea manifest push`: pushes a list.
 
 use std::path::PathBuf;
 
@@ -60,7 +60,7 @@ enum FormatName {
     V2s2,
 }
 
-/// Pushes.
+/// Pushes a list.
 pub fn run(arguments: Arguments, stores: &Stores) -> Result<u8> {
     let request = PushList {
         list: arguments.list,

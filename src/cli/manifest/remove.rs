@@ -1,4 +1,4 @@
-//! `usnea manifest remove` and `usnea manifest rm`.
+//! `usnea manifest remove` and `usnea manifest rm`: removes entries of a list, or lists.
 
 use super::print_id;
 use crate::cli::run::print;
@@ -28,12 +28,12 @@ pub struct ListArguments {
     lists: Vec<String>,
 }
 
-/// Takes an entry out.
+/// Removes an entry, and prints the list's ID.
 pub fn entry(arguments: &EntryArguments, stores: &Stores) -> Result<u8> {
     print_id(&remove_from_list(stores, &arguments.list, &arguments.image)?)
 }
 
-/// Removes lists. Those before one that fails are gone.
+/// Removes lists. Lists before a failure stay removed.
 pub fn lists(arguments: &ListArguments, stores: &Stores) -> Result<u8> {
     for text in &arguments.lists {
         let list = remove_list(stores, text)?;

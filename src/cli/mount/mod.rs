@@ -1,4 +1,4 @@
-//! `usnea mount`.
+//! `usnea mount`: mounts usnea's own file systems.
 
 mod overlay;
 
@@ -16,7 +16,7 @@ enum Kind {
     Overlay(overlay::Arguments),
 }
 
-/// Carries it out.
+/// Mounts; returns the exit status.
 pub fn run(arguments: Arguments) -> Result<u8> {
     match arguments.kind {
         Kind::Overlay(overlay) => overlay::run(overlay),

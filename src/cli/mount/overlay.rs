@@ -1,4 +1,4 @@
-//! `usnea mount overlay`.
+//! `usnea mount overlay`: mounts usnea's own overlay.
 
 use std::path::PathBuf;
 
@@ -75,7 +75,7 @@ Examples:
   fusermount3 -u merged
   unshare --user --map-root-user --mount sh -c 'usnea mount overlay -o lowerdir=a:b /mnt && ls /mnt'";
 
-/// Carries it out.
+/// Mounts the overlay; returns the exit status.
 pub fn run(arguments: Arguments) -> Result<u8> {
     let ground = if arguments.foreground { Ground::Fore } else { Ground::Back };
     command::run(&arguments.options, &arguments.target, ground)

@@ -1,4 +1,4 @@
-//! `usnea system df`.
+//! `usnea system df`: disk space of the store.
 
 use std::path::Path;
 
@@ -37,9 +37,9 @@ struct Row {
     active: String,
     size: String,
     reclaimable: String,
-    /// podman's name for `TotalCount`.
+    /// Number of objects under podman's name: a copy of `TotalCount`.
     total: u64,
-    /// podman's: in bytes.
+    /// Size in bytes, podman's field; so is the next.
     raw_size: u64,
     raw_reclaimable: u64,
 }
@@ -112,7 +112,7 @@ impl ImageRow {
     }
 }
 
-/// Carries it out.
+/// Prints the disk space.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let stores = Stores::open(root)?;
     let usage = images::usage(&stores)?;
@@ -133,7 +133,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
 fn rows(usage: &Usage, volumes: &Part) -> [Row; 4] {
     [
         Row::new("Images", &usage.images),
-        // docker's word.
+        // docker's words for volumes.
         Row::new("Local Volumes", volumes),
         Row::new("Host roots", &usage.host_roots),
         Row::new("Downloads", &usage.downloads),

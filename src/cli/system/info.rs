@@ -1,4 +1,4 @@
-//! `usnea info`, also `usnea system info`.
+//! `usnea info`, also `usnea system info`: facts about the machine and the store.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub struct Arguments {
 
 const LAYOUT: Layout = Layout { table: "{{.Store.GraphRoot}}", headings: &[] };
 
-/// Go's names where they are not the JSON's with a capital.
+/// Go's names that differ from the JSON's name with a capital.
 const GO_NAMES: [(&str, &str); 8] = [
     ("apparmorEnabled", "AppArmorEnabled"),
     ("capabilities", "DefaultCapabilities"),
@@ -34,7 +34,7 @@ const GO_NAMES: [(&str, &str); 8] = [
     ("selinuxEnabled", "SELinuxEnabled"),
 ];
 
-/// docker's names, and where podman's document has what they mean.
+/// docker's names, and the place of their values in podman's document.
 const DOCKERS: [(&str, &str); 15] = [
     ("CgroupDriver", "/host/cgroupManager"),
     ("LoggingDriver", "/host/logDriver"),
@@ -53,7 +53,7 @@ const DOCKERS: [(&str, &str); 15] = [
     ("Name", "/host/hostname"),
 ];
 
-/// Carries it out.
+/// Prints the facts.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let info = container::info(root)?;
     match &arguments.format {
@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     }
 }
 
-/// What templates ask for.
+/// Returns the fields for templates.
 fn fields(info: &Value) -> Value {
     let mut fields = go_named(info);
     if let Value::Object(map) = &mut fields {
@@ -77,7 +77,7 @@ fn fields(info: &Value) -> Value {
     fields
 }
 
-/// docker's fields that say something in another form than podman's, or the same of every machine.
+/// Returns docker's fields in another form than podman's, and those with a constant value.
 fn dockers(info: &Value) -> Value {
     let text = |path: &str| info.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let is = |path: &str| info.pointer(path).and_then(Value::as_bool).unwrap_or(false);
@@ -127,7 +127,7 @@ fn dockers(info: &Value) -> Value {
     })
 }
 
-/// docker's `ClientInfo`: this program.
+/// Returns docker's `ClientInfo`: this program.
 fn client(info: &Value) -> Value {
     let version = container::version();
     json!({
@@ -164,7 +164,7 @@ fn go_named(value: &Value) -> Value {
     }
 }
 
-/// The document as YAML, as podman prints it.
+/// Formats the document as YAML, as podman prints it.
 fn page(value: &Value) -> String {
     let mut text = String::new();
     write(value, 0, &mut text);
@@ -200,7 +200,7 @@ fn entry(start: &str, value: &Value, depth: usize, to: &mut String) {
     }
 }
 
-/// A text that YAML could take for something else is in quotes, as JSON has them.
+/// Formats a scalar: a text that YAML could misread is quoted, as in JSON.
 fn scalar(value: &Value) -> String {
     let is_plain = |text: &str| {
         let inner = |letter: char| letter.is_ascii_alphanumeric() || "/._-, ".contains(letter);

@@ -1,4 +1,4 @@
-//! `usnea system ...`: one file a verb.
+//! `usnea system ...`: a file for each verb.
 
 mod df;
 pub mod info;
@@ -34,7 +34,7 @@ enum Command {
     Reset(Late<reset::Arguments>),
 }
 
-/// Carries it out.
+/// Runs the subcommand; returns the exit status.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     match arguments.command {
         Command::Df(Late(df)) => df::run(&df, root),

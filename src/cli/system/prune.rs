@@ -1,4 +1,4 @@
-//! `usnea system prune`.
+//! `usnea system prune`: removes unused containers, images and volumes.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub struct Arguments {
     filters: Vec<String>,
 }
 
-/// Carries it out.
+/// Removes unused data, after a question at the terminal.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let (which, what) = match arguments.all {
         true => (
@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     if !arguments.force && !is_sure(&format!("{what}{volumes}"))? {
         return Ok(0);
     }
-    // Containers first: what they were made from, and what they mount, may go with them.
+    // Containers first: their removal frees their images and volumes.
     let stores = Stores::open(root)?;
     let (failures, mut bytes) = prune_ended(stores.own().root(), &of_containers)?;
     if arguments.volumes {

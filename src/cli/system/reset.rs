@@ -1,4 +1,4 @@
-//! `usnea system reset`.
+//! `usnea system reset`: removes all of the store.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub struct Arguments {
     force: bool,
 }
 
-/// Carries it out.
+/// Removes all of the store, after a question at the terminal.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = config::store_path(root)?;
     let what = format!(

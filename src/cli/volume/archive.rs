@@ -1,4 +1,4 @@
-//! `usnea volume export` and `import`.
+//! `usnea volume export` and `import`: a volume's files as a tar.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -32,12 +32,12 @@ pub struct ImportArguments {
     file: PathBuf,
 }
 
-/// Exports.
+/// Exports a volume.
 pub fn export(arguments: &ExportArguments, store: &Path) -> Result<u8> {
     volumes::export(store, &arguments.name, &arguments.output).map(|()| 0)
 }
 
-/// Imports.
+/// Imports a tar into a volume.
 pub fn import(arguments: &ImportArguments, store: &Path) -> Result<u8> {
     if arguments.file == Path::new("-") && std::io::stdin().is_terminal() {
         return Err(Error::new("nothing to import: standard input is a terminal")

@@ -1,4 +1,4 @@
-//! `usnea volume create`.
+//! `usnea volume create`: makes a volume.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub struct Arguments {
     ignore: bool,
 }
 
-/// Makes it, and prints its name.
+/// Makes a volume, and prints its name.
 pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
     if arguments.driver != "local" {
         let driver = arguments.driver.escape_debug();

@@ -1,4 +1,4 @@
-//! `usnea volume inspect`.
+//! `usnea volume inspect`: documents of volumes.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub struct Arguments {
 
 const LAYOUT: Layout = Layout { table: "{{.Name}}", headings: &[] };
 
-/// Prints what was found, then fails for what was not, as docker does.
+/// Prints the found documents, then fails for the missing names, as docker does.
 pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
     let mut found: Vec<Value> = Vec::new();
     let mut failures = Failures::default();

@@ -1,4 +1,4 @@
-//! `usnea volume ls`.
+//! `usnea volume ls`: lists volumes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +38,7 @@ struct Row {
     driver: &'static str,
     name: String,
     labels: String,
-    /// For `.Label "NAME"` (`format::LABELS`).
+    /// Labels as a map, for `.Label "NAME"` (`format::LABELS`).
     #[serde(rename = " Labels")]
     label_map: BTreeMap<String, String>,
     mountpoint: String,
@@ -47,10 +47,10 @@ struct Row {
     anonymous: bool,
     options: BTreeMap<String, String>,
     status: BTreeMap<String, String>,
-    /// Of volumes of a cluster, as docker words it for others.
+    /// Field for volumes of a cluster: docker's word for any other volume.
     availability: &'static str,
     group: &'static str,
-    /// Containers that mount it; docker's word where they are not counted.
+    /// Number of containers that mount the volume: docker's word for a number that was not counted.
     links: &'static str,
     size: &'static str,
     mount_count: u64,
@@ -61,7 +61,7 @@ struct Row {
 const LAYOUT: Layout =
     Layout { table: "{{.Driver}}\t{{.Name}}", headings: &[("Name", "VOLUME NAME")] };
 
-/// Lists.
+/// Lists volumes.
 pub fn run(arguments: Arguments, store: &Path) -> Result<u8> {
     let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
     let filters = filters.collect::<Result<Vec<_>>>()?;

@@ -1,4 +1,4 @@
-//! `usnea volume`: one file a verb.
+//! `usnea volume`: a file for each verb.
 
 mod archive;
 mod create;
@@ -52,7 +52,7 @@ pub struct ExistsArguments {
     name: String,
 }
 
-/// Carries it out.
+/// Runs the subcommand; returns the exit status.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let store = config::store_path(root)?;
     match arguments.command {

@@ -1,4 +1,4 @@
-//! `usnea volume rm` and `usnea volume prune`.
+//! `usnea volume rm` and `usnea volume prune`: removes volumes.
 
 use std::path::Path;
 
@@ -44,7 +44,7 @@ pub struct PruneArguments {
     filters: Vec<String>,
 }
 
-/// Removes, and prints the names.
+/// Removes volumes, and prints their names.
 pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
     let mut failures = Failures::default();
     let mut names = arguments.names.clone();
@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
     for typed in &names {
         let removed = match volumes::named(store, typed) {
             Ok((name, _)) => volumes::remove(store, &name),
-            // What a kill or somebody else left of one is no reason not to remove it.
+            // A damaged volume, such as after a kill, can be removed too.
             Err(error) => match typed.parse() {
                 Ok(name) if volumes::folder(store).join(typed).exists() => {
                     volumes::remove(store, &name)
@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
     failures.end()
 }
 
-/// Removes what nobody mounts.
+/// Removes the volumes that no container mounts.
 pub fn prune(arguments: &PruneArguments, store: &Path) -> Result<u8> {
     let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
     let mut filters = filters.collect::<Result<Vec<_>>>()?;
