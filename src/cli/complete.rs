@@ -177,7 +177,7 @@ fn beginning(names: impl Iterator<Item = String>, typed: &OsStr) -> Vec<Completi
     fitting.map(CompletionCandidate::new).collect()
 }
 
-/// True if the text may be the beginning of an ID, which nobody completes without a digit of it.
+/// True if the text may be the beginning of an ID, which users complete only after a first digit.
 fn is_id(typed: &OsStr) -> bool {
     !typed.is_empty() && typed.to_string_lossy().bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -101,7 +101,7 @@ fn full(error: io::Error) -> Error {
     error
 }
 
-/// Removes a folder, whoever owns its files.
+/// Removes a folder, also with files of subordinate IDs.
 pub fn remove(path: &Path, base: &Base) -> Result<()> {
     match files::remove_tree(path) {
         // Folders of subordinate IDs: only those IDs may empty them.

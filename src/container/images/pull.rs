@@ -92,7 +92,7 @@ pub fn default_platform() -> Result<Option<Platform>> {
     platform.map(Some).context(|| VARIABLE)
 }
 
-/// Warns where the only available image is for another platform than `asked`.
+/// Warns where the only available image is not for the platform `asked`.
 pub(super) fn warn_of_platform(image: &Image, asked: Option<&Platform>) {
     if let Some(asked) = asked.filter(|asked| image.platform.rank(asked).is_none()) {
         log::warn!("the image is for {}, not for {asked}: there is no other", image.platform);

@@ -119,7 +119,7 @@ pub fn create(
     decided.driver.remember(&store);
     replaced(&store, request, wishes)?;
     if next == Next::Start {
-        // A replaced container may have had the ports.
+        // A replaced container may have used the ports.
         network::look_at_ports(&decided.network)?;
     }
 

@@ -14,7 +14,7 @@ use crate::monitor::log::{Changes, Reader};
 /// Selection of events.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Time of the oldest event. `None`: the first record, or with `follow` only new events.
+    /// Time of the oldest event. `None`: the first record; now, where future events are wanted.
     pub since: Option<Timestamp>,
     /// Time of the last event; a time in the future is waited for.
     pub until: Option<Timestamp>,

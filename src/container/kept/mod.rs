@@ -106,7 +106,7 @@ impl Kept {
         }))
     }
 
-    /// Returns the path that the store had when the spec was written, known from the writable layer.
+    /// Returns the store's path at the time of writing the spec, known from the writable layer.
     fn store_of(&self, spec: &Spec) -> Option<PathBuf> {
         let inside = Path::new("containers").join(&self.record.id).join("upper");
         let upper =

@@ -101,7 +101,7 @@ fn stop_all(state: &State) -> (Vec<OwnedFd>, bool) {
         }
         for pid in new {
             let Ok(pidfd) = process::open_pidfd(pid) else { continue };
-            // A process that is stopped already is thawed by whoever stopped it.
+            // A process that is stopped already stays so: its stopper continues it.
             if is_stopped(pid) {
                 continue;
             }

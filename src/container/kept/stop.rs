@@ -15,7 +15,7 @@ use crate::sys::process;
 /// Time that a monitor may take for its work after the container's end.
 const SETTLING: Duration = Duration::from_secs(10);
 
-/// Container that was asked to end.
+/// Container that got its stop signal, with the time of its kill.
 #[derive(Debug)]
 pub struct Stopping {
     state: State,
