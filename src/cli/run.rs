@@ -154,7 +154,7 @@ impl Pulling {
 }
 
 /// Runs the command; returns its exit status. A disposable container in the foreground has no monitor and no folder in
-/// the store, and so starts sooner. A container with a name has both: other commands find it by that name.
+/// the store, and so starts sooner. A named container has both: other commands find it by that name.
 pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     let RunArguments { explain, detach, attach, sig_proxy, mut common, flags, pulling } = arguments;
     if !attach.is_empty() {

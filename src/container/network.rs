@@ -164,8 +164,8 @@ fn is_same(one: &Forward, other: &Forward) -> bool {
         && (one.host == other.host || one.host.is_none() || other.host.is_none())
 }
 
-/// Binds the place at which a helper will listen, as long as the descriptor is open: no client can connect to it. Errors:
-/// the reason why the place is taken.
+/// Binds the place at which a helper will listen, as long as the descriptor is open: no client can connect to it.
+/// Errors: the reason why the place is taken.
 fn taken(forward: &Forward) -> Result<OwnedFd> {
     let address = SocketAddr::new(forward.address(), forward.host_port);
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };

@@ -207,7 +207,7 @@ fn sort(listed: &mut [(Kept, Status)], key: Option<SortKey>) {
     }
 }
 
-/// Fills in the mounts. They are in the container's config.json: read only for formats that show mounts.
+/// Fills in the mounts from the container's config.json, which is read only for formats that show mounts.
 fn show_mounts(row: &mut Row, kept: &Kept, whole: bool) -> Result<()> {
     let mounted = kept::mounted(kept)?;
     let name =

@@ -30,7 +30,7 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     let base = Base::of_user()?;
     let (spec, _image) = config(kept)?;
     let plan = engine::plan(&spec, base.clone(), Default::default())?;
-    // A container that never ran has no mount points for its volumes yet: they are made as a start makes them.
+    // A container that never ran has no mount points for its volumes yet: made here as a start makes them.
     let is_ready = kept.status_here()? != Status::Created;
     let how = if is_ready && engine::can_be_read_alone(&plan) { how } else { Use::Writing };
     let lock = match how {

@@ -56,8 +56,8 @@ impl Sample {
         sample
     }
 
-    /// Replaces sums of processes by the cgroup's counters. They are better: they include ended processes, and the
-    /// kernel's own memory for them.
+    /// Replaces sums of processes by the cgroup's counters, which also count ended processes, and the kernel's own
+    /// memory for them.
     fn correct(&mut self, folder: &Path) {
         if let Some(microseconds) = cgroup::count(folder, "cpu.stat", "usage_usec") {
             self.cpu = microseconds as f64 / 1e6;
