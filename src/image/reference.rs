@@ -182,8 +182,8 @@ impl fmt::Display for Reference {
     }
 }
 
-/// True if the part before the first slash is a registry (docker's rule): it has a dot or a port, is localhost, or has
-/// upper-case letters, which no repository may have.
+/// True if the part before the first slash is a registry (docker's rule). A registry has a dot or a port, is localhost,
+/// or has upper-case letters, which no repository may have.
 fn is_registry(first: &str) -> bool {
     first == LOCALHOST
         || first.contains(['.', ':'])

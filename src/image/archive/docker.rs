@@ -2,8 +2,8 @@
 //! archives of docker and of every other known writer: layers compressed or not, reached over links, in folders or as
 //! blobs.
 //!
-//! Such an archive has no manifests, so one is generated in docker's form. The digest of an uncompressed layer is the
-//! diff ID from the config (the reader of the layer verifies it); a compressed layer is hashed here.
+//! Such an archive has no manifests, so one is generated in docker's form. The digest of an uncompressed layer is its
+//! diff ID from the config, which the reader of the layer verifies. A compressed layer is hashed here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -68,7 +68,7 @@ impl Members {
     fn next(&mut self, parser: &mut Parser, at: u64, length: u64) -> Result<Option<(u64, usize)>> {
         let broken = |error: &dyn std::fmt::Display| {
             if at == 0 {
-                // The parser's words speak of fields, where there are none.
+                // The parser's message would name header fields, which other files do not have.
                 log::debug!("{error}");
                 return Error::new("not a tar archive")
                     .hint("what docker save, podman save and usnea save write is one");

@@ -69,7 +69,7 @@ impl Archive {
         if members.has("oci-layout") || members.has("index.json") {
             return Ok(Self::Oci(Layout::of(members, format!("oci-archive:{name}"))?));
         }
-        // What docker saved before 1.10: a folder for each layer, and the names of the topmost ones.
+        // Archives of docker before 1.10: a folder for each layer, and the names of the topmost layers.
         if members.has("repositories") {
             return Err(Error::new(format!(
                 "{name}: an archive of images of docker before 1.10, whose format is not read"

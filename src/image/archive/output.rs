@@ -1,5 +1,5 @@
-//! Destination of an archive, and the tar written to it: members one after the other, nothing read back, so that the
-//! destination may be a pipe. The same members give the same bytes.
+//! Destination of an archive, and the tar written to it. Members are written one after the other and nothing is read
+//! back, so that the destination may be a pipe. The same members give the same bytes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Read, Write};

@@ -1,4 +1,4 @@
-//! Archives as files that can be read at any offset: a compressed archive, or one from a pipe, is first written to an
+//! Archives as files that can be read at any offset. A compressed archive, or one from a pipe, is first written to an
 //! unnamed temporary file.
 
 use std::fs::File;

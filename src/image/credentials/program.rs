@@ -231,7 +231,7 @@ pub mod tests {
 
     use super::*;
 
-    /// Puts a helper NAME into `folder`, which keeps each secret in a file of `folder/kept`.
+    /// Creates a helper NAME in `folder` that stores each secret in a file of `folder/kept`.
     pub fn keeping(folder: &Path, name: &str) -> Programs {
         let kept = folder.join("kept");
         std::fs::create_dir_all(&kept).unwrap();
@@ -248,7 +248,7 @@ esac"#,
         with_script(folder, name, &script)
     }
 
-    /// Puts a helper NAME that does what `script` says into `folder`.
+    /// Creates a helper NAME in `folder` that runs `script`.
     pub fn with_script(folder: &Path, name: &str, script: &str) -> Programs {
         let path = folder.join(name_of(name));
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();

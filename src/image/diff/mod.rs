@@ -1,5 +1,5 @@
-//! Reads the files of layers' folders: the changes in a writable layer (`usnea diff`), a layer's tar (`commit`), and
-//! the whole tree of a stack of layers as one tar (`export`).
+//! Reads the files of layers' folders. `usnea diff` lists the changes in a writable layer, and `commit` writes its tar.
+//! `export` writes the tree of a stack of layers as one tar.
 //!
 //! ```text
 //!  node: one file, by descriptor     layers: a stack of folders as one tree

@@ -1,5 +1,5 @@
-//! A file of a layer's folder as the container sees it: recorded owner and mode if present, the attributes that belong
-//! to an image, and overlayfs's marks.
+//! A file of a layer's folder as the container sees it. The facts are the recorded owner and mode if present, the
+//! attributes that belong to an image, and overlayfs's marks.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
@@ -319,8 +319,8 @@ impl Node {
     }
 }
 
-/// True for attributes that an image stores: none of overlayfs's and containers' own, and of the security modules' only
-/// capabilities, as labels belong to the host. A PAX header has no form for a name with `=`.
+/// True for attributes that an image stores. Those of overlayfs and containers are excluded. Of the security modules'
+/// attributes only capabilities are included: labels belong to the host. A PAX header has no form for a name with `=`.
 fn is_of_an_image(name: &str) -> bool {
     let theirs = ["user.overlay.", "user.containers.", "user.fuseoverlayfs."];
     let kept = matches!(name, "security.capability" | "system.posix_acl_access")

@@ -1,5 +1,5 @@
-//! Layers' folders as tar archives. The same files give the same bytes: names are sorted, times are whole seconds (as
-//! in docker's layers), and nothing else of this machine is included.
+//! Layers' folders as tar archives. The same files give the same bytes: names are sorted, and times are whole seconds
+//! (as in docker's layers). Nothing else of this machine is included.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

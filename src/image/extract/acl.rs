@@ -1,7 +1,7 @@
 //! ACLs in layers, in the kernel's format (acl(5)): version 2, then entries of tag, permissions and ID.
 //!
 //! The group bits of a file with an ACL are its mask. If the ACL is not stored, the mode must have the group's own
-//! bits: else the group would get the rights that the mask allows to others.
+//! bits. Else the group would get the rights that the mask allows to others.
 
 /// Name of the attribute.
 pub(super) const ACCESS: &[u8] = b"system.posix_acl_access";

@@ -6,15 +6,15 @@
 //!                                                         sparse       attributes, remove
 //! ```
 //!
-//! The layer is hostile. None of its paths is passed to the kernel whole: each entry is a single name in a folder that
-//! was opened name by name below the root, without following symbolic links. No other process may write below the root
-//! meanwhile, so every file there belongs to this layer. No file is held in memory, and no record of unpacked files: a
-//! layer of millions of entries needs as little memory as one of ten.
+//! The layer is hostile. None of its paths is passed to the kernel whole: each entry is a single name in an open
+//! folder. That folder was opened name by name below the root, without following symbolic links. No other process may
+//! write below the root meanwhile, so every file there belongs to this layer. Neither files nor records of them are
+//! held in memory: a layer of millions of entries needs as little as one of ten.
 //!
 //! Framing is as in Go's archive/tar, with which docker, podman and containerd read layers. A tar that two readers read
 //! differently hides files from one of them. tar-core provides the header's layout and checksum. Its parser is not
-//! used: it drops fractions of seconds, refuses times before 1970, takes a PAX size for the content's after a sparse
-//! map, and lets numbers overflow.
+//! used: it drops fractions of seconds, refuses times before 1970, and lets numbers overflow. The parser also takes a
+//! PAX size for the content's after a sparse map.
 
 mod acl;
 mod attributes;

@@ -1,7 +1,7 @@
 //! Acceptance of images: `policy.json`, in the format of containers-policy.json(5) and read as podman does.
 //!
 //! ```text
-//!  Origin --scopes--> requirements --check_before--> reject, or what cannot be verified here: refused, nothing fetched
+//!  Origin --scopes--> requirements --check_before--> reject, or not verifiable here: refused, nothing fetched
 //!                          `------------verify-----> sigstoreSigned: sha256-HEX.sig beside the image
 //! ```
 //!

@@ -1,5 +1,5 @@
-//! Signatures of sigstore's `cosign`: an image manifest at the tag `ALGORITHM-HEX.sig`, each of whose layers is one
-//! signed statement, with its signature in an annotation (cosign's specs/SIGNATURE_SPEC.md).
+//! Signatures of sigstore's `cosign` (cosign's specs/SIGNATURE_SPEC.md). They are in an image manifest at the tag
+//! `ALGORITHM-HEX.sig`. Each of its layers is a signed statement, with its signature in an annotation.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -239,7 +239,7 @@ fn download_and_unpack(
     })
 }
 
-/// Unpacks from their blobs the layers of a recorded image that are missing in this form: after a change of the
+/// Unpacks missing layers of a recorded image from their blobs. Layers are missing in this form after a change of the
 /// subordinate IDs, or a pull without any. Has no limits: the image was accepted by the pull.
 pub fn unpack_missing(
     store: &Store,

@@ -1,7 +1,7 @@
 //! The registry client: OCI distribution 1.1 (docker's registry v2) over HTTP, as a [`Source`] and a [`Target`].
 //!
 //! ```text
-//!  Registry (manifests)   blob (reads that mend themselves)   push (uploads)
+//!  Registry (manifests)   blob (reads that resume)            push (uploads)
 //!        \                        |                            /
 //!         +--- session: one request: token, redirects, refusals; tries again (retry)
 //!                 |            |

@@ -1,5 +1,5 @@
-//! Searching a registry: docker's search of API version 1 where the registry has it, else the catalog of version 2; and
-//! reading lists (repositories, tags) page by page.
+//! Search in a registry: docker's search of API version 1 if available, else the catalog of version 2. Also reads lists
+//! (repositories, tags) page by page.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,34 +17,34 @@ use crate::image::endpoint::Endpoint;
 
 /// Most pages of a list.
 const MOST_PAGES: usize = 10_000;
-/// Repositories asked for at once: more than this many some registries refuse.
+/// Repositories on a page: some registries refuse larger pages.
 const PAGE: usize = 1000;
 /// Host of docker.io's search; the registry itself has none.
 const HUB_SEARCH: &str = "index.docker.io";
 const HUB: &str = "registry-1.docker.io";
 
-/// A repository that a registry found.
+/// A repository found by a registry's search.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct FoundRepository {
-    /// `library/debian`, as the registry writes it.
+    /// Name as the registry spells it: `library/debian`.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub name: String,
-    /// One line; empty where the registry has none.
+    /// Description in a single line; empty if the registry has none.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub description: String,
-    /// How many people starred it.
+    /// Number of stars on docker's hub.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub star_count: u64,
-    /// Whether it is one of docker's official images.
+    /// True for one of docker's official images.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub is_official: bool,
-    /// Whether docker's hub builds it by itself.
+    /// True if docker's hub builds the repository automatically.
     #[serde(deserialize_with = "go_json::or_zero")]
     pub is_automated: bool,
 }
 
-/// At most `limit` repositories of the registry that have `term` in their name (or, with docker's search, in their
+/// Finds at most `limit` repositories with `term` in their name (or, with docker's search, in their
 /// description); an empty term finds all. Errors: the registry has neither a search nor a catalog.
 pub fn search(mut endpoint: Endpoint, term: &str, limit: usize) -> Result<Vec<FoundRepository>> {
     let is_hub = endpoint.host == HUB;
@@ -62,7 +62,7 @@ pub fn search(mut endpoint: Endpoint, term: &str, limit: usize) -> Result<Vec<Fo
         if !is_found && is_hub {
             return Err(session.refused(answer, &Subject::Catalog));
         }
-        // Some answer whatever they do not know with a web page.
+        // Some registries answer unknown paths with a web page.
         if is_found && let Some(mut found) = results(answer) {
             found.truncate(limit);
             return Ok(found);

@@ -32,7 +32,7 @@ pub enum Target {
     Image(Digest),
 }
 
-/// Whether to remove an image that has several names or a stopped container.
+/// Treatment of an image that has several names, or a stopped container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
     /// Keep the image and report an error.
@@ -382,7 +382,7 @@ fn going(images: &Images, target: &Target, image: &Image, force: Force) -> Resul
 }
 
 /// True if the image can still be found by a name once `name` is removed. References with digests do not keep an image
-/// whose last tag is removed (docker's rule); tags keep it when a reference with a digest is removed.
+/// whose last tag is removed (docker's rule). Tags keep the image when a reference with a digest is removed.
 fn is_one_of_several(image: &Image, name: &Reference) -> bool {
     match &name.digest {
         None => image.names.len() > 1,

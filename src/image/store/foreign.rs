@@ -1,5 +1,5 @@
-//! Checked opening of a store's files. A store of another user (`USNEA_IMAGE_STORES`, usnea.toml) may have anything in
-//! their place: a pipe that is never written to, an endless file, a link to a folder of ours.
+//! Checked opening of a store's files. Another user's store (`USNEA_IMAGE_STORES`, usnea.toml) may contain traps: a
+//! pipe without a writer, an endless file, a link to a folder of ours.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -142,7 +142,7 @@ mod tests {
         assert!(!store.has_layer(&digest, &owners));
         // Our own store may lie where we put it.
         assert!(Store::look(store.root()).has_layer(&digest, &owners));
-        // What is not the owner's is not the store's.
+        // A file with another owner does not belong to the store.
         std::fs::remove_file(layer).unwrap();
         make(layer);
         let other = Store { stranger: Some(4321), ..store };

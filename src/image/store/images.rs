@@ -149,7 +149,7 @@ impl Store {
         self.root.join("images.json")
     }
 
-    /// Path of the second copy of images.json. The copy also reserves space, which is given up when the disk is full.
+    /// Path of the second copy of images.json. The copy also reserves space: when the disk is full, it is removed.
     pub(super) fn copy_path(&self) -> PathBuf {
         self.root.join("images.json.copy")
     }
@@ -257,7 +257,7 @@ impl Store {
         }
     }
 
-    /// Writes the copy again after its space was given up.
+    /// Writes the copy again after it was removed.
     pub(super) fn renew_copy(&self) {
         if self.copy_path().exists() {
             return;

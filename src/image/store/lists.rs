@@ -1,4 +1,4 @@
-//! manifests.json: the manifest lists of a store. Changed under the lock of images.json; without a file there is none.
+//! manifests.json: the manifest lists of a store. Changed under the lock of images.json. A missing file means no lists.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::fail;
 use crate::files;
 use crate::image::list::ManifestList;
 
-/// The longest manifests.json that is read, in bytes.
+/// Largest manifests.json that is read, in bytes.
 const LONGEST: u64 = 64 << 20;
 
 const VERSION: u32 = 1;
@@ -24,7 +24,7 @@ impl Store {
         self.root.join("manifests.json")
     }
 
-    /// The manifest lists, the newest last. Errors: the file cannot be read or is not one.
+    /// Reads the manifest lists, the newest last. Errors: the file is unreadable or malformed.
     pub fn lists(&self) -> Result<Vec<ManifestList>> {
         let path = self.lists_path();
         let bytes = match self.read_there(&path, LONGEST) {
@@ -41,7 +41,7 @@ impl Store {
         Ok(read.lists)
     }
 
-    /// Changes the manifest lists: read, changed by `change`, replaced, with the lock held.
+    /// Changes the manifest lists under the lock: reads them, applies `change`, replaces the file.
     pub fn change_lists<T>(
         &self,
         change: impl FnOnce(&mut Vec<ManifestList>) -> Result<T>,

@@ -1,4 +1,4 @@
-//! Compares an unpacked layer with its packed blob: unpacks the blob once more, with digests in place of contents, and
+//! Compares an unpacked layer with its packed blob. Unpacks the blob once more, with digests in place of contents, and
 //! compares both trees file by file.
 //!
 //! Times are not compared: a restored backup may have others, and no program runs differently because of them.

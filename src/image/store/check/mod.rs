@@ -3,7 +3,7 @@
 //! Two passes. The first checks everything (digests of all blobs, and each layer against its packed blob) without any
 //! lock, while others work. The second, with the lock of `images.json`, checks the suspects again, and repairs them.
 //!
-//! The remains of a killed command (tmp/, downloads/, blobs and layers that no image needs) are no fault: the next
+//! The remains of a killed command (tmp/, downloads/, blobs and layers that no image needs) are no fault. The next
 //! command, pull or prune handles them.
 
 mod compare;
@@ -40,7 +40,7 @@ pub enum Repair {
 /// Settings for unpacking layers anew: to compare with the existing ones, and to repair those.
 #[derive(Clone, Copy, Debug)]
 pub struct Mending<'a> {
-    /// Whether faults are repaired.
+    /// Treatment of faults.
     pub repair: Repair,
     /// Form in which owners are stored.
     pub owners: &'a Owners,
