@@ -34,8 +34,8 @@ use crate::config;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 
-/// Finds the source for a tag of the image's own repository. `None`: no such tag. For a registry: `|tag|
-/// registry.beside(tag)`.
+/// Finds the source for a tag of the image's own repository; `None`: no such tag. For a registry:
+/// `|tag| registry.beside(tag)`.
 pub type Neighbour<'a> = dyn Fn(&str) -> Result<Option<Box<dyn Source>>> + 'a;
 
 /// A policy: requirements for images, by origin.
@@ -169,8 +169,8 @@ impl Policy {
         Ok(())
     }
 
-    /// Prefix of a refusal's message: `signature policy /etc/containers/policy.json: docker "q.io": sigstoreSigned:
-    /// q.io/x:1`.
+    /// Prefix of a refusal's message:
+    /// `signature policy /etc/containers/policy.json: docker "q.io": sigstoreSigned: q.io/x:1`.
     fn refusal(&self, origin: &Origin, rule: &str, requirement: &Requirement) -> String {
         let path = self.path.as_deref().unwrap_or(Path::new("(none)")).display();
         format!("signature policy {path}: {rule}: {}: {origin}", requirement.name())

@@ -134,7 +134,8 @@ impl Store {
                 break;
             }
         }
-        // An overlay refuses the same folder twice. The upper one of two equal layers hides the lower one anyway.
+        // The kernel refuses an overlay with the same folder twice. The upper one of two equal layers hides the lower
+        // one anyway.
         let mut seen = std::collections::HashSet::new();
         folders.retain(|folder| seen.insert(folder.clone()));
         (folders, whiteouts)
