@@ -34,7 +34,7 @@ impl Folder {
         match fill(layers) {
             Ok(()) => Ok(folder),
             Err(error) => {
-                let _ = files::remove_tree(path);
+                let _ = files::remove_held(path, folder.lock);
                 Err(error)
             }
         }

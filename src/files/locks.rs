@@ -187,8 +187,8 @@ pub fn remove_unlocked<E>(
     remove()
 }
 
-/// Number of attempts to remove a folder in which another process has a file open.
-const MOST_LOOKS: u32 = 5;
+/// Number of attempts to remove a folder in which another process has a file open: half a second, on a slow server.
+const MOST_LOOKS: u32 = 25;
 /// Time that another process may need to check a lock.
 const LOOK: Duration = Duration::from_millis(20);
 

@@ -62,9 +62,12 @@ impl Drop for Scratch {
         if std::fs::remove_dir(&self.path).is_ok() {
             return;
         }
-        // A client of NFS would rename the open file, not remove it.
-        self.lock = self.lock.take().filter(|lock| files::leads_to(&self.path, lock));
-        if let Err(error) = files::remove_tree(&self.path) {
+        // A sweep of another process may have the lock's file open for a moment.
+        let removed = match self.lock.take() {
+            Some(lock) => files::remove_held(&self.path, lock),
+            None => files::remove_tree(&self.path),
+        };
+        if let Err(error) = removed {
             log::warn!("cannot remove {}: {error}", self.path.display());
         }
     }
