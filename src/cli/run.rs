@@ -7,11 +7,13 @@ use crate::cli::activation;
 use crate::cli::container::flags::Flags;
 use crate::cli::image::pull::{SourceFlags, WORDS};
 use crate::cli::progress::{Loudness, Shown};
-use crate::container::kept::{self, SignalProxy};
+use crate::config;
+use crate::container::kept::{self, SignalProxy, Wishes};
+use crate::container::volumes;
 use crate::container::{self, Image, PullPolicy, Request, Wanted};
 use crate::error::{Context, Error, Result};
 use crate::monitor::policy::RestartPolicy;
-use crate::monitor::record::Input;
+use crate::monitor::record::{Input, Stream};
 use crate::spec::Options;
 use crate::sys::signal;
 
@@ -78,6 +80,10 @@ pub struct RunArguments {
     #[arg(short, long, value_name = "STREAM", ignore_case = true, conflicts_with = "detach")]
     attach: Vec<Stream>,
 
+    /// Remove the image too when the container exits, unless another container uses it. Implies --rm.
+    #[arg(long)]
+    rmi: bool,
+
     /// Signals that come to us are the command's.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           default_value = "true", hide_default_value = true, hide_possible_values = true)]
@@ -91,14 +97,6 @@ pub struct RunArguments {
 
     #[command(flatten)]
     pulling: Pulling,
-}
-
-/// A stream of `--attach`.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Stream {
-    Stdin,
-    Stdout,
-    Stderr,
 }
 
 impl Common {
@@ -122,6 +120,9 @@ impl Common {
         let mut options = self.options;
         options.rw_root |= self.rootfs && !self.words[0].ends_with(":O");
         let command = self.words.into_iter().skip(1).collect();
+        if !options.volumes_from.is_empty() {
+            volumes::inherit(&config::store_path(store.as_deref())?, &mut options)?;
+        }
         Ok(Request { store, image, command, options })
     }
 }
@@ -156,7 +157,9 @@ impl Pulling {
 /// Runs the command; returns its exit status. A disposable container in the foreground has no monitor and no folder in
 /// the store, and so starts sooner. A named container has both: other commands find it by that name.
 pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
-    let RunArguments { explain, detach, attach, sig_proxy, mut common, flags, pulling } = arguments;
+    let RunArguments { explain, detach, attach, rmi, sig_proxy, mut common, flags, pulling } =
+        arguments;
+    common.options.rm |= rmi;
     if !attach.is_empty() {
         common.options.interactive &= attach.contains(&Stream::Stdin);
         if !attach.contains(&Stream::Stdout) {
@@ -173,8 +176,8 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
         return print(&container::explain(&common.request(store)?)?);
     }
     let options = &common.options;
-    let is_to_be_found = options.name.is_some() && options.preserve_fds == 0;
-    if options.rm && !detach && sig_proxy && !is_to_be_found && !flags.need_a_record() {
+    let is_to_be_found = options.name.is_some() && !options.preserves_descriptors();
+    if options.rm && !detach && sig_proxy && !is_to_be_found && !rmi && !flags.need_a_record() {
         let wishes = flags.wishes(&image, Input::Closed)?;
         return kept::run_thrown_away(&common.request(store)?, &wishes, &wanted);
     }
@@ -183,7 +186,7 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
         (true, true) => Input::Open,
         (true, false) => Input::Once,
     };
-    let wishes = flags.wishes(&image, input)?;
+    let wishes = Wishes { remove_image: rmi, ..flags.wishes(&image, input)? };
     if options.rm && wishes.restart != RestartPolicy::No {
         return Err(Error::new("--rm and --restart exclude each other"));
     }
@@ -195,8 +198,8 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     }
 }
 
-/// Redirects standard output to /dev/null.
-fn discard_output() -> Result<()> {
+/// Sends what would go to standard output nowhere.
+pub(super) fn discard_output() -> Result<()> {
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
     let null = null.context(|| "cannot open /dev/null")?;
     rustix::stdio::dup2_stdout(&null).map_err(Error::from).context(|| "cannot discard output")

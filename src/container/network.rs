@@ -68,7 +68,11 @@ pub fn look_at_ports(wanted: &Wanted) -> Result<()> {
 /// Returns the network actions for a launch of `spec`. Errors: no helper; invalid options.
 pub fn connected(wanted: &Wanted, spec: &Spec, store: &Path) -> Result<Network> {
     let hostname = spec.hostname().clone().unwrap_or_else(being::host_name);
-    wanted.decide(&hostname, &store.join("tmp"), folder::PREFIX)
+    let full_name = match spec.domainname() {
+        Some(domain) if !hostname.contains('.') => format!("{hostname}.{domain}"),
+        _ => hostname.clone(),
+    };
+    wanted.decide(&hostname, &full_name, &store.join("tmp"), folder::PREFIX)
 }
 
 /// Returns the ports that the container claims to listen at: those of the image, and of `--expose`.

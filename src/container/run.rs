@@ -69,7 +69,7 @@ pub(super) fn run(
     wanted: &stored::Wanted<'_>,
     mut running: impl FnMut(&Decided, Option<&StoredImage>, &Launched),
 ) -> Result<u8> {
-    keep_descriptors(request.options.preserve_fds)?;
+    keep_descriptors(request.options.preserve_fds, &request.options.preserve_fd)?;
     if request.options.tty
         && request.options.interactive
         && !rustix::termios::isatty(rustix::stdio::stdin())
@@ -121,7 +121,7 @@ pub(super) fn run(
 
 /// Describes the steps of [`run`] as an administrator would type them. Makes nothing.
 pub fn explain(request: &Request) -> Result<String> {
-    keep_descriptors(request.options.preserve_fds)?;
+    keep_descriptors(request.options.preserve_fds, &request.options.preserve_fd)?;
     let store = config::store_path(request.store.as_deref())?;
     let base = Base::of_user()?;
     let root = request.image.would_be_root(&base, &store)?;
@@ -142,12 +142,16 @@ pub fn spec(request: &Request) -> Result<Spec> {
     Ok(decide(request, base, thrown_away(&place, &random_id()?, maps), &root)?.spec)
 }
 
-pub(super) fn keep_descriptors(count: u32) -> Result<()> {
-    fd::keep_only(count).map_err(|(number, error)| {
-        let error = Err::<(), _>(error)
-            .context(|| format!("--preserve-fds {count}: descriptor {number}"))
-            .unwrap_err();
-        error.hint("--preserve-fds N hands on the descriptors 3 to N+2, which must be open")
+pub(super) fn keep_descriptors(count: u32, preserved: &[u32]) -> Result<()> {
+    fd::keep_only(count, preserved).map_err(|(number, error)| {
+        let flag = match u32::try_from(number).is_ok_and(|number| preserved.contains(&number)) {
+            true => "--preserve-fd".to_owned(),
+            false => format!("--preserve-fds {count}"),
+        };
+        let error = Err::<(), _>(error).context(|| format!("{flag}: descriptor {number}"));
+        error.unwrap_err().hint(
+            "--preserve-fds N hands on the descriptors 3 to N+2, --preserve-fd those that it names: all must be open",
+        )
     })
 }
 
@@ -267,6 +271,7 @@ fn plan(request: &Request, decided: &Decided, store: &Path) -> Result<Plan> {
         layers,
         stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,
+        preserve_fd: request.options.preserve_fd.clone(),
         network: network::connected(&decided.network, &decided.spec, store)?,
     };
     engine::plan(&decided.spec, decided.base.clone(), options)

@@ -36,6 +36,7 @@ pub fn prepare(step: &Step, steps: &[Step]) -> Done {
         Step::Limit(limit) => {
             nix::sys::resource::setrlimit(limit.resource, limit.soft, limit.hard)?;
         }
+        Step::Personality(persona) => process::set_personality(*persona)?,
         Step::Umask(mask) => drop(rustix::process::umask(Mode::from_raw_mode(*mask))),
         Step::Credentials(who) => {
             // Before the capabilities that this may need are dropped.

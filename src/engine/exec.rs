@@ -209,7 +209,8 @@ fn become_command(
     let mut kept = vec![channel.as_fd(), running.process().as_fd()];
     kept.extend(streams.input.as_ref().map(OwnedFd::as_fd));
     kept.extend([streams.output.as_fd(), streams.error.as_fd()]);
-    fd::close_all_but_from(3 + entry.options.preserve_fds as RawFd, &kept);
+    let preserved = &entry.options.preserve_fd;
+    fd::close_all_but_from(3 + entry.options.preserve_fds as RawFd, &kept, preserved);
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let mut terminal = None;
     for (number, step) in entry.steps.iter().enumerate() {

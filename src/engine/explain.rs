@@ -201,6 +201,7 @@ impl Script {
             Step::ReadOnlyRoot => self.line("mount -o remount,bind,ro /"),
             Step::Hostname(name) => self.line(&format!("hostname {}", quote(name))),
             Step::Domainname(name) => self.line(&format!("domainname {}", quote(name))),
+            Step::Personality(_) => self.line("# (setarch in the last step)"),
             Step::Limit(limit) => {
                 // ulimit is built into the shell: the root may have no prlimit(1), and nearly every container gets this
                 // limit.
@@ -385,6 +386,10 @@ impl Script {
 
     fn exec(&mut self, command: &Command, plan: &Plan) {
         let mut line = String::from("exec setpriv");
+        let persona = plan.steps.iter().find_map(|step| match step {
+            Step::Personality(persona) => Some(persona.word()),
+            _ => None,
+        });
         for step in &plan.steps {
             match step {
                 Step::Credentials(who) => line.push_str(&setpriv(who)),
@@ -393,6 +398,9 @@ impl Script {
             }
         }
         line.push_str(" --");
+        if let Some(persona) = persona {
+            let _ = write!(line, " setarch {persona}");
+        }
         for text in &command.arguments {
             let _ = write!(line, " {}", quote(&text.to_string_lossy()));
         }

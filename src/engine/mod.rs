@@ -68,6 +68,7 @@ use crate::net::{self, Network};
 use crate::security::emulation::{Emulation, Supervisor};
 use crate::security::seccomp::Filter;
 use crate::sys::namespace::Namespaces;
+use crate::sys::process;
 use crate::userns::Levels;
 
 pub use exec::{Entry, Finish, exec};
@@ -134,6 +135,8 @@ pub struct Options {
     pub stdin: Stdin,
     /// Number of descriptors after 2 that the command keeps (`--preserve-fds`).
     pub preserve_fds: u32,
+    /// Numbers of further descriptors that it keeps.
+    pub preserve_fd: Vec<u32>,
     /// Network helpers, and files such as `/etc/resolv.conf`.
     pub network: Network,
 }
@@ -275,6 +278,8 @@ pub enum Step {
     Hostname(String),
     /// setdomainname(2)
     Domainname(String),
+    /// personality(2): a word of setarch(8).
+    Personality(process::Personality),
     /// setrlimit(2)
     Limit(Limit),
     /// Enter the working folder, and make it where it is missing.
@@ -406,6 +411,7 @@ impl Step {
             Self::ReadOnlyRoot => "make the root filesystem read-only".into(),
             Self::Hostname(name) => format!("set the hostname {name}"),
             Self::Domainname(name) => format!("set the domain name {name}"),
+            Self::Personality(_) => "set the personality".into(),
             Self::Limit(limit) => format!("set the limit {}", limit.name),
             Self::WorkingFolder(path) => format!("enter the working directory {}", path.display()),
             Self::Umask(mask) => format!("umask {mask:04o}"),

@@ -5,7 +5,9 @@ use std::ffi::CString;
 use std::path::Path;
 use std::str::FromStr;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{
+    LinuxIdMapping, LinuxNamespaceType, LinuxPersonalityDomain, Process, Spec,
+};
 
 use super::accounts::Entry;
 use super::mounts::{Owners, map_of};
@@ -24,6 +26,7 @@ use crate::spec::{FUSE, GROUP_ENTRY, KEEP_GROUPS, PASSWD_ENTRY};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Reach};
 use crate::sys::namespace::Namespaces;
+use crate::sys::process::Personality;
 use crate::sys::seccomp::Listening;
 use crate::userns::{Base, Writer};
 
@@ -154,6 +157,8 @@ fn last_steps(
     until: Until,
     steps: &mut Vec<Step>,
 ) -> Result<()> {
+    let personality = spec.linux().as_ref().and_then(|linux| linux.personality().as_ref());
+    steps.extend(personality.map(|asked| Step::Personality(persona(asked.domain()))));
     limits(process, steps)?;
     steps.extend(process.user().umask().map(Step::Umask));
     steps.push(Step::Credentials(credentials(spec, process, setgroups_denied)?));
@@ -162,6 +167,13 @@ fn last_steps(
     }
     steps.extend(filter(spec, process, until)?);
     Ok(())
+}
+
+fn persona(domain: LinuxPersonalityDomain) -> Personality {
+    match domain {
+        LinuxPersonalityDomain::PerLinux => Personality::Linux,
+        LinuxPersonalityDomain::PerLinux32 => Personality::Linux32,
+    }
 }
 
 /// Plans the launch of `process` in the container `running`, whose config is `spec`.

@@ -195,9 +195,14 @@ fn write_state(
     let state = state(launched, run, restarts, socket)?;
     record::write(folder, STATE, &state)?;
     record::keep_room_for_exit(folder)?;
-    if let Some(path) = &record.pidfile {
-        std::fs::write(path, format!("{}\n", launched.command.pid))
-            .context(|| format!("--pidfile: cannot write {}", path.display()))?;
+    let numbers = [
+        ("--pidfile", &record.pidfile, launched.command.pid),
+        ("--conmon-pidfile", &record.monitor_pidfile, state.monitor.pid),
+    ];
+    for (flag, path, number) in numbers {
+        let Some(path) = path else { continue };
+        std::fs::write(path, format!("{number}\n"))
+            .context(|| format!("{flag}: cannot write {}", path.display()))?;
     }
     Ok(())
 }

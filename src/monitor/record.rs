@@ -83,6 +83,18 @@ pub enum Input {
     Once,
 }
 
+/// A standard stream of the command (`--attach`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Standard input.
+    Stdin,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
 /// Health check, in docker's form: times in nanoseconds, 0 for the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -151,6 +163,21 @@ pub struct Record {
     pub terminal: bool,
     /// Standard input of the command.
     pub input: Input,
+    /// Streams that `start --attach` shows; none recorded: all.
+    #[serde(default)]
+    pub attach: Vec<Stream>,
+    /// Seconds after each start at which it is killed; 0: never.
+    #[serde(default)]
+    pub timeout: u64,
+    /// IDs of the containers that are started before it.
+    #[serde(default)]
+    pub requires: Vec<String>,
+    /// The values of `--volumes-from`.
+    #[serde(default)]
+    pub volumes_from: Vec<String>,
+    /// Whether its image goes with it (`--rmi`).
+    #[serde(default)]
+    pub remove_image: bool,
     /// True if the container is removed when it ends (`--rm`).
     pub auto_remove: bool,
     /// Restart policy.
@@ -175,6 +202,9 @@ pub struct Record {
     /// File for the PID of the container's process (`--pidfile`).
     #[serde(default)]
     pub pidfile: Option<PathBuf>,
+    /// Where its monitor's number is written to, too (`--conmon-pidfile`).
+    #[serde(default)]
+    pub monitor_pidfile: Option<PathBuf>,
     /// File for the container's ID (`--cidfile`).
     #[serde(default)]
     pub cidfile: Option<PathBuf>,

@@ -52,6 +52,8 @@ struct Monitor {
     ends_all: bool,
     /// Time at which a command that was asked to end is killed.
     deadline: Option<Instant>,
+    /// When the command is killed that has run too long (`--timeout`).
+    timeout: Option<Instant>,
     ended: Option<Ended>,
     oom: Oom,
     /// Our end of the socket that the container's keeper watches.
@@ -136,6 +138,8 @@ impl Monitor {
             (None, input, Some(output), Some(error)) => Streams::pipes(input, output, error),
             _ => Ok(Streams::default()),
         };
+        let timeout = Some(Duration::from_secs(record.timeout)).filter(|time| !time.is_zero());
+        let timeout = timeout.and_then(|time| Instant::now().checked_add(time));
         let mut clients = Clients::default();
         if let Some(client) = handover.client {
             clients.add(take(client)?, Some(Pace::Waits));
@@ -154,6 +158,7 @@ impl Monitor {
             signals: Signals::block(&SIGNALS).context(|| "cannot block signals")?,
             ends_all: handover.ends_all,
             deadline: None,
+            timeout,
             ended: None,
             health: Timer::default(),
             is_to_restart: false,
@@ -174,6 +179,7 @@ impl Monitor {
 
     /// Waits for events, at most until `until`, and handles them.
     fn turn(&mut self, until: Option<Instant>) -> Result<()> {
+        let mut kills = false;
         for (place, events) in self.ready(until)? {
             match place {
                 Place::Signals => {
@@ -203,8 +209,13 @@ impl Monitor {
                 }
             }
         }
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            self.deadline = None;
+        for deadline in [&mut self.deadline, &mut self.timeout] {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                *deadline = None;
+                kills = true;
+            }
+        }
+        if kills {
             self.signal(libc::SIGKILL);
         }
         if self.health.due().is_some_and(|due| Instant::now() >= due) {
@@ -245,7 +256,8 @@ impl Monitor {
                 add(Place::Client(index), fd, if waits { PollFlags::OUT } else { hears });
             }
         }
-        let deadline = [until, self.deadline, self.health.due()].into_iter().flatten().min();
+        let deadline =
+            [until, self.deadline, self.timeout, self.health.due()].into_iter().flatten().min();
         let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let woken = match self.has_worked.replace(false) {
             // Once after the last work, not repeatedly: an idle monitor's pages are worth more elsewhere.

@@ -137,9 +137,16 @@ impl Wanted {
         Ok(Some(addresses.context(|| "--network: cidr")?.unwrap_or_default()))
     }
 
-    /// Decides how to connect a container with the name `hostname`. A helper with a socket uses a temporary folder in
-    /// `tmp` whose name begins with `prefix`. Errors: invalid options, and a missing helper.
-    pub fn decide(&self, hostname: &str, tmp: &Path, prefix: &'static str) -> Result<Network> {
+    /// Decides how a container with the name `hostname`, in full `full_name`, is connected. In `tmp` a folder whose
+    /// name begins with `prefix` is there meanwhile, where a helper has a socket. Errors: options that are none, and no
+    /// helper where one is needed.
+    pub fn decide(
+        &self,
+        hostname: &str,
+        full_name: &str,
+        tmp: &Path,
+        prefix: &'static str,
+    ) -> Result<Network> {
         let addresses = self.addresses()?;
         let custom = match self.mode {
             Mode::Helper => Need::Required,
@@ -147,7 +154,7 @@ impl Wanted {
         };
         let mut files = Vec::new();
         if let Some(lines) = &self.hosts {
-            let content = names::hosts(self.mode, lines, hostname, addresses.as_ref())?;
+            let content = names::hosts(self.mode, lines, full_name, addresses.as_ref())?;
             let need = if lines.is_empty() { custom } else { Need::Required };
             files.push(File { path: "/etc/hosts", content, need });
         }

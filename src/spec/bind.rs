@@ -12,6 +12,11 @@ use crate::error::{Context, Error, Result};
 pub struct Source(PathBuf);
 
 impl Source {
+    /// An absolute path.
+    pub(super) fn of(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     /// Returns the absolute path. Errors: the path does not exist, or cannot be accessed.
     pub(super) fn found(&self) -> Result<PathBuf> {
         let path = std::path::absolute(&self.0).context(|| self.0.display().to_string())?;

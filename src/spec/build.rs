@@ -16,6 +16,7 @@ use super::group::GroupAdd;
 use super::namespace::{Cgroups, Network, Sharing};
 use super::options::Options;
 use super::own_account::{GROUP_ENTRY, OwnAccount, PASSWD_ENTRY};
+use super::personality::Personality;
 use super::resources::Resources;
 use super::storage_driver::Stacking;
 use super::{mounts, process, sysctl};
@@ -165,6 +166,7 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
         .build()
         .map_err(Error::new)?;
     spec.set_hostname(hostname(inputs));
+    spec.set_domainname(inputs.options.domainname.as_ref().map(|name| name.as_str().to_owned()));
     Ok(spec)
 }
 
@@ -172,6 +174,11 @@ fn refuse_contradictions(options: &Options) -> Result<()> {
     if options.uts == Sharing::Host && options.hostname.is_some() {
         fail!(
             "--hostname and --uts host exclude each other: it would be the host's name that is set"
+        );
+    }
+    if options.uts == Sharing::Host && options.domainname.is_some() {
+        fail!(
+            "--domainname and --uts host exclude each other: it would be the host's domain that is set"
         );
     }
     if options.read_only && options.rw_root {
@@ -256,7 +263,7 @@ fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
     let options = inputs.options;
     let mut sysctls = HashMap::new();
     for asked in &options.sysctl {
-        sysctl::refuse_hosts(asked, options.ipc, &options.network())?;
+        sysctl::refuse_hosts(asked, options.ipc.sharing(), &options.network())?;
         sysctls.insert(asked.name.clone(), asked.value.clone());
     }
     let mut linux = LinuxBuilder::default()
@@ -268,6 +275,7 @@ fn linux(inputs: &Inputs<'_>) -> Result<Linux> {
         .map_err(Error::new)?;
     linux.set_resources(options.resources.limits().oci()?);
     linux.set_cgroups_path(cgroup(inputs));
+    linux.set_personality(options.personality.map(Personality::oci).transpose()?);
     // The crate sets default paths, which are not wanted here: paths are added by `security`.
     linux.set_masked_paths(None);
     linux.set_readonly_paths(None);
@@ -308,7 +316,7 @@ fn namespaces(inputs: &Inputs<'_>) -> Result<Vec<LinuxNamespace>> {
     [
         (LinuxNamespaceType::Pid, own(options.pid)),
         (LinuxNamespaceType::Mount, true),
-        (LinuxNamespaceType::Ipc, own(options.ipc)),
+        (LinuxNamespaceType::Ipc, own(options.ipc.sharing())),
         (LinuxNamespaceType::Uts, own(options.uts)),
         (LinuxNamespaceType::Network, options.network() != Network::Host),
         (LinuxNamespaceType::Cgroup, own(options.cgroupns)),

@@ -7,8 +7,8 @@
 //!
 //! ```text
 //! options            the flags
-//! account bind destination device entrypoint env env_file group idmap mount name namespace publish
-//! root_emulation security_option size storage_driver switch sysctl tmpfs ulimit umask user volume       the nouns in them
+//! account bind destination device entrypoint env env_file group idmap mount name namespace personality publish
+//! root_emulation security_option size storage_driver switch sysctl tmpfs ulimit umask user volume volumes_from       the nouns in them
 //! entry              the process of another command in a container that runs
 //! build              the whole Spec:  mounts  process
 //! ```
@@ -31,6 +31,7 @@ mod name;
 mod namespace;
 mod options;
 mod own_account;
+mod personality;
 mod process;
 mod publish;
 mod resources;
@@ -48,10 +49,11 @@ mod umask;
 mod user;
 mod volume;
 mod volumes;
+mod volumes_from;
 
 pub use bind::{Access, Bind, Owners, Source};
 pub use build::{
-    CgroupHierarchy, ImageDefaults, Inputs, KEEP_GROUPS, RUN_INIT, Root, STOP_SIGNAL,
+    CGROUP, CgroupHierarchy, ImageDefaults, Inputs, KEEP_GROUPS, RUN_INIT, Root, STOP_SIGNAL,
     TimeNamespace, TopLayer, build, layer_folders,
 };
 pub use destination::Destination;
@@ -63,9 +65,10 @@ pub use group::GroupAdd;
 pub use mount::MountFlag;
 pub use mounts::{COPY_UP, DATA, NEW, anonymous_folders, move_paths, set_lower};
 pub use name::{ContainerName, Hostname, VolumeName};
-pub use namespace::{Cgroups, HelperFlag, Network, Sharing};
+pub use namespace::{Cgroups, HelperFlag, Ipc, Network, Sharing};
 pub use options::Options;
 pub use own_account::{GROUP_ENTRY, PASSWD_ENTRY};
+pub use personality::Personality;
 pub use process::{ids_needed, image_user};
 pub use publish::{Exposed, Publish};
 pub use resources::Resources;
@@ -81,4 +84,5 @@ pub use tmpfs::Tmpfs;
 pub use ulimit::Ulimit;
 pub use user::UserFlag;
 pub use volume::{Content, Volume, VolumeKind, VolumeSource};
-pub use volumes::{name_volumes, volume_names};
+pub use volumes::{ImageVolumes, has_mount_at, name_volumes, volume_names};
+pub use volumes_from::{VolumesFrom, asked_for, is_thrown_away, source};

@@ -12,12 +12,12 @@ use super::bind::{Bind, Owners};
 use super::build::{CgroupHierarchy, Inputs, Root, TopLayer};
 use super::destination::Destination;
 use super::mount::MountFlag;
-use super::namespace::{Network, Sharing};
+use super::namespace::{Ipc, Network, Sharing};
 use super::options::Options;
 use super::storage_driver::{Stacking, StorageDriver};
 use super::tmpfs::Tmpfs;
 use super::volume::{Content, Volume, VolumeKind, VolumeSource};
-use super::volumes::{asked_volumes, image_volumes};
+use super::volumes::{asked_volumes, image_tmpfs, image_volumes};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{IdMaps, outside_of};
@@ -32,8 +32,8 @@ pub const DATA: &str = "_data";
 pub const NEW: &str = "new";
 /// Option of a bind mount: a volume marked [`NEW`] first gets a copy of the root's files at the mount point.
 pub const COPY_UP: &str = "copyup";
-/// Prefix of the folder of an anonymous volume, in the container's folder.
-const ANONYMOUS: &str = "anonymous-";
+/// What begins the name of the folder of a volume without a name, in the container's folder.
+pub(super) const ANONYMOUS: &str = "anonymous-";
 
 /// Mount from an option, with its mount point.
 struct Asked {
@@ -246,12 +246,15 @@ fn terminals(inputs: &Inputs<'_>) -> Result<Mount> {
 /// Mounts for shared memory and message queues: the namespace's own, or the host's where they exist.
 fn ipc(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     let flags = ["nosuid", "noexec", "nodev"];
-    if inputs.options.ipc == Sharing::Host {
+    if inputs.options.ipc == Ipc::Host {
         return ["/dev/shm", "/dev/mqueue"]
             .into_iter()
             .filter(|path| Path::new(path).exists())
             .map(|path| mount(path, "bind", path, &[&["bind", "rprivate"], &flags[..]].concat()))
             .collect();
+    }
+    if inputs.options.ipc == Ipc::None {
+        return Ok(vec![mount("/dev/mqueue", "mqueue", "mqueue", &flags)?]);
     }
     let size = match inputs.options.shm_size.filter(|size| size.bytes() > 0) {
         Some(size) => format!("size={size}"),
@@ -290,6 +293,9 @@ fn asked(inputs: &Inputs<'_>) -> Result<Vec<Asked>> {
     }
     for volume in image_volumes(options, &inputs.image)? {
         all.push(one_volume(&volume, inputs, &mut numbers).context(|| volume.text.clone())?);
+    }
+    for flag in &image_tmpfs(options, &inputs.image)? {
+        all.push(tmpfs(flag, "the image's volume ", inputs)?);
     }
     for flag in &options.device {
         let nodes = flag.nodes().context(|| format!("--device {}", flag.text))?;

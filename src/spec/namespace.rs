@@ -71,11 +71,26 @@ pub enum Sharing {
     Host,
 }
 
-/// Parses `--ipc`: docker's "shareable" is a namespace that others may join, as all are here.
-pub(super) fn parse_ipc(text: &str) -> Result<Sharing, String> {
-    match text {
-        "shareable" => Ok(Sharing::Private),
-        _ => text.parse(),
+/// `--ipc`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ipc {
+    /// A namespace of its own; docker's "shareable" is one that others may join, as all are here.
+    #[default]
+    #[value(alias = "shareable")]
+    Private,
+    /// The same without /dev/shm.
+    None,
+    /// The host's.
+    Host,
+}
+
+impl Ipc {
+    /// Where its namespace is.
+    pub(super) fn sharing(self) -> Sharing {
+        match self {
+            Self::Private | Self::None => Sharing::Private,
+            Self::Host => Sharing::Host,
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use super::volumes;
 use super::{
     Cgroups, ContainerName, Device, Entrypoint, EnvChange, Exposed, GroupAdd, HelperFlag, Hostname,
-    MountFlag, Network, Publish, Resources, RootEmulation, SecurityOption, Sharing, Size,
-    StorageDriver, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
+    ImageVolumes, Ipc, MountFlag, Network, Personality, Publish, Resources, RootEmulation,
+    SecurityOption, Sharing, Size, StorageDriver, Sysctl, Tmpfs, Ulimit, UserFlag, Volume,
+    VolumesFrom,
 };
 use crate::capability::CapabilityChange;
 use crate::host_entry::HostEntry;
@@ -38,6 +39,10 @@ pub struct Options {
     /// Set the container's host name. Default: the first 12 digits of its ID.
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<Hostname>,
+
+    /// Set the container's NIS domain name. It is also the domain of the host name in /etc/hosts.
+    #[arg(long, value_name = "NAME")]
+    pub domainname: Option<Hostname>,
 
     /// Run this program instead of the image's; empty: only the command that is given. Podman's JSON array is taken too.
     #[arg(long, value_name = "PROGRAM")]
@@ -103,6 +108,16 @@ pub struct Options {
     /// type=volume[,source=NAME],target=CONTAINER[,readonly][,volume-nocopy][,U][,idmap[=...]] or type=tmpfs,target=CONTAINER[,tmpfs-size=BYTES][,tmpfs-mode=OCTAL].
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub mount: Vec<MountFlag>,
+
+    /// Mount the volumes and bind mounts of another container, at the same places. Options: ro, rw (default: as that
+    /// container has them). Mounts of --volume, --mount and --tmpfs at the same place come first.
+    #[arg(long, value_name = "CONTAINER[:OPTIONS]")]
+    pub volumes_from: Vec<VolumesFrom>,
+
+    /// Mount the volumes of the image as volumes without a name (anonymous, also called bind), as an empty tmpfs each, or
+    /// not at all (ignore).
+    #[arg(long, value_enum, value_name = "MODE", default_value = "anonymous")]
+    pub image_volume: ImageVolumes,
 
     /// Mount a tmpfs. Options: size, mode, uid, gid, nr_inodes, rw, ro, exec, noexec, suid, nosuid, dev, nodev.
     /// Default: rw,noexec,nosuid,nodev,mode=1777.
@@ -219,9 +234,15 @@ pub struct Options {
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub pid: Sharing,
 
-    /// IPC namespace: private (also called shareable), or host.
-    #[arg(long, value_name = "MODE", default_value = "private", value_parser = super::namespace::parse_ipc)]
-    pub ipc: Sharing,
+    /// IPC namespace: private (also called shareable), none (private, without /dev/shm), or host.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "private",
+        hide_possible_values = true
+    )]
+    pub ipc: Ipc,
 
     /// UTS namespace (host name): private, or host.
     #[arg(long, value_name = "MODE", default_value = "private")]
@@ -285,6 +306,14 @@ pub struct Options {
     #[arg(long, value_name = "HOST[:CONTAINER][:PERMISSIONS]")]
     pub device: Vec<Device>,
 
+    /// Set the execution domain (personality(2)); LINUX32 makes uname(1) name a 32-bit machine.
+    #[arg(long, value_enum, value_name = "PERSONA")]
+    pub personality: Option<Personality>,
+
+    /// Pass these open file descriptors to the container, under the same numbers.
+    #[arg(long, value_name = "FD", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(3..=1_048_575))]
+    pub preserve_fd: Vec<u32>,
+
     /// Hand N more open descriptors to the container, from 3 on.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(..=1_048_573))]
@@ -292,6 +321,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether descriptors of the caller are the container's.
+    pub fn preserves_descriptors(&self) -> bool {
+        self.preserve_fds > 0 || !self.preserve_fd.is_empty()
+    }
+
     /// Network of the container: from the option, else as the other options require.
     pub fn network(&self) -> Network {
         match &self.network {

@@ -55,7 +55,7 @@ pub(super) fn refuse_hosts(sysctl: &Sysctl, ipc: Sharing, network: &Network) -> 
     };
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     if matches!(name, "kernel.hostname" | "kernel.domainname") {
-        return refusal("is not set this way", "use --hostname");
+        return refusal("is not set this way", "use --hostname or --domainname");
     }
     if name == "kernel.sem" || begins(&["kernel.shm", "kernel.msg", "fs.mqueue."]) {
         return match ipc {

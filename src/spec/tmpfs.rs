@@ -46,6 +46,13 @@ impl Tmpfs {
         }
     }
 
+    /// The same, in which programs run.
+    pub(super) fn with_programs(destination: Destination) -> Self {
+        let mut tmpfs = Self::new(destination);
+        tmpfs.flags[1] = "exec";
+        tmpfs
+    }
+
     /// Options of the OCI mount.
     pub(super) fn options(&self) -> Vec<String> {
         let mut options: Vec<String> = self.flags.iter().map(|flag| (*flag).to_owned()).collect();

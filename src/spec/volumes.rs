@@ -8,6 +8,7 @@ use super::destination::Destination;
 use super::mount::MountFlag;
 use super::name::VolumeName;
 use super::options::Options;
+use super::tmpfs::Tmpfs;
 use super::volume::{Volume, VolumeSource};
 use crate::error::{Context, Error, Result};
 
@@ -20,8 +21,37 @@ pub(super) fn asked_volumes(options: &Options) -> impl Iterator<Item = (&'static
     mounts.chain(options.volume.iter().map(|volume| ("-v", volume)))
 }
 
+/// Volumes of the image (`--image-volume`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ImageVolumes {
+    /// Each is a volume without a name; podman's "bind" means the same.
+    #[default]
+    #[value(alias = "bind")]
+    Anonymous,
+    /// Each is an empty tmpfs.
+    Tmpfs,
+    /// None is mounted.
+    Ignore,
+}
+
 /// Volumes of the image, without those whose place another mount takes. Errors: an invalid path.
 pub(super) fn image_volumes(options: &Options, image: &ImageDefaults) -> Result<Vec<Volume>> {
+    match options.image_volume {
+        ImageVolumes::Anonymous => free_volumes(options, image),
+        ImageVolumes::Tmpfs | ImageVolumes::Ignore => Ok(Vec::new()),
+    }
+}
+
+/// The same as tmpfs, where that is asked for (podman's flags: programs run in it).
+pub(super) fn image_tmpfs(options: &Options, image: &ImageDefaults) -> Result<Vec<Tmpfs>> {
+    if options.image_volume != ImageVolumes::Tmpfs {
+        return Ok(Vec::new());
+    }
+    let volumes = free_volumes(options, image)?.into_iter();
+    Ok(volumes.map(|volume| Tmpfs::with_programs(volume.destination)).collect())
+}
+
+fn free_volumes(options: &Options, image: &ImageDefaults) -> Result<Vec<Volume>> {
     let mut taken: HashSet<Destination> = destinations(options).cloned().collect();
     let mut volumes = Vec::new();
     for text in &image.volumes {
@@ -48,6 +78,11 @@ pub(super) fn is_mounted(options: &Options, path: &str) -> bool {
     destinations(options).any(|mounted| Path::new(path).starts_with(mounted.to_string()))
 }
 
+/// Whether something is asked for at exactly this place.
+pub fn has_mount_at(options: &Options, place: &Destination) -> bool {
+    destinations(options).any(|mounted| mounted == place)
+}
+
 fn destinations(options: &Options) -> impl Iterator<Item = &Destination> {
     let mounts = options.mount.iter().map(|flag| match flag {
         MountFlag::Bind { destination, .. } => destination,
@@ -67,7 +102,9 @@ pub fn name_volumes(
 ) -> Result<Vec<VolumeName>> {
     let of_image = image_volumes(options, image)?;
     options.volume.extend(of_image);
-    image.volumes.clear();
+    if options.image_volume == ImageVolumes::Anonymous {
+        image.volumes.clear();
+    }
     let mounts = options.mount.iter_mut().filter_map(|flag| match flag {
         MountFlag::Volume(volume) => Some(volume),
         _ => None,

@@ -105,13 +105,13 @@ pub fn close_from(first: RawFd) {
 
 /// Closes every descriptor from 3 on but `kept`, whoever owns them: for a process that never returns to their owners.
 pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
-    close_all_but_from(3, kept);
+    close_all_but_from(3, kept, &[]);
 }
 
-/// Closes every descriptor from `first` on but `kept`, as [`close_all_but`].
-pub fn close_all_but_from(first: RawFd, kept: &[BorrowedFd<'_>]) {
-    use std::os::fd::AsRawFd;
-    let mut kept: Vec<RawFd> = kept.iter().map(|fd| fd.as_raw_fd()).collect();
+/// Closes every descriptor from `first` on but `kept` and the numbers `preserved`, as [`close_all_but`].
+pub fn close_all_but_from(first: RawFd, kept: &[BorrowedFd<'_>], preserved: &[u32]) {
+    let mut kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+    kept.extend(preserved.iter().map(|number| *number as RawFd));
     kept.sort_unstable();
     let mut first = first;
     for number in kept {
@@ -124,14 +124,17 @@ pub fn close_all_but_from(first: RawFd, kept: &[BorrowedFd<'_>]) {
     close_from(first);
 }
 
-/// Leaves the command `count` of the inherited descriptors after 2; higher ones become close-on-exec. Must be called
-/// before any open. Errors: EBADF and the number that is not open.
-pub fn keep_only(count: u32) -> Result<(), (RawFd, io::Error)> {
+/// Of the descriptors that we were started with, the command will keep `count` after 2, and the numbers `preserved`;
+/// everything else is close-on-exec from here on. To be called before anything is opened. Errors: EBADF and the number
+/// that is not open.
+pub fn keep_only(count: u32, preserved: &[u32]) -> Result<(), (RawFd, io::Error)> {
     let first = 3 + count as RawFd;
-    for number in 3..first {
+    close_at_exec_from(first).map_err(|error| (first, error))?;
+    let preserved = preserved.iter().map(|number| *number as RawFd);
+    for number in (3..first).chain(preserved) {
         set_close_at_exec(number, false).map_err(|error| (number, error))?;
     }
-    close_at_exec_from(first).map_err(|error| (first, error))
+    Ok(())
 }
 
 /// Makes reads and writes non-blocking.

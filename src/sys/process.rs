@@ -253,6 +253,39 @@ pub fn set_no_new_privileges() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
 }
 
+/// Execution domain (personality(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Personality {
+    /// The kernel's own.
+    Linux,
+    /// uname(2) names a 32-bit machine.
+    Linux32,
+}
+
+impl Personality {
+    /// The word of setarch(8).
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Linux => "linux64",
+            Self::Linux32 => "linux32",
+        }
+    }
+}
+
+/// Sets the execution domain of this process, which its children and exec keep.
+pub fn set_personality(persona: Personality) -> io::Result<()> {
+    // <linux/personality.h>
+    let persona: libc::c_ulong = match persona {
+        Personality::Linux => 0x0,
+        Personality::Linux32 => 0x8,
+    };
+    // SAFETY: personality(2) takes a number and touches no memory of ours.
+    match unsafe { libc::personality(persona) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// Denies inspection of this process (`/proc/PID/exe`, ptrace) to all without power over the host: PR_SET_DUMPABLE 0.
 pub fn hide_from_others() -> io::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0)

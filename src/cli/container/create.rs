@@ -5,15 +5,19 @@ use std::path::PathBuf;
 use super::flags::Flags;
 use super::selection::say;
 use crate::cli::run::{Common, Pulling};
-use crate::container::kept;
+use crate::container::kept::{self, Wishes};
 use crate::error::Result;
-use crate::monitor::record::Input;
+use crate::monitor::record::{Input, Stream};
 
 /// Make a container without starting it
 ///
 /// Prints its ID. 'usnea start' starts it.
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Show these streams of the command alone at 'usnea start --attach': stdin, stdout or stderr. Default: all.
+    #[arg(short, long, value_name = "STREAM", ignore_case = true)]
+    attach: Vec<Stream>,
+
     #[command(flatten)]
     common: Common,
 
@@ -26,9 +30,9 @@ pub struct Arguments {
 
 /// Makes the container, and prints its ID.
 pub fn run(arguments: Arguments, store: Option<PathBuf>) -> Result<u8> {
-    let Arguments { common, flags, pulling } = arguments;
+    let Arguments { attach, common, flags, pulling } = arguments;
     let input = if common.options().interactive { Input::Once } else { Input::Closed };
-    let wishes = flags.wishes(&common.image(), input)?;
+    let wishes = Wishes { attach, ..flags.wishes(&common.image(), input)? };
     let shown = pulling.shown();
     let wanted = pulling.wanted(&common.image(), &shown)?;
     let created = kept::create(&common.request(store)?, &wishes, &wanted, kept::Next::Nothing)?;

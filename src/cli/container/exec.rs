@@ -44,6 +44,10 @@ pub struct Arguments {
           value_parser = clap::value_parser!(u32).range(..=1_048_573))]
     preserve_fds: u32,
 
+    /// Pass these open file descriptors to the command, under the same numbers.
+    #[arg(long, value_name = "FD", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(3..=1_048_575))]
+    preserve_fd: Vec<u32>,
+
     /// The keys that leave the terminal, while the command goes on. Default: the container's own, else ctrl-p,ctrl-q.
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
@@ -89,6 +93,7 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         terminal: tty,
         stdin: if interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: arguments.preserve_fds,
+        preserve_fd: arguments.preserve_fd,
         keys,
         finish: if detach { Finish::AtStart } else { Finish::AtEnd },
         audience: if arguments.check { Audience::Nobody } else { Audience::All },

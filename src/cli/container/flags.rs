@@ -41,6 +41,14 @@ pub struct Flags {
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u64>,
 
+    /// Kill the container when it has run for this many seconds. Default, and 0: it may run for ever.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    timeout: u64,
+
+    /// Containers that are started before this one, by name or ID.
+    #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
+    requires: Vec<String>,
+
     /// A label.
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
@@ -56,6 +64,10 @@ pub struct Flags {
     /// Write the number of the container's process to this file.
     #[arg(long, value_name = "FILE")]
     pidfile: Option<PathBuf>,
+
+    /// Write the process ID of the container's monitor to this file.
+    #[arg(long, value_name = "FILE")]
+    conmon_pidfile: Option<PathBuf>,
 
     /// Where the output is kept: file (also json-file, k8s-file, local), journald, none, or passthrough (the command has
     /// our standard streams itself, and may open anew what files they are).
@@ -111,11 +123,13 @@ pub struct Flags {
 impl Flags {
     /// True if a flag requires a container with a record and a monitor.
     pub fn need_a_record(&self) -> bool {
-        let Self { label, label_file, log_opt, replace, no_healthcheck: _, .. } = self;
+        let Self { label, label_file, log_opt, requires, replace, no_healthcheck: _, .. } = self;
         let has = [
             self.restart.is_some_and(|policy| policy != RestartPolicy::No),
             self.cidfile.is_some(),
             self.pidfile.is_some(),
+            self.conmon_pidfile.is_some(),
+            self.timeout > 0,
             self.log_driver.is_some(),
             self.detach_keys.is_some(),
             self.health_cmd.is_some(),
@@ -128,7 +142,7 @@ impl Flags {
         ];
         has.contains(&true)
             || *replace
-            || ![label, log_opt].iter().all(|list| list.is_empty())
+            || ![label, log_opt, requires].iter().all(|list| list.is_empty())
             || !label_file.is_empty()
     }
 
@@ -148,6 +162,11 @@ impl Flags {
             log: self.log()?,
             cidfile: self.cidfile,
             pidfile: self.pidfile,
+            monitor_pidfile: self.conmon_pidfile,
+            timeout: self.timeout,
+            requires: self.requires,
+            attach: Vec::new(),
+            remove_image: false,
             detach_keys: self.detach_keys,
             replace: self.replace,
             input,

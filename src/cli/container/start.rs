@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use super::selection::{self, Failures, Missing, Selection, open, say};
+use crate::cli::run::discard_output;
 use crate::container::kept::{self, Attachment, SignalProxy};
 use crate::engine;
 use crate::error::{Context, Error, Result};
+use crate::monitor::record::Stream;
 use crate::monitor::talk;
 use crate::sys::fd;
 use crate::sys::signal::Signals;
@@ -28,7 +30,7 @@ pub struct Arguments {
     #[arg(short, long)]
     interactive: bool,
 
-    /// The keys that leave its terminal. Default: ctrl-p,ctrl-q.
+    /// The keys that leave the terminal of a container that goes on. Default: ctrl-p,ctrl-q.
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
 
@@ -40,7 +42,7 @@ pub struct Arguments {
 
 /// Starts the containers; returns the exit status.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    fd::keep_only(0).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
+    fd::keep_only(0, &[]).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
     let store = selection::store(root)?;
     let mut failures = Failures::default();
     let selected = arguments.selection.find(&store, Missing::Fails, &mut failures)?;
@@ -71,6 +73,10 @@ fn attached(arguments: &Arguments, kept: &kept::Kept) -> Result<u8> {
         .map(|keys| keys.parse().map_err(Error::new))
         .transpose()
         .context(|| "--detach-keys")?;
+    let streams = &kept.record.attach;
+    if !streams.is_empty() && !streams.contains(&Stream::Stdout) {
+        discard_output()?;
+    }
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let (near, far) = talk::pair().context(|| "cannot make a socket pair")?;
     let socket = match kept::start(kept, Some((far, &signals)))? {

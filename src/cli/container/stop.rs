@@ -26,6 +26,10 @@ pub struct StopArguments {
     )]
     time: Option<i64>,
 
+    /// Signal that asks the command to end. Default: the container's own, else SIGTERM.
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<SignalFlag>,
+
     /// A container that is not here is no error.
     #[arg(short, long)]
     ignore: bool,
@@ -37,7 +41,7 @@ pub struct RestartArguments {
     #[command(flatten)]
     selection: Selection,
 
-    /// How many seconds the command has to end; -1: as long as it takes. Default: the container's own, else 10.
+    /// How many seconds it has to end; -1: as long as it takes. Default: the container's own, else 10.
     #[arg(
         short,
         long = "time",
@@ -46,6 +50,10 @@ pub struct RestartArguments {
         allow_negative_numbers = true
     )]
     time: Option<i64>,
+
+    /// Signal that asks the command to end. Default: the container's own, else SIGTERM.
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<SignalFlag>,
 }
 
 /// Send containers a signal
@@ -60,9 +68,14 @@ pub struct KillArguments {
 }
 
 /// Asks a container to end.
-fn begin(store: &Path, selected: &Selected, time: Option<i64>) -> Result<(Kept, Option<Stopping>)> {
+fn begin(
+    store: &Path,
+    selected: &Selected,
+    signal: Option<SignalFlag>,
+    time: Option<i64>,
+) -> Result<(Kept, Option<Stopping>)> {
     let kept = open(store, selected)?;
-    let stopping = Stopping::begin(&kept, time)?;
+    let stopping = Stopping::begin(&kept, signal.map(|signal| signal.0), time)?;
     Ok((kept, stopping))
 }
 
@@ -70,7 +83,7 @@ fn begin(store: &Path, selected: &Selected, time: Option<i64>) -> Result<(Kept, 
 pub fn stop(arguments: &StopArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let selection = &arguments.selection;
-    let begin = |selected: &Selected| begin(&store, selected, arguments.time);
+    let begin = |selected: &Selected| begin(&store, selected, arguments.signal, arguments.time);
     let missing = Missing::ignored(arguments.ignore);
     each_together(selection, &store, missing, begin, |_, (kept, stopping)| match stopping {
         Some(stopping) => stopping.finish(&kept).map(|()| Said::Name),
@@ -82,11 +95,11 @@ pub fn stop(arguments: &StopArguments, root: Option<&Path>) -> Result<u8> {
 /// Stops containers, and starts them again.
 pub fn restart(arguments: &RestartArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
-    // Descriptors of the caller must not reach the containers; those opened later close by themselves.
-    fd::keep_only(0).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
+    // Descriptors of the caller's are not the containers'; what is opened from here on closes by itself.
+    fd::keep_only(0, &[]).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
     let begin = |selected: &Selected| {
         open(&store, selected)?.refuse_thrown_away("restart")?;
-        begin(&store, selected, arguments.time)
+        begin(&store, selected, arguments.signal, arguments.time)
     };
     each_together(&arguments.selection, &store, Missing::Fails, begin, |_, (kept, stopping)| {
         kept::restart(&kept, stopping).map(|()| Said::Name)

@@ -17,7 +17,7 @@ use super::super::stored::Wanted;
 use super::super::volumes;
 use super::names::Names;
 use super::remove::{Removal, is_left_over, remove};
-use super::{Kept, find};
+use super::{Kept, find, find_id};
 use crate::engine::{self, Plan, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::files;
@@ -25,7 +25,7 @@ use crate::image::store::Store;
 use crate::monitor::events;
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{
-    self, CONFIG, CONTAINER, Healthcheck, Input, LogSettings, OnFailure, Record,
+    self, CONFIG, CONTAINER, Healthcheck, Input, LogSettings, OnFailure, Record, Stream,
 };
 use crate::spec::TopLayer;
 use crate::sys::signal;
@@ -52,6 +52,16 @@ pub struct Wishes {
     pub cidfile: Option<PathBuf>,
     /// File for the ID of the container's process: `--pidfile`.
     pub pidfile: Option<PathBuf>,
+    /// `--conmon-pidfile`
+    pub monitor_pidfile: Option<PathBuf>,
+    /// `--timeout`
+    pub timeout: u64,
+    /// `--requires`, by name or ID.
+    pub requires: Vec<String>,
+    /// `--attach` of `create`
+    pub attach: Vec<Stream>,
+    /// `--rmi`
+    pub remove_image: bool,
     /// Log driver and its options: `--log-driver`, `--log-opt`.
     pub log: LogSettings,
     /// Keys that detach: `--detach-keys`.
@@ -95,13 +105,15 @@ pub fn create(
     wanted: &Wanted<'_>,
     next: Next,
 ) -> Result<Created> {
-    run::keep_descriptors(0)?;
+    run::keep_descriptors(0, &[])?;
     let store = run::make_store(request)?;
     crate::config::open_private(&store.join("containers"))?;
     if let Some(path) = wishes.cidfile.as_ref().filter(|path| path.exists()) {
         return Err(Error::new(format!("--cidfile: {} is there already", path.display()))
             .hint("is that container in use? else remove the file"));
     }
+    let required = |text: &String| find_id(&store, text).context(|| format!("--requires {text}"));
+    let requires = wishes.requires.iter().map(required).collect::<Result<Vec<_>>>()?;
     let base = Base::of_user()?;
     let root = request.image.root(&base, &store, wanted)?;
     let id = run::random_id()?;
@@ -127,9 +139,9 @@ pub fn create(
         Some(asked) => asked.words().len(),
         None => root.defaults.entrypoint.len(),
     };
-    let record =
-        Record { entrypoint, ..record(&id, request, wishes, &decided, root.stored.as_ref())? };
-    // The volumes are held until the container can be found: from then on the container uses them.
+    let record = record(&id, request, wishes, &decided, root.stored.as_ref())?;
+    let record = Record { entrypoint, requires, ..record };
+    // Held until the container can be found, which uses them from then on.
     let held = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
     let kept = Kept { store: store.clone(), folder: place, record };
     let put = put(kept, &decided, request, root.stored.as_ref());
@@ -257,6 +269,11 @@ pub(super) fn record(
         created: Timestamp::now(),
         terminal: request.options.tty,
         input: wishes.input,
+        attach: wishes.attach.clone(),
+        timeout: wishes.timeout,
+        requires: Vec::new(),
+        volumes_from: request.options.volumes_from.iter().map(ToString::to_string).collect(),
+        remove_image: wishes.remove_image,
         auto_remove: request.options.rm,
         restart: wishes.restart,
         stop_signal,
@@ -271,6 +288,12 @@ pub(super) fn record(
             .map(std::path::absolute)
             .transpose()
             .context(|| "--pidfile")?,
+        monitor_pidfile: wishes
+            .monitor_pidfile
+            .as_ref()
+            .map(std::path::absolute)
+            .transpose()
+            .context(|| "--conmon-pidfile")?,
         cidfile: wishes
             .cidfile
             .as_ref()

@@ -31,7 +31,9 @@ pub struct Entered {
     pub preserve_fds: u32,
     /// Keys that detach from its terminal; `None`: the container's own.
     pub keys: Option<DetachKeys>,
-    /// End of our stay: at the command's end, or at once.
+    /// How long we stay.
+    /// Numbers of further descriptors that it keeps.
+    pub preserve_fd: Vec<u32>,
     pub finish: Finish,
     /// Audience of its events.
     pub audience: Audience,
@@ -49,7 +51,7 @@ pub enum Audience {
 /// Runs the command; returns its exit status, or 0 when detached. Errors: the container does not run; a refusal of
 /// `run`.
 pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
-    keep_descriptors(entered.preserve_fds)?;
+    keep_descriptors(entered.preserve_fds, &entered.preserve_fd)?;
     title::name_container(&kept.record.name);
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let spec = kept.spec()?;
@@ -80,6 +82,7 @@ pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
         events::of_container(&kept.store, &kept.record, action, &more);
     };
     let words = entered.command.join(" ");
+            preserve_fd: entered.preserve_fd,
     tell(&format!("exec_create: {words}"), &[]);
     tell(&format!("exec_start: {words}"), &[]);
     let status = engine::exec(&entry, &signals);

@@ -45,7 +45,7 @@ pub fn begin_removal(store: &Path, id: &str, how: Removal) -> Result<Option<(Kep
     if how.other_host && kept.status()?.elsewhere().is_some() {
         return Ok(None);
     }
-    let stopping = Stopping::begin(&kept, Some(how.time.unwrap_or(0)))?;
+    let stopping = Stopping::begin(&kept, None, Some(how.time.unwrap_or(0)))?;
     Ok(stopping.map(|stopping| (kept, stopping)))
 }
 

@@ -9,9 +9,11 @@ use oci_spec::runtime::Spec;
 
 use super::super::folder;
 use super::super::image::Image;
+use super::super::images;
 use super::super::network;
-use super::super::run::{Request, keep_descriptors};
+use super::super::run::{Request, keep_descriptors, short};
 use super::super::stored::Wanted;
+use super::super::stores::Stores;
 use super::super::volumes;
 use super::attach::{Attachment, SignalProxy, attach};
 use super::create::{Created, Next, Wishes, create, launch_options};
@@ -23,7 +25,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
 use crate::host::lifetime::End;
-use crate::image::store::Store;
+use crate::image::store::{Force, Removal as RemovedImage, Store};
 use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
 use crate::monitor::{self, Handover, Job, events, talk};
 use crate::rootfs::host;
@@ -34,6 +36,9 @@ use crate::userns::Base;
 /// Starts a container. `client` is attached by this socket from the beginning, and has blocked these signals, which the
 /// container has not. Returns false, and does nothing, if the container runs already.
 pub fn start(kept: &Kept, client: Option<(OwnedFd, &Signals)>) -> Result<bool> {
+    if !kept.status()?.is_running() {
+        start_required(kept)?;
+    }
     // A container in the foreground always runs.
     let Some(lock) = kept.is_in_store().then(|| locked(kept)).transpose()?.flatten() else {
         return Ok(false);
@@ -42,12 +47,32 @@ pub fn start(kept: &Kept, client: Option<(OwnedFd, &Signals)>) -> Result<bool> {
     launch(kept, job(kept, lock.into())?, client).map(|()| true)
 }
 
+/// A container that has just been made, once those run that it requires.
+fn after_required(created: Created) -> Result<Created> {
+    let Err(error) = start_required(&created.kept) else { return Ok(created) };
+    let Created { kept, lock, .. } = created;
+    drop(lock);
+    discard_ended(&kept);
+    Err(error)
+}
+
 /// Starts a container that has just been made.
 fn start_created(created: Created, client: Option<(OwnedFd, &Signals)>) -> Result<Kept> {
     let Created { kept, lock, plan, image } = created;
     let started = launch(&kept, job_of(&kept, lock.into(), plan, image), client);
     started.inspect_err(|_| discard_ended(&kept))?;
     Ok(kept)
+}
+
+/// Starts the containers that `--requires` names, in this order, and what they require. Errors: one is gone.
+fn start_required(kept: &Kept) -> Result<()> {
+    for id in &kept.record.requires {
+        let said = || format!("--requires {}", short(id));
+        let required = Kept::open(&kept.store, id)?;
+        let required = required.ok_or_else(|| Error::new("that container is gone"));
+        required.and_then(|required| start(&required, None)).context(said)?;
+    }
+    Ok(())
 }
 
 fn launch(kept: &Kept, job: Job, client: Option<(OwnedFd, &Signals)>) -> Result<()> {
@@ -74,7 +99,7 @@ pub fn restart(kept: &Kept, stopping: Option<Stopping>) -> Result<()> {
 /// Makes a container and leaves it running; returns its ID.
 pub fn run_detached(request: &Request, wishes: &Wishes, wanted: &Wanted<'_>) -> Result<String> {
     refuse_descriptors(request)?;
-    let created = create(request, wishes, wanted, Next::Start)?;
+    let created = after_required(create(request, wishes, wanted, Next::Start)?)?;
     let kept = start_created(created, None)?;
     warn_of_end(&kept);
     sweep(&kept.store);
@@ -97,6 +122,7 @@ pub fn run_attached(
     let keys = wishes.detach_keys.as_ref().map(|keys| keys.parse().map_err(Error::new));
     let keys = keys.transpose()?.unwrap_or_default();
     let created = create(request, wishes, wanted, Next::Start)?;
+    let created = after_required(created)?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let (socket, far) = talk::pair().context(|| "cannot make a socket pair")?;
     let kept = start_created(created, Some((far, &signals)))?;
@@ -136,13 +162,13 @@ fn warn_of_end(kept: &Kept) {
 }
 
 fn refuse_descriptors(request: &Request) -> Result<()> {
-    if request.options.preserve_fds > 0 {
+    if request.options.preserves_descriptors() {
         return Err(Error::new(
-            "--preserve-fds: a container that is kept has them at its first start alone",
+            "--preserve-fds, --preserve-fd: a container that is kept has them at its first start alone",
         )
         .hint("use it with --rm and without --detach"));
     }
-    keep_descriptors(0)
+    keep_descriptors(0, &[])
 }
 
 /// Removes a container with `--rm` that could not be started.
@@ -291,7 +317,24 @@ pub fn remove_ended(number: &str) -> Result<()> {
     volumes::remove_anonymous(&kept.store, &own);
     removed?;
     events::of_container(&kept.store, &kept.record, "destroy", &[]);
+    if kept.record.remove_image {
+        remove_image(&kept);
+    }
     Ok(())
+}
+
+/// The image stays where another container uses it, and where it is in a store of others.
+fn remove_image(kept: &Kept) {
+    let names = [kept.record.image.clone()];
+    let mut told = |answer: std::result::Result<&RemovedImage, &Error>| {
+        log::debug!("--rmi {}: {answer:?}", kept.record.image);
+    };
+    let removed = Stores::look(&kept.store).and_then(|stores| {
+        images::remove(&stores, &names, Force::No, images::Missing::Ignored, &mut told)
+    });
+    if let Err(error) = removed {
+        log::debug!("--rmi {}: {error}", kept.record.image);
+    }
 }
 
 fn of_folder(store: &Path, folder: &Path) -> Result<Kept> {

@@ -28,16 +28,16 @@ pub struct Stopping {
 /// Asks the container to end, and kills it after `time` (seconds; negative: never). Returns false if the container did
 /// not run.
 pub fn stop(kept: &Kept, time: Option<i64>) -> Result<bool> {
-    match Stopping::begin(kept, time)? {
+    match Stopping::begin(kept, None, time)? {
         Some(stopping) => stopping.finish(kept).map(|()| true),
         None => Ok(false),
     }
 }
 
 impl Stopping {
-    /// Asks the container to end within `time` (seconds; negative: any; `None`: the container's own time). `None`: the
-    /// container does not run. Several containers are asked first and awaited then, so that their times pass together.
-    pub fn begin(kept: &Kept, time: Option<i64>) -> Result<Option<Self>> {
+    /// Asks the container to end, with `signal` (`None`: its own stop signal); it has `time` for that (seconds; negative: any; `None`: its own time). `None`: it does
+    /// not run. Several containers are asked first and waited for then, so that their times pass together.
+    pub fn begin(kept: &Kept, signal: Option<i32>, time: Option<i64>) -> Result<Option<Self>> {
         let status = kept.status_here()?;
         let Some(state) = status.state() else { return Ok(None) };
         want_end(kept)?;
@@ -47,8 +47,9 @@ impl Stopping {
         }
         let process = state.process.open();
         if let Some(process) = &process {
-            tell_kill(kept, kept.record.stop_signal);
-            let _ = process::pidfd_signal(process.as_fd(), kept.record.stop_signal);
+            let signal = signal.unwrap_or(kept.record.stop_signal);
+            tell_kill(kept, signal);
+            let _ = process::pidfd_signal(process.as_fd(), signal);
         }
         if let (Status::Paused(_), Some(folder)) = (&status, &state.cgroup) {
             let _ = cgroup::freeze(folder, Freeze::Running); // a frozen process gets no signal

@@ -13,6 +13,7 @@
 
 mod archive;
 mod filter;
+mod inherit;
 mod remove;
 mod size;
 mod usage;
@@ -36,6 +37,7 @@ use crate::userns::Base;
 
 pub use archive::{export, import};
 pub use filter::Filter;
+pub use inherit::inherit;
 pub use remove::{Pruned, prune, remove, remove_anonymous};
 pub use size::usage;
 pub use usage::{Used, is_used, used_by};

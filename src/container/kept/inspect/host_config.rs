@@ -166,6 +166,10 @@ pub struct Limits {
     pub cgroup_conf: HashMap<String, String>,
 }
 
+fn has_shared_memory(spec: &Spec) -> bool {
+    spec.mounts().iter().flatten().any(|mount| mount.destination() == Path::new("/dev/shm"))
+}
+
 pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> HostConfig {
     let process = spec.process().as_ref();
     let linux = spec.linux().as_ref();
@@ -195,9 +199,9 @@ pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> Hos
             maximum_retry_count: record.restart.attempts(),
         },
         auto_remove: record.auto_remove,
-        auto_remove_image: false,
+        auto_remove_image: record.remove_image,
         volume_driver: String::new(),
-        volumes_from: Vec::new(),
+        volumes_from: record.volumes_from.clone(),
         console_size: [0, 0],
         cap_add,
         cap_drop,
@@ -216,7 +220,10 @@ pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> Hos
         dns_search: resolver.search,
         extra_hosts: hosts.collect(),
         group_add: groups(process),
-        ipc_mode: shared(LinuxNamespaceType::Ipc),
+        ipc_mode: match shared(LinuxNamespaceType::Ipc) {
+            "private" if !has_shared_memory(spec) => "none",
+            word => word,
+        },
         links: Vec::new(),
         oom_score_adj: process.and_then(Process::oom_score_adj).unwrap_or(0),
         pid_mode: shared(LinuxNamespaceType::Pid),

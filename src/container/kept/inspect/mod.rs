@@ -23,7 +23,7 @@ use crate::image::store::USED;
 use crate::monitor::Status;
 use crate::monitor::health::{HEALTH, Told};
 use crate::monitor::record::{
-    self, CONFIG, Input, LogDriver, OnFailure, Record, STATE, STOPPED, State,
+    self, CONFIG, Input, LogDriver, OnFailure, Record, STATE, STOPPED, State, Stream,
 };
 use crate::spec::StorageDriver;
 use crate::sys::signal;
@@ -112,7 +112,7 @@ pub fn inspect(kept: &Kept, sizes: Sizes) -> Result<Container> {
         size_rw,
         size_root_fs,
         mounts: mounts::mounts(&spec, &volumes),
-        dependencies: Vec::new(),
+        dependencies: record.requires.clone(),
         network_settings: network::settings(&record.network, &record.id, &status)?,
         namespace: String::new(),
         is_infra: false,
@@ -217,9 +217,9 @@ fn config(record: &Record, spec: &Spec, volumes: &[Used]) -> document::Config {
         hostname: spec.hostname().clone().unwrap_or_default(),
         domainname: spec.domainname().clone().unwrap_or_default(),
         user: user.unwrap_or_default(),
-        attach_stdin: false,
-        attach_stdout: false,
-        attach_stderr: false,
+        attach_stdin: record.attach.contains(&Stream::Stdin),
+        attach_stdout: record.attach.contains(&Stream::Stdout),
+        attach_stderr: record.attach.contains(&Stream::Stderr),
         exposed_ports: network::exposed(&record.network),
         tty: record.terminal,
         open_stdin: record.input != Input::Closed,
@@ -246,7 +246,7 @@ fn config(record: &Record, spec: &Spec, volumes: &[Used]) -> document::Config {
         systemd_mode: false,
         umask: format!("{umask:04o}"),
         timezone: String::new(),
-        timeout: 0,
+        timeout: record.timeout,
         passwd: true,
         sd_notify_mode: "ignore",
     }

@@ -1,0 +1,40 @@
+//! `--volumes-from`: volumes and bind mounts of other containers become those of a new one.
+
+use std::path::Path;
+
+use super::used_by;
+use crate::container::kept;
+use crate::error::{Context, Error, Result};
+use crate::spec::{self, Options, Volume, VolumesFrom};
+
+/// Adds the mounts of the containers that `--volumes-from` names, each where nothing else is mounted yet: mounts that are
+/// asked for come first, then those of the last container. Errors: no such container.
+pub fn inherit(store: &Path, options: &mut Options) -> Result<()> {
+    for from in options.volumes_from.clone().iter().rev() {
+        let volumes = of_container(store, from).context(|| format!("--volumes-from {from}"))?;
+        for volume in volumes {
+            if !spec::has_mount_at(options, &volume.destination) {
+                options.volume.push(volume);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn of_container(store: &Path, from: &VolumesFrom) -> Result<Vec<Volume>> {
+    let kept = kept::find(store, &from.container)?;
+    let (config, used) = (kept.spec()?, used_by(&kept)?);
+    let mut volumes = Vec::new();
+    for mount in spec::asked_for(&config) {
+        let name = used.iter().find(|used| used.destination == *mount.destination());
+        let name = name.map(|used| used.name.clone());
+        let is_hidden = |source: &Path| spec::is_thrown_away(source) && name.is_none();
+        if spec::source(mount).is_some_and(|source| is_hidden(&source)) {
+            let place = mount.destination().display();
+            return Err(Error::new(format!("its volume at {place} is in its own memory alone"))
+                .hint("a volume with a name can be shared: -v NAME:CONTAINER"));
+        }
+        volumes.extend(Volume::inherited(mount, name, from)?);
+    }
+    Ok(volumes)
+}
