@@ -152,6 +152,12 @@ fn become_user(process: &mut Process, spec: &Spec, who: &Who, flag: &UserFlag) -
         additional.push(who.gid);
         let others = who.others.iter().copied().filter(|gid| outside_of(&groups, *gid).is_some());
         additional.extend(others.filter(|gid| *gid != who.gid));
+        // Those of --group-add among them.
+        let own = process.user();
+        let given = own.additional_gids().iter().flatten().filter(|_| own.uid() == who.uid);
+        let given = given.filter(|gid| !additional.contains(gid)).copied();
+        let given: Vec<u32> = given.collect();
+        additional.extend(given);
     }
     let builder = UserBuilder::default().uid(who.uid).gid(who.gid).additional_gids(additional);
     process.set_user(builder.build().map_err(Error::new)?);

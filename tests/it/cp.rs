@@ -186,6 +186,7 @@ fn a_stream_is_a_tar_both_ways() {
     said("usnea cp - box:/dir < src/one", "cut off");
     said("usnea cp - box:/nothing < /dev/null", "/nothing: the archive is empty");
     said("tar -c src | usnea cp - box:/dir/src/one", "unpacked into a folder");
+    said("usnea cp box:/dir/src/one /dev/null", "usnea: /dev/null: ");
     clean(&place);
 }
 

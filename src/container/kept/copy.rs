@@ -107,7 +107,11 @@ fn ends((sent, received): (Result<()>, Result<()>), from: &Path, to: Option<&Pat
     };
     match (sent, received) {
         (Err(error), Err(other)) if broke_off(&error) => {
-            Err(other).context(|| to.map_or_else(String::new, of))
+            match to {
+                Some(to) => Err(other).context(|| of(to)),
+                // It names the path of the host itself.
+                None => Err(other),
+            }
         }
         (Err(error), _) => Err(error).context(|| of(from)),
         (Ok(()), received) => match to {

@@ -1,16 +1,19 @@
 //! `usnea exec`: another command in a running container. `usnea events` shows its start and its end, but no end for a
 //! detached command: no process waits for it.
 
+use std::time::Duration;
+
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 
 use super::super::run::{keep_descriptors, random_id};
+use super::stop::ended_within;
 use super::{Kept, not_running};
 use crate::engine::{self, DetachKeys, Entry, Finish, Options, Running, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::monitor::{Status, events};
 use crate::security::{self, Privileges};
-use crate::spec::{self, EntryOptions, Who};
+use crate::spec::{self, EntryOptions, UserFlag, Who};
 use crate::sys::signal::Signals;
 use crate::sys::title;
 
@@ -29,11 +32,11 @@ pub struct Entered {
     pub stdin: Stdin,
     /// Number of descriptors after 2 that the command keeps.
     pub preserve_fds: u32,
+    /// Numbers of further descriptors that it keeps.
+    pub preserve_fd: Vec<u32>,
     /// Keys that detach from its terminal; `None`: the container's own.
     pub keys: Option<DetachKeys>,
     /// How long we stay.
-    /// Numbers of further descriptors that it keeps.
-    pub preserve_fd: Vec<u32>,
     pub finish: Finish,
     /// Audience of its events.
     pub audience: Audience,
@@ -56,8 +59,19 @@ pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let spec = kept.spec()?;
     let running = running(kept, &spec)?;
-    let who = who(&running, &spec, &entered.options)?;
-    let mut process = spec::entry(&spec, &entered.options, who.as_ref(), &entered.command)?;
+    let asked = entered.options.user.is_some();
+    let mut options = entered.options;
+    options.user = options.user.or_else(|| recorded_user(kept));
+    let who = match who(&running, &spec, &options) {
+        // The accounts do not have the container's own user any more: it is whom it was at the start.
+        Err(error) if !asked => {
+            log::debug!("{error}");
+            options.user = None;
+            None
+        }
+        who => who?,
+    };
+    let mut process = spec::entry(&spec, &options, who.as_ref(), &entered.command)?;
     process.set_terminal(Some(entered.terminal));
     if who.is_some() || entered.privileges == Privileges::All {
         security::confine_entry(&mut process, &spec, entered.privileges)?;
@@ -68,6 +82,7 @@ pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
         options: Options {
             stdin: entered.stdin,
             preserve_fds: entered.preserve_fds,
+            preserve_fd: entered.preserve_fd,
             ..Options::default()
         },
         keys: entered.keys.or(own_keys).unwrap_or_default(),
@@ -82,7 +97,6 @@ pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
         events::of_container(&kept.store, &kept.record, action, &more);
     };
     let words = entered.command.join(" ");
-            preserve_fd: entered.preserve_fd,
     tell(&format!("exec_create: {words}"), &[]);
     tell(&format!("exec_start: {words}"), &[]);
     let status = engine::exec(&entry, &signals);
@@ -104,8 +118,19 @@ fn running(kept: &Kept, spec: &Spec) -> Result<Running> {
     };
     let process = state.process.open();
     let process = process.ok_or_else(|| Error::new(format!("container {name} has ended")))?;
-    Running::of(process, state.process.pid, spec, state.cgroup.clone())
-        .context(|| format!("container {name}"))
+    let pidfd = process.try_clone().context(|| "cannot duplicate a descriptor")?;
+    Running::of(process, state.process.pid, spec, state.cgroup.clone()).map_err(|error| {
+        match ended_within(&pidfd, Some(Duration::ZERO)) {
+            Ok(true) => Error::new(format!("container {name} has ended")),
+            _ => Err::<(), _>(error).context(|| format!("container {name}")).unwrap_err(),
+        }
+    })
+}
+
+/// The user of `--user` of the container, where that is a name: its groups are those of the accounts as they are now.
+fn recorded_user(kept: &Kept) -> Option<UserFlag> {
+    let flag: UserFlag = kept.record.user.as_ref()?.parse().ok()?;
+    flag.has_names().then_some(flag)
 }
 
 /// Looks up the user of `-u` in the container's accounts as they are now.
