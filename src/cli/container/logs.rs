@@ -52,6 +52,25 @@ pub struct Arguments {
     /// The container's name before each line.
     #[arg(long)]
     names: bool,
+
+    /// Show the lines of each container in another color.
+    #[arg(long)]
+    color: bool,
+
+    /// Show the attributes of each line: none are recorded, so that it begins with a space, as docker's does.
+    #[arg(long)]
+    details: bool,
+}
+
+impl Arguments {
+    /// Text before each line of the container `name`, the `index`th.
+    fn prefix(&self, index: usize, name: &str) -> String {
+        // podman's colors: red, green, yellow, blue, magenta, cyan (ECMA-48, SGR).
+        let color = if self.color { format!("\x1b[3{}m", 1 + index % 6) } else { String::new() };
+        let name = if self.names { format!("{name} ") } else { String::new() };
+        let details = if self.details { " " } else { "" };
+        format!("{color}{name}{details}")
+    }
 }
 
 /// Prints the logs of containers.
@@ -82,7 +101,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     };
     let since = time::flag("since", arguments.since.as_deref())?;
     let until = time::flag("until", arguments.until.as_deref())?;
-    for selected in &selected {
+    for (index, selected) in selected.iter().enumerate() {
         let shown = open(&store, selected).and_then(|kept| {
             let wanted = Logs {
                 follow: arguments.follow,
@@ -90,11 +109,8 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
                 since,
                 until,
                 timestamps: arguments.timestamps,
-                prefix: if arguments.names {
-                    format!("{} ", kept.record.name)
-                } else {
-                    String::new()
-                },
+                prefix: arguments.prefix(index, &kept.record.name),
+                suffix: if arguments.color { "\x1b[0m" } else { "" },
             };
             // One write for many lines; with both streams, a reader cannot rely on the order of the log.
             let mut output = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());

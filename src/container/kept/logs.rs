@@ -29,6 +29,8 @@ pub struct Logs {
     pub timestamps: bool,
     /// Text before each line.
     pub prefix: String,
+    /// With this after each line.
+    pub suffix: &'static str,
 }
 
 /// Writes the log to `output` and `error`. Errors: the container's log is not in a file; `output` cannot be written.
@@ -191,6 +193,7 @@ impl<'a> Printer<'a> {
         }
         to.write_all(line.bytes)?;
         if line.is_whole {
+            to.write_all(self.wanted.suffix.as_bytes())?;
             to.write_all(b"\n")?;
         }
         self.is_mid_line[slot] = !line.is_whole;
