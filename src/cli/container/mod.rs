@@ -1,6 +1,7 @@
 //! `usnea container`: a file for each command, or for a few related ones. All but prune are top-level commands too.
 
 pub mod attach;
+pub mod clone;
 pub mod commit;
 pub mod copy;
 pub mod create;
@@ -43,6 +44,8 @@ pub struct Arguments {
 pub enum Command {
     /// Be with a running container.
     Attach(Late<attach::Arguments>),
+    /// Create a container with the configuration of another one.
+    Clone(Late<Box<clone::Arguments>>),
     /// Make an image of a container.
     Commit(Late<commit::Arguments>),
     /// Copy files between a container and the host.
@@ -101,6 +104,7 @@ pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
     let below = root.as_deref();
     match arguments.command {
         Command::Attach(Late(attach)) => attach::run(&attach, below),
+        Command::Clone(Late(clone)) => clone::run(&clone, below),
         Command::Commit(Late(commit)) => commit::run(&commit, below),
         Command::Cp(Late(copy)) => copy::run(&copy, below),
         Command::Create(Late(create)) => create::run(*create, root),

@@ -13,6 +13,7 @@
 
 mod attach;
 mod check;
+mod clone;
 mod commit;
 mod copy;
 mod create;
@@ -55,6 +56,7 @@ use crate::spec;
 pub use crate::engine::DetachKeys;
 pub use attach::{Attachment, SignalProxy, attach, meet};
 pub use check::check;
+pub use clone::{Cloning, clone};
 pub use commit::{Commit, Meanwhile, Squash, commit};
 pub use copy::{Copying, End, Owned, copy};
 pub use create::{Created, Next, Wishes, create};

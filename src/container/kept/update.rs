@@ -1,6 +1,6 @@
 //! `usnea update`: changes a container's limits, and its restart policy. The lock on the names serializes two updates.
 
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxResources, Spec};
 use serde_json::Value;
 
 use super::pause::folder;
@@ -62,6 +62,20 @@ fn limit(kept: &Kept, changes: &LinuxResources) -> Result<()> {
     }
     linux.set_resources(Some(merged));
     record::write(&kept.folder, CONFIG, &spec)
+}
+
+/// Puts limits over those of a configuration. Errors: it has no cgroup; a limit that cannot be had.
+pub(super) fn limit_spec(spec: &mut Spec, changes: &LinuxResources) -> Result<()> {
+    let Some(linux) = spec.linux_mut() else { return Err(Error::new("it has no cgroup")) };
+    let Some(path) = linux.cgroups_path().clone() else {
+        return Err(Error::new(
+            "it was made with --cgroups disabled: nothing of it can be limited",
+        ));
+    };
+    let merged = merged(linux.resources().as_ref(), changes)?;
+    drop(cgroup::find(&path, Limits::of(&merged)?)?);
+    linux.set_resources(Some(merged));
+    Ok(())
 }
 
 /// Merges new limits over the old ones, value by value.

@@ -1,0 +1,55 @@
+//! `usnea container clone`.
+
+use std::path::Path;
+
+use super::selection::{self, say};
+use crate::container::kept::{self, Cloning, Removal};
+use crate::error::Result;
+use crate::spec::{ContainerName, Resources};
+
+/// Create a container with the configuration of another one
+///
+/// It has the same image, flags and volumes, and an empty writable layer. Prints its ID.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Set the name of the clone. Default: the container's name with "-clone".
+    #[arg(long = "name", value_name = "NAME")]
+    name: Option<ContainerName>,
+
+    /// Remove the original container.
+    #[arg(long)]
+    destroy: bool,
+
+    /// Kill the original container if it runs; with --destroy.
+    #[arg(short, long, requires = "destroy")]
+    force: bool,
+
+    /// Start the clone.
+    #[arg(long)]
+    run: bool,
+
+    #[command(flatten)]
+    resources: Resources,
+
+    /// Name of the container, or the beginning of its ID.
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+
+    /// Name of the clone, as with --name.
+    #[arg(value_name = "NAME", conflicts_with = "name")]
+    new_name: Option<ContainerName>,
+}
+
+/// Clones it.
+pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    let kept = kept::find(&selection::store(root)?, &arguments.container)?;
+    let removal = Removal { force: arguments.force, ..Removal::default() };
+    let cloning = Cloning {
+        name: arguments.name.clone().or_else(|| arguments.new_name.clone()),
+        resources: arguments.resources.oci()?,
+        destroy: arguments.destroy.then_some(removal),
+        run: arguments.run,
+    };
+    say(&kept::clone(&kept, &cloning)?);
+    Ok(0)
+}

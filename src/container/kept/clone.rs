@@ -1,0 +1,139 @@
+//! `usnea container clone`: another container with the configuration of one that is there, and a writable layer of its own.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use oci_spec::runtime::{LinuxResources, Spec};
+
+use super::super::folder::{self, Folder};
+use super::super::run::{random_id, short};
+use super::remove::{Removal, remove};
+use super::start::start;
+use super::{Kept, Names, find};
+use crate::error::{Context, Error, Result};
+use crate::monitor::events;
+use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
+use crate::spec::{self, CGROUP, ContainerName};
+use crate::userns::Base;
+
+/// Settings of a clone.
+#[derive(Debug, Default)]
+pub struct Cloning {
+    /// Its name. Default: the other one's, with "-clone" and a number.
+    pub name: Option<ContainerName>,
+    /// Limits over those of the other one.
+    pub resources: Option<LinuxResources>,
+    /// How the other one is removed, if it is.
+    pub destroy: Option<Removal>,
+    /// Whether it is started.
+    pub run: bool,
+}
+
+/// Clones the container; the ID of the new one. Volumes are shared with the other one. Errors: the name is taken; the
+/// other one runs, and is to be removed without force.
+pub fn clone(kept: &Kept, cloning: &Cloning) -> Result<String> {
+    kept.refuse_thrown_away("clone")?;
+    let status = kept.status_here()?;
+    if status.state().is_some() && cloning.destroy.is_some_and(|removal| !removal.force) {
+        return Err(Error::new(format!("container {} is {}", kept.record.name, status.word()))
+            .hint("stop it first, or use --force with --destroy"));
+    }
+    let id = random_id()?;
+    let place = kept.store.join("containers").join(&id);
+    let spec = config(kept, &id, &place, cloning)?;
+    let record = Record {
+        id: id.clone(),
+        name: String::new(),
+        created: Timestamp::now(),
+        pidfile: None,
+        monitor_pidfile: None,
+        cidfile: None,
+        ..kept.record.clone()
+    };
+    let born = Folder::make(&folder::path(&kept.store, &id), &[])?;
+    let made = fill(kept, &spec, born.path()).and_then(|()| {
+        let made = Kept { store: kept.store.clone(), folder: place, record };
+        name_and_place(made, kept, &born, cloning)
+    });
+    let made = match made {
+        Ok(made) => made,
+        Err(error) => {
+            if let Err(error) = born.remove(&Base::of_user()?) {
+                log::debug!("{error}");
+            }
+            return Err(error);
+        }
+    };
+    drop(born.into_lock());
+    if let Some(removal) = cloning.destroy {
+        remove(&kept.store, &kept.record.id, removal)
+            .context(|| format!("container {}", kept.record.name))?;
+    }
+    if cloning.run {
+        start(&find(&made.store, &id)?, None)?;
+    }
+    Ok(id)
+}
+
+/// The other one's configuration, with folders, cgroup and host name of the new one.
+fn config(kept: &Kept, id: &str, place: &Path, cloning: &Cloning) -> Result<Spec> {
+    let mut spec = kept.spec()?;
+    spec::move_paths(&mut spec, &kept.folder, place);
+    let (before, now) = (kept.short_id().to_owned(), short(id).to_owned());
+    if spec.hostname().as_ref() == Some(&before) {
+        spec.set_hostname(Some(now.clone()));
+        if let Some(process) = spec.process_mut() {
+            let line = format!("HOSTNAME={before}");
+            let env = process.env().clone().unwrap_or_default().into_iter();
+            let env = env.map(|text| if text == line { format!("HOSTNAME={now}") } else { text });
+            process.set_env(Some(env.collect()));
+        }
+    }
+    if let Some(linux) = spec.linux_mut()
+        && let Some(path) = linux.cgroups_path().clone()
+    {
+        linux.set_cgroups_path(Some(path.with_file_name(format!("{CGROUP}{now}"))));
+    }
+    if let Some(resources) = &cloning.resources {
+        super::update::limit_spec(&mut spec, resources)?;
+    }
+    Ok(spec)
+}
+
+fn fill(kept: &Kept, spec: &Spec, born: &Path) -> Result<()> {
+    let layers = spec::layer_folders(spec);
+    let names = layers.iter().filter_map(|layer| layer.file_name());
+    folder::fill(&names.map(|name| born.join(name)).collect::<Vec<_>>())?;
+    record::write(born, CONFIG, spec)?;
+    match std::fs::read_link(kept.folder.join(crate::image::store::USED)) {
+        Ok(image) => std::os::unix::fs::symlink(image, born.join(crate::image::store::USED))
+            .map_err(|error| crate::files::cannot_write(error, born)),
+        // Made from a root directory.
+        Err(_) => Ok(()),
+    }
+}
+
+fn name_and_place(mut made: Kept, kept: &Kept, born: &Folder, cloning: &Cloning) -> Result<Kept> {
+    let names = Names::lock(&made.store)?;
+    let id = made.record.id.clone();
+    made.record.name = match &cloning.name {
+        Some(name) => name.to_string(),
+        None => free_name(&made.store, &kept.record.name),
+    };
+    names.give(&made.record.name, &id)?;
+    record::write(born.path(), CONTAINER, &made.record)
+        .and_then(|()| born.keep(&made.folder))
+        .inspect_err(|_| names.take(&made.record.name, &id))?;
+    events::of_container(&made.store, &made.record, "create", &[]);
+    Ok(made)
+}
+
+/// podman's: `web-clone`, `web-clone1`, `web-clone2`.
+fn free_name(store: &Path, name: &str) -> String {
+    let numbers = (0..).map(|number| match number {
+        0 => format!("{name}-clone"),
+        number => format!("{name}-clone{number}"),
+    });
+    let is_free = |name: &String| super::names::find(store, name).is_none();
+    numbers.take(10_000).find(is_free).unwrap_or_else(|| format!("{name}-clone"))
+}
