@@ -10,7 +10,7 @@ use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 use crate::image::store::{Fault, Outcome};
 
-/// Look whether all that is kept is as it should be, and mend it
+/// Verify the store and repair it
 ///
 /// Every blob must be what its name says, every image must have what it needs, every file of an unpacked layer must be
 /// what the packed layer says (content, owner, mode, links, attributes), and the records of containers must be whole. All
@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(long)]
     repair: bool,
 
-    /// How the faults are printed.
+    /// Output format.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Printed::Text)]
     format: Printed,
 }
@@ -32,7 +32,7 @@ pub struct Arguments {
 enum Printed {
     /// A line for each.
     Text,
-    /// One array of objects: what, fault, images, outcome (found, mended, left), how.
+    /// An array of objects: what, fault, images, outcome (found, mended, left), how.
     Json,
 }
 

@@ -21,7 +21,7 @@ use crate::error::Result;
 /// Command word of the scripts' question.
 const ASK: &str = "__complete";
 
-/// Print the script by which a shell completes what is typed
+/// Print a completion script for a shell
 ///
 /// For bash: usnea completion bash > ~/.local/share/bash-completion/completions/usnea
 ///

@@ -16,7 +16,7 @@ use crate::host::finding::{self, Finding, Status, Verdict};
 /// helpers. Leaves nothing behind. Exit status 0 when a container can run here, else 1.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// How to print: a page to read, or an array of objects with name, status, found, costs and fix
+    /// Output format: a page to read, or an array of objects with name, status, found, costs and fix
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::monitor::events::Event;
 use crate::sys::signal;
 
-/// Show what happens to containers, images and volumes
+/// Show events of containers, images and volumes
 ///
 /// One line of JSON for each event, in docker's shape, from now on until it is interrupted. With --since or --until also what
 /// happened before; the last few thousand events are kept. What run --rm runs in the foreground has no events.
@@ -36,7 +36,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 
-    /// Whether to go on with what happens from now on; without, the command ends with what has happened.
+    /// Follow new events; with false, exit after past events.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           default_value = "true", hide_default_value = true, hide_possible_values = true)]
     stream: bool,

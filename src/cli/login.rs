@@ -19,7 +19,7 @@ use crate::image::registries::Asked;
 /// session ends, else, without XDG_RUNTIME_DIR, in ~/.config/containers/auth.json.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What to log in to: HOST[:PORT], or HOST[:PORT]/NAMESPACE for a part of it. Default: docker.io.
+    /// Registry to log in to: HOST[:PORT], or HOST[:PORT]/NAMESPACE for a part of it. Default: docker.io.
     #[arg(value_name = "REGISTRY")]
     registry: Option<String>,
 

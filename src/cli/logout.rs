@@ -6,12 +6,12 @@ use super::run::print;
 use crate::container::login::{self, Account};
 use crate::error::Result;
 
-/// Forget the login for a registry
+/// Log out of a registry
 ///
-/// It is taken out of the place in which usnea login and podman login keep it: a credential helper, or an auth file.
+/// Removes the login from where usnea login and podman login keep it: a credential helper, or an auth file.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What to log out of: as with usnea login. Default: docker.io.
+    /// Registry to log out of, as for usnea login. Default: docker.io.
     #[arg(value_name = "REGISTRY", conflicts_with = "all")]
     registry: Option<String>,
 

@@ -82,27 +82,27 @@ enum Command {
     Run(Late<Box<run::RunArguments>>),
     /// Manage containers.
     Container(Late<container::Arguments>),
-    /// Make a container without starting it.
+    /// Create a container without starting it.
     Create(Late<Box<container::create::Arguments>>),
     /// Start containers.
     Start(Late<container::start::Arguments>),
     /// Stop containers.
     Stop(Late<container::stop::StopArguments>),
-    /// Stop containers and start them again.
+    /// Restart containers.
     Restart(Late<container::stop::RestartArguments>),
-    /// Send containers a signal.
+    /// Send a signal to containers.
     Kill(Late<container::stop::KillArguments>),
     /// Remove containers.
     Rm(Late<container::remove::Arguments>),
     /// List containers.
     Ps(Late<container::ps::Arguments>),
-    /// Show what containers wrote.
+    /// Show container logs.
     Logs(Late<container::logs::Arguments>),
-    /// Be with a running container.
+    /// Attach to a running container.
     Attach(Late<container::attach::Arguments>),
-    /// Make an image of a container.
+    /// Create an image from a container.
     Commit(Late<container::commit::Arguments>),
-    /// Show what a container changed in the files of its image.
+    /// Inspect changes to files of a container.
     Diff(Late<container::diff::Arguments>),
     /// Copy files between a container and the host.
     Cp(Late<container::copy::Arguments>),
@@ -110,27 +110,27 @@ enum Command {
     Exec(Late<container::exec::Arguments>),
     /// Check the health of containers.
     Healthcheck(Late<container::healthcheck::Arguments>),
-    /// Wait until containers have ended.
+    /// Wait until containers have exited.
     Wait(Late<container::wait::Arguments>),
-    /// Show all that is known of containers and images.
+    /// Show detailed information on containers, images and volumes.
     Inspect(Late<container::inspect::Arguments>),
-    /// Give a container another name.
+    /// Rename a container.
     Rename(Late<container::wait::RenameArguments>),
-    /// Show the ports of the host that lead into containers.
+    /// List port mappings of containers.
     Port(Late<container::port::Arguments>),
-    /// Show the processes of a container.
+    /// Show the running processes of a container.
     Top(Late<container::top::Arguments>),
-    /// Change containers that there are.
+    /// Update the configuration of containers.
     Update(Late<container::update::Arguments>),
-    /// Stop all processes of containers where they are.
+    /// Pause all processes of containers.
     Pause(Late<container::pause::PauseArguments>),
-    /// Let the processes of paused containers go on.
+    /// Resume all processes of paused containers.
     Unpause(Late<container::pause::UnpauseArguments>),
-    /// Show what running containers use.
+    /// Show resource usage of running containers.
     Stats(Late<container::stats::Arguments>),
-    /// Show what happens to containers, images and volumes.
+    /// Show events of containers, images and volumes.
     Events(Late<events::Arguments>),
-    /// Print the OCI runtime config.json that run with the same flags would run.
+    /// Print the OCI runtime config.json of a container that run would start.
     Spec(Late<Box<run::SpecArguments>>),
     /// Manage images.
     Image(Late<image::Arguments>),
@@ -138,7 +138,7 @@ enum Command {
     Images(Late<image::list::Arguments>),
     /// Pull images from a registry, a layout or an archive.
     Pull(Late<image::pull::Arguments>),
-    /// Show what made the layers of an image, the newest first.
+    /// Show the history of an image, the newest layer first.
     History(Late<image::history::Arguments>),
     /// Search registries for images.
     Search(Late<image::search::Arguments>),
@@ -146,41 +146,41 @@ enum Command {
     Manifest(Late<manifest::Arguments>),
     /// Push an image to a registry, a layout or an archive.
     Push(Late<image::push::Arguments>),
-    /// Write images to an archive.
+    /// Save images to an archive.
     Save(Late<image::save::Arguments>),
     /// Load images from an archive.
     Load(Late<image::load::Arguments>),
-    /// Make an image of a root directory's tarball.
+    /// Import a tarball of a root directory as an image.
     Import(Late<image::import::Arguments>),
-    /// Write the file system of a container, or of an image, as one tar.
+    /// Export the file system of a container, or of an image, as a tar archive.
     Export(Late<container::export::Arguments>),
     /// Remove images.
     Rmi(Late<image::remove::Arguments>),
-    /// Give an image more names.
+    /// Add names to an image.
     Tag(Late<image::tag::Arguments>),
-    /// Take names from an image.
+    /// Remove names from an image.
     Untag(Late<image::untag::Arguments>),
     /// Run a command in the user namespace of containers.
     Unshare(Late<unshare::Arguments>),
     /// Manage volumes.
     Volume(Late<volume::Arguments>),
-    /// Show what this machine is and what usnea keeps on it.
+    /// Show information on this machine and on the store.
     Info(Late<system::info::Arguments>),
     /// Show the version.
     Version(Late<version::Arguments>),
-    /// Show and clear what usnea keeps.
+    /// Manage the store.
     System(Late<system::Arguments>),
-    /// Look whether all that is kept is as it should be, and mend it.
+    /// Verify the store and repair it.
     Check(Late<check::Arguments>),
     /// Log in to a registry.
     Login(Late<login::Arguments>),
-    /// Forget the login for a registry.
+    /// Log out of a registry.
     Logout(Late<logout::Arguments>),
     /// Mount a file system of usnea's own.
     Mount(Late<mount::Arguments>),
-    /// Print the script by which a shell completes what is typed.
+    /// Print a completion script for a shell.
     Completion(Late<complete::Arguments>),
-    /// Try what containers need on this machine, and say how to mend what is missing.
+    /// Check what containers need on this machine, and show how to install what is missing.
     Doctor(Late<doctor::Arguments>),
 }
 

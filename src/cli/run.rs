@@ -17,14 +17,14 @@ use crate::monitor::record::{Input, Stream};
 use crate::spec::Options;
 use crate::sys::signal;
 
-/// What `run`, `create` and `spec` have in common.
+/// Arguments that `run`, `create` and `spec` have in common.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Common {
     #[command(flatten)]
     options: Options,
 
-    /// What the container is made from: an image, [REGISTRY/]NAME[:TAG][@DIGEST], the ID of one, oci:DIR[:NAME],
+    /// Image of the container: [REGISTRY/]NAME[:TAG][@DIGEST], the ID of one, oci:DIR[:NAME],
     /// oci-archive:FILE[:NAME], docker-archive:FILE[:NAME]; host:PROGRAM[,PROGRAM...] for programs of this machine with all that they need;
     /// dir:PATH, or a path that begins with / or ./, for a root directory, which is not written to.
     /// COMMAND and all words after it, those that begin with a hyphen too, are the container's: options end at IMAGE.
@@ -44,7 +44,7 @@ pub struct Common {
 /// How an image is had.
 #[derive(clap::Args)]
 pub struct Pulling {
-    /// When an image is pulled before it is run. newer: when the registry has another one by this name.
+    /// Pull the image before running: always, missing, never, or newer (if the registry has another one by this name).
     #[arg(long, value_enum, value_name = "WHEN", default_missing_value = "always", num_args = 0..=1,
           require_equals = false)]
     pull: Option<PullPolicy>,
@@ -56,7 +56,7 @@ pub struct Pulling {
     #[arg(long)]
     disable_content_trust: bool,
 
-    /// Pull without showing how far it is.
+    /// Suppress the progress of the pull.
     #[arg(short, long)]
     quiet: bool,
 }
@@ -67,11 +67,11 @@ pub type SpecArguments = Common;
 /// `usnea run`
 #[derive(clap::Args)]
 pub struct RunArguments {
-    /// Print the steps as the commands that an administrator would type, and do nothing.
+    /// Print the steps as the commands that an administrator would type, without running them.
     #[arg(long)]
     explain: bool,
 
-    /// Leave it running: print its ID and come back.
+    /// Run the container in the background and print its ID.
     #[arg(short, long)]
     detach: bool,
 
@@ -84,7 +84,7 @@ pub struct RunArguments {
     #[arg(long)]
     rmi: bool,
 
-    /// Signals that come to us are the command's.
+    /// Forward signals to the command.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           default_value = "true", hide_default_value = true, hide_possible_values = true)]
     sig_proxy: bool,
@@ -198,7 +198,7 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     }
 }
 
-/// Sends what would go to standard output nowhere.
+/// Redirects standard output to /dev/null.
 pub(super) fn discard_output() -> Result<()> {
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
     let null = null.context(|| "cannot open /dev/null")?;

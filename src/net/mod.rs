@@ -137,9 +137,8 @@ impl Wanted {
         Ok(Some(addresses.context(|| "--network: cidr")?.unwrap_or_default()))
     }
 
-    /// Decides how a container with the name `hostname`, in full `full_name`, is connected. In `tmp` a folder whose
-    /// name begins with `prefix` is there meanwhile, where a helper has a socket. Errors: options that are none, and no
-    /// helper where one is needed.
+    /// Decides how to connect a container with the name `hostname`, in full `full_name`. A helper with a socket uses a
+    /// temporary folder in `tmp` whose name begins with `prefix`. Errors: invalid options, and a missing helper.
     pub fn decide(
         &self,
         hostname: &str,

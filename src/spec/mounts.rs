@@ -32,7 +32,7 @@ pub const DATA: &str = "_data";
 pub const NEW: &str = "new";
 /// Option of a bind mount: a volume marked [`NEW`] first gets a copy of the root's files at the mount point.
 pub const COPY_UP: &str = "copyup";
-/// What begins the name of the folder of a volume without a name, in the container's folder.
+/// Prefix of the folder of an anonymous volume, in the container's folder.
 pub(super) const ANONYMOUS: &str = "anonymous-";
 
 /// Mount from an option, with its mount point.

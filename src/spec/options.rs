@@ -155,7 +155,7 @@ pub struct Options {
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<SecurityOption>,
 
-    /// How IDs inside lie over those outside: host (root inside is you), keep-id[:uid=N,gid=N,size=N] (you stay yourself),
+    /// User namespace mode: host (root inside is you), keep-id[:uid=N,gid=N,size=N] (you stay yourself),
     /// nomap (you have no ID inside), auto[:size=N,uidmapping=CONTAINER:BASE:COUNT,gidmapping=...] (subordinate IDs that no
     /// other such container has, as many as the image's accounts need, 1024 at least).
     ///
@@ -168,7 +168,7 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
     pub root_emulation: RootEmulation,
 
-    /// Who stacks the layers of the root: overlay (the kernel), fuse (usnea's own server, which also shows files under the
+    /// Driver that stacks the layers of the root: overlay (the kernel), fuse (usnea's own server, which also shows files under the
     /// container's own IDs) or copy (nobody: they are copied). Default: the first that serves.
     #[arg(long, value_enum, value_name = "DRIVER")]
     pub storage_driver: Option<StorageDriver>,
@@ -269,12 +269,11 @@ pub struct Options {
     #[arg(long)]
     pub oom_kill_disable: bool,
 
-    /// Whether it has a cgroup of its own: enabled (one that is kept: wherever one can be had; one that is thrown away:
-    /// where a limit is asked for) or disabled.
+    /// Cgroup of the container's own: enabled (with --rm only where a limit is asked for) or disabled.
     #[arg(long, value_enum, value_name = "MODE", default_value = "enabled")]
     pub cgroups: Cgroups,
 
-    /// Where its cgroup goes: a slice of systemd's (work.slice), or a cgroup of yours.
+    /// Parent cgroup: a slice of systemd's (work.slice), or a cgroup of yours.
     #[arg(long, value_name = "SLICE|CGROUP")]
     pub cgroup_parent: Option<PathBuf>,
 
@@ -282,7 +281,7 @@ pub struct Options {
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub cgroupns: Sharing,
 
-    /// Who is killed first when there is no memory left: -1000 to 1000, and not less than our own.
+    /// OOM score adjustment of the container, from -1000 to 1000, and not less than the caller's.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
     pub oom_score_adj: Option<i32>,
 

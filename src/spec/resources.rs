@@ -207,11 +207,11 @@ pub struct Resources {
     #[arg(long, value_name = "DEVICE:BYTES", value_parser = bytes_rate)]
     pub device_write_bps: Vec<Throttle>,
 
-    /// How often a disk is read from in a second, at most.
+    /// Limit reads from a device, in operations per second.
     #[arg(long, value_name = "DEVICE:N", value_parser = operations_rate)]
     pub device_read_iops: Vec<Throttle>,
 
-    /// How often a disk is written to in a second, at most.
+    /// Limit writes to a device, in operations per second.
     #[arg(long, value_name = "DEVICE:N", value_parser = operations_rate)]
     pub device_write_iops: Vec<Throttle>,
 

@@ -124,9 +124,8 @@ pub fn close_all_but_from(first: RawFd, kept: &[BorrowedFd<'_>], preserved: &[u3
     close_from(first);
 }
 
-/// Of the descriptors that we were started with, the command will keep `count` after 2, and the numbers `preserved`;
-/// everything else is close-on-exec from here on. To be called before anything is opened. Errors: EBADF and the number
-/// that is not open.
+/// Leaves the command `count` of the inherited descriptors after 2, and the numbers `preserved`; all others become
+/// close-on-exec. Must be called before any open. Errors: EBADF and the number that is not open.
 pub fn keep_only(count: u32, preserved: &[u32]) -> Result<(), (RawFd, io::Error)> {
     let first = 3 + count as RawFd;
     close_at_exec_from(first).map_err(|error| (first, error))?;

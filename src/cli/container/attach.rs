@@ -8,7 +8,7 @@ use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::sys::signal::Signals;
 
-/// Be with a running container
+/// Attach to a running container
 ///
 /// Its output is ours from now on, our input is its own, and so is its exit status. Who is too slow for it misses something
 /// and is told how much: it does not wait.

@@ -9,7 +9,7 @@ use crate::spec::{ContainerName, Resources};
 
 /// Create a container with the configuration of another one
 ///
-/// It has the same image, flags and volumes, and an empty writable layer. Prints its ID.
+/// The clone has the same image, flags and volumes, and an empty writable layer. Prints its ID.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Set the name of the clone. Default: the container's name with "-clone".

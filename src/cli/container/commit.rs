@@ -12,7 +12,7 @@ use crate::error::{Context, Result};
 use crate::image::change::Change;
 use crate::image::reference::Typed;
 
-/// Make an image of a container
+/// Create an image from a container
 ///
 /// Its image's layers, and what the container wrote as one more; what is in volumes is not in it. What it runs, its
 /// variables, labels, user and folder are as the container was told.
@@ -22,11 +22,11 @@ pub struct Arguments {
     #[arg(value_name = "CONTAINER")]
     container: String,
 
-    /// What the image will be called; without a registry, localhost/NAME.
+    /// Name of the image; without a registry, localhost/NAME.
     #[arg(value_name = "NAME")]
     name: Option<Typed>,
 
-    /// Who made it.
+    /// Author of the image.
     #[arg(short, long, value_name = "TEXT")]
     author: Option<String>,
 
@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
 
-    /// Whether a container that runs stands still meanwhile: its processes are stopped, and go on afterwards.
+    /// Pause a running container during the commit.
     #[arg(short, long)]
     pause: bool,
 
@@ -55,7 +55,7 @@ pub struct Arguments {
     #[arg(short, long)]
     quiet: bool,
 
-    /// One layer alone, of all that the container has.
+    /// Squash all layers into one.
     #[arg(short, long)]
     squash: bool,
 }

@@ -17,11 +17,11 @@ use crate::image::extract::place::OtherKind;
 /// folder that is there takes what is copied; SOURCE/. is what is in a folder. Links in a container lead nowhere but into it.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What is copied: CONTAINER:PATH, PATH, or - for an archive on standard input.
+    /// Source: CONTAINER:PATH, PATH, or - for an archive on standard input.
     #[arg(value_name = "SOURCE")]
     from: OsString,
 
-    /// Where to: CONTAINER:PATH, PATH, or - for an archive on standard output.
+    /// Destination: CONTAINER:PATH, PATH, or - for an archive on standard output.
     #[arg(value_name = "DESTINATION")]
     to: OsString,
 

@@ -9,7 +9,7 @@ use crate::container::kept::{self, Wishes};
 use crate::error::Result;
 use crate::monitor::record::{Input, Stream};
 
-/// Make a container without starting it
+/// Create a container without starting it
 ///
 /// Prints its ID. 'usnea start' starts it.
 #[derive(clap::Args)]

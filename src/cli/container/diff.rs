@@ -14,7 +14,7 @@ use crate::container::kept;
 use crate::error::{Error, Result};
 use crate::image::diff::{Change, Kind};
 
-/// Show what a container changed in the files of its image
+/// Inspect changes to files of a container
 ///
 /// A line for each: A for added, C for changed, D for deleted, and the path. What is mounted in the container is not of it.
 #[derive(clap::Args)]

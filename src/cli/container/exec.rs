@@ -11,7 +11,7 @@ use crate::spec::EntryOptions;
 
 /// Run a command in a running container
 ///
-/// It has the container's files, namespaces, environment and limits, and its exit status is ours: 126 when it cannot be
+/// The command has the container's files, namespaces, environment and limits. usnea exits with its status: 126 when it cannot be
 /// invoked, 127 when there is none, 125 for errors of usnea. It ends when the container does. When usnea is killed, so is
 /// the command; one with a terminal is told by the hangup.
 #[derive(clap::Args)]
@@ -24,18 +24,18 @@ pub struct Arguments {
     #[arg(short, long)]
     tty: bool,
 
-    /// Leave it running and come back.
+    /// Run the command in the background.
     #[arg(short, long)]
     detach: bool,
 
-    /// The container that was created last; all words are the command's.
+    /// Use the container that was created last; all words are the command's.
     #[arg(short, long)]
     latest: bool,
 
     #[command(flatten)]
     options: EntryOptions,
 
-    /// All capabilities over the container, whatever its own command may do.
+    /// Give the command all capabilities over the container.
     #[arg(long)]
     privileged: bool,
 
@@ -48,7 +48,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FD", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(3..=1_048_575))]
     preserve_fd: Vec<u32>,
 
-    /// The keys that leave the terminal, while the command goes on. Default: the container's own, else ctrl-p,ctrl-q.
+    /// Key sequence to detach from the command. Default: the container's own, else ctrl-p,ctrl-q.
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
 

@@ -8,7 +8,7 @@ use crate::container::kept;
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 
-/// Write the file system of a container, or of an image, as one tar
+/// Export the file system of a container, or of an image, as a tar archive
 ///
 /// Its layers are flattened; what is mounted in the container is not in it, and what it runs and which user neither:
 /// commit and save keep all of that.

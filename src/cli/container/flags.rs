@@ -29,15 +29,15 @@ impl std::str::FromStr for SignalFlag {
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(args_override_self = true)]
 pub struct Flags {
-    /// When the container is started again: no, on-failure[:N], always, unless-stopped.
+    /// Restart policy: no, on-failure[:N], always, unless-stopped.
     #[arg(long, value_name = "POLICY")]
     restart: Option<RestartPolicy>,
 
-    /// The signal that asks the container to end. Default: the image's, else SIGTERM.
+    /// Signal to stop the container. Default: the image's, else SIGTERM.
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<SignalFlag>,
 
-    /// How many seconds it has to do so before it is killed. Default: 10.
+    /// Seconds to wait before the container is killed. Default: 10.
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u64>,
 
@@ -49,11 +49,11 @@ pub struct Flags {
     #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
     requires: Vec<String>,
 
-    /// A label.
+    /// Set a label.
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
 
-    /// Labels from a file, one a line.
+    /// Read labels from a file, one a line.
     #[arg(long, value_name = "FILE")]
     label_file: Vec<PathBuf>,
 
@@ -61,7 +61,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
 
-    /// Write the number of the container's process to this file.
+    /// Write the process ID of the container to this file.
     #[arg(long, value_name = "FILE")]
     pidfile: Option<PathBuf>,
 
@@ -69,53 +69,53 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     conmon_pidfile: Option<PathBuf>,
 
-    /// Where the output is kept: file (also json-file, k8s-file, local), journald, none, or passthrough (the command has
+    /// Logging driver: file (also json-file, k8s-file, local), journald, none, or passthrough (the command has
     /// our standard streams itself, and may open anew what files they are).
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
 
-    /// Options of the log: max-size=BYTES (-1: no limit), max-file=N, tag=TEXT. Default: 5 files of 20 MiB ([log] in
+    /// Logging driver options: max-size=BYTES (-1: no limit), max-file=N, tag=TEXT. Default: 5 files of 20 MiB ([log] in
     /// usnea.toml).
     #[arg(long, value_name = "KEY=VALUE")]
     log_opt: Vec<String>,
 
-    /// The keys that leave the terminal of a container that goes on. Default: ctrl-p,ctrl-q.
+    /// Key sequence to detach from the container. Default: ctrl-p,ctrl-q.
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
 
-    /// Remove the container that has the name.
+    /// Replace a container of the same name.
     #[arg(long)]
     replace: bool,
 
-    /// A command that tells whether the container is well; none: not even the image's.
+    /// Command to check the health; none: no checks, not even the image's.
     #[arg(long, value_name = "COMMAND")]
     health_cmd: Option<String>,
 
-    /// How long between two checks, such as 30s. Default: 30s.
+    /// Time between health checks, such as 30s. Default: 30s.
     #[arg(long, value_name = "TIME")]
     health_interval: Option<String>,
 
-    /// How many failures in a row are ill. Default: 3.
+    /// Consecutive failures needed to report unhealthy. Default: 3.
     #[arg(long, value_name = "N")]
     health_retries: Option<u32>,
 
-    /// How long failures do not count after the start. Default: 0s.
+    /// Start period in which failures do not count. Default: 0s.
     #[arg(long, value_name = "TIME")]
     health_start_period: Option<String>,
 
-    /// How long between two checks within the start period. Default: 5s.
+    /// Time between health checks in the start period. Default: 5s.
     #[arg(long, value_name = "TIME")]
     health_start_interval: Option<String>,
 
-    /// How long one check may take. Default: 30s.
+    /// Maximum time of one health check. Default: 30s.
     #[arg(long, value_name = "TIME")]
     health_timeout: Option<String>,
 
-    /// What is done when it is ill.
+    /// Action when the container is unhealthy.
     #[arg(long, value_enum, value_name = "ACTION")]
     health_on_failure: Option<OnFailure>,
 
-    /// No checks of health, not even the image's.
+    /// Disable all health checks, the image's too.
     #[arg(long)]
     no_healthcheck: bool,
 }

@@ -29,7 +29,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
 
-    /// What the names are. Default: a container, else an image, else a volume.
+    /// Type of the object. Default: a container, else an image, else a volume.
     #[arg(long = "type", value_enum, value_name = "KIND")]
     kind: Option<Kind>,
 
@@ -47,7 +47,7 @@ pub enum Kind {
     Image,
     /// A volume.
     Volume,
-    /// What there is of that name.
+    /// The first object of that name.
     All,
 }
 

@@ -8,7 +8,7 @@ use crate::container::kept::{self, Logs, time};
 use crate::error::{Error, Result};
 use crate::sys::signal;
 
-/// Show what containers wrote
+/// Show container logs
 ///
 /// Standard output and standard error of a container come out as the same.
 #[derive(clap::Args)]
@@ -21,12 +21,12 @@ pub struct Arguments {
     #[arg(short, long, conflicts_with = "containers")]
     latest: bool,
 
-    /// Go on with what is written later, until the container ends. The container does not wait: of a log with a limit
+    /// Follow the log until the container ends. The container does not wait: of a log with a limit
     /// (--log-opt max-size) what goes before it was read is missed.
     #[arg(short, long)]
     follow: bool,
 
-    /// Only the last N lines; all.
+    /// Show the last N lines only; all.
     #[arg(
         short = 'n',
         long,
@@ -37,19 +37,19 @@ pub struct Arguments {
     )]
     tail: String,
 
-    /// Only what is as new: a time, or how long ago (10m).
+    /// Show logs since a time, or a duration ago (10m).
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
 
-    /// Only what is as old: a time, or how long ago (10m).
+    /// Show logs until a time, or a duration ago (10m).
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 
-    /// The time before each line.
+    /// Show timestamps.
     #[arg(short, long)]
     timestamps: bool,
 
-    /// The container's name before each line.
+    /// Show the container's name before each line.
     #[arg(long)]
     names: bool,
 

@@ -42,42 +42,42 @@ pub struct Arguments {
 /// What there is at the top and below `container`.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Be with a running container.
+    /// Attach to a running container.
     Attach(Late<attach::Arguments>),
     /// Create a container with the configuration of another one.
     Clone(Late<Box<clone::Arguments>>),
-    /// Make an image of a container.
+    /// Create an image from a container.
     Commit(Late<commit::Arguments>),
     /// Copy files between a container and the host.
     Cp(Late<copy::Arguments>),
-    /// Make a container without starting it.
+    /// Create a container without starting it.
     Create(Late<Box<create::Arguments>>),
-    /// Show what a container changed in the files of its image.
+    /// Inspect changes to files of a container.
     Diff(Late<diff::Arguments>),
-    /// Write the file system of a container as one tar.
+    /// Export the file system of a container as a tar archive.
     Export(Late<export::Arguments>),
     /// Run a command in a running container.
     Exec(Late<exec::Arguments>),
-    /// Exit with 0 if a container exists, with 1 if not.
+    /// Check whether a container exists: exit with 0 if so, else with 1.
     Exists(Late<wait::ExistsArguments>),
-    /// Show all that is known of containers.
+    /// Show detailed information on containers.
     Inspect(Late<inspect::Arguments>),
-    /// Send containers a signal.
+    /// Send a signal to containers.
     Kill(Late<stop::KillArguments>),
-    /// Show what containers wrote.
+    /// Show container logs.
     Logs(Late<logs::Arguments>),
-    /// Stop all processes of containers where they are.
+    /// Pause all processes of containers.
     Pause(Late<pause::PauseArguments>),
-    /// Show the ports of the host that lead into containers.
+    /// List port mappings of containers.
     Port(Late<port::Arguments>),
     /// List containers.
     #[command(visible_aliases = ["ls", "list"])]
     Ps(Late<ps::Arguments>),
-    /// Remove all containers that do not run.
+    /// Remove all stopped containers.
     Prune(Late<remove::PruneArguments>),
-    /// Give a container another name.
+    /// Rename a container.
     Rename(Late<wait::RenameArguments>),
-    /// Stop containers and start them again.
+    /// Restart containers.
     Restart(Late<stop::RestartArguments>),
     /// Remove containers.
     Rm(Late<remove::Arguments>),
@@ -85,17 +85,17 @@ pub enum Command {
     Run(Late<Box<run::RunArguments>>),
     /// Start containers.
     Start(Late<start::Arguments>),
-    /// Show what running containers use.
+    /// Show resource usage of running containers.
     Stats(Late<stats::Arguments>),
     /// Stop containers.
     Stop(Late<stop::StopArguments>),
-    /// Show the processes of a container.
+    /// Show the running processes of a container.
     Top(Late<top::Arguments>),
-    /// Let the processes of paused containers go on.
+    /// Resume all processes of paused containers.
     Unpause(Late<pause::UnpauseArguments>),
-    /// Change containers that there are.
+    /// Update the configuration of containers.
     Update(Late<update::Arguments>),
-    /// Wait until containers have ended.
+    /// Wait until containers have exited.
     Wait(Late<wait::Arguments>),
 }
 

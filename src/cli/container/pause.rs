@@ -7,16 +7,16 @@ use crate::container::kept;
 use crate::error::Result;
 use crate::monitor::Status;
 
-/// Stop all processes of containers where they are
+/// Pause all processes of containers
 ///
-/// It takes the container's cgroup: nothing in it can tell, and nothing is lost.
+/// Freezes the container's cgroup: nothing in it can tell, and nothing is lost.
 #[derive(clap::Args)]
 pub struct PauseArguments {
     #[command(flatten)]
     selection: Selection,
 }
 
-/// Let the processes of paused containers go on
+/// Resume all processes of paused containers
 #[derive(clap::Args)]
 pub struct UnpauseArguments {
     #[command(flatten)]

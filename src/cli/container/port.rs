@@ -10,7 +10,7 @@ use crate::forward::{Forward, Protocol};
 
 /// Show the ports of the host that lead into a container
 ///
-/// Those that were published when it was made. With PORT only where that leads from.
+/// Shows the ports that were published when the container was created. With PORT, shows that one alone.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The container.

@@ -19,7 +19,7 @@ use row::{Namespaces, Row, shortened};
 
 /// List containers
 ///
-/// Those that run; with --all all that there are.
+/// Shows running containers; with --all, all containers.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// All containers, not only those that run.
@@ -51,7 +51,7 @@ pub struct Arguments {
     noheading: bool,
 
     /// Only those that fit: id, name (regular expressions), label, label!, status, exited, ancestor, before, since, until,
-    /// restart-policy, health, volume, network, publish, expose or command, =, and a value. May be given more than once.
+    /// restart-policy, health, volume, network, publish, expose or command. May be given more than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 

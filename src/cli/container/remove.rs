@@ -25,11 +25,11 @@ pub struct Arguments {
     #[arg(short, long)]
     volumes: bool,
 
-    /// How many seconds a running one has to end, with --force. Default: 0.
+    /// Seconds to wait before a running container is killed, with --force. Default: 0.
     #[arg(short, long = "time", value_name = "SECONDS", allow_negative_numbers = true)]
     time: Option<i64>,
 
-    /// A container that is not here is no error.
+    /// Ignore containers that do not exist.
     #[arg(short, long)]
     ignore: bool,
 
@@ -39,7 +39,7 @@ pub struct Arguments {
     other_host: bool,
 }
 
-/// Remove all containers that do not run
+/// Remove all stopped containers
 #[derive(clap::Args)]
 pub struct PruneArguments {
     /// Do not ask.

@@ -22,8 +22,8 @@ pub struct Selection {
     #[arg(short, long)]
     latest: bool,
 
-    /// Those that fit: id, name (regular expressions), label, label!, status, exited, ancestor, before, since, until,
-    /// restart-policy, health, volume, network, publish, expose or command, =, and a value. May be given more than once.
+    /// Filter the containers by id, name (regular expressions), label, label!, status, exited, ancestor, before, since, until,
+    /// restart-policy, health, volume, network, publish, expose or command. May be given more than once.
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 

@@ -14,7 +14,7 @@ use crate::sys::signal::Signals;
 
 /// Start containers
 ///
-/// One that runs already is left alone.
+/// Containers that run already are left alone.
 #[derive(clap::Args)]
 // docker's short flag -a means --attach here.
 #[command(mut_arg("all", |all| all.short(None)))]
@@ -22,19 +22,19 @@ pub struct Arguments {
     #[command(flatten)]
     selection: Selection,
 
-    /// Stay with it: its output is ours, and so is its exit status.
+    /// Attach standard output and standard error, and exit with the container's status.
     #[arg(short, long)]
     attach: bool,
 
-    /// Our standard input is its too; with --attach.
+    /// Attach standard input; with --attach.
     #[arg(short, long)]
     interactive: bool,
 
-    /// The keys that leave the terminal of a container that goes on. Default: ctrl-p,ctrl-q.
+    /// Key sequence to detach from the container. Default: ctrl-p,ctrl-q.
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
 
-    /// Signals that come to us are its own; with --attach.
+    /// Forward signals to the command; with --attach.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           default_value = "true", hide_default_value = true, hide_possible_values = true)]
     sig_proxy: bool,

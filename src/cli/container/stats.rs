@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fail;
 use crate::sys::signal;
 
-/// Show what running containers use
+/// Show resource usage of running containers
 ///
 /// Of processors, memory, network and disks; again every second, until it is interrupted. The figures are the kernel's, of the
 /// processes that each container has; memory that several processes share counts once.
@@ -36,7 +36,7 @@ pub struct Arguments {
     #[arg(long)]
     no_stream: bool,
 
-    /// One below the other, instead of clearing the terminal.
+    /// Do not clear the terminal between samples.
     #[arg(long)]
     no_reset: bool,
 
@@ -44,7 +44,7 @@ pub struct Arguments {
     #[arg(long)]
     no_trunc: bool,
 
-    /// How many seconds between two looks.
+    /// Seconds between samples.
     #[arg(short, long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     interval: u32,
 

@@ -16,7 +16,7 @@ pub struct StopArguments {
     #[command(flatten)]
     selection: Selection,
 
-    /// How many seconds it has to end; -1: as long as it takes. Default: the container's own, else 10.
+    /// Seconds to wait before the container is killed; -1: no limit. Default: the container's own, else 10.
     #[arg(
         short,
         long = "time",
@@ -30,18 +30,18 @@ pub struct StopArguments {
     #[arg(short, long, value_name = "SIGNAL")]
     signal: Option<SignalFlag>,
 
-    /// A container that is not here is no error.
+    /// Ignore containers that do not exist.
     #[arg(short, long)]
     ignore: bool,
 }
 
-/// Stop containers and start them again
+/// Restart containers
 #[derive(clap::Args)]
 pub struct RestartArguments {
     #[command(flatten)]
     selection: Selection,
 
-    /// How many seconds it has to end; -1: as long as it takes. Default: the container's own, else 10.
+    /// Seconds to wait before the container is killed; -1: no limit. Default: the container's own, else 10.
     #[arg(
         short,
         long = "time",
@@ -56,7 +56,7 @@ pub struct RestartArguments {
     signal: Option<SignalFlag>,
 }
 
-/// Send containers a signal
+/// Send a signal to containers
 #[derive(clap::Args)]
 pub struct KillArguments {
     #[command(flatten)]
@@ -95,7 +95,7 @@ pub fn stop(arguments: &StopArguments, root: Option<&Path>) -> Result<u8> {
 /// Stops containers, and starts them again.
 pub fn restart(arguments: &RestartArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
-    // Descriptors of the caller's are not the containers'; what is opened from here on closes by itself.
+    // Descriptors of the caller must not reach the containers; those opened later close by themselves.
     fd::keep_only(0, &[]).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
     let begin = |selected: &Selected| {
         open(&store, selected)?.refuse_thrown_away("restart")?;

@@ -9,7 +9,7 @@ use crate::container::kept;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
-/// Show the processes of a container
+/// Show the running processes of a container
 ///
 /// Their numbers are the host's.
 #[derive(clap::Args)]

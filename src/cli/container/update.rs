@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
 use crate::spec::Resources;
 
-/// Change containers that there are
+/// Update the configuration of containers
 ///
-/// What a container may use is changed at once where it runs, and for each of its starts. A new restart policy counts from
-/// its next end on.
+/// Limits change at once where the container runs, and for each of its starts. A new restart policy counts from its next
+/// end on.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]

@@ -9,7 +9,7 @@ use crate::duration;
 use crate::error::Result;
 use crate::spec::ContainerName;
 
-/// Wait until containers have ended
+/// Wait until containers have exited
 ///
 /// Prints the exit status of each; -1 for one that has not ended when --condition holds.
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(long = "condition", value_name = "STATE")]
     conditions: Vec<Condition>,
 
-    /// How often to look for a state that is not told of by itself, as 250ms or 2s; a number alone is milliseconds.
+    /// Polling interval for states without a notification, as 250ms or 2s; a number alone is milliseconds.
     #[arg(short, long, value_name = "TIME", value_parser = interval, default_value = "250ms")]
     interval: Duration,
 
@@ -31,7 +31,7 @@ pub struct Arguments {
     ignore: bool,
 }
 
-/// Exit with 0 if a container exists, with 1 if not
+/// Check whether a container exists: exit with 0 if so, else with 1
 #[derive(clap::Args)]
 pub struct ExistsArguments {
     /// Name or ID of the container.
@@ -49,7 +49,7 @@ fn interval(text: &str) -> Result<Duration, String> {
     time.ok_or_else(|| "a time such as 250ms or 2s".to_owned())
 }
 
-/// Give a container another name
+/// Rename a container
 #[derive(clap::Args)]
 pub struct RenameArguments {
     /// The container.

@@ -6,7 +6,7 @@ use crate::container::images;
 use crate::container::stores::Stores;
 use crate::error::Result;
 
-/// Exit with 0 when the image is here, with 1 when it is not
+/// Check whether an image exists: exit with 0 if so, else with 1
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the image.

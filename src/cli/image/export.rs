@@ -6,7 +6,7 @@ use crate::container::images::export;
 use crate::container::stores::Stores;
 use crate::error::Result;
 
-/// Write the file system of an image as one tar
+/// Export the file system of an image as a tar archive
 ///
 /// Its layers are flattened; what it runs and which user is not in it: save keeps all of an image.
 #[derive(clap::Args)]

@@ -14,7 +14,7 @@ use crate::container::stores::Stores;
 use crate::error::Result;
 use crate::image::store::Image;
 
-/// Show what made the layers of an image, the newest first
+/// Show the history of an image, the newest layer first
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the image.

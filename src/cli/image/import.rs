@@ -11,7 +11,7 @@ use crate::image::change::Change;
 use crate::image::manifest::Platform;
 use crate::image::reference::Typed;
 
-/// Make an image of a root directory's tarball
+/// Import a tarball of a root directory as an image
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The tarball, plain or compressed with gzip, zstd, xz or bzip2: a file, an address of http or https, or - for
@@ -19,7 +19,7 @@ pub struct Arguments {
     #[arg(value_name = "FILE|URL|-")]
     file: String,
 
-    /// What the image will be called; without a registry, localhost/NAME.
+    /// Name of the image; without a registry, localhost/NAME.
     #[arg(value_name = "NAME")]
     name: Option<Typed>,
 

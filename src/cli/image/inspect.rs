@@ -12,7 +12,7 @@ use crate::container::images::inspect;
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 
-/// Show all that is known of images
+/// Show detailed information on images
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Names or IDs of the images.

@@ -39,38 +39,38 @@ enum Command {
     /// List images.
     #[command(visible_alias = "list")]
     Ls(Late<list::Arguments>),
-    /// Show all that is known of images.
+    /// Show detailed information on images.
     Inspect(Late<inspect::Arguments>),
-    /// Show what made the layers of an image, the newest first.
+    /// Show the history of an image, the newest layer first.
     History(Late<history::Arguments>),
-    /// Show the layers of images, how large they are, and which images share them.
+    /// Show the layers of images, their sizes, and the images that share them.
     Tree(Late<tree::Arguments>),
     /// Show what an image changes in the files of its parent, or of another image.
     Diff(Late<diff::Arguments>),
     /// Search registries for images.
     Search(Late<search::Arguments>),
-    /// Exit with 0 when the image is here, with 1 when it is not.
+    /// Check whether an image exists: exit with 0 if so, else with 1.
     Exists(Late<exists::Arguments>),
     /// Pull images from a registry, a layout or an archive.
     Pull(Late<pull::Arguments>),
     /// Push an image to a registry, a layout or an archive.
     Push(Late<push::Arguments>),
-    /// Write images to an archive.
+    /// Save images to an archive.
     Save(Late<save::Arguments>),
     /// Load images from an archive.
     Load(Late<load::Arguments>),
-    /// Make an image of a root directory's tarball.
+    /// Import a tarball of a root directory as an image.
     Import(Late<import::Arguments>),
-    /// Write the file system of an image as one tar.
+    /// Export the file system of an image as a tar archive.
     Export(Late<export::Arguments>),
     /// Remove images.
     #[command(visible_alias = "remove")]
     Rm(Late<remove::Arguments>),
-    /// Give an image more names.
+    /// Add names to an image.
     Tag(Late<tag::Arguments>),
-    /// Take names from an image.
+    /// Remove names from an image.
     Untag(Late<untag::Arguments>),
-    /// Remove images without a name, and what no image needs.
+    /// Remove unused images.
     Prune(Late<prune::Arguments>),
 }
 

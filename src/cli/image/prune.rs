@@ -12,9 +12,9 @@ use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 use crate::image::store::{Freed, Which};
 
-/// Remove images without a name, and what no image needs
+/// Remove unused images
 ///
-/// What no image needs: packed and unpacked layers, and what broken-off pulls left. What a container runs on stays.
+/// Removes layers, packed and unpacked, that no image needs, and leftovers of broken-off pulls. Images in use stay.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Remove all images that no container runs on, those with names too.

@@ -21,7 +21,7 @@ pub const WORDS: Words = Words { moved: "Pull complete", was_there: "Already exi
 /// Prints the ID of each. What breaks off goes on where it stopped when the same is pulled again.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What: [docker://][REGISTRY/]NAME[:TAG][@DIGEST], oci:DIR[:NAME], oci-archive:FILE[:NAME],
+    /// Image: [docker://][REGISTRY/]NAME[:TAG][@DIGEST], oci:DIR[:NAME], oci-archive:FILE[:NAME],
     /// docker-archive:FILE[:NAME].
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
@@ -69,7 +69,7 @@ pub struct SourceFlags {
     #[command(flatten)]
     registry: RegistryFlags,
 
-    /// Which images are accepted. Default: policy.json in ~/.config/containers, else in /etc/containers.
+    /// Signature policy file. Default: policy.json in ~/.config/containers, else in /etc/containers.
     #[arg(long, value_name = "FILE")]
     signature_policy: Option<PathBuf>,
 }

@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(value_name = "SOURCE")]
     source: String,
 
-    /// Where to: [docker://]REGISTRY/NAME[:TAG], oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME].
+    /// Destination: [docker://]REGISTRY/NAME[:TAG], oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME].
     /// Default: the registry of the image's own name.
     #[arg(value_name = "DESTINATION")]
     destination: Option<String>,

@@ -18,7 +18,7 @@ pub struct RegistryFlags {
           hide_possible_values = true, value_parser = BoolishValueParser::new())]
     tls_verify: Option<bool>,
 
-    /// Who you are for the registry, in the place of a login. Without a password it is asked for; one that is given here
+    /// Credentials for the registry, instead of a login. Prompts for a password that is missing; one that is given here
     /// can be seen by others in ps.
     #[arg(long, value_name = "NAME[:PASSWORD]")]
     creds: Option<String>,

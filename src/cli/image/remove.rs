@@ -11,7 +11,7 @@ use crate::image::store::{Force, Removal};
 
 /// Remove images
 ///
-/// One of several names is taken from its image, which stays; with its last name goes the image, with all that no other
+/// Removes a name from its image; with the last name, removes the image too, with all that no other
 /// image needs. An image that a container runs on stays.
 #[derive(clap::Args)]
 pub struct Arguments {

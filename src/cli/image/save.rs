@@ -9,7 +9,7 @@ use crate::container::stores::Stores;
 use crate::error::Result;
 use crate::image::manifest::Platform;
 
-/// Write images to an archive
+/// Save images to an archive
 ///
 /// docker load, podman load, skopeo and usnea load read it. An image that is named by its ID has no name in the archive.
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     output: PathBuf,
 
-    /// What is written.
+    /// Format of the archive.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = FormatName::DockerArchive)]
     format: FormatName,
 

@@ -6,7 +6,7 @@ use crate::container::images;
 use crate::container::stores::Stores;
 use crate::error::Result;
 
-/// Give an image more names
+/// Add names to an image
 ///
 /// A name that another image has is taken from it. A name without a registry is localhost's, and means this image from
 /// then on: localhost/NAME is looked for before the registries' names.

@@ -13,7 +13,7 @@ use crate::container::images::{Shares, Totals, label, sharing};
 use crate::container::stores::Stores;
 use crate::error::Result;
 
-/// Show the layers of images, how large they are, and which images share them
+/// Show the layers of images, their sizes, and the images that share them
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Names or IDs of images; all, when there is none.

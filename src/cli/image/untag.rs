@@ -6,7 +6,7 @@ use crate::container::images;
 use crate::container::stores::Stores;
 use crate::error::Result;
 
-/// Take names from an image
+/// Remove names from an image
 ///
 /// The image stays, also without any name: 'usnea image prune' removes such.
 #[derive(clap::Args)]

@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(value_name = "LIST")]
     list: String,
 
-    /// Where to: [docker://]REGISTRY/NAME[:TAG], oci:DIR[:NAME], oci-archive:FILE[:NAME]. Default: the registry of the
+    /// Destination: [docker://]REGISTRY/NAME[:TAG], oci:DIR[:NAME], oci-archive:FILE[:NAME]. Default: the registry of the
     /// list's own name.
     #[arg(value_name = "DESTINATION")]
     destination: Option<String>,

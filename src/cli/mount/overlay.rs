@@ -7,7 +7,7 @@ use crate::rootfs::fuse::command::{self, Ground};
 
 /// Mount folders over each other, by FUSE
 ///
-/// What is read comes from the topmost folder that has it; what is written goes to the upper folder alone. Works where we
+/// Reads come from the topmost folder that has the file; writes go to the upper folder alone. Works where we
 /// have CAP_SYS_ADMIN, as inside of a user namespace, and elsewhere by fusermount3(1).
 ///
 /// Form. The upper folder has the form of the kernel's overlay (with userxattr), which can mount it afterwards, and the

@@ -13,7 +13,7 @@ use crate::container::volumes;
 use crate::error::Result;
 use crate::image::store::{ImageUsage, Part, Usage};
 
-/// Show what takes how much of the disk
+/// Show disk usage
 ///
 /// Sizes are what the files take on the disk; what several images share counts once.
 #[derive(clap::Args)]

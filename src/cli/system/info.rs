@@ -10,7 +10,7 @@ use crate::cli::run::print;
 use crate::container;
 use crate::error::Result;
 
-/// Show what this machine is and what usnea keeps on it
+/// Show information on this machine and on the store
 #[derive(clap::Args)]
 pub struct Arguments {
     /// json, or a Go template, such as '{{.Store.GraphDriverName}}' or '{{.Host.Security.Rootless}}': podman's fields; and

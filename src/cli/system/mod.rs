@@ -13,7 +13,7 @@ use crate::cli::events;
 use crate::cli::late::Late;
 use crate::error::Result;
 
-/// Show and clear what usnea keeps
+/// Manage the store
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -22,15 +22,15 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show what takes how much of the disk.
+    /// Show disk usage.
     Df(Late<df::Arguments>),
-    /// Show what happens to containers, images and volumes.
+    /// Show events of containers, images and volumes.
     Events(Late<events::Arguments>),
-    /// Show what this machine is and what usnea keeps on it.
+    /// Show information on this machine and on the store.
     Info(Late<info::Arguments>),
-    /// Remove what nobody needs.
+    /// Remove unused data.
     Prune(Late<prune::Arguments>),
-    /// Remove all that usnea keeps.
+    /// Remove all containers, images and volumes.
     Reset(Late<reset::Arguments>),
 }
 

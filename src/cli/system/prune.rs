@@ -10,7 +10,7 @@ use crate::container::{images, kept, volumes};
 use crate::error::{Error, Result};
 use crate::image::store::Which;
 
-/// Remove what nobody needs
+/// Remove unused data
 ///
 /// Containers that do not run, images without a name, packed and unpacked layers that no image needs, and what killed commands left. What a container
 /// runs on stays.

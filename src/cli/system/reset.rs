@@ -7,7 +7,7 @@ use crate::config;
 use crate::container;
 use crate::error::Result;
 
-/// Remove all that usnea keeps
+/// Remove all containers, images and volumes
 ///
 /// All containers, those that run too, all images, volumes and networks, and the folders of the store. Settings and logins
 /// stay, and stores of images that are others'.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::container::volumes;
 use crate::error::{Error, Result};
 
-/// Write the files of a volume as one tar
+/// Export the files of a volume as a tar archive
 #[derive(clap::Args)]
 pub struct ExportArguments {
     /// The volume.
@@ -18,7 +18,7 @@ pub struct ExportArguments {
     output: PathBuf,
 }
 
-/// Unpack a tar into a volume
+/// Import a tar archive into a volume
 ///
 /// Files of the same names are replaced, all others stay.
 #[derive(clap::Args)]

@@ -9,20 +9,20 @@ use crate::container::volumes::{self, Naming};
 use crate::error::{Error, Result};
 use crate::spec::VolumeName;
 
-/// Make a volume
+/// Create a volume
 ///
-/// One that is there already stays as it is, as with docker.
+/// A volume that exists already stays as it is, as with docker.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Its name. Default: 64 random digits.
     #[arg(value_name = "NAME")]
     name: Option<VolumeName>,
 
-    /// A label.
+    /// Set a label.
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
 
-    /// Who keeps it: local is the only one.
+    /// Volume driver: local is the only one.
     #[arg(short, long, value_name = "DRIVER", default_value = "local")]
     driver: String,
 
@@ -30,7 +30,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
 
-    /// One that is there already is no error: it never is.
+    /// Ignore a volume that exists already: always done.
     #[arg(long)]
     ignore: bool,
 }

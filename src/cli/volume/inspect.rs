@@ -11,7 +11,7 @@ use crate::cli::run::print;
 use crate::container::volumes::{self, Volume};
 use crate::error::{Error, Result};
 
-/// Show all that is known of volumes
+/// Show detailed information on volumes
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Their names.

@@ -24,15 +24,15 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a volume.
+    /// Create a volume.
     Create(Late<create::Arguments>),
-    /// Write the files of a volume as one tar.
+    /// Export the files of a volume as a tar archive.
     Export(Late<archive::ExportArguments>),
-    /// Exit with 0 when the volume is there, with 1 when it is not.
+    /// Check whether a volume exists: exit with 0 if so, else with 1.
     Exists(Late<ExistsArguments>),
-    /// Unpack a tar into a volume.
+    /// Import a tar archive into a volume.
     Import(Late<archive::ImportArguments>),
-    /// Show all that is known of volumes.
+    /// Show detailed information on volumes.
     Inspect(Late<inspect::Arguments>),
     /// List volumes.
     #[command(visible_alias = "list")]
@@ -44,7 +44,7 @@ enum Command {
     Rm(Late<remove::Arguments>),
 }
 
-/// Exit with 0 when the volume is there, with 1 when it is not
+/// Check whether a volume exists: exit with 0 if so, else with 1
 #[derive(clap::Args)]
 pub struct ExistsArguments {
     /// Its name.

@@ -21,17 +21,17 @@ pub struct Arguments {
     #[arg(short, long, conflicts_with = "names")]
     all: bool,
 
-    /// One that is not there is no error.
+    /// Ignore volumes that do not exist.
     #[arg(short, long)]
     force: bool,
 }
 
 /// Remove volumes that no container mounts
 ///
-/// Those that were given no name; with --all the others too.
+/// Removes volumes without a name; with --all, those with names too.
 #[derive(clap::Args)]
 pub struct PruneArguments {
-    /// Those with a name of somebody's choice too.
+    /// Remove all unused volumes, those with names too.
     #[arg(short, long)]
     all: bool,
 

@@ -141,7 +141,7 @@ pub fn create(
     };
     let record = record(&id, request, wishes, &decided, root.stored.as_ref())?;
     let record = Record { entrypoint, requires, ..record };
-    // Held until the container can be found, which uses them from then on.
+    // The volumes are held until the container can be found: from then on the container uses them.
     let held = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
     let kept = Kept { store: store.clone(), folder: place, record };
     let put = put(kept, &decided, request, root.stored.as_ref());

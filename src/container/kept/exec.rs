@@ -36,7 +36,7 @@ pub struct Entered {
     pub preserve_fd: Vec<u32>,
     /// Keys that detach from its terminal; `None`: the container's own.
     pub keys: Option<DetachKeys>,
-    /// How long we stay.
+    /// End of our stay: at the command's end, or at once.
     pub finish: Finish,
     /// Audience of its events.
     pub audience: Audience,

@@ -36,7 +36,7 @@ use crate::userns::Base;
 /// Starts a container. `client` is attached by this socket from the beginning, and has blocked these signals, which the
 /// container has not. Returns false, and does nothing, if the container runs already.
 pub fn start(kept: &Kept, client: Option<(OwnedFd, &Signals)>) -> Result<bool> {
-    if !kept.status()?.is_running() {
+    if !kept.record.requires.is_empty() && !kept.status()?.is_running() {
         start_required(kept)?;
     }
     // A container in the foreground always runs.
