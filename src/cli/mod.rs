@@ -47,7 +47,8 @@ use late::Late;
     version,
     disable_version_flag = true,
     arg_required_else_help = true,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    after_help = "The overview in the manual is usnea(7); it lists the guides."
 )]
 #[command(args_override_self = true)]
 struct Arguments {
