@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::selection::{self, say};
 use crate::container::kept::{self, Cloning, Removal};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::spec::{ContainerName, Resources};
 
 /// Create a container with the configuration of another one
@@ -21,7 +21,7 @@ pub struct Arguments {
     destroy: bool,
 
     /// Kill the original container if it runs; with --destroy.
-    #[arg(short, long, requires = "destroy")]
+    #[arg(short, long)]
     force: bool,
 
     /// Start the clone.
@@ -42,6 +42,9 @@ pub struct Arguments {
 
 /// Clones it.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+    if arguments.force && !arguments.destroy {
+        return Err(Error::new("--force is about the removal of the original: it needs --destroy"));
+    }
     let kept = kept::find(&selection::store(root)?, &arguments.container)?;
     let removal = Removal { force: arguments.force, ..Removal::default() };
     let cloning = Cloning {

@@ -78,6 +78,6 @@ fn defaults_of_the_flags_are_the_defaults_of_the_type() {
 #[test]
 fn the_help_of_a_command_is_the_commands_own() {
     let help = Line::command().render_long_help().to_string();
-    assert!(help.starts_with("A command with these flags"), "{help}");
+    assert!(help.starts_with("Command with these flags"), "{help}");
     assert!(help.contains("-v, --volume <[HOST|NAME:]CONTAINER[:OPTIONS]>"), "{help}");
 }
