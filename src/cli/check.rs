@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::run::print;
 use super::table::escape;
-use crate::container::images::{self, Repair};
+use crate::container::images::{self, Depth, Repair};
 use crate::container::kept;
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
@@ -23,6 +23,10 @@ pub struct Arguments {
     #[arg(long)]
     repair: bool,
 
+    /// Read no content: large blobs are known by their length, and files of unpacked layers are counted.
+    #[arg(short, long)]
+    quick: bool,
+
     /// Output format.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Printed::Text)]
     format: Printed,
@@ -40,7 +44,8 @@ enum Printed {
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let repair = if arguments.repair { Repair::Yes } else { Repair::No };
     let stores = Stores::open(root)?;
-    let mut faults = images::check(&stores, repair)?;
+    let depth = if arguments.quick { Depth::Quick } else { Depth::Whole };
+    let mut faults = images::check(&stores, repair, depth)?;
     faults.extend(kept::check(stores.own().root(), repair)?);
     match arguments.format {
         Printed::Json => {

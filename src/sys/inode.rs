@@ -3,10 +3,14 @@
 //! A name in a folder that others may write to can lead to another file a moment later (CVE-2018-15664,
 //! CVE-2019-19921). So a file is opened once, without following a link, and all operations go by that descriptor.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
-use rustix::fs::{AtFlags, FileType, FsWord, Gid, Mode, OFlags, ResolveFlags, Timestamps, Uid};
+use rustix::fs::{
+    AtFlags, Dir, FileType, FsWord, Gid, Mode, OFlags, ResolveFlags, Timestamps, Uid,
+};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
@@ -94,6 +98,20 @@ fn by_number<T>(
         answer => answer?,
     };
     act(&numbers, &file.as_fd().as_raw_fd().to_string())
+}
+
+/// Lists the names in a folder, sorted by their bytes.
+pub fn names(folder: impl AsFd) -> Result<Vec<OsString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name.to_vec()));
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 #[cfg(test)]

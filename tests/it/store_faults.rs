@@ -261,3 +261,20 @@ json.dump(index, open("layout/index.json", "w"))
     assert!(first.starts_with("6 sh -c echo 12345"), "{steps:?}");
     place.usnea(&["rm", "box"]).works();
 }
+
+#[test]
+fn a_quick_check_reads_no_content_and_finds_what_is_missing_or_shorter() {
+    let place = Stocked::new();
+    place.import("one", &[("etc/file", "content")], &[]);
+    let damage = |script: &str| place.shell(&format!("cd store; {script}")).works().to_owned();
+    damage("for f in layers/*/fs/etc/file; do chmod u+w $f; printf CONTENT > $f; done");
+    assert_eq!(place.usnea(&["check", "--quick"]).works(), "");
+    assert!(place.usnea(&["check"]).exits(1).contains("content of /etc/file"));
+    place.usnea(&["check", "--repair"]).works();
+    damage("rm -f layers/*/fs/etc/file");
+    place.usnea(&["check", "-q"]).exits(1);
+    place.usnea(&["check", "-q", "--repair"]).works();
+    assert_eq!(place.usnea(&["check"]).works(), "");
+    damage("f=$(ls -S blobs/sha256/* | head -n 1); chmod u+w $f; printf x >> $f");
+    assert!(place.usnea(&["check", "-q"]).exits(1).contains("blobs/sha256/"));
+}

@@ -38,7 +38,7 @@ use crate::monitor::events;
 
 pub use crate::image::list::{EntryChange, ListFormat};
 pub use crate::image::registry::FoundRepository;
-pub use crate::image::store::Repair;
+pub use crate::image::store::{Depth, Repair};
 pub use diff::diff;
 pub use export::export;
 pub use filter::Filter;

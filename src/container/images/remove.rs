@@ -10,7 +10,7 @@ use crate::fail;
 use crate::image::reference::{Reference, Typed};
 use crate::image::registries::Registries;
 use crate::image::store::{
-    Fault, Force, Freed, Image, Mending, Removal, Repair, Store, Target, Usage, Which,
+    Depth, Fault, Force, Freed, Image, Mending, Removal, Repair, Store, Target, Usage, Which,
 };
 use crate::userns::{self, Base};
 
@@ -163,10 +163,10 @@ pub fn usage(stores: &Stores) -> Result<Usage> {
 }
 
 /// Checks the store for faults, and repairs them as `repair` says.
-pub fn check(stores: &Stores, repair: Repair) -> Result<Vec<Fault>> {
+pub fn check(stores: &Stores, repair: Repair, depth: Depth) -> Result<Vec<Fault>> {
     let base = Base::of_user()?;
     let owners = stores::owners(&base, stores.own());
     in_store(stores, &base, |store| {
-        store.check(Some(Mending { repair, owners: &owners, limits: &Limits::NONE }))
+        store.check(Some(Mending { repair, depth, owners: &owners, limits: &Limits::NONE }))
     })
 }

@@ -15,6 +15,7 @@ use super::node::{self, Found, Whose};
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
 use crate::image::owners::{FileType, Owners};
+use crate::sys::inode;
 use crate::whiteout::Whiteouts;
 
 pub use crate::whiteout::{OPAQUE_NAME as OPAQUE, PREFIX as WHITEOUT};
@@ -178,7 +179,7 @@ impl Layers {
         let mut slots: BTreeMap<OsString, Slot> = BTreeMap::new();
         for &layer in &folder.layers {
             let Some(fd) = self.folder_of(layer, &folder.path)? else { continue };
-            let names = node::names(&fd);
+            let names = inode::names(&fd);
             let names = names.context(|| format!("cannot read /{}", folder.path.display()))?;
             let (marks, names) = self.sorted(layer, names);
             for name in marks.iter().filter_map(|mark| whited_out(mark)) {

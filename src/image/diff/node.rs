@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType as OnDisk, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType as OnDisk, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
@@ -79,20 +79,6 @@ impl Whose<'_> {
         let of = |map: &[IdMap], id| inside_of(map, id).unwrap_or(id);
         (of(&maps.uids, stat.st_uid), of(&maps.gids, stat.st_gid))
     }
-}
-
-/// Lists the names in a folder, sorted by their bytes.
-pub fn names(folder: impl AsFd) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(OsString::from_vec(name.to_vec()));
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// Opens the folder at `path` below `root`. `None`: missing, or not a folder. Errors: a symbolic link on the way.

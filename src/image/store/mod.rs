@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 
 pub use blobs::{Download, Follow, HeldBlob, Partial};
 pub use census::Census;
-pub use check::{Fault, Mending, Outcome, Repair};
+pub use check::{Depth, Fault, Mending, Outcome, Repair};
 pub use collect::{Force, Removal, Target};
 pub use images::Images;
 pub use layers::{HeldLayer, LayerStory, Unpacking, Wanted};

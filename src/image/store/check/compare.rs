@@ -4,13 +4,12 @@
 //! Times are not compared: a restored backup may have others, and no program runs differently because of them.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::{Layer, Mending, Store};
@@ -19,6 +18,7 @@ use crate::error::{Context, Result};
 use crate::files::{self, Birth};
 use crate::image::extract::{self, Content, How, Sketched};
 use crate::image::store::layers::{LayerStory, PREFIX};
+use crate::sys::inode::names;
 use crate::sys::inroot::{self, Symlinks};
 
 /// Describes the first difference between the unpacked layer in `folder` and its blob. `None`: no difference, or none
@@ -185,19 +185,6 @@ fn open(folder: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     // NONBLOCK: the file may have become a FIFO meanwhile.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::empty())
-}
-
-fn names(folder: &OwnedFd) -> Result<Vec<OsString>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(OsString::from_vec(name.to_vec()));
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// Name and value of an extended attribute.

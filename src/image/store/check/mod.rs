@@ -37,11 +37,22 @@ pub enum Repair {
     Yes,
 }
 
+/// Amount of content that a check reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Large blobs by their length, unpacked layers by the number and length of their files.
+    Quick,
+    /// All content.
+    Whole,
+}
+
 /// Settings for unpacking layers anew: to compare with the existing ones, and to repair those.
 #[derive(Clone, Copy, Debug)]
 pub struct Mending<'a> {
     /// Treatment of faults.
     pub repair: Repair,
+    /// Whether content is compared.
+    pub depth: Depth,
     /// Form in which owners are stored.
     pub owners: &'a Owners,
     /// Limits for a layer's content.
@@ -91,6 +102,8 @@ struct Suspects {
 struct Reading<'a> {
     /// Settings for unpacking. `None`: layers are not compared.
     by: Option<Mending<'a>>,
+    /// Whether large blobs are hashed.
+    depth: Depth,
     /// The packed layers of all images, by diff ID.
     layers: HashMap<Digest, Layer>,
     /// True once the user has been told why layers are not compared.
@@ -153,15 +166,27 @@ impl Store {
         let images = self.images().unwrap_or_else(|_| Images::new());
         let layers = images.all().iter().flat_map(|image| &image.layers);
         Reading {
-            by,
+            by: by.filter(|by| by.depth == Depth::Whole),
+            depth: by.map_or(Depth::Whole, |by| by.depth),
             layers: layers.map(|layer| (layer.diff_id.clone(), layer.clone())).collect(),
             is_told: Cell::new(false),
         }
     }
 
     fn suspects(&self, reading: &Reading<'_>) -> Result<Suspects> {
+        let lengths: HashMap<&Digest, u64> = match reading.depth {
+            Depth::Whole => HashMap::new(),
+            Depth::Quick => {
+                let layers = reading.layers.values();
+                layers.map(|layer| (&layer.blob, layer.packed)).collect()
+            }
+        };
         let is_damaged = |digest: &Digest| {
-            let sound = has_digest(&self.blob_path(digest), digest);
+            let path = self.blob_path(digest);
+            let sound = match lengths.get(digest) {
+                Some(length) => path.metadata().map(|metadata| metadata.len() == *length),
+                None => has_digest(&path, digest),
+            };
             // An object removed meanwhile is no fault.
             !sound
                 .or_else(|error| match error.kind() {

@@ -8,7 +8,7 @@ use super::Shop;
 use crate::config::Limits;
 use crate::digest::Digest;
 use crate::image::owners::Owners;
-use crate::image::store::{Fault, Image, Mending, Outcome, Repair};
+use crate::image::store::{Depth, Fault, Image, Mending, Outcome, Repair};
 
 impl Shop {
     fn check(&self) -> Vec<Fault> {
@@ -24,6 +24,7 @@ impl Shop {
         for _ in 0..20 {
             let mending = Mending {
                 repair: Repair::Yes,
+                depth: Depth::Whole,
                 owners: &Owners::Recorded,
                 limits: &Limits::default(),
             };
@@ -35,8 +36,12 @@ impl Shop {
             mended.extend(faults.into_iter().filter(|fault| !fault.is_left()));
             std::thread::sleep(std::time::Duration::from_millis(25));
         }
-        let mending =
-            Mending { repair: Repair::Yes, owners: &Owners::Recorded, limits: &Limits::default() };
+        let mending = Mending {
+            repair: Repair::Yes,
+            depth: Depth::Whole,
+            owners: &Owners::Recorded,
+            limits: &Limits::default(),
+        };
         mended.extend(self.store.check(Some(mending)).unwrap());
         mended
     }
