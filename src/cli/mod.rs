@@ -10,6 +10,7 @@ mod doctor;
 mod events;
 pub mod format;
 mod grammar;
+mod help;
 mod image;
 pub mod late;
 mod login;
@@ -87,7 +88,7 @@ enum Command {
     Create(Late<Box<container::create::Arguments>>),
     /// Start containers.
     Start(Late<container::start::Arguments>),
-    /// Stop containers.
+    /// Stop running containers.
     Stop(Late<container::stop::StopArguments>),
     /// Restart containers.
     Restart(Late<container::stop::RestartArguments>),
@@ -109,7 +110,7 @@ enum Command {
     Cp(Late<container::copy::Arguments>),
     /// Run a command in a running container.
     Exec(Late<container::exec::Arguments>),
-    /// Check the health of containers.
+    /// Manage health checks of containers.
     Healthcheck(Late<container::healthcheck::Arguments>),
     /// Wait until containers have exited.
     Wait(Late<container::wait::Arguments>),
@@ -161,7 +162,7 @@ enum Command {
     Tag(Late<image::tag::Arguments>),
     /// Remove names from an image.
     Untag(Late<image::untag::Arguments>),
-    /// Run a command in the user namespace of containers.
+    /// Run a command in the user namespace of the containers.
     Unshare(Late<unshare::Arguments>),
     /// Manage volumes.
     Volume(Late<volume::Arguments>),
@@ -177,7 +178,7 @@ enum Command {
     Login(Late<login::Arguments>),
     /// Log out of a registry.
     Logout(Late<logout::Arguments>),
-    /// Mount a file system of usnea's own.
+    /// Mount a file system of usnea.
     Mount(Late<mount::Arguments>),
     /// Print a completion script for a shell.
     Completion(Late<complete::Arguments>),
@@ -187,9 +188,13 @@ enum Command {
 
 /// Returns the whole grammar, for man pages and completions.
 pub fn command() -> clap::Command {
+    grammar::part_words(with_help())
+}
+
+fn with_help() -> clap::Command {
     let mut command = Arguments::command();
     command.build();
-    grammar::part_words(command)
+    help::complete(command)
 }
 
 /// Parses a command line as the program does, and runs nothing.
@@ -326,13 +331,15 @@ fn carry_out(arguments: Arguments) -> Result<u8> {
 /// Reports a clap error: help and version on standard output, with status 0; else a single line, with docker's status
 /// for our own errors.
 fn refused(error: &clap::Error, words: &[OsString]) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    let missing = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if error.kind() == ErrorKind::DisplayVersion {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return ExitCode::from(STATUS_OURS);
+    if error.kind() == ErrorKind::DisplayHelp || error.kind() == missing {
+        let again = with_help().try_get_matches_from(words);
+        let _ = again.as_ref().err().unwrap_or(error).print();
+        return ExitCode::from(if error.kind() == missing { STATUS_OURS } else { 0 });
     }
     if let Some(odd) = words.iter().find(|word| word.to_str().is_none())
         && error.kind() == ErrorKind::InvalidUtf8

@@ -36,8 +36,13 @@ fn render(command: &clap::Command, name: &str, pages: &mut BTreeMap<String, Vec<
     if !below.is_empty() {
         man.render_subcommands_section(&mut page).expect("a page in memory");
     }
-    if command.get_after_help().is_some() || command.get_after_long_help().is_some() {
-        man.render_extra_section(&mut page).expect("a page in memory");
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    if let Some(examples) = after.strip_prefix("Examples:\n") {
+        let lines = examples.lines().map(|line| line.trim_start().replace('\\', "\\e"));
+        let lines: Vec<_> =
+            lines.map(|line| format!("    {}\n", line.replace('-', "\\-"))).collect();
+        let section = format!(".SH EXAMPLES\n.nf\n{}.fi\n", lines.concat());
+        page.extend(section.replace('\'', "\\(aq").bytes());
     }
     page.extend(see_also(name).into_bytes());
     pages.insert(format!("{name}.1"), page);

@@ -87,7 +87,7 @@ pub enum Command {
     Start(Late<start::Arguments>),
     /// Show resource usage of running containers.
     Stats(Late<stats::Arguments>),
-    /// Stop containers.
+    /// Stop running containers.
     Stop(Late<stop::StopArguments>),
     /// Show the running processes of a container.
     Top(Late<top::Arguments>),

@@ -45,7 +45,7 @@ enum Command {
     History(Late<history::Arguments>),
     /// Show the layers of images, their sizes, and the images that share them.
     Tree(Late<tree::Arguments>),
-    /// Show what an image changes in the files of its parent, or of another image.
+    /// Show changes to the files between an image and its parent or another image.
     Diff(Late<diff::Arguments>),
     /// Search registries for images.
     Search(Late<search::Arguments>),

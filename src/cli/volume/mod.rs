@@ -37,7 +37,7 @@ enum Command {
     /// List volumes.
     #[command(visible_alias = "list")]
     Ls(Late<list::Arguments>),
-    /// Remove volumes that no container mounts.
+    /// Remove all unused volumes.
     Prune(Late<remove::PruneArguments>),
     /// Remove volumes.
     #[command(visible_alias = "remove")]

@@ -1,0 +1,197 @@
+//! Help beyond what clap makes: the commands in groups, as docker shows them, and examples at the end of each command's help.
+
+use std::fmt::Write;
+
+use clap::Command;
+
+/// Commands that are shown first.
+const COMMON: [&str; 12] = [
+    "run", "exec", "ps", "logs", "stop", "rm", "pull", "push", "images", "login", "info", "doctor",
+];
+
+/// Template of the top-level help: the groups of commands are in `{after-help}`.
+const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}\n\n\
+     Run 'usnea COMMAND --help' for the options and examples of a command.\n";
+
+/// Examples for a command, by its words behind `usnea`. `container X` and `image X` share those of the short form.
+#[rustfmt::skip]
+const EXAMPLES: &[(&str, &[&str])] = &[
+    ("attach", &["usnea attach web", "usnea attach --detach-keys ctrl-x web"]),
+    ("check", &["usnea check", "usnea check --repair"]),
+    ("commit", &["usnea commit web localhost/web:2", "usnea commit --change 'CMD [\"bash\"]' web localhost/web"]),
+    ("completion", &["usnea completion bash > ~/.local/share/bash-completion/completions/usnea"]),
+    ("container", &["usnea container ps --all"]),
+    ("container exists", &["usnea container exists web && echo yes"]),
+    ("container prune", &["usnea container prune", "usnea container prune --force"]),
+    ("cp", &["usnea cp web:/etc/hosts .", "usnea cp ./page.html web:/srv/"]),
+    ("create", &["usnea create --name web debian:12 sleep 100"]),
+    ("diff", &["usnea diff web"]),
+    ("doctor", &["usnea doctor"]),
+    ("events", &["usnea events --since 10m", "usnea events --filter type=container"]),
+    ("exec", &["usnea exec -it web bash", "usnea exec -u 1000 web id"]),
+    ("export", &["usnea export -o root.tar web"]),
+    ("healthcheck", &["usnea healthcheck run web"]),
+    ("healthcheck run", &["usnea healthcheck run web"]),
+    ("history", &["usnea history debian:12", "usnea history --no-trunc debian:12"]),
+    ("image", &["usnea image ls"]),
+    ("image exists", &["usnea image exists debian:12 || usnea pull debian:12"]),
+    ("image ls", &["usnea image ls", "usnea image ls --format '{{.Repository}}:{{.Tag}}'"]),
+    ("image prune", &["usnea image prune", "usnea image prune --all --force"]),
+    ("image rm", &["usnea image rm debian:12"]),
+    ("image tree", &["usnea image tree"]),
+    ("images", &["usnea images", "usnea images --format '{{.Repository}}:{{.Tag}}'"]),
+    ("import", &["usnea import root.tar localhost/base:1"]),
+    ("info", &["usnea info", "usnea info --format json"]),
+    ("inspect", &["usnea inspect web", "usnea inspect --format '{{.State.Status}}' web"]),
+    ("kill", &["usnea kill web", "usnea kill --signal HUP web"]),
+    ("load", &["usnea load -i image.tar"]),
+    ("login", &["usnea login registry.example.org", "usnea login -u jo --password-stdin registry.example.org"]),
+    ("logout", &["usnea logout registry.example.org"]),
+    ("logs", &["usnea logs -f web", "usnea logs --since 10m --tail 100 web"]),
+    ("mount", &["usnea mount overlay -o lowerdir=b:a,upperdir=u,workdir=w merged"]),
+    ("mount overlay", &["usnea mount overlay -o lowerdir=b:a,upperdir=u,workdir=w merged"]),
+    ("pause", &["usnea pause web"]),
+    ("port", &["usnea port web", "usnea port web 80/tcp"]),
+    ("ps", &["usnea ps", "usnea ps --all --filter status=exited"]),
+    ("pull", &["usnea pull debian:12", "usnea pull --platform linux/arm64 alpine:3.22"]),
+    ("push", &["usnea push localhost/web:2 registry.example.org/web:2"]),
+    ("rename", &["usnea rename web old-web"]),
+    ("restart", &["usnea restart web"]),
+    ("rm", &["usnea rm web", "usnea rm --force --volumes web"]),
+    ("rmi", &["usnea rmi debian:12"]),
+    ("run", &["usnea run --rm -it debian:12 bash", "usnea run -d --name web -p 8080:80 -v data:/srv nginx", "usnea run --rm host:bash,ls bash -c 'ls /'"]),
+    ("save", &["usnea save -o image.tar debian:12"]),
+    ("spec", &["usnea spec debian:12 bash > config.json"]),
+    ("start", &["usnea start web", "usnea start -ai web"]),
+    ("stats", &["usnea stats", "usnea stats --no-stream web"]),
+    ("stop", &["usnea stop web", "usnea stop --time 30 web"]),
+    ("system", &["usnea system df"]),
+    ("system df", &["usnea system df", "usnea system df -v"]),
+    ("system events", &["usnea system events --since 10m"]),
+    ("system info", &["usnea system info"]),
+    ("system prune", &["usnea system prune", "usnea system prune --all --volumes"]),
+    ("system reset", &["usnea system reset"]),
+    ("tag", &["usnea tag debian:12 localhost/base:1"]),
+    ("top", &["usnea top web", "usnea top web -o pid,args"]),
+    ("unpause", &["usnea unpause web"]),
+    ("unshare", &["usnea unshare id", "usnea unshare rm -r shared-folder"]),
+    ("untag", &["usnea untag debian:12"]),
+    ("update", &["usnea update --memory 1g --cpus 2 web", "usnea update --restart always web"]),
+    ("version", &["usnea version"]),
+    ("volume", &["usnea volume ls"]),
+    ("volume create", &["usnea volume create data"]),
+    ("volume exists", &["usnea volume exists data && echo yes"]),
+    ("volume export", &["usnea volume export -o data.tar data"]),
+    ("volume import", &["usnea volume import data data.tar"]),
+    ("volume inspect", &["usnea volume inspect data"]),
+    ("volume ls", &["usnea volume ls"]),
+    ("volume prune", &["usnea volume prune"]),
+    ("volume rm", &["usnea volume rm data"]),
+    ("wait", &["usnea wait web"]),
+];
+
+/// The grammar with its whole help. Costs as much as listing a thousand containers: for help and the manual alone.
+pub fn complete(command: Command) -> Command {
+    let groups = groups(&command);
+    with_examples(command, "").help_template(TEMPLATE).after_help(groups)
+}
+
+fn with_examples(command: Command, path: &str) -> Command {
+    let names: Vec<String> =
+        command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
+    let command = names.into_iter().fold(command, |command, name| {
+        let path = format!("{path} {name}").trim_start().to_owned();
+        command.mut_subcommand(name, |below| with_examples(below, &path))
+    });
+    match examples(path) {
+        [] => command,
+        lines => command.after_help(format!("Examples:\n  {}", lines.join("\n  "))),
+    }
+}
+
+/// The examples for a command, by its words behind `usnea`.
+pub fn examples(path: &str) -> &'static [&'static str] {
+    let of = |path: &str| EXAMPLES.iter().find(|(name, _)| *name == path).map(|(_, lines)| *lines);
+    let short = || {
+        let short = path.strip_prefix("container ").or_else(|| path.strip_prefix("image "));
+        short.and_then(of)
+    };
+    of(path).or_else(short).unwrap_or_default()
+}
+
+/// The commands, in docker's three groups.
+fn groups(command: &Command) -> String {
+    let shown = || command.get_subcommands().filter(|below| !below.is_hide_set());
+    let is_common = |below: &Command| COMMON.contains(&below.get_name());
+    // Arguments are read late (see `late`): a command that manages others is known by what it says.
+    let manages = |below: &Command| {
+        let about = below.get_about().map(ToString::to_string).unwrap_or_default();
+        about.starts_with("Manage ")
+    };
+    let common: Vec<&Command> =
+        COMMON.iter().filter_map(|name| command.find_subcommand(name)).collect();
+    let managing: Vec<&Command> = shown().filter(|below| manages(below)).collect();
+    let others: Vec<&Command> =
+        shown().filter(|below| !is_common(below) && !manages(below)).collect();
+    let mut text = String::new();
+    for (title, commands) in
+        [("Common Commands", common), ("Management Commands", managing), ("Commands", others)]
+    {
+        let _ = write!(text, "\n\n{title}:");
+        for below in commands {
+            let about = below.get_about().map(ToString::to_string).unwrap_or_default();
+            let _ = write!(text, "\n  {:<12} {}", below.get_name(), about.trim_end_matches('.'));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn each(command: &Command, path: &str, check: &mut impl FnMut(&str)) {
+        for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+            let path = format!("{path} {}", below.get_name()).trim_start().to_owned();
+            check(&path);
+            each(below, &path, check);
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples_and_every_example_has_a_command() {
+        let command = super::super::command();
+        let mut paths = Vec::new();
+        each(&command, "", &mut |path| paths.push(path.to_owned()));
+        let without: Vec<_> = paths.iter().filter(|path| examples(path).is_empty()).collect();
+        assert!(without.is_empty(), "no examples: {without:?}");
+        let unknown = EXAMPLES.iter().map(|(name, _)| name);
+        let unknown: Vec<_> =
+            unknown.filter(|name| !paths.iter().any(|path| path == *name)).collect();
+        assert!(unknown.is_empty(), "no such command: {unknown:?}");
+    }
+
+    /// Words as a shell reads them, up to the first operator.
+    fn words(line: &str) -> Vec<String> {
+        let end = [" > ", " && ", " || "].iter().filter_map(|operator| line.find(operator)).min();
+        shlex::split(&line[..end.unwrap_or(line.len())]).expect("words")
+    }
+
+    #[test]
+    fn examples_are_accepted_by_the_grammar() {
+        for line in EXAMPLES.iter().flat_map(|(_, lines)| *lines) {
+            let parsed = super::super::with_help().try_get_matches_from(words(line));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn every_command_is_in_one_group() {
+        let command = super::super::command();
+        let text = groups(&command);
+        for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+            let begin = format!("\n  {:<12} ", below.get_name());
+            assert_eq!(text.matches(&begin).count(), 1, "{begin}{text}");
+        }
+    }
+}
