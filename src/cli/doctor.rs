@@ -10,7 +10,7 @@ use crate::error::{Context, Result};
 use crate::host::checks;
 use crate::host::finding::{self, Finding, Status, Verdict};
 
-/// Says what works on this machine, what does not, and how to mend it
+/// Check this machine for all that containers need, and explain what is missing
 ///
 /// Tries, as you and without root, what containers need: namespaces, ID maps, an overlay mount, cgroups, network
 /// helpers. Leaves nothing behind. Exit status 0 when a container can run here, else 1.

@@ -14,8 +14,8 @@ use crate::sys::signal;
 
 /// Show events of containers, images and volumes
 ///
-/// One line of JSON for each event, in docker's shape, from now on until it is interrupted. With --since or --until also what
-/// happened before; the last few thousand events are kept. What run --rm runs in the foreground has no events.
+/// Prints one line of JSON for each event, in docker's shape, until interrupted. With --since or --until also past events;
+/// the last few thousand events are kept. Containers of 'run --rm' in the foreground have no events.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Also what happened since: a time, or how long ago (10m).

@@ -64,7 +64,7 @@ pub struct Pulling {
 /// Arguments of `usnea spec`.
 pub type SpecArguments = Common;
 
-/// `usnea run`
+/// Run a command in a new container
 #[derive(clap::Args)]
 pub struct RunArguments {
     /// Print the steps as the commands that an administrator would type, without running them.

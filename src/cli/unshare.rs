@@ -3,11 +3,11 @@
 use crate::container;
 use crate::error::Result;
 
-/// Run a command in the user namespace of containers
+/// Run a command in the user namespace of the containers
 ///
-/// There you are root, and the files of volumes and of the store have the owners that containers give them: so they can be
-/// looked at, changed and removed, as in 'usnea unshare chown -R 33:33 DIR'. The command has a mount namespace of its own,
-/// and otherwise all that the host has. Its exit status is ours.
+/// In the user namespace the command is root, and files of volumes and of the store have the owners that containers see:
+/// 'usnea unshare chown -R 33:33 DIR' changes them. The command has a mount namespace of its own and shares all else with
+/// the host. The exit status is the command's.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The command and its arguments. Default: $SHELL, else /bin/sh.

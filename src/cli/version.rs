@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// Show the version
 ///
-/// There is no server: what templates of docker ask of it is the program's own.
+/// There is no server: fields of docker's Server template show the values of this program.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// json, or a Go template. Fields: .Client and .Server, each with .Version .APIVersion .Os .Arch .OsArch .GitCommit

@@ -10,8 +10,8 @@ use crate::sys::signal::Signals;
 
 /// Attach to a running container
 ///
-/// Its output is ours from now on, our input is its own, and so is its exit status. Who is too slow for it misses something
-/// and is told how much: it does not wait.
+/// Connects standard input, output and error to the container; the exit status is the container's. The container does not
+/// wait for a slow reader: the reader then misses output, and a warning says how much.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The container.

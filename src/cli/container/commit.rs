@@ -14,8 +14,8 @@ use crate::image::reference::Typed;
 
 /// Create an image from a container
 ///
-/// Its image's layers, and what the container wrote as one more; what is in volumes is not in it. What it runs, its
-/// variables, labels, user and folder are as the container was told.
+/// The image has the layers of the container's image and one layer with the container's changes; files in volumes are left
+/// out. Command, environment, labels, user and working directory are those of the container.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the container.

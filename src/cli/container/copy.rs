@@ -13,8 +13,9 @@ use crate::image::extract::place::OtherKind;
 
 /// Copy files between a container and the host
 ///
-/// The container may run or not. One of the two is CONTAINER:PATH, the other a path of the host or -, a tar archive. A
-/// folder that is there takes what is copied; SOURCE/. is what is in a folder. Links in a container lead nowhere but into it.
+/// The container may be running or stopped. One argument is CONTAINER:PATH, the other a path of the host, or - for a tar
+/// archive. An existing directory receives the copy inside of it; SOURCE/. copies the content of a directory. Symbolic links
+/// in a container are resolved inside the container.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Source: CONTAINER:PATH, PATH, or - for an archive on standard input.

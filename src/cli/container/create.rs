@@ -11,7 +11,7 @@ use crate::monitor::record::{Input, Stream};
 
 /// Create a container without starting it
 ///
-/// Prints its ID. 'usnea start' starts it.
+/// Prints the container's ID. 'usnea start' starts the container.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Show these streams of the command alone at 'usnea start --attach': stdin, stdout or stderr. Default: all.

@@ -16,7 +16,7 @@ use crate::image::diff::{Change, Kind};
 
 /// Inspect changes to files of a container
 ///
-/// A line for each: A for added, C for changed, D for deleted, and the path. What is mounted in the container is not of it.
+/// Prints one line for each path: A for added, C for changed, D for deleted. Files in mounts are left out.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the container.

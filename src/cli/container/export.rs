@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 
 /// Export the file system of a container, or of an image, as a tar archive
 ///
-/// Its layers are flattened; what is mounted in the container is not in it, and what it runs and which user neither:
-/// commit and save keep all of that.
+/// The layers are flattened. Mounts of the container are left out, and so is the image's configuration (command, user,
+/// environment): 'usnea commit' and 'usnea save' keep it.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of a container; where there is none, of an image.

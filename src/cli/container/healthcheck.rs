@@ -9,7 +9,7 @@ use crate::container::kept::{self, Passed};
 use crate::error::Result;
 use crate::monitor::health::Health;
 
-/// Check the health of containers
+/// Manage health checks of containers
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]

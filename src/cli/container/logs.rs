@@ -10,7 +10,7 @@ use crate::sys::signal;
 
 /// Show container logs
 ///
-/// Standard output and standard error of a container come out as the same.
+/// Standard output and standard error of the container appear on standard output and standard error.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Names of containers, or the beginning of their IDs.

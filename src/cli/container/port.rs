@@ -8,7 +8,7 @@ use crate::container::kept::Kept;
 use crate::error::{Error, Result};
 use crate::forward::{Forward, Protocol};
 
-/// Show the ports of the host that lead into a container
+/// List the published ports of a container
 ///
 /// Shows the ports that were published when the container was created. With PORT, shows that one alone.
 #[derive(clap::Args)]

@@ -11,7 +11,7 @@ use crate::monitor::Status;
 
 /// Remove containers
 ///
-/// With all that they wrote.
+/// A container is removed with its log and all files that its command wrote.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]

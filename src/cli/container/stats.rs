@@ -16,8 +16,8 @@ use crate::sys::signal;
 
 /// Show resource usage of running containers
 ///
-/// Of processors, memory, network and disks; again every second, until it is interrupted. The figures are the kernel's, of the
-/// processes that each container has; memory that several processes share counts once.
+/// Shows processor, memory, network and disk usage, and repeats every second until interrupted. The figures come from the
+/// kernel and cover the processes of each container; memory shared by several processes counts once.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Names of containers, or the beginning of their IDs. Default: all that run.

@@ -8,9 +8,9 @@ use crate::container::kept::{self, Kept, Stopping};
 use crate::error::{Context, Result};
 use crate::sys::fd;
 
-/// Stop containers
+/// Stop running containers
 ///
-/// The command is asked to end, and killed when it takes too long. What does not run is left alone.
+/// The command gets the stop signal, and SIGKILL after the time limit. Stopped containers are left unchanged.
 #[derive(clap::Args)]
 pub struct StopArguments {
     #[command(flatten)]

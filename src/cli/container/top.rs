@@ -11,7 +11,7 @@ use crate::fail;
 
 /// Show the running processes of a container
 ///
-/// Their numbers are the host's.
+/// Process IDs are those of the host.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The container. OPTION and all words after it are options of ps(1). Default: -ef.

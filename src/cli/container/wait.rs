@@ -11,7 +11,7 @@ use crate::spec::ContainerName;
 
 /// Wait until containers have exited
 ///
-/// Prints the exit status of each; -1 for one that has not ended when --condition holds.
+/// Prints the exit status of each container; -1 for a container that still runs when --condition holds.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]

@@ -8,7 +8,8 @@ use crate::error::Result;
 
 /// Export the file system of an image as a tar archive
 ///
-/// Its layers are flattened; what it runs and which user is not in it: save keeps all of an image.
+/// The layers are flattened, and the configuration (command, user, environment) is left out: 'usnea save' keeps all of an
+/// image.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of an image.

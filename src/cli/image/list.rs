@@ -17,8 +17,8 @@ use crate::error::Result;
 
 /// List images
 ///
-/// Names are shown as docker shows them: debian is docker.io/library/debian; whole where the short name means an image that
-/// was named here, localhost/debian. Images of read-only stores are listed too.
+/// Names are shown as docker shows them: debian for docker.io/library/debian; the full name is shown where the short name
+/// means an image that was named here (localhost/debian). Images of read-only stores are listed too.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Only images of this name: NAME[:TAG], with * ? and [a-z] as in --filter reference=.

@@ -15,9 +15,9 @@ const WORDS: Words = Words { moved: "Loaded", was_there: "Already exists" };
 
 /// Load images from an archive
 ///
-/// All images of what docker save, podman save, skopeo or usnea save wrote: a docker-archive, an OCI archive, or the
-/// folder of an OCI layout; gzip, zstd, xz and bzip2 are read too. A name in an OCI layout that names no registry becomes
-/// localhost/NAME.
+/// Loads all images of an archive written by docker save, podman save, skopeo or usnea save: a Docker archive, an OCI archive
+/// or an OCI layout directory, plain or compressed by gzip, zstd, xz or bzip2. A name in an OCI layout without a registry
+/// becomes localhost/NAME.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Read this file or folder. Default: standard input.

@@ -18,7 +18,7 @@ pub const WORDS: Words = Words { moved: "Pull complete", was_there: "Already exi
 
 /// Pull images from a registry, a layout or an archive
 ///
-/// Prints the ID of each. What breaks off goes on where it stopped when the same is pulled again.
+/// Prints the ID of each image. An interrupted pull resumes where it stopped when the same image is pulled again.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Image: [docker://][REGISTRY/]NAME[:TAG][@DIGEST], oci:DIR[:NAME], oci-archive:FILE[:NAME],

@@ -18,9 +18,9 @@ const WORDS: Words = Words { moved: "Pushed", was_there: "Layer already exists" 
 
 /// Push an image to a registry, a layout or an archive
 ///
-/// The manifest arrives byte for byte as it came here, so that its digest stays. Layers that were loaded without
-/// compression are compressed for a registry, an OCI layout gets a manifest of OCI's format, and a registry that refuses the
-/// manifest's format gets the other one; then the digest is another one.
+/// The manifest is sent byte for byte as it was received, so its digest is kept. Layers that were loaded without compression
+/// are compressed for a registry, an OCI layout receives an OCI manifest, and a registry that refuses the manifest's format
+/// receives the other format; in these cases the digest changes.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the image.

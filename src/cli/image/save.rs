@@ -11,7 +11,8 @@ use crate::image::manifest::Platform;
 
 /// Save images to an archive
 ///
-/// docker load, podman load, skopeo and usnea load read it. An image that is named by its ID has no name in the archive.
+/// The archive can be read by docker load, podman load, skopeo and usnea load. An image given by its ID has no name in the
+/// archive.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Names or IDs of the images.

@@ -8,8 +8,8 @@ use crate::error::Result;
 
 /// Add names to an image
 ///
-/// A name that another image has is taken from it. A name without a registry is localhost's, and means this image from
-/// then on: localhost/NAME is looked for before the registries' names.
+/// A name moves here from an image that has it already. A name without a registry is stored as localhost/NAME, which is
+/// looked up before the names of registries.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Name or ID of the image.

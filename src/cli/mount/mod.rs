@@ -4,7 +4,7 @@ mod overlay;
 
 use crate::error::Result;
 
-/// Mount a file system of usnea's own
+/// Mount a file system of usnea
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]

@@ -15,7 +15,7 @@ use crate::image::store::{ImageUsage, Part, Usage};
 
 /// Show disk usage
 ///
-/// Sizes are what the files take on the disk; what several images share counts once.
+/// Sizes are disk usage; layers that several images share count once.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Show each image.

@@ -12,8 +12,8 @@ use crate::image::store::Which;
 
 /// Remove unused data
 ///
-/// Containers that do not run, images without a name, packed and unpacked layers that no image needs, and what killed commands left. What a container
-/// runs on stays.
+/// Removes stopped containers, images without a name, packed and unpacked layers that no image needs, and the remains of
+/// killed commands. Images of containers are kept.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Remove all images that no container runs on, those with names too, and roots made of the host's programs.

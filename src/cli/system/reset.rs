@@ -9,8 +9,8 @@ use crate::error::Result;
 
 /// Remove all containers, images and volumes
 ///
-/// All containers, those that run too, all images, volumes and networks, and the folders of the store. Settings and logins
-/// stay, and stores of images that are others'.
+/// Removes all containers, also running ones, all images, volumes and networks, and the directories of the store. Settings
+/// and logins are kept, and so are image stores of other users.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Do not ask.

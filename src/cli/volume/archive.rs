@@ -20,7 +20,7 @@ pub struct ExportArguments {
 
 /// Import a tar archive into a volume
 ///
-/// Files of the same names are replaced, all others stay.
+/// Files of the same name are replaced; all other files are kept.
 #[derive(clap::Args)]
 pub struct ImportArguments {
     /// The volume, which must exist.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// Remove volumes
 ///
-/// With all that is in them. One that a container mounts, running or not, stays.
+/// Removes volumes with their files. A volume that a container mounts, running or stopped, is not removed.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Their names.
@@ -26,7 +26,7 @@ pub struct Arguments {
     force: bool,
 }
 
-/// Remove volumes that no container mounts
+/// Remove all unused volumes
 ///
 /// Removes volumes without a name; with --all, those with names too.
 #[derive(clap::Args)]
