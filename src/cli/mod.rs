@@ -144,7 +144,7 @@ enum Command {
     History(Late<image::history::Arguments>),
     /// Search registries for images.
     Search(Late<image::search::Arguments>),
-    /// Make manifest lists: one name for images of several platforms.
+    /// Manage manifest lists: one name for images of several platforms.
     Manifest(Late<manifest::Arguments>),
     /// Push an image to a registry, a layout or an archive.
     Push(Late<image::push::Arguments>),

@@ -16,7 +16,7 @@ use crate::container::images::{self, EntryChange};
 use crate::container::stores::Stores;
 use crate::error::Result;
 
-/// Make manifest lists: one name for images of several platforms
+/// Manage manifest lists: one name for images of several platforms
 ///
 /// A list lies here until it is pushed; 'usnea images' does not show it. It refers to images of the store and of
 /// registries.
