@@ -19,7 +19,7 @@ use crate::image::store::{Fault, Outcome};
 /// The exit status is 0 when there is no fault, or none is left, and 1 when there is.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Mend what can be mended: unpack layers anew, remove what is damaged, make the list of images anew.
+    /// Repair the store: unpack damaged layers again, remove damaged objects, rebuild the list of images.
     #[arg(long)]
     repair: bool,
 

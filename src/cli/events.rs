@@ -18,16 +18,16 @@ use crate::sys::signal;
 /// the last few thousand events are kept. Containers of 'run --rm' in the foreground have no events.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Also what happened since: a time, or how long ago (10m).
+    /// Show events since a time, or since a duration ago (10m).
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
 
-    /// Only what happens until: a time, or how long ago (10m). Then the command ends.
+    /// Show events until a time, or until a duration ago (10m), and exit.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 
-    /// Only those that fit: container, event (docker's words and podman's), image, label, type, volume, network or scope, =, and
-    /// a value. May be given more than once: values of one key are alternatives.
+    /// Filter by KEY=VALUE; keys: container, event (docker's and podman's words), image, label, type, volume, network, scope.
+    /// May be given more than once: values of one key are alternatives.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<EventFilter>,
 

@@ -21,6 +21,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("commit", &["usnea commit web localhost/web:2", "usnea commit --change 'CMD [\"bash\"]' web localhost/web"]),
     ("completion", &["usnea completion bash > ~/.local/share/bash-completion/completions/usnea"]),
     ("container", &["usnea container ps --all"]),
+    ("container clone", &["usnea container clone web web2", "usnea container clone --destroy --memory 1g web web2"]),
     ("container exists", &["usnea container exists web && echo yes"]),
     ("container prune", &["usnea container prune", "usnea container prune --force"]),
     ("cp", &["usnea cp web:/etc/hosts .", "usnea cp ./page.html web:/srv/"]),

@@ -41,25 +41,25 @@ pub struct Arguments {
     #[arg(long, requires = "username")]
     password_stdin: bool,
 
-    /// Keep and look up logins in this file. Default: $REGISTRY_AUTH_FILE.
+    /// Auth file to store the login in. Default: $REGISTRY_AUTH_FILE.
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
 
-    /// Certificates for the registry: *.crt authorities, *.cert with *.key who we are.
+    /// Directory of certificates for the registry: *.crt are authorities, *.cert and *.key are client certificates.
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
 
-    /// Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless
-    /// registries.conf says that the registry is insecure.
+    /// Require HTTPS and verify certificates; false: accept any certificate, or plain HTTP. Default: true, unless
+    /// registries.conf marks the registry as insecure.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           hide_possible_values = true, value_parser = BoolishValueParser::new())]
     tls_verify: Option<bool>,
 
-    /// Print the name with which you are logged in, and do nothing.
+    /// Print the user name of the current login.
     #[arg(long, conflicts_with_all = ["username", "password", "password_stdin"])]
     get_login: bool,
 
-    /// Say where the login is kept.
+    /// Print the place in which the login is stored.
     #[arg(short, long)]
     verbose: bool,
 }

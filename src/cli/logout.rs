@@ -15,11 +15,11 @@ pub struct Arguments {
     #[arg(value_name = "REGISTRY", conflicts_with = "all")]
     registry: Option<String>,
 
-    /// Forget the logins for all registries.
+    /// Log out of all registries.
     #[arg(short, long)]
     all: bool,
 
-    /// Take the login out of this file. Default: $REGISTRY_AUTH_FILE.
+    /// Auth file to remove the login from. Default: $REGISTRY_AUTH_FILE.
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
 }

@@ -53,11 +53,11 @@ use late::Late;
 )]
 #[command(args_override_self = true)]
 struct Arguments {
-    /// Keep usnea's files in this folder. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea.
+    /// Directory of the store. Default: $USNEA_ROOT, else $XDG_DATA_HOME/usnea, else ~/.local/share/usnea.
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
 
-    /// Say more or less on standard error; debug prints each step of a launch with its time.
+    /// Log level of messages on standard error; debug prints each step of a launch with its time.
     #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Warn)]
     log_level: LogLevel,
 

@@ -32,7 +32,7 @@ pub struct Common {
     #[arg(value_names = ["IMAGE", "COMMAND"], num_args = 1.., required = true, trailing_var_arg = true)]
     words: Vec<String>,
 
-    /// IMAGE is the path of a root directory, which is written to; PATH:O: under a layer that is thrown away.
+    /// Take IMAGE as the path of a root directory, which is writable; PATH:O: changes go to a disposable layer.
     #[arg(long)]
     rootfs: bool,
 
@@ -41,7 +41,7 @@ pub struct Common {
     help: Option<bool>,
 }
 
-/// How an image is had.
+/// When and from where an image is pulled.
 #[derive(clap::Args)]
 pub struct Pulling {
     /// Pull the image before running: always, missing, never, or newer (if the registry has another one by this name).
@@ -52,7 +52,7 @@ pub struct Pulling {
     #[command(flatten)]
     source: SourceFlags,
 
-    /// Accepted and does nothing: docker's signatures by Notary are not looked at.
+    /// Accepted without effect: docker's Notary signatures are not verified.
     #[arg(long)]
     disable_content_trust: bool,
 
@@ -75,8 +75,8 @@ pub struct RunArguments {
     #[arg(short, long)]
     detach: bool,
 
-    /// Show these streams of the command alone: stdin, stdout or stderr. Standard error, on which usnea's own errors come,
-    /// is among them in any case. Default: all.
+    /// Attach only these streams of the command: stdin, stdout or stderr. Standard error, which carries usnea's own errors,
+    /// is always attached. Default: all.
     #[arg(short, long, value_name = "STREAM", ignore_case = true, conflicts_with = "detach")]
     attach: Vec<Stream>,
 

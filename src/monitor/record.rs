@@ -126,11 +126,11 @@ pub enum OnFailure {
     /// Nothing.
     #[default]
     None,
-    /// It is killed; its restart policy decides what is next.
+    /// The container is killed; its restart policy decides what follows.
     Kill,
-    /// It is stopped and started again, whatever its restart policy.
+    /// The container is restarted, whatever its restart policy.
     Restart,
-    /// It is stopped.
+    /// The container is stopped.
     Stop,
 }
 

@@ -53,11 +53,11 @@ impl FromStr for Network {
 /// Cgroup of the container (`--cgroups`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Cgroups {
-    /// It has, where that serves anything.
+    /// A cgroup of its own, where one can be made.
     #[default]
     #[value(alias = "no-conmon")]
     Enabled,
-    /// It is where usnea is.
+    /// The cgroup of usnea itself.
     Disabled,
 }
 

@@ -24,7 +24,7 @@ pub struct Options {
     #[arg(short, long)]
     pub interactive: bool,
 
-    /// Give the container a terminal of its own.
+    /// Allocate a pseudo-terminal.
     #[arg(short, long)]
     pub tty: bool,
 
@@ -32,11 +32,11 @@ pub struct Options {
     #[arg(long)]
     pub rm: bool,
 
-    /// Name the container.
+    /// Name of the container.
     #[arg(long, value_name = "NAME")]
     pub name: Option<ContainerName>,
 
-    /// Set the container's host name. Default: the first 12 digits of its ID.
+    /// Host name of the container. Default: the first 12 digits of its ID.
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<Hostname>,
 
@@ -44,7 +44,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     pub domainname: Option<Hostname>,
 
-    /// Run this program instead of the image's; empty: only the command that is given. Podman's JSON array is taken too.
+    /// Entrypoint, instead of the image's; empty: run the given command only. Podman's JSON array is accepted too.
     #[arg(long, value_name = "PROGRAM")]
     pub entrypoint: Option<Entrypoint>,
 
@@ -56,19 +56,19 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
 
-    /// Add all variables of the host, below those of the image.
+    /// Pass all environment variables of the host; those of the image take precedence.
     #[arg(long)]
     pub env_host: bool,
 
-    /// Set a variable, with $NAME or ${NAME} for values of before: PATH=${PATH}:/opt/bin.
+    /// Set an environment variable; $NAME and ${NAME} stand for previous values: PATH=${PATH}:/opt/bin.
     #[arg(long, value_name = "NAME=VALUE")]
     pub env_merge: Vec<EnvChange>,
 
-    /// Remove a variable of the image.
+    /// Unset an environment variable of the image.
     #[arg(long, value_name = "NAME")]
     pub unsetenv: Vec<String>,
 
-    /// Remove all variables of the image, and the usual ones: without PATH the command is named by its path.
+    /// Unset all environment variables of the image and the default ones: without PATH, give the command's path.
     #[arg(long)]
     pub unsetenv_all: bool,
 
@@ -76,7 +76,7 @@ pub struct Options {
     #[arg(long)]
     pub http_proxy: bool,
 
-    /// Mask of the modes of new files, in octal. Default: 0022.
+    /// umask of the command, in octal. Default: 0022.
     #[arg(long, value_name = "MASK", value_parser = super::umask::parse_umask)]
     pub umask: Option<u32>,
 
@@ -128,7 +128,7 @@ pub struct Options {
     #[arg(long)]
     pub read_only: bool,
 
-    /// Write to the root directory itself, without a layer that is thrown away.
+    /// Write to the root directory itself, without a disposable layer.
     #[arg(long)]
     pub rw_root: bool,
 
@@ -136,8 +136,8 @@ pub struct Options {
     #[arg(long)]
     pub read_only_tmpfs: bool,
 
-    /// Give the container all capabilities over its own user namespace, and leave nothing of its /proc and /sys hidden or
-    /// read-only. On the host it may do what you may, as ever; devices are given by --device.
+    /// Give the container all capabilities in its own user namespace, and leave no part of /proc and /sys masked or read-only.
+    /// The container gets no more rights on the host than you have; devices still need --device.
     #[arg(long)]
     pub privileged: bool,
 
@@ -163,8 +163,8 @@ pub struct Options {
     #[arg(long, value_name = "MODE")]
     pub userns: Option<UsernsMode>,
 
-    /// Answer the system calls that need other IDs (chown, setuid, setgroups, mknod and their like) as if they were there,
-    /// so that packages can be installed. auto: where the container has one ID alone, and that is root's.
+    /// Emulate success of system calls that need other IDs (chown, setuid, setgroups, mknod and similar), so that packages
+    /// can be installed. auto: where the container has a single ID, root's.
     #[arg(long, value_enum, value_name = "MODE", default_value = "auto")]
     pub root_emulation: RootEmulation,
 
@@ -173,15 +173,15 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "DRIVER")]
     pub storage_driver: Option<StorageDriver>,
 
-    /// Map user IDs yourself. Base 0 is you, 1 and following are your subordinate IDs; with @ it is the host's ID.
+    /// User ID mapping. Base 0 is you, 1 and following are your subordinate IDs; with @ the number is the host's ID.
     #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]", value_delimiter = ',')]
     pub uidmap: Vec<AskedMap>,
 
-    /// Map group IDs yourself. Base 0 is your group, 1 and following are your subordinate IDs; with @ it is the host's ID.
+    /// Group ID mapping. Base 0 is your group, 1 and following are your subordinate IDs; with @ the number is the host's ID.
     #[arg(long, value_name = "CONTAINER:[@]BASE[:COUNT]", value_delimiter = ',')]
     pub gidmap: Vec<AskedMap>,
 
-    /// Add the process to a group, by name (in the image's own accounts) or ID; keep-groups keeps your own ones.
+    /// Add the process to a group, by name (in the image's /etc/group) or ID; keep-groups keeps your own groups.
     #[arg(long, value_name = "NAME|GID|keep-groups", value_delimiter = ',')]
     pub group_add: Vec<GroupAdd>,
 
@@ -193,40 +193,40 @@ pub struct Options {
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Option<Network>,
 
-    /// Publish ports of the container at the host's: a range at as many, or one port at any of a range. Without HOST, at one
-    /// that is free.
+    /// Publish a port or a range of ports of the container on the host. A range of the container needs a range of equal size, or
+    /// a single port any free port of a range. Without HOST, a free port is chosen.
     #[arg(short, long, value_name = "[[ADDRESS:]HOST:]PORT[/tcp|udp]", value_delimiter = ',')]
     pub publish: Vec<Publish>,
 
-    /// Publish all ports that the image or --expose names, at ports of the host that are free.
+    /// Publish all exposed ports (of the image and --expose) to free ports of the host.
     #[arg(short = 'P', long)]
     pub publish_all: bool,
 
-    /// Name ports that the command listens at, for --publish-all.
+    /// Expose ports, for --publish-all.
     #[arg(long, value_name = "PORT[/tcp|udp]", value_delimiter = ',')]
     pub expose: Vec<Exposed>,
 
-    /// A name server. Default: the host's, asked through the helper.
+    /// DNS server. Default: those of the host, through the network helper.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     pub dns: Vec<IpAddr>,
 
-    /// A domain in which names are looked for; a dot: none. Default: the host's.
+    /// DNS search domain; a dot: none. Default: those of the host.
     #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
     pub dns_search: Vec<String>,
 
-    /// An option of resolv.conf(5). Default: the host's.
+    /// DNS option of resolv.conf(5). Default: those of the host.
     #[arg(long, visible_alias = "dns-opt", value_name = "OPTION", value_delimiter = ',')]
     pub dns_option: Vec<String>,
 
-    /// A line of /etc/hosts; host-gateway is the host's address.
+    /// Add a line to /etc/hosts; host-gateway stands for the host's address.
     #[arg(long, value_name = "NAME:ADDRESS|host-gateway", value_delimiter = ',')]
     pub add_host: Vec<HostEntry>,
 
-    /// Leave /etc/hosts as the image has it.
+    /// Keep the image's /etc/hosts.
     #[arg(long, conflicts_with = "add_host")]
     pub no_hosts: bool,
 
-    /// Leave /etc/hostname as the image has it.
+    /// Keep the image's /etc/hostname.
     #[arg(long)]
     pub no_hostname: bool,
 
@@ -301,7 +301,7 @@ pub struct Options {
     #[arg(long, value_name = "BYTES")]
     pub shm_size: Option<Size>,
 
-    /// Give the container a device of the host, or all devices below a folder.
+    /// Add a device of the host, or all devices in a directory.
     #[arg(long, value_name = "HOST[:CONTAINER][:PERMISSIONS]")]
     pub device: Vec<Device>,
 
@@ -313,7 +313,7 @@ pub struct Options {
     #[arg(long, value_name = "FD", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(3..=1_048_575))]
     pub preserve_fd: Vec<u32>,
 
-    /// Hand N more open descriptors to the container, from 3 on.
+    /// Pass N additional file descriptors (from 3 on) to the container.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(..=1_048_573))]
     pub preserve_fds: u32,

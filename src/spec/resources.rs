@@ -163,47 +163,47 @@ pub struct Resources {
     #[arg(long, value_name = "BYTES")]
     pub memory_swap: Option<Most>,
 
-    /// Memory that is reclaimed last when the machine runs short; 0 or -1: none.
+    /// Memory soft limit: memory below it is reclaimed last; 0 or -1: none.
     #[arg(long, value_name = "BYTES")]
     pub memory_reservation: Option<Most>,
 
-    /// Processor time, in processors: 1.5; 0: no limit.
+    /// Number of processors, such as 1.5; 0: no limit.
     #[arg(long, value_name = "N", conflicts_with_all = ["cpu_quota", "cpu_period"])]
     pub cpus: Option<Cpus>,
 
-    /// Relative share of processor time where others want some too: 1024 is the usual one; 0: the default.
+    /// Relative share of processor time under contention: 1024 is the default; 0: the default.
     #[arg(short = 'c', long, value_name = "SHARES")]
     pub cpu_shares: Option<u64>,
 
-    /// Processor time in each period, in microseconds; 0 or -1: no limit.
+    /// Processor time per period, in microseconds; 0 or -1: no limit.
     #[arg(long, value_name = "MICROSECONDS")]
     pub cpu_quota: Option<i64>,
 
-    /// Length of a period, in microseconds: 1000 to 1000000; 0: the default, 100000.
+    /// Length of the processor period, in microseconds: 1000 to 1000000; 0: the default, 100000.
     #[arg(long, value_name = "MICROSECONDS", value_parser = period)]
     pub cpu_period: Option<u64>,
 
-    /// The processors that it may run on: 0-3,5.
+    /// Processors on which the container may run: 0-3,5.
     #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<NumberList>,
 
-    /// The memory nodes that it may use: 0-1.
+    /// Memory nodes that the container may use: 0-1.
     #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<NumberList>,
 
-    /// Limit of processes and threads; 0 or -1: no limit.
+    /// Maximum number of processes and threads; 0 or -1: no limit.
     #[arg(long, value_name = "N")]
     pub pids_limit: Option<i64>,
 
-    /// Relative share of the disks' time: 10 to 1000; 0: the default.
+    /// Relative share of disk time: 10 to 1000; 0: the default.
     #[arg(long, value_name = "WEIGHT", value_parser = weight)]
     pub blkio_weight: Option<u16>,
 
-    /// The most that is read from a disk in a second.
+    /// Limit of the read rate of a device, in bytes per second.
     #[arg(long, value_name = "DEVICE:BYTES", value_parser = bytes_rate)]
     pub device_read_bps: Vec<Throttle>,
 
-    /// The most that is written to a disk in a second.
+    /// Limit of the write rate of a device, in bytes per second.
     #[arg(long, value_name = "DEVICE:BYTES", value_parser = bytes_rate)]
     pub device_write_bps: Vec<Throttle>,
 

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::fail;
 use crate::sys::mount::split_lowers;
 
-/// One value of `--volumes-from`.
+/// A value of `--volumes-from`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumesFrom {
     /// Name or ID of the container.

@@ -18,19 +18,19 @@ pub struct Arguments {
     #[arg(value_name = "CONTAINER", required_unless_present = "latest")]
     container: Option<String>,
 
-    /// The container that was made last.
+    /// Use the container that was created last.
     #[arg(short, long, conflicts_with = "container")]
     latest: bool,
 
-    /// The keys that leave its terminal. Default: the container's own, else ctrl-p,ctrl-q.
+    /// Key sequence for detaching. Default: that of the container, else ctrl-p,ctrl-q.
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
 
-    /// Leave its input alone.
+    /// Do not attach standard input.
     #[arg(long)]
     no_stdin: bool,
 
-    /// Signals that come to us are its own.
+    /// Forward signals to the container.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           default_value = "true", hide_default_value = true, hide_possible_values = true)]
     sig_proxy: bool,

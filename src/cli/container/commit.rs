@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(short, long = "change", value_name = "INSTRUCTION")]
     changes: Vec<Change>,
 
-    /// Its form: oci is the only one.
+    /// Format of the image: oci is the only one.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "oci")]
     format: Format,
 
@@ -43,7 +43,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
 
-    /// The remark in its history.
+    /// Comment in the image's history.
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
 
@@ -51,7 +51,7 @@ pub struct Arguments {
     #[arg(short, long)]
     pause: bool,
 
-    /// Print the ID alone: nothing else is printed anyway.
+    /// Print the ID only (the default).
     #[arg(short, long)]
     quiet: bool,
 
@@ -60,7 +60,7 @@ pub struct Arguments {
     squash: bool,
 }
 
-/// What an image can look like.
+/// Format of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Oci,

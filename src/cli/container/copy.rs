@@ -26,19 +26,19 @@ pub struct Arguments {
     #[arg(value_name = "DESTINATION")]
     to: OsString,
 
-    /// Files in the container get the owners that they have here. Default: they are root's.
+    /// Keep the owners of copied files. Default: files in the container belong to root.
     #[arg(short, long)]
     archive: bool,
 
-    /// Copy what a symbolic link leads to, where SOURCE is one.
+    /// Follow a symbolic link in SOURCE.
     #[arg(short = 'L', long)]
     follow_link: bool,
 
-    /// A folder may take the place of a file, and a file that of a folder.
+    /// Allow a directory to replace a file, and a file to replace a directory.
     #[arg(long)]
     overwrite: bool,
 
-    /// Say nothing: nothing is said anyway.
+    /// Print nothing (the default).
     #[arg(short, long)]
     quiet: bool,
 }

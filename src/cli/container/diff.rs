@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(value_name = "CONTAINER", required_unless_present = "latest")]
     name: Option<String>,
 
-    /// The container that was made last.
+    /// Use the container that was created last.
     #[arg(short, long, conflicts_with = "name")]
     latest: bool,
 

@@ -20,7 +20,7 @@ pub struct Arguments {
     #[arg(short, long)]
     interactive: bool,
 
-    /// Give the command a terminal of its own.
+    /// Allocate a pseudo-terminal.
     #[arg(short, long)]
     tty: bool,
 
@@ -39,7 +39,7 @@ pub struct Arguments {
     #[arg(long)]
     privileged: bool,
 
-    /// Hand N more open descriptors to the command, from 3 on.
+    /// Pass N additional file descriptors (from 3 on) to the command.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(..=1_048_573))]
     preserve_fds: u32,
@@ -52,7 +52,7 @@ pub struct Arguments {
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
 
-    /// Do not tell of it in `usnea events`: it is a check of health.
+    /// Omit the command from `usnea events`, as for a health check.
     #[arg(long, hide = true)]
     check: bool,
 

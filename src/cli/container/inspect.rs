@@ -21,7 +21,7 @@ pub struct Arguments {
     #[arg(value_name = "NAME", required_unless_present = "latest")]
     names: Vec<String>,
 
-    /// The container that was made last.
+    /// Use the container that was created last.
     #[arg(short, long, conflicts_with = "names")]
     latest: bool,
 
@@ -33,12 +33,12 @@ pub struct Arguments {
     #[arg(long = "type", value_enum, value_name = "KIND")]
     kind: Option<Kind>,
 
-    /// Show how much disk space a container takes.
+    /// Show the disk usage of containers.
     #[arg(short, long)]
     size: bool,
 }
 
-/// What a name is.
+/// Type of a named object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// A container.

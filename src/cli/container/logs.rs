@@ -13,11 +13,11 @@ use crate::sys::signal;
 /// Standard output and standard error of the container appear on standard output and standard error.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Names of containers, or the beginning of their IDs.
+    /// Container names, or prefixes of container IDs.
     #[arg(value_name = "CONTAINER", required_unless_present = "latest")]
     containers: Vec<String>,
 
-    /// The container that was made last.
+    /// Use the container that was created last.
     #[arg(short, long, conflicts_with = "containers")]
     latest: bool,
 

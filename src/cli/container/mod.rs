@@ -39,7 +39,7 @@ pub struct Arguments {
     command: Command,
 }
 
-/// What there is at the top and below `container`.
+/// Verbs at the top level and below `container`.
 #[derive(Subcommand)]
 pub enum Command {
     /// Attach to a running container.

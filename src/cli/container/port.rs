@@ -21,11 +21,11 @@ pub struct Arguments {
     #[arg(value_name = "PORT[/tcp|udp]")]
     port: Option<String>,
 
-    /// Of all containers, each with its ID.
+    /// Show the ports of all containers, with their IDs.
     #[arg(short, long, conflicts_with_all = ["container", "latest"])]
     all: bool,
 
-    /// Of the container that was made last.
+    /// Use the container that was created last.
     #[arg(short, long)]
     latest: bool,
 }

@@ -22,48 +22,48 @@ use row::{Namespaces, Row, shortened};
 /// Shows running containers; with --all, all containers.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// All containers, not only those that run.
+    /// Show all containers, not only running ones.
     #[arg(short, long)]
     all: bool,
 
-    /// The N that were made last, whether they run or not.
+    /// Show the last N created containers, in any state.
     #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true)]
     last: Option<i64>,
 
-    /// The one that was made last, whether it runs or not.
+    /// Show the container that was created last, in any state.
     #[arg(short, long)]
     latest: bool,
 
-    /// Print IDs alone.
+    /// Print IDs only.
     #[arg(short, long)]
     quiet: bool,
 
-    /// Print IDs and commands whole.
+    /// Do not truncate IDs and commands.
     #[arg(long)]
     no_trunc: bool,
 
-    /// Show how much disk space each takes.
+    /// Show the disk usage of containers.
     #[arg(short, long)]
     size: bool,
 
-    /// Leave out the line with the names of the columns.
+    /// Omit the header line.
     #[arg(long)]
     noheading: bool,
 
-    /// Only those that fit: id, name (regular expressions), label, label!, status, exited, ancestor, before, since, until,
+    /// Filter by KEY=VALUE; keys: id, name (regular expressions), label, label!, status, exited, ancestor, before, since, until,
     /// restart-policy, health, volume, network, publish, expose or command. May be given more than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
-    /// The order. Default: the newest first.
+    /// Sort order. Default: newest first.
     #[arg(long, value_enum, value_name = "KEY")]
     sort: Option<SortKey>,
 
-    /// Show the namespaces of those that run, by their numbers.
+    /// Show the namespace IDs of running containers.
     #[arg(long, alias = "namespace", conflicts_with_all = ["format", "size", "pod"])]
     ns: bool,
 
-    /// Show pods: two columns that are empty, for there are no pods.
+    /// Show the columns for pods (always empty: there are no pods).
     #[arg(short, long)]
     pod: bool,
 
@@ -71,11 +71,11 @@ pub struct Arguments {
     #[arg(long)]
     external: bool,
 
-    /// Accepted for scripts of podman: what is listed is always looked at anew.
+    /// Accepted for scripts of podman: the state is always current.
     #[arg(long)]
     sync: bool,
 
-    /// List again every so many seconds, until it is interrupted.
+    /// Repeat the list every SECONDS, until interrupted.
     #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     watch: Option<u32>,
 

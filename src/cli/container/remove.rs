@@ -17,11 +17,11 @@ pub struct Arguments {
     #[command(flatten)]
     selection: Selection,
 
-    /// Kill a container that runs; one that is not here is no error.
+    /// Kill and remove running containers; missing containers are no error.
     #[arg(short, long)]
     force: bool,
 
-    /// Remove the volumes too that were given no name. With create --rm they go anyway.
+    /// Remove anonymous volumes too. (Those of `create --rm` are always removed.)
     #[arg(short, long)]
     volumes: bool,
 
@@ -42,11 +42,11 @@ pub struct Arguments {
 /// Remove all stopped containers
 #[derive(clap::Args)]
 pub struct PruneArguments {
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(short, long)]
     force: bool,
 
-    /// Only those that fit: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]. May be given more than once.
+    /// Filter by until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]. May be given more than once.
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 }

@@ -7,18 +7,18 @@ use crate::config;
 use crate::container::kept::{self, Filter, Kept};
 use crate::error::{Context, Error, Result};
 
-/// What selects.
+/// Selection of containers.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Selection {
-    /// Names of containers, or the beginning of their IDs.
+    /// Container names, or prefixes of container IDs.
     #[arg(value_name = "CONTAINER")]
     names: Vec<String>,
 
-    /// All containers.
+    /// Select all containers.
     #[arg(short, long, conflicts_with = "latest")]
     all: bool,
 
-    /// The container that was made last.
+    /// Use the container that was created last.
     #[arg(short, long)]
     latest: bool,
 
@@ -27,7 +27,7 @@ pub struct Selection {
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
-    /// The container whose ID is in this file.
+    /// Read the container ID from this file.
     #[arg(long, value_name = "FILE")]
     cidfile: Vec<PathBuf>,
 }

@@ -20,19 +20,19 @@ use crate::sys::signal;
 /// kernel and cover the processes of each container; memory shared by several processes counts once.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Names of containers, or the beginning of their IDs. Default: all that run.
+    /// Container names, or prefixes of container IDs. Default: all running containers.
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
 
-    /// Containers that do not run, too.
+    /// Show all containers, not only running ones.
     #[arg(short, long, conflicts_with = "containers")]
     all: bool,
 
-    /// The container that was made last.
+    /// Use the container that was created last.
     #[arg(short, long, conflicts_with_all = ["containers", "all"])]
     latest: bool,
 
-    /// Once, and not again.
+    /// Print the figures once.
     #[arg(long)]
     no_stream: bool,
 
@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long)]
     no_reset: bool,
 
-    /// Print IDs whole.
+    /// Do not truncate IDs.
     #[arg(long)]
     no_trunc: bool,
 

@@ -62,7 +62,7 @@ pub struct KillArguments {
     #[command(flatten)]
     selection: Selection,
 
-    /// The signal, by name or number.
+    /// Signal name or number.
     #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
     signal: SignalFlag,
 }

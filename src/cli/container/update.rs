@@ -17,7 +17,7 @@ pub struct Arguments {
     #[command(flatten)]
     selection: Selection,
 
-    /// When it is started again: no, on-failure[:N], always or unless-stopped.
+    /// Restart policy: no, on-failure[:N], always or unless-stopped.
     #[arg(long, value_name = "POLICY")]
     restart: Option<RestartPolicy>,
 

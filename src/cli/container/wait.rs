@@ -56,7 +56,7 @@ pub struct RenameArguments {
     #[arg(value_name = "CONTAINER")]
     container: String,
 
-    /// Its new name.
+    /// New name.
     #[arg(value_name = "NAME")]
     name: ContainerName,
 }

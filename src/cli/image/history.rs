@@ -21,16 +21,16 @@ pub struct Arguments {
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// Sizes and times for people; false: bytes, and times as in RFC 3339.
+    /// Human-readable sizes and times; false: bytes, and times as in RFC 3339.
     #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_value = "true",
           default_missing_value = "true", hide_possible_values = true, value_parser = BoolishValueParser::new())]
     human: bool,
 
-    /// Print IDs and commands whole.
+    /// Do not truncate IDs and commands.
     #[arg(long)]
     no_trunc: bool,
 
-    /// Print IDs alone.
+    /// Print IDs only.
     #[arg(short, long)]
     quiet: bool,
 

@@ -28,11 +28,11 @@ pub struct Arguments {
     #[arg(short, long = "change", value_name = "INSTRUCTION")]
     changes: Vec<Change>,
 
-    /// The remark in its history. Default: where it was imported from.
+    /// Comment in the image's history. Default: the source of the import.
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
 
-    /// For which machine it is: OS/ARCH[/VARIANT]. Default: this one.
+    /// Platform of the image: OS/ARCH[/VARIANT]. Default: this machine's.
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
 

@@ -21,19 +21,19 @@ use crate::error::Result;
 /// means an image that was named here (localhost/debian). Images of read-only stores are listed too.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Only images of this name: NAME[:TAG], with * ? and [a-z] as in --filter reference=.
+    /// Show images of this name: NAME[:TAG], with the patterns * ? and [a-z] of --filter reference=.
     #[arg(value_name = "NAME")]
     name: Option<String>,
 
-    /// All images. There are no intermediate ones to hide: the same list, for scripts that ask so.
+    /// Show all images. No effect: there are no hidden intermediate images.
     #[arg(short, long)]
     all: bool,
 
-    /// Print IDs alone, each once.
+    /// Print IDs only, each once.
     #[arg(short, long)]
     quiet: bool,
 
-    /// Print IDs whole.
+    /// Do not truncate IDs.
     #[arg(long)]
     no_trunc: bool,
 
@@ -41,17 +41,17 @@ pub struct Arguments {
     #[arg(long)]
     digests: bool,
 
-    /// Leave out the line with the names of the columns.
+    /// Omit the header line.
     #[arg(short = 'n', long)]
     noheading: bool,
 
-    /// Only some: reference=PATTERN, reference!=PATTERN, id=ID, digest=DIGEST, dangling=BOOL, containers=BOOL (a container is
-    /// made from it), readonly=BOOL, label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME, before=IMAGE, since=IMAGE;
-    /// intermediate and manifest are true of none. May be given more than once.
+    /// Filter by reference=PATTERN, reference!=PATTERN, id=ID, digest=DIGEST, dangling=BOOL, containers=BOOL (used by a
+    /// container), readonly=BOOL, label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME, before=IMAGE or since=IMAGE;
+    /// intermediate and manifest match no image. May be given more than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
-    /// The order.
+    /// Sort order.
     #[arg(long, value_enum, value_name = "KEY", default_value_t = SortKey::Created)]
     sort: SortKey,
 

@@ -20,7 +20,7 @@ const WORDS: Words = Words { moved: "Loaded", was_there: "Already exists" };
 /// becomes localhost/NAME.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Read this file or folder. Default: standard input.
+    /// Read from this file or directory. Default: standard input.
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     input: PathBuf,
 
@@ -28,7 +28,7 @@ pub struct Arguments {
     #[arg(short, long)]
     quiet: bool,
 
-    /// Of an image for several platforms, the one for this: OS/ARCH[/VARIANT]. Default: this machine's.
+    /// Platform to load from a multi-platform image: OS/ARCH[/VARIANT]. Default: this machine's.
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
 }

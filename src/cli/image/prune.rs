@@ -17,15 +17,15 @@ use crate::image::store::{Freed, Which};
 /// Removes layers, packed and unpacked, that no image needs, and leftovers of broken-off pulls. Images in use stay.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Remove all images that no container runs on, those with names too.
+    /// Remove all images that no container uses, also those with names.
     #[arg(short, long)]
     all: bool,
 
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(short, long)]
     force: bool,
 
-    /// Only images that fit: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]. May be given more than once.
+    /// Filter by until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]. May be given more than once.
     #[arg(long = "filter", value_name = "KEY=VALUE", value_parser = prunes)]
     filters: Vec<Filter>,
 }

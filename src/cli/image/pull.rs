@@ -33,7 +33,7 @@ pub struct Arguments {
     #[arg(short, long, conflicts_with = "policy")]
     all_tags: bool,
 
-    /// When to pull.
+    /// Pull policy.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = PullPolicy::Always)]
     policy: PullPolicy,
 
@@ -47,7 +47,7 @@ pub struct Arguments {
     quiet: bool,
 }
 
-/// Which image of an index, from whom, and whether it may come.
+/// Selection of an image of an index, its registry, and the policy that accepts it.
 #[derive(clap::Args)]
 pub struct SourceFlags {
     /// The image for this platform: OS/ARCH[/VARIANT]. Default: $DOCKER_DEFAULT_PLATFORM, else this machine's.

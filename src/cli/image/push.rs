@@ -35,11 +35,11 @@ pub struct Arguments {
     #[command(flatten)]
     registry: RegistryFlags,
 
-    /// Print nothing but where it is now.
+    /// Print the destination only.
     #[arg(short, long)]
     quiet: bool,
 
-    /// Write the digest of the manifest, as it is there, to this file.
+    /// Write the digest of the pushed manifest to this file.
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
 
@@ -51,7 +51,7 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<FormatName>,
 
-    /// Compress all layers in this way.
+    /// Compression format of all layers.
     #[arg(long, value_enum, value_name = "COMPRESSION")]
     compression_format: Option<CompressionName>,
 

@@ -9,11 +9,11 @@ use crate::error::Result;
 use crate::image::endpoint::Credentials;
 use crate::image::registries::Asked;
 
-/// How a registry is trusted, and who we are there.
+/// Trust in a registry, and credentials for it.
 #[derive(Default, clap::Args)]
 pub struct RegistryFlags {
-    /// Require HTTPS with a certificate that holds; false: any certificate, or plain HTTP. Default: true, unless
-    /// registries.conf says that the registry is insecure.
+    /// Require HTTPS and verify certificates; false: accept any certificate, or plain HTTP. Default: true, unless
+    /// registries.conf marks the registry as insecure.
     #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_missing_value = "true",
           hide_possible_values = true, value_parser = BoolishValueParser::new())]
     tls_verify: Option<bool>,
@@ -23,11 +23,11 @@ pub struct RegistryFlags {
     #[arg(long, value_name = "NAME[:PASSWORD]")]
     creds: Option<String>,
 
-    /// Look up logins in this file. Default: $REGISTRY_AUTH_FILE.
+    /// Auth file with logins. Default: $REGISTRY_AUTH_FILE.
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
 
-    /// Certificates for the registry: *.crt authorities, *.cert with *.key who we are.
+    /// Directory of certificates for the registry: *.crt are authorities, *.cert and *.key are client certificates.
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
 }

@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(short, long)]
     force: bool,
 
-    /// An image that is not here is no error.
+    /// Ignore missing images.
     #[arg(short, long)]
     ignore: bool,
 

@@ -17,11 +17,11 @@ use crate::error::Result;
 /// default. A registry without a search of docker's is asked for its list of repositories; the term must be in the name.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What: [REGISTRY/]TERM.
+    /// Search term: [REGISTRY/]TERM.
     #[arg(value_name = "TERM")]
     term: String,
 
-    /// Only some: stars=NUMBER (at least so many), is-official=BOOL, is-automated=BOOL. May be given more than once.
+    /// Filter by stars=NUMBER (the minimum), is-official=BOOL or is-automated=BOOL. May be given more than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<Filter>,
 

@@ -16,11 +16,11 @@ use crate::error::Result;
 /// Show the layers of images, their sizes, and the images that share them
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Names or IDs of images; all, when there is none.
+    /// Names or IDs of images. Default: all.
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
 
-    /// Print digests whole.
+    /// Do not truncate digests.
     #[arg(long)]
     no_trunc: bool,
 

@@ -15,7 +15,7 @@ pub struct Arguments {
     #[arg(value_name = "IMAGE")]
     image: String,
 
-    /// Names to take from it; all, when there is none.
+    /// Names to remove. Default: all names of the image.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }

@@ -54,7 +54,7 @@ struct ExistsArguments {
     list: String,
 }
 
-/// What is said of an entry of a list.
+/// Platform and annotations of an entry of a list.
 #[derive(clap::Args)]
 struct EntryFlags {
     /// Architecture of the image, such as arm64.

@@ -60,11 +60,11 @@ pub struct Arguments {
     #[arg(short = 'o', long = "options", value_name = "OPTIONS", required = true)]
     options: Vec<String>,
 
-    /// Stay until the mount is gone; otherwise the command ends when the mount is ready.
+    /// Run in the foreground until the file system is unmounted. Default: exit when the mount is ready.
     #[arg(short = 'f', long)]
     foreground: bool,
 
-    /// The folder to mount on.
+    /// Mount point.
     #[arg(value_name = "MOUNTPOINT")]
     target: PathBuf,
 }

@@ -16,19 +16,19 @@ use crate::image::store::Which;
 /// killed commands. Images of containers are kept.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Remove all images that no container runs on, those with names too, and roots made of the host's programs.
+    /// Remove all images that no container uses, also those with names, and roots made of the host's programs.
     #[arg(short, long)]
     all: bool,
 
-    /// Remove the volumes too that were given no name and that no container mounts.
+    /// Remove unused anonymous volumes too.
     #[arg(long)]
     volumes: bool,
 
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(short, long)]
     force: bool,
 
-    /// Only containers and images that fit: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]. May be given more than once.
+    /// Filter containers and images by until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]. May be given more than once.
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 }

@@ -13,7 +13,7 @@ use crate::error::Result;
 /// and logins are kept, and so are image stores of other users.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(short, long)]
     force: bool,
 }

@@ -14,7 +14,7 @@ use crate::spec::VolumeName;
 /// A volume that exists already stays as it is, as with docker.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Its name. Default: 64 random digits.
+    /// Name of the volume. Default: 64 random hexadecimal digits.
     #[arg(value_name = "NAME")]
     name: Option<VolumeName>,
 
@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "DRIVER", default_value = "local")]
     driver: String,
 
-    /// Options of the driver: none are known.
+    /// Driver options: none are supported.
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
 

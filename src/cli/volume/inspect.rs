@@ -14,11 +14,11 @@ use crate::error::{Error, Result};
 /// Show detailed information on volumes
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Their names.
+    /// Volume names.
     #[arg(value_name = "VOLUME", required_unless_present = "all")]
     names: Vec<String>,
 
-    /// All volumes.
+    /// Select all volumes.
     #[arg(short, long, conflicts_with = "names")]
     all: bool,
 

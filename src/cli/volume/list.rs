@@ -13,12 +13,12 @@ use crate::error::Result;
 /// List volumes
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Print names alone.
+    /// Print names only.
     #[arg(short, long)]
     quiet: bool,
 
-    /// Only some: name=REGEX, label=KEY[=VALUE], label!=KEY[=VALUE], dangling=BOOL (no container mounts it),
-    /// anonymous=BOOL, driver=local, scope=local, until=TIME, since=VOLUME. May be given more than once.
+    /// Filter by name=REGEX, label=KEY[=VALUE], label!=KEY[=VALUE], dangling=BOOL (no container mounts it), anonymous=BOOL,
+    /// driver=local, scope=local, until=TIME or since=VOLUME. May be given more than once.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 
@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FORMAT", conflicts_with = "quiet")]
     format: Option<Format>,
 
-    /// Leave out the line with the names of the columns.
+    /// Omit the header line.
     #[arg(short = 'n', long)]
     noheading: bool,
 }

@@ -47,7 +47,7 @@ enum Command {
 /// Check whether a volume exists: exit with 0 if so, else with 1
 #[derive(clap::Args)]
 pub struct ExistsArguments {
-    /// Its name.
+    /// Volume name.
     #[arg(value_name = "VOLUME")]
     name: String,
 }

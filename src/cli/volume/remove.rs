@@ -13,11 +13,11 @@ use crate::error::{Error, Result};
 /// Removes volumes with their files. A volume that a container mounts, running or stopped, is not removed.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Their names.
+    /// Volume names.
     #[arg(value_name = "VOLUME", required_unless_present = "all")]
     names: Vec<String>,
 
-    /// All volumes.
+    /// Select all volumes.
     #[arg(short, long, conflicts_with = "names")]
     all: bool,
 
@@ -35,11 +35,11 @@ pub struct PruneArguments {
     #[arg(short, long)]
     all: bool,
 
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(short, long)]
     force: bool,
 
-    /// Only those that fit: label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME. May be given more than once.
+    /// Filter by label=KEY[=VALUE], label!=KEY[=VALUE] or until=TIME. May be given more than once.
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
 }

@@ -23,7 +23,7 @@ pub struct Cloning {
     pub name: Option<ContainerName>,
     /// Limits over those of the other one.
     pub resources: Option<LinuxResources>,
-    /// How the other one is removed, if it is.
+    /// Removal of the original container, if asked for.
     pub destroy: Option<Removal>,
     /// Whether it is started.
     pub run: bool,
