@@ -189,6 +189,33 @@ fn every_file_opens_with_what_it_is() {
     }
 }
 
+/// First words of a sentence that has no noun: the reader would have to guess what is meant.
+const RIDDLES: [&str; 14] = [
+    "What", "Who", "How", "It", "They", "One", "Of", "Those", "Which", "Whose", "These", "That",
+    "He", "Them",
+];
+
+#[test]
+fn doc_comments_begin_with_a_noun_or_a_verb() {
+    let mut wrong = Vec::new();
+    for file in rust_files("src") {
+        let text = read(&file);
+        let mut above = "";
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            let comment = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+            let begins = !above.starts_with(line.get(..3).unwrap_or_default());
+            if let Some(comment) = comment.filter(|_| begins)
+                && RIDDLES.contains(&word(comment.trim_start()).as_str())
+            {
+                wrong.push(format!("{}:{}:{comment}", file.display(), number + 1));
+            }
+            above = line;
+        }
+    }
+    assert!(wrong.is_empty(), "{} comments:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 #[test]
 fn no_file_outgrows_its_reader() {
     for file in rust_files("src").into_iter().chain(rust_files("tests")) {
