@@ -1,10 +1,11 @@
-//! Help beyond what clap makes: the commands in groups, as docker shows them, and examples at the end of each command's help.
+//! Help beyond clap's own: the commands in groups, as docker shows them, and examples at the end of each command's
+//! help.
 
 use std::fmt::Write;
 
 use clap::Command;
 
-/// Commands that are shown first.
+/// Commands of the first group.
 const COMMON: [&str; 12] = [
     "run", "exec", "ps", "logs", "stop", "rm", "pull", "push", "images", "login", "info", "doctor",
 ];
@@ -104,7 +105,8 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("wait", &["usnea wait web"]),
 ];
 
-/// The grammar with its whole help. Costs as much as listing a thousand containers: for help and the manual alone.
+/// Returns the grammar with its whole help. Costs as much as listing a thousand containers: for help and the manual
+/// alone.
 pub fn complete(command: Command) -> Command {
     let groups = groups(&command);
     with_examples(command, "").help_template(TEMPLATE).after_help(groups)
@@ -123,7 +125,7 @@ fn with_examples(command: Command, path: &str) -> Command {
     }
 }
 
-/// The examples for a command, by its words behind `usnea`.
+/// Returns the examples for a command, by its words behind `usnea`.
 pub fn examples(path: &str) -> &'static [&'static str] {
     let of = |path: &str| EXAMPLES.iter().find(|(name, _)| *name == path).map(|(_, lines)| *lines);
     let short = || {
@@ -133,11 +135,11 @@ pub fn examples(path: &str) -> &'static [&'static str] {
     of(path).or_else(short).unwrap_or_default()
 }
 
-/// The commands, in docker's three groups.
+/// Formats the commands, in docker's three groups.
 fn groups(command: &Command) -> String {
     let shown = || command.get_subcommands().filter(|below| !below.is_hide_set());
     let is_common = |below: &Command| COMMON.contains(&below.get_name());
-    // Arguments are read late (see `late`): a command that manages others is known by what it says.
+    // Arguments are built late (see `late`), so that subcommands are unknown here: the first word of the help tells.
     let manages = |below: &Command| {
         let about = below.get_about().map(ToString::to_string).unwrap_or_default();
         about.starts_with("Manage ")
@@ -185,7 +187,7 @@ mod tests {
         assert!(unknown.is_empty(), "no such command: {unknown:?}");
     }
 
-    /// Words as a shell reads them, up to the first operator.
+    /// Splits words as a shell does, up to the first operator.
     fn words(line: &str) -> Vec<String> {
         let end = [" > ", " && ", " || "].iter().filter_map(|operator| line.find(operator)).min();
         shlex::split(&line[..end.unwrap_or(line.len())]).expect("words")

@@ -1,4 +1,4 @@
-//! `usnea container clone`.
+//! `usnea container clone`: copies a container's configuration to a new container.
 
 use std::path::Path;
 
@@ -40,7 +40,7 @@ pub struct Arguments {
     new_name: Option<ContainerName>,
 }
 
-/// Clones it.
+/// Clones the container, and prints the clone's ID.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     if arguments.force && !arguments.destroy {
         return Err(Error::new("--force is about the removal of the original: it needs --destroy"));

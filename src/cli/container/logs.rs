@@ -63,7 +63,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Text before each line of the container `name`, the `index`th.
+    /// Returns the text before each line of the container `name`, the `index`th.
     fn prefix(&self, index: usize, name: &str) -> String {
         // podman's colors: red, green, yellow, blue, magenta, cyan (ECMA-48, SGR).
         let color = if self.color { format!("\x1b[3{}m", 1 + index % 6) } else { String::new() };

@@ -1,4 +1,4 @@
-//! `usnea container clone`: another container with the configuration of one that is there, and a writable layer of its own.
+//! `usnea container clone`: another container with the original's configuration, and a writable layer of its own.
 
 use std::path::Path;
 
@@ -19,18 +19,18 @@ use crate::userns::Base;
 /// Settings of a clone.
 #[derive(Debug, Default)]
 pub struct Cloning {
-    /// Its name. Default: the other one's, with "-clone" and a number.
+    /// Name of the clone. Default: the original's, with "-clone" and a number.
     pub name: Option<ContainerName>,
-    /// Limits over those of the other one.
+    /// Limits that replace those of the original.
     pub resources: Option<LinuxResources>,
-    /// Removal of the original container, if asked for.
+    /// Removal of the original container; `None`: the original stays.
     pub destroy: Option<Removal>,
-    /// Whether it is started.
+    /// True if the clone is started.
     pub run: bool,
 }
 
-/// Clones the container; the ID of the new one. Volumes are shared with the other one. Errors: the name is taken; the
-/// other one runs, and is to be removed without force.
+/// Clones the container; returns the clone's ID. Both share the volumes. Errors: a taken name; a running original that
+/// is to be removed without force.
 pub fn clone(kept: &Kept, cloning: &Cloning) -> Result<String> {
     kept.refuse_thrown_away("clone")?;
     let status = kept.status_here()?;
@@ -75,7 +75,7 @@ pub fn clone(kept: &Kept, cloning: &Cloning) -> Result<String> {
     Ok(id)
 }
 
-/// The other one's configuration, with folders, cgroup and host name of the new one.
+/// Returns the original's configuration, with folders, cgroup and host name of the clone.
 fn config(kept: &Kept, id: &str, place: &Path, cloning: &Cloning) -> Result<Spec> {
     let mut spec = kept.spec()?;
     spec::move_paths(&mut spec, &kept.folder, place);
@@ -108,7 +108,7 @@ fn fill(kept: &Kept, spec: &Spec, born: &Path) -> Result<()> {
     match std::fs::read_link(kept.folder.join(crate::image::store::USED)) {
         Ok(image) => std::os::unix::fs::symlink(image, born.join(crate::image::store::USED))
             .map_err(|error| crate::files::cannot_write(error, born)),
-        // Made from a root directory.
+        // The original is made from a root directory.
         Err(_) => Ok(()),
     }
 }
@@ -128,7 +128,7 @@ fn name_and_place(mut made: Kept, kept: &Kept, born: &Folder, cloning: &Cloning)
     Ok(made)
 }
 
-/// podman's: `web-clone`, `web-clone1`, `web-clone2`.
+/// Returns a free name by podman's rule: `web-clone`, `web-clone1`, `web-clone2`.
 fn free_name(store: &Path, name: &str) -> String {
     let numbers = (0..).map(|number| match number {
         0 => format!("{name}-clone"),

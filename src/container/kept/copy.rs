@@ -109,7 +109,7 @@ fn ends((sent, received): (Result<()>, Result<()>), from: &Path, to: Option<&Pat
         (Err(error), Err(other)) if broke_off(&error) => {
             match to {
                 Some(to) => Err(other).context(|| of(to)),
-                // It names the path of the host itself.
+                // The error names the path of the host itself.
                 None => Err(other),
             }
         }

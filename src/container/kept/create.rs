@@ -52,15 +52,15 @@ pub struct Wishes {
     pub cidfile: Option<PathBuf>,
     /// File for the ID of the container's process: `--pidfile`.
     pub pidfile: Option<PathBuf>,
-    /// `--conmon-pidfile`
+    /// File for the ID of the monitor's process: `--conmon-pidfile`.
     pub monitor_pidfile: Option<PathBuf>,
-    /// `--timeout`
+    /// Seconds until a running container is killed: `--timeout`; 0: no limit.
     pub timeout: u64,
-    /// `--requires`, by name or ID.
+    /// Containers to start before this container, by name or ID: `--requires`.
     pub requires: Vec<String>,
-    /// `--attach` of `create`
+    /// Streams of `create` that a later attached start shows: `--attach`.
     pub attach: Vec<Stream>,
-    /// `--rmi`
+    /// True if the image is removed at the container's end: `--rmi`.
     pub remove_image: bool,
     /// Log driver and its options: `--log-driver`, `--log-opt`.
     pub log: LogSettings,

@@ -32,7 +32,7 @@ pub struct Entered {
     pub stdin: Stdin,
     /// Number of descriptors after 2 that the command keeps.
     pub preserve_fds: u32,
-    /// Numbers of further descriptors that it keeps.
+    /// Numbers of further descriptors that the command keeps.
     pub preserve_fd: Vec<u32>,
     /// Keys that detach from its terminal; `None`: the container's own.
     pub keys: Option<DetachKeys>,
@@ -63,7 +63,7 @@ pub fn exec(kept: &Kept, entered: Entered) -> Result<u8> {
     let mut options = entered.options;
     options.user = options.user.or_else(|| recorded_user(kept));
     let who = match who(&running, &spec, &options) {
-        // The accounts do not have the container's own user any more: it is whom it was at the start.
+        // The accounts no longer have the container's own user: the user stays as at the start.
         Err(error) if !asked => {
             log::debug!("{error}");
             options.user = None;
@@ -127,7 +127,8 @@ fn running(kept: &Kept, spec: &Spec) -> Result<Running> {
     })
 }
 
-/// The user of `--user` of the container, where that is a name: its groups are those of the accounts as they are now.
+/// Returns the user of the container's `--user`, if a name: the command gets the groups of the accounts as they are
+/// now.
 fn recorded_user(kept: &Kept) -> Option<UserFlag> {
     let flag: UserFlag = kept.record.user.as_ref()?.parse().ok()?;
     flag.has_names().then_some(flag)

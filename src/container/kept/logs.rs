@@ -29,7 +29,7 @@ pub struct Logs {
     pub timestamps: bool,
     /// Text before each line.
     pub prefix: String,
-    /// With this after each line.
+    /// Text after each line.
     pub suffix: &'static str,
 }
 

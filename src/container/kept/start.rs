@@ -47,7 +47,8 @@ pub fn start(kept: &Kept, client: Option<(OwnedFd, &Signals)>) -> Result<bool> {
     launch(kept, job(kept, lock.into())?, client).map(|()| true)
 }
 
-/// A container that has just been made, once those run that it requires.
+/// Starts the containers that a new container requires, then returns the new one. Removes a disposable one after an
+/// error.
 fn after_required(created: Created) -> Result<Created> {
     let Err(error) = start_required(&created.kept) else { return Ok(created) };
     let Created { kept, lock, .. } = created;
@@ -64,7 +65,7 @@ fn start_created(created: Created, client: Option<(OwnedFd, &Signals)>) -> Resul
     Ok(kept)
 }
 
-/// Starts the containers that `--requires` names, in this order, and what they require. Errors: one is gone.
+/// Starts the containers of `--requires`, in this order, and those that they require. Errors: a missing container.
 fn start_required(kept: &Kept) -> Result<()> {
     for id in &kept.record.requires {
         let said = || format!("--requires {}", short(id));
@@ -323,7 +324,7 @@ pub fn remove_ended(number: &str) -> Result<()> {
     Ok(())
 }
 
-/// The image stays where another container uses it, and where it is in a store of others.
+/// Removes the container's image, unless another container uses it, or it is in a store of others.
 fn remove_image(kept: &Kept) {
     let names = [kept.record.image.clone()];
     let mut told = |answer: std::result::Result<&RemovedImage, &Error>| {

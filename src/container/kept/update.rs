@@ -64,7 +64,7 @@ fn limit(kept: &Kept, changes: &LinuxResources) -> Result<()> {
     record::write(&kept.folder, CONFIG, &spec)
 }
 
-/// Puts limits over those of a configuration. Errors: it has no cgroup; a limit that cannot be had.
+/// Merges limits over those of a spec. Errors: no cgroup; a limit that cannot be set.
 pub(super) fn limit_spec(spec: &mut Spec, changes: &LinuxResources) -> Result<()> {
     let Some(linux) = spec.linux_mut() else { return Err(Error::new("it has no cgroup")) };
     let Some(path) = linux.cgroups_path().clone() else {

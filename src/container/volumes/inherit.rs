@@ -7,8 +7,8 @@ use crate::container::kept;
 use crate::error::{Context, Error, Result};
 use crate::spec::{self, Options, Volume, VolumesFrom};
 
-/// Adds the mounts of the containers that `--volumes-from` names, each where nothing else is mounted yet: mounts that are
-/// asked for come first, then those of the last container. Errors: no such container.
+/// Adds the mounts of the containers in `--volumes-from`, each where no other mount is yet: the user's own mounts win,
+/// then those of the last container. Errors: no such container.
 pub fn inherit(store: &Path, options: &mut Options) -> Result<()> {
     for from in options.volumes_from.clone().iter().rev() {
         let volumes = of_container(store, from).context(|| format!("--volumes-from {from}"))?;
