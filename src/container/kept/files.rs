@@ -94,7 +94,7 @@ fn in_running<T: Serialize + DeserializeOwned, R>(
     userns::in_process_and_here(enter, work, here)
 }
 
-/// Returns the user and mount namespace of a container. Process 1 with `--init` is our own, which nobody may inspect:
+/// Returns the user and mount namespace of a container. Process 1 with `--init` is our own, which cannot be inspected:
 /// then another process's.
 pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
     let gone = || Error::new("it has just ended");

@@ -35,9 +35,9 @@ pub fn stop(kept: &Kept, time: Option<i64>) -> Result<bool> {
 }
 
 impl Stopping {
-    /// Asks the container to end by `signal` (`None`: the container's stop signal), within `time` (seconds; negative: any;
-    /// `None`: the container's own time). `None`: the container does not run. Several containers are asked first and
-    /// awaited then, so that their times pass together.
+    /// Asks the container to end by `signal` (`None`: the container's stop signal), within `time` (seconds; negative:
+    /// any; `None`: the container's own time). `None`: the container does not run. Several containers get
+    /// their signals before the first wait, so that their times pass together.
     pub fn begin(kept: &Kept, signal: Option<i32>, time: Option<i64>) -> Result<Option<Self>> {
         let status = kept.status_here()?;
         let Some(state) = status.state() else { return Ok(None) };
