@@ -159,11 +159,13 @@ fn groups(command: &Command) -> String {
             let _ = write!(text, "\n  {:<12} {}", below.get_name(), about.trim_end_matches('.'));
         }
     }
-    text
+    text.trim_start().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn each(command: &Command, path: &str, check: &mut impl FnMut(&str)) {
@@ -198,6 +200,16 @@ mod tests {
         for line in EXAMPLES.iter().flat_map(|(_, lines)| *lines) {
             let parsed = super::super::with_help().try_get_matches_from(words(line));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn a_command_is_described_alike_in_lists_and_in_its_own_help() {
+        let list = super::super::Arguments::command();
+        let built = super::super::command();
+        for below in list.get_subcommands() {
+            let own = built.find_subcommand(below.get_name()).and_then(Command::get_about);
+            assert_eq!(own.map(ToString::to_string), below.get_about().map(ToString::to_string));
         }
     }
 
