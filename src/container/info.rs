@@ -116,14 +116,7 @@ fn host() -> Result<Value> {
         let found = program::find(name, Path::is_file);
         json!({ "executable": found.map(|path| path.display().to_string()).unwrap_or_default() })
     };
-    let own = cgroup::own().filter(|own| own.writable);
-    let is_own = own.is_some();
-    let delegation = own.or_else(cgroup::of_user_manager);
-    let manager = match (is_own, &delegation) {
-        (true, _) => "cgroupfs",
-        (false, Some(_)) => "systemd",
-        (false, None) => "none",
-    };
+    let (manager, delegation) = cgroup::manager();
     Ok(json!({
         "arch": platform.architecture,
         "cgroupControllers": delegation.map(|delegation| delegation.controllers).unwrap_or_default(),

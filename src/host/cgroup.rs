@@ -102,6 +102,18 @@ pub fn of_user_manager() -> Option<Delegation> {
     Delegation::of(folder.into())
 }
 
+/// Returns the name of the manager of the containers' cgroups (docker's and podman's word), and the cgroup that is delegated
+/// to us: `cgroupfs` in our own cgroup, `systemd` by the user's manager, else `none`.
+pub fn manager() -> (&'static str, Option<Delegation>) {
+    if let Some(own) = own().filter(|own| own.writable) {
+        return ("cgroupfs", Some(own));
+    }
+    match of_user_manager() {
+        Some(delegation) => ("systemd", Some(delegation)),
+        None => ("none", None),
+    }
+}
+
 /// Returns the socket where the calling user's systemd manager answers. Connects as a trial: systemd logs that in its
 /// journal.
 pub fn user_manager() -> Option<PathBuf> {

@@ -237,6 +237,17 @@ fn inspect_finds_volumes_too_and_info_answers_docker_s_questions() {
     assert!(info("{{.SecurityOptions}}").contains("name=rootless"));
     assert!(info("{{range $name, $_ := .Runtimes}}{{$name}}{{end}}").contains("usnea"));
     assert_eq!(info("{{.Host.CgroupManager}}"), info("{{.CgroupDriver}}"));
+    let format = "{{.HostConfig.Cgroups}} {{.HostConfig.CgroupManager}}";
+    for (flags, name) in [(&["--cgroups", "disabled"][..], "without"), (&[], "usual")] {
+        place.run_kept(&[flags, &["--name", name]].concat(), "true").works();
+        let shown = place.usnea(&["inspect", "-f", format, name]).works().to_owned();
+        let with_cgroup = format!("default {}", info("{{.CgroupDriver}}"));
+        assert!(
+            shown == "disabled none" || (name == "usual" && shown == with_cgroup),
+            "{name}: {shown}"
+        );
+        place.usnea(&["rm", name]).works();
+    }
     assert_eq!(
         info("{{.Host.RemoteSocket.Path}}|{{.Host.ServiceIsRemote}}|{{.Plugins.Volume}}"),
         "|false|[local]"

@@ -13,6 +13,7 @@ use super::super::super::volumes::Used;
 use super::document::Nothing;
 use super::mounts::of_user;
 use super::network::{self, HostPort};
+use crate::host;
 use crate::monitor::record::{LogDriver, Record};
 use crate::security;
 use crate::spec::RUN_INIT;
@@ -43,6 +44,7 @@ pub struct HostConfig {
     pub cgroupns_mode: &'static str,
     /// Cgroup namespace under podman's name: a copy of `cgroupns_mode`.
     pub cgroup_mode: &'static str,
+    /// Manager of the cgroup: `systemd`, `cgroupfs`, or `none` for a container without a cgroup.
     pub cgroup_manager: &'static str,
     pub cgroup: String,
     pub cgroups: &'static str,
@@ -208,7 +210,10 @@ pub(super) fn host_config(record: &Record, spec: &Spec, volumes: &[Used]) -> Hos
         capabilities: bounding,
         cgroupns_mode: cgroup_mode,
         cgroup_mode,
-        cgroup_manager: "systemd",
+        cgroup_manager: match linux.and_then(|linux| linux.cgroups_path().as_ref()) {
+            Some(_) => host::cgroup::manager().0,
+            None => "none",
+        },
         cgroup: String::new(),
         cgroups: match linux.and_then(|linux| linux.cgroups_path().as_ref()) {
             Some(_) => "default",
