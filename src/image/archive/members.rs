@@ -67,13 +67,17 @@ impl Members {
     // None: the end.
     fn next(&mut self, parser: &mut Parser, at: u64, length: u64) -> Result<Option<(u64, usize)>> {
         let broken = |error: &dyn std::fmt::Display| {
-            if at == 0 {
-                // The parser's message would name header fields, which other files do not have.
-                log::debug!("{error}");
-                return Error::new("not a tar archive")
-                    .hint("what docker save, podman save and usnea save write is one");
+            let what = if at == 0 { "not a tar archive" } else { "a damaged tar archive" };
+            Error::new(format!("{what}: at byte {at}: {error}"))
+        };
+        let unreadable = |error: tar_core::parse::ParseError| {
+            if at > 0 {
+                return broken(&error);
             }
-            Error::new(format!("a damaged tar archive: at byte {at}: {error}"))
+            // The parser's message would name header fields, which other files do not have.
+            log::debug!("{error}");
+            Error::new("not a tar archive")
+                .hint("what docker save, podman save and usnea save write is one")
         };
         let file = self.file.clone();
         let mut window = vec![0; 1024];
@@ -81,7 +85,7 @@ impl Members {
             let have =
                 Section::new(file.clone(), at, length.saturating_sub(at)).peek(&mut window)?;
             let headers = window.get(..have).unwrap_or_default();
-            match parser.parse(headers).map_err(|error| broken(&error))? {
+            match parser.parse(headers).map_err(unreadable)? {
                 // Some writers omit the zeros at the end.
                 ParseEvent::NeedData { .. } if have == 0 && at > 0 => return Ok(None),
                 ParseEvent::NeedData { .. } if have < window.len() => {
