@@ -103,7 +103,7 @@ impl Stores {
     }
 }
 
-// One rule for short names, podman's. Whatever names an image here (tag, commit, import, the name of an OCI layout)
+// Short names follow podman's rule. Every way to name an image here (tag, commit, import, the name of an OCI layout)
 // completes the name with localhost. Whatever finds an image tries localhost before the registries. So a name means the
 // image that got it last, until that name is removed.
 

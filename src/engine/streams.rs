@@ -33,7 +33,7 @@ pub fn of_ours(input: Stdin) -> io::Result<(Streams, StreamRelay)> {
         }
     };
     let output = outgoing(stdout(), &mut flows)?;
-    // One pipe for both keeps the order of writes.
+    // A single pipe for both streams keeps the order of writes.
     let error = match !flows.is_empty() && is_relayed_together()? {
         true => output.try_clone()?,
         false => outgoing(stderr(), &mut flows)?,

@@ -152,7 +152,7 @@ fn become_user(process: &mut Process, spec: &Spec, who: &Who, flag: &UserFlag) -
         additional.push(who.gid);
         let others = who.others.iter().copied().filter(|gid| outside_of(&groups, *gid).is_some());
         additional.extend(others.filter(|gid| *gid != who.gid));
-        // Those of --group-add among them.
+        // Groups of --group-add are among them.
         let own = process.user();
         let given = own.additional_gids().iter().flatten().filter(|_| own.uid() == who.uid);
         let given = given.filter(|gid| !additional.contains(gid)).copied();

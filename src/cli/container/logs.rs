@@ -112,7 +112,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
                 prefix: arguments.prefix(index, &kept.record.name),
                 suffix: if arguments.color { "\x1b[0m" } else { "" },
             };
-            // One write for many lines; with both streams, a reader cannot rely on the order of the log.
+            // A single write for many lines; with both streams, a reader cannot rely on the order of the log.
             let mut output = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
             let mut error = std::io::stderr().lock();
             kept::logs(&kept, &wanted, &mut output, &mut error)?;

@@ -130,7 +130,7 @@ impl Child<'_> {
             let null = self.null_device()?;
             return Ok(mount::attach(mount::copy(null, Path::new(""), Reach::Alone)?, target)?);
         }
-        // One empty folder serves all masks: the first mask attaches it, the others attach copies of it.
+        // A single empty folder serves all masks: the first mask attaches it, the others attach copies of it.
         match &self.hands.empty {
             Some(empty) => mount::attach(mount::copy(empty, Path::new(""), Reach::Alone)?, target)?,
             None => {

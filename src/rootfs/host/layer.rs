@@ -175,7 +175,7 @@ pub fn make(store: &Path, tree: &Tree, name: &LayerName, story: &str) -> Result<
         fill(&birth.path.join("fs"), tree)?;
         let told = birth.path.join("layer.json");
         files::write_synced(&told, story.as_bytes()).map_err(|error| cannot_write(error, &told))?;
-        // One flush for all: file by file it would be thousands. The content must be on disk before the name.
+        // A single flush for all files: file by file it would be thousands. The content must be on disk before the name.
         files::sync_filesystem(&birth.path)?;
         let folder = name.folder(store);
         if let Some(lock) = birth.put(&folder)? {

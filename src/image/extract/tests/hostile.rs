@@ -63,7 +63,7 @@ fn long_names_are_names_and_too_long_ones_an_error() {
 fn a_tower_of_folders_is_an_error() {
     let error = refused(Tar::of([Item::folder("d/".repeat(10_000))]));
     assert!(error.ends_with("more than 1000 folders deep"), "{error}");
-    // One level at a time, each folder one level deeper than the last.
+    // Descends level by level, each folder one level deeper than the last.
     let items = (1..1100).map(|depth| Item::folder("d/".repeat(depth)));
     let place = Place::new();
     let error = place.unpack(&Tar::of(items).end()).unwrap_err();

@@ -397,7 +397,7 @@ fn recorded_owners_of_lower_layers_are_real_above() {
     let tree = ground.tree_reading(Reading { real_lowers: 1, ..recorded.clone() });
     assert_eq!(mode(&tree, "above"), (uid, gid, 0o644));
     drop(tree);
-    // One user owns all files.
+    // A single user owns all files.
     let tree = ground.tree_reading(Reading { one_id: true, ..recorded });
     assert_eq!(mode(&tree, "without"), (uid, gid, 0o644));
     assert_eq!(tree.xattrs(walk(&tree, "above").unwrap()).unwrap().len(), 30);
