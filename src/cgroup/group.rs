@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::limits::{Limits, Setting};
-use super::place::{self, Place, WATCHERS, Wanted};
+use super::placement::{self, Place, WATCHERS, Wanted};
 use super::systemd::Manager;
 use crate::error::{Context, Error, Result};
 use crate::host::cgroup::CONTROLLERS;
@@ -133,8 +133,8 @@ fn is_for_supervisors(setting: &Setting) -> bool {
 
 /// Delegates all available controllers, as far as possible. Processes of ours in the way are moved aside.
 fn hand_down(home: &Path) {
-    let there = place::words(&home.join("cgroup.controllers"));
-    let down = place::words(&home.join("cgroup.subtree_control"));
+    let there = placement::words(&home.join("cgroup.controllers"));
+    let down = placement::words(&home.join("cgroup.subtree_control"));
     let wanted =
         |name: &&&str| there.iter().any(|one| one == *name) && !down.iter().any(|one| one == *name);
     let missing: Vec<_> = CONTROLLERS.iter().filter(wanted).collect();
@@ -142,8 +142,8 @@ fn hand_down(home: &Path) {
         return;
     }
     let watchers = home.join(WATCHERS);
-    let processes = place::processes(home);
-    if processes.iter().all(|pid| place::is_usnea(*pid)) {
+    let processes = placement::processes(home);
+    if processes.iter().all(|pid| placement::is_usnea(*pid)) {
         let _ = std::fs::create_dir(&watchers);
         for pid in processes {
             let _ = std::fs::write(watchers.join("cgroup.procs"), pid.to_string());
@@ -151,7 +151,7 @@ fn hand_down(home: &Path) {
     }
     // With a process in the group, some controllers could still be delegated, to threads: no process could then be
     // created below.
-    if !place::processes(home).is_empty() {
+    if !placement::processes(home).is_empty() {
         return;
     }
     for name in missing {
@@ -264,7 +264,7 @@ fn remove_one(folder: &Path) {
 fn kill(folder: &Path) {
     // cgroup.kill exists since Linux 5.14.
     if write(&folder.join("cgroup.kill"), "1").is_err() {
-        for pid in place::processes(folder) {
+        for pid in placement::processes(folder) {
             let _ = crate::sys::process::signal_child(pid, libc::SIGKILL);
         }
     }

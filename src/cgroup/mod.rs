@@ -1,8 +1,8 @@
 //! Control groups, of version 2 alone (cgroups(7), Documentation/admin-guide/cgroup-v2.rst).
 //!
 //! ```text
-//! config.json: linux.resources --- limits ---> files and values
-//!              linux.cgroupsPath -- place ---> possible places: in our own cgroup, or in a scope (systemd, message)
+//! config.json: linux.resources ------ limits --->  files and values
+//!              linux.cgroupsPath -- placement ---> in our own cgroup, or in a scope (systemd, message)
 //! group: creates a group, and reads and writes it during the container's life
 //!
 //! usnea-ID-PID.scope/              systemd's, delegated; has the container's weights among its siblings
@@ -15,7 +15,7 @@
 mod group;
 mod limits;
 mod message;
-mod place;
+mod placement;
 mod systemd;
 
 use std::path::Path;
@@ -24,7 +24,7 @@ pub use group::{
     Freeze, Group, Supervisors, change, count, freeze, is_frozen, number, oom_kills, remove,
 };
 pub use limits::{Limits, Setting};
-pub use place::{Wanted, find};
+pub use placement::{Wanted, find};
 
 use crate::error::Result;
 
@@ -52,7 +52,7 @@ fn scope(name: &str) -> String {
 
 /// Advice to a user who wants containers with cgroups.
 pub fn how_to_have_one() -> String {
-    place::how_to_have_one()
+    placement::how_to_have_one()
 }
 
 /// Moves this process next to the group in `folder`, so that it may create processes there: a process of a session may
@@ -61,7 +61,7 @@ pub fn come_near(folder: &Path) -> Result<()> {
     let unit = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let unit = unit.filter(|name| name.ends_with(".scope") || name.ends_with(".service"));
     match (unit, systemd::Manager::of_user()) {
-        (Some(unit), Some(manager)) => manager.attach(unit, place::WATCHERS),
+        (Some(unit), Some(manager)) => manager.attach(unit, placement::WATCHERS),
         _ => {
             let error = format!("no process may be moved from here to {}", folder.display());
             Err(crate::error::Error::new(error)

@@ -10,7 +10,7 @@ use super::run::print;
 use crate::container::login::{self, Account, Means, Typing};
 use crate::error::{Error, Result};
 use crate::image::credentials::Keeper;
-use crate::image::registries::Asked;
+use crate::image::registries_conf::Asked;
 
 /// Log in to a registry
 ///

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::host::{account, boot_id, cgroup, distribution, filesystem, kernel, machine, program};
 use crate::ids::IdMap;
 use crate::image::manifest::Platform;
-use crate::image::registries::Registries;
+use crate::image::registries_conf::Registries;
 use crate::userns::Base;
 
 /// Returns the whole document, under the names of podman's JSON.

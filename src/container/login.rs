@@ -10,8 +10,8 @@ use crate::fail;
 use crate::image::credentials::{Found, Keeper, Logins};
 use crate::image::endpoint::Credentials;
 use crate::image::reference::{DOCKER_HUB, Typed};
-use crate::image::registries::{Asked, Registries};
-use crate::image::registry::{Access, Registry};
+use crate::image::registries_conf::{Asked, Registries};
+use crate::image::registry_client::{Access, Registry};
 
 /// Scope of a login: `HOST[:PORT][/NAMESPACE[/REPOSITORY]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

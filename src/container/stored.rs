@@ -14,7 +14,7 @@ use crate::go_json;
 use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
 use crate::image::pull::Progress;
-use crate::image::registries::Registries;
+use crate::image::registries_conf::Registries;
 use crate::image::store::{HeldBlob, Image, Store};
 use crate::image::transport::Place;
 use crate::monitor::record::Healthcheck;

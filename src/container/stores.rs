@@ -7,7 +7,7 @@ use crate::config::{self, Settings};
 use crate::error::{Error, Result};
 use crate::image::owners::Owners;
 use crate::image::reference::{LOCALHOST, Reference, Typed};
-use crate::image::registries::Registries;
+use crate::image::registries_conf::Registries;
 use crate::image::store::{Image, Store};
 use crate::userns::Base;
 

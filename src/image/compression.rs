@@ -5,8 +5,8 @@ use std::io::{self, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::file_range::FileRange;
 use super::manifest::media;
-use super::section::Section;
 use crate::error::{Error, Result};
 
 const BUFFER: usize = 128 << 10;
@@ -94,9 +94,9 @@ pub fn sniff<'a>(mut packed: impl Read + 'a) -> Result<(Compression, impl Read +
 }
 
 /// Detects the compression of a part of a file.
-pub fn sniff_section(section: &Section) -> Result<Compression> {
+pub fn sniff_section(range: &FileRange) -> Result<Compression> {
     let mut head = [0; SIGNATURE];
-    let length = section.peek(&mut head)?;
+    let length = range.peek(&mut head)?;
     Ok(Compression::of(head.get(..length).unwrap_or_default()))
 }
 

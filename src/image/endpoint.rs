@@ -1,4 +1,4 @@
-//! Address, transport and credentials of a registry: decided by `registries` before any request, used by `registry`.
+//! Address, transport and credentials of a registry: decided by `registries_conf` before any request, used by `registry_client`.
 
 use std::fmt;
 use std::path::PathBuf;

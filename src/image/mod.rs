@@ -11,16 +11,17 @@
 //! process made for it. That process may start threads; the process that launches containers may not.
 
 pub mod archive;
-pub mod change;
+pub mod compose;
 pub mod compression;
 pub mod config;
 pub mod credentials;
 pub mod diff;
 pub mod endpoint;
 pub mod extract;
+pub mod file_range;
+pub mod instruction;
 pub mod layout;
 pub mod list;
-pub mod made;
 pub mod manifest;
 pub mod owners;
 pub mod platform;
@@ -28,9 +29,8 @@ pub mod policy;
 pub mod pull;
 pub mod push;
 pub mod reference;
-pub mod registries;
-pub mod registry;
-pub mod section;
+pub mod registries_conf;
+pub mod registry_client;
 pub mod source;
 pub mod store;
 pub mod transport;

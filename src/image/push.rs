@@ -16,11 +16,11 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
+use super::compose::{Layer, LayerWriter};
 use super::compression::{Compression, sniff_section};
-use super::made::{Layer, LayerWriter};
+use super::file_range::FileRange;
 use super::manifest::{Descriptor, Document, Manifest, media};
 use super::pull::Progress;
-use super::section::Section;
 use super::source::Target;
 use super::store::{HeldBlob, Image, Store};
 use crate::digest::Digest;
@@ -88,7 +88,7 @@ struct Parcel {
 
 enum Content {
     Stored,
-    Made(Section),
+    Made(FileRange),
 }
 
 impl Push<'_> {
@@ -145,7 +145,7 @@ impl Push<'_> {
     fn convert(&self, bytes: &[u8], format: Format) -> Result<Converted> {
         let compression = |layer: &Descriptor| match known_compression(&layer.media_type) {
             Some(compression) => Ok(compression),
-            None => sniff_section(&Section::whole(self.open(layer, &Content::Stored)?)?)
+            None => sniff_section(&FileRange::whole(self.open(layer, &Content::Stored)?)?)
                 .context(|| format!("layer {}", layer.digest)),
         };
         convert(bytes, format, &compression)
@@ -196,7 +196,7 @@ impl Push<'_> {
         if known_compression(&layer.media_type).is_some_and(stays) {
             return Ok((layer.clone(), Content::Stored));
         }
-        let stored = Section::whole(self.open(layer, &Content::Stored)?)?;
+        let stored = FileRange::whole(self.open(layer, &Content::Stored)?)?;
         let compression = sniff_section(&stored)?;
         if stays(compression) {
             return Ok((layer.clone(), Content::Stored));

@@ -6,13 +6,13 @@ use std::path::Path;
 use serde_json::Value;
 use usnea::config::Limits;
 use usnea::image::Reference;
+use usnea::image::compose::{self, Details, LayerWriter, Parent};
 use usnea::image::diff::{self, Kind};
 use usnea::image::endpoint::{Credentials, Endpoint, Transport};
-use usnea::image::made::{self, Details, LayerWriter, Parent};
 use usnea::image::manifest::{Document, Platform};
 use usnea::image::owners::Owners;
 use usnea::image::pull::{Progress, Pull};
-use usnea::image::registry::{Access, Registry};
+use usnea::image::registry_client::{Access, Registry};
 use usnea::image::store::Store;
 
 use crate::composed::{Composed, file, layer};
@@ -484,7 +484,8 @@ fn commit(place: &Stocked, upper: &Path, owners: &Owners) {
         changes: Vec::new(),
     };
     let parent = Parent { manifest: &manifest, config: &config, store: &store };
-    let source = made::commit(Some(parent), Some(layer), &details, "new".into()).expect("an image");
+    let source =
+        compose::commit(Some(parent), Some(layer), &details, "new".into()).expect("an image");
     let pull = Pull {
         action: "pull",
         store: &store,

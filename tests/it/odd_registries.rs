@@ -11,7 +11,7 @@ use serde_json::json;
 use usnea::digest::Digest;
 use usnea::image::endpoint::{Credentials, Endpoint, Transport};
 use usnea::image::manifest::{Descriptor, media};
-use usnea::image::registry::{Access, Registry, Tempo};
+use usnea::image::registry_client::{Access, Registry, Tempo};
 use usnea::image::source::Source;
 
 use crate::composed::{Composed, small_root};

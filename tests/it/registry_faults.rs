@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use usnea::digest::Digest;
 use usnea::image::endpoint::{Credentials, Endpoint, Transport};
 use usnea::image::manifest::{Descriptor, LARGEST, media};
-use usnea::image::registry::{Access, Registry, Tempo};
+use usnea::image::registry_client::{Access, Registry, Tempo};
 use usnea::image::source::{Source, Target};
 
 use crate::fault_registry::{FaultRegistry, Heard, Piece, Pieces, answer, head};

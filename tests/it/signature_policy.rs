@@ -11,7 +11,7 @@ use usnea::digest::Digest;
 use usnea::image::endpoint::{Endpoint, Transport};
 use usnea::image::manifest::{Descriptor, media};
 use usnea::image::policy::{Origin, Policy};
-use usnea::image::registry::{Access, Registry};
+use usnea::image::registry_client::{Access, Registry};
 use usnea::image::source::Target;
 use usnea::image::{Reference, reference};
 

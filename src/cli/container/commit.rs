@@ -9,7 +9,7 @@ use crate::cli::run::print;
 use crate::container::kept::{self, Commit, Meanwhile, Squash};
 use crate::container::stores::given_name;
 use crate::error::{Context, Result};
-use crate::image::change::Change;
+use crate::image::instruction::Change;
 use crate::image::reference::Typed;
 
 /// Create an image from a container

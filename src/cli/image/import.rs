@@ -7,7 +7,7 @@ use crate::cli::run::print;
 use crate::container::images::{Import, import};
 use crate::container::stores::{Stores, given_name};
 use crate::error::{Error, Result};
-use crate::image::change::Change;
+use crate::image::instruction::Change;
 use crate::image::manifest::Platform;
 use crate::image::reference::Typed;
 

@@ -7,7 +7,7 @@ use clap::builder::BoolishValueParser;
 use crate::cli::prompt::{self, Answer};
 use crate::error::Result;
 use crate::image::endpoint::Credentials;
-use crate::image::registries::Asked;
+use crate::image::registries_conf::Asked;
 
 /// Trust in a registry, and credentials for it.
 #[derive(Default, clap::Args)]

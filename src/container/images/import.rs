@@ -7,8 +7,8 @@ use crate::config::Limits;
 use crate::container::stores::{self, Stores};
 use crate::error::{Context, Result};
 use crate::image::Reference;
-use crate::image::change::Change;
-use crate::image::made::{self, Details};
+use crate::image::compose::{self, Details};
+use crate::image::instruction::Change;
 use crate::image::manifest::Platform;
 use crate::image::pull::Pull;
 use crate::image::store::Image;
@@ -48,7 +48,7 @@ pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
     };
     let names: Vec<Reference> = import.name.iter().cloned().collect();
     let imported = userns::in_base(&base, || {
-        let source = made::rootfs_image(&import.input, &store.tmp(), &details)
+        let source = compose::rootfs_image(&import.input, &store.tmp(), &details)
             .context(|| "cannot import")?;
         let pull = Pull {
             action: "import",

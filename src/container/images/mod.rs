@@ -32,12 +32,12 @@ use crate::container::stores::{Stores, meanings};
 use crate::error::{Error, Result};
 use crate::image::pull::Progress;
 use crate::image::reference::{Reference, Typed};
-use crate::image::registries::Registries;
+use crate::image::registries_conf::Registries;
 use crate::image::store::{Image, Store};
 use crate::monitor::events;
 
 pub use crate::image::list::{EntryChange, ListFormat};
-pub use crate::image::registry::FoundRepository;
+pub use crate::image::registry_client::FoundRepository;
 pub use crate::image::store::{Depth, Repair};
 pub use diff::diff;
 pub use export::export;

@@ -8,7 +8,7 @@ use crate::container::stores::{self, Stores, given_name, meanings};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::image::reference::{Reference, Typed};
-use crate::image::registries::Registries;
+use crate::image::registries_conf::Registries;
 use crate::image::store::{
     Depth, Fault, Force, Freed, Image, Mending, Removal, Repair, Store, Target, Usage, Which,
 };

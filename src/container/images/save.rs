@@ -10,7 +10,7 @@ use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
 use crate::image::manifest::Platform;
 use crate::image::push::{Form, Format, Push};
-use crate::image::registries::Registries;
+use crate::image::registries_conf::Registries;
 use crate::image::source::Target;
 use crate::image::store::{Image, Store};
 

@@ -2,8 +2,8 @@
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::reference::{Reference, Typed};
-use crate::image::registries::{Asked, Registries};
-use crate::image::registry::{self, Access, FoundRepository, Registry};
+use crate::image::registries_conf::{Asked, Registries};
+use crate::image::registry_client::{self, Access, FoundRepository, Registry};
 
 /// Settings of a search.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub fn search(search: &Search) -> Result<Vec<Found>> {
     for registry in &places {
         let look = || {
             let endpoint = registries.search_endpoint(registry, &search.asked)?;
-            registry::search(endpoint, term, search.limit)
+            registry_client::search(endpoint, term, search.limit)
         };
         match look() {
             Ok(all) => found.extend(

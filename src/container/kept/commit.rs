@@ -19,9 +19,9 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::Reference;
-use crate::image::change::Change;
+use crate::image::compose::{self, Details, Layer, LayerWriter, Parent};
 use crate::image::diff::{self, Form, changes_tar, layer_tar, merged_tar};
-use crate::image::made::{self, Details, Layer, LayerWriter, Parent};
+use crate::image::instruction::Change;
 use crate::image::manifest::{Document, Manifest, Platform};
 use crate::image::owners::Owners;
 use crate::image::pull::Pull;
@@ -102,7 +102,7 @@ pub fn commit(kept: &Kept, commit: &Commit) -> Result<Image> {
         let parent =
             Parent { manifest: &parent.manifest, config: &parent.config, store: &parent.store };
         let name = format!("container {}", kept.record.name);
-        let source = made::commit(Some(parent), layer, &details, name)?;
+        let source = compose::commit(Some(parent), layer, &details, name)?;
         let pull = Pull {
             action: "commit",
             store,

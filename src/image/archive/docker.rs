@@ -18,9 +18,9 @@ use crate::fail;
 use crate::go_json;
 use crate::image::Reference;
 use crate::image::compression::{Compression, sniff_section};
+use crate::image::file_range::FileRange;
 use crate::image::layout::Files;
 use crate::image::manifest::{Descriptor, LARGEST, MOST_LAYERS, media, parse_config};
-use crate::image::section::Section;
 use crate::image::source::{Blob, Fetched, Source};
 use crate::image::transport::Which;
 
@@ -142,7 +142,7 @@ impl DockerArchive {
         Ok(DockerImage { name, manifest: manifest.to_string().into_bytes(), blobs })
     }
 
-    fn layer(&self, path: &str, section: &Section, diff_id: &Digest) -> Result<Descriptor> {
+    fn layer(&self, path: &str, section: &FileRange, diff_id: &Digest) -> Result<Descriptor> {
         let media_type = match sniff_section(section)? {
             Compression::None => {
                 return Ok(descriptor(media::DOCKER_LAYER, diff_id.clone(), section.size()));
@@ -164,7 +164,7 @@ impl DockerArchive {
         Ok(layer)
     }
 
-    fn member(&self, path: &str) -> Result<Section> {
+    fn member(&self, path: &str) -> Result<FileRange> {
         let found = self.members.open(path)?;
         found.ok_or_else(|| Error::new(format!("there is no {} in it", shown(path))))
     }
@@ -189,7 +189,7 @@ fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
 pub struct DockerImage {
     name: String,
     manifest: Vec<u8>,
-    blobs: HashMap<Digest, Section>,
+    blobs: HashMap<Digest, FileRange>,
 }
 
 impl Source for DockerImage {

@@ -10,8 +10,8 @@ use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::image::file_range::FileRange;
 use crate::image::layout::Files;
-use crate::image::section::Section;
 
 /// Most members. An archive of a thousand images with a hundred layers each has fewer.
 const MOST_MEMBERS: usize = 1 << 18;
@@ -83,7 +83,7 @@ impl Members {
         let mut window = vec![0; 1024];
         loop {
             let have =
-                Section::new(file.clone(), at, length.saturating_sub(at)).peek(&mut window)?;
+                FileRange::new(file.clone(), at, length.saturating_sub(at)).peek(&mut window)?;
             let headers = window.get(..have).unwrap_or_default();
             match parser.parse(headers).map_err(unreadable)? {
                 // Some writers omit the zeros at the end.
@@ -149,7 +149,7 @@ impl Members {
 }
 
 impl Files for Members {
-    fn open(&self, path: &str) -> Result<Option<Section>> {
+    fn open(&self, path: &str) -> Result<Option<FileRange>> {
         let mut name = lexical(&[], path.as_bytes()).ok_or_else(|| {
             Error::new(format!("'{}' leads out of the archive", path.escape_debug()))
         })?;
@@ -158,7 +158,7 @@ impl Files for Members {
                 None => return Ok(None),
                 Some(Member::Link(to)) => name.clone_from(to),
                 Some(Member::File { at, size }) => {
-                    return Ok(Some(Section::new(self.file.clone(), *at, *size)));
+                    return Ok(Some(FileRange::new(self.file.clone(), *at, *size)));
                 }
             }
         }

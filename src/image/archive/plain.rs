@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::error::{Context, Result};
 use crate::files;
 use crate::image::compression::{self, Compression, sniff_section};
-use crate::image::section::Section;
+use crate::image::file_range::FileRange;
 
 /// Writes all of `reader` to an unnamed file on the filesystem of `tmp`; returns the file at its beginning.
 pub fn spool(reader: &mut dyn Read, tmp: &Path) -> Result<File> {
@@ -42,7 +42,7 @@ pub fn plain(file: File, tmp: &Path) -> Result<File> {
     if !file.metadata().context(|| "cannot look at it")?.is_file() {
         return plain_stream(file, tmp);
     }
-    let section = Section::whole(file.try_clone().context(|| "cannot read it")?)?;
+    let section = FileRange::whole(file.try_clone().context(|| "cannot read it")?)?;
     match sniff_section(&section)? {
         Compression::None => Ok(file),
         compression => spool(&mut compression.decode(section)?, tmp),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  credential-helpers (registries.conf), in order
-//!    +-- "containers-auth.json": the auth files, in order (shelves)
+//!    +-- "containers-auth.json": the auth files, in order (paths)
 //!    |     +-- credHelpers: the helper for this registry
 //!    |     +-- HOST/NAMESPACE/REPOSITORY, HOST/NAMESPACE
 //!    |     +-- credsStore: docker's helper for all registries
@@ -13,8 +13,8 @@
 
 mod entry;
 mod file;
+mod paths;
 mod program;
-mod shelves;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ use serde_json::{Map, Value};
 
 use self::entry::{Form, Login};
 use self::file::AuthFile;
+pub use self::paths::CredentialPaths;
 pub use self::program::Programs;
-pub use self::shelves::Shelves;
 use super::endpoint::Credentials;
 use crate::error::{Context, Error, Result};
 
@@ -66,14 +66,14 @@ impl fmt::Display for Keeper {
 #[derive(Clone, Debug)]
 pub struct Logins {
     helpers: Vec<String>,
-    shelves: Shelves,
+    paths: CredentialPaths,
 }
 
 impl Logins {
     /// Creates the list of places. `helpers`: `credential-helpers` of registries.conf, where [`AUTH_FILES`] stands for
     /// the files.
-    pub fn new(helpers: Vec<String>, shelves: Shelves) -> Self {
-        Self { helpers, shelves }
+    pub fn new(helpers: Vec<String>, paths: CredentialPaths) -> Self {
+        Self { helpers, paths }
     }
 
     /// Finds the credentials for `repository` of the registry `host` (`docker.io`, not the host to connect to). An
@@ -98,21 +98,21 @@ impl Logins {
 
     /// [`Logins::find`] before a first login: the named file need not exist.
     pub fn kept(&self, host: &str, path: &str) -> Result<Option<Found>> {
-        if self.shelves.named.as_ref().is_some_and(|named| !named.exists()) {
+        if self.paths.named.as_ref().is_some_and(|named| !named.exists()) {
             let helpers = self.helpers.iter().filter(|name| *name != AUTH_FILES).cloned().collect();
-            return Self::new(helpers, self.shelves.clone()).find(host, path);
+            return Self::new(helpers, self.paths.clone()).find(host, path);
         }
         self.find(host, path)
     }
 
     fn find_in_files(&self, host: &str, repository: &str) -> Result<Option<Found>> {
-        if let Some(path) = &self.shelves.named {
+        if let Some(path) = &self.paths.named {
             let file = AuthFile::read(path, Form::Auths)?;
             let missing = || Error::new(format!("cannot read {}: no such file", path.display()));
             return self.find_in_file(&file.ok_or_else(missing)?, path, host, repository);
         }
-        let files = self.shelves.files.iter().map(|path| (path, Form::Auths));
-        let old = self.shelves.old.iter().map(|path| (path, Form::Old));
+        let files = self.paths.files.iter().map(|path| (path, Form::Auths));
+        let old = self.paths.old.iter().map(|path| (path, Form::Old));
         for (path, form) in files.chain(old) {
             // After su(1), XDG_RUNTIME_DIR often belongs to another user: no reason to refuse a public image.
             if std::fs::File::open(path)
@@ -159,7 +159,7 @@ impl Logins {
     /// Queries a helper under all names of the registry.
     fn ask(&self, helper: &str, names: &[&str]) -> Result<Option<Found>> {
         for name in names {
-            let secret = self.shelves.programs.get(helper, name)?;
+            let secret = self.paths.programs.get(helper, name)?;
             let login = secret.and_then(|secret| Login::of_pair(&secret.username, &secret.secret));
             if let Some(login) = login {
                 return Ok(Some(self.found(login, Keeper::Helper(helper.to_owned()))));
@@ -173,7 +173,7 @@ impl Logins {
     }
 
     fn keeper(&self, path: &Path) -> Keeper {
-        match &self.shelves.runtime {
+        match &self.paths.runtime {
             Some(runtime) if path.starts_with(runtime) => Keeper::SessionFile(path.to_owned()),
             _ => Keeper::File(path.to_owned()),
         }
@@ -244,7 +244,7 @@ impl Logins {
                 "docker-credential-{helper} keeps logins for registries, not for a path such as '{path}'"
             )));
         }
-        self.shelves.programs.store(helper, name, username, password)?;
+        self.paths.programs.store(helper, name, username, password)?;
         Ok(Keeper::Helper(helper.to_owned()))
     }
 
@@ -291,8 +291,8 @@ impl Logins {
     fn take_back(&self, helper: &str, host: &str) -> Result<bool> {
         let mut erased = false;
         for name in entry::names(host) {
-            if self.shelves.programs.get(helper, name)?.is_some() {
-                self.shelves.programs.erase(helper, name)?;
+            if self.paths.programs.get(helper, name)?.is_some() {
+                self.paths.programs.erase(helper, name)?;
                 erased = true;
             }
         }
@@ -307,9 +307,9 @@ impl Logins {
             let one = match helper.as_str() {
                 AUTH_FILES => self.erase_all_in_file(),
                 // The list of helpers may be a whole site's, with some that are not installed here.
-                name if !self.shelves.programs.has(name) => Ok(()),
-                name => self.shelves.programs.list(name).and_then(|servers| {
-                    servers.iter().try_for_each(|one| self.shelves.programs.erase(name, one))
+                name if !self.paths.programs.has(name) => Ok(()),
+                name => self.paths.programs.list(name).and_then(|servers| {
+                    servers.iter().try_for_each(|one| self.paths.programs.erase(name, one))
                 }),
             };
             if let Err(error) = one {
@@ -327,7 +327,7 @@ impl Logins {
             .store()
             .into_iter()
             .flat_map(|store| file.keys().into_iter().map(move |key| (store, key)));
-        let programs = &self.shelves.programs;
+        let programs = &self.paths.programs;
         let erase = |(helper, name): (&str, &str)| programs.erase(helper, name);
         let erased: Vec<Result<()>> = of_registries.chain(of_store).map(erase).collect();
         file::change(place, Map::clear)?;
@@ -336,13 +336,13 @@ impl Logins {
 
     /// The file for new logins. Errors: no place for a file, or the folder belongs to another user.
     fn written(&self) -> Result<&Path> {
-        let written = self.shelves.written();
+        let written = self.paths.written();
         let path = written.ok_or_else(|| {
             Error::new("no place for it: neither XDG_RUNTIME_DIR nor HOME is set")
                 .hint("name a file with --authfile or REGISTRY_AUTH_FILE")
         })?;
-        if self.shelves.named.is_none() {
-            if let Some(runtime) = &self.shelves.runtime {
+        if self.paths.named.is_none() {
+            if let Some(runtime) = &self.paths.runtime {
                 std::fs::metadata(runtime)
                     .context(|| format!("XDG_RUNTIME_DIR is {}", runtime.display()))
                     .hint(|| "unset XDG_RUNTIME_DIR, or name a file with --authfile")?;

@@ -23,20 +23,20 @@ impl Home {
         self.folder.path().join(name)
     }
 
-    fn shelves(&self) -> Shelves {
+    fn paths(&self) -> CredentialPaths {
         let files =
             ["run/containers/auth.json", "config/containers/auth.json", "docker/config.json"];
-        Shelves {
+        CredentialPaths {
             files: files.map(|name| self.path(name)).into(),
             old: Some(self.path(".dockercfg")),
             runtime: Some(self.path("run")),
             programs: keeping(self.folder.path(), "test"),
-            ..Shelves::default()
+            ..CredentialPaths::default()
         }
     }
 
     fn logins(&self) -> Logins {
-        Logins::new(vec![AUTH_FILES.to_owned()], self.shelves())
+        Logins::new(vec![AUTH_FILES.to_owned()], self.paths())
     }
 
     fn write(&self, name: &str, content: &Value) {
@@ -77,7 +77,7 @@ fn the_first_place_that_knows_wins() {
     home.write("named.json", &json!({"auths": {"b.io": auth("named")}}));
     let named = Logins::new(
         vec![AUTH_FILES.to_owned()],
-        home.shelves().with_authfile(Some(&home.path("named.json"))),
+        home.paths().with_authfile(Some(&home.path("named.json"))),
     );
     assert_eq!(found(&named, "b.io", "x").as_deref(), Some("named"));
     assert_eq!(found(&named, "a.io", "x"), None);
@@ -127,7 +127,7 @@ fn an_entry_that_is_broken_costs_its_own_registry_alone() {
 #[test]
 fn helpers_are_asked_for_the_registries_they_are_for() {
     let home = Home::new();
-    let programs = home.shelves().programs;
+    let programs = home.paths().programs;
     programs.store("test", "a.io", "helped", "s").unwrap();
     programs.store("test", "https://index.docker.io/v1/", "hub", "s").unwrap();
     programs.store("test", "token.io", "<token>", "s").unwrap();
@@ -161,11 +161,11 @@ fn helpers_are_asked_for_the_registries_they_are_for() {
 #[test]
 fn the_helpers_of_registries_conf_are_asked_in_their_order() {
     let home = Home::new();
-    home.shelves().programs.store("test", "a.io", "helped", "s").unwrap();
+    home.paths().programs.store("test", "a.io", "helped", "s").unwrap();
     with_script(home.folder.path(), "bad", "exit 1");
     home.write("run/containers/auth.json", &json!({"auths": {"a.io": auth("file")}}));
     let with = |names: &[&str]| {
-        Logins::new(names.iter().map(|name| (*name).to_owned()).collect(), home.shelves())
+        Logins::new(names.iter().map(|name| (*name).to_owned()).collect(), home.paths())
     };
     assert_eq!(found(&with(&["test", AUTH_FILES]), "a.io", "x").as_deref(), Some("helped"));
     assert_eq!(found(&with(&[AUTH_FILES, "test"]), "a.io", "x").as_deref(), Some("file"));
@@ -215,7 +215,7 @@ fn a_login_is_kept_closed_and_forgotten() {
 #[test]
 fn docker_finds_what_is_kept_in_its_own_file() {
     let home = Home::new();
-    let named = home.shelves().with_authfile(Some(&home.path("docker/config.json")));
+    let named = home.paths().with_authfile(Some(&home.path("docker/config.json")));
     let logins = Logins::new(vec![AUTH_FILES.to_owned()], named);
     assert_eq!(
         logins.store("docker.io", "", "hub", "p").unwrap(),
@@ -236,13 +236,13 @@ fn docker_finds_what_is_kept_in_its_own_file() {
     assert_eq!(found(&logins, "a.io", "").as_deref(), Some("new"));
     logins.store("docker.io", "", "hub", "p").unwrap();
     assert_eq!(
-        home.shelves().programs.list("test").unwrap(),
+        home.paths().programs.list("test").unwrap(),
         ["a.io", "https://index.docker.io/v1/"]
     );
     assert!(logins.erase("a.io", "").unwrap());
     assert_eq!(found(&logins, "a.io", ""), None);
     logins.erase_all().unwrap();
-    assert!(home.shelves().programs.list("test").unwrap().is_empty());
+    assert!(home.paths().programs.list("test").unwrap().is_empty());
     assert_eq!(home.json("docker/config.json"), json!({"credsStore": "test", "auths": {}}));
 }
 
@@ -263,7 +263,7 @@ fn what_a_registry_s_own_helper_keeps_is_not_written_to_the_file() {
 
 #[test]
 fn a_place_that_is_not_there_is_not_guessed() {
-    let logins = Logins::new(vec![AUTH_FILES.to_owned()], Shelves::default());
+    let logins = Logins::new(vec![AUTH_FILES.to_owned()], CredentialPaths::default());
     let error = logins.store("a.io", "", "me", "hidden").unwrap_err();
     assert!(error.to_string().contains("neither XDG_RUNTIME_DIR nor HOME"), "{error}");
     let home = Home::new();

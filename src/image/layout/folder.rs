@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::Files;
 use crate::error::{Context, Error, Result};
 use crate::files;
-use crate::image::section::Section;
+use crate::image::file_range::FileRange;
 use crate::sys::inroot::{self, Symlinks};
 
 /// An open folder.
@@ -70,21 +70,21 @@ impl Folder {
 
 impl Folder {
     /// Opens the regular file at `path`, through no symbolic link: a file that may be written. `None`: no such file.
-    pub fn open_own(&self, path: &str) -> Result<Option<Section>> {
+    pub fn open_own(&self, path: &str) -> Result<Option<FileRange>> {
         let open = |flags| inroot::open(&self.fd, Path::new(path), flags, Symlinks::Refuse);
-        section(open(OFlags::PATH))
+        range(open(OFlags::PATH))
     }
 }
 
 impl Files for Folder {
-    fn open(&self, path: &str) -> Result<Option<Section>> {
+    fn open(&self, path: &str) -> Result<Option<FileRange>> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        section(rustix::fs::openat(&self.fd, path, flags, Mode::empty()).map_err(io::Error::from))
+        range(rustix::fs::openat(&self.fd, path, flags, Mode::empty()).map_err(io::Error::from))
     }
 }
 
 /// Opens a file that was found with O_PATH: opening a device or a pipe would have side effects.
-fn section(found: io::Result<OwnedFd>) -> Result<Option<Section>> {
+fn range(found: io::Result<OwnedFd>) -> Result<Option<FileRange>> {
     let found = match found {
         Ok(found) => File::from(found),
         Err(error) => {
@@ -99,5 +99,5 @@ fn section(found: io::Result<OwnedFd>) -> Result<Option<Section>> {
         return Err(Error::new("not a regular file"));
     }
     let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()));
-    Ok(Some(Section::whole(file.context(|| "cannot open it")?)?))
+    Ok(Some(FileRange::whole(file.context(|| "cannot open it")?)?))
 }

@@ -9,8 +9,8 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::file_range::FileRange;
 use super::manifest::{Descriptor, Document, Index, LARGEST, media};
-use super::section::Section;
 use super::source::{Blob, Fetched, Source};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
@@ -27,7 +27,7 @@ pub const IMAGE_NAME: &str = "io.containerd.image.name";
 /// Access to the files of a layout.
 pub trait Files: Send + Sync {
     /// Opens the regular file at `path` in the layout. `None`: no such file.
-    fn open(&self, path: &str) -> Result<Option<Section>>;
+    fn open(&self, path: &str) -> Result<Option<FileRange>>;
 }
 
 /// A layout open for reading.
@@ -176,7 +176,7 @@ pub struct LayoutImage {
 }
 
 impl LayoutImage {
-    fn section(&self, digest: &Digest) -> Result<Section> {
+    fn range(&self, digest: &Digest) -> Result<FileRange> {
         let found = self.layout.files.open(&blob_path(digest));
         let found = found.context(|| format!("{}: blob {digest}", self.layout.name))?;
         found.ok_or_else(|| Error::new(format!("{}: there is no blob {digest}", self.layout.name)))
@@ -204,7 +204,7 @@ impl Source for LayoutImage {
             }
         };
         let of = || format!("{}: manifest {digest}", self.layout.name);
-        let bytes = self.section(digest)?.read_small(LARGEST).context(of)?;
+        let bytes = self.range(digest)?.read_small(LARGEST).context(of)?;
         // An empty media type in a descriptor counts as missing.
         let media_type = media_type.filter(|kind| !kind.is_empty());
         let mut hasher = Hasher::new(digest.algorithm());
@@ -217,21 +217,21 @@ impl Source for LayoutImage {
     }
 
     fn size(&self, digest: &Digest) -> Result<u64> {
-        Ok(self.section(digest)?.size())
+        Ok(self.range(digest)?.size())
     }
 
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {
-        let section = self.section(&descriptor.digest)?;
-        if section.size() != descriptor.size {
+        let range = self.range(&descriptor.digest)?;
+        if range.size() != descriptor.size {
             fail!(
                 "{}: blob {} has {} bytes, not {}",
                 self.layout.name,
                 descriptor.digest,
-                section.size(),
+                range.size(),
                 descriptor.size
             );
         }
-        Ok(Box::new(section.skip(from)))
+        Ok(Box::new(range.skip(from)))
     }
 }
 

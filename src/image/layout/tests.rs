@@ -265,9 +265,9 @@ proptest! {
     fn no_index_panics(text in "\\PC{0,200}", damage in proptest::collection::vec((0usize..400, any::<u8>()), 0..8)) {
         struct Given(Vec<u8>);
         impl Files for Given {
-            fn open(&self, path: &str) -> Result<Option<Section>> {
+            fn open(&self, path: &str) -> Result<Option<FileRange>> {
                 let bytes = if path == "oci-layout" { MARKER.as_bytes() } else { &self.0 };
-                Ok(Some(Section::whole(opener(bytes)()?)?))
+                Ok(Some(FileRange::whole(opener(bytes)()?)?))
             }
         }
         let _ = Layout::of(Arc::new(Given(text.into_bytes())), "x".to_owned());

@@ -2,14 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usnea::image::credentials::{AUTH_FILES, Logins, Shelves};
+use usnea::image::credentials::{AUTH_FILES, Logins, CredentialPaths};
 
 fuzz_target!(|bytes: &[u8]| {
     let folder = usnea_fuzz::folder();
     let path = folder.path().join("auth.json");
     std::fs::write(&path, bytes).expect("a file");
     // No folder of programs: no helper is ever started.
-    let shelves = Shelves { named: Some(path), ..Shelves::default() };
+    let shelves = CredentialPaths { named: Some(path), ..CredentialPaths::default() };
     assert!(shelves.programs.folders.is_empty());
     let logins = Logins::new(vec![AUTH_FILES.to_owned()], shelves);
     for (host, path) in

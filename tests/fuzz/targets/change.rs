@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usnea::image::change::{Change, apply};
+use usnea::image::instruction::{Change, apply};
 
 fuzz_target!(|text: &str| {
     let changes: Vec<Change> = text.split('\u{1}').filter_map(|line| line.parse().ok()).collect();

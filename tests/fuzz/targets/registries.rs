@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usnea::image::credentials::Shelves;
-use usnea::image::registries::{Asked, Places, Registries};
+use usnea::image::credentials::CredentialPaths;
+use usnea::image::registries_conf::{Asked, RegistriesPaths, Registries};
 
 fuzz_target!(|text: &str| {
     let (main, drop_in) = text.split_once('\0').unwrap_or((text, ""));
@@ -12,8 +12,8 @@ fuzz_target!(|text: &str| {
     std::fs::create_dir(user.join("registries.conf.d")).expect("a folder");
     std::fs::write(user.join("registries.conf"), main).expect("a file");
     std::fs::write(user.join("registries.conf.d/50.conf"), drop_in).expect("a file");
-    let places = Places { user: Some(user), ..Places::default() };
-    let Ok(registries) = Registries::load_from(places, Shelves::default()) else { return };
+    let paths = RegistriesPaths { user: Some(user), ..RegistriesPaths::default() };
+    let Ok(registries) = Registries::load_from(paths, CredentialPaths::default()) else { return };
     for name in ["debian", "quay.io/a/b:1", "localhost:5000/x"] {
         let typed = name.parse().expect("a name");
         for reference in registries.candidates(&typed).unwrap_or_default() {

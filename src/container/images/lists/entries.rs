@@ -12,8 +12,8 @@ use crate::image::config::ImageConfig;
 use crate::image::list::{Entry, Listing};
 use crate::image::manifest::{Document, LARGEST, Manifest, Platform};
 use crate::image::reference::Reference;
-use crate::image::registries::{Asked, Registries};
-use crate::image::registry::Registry;
+use crate::image::registries_conf::{Asked, Registries};
+use crate::image::registry_client::Registry;
 use crate::image::source::Source;
 use crate::image::transport::Place;
 

@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::list::{EntryChange, ListFormat, Listing, ManifestList};
 use crate::image::manifest::Platform;
 use crate::image::reference::Typed;
-use crate::image::registries::{Asked, Registries};
+use crate::image::registries_conf::{Asked, Registries};
 
 pub use self::push::{PushList, push_list};
 

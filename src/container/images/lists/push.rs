@@ -13,13 +13,13 @@ use crate::container::stores::Stores;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Kind, Result};
 use crate::fail;
+use crate::image::file_range::FileRange;
 use crate::image::list::{Entry, ListFormat, Listing, ManifestList};
 use crate::image::manifest::{Descriptor, Document, Manifest};
 use crate::image::push::{Form, Format, Push, Pushed};
 use crate::image::reference::{DOCKER_HUB, Reference};
-use crate::image::registries::{Asked, Registries};
-use crate::image::registry::{Access, Registry};
-use crate::image::section::Section;
+use crate::image::registries_conf::{Asked, Registries};
+use crate::image::registry_client::{Access, Registry};
 use crate::image::source::{Source, Target};
 use crate::image::transport::Place;
 
@@ -163,7 +163,7 @@ impl Sender<'_> {
     }
 
     /// Downloads a blob of a registry to a file without a name, and checks its digest.
-    fn fetched(&self, source: &Registry, blob: &Descriptor) -> Result<Section> {
+    fn fetched(&self, source: &Registry, blob: &Descriptor) -> Result<FileRange> {
         let mut file = tempfile::tempfile_in(self.tmp)
             .map_err(|error| crate::files::cannot_write(error, self.tmp))?;
         let mut hasher = Hasher::new(blob.digest.algorithm());
@@ -178,7 +178,7 @@ impl Sender<'_> {
         if hasher.finish() != blob.digest {
             fail!("{}: blob {} is not what its digest says", Source::describe(source), blob.digest);
         }
-        Ok(Section::whole(file)?)
+        Ok(FileRange::whole(file)?)
     }
 }
 

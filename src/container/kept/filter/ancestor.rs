@@ -8,7 +8,7 @@ use crate::container::kept::Kept;
 use crate::container::stores::Stores;
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::image::registries::Registries;
+use crate::image::registries_conf::Registries;
 use crate::image::store::Image;
 
 /// Image as typed, and the images of the stores under that name, found once for the first container.

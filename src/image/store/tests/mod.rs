@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{Image, Store};
 use crate::config::Limits;
 use crate::image::Reference;
-use crate::image::made::{self, Details, Layer, LayerWriter, Parent};
+use crate::image::compose::{self, Details, Layer, LayerWriter, Parent};
 use crate::image::manifest::{Document, Platform};
 use crate::image::owners::Owners;
 use crate::image::pull::{Progress, Pull};
@@ -72,7 +72,7 @@ impl Shop {
         Self { folder, store }
     }
 
-    fn pull(&self, source: &made::Made, names: &[&str]) -> Image {
+    fn pull(&self, source: &compose::Made, names: &[&str]) -> Image {
         let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
         let pull = Pull {
             action: "pull",
@@ -91,7 +91,7 @@ impl Shop {
     /// An image of one layer.
     fn image(&self, names: &[&str], files: &[(&str, &str)]) -> Image {
         let layer = layer(self.folder.path(), files);
-        let made = made::commit(None, Some(layer), &details(), "an image".to_owned()).unwrap();
+        let made = compose::commit(None, Some(layer), &details(), "an image".to_owned()).unwrap();
         self.pull(&made, names)
     }
 
@@ -104,7 +104,7 @@ impl Shop {
         let config = self.store.read_blob(&parent.config).unwrap();
         let parent = Parent { manifest: &manifest, config: &config, store: &self.store };
         let layer = layer(self.folder.path(), files);
-        let made = made::commit(Some(parent), Some(layer), &details(), "a child".to_owned());
+        let made = compose::commit(Some(parent), Some(layer), &details(), "a child".to_owned());
         self.pull(&made.unwrap(), names)
     }
 

@@ -1,4 +1,4 @@
-//! Places of the registry configuration: containers-registries.conf(5), containers-registries.conf.d(5),
+//! RegistriesPaths of the registry configuration: containers-registries.conf(5), containers-registries.conf.d(5),
 //! containers-certs.d(5).
 
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use crate::error::{Context, Result};
 
 /// Paths of the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
+pub struct RegistriesPaths {
     /// `$CONTAINERS_REGISTRIES_CONF`: this file, which must exist.
     pub named: Option<PathBuf>,
     /// The user's folder: `~/.config/containers`.
@@ -26,7 +26,7 @@ pub struct Places {
     pub certificates: Vec<PathBuf>,
 }
 
-impl Places {
+impl RegistriesPaths {
     /// The paths of this process's user.
     pub fn of_user() -> Self {
         let system: Vec<PathBuf> =
@@ -119,46 +119,49 @@ mod tests {
     fn files_are_read_in_the_documented_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let mut places = Places {
+        let mut paths = RegistriesPaths {
             user: Some(path("user")),
             system: vec![path("etc"), path("share")],
             chosen_aliases: Some(path("cache/aliases.conf")),
-            ..Places::default()
+            ..RegistriesPaths::default()
         };
-        let found = |places: &Places| places.read().unwrap().search.map(|all| all.concat());
-        assert_eq!(places.read().unwrap(), Settings::default());
+        let found = |paths: &RegistriesPaths| paths.read().unwrap().search.map(|all| all.concat());
+        assert_eq!(paths.read().unwrap(), Settings::default());
         write(&path("share/registries.conf"), &searching("share.io"));
-        assert_eq!(found(&places).unwrap(), "share.io");
+        assert_eq!(found(&paths).unwrap(), "share.io");
         write(&path("etc/registries.conf"), &searching("etc.io"));
-        assert_eq!(found(&places).unwrap(), "etc.io");
+        assert_eq!(found(&paths).unwrap(), "etc.io");
         write(&path("share/registries.conf.d/9.conf"), &searching("share-d.io"));
-        assert_eq!(found(&places).unwrap(), "share-d.io");
+        assert_eq!(found(&paths).unwrap(), "share-d.io");
         write(&path("etc/registries.conf.d/1.conf"), &searching("etc-d1.io"));
         write(&path("etc/registries.conf.d/2.conf"), &searching("etc-d2.io"));
         write(&path("etc/registries.conf.d/3.ignored"), "nonsense");
         fs::create_dir(path("etc/registries.conf.d/4.conf")).unwrap();
-        assert_eq!(found(&places).unwrap(), "etc-d2.io");
+        assert_eq!(found(&paths).unwrap(), "etc-d2.io");
         write(&path("user/registries.conf.d/1.conf"), "[aliases]\n'x' = 'a.io/x'\n'y' = 'a.io/y'");
         write(&path("cache/aliases.conf"), "[aliases]\n'y' = 'b.io/y'");
-        assert_eq!(found(&places).unwrap(), "etc-d2.io");
-        let aliases = places.read().unwrap().aliases;
+        assert_eq!(found(&paths).unwrap(), "etc-d2.io");
+        let aliases = paths.read().unwrap().aliases;
         let registry = |name: &str| aliases[name].clone().unwrap().registry.unwrap();
         assert_eq!((registry("x"), registry("y")), ("a.io".to_owned(), "b.io".to_owned()));
         write(&path("user/registries.conf"), "");
-        assert_eq!(found(&places), None);
-        places.named = Some(path("named.conf"));
-        assert!(places.read().unwrap_err().to_string().contains("named.conf"));
+        assert_eq!(found(&paths), None);
+        paths.named = Some(path("named.conf"));
+        assert!(paths.read().unwrap_err().to_string().contains("named.conf"));
         write(&path("named.conf"), &searching("named.io"));
-        assert_eq!(found(&places).unwrap(), "etc-d2.io");
-        assert_eq!(places.read().unwrap().aliases.len(), 2);
+        assert_eq!(found(&paths).unwrap(), "etc-d2.io");
+        assert_eq!(paths.read().unwrap().aliases.len(), 2);
     }
 
     #[test]
     fn a_file_that_is_wrong_is_named() {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join("registries.conf.d/bad.conf"), "x = 1\nbad");
-        let places = Places { system: vec![folder.path().to_owned()], ..Places::default() };
-        let error = places.read().unwrap_err().to_string();
+        let paths = RegistriesPaths {
+            system: vec![folder.path().to_owned()],
+            ..RegistriesPaths::default()
+        };
+        let error = paths.read().unwrap_err().to_string();
         assert!(error.contains("bad.conf: line 2"), "{error}");
     }
 
@@ -166,12 +169,15 @@ mod tests {
     fn the_first_folder_of_certificates_wins() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let places = Places { certificates: vec![path("a"), path("b")], ..Places::default() };
-        assert_eq!(places.certificates_for("h:5000"), None);
+        let paths = RegistriesPaths {
+            certificates: vec![path("a"), path("b")],
+            ..RegistriesPaths::default()
+        };
+        assert_eq!(paths.certificates_for("h:5000"), None);
         fs::create_dir_all(path("b/h:5000")).unwrap();
-        assert_eq!(places.certificates_for("h:5000"), Some(path("b/h:5000")));
-        assert_eq!(places.certificates_for("h"), None);
+        assert_eq!(paths.certificates_for("h:5000"), Some(path("b/h:5000")));
+        assert_eq!(paths.certificates_for("h"), None);
         fs::create_dir_all(path("a/h:5000")).unwrap();
-        assert_eq!(places.certificates_for("h:5000"), Some(path("a/h:5000")));
+        assert_eq!(paths.certificates_for("h:5000"), Some(path("a/h:5000")));
     }
 }

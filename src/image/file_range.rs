@@ -10,13 +10,13 @@ use crate::fail;
 
 /// Bytes of a file from one offset to another. Cheap to clone; clones do not share a position.
 #[derive(Clone, Debug)]
-pub struct Section {
+pub struct FileRange {
     file: Arc<File>,
     at: u64,
     end: u64,
 }
 
-impl Section {
+impl FileRange {
     /// Selects `size` bytes from offset `at` on.
     pub fn new(file: Arc<File>, at: u64, size: u64) -> Self {
         Self { file, at, end: at.saturating_add(size) }
@@ -60,7 +60,7 @@ impl Section {
         Ok(file)
     }
 
-    /// Reads the whole section into memory. Errors: larger than `limit` bytes.
+    /// Reads the whole range into memory. Errors: larger than `limit` bytes.
     pub fn read_small(mut self, limit: u64) -> Result<Vec<u8>> {
         if self.size() > limit {
             fail!("{} bytes, more than {limit}", self.size());
@@ -71,7 +71,7 @@ impl Section {
     }
 }
 
-impl Read for Section {
+impl Read for FileRange {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.size()).unwrap_or(usize::MAX).min(room.len());
         let Some(room) = room.get_mut(..most).filter(|room| !room.is_empty()) else {

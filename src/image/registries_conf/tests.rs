@@ -14,13 +14,14 @@ fn load(conf: &str, auth: &str) -> (tempfile::TempDir, Result<Registries>) {
     if !auth.is_empty() {
         fs::write(path("auth.json"), auth).unwrap();
     }
-    let places = Places {
+    let paths = RegistriesPaths {
         system: vec![folder.path().to_owned()],
         certificates: vec![path("certs.d")],
-        ..Places::default()
+        ..RegistriesPaths::default()
     };
-    let shelves = Shelves { files: vec![path("auth.json")], ..Shelves::default() };
-    let registries = Registries::load_from(places, shelves);
+    let credential_paths =
+        CredentialPaths { files: vec![path("auth.json")], ..CredentialPaths::default() };
+    let registries = Registries::load_from(paths, credential_paths);
     (folder, registries)
 }
 
@@ -234,7 +235,8 @@ fn each_endpoint_has_its_own_credentials() {
 
 #[test]
 fn nothing_is_read_where_there_is_nothing() {
-    let registries = Registries::load_from(Places::default(), Shelves::default()).unwrap();
+    let registries =
+        Registries::load_from(RegistriesPaths::default(), CredentialPaths::default()).unwrap();
     let endpoints =
         registries.pull_endpoints(&"debian".parse().unwrap(), &Asked::default()).unwrap();
     assert_eq!(endpoints.len(), 1);

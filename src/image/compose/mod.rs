@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 
 pub use layer::{Layer, LayerWriter};
 
-use super::change::{self, Change};
+use super::file_range::FileRange;
+use super::instruction::{self, Change};
 use super::manifest::{Descriptor, LARGEST, MOST_LAYERS, Manifest, Platform, media, parse_config};
-use super::section::Section;
 use super::source::{Blob, Fetched, Source};
 use super::store::Store;
 use crate::digest::Digest;
@@ -57,7 +57,7 @@ pub struct Made {
     manifest: Vec<u8>,
     digest: Digest,
     config: (Digest, Vec<u8>),
-    layers: HashMap<Digest, Section>,
+    layers: HashMap<Digest, FileRange>,
     /// Store that has the parent's layers; `None` without a parent.
     parent: Option<Store>,
 }
@@ -106,7 +106,7 @@ fn make(
     if layers.len() > MOST_LAYERS {
         fail!("the image would have {} layers, more than {MOST_LAYERS}", layers.len());
     }
-    change::apply(&mut document, &details.changes).context(|| "the image's config")?;
+    instruction::apply(&mut document, &details.changes).context(|| "the image's config")?;
     complete_history(&mut document, diff_ids.len() - usize::from(layer.is_some()))?;
     describe(&mut document, &diff_ids, layer.is_none(), details)?;
 
@@ -242,8 +242,8 @@ impl Source for Made {
             let rest = self.config.1.get(from..).unwrap_or_default().to_vec();
             return Ok(Box::new(std::io::Cursor::new(rest)));
         }
-        if let Some(section) = self.layers.get(digest) {
-            return Ok(Box::new(section.clone().skip(from)));
+        if let Some(range) = self.layers.get(digest) {
+            return Ok(Box::new(range.clone().skip(from)));
         }
         let held = self.parent.as_ref().map(|store| store.blob(digest)).transpose()?.flatten();
         let Some(held) = held else {

@@ -1,4 +1,4 @@
-//! Places of credentials: containers-auth.json(5), and docker's files after them.
+//! Paths of credentials: containers-auth.json(5), and docker's files after them.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::config;
 
 /// The files and programs that store credentials.
 #[derive(Clone, Debug, Default)]
-pub struct Shelves {
+pub struct CredentialPaths {
     /// `--authfile`, else `$REGISTRY_AUTH_FILE`: this file and no other.
     pub named: Option<PathBuf>,
     /// Default files without a named file, in this order; the first one is written.
@@ -20,8 +20,8 @@ pub struct Shelves {
     pub programs: Programs,
 }
 
-impl Shelves {
-    /// The places of this process's user. Without XDG_RUNTIME_DIR podman uses /run/containers/UID, which only root
+impl CredentialPaths {
+    /// The paths of this process's user. Without XDG_RUNTIME_DIR podman uses /run/containers/UID, which only root
     /// could create. usnea uses `~/.config/containers/auth.json`, and never a file below /tmp.
     pub fn of_user() -> Self {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());

@@ -13,9 +13,9 @@ use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Result};
 use crate::files;
 use crate::image::compression::{Compression, sniff};
+use crate::image::file_range::FileRange;
 use crate::image::manifest::{Descriptor, media};
-use crate::image::registry::fetch;
-use crate::image::section::Section;
+use crate::image::registry_client::fetch;
 
 /// A new layer.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Layer {
     /// Digest of the layer's tar.
     pub diff_id: Digest,
     /// Content of the blob.
-    pub content: Section,
+    pub content: FileRange,
 }
 
 /// An unnamed file that is hashed and counted while it is written.
@@ -84,7 +84,7 @@ impl LayerWriter {
         Ok(Layer {
             descriptor: descriptor(media::OCI_LAYER_GZIP, digest, size),
             diff_id: self.hasher.finish(),
-            content: Section::whole(file)?,
+            content: FileRange::whole(file)?,
         })
     }
 }
@@ -125,7 +125,7 @@ pub fn of_tarball(path: &Path, tmp: &Path) -> Result<Layer> {
     let mut sink = Sink::new(tmp)?;
     copy(&mut stream, &mut sink, tmp)?;
     let (file, digest, size) = sink.finish().map_err(|error| files::cannot_write(error, tmp))?;
-    let content = Section::whole(file)?;
+    let content = FileRange::whole(file)?;
     let mut diff = Hasher::new(Algorithm::Sha256);
     io::copy(&mut compression.decode(content.clone())?, &mut diff)
         .context(|| "cannot decompress it")?;

@@ -11,14 +11,14 @@
 
 mod entry;
 mod file;
-mod places;
+mod paths;
 
 use std::path::{Path, PathBuf};
 
 use self::entry::{Entry, Place};
 use self::file::{Settings, ShortNames};
-pub use self::places::Places;
-use super::credentials::{AUTH_FILES, Logins, Shelves};
+pub use self::paths::RegistriesPaths;
+use super::credentials::{AUTH_FILES, CredentialPaths, Logins};
 use super::endpoint::{Credentials, Endpoint, Transport};
 use super::reference::{DOCKER_HUB, Reference, Typed};
 use crate::error::{Error, Result};
@@ -40,19 +40,19 @@ pub struct Asked {
 #[derive(Clone, Debug)]
 pub struct Registries {
     settings: Settings,
-    places: Places,
-    shelves: Shelves,
+    paths: RegistriesPaths,
+    credential_paths: CredentialPaths,
 }
 
 impl Registries {
     /// Reads the files of this process's user. Errors: an unreadable file, or an invalid setting.
     pub fn load() -> Result<Self> {
-        Self::load_from(Places::of_user(), Shelves::of_user())
+        Self::load_from(RegistriesPaths::of_user(), CredentialPaths::of_user())
     }
 
-    /// [`Registries::load`] from other places.
-    pub fn load_from(places: Places, shelves: Shelves) -> Result<Self> {
-        Ok(Self { settings: places.read()?, places, shelves })
+    /// [`Registries::load`] from other paths.
+    pub fn load_from(paths: RegistriesPaths, credential_paths: CredentialPaths) -> Result<Self> {
+        Ok(Self { settings: paths.read()?, paths, credential_paths })
     }
 
     /// The registries that are searched for short names.
@@ -150,11 +150,11 @@ impl Registries {
         self.endpoint(registry, "", insecure, asked.credentials.clone(), asked)
     }
 
-    /// Places for the lookup and storage of credentials; `authfile` is `--authfile`.
+    /// RegistriesPaths for the lookup and storage of credentials; `authfile` is `--authfile`.
     pub fn logins(&self, authfile: Option<&Path>) -> Logins {
         let named = self.settings.helpers.as_deref().filter(|names| !names.is_empty());
         let helpers = named.map_or_else(|| vec![AUTH_FILES.to_owned()], <[String]>::to_vec);
-        Logins::new(helpers, self.shelves.clone().with_authfile(authfile))
+        Logins::new(helpers, self.credential_paths.clone().with_authfile(authfile))
     }
 
     /// The `[[registry]]` with the best match. Errors: blocked.
@@ -184,7 +184,7 @@ impl Registries {
                 return Err(Error::new(format!("--cert-dir {}: no such folder", folder.display())));
             }
             Some(folder) => vec![folder.clone()],
-            None => self.places.certificates_for(registry).into_iter().collect(),
+            None => self.paths.certificates_for(registry).into_iter().collect(),
         };
         // As with docker, a registry on this machine needs no TLS, unless files, flags or certificates exist for it.
         let insecure = insecure.unwrap_or(certificates.is_empty() && is_loopback(registry));

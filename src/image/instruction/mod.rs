@@ -1,10 +1,10 @@
 //! Changes to an image's config for `docker import --change` and `docker commit --change`: one Dockerfile instruction
-//! each, in shell or JSON form. `words` splits and expands, `health` parses HEALTHCHECK.
+//! each, in shell or JSON form. `lexer` splits and expands, `health` parses HEALTHCHECK.
 //!
 //! The config stays raw JSON, so that docker's fields beyond OCI (Healthcheck, OnBuild, Shell) survive.
 
 mod health;
-mod words;
+mod lexer;
 
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use words::{expand, pairs, split};
+use lexer::{expand, pairs, split};
 
 /// An instruction that changes an image's config.
 #[derive(Clone, Debug, PartialEq, Eq)]
