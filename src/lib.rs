@@ -9,7 +9,7 @@
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns image rootfs cgroup net spec security
 //! config host               where our files are; what this machine can do
-//! error ids files digest duration capability expression forward go_json host_entry override_stat whiteout   shared vocabulary
+//! error ids files digest duration capability expression forward go_json host_entry   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 //!
@@ -54,12 +54,11 @@ pub mod host;
 pub mod host_entry;
 pub mod ids;
 pub mod image;
+pub mod layer;
 pub mod monitor;
 pub mod net;
-pub mod override_stat;
 pub mod rootfs;
 pub mod security;
 pub mod spec;
 pub mod sys;
 pub mod userns;
-pub mod whiteout;

@@ -7,10 +7,10 @@ use crate::error::{Context, Error, Result};
 use crate::host::overlay::{self, Known};
 use crate::host::{fuse, idmap};
 use crate::ids::IdMaps;
-use crate::override_stat::Records;
+use crate::layer::override_stat::Records;
+use crate::layer::whiteout::Whiteouts;
 use crate::spec::{Options, Stacking, StorageDriver};
 use crate::userns::{Base, Writer};
-use crate::whiteout::Whiteouts;
 
 /// Chosen storage driver.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,10 +7,10 @@ use std::str::FromStr;
 use super::stored;
 use crate::error::{Context, Error, Result};
 use crate::image::store::HeldBlob;
+use crate::layer::whiteout::Whiteouts;
 use crate::rootfs::host::{self, HostRoot};
 use crate::spec::ImageDefaults;
 use crate::userns::Base;
-use crate::whiteout::Whiteouts;
 
 /// IMAGE, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::plan::INIT;
 use super::{Command, Credentials, Groups, Mount, Plan, Source, Stdin, Step, Supervised};
 use crate::cgroup;
 use crate::ids::{IdMap, IdMaps};
-use crate::override_stat::Records;
+use crate::layer::override_stat::Records;
 use crate::security::seccomp::Filter;
 use crate::spec::{RECORDED_LOWERS, Stacking, StorageDriver};
 use crate::sys::mount::{Attributes, Propagation, Reach};

@@ -12,13 +12,13 @@ use super::trouble::{Done, On, Trouble};
 use super::{MemoryLayers, Mount, Plan, Source, places};
 use crate::error::{Context, Error};
 use crate::ids::IdMaps;
+use crate::layer::whiteout::Whiteouts;
 use crate::rootfs::copy::Meaning;
 use crate::rootfs::fuse::mount::{self as fuse, Served};
 use crate::rootfs::fuse::tree::{Ids, Layers, NAMES, Reading};
 use crate::spec::{Stacking, StorageDriver};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::process;
-use crate::whiteout::Whiteouts;
 
 /// Folders of layers: the read-only ones, the topmost first, and the writable one with its work folder.
 #[derive(Clone, Copy)]

@@ -13,10 +13,10 @@ use super::trouble::{Done, On, Trouble};
 use super::{Idmapped, Mount, Plan, Source, Step, copyup};
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
+use crate::layer::whiteout::Whiteouts;
 use crate::spec::StorageDriver;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{inroot, namespace, process};
-use crate::whiteout::Whiteouts;
 
 /// Mount point of the root, seen by this process alone: no other code uses the path. Not "/": a process below a mount
 /// on its root counts as one in a chroot, and may make no user namespace (user_namespaces(7)).

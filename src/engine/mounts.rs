@@ -9,13 +9,13 @@ use oci_spec::runtime;
 use crate::error::{Context, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps};
-use crate::override_stat::Records;
+use crate::layer::override_stat::Records;
+use crate::layer::whiteout::Whiteouts;
 use crate::spec::{
     COPY_UP, FOREIGN_LOWERS, IDMAP, RECORDED_LOWERS, Stacking, StorageDriver, WHITEOUT_NAMES,
 };
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Propagation, Reach, split_lowers};
-use crate::whiteout::Whiteouts;
 
 /// Source of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Owners of a layer's files, and their form on disk. Either real owners in the range of the base user namespace. Or,
 //! where the user has a single ID, owners recorded in an extended attribute of files that all belong to the user
-//! ([`crate::override_stat`]).
+//! ([`crate::layer::override_stat`]).
 
 use crate::digest::Digest;
 use crate::ids::{self, IdMaps};
-pub use crate::override_stat::{FileType, OVERRIDE_STAT, OverrideStat};
+pub use crate::layer::override_stat::{FileType, OVERRIDE_STAT, OverrideStat};
 
 /// Form in which the owners of a layer's files are stored on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]

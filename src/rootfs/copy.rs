@@ -21,9 +21,9 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 use crate::ids::{IdMap, IdMaps, outside_of};
-use crate::override_stat::{OVERRIDE_STAT, Records};
+use crate::layer::override_stat::{OVERRIDE_STAT, Records};
+use crate::layer::whiteout::{self, Whiteouts, is_whiteout};
 use crate::sys::{inode, tree};
-use crate::whiteout::{self, Whiteouts, is_whiteout};
 
 /// Copies the content of the folder `from` into the folder `to`, over existing files. Errors: the first file that could
 /// not be copied, by name.

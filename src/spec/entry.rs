@@ -16,7 +16,7 @@ use super::user::{UserFlag, identify};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, outside_of};
-use crate::whiteout::Whiteouts;
+use crate::layer::whiteout::Whiteouts;
 
 /// Flags of `usnea exec` that concern the process.
 #[derive(clap::Args, Clone, Debug, Default)]

@@ -15,8 +15,8 @@ use std::rc::Rc;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::layer::whiteout::{Whiteouts, is_whiteout};
 use crate::sys::inroot;
-use crate::whiteout::{Whiteouts, is_whiteout};
 
 /// Limit of followed links: the kernel's (path_resolution(7)).
 const MOST_LINKS: usize = 40;

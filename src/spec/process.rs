@@ -23,7 +23,7 @@ use super::{env_file, mounts};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{UsernsMode, outside_of};
-use crate::whiteout::Whiteouts;
+use crate::layer::whiteout::Whiteouts;
 
 /// Environment variables that configure a proxy (podman's list).
 const PROXIES: [&str; 8] = [

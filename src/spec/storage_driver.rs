@@ -1,7 +1,7 @@
 //! `--storage-driver`, and its encoding in config.json.
 
-use crate::override_stat::Records;
-use crate::whiteout::Whiteouts;
+use crate::layer::override_stat::Records;
+use crate::layer::whiteout::Whiteouts;
 
 /// Storage driver: stacks the layers of a root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use usnea::config::Limits;
 use usnea::image::extract::{Content, How, layer};
 use usnea::image::owners::Owners;
-use usnea::whiteout::Whiteouts;
+use usnea::layer::whiteout::Whiteouts;
 
 /// Small, so that what goes beyond is found out.
 const LIMITS: Limits = Limits { layer_bytes: 4 << 20, layer_entries: 500, layer_ratio: 50 };

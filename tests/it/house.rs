@@ -17,6 +17,7 @@ const ROWS: &[&[&str]] = &[
     &["engine"],
     &["userns", "image", "rootfs", "cgroup", "net", "spec", "security"],
     &["config", "host"],
+    &["layer"],
     &[
         "ids",
         "files",
@@ -28,8 +29,6 @@ const ROWS: &[&[&str]] = &[
         "forward",
         "go_json",
         "host_entry",
-        "override_stat",
-        "whiteout",
     ],
     &["error"],
     &["sys"],

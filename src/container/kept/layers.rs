@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::ids::IdMaps;
 use crate::image::diff::{Folder, Form, Names};
 use crate::image::owners::Owners;
-use crate::override_stat::Records;
+use crate::layer::override_stat::Records;
 use crate::spec::StorageDriver;
 use crate::sys::inroot::{self, Symlinks};
 use crate::userns::Base;

@@ -10,8 +10,8 @@ use crate::host::hint::Hint;
 use crate::host::kernel::{self, Version};
 use crate::host::scratch::Scratch;
 use crate::host::{filesystem, fuse, idmap, overlay, trial, userns};
+use crate::layer::whiteout::{self, Whiteouts};
 use crate::sys::namespace::Namespaces;
-use crate::whiteout::{self, Whiteouts};
 
 const STORE: &str = "store";
 const OVERLAY: &str = "kernel overlay";

@@ -15,10 +15,10 @@ use super::node::{self, Found, Whose};
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
 use crate::image::owners::{FileType, Owners};
+use crate::layer::whiteout::Whiteouts;
 use crate::sys::inode;
-use crate::whiteout::Whiteouts;
 
-pub use crate::whiteout::{OPAQUE_NAME as OPAQUE, PREFIX as WHITEOUT};
+pub use crate::layer::whiteout::{OPAQUE_NAME as OPAQUE, PREFIX as WHITEOUT};
 
 /// The name that a whiteout file `.wh.NAME` removes. `None`: another kind of name.
 fn whited_out(mark: &OsStr) -> Option<&OsStr> {

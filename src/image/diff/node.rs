@@ -15,8 +15,8 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
+pub use crate::layer::whiteout::is_whiteout;
 use crate::sys::inroot::{self, Symlinks};
-pub use crate::whiteout::is_whiteout;
 
 /// Result of the lookup of a name.
 pub enum Found {

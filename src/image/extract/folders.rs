@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::attributes::{Attributes, Us};
 use super::{How, path};
 use crate::error::{Context, Error, Result};
-use crate::whiteout::{self, Whiteouts};
+use crate::layer::whiteout::{self, Whiteouts};
 
 /// Most open folders: deeper ones displace the upper ones. Several layers are unpacked at once.
 const MOST_OPEN: usize = 32;

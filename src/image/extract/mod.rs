@@ -42,7 +42,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::MORE_SPACE;
 use crate::image::owners::Owners;
-use crate::whiteout::Whiteouts;
+use crate::layer::whiteout::Whiteouts;
 
 const ANOTHER_FILESYSTEM: &str = "keep usnea's files on another filesystem: --root or USNEA_ROOT";
 

@@ -19,7 +19,7 @@ use crate::files::{self, Birth, Lock};
 use crate::host::boot_id;
 use crate::image::extract::{self, Content, How};
 use crate::image::owners::Owners;
-use crate::whiteout::{self, Whiteouts};
+use crate::layer::whiteout::{self, Whiteouts};
 
 /// Prefix of a layer's folder in tmp/ while it is being unpacked.
 pub const PREFIX: &str = "layer-";

@@ -28,7 +28,7 @@ use super::serve::{Mover, Server};
 use super::tree::{Layers, Reading, Tree};
 use crate::error::{Context, Error, Result};
 use crate::host;
-use crate::override_stat::Records;
+use crate::layer::override_stat::Records;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::process::{self, Child, Forked};
 use crate::sys::{fd, namespace, title};

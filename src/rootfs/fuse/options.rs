@@ -7,7 +7,7 @@ use super::tree::{Ids, Reading};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps};
-use crate::override_stat::Records;
+use crate::layer::override_stat::Records;
 use crate::sys::mount::Attributes;
 
 /// Parsed options.

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType as DiskType, Mode, OFlags, Stat, StatxFlags, 
 use rustix::io::Errno;
 
 use super::caller::{Caller, Last, Target};
-use crate::override_stat::{FileType, OVERRIDE_STAT, OverrideStat};
+use crate::layer::override_stat::{FileType, OVERRIDE_STAT, OverrideStat};
 
 /// (uid_t) -1: no change.
 const UNCHANGED: u32 = u32::MAX;

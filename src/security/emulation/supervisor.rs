@@ -12,7 +12,7 @@ use super::credentials::{Credentials, Ids, Power, Refused};
 use super::files::{self, File, make_device, mount_of};
 use super::look;
 use super::processes::Processes;
-use crate::override_stat::FileType;
+use crate::layer::override_stat::FileType;
 use crate::security::seccomp::Architecture;
 use crate::sys::namespace;
 use crate::sys::process;

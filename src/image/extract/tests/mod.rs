@@ -22,7 +22,7 @@ use crate::config::Limits;
 use crate::error::Result;
 use crate::ids::{IdMap, IdMaps};
 use crate::image::owners::Owners;
-use crate::whiteout::Whiteouts;
+use crate::layer::whiteout::Whiteouts;
 
 /// A folder to unpack into, beside a folder that must stay untouched.
 struct Place {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::access::Reach;
 use super::node::{Layer, Node};
 use super::{Answer, Tree};
-use crate::override_stat::{OVERRIDE_STAT, Records};
+use crate::layer::override_stat::{OVERRIDE_STAT, Records};
 
 /// Point in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

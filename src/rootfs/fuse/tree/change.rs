@@ -16,7 +16,7 @@ use super::file::OpenFile;
 use super::make::errno;
 use super::node::{Node, UPPER};
 use super::{Answer, Attributes, Caller, Tree};
-use crate::override_stat::{OVERRIDE_STAT, OverrideStat};
+use crate::layer::override_stat::{OVERRIDE_STAT, OverrideStat};
 use crate::sys::inroot;
 
 impl Tree {

@@ -14,7 +14,7 @@ use super::copyup::Content;
 use super::file::{Access, OpenFile};
 use super::node::{Node, UPPER};
 use super::{Answer, Caller, Entry, Tree, stat_at, xattr};
-use crate::override_stat::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
+use crate::layer::override_stat::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
 
 /// File to make.
 #[derive(Clone, Copy, Debug)]

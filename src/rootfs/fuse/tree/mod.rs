@@ -54,7 +54,7 @@ use node::{Layer, Node, Nodes, Place, UPPER};
 use number::{Numbers, Real};
 use work::Work;
 
-use crate::override_stat::Records;
+use crate::layer::override_stat::Records;
 
 /// Result of an operation.
 pub type Answer<T> = std::result::Result<T, Errno>;

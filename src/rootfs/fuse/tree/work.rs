@@ -135,7 +135,7 @@ fn inherit_nothing(work: &OwnedFd) -> Answer<()> {
 /// Tries which forms the file system can hold: only a trial shows that. Errors: EROFS.
 fn forms(work: &OwnedFd) -> Answer<(Form, Opacity)> {
     const TRIAL: &str = "#trial";
-    const OPAQUE: &str = crate::whiteout::OPAQUE;
+    const OPAQUE: &str = crate::layer::whiteout::OPAQUE;
     let tried = |answer: Answer<()>| match answer {
         Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => false,
         // An error such as a full disk decides nothing here, and shows again at the first write.

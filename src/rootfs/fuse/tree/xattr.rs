@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::acl::is_acl;
 use super::{Answer, Tree};
-use crate::override_stat::{OVERRIDE_STAT, Records};
+use crate::layer::override_stat::{OVERRIDE_STAT, Records};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
