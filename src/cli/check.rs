@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::run::print;
 use super::table::escape;
+use crate::container;
 use crate::container::images::{self, Depth, Repair};
-use crate::container::kept;
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 use crate::image::store::{Fault, Outcome};
@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let stores = Stores::open(root)?;
     let depth = if arguments.quick { Depth::Quick } else { Depth::Whole };
     let mut faults = images::check(&stores, repair, depth)?;
-    faults.extend(kept::check(stores.own().root(), repair)?);
+    faults.extend(container::check(stores.own().root(), repair)?);
     match arguments.format {
         Printed::Json => {
             let text = serde_json::to_string_pretty(&faults).map_err(Error::new)?;

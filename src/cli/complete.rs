@@ -14,7 +14,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
 
 use super::run::print;
 use crate::config;
-use crate::container::kept;
+use crate::container;
 use crate::container::stores::Stores;
 use crate::error::Result;
 
@@ -184,15 +184,15 @@ fn is_id(typed: &OsStr) -> bool {
 
 fn containers(store: &Store, typed: &OsStr, running: Running) -> Vec<CompletionCandidate> {
     let Some(place) = place(store) else { return Vec::new() };
-    let wanted = |kept: &kept::Kept| match running {
+    let wanted = |container: &container::Container| match running {
         Running::NoMatter => true,
-        Running::Yes => kept.status().is_ok_and(|status| status.is_running()),
-        Running::No => kept.status().is_ok_and(|status| !status.is_running()),
+        Running::Yes => container.status().is_ok_and(|status| status.is_running()),
+        Running::No => container.status().is_ok_and(|status| !status.is_running()),
     };
-    let all = kept::all(&place).unwrap_or_default();
-    let names = all.iter().filter(|kept| wanted(kept)).flat_map(|kept| {
-        let id = is_id(typed).then(|| kept.short_id().to_owned());
-        [Some(kept.record.name.clone()), id].into_iter().flatten()
+    let all = container::all(&place).unwrap_or_default();
+    let names = all.iter().filter(|container| wanted(container)).flat_map(|container| {
+        let id = is_id(typed).then(|| container.short_id().to_owned());
+        [Some(container.record.name.clone()), id].into_iter().flatten()
     });
     beginning(names, typed)
 }

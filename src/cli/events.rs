@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::config;
-use crate::container::kept::{self, EventFilter, WantedEvents, time};
+use crate::container::{self, EventFilter, EventQuery, time};
 use crate::error::{Error, Result};
 use crate::monitor::events::Event;
 use crate::sys::signal;
@@ -104,7 +104,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             Error::new("--format table: events have no columns").hint("json, or a template")
         );
     }
-    let wanted = WantedEvents {
+    let wanted = EventQuery {
         since: time::flag("since", arguments.since.as_deref())?,
         until: time::flag("until", arguments.until.as_deref())?,
         filters: arguments.filters.clone(),
@@ -112,7 +112,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     };
     let store = config::open_private(&config::store_path(root)?)?;
     let mut output = io::stdout().lock();
-    kept::events(&store, &wanted, |event| {
+    container::events(&store, &wanted, |event| {
         output.write_all(text(arguments.format.as_ref(), event)?.as_bytes())?;
         output.flush()
     })?;

@@ -34,9 +34,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::container::kept;
+use crate::container::roles;
 use crate::error::{Error, Kind, Result, STATUS_OURS};
-use crate::monitor;
 use crate::sys::signal;
 
 use late::Late;
@@ -202,26 +201,9 @@ pub fn parse(words: Vec<OsString>) -> std::result::Result<(), clap::Error> {
     Arguments::try_parse_from(grammar::plain(words, Arguments::command)).map(drop)
 }
 
-/// Runs a monitor or its helper (see `monitor`), if this process is one. Runs before all other work: each page touched
-/// here stays in memory for as long as the container runs.
-fn as_monitor() -> Option<ExitCode> {
-    let mut words = std::env::args_os().skip(1);
-    let (role, number) = (words.next()?, words.next()?);
-    let number = number.to_str()?;
-    let done = match role.to_str()? {
-        monitor::MONITOR => monitor::watch(number),
-        monitor::RELAUNCH => kept::relaunch(number).map(|never| match never {}),
-        monitor::CHECK => kept::check_of_monitor(number),
-        monitor::REMOVE => kept::remove_ended(number),
-        _ => return None,
-    };
-    // No process reads a monitor's standard streams.
-    Some(if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(STATUS_OURS) })
-}
-
 /// Runs the program; returns its exit status.
 pub fn main() -> ExitCode {
-    if let Some(ended) = as_monitor() {
+    if let Some(ended) = roles::run_if_any() {
         return ended;
     }
     if let Some(ended) = complete::as_completer() {

@@ -8,9 +8,8 @@ use crate::cli::container::flags::Flags;
 use crate::cli::image::pull::{SourceFlags, WORDS};
 use crate::cli::progress::{Loudness, Shown};
 use crate::config;
-use crate::container::kept::{self, SignalProxy, Wishes};
 use crate::container::volumes;
-use crate::container::{self, Image, PullPolicy, Request, Wanted};
+use crate::container::{self, Image, Lifecycle, PullPolicy, PullSettings, Request, SignalProxy};
 use crate::error::{Context, Error, Result};
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{Input, Stream};
@@ -134,7 +133,7 @@ impl Pulling {
     }
 
     /// Returns when and from where to pull `image`. Errors: pull flags for an image that is never pulled.
-    pub fn wanted<'a>(self, image: &str, progress: &'a Shown) -> Result<Wanted<'a>> {
+    pub fn wanted<'a>(self, image: &str, progress: &'a Shown) -> Result<PullSettings<'a>> {
         let is_asked = self.pull.is_some() || self.source.is_asked() || self.quiet;
         let place = match image.parse()? {
             Image::Stored(text) => text.parse()?,
@@ -146,7 +145,7 @@ impl Pulling {
             // Placeholder for an image that is never pulled.
             _ => "scratch".parse()?,
         };
-        Ok(Wanted {
+        Ok(PullSettings {
             policy: self.pull.unwrap_or_default(),
             pull: self.source.pull(place)?,
             progress,
@@ -178,23 +177,23 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     let options = &common.options;
     let is_to_be_found = options.name.is_some() && !options.preserves_descriptors();
     if options.rm && !detach && sig_proxy && !is_to_be_found && !rmi && !flags.need_a_record() {
-        let wishes = flags.wishes(&image, Input::Closed)?;
-        return kept::run_thrown_away(&common.request(store)?, &wishes, &wanted);
+        let lifecycle = flags.lifecycle(&image, Input::Closed)?;
+        return container::run_disposable(&common.request(store)?, &lifecycle, &wanted);
     }
     let input = match (options.interactive, detach) {
         (false, _) => Input::Closed,
         (true, true) => Input::Open,
         (true, false) => Input::Once,
     };
-    let wishes = Wishes { remove_image: rmi, ..flags.wishes(&image, input)? };
-    if options.rm && wishes.restart != RestartPolicy::No {
+    let lifecycle = Lifecycle { remove_image: rmi, ..flags.lifecycle(&image, input)? };
+    if options.rm && lifecycle.restart != RestartPolicy::No {
         return Err(Error::new("--rm and --restart exclude each other"));
     }
     let proxy = if sig_proxy { SignalProxy::On } else { SignalProxy::Off };
     let request = common.request(store)?;
     match detach {
-        true => print(&format!("{}\n", kept::run_detached(&request, &wishes, &wanted)?)),
-        false => kept::run_attached(&request, &wishes, &wanted, proxy),
+        true => print(&format!("{}\n", container::run_detached(&request, &lifecycle, &wanted)?)),
+        false => container::run_attached(&request, &lifecycle, &wanted, proxy),
     }
 }
 

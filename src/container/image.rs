@@ -88,7 +88,7 @@ impl FromStr for Image {
 
 impl Image {
     /// Returns the root, made or pulled if need be.
-    pub fn root(&self, base: &Base, store: &Path, wanted: &stored::Wanted) -> Result<Root> {
+    pub fn root(&self, base: &Base, store: &Path, wanted: &stored::PullSettings) -> Result<Root> {
         match self {
             Self::Host(programs) => {
                 let root = host::assemble(store, programs)?;

@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::driver;
-use super::kept;
 use super::stores::Stores;
 use crate::config::{self, Settings};
+use crate::container;
 use crate::error::Result;
 use crate::host::{account, boot_id, cgroup, distribution, filesystem, kernel, machine, program};
 use crate::ids::IdMap;
@@ -183,8 +183,8 @@ fn span(seconds: u64) -> String {
 
 fn store(place: &Path, stores: &Stores) -> Result<Value> {
     let (mut running, mut paused, mut stopped) = (0, 0, 0);
-    for kept in kept::all(place)? {
-        match kept.status()?.word() {
+    for container in container::all(place)? {
+        match container.status()?.word() {
             "running" => running += 1,
             "paused" => paused += 1,
             _ => stopped += 1,

@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::forward::{Forward, Protocol};
 use crate::host::hint::Hint;
-use crate::monitor::being;
+use crate::monitor::process_id;
 use crate::net::{Mode, Network, Resolver, Wanted};
 use crate::spec::{self, Exposed, ImageDefaults, Options, Publish};
 
@@ -67,7 +67,7 @@ pub fn look_at_ports(wanted: &Wanted) -> Result<()> {
 
 /// Returns the network actions for a launch of `spec`. Errors: no helper; invalid options.
 pub fn connected(wanted: &Wanted, spec: &Spec, store: &Path) -> Result<Network> {
-    let hostname = spec.hostname().clone().unwrap_or_else(being::host_name);
+    let hostname = spec.hostname().clone().unwrap_or_else(process_id::host_name);
     let full_name = match spec.domainname() {
         Some(domain) if !hostname.contains('.') => format!("{hostname}.{domain}"),
         _ => hostname.clone(),

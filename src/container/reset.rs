@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folder;
-use super::kept::{self, Removal};
+use crate::container::{self, Removal};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Grip};
 use crate::userns::Base;
@@ -43,9 +43,9 @@ pub fn reset(store: &Path) -> Result<Vec<PathBuf>> {
     if !store.exists() {
         return Ok(Vec::new());
     }
-    for id in kept::ids(store)? {
+    for id in container::ids(store)? {
         let how = Removal { force: true, ..Removal::default() };
-        kept::remove(store, &id, how)
+        container::remove(store, &id, how)
             .context(|| format!("container {}", super::run::short(&id)))?;
     }
     if let Some(path) = held(store) {

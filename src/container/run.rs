@@ -36,7 +36,7 @@ pub struct Request {
 }
 
 /// Decisions before a launch: nothing is made yet but the image's root.
-pub(super) struct Decided {
+pub(super) struct Workspace {
     pub(super) id: String,
     pub(super) base: Base,
     pub(super) spec: Spec,
@@ -66,8 +66,8 @@ pub(super) struct Identity<'a> {
 /// Runs the command; returns its exit status. `running` is called once when the command has run for 50 ms.
 pub(super) fn run(
     request: &Request,
-    wanted: &stored::Wanted<'_>,
-    mut running: impl FnMut(&Decided, Option<&StoredImage>, &Launched),
+    wanted: &stored::PullSettings<'_>,
+    mut running: impl FnMut(&Workspace, Option<&StoredImage>, &Launched),
 ) -> Result<u8> {
     keep_descriptors(request.options.preserve_fds, &request.options.preserve_fd)?;
     if request.options.tty
@@ -96,22 +96,22 @@ pub(super) fn run(
     let scratch = scratch::folder(&store)?;
     scratch.as_deref().map_or(Ok(()), scratch::make)?;
     let place = scratch.as_deref().unwrap_or(&store);
-    let decided = decide(request, base, thrown_away(place, &id, maps), &root)?;
-    let _volumes = volumes::had(&store, &decided.volumes, &decided.anonymous)?;
-    let plan = plan(request, &decided, &store)?;
-    network::look_at_ports(&decided.network)?;
-    decided.driver.remember(&store);
+    let workspace = decide(request, base, thrown_away(place, &id, maps), &root)?;
+    let _volumes = volumes::had(&store, &workspace.volumes, &workspace.anonymous)?;
+    let plan = plan(request, &workspace, &store)?;
+    network::look_at_ports(&workspace.network)?;
+    workspace.driver.remember(&store);
 
     let _name =
         request.options.name.as_ref().map(|name| name::take(&store, name.as_str())).transpose()?;
-    let running = |launched: &Launched| running(&decided, root.stored.as_ref(), launched);
-    if plan.options.layers.is_some() || decided.layers.is_empty() {
+    let running = |launched: &Launched| running(&workspace, root.stored.as_ref(), launched);
+    if plan.options.layers.is_some() || workspace.layers.is_empty() {
         return Ok(engine::run(&plan, &signals, running)?.status());
     }
-    let folder = folder::Folder::make(&decided.folder, &decided.layers)?;
+    let folder = folder::Folder::make(&workspace.folder, &workspace.layers)?;
     let ended = engine::run(&plan, &signals, running);
-    let removed = folder.remove(&decided.base);
-    folder::sweep(place, &decided.base);
+    let removed = folder.remove(&workspace.base);
+    folder::sweep(place, &workspace.base);
     let status = ended?.status();
     if let Err(error) = removed {
         log::warn!("{error}");
@@ -127,9 +127,9 @@ pub fn explain(request: &Request) -> Result<String> {
     let root = request.image.would_be_root(&base, &store)?;
     let maps = ranges::maps(request, &base, &root, &store)?;
     let place = scratch::folder(&store)?.unwrap_or_else(|| store.clone());
-    let decided = decide(request, base, thrown_away(&place, &random_id()?, maps), &root)?;
-    let plan = plan(request, &decided, &store)?;
-    Ok(engine::explain(&plan, &decided.folder, &decided.layers))
+    let workspace = decide(request, base, thrown_away(&place, &random_id()?, maps), &root)?;
+    let plan = plan(request, &workspace, &store)?;
+    Ok(engine::explain(&plan, &workspace.folder, &workspace.layers))
 }
 
 /// Returns the config.json that [`run`] would run. Makes nothing.
@@ -163,7 +163,7 @@ pub(super) fn make_store(request: &Request) -> Result<PathBuf> {
 
 /// Returns the identity of a disposable container. `place`: the store, or the scratch folder ([`scratch`]).
 fn thrown_away<'a>(place: &Path, id: &'a str, maps: IdMaps) -> Identity<'a> {
-    Identity { id, folder: folder::path(place, short(id)), top_layer: TopLayer::ThrownAway, maps }
+    Identity { id, folder: folder::path(place, short(id)), top_layer: TopLayer::Disposable, maps }
 }
 
 pub(super) fn decide(
@@ -171,15 +171,15 @@ pub(super) fn decide(
     base: Base,
     identity: Identity<'_>,
     root: &ImageRoot,
-) -> Result<Decided> {
+) -> Result<Workspace> {
     let mut options = request.options.clone();
     options.userns = ranges::of_image_user(request, &base, root).or(options.userns);
     let mut image = root.defaults.clone();
     let Identity { id, folder, top_layer, maps } = identity;
     let anonymous = match top_layer {
         // Anonymous volumes are removed with the layer, and lie beside it.
-        TopLayer::ThrownAway => Vec::new(),
-        TopLayer::Kept => {
+        TopLayer::Disposable => Vec::new(),
+        TopLayer::Persistent => {
             crate::spec::name_volumes(&mut options, &mut image, volumes::random_name)?
         }
     };
@@ -228,7 +228,7 @@ pub(super) fn decide(
     layers.extend(crate::spec::anonymous_folders(&spec, &folder));
     let volumes = crate::spec::volume_names(options);
     let id = id.to_owned();
-    Ok(Decided { id, base, spec, folder, layers, volumes, anonymous, driver, network })
+    Ok(Workspace { id, base, spec, folder, layers, volumes, anonymous, driver, network })
 }
 
 /// Returns the guarded parts of /proc and /sys: docker's, changed by `--security-opt` and `--privileged`.
@@ -257,24 +257,24 @@ fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {
     }
 }
 
-fn plan(request: &Request, decided: &Decided, store: &Path) -> Result<Plan> {
+fn plan(request: &Request, workspace: &Workspace, store: &Path) -> Result<Plan> {
     // A disposable layer is not worth a disk: in memory, even a kill leaves nothing behind. A home on NFS, which cannot
     // be an upper layer, does not matter then.
-    let in_memory = !decided.layers.is_empty()
-        && decided.folder.starts_with(store)
+    let in_memory = !workspace.layers.is_empty()
+        && workspace.folder.starts_with(store)
         && filesystem::memory_keeps_attributes();
     let layers = in_memory.then(|| MemoryLayers {
-        on: decided.folder.parent().unwrap_or(&decided.folder).to_owned(),
-        folders: decided.layers.clone(),
+        on: workspace.folder.parent().unwrap_or(&workspace.folder).to_owned(),
+        folders: workspace.layers.clone(),
     });
     let options = engine::Options {
         layers,
         stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,
         preserve_fd: request.options.preserve_fd.clone(),
-        network: network::connected(&decided.network, &decided.spec, store)?,
+        network: network::connected(&workspace.network, &workspace.spec, store)?,
     };
-    engine::plan(&decided.spec, decided.base.clone(), options)
+    engine::plan(&workspace.spec, workspace.base.clone(), options)
 }
 
 /// Returns a random ID: 64 hexadecimal digits.

@@ -39,7 +39,7 @@ pub enum PullPolicy {
 }
 
 /// When and from where to pull an image.
-pub struct Wanted<'a> {
+pub struct PullSettings<'a> {
     /// Policy of the pull.
     pub policy: PullPolicy,
     /// Settings of the pull. Its place is the image.
@@ -49,7 +49,7 @@ pub struct Wanted<'a> {
 }
 
 /// Returns the image's root, held.
-pub fn root(base: &Base, store: &Path, text: &str, wanted: &Wanted<'_>) -> Result<Root> {
+pub fn root(base: &Base, store: &Path, text: &str, wanted: &PullSettings<'_>) -> Result<Root> {
     let stores = Stores::open(Some(store))?;
     let (store, image, blob) = held(base, &stores, text, wanted)?;
     let owners = stores::owners(base, &store);
@@ -67,7 +67,7 @@ fn held(
     base: &Base,
     stores: &Stores,
     text: &str,
-    wanted: &Wanted<'_>,
+    wanted: &PullSettings<'_>,
 ) -> Result<(Store, Image, HeldBlob)> {
     for _ in 0..TRIES {
         let (store, image) = had(base, stores, text, wanted)?;
@@ -80,7 +80,7 @@ fn held(
 }
 
 /// Returns the image of this name, pulled where `wanted` says so.
-pub fn stored_image(stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<Image> {
+pub fn find_or_pull(stores: &Stores, text: &str, wanted: &PullSettings<'_>) -> Result<Image> {
     had(&Base::of_user()?, stores, text, wanted).map(|(_, image)| image)
 }
 
@@ -97,7 +97,12 @@ fn is_unpacked(store: &Store, image: &Image, owners: &Owners) -> bool {
 }
 
 /// Finds the image here, or pulls it.
-fn had(base: &Base, stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
+fn had(
+    base: &Base,
+    stores: &Stores,
+    text: &str,
+    wanted: &PullSettings<'_>,
+) -> Result<(Store, Image)> {
     let registries = Registries::load()?;
     let here = match &wanted.pull.place {
         Place::Registry(_) => stores.find(text, &registries)?,
@@ -124,14 +129,18 @@ fn had(base: &Base, stores: &Stores, text: &str, wanted: &Wanted<'_>) -> Result<
     }
 }
 
-fn pulled(stores: &Stores, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
+fn pulled(stores: &Stores, wanted: &PullSettings<'_>) -> Result<(Store, Image)> {
     let image = images::pull(stores, &wanted.pull, wanted.progress)?;
     Ok((stores.own().clone(), image))
 }
 
 /// Returns the image here, or the image that the registry has by its name now. Errors: the pull fails; where no
 /// registry has the image or can be reached, the image here serves.
-fn newer(here: (Store, Image), stores: &Stores, wanted: &Wanted<'_>) -> Result<(Store, Image)> {
+fn newer(
+    here: (Store, Image),
+    stores: &Stores,
+    wanted: &PullSettings<'_>,
+) -> Result<(Store, Image)> {
     let is_same = |digest: &Digest| here.1.is_called(digest);
     match images::registry_digest(stores, &wanted.pull) {
         Ok(digest) if is_same(&digest) => return Ok(here),

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::log::Source;
-use super::talk::{self, Pace, Request, Told};
+use super::protocol::{self, MonitorMessage, Pace, Request};
 
 /// Connection of one attached client.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Clients {
     /// Accepts the client that waits at `listener`, if any.
     pub fn accept(&mut self, listener: &OwnedFd) {
         // A single client each turn, as poll(2) reports: many new clients do not hold up the others.
-        if let Some(socket) = talk::accept(listener) {
+        if let Some(socket) = protocol::accept(listener) {
             self.add(socket, None);
         }
     }
@@ -74,8 +74,8 @@ impl Clients {
             return;
         }
         let told = match source {
-            Source::Error => Told::Error(bytes),
-            _ => Told::Output(bytes),
+            Source::Error => MonitorMessage::Error(bytes),
+            _ => MonitorMessage::Output(bytes),
         };
         let message = told.bytes();
         self.0.retain_mut(|client| match client.pace {
@@ -86,7 +86,7 @@ impl Clients {
 
     /// Sends the exit status to all clients; a client without room gets the status later.
     pub fn tell_end(&mut self, status: u8) {
-        let message = Told::Ended(status).bytes();
+        let message = MonitorMessage::Ended(status).bytes();
         self.0.retain_mut(|client| client.hear(&message, Pace::Waits, 0));
     }
 
@@ -138,14 +138,16 @@ impl Client {
         if !self.pending.is_empty() {
             return true; // no output is read while a message is pending: this client cannot miss any
         }
-        if self.lost > 0 && talk::send(&self.socket, &Told::Lost(self.lost).bytes()).is_ok() {
+        if self.lost > 0
+            && protocol::send(&self.socket, &MonitorMessage::Lost(self.lost).bytes()).is_ok()
+        {
             self.lost = 0;
         }
         if self.lost > 0 && bytes > 0 {
             self.lost += bytes;
             return true;
         }
-        match (talk::send(&self.socket, message), pace) {
+        match (protocol::send(&self.socket, message), pace) {
             (Ok(()), _) => true,
             (Err(error), pace) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 match pace {
@@ -160,7 +162,7 @@ impl Client {
 }
 
 /// Sends an answer to one client.
-pub fn answer(clients: &mut Clients, index: usize, told: &Told<'_>) {
+pub fn answer(clients: &mut Clients, index: usize, told: &MonitorMessage<'_>) {
     if let Some(client) = clients.0.get_mut(index)
         && !client.hear(&told.bytes(), Pace::Waits, 0)
     {
@@ -173,7 +175,7 @@ mod tests {
     use super::*;
 
     fn heard(socket: &OwnedFd) -> Option<Vec<u8>> {
-        let mut room = vec![0; talk::ROOM + 16];
+        let mut room = vec![0; protocol::ROOM + 16];
         let flags = rustix::net::RecvFlags::DONTWAIT;
         let (length, _) = rustix::net::recv(socket, &mut room[..], flags).ok()?;
         room.truncate(length);
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn one_who_is_slow_misses_something_and_is_told_how_much() {
-        let (near, far) = talk::pair().unwrap();
+        let (near, far) = protocol::pair().unwrap();
         let mut clients = Clients::default();
         clients.add(near, Some(Pace::Drops));
         let chunk = vec![b'x'; 8192];
@@ -196,13 +198,16 @@ mod tests {
         }
         clients.tell(Source::Output, b"after");
         let lost = heard(&far).unwrap();
-        assert_eq!(Told::parse(&lost), Some(Told::Lost(819_200 - seen as u64)));
-        assert_eq!(Told::parse(&heard(&far).unwrap()), Some(Told::Output(b"after")));
+        assert_eq!(MonitorMessage::parse(&lost), Some(MonitorMessage::Lost(819_200 - seen as u64)));
+        assert_eq!(
+            MonitorMessage::parse(&heard(&far).unwrap()),
+            Some(MonitorMessage::Output(b"after"))
+        );
     }
 
     #[test]
     fn one_who_must_not_miss_anything_is_waited_for() {
-        let (near, far) = talk::pair().unwrap();
+        let (near, far) = protocol::pair().unwrap();
         let mut clients = Clients::default();
         clients.add(near, Some(Pace::Waits));
         let chunk = vec![b'x'; 8192];

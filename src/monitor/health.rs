@@ -55,7 +55,7 @@ pub struct Check {
 
 /// Results of the checks of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct HealthReport {
     /// Number of the start that the results belong to.
     pub run: u64,
     /// Health after the last check.
@@ -66,7 +66,7 @@ pub struct Told {
     pub checks: Vec<Check>,
 }
 
-impl Told {
+impl HealthReport {
     /// Reads the results of the run that `state` describes; empty if the file is about another run.
     pub fn of(folder: &Path, state: &State) -> Result<Self> {
         let told = record::read::<Self>(folder, HEALTH)?.filter(|told| told.run == state.run);
@@ -178,7 +178,7 @@ mod tests {
     fn so_many_failures_in_a_row_are_ill_and_one_success_is_well() {
         let settings = Healthcheck { retries: 2, ..Healthcheck::default() };
         let start = Timestamp::now();
-        let mut told = Told::default();
+        let mut told = HealthReport::default();
         let mut health = Vec::new();
         for code in [1, 0, 1, 1, 1, 0, -1] {
             told.note(check(start, code), &settings, Duration::from_secs(1));
@@ -199,7 +199,7 @@ mod tests {
         // The time of day is for display only: the clock may jump.
         let day = Duration::from_secs(86_400);
         let (yesterday, tomorrow) = (Timestamp::now() - day, Timestamp::now() + day);
-        let mut told = Told::default();
+        let mut told = HealthReport::default();
         told.note(check(tomorrow, 1), &settings, Duration::from_secs(59));
         assert_eq!((told.health, told.streak), (Health::Starting, 0));
         told.note(check(yesterday, 1), &settings, Duration::from_secs(60));

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::being::{self, Being};
 use super::events;
 use super::handover::{Handover, MONITOR};
+use super::process_id::{self, ProcessId};
+use super::protocol;
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
-use super::talk;
 use crate::cgroup::Group;
 use crate::engine::{self, Launched, Plan, Reports, Streams};
 use crate::error::{Context, Error, Result};
@@ -107,7 +107,7 @@ fn become_monitor(job: Job, told: &OwnedFd) -> Result<std::convert::Infallible> 
     let run = run.max(exit) + 1;
     let listener = match job.listener {
         Some(listener) => Some(listener),
-        None => Some(talk::listen(&job.store, &job.record.id)?),
+        None => Some(protocol::listen(&job.store, &job.record.id)?),
     };
     let (pipes, streams) = wire(&job.record)?;
     let launched = engine::launch(&job.plan, &signals, streams)?;
@@ -216,14 +216,14 @@ pub fn state(
 ) -> Result<State> {
     // A command that has ended already is not reaped yet, so its PID is still valid.
     let process =
-        Being::of(launched.command.pid).ok_or_else(|| Error::new("the command is gone"))?;
+        ProcessId::of(launched.command.pid).ok_or_else(|| Error::new("the command is gone"))?;
     Ok(State {
         run,
         process,
-        monitor: Being::ourselves()?,
-        boot: being::boot_id()?,
-        host: being::host_name(),
-        pid_namespace: being::pid_namespace(),
+        monitor: ProcessId::ourselves()?,
+        boot: process_id::boot_id()?,
+        host: process_id::host_name(),
+        pid_namespace: process_id::pid_namespace(),
         started: Timestamp::now(),
         restarts,
         restarting: false,

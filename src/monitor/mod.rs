@@ -19,10 +19,9 @@
 //! children and locks stay the same.
 //!
 //! When the monitor is killed, the engine kills the container too: no container runs unwatched. The current state is
-//! computed by each reader (`status`), from the files (`record`) and from live processes (`being`). The monitor holds
+//! computed by each reader (`status`), from the files (`record`) and from live processes (`process_id`). The monitor holds
 //! the lock on the container's folder from launch to end: nobody removes or starts a running container.
 
-pub mod being;
 mod clients;
 pub mod events;
 mod handover;
@@ -33,11 +32,12 @@ pub mod log;
 mod oom;
 mod output;
 pub mod policy;
+pub mod process_id;
+pub mod protocol;
 pub mod record;
 mod serve;
 pub mod status;
 mod streams;
-pub mod talk;
 
 pub use handover::{CHECK, Handover, MONITOR, RELAUNCH, REMOVE, take};
 pub use journal::SOCKET as JOURNAL;

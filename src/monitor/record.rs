@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::being::{self, Being};
 use super::policy::RestartPolicy;
+use super::process_id::{self, ProcessId};
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::files;
@@ -234,9 +234,9 @@ pub struct State {
     /// Number of this start, from 1 on.
     pub run: u64,
     /// The container's first process.
-    pub process: Being,
+    pub process: ProcessId,
     /// The container's monitor.
-    pub monitor: Being,
+    pub monitor: ProcessId,
     /// Boot ID of the machine.
     pub boot: String,
     /// Host name of the machine.
@@ -267,8 +267,8 @@ impl State {
     /// True if the processes are visible from here: same boot of the same machine, and same PID namespace.
     pub fn is_here(&self) -> bool {
         let fits = |own: u64| self.pid_namespace.is_none_or(|recorded| recorded == own);
-        being::boot_id().is_ok_and(|boot| boot == self.boot)
-            && being::pid_namespace().is_none_or(fits)
+        process_id::boot_id().is_ok_and(|boot| boot == self.boot)
+            && process_id::pid_namespace().is_none_or(fits)
     }
 
     /// True if the processes are frozen (`usnea pause`).

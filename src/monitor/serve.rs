@@ -20,9 +20,9 @@ use super::launch::SIGNALS;
 use super::log::Source;
 use super::oom::Oom;
 use super::output::Log;
+use super::protocol::{self, MonitorMessage, Pace};
 use super::record::{self, CONTAINER, OnFailure, Record, STATE, STOPPED, State};
 use super::streams::Streams;
-use super::talk::{self, Pace, Told};
 use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Ended};
@@ -30,7 +30,7 @@ use crate::sys::signal::Signals;
 use crate::sys::{fd, pages, title};
 
 /// Bytes read from the command at once: as many as fit a message to a client.
-const CHUNK: usize = talk::ROOM - 1;
+const CHUNK: usize = protocol::ROOM - 1;
 
 /// Largest capacity of a pipe in bytes: /proc/sys/fs/pipe-max-size for processes that may not exceed it (pipe(7)).
 const MOST_IN_A_PIPE: usize = 1 << 20;
@@ -162,7 +162,7 @@ impl Monitor {
             ended: None,
             health: Timer::default(),
             is_to_restart: false,
-            room: vec![0; talk::ROOM],
+            room: vec![0; protocol::ROOM],
             was: None,
             has_worked: Cell::new(true),
             store: handover.store,
@@ -313,12 +313,16 @@ impl Monitor {
             Some(Wish::Window(rows, columns)) => self.streams.resize(rows, columns),
             Some(Wish::Wait) => {
                 if let Some(ended) = self.ended {
-                    clients::answer(&mut self.clients, index, &Told::Ended(ended.status()));
+                    clients::answer(
+                        &mut self.clients,
+                        index,
+                        &MonitorMessage::Ended(ended.status()),
+                    );
                 }
             }
             Some(Wish::CatchUp) => {
                 self.catch_up();
-                clients::answer(&mut self.clients, index, &Told::CaughtUp);
+                clients::answer(&mut self.clients, index, &MonitorMessage::CaughtUp);
             }
             Some(Wish::CloseInput) | None => {}
         }
@@ -337,7 +341,7 @@ impl Monitor {
 
     /// Opens a new socket for clients: the old one's folder may have been removed.
     fn listen_anew(&mut self) {
-        match talk::listen(&self.store, &self.record.id) {
+        match protocol::listen(&self.store, &self.record.id) {
             Ok((socket, path)) => {
                 self.listener = Some(socket);
                 self.state.socket = Some(path);
@@ -437,7 +441,7 @@ impl Monitor {
 
     /// Reads the result of a health check that has ended, and acts on it.
     fn has_checked(&mut self) {
-        let health = match health::Told::of(&self.folder, &self.state) {
+        let health = match health::HealthReport::of(&self.folder, &self.state) {
             Ok(told) => told.health,
             Err(error) => {
                 self.log.say(&error.to_string());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::being;
+use super::process_id;
 use super::record::{self, EXIT, Exit, Found, STATE, State};
 use crate::error::{Error, Result};
 use crate::files;
@@ -104,16 +104,16 @@ impl Status {
 fn runs_elsewhere(folder: &Path, state: &State) -> bool {
     // A reboot of this machine ended everything. Another machine may share the host name only where the boot ID is the
     // same.
-    let was_here =
-        state.host == being::host_name() && being::boot_id().is_ok_and(|boot| boot != state.boot);
+    let was_here = state.host == process_id::host_name()
+        && process_id::boot_id().is_ok_and(|boot| boot != state.boot);
     !was_here && files::is_held(folder).unwrap_or(true)
 }
 
 /// Builds the end of a run whose monitor could not write it down. The time is unknown: the last known sign of the run
 /// is the last write to its log.
 fn unrecorded(state: &State, is_here: bool, folder: &Path) -> Exit {
-    let is_same_boot = being::boot_id().is_ok_and(|boot| boot == state.boot);
-    let reason = match (is_here, state.host == being::host_name()) {
+    let is_same_boot = process_id::boot_id().is_ok_and(|boot| boot == state.boot);
+    let reason = match (is_here, state.host == process_id::host_name()) {
         (true, _) => "its monitor was killed, and it with it".to_owned(),
         (false, true) if is_same_boot => "it ran in another PID namespace".to_owned(),
         (false, true) => "the machine was restarted".to_owned(),
@@ -154,16 +154,16 @@ fn written(path: &Path) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::being::Being;
+    use crate::monitor::process_id::ProcessId;
 
-    fn state(process: Being, monitor: Being) -> State {
+    fn state(process: ProcessId, monitor: ProcessId) -> State {
         State {
             run: 1,
             process,
             monitor,
-            boot: being::boot_id().unwrap(),
-            host: being::host_name(),
-            pid_namespace: being::pid_namespace(),
+            boot: process_id::boot_id().unwrap(),
+            host: process_id::host_name(),
+            pid_namespace: process_id::pid_namespace(),
             started: Timestamp::now(),
             restarts: 0,
             restarting: false,
@@ -181,8 +181,8 @@ mod tests {
 
     #[test]
     fn a_number_that_was_used_again_is_another_process() {
-        let own = Being::ourselves().unwrap();
-        let gone = Being { start: own.start + 1, ..own };
+        let own = ProcessId::ourselves().unwrap();
+        let gone = ProcessId { start: own.start + 1, ..own };
         assert!(status(&state(own, own)).is_running());
         let Status::Exited(exit) = status(&state(gone, gone)) else { panic!() };
         assert_eq!(
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_restart_of_the_machine_ends_everything() {
-        let own = Being::ourselves().unwrap();
+        let own = ProcessId::ourselves().unwrap();
         let Status::Exited(exit) = status(&State { boot: "another".into(), ..state(own, own) })
         else {
             panic!()
@@ -207,13 +207,15 @@ mod tests {
 
     #[test]
     fn what_another_machine_has_locked_runs_there() {
-        let own = Being::ourselves().unwrap();
+        let own = ProcessId::ourselves().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let here = state(own, own);
         let elsewhere = State { boot: "another".into(), host: "elsewhere".into(), ..here.clone() };
         // As for a container that shares the store.
         let inside = State { pid_namespace: Some(1), ..here };
-        for (state, host) in [(elsewhere, "elsewhere".to_owned()), (inside, being::host_name())] {
+        for (state, host) in
+            [(elsewhere, "elsewhere".to_owned()), (inside, process_id::host_name())]
+        {
             record::write(folder.path(), STATE, &state).unwrap();
             assert_eq!(Status::of(folder.path()).unwrap().word(), "exited", "{host}");
             let lock = files::hold(folder.path(), files::Lock::Exclusive).unwrap();
@@ -226,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_a_power_cut_left_of_records_is_an_end() {
-        let own = Being::ourselves().unwrap();
+        let own = ProcessId::ourselves().unwrap();
         let folder = tempfile::tempdir().unwrap();
         record::write(folder.path(), STATE, &state(own, own)).unwrap();
         std::fs::write(folder.path().join(EXIT), "").unwrap();
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_end_counts_for_its_own_start_alone() {
-        let own = Being::ourselves().unwrap();
+        let own = ProcessId::ourselves().unwrap();
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Status::of(folder.path()).unwrap(), Status::Created);
         let exit = |run| Exit {

@@ -108,9 +108,9 @@ pub enum CgroupHierarchy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopLayer {
     /// Disposable, removed after the command: no sync to the disk is needed.
-    ThrownAway,
+    Disposable,
     /// Permanent, mounted again at the next start.
-    Kept,
+    Persistent,
 }
 
 /// Inputs of a config.
@@ -289,7 +289,7 @@ fn cgroup(inputs: &Inputs<'_>) -> Option<PathBuf> {
     let is_asked =
         options.resources.limits() != Resources::default() || options.cgroup_parent.is_some();
     let is_had = options.cgroups == Cgroups::Enabled;
-    (is_had && (is_asked || inputs.top_layer == TopLayer::Kept)).then(|| {
+    (is_had && (is_asked || inputs.top_layer == TopLayer::Persistent)).then(|| {
         let name = format!("{CGROUP}{}", inputs.id);
         options
             .cgroup_parent

@@ -51,8 +51,8 @@ pub(super) fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>> {
     if let Root::Layered(lowers) = inputs.root {
         let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
         let flags: &[_] = match inputs.top_layer {
-            TopLayer::ThrownAway => &[VOLATILE],
-            TopLayer::Kept => &[],
+            TopLayer::Disposable => &[VOLATILE],
+            TopLayer::Persistent => &[],
         };
         mounts.push(overlay(Path::new("/"), &lowers, inputs.folder, inputs.stacking, flags)?);
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::selection;
-use crate::container::kept::{self, Attachment, SignalProxy};
+use crate::container::{self, Attachment, SignalProxy};
 use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::sys::signal::Signals;
@@ -39,24 +39,24 @@ pub struct Arguments {
 /// Attaches to a container; returns its exit status, or 0 after the detach keys.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
-    let kept = match &arguments.container {
-        Some(name) => kept::find(&store, name)?,
-        None => kept::all(&store)?
+    let container = match &arguments.container {
+        Some(name) => container::find(&store, name)?,
+        None => container::all(&store)?
             .into_iter()
             .next()
             .ok_or_else(|| Error::new("there is no container"))?,
     };
-    let keys = arguments.detach_keys.as_ref().or(kept.record.detach_keys.as_ref());
+    let keys = arguments.detach_keys.as_ref().or(container.record.detach_keys.as_ref());
     let keys = keys
         .map(|keys| keys.parse().map_err(Error::new))
         .transpose()
         .context(|| "--detach-keys")?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let attachment = Attachment {
-        socket: kept::meet(&kept)?,
-        input: !arguments.no_stdin && kept.record.takes_input(),
+        socket: container::connect_monitor(&container)?,
+        input: !arguments.no_stdin && container.record.takes_input(),
         keys: keys.unwrap_or_default(),
         proxy: if arguments.sig_proxy { SignalProxy::On } else { SignalProxy::Off },
     };
-    Ok(kept::attach(&kept, attachment, &signals)?.unwrap_or(0))
+    Ok(container::attach(&container, attachment, &signals)?.unwrap_or(0))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::selection::{self, say};
-use crate::container::kept::{self, Cloning, Removal};
+use crate::container::{self, Cloning, Removal};
 use crate::error::{Error, Result};
 use crate::spec::{ContainerName, Resources};
 
@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     if arguments.force && !arguments.destroy {
         return Err(Error::new("--force is about the removal of the original: it needs --destroy"));
     }
-    let kept = kept::find(&selection::store(root)?, &arguments.container)?;
+    let container = container::find(&selection::store(root)?, &arguments.container)?;
     let removal = Removal { force: arguments.force, ..Removal::default() };
     let cloning = Cloning {
         name: arguments.name.clone().or_else(|| arguments.new_name.clone()),
@@ -53,6 +53,6 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         destroy: arguments.destroy.then_some(removal),
         run: arguments.run,
     };
-    say(&kept::clone(&kept, &cloning)?);
+    say(&container::clone(&container, &cloning)?);
     Ok(0)
 }

@@ -6,8 +6,8 @@ use clap::ValueEnum;
 
 use super::selection;
 use crate::cli::run::print;
-use crate::container::kept::{self, Commit, Meanwhile, Squash};
 use crate::container::stores::given_name;
+use crate::container::{self, Commit, DuringCommit, Squash};
 use crate::error::{Context, Result};
 use crate::image::instruction::Change;
 use crate::image::reference::Typed;
@@ -69,7 +69,7 @@ enum Format {
 /// Commits a container, and prints the image's ID.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
-    let kept = kept::find(&store, &arguments.container)?;
+    let container = container::find(&store, &arguments.container)?;
     let name = arguments.name.as_ref().map(given_name).transpose()?;
     let commit = Commit {
         name,
@@ -77,9 +77,9 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         message: arguments.message.clone(),
         changes: arguments.changes.clone(),
         squash: if arguments.squash { Squash::Yes } else { Squash::No },
-        meanwhile: if arguments.pause { Meanwhile::StandsStill } else { Meanwhile::GoesOn },
+        during: if arguments.pause { DuringCommit::Pause } else { DuringCommit::Run },
     };
-    let image = kept::commit(&kept, &commit)?;
+    let image = container::commit(&container, &commit)?;
     if let Some(path) = &arguments.iidfile {
         std::fs::write(path, image.config.to_string())
             .context(|| format!("--iidfile: cannot write {}", path.display()))?;

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::selection;
-use crate::container::kept::{self, Copying, End, Owned};
+use crate::container::{self, Copying, End, Owned};
 use crate::error::{Error, Result};
 use crate::image::diff::LastLink;
 use crate::image::extract::place::OtherKind;
@@ -73,7 +73,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             false => OtherKind::Refused,
         },
     };
-    kept::copy(&from, &to, how)?;
+    container::copy(&from, &to, how)?;
     Ok(0)
 }
 
@@ -93,6 +93,6 @@ fn end(store: &Path, text: &OsStr) -> Result<End> {
     if path.is_empty() {
         return Err(Error::new(format!("{}: the path is empty", text.display())));
     }
-    let kept = kept::find(store, &String::from_utf8_lossy(name))?;
-    Ok(End::Container(Box::new(kept), Path::new("/").join(path)))
+    let container = container::find(store, &String::from_utf8_lossy(name))?;
+    Ok(End::Container(Box::new(container), Path::new("/").join(path)))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::flags::Flags;
 use super::selection::say;
 use crate::cli::run::{Common, Pulling};
-use crate::container::kept::{self, Wishes};
+use crate::container::{self, Lifecycle};
 use crate::error::Result;
 use crate::monitor::record::{Input, Stream};
 
@@ -32,10 +32,15 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, store: Option<PathBuf>) -> Result<u8> {
     let Arguments { attach, common, flags, pulling } = arguments;
     let input = if common.options().interactive { Input::Once } else { Input::Closed };
-    let wishes = Wishes { attach, ..flags.wishes(&common.image(), input)? };
+    let lifecycle = Lifecycle { attach, ..flags.lifecycle(&common.image(), input)? };
     let shown = pulling.shown();
     let wanted = pulling.wanted(&common.image(), &shown)?;
-    let created = kept::create(&common.request(store)?, &wishes, &wanted, kept::Next::Nothing)?;
-    say(&created.kept.record.id);
+    let created = container::create(
+        &common.request(store)?,
+        &lifecycle,
+        &wanted,
+        container::AfterCreate::Leave,
+    )?;
+    say(&created.container.record.id);
     Ok(0)
 }

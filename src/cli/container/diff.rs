@@ -10,7 +10,7 @@ use super::selection;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::{print, print_bytes};
 use crate::cli::table::escape;
-use crate::container::kept;
+use crate::container;
 use crate::error::{Error, Result};
 use crate::image::diff::{Change, Kind};
 
@@ -37,14 +37,14 @@ const LAYOUT: Layout = Layout { table: "{{.Kind}}\t{{.Path}}", headings: &[] };
 /// Prints the changes of a container.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
-    let kept = match &arguments.name {
-        Some(name) => kept::find(&store, name)?,
+    let container = match &arguments.name {
+        Some(name) => container::find(&store, name)?,
         None => {
-            let last = kept::all(&store)?.into_iter().next();
+            let last = container::all(&store)?.into_iter().next();
             last.ok_or_else(|| Error::new("there is no container"))?
         }
     };
-    print_changes(&kept::diff(&kept)?, arguments.format.as_ref())
+    print_changes(&container::diff(&container)?, arguments.format.as_ref())
 }
 
 /// Prints changes in `format`.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::selection;
-use crate::container::kept::{self, Audience, Entered};
+use crate::container::{self, Audience, Entered};
 use crate::engine::{Finish, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::security::Privileges;
@@ -76,11 +76,11 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let keys = arguments.detach_keys.as_deref().map(|keys| keys.parse().map_err(Error::new));
     let keys = keys.transpose().context(|| "--detach-keys")?;
     let store = selection::store(root)?;
-    let kept = if latest {
-        let newest = kept::all(&store)?.into_iter().next();
+    let container = if latest {
+        let newest = container::all(&store)?.into_iter().next();
         newest.ok_or_else(|| Error::new("there is no container"))?
     } else {
-        kept::find(&store, &command.remove(0))?
+        container::find(&store, &command.remove(0))?
     };
     if command.is_empty() {
         return Err(Error::new("no command given")
@@ -98,5 +98,5 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         finish: if detach { Finish::AtStart } else { Finish::AtEnd },
         audience: if arguments.check { Audience::Nobody } else { Audience::All },
     };
-    kept::exec(&kept, entered)
+    container::exec(&container, entered)
 }

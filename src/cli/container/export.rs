@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::selection;
+use crate::container;
 use crate::container::images;
-use crate::container::kept;
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 
@@ -27,8 +27,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let name = &arguments.name;
-    if kept::find_id(&store, name).is_ok() {
-        kept::export(&kept::find(&store, name)?, &arguments.output)?;
+    if container::find_id(&store, name).is_ok() {
+        container::export(&container::find(&store, name)?, &arguments.output)?;
         return Ok(0);
     }
     let stores = Stores::open(root)?;
@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
 
 /// Exports a container.
 pub fn of_container(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let kept = kept::find(&selection::store(root)?, &arguments.name)?;
-    kept::export(&kept, &arguments.output)?;
+    let container = container::find(&selection::store(root)?, &arguments.name)?;
+    container::export(&container, &arguments.output)?;
     Ok(0)
 }

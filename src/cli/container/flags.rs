@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::config::Settings;
-use crate::container::kept::{DetachKeys, Wishes};
+use crate::container::{DetachKeys, Lifecycle};
 use crate::duration;
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -147,11 +147,11 @@ impl Flags {
     }
 
     /// Returns the flags as the verbs take them. Errors: invalid values, flags that exclude each other.
-    pub fn wishes(self, image: &str, input: Input) -> Result<Wishes> {
+    pub fn lifecycle(self, image: &str, input: Input) -> Result<Lifecycle> {
         if let Some(keys) = &self.detach_keys {
             keys.parse::<DetachKeys>().map_err(Error::new).context(|| "--detach-keys")?;
         }
-        Ok(Wishes {
+        Ok(Lifecycle {
             image: image.to_owned(),
             restart: self.restart.unwrap_or_default(),
             stop_signal: self.stop_signal.map(|signal| signal.0),

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::selection::{self, say};
-use crate::container::kept::{self, Passed};
+use crate::container::{self, Passed};
 use crate::error::Result;
 use crate::monitor::health::Health;
 
@@ -36,8 +36,8 @@ struct RunArguments {
 /// Runs the check; returns 1 if it fails.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let Command::Run(run) = &arguments.command;
-    let kept = kept::find(&selection::store(root)?, &run.container)?;
-    match kept::check_health(&kept)? {
+    let container = container::find(&selection::store(root)?, &run.container)?;
+    match container::check_health(&container)? {
         Passed::No => {
             say(Health::Unhealthy.word());
             Ok(1)

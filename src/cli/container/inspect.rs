@@ -9,9 +9,9 @@ use super::selection::{self, Failures};
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::image::inspect::in_docker_style;
 use crate::cli::run::print;
-use crate::container::kept;
+use crate::container;
 use crate::container::stores::Stores;
-use crate::container::{images, kept::Kept, volumes};
+use crate::container::{Container, images, volumes};
 use crate::error::{Error, Result};
 
 /// Show all that is known of containers, images and volumes
@@ -61,8 +61,8 @@ pub fn run(arguments: &Arguments, root: Option<&Path>, kind: Option<Kind>) -> Re
     let mut found: Vec<Value> = Vec::new();
     let mut names = arguments.names.clone();
     if arguments.latest {
-        let last = kept::all(&store)?.into_iter().next();
-        names.extend(last.map(|kept| kept.record.id));
+        let last = container::all(&store)?.into_iter().next();
+        names.extend(last.map(|container| container.record.id));
     }
     for name in &names {
         match document(&store, root, name, kind, arguments.size) {
@@ -84,16 +84,16 @@ fn document(
     kind: Option<Kind>,
     size: bool,
 ) -> Result<Value> {
-    let of_container = |kept: Kept| {
-        let sizes = if size { kept::Sizes::Counted } else { kept::Sizes::Unknown };
-        serde_json::to_value(kept::inspect(&kept, sizes)?).map_err(Error::new)
+    let of_container = |container: Container| {
+        let sizes = if size { container::Sizes::Counted } else { container::Sizes::Unknown };
+        serde_json::to_value(container::inspect(&container, sizes)?).map_err(Error::new)
     };
     match kind {
-        Some(Kind::Container) => of_container(kept::find(store, name)?),
+        Some(Kind::Container) => of_container(container::find(store, name)?),
         Some(Kind::Image) => images::inspect(&Stores::open(root)?, name),
         Some(Kind::Volume) => of_volume(store, name),
-        Some(Kind::All) | None => match kept::find_id(store, name) {
-            Ok(_) => of_container(kept::find(store, name)?),
+        Some(Kind::All) | None => match container::find_id(store, name) {
+            Ok(_) => of_container(container::find(store, name)?),
             Err(_) => images::inspect(&Stores::open(root)?, name)
                 .or_else(|_| of_volume(store, name))
                 .map_err(|_| {

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::selection::{self, Failures, Missing, Selection, open};
-use crate::container::kept::{self, Logs, time};
+use crate::container::{self, Logs, time};
 use crate::error::{Error, Result};
 use crate::sys::signal;
 
@@ -102,20 +102,20 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let since = time::flag("since", arguments.since.as_deref())?;
     let until = time::flag("until", arguments.until.as_deref())?;
     for (index, selected) in selected.iter().enumerate() {
-        let shown = open(&store, selected).and_then(|kept| {
+        let shown = open(&store, selected).and_then(|container| {
             let wanted = Logs {
                 follow: arguments.follow,
                 tail,
                 since,
                 until,
                 timestamps: arguments.timestamps,
-                prefix: arguments.prefix(index, &kept.record.name),
+                prefix: arguments.prefix(index, &container.record.name),
                 suffix: if arguments.color { "\x1b[0m" } else { "" },
             };
             // A single write for many lines; with both streams, a reader cannot rely on the order of the log.
             let mut output = BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
             let mut error = std::io::stderr().lock();
-            kept::logs(&kept, &wanted, &mut output, &mut error)?;
+            container::logs(&container, &wanted, &mut output, &mut error)?;
             let _ = output.flush();
             Ok(())
         });

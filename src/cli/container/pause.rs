@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::selection::{self, Missing, Said, Selection, each, open};
-use crate::container::kept;
+use crate::container;
 use crate::error::Result;
 use crate::monitor::Status;
 
@@ -27,11 +27,11 @@ pub struct UnpauseArguments {
 pub fn pause(arguments: &PauseArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {
-        let kept = open(&store, selected)?;
-        if arguments.selection.is_vague() && !matches!(kept.status()?, Status::Running(_)) {
+        let container = open(&store, selected)?;
+        if arguments.selection.is_vague() && !matches!(container.status()?, Status::Running(_)) {
             return Ok(Said::Nothing);
         }
-        kept::pause(&kept)?;
+        container::pause(&container)?;
         Ok(Said::Name)
     })
 }
@@ -40,11 +40,11 @@ pub fn pause(arguments: &PauseArguments, root: Option<&Path>) -> Result<u8> {
 pub fn unpause(arguments: &UnpauseArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {
-        let kept = open(&store, selected)?;
-        if arguments.selection.is_vague() && !matches!(kept.status()?, Status::Paused(_)) {
+        let container = open(&store, selected)?;
+        if arguments.selection.is_vague() && !matches!(container.status()?, Status::Paused(_)) {
             return Ok(Said::Nothing);
         }
-        kept::unpause(&kept)?;
+        container::unpause(&container)?;
         Ok(Said::Name)
     })
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::selection::{self, Missing, Selection};
 use crate::cli::run::print;
-use crate::container::kept::Kept;
+use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::forward::{Forward, Protocol};
 
@@ -35,9 +35,9 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     if arguments.all {
         let all = selection::fitting(&store, &[])?;
-        let lines = |kept: &Kept| -> String {
-            let lines = kept.record.network.forwards.iter();
-            lines.map(|forward| format!("{}\t{}\n", kept.short_id(), line(forward))).collect()
+        let lines = |container: &Container| -> String {
+            let lines = container.record.network.forwards.iter();
+            lines.map(|forward| format!("{}\t{}\n", container.short_id(), line(forward))).collect()
         };
         return print(&all.iter().map(lines).collect::<String>());
     }
@@ -52,8 +52,8 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let selection = Selection::of(&names, arguments.latest);
     let selected = selection.find(&store, Missing::Fails, &mut failures)?;
     let Some(selected) = selected.first() else { return failures.end() };
-    let kept = selection::open(&store, selected)?;
-    let forwards = &kept.record.network.forwards;
+    let container = selection::open(&store, selected)?;
+    let forwards = &container.record.network.forwards;
     let Some(port) = port else {
         return print(&forwards.iter().map(|forward| line(forward) + "\n").collect::<String>());
     };
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         .map(|forward| forward.host_end() + "\n")
         .collect();
     if its.is_empty() {
-        let name = &kept.record.name;
+        let name = &container.record.name;
         let error =
             Error::new(format!("no port of the host leads to {number}/{protocol} of {name}"));
         return Err(error.hint(format!("usnea port {name}")).exit_status(1));

@@ -12,7 +12,7 @@ use super::selection;
 use crate::cli::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
-use crate::container::kept::{self, Filter, Kept, MountedHere};
+use crate::container::{self, Container, Filter, MountedHere};
 use crate::error::Result;
 use crate::monitor::Status;
 use row::{Namespaces, Row, shortened};
@@ -162,14 +162,16 @@ fn list(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let is_sized =
         arguments.size || matches!(format, Format::Template(_)) && format.may_show(&["Size"]);
     let now = Timestamp::now();
-    let of = |(kept, status): &(Kept, Status)| Row::of(kept, status, now, arguments.no_trunc);
+    let of = |(container, status): &(Container, Status)| {
+        Row::of(container, status, now, arguments.no_trunc)
+    };
     let mut rows: Vec<Row> = listed.iter().map(of).collect();
-    for (row, (kept, status)) in rows.iter_mut().zip(&listed) {
+    for (row, (container, status)) in rows.iter_mut().zip(&listed) {
         if is_sized {
-            row.size = amount::size(kept::size(kept));
+            row.size = amount::size(container::size(container));
         }
         if format.may_show(&["Mounts", "LocalVolumes"]) {
-            show_mounts(row, kept, arguments.no_trunc)?;
+            show_mounts(row, container, arguments.no_trunc)?;
         }
         if arguments.ns || format.may_show(&Namespaces::FIELDS) {
             row.show_namespaces(status);
@@ -188,28 +190,28 @@ fn list(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     print(&render(&format, &layout, headings, &rows)?)
 }
 
-fn sort(listed: &mut [(Kept, Status)], key: Option<SortKey>) {
+fn sort(listed: &mut [(Container, Status)], key: Option<SortKey>) {
     let Some(key) = key else { return };
-    let text = |(kept, status): &(Kept, Status)| match key {
-        SortKey::Command => kept.record.command.join(" "),
-        SortKey::Id => kept.record.id.clone(),
-        SortKey::Image => kept.record.image.clone(),
-        SortKey::Names => kept.record.name.clone(),
+    let text = |(container, status): &(Container, Status)| match key {
+        SortKey::Command => container.record.command.join(" "),
+        SortKey::Id => container.record.id.clone(),
+        SortKey::Image => container.record.image.clone(),
+        SortKey::Names => container.record.name.clone(),
         SortKey::Status => status.word().to_owned(),
         SortKey::Created | SortKey::Runningfor | SortKey::Size => String::new(),
     };
     match key {
         SortKey::Created | SortKey::Runningfor => {
-            listed.sort_by_key(|(kept, _)| kept.record.created);
+            listed.sort_by_key(|(container, _)| container.record.created);
         }
-        SortKey::Size => listed.sort_by_cached_key(|(kept, _)| kept::size(kept)),
+        SortKey::Size => listed.sort_by_cached_key(|(container, _)| container::size(container)),
         _ => listed.sort_by_cached_key(text),
     }
 }
 
 /// Fills in the mounts from the container's config.json, which is read only for formats that show mounts.
-fn show_mounts(row: &mut Row, kept: &Kept, whole: bool) -> Result<()> {
-    let mounted = kept::mounted(kept)?;
+fn show_mounts(row: &mut Row, container: &Container, whole: bool) -> Result<()> {
+    let mounted = container::mounted(container)?;
     let name =
         |mounted: &MountedHere| shortened(&mounted.name, if whole { usize::MAX } else { MOUNT });
     row.mounts = mounted.iter().map(name).collect::<Vec<_>>().join(",");
@@ -217,18 +219,18 @@ fn show_mounts(row: &mut Row, kept: &Kept, whole: bool) -> Result<()> {
     Ok(())
 }
 
-fn listed(store: &Path, filters: &[Filter], all: bool) -> Result<Vec<(Kept, Status)>> {
+fn listed(store: &Path, filters: &[Filter], all: bool) -> Result<Vec<(Container, Status)>> {
     let mut listed = Vec::new();
-    for kept in kept::all(store)? {
-        let status = match kept.status() {
+    for container in container::all(store)? {
+        let status = match container.status() {
             Ok(status) => status,
             Err(error) => {
-                log::warn!("container {}: {error}", kept.short_id());
+                log::warn!("container {}: {error}", container.short_id());
                 continue;
             }
         };
-        if (all || status.state().is_some()) && Filter::fit(filters, &kept, &status)? {
-            listed.push((kept, status));
+        if (all || status.state().is_some()) && Filter::fit(filters, &container, &status)? {
+            listed.push((container, status));
         }
     }
     Ok(listed)

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::selection::{self, Failures, Missing, Said, Selection, each_together, fitting, say};
 use crate::cli::amount;
 use crate::cli::image::prune::is_sure;
-use crate::container::kept::{self, Filter, Removal};
+use crate::container::{self, Filter, Removal};
 use crate::error::Result;
 use crate::monitor::Status;
 
@@ -56,9 +56,9 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     let missing = Missing::ignored(arguments.force || arguments.ignore);
     if arguments.selection.is_all() {
-        for id in kept::damaged(&store)? {
+        for id in container::damaged(&store)? {
             let how = Removal { force: arguments.force, ..Removal::default() };
-            kept::remove(&store, &id, how)?;
+            container::remove(&store, &id, how)?;
             say(&id);
         }
     }
@@ -72,10 +72,10 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         &arguments.selection,
         &store,
         missing,
-        |selected| kept::begin_removal(&store, &selected.id, how),
+        |selected| container::begin_removal(&store, &selected.id, how),
         |selected, stopping| {
-            stopping.map_or(Ok(()), |(kept, stopping)| stopping.finish(&kept))?;
-            kept::remove(&store, &selected.id, how).map(|()| Said::Name)
+            stopping.map_or(Ok(()), |(container, stopping)| stopping.finish(&container))?;
+            container::remove(&store, &selected.id, how).map(|()| Said::Name)
         },
     )
 }
@@ -97,17 +97,17 @@ pub fn prune(arguments: &PruneArguments, root: Option<&Path>) -> Result<u8> {
 pub fn prune_ended(store: &Path, filters: &[Filter]) -> Result<(Failures, u64)> {
     let (mut failures, mut bytes) = (Failures::default(), 0);
     let mut is_first = true;
-    for kept in fitting(store, filters)? {
-        if !matches!(kept.status()?, Status::Created | Status::Exited(_)) {
+    for container in fitting(store, filters)? {
+        if !matches!(container.status()?, Status::Created | Status::Exited(_)) {
             continue;
         }
-        let size = kept::size(&kept);
-        match kept::remove(store, &kept.record.id, Removal::default()) {
+        let size = container::size(&container);
+        match container::remove(store, &container.record.id, Removal::default()) {
             Ok(()) => {
                 if std::mem::take(&mut is_first) {
                     say("Deleted Containers:");
                 }
-                say(&kept.record.id);
+                say(&container.record.id);
                 bytes += size;
             }
             Err(error) => failures.add(error),

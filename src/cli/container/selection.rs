@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::config;
-use crate::container::kept::{self, Filter, Kept};
+use crate::container::{self, Container, Filter};
 use crate::error::{Context, Error, Result};
 
 /// Selection of containers.
@@ -94,7 +94,7 @@ impl Selection {
         }
         let mut selected = Vec::new();
         for typed in names {
-            match kept::find_id(store, &typed) {
+            match container::find_id(store, &typed) {
                 Ok(id) => selected.push(Selected { typed, id }),
                 Err(_) if missing == Missing::Ignored => {}
                 Err(error) => failed.add(error),
@@ -105,7 +105,10 @@ impl Selection {
             if self.latest {
                 all.truncate(1);
             }
-            let of = |kept: Kept| Selected { typed: kept.record.id.clone(), id: kept.record.id };
+            let of = |container: Container| Selected {
+                typed: container.record.id.clone(),
+                id: container.record.id,
+            };
             selected.extend(all.into_iter().map(of));
         }
         Ok(selected)
@@ -133,11 +136,11 @@ impl Selection {
 }
 
 /// Returns all containers that fit, the newest first.
-pub fn fitting(store: &Path, filters: &[Filter]) -> Result<Vec<Kept>> {
+pub fn fitting(store: &Path, filters: &[Filter]) -> Result<Vec<Container>> {
     let mut fitting = Vec::new();
-    for kept in kept::all(store)? {
-        if filters.is_empty() || Filter::fit(filters, &kept, &kept.status()?)? {
-            fitting.push(kept);
+    for container in container::all(store)? {
+        if filters.is_empty() || Filter::fit(filters, &container, &container.status()?)? {
+            fitting.push(container);
         }
     }
     Ok(fitting)
@@ -219,7 +222,7 @@ pub fn say(text: &str) {
 }
 
 /// Opens the container.
-pub fn open(store: &Path, selected: &Selected) -> Result<Kept> {
+pub fn open(store: &Path, selected: &Selected) -> Result<Container> {
     let gone = || Error::new(format!("container {} is gone", selected.typed));
-    Kept::open(store, &selected.id)?.ok_or_else(gone)
+    Container::open(store, &selected.id)?.ok_or_else(gone)
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::selection::{self, Failures, Missing, Selection, open, say};
 use crate::cli::run::discard_output;
-use crate::container::kept::{self, Attachment, SignalProxy};
+use crate::container::{self, Attachment, SignalProxy};
 use crate::engine;
 use crate::error::{Context, Error, Result};
+use crate::monitor::protocol;
 use crate::monitor::record::Stream;
-use crate::monitor::talk;
 use crate::sys::fd;
 use crate::sys::signal::Signals;
 
@@ -54,7 +54,8 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         };
     }
     for selected in &selected {
-        let started = open(&store, selected).and_then(|kept| kept::start(&kept, None));
+        let started =
+            open(&store, selected).and_then(|container| container::start(&container, None));
         match started {
             Ok(_) => say(&selected.typed),
             Err(error) => failures.add(
@@ -67,21 +68,21 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     failures.end()
 }
 
-fn attached(arguments: &Arguments, kept: &kept::Kept) -> Result<u8> {
-    let keys = arguments.detach_keys.as_ref().or(kept.record.detach_keys.as_ref());
+fn attached(arguments: &Arguments, container: &container::Container) -> Result<u8> {
+    let keys = arguments.detach_keys.as_ref().or(container.record.detach_keys.as_ref());
     let keys = keys
         .map(|keys| keys.parse().map_err(Error::new))
         .transpose()
         .context(|| "--detach-keys")?;
-    let streams = &kept.record.attach;
+    let streams = &container.record.attach;
     if !streams.is_empty() && !streams.contains(&Stream::Stdout) {
         discard_output()?;
     }
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
-    let (near, far) = talk::pair().context(|| "cannot make a socket pair")?;
-    let socket = match kept::start(kept, Some((far, &signals)))? {
+    let (near, far) = protocol::pair().context(|| "cannot make a socket pair")?;
+    let socket = match container::start(container, Some((far, &signals)))? {
         true => near,
-        false => kept::meet(kept)?,
+        false => container::connect_monitor(container)?,
     };
     let attachment = Attachment {
         socket,
@@ -89,5 +90,5 @@ fn attached(arguments: &Arguments, kept: &kept::Kept) -> Result<u8> {
         keys: keys.unwrap_or_default(),
         proxy: if arguments.sig_proxy { SignalProxy::On } else { SignalProxy::Off },
     };
-    Ok(kept::attach(kept, attachment, &signals)?.unwrap_or(0))
+    Ok(container::attach(container, attachment, &signals)?.unwrap_or(0))
 }

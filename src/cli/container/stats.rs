@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::selection::{self, Failures, Missing, Selection};
 use crate::cli::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
-use crate::container::kept::{self, Kept, Sample, Samples};
+use crate::container::{self, Container, Sample, Samples};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::sys::signal;
@@ -104,12 +104,15 @@ const GLANCE: Duration = Duration::from_millis(500);
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
     let store = selection::store(root)?;
-    for kept in listed(arguments, &store)? {
-        let status = kept.status()?;
+    for container in listed(arguments, &store)? {
+        let status = container.status()?;
         if !arguments.containers.is_empty() && !status.is_running() {
-            let error =
-                format!("container {} is not running: it is {}", kept.record.name, status.word());
-            return Err(Error::new(error).hint(format!("usnea start {}", kept.record.name)));
+            let error = format!(
+                "container {} is not running: it is {}",
+                container.record.name,
+                status.word()
+            );
+            return Err(Error::new(error).hint(format!("usnea start {}", container.record.name)));
         }
     }
     let mut before = samples(&listed(arguments, &store)?)?;
@@ -120,7 +123,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         let containers = listed(arguments, &store)?;
         let now = samples(&containers)?;
         let rows: Vec<Row> =
-            containers.iter().map(|kept| row(arguments, kept, &before, &now)).collect();
+            containers.iter().map(|container| row(arguments, container, &before, &now)).collect();
         let format = arguments.format.clone().unwrap_or_default();
         let text = render(&format, &LAYOUT, Headings::Shown, &rows)?;
         let mut output = std::io::stdout().lock();
@@ -134,11 +137,11 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
 }
 
 /// Returns the selected containers. A container that is removed meanwhile is an error only if it was named.
-fn listed(arguments: &Arguments, store: &Path) -> Result<Vec<Kept>> {
+fn listed(arguments: &Arguments, store: &Path) -> Result<Vec<Container>> {
     if arguments.containers.is_empty() && !arguments.latest {
-        let mut all = kept::all(store)?;
+        let mut all = container::all(store)?;
         if !arguments.all {
-            all.retain(|kept| kept.status().is_ok_and(|status| status.is_running()));
+            all.retain(|container| container.status().is_ok_and(|status| status.is_running()));
         }
         return Ok(all);
     }
@@ -148,7 +151,7 @@ fn listed(arguments: &Arguments, store: &Path) -> Result<Vec<Kept>> {
     if !failures.is_empty() {
         failures.end()?;
     }
-    let listed: Result<Vec<Kept>> =
+    let listed: Result<Vec<Container>> =
         selected.iter().map(|selected| selection::open(store, selected)).collect();
     match listed {
         Ok(listed) if listed.is_empty() => fail!("there is no container"),
@@ -156,29 +159,29 @@ fn listed(arguments: &Arguments, store: &Path) -> Result<Vec<Kept>> {
     }
 }
 
-fn samples(containers: &[Kept]) -> Result<Samples> {
+fn samples(containers: &[Container]) -> Result<Samples> {
     let mut samples = Samples::new();
-    for kept in containers {
-        let status = kept.status()?;
+    for container in containers {
+        let status = container.status()?;
         let is_here = status.is_running() && status.elsewhere().is_none();
         if let Some(state) = status.state().filter(|_| is_here) {
-            let sample = Sample::take(state, &kept::processes(state));
-            samples.insert(kept.record.id.clone(), sample);
+            let sample = Sample::take(state, &container::processes(state));
+            samples.insert(container.record.id.clone(), sample);
         }
     }
     Ok(samples)
 }
 
-fn row(arguments: &Arguments, kept: &Kept, before: &Samples, now: &Samples) -> Row {
+fn row(arguments: &Arguments, container: &Container, before: &Samples, now: &Samples) -> Row {
     let id = match arguments.no_trunc {
-        true => kept.record.id.clone(),
-        false => kept.short_id().to_owned(),
+        true => container.record.id.clone(),
+        false => container.short_id().to_owned(),
     };
     let nothing = || "--".to_owned();
     let mut row = Row {
-        container: kept.record.name.clone(),
+        container: container.record.name.clone(),
         id,
-        name: kept.record.name.clone(),
+        name: container.record.name.clone(),
         cpu_perc: nothing(),
         mem_usage: "-- / --".into(),
         mem_perc: nothing(),
@@ -190,10 +193,10 @@ fn row(arguments: &Arguments, kept: &Kept, before: &Samples, now: &Samples) -> R
         mem_usage_bytes: "-- / --".into(),
         mem_limit: nothing(),
     };
-    let Some(sample) = now.get(&kept.record.id) else { return row };
+    let Some(sample) = now.get(&container.record.id) else { return row };
     let pair = |pair: (u64, u64)| format!("{} / {}", amount::size(pair.0), amount::size(pair.1));
     let limit = sample.memory_limit;
-    if let Some(before) = before.get(&kept.record.id) {
+    if let Some(before) = before.get(&container.record.id) {
         row.cpu_perc = format!("{:.2}%", sample.cpu_percent(before));
         row.cpu.clone_from(&row.cpu_perc);
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::flags::SignalFlag;
 use super::selection::{self, Missing, Said, Selected, Selection, each, each_together, open};
-use crate::container::kept::{self, Kept, Stopping};
+use crate::container::{self, Container, Stopping};
 use crate::error::{Context, Result};
 use crate::sys::fd;
 
@@ -73,10 +73,10 @@ fn begin(
     selected: &Selected,
     signal: Option<SignalFlag>,
     time: Option<i64>,
-) -> Result<(Kept, Option<Stopping>)> {
-    let kept = open(store, selected)?;
-    let stopping = Stopping::begin(&kept, signal.map(|signal| signal.0), time)?;
-    Ok((kept, stopping))
+) -> Result<(Container, Option<Stopping>)> {
+    let container = open(store, selected)?;
+    let stopping = Stopping::begin(&container, signal.map(|signal| signal.0), time)?;
+    Ok((container, stopping))
 }
 
 /// Stops containers.
@@ -85,8 +85,8 @@ pub fn stop(arguments: &StopArguments, root: Option<&Path>) -> Result<u8> {
     let selection = &arguments.selection;
     let begin = |selected: &Selected| begin(&store, selected, arguments.signal, arguments.time);
     let missing = Missing::ignored(arguments.ignore);
-    each_together(selection, &store, missing, begin, |_, (kept, stopping)| match stopping {
-        Some(stopping) => stopping.finish(&kept).map(|()| Said::Name),
+    each_together(selection, &store, missing, begin, |_, (container, stopping)| match stopping {
+        Some(stopping) => stopping.finish(&container).map(|()| Said::Name),
         None if selection.is_vague() => Ok(Said::Nothing),
         None => Ok(Said::Name),
     })
@@ -98,23 +98,27 @@ pub fn restart(arguments: &RestartArguments, root: Option<&Path>) -> Result<u8> 
     // Descriptors of the caller must not reach the containers; those opened later close by themselves.
     fd::keep_only(0, &[]).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
     let begin = |selected: &Selected| {
-        open(&store, selected)?.refuse_thrown_away("restart")?;
+        open(&store, selected)?.refuse_foreground("restart")?;
         begin(&store, selected, arguments.signal, arguments.time)
     };
-    each_together(&arguments.selection, &store, Missing::Fails, begin, |_, (kept, stopping)| {
-        kept::restart(&kept, stopping).map(|()| Said::Name)
-    })
+    each_together(
+        &arguments.selection,
+        &store,
+        Missing::Fails,
+        begin,
+        |_, (container, stopping)| container::restart(&container, stopping).map(|()| Said::Name),
+    )
 }
 
 /// Sends containers a signal.
 pub fn kill(arguments: &KillArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {
-        let kept = open(&store, selected)?;
-        if arguments.selection.is_vague() && !kept.status()?.is_running() {
+        let container = open(&store, selected)?;
+        if arguments.selection.is_vague() && !container.status()?.is_running() {
             return Ok(Said::Nothing);
         }
-        kept::kill(&kept, arguments.signal.0)?;
+        container::kill(&container, arguments.signal.0)?;
         Ok(Said::Name)
     })
 }

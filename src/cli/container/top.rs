@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::selection;
 use crate::cli::run::print;
-use crate::container::kept;
+use crate::container;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
@@ -21,12 +21,12 @@ pub struct Arguments {
 
 /// Prints the processes.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let kept = kept::find(&selection::store(root)?, &arguments.words[0])?;
-    let status = kept.status_here()?;
+    let container = container::find(&selection::store(root)?, &arguments.words[0])?;
+    let status = container.status_here()?;
     let Some(state) = status.state().filter(|_| status.is_running()) else {
-        fail!("container {} is not running: it is {}", kept.record.name, status.word());
+        fail!("container {} is not running: it is {}", container.record.name, status.word());
     };
-    let within = kept::processes(state);
+    let within = container::processes(state);
     let default = ["-ef".to_owned()];
     let options = if arguments.words.len() == 1 { &default[..] } else { &arguments.words[1..] };
     let output = Command::new("ps").args(options).output();

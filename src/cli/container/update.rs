@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::selection::{self, Missing, Said, Selection, each, open};
-use crate::container::kept::{self, Changes};
+use crate::container::{self, Changes};
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
 use crate::spec::Resources;
@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     }
     let store = selection::store(root)?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {
-        kept::update(&open(&store, selected)?, &changes)?;
+        container::update(&open(&store, selected)?, &changes)?;
         Ok(Said::Name)
     })
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::selection::{self, Missing, Said, Selection, each, open, say};
-use crate::container::kept::{self, Condition, Kept};
+use crate::container::{self, Condition, Container};
 use crate::duration;
 use crate::error::Result;
 use crate::spec::ContainerName;
@@ -64,13 +64,16 @@ pub struct RenameArguments {
 /// Waits for containers, and prints their exit statuses.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
-    let wait = |kept: &Kept| match &arguments.conditions[..] {
-        [] => kept::wait(kept).map(i32::from),
-        conditions => kept::wait_for(kept, conditions, arguments.interval),
+    let wait = |container: &Container| match &arguments.conditions[..] {
+        [] => container::wait(container).map(i32::from),
+        conditions => container::wait_for(container, conditions, arguments.interval),
     };
     if arguments.ignore {
-        let gone =
-            arguments.selection.names().iter().filter(|name| kept::find_id(&store, name).is_err());
+        let gone = arguments
+            .selection
+            .names()
+            .iter()
+            .filter(|name| container::find_id(&store, name).is_err());
         gone.for_each(|_| say("-1"));
     }
     each(&arguments.selection, &store, Missing::ignored(arguments.ignore), |selected| {
@@ -82,12 +85,12 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
 /// Returns 0 if the container exists, else 1. Errors: the text is the beginning of several IDs.
 pub fn exists(arguments: &ExistsArguments, root: Option<&Path>) -> Result<u8> {
     let store = selection::store(root)?;
-    Ok(if kept::find_id(&store, &arguments.container).is_ok() { 0 } else { 1 })
+    Ok(if container::find_id(&store, &arguments.container).is_ok() { 0 } else { 1 })
 }
 
 /// Renames a container.
 pub fn rename(arguments: &RenameArguments, root: Option<&Path>) -> Result<u8> {
-    let kept = kept::find(&selection::store(root)?, &arguments.container)?;
-    kept::rename(&kept, &arguments.name)?;
+    let container = container::find(&selection::store(root)?, &arguments.container)?;
+    container::rename(&container, &arguments.name)?;
     Ok(0)
 }

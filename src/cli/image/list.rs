@@ -10,8 +10,8 @@ use super::rows;
 use crate::cli::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
+use crate::container;
 use crate::container::images::{Filter, Listed, Sort, labels, list};
-use crate::container::kept;
 use crate::container::stores::Stores;
 use crate::error::Result;
 
@@ -159,7 +159,7 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
 /// Returns the number of containers made from each image, by its ID.
 fn used(store: &Path) -> Result<HashMap<String, usize>> {
     let mut used = HashMap::new();
-    for id in kept::all(store)?.into_iter().filter_map(|kept| kept.record.image_id) {
+    for id in container::all(store)?.into_iter().filter_map(|container| container.record.image_id) {
         *used.entry(id).or_default() += 1;
     }
     Ok(used)

@@ -7,7 +7,7 @@ use crate::cli::progress::{Loudness, Shown, Words};
 use crate::cli::run::print;
 use crate::container::images::{Pull, all_tags, default_platform, pull};
 use crate::container::stores::Stores;
-use crate::container::{PullPolicy, Wanted, stored_image};
+use crate::container::{PullPolicy, PullSettings, find_or_pull};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::manifest::Platform;
@@ -133,6 +133,6 @@ fn one(stores: &Stores, request: &Pull, policy: PullPolicy, loudness: Loudness) 
     }
     let text = request.place.to_string();
     let name = text.strip_prefix("docker://").unwrap_or(&text);
-    let wanted = Wanted { policy, pull: request.clone(), progress: &shown };
-    Ok(stored_image(stores, name, &wanted)?.config)
+    let wanted = PullSettings { policy, pull: request.clone(), progress: &shown };
+    Ok(find_or_pull(stores, name, &wanted)?.config)
 }

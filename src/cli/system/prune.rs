@@ -6,7 +6,7 @@ use crate::cli::container::remove::prune_ended;
 use crate::cli::container::selection::say;
 use crate::cli::image::prune::{is_sure, prunes, report};
 use crate::container::stores::Stores;
-use crate::container::{images, kept, volumes};
+use crate::container::{self, images, volumes};
 use crate::error::{Error, Result};
 use crate::image::store::Which;
 
@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let of_images = arguments.filters.iter().map(|text| prunes(text).map_err(said));
     let of_images = of_images.collect::<Result<Vec<_>>>()?;
     let of_containers = arguments.filters.iter().map(|text| text.parse());
-    let of_containers = of_containers.collect::<Result<Vec<kept::Filter>>>()?;
+    let of_containers = of_containers.collect::<Result<Vec<container::Filter>>>()?;
     let volumes = if arguments.volumes { ", and all volumes without a name" } else { "" };
     if !arguments.force && !is_sure(&format!("{what}{volumes}"))? {
         return Ok(0);

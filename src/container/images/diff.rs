@@ -1,7 +1,7 @@
 //! `usnea image diff`: changes of an image over the layers below its topmost one, or over another image.
 
 use super::export::{folder, hold};
-use crate::container::kept::changes_in_base;
+use crate::container::changes_in_base;
 use crate::container::stores::{self, Stores};
 use crate::error::{Context, Error, Result};
 use crate::image::diff::{self, Change, Folder, Form};

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::pattern::matches;
-use crate::container::kept;
+use crate::container;
 use crate::container::stores::Stores;
 use crate::error::{Context, Error, Result};
 use crate::expression::Expression;
@@ -82,7 +82,7 @@ impl FromStr for Filter {
                 let (key, value) = label(text);
                 Some(Self::NoLabel(key, value))
             }
-            ("until", time) => crate::container::kept::time::moment(time).map(Self::Until),
+            ("until", time) => crate::container::time::moment(time).map(Self::Until),
             ("before", image) => Some(Self::Before(image.to_owned())),
             ("since" | "after", image) => Some(Self::Since(image.to_owned())),
             _ => None,
@@ -157,8 +157,9 @@ impl Filters {
             }
         }
         if !filters.containers.is_empty() {
-            let all = kept::all(stores.own().root())?;
-            filters.used = all.into_iter().filter_map(|kept| kept.record.image_id).collect();
+            let all = container::all(stores.own().root())?;
+            filters.used =
+                all.into_iter().filter_map(|container| container.record.image_id).collect();
         }
         Ok(filters)
     }

@@ -69,7 +69,7 @@ pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec
         for (texts, source) in found(&archive, &load.input)? {
             let names = names(&texts, naming);
             let which = texts.first().map(String::as_str);
-            // Content of a pipe lies in tmp/ meanwhile: the place that a policy can name.
+            // Content of a pipe lies in tmp/ during: the place that a policy can name.
             let place = if load.input == Path::new("-") { store.tmp() } else { load.input.clone() };
             let origin = Origin::local(transport, &place, which)?;
             policy.check_before(&origin)?;

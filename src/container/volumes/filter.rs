@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::{Volume, usage};
-use crate::container::kept::time;
+use crate::container::time;
 use crate::error::{Context, Error, Result};
 use crate::expression::Expression;
 

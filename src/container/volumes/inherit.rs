@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::used_by;
-use crate::container::kept;
+use crate::container;
 use crate::error::{Context, Error, Result};
 use crate::spec::{self, Options, Volume, VolumesFrom};
 
@@ -22,8 +22,8 @@ pub fn inherit(store: &Path, options: &mut Options) -> Result<()> {
 }
 
 fn of_container(store: &Path, from: &VolumesFrom) -> Result<Vec<Volume>> {
-    let kept = kept::find(store, &from.container)?;
-    let (config, used) = (kept.spec()?, used_by(&kept)?);
+    let container = container::find(store, &from.container)?;
+    let (config, used) = (container.spec()?, used_by(&container)?);
     let mut volumes = Vec::new();
     for mount in spec::asked_for(&config) {
         let name = used.iter().find(|used| used.destination == *mount.destination());

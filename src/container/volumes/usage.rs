@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Mount;
 
 use super::folder;
-use crate::container::kept::{self, Kept};
+use crate::container::{self, Container};
 use crate::error::Result;
 use crate::files;
 use crate::spec::{DATA, VolumeName};
@@ -20,9 +20,9 @@ pub struct Used {
 }
 
 /// Returns the volumes that a container mounts.
-pub fn used_by(kept: &Kept) -> Result<Vec<Used>> {
-    let spec = kept.spec_if_any()?.unwrap_or_default();
-    let own = canonical(&folder(&kept.store));
+pub fn used_by(container: &Container) -> Result<Vec<Used>> {
+    let spec = container.spec_if_any()?.unwrap_or_default();
+    let own = canonical(&folder(&container.store));
     let used = |mount: &Mount| {
         Some(Used { name: name(mount, &own)?, destination: mount.destination().clone() })
     };
@@ -48,9 +48,9 @@ fn name(mount: &Mount, own: &Path) -> Option<VolumeName> {
 /// Returns the names of the containers that mount the volume `name`.
 pub(super) fn users(store: &Path, name: &VolumeName) -> Result<Vec<String>> {
     let mut users = Vec::new();
-    for kept in kept::all(store)? {
-        if used_by(&kept)?.iter().any(|used| used.name == *name) {
-            users.push(kept.record.name);
+    for container in container::all(store)? {
+        if used_by(&container)?.iter().any(|used| used.name == *name) {
+            users.push(container.record.name);
         }
     }
     Ok(users)

@@ -71,7 +71,7 @@ impl Scene {
         };
         build(&Inputs {
             stacking: super::Stacking::default(),
-            top_layer: crate::spec::TopLayer::ThrownAway,
+            top_layer: crate::spec::TopLayer::Disposable,
             options: &line.options,
             id: "0123456789ab",
             root,

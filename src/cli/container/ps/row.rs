@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::amount;
-use crate::container::kept::{self, Kept};
+use crate::container::{self, Container};
 use crate::forward;
 use crate::monitor::Status;
 use crate::monitor::health::Health;
@@ -107,8 +107,8 @@ impl Namespaces {
 
 impl Row {
     /// Makes the row of a container. `is_whole`: IDs and commands are not cut.
-    pub fn of(kept: &Kept, status: &Status, now: Timestamp, is_whole: bool) -> Self {
-        let record = &kept.record;
+    pub fn of(container: &Container, status: &Status, now: Timestamp, is_whole: bool) -> Self {
+        let record = &container.record;
         let labels = record.labels.iter().map(|(key, value)| format!("{key}={value}"));
         let (exit, state) = (status.exit(), status.state());
         let started = state.map(|state| state.started).or(exit.and_then(|exit| exit.started));
@@ -117,7 +117,7 @@ impl Row {
         let exposed = record.network.exposed.iter().cloned().chain(published);
         Self {
             whole_id: record.id.clone(),
-            id: if is_whole { record.id.clone() } else { kept.short_id().to_owned() },
+            id: if is_whole { record.id.clone() } else { container.short_id().to_owned() },
             image: record.image.clone(),
             image_id: record.image_id.clone().unwrap_or_default(),
             command: command(&record.command, is_whole),
@@ -126,7 +126,7 @@ impl Row {
             created_human: amount::ago(record.created, now),
             running_for: amount::ago(record.created, now),
             started_at: seconds(started),
-            status: told(kept, status, now),
+            status: told(container, status, now),
             state: status.word(),
             exited: matches!(status, Status::Exited(_)),
             exited_at: seconds(exit.map(|exit| exit.finished)),
@@ -189,12 +189,12 @@ pub fn shortened(text: &str, widest: usize) -> String {
 }
 
 /// Returns docker's words for a status.
-fn told(kept: &Kept, status: &Status, now: Timestamp) -> String {
+fn told(container: &Container, status: &Status, now: Timestamp) -> String {
     match status {
         Status::Created => "Created".into(),
         Status::Running(state) | Status::Paused(state) => {
             let up = now.duration_since(state.started);
-            let health = kept::health(kept, status).map(|told| match told.health {
+            let health = container::health(container, status).map(|told| match told.health {
                 Health::Starting => " (health: starting)".to_owned(),
                 health => format!(" ({})", health.word()),
             });

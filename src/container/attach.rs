@@ -1,0 +1,356 @@
+//! Attached client: its standard streams are the command's, until the command ends, or until the detach keys are typed.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use rustix::stdio::{stderr, stdin, stdout};
+
+use super::{Container, not_running};
+use crate::engine::{Requests, Watch};
+use crate::error::{Context, Error, Result, STATUS_UNREAD};
+use crate::monitor::protocol::{self, MonitorMessage, Pace, Request};
+use crate::monitor::record::State;
+use crate::monitor::{Status, events};
+use crate::sys::process;
+use crate::sys::pty::Raw;
+use crate::sys::signal::Signals;
+
+/// Receiver of signals that reach this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalProxy {
+    /// The command of the container.
+    On,
+    /// This process itself.
+    Off,
+}
+
+/// Settings of an attached client.
+#[derive(Debug)]
+pub struct Attachment {
+    /// Socket to the container's monitor.
+    pub socket: OwnedFd,
+    /// True if our standard input is the command's.
+    pub input: bool,
+    /// Detach keys: they end the session and leave the container running.
+    pub keys: super::DetachKeys,
+    /// Receiver of our signals.
+    pub proxy: SignalProxy,
+}
+
+/// Connects to the monitor of a running container.
+pub fn connect_monitor(container: &Container) -> Result<OwnedFd> {
+    container.refuse_foreground("monitor to attach to")?;
+    let status = container.status_here()?;
+    let Status::Running(state) = &status else {
+        return Err(not_running(container, &status, "start -a"));
+    };
+    match ask(container, state) {
+        Ok(socket) => {
+            events::of_container(&container.store, &container.record, "attach", &[]);
+            Ok(socket)
+        }
+        Err(error) => Err(match container.status()? {
+            Status::Running(_) => error,
+            // The container ended before its monitor read the request.
+            status => not_running(container, &status, "start -a"),
+        }),
+    }
+}
+
+fn ask(container: &Container, state: &State) -> Result<OwnedFd> {
+    let socket = connect(container, state)?;
+    protocol::send(&socket, &Request::Attach(Pace::Drops).bytes())
+        .context(|| "cannot ask the monitor")?;
+    Ok(socket)
+}
+
+fn connect(container: &Container, state: &State) -> Result<OwnedFd> {
+    if let Some(Ok(socket)) = state.socket.as_ref().map(|path| protocol::connect(path)) {
+        return Ok(socket);
+    }
+    // The runtime folder was removed, such as at a logout: the monitor makes another socket.
+    let monitor = state.monitor.open().ok_or_else(|| Error::new("its monitor is gone"))?;
+    process::pidfd_signal(monitor.as_fd(), libc::SIGUSR1).context(|| "cannot ask the monitor")?;
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        std::thread::sleep(Duration::from_millis(5));
+        let path = container.status()?.state().and_then(|state| state.socket.clone());
+        match path.as_ref().map(|path| protocol::connect(path)) {
+            Some(Ok(socket)) => return Ok(socket),
+            _ if Instant::now() < deadline => {}
+            Some(Err(error)) => return Err(error).context(|| "cannot reach the monitor"),
+            None => return Err(Error::new("its monitor does not listen")),
+        }
+    }
+}
+
+/// Time that a client without a reader of its output waits for the end of its container: `run IMAGE true | head` must
+/// return the status of the command.
+const AFTER_READER: Duration = Duration::from_secs(1);
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() }
+}
+
+/// Time that a monitor may take to copy output to the log: its container may be ending.
+const CATCHING_UP: Duration = Duration::from_secs(2);
+
+/// Makes the monitor of a running container copy the command's output so far to the log. Without an answer, the log
+/// stays as it is.
+pub(super) fn catch_up(container: &Container) {
+    let Ok(Status::Running(state)) = container.status() else { return };
+    let Ok(socket) = connect(container, &state) else { return };
+    if protocol::send(&socket, &Request::CatchUp.bytes()).is_err() {
+        return;
+    }
+    let deadline = Instant::now() + CATCHING_UP;
+    let mut answer = [0; 8];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timespec(left))) {
+            Err(Errno::INTR) => {}
+            Ok(1..) => break,
+            _ => return,
+        }
+    }
+    // The end of a conversation counts as an answer too: an older monitor, or one that ends.
+    let _ = rustix::net::recv(&socket, &mut answer[..], RecvFlags::DONTWAIT);
+}
+
+/// Stays attached. Returns the exit status of the command; `None`: the detach keys were typed. `signals` are blocked.
+pub fn attach(
+    container: &Container,
+    attachment: Attachment,
+    signals: &Signals,
+) -> Result<Option<u8>> {
+    let reads_terminal =
+        attachment.input && container.record.terminal && rustix::termios::isatty(stdin());
+    let raw = match reads_terminal {
+        true => Some(Raw::set(stdin()).context(|| "cannot set the terminal to raw mode")?),
+        false => None,
+    };
+    let mut session = Session {
+        container,
+        watch: Watch::new(attachment.keys),
+        reads: attachment.input,
+        socket: attachment.socket,
+        proxy: attachment.proxy,
+        requests: Requests::default(),
+        had_terminal: rustix::termios::isatty(stdin()),
+        pending: Vec::new(),
+        raw,
+        has_lost: false,
+        has_shown: false,
+        unread_since: None,
+    };
+    session.tell_window();
+    session.stay(signals)
+}
+
+struct Session<'a> {
+    container: &'a Container,
+    socket: OwnedFd,
+    watch: Watch,
+    reads: bool,
+    proxy: SignalProxy,
+    requests: Requests,
+    had_terminal: bool,
+    /// Message that the monitor has no room for yet: the command does not read.
+    pending: Vec<u8>,
+    raw: Option<Raw>,
+    /// True if output could not be written, and a warning was logged.
+    has_lost: bool,
+    /// True if output was written to standard output.
+    has_shown: bool,
+    /// Time when the reader of standard output was first seen to be closed.
+    unread_since: Option<Instant>,
+}
+
+impl Session<'_> {
+    fn stay(&mut self, signals: &Signals) -> Result<Option<u8>> {
+        let mut room = vec![0; protocol::ROOM + 1];
+        loop {
+            let reads = self.reads && self.pending.is_empty();
+            let waits = if self.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            let mut fds = vec![
+                PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+                PollFd::new(&self.socket, PollFlags::IN | waits),
+            ];
+            if reads {
+                fds.push(PollFd::from_borrowed_fd(stdin(), PollFlags::IN));
+            }
+            let watches_output = self.has_shown && self.unread_since.is_none();
+            if watches_output {
+                // No event is requested: poll(2) reports errors all the same.
+                fds.push(PollFd::from_borrowed_fd(stdout(), PollFlags::empty()));
+            }
+            let left = self.unread_since.map(|since| AFTER_READER.saturating_sub(since.elapsed()));
+            if left == Some(Duration::ZERO) {
+                return Ok(Some(STATUS_UNREAD));
+            }
+            match poll(&mut fds, left.map(timespec).as_ref()) {
+                Err(Errno::INTR) => continue,
+                answer => answer.context(|| "cannot wait for the container")?,
+            };
+            let mut events: Vec<_> = fds.iter().map(PollFd::revents).collect();
+            if watches_output && events.pop().is_some_and(|events| events.contains(PollFlags::ERR))
+            {
+                self.unread_since = Some(Instant::now());
+            }
+            while let Some(signal) = signals.next().context(|| "cannot read signals")? {
+                if let Some(status) = self.signal(signal) {
+                    return Ok(Some(status));
+                }
+            }
+            if events[1].contains(PollFlags::OUT) {
+                let message = std::mem::take(&mut self.pending);
+                self.send(message);
+            }
+            if events[1].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+                && let Some(status) = self.hear(&mut room)?
+            {
+                return Ok(Some(status));
+            }
+            if events.get(2).is_some_and(|events| !events.is_empty()) && self.read(&mut room) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Handles a message of the monitor. Returns the exit status at the container's end.
+    fn hear(&mut self, room: &mut [u8]) -> Result<Option<u8>> {
+        let flags = RecvFlags::DONTWAIT;
+        let length = match rustix::net::recv(&self.socket, &mut *room, flags) {
+            Ok((length, _)) if length > 0 => length,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+            // The monitor is dead without a message: the record has the status.
+            _ => return self.recorded().map(Some),
+        };
+        match MonitorMessage::parse(&room[..length]) {
+            Some(MonitorMessage::Output(bytes)) => {
+                self.has_shown = true;
+                return self.show(stdout(), bytes);
+            }
+            Some(MonitorMessage::Error(bytes)) => return self.show(stderr(), bytes),
+            Some(MonitorMessage::Lost(count)) => log::warn!("{count} bytes of output were missed"),
+            Some(MonitorMessage::Ended(status)) => return Ok(Some(status)),
+            Some(MonitorMessage::CaughtUp) | None => {}
+        }
+        Ok(None)
+    }
+
+    /// Shows output. Returns the exit status if the reader is closed: that of a client killed by SIGPIPE. The container
+    /// runs on. Warns once of other write errors, and stays: the command's exit status is still to come.
+    fn show(&mut self, to: BorrowedFd<'_>, bytes: &[u8]) -> Result<Option<u8>> {
+        match write_all(to, bytes) {
+            Err(Errno::PIPE) => return Ok(Some(STATUS_UNREAD)),
+            Err(error) if !std::mem::replace(&mut self.has_lost, true) => {
+                log::warn!("output is lost: cannot write it: {}", Error::from(error));
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn recorded(&self) -> Result<u8> {
+        for _ in 0..200 {
+            match self.container.status() {
+                Ok(Status::Exited(exit) | Status::Restarting(_, exit)) => return Ok(exit.status),
+                Ok(Status::Running(_) | Status::Paused(_)) => {
+                    std::thread::sleep(Duration::from_millis(10))
+                }
+                _ => break,
+            }
+        }
+        Err(Error::new(format!("the monitor of container {} is gone", self.container.record.name)))
+    }
+
+    /// Sends typed input on. Returns true if the detach keys were typed.
+    fn read(&mut self, room: &mut [u8]) -> bool {
+        match rustix::io::read(stdin(), &mut room[..protocol::ROOM - 1]) {
+            Ok(length) if length > 0 => {
+                let typed = &room[..length];
+                let (on, leaves) = match self.raw {
+                    Some(_) => self.watch.typed(typed),
+                    None => (typed.to_vec(), false),
+                };
+                if !on.is_empty() {
+                    self.send(Request::Input(&on).bytes());
+                }
+                return leaves;
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            _ => {
+                self.reads = false;
+                self.send(Request::CloseInput.bytes());
+            }
+        }
+        false
+    }
+
+    fn send(&mut self, message: Vec<u8>) {
+        // A dead monitor is noticed at the end of its messages.
+        if let Err(error) = protocol::send(&self.socket, &message)
+            && error.kind() == std::io::ErrorKind::WouldBlock
+        {
+            self.pending = message;
+        }
+    }
+
+    /// Handles a signal to this process. Returns the exit status if the signal ends the session; the container runs on.
+    fn signal(&mut self, signal: i32) -> Option<u8> {
+        match signal {
+            libc::SIGWINCH => {
+                self.tell_window();
+                return None;
+            }
+            libc::SIGCONT => {
+                if let Some(raw) = &self.raw {
+                    raw.renew();
+                }
+                self.tell_window();
+            }
+            _ => {}
+        }
+        let is_gone =
+            signal == libc::SIGHUP && self.had_terminal && !rustix::termios::isatty(stdin());
+        if self.proxy == SignalProxy::On {
+            let signal = self.requests.heard(signal);
+            if let Ok(status) = self.container.status()
+                && let Some(state) = status.state()
+                && let Some(pidfd) = state.process.open()
+            {
+                let _ = process::pidfd_signal(pidfd.as_fd(), signal);
+            }
+        }
+        let is_ours = self.proxy == SignalProxy::Off
+            && [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT].contains(&signal);
+        (is_gone || is_ours).then_some(128 + signal as u8)
+    }
+
+    fn tell_window(&mut self) {
+        let size = rustix::termios::tcgetwinsize(stdin())
+            .or_else(|_| rustix::termios::tcgetwinsize(stdout()));
+        if let (true, Ok(size)) = (self.container.record.terminal, size) {
+            let _ =
+                protocol::send(&self.socket, &Request::Window(size.ws_row, size.ws_col).bytes());
+        }
+    }
+}
+
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(to, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! `usnea check` of containers: their records must be readable. A power cut may have left them empty.
+
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+
+use super::{Hold, ids, try_lock};
+use crate::container::folder;
+use crate::container::images::Repair;
+use crate::container::run::short;
+use crate::error::{Error, Result};
+use crate::image::store::{Fault, Outcome};
+use crate::monitor::Status;
+use crate::monitor::health::{HEALTH, HealthReport};
+use crate::monitor::record::{
+    self, CONFIG, CONTAINER, EXIT, Exit, Found, Record, STATE, State, look,
+};
+use crate::userns::Base;
+
+/// Checks the records of all containers. Repair writes a lost end of a container again, as far as known. It leaves a
+/// container with an unreadable record: the user may want its files before removal. Leftovers of killed commands are
+/// removed too.
+pub fn check(store: &Path, repair: Repair) -> Result<Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut all = ids(store)?;
+    all.sort();
+    if repair == Repair::Yes {
+        folder::sweep(store, &Base::of_user()?);
+    }
+    for id in all {
+        let folder = store.join("containers").join(&id);
+        let what = format!("container {}", short(&id));
+        let fault = |error: Error, outcome| Fault {
+            what: what.clone(),
+            fault: error.to_string(),
+            images: Vec::new(),
+            outcome,
+        };
+        let needed = needed::<Record>(&folder, CONTAINER)?.or(needed::<Spec>(&folder, CONFIG)?);
+        if let Some(error) = needed {
+            let outcome = match repair {
+                Repair::No => Outcome::Found,
+                Repair::Yes => Outcome::Left(format!(
+                    "what it wrote is in {}; 'usnea rm -f {}' removes it",
+                    folder.join("upper").display(),
+                    short(&id)
+                )),
+            };
+            faults.push(fault(error, outcome));
+            continue;
+        }
+        let report = [
+            damage::<State>(&folder, STATE)?,
+            damage::<Exit>(&folder, EXIT)?,
+            damage::<HealthReport>(&folder, HEALTH)?,
+        ];
+        if let Some(error) = report.into_iter().flatten().next() {
+            let outcome = match repair {
+                Repair::No => Outcome::Found,
+                Repair::Yes => mend(&folder)?,
+            };
+            faults.push(fault(error, outcome));
+        }
+    }
+    Ok(faults)
+}
+
+fn damage<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<Error>> {
+    Ok(match look::<T>(folder, name)? {
+        Found::Damaged(error) => Some(error),
+        Found::Nothing | Found::Whole(_) => None,
+    })
+}
+
+/// Returns the damage of a file that each container must have; a missing file counts too.
+fn needed<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<Option<Error>> {
+    // Another command has removed the container since the listing.
+    let is_gone = || !folder.exists();
+    Ok(match look::<T>(folder, name)? {
+        Found::Nothing if !is_gone() => {
+            Some(Error::new(format!("{} is missing", folder.join(name).display())))
+        }
+        Found::Damaged(error) => Some(error),
+        Found::Nothing | Found::Whole(_) => None,
+    })
+}
+
+/// Repairs the records: writes the container's end, as far as known.
+fn mend(folder: &Path) -> Result<Outcome> {
+    let Hold::Ours(_lock) = try_lock(folder)? else {
+        return Ok(Outcome::Left("it is in use: stop it, then repair".to_owned()));
+    };
+    let status = Status::of(folder)?;
+    if damage::<HealthReport>(folder, HEALTH)?.is_some() {
+        std::fs::remove_file(folder.join(HEALTH))?;
+    }
+    if let Some(exit) = status.exit() {
+        record::write_exit(folder, exit)?;
+    } else if damage::<Exit>(folder, EXIT)?.is_some() {
+        std::fs::remove_file(folder.join(EXIT))?;
+    }
+    if damage::<State>(folder, STATE)?.is_some() {
+        std::fs::remove_file(folder.join(STATE))?;
+    }
+    Ok(Outcome::Mended(format!("it is {}", status.word())))
+}

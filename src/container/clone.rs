@@ -1,0 +1,148 @@
+//! `usnea container clone`: another container with the original's configuration, and a writable layer of its own.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use oci_spec::runtime::{LinuxResources, Spec};
+
+use super::folder::{self, Folder};
+use super::remove::{Removal, remove};
+use super::run::{random_id, short};
+use super::start::start;
+use super::{Container, Names, find};
+use crate::error::{Context, Error, Result};
+use crate::monitor::events;
+use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
+use crate::spec::{self, CGROUP, ContainerName};
+use crate::userns::Base;
+
+/// Settings of a clone.
+#[derive(Debug, Default)]
+pub struct Cloning {
+    /// Name of the clone. Default: the original's, with "-clone" and a number.
+    pub name: Option<ContainerName>,
+    /// Limits that replace those of the original.
+    pub resources: Option<LinuxResources>,
+    /// Removal of the original container; `None`: the original stays.
+    pub destroy: Option<Removal>,
+    /// True if the clone is started.
+    pub run: bool,
+}
+
+/// Clones the container; returns the clone's ID. Both share the volumes. Errors: a taken name; a running original that
+/// is to be removed without force.
+pub fn clone(container: &Container, cloning: &Cloning) -> Result<String> {
+    container.refuse_foreground("clone")?;
+    let status = container.status_here()?;
+    if status.state().is_some() && cloning.destroy.is_some_and(|removal| !removal.force) {
+        return Err(Error::new(format!(
+            "container {} is {}",
+            container.record.name,
+            status.word()
+        ))
+        .hint("stop it first, or use --force with --destroy"));
+    }
+    let id = random_id()?;
+    let place = container.store.join("containers").join(&id);
+    let spec = config(container, &id, &place, cloning)?;
+    let record = Record {
+        id: id.clone(),
+        name: String::new(),
+        created: Timestamp::now(),
+        pidfile: None,
+        monitor_pidfile: None,
+        cidfile: None,
+        ..container.record.clone()
+    };
+    let born = Folder::make(&folder::path(&container.store, &id), &[])?;
+    let made = fill(container, &spec, born.path()).and_then(|()| {
+        let made = Container { store: container.store.clone(), folder: place, record };
+        name_and_place(made, container, &born, cloning)
+    });
+    let made = match made {
+        Ok(made) => made,
+        Err(error) => {
+            if let Err(error) = born.remove(&Base::of_user()?) {
+                log::debug!("{error}");
+            }
+            return Err(error);
+        }
+    };
+    drop(born.into_lock());
+    if let Some(removal) = cloning.destroy {
+        remove(&container.store, &container.record.id, removal)
+            .context(|| format!("container {}", container.record.name))?;
+    }
+    if cloning.run {
+        start(&find(&made.store, &id)?, None)?;
+    }
+    Ok(id)
+}
+
+/// Returns the original's configuration, with folders, cgroup and host name of the clone.
+fn config(container: &Container, id: &str, place: &Path, cloning: &Cloning) -> Result<Spec> {
+    let mut spec = container.spec()?;
+    spec::move_paths(&mut spec, &container.folder, place);
+    let (before, now) = (container.short_id().to_owned(), short(id).to_owned());
+    if spec.hostname().as_ref() == Some(&before) {
+        spec.set_hostname(Some(now.clone()));
+        if let Some(process) = spec.process_mut() {
+            let line = format!("HOSTNAME={before}");
+            let env = process.env().clone().unwrap_or_default().into_iter();
+            let env = env.map(|text| if text == line { format!("HOSTNAME={now}") } else { text });
+            process.set_env(Some(env.collect()));
+        }
+    }
+    if let Some(linux) = spec.linux_mut()
+        && let Some(path) = linux.cgroups_path().clone()
+    {
+        linux.set_cgroups_path(Some(path.with_file_name(format!("{CGROUP}{now}"))));
+    }
+    if let Some(resources) = &cloning.resources {
+        super::update::limit_spec(&mut spec, resources)?;
+    }
+    Ok(spec)
+}
+
+fn fill(container: &Container, spec: &Spec, born: &Path) -> Result<()> {
+    let layers = spec::layer_folders(spec);
+    let names = layers.iter().filter_map(|layer| layer.file_name());
+    folder::fill(&names.map(|name| born.join(name)).collect::<Vec<_>>())?;
+    record::write(born, CONFIG, spec)?;
+    match std::fs::read_link(container.folder.join(crate::image::store::USED)) {
+        Ok(image) => std::os::unix::fs::symlink(image, born.join(crate::image::store::USED))
+            .map_err(|error| crate::files::cannot_write(error, born)),
+        // The original is made from a root directory.
+        Err(_) => Ok(()),
+    }
+}
+
+fn name_and_place(
+    mut made: Container,
+    container: &Container,
+    born: &Folder,
+    cloning: &Cloning,
+) -> Result<Container> {
+    let names = Names::lock(&made.store)?;
+    let id = made.record.id.clone();
+    made.record.name = match &cloning.name {
+        Some(name) => name.to_string(),
+        None => free_name(&made.store, &container.record.name),
+    };
+    names.give(&made.record.name, &id)?;
+    record::write(born.path(), CONTAINER, &made.record)
+        .and_then(|()| born.keep(&made.folder))
+        .inspect_err(|_| names.take(&made.record.name, &id))?;
+    events::of_container(&made.store, &made.record, "create", &[]);
+    Ok(made)
+}
+
+/// Returns a free name by podman's rule: `web-clone`, `web-clone1`, `web-clone2`.
+fn free_name(store: &Path, name: &str) -> String {
+    let numbers = (0..).map(|number| match number {
+        0 => format!("{name}-clone"),
+        number => format!("{name}-clone{number}"),
+    });
+    let is_free = |name: &String| super::names::find(store, name).is_none();
+    numbers.take(10_000).find(is_free).unwrap_or_else(|| format!("{name}-clone"))
+}

@@ -1,0 +1,280 @@
+//! `usnea commit`: a container becomes an image: its image's layers, and its own changes as one more.
+//!
+//! A container that is made from no image of the store becomes an image of one layer. The config is the image's, with
+//! the container's own settings, as in docker.
+
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+use serde_json::{Map, Value, json};
+
+use super::Container;
+use super::freeze::Frozen;
+use super::images::Silent;
+use super::layers::Layers;
+use super::start::config;
+use super::stores::{self, Stores};
+use crate::config::Limits;
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::image::Reference;
+use crate::image::compose::{self, Details, Layer, LayerWriter, Parent};
+use crate::image::diff::{self, Form, changes_tar, layer_tar, merged_tar};
+use crate::image::instruction::Change;
+use crate::image::manifest::{Document, Manifest, Platform};
+use crate::image::owners::Owners;
+use crate::image::pull::Pull;
+use crate::image::store::{Image, Store};
+use crate::sys::signal;
+use crate::userns::{self, Base};
+
+/// Number of layers of the new image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Squash {
+    /// Layers of the old image, and one more.
+    No,
+    /// A single layer (`--squash`).
+    Yes,
+}
+
+/// State of a running container during the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DuringCommit {
+    /// The container runs on.
+    Run,
+    /// The container is frozen (`--pause`).
+    Pause,
+}
+
+/// Settings of the new image.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Name of the new image.
+    pub name: Option<Reference>,
+    /// Author of the new image.
+    pub author: Option<String>,
+    /// Remark in the image's history.
+    pub message: Option<String>,
+    /// Changes of the image's config, beside the container's settings.
+    pub changes: Vec<Change>,
+    /// Number of layers.
+    pub squash: Squash,
+    /// State of the container during the commit.
+    pub during: DuringCommit,
+}
+
+/// Image that a container is made from.
+struct Origin {
+    /// Store that has the image's layers: our own, or a store that is only read.
+    store: Store,
+    manifest: Manifest,
+    config: Vec<u8>,
+}
+
+/// Makes the image.
+pub fn commit(container: &Container, commit: &Commit) -> Result<Image> {
+    container.refuse_foreground("layer of it can be made an image")?;
+    let (spec, _image) = config(container)?;
+    let _still = match commit.during {
+        DuringCommit::Pause => Frozen::new(container)?,
+        DuringCommit::Run => None,
+    };
+    let layers = Layers::of(container, &spec)?;
+    let base = Base::of_user()?;
+    let stores = Stores::open(Some(&container.store))?;
+    let store = stores.own();
+    let owners = stores::owners(&base, store);
+    let origin = origin(container, commit.squash)?;
+    let (parent, platform) = parent(origin, container, &spec, layers.upper.is_none())?;
+    let details = Details {
+        platform,
+        created: jiff::Timestamp::now(),
+        author: commit.author.clone(),
+        message: commit.message.clone(),
+        created_by: Some(container.record.command.join(" ")),
+        changes: commit.changes.clone(),
+    };
+    let names: Vec<Reference> = commit.name.iter().cloned().collect();
+    let work = || {
+        let written = stores::owners_of_containers(&base);
+        let layer = layer(&layers, parent.manifest.layers.is_empty(), &written, &store.tmp())?;
+        let parent =
+            Parent { manifest: &parent.manifest, config: &parent.config, store: &parent.store };
+        let name = format!("container {}", container.record.name);
+        let source = compose::commit(Some(parent), layer, &details, name)?;
+        let pull = Pull {
+            action: "commit",
+            store,
+            platform: &details.platform,
+            names: &names,
+            owners: &owners,
+            limits: &Limits::NONE,
+            parallel: 1,
+            progress: &Silent,
+            approve: &|_| Ok(()),
+        };
+        pull.run(&source)
+    };
+    userns::in_base(&base, work).context(|| format!("cannot commit {}", container.record.name))
+}
+
+/// Packs the container's layer, or its whole root. `None`: the container has changed nothing.
+fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result<Option<Layer>> {
+    let writer = || LayerWriter::new(tmp);
+    let writer = match &layers.upper {
+        _ if is_alone => merged_tar(&layers.stack(), owners, writer()?)?,
+        None => merged_tar(&layers.stack(), owners, writer()?)?,
+        Some((upper, form)) => {
+            let changes = diff::changes(upper, *form, &layers.lowers, owners)?;
+            match form {
+                _ if changes.is_empty() => return Ok(None),
+                Form::Changes => layer_tar(upper, owners, writer()?)?,
+                Form::Whole => changes_tar(upper, &changes, owners, writer()?)?,
+            }
+        }
+    };
+    writer.finish().map(Some)
+}
+
+/// Returns the container's image. `None`: the container is made from none. Layers of another store are copied to ours
+/// with the new image: no image here may need that store later.
+fn origin(container: &Container, squash: Squash) -> Result<Option<Origin>> {
+    let Some(manifest) = Store::look(&container.store).used_manifest(&container.folder)? else {
+        return Ok(None);
+    };
+    let (from, digest) = place(&manifest)
+        .ok_or_else(|| Error::new(format!("{} is no image's", manifest.display())))?;
+    let Document::Manifest(mut manifest) = Document::parse(&from.read_blob(&digest)?, None)? else {
+        fail!("its image's manifest is an index");
+    };
+    let mut config = from.read_blob(&manifest.config.digest)?;
+    if squash == Squash::Yes {
+        manifest.layers.clear();
+        config = without_layers(&config)?;
+    }
+    Ok(Some(Origin { store: from, manifest, config }))
+}
+
+/// Returns the store and the digest of a manifest's blob: `STORE/blobs/ALGORITHM/HEX`.
+fn place(blob: &Path) -> Option<(Store, Digest)> {
+    let (hex, folder) = (blob.file_name()?.to_str()?, blob.parent()?);
+    let algorithm = folder.file_name()?.to_str()?;
+    let digest = format!("{algorithm}:{hex}").parse().ok()?;
+    Some((Store::look(folder.parent()?.parent()?), digest))
+}
+
+fn without_layers(config: &[u8]) -> Result<Vec<u8>> {
+    let mut config: Value = serde_json::from_slice(config).map_err(Error::new)?;
+    if let Some(fields) = config.as_object_mut() {
+        fields.insert("rootfs".to_owned(), json!({"type": "layers", "diff_ids": []}));
+        fields.remove("history");
+    }
+    Ok(config.to_string().into_bytes())
+}
+
+/// Returns the base of the new image: `origin`, or an empty image, with the container's settings.
+fn parent(
+    origin: Option<Origin>,
+    container: &Container,
+    spec: &Spec,
+    is_root: bool,
+) -> Result<(Origin, Platform)> {
+    let host = Platform::host();
+    let (store, manifest, config) = match origin.filter(|_| !is_root) {
+        Some(origin) => (origin.store, origin.manifest, origin.config),
+        None => {
+            let config = json!({
+                "os": host.os, "architecture": host.architecture, "variant": host.variant,
+                "rootfs": {"type": "layers", "diff_ids": []}, "config": {},
+            });
+            (Store::look(&container.store), empty_manifest()?, config.to_string().into_bytes())
+        }
+    };
+    let mut document: Value = serde_json::from_slice(&config).map_err(Error::new)?;
+    let fields = document
+        .as_object_mut()
+        .ok_or_else(|| Error::new("the image's config is no JSON object"))?;
+    if fields.get("variant").is_some_and(Value::is_null) {
+        fields.remove("variant");
+    }
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+    let platform = Platform {
+        os: text("os").unwrap_or(host.os),
+        architecture: text("architecture").unwrap_or(host.architecture),
+        variant: text("variant"),
+    };
+    let told = fields.entry("config").or_insert(Value::Null);
+    if told.is_null() {
+        *told = json!({});
+    }
+    tell(
+        told.as_object_mut().ok_or_else(|| Error::new("the image's config is no JSON object"))?,
+        container,
+        spec,
+    );
+    Ok((Origin { store, manifest, config: document.to_string().into_bytes() }, platform))
+}
+
+fn empty_manifest() -> Result<Manifest> {
+    let digest = Digest::of(b"");
+    let config = json!({"mediaType": crate::image::manifest::media::OCI_CONFIG, "digest": digest.to_string(), "size": 0});
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
+    match Document::parse(manifest.to_string().as_bytes(), None)? {
+        Document::Manifest(manifest) => Ok(manifest),
+        Document::Index(_) => fail!("a manifest is no index"),
+    }
+}
+
+/// Variables that every container has, whatever its settings.
+const OWN: [&str; 4] = ["HOSTNAME", "TERM", "HOME", "container"];
+
+/// Writes the container's settings into an image's config.
+fn tell(config: &mut Map<String, Value>, container: &Container, spec: &Spec) {
+    let record = &container.record;
+    let strings = |value: Option<&Value>| -> Vec<String> {
+        let list = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let of_image = strings(config.get("Entrypoint"));
+    let (entrypoint, command) = match record.entrypoint_and_cmd() {
+        // Records from before the entry point was recorded: the image's, if the command begins with it.
+        ([], words) => match words.strip_prefix(of_image.as_slice()) {
+            Some(rest) => (of_image.as_slice(), rest),
+            None => (&[][..], words),
+        },
+        told => told,
+    };
+    for (name, words) in [("Entrypoint", entrypoint), ("Cmd", command)] {
+        match words {
+            [] => drop(config.remove(name)),
+            words => drop(config.insert(name.to_owned(), json!(words))),
+        }
+    }
+    let process = spec.process().as_ref();
+    let before = strings(config.get("Env"));
+    let env = process.and_then(|process| process.env().clone()).unwrap_or_default();
+    let is_told = |line: &&String| {
+        let name = line.split('=').next().unwrap_or_default();
+        before.contains(line) || !OWN.contains(&name)
+    };
+    let env: Vec<&String> = env.iter().filter(is_told).collect();
+    config.insert("Env".to_owned(), json!(env));
+    if !record.labels.is_empty() {
+        config.insert("Labels".to_owned(), json!(record.labels));
+    }
+    if let Some(user) = &record.user {
+        config.insert("User".to_owned(), json!(user));
+    }
+    let folder = process.map(|process| process.cwd().display().to_string());
+    if let Some(folder) = folder.filter(|folder| folder != "/" || config.contains_key("WorkingDir"))
+    {
+        config.insert("WorkingDir".to_owned(), json!(folder));
+    }
+    if record.stop_signal != libc::SIGTERM || config.contains_key("StopSignal") {
+        config.insert("StopSignal".to_owned(), json!(signal::name(record.stop_signal)));
+    }
+    if let Some(health) = &record.health {
+        config.insert("Healthcheck".to_owned(), json!(health));
+    }
+}

@@ -1,0 +1,290 @@
+//! Stored containers: each is a folder `containers/ID` of the store, from `create` to `rm`.
+//!
+//! ```text
+//! container.json config.json    the settings, and the spec made of them (OCI runtime spec)
+//! state.json exit.json stopped  see `monitor::record`
+//! log log.1 ...                 see `monitor::log`
+//! image                         a link to the manifest of its image: that is in use (see `image::store`)
+//! upper/ work/                  the container's own files
+//! ```
+//!
+//! A command that starts or removes a container has the exclusive lock on its folder; its monitor holds the lock while
+//! the container runs. Reading needs no lock. Names are links (`names`).
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+
+use super::folder::Folder;
+use super::foreground;
+use super::names::{self, Names};
+use super::run::short;
+use crate::error::{Context, Error, Result};
+use crate::files::Grip;
+use crate::monitor::Status;
+use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
+use crate::spec;
+
+/// Container of a store.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// Path of the store.
+    pub store: PathBuf,
+    /// Folder of the container.
+    pub folder: PathBuf,
+    /// Record of the container's settings.
+    pub record: Record,
+}
+
+impl Container {
+    /// Returns the container's spec. Errors: a missing or damaged spec.
+    pub fn spec(&self) -> Result<Spec> {
+        let absent = || Error::new(format!("container {} has no {CONFIG}", self.short_id()));
+        self.spec_if_any()?.ok_or_else(absent)
+    }
+
+    /// Returns the container's spec; `None`: a missing spec. Moves its paths to where the store is now: a home may have
+    /// another path on another machine.
+    pub fn spec_if_any(&self) -> Result<Option<Spec>> {
+        let spec = record::read::<Spec>(&self.folder, CONFIG)?;
+        Ok(spec.map(|mut spec| {
+            if let Some(before) = self.store_of(&spec).filter(|before| *before != self.store) {
+                spec::move_paths(&mut spec, &before, &self.store);
+            }
+            spec
+        }))
+    }
+
+    /// Returns the store's path at the time of writing the spec, known from the writable layer.
+    fn store_of(&self, spec: &Spec) -> Option<PathBuf> {
+        let inside = Path::new("containers").join(&self.record.id).join("upper");
+        let upper =
+            spec::layer_folders(spec).into_iter().find(|folder| folder.ends_with(&inside))?;
+        upper.ancestors().nth(inside.iter().count()).map(Path::to_owned)
+    }
+}
+
+/// The error for verbs that need a running container; hints at `start`.
+pub(super) fn not_running(container: &Container, status: &Status, start: &str) -> Error {
+    let name = &container.record.name;
+    let start = if matches!(status, Status::Paused(_)) { "unpause" } else { start };
+    Error::new(format!("container {name} is not running: it is {}", status.word()))
+        .hint(format!("usnea {start} {name}"))
+}
+
+pub(super) fn elsewhere(name: &str, host: &str) -> Error {
+    use crate::monitor::process_id::host_name;
+    if host == host_name() {
+        return Error::new(format!("container {name} runs in another PID namespace of {host}"))
+            .hint("use the command where the container was started");
+    }
+    Error::new(format!("container {name} runs on {host}")).hint(
+        "its folder is shared by several machines: log in there; for a machine that is gone: usnea rm --force --other-host",
+    )
+}
+
+/// Lock on a container's folder.
+pub(super) enum Hold {
+    /// Our lock; or a file system without locks, where no other process has it.
+    Ours(File),
+    /// A lock of others: the container runs, or another command starts or removes it.
+    Others,
+    /// No folder: the container is removed.
+    Gone,
+}
+
+impl Container {
+    /// Opens the container with this ID. `None`: no such container. Errors: a damaged record.
+    pub fn open(store: &Path, id: &str) -> Result<Option<Self>> {
+        let folder = store.join("containers").join(id);
+        let mut folder = folder;
+        let mut record = record::read(&folder, CONTAINER)?;
+        if record.is_none()
+            && let Some(shown) = foreground::folder(store, id)
+        {
+            record = record::read(&shown, CONTAINER)?;
+            folder = shown;
+        }
+        Ok(record.map(|record| Self { store: store.to_owned(), folder, record }))
+    }
+
+    /// Returns the container's current status.
+    pub fn status(&self) -> Result<Status> {
+        Status::of(&self.folder)
+    }
+
+    /// Returns the current status, for work that only the container's own machine can do. Errors: the container runs on
+    /// another machine.
+    pub fn status_here(&self) -> Result<Status> {
+        let status = self.status()?;
+        match status.elsewhere() {
+            Some(host) => Err(elsewhere(&self.record.name, host)),
+            None => Ok(status),
+        }
+    }
+
+    /// Takes the lock, without waiting.
+    pub(super) fn try_lock(&self) -> Result<Hold> {
+        try_lock(&self.folder)
+    }
+
+    /// Returns the first digits of the container's ID.
+    pub fn short_id(&self) -> &str {
+        short(&self.record.id)
+    }
+}
+
+pub(super) fn try_lock(folder: &Path) -> Result<Hold> {
+    match crate::files::grip(folder) {
+        Ok(Grip::Ours(lock)) => Ok(Hold::Ours(lock)),
+        Ok(Grip::Held) => Ok(Hold::Others),
+        Ok(Grip::Gone) => Ok(Hold::Gone),
+        // A file system without locks: the record says whether the container runs.
+        Err(error) => {
+            log::debug!("{}: {error}", folder.display());
+            if Status::of(folder)?.state().is_some() {
+                return Ok(Hold::Others);
+            }
+            let file = File::open(folder);
+            Ok(Hold::Ours(file.context(|| format!("cannot lock {}", folder.display()))?))
+        }
+    }
+}
+
+/// Returns the IDs of all containers of a store.
+pub fn ids(store: &Path) -> Result<Vec<String>> {
+    let folder = store.join("containers");
+    let entries = match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(foreground::ids(store));
+        }
+        answer => answer.context(|| format!("cannot list {}", folder.display()))?,
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let entry = entry.context(|| format!("cannot list {}", folder.display()))?;
+        ids.extend(entry.file_name().to_str().filter(|name| is_id(name)).map(str::to_owned));
+    }
+    ids.extend(foreground::ids(store));
+    Ok(ids)
+}
+
+pub(super) fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Returns all containers of a store, the newest first. Leaves out a container with a damaged record, with a warning.
+pub fn all(store: &Path) -> Result<Vec<Container>> {
+    let mut all = Vec::new();
+    for id in ids(store)? {
+        match Container::open(store, &id) {
+            Ok(container) => all.extend(container),
+            Err(error) => {
+                log::warn!("container {0}: {error}; 'usnea rm -f {0}' removes it", short(&id));
+            }
+        }
+    }
+    all.sort_by(|a, b| b.record.created.cmp(&a.record.created).then(a.record.id.cmp(&b.record.id)));
+    Ok(all)
+}
+
+/// Returns the IDs of containers with a damaged record.
+pub fn damaged(store: &Path) -> Result<Vec<String>> {
+    let mut ids = ids(store)?;
+    ids.retain(|id| Container::open(store, id).is_err());
+    Ok(ids)
+}
+
+/// Returns the ID of the container that `text` means: by its whole ID, its name, or the beginning of its ID. Errors: no
+/// container, or several.
+pub fn find_id(store: &Path, text: &str) -> Result<String> {
+    let there = |id: &str| {
+        store.join("containers").join(id).is_dir() || foreground::folder(store, id).is_some()
+    };
+    if is_id(text) && there(text) {
+        return Ok(text.to_owned());
+    }
+    let is_name = text.parse::<crate::spec::ContainerName>().is_ok();
+    if is_name && let Some(id) = names::find(store, text).filter(|id| there(id)) {
+        return Ok(id);
+    }
+    if is_name && let Some(id) = foreground::find(store, text) {
+        return Ok(id);
+    }
+    let none = || Error::new(format!("no container is called '{}'", text.escape_debug()));
+    if text.is_empty() {
+        return Err(none());
+    }
+    let mut found = ids(store)?;
+    found.retain(|id| id.starts_with(text));
+    match found.len() {
+        0 => Err(none()).hint(|| "'usnea ps --all' lists all containers"),
+        1 => Ok(found.remove(0)),
+        count => Err(Error::new(format!("{count} containers have an ID that begins with {text}"))
+            .hint("give more digits")),
+    }
+}
+
+/// Returns the container that `text` means, as [`find_id`].
+pub fn find(store: &Path, text: &str) -> Result<Container> {
+    let id = find_id(store, text)?;
+    let gone = || Error::new(format!("container {} is gone, or was never whole", short(&id)));
+    Container::open(store, &id)?.ok_or_else(gone).hint(|| format!("usnea rm -f {}", short(&id)))
+}
+
+/// Moves a container's folder away for removal, and frees its name. The caller removes the returned folder.
+pub(super) fn bury(store: &Path, id: &str, name: Option<&str>, lock: File) -> Result<Folder> {
+    let names = Names::lock(store)?;
+    let folder = Folder::bury(store, &store.join("containers").join(id), lock)?;
+    if let Some(name) = name {
+        names.take(name, id);
+    }
+    Ok(folder)
+}
+
+/// Returns the disk space of the container's folder, in bytes; without folders that only others may read.
+pub fn size(container: &Container) -> u64 {
+    folder_size(&container.folder)
+}
+
+/// Returns the disk space of a folder, in bytes.
+pub(super) fn folder_size(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
+}
+
+/// Returns the process IDs of a running container, as this process sees them: the members of its PID namespace. In the
+/// host's PID namespace, the descendants of its first process.
+pub fn processes(state: &record::State) -> Vec<i32> {
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = namespace(std::process::id() as i32);
+    let of_it = namespace(state.process.pid);
+    if of_it.is_none() || of_it == own {
+        return descendants(state.process.pid);
+    }
+    let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // Namespaces of other users' processes cannot be read, but their parents can.
+    let mut within: Vec<i32> = numbers.filter(|pid| namespace(*pid) == of_it).collect();
+    within.extend(descendants(state.process.pid));
+    within.sort_unstable();
+    within.dedup();
+    within
+}
+
+fn descendants(first: i32) -> Vec<i32> {
+    let mut all = vec![first];
+    let mut at = 0;
+    while let Some(pid) = all.get(at).copied() {
+        at += 1;
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let children =
+                std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(children.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+        }
+    }
+    all
+}

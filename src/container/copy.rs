@@ -1,0 +1,276 @@
+//! `usnea cp`: files between the host and a container.
+//!
+//! ```text
+//!  host -> container    this process packs --pipe--> a process in the container unpacks
+//!  container -> host    a process in the container packs --pipe--> this process unpacks
+//! ```
+//!
+//! The pipe carries a tar; for `-`, one end of the pipe is the caller's own stream. Each side sees only its own files,
+//! and follows its own links (CVE-2018-15664, CVE-2019-14271). The destination is docker's rule, applied by the side
+//! that has it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::Container;
+use super::files::{Found, look, with_root};
+use super::stores;
+use crate::engine::Use;
+use crate::error::{Context, Error, Result};
+use crate::image::archive::output::StandardOutput;
+use crate::image::compression;
+use crate::image::diff::{LastLink, Part, part_tar};
+use crate::image::extract::place::{First, Giving, OtherKind, Place, place};
+use crate::image::owners::Owners;
+use crate::sys::inroot::{self, Symlinks};
+use crate::userns::Base;
+
+/// New owner of the files in the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owned {
+    /// Root.
+    ByRoot,
+    /// Owner with the same ID as on the other side (`--archive`).
+    Alike,
+}
+
+/// Settings of a copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Copying {
+    /// New owner of the files.
+    pub owned: Owned,
+    /// Treatment of a source that is a symbolic link.
+    pub last: LastLink,
+    /// Treatment of a folder and a file with the same name.
+    pub other_kind: OtherKind,
+}
+
+/// End of a copy.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// Archive on standard input or output: `-`.
+    Stream,
+    /// Path on the host.
+    Host(PathBuf),
+    /// Path in a container.
+    Container(Box<Container>, PathBuf),
+}
+
+/// Copies from `from` to `to`; either end is in a container.
+pub fn copy(from: &End, to: &End, how: Copying) -> Result<()> {
+    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .context(|| "cannot make a pipe")?;
+    match (from, to) {
+        (End::Container(container, path), here) => {
+            let owners = owners()?;
+            let work = |root: &OwnedFd| pack(root, path, how.last, &owners, File::from(far));
+            let here = || receive(near, path, here, how);
+            ends(with_root(container, Use::Reading, work, here)?, path, None)
+        }
+        (here, End::Container(container, path)) => {
+            let owners = owners()?;
+            let giving = match how.owned {
+                Owned::Alike => Giving::Theirs(&owners),
+                Owned::ByRoot => Giving::Roots(&owners),
+            };
+            let source = match here {
+                End::Host(path) => Some(path.as_path()),
+                _ => None,
+            };
+            let work =
+                |root: &OwnedFd| put(File::from(near), root, source, path, giving, how.other_kind);
+            let here = || send(far, here, how.last);
+            let (put, sent) = with_root(container, Use::Writing, work, here)?;
+            ends((sent, put), source.unwrap_or(Path::new("-")), Some(path))
+        }
+        _ => Err(Error::new("neither of the two is in a container")
+            .hint("a path in one is CONTAINER:PATH")),
+    }
+}
+
+/// Returns how the owners of the container's files are recorded.
+fn owners() -> Result<Owners> {
+    Ok(stores::owners_of_containers(&Base::of_user()?))
+}
+
+/// Picks the root cause when both ends of the pipe failed.
+fn ends((sent, received): (Result<()>, Result<()>), from: &Path, to: Option<&Path>) -> Result<()> {
+    let of = |path: &Path| path.display().to_string();
+    let broke_off = |error: &Error| {
+        error.to_string().contains(&Error::from(rustix::io::Errno::PIPE).to_string())
+    };
+    match (sent, received) {
+        (Err(error), Err(other)) if broke_off(&error) => {
+            match to {
+                Some(to) => Err(other).context(|| of(to)),
+                // The error names the path of the host itself.
+                None => Err(other),
+            }
+        }
+        (Err(error), _) => Err(error).context(|| of(from)),
+        (Ok(()), received) => match to {
+            Some(to) => received.context(|| of(to)),
+            None => received,
+        },
+    }
+}
+
+/// True if the path can only mean a folder, and means its content (`/.`).
+fn says_content(path: &Path) -> bool {
+    let text = path.as_os_str().as_bytes();
+    matches!(text, b"." | b"..") || text.ends_with(b"/.") || text.ends_with(b"/..") || text == b"/"
+}
+
+fn says_folder(path: &Path) -> bool {
+    says_content(path) || path.as_os_str().as_bytes().ends_with(b"/")
+}
+
+fn pack(
+    root: &OwnedFd,
+    path: &Path,
+    last: LastLink,
+    owners: &Owners,
+    to: impl Write,
+) -> Result<()> {
+    // A link with a slash behind it means the folder that the link leads to.
+    let last = if says_folder(path) { LastLink::Followed } else { last };
+    if says_folder(path) {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        inroot::open(root, path, flags, Symlinks::Follow)?;
+    }
+    let name: OsString = match path.file_name() {
+        Some(name) if !says_content(path) => name.to_owned(),
+        _ => OsStr::new(".").to_owned(),
+    };
+    let part = Part { path, last, name: &name };
+    let mut to = part_tar(root, &part, owners, BufWriter::with_capacity(256 << 10, to))?;
+    Ok(to.flush()?)
+}
+
+fn host_root() -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/", flags, Mode::empty()).context(|| "cannot open /")
+}
+
+/// Makes the path absolute; keeps `/.` or `/` at its end.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let mut text =
+        std::path::absolute(path).context(|| path.display().to_string())?.into_os_string();
+    let bytes = path.as_os_str().as_bytes();
+    if says_content(path) && text != "/" {
+        text.push("/.");
+    } else if bytes.ends_with(b"/") && !text.as_bytes().ends_with(b"/") {
+        text.push("/");
+    }
+    Ok(text.into())
+}
+
+/// Sends files of the host, or standard input.
+fn send(to: OwnedFd, from: &End, last: LastLink) -> Result<()> {
+    let mut to = File::from(to);
+    match from {
+        End::Host(path) => {
+            // Owners are sent as numbers: with -a the numbers count.
+            pack(&host_root()?, &absolute(path)?, last, &Owners::Recorded, to)
+        }
+        _ => {
+            let mut stream = compression::open(io::stdin().lock())?;
+            io::copy(&mut stream, &mut to).map(drop).context(|| "cannot read standard input")
+        }
+    }
+}
+
+/// Receives files on the host, or to standard output.
+fn receive(from: OwnedFd, path: &Path, to: &End, how: Copying) -> Result<()> {
+    let mut from = File::from(from);
+    match to {
+        End::Host(to) => {
+            let target = absolute(to)?;
+            put(from, &host_root()?, Some(path), &target, Giving::Ours, how.other_kind)
+                .context(|| to.display().to_string())
+        }
+        _ => {
+            let mut stdout = StandardOutput(io::stdout());
+            io::copy(&mut from, &mut stdout).map(drop).context(|| "cannot write to standard output")
+        }
+    }
+}
+
+/// Unpacks an archive below `root`. `source`: the path of the source; `None`: an archive of the caller's.
+fn put(
+    from: impl Read,
+    root: &OwnedFd,
+    source: Option<&Path>,
+    path: &Path,
+    giving: Giving<'_>,
+    other_kind: OtherKind,
+) -> Result<()> {
+    let choose = |first: First| choose(root, source, path, first);
+    place(BufReader::with_capacity(256 << 10, from), giving, other_kind, choose)
+}
+
+/// Chooses the destination by docker's rule.
+fn choose(root: &OwnedFd, source: Option<&Path>, path: &Path, first: First) -> Result<Place> {
+    let Some(source) = source else {
+        return match look(root, path)? {
+            Found::Folder(folder) => Ok(Place::In(folder)),
+            _ => Err(Error::new("an archive is unpacked into a folder, and there is none")),
+        };
+    };
+    let name = path.file_name().map(|name| name.as_bytes().to_vec());
+    match (look(root, path)?, first) {
+        (Found::Folder(folder), _) => Ok(Place::In(folder)),
+        (Found::Other, First::Folder) => {
+            Err(Error::new("a folder cannot be copied over what is none"))
+        }
+        (Found::Other | Found::Nothing(_), First::File) if says_folder(path) => {
+            Err(Error::new("no such folder"))
+        }
+        (Found::Other, First::File) => {
+            let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NONBLOCK | OFlags::NOCTTY;
+            let file = inroot::open(root, path, flags, Symlinks::Follow)?;
+            match rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(file.as_fd())?.st_mode) {
+                rustix::fs::FileType::RegularFile => Ok(Place::File(file)),
+                _ => Err(Error::new("it is neither a file nor a folder")),
+            }
+        }
+        (Found::Nothing(folder), _) => match name {
+            // Members of the archive have no first name: they are the content of a folder.
+            Some(name) if says_content(source) => Ok(Place::Under(folder, name)),
+            Some(name) => Ok(Place::As(folder, name)),
+            None => Err(Error::new("no such folder")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_path_says_what_is_meant() {
+        let says = |text: &str| (says_folder(Path::new(text)), says_content(Path::new(text)));
+        for (text, folder, content) in [
+            ("/a", false, false),
+            ("/a/", true, false),
+            ("/a/.", true, true),
+            (".", true, true),
+            ("/", true, true),
+            ("a/..", true, true),
+            ("a.", false, false),
+        ] {
+            assert_eq!(says(text), (folder, content), "{text}");
+            assert_eq!(
+                says(absolute(Path::new(text)).unwrap().to_str().unwrap()),
+                (folder, content),
+                "{text}"
+            );
+        }
+    }
+}

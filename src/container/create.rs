@@ -1,0 +1,341 @@
+//! `usnea create`, and the beginning of `usnea run`: decides everything and fills the folder in `tmp/`. A rename puts
+//! the container in its place under its name: it exists as a whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::folder::{self, Folder};
+use super::image::StoredImage;
+use super::names::Names;
+use super::network;
+use super::ranges;
+use super::remove::{Removal, is_left_over, remove};
+use super::run::{self, Identity, Request, Workspace};
+use super::stored::PullSettings;
+use super::volumes;
+use super::{Container, find, find_id};
+use crate::engine::{self, Plan, Stdin};
+use crate::error::{Context, Error, Result};
+use crate::files;
+use crate::image::store::Store;
+use crate::monitor::events;
+use crate::monitor::policy::RestartPolicy;
+use crate::monitor::record::{
+    self, CONFIG, CONTAINER, Healthcheck, Input, LogSettings, OnFailure, Record, Stream,
+};
+use crate::spec::TopLayer;
+use crate::sys::signal;
+use crate::userns::Base;
+
+/// Lifecycle settings: restart policy, health check, log, labels.
+#[derive(Clone, Debug, Default)]
+pub struct Lifecycle {
+    /// Image, as typed.
+    pub image: String,
+    /// Restart policy: `--restart`.
+    pub restart: RestartPolicy,
+    /// Signal that stops the container: `--stop-signal`.
+    pub stop_signal: Option<i32>,
+    /// Seconds until a stopping container is killed: `--stop-timeout`.
+    pub stop_timeout: Option<u64>,
+    /// Health check: `--health-*`.
+    pub health: Option<Healthcheck>,
+    /// Action on an unhealthy container: `--health-on-failure`.
+    pub health_on_failure: Option<OnFailure>,
+    /// Labels: `--label`, `--label-file`.
+    pub labels: BTreeMap<String, String>,
+    /// File for the container's ID: `--cidfile`.
+    pub cidfile: Option<PathBuf>,
+    /// File for the ID of the container's process: `--pidfile`.
+    pub pidfile: Option<PathBuf>,
+    /// File for the ID of the monitor's process: `--conmon-pidfile`.
+    pub monitor_pidfile: Option<PathBuf>,
+    /// Seconds until a running container is killed: `--timeout`; 0: no limit.
+    pub timeout: u64,
+    /// Containers to start before this container, by name or ID: `--requires`.
+    pub requires: Vec<String>,
+    /// Streams of `create` that a later attached start shows: `--attach`.
+    pub attach: Vec<Stream>,
+    /// True if the image is removed at the container's end: `--rmi`.
+    pub remove_image: bool,
+    /// Log driver and its options: `--log-driver`, `--log-opt`.
+    pub log: LogSettings,
+    /// Keys that detach: `--detach-keys`.
+    pub detach_keys: Option<String>,
+    /// True if a container of the same name is replaced: `--replace`.
+    pub replace: bool,
+    /// Standard input of the container.
+    pub input: Input,
+    /// Command line of `create` or `run`, for the document.
+    pub create_command: Vec<String>,
+}
+
+/// Seconds that a command has to end (docker's).
+const STOP_TIMEOUT: u64 = 10;
+
+/// New container.
+pub struct Created {
+    /// Container itself.
+    pub container: Container,
+    /// Lock on the container's folder.
+    pub(super) lock: File,
+    /// Plan of its launch.
+    pub(super) plan: Plan,
+    /// Descriptor that holds its image.
+    pub(super) image: Option<OwnedFd>,
+}
+
+/// Step after the creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterCreate {
+    /// Start at once.
+    Start,
+    /// Start later, or never.
+    Leave,
+}
+
+/// Makes the container.
+pub fn create(
+    request: &Request,
+    lifecycle: &Lifecycle,
+    wanted: &PullSettings<'_>,
+    next: AfterCreate,
+) -> Result<Created> {
+    run::keep_descriptors(0, &[])?;
+    let store = run::make_store(request)?;
+    crate::config::open_private(&store.join("containers"))?;
+    if let Some(path) = lifecycle.cidfile.as_ref().filter(|path| path.exists()) {
+        return Err(Error::new(format!("--cidfile: {} is there already", path.display()))
+            .hint("is that container in use? else remove the file"));
+    }
+    let required = |text: &String| find_id(&store, text).context(|| format!("--requires {text}"));
+    let requires = lifecycle.requires.iter().map(required).collect::<Result<Vec<_>>>()?;
+    let base = Base::of_user()?;
+    let root = request.image.root(&base, &store, wanted)?;
+    let id = run::random_id()?;
+    let place = store.join("containers").join(&id);
+    // The claim is held until the container is in its place: from then on the container's existence keeps the range.
+    let (maps, _range) = ranges::claimed(request, &base, &root, (&store, &id))?;
+    let identity =
+        Identity { id: &id, folder: place.clone(), top_layer: TopLayer::Persistent, maps };
+    let workspace = run::decide(request, base, identity, &root)?;
+    // A spec that cannot be launched is refused now.
+    let mut options = launch_options(lifecycle.input);
+    if next == AfterCreate::Start {
+        options.network = network::connected(&workspace.network, &workspace.spec, &store)?;
+    }
+    let plan = engine::plan(&workspace.spec, workspace.base.clone(), options)?;
+    workspace.driver.remember(&store);
+    replaced(&store, request, lifecycle)?;
+    if next == AfterCreate::Start {
+        // A replaced container may have used the ports.
+        network::look_at_ports(&workspace.network)?;
+    }
+
+    let entrypoint = match &request.options.entrypoint {
+        Some(asked) => asked.words().len(),
+        None => root.defaults.entrypoint.len(),
+    };
+    let record = record(&id, request, lifecycle, &workspace, root.stored.as_ref())?;
+    let record = Record { entrypoint, requires, ..record };
+    // The volumes are held until the container can be found: from then on the container uses them.
+    let held = volumes::had(&store, &workspace.volumes, &workspace.anonymous)?;
+    let container = Container { store: store.clone(), folder: place, record };
+    let put = put(container, &workspace, request, root.stored.as_ref());
+    drop(held);
+    let (container, lock) =
+        put.inspect_err(|_| volumes::remove_anonymous(&store, &workspace.anonymous))?;
+    if let Some(path) = &lifecycle.cidfile {
+        write_cidfile(path, &container.record.id).inspect_err(|_| discard(&container))?;
+    }
+    Ok(Created { container, lock, plan, image: root.hold()? })
+}
+
+/// Returns the engine's options for a stored container, except its network.
+pub(super) fn launch_options(input: Input) -> engine::Options {
+    let stdin = if input == Input::Closed { Stdin::Null } else { Stdin::Ours };
+    engine::Options { stdin, ..engine::Options::default() }
+}
+
+/// Fills the container's folder, and moves it to its place.
+fn put(
+    mut container: Container,
+    workspace: &Workspace,
+    request: &Request,
+    image: Option<&StoredImage>,
+) -> Result<(Container, File)> {
+    let born = Folder::make(&folder::path(&container.store, &container.record.id), &[])?;
+    let filled = fill(&container.store, &born, workspace, image).and_then(|()| {
+        name_and_place(&container.store, &born, &container.folder, request, &mut container.record)
+    });
+    if let Err(error) = filled {
+        if let Err(error) = born.remove(&workspace.base) {
+            log::debug!("{error}");
+        }
+        return Err(error);
+    }
+    Ok((container, born.into_lock()))
+}
+
+fn fill(
+    store: &Path,
+    born: &Folder,
+    workspace: &Workspace,
+    image: Option<&StoredImage>,
+) -> Result<()> {
+    let layers = workspace.layers.iter().filter_map(|layer| layer.file_name());
+    folder::fill(&layers.map(|name| born.path().join(name)).collect::<Vec<_>>())?;
+    let config = serde_json::to_vec(&workspace.spec).map_err(Error::new)?;
+    files::replace_quickly(&born.path().join(CONFIG), &config)?;
+    match image {
+        Some(image) => {
+            let link = born.path().join(crate::image::store::USED);
+            let target = Store::look(store).link_to_manifest(&image.manifest);
+            std::os::unix::fs::symlink(target, link)
+                .map_err(|error| files::cannot_write(error, born.path()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Names the container, writes its record, and moves its folder to its place.
+fn name_and_place(
+    store: &Path,
+    born: &Folder,
+    place: &Path,
+    request: &Request,
+    record: &mut Record,
+) -> Result<()> {
+    let names = Names::lock(store)?;
+    match request.options.name.as_ref() {
+        Some(name) => names.give(name.as_str(), &record.id)?,
+        None => record.name = names.invent(&record.id)?,
+    }
+    record::write(born.path(), CONTAINER, record)
+        .and_then(|()| born.keep(place))
+        .inspect_err(|_| names.take(&record.name, &record.id))
+        .inspect(|()| events::of_container(store, record, "create", &[]))
+}
+
+fn write_cidfile(path: &Path, id: &str) -> Result<()> {
+    std::fs::write(path, id).context(|| format!("--cidfile: cannot write {}", path.display()))
+}
+
+fn discard(container: &Container) {
+    let removal = Removal { force: true, volumes: true, ..Removal::default() };
+    if let Err(error) = remove(&container.store, &container.record.id, removal) {
+        log::debug!("{error}");
+    }
+}
+
+/// Removes the container that has the name: with `--replace`, or a leftover of `--rm`.
+fn replaced(store: &Path, request: &Request, lifecycle: &Lifecycle) -> Result<()> {
+    let Some(name) = request.options.name.as_ref() else { return Ok(()) };
+    if super::names::find(store, name.as_str()).is_none() {
+        return Ok(());
+    }
+    let Ok(other) = find(store, name.as_str()) else { return Ok(()) };
+    if lifecycle.replace || is_left_over(&other) {
+        let removal = Removal { force: lifecycle.replace, ..Removal::default() };
+        return remove(store, &other.record.id, removal);
+    }
+    Ok(())
+}
+
+pub(super) fn record(
+    id: &str,
+    request: &Request,
+    lifecycle: &Lifecycle,
+    workspace: &Workspace,
+    image: Option<&StoredImage>,
+) -> Result<Record> {
+    let spec = &workspace.spec;
+    let process = spec.process().as_ref();
+    let of_image = spec.annotations().as_ref().and_then(|all| all.get(crate::spec::STOP_SIGNAL));
+    let stop_signal = match (lifecycle.stop_signal, of_image) {
+        (Some(signal), _) => signal,
+        // An unknown signal in the image is no reason not to run it.
+        (None, Some(text)) => signal::number(text).unwrap_or(libc::SIGTERM),
+        (None, None) => libc::SIGTERM,
+    };
+    let mut labels = image.map(|image| image.labels.clone()).unwrap_or_default();
+    labels.extend(lifecycle.labels.clone());
+    Ok(Record {
+        id: id.to_owned(),
+        name: request.options.name.as_ref().map(ToString::to_string).unwrap_or_default(),
+        image: lifecycle.image.clone(),
+        image_id: image.map(|image| image.id.clone()),
+        command: process.and_then(|process| process.args().clone()).unwrap_or_default(),
+        entrypoint: 0,
+        user: request.options.user.as_ref().map(ToString::to_string),
+        labels,
+        created: Timestamp::now(),
+        terminal: request.options.tty,
+        input: lifecycle.input,
+        attach: lifecycle.attach.clone(),
+        timeout: lifecycle.timeout,
+        requires: Vec::new(),
+        volumes_from: request.options.volumes_from.iter().map(ToString::to_string).collect(),
+        remove_image: lifecycle.remove_image,
+        auto_remove: request.options.rm,
+        restart: lifecycle.restart,
+        stop_signal,
+        stop_timeout: lifecycle.stop_timeout.unwrap_or(STOP_TIMEOUT),
+        health: health(lifecycle, image)?,
+        health_on_failure: lifecycle.health_on_failure.unwrap_or_default(),
+        log: lifecycle.log.clone(),
+        network: workspace.network.clone(),
+        pidfile: lifecycle
+            .pidfile
+            .as_ref()
+            .map(std::path::absolute)
+            .transpose()
+            .context(|| "--pidfile")?,
+        monitor_pidfile: lifecycle
+            .monitor_pidfile
+            .as_ref()
+            .map(std::path::absolute)
+            .transpose()
+            .context(|| "--conmon-pidfile")?,
+        cidfile: lifecycle
+            .cidfile
+            .as_ref()
+            .map(std::path::absolute)
+            .transpose()
+            .context(|| "--cidfile")?,
+        detach_keys: lifecycle.detach_keys.clone(),
+        create_command: lifecycle.create_command.clone(),
+    })
+}
+
+/// Merges the health check of the flags over the image's. Errors: health flags without a command to run.
+fn health(lifecycle: &Lifecycle, image: Option<&StoredImage>) -> Result<Option<Healthcheck>> {
+    let of_image = image.and_then(|image| image.health.clone());
+    let check = match (lifecycle.health.clone(), of_image) {
+        (Some(asked), Some(of_image)) if asked.test.is_empty() => {
+            let or = |asked: u64, image: u64| if asked == 0 { image } else { asked };
+            Some(Healthcheck {
+                interval: or(asked.interval, of_image.interval),
+                timeout: or(asked.timeout, of_image.timeout),
+                start_period: or(asked.start_period, of_image.start_period),
+                start_interval: or(asked.start_interval, of_image.start_interval),
+                retries: if asked.retries == 0 { of_image.retries } else { asked.retries },
+                test: of_image.test,
+            })
+        }
+        (asked, of_image) => asked.or(of_image),
+    };
+    let is_off = check.as_ref().is_none_or(|check| !check.is_on());
+    let says_none = check.as_ref().is_some_and(|check| check.test == ["NONE"]);
+    let says_how = lifecycle.health_on_failure.is_some_and(|action| action != OnFailure::None)
+        || lifecycle.health.as_ref().is_some_and(|check| check.test.is_empty());
+    if is_off && says_how && !says_none {
+        return Err(Error::new("--health-*: there is nothing to check the health with")
+            .hint("--health-cmd gives the command; the image has none"));
+    }
+    Ok(check)
+}

@@ -1,0 +1,59 @@
+//! `usnea diff` and `usnea export` of a container: its changes, and its whole file system.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use super::Container;
+use super::layers::Layers;
+use super::start::config;
+use super::stores;
+use crate::error::{Context, Result};
+use crate::image::archive::output::Output;
+use crate::image::diff::{self, Change, Kind, merged_tar};
+use crate::userns::{self, Base};
+
+/// Returns the container's changes of its image: folders before their content, each sorted. Leaves out mount points.
+pub fn diff(container: &Container) -> Result<Vec<Change>> {
+    let (spec, _image) = config(container)?;
+    let layers = Layers::of(container, &spec)?;
+    let (upper, form) = layers.written()?.clone();
+    let base = Base::of_user()?;
+    let owners = stores::owners_of_containers(&base);
+    let changes = in_base(&base, || diff::changes(&upper, form, &layers.lowers, &owners))?;
+    let places: HashSet<&Path> =
+        spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()).collect();
+    let is_place =
+        |change: &Change| change.kind == Kind::Added && places.contains(change.path.as_path());
+    Ok(changes.into_iter().filter(|change| !is_place(change)).collect())
+}
+
+/// Finds changes in the base namespace.
+pub fn in_base(base: &Base, find: impl FnOnce() -> Result<Vec<Change>>) -> Result<Vec<Change>> {
+    let changes = userns::in_base(base, || {
+        // As bytes: not every path is text.
+        let plain =
+            |change: Change| (change.kind.to_string(), change.path.into_os_string().into_vec());
+        Ok(find()?.into_iter().map(plain).collect::<Vec<_>>())
+    })?;
+    let change = |(kind, path): (String, Vec<u8>)| Change {
+        kind: match kind.as_str() {
+            "A" => Kind::Added,
+            "D" => Kind::Deleted,
+            _ => Kind::Changed,
+        },
+        path: OsString::from_vec(path).into(),
+    };
+    Ok(changes.into_iter().map(change).collect())
+}
+
+/// Writes the tar of a container's root, without its mounts, to `output` (`-`: standard output).
+pub fn export(container: &Container, output: &Path) -> Result<()> {
+    let (spec, _image) = config(container)?;
+    let stack = Layers::of(container, &spec)?.stack();
+    let base = Base::of_user()?;
+    let owners = stores::owners_of_containers(&base);
+    let write = || merged_tar(&stack, &owners, Output::create(output)?)?.put();
+    userns::in_base(&base, write).context(|| format!("cannot export {}", container.record.name))
+}

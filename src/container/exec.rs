@@ -1,0 +1,147 @@
+//! `usnea exec`: another command in a running container. `usnea events` shows its start and its end, but no end for a
+//! detached command: no process waits for it.
+
+use std::time::Duration;
+
+use oci_spec::runtime::Spec;
+use rustix::fs::{Mode, OFlags};
+
+use super::run::{keep_descriptors, random_id};
+use super::stop::ended_within;
+use super::{Container, not_running};
+use crate::engine::{self, DetachKeys, Entry, Finish, Options, Running, Stdin};
+use crate::error::{Context, Error, Result};
+use crate::monitor::{Status, events};
+use crate::security::{self, Privileges};
+use crate::spec::{self, EntryOptions, UserFlag, Who};
+use crate::sys::signal::Signals;
+use crate::sys::title;
+
+/// Command to run in a container.
+#[derive(Debug)]
+pub struct Entered {
+    /// Command and its arguments.
+    pub command: Vec<String>,
+    /// User, folder and environment of the command.
+    pub options: EntryOptions,
+    /// Privileges of the command.
+    pub privileges: Privileges,
+    /// True if the command has a terminal.
+    pub terminal: bool,
+    /// Standard input of the command.
+    pub stdin: Stdin,
+    /// Number of descriptors after 2 that the command keeps.
+    pub preserve_fds: u32,
+    /// Numbers of further descriptors that the command keeps.
+    pub preserve_fd: Vec<u32>,
+    /// Keys that detach from its terminal; `None`: the container's own.
+    pub keys: Option<DetachKeys>,
+    /// End of our stay: at the command's end, or at once.
+    pub finish: Finish,
+    /// Audience of its events.
+    pub audience: Audience,
+}
+
+/// Audience of a command's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// All readers of the events.
+    All,
+    /// No reader: health checks, which would fill the record of events.
+    Nobody,
+}
+
+/// Runs the command; returns its exit status, or 0 when detached. Errors: the container does not run; a refusal of
+/// `run`.
+pub fn exec(container: &Container, entered: Entered) -> Result<u8> {
+    keep_descriptors(entered.preserve_fds, &entered.preserve_fd)?;
+    title::name_container(&container.record.name);
+    let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
+    let spec = container.spec()?;
+    let running = running(container, &spec)?;
+    let asked = entered.options.user.is_some();
+    let mut options = entered.options;
+    options.user = options.user.or_else(|| recorded_user(container));
+    let who = match who(&running, &spec, &options) {
+        // The accounts no longer have the container's own user: the user stays as at the start.
+        Err(error) if !asked => {
+            log::debug!("{error}");
+            options.user = None;
+            None
+        }
+        who => who?,
+    };
+    let mut process = spec::entry(&spec, &options, who.as_ref(), &entered.command)?;
+    process.set_terminal(Some(entered.terminal));
+    if who.is_some() || entered.privileges == Privileges::All {
+        security::confine_entry(&mut process, &spec, entered.privileges)?;
+    }
+    let own_keys = container.record.detach_keys.as_ref().and_then(|keys| keys.parse().ok());
+    let entry = Entry {
+        steps: engine::entry(&spec, &process, running)?,
+        options: Options {
+            stdin: entered.stdin,
+            preserve_fds: entered.preserve_fds,
+            preserve_fd: entered.preserve_fd,
+            ..Options::default()
+        },
+        keys: entered.keys.or(own_keys).unwrap_or_default(),
+        finish: entered.finish,
+    };
+    if entered.audience == Audience::Nobody {
+        return engine::exec(&entry, &signals).map(Option::unwrap_or_default);
+    }
+    let id = random_id()?;
+    let tell = |action: &str, more: &[(&str, String)]| {
+        let more = [&[("execID", id.clone())], more].concat();
+        events::of_container(&container.store, &container.record, action, &more);
+    };
+    let words = entered.command.join(" ");
+    tell(&format!("exec_create: {words}"), &[]);
+    tell(&format!("exec_start: {words}"), &[]);
+    let status = engine::exec(&entry, &signals);
+    let ended = match &status {
+        Ok(status) => *status,
+        Err(error) => Some(error.status()),
+    };
+    if let Some(ended) = ended {
+        tell("exec_die", &[("exitCode", ended.to_string())]);
+    }
+    status.map(Option::unwrap_or_default)
+}
+
+fn running(container: &Container, spec: &Spec) -> Result<Running> {
+    let name = &container.record.name;
+    let status = container.status_here()?;
+    let Status::Running(state) = &status else {
+        return Err(not_running(container, &status, "start"));
+    };
+    let process = state.process.open();
+    let process = process.ok_or_else(|| Error::new(format!("container {name} has ended")))?;
+    let pidfd = process.try_clone().context(|| "cannot duplicate a descriptor")?;
+    Running::of(process, state.process.pid, spec, state.cgroup.clone()).map_err(|error| {
+        match ended_within(&pidfd, Some(Duration::ZERO)) {
+            Ok(true) => Error::new(format!("container {name} has ended")),
+            _ => Err::<(), _>(error).context(|| format!("container {name}")).unwrap_err(),
+        }
+    })
+}
+
+/// Returns the user of the container's `--user`, if a name: the command gets the groups of the accounts as they are
+/// now.
+fn recorded_user(container: &Container) -> Option<UserFlag> {
+    let flag: UserFlag = container.record.user.as_ref()?.parse().ok()?;
+    flag.has_names().then_some(flag)
+}
+
+/// Looks up the user of `-u` in the container's accounts as they are now.
+fn who(running: &Running, spec: &Spec, options: &EntryOptions) -> Result<Option<Who>> {
+    let Some(flag) = &options.user else { return Ok(None) };
+    let own = spec.process().as_ref().map_or(0, |process| process.user().uid());
+    let look_up = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open("/", flags, Mode::empty()).context(|| "/")?;
+        spec::look_up(root, flag, own)
+    };
+    running.inside(look_up).context(|| format!("-u {flag}")).map(Some)
+}

@@ -1,0 +1,151 @@
+//! Files of a container, seen by a process of ours with the container's own IDs. The files of a running container are
+//! seen in its namespaces. Those of a stopped container are mounted for that process alone.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::start::{config, locked, renew_layers};
+use super::{Container, processes};
+use crate::engine::{self, Use};
+use crate::error::{Context, Error, Result};
+use crate::monitor::record::State;
+use crate::monitor::status::Status;
+use crate::sys::{inroot, namespace, process};
+use crate::userns::{self, Base};
+
+/// Runs `work` in a process that has the container's root open, and `here` in this one meanwhile. Each process drops
+/// the values that the other's closure owns. Returns both answers.
+pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
+    container: &Container,
+    how: Use,
+    work: impl FnOnce(&OwnedFd) -> Result<T>,
+    here: impl FnOnce() -> R,
+) -> Result<(Result<T>, R)> {
+    if let Some(state) = running(container)? {
+        return in_running(&state, work, here);
+    }
+    let base = Base::of_user()?;
+    let (spec, _image) = config(container)?;
+    let plan = engine::plan(&spec, base.clone(), Default::default())?;
+    // A container that never ran has no mount points for its volumes yet: made here as a start makes them.
+    let is_ready = container.status_here()? != Status::Created;
+    let how = if is_ready && engine::can_be_read_alone(&plan) { how } else { Use::Writing };
+    let lock = match how {
+        Use::Reading => None,
+        Use::Writing => match locked(container)? {
+            Some(lock) => Some(lock),
+            // Another command has started the container.
+            None => match running(container)? {
+                Some(state) => return in_running(&state, work, here),
+                None => return Err(Error::new("another command starts it").hint("try again")),
+            },
+        },
+    };
+    if lock.is_some() {
+        renew_layers(container, &base, &spec)?;
+    }
+    let idmapped = engine::Idmapped::make(&plan).context(|| "cannot map the IDs of files")?;
+    let work = || {
+        let mounted = engine::mounted(&plan, how, idmapped)?;
+        let answer = match &mounted.ids {
+            Some(maps) => userns::in_container(maps, || work(&mounted.root))?,
+            None => work(&mounted.root)?,
+        };
+        mounted.end()?;
+        Ok(answer)
+    };
+    userns::in_base_and_here(&base, work, here)
+}
+
+/// Returns the state of a running container; `None`: the container does not run.
+pub(super) fn running(container: &Container) -> Result<Option<State>> {
+    let status = container.status_here()?;
+    Ok(status.state().filter(|_| status.is_running()).cloned())
+}
+
+fn in_running<T: Serialize + DeserializeOwned, R>(
+    state: &State,
+    work: impl FnOnce(&OwnedFd) -> Result<T>,
+    here: impl FnOnce() -> R,
+) -> Result<(Result<T>, R)> {
+    let (user, mounts) = namespaces(state).context(|| "cannot enter the container")?;
+    let enter = || {
+        // No process of the container may inspect ours.
+        process::hide_from_others()?;
+        namespace::enter(user.as_fd())?;
+        namespace::enter(mounts.as_fd())?;
+        // The user of our process in a container without a root.
+        let _ = process::become_user(0, 0);
+        process::hide_from_others()?;
+        rustix::process::umask(Mode::empty());
+        Ok(())
+    };
+    let enter =
+        || enter().map_err(|error: std::io::Error| error).context(|| "cannot enter the container");
+    let work = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root =
+            rustix::fs::open("/", flags, Mode::empty()).context(|| "cannot open its root")?;
+        work(&root)
+    };
+    userns::in_process_and_here(enter, work, here)
+}
+
+/// Returns the user and mount namespace of a container. Process 1 with `--init` is our own, which cannot be inspected:
+/// then another process's.
+pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
+    let gone = || Error::new("it has just ended");
+    let first = state.process.open().ok_or_else(gone)?;
+    let own = std::fs::read_link("/proc/self/ns/mnt")?;
+    let mut failure = gone();
+    for pid in processes(state) {
+        let open = |name: &str| {
+            let path = format!("/proc/{pid}/ns/{name}");
+            let is_own = std::fs::read_link(&path)? == own;
+            let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            Ok::<_, std::io::Error>((file, is_own))
+        };
+        match (open("user"), open("mnt")) {
+            (Ok((user, _)), Ok((mounts, false))) => {
+                // The process IDs were the container's as long as its first process lived.
+                process::pidfd_signal(first.as_fd(), 0).map_err(|_| gone())?;
+                return Ok((user, mounts));
+            }
+            (Err(error), _) | (_, Err(error)) => failure = error.into(),
+            _ => {}
+        }
+    }
+    Err(failure)
+}
+
+/// Target of a path in a container.
+pub(super) enum Found {
+    /// Folder, open.
+    Folder(OwnedFd),
+    /// File of another kind.
+    Other,
+    /// Missing file, with the folder above, open.
+    Nothing(OwnedFd),
+}
+
+/// Opens `path` below `root`, and follows all links in the root. Errors: the folder above is missing too.
+pub(super) fn look(root: &OwnedFd, path: &Path) -> Result<Found> {
+    let folder = |path: &Path| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        inroot::open(root, path, flags, inroot::Symlinks::Follow)
+    };
+    match folder(path) {
+        Ok(open) => Ok(Found::Folder(open)),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENOTDIR) => Ok(Found::Other),
+            Some(libc::ENOENT) => {
+                let above = path.parent().unwrap_or(path);
+                Ok(Found::Nothing(folder(above).context(|| above.display().to_string())?))
+            }
+            _ => Err(error).context(|| path.display().to_string()),
+        },
+    }
+}

@@ -1,0 +1,249 @@
+//! `--filter` of containers: docker's and podman's keys. Values of one key are alternatives, different keys are
+//! conditions (each `label` and `label!` is a condition).
+
+mod ancestor;
+mod port;
+
+use std::path::Path;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+
+use super::volumes;
+use super::{Container, find};
+use crate::error::{Context, Error, Result};
+use crate::expression::Expression;
+use crate::monitor::Status;
+use crate::net::Mode;
+use ancestor::Ancestor;
+use port::Ports;
+
+/// All keys, for hints.
+const KEYS: &str = "id, name, label, label!, status, exited, ancestor, before, since, until, restart-policy, health, volume, \
+                    network, publish, expose, command, pod, is-task";
+
+/// Filter of containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Beginning of an ID, or an expression in it.
+    Id(Expression),
+    /// Expression in a name; docker has a slash before the name.
+    Name(Expression),
+    /// Label of the container: KEY, or KEY=VALUE.
+    Label(String),
+    /// Label that the container must not have.
+    NoLabel(String),
+    /// docker's word for a status.
+    Status(String),
+    /// Exit status of an ended container.
+    Exited(u8),
+    /// Image of the container, or an image below it.
+    Ancestor(Ancestor),
+    /// Container before which this container was made.
+    Before(String),
+    /// Container after which this container was made.
+    Since(String),
+    /// Time before which the container was made.
+    Until(Timestamp),
+    /// Name of the restart policy.
+    RestartPolicy(String),
+    /// Volume that the container mounts: its name, or its mount point.
+    Volume(String),
+    /// docker's word for the health.
+    Health(String),
+    /// Name of the network.
+    Network(String),
+    /// Port of the host that leads into the container.
+    Publish(Ports),
+    /// Port of the container.
+    Expose(Ports),
+    /// First word of the command.
+    Command(String),
+    /// Condition that no container here meets.
+    Never,
+    /// Condition that each container here meets.
+    Always,
+}
+
+impl FromStr for Filter {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let said = || format!("--filter {}", text.escape_debug());
+        let Some((key, value)) = text.split_once('=') else {
+            return Err(Error::new(format!("{}: it is KEY=VALUE", said())).hint(KEYS));
+        };
+        // docker's rule: spaces and the case of the key do not matter.
+        let key = key.trim().to_ascii_lowercase();
+        let is_inverted = key.ends_with('!');
+        let key = key.trim_end_matches('!');
+        let value = value.trim().to_owned();
+        let bad = |why: &str| Err(Error::new(format!("{}: {why}", said())));
+        Ok(match (key, is_inverted) {
+            ("label", true) => Self::NoLabel(value),
+            (_, true) => return bad("only label can be inverted"),
+            ("id", _) => Self::Id(value.parse().context(said)?),
+            ("name", _) => Self::Name(value.parse().context(said)?),
+            ("label", _) => Self::Label(value),
+            ("status", _) => match value.as_str() {
+                "created" | "running" | "restarting" | "exited" | "paused" | "removing"
+                | "dead" => Self::Status(value),
+                "stopped" => Self::Status("exited".into()),
+                "configured" | "initialized" => Self::Status("created".into()),
+                _ => return bad("created, running, restarting, paused, exited"),
+            },
+            ("exited", _) => match value.parse() {
+                Ok(status) => Self::Exited(status),
+                Err(_) => return bad("an exit status is 0 to 255"),
+            },
+            ("ancestor", _) => Self::Ancestor(Ancestor::new(value)),
+            ("before", _) => Self::Before(value),
+            ("since", _) => Self::Since(value),
+            ("until", _) => match super::time::moment(&value) {
+                Some(time) => Self::Until(time),
+                None => return bad("a time, or how long ago"),
+            },
+            ("health", _) => match value.as_str() {
+                "starting" | "healthy" | "unhealthy" | "none" => Self::Health(value),
+                _ => return bad("starting, healthy, unhealthy, none"),
+            },
+            ("restart-policy", _) => Self::RestartPolicy(value),
+            ("volume", _) => Self::Volume(value),
+            ("network", _) => Self::Network(value),
+            ("publish", _) => Self::Publish(value.parse().map_err(Error::new).context(said)?),
+            ("expose", _) => Self::Expose(value.parse().map_err(Error::new).context(said)?),
+            ("command", _) => Self::Command(value),
+            // Pods and swarms do not exist here.
+            ("pod", _) => Self::Never,
+            ("is-task", _) => match value.as_str() {
+                "true" | "1" => Self::Never,
+                "false" | "0" => Self::Always,
+                _ => return bad("true or false"),
+            },
+            _ => {
+                return Err(Error::new(format!("{}: there is no filter {key}", said())).hint(KEYS));
+            }
+        })
+    }
+}
+
+impl Filter {
+    fn key(&self) -> u8 {
+        match self {
+            Self::Id(_) => 0,
+            Self::Name(_) => 1,
+            Self::Status(_) => 2,
+            Self::Exited(_) => 3,
+            Self::Ancestor(_) => 4,
+            Self::RestartPolicy(_) => 5,
+            Self::Volume(_) => 6,
+            Self::Health(_) => 7,
+            Self::Network(_) => 8,
+            // docker's rule: either port will do.
+            Self::Publish(_) | Self::Expose(_) => 9,
+            Self::Command(_) => 10,
+            // Each of these is a condition of its own.
+            Self::Label(_)
+            | Self::NoLabel(_)
+            | Self::Before(_)
+            | Self::Since(_)
+            | Self::Until(_)
+            | Self::Never
+            | Self::Always => 255,
+        }
+    }
+
+    /// True if the filter may match containers that do not run.
+    pub fn is_about_ended(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::Exited(_))
+    }
+
+    fn fits(&self, container: &Container, status: &Status, store: &Path) -> Result<bool> {
+        let record = &container.record;
+        let made = |other: &str| find(store, other).map(|other| other.record.created);
+        Ok(match self {
+            Self::Id(id) => id.is_of_id(&record.id),
+            Self::Name(name) => {
+                name.is_in(&record.name) || name.is_in(&format!("/{}", record.name))
+            }
+            Self::Label(label) => has_label(container, label),
+            Self::NoLabel(label) => !has_label(container, label),
+            Self::Status(word) => status.word() == word,
+            Self::Exited(code) => matches!(status, Status::Exited(exit) if exit.status == *code),
+            Self::Ancestor(image) => image.is_of(container)?,
+            Self::Before(other) => record.created < made(other)?,
+            Self::Since(other) => record.created > made(other)?,
+            Self::Until(time) => record.created < *time,
+            Self::Health(word) => {
+                super::health(container, status).map_or("none", |told| told.health.word()) == word
+            }
+            Self::RestartPolicy(name) => record.restart.name() == name,
+            Self::Volume(text) => volumes::used_by(container)?
+                .iter()
+                .any(|used| used.name.as_str() == text || used.destination == Path::new(text)),
+            Self::Network(name) => is_in_network(container, name),
+            Self::Publish(ports) => ports.have_host_port(&record.network.forwards),
+            Self::Expose(ports) => {
+                ports.have_container_port(&record.network.forwards, &record.network.exposed)
+            }
+            Self::Command(word) => record.command.first() == Some(word),
+            Self::Never => false,
+            Self::Always => true,
+        })
+    }
+
+    /// True if a container fits all `filters`. Errors: a filter names an unknown container.
+    pub fn fit(filters: &[Self], container: &Container, status: &Status) -> Result<bool> {
+        for filter in filters {
+            let same = |other: &&Self| other.key() == filter.key() && other.key() != 255;
+            let mut fits = filter.fits(container, status, &container.store)?;
+            for other in filters.iter().filter(same) {
+                fits = fits || other.fits(container, status, &container.store)?;
+            }
+            if !fits {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn has_label(container: &Container, label: &str) -> bool {
+    match label.split_once('=') {
+        Some((key, value)) => container.record.labels.get(key).is_some_and(|has| has == value),
+        None => container.record.labels.contains_key(label),
+    }
+}
+
+/// True if the container's network has this name: ours, or docker's or podman's name for it.
+fn is_in_network(container: &Container, name: &str) -> bool {
+    let network = &container.record.network;
+    network.word() == name
+        || (network.mode == Mode::Helper && matches!(name, "private" | "bridge" | "default"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_read_or_refused() {
+        assert_eq!("name=web".parse::<Filter>().unwrap(), Filter::Name("web".parse().unwrap()));
+        assert_eq!("label!=a=b".parse::<Filter>().unwrap(), Filter::NoLabel("a=b".into()));
+        assert_eq!(" Label = a ".parse::<Filter>().unwrap(), Filter::Label("a".into()));
+        for wrong in [
+            "name",
+            "nope=1",
+            "name!=x",
+            "name=(",
+            "exited=256",
+            "status=well",
+            "until=soon",
+            "publish=http",
+            "expose=0",
+            "is-task=perhaps",
+        ] {
+            assert!(wrong.parse::<Filter>().is_err(), "{wrong}");
+        }
+    }
+}

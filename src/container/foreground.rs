@@ -1,0 +1,190 @@
+//! Disposable containers in the foreground (`usnea run --rm`): without a monitor and without a folder in the store,
+//! since both would make the start slower. While such a container runs, it has a record in the folder for sockets,
+//! below `$XDG_RUNTIME_DIR`. `ps`, `exec`, `stop` and others find it by that record.
+//!
+//! The record is removed at the command's end. The next command that lists containers removes the record of a killed
+//! usnea; the container itself has died with it. On a network file system no record is made: writing it could take
+//! longer than the command.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::create::{Lifecycle, record};
+use super::image::StoredImage;
+use super::run::{self, Request, Workspace};
+use super::stored::PullSettings;
+use super::{Container, random_name};
+use crate::config;
+use crate::engine::Launched;
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::host::filesystem;
+use crate::monitor::record::{self as files, CONFIG, CONTAINER, LogDriver, STATE, State};
+use crate::monitor::{self, protocol};
+use crate::sys::tree;
+
+/// Runs a container to its end; returns the exit status of its command.
+pub fn run_disposable(
+    request: &Request,
+    lifecycle: &Lifecycle,
+    wanted: &PullSettings<'_>,
+) -> Result<u8> {
+    let mut shown = None;
+    run::run(request, wanted, |workspace, image, launched| {
+        // Without a record, other commands cannot find the container; that is no reason not to run it.
+        match Shown::new(request, lifecycle, workspace, image, launched) {
+            Ok(record) => shown = record,
+            Err(error) => log::debug!("the container has no record: {error}"),
+        }
+    })
+}
+
+/// Record of a running container. Removed with this value.
+struct Shown(PathBuf);
+
+impl Shown {
+    /// Writes the record. `None`: no place for it.
+    fn new(
+        request: &Request,
+        lifecycle: &Lifecycle,
+        workspace: &Workspace,
+        image: Option<&StoredImage>,
+        launched: &Launched,
+    ) -> Result<Option<Self>> {
+        let store = crate::config::store_path(request.store.as_deref())?;
+        let Some(place) = place(&store)? else { return Ok(None) };
+        let state = monitor::state(launched, 1, 0, None)?;
+        let mut record = record(&workspace.id, request, lifecycle, workspace, image)?;
+        record.name = random_name::name(0)?;
+        record.log.driver = LogDriver::None;
+        let born = Self(place.join(hidden(&record.id)));
+        // The record's folder is made together with the folder above, which another container's end removes when empty.
+        DirBuilder::new().recursive(true).mode(0o700).create(&born.0).context(|| "its folder")?;
+        born.write(CONTAINER, &record)?;
+        born.write(CONFIG, &workspace.spec)?;
+        born.write(STATE, &state)?;
+        let folder = place.join(&record.id);
+        std::fs::rename(&born.0, &folder).context(|| "its folder")?;
+        std::mem::forget(born);
+        Ok(Some(Self(folder)))
+    }
+
+    fn write(&self, name: &str, value: &impl serde::Serialize) -> Result<()> {
+        let bytes = serde_json::to_vec(value).map_err(Error::new)?;
+        File::create_new(self.0.join(name))
+            .and_then(|mut file| file.write_all(&bytes))
+            .context(|| name)
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+/// Removes a record: first hides it from commands that list, then removes its files.
+fn remove(folder: &Path) {
+    let name = folder.file_name().unwrap_or_default();
+    let hidden = folder.with_file_name(hidden(&name.to_string_lossy()));
+    let _ = std::fs::rename(folder, &hidden);
+    if let Err(error) = tree::remove_at(&hidden) {
+        log::debug!("{}: {error}", hidden.display());
+    }
+    // The last record takes the folder of all records with it; else that folder stays (ENOTEMPTY).
+    let _ = folder.parent().map(std::fs::remove_dir);
+}
+
+/// Returns the name of a record that is being made or removed.
+fn hidden(id: &str) -> OsString {
+    format!(".{}", id.trim_start_matches('.')).into()
+}
+
+/// Returns the folder for records of a store. `None`: the folder would be on a network file system.
+fn place(store: &Path) -> Result<Option<PathBuf>> {
+    let folder = protocol::folder(store)?;
+    if filesystem::kind(&folder).network {
+        return Ok(None);
+    }
+    Ok(Some(folder.join(name_of(store).context(|| store.display().to_string())?)))
+}
+
+/// Returns the name of the folder for records of a store: several stores share the folder above.
+fn name_of(store: &Path) -> io::Result<String> {
+    let metadata = store.metadata()?;
+    Ok(format!("run-{:x}-{:x}", metadata.dev(), metadata.ino()))
+}
+
+/// Returns [`place`], where it exists.
+fn existing_place(store: &Path) -> Option<PathBuf> {
+    let name = name_of(store).ok()?;
+    // Usually no such folder exists: then the owner of the folders above need not be looked up.
+    let of_session = config::runtime_path().map(|folder| protocol::in_session(&folder).join(name));
+    let mut places = of_session.into_iter().chain([store.join("run")]);
+    if !places.any(|place| place.exists()) {
+        return None;
+    }
+    place(store).ok().flatten().filter(|place| place.is_dir())
+}
+
+/// Returns the folder with the record of container `id`.
+pub(super) fn folder(store: &Path, id: &str) -> Option<PathBuf> {
+    let folder = existing_place(store)?.join(id);
+    folder.is_dir().then_some(folder)
+}
+
+/// Returns the IDs of the running containers. Removes the records of killed containers.
+pub(super) fn ids(store: &Path) -> Vec<String> {
+    let Some(place) = existing_place(store) else { return Vec::new() };
+    let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
+    let mut ids = Vec::new();
+    for entry in entries {
+        let folder = entry.path();
+        let state = files::read_if_whole::<State>(&folder, STATE).ok().flatten();
+        let lives = state.is_some_and(|state| state.process.lives() || state.monitor.lives());
+        match entry.file_name().into_string() {
+            Ok(id) if lives && super::is_id(&id) => ids.push(id),
+            // A living process makes or removes this record.
+            Ok(id) if id.starts_with('.') && !is_old(&folder) => {}
+            _ if !lives => remove(&folder),
+            _ => {}
+        }
+    }
+    ids
+}
+
+/// True if a record without a state is older than a minute.
+fn is_old(folder: &Path) -> bool {
+    let modified = folder.metadata().and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 60))
+}
+
+/// Returns the ID of the container with this name.
+pub(super) fn find(store: &Path, name: &str) -> Option<String> {
+    ids(store).into_iter().find(|id| {
+        let container = Container::open(store, id).ok().flatten();
+        container.is_some_and(|container| container.record.name == name)
+    })
+}
+
+impl Container {
+    /// True if the container's folder is in the store; false for a disposable container in the foreground.
+    pub fn is_in_store(&self) -> bool {
+        self.folder.starts_with(self.store.join("containers"))
+    }
+
+    /// Refuses a disposable container in the foreground, for which `work` (`other command sees its layers`) is
+    /// impossible.
+    pub fn refuse_foreground(&self, work: &str) -> Result<()> {
+        if self.is_in_store() {
+            return Ok(());
+        }
+        fail!(
+            "container {} is thrown away when the command in the foreground ends: no {work}",
+            self.record.name
+        )
+    }
+}

@@ -1,0 +1,122 @@
+//! Freeze of a container for a moment: by its cgroup, or without one process by process; then the container runs on.
+//!
+//! ```text
+//!  we --fork--> a process in the container's user namespace: stops all, reports, waits for the end of a pipe, thaws
+//!               all. The pipe ends with us too, whatever ends us, and no signal of a terminal reaches that process.
+//! ```
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use super::files::{namespaces, running};
+use super::{Container, processes};
+use crate::cgroup::{self, Freeze};
+use crate::error::{Context, Error, Result};
+use crate::monitor::record::State;
+use crate::sys::process::{self, Child, Forked};
+use crate::sys::{namespace, signal};
+
+/// Keeps a container frozen; thaws it on drop.
+pub(super) struct Frozen {
+    // Its end is the signal to thaw.
+    alive: Option<OwnedFd>,
+    helper: Child,
+}
+
+impl Frozen {
+    /// Freezes the container. `None`: the container does not run. Errors: a process could not be stopped; the others
+    /// run on.
+    pub(super) fn new(container: &Container) -> Result<Option<Self>> {
+        let Some(state) = running(container)? else { return Ok(None) };
+        let said = || format!("cannot stop the processes of {}", container.record.name);
+        let (user, _) = namespaces(&state).context(said)?;
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).context(said);
+        let ((watched, alive), (stopped, say)) = (pipe()?, pipe()?);
+        match process::fork().context(said)? {
+            Forked::Child => {
+                drop((alive, stopped));
+                signal::block_all();
+                match &state.cgroup {
+                    Some(folder) => stop_cgroup(folder, &say, &watched),
+                    None => stop_each(&state, &user, &say, &watched),
+                }
+                process::exit_now(0)
+            }
+            Forked::Parent(helper) => {
+                drop((watched, say));
+                let still = Self { alive: Some(alive), helper };
+                let mut word = [0; 1];
+                let heard = rustix::io::retry_on_intr(|| rustix::io::read(&stopped, &mut word[..]));
+                match (heard, word) {
+                    (Ok(1), [b'y']) => Ok(Some(still)),
+                    _ => Err(Error::new("some of them are not ours to stop")).context(said),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.alive = None;
+        let _ = self.helper.wait();
+    }
+}
+
+/// Reports whether all are frozen, and waits until the caller needs the freeze no more.
+fn say_and_wait(all: bool, say: &OwnedFd, watched: &OwnedFd) {
+    let _ = rustix::io::write(say, if all { b"y" } else { b"n" });
+    // Reads no bytes, ever: the read ends at the end of the pipe.
+    let _ = rustix::io::retry_on_intr(|| rustix::io::read(watched, &mut [0; 1]));
+}
+
+fn stop_cgroup(folder: &Path, say: &OwnedFd, watched: &OwnedFd) {
+    let was_stopped = cgroup::is_frozen(folder);
+    let stopped = cgroup::freeze(folder, Freeze::Stopped);
+    say_and_wait(stopped.is_ok(), say, watched);
+    if !was_stopped {
+        let _ = cgroup::freeze(folder, Freeze::Running);
+    }
+}
+
+fn stop_each(state: &State, user: &OwnedFd, say: &OwnedFd, watched: &OwnedFd) {
+    let done = namespace::enter(user.as_fd()).map(|()| stop_all(state));
+    let (held, all) = done.unwrap_or_default();
+    say_and_wait(all, say, watched);
+    for pidfd in &held {
+        let _ = process::pidfd_signal(pidfd.as_fd(), libc::SIGCONT);
+    }
+}
+
+/// Stops all processes; returns those it stopped, and whether all are. A running process may fork until it is stopped:
+/// repeats until no new process appears.
+fn stop_all(state: &State) -> (Vec<OwnedFd>, bool) {
+    const ROUNDS: usize = 100;
+    let (mut held, mut is_whole) = (Vec::new(), true);
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..ROUNDS {
+        let new: Vec<i32> = processes(state).into_iter().filter(|pid| seen.insert(*pid)).collect();
+        if new.is_empty() {
+            return (held, is_whole);
+        }
+        for pid in new {
+            let Ok(pidfd) = process::open_pidfd(pid) else { continue };
+            // A process that is stopped already stays so: its stopper continues it.
+            if is_stopped(pid) {
+                continue;
+            }
+            match process::pidfd_signal(pidfd.as_fd(), libc::SIGSTOP) {
+                Ok(()) => held.push(pidfd),
+                // The process has just ended.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                Err(_) => is_whole = false,
+            }
+        }
+    }
+    (held, false)
+}
+
+fn is_stopped(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 't']))
+}

@@ -1,0 +1,163 @@
+//! Health check: runs a command in the container, and records its output and status.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{Container, find};
+use crate::error::{Context, Error, Result};
+use crate::monitor::health::{Check, HEALTH, HealthReport};
+use crate::monitor::record::{self, Healthcheck};
+use crate::monitor::{Status, events, record::State};
+use crate::sys::fd;
+
+/// Number of bytes of a check's output that are recorded (docker's).
+const OUTPUT: usize = 4096;
+
+/// Returns the health of a running container with checks. `None`: no checks, or not running.
+pub fn health(container: &Container, status: &Status) -> Option<HealthReport> {
+    let state = status.state().filter(|_| status.is_running())?;
+    container.record.health.as_ref().filter(|check| check.is_on())?;
+    HealthReport::of(&container.folder, state).ok()
+}
+
+/// Result of a health check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// Its command exited with 0.
+    Yes,
+    /// The command exited with another status, or timed out.
+    No,
+}
+
+/// Runs the check now; returns its own result, whatever the results before. Errors: the container has no check, or does
+/// not run.
+pub fn check_health(container: &Container) -> Result<Passed> {
+    let name = &container.record.name;
+    let Some(settings) = container.record.health.as_ref().filter(|check| check.is_on()) else {
+        return Err(Error::new(format!("container {name} has no check of health"))
+            .hint("--health-cmd gives one to a new container"));
+    };
+    let Status::Running(state) = container.status_here()? else {
+        return Err(Error::new(format!("container {name} is not running")));
+    };
+    let age = state.process.age();
+    let check = check(container, settings)?;
+    let passed = if check.exit_code == 0 { Passed::Yes } else { Passed::No };
+    note(container, settings, (&state, age), check)?;
+    Ok(passed)
+}
+
+/// Runs the check of the container in this folder, as a child of its monitor.
+pub fn check_of_monitor(folder: &str) -> Result<()> {
+    let folder = Path::new(folder);
+    let gone = || Error::new("the container is gone");
+    let store = folder.parent().and_then(Path::parent).ok_or_else(gone)?;
+    let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
+    let container = find(store, id)?;
+    // A paused container is not unhealthy, and no command can run in it.
+    if matches!(container.status()?, Status::Paused(_)) {
+        return Ok(());
+    }
+    check_health(&container).map(|_| ())
+}
+
+fn note(
+    container: &Container,
+    settings: &Healthcheck,
+    (state, age): (&State, Duration),
+    check: Check,
+) -> Result<()> {
+    let mut report = HealthReport::of(&container.folder, state)?;
+    let before = report.health;
+    report.note(check, settings, age);
+    record::write(&container.folder, HEALTH, &report)?;
+    if report.health != before {
+        let action = format!("health_status: {}", report.health.word());
+        events::of_container(&container.store, &container.record, &action, &[]);
+    }
+    Ok(())
+}
+
+/// Runs the check, as `usnea exec` does. Runs our own program again: entering the container changes a process, and the
+/// caller must stay unchanged.
+fn check(container: &Container, settings: &Healthcheck) -> Result<Check> {
+    let start = Timestamp::now();
+    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .context(|| "cannot make a pipe")?;
+    let command = match settings.test.split_first() {
+        Some((kind, words)) if kind == "CMD" => words.to_vec(),
+        Some((_, words)) => vec!["/bin/sh".to_owned(), "-c".to_owned(), words.join(" ")],
+        None => Vec::new(),
+    };
+    let mut child = Command::new("/proc/self/exe")
+        .arg("--root")
+        .arg(&container.store)
+        .args(["exec", "--check", &container.record.id])
+        .args(command)
+        .stdin(Stdio::null())
+        .stdout(far.try_clone().context(|| "cannot copy a pipe")?)
+        .stderr(far)
+        .spawn()
+        .context(|| "cannot run our own program")?;
+    fd::set_nonblocking(&near).context(|| "cannot read a pipe")?;
+    let mut output = Vec::new();
+    let ended = hear(&mut child, near.into(), &mut output, settings.timeout())?;
+    let mut output = String::from_utf8_lossy(&output).into_owned();
+    let exit_code = match ended {
+        Some(status) => status.code().unwrap_or(128),
+        None => {
+            output.push_str(&format!("Health check exceeded timeout ({:?})", settings.timeout()));
+            -1
+        }
+    };
+    Ok(Check { start, end: Timestamp::now(), exit_code, output })
+}
+
+/// Reads the output until the command has ended; `None`: the command timed out, and was killed.
+fn hear(
+    child: &mut Child,
+    mut output: std::fs::File,
+    container: &mut Vec<u8>,
+    timeout: Duration,
+) -> Result<Option<std::process::ExitStatus>> {
+    let pidfd = crate::sys::process::open_pidfd(child.id() as i32);
+    let pidfd = pidfd.context(|| "cannot watch the check")?;
+    let deadline = Instant::now() + timeout;
+    let mut is_open = true;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        if is_open {
+            fds.push(PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN));
+        }
+        let woken = poll(&mut fds, Some(&limit));
+        let has_ended = woken.is_ok() && !fds[0].revents().is_empty();
+        let mut room = [0; 4096];
+        while is_open {
+            match output.read(&mut room) {
+                Ok(0) => is_open = false,
+                Ok(length) => {
+                    let free = OUTPUT - container.len();
+                    container.extend(&room[..length.min(free)]);
+                }
+                Err(_) => break,
+            }
+        }
+        if has_ended {
+            return child.wait().map(Some).context(|| "cannot wait for the check");
+        }
+        if Instant::now() >= deadline {
+            // The command in the container dies with it.
+            let _ = child.kill();
+            child.wait().context(|| "cannot wait for the check")?;
+            return Ok(None);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! `usnea inspect` of a container: makes the document from record, spec and state.
+
+// Fields are docker's and podman's; only those with a fact to add have a comment.
+#[allow(missing_docs)]
+mod document;
+#[allow(missing_docs)]
+mod host_config;
+mod mounts;
+#[allow(missing_docs)]
+mod network;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Timestamp;
+use oci_spec::runtime::{Capabilities, LinuxCapabilities, Spec};
+
+use super::Container;
+use super::layers::Layers;
+use crate::container::volumes::{self, Used};
+use crate::error::Result;
+use crate::image::store::USED;
+use crate::monitor::Status;
+use crate::monitor::health::{HEALTH, HealthReport};
+use crate::monitor::record::{
+    self, CONFIG, Input, LogDriver, OnFailure, Record, STATE, STOPPED, State, Stream,
+};
+use crate::spec::StorageDriver;
+use crate::sys::signal;
+
+pub use document::ContainerDocument;
+pub use mounts::{MountedHere, mounted};
+
+/// Go's zero time: the event never happened.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// Choice to count the sizes of a container's files, which reads all of its folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sizes {
+    /// Sizes are counted.
+    Counted,
+    /// Sizes are left out.
+    Unknown,
+}
+
+/// Returns the document of a container. Errors: its files cannot be read.
+pub fn inspect(container: &Container, sizes: Sizes) -> Result<ContainerDocument> {
+    let record = &container.record;
+    let status = container.status()?;
+    let spec = container.spec_if_any()?.unwrap_or_default();
+    let volumes = volumes::used_by(container)?;
+    let root = spec.mounts().iter().flatten().find(|mount| mount.destination() == Path::new("/"));
+    let kind = root.and_then(|root| root.typ().as_deref());
+    let driver = kind.and_then(StorageDriver::of_mount_type).map_or("", StorageDriver::name);
+    let (path, arguments) = match record.command.split_first() {
+        Some((path, arguments)) => (path.as_str(), arguments),
+        None => ("", &[][..]),
+    };
+    let state = record::read_if_whole::<State>(&container.folder, STATE)?;
+    let is_directory = record.image_id.is_none() && root.is_none();
+    let process = spec.process().as_ref();
+    let capabilities = process.and_then(|process| process.capabilities().clone());
+    let (size_rw, size_root_fs) = match sizes {
+        Sizes::Counted => sizes_of(container, &spec),
+        Sizes::Unknown => (None, None),
+    };
+    Ok(ContainerDocument {
+        id: record.id.clone(),
+        created: record.created.to_string(),
+        path: path.to_owned(),
+        args: arguments.to_vec(),
+        state: self::state(container, &status, &spec),
+        image: record.image_id.clone().unwrap_or_default(),
+        image_digest: image_digest(container),
+        image_name: record.image.clone(),
+        rootfs: spec
+            .root()
+            .as_ref()
+            .filter(|_| is_directory)
+            .map(|root| root.path().display().to_string())
+            .unwrap_or_default(),
+        pod: String::new(),
+        resolv_conf_path: mounts::file_at(&spec, &status, "/etc/resolv.conf"),
+        hostname_path: mounts::file_at(&spec, &status, "/etc/hostname"),
+        hosts_path: mounts::file_at(&spec, &status, "/etc/hosts"),
+        log_path: log_path(container),
+        log_tag: record.log.tag.clone().unwrap_or_default(),
+        static_dir: container.folder.clone(),
+        oci_config_path: container.folder.join(CONFIG),
+        oci_runtime: "usnea",
+        conmon_pid_file: String::new(),
+        pid_file: record
+            .pidfile
+            .as_ref()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+        name: format!("/{}", record.name),
+        restart_count: state.map_or(0, |state| state.restarts),
+        driver,
+        platform: "linux",
+        mount_label: String::new(),
+        process_label: String::new(),
+        app_armor_profile: String::new(),
+        effective_caps: set_of(capabilities.as_ref(), LinuxCapabilities::effective),
+        bounding_caps: set_of(capabilities.as_ref(), LinuxCapabilities::bounding),
+        exec_ids: Vec::new(),
+        host_config: host_config::host_config(record, &spec, &volumes),
+        graph_driver: document::GraphDriver {
+            name: driver,
+            data: root.map(|root| mounts::layers(root, &status)).unwrap_or_default(),
+        },
+        size_rw,
+        size_root_fs,
+        mounts: mounts::mounts(&spec, &volumes),
+        dependencies: record.requires.clone(),
+        network_settings: network::settings(&record.network, &record.id, &status)?,
+        namespace: String::new(),
+        is_infra: false,
+        is_service: false,
+        config: config(record, &spec, &volumes),
+    })
+}
+
+/// Returns the bytes of the container's folder, and those with the layers below. `None`: unknown.
+fn sizes_of(container: &Container, spec: &Spec) -> (Option<u64>, Option<u64>) {
+    let written = super::size(container);
+    let below = Layers::of(container, spec).ok().map(|layers| {
+        layers.lowers.iter().map(|lower| super::folder_size(&lower.path)).sum::<u64>()
+    });
+    (Some(written), below.map(|below| below + written))
+}
+
+fn image_digest(container: &Container) -> String {
+    let manifest = std::fs::read_link(container.folder.join(USED)).ok();
+    let named = |blob: &Path| {
+        let algorithm = blob.parent()?.file_name()?.to_str()?.to_owned();
+        Some(format!("{algorithm}:{}", blob.file_name()?.to_str()?))
+    };
+    manifest.as_deref().and_then(named).unwrap_or_default()
+}
+
+/// Returns a set of capabilities as names, sorted: `CAP_CHOWN`, ...
+fn set_of(
+    capabilities: Option<&LinuxCapabilities>,
+    of: fn(&LinuxCapabilities) -> &Option<Capabilities>,
+) -> Vec<String> {
+    let set = capabilities.into_iter().flat_map(|all| of(all).iter().flatten());
+    let mut names: Vec<String> = set.map(|capability| format!("CAP_{capability}")).collect();
+    names.sort();
+    names
+}
+
+fn log_path(container: &Container) -> String {
+    match container.record.log.driver {
+        LogDriver::File => container.folder.join(crate::monitor::log::FILE).display().to_string(),
+        _ => String::new(),
+    }
+}
+
+fn state(container: &Container, status: &Status, spec: &Spec) -> document::State {
+    let time =
+        |time: Option<Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
+    let exit = status.exit();
+    let state = status.state();
+    let started = state.map(|state| state.started).or(exit.and_then(|exit| exit.started));
+    let runs = status.is_running();
+    let monitor = state.map_or(0, |state| state.monitor.pid);
+    document::State {
+        oci_version: spec.version().clone(),
+        status: status.word(),
+        running: runs,
+        paused: matches!(status, Status::Paused(_)),
+        restarting: matches!(status, Status::Restarting(..)),
+        oom_killed: exit.is_some_and(|exit| exit.oom),
+        dead: false,
+        pid: state.filter(|_| runs).map_or(0, |state| state.process.pid),
+        monitor_pid: monitor,
+        conmon_pid: monitor,
+        exit_code: exit.map_or(0, |exit| exit.status),
+        error: exit
+            .and_then(|exit| exit.reason.clone())
+            .or_else(|| state.and_then(|state| state.trouble.clone()))
+            .unwrap_or_default(),
+        started_at: time(started),
+        finished_at: time(exit.map(|exit| exit.finished)),
+        health: health(container, status).map(|report| document::Health {
+            status: report.health.word(),
+            failing_streak: report.streak,
+            log: report.checks,
+        }),
+        cgroup_path: state
+            .and_then(|state| state.cgroup.as_ref())
+            .map(|cgroup| cgroup.display().to_string())
+            .unwrap_or_default(),
+        stopped_by_user: container.folder.join(STOPPED).exists(),
+    }
+}
+
+/// Returns the health; of an ended container, the results of its last run (docker).
+fn health(container: &Container, status: &Status) -> Option<HealthReport> {
+    let has_check = container.record.health.as_ref().is_some_and(|check| check.is_on());
+    match status.is_running() {
+        true => super::health(container, status),
+        false => {
+            record::read_if_whole(&container.folder, HEALTH).ok().flatten().filter(|_| has_check)
+        }
+    }
+}
+
+fn config(record: &Record, spec: &Spec, volumes: &[Used]) -> document::Config {
+    let process = spec.process().as_ref();
+    let user = process.map(|process| format!("{}:{}", process.user().uid(), process.user().gid()));
+    let (entrypoint, cmd) = record.entrypoint_and_cmd();
+    let annotations: BTreeMap<String, String> =
+        spec.annotations().clone().unwrap_or_default().into_iter().collect();
+    let volumes = volumes.iter().map(|used| used.destination.display().to_string());
+    let umask = process.and_then(|process| process.user().umask()).unwrap_or(0o022);
+    document::Config {
+        hostname: spec.hostname().clone().unwrap_or_default(),
+        domainname: spec.domainname().clone().unwrap_or_default(),
+        user: user.unwrap_or_default(),
+        attach_stdin: record.attach.contains(&Stream::Stdin),
+        attach_stdout: record.attach.contains(&Stream::Stdout),
+        attach_stderr: record.attach.contains(&Stream::Stderr),
+        exposed_ports: network::exposed(&record.network),
+        tty: record.terminal,
+        open_stdin: record.input != Input::Closed,
+        stdin_once: record.input == Input::Once,
+        env: process.and_then(|process| process.env().clone()).unwrap_or_default(),
+        cmd: cmd.to_vec(),
+        healthcheck: record.health.clone(),
+        healthcheck_on_failure_action: match record.health_on_failure {
+            OnFailure::None => "none",
+            OnFailure::Kill => "kill",
+            OnFailure::Restart => "restart",
+            OnFailure::Stop => "stop",
+        },
+        image: record.image.clone(),
+        volumes: volumes.map(|path| (path, document::Nothing {})).collect(),
+        working_dir: process.map(|process| process.cwd().clone()).unwrap_or_default(),
+        entrypoint: entrypoint.to_vec(),
+        on_build: Vec::new(),
+        labels: record.labels.clone(),
+        annotations,
+        stop_signal: signal::name(record.stop_signal),
+        stop_timeout: record.stop_timeout,
+        create_command: record.create_command.clone(),
+        systemd_mode: false,
+        umask: format!("{umask:04o}"),
+        timezone: String::new(),
+        timeout: record.timeout,
+        passwd: true,
+        sd_notify_mode: "ignore",
+    }
+}

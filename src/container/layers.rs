@@ -1,0 +1,114 @@
+//! Layers of a stored container, as folders: its own changes over its image.
+
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+use rustix::fs::OFlags;
+
+use super::Container;
+use super::files::{running, with_root};
+use crate::engine::{self, Mount, Source, Use};
+use crate::error::{Error, Result};
+use crate::ids::IdMaps;
+use crate::image::diff::{Folder, Form, Names};
+use crate::image::owners::Owners;
+use crate::layer::override_stat::Records;
+use crate::spec::StorageDriver;
+use crate::sys::inroot::{self, Symlinks};
+use crate::userns::Base;
+
+/// Paths in the root of files that are mounted without being in the config (`net::File`).
+const PLACES: &[&str] = &["etc/hosts", "etc/hostname", "etc/resolv.conf"];
+
+/// Folders of the layers.
+#[derive(Clone, Debug)]
+pub(super) struct Layers {
+    /// Writable layer of the container, and its form. `None`: the container writes to the image's folder itself
+    /// (`--rw-root`).
+    pub(super) upper: Option<(Folder, Form)>,
+    /// Layers of the container's image, the topmost first.
+    pub(super) lowers: Vec<Folder>,
+}
+
+impl Layers {
+    /// Returns the layers of the container's config. Flushes the writes of a running container first.
+    pub(super) fn of(container: &Container, spec: &Spec) -> Result<Self> {
+        container.refuse_foreground("other command sees its layers")?;
+        flush(container)?;
+        let mounts = spec.mounts().as_deref().unwrap_or_default();
+        let Some(root) = mounts.iter().find(|mount| mount.destination() == Path::new("/")) else {
+            let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
+            return Ok(Self { upper: None, lowers: vec![root.path().clone().into()] });
+        };
+        match Mount::from_oci(root)?.source {
+            Source::Overlay { stacking, lowers, upper: Some((path, work)), .. } => {
+                // A container that was never started has copied nothing yet.
+                let is_whole = engine::is_copied(&work);
+                let form = if is_whole { Form::Whole } else { Form::Changes };
+                log::debug!("{form:?} in {}", path.display());
+                let names = match engine::has_whiteout_names(&work) {
+                    true => Names::Whiteouts,
+                    false => Names::Plain,
+                };
+                let shown = match (form, stacking.driver) {
+                    (Form::Whole, StorageDriver::Copy) => shown(spec, stacking.idmapped)?,
+                    _ => None,
+                };
+                let is_recorded = stacking.records == Records::InLowers;
+                let owners = is_recorded.then_some(Owners::Shared);
+                let lower = |path| Folder {
+                    owners: owners.clone(),
+                    names: stacking.whiteouts.into(),
+                    ..Folder::from(path)
+                };
+                let lowers = lowers.into_iter().map(lower).collect();
+                let is_written = form == Form::Changes;
+                let upper = Folder { path, shown, names, owners: None, places: PLACES, is_written };
+                Ok(Self { upper: Some((upper, form)), lowers })
+            }
+            _ => Err(Error::new("config.json: the root has no writable layer")),
+        }
+    }
+
+    /// Returns the writable layer. Errors: no such layer, because of `--rw-root`.
+    pub(super) fn written(&self) -> Result<&(Folder, Form)> {
+        self.upper.as_ref().ok_or_else(|| {
+            Error::new("it has no layer of its own: it was made with --rw-root")
+                .hint("what it wrote is in the folder that it was made from")
+        })
+    }
+
+    /// Returns all folders of the root, the topmost first.
+    pub(super) fn stack(&self) -> Vec<Folder> {
+        match &self.upper {
+            Some((upper, Form::Whole)) => vec![upper.clone()],
+            Some((upper, Form::Changes)) => {
+                [upper].into_iter().chain(&self.lowers).cloned().collect()
+            }
+            None => self.lowers.clone(),
+        }
+    }
+}
+
+/// Returns the IDs that the image's owners have in a copy of the image.
+fn shown(spec: &Spec, idmapped: bool) -> Result<Option<IdMaps>> {
+    let plan = engine::plan(spec, Base::of_user()?, Default::default())?;
+    Ok(plan.levels.shown(idmapped))
+}
+
+/// Flushes cached writes: until then they are in the kernel alone, not in the layers of the file system's server.
+fn flush(container: &Container) -> Result<()> {
+    if running(container)?.is_none() {
+        return Ok(());
+    }
+    let flush = |root: &_| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let root = inroot::open(root, Path::new("."), flags, Symlinks::Refuse)?;
+        Ok(rustix::fs::syncfs(root)?)
+    };
+    match with_root(container, Use::Reading, flush, || ())? {
+        (Err(error), ()) if running(container)?.is_some() => Err(error),
+        // The container has just ended, and all is written.
+        _ => Ok(()),
+    }
+}

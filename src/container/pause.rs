@@ -1,0 +1,48 @@
+//! `usnea pause` and `unpause`: freezes all processes of a container at once, by its cgroup.
+
+use std::path::PathBuf;
+
+use super::Container;
+use crate::cgroup::{self, Freeze};
+use crate::error::{Context, Error, Result};
+use crate::monitor::record::State;
+use crate::monitor::{Status, events};
+
+/// Freezes all processes of a container. Errors: the container does not run, or is paused already; no cgroup.
+pub fn pause(container: &Container) -> Result<()> {
+    match container.status_here()? {
+        Status::Running(state) => freeze(container, &state, Freeze::Stopped, "pause"),
+        status => Err(not(container, "running", &status)),
+    }
+}
+
+/// Thaws the processes of a container. Errors: the container is not paused.
+pub fn unpause(container: &Container) -> Result<()> {
+    match container.status_here()? {
+        Status::Paused(state) => freeze(container, &state, Freeze::Running, "unpause"),
+        status => Err(not(container, "paused", &status)),
+    }
+}
+
+fn freeze(container: &Container, state: &State, what: Freeze, action: &str) -> Result<()> {
+    let said = || format!("cannot {action} container {}", container.record.name);
+    cgroup::freeze(&folder(container, state)?, what).context(said)?;
+    events::of_container(&container.store, &container.record, action, &[]);
+    Ok(())
+}
+
+/// Returns the cgroup of a running container. Errors: no cgroup.
+pub(super) fn folder(container: &Container, state: &State) -> Result<PathBuf> {
+    state.cgroup.clone().ok_or_else(|| {
+        let error = format!("container {} runs without a cgroup", container.record.name);
+        Error::new(error).hint(cgroup::how_to_have_one())
+    })
+}
+
+fn not(container: &Container, what: &str, status: &Status) -> Error {
+    Error::new(format!(
+        "container {} is not {what}: it is {}",
+        container.record.name,
+        status.word()
+    ))
+}

@@ -1,0 +1,179 @@
+//! `usnea rm`: removes all of a container, whatever state a kill has left it in.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::stop::{Stopping, end_monitor, ended_within, stop};
+use super::{Container, Hold, bury, elsewhere, try_lock};
+use super::{folder, volumes};
+use crate::error::{Context, Error, Result};
+use crate::monitor::record::{self, EXIT, STATE, State};
+use crate::monitor::{Status, events};
+use crate::spec::VolumeName;
+use crate::sys::process;
+use crate::userns::Base;
+
+/// Settings of a removal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Removal {
+    /// True if a running container is killed.
+    pub force: bool,
+    /// Seconds that a running container has to end before the kill; `None`: 0.
+    pub time: Option<i64>,
+    /// True if its anonymous volumes are removed too.
+    pub volumes: bool,
+    /// True if a container of another machine is removed too: that machine no longer exists.
+    pub other_host: bool,
+}
+
+/// Returns the volumes that the container mounts: candidates for removal with it.
+pub(super) fn own_volumes(container: &Container) -> Vec<VolumeName> {
+    // A damaged config.json is no reason not to remove the container.
+    let used = volumes::used_by(container).unwrap_or_default();
+    used.into_iter().map(|used| used.name).collect()
+}
+
+/// Time that holders of the lock may take to release it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks a running container that is to be killed to end, so that several end at the same time.
+pub fn begin_removal(
+    store: &Path,
+    id: &str,
+    how: Removal,
+) -> Result<Option<(Container, Stopping)>> {
+    // A damaged record is no reason not to remove the container.
+    let container = Container::open(store, id).unwrap_or_default().filter(|_| how.force);
+    let Some(container) = container else { return Ok(None) };
+    if how.other_host && container.status()?.elsewhere().is_some() {
+        return Ok(None);
+    }
+    let stopping = Stopping::begin(&container, None, Some(how.time.unwrap_or(0)))?;
+    Ok(stopping.map(|stopping| (container, stopping)))
+}
+
+/// Removes the container with this ID. Errors: the container runs, and `force` is not set.
+pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {
+    let folder = store.join("containers").join(id);
+    // A damaged record is no reason not to remove the container.
+    let container = Container::open(store, id).unwrap_or_default();
+    if let Some(container) = container.as_ref().filter(|container| !container.is_in_store()) {
+        return end_foreground(container, how);
+    }
+    let name = container.as_ref().map(|container| container.record.name.clone());
+    let Some(lock) = free(&folder, container.as_ref(), how)? else { return Ok(()) };
+    if let Ok(Some(State { socket: Some(socket), .. })) = record::read(&folder, STATE) {
+        let _ = std::fs::remove_file(socket);
+    }
+    let own = container.as_ref().filter(|container| how.volumes || container.record.auto_remove);
+    let own = own.map(own_volumes).unwrap_or_default();
+    let base = Base::of_user()?;
+    let removed = bury(store, id, name.as_deref(), lock)?.remove(&base);
+    folder::sweep(store, &base);
+    volumes::remove_anonymous(store, &own);
+    removed?;
+    if let Some(container) = &container {
+        events::of_container(store, &container.record, "destroy", &[]);
+    }
+    Ok(())
+}
+
+/// True if a container with `--rm` has ended, but its monitor was killed before the removal.
+pub(super) fn is_left_over(container: &Container) -> bool {
+    container.record.auto_remove && matches!(container.status(), Ok(Status::Exited(_)))
+}
+
+/// Removes containers with `--rm` that were killed together with their monitor: no other process would. Ignores
+/// failures: the next command tries again.
+pub(super) fn sweep(store: &Path) {
+    for id in super::ids(store).unwrap_or_default() {
+        let folder = store.join("containers").join(&id);
+        // A container that has ended in good order, or never ran, is skipped unopened: there may be many.
+        if folder.join(EXIT).exists() || !folder.join(STATE).exists() {
+            continue;
+        }
+        if !matches!(try_lock(&folder), Ok(Hold::Ours(_))) {
+            continue;
+        }
+        if let Ok(Some(container)) = Container::open(store, &id)
+            && is_left_over(&container)
+        {
+            let removed = remove(store, &id, Removal::default());
+            log::debug!("removed container {}, left by a kill: {removed:?}", container.short_id());
+        }
+    }
+}
+
+/// Returns the lock on the container's folder, once the container does not run. `None`: another command has removed the
+/// container.
+fn free(folder: &Path, container: Option<&Container>, how: Removal) -> Result<Option<File>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut is_asked = false;
+    loop {
+        match try_lock(folder)? {
+            Hold::Ours(lock) => return Ok(Some(lock)),
+            Hold::Gone => return Ok(None),
+            Hold::Others => {}
+        }
+        let status = Status::of(folder)?;
+        if let Some(host) = status.elsewhere() {
+            if how.other_host && how.force {
+                let folder = std::fs::File::open(folder);
+                return Ok(Some(folder.context(|| "cannot open its folder")?));
+            }
+            return Err(elsewhere(
+                container.map_or("?", |container| container.record.name.as_str()),
+                host,
+            ));
+        }
+        if let (Some(_), false) = (status.state(), how.force) {
+            let name = container.map_or("?", |container| container.record.name.as_str());
+            return Err(Error::new(format!("container {name} is {}", status.word()))
+                .hint("stop it first, or use --force"));
+        }
+        if status.state().is_some() && !is_asked {
+            is_asked = true;
+            if let Some(container) = container {
+                stop(container, Some(how.time.unwrap_or(0)))?;
+                continue;
+            }
+        }
+        if Instant::now() >= deadline {
+            if !how.force {
+                return Err(Error::new("another command starts or removes it").hint("try again"));
+            }
+            end_all(folder)?;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Ends a disposable container; its command in the foreground removes it.
+fn end_foreground(container: &Container, how: Removal) -> Result<()> {
+    let status = container.status()?;
+    if status.state().is_some() && !how.force {
+        let name = &container.record.name;
+        return Err(Error::new(format!("container {name} is {}", status.word()))
+            .hint("stop it first, or use --force"));
+    }
+    stop(container, Some(how.time.unwrap_or(0))).map(drop)
+}
+
+/// Kills the monitor as the last resort; the container dies with it.
+fn end_all(folder: &Path) -> Result<()> {
+    let Some(state) = record::read_if_whole::<State>(folder, STATE)? else {
+        return Err(Error::new("another command makes or removes it").hint("try again"));
+    };
+    end_monitor(&state);
+    for process_id in [state.process, state.monitor] {
+        if let Some(pidfd) = process_id.open() {
+            let _ = process::pidfd_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL);
+            ended_within(&pidfd, Some(PATIENCE))?;
+        }
+    }
+    match try_lock(folder)? {
+        Hold::Others => Err(Error::new("another command starts or removes it").hint("try again")),
+        _ => Ok(()),
+    }
+}

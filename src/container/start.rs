@@ -1,0 +1,351 @@
+//! `usnea start`: makes the container's monitor, which launches it. Also the commands that a monitor runs beside
+//! watching: start its container again, or remove it.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+
+use super::attach::{Attachment, SignalProxy, attach};
+use super::create::{AfterCreate, Created, Lifecycle, create, launch_options};
+use super::folder;
+use super::image::Image;
+use super::images;
+use super::network;
+use super::remove::{Removal, own_volumes, remove, sweep};
+use super::run::{Request, keep_descriptors, short};
+use super::stop::{Stopping, ended_within};
+use super::stored::PullSettings;
+use super::stores::Stores;
+use super::volumes;
+use super::{Container, Hold, bury};
+use crate::engine::{self, Plan};
+use crate::error::{Context, Error, Result};
+use crate::fail;
+use crate::files::{self, Lock};
+use crate::host::lifetime::End;
+use crate::image::store::{Force, Removal as RemovedImage, Store};
+use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
+use crate::monitor::{self, Handover, Job, events, protocol};
+use crate::rootfs::host;
+use crate::spec;
+use crate::sys::signal::Signals;
+use crate::userns::Base;
+
+/// Starts a container. `client` is attached by this socket from the beginning, and has blocked these signals, which the
+/// container has not. Returns false, and does nothing, if the container runs already.
+pub fn start(container: &Container, client: Option<(OwnedFd, &Signals)>) -> Result<bool> {
+    if !container.record.requires.is_empty() && !container.status()?.is_running() {
+        start_required(container)?;
+    }
+    // A container in the foreground always runs.
+    let Some(lock) = container.is_in_store().then(|| locked(container)).transpose()?.flatten()
+    else {
+        return Ok(false);
+    };
+    let _ = std::fs::remove_file(container.folder.join(STOPPED));
+    launch(container, job(container, lock.into())?, client).map(|()| true)
+}
+
+/// Starts the containers that a new container requires, then returns the new one. Removes a disposable one after an
+/// error.
+fn after_required(created: Created) -> Result<Created> {
+    let Err(error) = start_required(&created.container) else { return Ok(created) };
+    let Created { container, lock, .. } = created;
+    drop(lock);
+    discard_ended(&container);
+    Err(error)
+}
+
+/// Starts a container that has just been made.
+fn start_created(created: Created, client: Option<(OwnedFd, &Signals)>) -> Result<Container> {
+    let Created { container, lock, plan, image } = created;
+    let started = launch(&container, job_of(&container, lock.into(), plan, image), client);
+    started.inspect_err(|_| discard_ended(&container))?;
+    Ok(container)
+}
+
+/// Starts the containers of `--requires`, in this order, and those that they require. Errors: a missing container.
+fn start_required(container: &Container) -> Result<()> {
+    for id in &container.record.requires {
+        let said = || format!("--requires {}", short(id));
+        let required = Container::open(&container.store, id)?;
+        let required = required.ok_or_else(|| Error::new("that container is gone"));
+        required.and_then(|required| start(&required, None)).context(said)?;
+    }
+    Ok(())
+}
+
+fn launch(container: &Container, job: Job, client: Option<(OwnedFd, &Signals)>) -> Result<()> {
+    let (client, blocked) = client.unzip();
+    match monitor::start(Job { client, ..job }, blocked) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            never_ran(container, &error);
+            Err(error)
+        }
+    }
+}
+
+/// Waits for the end of a container that is being stopped, and starts it again; starts a container that does not run.
+pub fn restart(container: &Container, stopping: Option<Stopping>) -> Result<()> {
+    if let Some(stopping) = stopping {
+        stopping.finish(container)?;
+    }
+    start(container, None)?;
+    events::of_container(&container.store, &container.record, "restart", &[]);
+    Ok(())
+}
+
+/// Makes a container and leaves it running; returns its ID.
+pub fn run_detached(
+    request: &Request,
+    lifecycle: &Lifecycle,
+    wanted: &PullSettings<'_>,
+) -> Result<String> {
+    refuse_descriptors(request)?;
+    let created = after_required(create(request, lifecycle, wanted, AfterCreate::Start)?)?;
+    let container = start_created(created, None)?;
+    warn_of_end(&container);
+    sweep(&container.store);
+    Ok(container.record.id)
+}
+
+/// Makes a container and attaches to it; returns its exit status, or 0 when the detach keys were typed.
+pub fn run_attached(
+    request: &Request,
+    lifecycle: &Lifecycle,
+    wanted: &PullSettings<'_>,
+    proxy: SignalProxy,
+) -> Result<u8> {
+    refuse_descriptors(request)?;
+    let options = &request.options;
+    if options.tty && options.interactive && !rustix::termios::isatty(rustix::stdio::stdin()) {
+        return Err(Error::new("-it: standard input is not a terminal")
+            .hint("leave -t out to feed the command from a file or a pipe"));
+    }
+    let keys = lifecycle.detach_keys.as_ref().map(|keys| keys.parse().map_err(Error::new));
+    let keys = keys.transpose()?.unwrap_or_default();
+    let created = create(request, lifecycle, wanted, AfterCreate::Start)?;
+    let created = after_required(created)?;
+    let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
+    let (socket, far) = protocol::pair().context(|| "cannot make a socket pair")?;
+    let container = start_created(created, Some((far, &signals)))?;
+    let monitor = record::read::<State>(&container.folder, STATE).ok().flatten();
+    let attachment = Attachment { socket, input: options.interactive, keys, proxy };
+    // A disposable container may be half removed when its end is reported.
+    let folder = File::open(&container.folder).ok();
+    let status = attach(&container, attachment, &signals)?;
+    if status.is_some() && folder.is_some_and(|folder| lacked_memory(&folder)) {
+        log::warn!("{}", engine::KILLED_FOR_MEMORY);
+    }
+    sweep(&container.store);
+    // With `--rm`, the container must be removed before this command ends: the next command may want its name.
+    if let (Some(_), true, Some(state)) = (status, container.record.auto_remove, monitor)
+        && let Some(monitor) = state.monitor.open()
+    {
+        ended_within(&monitor, None)?;
+    }
+    Ok(status.unwrap_or(0))
+}
+
+/// True if the kernel killed a process of the ended container for want of memory, by its record.
+fn lacked_memory(folder: &File) -> bool {
+    use rustix::fs::{Mode, OFlags, openat};
+    let open = openat(folder, EXIT, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let exit = open.ok().and_then(|file| serde_json::from_reader::<_, Exit>(File::from(file)).ok());
+    exit.is_some_and(|exit| exit.oom)
+}
+
+/// Warns where a detached container will be killed, such as at a logout.
+fn warn_of_end(container: &Container) {
+    let state = record::read::<State>(&container.folder, STATE).ok().flatten();
+    let cgroup = state.and_then(|state| state.cgroup);
+    if let Some(end) = End::of(cgroup.as_deref()) {
+        log::warn!("{}", end.warning(&container.record.name));
+    }
+}
+
+fn refuse_descriptors(request: &Request) -> Result<()> {
+    if request.options.preserves_descriptors() {
+        return Err(Error::new(
+            "--preserve-fds, --preserve-fd: a container that is kept has them at its first start alone",
+        )
+        .hint("use it with --rm and without --detach"));
+    }
+    keep_descriptors(0, &[])
+}
+
+/// Removes a container with `--rm` that could not be started.
+fn discard_ended(container: &Container) {
+    if container.record.auto_remove
+        && let Err(error) = remove(&container.store, &container.record.id, Removal::default())
+    {
+        log::warn!("{error}");
+    }
+}
+
+/// Returns the lock on a container that does not run. `None`: the container runs.
+pub(super) fn locked(container: &Container) -> Result<Option<File>> {
+    // A monitor that has recorded the end holds the lock for a moment longer.
+    for _ in 0..2000 {
+        match container.try_lock()? {
+            Hold::Ours(lock) => return Ok(Some(lock)),
+            Hold::Gone => fail!("container {} is gone", container.short_id()),
+            Hold::Others if container.status_here()?.state().is_some() => return Ok(None),
+            Hold::Others => std::thread::sleep(std::time::Duration::from_millis(5)),
+        }
+    }
+    fail!("container {} is being started or removed by another command", container.short_id())
+}
+
+/// Records a failed start. docker's rule: such a container has ended, with the status of that failure.
+fn never_ran(container: &Container, error: &Error) {
+    let run = |name| {
+        record::read::<State>(&container.folder, name).ok().flatten().map_or(0, |state| state.run)
+    };
+    let last =
+        record::read::<Exit>(&container.folder, EXIT).ok().flatten().map_or(0, |exit| exit.run);
+    let exit = Exit {
+        run: run(STATE).max(last),
+        status: error.status(),
+        signal: None,
+        oom: false,
+        started: None,
+        finished: jiff::Timestamp::now(),
+        reason: Some(error.to_string()),
+    };
+    let _ = record::write_exit(&container.folder, &exit);
+}
+
+/// Returns the container's spec, and the descriptor that holds its image.
+pub(super) fn config(container: &Container) -> Result<(Spec, Option<OwnedFd>)> {
+    let mut spec = container.spec()?;
+    let held = hold_image(container, &mut spec)?;
+    Ok((spec, held))
+}
+
+fn job(container: &Container, lock: OwnedFd) -> Result<Job> {
+    let base = Base::of_user()?;
+    let (spec, image) = config(container)?;
+    renew_layers(container, &base, &spec)?;
+    let mut options = launch_options(container.record.input);
+    network::look_at_ports(&container.record.network)?;
+    options.network = network::connected(&container.record.network, &spec, &container.store)?;
+    let plan = engine::plan(&spec, base, options)?;
+    Ok(job_of(container, lock, plan, image))
+}
+
+fn job_of(container: &Container, lock: OwnedFd, plan: Plan, image: Option<OwnedFd>) -> Job {
+    Job {
+        store: container.store.clone(),
+        folder: container.folder.clone(),
+        lock,
+        held: image.into_iter().collect(),
+        record: container.record.clone(),
+        plan,
+        client: None,
+        listener: None,
+        restarts: 0,
+        waited: 0,
+    }
+}
+
+/// Holds the container's image against removal while the container runs.
+fn hold_image(container: &Container, spec: &mut Spec) -> Result<Option<OwnedFd>> {
+    match container.record.image.parse::<Image>()? {
+        Image::Directory(_) => Ok(None),
+        Image::Host(programs) => {
+            let root = host::assemble(&container.store, &programs)?;
+            // The host's programs may have changed since: then they have in the container too.
+            spec::set_lower(spec, &root.path)?;
+            Ok(Some(root.lock().try_clone().context(|| "cannot hold the image")?.into()))
+        }
+        Image::Stored(text) => {
+            let manifest = Store::look(&container.store).used_manifest(&container.folder)?;
+            let held = manifest.map_or(Ok(None), |manifest| {
+                files::hold(&manifest, Lock::Shared).context(|| manifest.display().to_string())
+            })?;
+            held.map(|file| Some(file.into()))
+                .ok_or_else(|| Error::new(format!("its image '{text}' was removed")))
+        }
+    }
+}
+
+/// Empties the folders of layers that do not outlive a run; makes missing ones.
+pub(super) fn renew_layers(container: &Container, base: &Base, spec: &Spec) -> Result<()> {
+    let layers = spec::layer_folders(spec);
+    for layer in &layers {
+        let is_kept = ["upper", "work"].map(|name| container.folder.join(name)).contains(layer);
+        if !is_kept && layer.exists() {
+            folder::remove(layer, base).context(|| format!("cannot empty {}", layer.display()))?;
+        }
+    }
+    folder::fill(&layers)
+}
+
+/// Starts the container of a monitor again (the handover comes from the same process). Only an error returns.
+pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
+    let handover = Handover::receive(number)?;
+    let lock = monitor::take(handover.lock)?;
+    let container = of_folder(&handover.store, &handover.folder)?;
+    let state: Option<State> = record::read_if_whole(&container.folder, STATE)?;
+    let socket = state.as_ref().and_then(|state| state.socket.clone());
+    let path = socket.clone();
+    let listener = match (handover.listener, socket) {
+        (Some(number), Some(path)) => Some((monitor::take(number)?, path)),
+        _ => None,
+    };
+    let again = || -> Result<std::convert::Infallible> {
+        monitor::start_again(Job {
+            listener,
+            restarts: state.map_or(0, |state| state.restarts) + 1,
+            waited: handover.waited,
+            ..job(&container, lock)?
+        })
+    };
+    let Err(error) = again();
+    if let Some(path) = path {
+        let _ = std::fs::remove_file(path);
+    }
+    never_ran(&container, &error);
+    Err(error)
+}
+
+/// Removes the ended container of a monitor.
+pub fn remove_ended(number: &str) -> Result<()> {
+    let handover = Handover::receive(number)?;
+    let lock = File::from(monitor::take(handover.lock)?);
+    let container = of_folder(&handover.store, &handover.folder)?;
+    let own = own_volumes(&container);
+    let buried = bury(&container.store, &container.record.id, Some(&container.record.name), lock)?;
+    let removed = buried.remove(&Base::of_user()?);
+    volumes::remove_anonymous(&container.store, &own);
+    removed?;
+    events::of_container(&container.store, &container.record, "destroy", &[]);
+    if container.record.remove_image {
+        remove_image(&container);
+    }
+    Ok(())
+}
+
+/// Removes the container's image, unless another container uses it, or it is in a store of others.
+fn remove_image(container: &Container) {
+    let names = [container.record.image.clone()];
+    let mut told = |answer: std::result::Result<&RemovedImage, &Error>| {
+        log::debug!("--rmi {}: {answer:?}", container.record.image);
+    };
+    let removed = Stores::look(&container.store).and_then(|stores| {
+        images::remove(&stores, &names, Force::No, images::Missing::Ignored, &mut told)
+    });
+    if let Err(error) = removed {
+        log::debug!("--rmi {}: {error}", container.record.image);
+    }
+}
+
+fn of_folder(store: &Path, folder: &Path) -> Result<Container> {
+    let gone = || Error::new(format!("{} is gone", folder.display()));
+    let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
+    Container::open(store, id)?.ok_or_else(gone)
+}

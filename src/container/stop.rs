@@ -1,0 +1,160 @@
+//! `usnea stop` and `kill`: signals to the container's first process, by a descriptor that cannot mean another.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::Container;
+use crate::cgroup::{self, Freeze};
+use crate::error::{Context, Error, Result};
+use crate::monitor::record::{self, EXIT, Exit, STOPPED, State};
+use crate::monitor::{Status, events};
+use crate::sys::process;
+
+/// Time that a monitor may take for its work after the container's end.
+const SETTLING: Duration = Duration::from_secs(10);
+
+/// Container that got its stop signal, with the time of its kill.
+#[derive(Debug)]
+pub struct Stopping {
+    state: State,
+    /// First process of the container; `None`: no process to wait for.
+    process: Option<OwnedFd>,
+    /// Time of the kill; `None`: never.
+    deadline: Option<Instant>,
+}
+
+/// Asks the container to end, and kills it after `time` (seconds; negative: never). Returns false if the container did
+/// not run.
+pub fn stop(container: &Container, time: Option<i64>) -> Result<bool> {
+    match Stopping::begin(container, None, time)? {
+        Some(stopping) => stopping.finish(container).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+impl Stopping {
+    /// Asks the container to end by `signal` (`None`: the container's stop signal), within `time` (seconds; negative:
+    /// any; `None`: the container's own time). `None`: the container does not run. Several containers get
+    /// their signals before the first wait, so that their times pass together.
+    pub fn begin(
+        container: &Container,
+        signal: Option<i32>,
+        time: Option<i64>,
+    ) -> Result<Option<Self>> {
+        let status = container.status_here()?;
+        let Some(state) = status.state() else { return Ok(None) };
+        want_end(container)?;
+        if let Status::Restarting(..) = status {
+            end_monitor(state);
+            return Ok(Some(Self { state: state.clone(), process: None, deadline: None }));
+        }
+        let process = state.process.open();
+        if let Some(process) = &process {
+            let signal = signal.unwrap_or(container.record.stop_signal);
+            tell_kill(container, signal);
+            let _ = process::pidfd_signal(process.as_fd(), signal);
+        }
+        if let (Status::Paused(_), Some(folder)) = (&status, &state.cgroup) {
+            let _ = cgroup::freeze(folder, Freeze::Running); // a frozen process gets no signal
+        }
+        let time = u64::try_from(time.unwrap_or(container.record.stop_timeout as i64)).ok();
+        let deadline = time.and_then(|time| Instant::now().checked_add(Duration::from_secs(time)));
+        Ok(Some(Self { state: state.clone(), process, deadline }))
+    }
+
+    /// Waits for the end, and kills the container at its deadline.
+    pub fn finish(self, container: &Container) -> Result<()> {
+        let Some(process) = &self.process else { return Ok(()) };
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if !ended_within(process, left)? {
+            tell_kill(container, libc::SIGKILL);
+            let _ = process::pidfd_signal(process.as_fd(), libc::SIGKILL);
+            ended_within(process, Some(SETTLING))?;
+        }
+        wait_for_record(container, &self.state);
+        events::of_container(&container.store, &container.record, "stop", &[]);
+        Ok(())
+    }
+}
+
+fn tell_kill(container: &Container, signal: i32) {
+    events::of_container(
+        &container.store,
+        &container.record,
+        "kill",
+        &[("signal", signal.to_string())],
+    );
+}
+
+/// Sends the container a signal. Errors: the container does not run.
+pub fn kill(container: &Container, signal: i32) -> Result<()> {
+    let status = container.status_here()?;
+    let not_running = || {
+        Error::new(format!(
+            "container {} is not running: it is {}",
+            container.record.name,
+            status.word()
+        ))
+    };
+    let Some(state) = status.state() else { return Err(not_running()) };
+    // docker's rule: a container that the user kills is not restarted.
+    if [libc::SIGKILL, container.record.stop_signal].contains(&signal) {
+        want_end(container)?;
+    }
+    let Some(process) = state.process.open() else { return Err(not_running()) };
+    tell_kill(container, signal);
+    let sent = process::pidfd_signal(process.as_fd(), signal);
+    sent.context(|| format!("cannot signal container {}", container.record.name))?;
+    if signal == libc::SIGKILL && ended_within(&process, Some(SETTLING))? {
+        wait_for_record(container, state);
+    }
+    Ok(())
+}
+
+/// Records that the container shall not be restarted: its monitor reads that.
+fn want_end(container: &Container) -> Result<()> {
+    let path = container.folder.join(STOPPED);
+    // A full disk is no reason not to stop: the policy may restart the container then.
+    if let Err(error) = std::fs::write(&path, "") {
+        log::warn!("{}", crate::files::cannot_write(error, &path));
+    }
+    Ok(())
+}
+
+/// Ends a monitor that waits for a restart.
+pub(super) fn end_monitor(state: &State) {
+    if let Some(monitor) = state.monitor.open() {
+        let _ = process::pidfd_signal(monitor.as_fd(), libc::SIGTERM);
+        let _ = ended_within(&monitor, Some(SETTLING));
+    }
+}
+
+/// Waits after the container's end until the monitor has recorded it, which takes a moment.
+fn wait_for_record(container: &Container, state: &State) {
+    let deadline = Instant::now() + SETTLING;
+    let is_written = || match record::read::<Exit>(&container.folder, EXIT) {
+        Ok(exit) => exit.is_some_and(|exit| exit.run >= state.run),
+        Err(_) => true,
+    };
+    while Instant::now() < deadline && !is_written() && state.monitor.lives() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// True if the process ends within `limit`; without a limit, waits for its end.
+pub(super) fn ended_within(process: &OwnedFd, limit: Option<Duration>) -> Result<bool> {
+    let deadline = limit.map(|limit| Instant::now() + limit);
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.map(|left| Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], left.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            answer => return Ok(answer.context(|| "cannot wait for the container")? > 0),
+        }
+    }
+}
