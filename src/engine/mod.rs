@@ -1,10 +1,11 @@
 //! OCI runtime: a spec in, a process out. Knows nothing of images.
 //!
-//! Reading order: `plan` turns a spec into steps. `parent` makes the processes, and `child` carries the steps out; the
-//! last of them are in `command`, `filter` and `last`. `sync` has the messages between both. `supervise` is the
-//! parent's life while the command runs (`streams`, `relay`). `listener` starts the process that answers the calls
-//! which a filter hands over; `init` is process 1 with `--init`. `exec` launches another command in a container that
-//! runs (`running`). `explain` prints the steps as the commands that an administrator would type.
+//! Reading order: `plan` turns a spec into steps. `launch` makes the processes: `parent` hears how it goes, `child`
+//! carries the steps out. `root` has the steps of the root file system, `command` the last steps before exec.
+//! `messages` are those between the processes. `session` is the parent's life while the command runs (`streams`).
+//! `supervisor` starts the process that answers the calls which a filter hands over; `init` is process 1 with
+//! `--init`. `enter` launches another command in a container that runs. `explain` prints the steps as the commands
+//! that an administrator would type.
 //!
 //! ```text
 //!   usnea run (parent)                    base                        container
@@ -29,34 +30,16 @@
 //!      |<----- Failed(step, what, errno) --------------------------------|   instead, from whoever failed
 //! ```
 
-mod accounts;
-mod child;
 mod command;
-mod copyup;
-mod exec;
+mod enter;
 mod explain;
-mod files;
-mod filter;
-mod idmapped;
-mod init;
-mod keyring;
-mod keys;
-mod last;
-mod layers;
-mod listener;
-mod lowers;
-mod mounted;
-mod mounts;
-mod parent;
-mod places;
+mod launch;
+mod messages;
 mod plan;
-mod relay;
-mod running;
+mod root;
+mod session;
+mod step_error;
 mod streams;
-mod supervise;
-mod sync;
-mod target;
-mod trouble;
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -71,19 +54,19 @@ use crate::sys::namespace::Namespaces;
 use crate::sys::process;
 use crate::userns::Levels;
 
-pub use exec::{Entry, Finish, exec};
+pub use command::init::SERVER_DIED;
+pub use enter::{Entry, Finish, exec};
 pub use explain::explain;
-pub use idmapped::Idmapped;
-pub use init::SERVER_DIED;
-pub use keys::{DetachKeys, Watch};
-pub use layers::{has_whiteout_names, is_copied};
-pub use mounted::{Mounted, Use, can_be_read_alone, mounted};
-pub use mounts::{Mount, Source};
-pub use parent::{HELPER_DIED, KILLED_FOR_MEMORY, Launched, end_children, launch, run};
-pub use plan::{entry, plan};
-pub use running::Running;
+pub use launch::parent::{HELPER_DIED, KILLED_FOR_MEMORY, Launched, end_children, launch, run};
+pub use plan::from_spec::{entry, plan};
+pub use plan::mount::{Mount, Source};
+pub use plan::running::Running;
+pub use root::idmapped::Idmapped;
+pub use root::layers::{has_whiteout_names, is_copied};
+pub use root::mounted::{Mounted, Use, can_be_read_alone, mounted};
+pub use session::detach_keys::{DetachKeys, Watch};
+pub use session::supervise::{Requests, forwarded};
 pub use streams::{open_ours_to_all, pipe_for_container};
-pub use supervise::{Requests, forwarded};
 
 /// Source of the command's standard input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -252,7 +235,7 @@ pub enum Step {
     /// Mount files that are made in memory.
     Files(Vec<net::File>),
     /// Add the user who runs the container to its account files.
-    Accounts(Vec<accounts::Entry>),
+    Accounts(Vec<root::accounts::Entry>),
     /// Set the loopback interface up.
     Loopback,
     /// Set a kernel parameter of one of the new namespaces.

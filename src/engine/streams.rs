@@ -3,7 +3,7 @@
 //! A command can reopen the files that it holds through `/proc/self/fd/N`, with the rights of its user and in any mode.
 //! A file meant for reading could be written. A log meant for appending could be read and emptied, and `readlink` shows
 //! its path on the host. A terminal can be read in any case: a container in the background would take the keys typed
-//! for the shell. Therefore the command gets a pipe for each of those, and [`super::relay`] carries the bytes, as
+//! for the shell. Therefore the command gets a pipe for each of those, and [`crate::engine::session::stream_relay`] carries the bytes, as
 //! docker and podman do. Pipes without a name, sockets and `/dev/null` have none of these dangers. The command gets
 //! them unchanged, without a loss of speed.
 
@@ -14,8 +14,8 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{stderr, stdin, stdout};
 
-use super::relay::{Direction, Flow, StreamRelay};
-use super::{Reports, Stdin, Streams};
+use crate::engine::session::stream_relay::{Direction, Flow, StreamRelay};
+use crate::engine::{Reports, Stdin, Streams};
 
 /// <linux/magic.h>
 const PIPEFS_MAGIC: i64 = 0x5049_5045;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::trouble::{Done, On};
+use crate::engine::step_error::{Done, On};
 use crate::spec::Stacking;
 use crate::sys::inroot::{self, Symlinks};
 

@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 
-use super::mounts::Owners;
-use super::trouble::{Done, On, Trouble};
-use super::{Mount, Source};
+use crate::engine::plan::mount::{Mount, Owners, Source};
+use crate::engine::step_error::{Done, On, Trouble};
 use crate::files::{self, Lock};
 use crate::rootfs::copy;
 use crate::spec::NEW;

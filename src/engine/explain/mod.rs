@@ -7,10 +7,10 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::mounts::Owners;
-use super::plan::INIT;
-use super::{Command, Credentials, Groups, Mount, Plan, Source, Stdin, Step, Supervised};
 use crate::cgroup;
+use crate::engine::plan::from_spec::INIT;
+use crate::engine::plan::mount::{Mount, Owners, Source};
+use crate::engine::{Command, Credentials, Groups, Plan, Stdin, Step, Supervised};
 use crate::ids::{IdMap, IdMaps};
 use crate::layer::override_stat::Records;
 use crate::security::seccomp::Filter;

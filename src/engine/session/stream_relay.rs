@@ -1,5 +1,5 @@
 //! Carries bytes between usnea's standard streams and the pipes that a command has in their place (see
-//! [`super::streams`]).
+//! [`crate::engine::streams`]).
 //!
 //! Each flow holds at most one buffer, and reads again only after that buffer is written. A command that writes faster
 //! than its reader reads therefore waits, as it would at the reader's own pipe. A flow ends by closing both its ends:

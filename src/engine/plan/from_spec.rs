@@ -9,13 +9,12 @@ use oci_spec::runtime::{
     LinuxIdMapping, LinuxNamespaceType, LinuxPersonalityDomain, Process, Spec,
 };
 
-use super::accounts::Entry;
-use super::mounts::{Owners, map_of};
-use super::{
-    Command, Credentials, Groups, Limit, Mount, Options, Plan, Running, Source, Step, Supervised,
-    Until, idmapped,
-};
 use crate::cgroup;
+use crate::engine::plan::mount::{Mount, Owners, Source, map_of};
+use crate::engine::plan::running::Running;
+use crate::engine::root::accounts::Entry;
+use crate::engine::root::idmapped;
+use crate::engine::{Command, Credentials, Groups, Limit, Options, Plan, Step, Supervised, Until};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};

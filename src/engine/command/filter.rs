@@ -10,10 +10,11 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::command::{self, Ahead};
-use super::sync::{Channel, Message};
-use super::trouble::{Done, On};
-use super::{Credentials, Step};
+use crate::engine::command::command;
+use crate::engine::command::command::Ahead;
+use crate::engine::messages::{Channel, Message};
+use crate::engine::step_error::{Done, On};
+use crate::engine::{Credentials, Step};
 use crate::security::seccomp::Filter;
 use crate::sys::{process, seccomp};
 

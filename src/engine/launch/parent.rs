@@ -8,12 +8,15 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::keys::DetachKeys;
-use super::relay::StreamRelay;
-use super::supervise::{Container, Outcome, Session};
-use super::sync::{self, Channel, Failure, Message};
-use super::{Idmapped, Plan, Step, Streams, Supervised, child, listener, streams, supervise};
 use crate::cgroup::{self, Group};
+use crate::engine::launch::{child, supervisor};
+use crate::engine::messages::{Channel, Failure, Message};
+use crate::engine::root::idmapped::Idmapped;
+use crate::engine::session::detach_keys::DetachKeys;
+use crate::engine::session::stream_relay::StreamRelay;
+use crate::engine::session::supervise;
+use crate::engine::session::supervise::{Container, Outcome, Session};
+use crate::engine::{Plan, Step, Streams, Supervised, messages, streams};
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
 use crate::host::{self, hint::Hint};
@@ -106,7 +109,7 @@ pub fn run(plan: &Plan, signals: &Signals, running: impl FnOnce(&Launched)) -> R
 /// Carries out a plan until the command runs. `streams`: the command's; `None`: those of this process.
 pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Result<Launched> {
     let started = Instant::now();
-    let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
+    let (ours, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
     // The end `alive` closes when this process dies by any cause: then the keeper ends the container (see `child`).
     let (watched, alive) = rustix::net::socketpair(
         AddressFamily::UNIX,
@@ -224,7 +227,7 @@ fn end_all(known: &[Option<&Child>], strangers: &[i32]) {
 }
 
 /// Receives the messages of the launch until the command runs (end of file) or a step failed.
-pub(super) fn hear_until_exec(
+pub fn hear_until_exec(
     steps: &[Step],
     ours: &Channel,
     signals: &Signals,
@@ -259,7 +262,7 @@ pub(super) fn hear_until_exec(
                 container.supervisor = supervised(steps)
                     .map(|supervised| {
                         let Container { namespaces, supervisors, .. } = &*container;
-                        listener::start(supervised, listener, namespaces, supervisors.as_ref())
+                        supervisor::start(supervised, listener, namespaces, supervisors.as_ref())
                     })
                     .transpose()?;
                 ours.send(&Message::Heard).context(|| "the container's process is gone")?;

@@ -2,10 +2,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::super::mounts::Owners;
-use super::super::trouble::{Done, On, Trouble};
-use super::super::{Mount, Source, Step, copyup, layers};
-use super::Child;
+use crate::engine::Step;
+use crate::engine::launch::child::Child;
+use crate::engine::plan::mount::{Mount, Owners, Source};
+use crate::engine::root::{copyup, layers};
+use crate::engine::step_error::{Done, On, Trouble};
 use crate::rootfs::give;
 use crate::sys::inroot;
 use crate::sys::mount;

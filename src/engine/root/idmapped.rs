@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::mounts::Owners;
-use super::trouble::{Done, On};
-use super::{Mount, Plan, Source, Step, lowers};
+use crate::engine::plan::mount::{Mount, Owners, Source};
+use crate::engine::root::lowers;
+use crate::engine::step_error::{Done, On};
+use crate::engine::{Plan, Step};
 use crate::error::{Context, Error, Result};
 use crate::host::idmap;
 use crate::ids::{IdMap, IdMaps, through};

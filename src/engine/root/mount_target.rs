@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{FsWord, Stat};
 
-use super::trouble::{Done, Trouble};
+use crate::engine::step_error::{Done, Trouble};
 use crate::sys::inode::PROC_SUPER_MAGIC;
 
 /// File systems of the kernel, by `f_type` of statfs(2), and the path where each belongs.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::Stdin;
-use super::keys::{DetachKeys, Watch};
-use super::relay::StreamRelay;
 use crate::cgroup::Supervisors;
+use crate::engine::Stdin;
+use crate::engine::session::detach_keys::{DetachKeys, Watch};
+use crate::engine::session::stream_relay::StreamRelay;
 use crate::error::{Context, Result};
 use crate::net::Starting;
 use crate::sys::process::{self, Child, Ended};

@@ -9,7 +9,7 @@
 
 use std::io;
 
-use super::trouble::{Done, On};
+use crate::engine::step_error::{Done, On};
 use crate::security::seccomp::{self, Action, Architecture, Policy, Rule};
 use crate::sys::keyring;
 use crate::sys::seccomp::Listening;

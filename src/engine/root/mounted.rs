@@ -8,9 +8,11 @@ use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::layers;
-use super::trouble::{Done, On, Trouble};
-use super::{Idmapped, Mount, Plan, Source, Step, copyup};
+use crate::engine::plan::mount::{Mount, Source};
+use crate::engine::root::idmapped::Idmapped;
+use crate::engine::root::{copyup, layers};
+use crate::engine::step_error::{Done, On, Trouble};
+use crate::engine::{Plan, Step};
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
 use crate::layer::whiteout::Whiteouts;

@@ -29,14 +29,17 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 
-use super::keys::DetachKeys;
-use super::last::{Last, ParentsDeath};
-use super::parent::hear_until_exec;
-use super::relay::StreamRelay;
-use super::supervise::{self, Container, Outcome, Session};
-use super::sync::{self, Channel, Failure, Message};
-use super::trouble::{Done, On};
-use super::{Options, Reports, Running, Stdin, Step, Streams, command, init, streams};
+use crate::engine::command::last::{Last, ParentsDeath};
+use crate::engine::command::{command, init};
+use crate::engine::launch::parent::hear_until_exec;
+use crate::engine::messages::{Channel, Failure, Message};
+use crate::engine::plan::running::Running;
+use crate::engine::session::detach_keys::DetachKeys;
+use crate::engine::session::stream_relay::StreamRelay;
+use crate::engine::session::supervise;
+use crate::engine::session::supervise::{Container, Outcome, Session};
+use crate::engine::step_error::{Done, On};
+use crate::engine::{Options, Reports, Stdin, Step, Streams, messages, streams};
 use crate::error::{Context, Error, Result};
 use crate::net::Network;
 use crate::sys::namespace::Namespaces;
@@ -47,7 +50,7 @@ use crate::sys::{fd, pty, title};
 /// Command to run in a running container.
 #[derive(Debug)]
 pub struct Entry {
-    /// Steps to carry out, as [`super::entry`] decided them.
+    /// Steps to carry out, as [`crate::engine::entry`] decided them.
     pub steps: Vec<Step>,
     /// Standard input, descriptors to hand on, and network.
     pub options: Options,
@@ -72,7 +75,7 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
     let Some(Step::Join(running)) = entry.steps.first() else {
         return Err(Error::new("an entry that enters nothing"));
     };
-    let (ours, theirs) = sync::pair().context(|| "cannot make a socket pair")?;
+    let (ours, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
     let (streams, relay) = wired(entry).context(|| "cannot wire the standard streams")?;
     let mut container =
         Container { namespaces: running.user_and_mounts()?, ..Container::default() };

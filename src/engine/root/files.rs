@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 
-use super::target;
-use super::trouble::{Done, On, Trouble};
+use crate::engine::root::mount_target;
+use crate::engine::step_error::{Done, On, Trouble};
 use crate::error::Error;
 use crate::net::{File, Need};
 use crate::sys::inroot::{self, Kind, Symlinks};
@@ -73,7 +73,7 @@ fn place<'a>(
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
             let place = inroot::mount_point(root.as_fd(), path, Kind::File, Symlinks::Follow);
             let place = place.on(|| file.path)?;
-            target::check(&place, path, root, dev).map_err(explain)?;
+            mount_target::check(&place, path, root, dev).map_err(explain)?;
             Ok(place)
         }
         opened => Ok(opened.on(|| file.path)?),
@@ -99,7 +99,7 @@ impl<'a> Folder<'a> {
             }
             opened => opened?,
         };
-        let stat = target::check_file_system(&fd, path, dev)?;
+        let stat = mount_target::check_file_system(&fd, path, dev)?;
         let time = |tv_sec, tv_nsec: u64| Timespec { tv_sec, tv_nsec: tv_nsec as _ };
         let before = Timestamps {
             last_access: time(stat.st_atime, stat.st_atime_nsec),

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 
-use super::lowers::Lowers;
-use super::mounts::VOLATILE;
-use super::trouble::{Done, On, Trouble};
-use super::{MemoryLayers, Mount, Plan, Source, places};
+use crate::engine::plan::mount::{Mount, Source, VOLATILE};
+use crate::engine::root::lowers::Lowers;
+use crate::engine::root::mount_points;
+use crate::engine::step_error::{Done, On, Trouble};
+use crate::engine::{MemoryLayers, Plan};
 use crate::error::{Context, Error};
 use crate::ids::IdMaps;
 use crate::layer::whiteout::Whiteouts;
@@ -77,7 +78,7 @@ pub fn stacked(plan: &Plan, mount: &Mount, servers: &mut Vec<process::Child>) ->
         && driver != StorageDriver::Copy
         && is_a_strangers(lower)
     {
-        places::make(plan, lower, upper);
+        mount_points::make(plan, lower, upper);
     }
     match driver {
         StorageDriver::Overlay => {

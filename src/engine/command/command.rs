@@ -7,8 +7,9 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::trouble::{Done, On};
-use super::{Command, Credentials, Groups, Step, filter, keyring};
+use crate::engine::command::{filter, keyring};
+use crate::engine::step_error::{Done, On};
+use crate::engine::{Command, Credentials, Groups, Step};
 use crate::sys::process;
 
 /// Enters the working folder, and makes it where it is missing (docker makes it too).

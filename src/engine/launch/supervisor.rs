@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::{Supervised, Until};
 use crate::cgroup::Supervisors;
+use crate::engine::{Supervised, Until};
 use crate::error::{Context, Error, Result};
 use crate::security::emulation;
 use crate::sys::namespace::Namespaces;

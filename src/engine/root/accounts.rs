@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::trouble::{Done, On};
+use crate::engine::step_error::{Done, On};
 use crate::net::{File, Need};
 use crate::sys::inroot::{self, Symlinks};
 

@@ -8,10 +8,12 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::super::sync::Message;
-use super::super::trouble::{Done, On, Trouble};
-use super::super::{Mount, Source, command, target};
-use super::Child;
+use crate::engine::command::command;
+use crate::engine::launch::child::Child;
+use crate::engine::messages::Message;
+use crate::engine::plan::mount::{Mount, Source};
+use crate::engine::root::mount_target;
+use crate::engine::step_error::{Done, On, Trouble};
 use crate::sys::inode::PROC_SUPER_MAGIC;
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
@@ -77,7 +79,7 @@ impl Child<'_> {
         let place = inroot::mount_point(root.as_fd(), &mount.target, mount.kind, mount.symlinks)
             .map_err(|error| explain_target(error, mount))?;
         if mount.symlinks == Symlinks::Follow {
-            target::check(&place, &mount.target, root, self.hands.dev.as_ref())?;
+            mount_target::check(&place, &mount.target, root, self.hands.dev.as_ref())?;
         }
         Ok(place)
     }

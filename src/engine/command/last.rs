@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::sync::{Channel, Message};
-use super::trouble::{Done, On};
-use super::{Command, Options, Stdin, Step, Streams, command, filter, init};
+use crate::engine::command::{command, filter, init};
+use crate::engine::messages::{Channel, Message};
+use crate::engine::step_error::{Done, On};
+use crate::engine::{Command, Options, Stdin, Step, Streams};
 use crate::sys::signal;
 use crate::sys::{fd, process, pty};
 

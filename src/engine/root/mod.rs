@@ -1,0 +1,11 @@
+//! Root of a container: its layers, volumes, mount points and files made in memory.
+
+pub mod accounts;
+pub mod copyup;
+pub mod files;
+pub mod idmapped;
+pub mod layers;
+pub mod lowers;
+pub mod mount_points;
+pub mod mount_target;
+pub mod mounted;

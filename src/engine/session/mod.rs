@@ -1,0 +1,5 @@
+//! Parent's life while the command runs: signals, the terminal, the standard streams.
+
+pub mod detach_keys;
+pub mod stream_relay;
+pub mod supervise;
