@@ -9,8 +9,8 @@ use super::prompt::{self, Answer};
 use super::run::print;
 use crate::container::login::{self, Account, Means, Typing};
 use crate::error::{Error, Result};
-use crate::image::credentials::Keeper;
-use crate::image::registries_conf::Asked;
+use crate::image::credentials::CredentialStore;
+use crate::image::registries_conf::RegistryOptions;
 
 /// Log in to a registry
 ///
@@ -83,13 +83,13 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     };
     let has_place =
         arguments.authfile.is_some() || std::env::var_os("REGISTRY_AUTH_FILE").is_some();
-    let asked = Asked {
+    let asked = RegistryOptions {
         tls_verify: arguments.tls_verify,
         cert_dir: arguments.cert_dir,
         credentials: None,
         authfile: arguments.authfile,
     };
-    let keeper = match (arguments.username, password) {
+    let store = match (arguments.username, password) {
         (Some(username), Some(password)) => {
             login::login(&account, &asked, Means::Given(Typing { username, password }))
         }
@@ -100,7 +100,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
             login::login(&account, &asked, Means::Asking { ask, or_kept })
         }
     }?;
-    if let Keeper::File(path) = &keeper
+    if let CredentialStore::File(path) = &store
         && !has_place
     {
         log::warn!(
@@ -108,7 +108,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
             path.display()
         );
     }
-    let used = if arguments.verbose { format!("Used: {keeper}\n") } else { String::new() };
+    let used = if arguments.verbose { format!("Used: {store}\n") } else { String::new() };
     print(&format!("{used}Login Succeeded!\n"))
 }
 

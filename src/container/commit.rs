@@ -19,9 +19,9 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::Reference;
-use crate::image::compose::{self, Details, Layer, LayerWriter, Parent};
+use crate::image::compose::{self, ImageDetails, LayerWriter, NewLayer, ParentImage};
 use crate::image::diff::{self, Form, changes_tar, layer_tar, merged_tar};
-use crate::image::instruction::Change;
+use crate::image::instruction::ConfigChange;
 use crate::image::manifest::{Document, Manifest, Platform};
 use crate::image::owners::Owners;
 use crate::image::pull::Pull;
@@ -57,7 +57,7 @@ pub struct Commit {
     /// Remark in the image's history.
     pub message: Option<String>,
     /// Changes of the image's config, beside the container's settings.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ConfigChange>,
     /// Number of layers.
     pub squash: Squash,
     /// State of the container during the commit.
@@ -87,7 +87,7 @@ pub fn commit(container: &Container, commit: &Commit) -> Result<Image> {
     let owners = stores::owners(&base, store);
     let origin = origin(container, commit.squash)?;
     let (parent, platform) = parent(origin, container, &spec, layers.upper.is_none())?;
-    let details = Details {
+    let details = ImageDetails {
         platform,
         created: jiff::Timestamp::now(),
         author: commit.author.clone(),
@@ -99,8 +99,11 @@ pub fn commit(container: &Container, commit: &Commit) -> Result<Image> {
     let work = || {
         let written = stores::owners_of_containers(&base);
         let layer = layer(&layers, parent.manifest.layers.is_empty(), &written, &store.tmp())?;
-        let parent =
-            Parent { manifest: &parent.manifest, config: &parent.config, store: &parent.store };
+        let parent = ParentImage {
+            manifest: &parent.manifest,
+            config: &parent.config,
+            store: &parent.store,
+        };
         let name = format!("container {}", container.record.name);
         let source = compose::commit(Some(parent), layer, &details, name)?;
         let pull = Pull {
@@ -120,7 +123,7 @@ pub fn commit(container: &Container, commit: &Commit) -> Result<Image> {
 }
 
 /// Packs the container's layer, or its whole root. `None`: the container has changed nothing.
-fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result<Option<Layer>> {
+fn layer(layers: &Layers, is_alone: bool, owners: &Owners, tmp: &Path) -> Result<Option<NewLayer>> {
     let writer = || LayerWriter::new(tmp);
     let writer = match &layers.upper {
         _ if is_alone => merged_tar(&layers.stack(), owners, writer()?)?,

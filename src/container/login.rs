@@ -7,11 +7,11 @@ use std::str::FromStr;
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::image::credentials::{Found, Keeper, Logins};
+use crate::image::credentials::{CredentialStore, FoundCredentials, Logins};
 use crate::image::endpoint::Credentials;
 use crate::image::reference::{DOCKER_HUB, Typed};
-use crate::image::registries_conf::{Asked, Registries};
-use crate::image::registry_client::{Access, Registry};
+use crate::image::registries_conf::{Registries, RegistryOptions};
+use crate::image::registry_client::{Registry, RegistryAccess};
 
 /// Scope of a login: `HOST[:PORT][/NAMESPACE[/REPOSITORY]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,20 +99,24 @@ pub enum Means<'a> {
 
 /// Logs in: stores name and password if the registry accepts them, and returns where. Errors: the registry rejects them
 /// or cannot be reached, and nothing is stored; or they cannot be stored.
-pub fn login(account: &Account, asked: &Asked, means: Means<'_>) -> Result<Keeper> {
+pub fn login(
+    account: &Account,
+    asked: &RegistryOptions,
+    means: Means<'_>,
+) -> Result<CredentialStore> {
     let registries = Registries::load()?;
     let logins = registries.logins(asked.authfile.as_deref());
     let typing = match means {
         Means::Given(typing) => typing,
         Means::Asking { ask, or_kept } => {
-            let kept = logins.kept(&account.host, &account.path)?;
-            let refused = |found: &Found| {
+            let kept = logins.find_stored(&account.host, &account.path)?;
+            let refused = |found: &FoundCredentials| {
                 check(&registries, account, asked, &found.credentials)
-                    .inspect_err(|error| log::info!("what {} keeps: {error}", found.keeper))
+                    .inspect_err(|error| log::info!("what {} keeps: {error}", found.store))
                     .is_err()
             };
             match kept {
-                Some(found) if or_kept && !refused(&found) => return Ok(found.keeper),
+                Some(found) if or_kept && !refused(&found) => return Ok(found.store),
                 kept => ask(kept.and_then(|found| found.username).as_deref())?,
             }
         }
@@ -128,12 +132,12 @@ pub fn login(account: &Account, asked: &Asked, means: Means<'_>) -> Result<Keepe
 fn check(
     registries: &Registries,
     account: &Account,
-    asked: &Asked,
+    asked: &RegistryOptions,
     credentials: &Credentials,
 ) -> Result<()> {
-    let asked = Asked { credentials: Some(credentials.clone()), ..asked.clone() };
+    let asked = RegistryOptions { credentials: Some(credentials.clone()), ..asked.clone() };
     let endpoint = registries.login_endpoint(&account.host, &asked)?;
-    let registry = Registry::new(endpoint, "latest".to_owned(), Access::Pull)?;
+    let registry = Registry::new(endpoint, "latest".to_owned(), RegistryAccess::Pull)?;
     // The registry's hint would be to log in.
     let without_hint = |error: Error| match error.way_out() {
         Some(hint) if hint.starts_with("usnea login") => Error::new(error.to_string()),
@@ -147,7 +151,7 @@ fn check(
 
 /// Returns the name of the stored login. Errors: not logged in.
 pub fn username(account: &Account, authfile: Option<&Path>) -> Result<String> {
-    let kept = Registries::load()?.logins(authfile).kept(&account.host, &account.path)?;
+    let kept = Registries::load()?.logins(authfile).find_stored(&account.host, &account.path)?;
     match kept {
         // docker's word for a login without a name.
         Some(found) => Ok(found.username.unwrap_or_else(|| "<token>".to_owned())),
@@ -163,7 +167,7 @@ pub fn logout(account: &Account, authfile: Option<&Path>) -> Result<()> {
     }
     let error = not_logged_in(account);
     Err(match elsewhere(&logins, account) {
-        Some(Keeper::File(path) | Keeper::SessionFile(path)) => {
+        Some(CredentialStore::File(path) | CredentialStore::SessionFile(path)) => {
             let path = path.display();
             error.hint(format!("its login is in {path}: usnea logout --authfile {path} {account}"))
         }
@@ -171,8 +175,8 @@ pub fn logout(account: &Account, authfile: Option<&Path>) -> Result<()> {
     })
 }
 
-fn elsewhere(logins: &Logins, account: &Account) -> Option<Keeper> {
-    logins.kept(&account.host, &account.path).ok().flatten().map(|found| found.keeper)
+fn elsewhere(logins: &Logins, account: &Account) -> Option<CredentialStore> {
+    logins.find_stored(&account.host, &account.path).ok().flatten().map(|found| found.store)
 }
 
 fn not_logged_in(account: &Account) -> Error {

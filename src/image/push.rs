@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::compose::{Layer, LayerWriter};
+use super::compose::{LayerWriter, NewLayer};
 use super::compression::{Compression, sniff_section};
 use super::file_range::FileRange;
 use super::manifest::{Descriptor, Document, Manifest, media};
@@ -204,7 +204,7 @@ impl Push<'_> {
         let mut writer = LayerWriter::new(self.tmp)?;
         std::io::copy(&mut compression.decode(stored)?, &mut writer)
             .context(|| "cannot compress it")?;
-        let Layer { descriptor, diff_id, content } = writer.finish()?;
+        let NewLayer { descriptor, diff_id, content } = writer.finish()?;
         let is_named_by_content = compression == Compression::None;
         if is_named_by_content && diff_id != layer.digest {
             return Err(Error::new("the store's copy of it is damaged"))

@@ -6,13 +6,13 @@ use std::path::Path;
 use serde_json::Value;
 use usnea::config::Limits;
 use usnea::image::Reference;
-use usnea::image::compose::{self, Details, LayerWriter, Parent};
+use usnea::image::compose::{self, ImageDetails, LayerWriter, ParentImage};
 use usnea::image::diff::{self, Kind};
 use usnea::image::endpoint::{Credentials, Endpoint, Transport};
 use usnea::image::manifest::{Document, Platform};
 use usnea::image::owners::Owners;
 use usnea::image::pull::{Progress, Pull};
-use usnea::image::registry_client::{Access, Registry};
+use usnea::image::registry_client::{Registry, RegistryAccess};
 use usnea::image::store::Store;
 
 use crate::composed::{Composed, file, layer};
@@ -37,7 +37,7 @@ fn copied(place: &Stocked, from: &str, to: &str) {
 /// Pulls `name` into the store `other`.
 fn pulled(place: &Stocked, endpoint: Endpoint, name: &str) {
     let name: Reference = name.parse().expect("a name");
-    let registry = Registry::new(endpoint, name.which(), Access::Pull).expect("a registry");
+    let registry = Registry::new(endpoint, name.which(), RegistryAccess::Pull).expect("a registry");
     let store = Store::open(&place.place.path("other")).expect("a store");
     let pull = Pull {
         action: "pull",
@@ -475,7 +475,7 @@ fn commit(place: &Stocked, upper: &Path, owners: &Owners) {
         .expect("a tar")
         .finish()
         .expect("a layer");
-    let details = Details {
+    let details = ImageDetails {
         platform: Platform::host(),
         created: "2024-05-01T00:00:00Z".parse().expect("a time"),
         author: None,
@@ -483,7 +483,7 @@ fn commit(place: &Stocked, upper: &Path, owners: &Owners) {
         created_by: None,
         changes: Vec::new(),
     };
-    let parent = Parent { manifest: &manifest, config: &config, store: &store };
+    let parent = ParentImage { manifest: &manifest, config: &config, store: &store };
     let source =
         compose::commit(Some(parent), Some(layer), &details, "new".into()).expect("an image");
     let pull = Pull {

@@ -11,7 +11,7 @@ use serde_json::json;
 use usnea::digest::Digest;
 use usnea::image::endpoint::{Credentials, Endpoint, Transport};
 use usnea::image::manifest::{Descriptor, media};
-use usnea::image::registry_client::{Access, Registry, Tempo};
+use usnea::image::registry_client::{Registry, RegistryAccess, RequestTimeouts};
 use usnea::image::source::Source;
 
 use crate::composed::{Composed, small_root};
@@ -20,7 +20,7 @@ use crate::layout_registry::{self, missing};
 use crate::stocked::Stocked;
 use crate::support::text;
 
-const TEMPO: Tempo = Tempo {
+const TEMPO: RequestTimeouts = RequestTimeouts {
     connect: Duration::from_secs(5),
     stall: Duration::from_secs(5),
     pause: Duration::from_millis(5),
@@ -36,7 +36,7 @@ fn registry(server: &FaultRegistry, credentials: Option<Credentials>) -> Registr
         credentials,
         certificates: Vec::new(),
     };
-    Registry::with_tempo(endpoint, "1".to_owned(), Access::Pull, TEMPO).expect("a registry")
+    Registry::with_tempo(endpoint, "1".to_owned(), RegistryAccess::Pull, TEMPO).expect("a registry")
 }
 
 fn login() -> Option<Credentials> {

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use usnea::digest::Digest;
 use usnea::image::endpoint::{Credentials, Endpoint, Transport};
 use usnea::image::manifest::{Descriptor, LARGEST, media};
-use usnea::image::registry_client::{Access, Registry, Tempo};
+use usnea::image::registry_client::{Registry, RegistryAccess, RequestTimeouts};
 use usnea::image::source::{Source, Target};
 
 use crate::fault_registry::{FaultRegistry, Heard, Piece, Pieces, answer, head};
 use crate::real_registry::{Auth, PASSWORD, RealRegistry, Tls, USERNAME};
 use crate::support::{need, text};
 
-const TEMPO: Tempo = Tempo {
+const TEMPO: RequestTimeouts = RequestTimeouts {
     connect: Duration::from_secs(5),
     stall: Duration::from_millis(400),
     pause: Duration::from_millis(5),
@@ -38,7 +38,7 @@ fn login() -> Option<Credentials> {
 }
 
 fn registry(endpoint: Endpoint) -> Registry {
-    Registry::with_tempo(endpoint, "1".to_owned(), Access::Pull, TEMPO).expect("a registry")
+    Registry::with_tempo(endpoint, "1".to_owned(), RegistryAccess::Pull, TEMPO).expect("a registry")
 }
 
 fn anonymous(server: &FaultRegistry) -> Registry {
@@ -390,7 +390,8 @@ fn push_and_pull(real: &RealRegistry, tls: Tls, auth: Auth) {
     };
     let credentials = if auth == Auth::Basic { login() } else { None };
     let there = Endpoint { transport, certificates, credentials, ..endpoint(&real.host) };
-    let push = Registry::with_tempo(there.clone(), "1".into(), Access::Push, TEMPO).unwrap();
+    let push =
+        Registry::with_tempo(there.clone(), "1".into(), RegistryAccess::Push, TEMPO).unwrap();
     let config =
         br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
     let folder = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use usnea::digest::Digest;
 use usnea::image::endpoint::{Endpoint, Transport};
 use usnea::image::manifest::{Descriptor, media};
 use usnea::image::policy::{Origin, Policy};
-use usnea::image::registry_client::{Access, Registry};
+use usnea::image::registry_client::{Registry, RegistryAccess};
 use usnea::image::source::Target;
 use usnea::image::{Reference, reference};
 
@@ -35,7 +35,7 @@ fn an_image_is_accepted_once_its_signature_lies_beside_it() {
     let origin = Origin::registry(&name);
     let registry = registry(&real, "1");
     let digest = Digest::of(b"a manifest");
-    let verify = || policy.verify(&origin, &digest, &|tag| registry.beside(tag));
+    let verify = || policy.verify(&origin, &digest, &|tag| registry.sibling(tag));
     policy.check_before(&origin).unwrap();
     let error = verify().unwrap_err().to_string();
     assert!(error.contains("no signature: there is nothing at the tag sha256-"), "{error}");
@@ -43,7 +43,7 @@ fn an_image_is_accepted_once_its_signature_lies_beside_it() {
     put_signature(&real, folder.path(), &name.to_string(), &digest);
     verify().unwrap();
     let other = Digest::of(b"another manifest");
-    assert!(policy.verify(&origin, &other, &|_| registry.beside(&tag(&digest))).is_err());
+    assert!(policy.verify(&origin, &other, &|_| registry.sibling(&tag(&digest))).is_err());
     let elsewhere: Reference = format!("{}/a/b:1", reference::DOCKER_HUB).parse().unwrap();
     assert!(policy.check_before(&Origin::registry(&elsewhere)).is_err());
 }
@@ -60,7 +60,7 @@ fn registry(real: &RealRegistry, which: &str) -> Registry {
         credentials: None,
         certificates: Vec::new(),
     };
-    Registry::new(endpoint, which.to_owned(), Access::Push).unwrap()
+    Registry::new(endpoint, which.to_owned(), RegistryAccess::Push).unwrap()
 }
 
 /// As `cosign sign` does.

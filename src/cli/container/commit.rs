@@ -9,7 +9,7 @@ use crate::cli::run::print;
 use crate::container::stores::given_name;
 use crate::container::{self, Commit, DuringCommit, Squash};
 use crate::error::{Context, Result};
-use crate::image::instruction::Change;
+use crate::image::instruction::ConfigChange;
 use crate::image::reference::Typed;
 
 /// Create an image from a container
@@ -33,7 +33,7 @@ pub struct Arguments {
     /// An instruction for its config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER,
     /// VOLUME or WORKDIR, as in a Dockerfile. May be given more than once.
     #[arg(short, long = "change", value_name = "INSTRUCTION")]
-    changes: Vec<Change>,
+    changes: Vec<ConfigChange>,
 
     /// Format of the image: oci is the only one.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "oci")]

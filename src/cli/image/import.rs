@@ -7,7 +7,7 @@ use crate::cli::run::print;
 use crate::container::images::{Import, import};
 use crate::container::stores::{Stores, given_name};
 use crate::error::{Error, Result};
-use crate::image::instruction::Change;
+use crate::image::instruction::ConfigChange;
 use crate::image::manifest::Platform;
 use crate::image::reference::Typed;
 
@@ -26,7 +26,7 @@ pub struct Arguments {
     /// An instruction for its config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER,
     /// VOLUME or WORKDIR, as in a Dockerfile. May be given more than once.
     #[arg(short, long = "change", value_name = "INSTRUCTION")]
-    changes: Vec<Change>,
+    changes: Vec<ConfigChange>,
 
     /// Comment in the image's history. Default: the source of the import.
     #[arg(short, long, value_name = "TEXT")]

@@ -7,7 +7,7 @@ use clap::builder::BoolishValueParser;
 use crate::cli::prompt::{self, Answer};
 use crate::error::Result;
 use crate::image::endpoint::Credentials;
-use crate::image::registries_conf::Asked;
+use crate::image::registries_conf::RegistryOptions;
 
 /// Trust in a registry, and credentials for it.
 #[derive(Default, clap::Args)]
@@ -42,8 +42,8 @@ impl RegistryFlags {
     }
 
     /// Returns the settings of the flags. Asks for a missing password.
-    pub fn asked(self) -> Result<Asked> {
-        Ok(Asked {
+    pub fn asked(self) -> Result<RegistryOptions> {
+        Ok(RegistryOptions {
             tls_verify: self.tls_verify,
             cert_dir: self.cert_dir,
             credentials: self.creds.map(credentials).transpose()?,

@@ -7,8 +7,8 @@ use crate::config::Limits;
 use crate::container::stores::{self, Stores};
 use crate::error::{Context, Result};
 use crate::image::Reference;
-use crate::image::compose::{self, Details};
-use crate::image::instruction::Change;
+use crate::image::compose::{self, ImageDetails};
+use crate::image::instruction::ConfigChange;
 use crate::image::manifest::Platform;
 use crate::image::pull::Pull;
 use crate::image::store::Image;
@@ -26,7 +26,7 @@ pub struct Import {
     /// Remark in the image's history.
     pub message: Option<String>,
     /// Changes of the image's config.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ConfigChange>,
 }
 
 /// Imports the tarball as an image of our own store.
@@ -38,7 +38,7 @@ pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
         Some("-") => "standard input".to_owned(),
         _ => import.input.display().to_string(),
     };
-    let details = Details {
+    let details = ImageDetails {
         platform: import.platform.clone(),
         created: jiff::Timestamp::now(),
         author: None,

@@ -14,8 +14,8 @@ use crate::image::layout::Layout;
 use crate::image::manifest::Platform;
 use crate::image::policy::{Origin, Policy};
 use crate::image::pull::{self, Progress};
-use crate::image::registries_conf::{Asked, Registries};
-use crate::image::registry_client::{Access, Registry};
+use crate::image::registries_conf::{Registries, RegistryOptions};
+use crate::image::registry_client::{Registry, RegistryAccess};
 use crate::image::source::Source;
 use crate::image::store::{Image, Store};
 use crate::image::transport::Place;
@@ -32,7 +32,7 @@ pub struct Pull {
     /// Platform of the image to take from an index; `None`: this machine's.
     pub platform: Option<Platform>,
     /// Settings of registries from the command line.
-    pub asked: Asked,
+    pub asked: RegistryOptions,
     /// Policy for signatures: `--signature-policy`.
     pub signature_policy: Option<PathBuf>,
 }
@@ -179,7 +179,8 @@ fn first_of<T>(
     let mut failures = Vec::new();
     for Candidate { reference, endpoints } in candidates {
         for endpoint in endpoints {
-            let registry = Registry::new(endpoint.clone(), reference.which(), Access::Pull)?;
+            let registry =
+                Registry::new(endpoint.clone(), reference.which(), RegistryAccess::Pull)?;
             match work(&registry, reference) {
                 Err(error) if error.is_of_place() => {
                     log::info!("{error}");
@@ -213,7 +214,7 @@ impl Work<'_> {
     fn remote(&self, registry: &Registry, reference: &Reference) -> Result<Image> {
         let origin = Origin::registry(reference);
         let approve =
-            |digest: &Digest| self.policy.verify(&origin, digest, &|tag| registry.beside(tag));
+            |digest: &Digest| self.policy.verify(&origin, digest, &|tag| registry.sibling(tag));
         self.from(registry, std::slice::from_ref(reference), &approve)
     }
 

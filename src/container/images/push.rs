@@ -12,8 +12,8 @@ use crate::image::layout::LayoutTarget;
 use crate::image::pull::Progress;
 use crate::image::push::{self, Form, Format, Pushed};
 use crate::image::reference::{DOCKER_HUB, LOCALHOST, Reference, Typed};
-use crate::image::registries_conf::{Asked, Registries};
-use crate::image::registry_client::{Access, Registry};
+use crate::image::registries_conf::{Registries, RegistryOptions};
+use crate::image::registry_client::{Registry, RegistryAccess};
 use crate::image::source::Target;
 use crate::image::store::{Image, Store};
 use crate::image::transport::{Place, Which};
@@ -29,7 +29,7 @@ pub struct Push {
     /// Destination of the image; `None`: the registry of its own name.
     pub destination: Option<Place>,
     /// Settings of registries from the command line.
-    pub asked: Asked,
+    pub asked: RegistryOptions,
     /// Format of the manifest at the destination.
     pub format: Format,
     /// True if all layers are compressed with gzip.
@@ -131,14 +131,14 @@ pub(super) fn place_of_name(name: &Reference, example: &str) -> Result<Place> {
 pub(super) fn registry(
     reference: &Reference,
     registries: &Registries,
-    asked: &Asked,
+    asked: &RegistryOptions,
 ) -> Result<Registry> {
     if let Some(digest) = &reference.digest {
         let error = format!("{reference}: nothing is pushed to a digest, only to a tag");
         return Err(Error::new(error).hint(format!("leave out @{digest}")));
     }
     let endpoint = registries.push_endpoint(reference, asked)?;
-    Registry::new(endpoint, reference.which(), Access::Push)
+    Registry::new(endpoint, reference.which(), RegistryAccess::Push)
 }
 
 pub(super) fn local(place: &Place, tmp: &Path) -> Result<Box<dyn Target>> {

@@ -2,8 +2,8 @@
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::reference::{Reference, Typed};
-use crate::image::registries_conf::{Asked, Registries};
-use crate::image::registry_client::{self, Access, FoundRepository, Registry};
+use crate::image::registries_conf::{Registries, RegistryOptions};
+use crate::image::registry_client::{self, FoundRepository, Registry, RegistryAccess};
 
 /// Settings of a search.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct Search {
     /// Largest number of results of one registry.
     pub limit: usize,
     /// Settings of registries from the command line.
-    pub asked: Asked,
+    pub asked: RegistryOptions,
 }
 
 /// Repository, and the registry that has it.
@@ -88,7 +88,7 @@ pub fn tags(search: &Search) -> Result<(Reference, Vec<String>)> {
     let mut failure = Error::new("registries.conf has no registry to look in");
     for reference in registries.candidates(&typed)? {
         for endpoint in registries.pull_endpoints(&reference, &search.asked)? {
-            let registry = Registry::new(endpoint, reference.which(), Access::Pull)?;
+            let registry = Registry::new(endpoint, reference.which(), RegistryAccess::Pull)?;
             match registry.tags() {
                 Ok(mut tags) => {
                     tags.truncate(search.limit);

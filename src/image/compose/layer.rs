@@ -19,7 +19,7 @@ use crate::image::registry_client::fetch;
 
 /// A new layer.
 #[derive(Debug)]
-pub struct Layer {
+pub struct NewLayer {
     /// Descriptor of the blob, for a manifest.
     pub descriptor: Descriptor,
     /// Digest of the layer's tar.
@@ -29,13 +29,13 @@ pub struct Layer {
 }
 
 /// An unnamed file that is hashed and counted while it is written.
-struct Sink {
+struct HashingFile {
     file: BufWriter<File>,
     hasher: Hasher,
     count: u64,
 }
 
-impl Sink {
+impl HashingFile {
     fn new(tmp: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(tmp).map_err(|error| files::cannot_write(error, tmp))?;
         let file = BufWriter::with_capacity(256 << 10, file);
@@ -49,7 +49,7 @@ impl Sink {
     }
 }
 
-impl Write for Sink {
+impl Write for HashingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self.file.write(bytes)?;
         self.hasher.update(bytes.get(..length).unwrap_or_default());
@@ -64,7 +64,7 @@ impl Write for Sink {
 
 /// Turns a layer's tar into its blob.
 pub struct LayerWriter {
-    encoder: GzEncoder<Sink>,
+    encoder: GzEncoder<HashingFile>,
     hasher: Hasher,
     tmp: PathBuf,
 }
@@ -73,15 +73,15 @@ impl LayerWriter {
     /// Starts a blob in folder `tmp`.
     pub fn new(tmp: &Path) -> Result<Self> {
         // 6: the level of docker's layers.
-        let encoder = GzEncoder::new(Sink::new(tmp)?, Level::new(6));
+        let encoder = GzEncoder::new(HashingFile::new(tmp)?, Level::new(6));
         Ok(Self { encoder, hasher: Hasher::new(Algorithm::Sha256), tmp: tmp.to_owned() })
     }
 
     /// Ends the layer after the whole tar was written.
-    pub fn finish(self) -> Result<Layer> {
-        let blob = self.encoder.finish().and_then(Sink::finish);
+    pub fn finish(self) -> Result<NewLayer> {
+        let blob = self.encoder.finish().and_then(HashingFile::finish);
         let (file, digest, size) = blob.map_err(|error| files::cannot_write(error, &self.tmp))?;
-        Ok(Layer {
+        Ok(NewLayer {
             descriptor: descriptor(media::OCI_LAYER_GZIP, digest, size),
             diff_id: self.hasher.finish(),
             content: FileRange::whole(file)?,
@@ -107,7 +107,7 @@ pub fn is_address(text: &str) -> bool {
 }
 
 /// Makes the layer of a tarball. A compressed tarball stays unchanged if OCI has a media type for its compression.
-pub fn of_tarball(path: &Path, tmp: &Path) -> Result<Layer> {
+pub fn of_tarball(path: &Path, tmp: &Path) -> Result<NewLayer> {
     let input: Box<dyn Read> = match path.to_str() {
         Some("-") => Box::new(io::stdin()),
         Some(text) if is_address(text) => fetch(text)?,
@@ -122,7 +122,7 @@ pub fn of_tarball(path: &Path, tmp: &Path) -> Result<Layer> {
         }
         (_, Some(media_type)) => media_type,
     };
-    let mut sink = Sink::new(tmp)?;
+    let mut sink = HashingFile::new(tmp)?;
     copy(&mut stream, &mut sink, tmp)?;
     let (file, digest, size) = sink.finish().map_err(|error| files::cannot_write(error, tmp))?;
     let content = FileRange::whole(file)?;
@@ -130,7 +130,7 @@ pub fn of_tarball(path: &Path, tmp: &Path) -> Result<Layer> {
     io::copy(&mut compression.decode(content.clone())?, &mut diff)
         .context(|| "cannot decompress it")?;
     let descriptor = descriptor(media_type, digest, size);
-    Ok(Layer { descriptor, diff_id: diff.finish(), content })
+    Ok(NewLayer { descriptor, diff_id: diff.finish(), content })
 }
 
 /// [`io::copy`] whose error tells which of the two sides failed.

@@ -12,10 +12,10 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-pub use layer::{Layer, LayerWriter};
+pub use layer::{LayerWriter, NewLayer};
 
 use super::file_range::FileRange;
-use super::instruction::{self, Change};
+use super::instruction::{self, ConfigChange};
 use super::manifest::{Descriptor, LARGEST, MOST_LAYERS, Manifest, Platform, media, parse_config};
 use super::source::{Blob, Fetched, Source};
 use super::store::Store;
@@ -25,7 +25,7 @@ use crate::fail;
 
 /// Facts for the config of a new image, besides its layers.
 #[derive(Clone, Debug)]
-pub struct Details {
+pub struct ImageDetails {
     /// Platform of the image, used if there is no parent.
     pub platform: Platform,
     /// Time of the build.
@@ -37,12 +37,12 @@ pub struct Details {
     /// Command in the history (`created_by`).
     pub created_by: Option<String>,
     /// Changes to the config (`--change`), in order.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ConfigChange>,
 }
 
 /// Parent of a new image.
 #[derive(Clone, Copy, Debug)]
-pub struct Parent<'a> {
+pub struct ParentImage<'a> {
     /// Manifest of the parent.
     pub manifest: &'a Manifest,
     /// Bytes of the parent's config.
@@ -52,7 +52,7 @@ pub struct Parent<'a> {
 }
 
 /// A new image.
-pub struct Made {
+pub struct ComposedImage {
     name: String,
     manifest: Vec<u8>,
     digest: Digest,
@@ -63,7 +63,7 @@ pub struct Made {
 }
 
 /// Makes an image whose only layer is the tarball at `path` (`-`: standard input), plain or compressed.
-pub fn rootfs_image(path: &Path, tmp: &Path, details: &Details) -> Result<Made> {
+pub fn rootfs_image(path: &Path, tmp: &Path, details: &ImageDetails) -> Result<ComposedImage> {
     let name = match path.to_str() {
         Some("-") => "standard input".to_owned(),
         _ => path.display().to_string(),
@@ -75,20 +75,20 @@ pub fn rootfs_image(path: &Path, tmp: &Path, details: &Details) -> Result<Made> 
 /// Makes an image of `parent`'s layers (`None`: none) with `layer` over them (`None`: only the config changes), called
 /// `name` in messages. Errors: a config that cannot be changed, too many layers.
 pub fn commit(
-    parent: Option<Parent<'_>>,
-    layer: Option<Layer>,
-    details: &Details,
+    parent: Option<ParentImage<'_>>,
+    layer: Option<NewLayer>,
+    details: &ImageDetails,
     name: String,
-) -> Result<Made> {
+) -> Result<ComposedImage> {
     make(parent, layer, details, name)
 }
 
 fn make(
-    parent: Option<Parent<'_>>,
-    layer: Option<Layer>,
-    details: &Details,
+    parent: Option<ParentImage<'_>>,
+    layer: Option<NewLayer>,
+    details: &ImageDetails,
     name: String,
-) -> Result<Made> {
+) -> Result<ComposedImage> {
     let (mut document, mut diff_ids) = match &parent {
         Some(parent) => {
             let (_, diff_ids) = parse_config(parent.config, parent.manifest.layers.len())?;
@@ -125,7 +125,7 @@ fn make(
     let layers = layer.map(|layer| (layer.descriptor.digest, layer.content)).into_iter().collect();
     let digest = Digest::of(&manifest);
     let parent = parent.map(|parent| parent.store.clone());
-    Ok(Made { name, manifest, digest, config: (config_is.digest, config), layers, parent })
+    Ok(ComposedImage { name, manifest, digest, config: (config_is.digest, config), layers, parent })
 }
 
 fn new_config(platform: &Platform) -> Value {
@@ -159,7 +159,7 @@ fn describe(
     document: &mut Value,
     diff_ids: &[Digest],
     no_layer: bool,
-    details: &Details,
+    details: &ImageDetails,
 ) -> Result<()> {
     let fields = document.as_object_mut();
     let fields = fields.ok_or_else(|| Error::new("the image's config is no JSON object"))?;
@@ -214,7 +214,7 @@ fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
     }
 }
 
-impl Source for Made {
+impl Source for ComposedImage {
     fn describe(&self) -> String {
         self.name.clone()
     }

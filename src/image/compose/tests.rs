@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use super::*;
 use crate::image::manifest::Document;
 
-fn details(changes: &[&str]) -> Details {
-    Details {
+fn details(changes: &[&str]) -> ImageDetails {
+    ImageDetails {
         platform: "linux/arm64/v8".parse().unwrap(),
         created: "2026-01-02T03:04:05Z".parse().unwrap(),
         author: Some("me".to_owned()),
@@ -102,7 +102,7 @@ fn a_commit_goes_over_its_parent_and_keeps_what_it_does_not_know() {
         annotations: Default::default(),
     };
     let store = Store::open(&folder.path().join("store")).unwrap();
-    let parent = Parent { manifest: &manifest, config: parent.as_bytes(), store: &store };
+    let parent = ParentImage { manifest: &manifest, config: parent.as_bytes(), store: &store };
     let mut writer = LayerWriter::new(folder.path()).unwrap();
     writer.write_all(b"a new layer").unwrap();
     let layer = writer.finish().unwrap();
@@ -123,6 +123,6 @@ fn a_commit_goes_over_its_parent_and_keeps_what_it_does_not_know() {
     let (made_manifest, config, _) = open(&made);
     assert_eq!(made_manifest.layers.len(), 1);
     assert_eq!(config["history"][1]["empty_layer"], true);
-    let wrong = Parent { config: b"{}", ..parent };
+    let wrong = ParentImage { config: b"{}", ..parent };
     assert!(commit(Some(wrong), None, &details(&[]), "c".to_owned()).is_err());
 }

@@ -17,7 +17,7 @@ const FIELDS: [&str; 5] = ["auth", "identitytoken", "registrytoken", "username",
 
 /// Format of the names in an auth file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum AuthFileFormat {
     /// `{"auths": {...}}`: auth.json, docker's config.json.
     Auths,
     /// `{...}`: `.dockercfg`, where all names are addresses or registries.
@@ -63,10 +63,10 @@ pub fn keys(host: &str, path: &str) -> Vec<String> {
 }
 
 /// The registry that a name of an auth file stands for: docker has stored addresses (`https://HOST/v1/`) for years.
-pub fn registry_of(key: &str, form: Form) -> &str {
+pub fn registry_of(key: &str, form: AuthFileFormat) -> &str {
     let stripped = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     let host = match (stripped, form) {
-        (None, Form::Auths) => key,
+        (None, AuthFileFormat::Auths) => key,
         _ => stripped.unwrap_or(key).split('/').next().unwrap_or_default(),
     };
     match host {
@@ -200,11 +200,11 @@ mod tests {
         );
         assert_eq!(keys("h:5000", ""), ["h:5000"]);
         for (key, form, registry) in [
-            ("https://index.docker.io/v1/", Form::Auths, "docker.io"),
-            ("index.docker.io", Form::Auths, "docker.io"),
-            ("http://h:5000/v2/", Form::Auths, "h:5000"),
-            ("quay.io/ns", Form::Auths, "quay.io/ns"),
-            ("quay.io/v1/", Form::Old, "quay.io"),
+            ("https://index.docker.io/v1/", AuthFileFormat::Auths, "docker.io"),
+            ("index.docker.io", AuthFileFormat::Auths, "docker.io"),
+            ("http://h:5000/v2/", AuthFileFormat::Auths, "h:5000"),
+            ("quay.io/ns", AuthFileFormat::Auths, "quay.io/ns"),
+            ("quay.io/v1/", AuthFileFormat::Old, "quay.io"),
         ] {
             assert_eq!(registry_of(key, form), registry);
         }
@@ -225,7 +225,7 @@ mod tests {
         fn no_entry_breaks_us(auth in "[a-zA-Z0-9+/=]{0,12}|.{0,12}", host in ".{0,6}", path in "[a-z/é]{0,9}") {
             let _ = read(&json!({"auth": auth}));
             prop_assert!(!keys(&host, &path).is_empty());
-            registry_of(&host, Form::Old);
+            registry_of(&host, AuthFileFormat::Old);
         }
 
         #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 use serde_json::{Map, Value};
 
-use super::entry::{self, Form, Login};
+use super::entry::{self, AuthFileFormat, Login};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
@@ -18,13 +18,13 @@ use crate::files::{self, Lock};
 /// Content of an auth file.
 pub struct AuthFile {
     path: PathBuf,
-    form: Form,
+    form: AuthFileFormat,
     all: Map<String, Value>,
 }
 
 impl AuthFile {
     /// Reads the file; `None`: no such file. Errors: unreadable, or not an auth file.
-    pub fn read(path: &Path, form: Form) -> Result<Option<Self>> {
+    pub fn read(path: &Path, form: AuthFileFormat) -> Result<Option<Self>> {
         let bytes = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             answer => answer.context(|| format!("cannot read {}", path.display()))?,
@@ -60,7 +60,11 @@ impl AuthFile {
     /// Login for a repository, by an entry for a folder of the repository. The most specific entry wins.
     pub fn login_for_folder(&self, host: &str, repository: &str) -> Result<Option<Login>> {
         // The old form has only registries.
-        let keys = if self.form == Form::Old { Vec::new() } else { entry::keys(host, repository) };
+        let keys = if self.form == AuthFileFormat::Old {
+            Vec::new()
+        } else {
+            entry::keys(host, repository)
+        };
         let logins = keys.iter().filter(|key| *key != host).map(|key| self.login(key));
         logins.filter_map(Result::transpose).next().transpose()
     }
@@ -85,8 +89,8 @@ impl AuthFile {
 
     fn entries(&self) -> Option<&Map<String, Value>> {
         match self.form {
-            Form::Auths => self.all.get("auths")?.as_object(),
-            Form::Old => Some(&self.all),
+            AuthFileFormat::Auths => self.all.get("auths")?.as_object(),
+            AuthFileFormat::Old => Some(&self.all),
         }
     }
 
@@ -111,11 +115,11 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>> {
 }
 
 /// Entries of an auth file, for a change by [`change`].
-pub type Entries = Map<String, Value>;
+pub type AuthEntries = Map<String, Value>;
 
 /// Changes the entries of the file at `path`, created if missing. The file has mode 0600 and is replaced atomically; a
 /// symlink stays. Errors: unreadable, not writable, or not an auth file.
-pub fn change(path: &Path, change: impl FnOnce(&mut Entries)) -> Result<()> {
+pub fn change(path: &Path, change: impl FnOnce(&mut AuthEntries)) -> Result<()> {
     let here = || format!("cannot tell where {} is", path.display());
     let path = std::path::absolute(target(path)).context(here)?;
     let folder = path.parent().unwrap_or(&path);
@@ -123,7 +127,8 @@ pub fn change(path: &Path, change: impl FnOnce(&mut Entries)) -> Result<()> {
     // The lock preserves both of two concurrent logins. In a folder that cannot be locked, the later one wins.
     let _lock = files::hold(folder, Lock::Exclusive)
         .inspect_err(|error| log::debug!("cannot lock {}: {error}", folder.display()));
-    let mut all = AuthFile::read(&path, Form::Auths)?.map(|file| file.all).unwrap_or_default();
+    let mut all =
+        AuthFile::read(&path, AuthFileFormat::Auths)?.map(|file| file.all).unwrap_or_default();
     match all.entry("auths").or_insert_with(|| Value::Object(Map::new())) {
         Value::Object(entries) => change(entries),
         _ => fail!("{}: 'auths' is not an object", path.display()),
@@ -177,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    fn set(key: &str) -> impl FnOnce(&mut Entries) {
+    fn set(key: &str) -> impl FnOnce(&mut AuthEntries) {
         let key = key.to_owned();
         move |entries| {
             let mut entry = Map::new();
@@ -214,7 +219,7 @@ mod tests {
             change(&path("auth.json"), set(key)).unwrap();
         }
         assert!(path("auth.json").is_symlink() && path("dotfiles/one").is_symlink());
-        let file = AuthFile::read(&path("dotfiles/two"), Form::Auths).unwrap().unwrap();
+        let file = AuthFile::read(&path("dotfiles/two"), AuthFileFormat::Auths).unwrap().unwrap();
         assert_eq!(file.keys(), ["a.io", "b.io"]);
     }
 
@@ -231,7 +236,7 @@ mod tests {
         fs::write(&path, "\n").unwrap();
         change(&path, set("a.io")).unwrap();
         assert!(
-            AuthFile::read(&path, Form::Auths)
+            AuthFile::read(&path, AuthFileFormat::Auths)
                 .unwrap()
                 .unwrap()
                 .login_for_registry("a.io")
@@ -251,7 +256,7 @@ mod tests {
         #[test]
         fn no_text_breaks_us(text in "(\\{|\\}|\"|:|,|auths|credHelpers|auth|a.io|[a-z0-9]{0,4}){0,12}") {
             if let Ok(all) = parse(text.as_bytes()) {
-                let file = AuthFile { path: "/x".into(), form: Form::Auths, all };
+                let file = AuthFile { path: "/x".into(), form: AuthFileFormat::Auths, all };
                 let _ = (file.helper("a.io"), file.store(), file.login_for_registry("a.io"));
                 let _ = file.login_for_folder("a.io", "x/y");
             }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::program::Programs;
+use super::program::CredentialHelpers;
 use crate::config;
 
 /// The files and programs that store credentials.
@@ -17,7 +17,7 @@ pub struct CredentialPaths {
     /// `$XDG_RUNTIME_DIR`: its files vanish when the user's last session ends.
     pub runtime: Option<PathBuf>,
     /// The credential helpers.
-    pub programs: Programs,
+    pub programs: CredentialHelpers,
 }
 
 impl CredentialPaths {
@@ -42,7 +42,7 @@ impl CredentialPaths {
             files: files.into_iter().flatten().collect(),
             old: home.map(|home| home.join(".dockercfg")),
             runtime,
-            programs: Programs::of_user(),
+            programs: CredentialHelpers::of_user(),
         }
     }
 
@@ -55,7 +55,7 @@ impl CredentialPaths {
     }
 
     /// The file that logins are written to.
-    pub fn written(&self) -> Option<&Path> {
+    pub fn writable_file(&self) -> Option<&Path> {
         self.named.as_deref().or(self.files.first().map(PathBuf::as_path))
     }
 }

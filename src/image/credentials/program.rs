@@ -21,23 +21,23 @@ const LARGEST: usize = 60_000;
 
 /// Folders of helpers, and the time limit of a helper.
 #[derive(Clone, Debug)]
-pub struct Programs {
+pub struct CredentialHelpers {
     /// The folders of PATH.
     pub folders: Vec<PathBuf>,
     /// Time limit of a helper: the user may have to type a passphrase meanwhile.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
-impl Default for Programs {
+impl Default for CredentialHelpers {
     fn default() -> Self {
-        Self { folders: Vec::new(), patience: Duration::from_secs(30) }
+        Self { folders: Vec::new(), timeout: Duration::from_secs(30) }
     }
 }
 
 /// Credentials that a helper stores for a server.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Secret {
+pub struct HelperSecret {
     #[serde(rename = "ServerURL", default)]
     server: String,
     /// User name. `<token>`: the secret is an identity token.
@@ -49,12 +49,12 @@ pub struct Secret {
 }
 
 /// Exit status and output of a helper.
-struct Answer {
+struct HelperOutput {
     status: ExitStatus,
     output: Vec<u8>,
 }
 
-impl Programs {
+impl CredentialHelpers {
     /// Helpers in this process's PATH.
     pub fn of_user() -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -69,49 +69,49 @@ impl Programs {
     }
 
     /// The helper's credentials for `server`; `None`: none. Errors: the helper is missing, fails, or hangs.
-    pub fn get(&self, helper: &str, server: &str) -> Result<Option<Secret>> {
+    pub fn get(&self, helper: &str, server: &str) -> Result<Option<HelperSecret>> {
         let answer = self.run(helper, "get", server.as_bytes())?;
         if !answer.status.success() {
-            return match said(&answer.output) {
+            return match message(&answer.output) {
                 Some(text) if text == NOTHING => Ok(None),
                 text => Err(failed(helper, "get", &answer, text)),
             };
         }
         // serde's own message would show a piece of the secret.
-        let read: Secret = serde_json::from_slice(&answer.output)
+        let read: HelperSecret = serde_json::from_slice(&answer.output)
             .map_err(|_| Error::new("its answer is not what a credential helper answers"))
             .context(|| format!("{}: get", name_of(helper)))?;
         Ok((!read.secret.is_empty()).then_some(read))
     }
 
-    /// Stores a secret in the helper. Errors: as [`Programs::get`].
+    /// Stores a secret in the helper. Errors: as [`CredentialHelpers::get`].
     pub fn store(&self, helper: &str, server: &str, username: &str, secret: &str) -> Result<()> {
-        let all = Secret {
+        let all = HelperSecret {
             server: server.to_owned(),
             username: username.to_owned(),
             secret: secret.to_owned(),
         };
         let input = serde_json::to_vec(&all).map_err(io::Error::from)?;
         let answer = self.run(helper, "store", &input)?;
-        let text = said(&answer.output).filter(|text| !text.contains(secret));
+        let text = message(&answer.output).filter(|text| !text.contains(secret));
         if answer.status.success() { Ok(()) } else { Err(failed(helper, "store", &answer, text)) }
     }
 
-    /// Removes the helper's credentials for `server`. Errors: as [`Programs::get`].
+    /// Removes the helper's credentials for `server`. Errors: as [`CredentialHelpers::get`].
     pub fn erase(&self, helper: &str, server: &str) -> Result<()> {
         let answer = self.run(helper, "erase", server.as_bytes())?;
-        let text = said(&answer.output);
+        let text = message(&answer.output);
         if answer.status.success() || text.as_deref() == Some(NOTHING) {
             return Ok(());
         }
         Err(failed(helper, "erase", &answer, text))
     }
 
-    /// Servers for which the helper has credentials. Errors: as [`Programs::get`].
+    /// Servers for which the helper has credentials. Errors: as [`CredentialHelpers::get`].
     pub fn list(&self, helper: &str) -> Result<Vec<String>> {
         let answer = self.run(helper, "list", b"unused")?;
         if !answer.status.success() {
-            return Err(failed(helper, "list", &answer, said(&answer.output)));
+            return Err(failed(helper, "list", &answer, message(&answer.output)));
         }
         let all: BTreeMap<String, String> = serde_json::from_slice(&answer.output)
             .map_err(|_| Error::new("its answer is not what a credential helper answers"))
@@ -137,16 +137,16 @@ impl Programs {
         })
     }
 
-    fn run(&self, helper: &str, verb: &str, input: &[u8]) -> Result<Answer> {
+    fn run(&self, helper: &str, verb: &str, input: &[u8]) -> Result<HelperOutput> {
         if input.len() > LARGEST {
             fail!("too long for a credential helper");
         }
         let path = self.path(helper)?;
-        let said = || format!("{}: {verb}", path.display());
+        let describe = || format!("{}: {verb}", path.display());
         // The helper inherits our standard error: it may prompt there.
         let mut command = Command::new(&path);
         command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().context(said)?;
+        let mut child = command.spawn().context(describe)?;
         if let Some(mut pipe) = child.stdin.take() {
             // A helper that does not read its input does not need the input.
             let _ = pipe.write_all(input);
@@ -156,11 +156,11 @@ impl Programs {
             let _ = child.kill();
             let _ = child.wait();
         }
-        answer.context(said)
+        answer.context(describe)
     }
 
-    fn listen(&self, child: &mut Child) -> Result<Answer> {
-        let deadline = Instant::now() + self.patience;
+    fn listen(&self, child: &mut Child) -> Result<HelperOutput> {
+        let deadline = Instant::now() + self.timeout;
         let mut pipe = child.stdout.take().ok_or_else(|| Error::new("no pipe"))?;
         rustix::fs::fcntl_setfl(&pipe, rustix::fs::OFlags::NONBLOCK)?;
         let number = rustix::process::Pid::from_child(child);
@@ -172,11 +172,11 @@ impl Programs {
             let status = child.try_wait()?;
             is_open = is_open && read_what_is_there(&mut pipe, &mut output)?;
             if let Some(status) = status {
-                return Ok(Answer { status, output });
+                return Ok(HelperOutput { status, output });
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                fail!("it took longer than {} seconds", self.patience.as_secs_f32());
+                fail!("it took longer than {} seconds", self.timeout.as_secs_f32());
             }
             let end = PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN);
             let both = &mut [end, PollFd::new(&pipe, PollFlags::IN)];
@@ -211,14 +211,14 @@ fn name_of(helper: &str) -> String {
 }
 
 /// The message of a failed helper (all helpers use standard output), unless the message may contain a secret.
-fn said(output: &[u8]) -> Option<String> {
+fn message(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     let text = text.trim();
     let harmless = !text.is_empty() && text.len() < 200 && !text.contains(['{', '"']);
     harmless.then(|| text.to_owned())
 }
 
-fn failed(helper: &str, verb: &str, answer: &Answer, text: Option<String>) -> Error {
+fn failed(helper: &str, verb: &str, answer: &HelperOutput, text: Option<String>) -> Error {
     let why =
         text.map_or_else(|| answer.status.to_string(), |text| text.escape_debug().to_string());
     Error::new(format!("{}: {verb}: {why}", name_of(helper)))
@@ -232,7 +232,7 @@ pub mod tests {
     use super::*;
 
     /// Creates a helper NAME in `folder` that stores each secret in a file of `folder/kept`.
-    pub fn keeping(folder: &Path, name: &str) -> Programs {
+    pub fn keeping(folder: &Path, name: &str) -> CredentialHelpers {
         let kept = folder.join("kept");
         std::fs::create_dir_all(&kept).unwrap();
         let script = format!(
@@ -249,7 +249,7 @@ esac"#,
     }
 
     /// Creates a helper NAME in `folder` that runs `script`.
-    pub fn with_script(folder: &Path, name: &str, script: &str) -> Programs {
+    pub fn with_script(folder: &Path, name: &str, script: &str) -> CredentialHelpers {
         let path = folder.join(name_of(name));
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
@@ -264,7 +264,10 @@ esac"#,
         };
         child.kill().unwrap();
         child.wait().unwrap();
-        Programs { folders: vec![folder.join("nothing"), folder.to_owned()], ..Programs::default() }
+        CredentialHelpers {
+            folders: vec![folder.join("nothing"), folder.to_owned()],
+            ..CredentialHelpers::default()
+        }
     }
 
     #[test]
@@ -311,8 +314,9 @@ esac"#,
     #[test]
     fn a_helper_that_hangs_is_ended() {
         let folder = tempfile::tempdir().unwrap();
-        let patience = Duration::from_millis(300);
-        let programs = Programs { patience, ..with_script(folder.path(), "test", "exec sleep 60") };
+        let timeout = Duration::from_millis(300);
+        let programs =
+            CredentialHelpers { timeout, ..with_script(folder.path(), "test", "exec sleep 60") };
         let asked = Instant::now();
         let error = programs.get("test", "a.io").map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("docker-credential-test: get: it took longer than 0.3"), "{error}");
@@ -326,7 +330,10 @@ esac"#,
 
     #[test]
     fn a_helper_that_is_missing_or_badly_named_is_an_error() {
-        let programs = Programs { folders: vec!["/nonexistent".into()], ..Programs::default() };
+        let programs = CredentialHelpers {
+            folders: vec!["/nonexistent".into()],
+            ..CredentialHelpers::default()
+        };
         for (name, why) in [
             ("x", "docker-credential-x: no such program"),
             ("../x", "is not the name"),

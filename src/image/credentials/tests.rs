@@ -172,10 +172,10 @@ fn the_helpers_of_registries_conf_are_asked_in_their_order() {
     // A failing helper is an error only if no other place has credentials.
     assert_eq!(found(&with(&["bad", AUTH_FILES]), "a.io", "x").as_deref(), Some("file"));
     assert!(with(&["bad", AUTH_FILES]).find("b.io", "x").is_err());
-    let kept = with(&["test", AUTH_FILES]).store("c.io", "", "me", "p").unwrap();
-    assert_eq!(kept, Keeper::Helper("test".into()));
-    let kept = with(&["test", AUTH_FILES]).store("c.io", "ns", "me", "p").unwrap();
-    assert_eq!(kept, Keeper::SessionFile(home.path("run/containers/auth.json")));
+    let store = with(&["test", AUTH_FILES]).store("c.io", "", "me", "p").unwrap();
+    assert_eq!(store, CredentialStore::Helper("test".into()));
+    let store = with(&["test", AUTH_FILES]).store("c.io", "ns", "me", "p").unwrap();
+    assert_eq!(store, CredentialStore::SessionFile(home.path("run/containers/auth.json")));
     assert!(with(&["test"]).store("c.io", "ns", "me", "p").is_err());
     assert!(with(&["test", AUTH_FILES]).erase("a.io", "").unwrap());
     assert_eq!(found(&with(&["test", AUTH_FILES]), "a.io", ""), None);
@@ -188,8 +188,8 @@ fn a_login_is_kept_closed_and_forgotten() {
     let home = Home::new();
     let logins = home.logins();
     let file = home.path("run/containers/auth.json");
-    let kept = logins.store("a.io:5000", "", "me", "p:q").unwrap();
-    assert_eq!(kept, Keeper::SessionFile(file.clone()));
+    let store = logins.store("a.io:5000", "", "me", "p:q").unwrap();
+    assert_eq!(store, CredentialStore::SessionFile(file.clone()));
     assert_eq!(
         home.json("run/containers/auth.json"),
         json!({"auths": {"a.io:5000": {"auth": "bWU6cDpx"}}})
@@ -219,7 +219,7 @@ fn docker_finds_what_is_kept_in_its_own_file() {
     let logins = Logins::new(vec![AUTH_FILES.to_owned()], named);
     assert_eq!(
         logins.store("docker.io", "", "hub", "p").unwrap(),
-        Keeper::File(home.path("docker/config.json"))
+        CredentialStore::File(home.path("docker/config.json"))
     );
     assert!(home.json("docker/config.json")["auths"]["https://index.docker.io/v1/"].is_object());
     assert!(logins.erase("docker.io", "").unwrap());
@@ -228,7 +228,10 @@ fn docker_finds_what_is_kept_in_its_own_file() {
         "docker/config.json",
         &json!({"credsStore": "test", "auths": {"a.io": auth("old")}}),
     );
-    assert_eq!(logins.store("a.io", "", "new", "p").unwrap(), Keeper::Helper("test".into()));
+    assert_eq!(
+        logins.store("a.io", "", "new", "p").unwrap(),
+        CredentialStore::Helper("test".into())
+    );
     assert_eq!(
         home.json("docker/config.json"),
         json!({"credsStore": "test", "auths": {"a.io": {}}})
@@ -253,7 +256,10 @@ fn what_a_registry_s_own_helper_keeps_is_not_written_to_the_file() {
     home.write("run/containers/auth.json", &content);
     let logins = home.logins();
     for host in ["a.io", "docker.io"] {
-        assert_eq!(logins.store(host, "", "me", "p").unwrap(), Keeper::Helper("test".into()));
+        assert_eq!(
+            logins.store(host, "", "me", "p").unwrap(),
+            CredentialStore::Helper("test".into())
+        );
         assert_eq!(found(&logins, host, "x").as_deref(), Some("me"));
         assert!(logins.erase(host, "").unwrap());
         assert!(!logins.erase(host, "").unwrap());

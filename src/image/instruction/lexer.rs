@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::fail;
 
 /// Names and values.
-type Pairs = Vec<(String, String)>;
+type NamedValues = Vec<(String, String)>;
 
 /// Expands `text` as a single word: removes quotes, replaces variables.
 pub fn expand(text: &str, env: &[(String, String)]) -> Result<String> {
@@ -18,7 +18,7 @@ pub fn split(text: &str, env: &[(String, String)]) -> Result<Vec<String>> {
 }
 
 /// Parses `NAME=VALUE NAME=VALUE...`, or the old `NAME VALUE`, where all the rest is the value.
-pub fn pairs(text: &str, env: &[(String, String)]) -> Result<Pairs> {
+pub fn pairs(text: &str, env: &[(String, String)]) -> Result<NamedValues> {
     let first = text.split_whitespace().next().unwrap_or_default();
     if !first.contains('=') {
         let value = text.strip_prefix(first).unwrap_or_default().trim_start();

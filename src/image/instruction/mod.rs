@@ -16,14 +16,14 @@ use lexer::{expand, pairs, split};
 
 /// An instruction that changes an image's config.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    instruction: Instruction,
+pub struct ConfigChange {
+    instruction: DockerfileInstruction,
     // Text after the instruction's name, joined into one line.
     rest: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Instruction {
+enum DockerfileInstruction {
     Cmd,
     Entrypoint,
     Env,
@@ -37,21 +37,21 @@ enum Instruction {
     Workdir,
 }
 
-const INSTRUCTIONS: [(&str, Instruction); 11] = [
-    ("CMD", Instruction::Cmd),
-    ("ENTRYPOINT", Instruction::Entrypoint),
-    ("ENV", Instruction::Env),
-    ("EXPOSE", Instruction::Expose),
-    ("HEALTHCHECK", Instruction::Healthcheck),
-    ("LABEL", Instruction::Label),
-    ("ONBUILD", Instruction::Onbuild),
-    ("STOPSIGNAL", Instruction::Stopsignal),
-    ("USER", Instruction::User),
-    ("VOLUME", Instruction::Volume),
-    ("WORKDIR", Instruction::Workdir),
+const INSTRUCTIONS: [(&str, DockerfileInstruction); 11] = [
+    ("CMD", DockerfileInstruction::Cmd),
+    ("ENTRYPOINT", DockerfileInstruction::Entrypoint),
+    ("ENV", DockerfileInstruction::Env),
+    ("EXPOSE", DockerfileInstruction::Expose),
+    ("HEALTHCHECK", DockerfileInstruction::Healthcheck),
+    ("LABEL", DockerfileInstruction::Label),
+    ("ONBUILD", DockerfileInstruction::Onbuild),
+    ("STOPSIGNAL", DockerfileInstruction::Stopsignal),
+    ("USER", DockerfileInstruction::User),
+    ("VOLUME", DockerfileInstruction::Volume),
+    ("WORKDIR", DockerfileInstruction::Workdir),
 ];
 
-impl FromStr for Change {
+impl FromStr for ConfigChange {
     type Err = Error;
 
     /// Errors: an unknown instruction, or a bad argument (found by applying the change to an empty config).
@@ -76,7 +76,7 @@ impl FromStr for Change {
 }
 
 /// Applies `changes`, in order, to an image's config (the whole document). Errors: config fields of the wrong type.
-pub fn apply(document: &mut Value, changes: &[Change]) -> Result<()> {
+pub fn apply(document: &mut Value, changes: &[ConfigChange]) -> Result<()> {
     let config = object(document, "the config")?.entry("config").or_insert_with(|| json!({}));
     if config.is_null() {
         *config = json!({});
@@ -89,12 +89,12 @@ pub fn apply(document: &mut Value, changes: &[Change]) -> Result<()> {
             fail!("it needs an argument");
         }
         match change.instruction {
-            Instruction::Cmd => {
+            DockerfileInstruction::Cmd => {
                 let command = command(rest, config)?;
                 config.insert("Cmd".to_owned(), command);
                 has_cmd = true;
             }
-            Instruction::Entrypoint => {
+            DockerfileInstruction::Entrypoint => {
                 let command = command(rest, config)?;
                 config.insert("Entrypoint".to_owned(), command);
                 // The old command was made for the old entrypoint.
@@ -102,20 +102,20 @@ pub fn apply(document: &mut Value, changes: &[Change]) -> Result<()> {
                     config.remove("Cmd");
                 }
             }
-            Instruction::Env => set_env(rest, config)?,
-            Instruction::Expose => expose(rest, config)?,
-            Instruction::Healthcheck => {
+            DockerfileInstruction::Env => set_env(rest, config)?,
+            DockerfileInstruction::Expose => expose(rest, config)?,
+            DockerfileInstruction::Healthcheck => {
                 let check = health::parse(rest, |text| command_of(text, config))?;
                 config.insert("Healthcheck".to_owned(), check);
             }
-            Instruction::Label => {
+            DockerfileInstruction::Label => {
                 let labels = pairs(rest, &env(config))?;
                 let all = entry(config, "Labels", json!({}));
                 let all = object(all, "Labels")?;
                 all.extend(labels.into_iter().map(|(name, value)| (name, json!(value))));
             }
-            Instruction::Onbuild => add_trigger(rest, config)?,
-            Instruction::Stopsignal => {
+            DockerfileInstruction::Onbuild => add_trigger(rest, config)?,
+            DockerfileInstruction::Stopsignal => {
                 let signal = one_word(rest, config)?;
                 if !signal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-".contains(&byte))
                 {
@@ -123,12 +123,12 @@ pub fn apply(document: &mut Value, changes: &[Change]) -> Result<()> {
                 }
                 config.insert("StopSignal".to_owned(), json!(signal));
             }
-            Instruction::User => {
+            DockerfileInstruction::User => {
                 let user = one_word(rest, config)?;
                 config.insert("User".to_owned(), json!(user));
             }
-            Instruction::Volume => add_volumes(rest, config)?,
-            Instruction::Workdir => {
+            DockerfileInstruction::Volume => add_volumes(rest, config)?,
+            DockerfileInstruction::Workdir => {
                 let folder = expand(rest, &env(config))?;
                 let from = config.get("WorkingDir").and_then(Value::as_str).unwrap_or_default();
                 let folder = working_dir(from, &folder);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn changed(config: Value, changes: &[&str]) -> Value {
-    let changes: Vec<Change> = changes.iter().map(|text| text.parse().unwrap()).collect();
+    let changes: Vec<ConfigChange> = changes.iter().map(|text| text.parse().unwrap()).collect();
     let mut document = json!({"config": config, "os": "linux"});
     apply(&mut document, &changes).unwrap();
     assert_eq!(document["os"], "linux");
@@ -115,11 +115,11 @@ fn what_cannot_be_is_refused() {
         "HEALTHCHECK --retries=-1 CMD x",
         "HEALTHCHECK --x CMD x",
     ] {
-        assert!(text.parse::<Change>().is_err(), "{text:?}");
+        assert!(text.parse::<ConfigChange>().is_err(), "{text:?}");
     }
-    let error = "RUN x".parse::<Change>().unwrap_err();
+    let error = "RUN x".parse::<ConfigChange>().unwrap_err();
     assert!(error.way_out().unwrap().starts_with("one of CMD, ENTRYPOINT"));
-    let change: Change = "ENV A=1".parse().unwrap();
+    let change: ConfigChange = "ENV A=1".parse().unwrap();
     assert!(apply(&mut json!({"config": {"Env": {}}}), std::slice::from_ref(&change)).is_err());
     assert!(apply(&mut json!([]), &[change]).is_err());
 }
@@ -127,11 +127,11 @@ fn what_cannot_be_is_refused() {
 proptest! {
     #[test]
     fn no_text_panics(text in "(ENV|LABEL|EXPOSE|HEALTHCHECK|VOLUME|WORKDIR|CMD|USER)[ =][ -~é]{0,40}") {
-        let _ = text.parse::<Change>();
+        let _ = text.parse::<ConfigChange>();
     }
 
     #[test]
     fn variables_never_panic(text in "ENV A=[${}:+'\"\\\\a-]{0,30}") {
-        let _ = text.parse::<Change>();
+        let _ = text.parse::<ConfigChange>();
     }
 }

@@ -35,7 +35,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 
 /// Finds the source for a tag of the image's own repository; `None`: no such tag. For a registry:
-/// `|tag| registry.beside(tag)`.
+/// `|tag| registry.sibling(tag)`.
 pub type Neighbour<'a> = dyn Fn(&str) -> Result<Option<Box<dyn Source>>> + 'a;
 
 /// A policy: requirements for images, by origin.

@@ -8,7 +8,7 @@ use crate::image::reference::{DOCKER_HUB, Reference, Typed};
 
 /// A validated `[[registry]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct RegistryEntry {
     /// Beginning of matching names: `example.com/foo`, `*.example.com`.
     pub prefix: String,
     /// Replacement for the prefix; `None`: no replacement (only with `*.`).
@@ -31,12 +31,12 @@ pub struct Mirror {
     /// As for a registry.
     pub insecure: bool,
     /// References for which the mirror is used.
-    pub serves: Serves,
+    pub serves: MirrorScope,
 }
 
 /// References for which a mirror is used (`pull-from-mirror`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Serves {
+pub enum MirrorScope {
     /// All references.
     All,
     /// References with a digest: a mirror cannot substitute other content.
@@ -45,7 +45,7 @@ pub enum Serves {
     Tags,
 }
 
-impl Serves {
+impl MirrorScope {
     fn suits(self, reference: &Reference) -> bool {
         match self {
             Self::All => true,
@@ -57,14 +57,14 @@ impl Serves {
 
 /// A location of a reference, in the terms of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct RegistryLocation {
     /// Reference at this location.
     pub reference: Reference,
     /// The file's setting for this location.
     pub insecure: bool,
 }
 
-impl Entry {
+impl RegistryEntry {
     /// Length in bytes of the part of `name` (registry, repository, tag, digest) that the prefix matches. `None`: no
     /// match.
     pub fn matched(&self, name: &str) -> Option<usize> {
@@ -89,17 +89,17 @@ impl Entry {
 
     /// Locations of `reference`: suitable mirrors, then the registry itself. Errors: a location that gives no valid
     /// reference.
-    pub fn places(&self, reference: &Reference) -> Result<Vec<Place>> {
+    pub fn places(&self, reference: &Reference) -> Result<Vec<RegistryLocation>> {
         let mut places = Vec::new();
         for mirror in self.mirrors.iter().filter(|mirror| mirror.serves.suits(reference)) {
             let reference = self.rewrite(reference, &mirror.location)?;
-            places.push(Place { reference, insecure: mirror.insecure });
+            places.push(RegistryLocation { reference, insecure: mirror.insecure });
         }
         let itself = match &self.location {
             Some(location) => self.rewrite(reference, location)?,
             None => reference.clone(),
         };
-        places.push(Place { reference: itself, insecure: self.insecure });
+        places.push(RegistryLocation { reference: itself, insecure: self.insecure });
         Ok(places)
     }
 
@@ -156,8 +156,8 @@ mod tests {
 
     use super::*;
 
-    fn entry(prefix: &str, location: Option<&str>) -> Entry {
-        Entry {
+    fn entry(prefix: &str, location: Option<&str>) -> RegistryEntry {
+        RegistryEntry {
             prefix: prefix.to_owned(),
             location: location.map(str::to_owned),
             insecure: false,

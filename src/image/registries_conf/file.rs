@@ -6,29 +6,29 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::entry::{self, Entry, Mirror, Serves};
+use super::entry::{self, Mirror, MirrorScope, RegistryEntry};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::reference::Typed;
 
 /// Settings of one file, or of all files merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct RegistriesSettings {
     /// Registries to search for short names (`unqualified-search-registries`).
     pub search: Option<Vec<String>>,
     /// Mode for ambiguous short names (`short-name-mode`).
-    pub short_names: Option<ShortNames>,
+    pub short_names: Option<ShortNameMode>,
     /// Names of helpers (`credential-helpers`).
     pub helpers: Option<Vec<String>>,
     /// The `[[registry]]` tables, one for each prefix.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<RegistryEntry>,
     /// Short names (`[aliases]`); `None`: cancels an alias of an earlier file.
     pub aliases: BTreeMap<String, Option<Typed>>,
 }
 
 /// Mode for ambiguous short names (`short-name-mode`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ShortNames {
+pub enum ShortNameMode {
     /// Refuses a short name that may mean several images.
     Enforcing,
     /// Tries all in turn. Podman asks at a terminal.
@@ -40,14 +40,14 @@ pub enum ShortNames {
 
 /// Versions that a file may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Formats {
+pub enum ConfVersions {
     /// Version 1 or 2.
     Any,
     /// Version 2 only, for a drop-in.
     Version2,
 }
 
-impl Settings {
+impl RegistriesSettings {
     /// Merges a later file over these settings.
     pub fn lay_over(&mut self, later: Self) {
         self.search = later.search.or(self.search.take());
@@ -63,21 +63,21 @@ impl Settings {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Document {
+struct RegistriesDocument {
     unqualified_search_registries: Option<Vec<String>>,
     short_name_mode: Option<String>,
     credential_helpers: Option<Vec<String>>,
     #[serde(default)]
-    registry: Vec<Table>,
+    registry: Vec<RegistryTable>,
     #[serde(default)]
     aliases: BTreeMap<String, String>,
     #[serde(default)]
-    registries: Version1,
+    registries: Version1Tables,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Table {
+struct RegistryTable {
     #[serde(default)]
     prefix: String,
     #[serde(default)]
@@ -106,24 +106,24 @@ struct MirrorTable {
 }
 
 #[derive(Default, Deserialize)]
-struct Version1 {
+struct Version1Tables {
     #[serde(default)]
-    search: Names,
+    search: RegistryNames,
     #[serde(default)]
-    insecure: Names,
+    insecure: RegistryNames,
     #[serde(default)]
-    block: Names,
+    block: RegistryNames,
 }
 
 #[derive(Default, Deserialize)]
-struct Names {
+struct RegistryNames {
     #[serde(default)]
     registries: Vec<String>,
 }
 
 /// Parses `text`, the content of `file`. Errors, without the file's name: not TOML, or an invalid setting.
-pub fn parse(text: &str, file: &Path, formats: Formats) -> Result<Settings> {
-    let document: Document = toml::from_str(text).map_err(|error| {
+pub fn parse(text: &str, file: &Path, formats: ConfVersions) -> Result<RegistriesSettings> {
+    let document: RegistriesDocument = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
         Error::new(format!("line {line}: {}", error.message().replace('\n', ", ")))
@@ -134,7 +134,7 @@ pub fn parse(text: &str, file: &Path, formats: Formats) -> Result<Settings> {
     if !is_old {
         return version_2(document, file);
     }
-    if formats == Formats::Version2 {
+    if formats == ConfVersions::Version2 {
         fail!(
             "a drop-in of version 1, with [registries.search] and its like, must be of version 2"
         );
@@ -145,9 +145,9 @@ pub fn parse(text: &str, file: &Path, formats: Formats) -> Result<Settings> {
     version_1(document, file)
 }
 
-fn version_1(document: Document, file: &Path) -> Result<Settings> {
-    let mut entries: Vec<Entry> = Vec::new();
-    let Version1 { search, insecure, block } = document.registries;
+fn version_1(document: RegistriesDocument, file: &Path) -> Result<RegistriesSettings> {
+    let mut entries: Vec<RegistryEntry> = Vec::new();
+    let Version1Tables { search, insecure, block } = document.registries;
     for (name, blocks) in insecure
         .registries
         .iter()
@@ -157,7 +157,7 @@ fn version_1(document: Document, file: &Path) -> Result<Settings> {
         let location = entry::location(name)?;
         let at = entries.iter().position(|entry| entry.prefix == location);
         let at = at.unwrap_or_else(|| {
-            entries.push(Entry {
+            entries.push(RegistryEntry {
                 prefix: location.clone(),
                 location: Some(location),
                 insecure: false,
@@ -174,11 +174,14 @@ fn version_1(document: Document, file: &Path) -> Result<Settings> {
     }
     let search = search.registries.iter().map(|name| searched(name)).collect::<Result<_>>()?;
     let search = Some(search).filter(|names: &Vec<String>| !names.is_empty());
-    Ok(Settings { search, entries, ..Settings::default() })
+    Ok(RegistriesSettings { search, entries, ..RegistriesSettings::default() })
 }
 
-fn version_2(document: Document, file: &Path) -> Result<Settings> {
-    let mut settings = Settings { helpers: document.credential_helpers, ..Settings::default() };
+fn version_2(document: RegistriesDocument, file: &Path) -> Result<RegistriesSettings> {
+    let mut settings = RegistriesSettings {
+        helpers: document.credential_helpers,
+        ..RegistriesSettings::default()
+    };
     for table in &document.registry {
         let entry = read_table(table, file)?;
         settings.entries.retain(|before| before.prefix != entry.prefix);
@@ -190,9 +193,9 @@ fn version_2(document: Document, file: &Path) -> Result<Settings> {
         names.map(|names| names.iter().map(|name| searched(name)).collect()).transpose()?;
     settings.short_names = match document.short_name_mode.as_deref() {
         None | Some("") => None,
-        Some("enforcing") => Some(ShortNames::Enforcing),
-        Some("permissive") => Some(ShortNames::Permissive),
-        Some("disabled") => Some(ShortNames::Disabled),
+        Some("enforcing") => Some(ShortNameMode::Enforcing),
+        Some("permissive") => Some(ShortNameMode::Permissive),
+        Some("disabled") => Some(ShortNameMode::Disabled),
         Some(other) => fail!("short-name-mode '{}' is not known", other.escape_debug()),
     };
     for (name, value) in document.aliases {
@@ -202,7 +205,7 @@ fn version_2(document: Document, file: &Path) -> Result<Settings> {
     Ok(settings)
 }
 
-fn read_table(table: &Table, file: &Path) -> Result<Entry> {
+fn read_table(table: &RegistryTable, file: &Path) -> Result<RegistryEntry> {
     let location = match table.location.as_str() {
         "" => None,
         location => Some(entry::location(location)?),
@@ -221,7 +224,7 @@ fn read_table(table: &Table, file: &Path) -> Result<Entry> {
     }
     let read = |mirror| read_mirror(mirror, table.mirror_by_digest_only);
     let mirrors = table.mirror.iter().map(read).collect::<Result<_>>().context(said)?;
-    Ok(Entry {
+    Ok(RegistryEntry {
         location,
         insecure: table.insecure,
         blocked: table.blocked,
@@ -234,10 +237,10 @@ fn read_table(table: &Table, file: &Path) -> Result<Entry> {
 fn read_mirror(mirror: &MirrorTable, digests_alone: bool) -> Result<Mirror> {
     let location = entry::location(&mirror.location).context(|| "a [[registry.mirror]]")?;
     let serves = match mirror.pull_from_mirror.as_str() {
-        "" if digests_alone => Serves::Digests,
-        "" | "all" => Serves::All,
-        "digest-only" => Serves::Digests,
-        "tag-only" => Serves::Tags,
+        "" if digests_alone => MirrorScope::Digests,
+        "" | "all" => MirrorScope::All,
+        "digest-only" => MirrorScope::Digests,
+        "tag-only" => MirrorScope::Tags,
         other => fail!("pull-from-mirror '{}' is not known", other.escape_debug()),
     };
     if digests_alone && !mirror.pull_from_mirror.is_empty() {
@@ -247,7 +250,7 @@ fn read_mirror(mirror: &MirrorTable, digests_alone: bool) -> Result<Mirror> {
 }
 
 /// Two prefixes may have the same location; their `insecure` and `blocked` must then be the same.
-fn no_contradictions(entries: &[Entry]) -> Result<()> {
+fn no_contradictions(entries: &[RegistryEntry]) -> Result<()> {
     for (at, one) in entries.iter().enumerate() {
         let others = entries.iter().skip(at + 1).filter(|other| other.location == one.location);
         for other in others.filter(|other| other.location.is_some()) {
@@ -296,8 +299,8 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<Settings> {
-        parse(text, Path::new("/r.conf"), Formats::Any)
+    fn read(text: &str) -> Result<RegistriesSettings> {
+        parse(text, Path::new("/r.conf"), ConfVersions::Any)
     }
 
     #[test]
@@ -335,8 +338,12 @@ mod tests {
             assert!(error.contains(why), "{text}: {error}");
         }
         assert!(
-            parse("[registries.block]\nregistries=['a.io']", Path::new("/x"), Formats::Version2)
-                .is_err()
+            parse(
+                "[registries.block]\nregistries=['a.io']",
+                Path::new("/x"),
+                ConfVersions::Version2
+            )
+            .is_err()
         );
     }
 
@@ -345,7 +352,7 @@ mod tests {
         let text = "new = 1\n[[registry]]\nlocation = 'a.io/'\ncolour = 'grey'\n[else]\nx = 2\n";
         let settings = read(text).unwrap();
         assert_eq!(settings.entries[0].prefix, "a.io");
-        assert_eq!(read("").unwrap(), Settings::default());
+        assert_eq!(read("").unwrap(), RegistriesSettings::default());
     }
 
     #[test]
@@ -375,7 +382,7 @@ mod tests {
             read("[[registry]]\nlocation='a.io'\n[aliases]\n'x'=''\n'z'='a.io/z'").unwrap(),
         );
         assert_eq!(all.search.as_deref().unwrap(), ["a.io"]);
-        assert_eq!(all.short_names, Some(ShortNames::Enforcing));
+        assert_eq!(all.short_names, Some(ShortNameMode::Enforcing));
         let entry = |prefix: &str| all.entries.iter().find(|entry| entry.prefix == prefix).unwrap();
         assert!(!entry("a.io").insecure && entry("b.io").blocked);
         assert_eq!(all.entries.len(), 2);

@@ -15,8 +15,8 @@ mod paths;
 
 use std::path::{Path, PathBuf};
 
-use self::entry::{Entry, Place};
-use self::file::{Settings, ShortNames};
+use self::entry::{RegistryEntry, RegistryLocation};
+use self::file::{RegistriesSettings, ShortNameMode};
 pub use self::paths::RegistriesPaths;
 use super::credentials::{AUTH_FILES, CredentialPaths, Logins};
 use super::endpoint::{Credentials, Endpoint, Transport};
@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 
 /// Registry options of the command line; they override the files.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct RegistryOptions {
     /// Verify certificates (`--tls-verify`); `None`: as configured.
     pub tls_verify: Option<bool>,
     /// Folder of certificates (`--cert-dir`).
@@ -39,7 +39,7 @@ pub struct Asked {
 /// All settings of the files.
 #[derive(Clone, Debug)]
 pub struct Registries {
-    settings: Settings,
+    settings: RegistriesSettings,
     paths: RegistriesPaths,
     credential_paths: CredentialPaths,
 }
@@ -75,7 +75,7 @@ impl Registries {
             return Ok(vec![typed.in_registry(DOCKER_HUB)]);
         };
         let all: Vec<Reference> = search.iter().map(|name| typed.in_registry(name)).collect();
-        if all.len() > 1 && self.settings.short_names == Some(ShortNames::Enforcing) {
+        if all.len() > 1 && self.settings.short_names == Some(ShortNameMode::Enforcing) {
             let names: Vec<String> = all.iter().map(Reference::to_string).collect();
             let error = Error::new(format!(
                 "image '{}' may be {}, and short-name-mode is enforcing",
@@ -91,15 +91,19 @@ impl Registries {
 
     /// Locations of `reference` for a pull: mirrors in their order, then the registry itself. Errors: a blocked
     /// registry, a location that gives no valid reference, or a failed lookup of credentials.
-    pub fn pull_endpoints(&self, reference: &Reference, asked: &Asked) -> Result<Vec<Endpoint>> {
+    pub fn pull_endpoints(
+        &self,
+        reference: &Reference,
+        asked: &RegistryOptions,
+    ) -> Result<Vec<Endpoint>> {
         let entry = self.entry(&reference.to_string())?;
         let is_said = entry.is_some();
         let places = match entry {
             Some(entry) => entry.places(reference)?,
-            None => vec![Place { reference: reference.clone(), insecure: false }],
+            None => vec![RegistryLocation { reference: reference.clone(), insecure: false }],
         };
         let logins = self.logins(asked.authfile.as_deref());
-        let endpoint = |place: &Place| {
+        let endpoint = |place: &RegistryLocation| {
             let Reference { registry, repository, .. } = &place.reference;
             let given = asked.credentials.clone().filter(|_| *registry == reference.registry);
             let credentials = match given {
@@ -115,7 +119,11 @@ impl Registries {
     /// Location for a push: the registry itself, never a mirror, and never the configured `location`
     /// (containers-registries.conf(5): redirection is for reading only). Errors: as with
     /// [`Registries::pull_endpoints`].
-    pub fn push_endpoint(&self, reference: &Reference, asked: &Asked) -> Result<Endpoint> {
+    pub fn push_endpoint(
+        &self,
+        reference: &Reference,
+        asked: &RegistryOptions,
+    ) -> Result<Endpoint> {
         let insecure = self.entry(&reference.to_string())?.map(|entry| entry.insecure);
         let Reference { registry, repository, .. } = reference;
         let credentials = self.credentials(registry, repository, asked)?;
@@ -123,7 +131,7 @@ impl Registries {
     }
 
     /// The registry as such, for a search. Errors: blocked, or a failed lookup of credentials.
-    pub fn search_endpoint(&self, registry: &str, asked: &Asked) -> Result<Endpoint> {
+    pub fn search_endpoint(&self, registry: &str, asked: &RegistryOptions) -> Result<Endpoint> {
         let insecure = self.entry(registry)?.map(|entry| entry.insecure);
         let credentials = self.credentials(registry, "", asked)?;
         self.endpoint(registry, "", insecure, credentials, asked)
@@ -133,7 +141,7 @@ impl Registries {
         &self,
         registry: &str,
         repository: &str,
-        asked: &Asked,
+        asked: &RegistryOptions,
     ) -> Result<Option<Credentials>> {
         match &asked.credentials {
             Some(given) => Ok(Some(given.clone())),
@@ -145,7 +153,7 @@ impl Registries {
     }
 
     /// The registry as such, for a login with `asked.credentials`. Errors: blocked.
-    pub fn login_endpoint(&self, registry: &str, asked: &Asked) -> Result<Endpoint> {
+    pub fn login_endpoint(&self, registry: &str, asked: &RegistryOptions) -> Result<Endpoint> {
         let insecure = self.entry(registry)?.map(|entry| entry.insecure);
         self.endpoint(registry, "", insecure, asked.credentials.clone(), asked)
     }
@@ -158,7 +166,7 @@ impl Registries {
     }
 
     /// The `[[registry]]` with the best match. Errors: blocked.
-    fn entry(&self, name: &str) -> Result<Option<&Entry>> {
+    fn entry(&self, name: &str) -> Result<Option<&RegistryEntry>> {
         let ranked =
             self.settings.entries.iter().filter_map(|entry| Some((entry.rank(name)?, entry)));
         let best = ranked.max_by_key(|(rank, _)| *rank).map(|(_, entry)| entry);
@@ -177,7 +185,7 @@ impl Registries {
         repository: &str,
         insecure: Option<bool>,
         credentials: Option<Credentials>,
-        asked: &Asked,
+        asked: &RegistryOptions,
     ) -> Result<Endpoint> {
         let certificates = match &asked.cert_dir {
             Some(folder) if !folder.is_dir() => {

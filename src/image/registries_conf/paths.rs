@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::file::{self, Formats, Settings};
+use super::file::{self, ConfVersions, RegistriesSettings};
 use crate::config;
 use crate::error::{Context, Result};
 
@@ -45,8 +45,8 @@ impl RegistriesPaths {
     }
 
     /// Reads all files. Errors: an unreadable file, or an invalid setting.
-    pub fn read(&self) -> Result<Settings> {
-        let mut settings = Settings::default();
+    pub fn read(&self) -> Result<RegistriesSettings> {
+        let mut settings = RegistriesSettings::default();
         let of_user = self.user.as_ref().map(|folder| folder.join("registries.conf"));
         let of_user = of_user.filter(|path| self.named.is_none() && path.exists());
         // A registries.conf of the user replaces all files of the system, drop-ins included.
@@ -59,15 +59,15 @@ impl RegistriesPaths {
             all.find(|path| path.exists())
         });
         if let Some(main) = main {
-            settings.lay_over(read(&main, Formats::Any)?);
+            settings.lay_over(read(&main, ConfVersions::Any)?);
         }
         for folder in folders {
             for path in drop_ins(&folder.join("registries.conf.d"))? {
-                settings.lay_over(read(&path, Formats::Version2)?);
+                settings.lay_over(read(&path, ConfVersions::Version2)?);
             }
         }
         if let Some(path) = self.chosen_aliases.as_ref().filter(|path| path.exists()) {
-            settings.aliases.extend(read(path, Formats::Version2)?.aliases);
+            settings.aliases.extend(read(path, ConfVersions::Version2)?.aliases);
         }
         Ok(settings)
     }
@@ -83,7 +83,7 @@ pub fn set(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-fn read(path: &Path, formats: Formats) -> Result<Settings> {
+fn read(path: &Path, formats: ConfVersions) -> Result<RegistriesSettings> {
     let text = fs::read_to_string(path).context(|| format!("cannot read {}", path.display()))?;
     file::parse(&text, path, formats).context(|| path.display().to_string())
 }
@@ -126,7 +126,7 @@ mod tests {
             ..RegistriesPaths::default()
         };
         let found = |paths: &RegistriesPaths| paths.read().unwrap().search.map(|all| all.concat());
-        assert_eq!(paths.read().unwrap(), Settings::default());
+        assert_eq!(paths.read().unwrap(), RegistriesSettings::default());
         write(&path("share/registries.conf"), &searching("share.io"));
         assert_eq!(found(&paths).unwrap(), "share.io");
         write(&path("etc/registries.conf"), &searching("etc.io"));

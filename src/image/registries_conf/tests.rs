@@ -35,7 +35,9 @@ fn candidates(conf: &str, typed: &str) -> Vec<String> {
 }
 
 fn pulled(registries: &Registries, reference: &str) -> Vec<String> {
-    let all = registries.pull_endpoints(&reference.parse().unwrap(), &Asked::default()).unwrap();
+    let all = registries
+        .pull_endpoints(&reference.parse().unwrap(), &RegistryOptions::default())
+        .unwrap();
     let shown = |one: &Endpoint| {
         let mark = if one.transport == Transport::Insecure { "!" } else { "" };
         format!("{}/{}{mark}", one.host, one.repository)
@@ -84,7 +86,7 @@ fn the_example_of_the_manual_means_what_it_says_there() {
     assert_eq!(pulled(&registries, "example.com/other"), ["example.com/other"]);
     assert_eq!(candidates(EXAMPLE, "foo"), ["example.com/foo:latest"]);
     let pushed = registries
-        .push_endpoint(&"example.com/foo/image".parse().unwrap(), &Asked::default())
+        .push_endpoint(&"example.com/foo/image".parse().unwrap(), &RegistryOptions::default())
         .unwrap();
     assert_eq!((pushed.host.as_str(), pushed.repository.as_str()), ("example.com", "foo/image"));
 }
@@ -99,15 +101,16 @@ fn a_wildcard_without_location_leaves_the_name_alone() {
         pulled(&registries, "blah.example.com/foo/myimage:latest"),
         ["m.io/all/foo/myimage", "blah.example.com/foo/myimage!"]
     );
-    let refused = |name: &str| registries.pull_endpoints(&name.parse().unwrap(), &Asked::default());
+    let refused =
+        |name: &str| registries.pull_endpoints(&name.parse().unwrap(), &RegistryOptions::default());
     let error = refused("a.sub.example.com/x").unwrap_err().to_string();
     assert!(error.contains("'*.sub.example.com' is blocked in /"), "{error}");
     assert!(
         registries
-            .push_endpoint(&"a.sub.example.com/x".parse().unwrap(), &Asked::default())
+            .push_endpoint(&"a.sub.example.com/x".parse().unwrap(), &RegistryOptions::default())
             .is_err()
     );
-    assert!(registries.login_endpoint("a.sub.example.com", &Asked::default()).is_err());
+    assert!(registries.login_endpoint("a.sub.example.com", &RegistryOptions::default()).is_err());
     assert_eq!(pulled(&registries, "open.sub.example.com/x"), ["open.sub.example.com/x"]);
 }
 
@@ -119,7 +122,9 @@ fn the_longest_prefix_wins() {
     );
     assert_eq!(pulled(&registries, "a.io/x/y:1"), ["c.io/z"]);
     assert_eq!(pulled(&registries, "a.io/x/yz"), ["b.io/yz"]);
-    assert!(registries.pull_endpoints(&"a.io/z".parse().unwrap(), &Asked::default()).is_err());
+    assert!(
+        registries.pull_endpoints(&"a.io/z".parse().unwrap(), &RegistryOptions::default()).is_err()
+    );
 }
 
 #[test]
@@ -193,7 +198,7 @@ fn the_command_line_beats_the_files() {
     let (folder, registries) = load("[[registry]]\nlocation='a.io'\ninsecure=true", "");
     let registries = registries.unwrap();
     let transport = |name: &str, tls_verify| {
-        let asked = Asked { tls_verify, ..Asked::default() };
+        let asked = RegistryOptions { tls_verify, ..RegistryOptions::default() };
         registries.push_endpoint(&name.parse().unwrap(), &asked).unwrap().transport
     };
     assert_eq!(transport("a.io/x", None), Transport::Insecure);
@@ -203,7 +208,7 @@ fn the_command_line_beats_the_files() {
     assert_eq!(transport("localhost:5000/x", Some(true)), Transport::Verified);
     let certificates = |cert_dir: Option<&str>| {
         let cert_dir = cert_dir.map(|name| folder.path().join(name));
-        let asked = Asked { cert_dir, ..Asked::default() };
+        let asked = RegistryOptions { cert_dir, ..RegistryOptions::default() };
         registries
             .pull_endpoints(&"docker.io/x".parse().unwrap(), &asked)
             .map(|mut all| all.remove(0).certificates)
@@ -222,13 +227,16 @@ fn each_endpoint_has_its_own_credentials() {
     let conf = "[[registry]]\nlocation='a.io'\n[[registry.mirror]]\nlocation='m.io/mirror'";
     let (_folder, registries) = load(conf, auth);
     let registries = registries.unwrap();
-    let names = |asked: &Asked| -> Vec<String> {
+    let names = |asked: &RegistryOptions| -> Vec<String> {
         let all = registries.pull_endpoints(&"a.io/x".parse().unwrap(), asked).unwrap();
         all.iter().map(|one| format!("{:?}", one.credentials)).collect()
     };
-    assert_eq!(names(&Asked::default()), ["Some(Password(m, ***))", "Some(Password(a, ***))"]);
+    assert_eq!(
+        names(&RegistryOptions::default()),
+        ["Some(Password(m, ***))", "Some(Password(a, ***))"]
+    );
     let given = Credentials::Password { username: "given".into(), password: "3".into() };
-    let asked = Asked { credentials: Some(given), ..Asked::default() };
+    let asked = RegistryOptions { credentials: Some(given), ..RegistryOptions::default() };
     // Credentials given for a registry are not used for its mirrors.
     assert_eq!(names(&asked), ["Some(Password(m, ***))", "Some(Password(given, ***))"]);
 }
@@ -238,7 +246,7 @@ fn nothing_is_read_where_there_is_nothing() {
     let registries =
         Registries::load_from(RegistriesPaths::default(), CredentialPaths::default()).unwrap();
     let endpoints =
-        registries.pull_endpoints(&"debian".parse().unwrap(), &Asked::default()).unwrap();
+        registries.pull_endpoints(&"debian".parse().unwrap(), &RegistryOptions::default()).unwrap();
     assert_eq!(endpoints.len(), 1);
     assert_eq!(endpoints[0].credentials, None);
 }
@@ -250,7 +258,7 @@ proptest! {
         if let Ok(typed) = typed.parse::<Typed>() {
             for reference in registries.candidates(&typed).unwrap() {
                 prop_assert_eq!(&reference.to_string().parse::<Reference>().unwrap(), &reference);
-                let _ = registries.pull_endpoints(&reference, &Asked::default());
+                let _ = registries.pull_endpoints(&reference, &RegistryOptions::default());
             }
         }
     }
@@ -271,7 +279,7 @@ fn without_search_registries_a_short_name_means_nothing() {
 fn a_registry_of_this_machine_is_insecure_unless_it_is_said_otherwise() {
     let transport = |conf: &str, text: &str| {
         let reference: Reference = text.parse().unwrap();
-        let asked = Asked::default();
+        let asked = RegistryOptions::default();
         let pull = read(conf).pull_endpoints(&reference, &asked).unwrap().remove(0).transport;
         assert_eq!(read(conf).push_endpoint(&reference, &asked).unwrap().transport, pull);
         assert_eq!(read(conf).login_endpoint(&reference.registry, &asked).unwrap().transport, pull);
@@ -290,7 +298,8 @@ fn a_registry_of_this_machine_is_insecure_unless_it_is_said_otherwise() {
     // A registry with a certificate folder is verified.
     let (folder, registries) = load("", "");
     fs::create_dir_all(folder.path().join("certs.d/localhost:5000")).unwrap();
-    let endpoint = registries.unwrap().login_endpoint("localhost:5000", &Asked::default());
+    let endpoint =
+        registries.unwrap().login_endpoint("localhost:5000", &RegistryOptions::default());
     assert_eq!(endpoint.unwrap().transport, Transport::Verified);
     let said = "[[registry]]\nlocation = 'localhost:5000'\ninsecure = false";
     assert_eq!(transport(said, "localhost:5000/x"), Transport::Verified);

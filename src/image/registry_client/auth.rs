@@ -12,11 +12,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::{HeaderValue, Method, Uri};
 
-use super::Access;
+use super::RegistryAccess;
 use super::address::{self, Origin};
-use super::http::Failure;
-use super::refusal::Subject;
-use super::session::{Ask, Place, Session};
+use super::http::RequestFailure;
+use super::refusal::RequestSubject;
+use super::session::{RegistryRequest, RegistrySession, RequestTarget};
 use crate::error::{Error, Kind, Result};
 use crate::go_json;
 use crate::image::endpoint::{Credentials, Endpoint};
@@ -42,34 +42,34 @@ impl Challenge {
 }
 
 /// A value for `Authorization`, and the time when it expires.
-struct Grant {
+struct GrantedToken {
     value: HeaderValue,
     until: Option<Instant>,
 }
 
 /// Caches the granted authorization.
-pub struct Keeper {
+pub struct TokenCache {
     /// Scope such as `repository:library/debian:pull`; `None` where the endpoint names no repository.
     scope: Option<String>,
     credentials: Option<Credentials>,
-    grant: Mutex<Option<Grant>>,
+    grant: Mutex<Option<GrantedToken>>,
 }
 
-impl Keeper {
-    /// Creates a keeper without a grant, unless the credentials are already a registry token.
-    pub fn new(endpoint: &Endpoint, access: Access) -> Result<Self> {
+impl TokenCache {
+    /// Creates a tokens without a grant, unless the credentials are already a registry token.
+    pub fn new(endpoint: &Endpoint, access: RegistryAccess) -> Result<Self> {
         let repository = &endpoint.repository;
         let of = |actions| {
             (!repository.is_empty()).then(|| format!("repository:{repository}:{actions}"))
         };
         let scope = match access {
-            Access::Pull => of("pull"),
-            Access::Push => of("pull,push"),
-            Access::Catalog => Some("registry:catalog:*".to_owned()),
+            RegistryAccess::Pull => of("pull"),
+            RegistryAccess::Push => of("pull,push"),
+            RegistryAccess::Catalog => Some("registry:catalog:*".to_owned()),
         };
         let grant = match &endpoint.credentials {
             Some(Credentials::RegistryToken(token)) => {
-                Some(Grant { value: header(&format!("Bearer {token}"))?, until: None })
+                Some(GrantedToken { value: header(&format!("Bearer {token}"))?, until: None })
             }
             _ => None,
         };
@@ -85,17 +85,17 @@ impl Keeper {
     /// The authorization granted now; `None` if there is none or it has expired.
     pub fn current(&self) -> Option<HeaderValue> {
         let grant = self.grant.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |grant: &&Grant| grant.until.is_none_or(|until| Instant::now() < until);
+        let fresh = |grant: &&GrantedToken| grant.until.is_none_or(|until| Instant::now() < until);
         grant.as_ref().filter(fresh).map(|grant| grant.value.clone())
     }
 
     /// An authorization other than `used`, which was refused with these challenges. `None`: no other is available.
     pub fn renew(
         &self,
-        session: &Session,
+        session: &RegistrySession,
         challenges: &[String],
         used: Option<&HeaderValue>,
-    ) -> Result<Option<HeaderValue>, Failure> {
+    ) -> Result<Option<HeaderValue>, RequestFailure> {
         // Held while a token is fetched: other threads want the same token.
         let mut kept = self.grant.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(grant) = kept.as_ref().filter(|grant| Some(&grant.value) != used)
@@ -110,7 +110,7 @@ impl Keeper {
             (_, _, Some(Credentials::RegistryToken(_))) => return Ok(None),
             (Some(challenge), ..) => self.fetch(session, challenge)?,
             (None, Some(_), Some(Credentials::Password { username, password })) => {
-                Grant { value: basic(username, password)?, until: None }
+                GrantedToken { value: basic(username, password)?, until: None }
             }
             (None, Some(_), _) => return Ok(None),
             (None, None, _) => {
@@ -126,7 +126,11 @@ impl Keeper {
         Ok(Some(value))
     }
 
-    fn fetch(&self, session: &Session, challenge: &Challenge) -> Result<Grant, Failure> {
+    fn fetch(
+        &self,
+        session: &RegistrySession,
+        challenge: &Challenge,
+    ) -> Result<GrantedToken, RequestFailure> {
         let realm = challenge.field("realm").unwrap_or_default();
         let realm: Uri = realm.parse().map_err(|_| no_realm())?;
         let host = realm.host().ok_or_else(no_realm)?.to_owned();
@@ -136,7 +140,7 @@ impl Keeper {
         fields.extend(challenge.field("service").map(|service| ("service", service)));
         fields.extend(self.scopes(challenge).into_iter().map(|scope| ("scope", scope)));
         let mut form = String::new();
-        let (ask, authorization) = match &self.credentials {
+        let (request, authorization) = match &self.credentials {
             Some(Credentials::IdentityToken(token)) => {
                 fields.push(("grant_type", "refresh_token"));
                 fields.push(("client_id", "usnea"));
@@ -145,8 +149,8 @@ impl Keeper {
                     form += &format!("&{name}={}", address::escape(value));
                 }
                 let form = form.trim_start_matches('&').as_bytes();
-                let ask = Ask::at(Method::POST, Place::Path(String::new()));
-                ((ask.bytes("application/x-www-form-urlencoded", form), realm), None)
+                let request = RegistryRequest::at(Method::POST, RequestTarget::Path(String::new()));
+                ((request.bytes("application/x-www-form-urlencoded", form), realm), None)
             }
             credentials => {
                 let mut authorization = None;
@@ -158,19 +162,19 @@ impl Keeper {
                 for (name, value) in fields {
                     realm = address::with_query(&realm, name, value)?;
                 }
-                ((Ask::new(Method::GET, String::new()), realm), authorization)
+                ((RegistryRequest::new(Method::GET, String::new()), realm), authorization)
             }
         };
-        let (ask, realm) = ask;
-        let answer = session.exchange(&ask, &realm, authorization.as_ref())?;
-        let subject = Subject::Token(&host);
-        let answer = session.passing(answer, &subject)?;
+        let (request, realm) = request;
+        let answer = session.exchange(&request, &realm, authorization.as_ref())?;
+        let subject = RequestSubject::Token(&host);
+        let answer = session.final_answer(answer, &subject)?;
         if !(200..300).contains(&answer.status) {
             return Err(session.refused(answer, &subject).into());
         }
         let mut bytes = Vec::new();
         let mut body = answer.into_reader()?.take(LARGEST);
-        body.read_to_end(&mut bytes).map_err(Failure::of_read)?;
+        body.read_to_end(&mut bytes).map_err(RequestFailure::of_read)?;
         Ok(read_token(&bytes)?)
     }
 
@@ -188,22 +192,22 @@ fn no_realm() -> Error {
         .of_kind(Kind::Unreachable)
 }
 
-fn read_token(bytes: &[u8]) -> Result<Grant> {
+fn read_token(bytes: &[u8]) -> Result<GrantedToken> {
     #[derive(Deserialize)]
-    struct Token {
+    struct TokenDocument {
         token: Option<String>,
         access_token: Option<String>,
         expires_in: Option<Value>,
     }
     let bad = || Error::new("the token server's answer has no token").of_kind(Kind::Unreachable);
     // serde's own message would show a piece of the token.
-    let read: Token = go_json::read(bytes).map_err(|_| bad())?;
+    let read: TokenDocument = go_json::read(bytes).map_err(|_| bad())?;
     let token = [read.token, read.access_token].into_iter().flatten().find(|one| !one.is_empty());
     let life = read.expires_in.and_then(|said| seconds(&said)).unwrap_or(DEFAULT_LIFE);
     let life = Duration::from_secs(life.clamp(1, 86_400));
     let life = life.checked_sub(MARGIN).filter(|left| *left >= MARGIN).unwrap_or(life);
     let value = header(&format!("Bearer {}", token.ok_or_else(bad)?))?;
-    Ok(Grant { value, until: Some(Instant::now() + life) })
+    Ok(GrantedToken { value, until: Some(Instant::now() + life) })
 }
 
 /// Lifetime of a token in seconds: a number, also in quotes or with a fraction. `None`: no positive number.

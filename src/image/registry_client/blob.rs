@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use ureq::http::Method;
 
-use super::http::{Failure, Kind};
-use super::refusal::Subject;
-use super::retry::Patience;
-use super::session::{Answer, Ask, Session};
+use super::http::{FailureKind, RequestFailure};
+use super::refusal::RequestSubject;
+use super::retry::RetryCounter;
+use super::session::{RegistryRequest, RegistryResponse, RegistrySession};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::manifest::Descriptor;
 
 /// Reads a blob to its end, over as many connections as needed.
-pub struct Mended {
-    session: Arc<Session>,
+pub struct ResumedBlob {
+    session: Arc<RegistrySession>,
     digest: Digest,
     size: u64,
     // Bytes received so far.
@@ -23,14 +23,14 @@ pub struct Mended {
     body: Option<Box<dyn Read + Send>>,
     // The answer has a content encoding: a range of it is no range of the blob.
     is_encoded: bool,
-    patience: Patience,
+    retries: RetryCounter,
 }
 
-impl Mended {
+impl ResumedBlob {
     /// Opens the blob at byte `from`, with retries. Errors: the request is refused, or the registry does not answer.
-    pub fn open(session: Arc<Session>, descriptor: &Descriptor, from: u64) -> Result<Self> {
+    pub fn open(session: Arc<RegistrySession>, descriptor: &Descriptor, from: u64) -> Result<Self> {
         let mut blob = Self {
-            patience: Patience::new(session.tempo),
+            retries: RetryCounter::new(session.timeouts),
             session,
             digest: descriptor.digest.clone(),
             size: descriptor.size,
@@ -43,27 +43,29 @@ impl Mended {
         }
         while blob.at < blob.size && blob.body.is_none() {
             if let Err(failure) = blob.connect() {
-                blob.bear(failure)?;
+                blob.pause_or_fail(failure)?;
             }
         }
         Ok(blob)
     }
 
-    fn bear(&mut self, failure: Failure) -> Result<()> {
+    fn pause_or_fail(&mut self, failure: RequestFailure) -> Result<()> {
         self.body = None;
-        self.patience.bear(failure).context(|| self.session.name())
+        self.retries.pause_or_fail(failure).context(|| self.session.name())
     }
 
-    fn connect(&mut self) -> Result<(), Failure> {
+    fn connect(&mut self) -> Result<(), RequestFailure> {
         let path = self.session.path(&format!("blobs/{}", self.digest));
         let from = if self.is_encoded { 0 } else { self.at };
-        let mut answer = self.session.attempt(&Ask::new(Method::GET, path.clone()).from(from))?;
+        let mut answer = self
+            .session
+            .attempt(&RegistryRequest::new(Method::GET, path.clone()).from_offset(from))?;
         // Object stores mark a layer that is gzip itself as "gzip": an answer as long as the blob is not encoded.
         if answer.is_encoded() && whole_length(&answer) == Some(self.size) {
             answer.forget_encoding();
         }
         if answer.status == 206 && answer.is_encoded() {
-            answer = self.session.attempt(&Ask::new(Method::GET, path))?;
+            answer = self.session.attempt(&RegistryRequest::new(Method::GET, path))?;
         }
         let starts = match answer.status {
             206 => range_start(&answer)?,
@@ -71,7 +73,7 @@ impl Mended {
             200 => 0,
             416 => return Err(self.error("is shorter than its manifest says").into()),
             _ => {
-                let subject = Subject::Blob(&self.digest);
+                let subject = RequestSubject::Blob(&self.digest);
                 return Err(self.session.refused(answer, &subject).into());
             }
         };
@@ -85,8 +87,8 @@ impl Mended {
         }
         let mut body = answer.into_reader()?;
         let skipped = io::copy(&mut (&mut body).take(skip), &mut io::sink());
-        if skipped.map_err(Failure::of_read)? != skip {
-            return Err(Failure::passing(self.error("breaks off")));
+        if skipped.map_err(RequestFailure::of_read)? != skip {
+            return Err(RequestFailure::passing(self.error("breaks off")));
         }
         self.body = Some(Box::new(body));
         Ok(())
@@ -106,7 +108,7 @@ impl Mended {
     }
 }
 
-impl Read for Mended {
+impl Read for ResumedBlob {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         loop {
             let left = self.size.saturating_sub(self.at);
@@ -119,31 +121,31 @@ impl Read for Mended {
             };
             let failure = match &mut self.body {
                 Some(body) => match body.read(room) {
-                    Ok(0) => Failure::passing(self.error("breaks off")),
+                    Ok(0) => RequestFailure::passing(self.error("breaks off")),
                     Ok(length) => {
                         self.at = self.at.saturating_add(length as u64);
-                        self.patience.progress();
+                        self.retries.progress();
                         return Ok(length);
                     }
-                    Err(error) => Failure::of_read(error),
+                    Err(error) => RequestFailure::of_read(error),
                 },
                 None => match self.connect() {
                     Ok(()) => continue,
                     // The registry answered before: if it does not now, it may be restarting, so the failure is
                     // passing.
-                    Err(failure) if failure.kind == Kind::Unanswered => {
-                        Failure { kind: Kind::Passing, ..failure }
+                    Err(failure) if failure.kind == FailureKind::Unanswered => {
+                        RequestFailure { kind: FailureKind::Passing, ..failure }
                     }
                     Err(failure) => failure,
                 },
             };
-            self.bear(failure).map_err(io::Error::other)?;
+            self.pause_or_fail(failure).map_err(io::Error::other)?;
         }
     }
 }
 
 /// Length of the whole blob, also when the answer holds only a part.
-fn whole_length(answer: &Answer) -> Option<u64> {
+fn whole_length(answer: &RegistryResponse) -> Option<u64> {
     match answer.status {
         206 => answer.header("content-range")?.rsplit_once('/')?.1.trim().parse().ok(),
         _ => answer.header("content-length")?.parse().ok(),
@@ -151,7 +153,7 @@ fn whole_length(answer: &Answer) -> Option<u64> {
 }
 
 /// Returns N of `Content-Range: bytes N-M/L`.
-fn range_start(answer: &Answer) -> Result<u64, Failure> {
+fn range_start(answer: &RegistryResponse) -> Result<u64, RequestFailure> {
     let range = answer.header("content-range").and_then(|text| text.strip_prefix("bytes "));
     let start = range.and_then(|range| range.split('-').next()?.trim().parse().ok());
     start.ok_or_else(|| Error::new("a part of a blob that does not say which").into())

@@ -24,9 +24,9 @@ const MOST_ADDRESSES: usize = 16;
 
 /// Resolver that ureq uses.
 #[derive(Debug)]
-pub struct Names;
+pub struct NameResolver;
 
-impl Resolver for Names {
+impl Resolver for NameResolver {
     fn resolve(
         &self,
         address: &Uri,

@@ -4,11 +4,11 @@ use std::io::Read;
 
 use ureq::http::{Request, Uri, header};
 
-use super::Access;
+use super::RegistryAccess;
 use super::address::{self, Origin};
-use super::http::Http;
+use super::http::HttpAgents;
 use super::refusal::shown;
-use super::retry::Tempo;
+use super::retry::RequestTimeouts;
 use crate::error::{Context, Error, Result};
 use crate::image::endpoint::{Endpoint, Transport};
 
@@ -33,7 +33,7 @@ fn follow(text: &str) -> Result<Box<dyn Read + Send>> {
         credentials: None,
         certificates: Vec::new(),
     };
-    let http = Http::new(&endpoint, Access::Pull, Tempo::default())?;
+    let http = HttpAgents::new(&endpoint, RegistryAccess::Pull, RequestTimeouts::default())?;
     for _ in 0..=MOST_REDIRECTS {
         let request = Request::get(address.clone()).header(header::ACCEPT_ENCODING, "identity");
         let request = request.body(()).map_err(|_| bad())?;

@@ -7,14 +7,14 @@ use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, AsSendBody, Body};
 
 use super::proxy::Proxies;
-use super::retry::Tempo;
-use super::{Access, dns, tls};
+use super::retry::RequestTimeouts;
+use super::{RegistryAccess, dns, tls};
 use crate::error::{self, Error, Result};
 use crate::image::endpoint::Endpoint;
 
 /// Class of a failure, for the decision to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FailureKind {
     /// A retry may succeed.
     Passing,
     /// No connection: no address, no listener, or no TLS.
@@ -25,19 +25,19 @@ pub enum Kind {
 
 /// Reason for a missing answer, or for an answer that the server cannot give now.
 #[derive(Debug)]
-pub struct Failure {
+pub struct RequestFailure {
     /// Error to report when no retry follows.
     pub error: Error,
     /// Class of the failure.
-    pub kind: Kind,
+    pub kind: FailureKind,
     /// Wait that the registry demands before the next request (`Retry-After`).
     pub after: Option<std::time::Duration>,
 }
 
-impl Failure {
+impl RequestFailure {
     /// Makes a failure that a retry cannot cure.
     pub fn lasting(error: Error) -> Self {
-        Self { error, kind: Kind::Lasting, after: None }
+        Self { error, kind: FailureKind::Lasting, after: None }
     }
 
     /// Makes a lasting failure whose cause is the server at that address.
@@ -47,7 +47,7 @@ impl Failure {
 
     /// Makes a failure that a retry may cure.
     pub fn passing(error: Error) -> Self {
-        Self { error, kind: Kind::Passing, after: None }
+        Self { error, kind: FailureKind::Passing, after: None }
     }
 
     /// Makes the failure for a body that broke off.
@@ -56,7 +56,7 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for RequestFailure {
     fn from(error: Error) -> Self {
         Self::lasting(error)
     }
@@ -66,7 +66,7 @@ impl From<Error> for Failure {
 const STORING: u32 = 8;
 
 /// Connections to a registry and its redirect targets: reused, direct or through proxies.
-pub struct Http {
+pub struct HttpAgents {
     proxies: Proxies,
     direct: Agent,
     // An agent for each scheme: ureq builds its TLS anew for a request with settings of its own.
@@ -74,11 +74,15 @@ pub struct Http {
     https: Option<Agent>,
 }
 
-impl Http {
+impl HttpAgents {
     /// Prepares the agents; opens no connection yet.
-    pub fn new(endpoint: &Endpoint, access: Access, tempo: Tempo) -> Result<Self> {
+    pub fn new(
+        endpoint: &Endpoint,
+        access: RegistryAccess,
+        timeouts: RequestTimeouts,
+    ) -> Result<Self> {
         let tls = tls::config(endpoint.transport, &endpoint.certificates)?;
-        let stall = tempo.stall * if access == Access::Push { STORING } else { 1 };
+        let stall = timeouts.stall * if access == RegistryAccess::Push { STORING } else { 1 };
         let agent = |proxy| {
             let config = Agent::config_builder()
                 .tls_config(tls.clone())
@@ -87,11 +91,11 @@ impl Http {
                 .max_redirects(0)
                 .max_redirects_will_error(false)
                 .user_agent(concat!("usnea/", env!("CARGO_PKG_VERSION")))
-                .timeout_connect(Some(tempo.connect))
+                .timeout_connect(Some(timeouts.connect))
                 .timeout_per_read(Some(stall))
                 .timeout_per_write(Some(stall))
                 .build();
-            Agent::with_parts(config, DefaultConnector::default(), dns::Names)
+            Agent::with_parts(config, DefaultConnector::default(), dns::NameResolver)
         };
         let proxies = Proxies::of_environment()?;
         let through = |address: &str| {
@@ -104,7 +108,10 @@ impl Http {
     }
 
     /// Sends one request and returns the head of its answer.
-    pub fn send(&self, request: Request<impl AsSendBody>) -> Result<Response<Body>, Failure> {
+    pub fn send(
+        &self,
+        request: Request<impl AsSendBody>,
+    ) -> Result<Response<Body>, RequestFailure> {
         let agent = match self.proxies.for_address(request.uri()) {
             None => None,
             Some(_) if request.uri().scheme_str() == Some("https") => self.https.as_ref(),
@@ -114,8 +121,8 @@ impl Http {
     }
 }
 
-fn explain(error: &ureq::Error) -> Failure {
-    let unanswered = |error| Failure { error, kind: Kind::Unanswered, after: None };
+fn explain(error: &ureq::Error) -> RequestFailure {
+    let unanswered = |error| RequestFailure { error, kind: FailureKind::Unanswered, after: None };
     match error {
         ureq::Error::Rustls(error) => explain_tls(error),
         ureq::Error::Io(error) => {
@@ -125,7 +132,7 @@ fn explain(error: &ureq::Error) -> Failure {
             }
             // Our own failure to read the content that we send.
             if let Some(ours) = inner.and_then(|inner| inner.downcast_ref::<Error>()) {
-                return Failure::lasting(ours.clone());
+                return RequestFailure::lasting(ours.clone());
             }
             match error.kind() {
                 io::ErrorKind::ConnectionRefused => unanswered(
@@ -135,7 +142,7 @@ fn explain(error: &ureq::Error) -> Failure {
                 io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
                     unanswered(Error::new(error).hint("is this machine connected?"))
                 }
-                _ => Failure::passing(Error::new(format!(
+                _ => RequestFailure::passing(Error::new(format!(
                     "the connection broke off ({})",
                     Error::from(io::Error::from(error.kind()))
                 ))),
@@ -144,46 +151,46 @@ fn explain(error: &ureq::Error) -> Failure {
         ureq::Error::Timeout(ureq::Timeout::Connect) => unanswered(
             Error::new("it does not answer").hint("is its name right, and a proxy needed?"),
         ),
-        ureq::Error::Timeout(_) => Failure::passing(Error::new("nothing came for too long")),
+        ureq::Error::Timeout(_) => RequestFailure::passing(Error::new("nothing came for too long")),
         ureq::Error::Other(inner) => match inner.downcast_ref::<Error>() {
             Some(ours) => unanswered(ours.clone()),
-            None => Failure::lasting(Error::new(inner)),
+            None => RequestFailure::lasting(Error::new(inner)),
         },
-        ureq::Error::ConnectProxyFailed(why) => Failure::unusable(
+        ureq::Error::ConnectProxyFailed(why) => RequestFailure::unusable(
             Error::new(format!("the proxy refuses: {}", super::refusal::shown(why)))
                 .hint("see HTTPS_PROXY and NO_PROXY in the environment"),
         ),
         ureq::Error::Protocol(_) | ureq::Error::Http(_) | ureq::Error::LargeResponseHeader(..) => {
-            Failure::unusable(Error::new("what answers there does not speak HTTP"))
+            RequestFailure::unusable(Error::new("what answers there does not speak HTTP"))
         }
-        other => Failure::passing(Error::new(super::refusal::shown(&other.to_string()))),
+        other => RequestFailure::passing(Error::new(super::refusal::shown(&other.to_string()))),
     }
 }
 
-fn explain_tls(error: &rustls::Error) -> Failure {
+fn explain_tls(error: &rustls::Error) -> RequestFailure {
     use rustls::{CertificateError, InvalidMessage};
     let trust = "put the certificate of its authority into certs.d/HOST:PORT/ca.crt (below /etc/docker or /etc/containers), or use --tls-verify=false";
     match error {
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Failure {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => RequestFailure {
             error: Error::new("what answers there does not speak TLS")
                 .hint("a registry without TLS is used with --tls-verify=false"),
-            kind: Kind::Unanswered,
+            kind: FailureKind::Unanswered,
             after: None,
         },
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Failure::unusable(
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => RequestFailure::unusable(
             Error::new("its certificate is not of an authority that is known here").hint(trust),
         ),
-        rustls::Error::InvalidCertificate(why) => Failure::unusable(
+        rustls::Error::InvalidCertificate(why) => RequestFailure::unusable(
             Error::new(format!("its certificate: {}", super::refusal::shown(&why.to_string())))
                 .hint(trust),
         ),
         rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
-            Failure::unusable(Error::new("it wants to see a certificate of ours").hint(
+            RequestFailure::unusable(Error::new("it wants to see a certificate of ours").hint(
                 "put client.cert and client.key into certs.d/HOST:PORT, below /etc/docker or /etc/containers",
             ))
         }
         other => {
-            Failure::unusable(Error::new(format!("TLS: {}", super::refusal::shown(&other.to_string()))))
+            RequestFailure::unusable(Error::new(format!("TLS: {}", super::refusal::shown(&other.to_string()))))
         }
     }
 }

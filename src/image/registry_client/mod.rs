@@ -32,10 +32,10 @@ use std::sync::Arc;
 use ureq::http::Method;
 
 pub use self::fetch::fetch;
-use self::refusal::Subject;
-pub use self::retry::Tempo;
+use self::refusal::RequestSubject;
+pub use self::retry::RequestTimeouts;
 pub use self::search::{FoundRepository, search};
-use self::session::{Answer, Ask, Session};
+use self::session::{RegistryRequest, RegistryResponse, RegistrySession};
 use super::endpoint::Endpoint;
 use super::manifest::{Descriptor, LARGEST, media};
 use super::source::{Blob, Fetched, Source, Target};
@@ -46,7 +46,7 @@ use crate::go_json;
 
 /// Access that a token must grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum RegistryAccess {
     /// Reading.
     Pull,
     /// Reading and writing.
@@ -68,29 +68,29 @@ const MOST_TAGS: usize = 100_000;
 /// A repository of a registry, and a tag or digest in it. Cheap to clone; used by several threads at once.
 #[derive(Clone)]
 pub struct Registry {
-    session: Arc<Session>,
+    session: Arc<RegistrySession>,
     which: String,
 }
 
 impl Registry {
     /// Creates a client for `which`, a tag or a digest; sends nothing yet. Errors: invalid names, unreadable
     /// certificates.
-    pub fn new(endpoint: Endpoint, which: String, access: Access) -> Result<Self> {
-        Self::with_tempo(endpoint, which, access, Tempo::default())
+    pub fn new(endpoint: Endpoint, which: String, access: RegistryAccess) -> Result<Self> {
+        Self::with_tempo(endpoint, which, access, RequestTimeouts::default())
     }
 
     /// [`Registry::new`] with other waiting times, for tests.
     pub fn with_tempo(
         endpoint: Endpoint,
         which: String,
-        access: Access,
-        tempo: Tempo,
+        access: RegistryAccess,
+        timeouts: RequestTimeouts,
     ) -> Result<Self> {
         if !is_made_of(&endpoint.repository, b"._-/") || endpoint.repository.contains("..") {
             fail!("'{}' is not a repository", endpoint.repository.escape_debug());
         }
         let which = tag_or_digest(which)?;
-        Ok(Self { session: Arc::new(Session::new(endpoint, access, tempo)?), which })
+        Ok(Self { session: Arc::new(RegistrySession::new(endpoint, access, timeouts)?), which })
     }
 
     /// Another tag or digest of the same repository, over the same connections. Errors: `which` is neither.
@@ -100,17 +100,17 @@ impl Registry {
 
     /// Checks that the registry accepts our credentials, for a login. Errors: it refuses them, or cannot be reached.
     pub fn check_credentials(&self) -> Result<()> {
-        let ask = Ask::new(Method::GET, "/v2/".to_owned());
-        let answer = self.session.ask(&ask)?;
+        let request = RegistryRequest::new(Method::GET, "/v2/".to_owned());
+        let answer = self.session.request(&request)?;
         match answer.status {
             200..=299 => Ok(()),
-            _ => Err(self.session.refused(answer, &Subject::Api)),
+            _ => Err(self.session.refused(answer, &RequestSubject::Api)),
         }
     }
 
     /// The source for another tag of the same repository, such as an image's signatures. `None`: the tag does not
     /// exist.
-    pub fn beside(&self, tag: &str) -> Result<Option<Box<dyn Source>>> {
+    pub fn sibling(&self, tag: &str) -> Result<Option<Box<dyn Source>>> {
         let other = self.other(tag.to_owned())?;
         Ok(other.head_manifest()?.map(|_| Box::new(other) as Box<dyn Source>))
     }
@@ -118,7 +118,7 @@ impl Registry {
     /// The digest that `which` names now, without a download where the registry sends the digest. `None`: no such
     /// manifest.
     pub fn head_manifest(&self) -> Result<Option<Digest>> {
-        let answer = self.session.ask(&self.manifest_ask(Method::HEAD, &self.which))?;
+        let answer = self.session.request(&self.manifest_request(Method::HEAD, &self.which))?;
         let digest = match answer.status {
             404 => return Ok(None),
             200..=299 => answer.header("docker-content-digest").and_then(|text| text.parse().ok()),
@@ -134,14 +134,14 @@ impl Registry {
     /// All tags of the repository. Errors: the repository does not exist, or has more than [`MOST_TAGS`].
     pub fn tags(&self) -> Result<Vec<String>> {
         #[derive(serde::Deserialize)]
-        struct Page {
+        struct TagsPage {
             #[serde(default, deserialize_with = "go_json::list")]
             tags: Vec<String>,
         }
         let mut tags: Vec<String> = Vec::new();
         let path = self.session.path("tags/list");
-        let is_whole = search::pages(&self.session, path, Subject::Tags, |bytes| {
-            let page: Page = go_json::read(bytes).context(|| "the list of tags")?;
+        let is_whole = search::pages(&self.session, path, RequestSubject::Tags, |bytes| {
+            let page: TagsPage = go_json::read(bytes).context(|| "the list of tags")?;
             tags.extend(page.tags);
             let is_enough = tags.len() > MOST_TAGS;
             Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -155,11 +155,12 @@ impl Registry {
         }
     }
 
-    fn manifest_ask(&self, method: Method, which: &str) -> Ask<'static> {
+    fn manifest_request(&self, method: Method, which: &str) -> RegistryRequest<'static> {
         let kinds =
             [media::OCI_MANIFEST, media::OCI_INDEX, media::DOCKER_MANIFEST, media::DOCKER_LIST];
         let accept = [&kinds[..], &SCHEMA_1[..]].concat().join(", ");
-        Ask::new(method, self.session.path(&format!("manifests/{which}"))).accept(accept)
+        RegistryRequest::new(method, self.session.path(&format!("manifests/{which}")))
+            .accept(accept)
     }
 }
 
@@ -175,7 +176,7 @@ fn tag_or_digest(which: String) -> Result<String> {
 }
 
 /// Reads the answer's body, at most [`LARGEST`] bytes.
-fn read_manifest(answer: Answer) -> Result<Fetched, http::Failure> {
+fn read_manifest(answer: RegistryResponse) -> Result<Fetched, http::RequestFailure> {
     let media_type = answer.header("content-type").map(str::to_owned);
     let mut bytes = Vec::new();
     // Content-Length is untrusted: it only serves to refuse early.
@@ -183,11 +184,11 @@ fn read_manifest(answer: Answer) -> Result<Fetched, http::Failure> {
     let said = said.filter(|_| !answer.is_encoded());
     let mut body = answer.into_reader()?.take(LARGEST + 1);
     if said.is_none_or(|said| said <= LARGEST) {
-        body.read_to_end(&mut bytes).map_err(http::Failure::of_read)?;
+        body.read_to_end(&mut bytes).map_err(http::RequestFailure::of_read)?;
     }
     if said.is_some_and(|said| said > LARGEST) || bytes.len() as u64 > LARGEST {
         let error = Error::new(format!("the manifest is larger than {LARGEST} bytes"));
-        return Err(http::Failure::lasting(error));
+        return Err(http::RequestFailure::lasting(error));
     }
     Ok(Fetched { bytes, media_type })
 }
@@ -201,32 +202,35 @@ impl Source for Registry {
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched> {
         let which = digest.map_or_else(|| self.which.clone(), Digest::to_string);
-        let ask = self.manifest_ask(Method::GET, &which);
-        self.session.persist(|| {
-            let answer = self.session.attempt(&ask)?;
+        let request = self.manifest_request(Method::GET, &which);
+        self.session.with_retries(|| {
+            let answer = self.session.attempt(&request)?;
             match answer.status {
                 200..=299 => read_manifest(answer),
                 _ => {
-                    let error = self.session.refused(answer, &Subject::Manifest(&which));
-                    Err(http::Failure::lasting(error))
+                    let error = self.session.refused(answer, &RequestSubject::Manifest(&which));
+                    Err(http::RequestFailure::lasting(error))
                 }
             }
         })
     }
 
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {
-        Ok(Box::new(blob::Mended::open(self.session.clone(), descriptor, from)?))
+        Ok(Box::new(blob::ResumedBlob::open(self.session.clone(), descriptor, from)?))
     }
 
     fn size(&self, digest: &Digest) -> Result<u64> {
         // Some registries answer HEAD with 405, or without a length.
         for method in [Method::HEAD, Method::GET] {
-            let ask = Ask::new(method, self.session.path(&format!("blobs/{digest}")));
-            let answer = self.session.ask(&ask)?;
+            let request =
+                RegistryRequest::new(method, self.session.path(&format!("blobs/{digest}")));
+            let answer = self.session.request(&request)?;
             let size = answer.header("content-length").and_then(|text| text.parse().ok());
             match (answer.status, size) {
                 (200..=299, Some(size)) if !answer.is_encoded() => return Ok(size),
-                (404, _) => return Err(self.session.refused(answer, &Subject::Blob(digest))),
+                (404, _) => {
+                    return Err(self.session.refused(answer, &RequestSubject::Blob(digest)));
+                }
                 _ => {}
             }
         }
@@ -241,11 +245,11 @@ impl Target for Registry {
 
     fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {
         let path = self.session.path(&format!("blobs/{}", descriptor.digest));
-        let answer = self.session.ask(&Ask::new(Method::HEAD, path))?;
+        let answer = self.session.request(&RegistryRequest::new(Method::HEAD, path))?;
         match answer.status {
             200..=299 => Ok(true),
             404 => Ok(false),
-            _ => Err(self.session.refused(answer, &Subject::Upload)),
+            _ => Err(self.session.refused(answer, &RequestSubject::Upload)),
         }
     }
 
@@ -264,17 +268,18 @@ impl Target for Registry {
 
     fn put_manifest(&self, digest: Option<&Digest>, media_type: &str, bytes: &[u8]) -> Result<()> {
         let which = digest.map_or_else(|| self.which.clone(), Digest::to_string);
-        let ask = Ask::new(Method::PUT, self.session.path(&format!("manifests/{which}")))
-            .bytes(media_type, bytes);
-        let answer = self.session.ask(&ask)?;
+        let request =
+            RegistryRequest::new(Method::PUT, self.session.path(&format!("manifests/{which}")))
+                .bytes(media_type, bytes);
+        let answer = self.session.request(&request)?;
         match answer.status {
             200..=299 => {}
-            401 | 403 => return Err(self.session.refused(answer, &Subject::Upload)),
+            401 | 403 => return Err(self.session.refused(answer, &RequestSubject::Upload)),
             // The registry may accept only manifests of the other format.
             400 | 405 | 406 | 415 | 422 => {
-                return Err(self.session.refused(answer, &Subject::NewManifest(&which)));
+                return Err(self.session.refused(answer, &RequestSubject::NewManifest(&which)));
             }
-            _ => return Err(self.session.refused(answer, &Subject::Manifest(&which))),
+            _ => return Err(self.session.refused(answer, &RequestSubject::Manifest(&which))),
         }
         let Some(said) = answer.header("docker-content-digest") else { return Ok(()) };
         let said: Digest = said.parse().context(|| self.session.name())?;

@@ -15,12 +15,12 @@ use crate::error::{Context, Error, Result};
 pub struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
-    exceptions: Vec<Exception>,
+    exceptions: Vec<NoProxyRule>,
 }
 
 /// An entry of NO_PROXY.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Exception {
+enum NoProxyRule {
     All,
     /// A network: address and prefix length in bits.
     Network(IpAddr, u32),
@@ -53,7 +53,7 @@ impl Proxies {
         Ok(Self {
             http: proxy("HTTP_PROXY")?,
             https: proxy("HTTPS_PROXY")?,
-            exceptions: exceptions.split([',', ' ']).filter_map(Exception::parse).collect(),
+            exceptions: exceptions.split([',', ' ']).filter_map(NoProxyRule::parse).collect(),
         })
     }
 
@@ -74,7 +74,7 @@ impl Proxies {
     }
 }
 
-impl Exception {
+impl NoProxyRule {
     fn parse(word: &str) -> Option<Self> {
         let word = word.trim().to_ascii_lowercase();
         if word.is_empty() {
@@ -199,7 +199,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_exception_breaks_us(word in ".{0,40}", host in "[a-z.]{1,20}") {
-            if let Some(exception) = Exception::parse(&word) {
+            if let Some(exception) = NoProxyRule::parse(&word) {
                 exception.holds(&host, None, 443);
             }
         }

@@ -6,47 +6,50 @@ use std::fs::File;
 use ureq::http::{Method, Uri};
 
 use super::address;
-use super::http::Failure;
-use super::refusal::Subject;
-use super::session::{Answer, Ask, Content, Place, Session};
+use super::http::RequestFailure;
+use super::refusal::RequestSubject;
+use super::session::{
+    RegistryRequest, RegistryResponse, RegistrySession, RequestBody, RequestTarget,
+};
 use crate::error::{Error, Result};
 use crate::image::manifest::Descriptor;
 
 /// Uploads a blob that the registry lacks. `progress` receives the number of bytes sent, from 0 again after a restart.
 pub fn upload(
-    session: &Session,
+    session: &RegistrySession,
     descriptor: &Descriptor,
     open: &dyn Fn() -> Result<File>,
     progress: &dyn Fn(u64),
 ) -> Result<()> {
-    session.persist(|| once(session, descriptor, open, progress))
+    session.with_retries(|| once(session, descriptor, open, progress))
 }
 
 fn once(
-    session: &Session,
+    session: &RegistrySession,
     descriptor: &Descriptor,
     open: &dyn Fn() -> Result<File>,
     progress: &dyn Fn(u64),
-) -> Result<(), Failure> {
-    let step = |ask: &Ask<'_>| -> Result<Answer, Failure> {
-        let answer = session.attempt(ask)?;
+) -> Result<(), RequestFailure> {
+    let step = |request: &RegistryRequest<'_>| -> Result<RegistryResponse, RequestFailure> {
+        let answer = session.attempt(request)?;
         match answer.status {
             200..=299 => Ok(answer),
             // The upload location no longer exists (a registry that was restarted): a new one will do.
-            404 | 416 if !is_begin(ask) => {
-                Err(Failure::passing(session.refused(answer, &Subject::Upload)))
+            404 | 416 if !is_begin(request) => {
+                Err(RequestFailure::passing(session.refused(answer, &RequestSubject::Upload)))
             }
-            _ => Err(session.refused(answer, &Subject::Upload).into()),
+            _ => Err(session.refused(answer, &RequestSubject::Upload).into()),
         }
     };
-    let begin = Ask::new(Method::POST, session.path("blobs/uploads/"));
+    let begin = RegistryRequest::new(Method::POST, session.path("blobs/uploads/"));
     let place = location(session, &step(&begin)?)?
         .ok_or_else(|| Error::new("it gives no place for an upload"))?;
-    let content = Content::File { length: descriptor.size, open, progress };
-    let bytes = Ask::at(Method::PATCH, Place::Address(place.clone())).content(content);
+    let content = RequestBody::File { length: descriptor.size, open, progress };
+    let bytes =
+        RegistryRequest::at(Method::PATCH, RequestTarget::Address(place.clone())).content(content);
     let place = location(session, &step(&bytes)?)?.unwrap_or(place);
     let place = address::with_query(&place, "digest", &descriptor.digest.to_string())?;
-    let answer = step(&Ask::at(Method::PUT, Place::Address(place)))?;
+    let answer = step(&RegistryRequest::at(Method::PUT, RequestTarget::Address(place)))?;
     match answer.header("docker-content-digest") {
         Some(said) if said != descriptor.digest.to_string() => {
             let said = super::refusal::shown(said);
@@ -56,11 +59,11 @@ fn once(
     }
 }
 
-fn is_begin(ask: &Ask<'_>) -> bool {
-    ask.method() == Method::POST
+fn is_begin(request: &RegistryRequest<'_>) -> bool {
+    request.method() == Method::POST
 }
 
-fn location(session: &Session, answer: &Answer) -> Result<Option<Uri>> {
+fn location(session: &RegistrySession, answer: &RegistryResponse) -> Result<Option<Uri>> {
     let Some(text) = answer.location() else { return Ok(None) };
     let place = address::resolve(&answer.address, &text)?;
     session.check_sealed(&place)?;

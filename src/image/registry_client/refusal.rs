@@ -5,7 +5,7 @@ use std::io::Read;
 
 use serde::Deserialize;
 
-use super::session::Answer;
+use super::session::RegistryResponse;
 use crate::digest::Digest;
 use crate::error::{Error, Kind};
 use crate::go_json;
@@ -13,7 +13,7 @@ use crate::image::endpoint::Endpoint;
 
 /// Object of a request, for error messages.
 #[derive(Clone, Copy, Debug)]
-pub enum Subject<'a> {
+pub enum RequestSubject<'a> {
     /// The registry as such, not an object in it.
     Api,
     /// A tag or digest.
@@ -50,24 +50,26 @@ fn escape(c: char) -> Vec<char> {
 
 /// Reads the message from the body of a refusal: `{"errors":[{"code":"DENIED","message":"..."}]}`, or a token server's
 /// `{"details":"..."}`.
-fn own_words(answer: Answer) -> Option<String> {
+fn own_words(answer: RegistryResponse) -> Option<String> {
     #[derive(Deserialize)]
-    struct Body {
+    struct RefusalBody {
         #[serde(default, deserialize_with = "go_json::list")]
-        errors: Vec<One>,
+        errors: Vec<RefusalMessage>,
         details: Option<String>,
     }
     #[derive(Default, Deserialize)]
-    struct One {
+    struct RefusalMessage {
         code: Option<String>,
         message: Option<String>,
     }
     let mut bytes = Vec::new();
     // A body that breaks off is no error: the caller has a text without it.
     let _ = answer.into_reader().ok()?.take(64 << 10).read_to_end(&mut bytes);
-    let body: Body = go_json::read(&bytes).ok()?;
+    let body: RefusalBody = go_json::read(&bytes).ok()?;
     let text = match body.errors.into_iter().next() {
-        Some(One { code: Some(code), message: Some(message) }) => format!("{code}: {message}"),
+        Some(RefusalMessage { code: Some(code), message: Some(message) }) => {
+            format!("{code}: {message}")
+        }
         Some(one) => one.message.or(one.code)?,
         None => body.details?,
     };
@@ -80,15 +82,17 @@ pub fn login_name(host: &str) -> &str {
 }
 
 /// True if the registry itself, not a token server, checks names and passwords: then it has checked ours.
-fn is_basic(answer: &Answer) -> bool {
+fn is_basic(answer: &RegistryResponse) -> bool {
     let schemes = answer.headers("www-authenticate").filter_map(|text| text.split(' ').next());
     let mut schemes = schemes.map(str::to_ascii_lowercase).peekable();
     answer.is_home && schemes.peek().is_some() && schemes.all(|scheme| scheme == "basic")
 }
 
-fn kind_of(status: u16, subject: &Subject<'_>) -> Kind {
+fn kind_of(status: u16, subject: &RequestSubject<'_>) -> Kind {
     match status {
-        400 | 405 | 406 | 415 | 422 if matches!(subject, Subject::NewManifest(_)) => Kind::Format,
+        400 | 405 | 406 | 415 | 422 if matches!(subject, RequestSubject::NewManifest(_)) => {
+            Kind::Format
+        }
         401 | 403 => Kind::Denied,
         404 => Kind::Absent,
         _ => Kind::Unreachable,
@@ -96,49 +100,57 @@ fn kind_of(status: u16, subject: &Subject<'_>) -> Kind {
 }
 
 /// Makes the error for an answer that is no success.
-pub fn explain(answer: Answer, subject: &Subject<'_>, endpoint: &Endpoint) -> Error {
+pub fn explain(
+    answer: RegistryResponse,
+    subject: &RequestSubject<'_>,
+    endpoint: &Endpoint,
+) -> Error {
     let status = answer.status;
     let has_login = endpoint.credentials.is_some();
     let login = format!("usnea login {}", login_name(&endpoint.host));
     let repository = &endpoint.repository;
     let what = match subject {
-        Subject::Api => "its API".to_owned(),
-        Subject::Catalog => "its list of repositories".to_owned(),
-        Subject::Manifest(which) | Subject::NewManifest(which) if which.contains(':') => {
+        RequestSubject::Api => "its API".to_owned(),
+        RequestSubject::Catalog => "its list of repositories".to_owned(),
+        RequestSubject::Manifest(which) | RequestSubject::NewManifest(which)
+            if which.contains(':') =>
+        {
             format!("'{repository}@{which}'")
         }
-        Subject::Manifest(which) | Subject::NewManifest(which) => format!("'{repository}:{which}'"),
-        Subject::Tags => format!("'{repository}'"),
-        Subject::Blob(digest) => format!("blob {digest} of '{repository}'"),
-        Subject::Upload => format!("an upload to '{repository}'"),
-        Subject::Token(host) => format!("a token of {}", shown(host)),
+        RequestSubject::Manifest(which) | RequestSubject::NewManifest(which) => {
+            format!("'{repository}:{which}'")
+        }
+        RequestSubject::Tags => format!("'{repository}'"),
+        RequestSubject::Blob(digest) => format!("blob {digest} of '{repository}'"),
+        RequestSubject::Upload => format!("an upload to '{repository}'"),
+        RequestSubject::Token(host) => format!("a token of {}", shown(host)),
     };
     let (is_home, is_basic) = (answer.is_home, is_basic(&answer));
     let words = own_words(answer).map(|words| format!(" ({words})")).unwrap_or_default();
     let (text, hint) = match (status, subject) {
-        (401, Subject::Api | Subject::Token(_)) if has_login => {
+        (401, RequestSubject::Api | RequestSubject::Token(_)) if has_login => {
             ("our user name or password is refused".to_owned(), Some(login))
         }
         (401, _) if has_login && is_basic => {
             ("our user name or password is refused".to_owned(), Some(login))
         }
-        (401, Subject::Api) => ("a login is needed".to_owned(), Some(login)),
-        (401, Subject::Upload) if has_login => {
+        (401, RequestSubject::Api) => ("a login is needed".to_owned(), Some(login)),
+        (401, RequestSubject::Upload) if has_login => {
             (format!("our login may not write to '{repository}'"), Some(login))
         }
-        (401, Subject::Upload) => (format!("{what} needs a login"), Some(login)),
+        (401, RequestSubject::Upload) => (format!("{what} needs a login"), Some(login)),
         (401, _) if is_home && !has_login => {
             (format!("{what} does not exist, or needs a login"), Some(login))
         }
         (401, _) if is_home => {
             (format!("{what} does not exist, or our login may not have it"), Some(login))
         }
-        (403, Subject::Upload) if has_login => {
+        (403, RequestSubject::Upload) if has_login => {
             (format!("our login may not write to '{repository}'"), is_home.then_some(login))
         }
         (403, _) => (format!("access to {what} is denied"), is_home.then_some(login)),
-        (404, Subject::Api) => ("it is no registry: it has no /v2/".to_owned(), None),
-        (404, Subject::Manifest(_)) => {
+        (404, RequestSubject::Api) => ("it is no registry: it has no /v2/".to_owned(), None),
+        (404, RequestSubject::Manifest(_)) => {
             (format!("{what} does not exist"), Some("check the name and the tag".to_owned()))
         }
         (404, _) => (format!("{what} does not exist"), None),

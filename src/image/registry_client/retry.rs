@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::http::{Failure, Kind};
+use super::http::{FailureKind, RequestFailure};
 use crate::error::{self, Error, Result};
 
 /// Waiting times. The defaults suit people; tests use shorter ones.
 #[derive(Clone, Copy, Debug)]
-pub struct Tempo {
+pub struct RequestTimeouts {
     /// Limit for connecting, over all addresses of the name.
     pub connect: Duration,
     /// Time without a byte until a transfer counts as interrupted.
@@ -18,7 +18,7 @@ pub struct Tempo {
     pub pause: Duration,
 }
 
-impl Default for Tempo {
+impl Default for RequestTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(20),
@@ -35,15 +35,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Counts failures in a row.
 #[derive(Debug)]
-pub struct Patience {
-    tempo: Tempo,
+pub struct RetryCounter {
+    timeouts: RequestTimeouts,
     failures: u32,
 }
 
-impl Patience {
+impl RetryCounter {
     /// Starts with no failures.
-    pub fn new(tempo: Tempo) -> Self {
-        Self { tempo, failures: 0 }
+    pub fn new(timeouts: RequestTimeouts) -> Self {
+        Self { timeouts, failures: 0 }
     }
 
     /// Resets the count: data arrived.
@@ -52,15 +52,15 @@ impl Patience {
     }
 
     /// Waits before the next try. Errors: the failure, when there is no next try.
-    pub fn bear(&mut self, failure: Failure) -> Result<(), Error> {
+    pub fn pause_or_fail(&mut self, failure: RequestFailure) -> Result<(), Error> {
         self.failures += 1;
         match failure.kind {
-            Kind::Lasting => return Err(failure.error),
-            Kind::Passing if self.failures < MOST_FAILURES => {}
+            FailureKind::Lasting => return Err(failure.error),
+            FailureKind::Passing if self.failures < MOST_FAILURES => {}
             _ => return Err(failure.error.of_kind(error::Kind::Unreachable)),
         }
         log::debug!("{}; once more", failure.error);
-        let pause = self.tempo.pause.saturating_mul(1 << (self.failures - 1));
+        let pause = self.timeouts.pause.saturating_mul(1 << (self.failures - 1));
         // Half of the pause is random, so that many clients cut off together do not return together.
         let jittered = pause.mul_f64(0.5 + f64::from(chance()) / 255.0 / 2.0);
         std::thread::sleep(failure.after.map_or(jittered, |after| after.max(jittered)));

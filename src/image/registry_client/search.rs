@@ -8,9 +8,9 @@ use serde::Deserialize;
 use ureq::http::Method;
 
 use super::address::{self, escape};
-use super::refusal::Subject;
-use super::session::{Answer, Ask, Place, Session};
-use super::{Access, Tempo, read_manifest};
+use super::refusal::RequestSubject;
+use super::session::{RegistryRequest, RegistryResponse, RegistrySession, RequestTarget};
+use super::{RegistryAccess, RequestTimeouts, read_manifest};
 use crate::error::{Context, Error, Result};
 use crate::go_json;
 use crate::image::endpoint::Endpoint;
@@ -51,16 +51,20 @@ pub fn search(mut endpoint: Endpoint, term: &str, limit: usize) -> Result<Vec<Fo
     if is_hub {
         endpoint.host = HUB_SEARCH.to_owned();
     }
-    let session = Arc::new(Session::new(endpoint, Access::Catalog, Tempo::default())?);
+    let session = Arc::new(RegistrySession::new(
+        endpoint,
+        RegistryAccess::Catalog,
+        RequestTimeouts::default(),
+    )?);
     if is_hub && term.is_empty() {
         return Err(Error::new("docker.io lists no repositories without a term"));
     }
     if !term.is_empty() {
         let path = format!("/v1/search?q={}&n={limit}", escape(term));
-        let answer = session.ask(&Ask::new(Method::GET, path))?;
+        let answer = session.request(&RegistryRequest::new(Method::GET, path))?;
         let is_found = (200..=299).contains(&answer.status);
         if !is_found && is_hub {
-            return Err(session.refused(answer, &Subject::Catalog));
+            return Err(session.refused(answer, &RequestSubject::Catalog));
         }
         // Some registries answer unknown paths with a web page.
         if is_found && let Some(mut found) = results(answer) {
@@ -71,7 +75,7 @@ pub fn search(mut endpoint: Endpoint, term: &str, limit: usize) -> Result<Vec<Fo
     catalog(&session, term, limit)
 }
 
-fn results(answer: Answer) -> Option<Vec<FoundRepository>> {
+fn results(answer: RegistryResponse) -> Option<Vec<FoundRepository>> {
     #[derive(Deserialize)]
     struct Results {
         #[serde(deserialize_with = "go_json::list")]
@@ -81,15 +85,15 @@ fn results(answer: Answer) -> Option<Vec<FoundRepository>> {
     Some(go_json::read::<Results>(&bytes).ok()?.results)
 }
 
-fn catalog(session: &Session, term: &str, limit: usize) -> Result<Vec<FoundRepository>> {
+fn catalog(session: &RegistrySession, term: &str, limit: usize) -> Result<Vec<FoundRepository>> {
     #[derive(Deserialize)]
-    struct Page {
+    struct CatalogPage {
         #[serde(default, deserialize_with = "go_json::list")]
         repositories: Vec<String>,
     }
     let mut found = Vec::new();
-    pages(session, format!("/v2/_catalog?n={PAGE}"), Subject::Catalog, |bytes| {
-        let page: Page = go_json::read(bytes).context(|| "the list of repositories")?;
+    pages(session, format!("/v2/_catalog?n={PAGE}"), RequestSubject::Catalog, |bytes| {
+        let page: CatalogPage = go_json::read(bytes).context(|| "the list of repositories")?;
         let fitting = page.repositories.into_iter().filter(|name| name.contains(term));
         found.extend(fitting.map(|name| FoundRepository { name, ..FoundRepository::default() }));
         Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
@@ -100,14 +104,14 @@ fn catalog(session: &Session, term: &str, limit: usize) -> Result<Vec<FoundRepos
 
 /// Reads a list page by page until it ends or `each` breaks. True if the list ended.
 pub fn pages(
-    session: &Session,
+    session: &RegistrySession,
     path: String,
-    subject: Subject<'_>,
+    subject: RequestSubject<'_>,
     mut each: impl FnMut(&[u8]) -> Result<ControlFlow<()>>,
 ) -> Result<bool> {
-    let mut place = Place::Path(path);
+    let mut place = RequestTarget::Path(path);
     for _ in 0..MOST_PAGES {
-        let answer = session.ask(&Ask::at(Method::GET, place))?;
+        let answer = session.request(&RegistryRequest::at(Method::GET, place))?;
         if !(200..=299).contains(&answer.status) {
             return Err(session.refused(answer, &subject));
         }
@@ -119,7 +123,7 @@ pub fn pages(
         let is_enough = each(&page.bytes)?.is_break();
         match next {
             Some(_) if is_enough => return Ok(false),
-            Some(next) => place = Place::Address(next),
+            Some(next) => place = RequestTarget::Address(next),
             None => return Ok(true),
         }
     }
@@ -127,7 +131,7 @@ pub fn pages(
 }
 
 /// The address of the next page in a `Link` field: `<ADDRESS>; rel="next"` (RFC 8288).
-fn next_page(answer: &Answer) -> Option<String> {
+fn next_page(answer: &RegistryResponse) -> Option<String> {
     let links = answer.headers("link").flat_map(|text| text.split(','));
     let mut nexts = links.filter_map(|link| {
         let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;

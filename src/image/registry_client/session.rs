@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use ureq::http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use ureq::{Body, SendBody};
 
-use super::Access;
+use super::RegistryAccess;
 use super::address::{self, Origin};
-use super::auth::Keeper;
-use super::http::{Failure, Http, Kind};
-use super::refusal::{self, Subject, shown};
-use super::retry::{self, Patience, Tempo};
+use super::auth::TokenCache;
+use super::http::{FailureKind, HttpAgents, RequestFailure};
+use super::refusal::{self, RequestSubject, shown};
+use super::retry::{self, RequestTimeouts, RetryCounter};
 use crate::error::{self, Context, Error, Result};
 use crate::image::endpoint::{Endpoint, Transport};
 
@@ -22,7 +22,7 @@ const MOST_REDIRECTS: usize = 10;
 
 /// Destination of a request.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum RequestTarget {
     /// Path at the registry.
     Path(String),
     /// Absolute address that the registry named.
@@ -31,7 +31,7 @@ pub enum Place {
 
 /// Body of a request; can be sent again for a retry.
 #[derive(Clone, Copy)]
-pub enum Content<'a> {
+pub enum RequestBody<'a> {
     /// No body.
     Nothing,
     /// Media type and bytes.
@@ -42,23 +42,23 @@ pub enum Content<'a> {
 
 /// A request.
 #[derive(Clone)]
-pub struct Ask<'a> {
+pub struct RegistryRequest<'a> {
     method: Method,
-    place: Place,
+    target: RequestTarget,
     accept: Option<String>,
-    from: u64,
-    content: Content<'a>,
+    offset: u64,
+    content: RequestBody<'a>,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> RegistryRequest<'a> {
     /// Makes a request for a path at the registry.
     pub fn new(method: Method, path: String) -> Self {
-        Self::at(method, Place::Path(path))
+        Self::at(method, RequestTarget::Path(path))
     }
 
-    /// Makes a request for any place.
-    pub fn at(method: Method, place: Place) -> Self {
-        Self { method, place, accept: None, from: 0, content: Content::Nothing }
+    /// Makes a request for any target.
+    pub fn at(method: Method, target: RequestTarget) -> Self {
+        Self { method, target, accept: None, offset: 0, content: RequestBody::Nothing }
     }
 
     /// Accepts these media types.
@@ -67,20 +67,20 @@ impl<'a> Ask<'a> {
         self
     }
 
-    /// Asks for the bytes from `from` on.
-    pub fn from(mut self, from: u64) -> Self {
-        self.from = from;
+    /// Asks for the bytes from `offset` on.
+    pub fn from_offset(mut self, offset: u64) -> Self {
+        self.offset = offset;
         self
     }
 
     /// Sets bytes of media type `kind` as the body.
     pub fn bytes(mut self, kind: &'a str, bytes: &'a [u8]) -> Self {
-        self.content = Content::Bytes(kind, bytes);
+        self.content = RequestBody::Bytes(kind, bytes);
         self
     }
 
     /// Sets the body.
-    pub fn content(mut self, content: Content<'a>) -> Self {
+    pub fn content(mut self, content: RequestBody<'a>) -> Self {
         self.content = content;
         self
     }
@@ -96,7 +96,7 @@ impl<'a> Ask<'a> {
 }
 
 /// An answer whose body is still unread.
-pub struct Answer {
+pub struct RegistryResponse {
     /// HTTP status, such as 200.
     pub status: u16,
     /// Address that answered, after redirects.
@@ -107,7 +107,7 @@ pub struct Answer {
     headers: HeaderMap,
 }
 
-impl Answer {
+impl RegistryResponse {
     /// The value of a header field, where it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -115,7 +115,7 @@ impl Answer {
 
     /// True if the body is packed for the transfer alone (Content-Encoding).
     pub fn is_encoded(&self) -> bool {
-        self.encoding() != Encoding::Identity
+        self.encoding() != ContentCoding::Identity
     }
 
     /// Ignores the content encoding: the body is read as it arrives.
@@ -123,16 +123,16 @@ impl Answer {
         self.headers.remove(header::CONTENT_ENCODING);
     }
 
-    fn encoding(&self) -> Encoding {
+    fn encoding(&self) -> ContentCoding {
         match self
             .header("content-encoding")
             .map(|text| text.trim().to_ascii_lowercase())
             .as_deref()
         {
-            None | Some("" | "identity") => Encoding::Identity,
-            Some("gzip" | "x-gzip") => Encoding::Gzip,
-            Some("zstd") => Encoding::Zstd,
-            Some(_) => Encoding::Unknown,
+            None | Some("" | "identity") => ContentCoding::Identity,
+            Some("gzip" | "x-gzip") => ContentCoding::Gzip,
+            Some("zstd") => ContentCoding::Zstd,
+            Some(_) => ContentCoding::Unknown,
         }
     }
 
@@ -140,16 +140,16 @@ impl Answer {
     pub fn into_reader(self) -> Result<Box<dyn Read + Send>> {
         let encoding = self.encoding();
         let said = || shown(self.header("content-encoding").unwrap_or_default());
-        if encoding == Encoding::Unknown {
+        if encoding == ContentCoding::Unknown {
             let error = format!("it sends what is packed in a way that is not known: {}", said());
             return Err(Error::new(error).of_kind(error::Kind::Unreachable));
         }
         let body = self.body.into_reader();
         Ok(match encoding {
-            Encoding::Gzip => {
+            ContentCoding::Gzip => {
                 Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::new(body)))
             }
-            Encoding::Zstd => Box::new(zstd::stream::read::Decoder::new(body)?),
+            ContentCoding::Zstd => Box::new(zstd::stream::read::Decoder::new(body)?),
             _ => Box::new(body),
         })
     }
@@ -168,7 +168,7 @@ impl Answer {
 
 /// Content coding of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
+enum ContentCoding {
     Identity,
     Gzip,
     Zstd,
@@ -176,34 +176,38 @@ enum Encoding {
 }
 
 /// Client of one repository of a registry.
-pub struct Session {
+pub struct RegistrySession {
     /// Address and credentials of the repository.
     pub endpoint: Endpoint,
     /// Timeouts and pauses.
-    pub tempo: Tempo,
-    http: Http,
-    keeper: Keeper,
+    pub timeouts: RequestTimeouts,
+    http: HttpAgents,
+    tokens: TokenCache,
     // The scheme of an insecure registry, http or https; unset until the first answer.
     scheme: OnceLock<&'static str>,
     // Challenges of /v2/ without a login; `None`: not fetched yet.
     challenges: Mutex<Option<Vec<String>>>,
 }
 
-impl Session {
+impl RegistrySession {
     /// Prepares the session; sends nothing yet.
-    pub fn new(endpoint: Endpoint, access: Access, tempo: Tempo) -> Result<Self> {
+    pub fn new(
+        endpoint: Endpoint,
+        access: RegistryAccess,
+        timeouts: RequestTimeouts,
+    ) -> Result<Self> {
         let host = &endpoint.host;
         let address = format!("https://{host}/").parse::<Uri>().ok();
         if address.is_none_or(|address| Origin::of(&address).is_none() || address.path() != "/") {
             return Err(Error::new(format!("'{}' is not a registry's name", shown(host))));
         }
-        let http = Http::new(&endpoint, access, tempo)?;
-        let keeper = Keeper::new(&endpoint, access)?;
+        let http = HttpAgents::new(&endpoint, access, timeouts)?;
+        let tokens = TokenCache::new(&endpoint, access)?;
         let scheme = OnceLock::new();
         if endpoint.transport == Transport::Verified {
             let _ = scheme.set("https");
         }
-        Ok(Self { endpoint, tempo, http, keeper, scheme, challenges: Mutex::default() })
+        Ok(Self { endpoint, timeouts, http, tokens, scheme, challenges: Mutex::default() })
     }
 
     /// Name for error messages: `registry 127.0.0.1:5000`.
@@ -217,65 +221,71 @@ impl Session {
     }
 
     /// Makes the error for an answer that is no success.
-    pub fn refused(&self, answer: Answer, subject: &Subject<'_>) -> Error {
+    pub fn refused(&self, answer: RegistryResponse, subject: &RequestSubject<'_>) -> Error {
         refusal::explain(answer, subject, &self.endpoint)
     }
 
     /// Repeats `work` until it succeeds or no retry can help.
-    pub fn persist<T>(&self, mut work: impl FnMut() -> Result<T, Failure>) -> Result<T> {
-        let mut patience = Patience::new(self.tempo);
+    pub fn with_retries<T>(
+        &self,
+        mut work: impl FnMut() -> Result<T, RequestFailure>,
+    ) -> Result<T> {
+        let mut retries = RetryCounter::new(self.timeouts);
         loop {
             match work() {
                 Ok(done) => return Ok(done),
-                Err(failure) => patience.bear(failure).context(|| self.name())?,
+                Err(failure) => retries.pause_or_fail(failure).context(|| self.name())?,
             }
         }
     }
 
     /// Sends a request until an answer arrives.
-    pub fn ask(&self, ask: &Ask<'_>) -> Result<Answer> {
-        self.persist(|| self.attempt(ask))
+    pub fn request(&self, request: &RegistryRequest<'_>) -> Result<RegistryResponse> {
+        self.with_retries(|| self.attempt(request))
     }
 
     /// Sends a request, and repeats it once with a new token where the registry demands one. Sends a login at once: a
     /// registry may hide what exists from others (403, 404). Errors also for an answer that a retry may improve: 408,
     /// 429 and all of 5xx.
-    pub fn attempt(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
-        let mut used = self.keeper.current();
-        if used.is_none() && self.keeper.has_login() {
+    pub fn attempt(
+        &self,
+        request: &RegistryRequest<'_>,
+    ) -> Result<RegistryResponse, RequestFailure> {
+        let mut used = self.tokens.current();
+        if used.is_none() && self.tokens.has_login() {
             used = self.log_in()?;
         }
-        let mut answer = self.reach(ask, used.as_ref())?;
+        let mut answer = self.reach(request, used.as_ref())?;
         if answer.status == 401 && answer.is_home {
             let mut challenge = challenges(&answer);
             if challenge.is_empty() {
                 challenge = self.challenges_of_api()?;
             }
-            if let Some(new) = self.keeper.renew(self, &challenge, used.as_ref())? {
-                answer = self.reach(ask, Some(&new))?;
+            if let Some(new) = self.tokens.renew(self, &challenge, used.as_ref())? {
+                answer = self.reach(request, Some(&new))?;
             }
         }
-        self.passing(answer, &Subject::Api)
+        self.final_answer(answer, &RequestSubject::Api)
     }
 
     /// Answers the challenge of /v2/ with our login, once. `None`: no challenge.
-    fn log_in(&self) -> Result<Option<HeaderValue>, Failure> {
+    fn log_in(&self) -> Result<Option<HeaderValue>, RequestFailure> {
         // Held until an answer arrives: other threads want the same token.
         let mut known = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_some() {
-            return Ok(self.keeper.current());
+            return Ok(self.tokens.current());
         }
         let found = self.ask_for_challenges()?;
         let granted = match found.is_empty() {
             true => None,
-            false => self.keeper.renew(self, &found, None)?,
+            false => self.tokens.renew(self, &found, None)?,
         };
         *known = Some(found);
         Ok(granted)
     }
 
     /// The challenges of /v2/ without a login, cached.
-    fn challenges_of_api(&self) -> Result<Vec<String>, Failure> {
+    fn challenges_of_api(&self) -> Result<Vec<String>, RequestFailure> {
         let mut known = self.challenges.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
             Some(known) => Ok(known.clone()),
@@ -283,42 +293,50 @@ impl Session {
         }
     }
 
-    fn ask_for_challenges(&self) -> Result<Vec<String>, Failure> {
-        let answer = self.reach(&Ask::new(Method::GET, "/v2/".to_owned()), None)?;
+    fn ask_for_challenges(&self) -> Result<Vec<String>, RequestFailure> {
+        let answer = self.reach(&RegistryRequest::new(Method::GET, "/v2/".to_owned()), None)?;
         let is_wanted = answer.status == 401 && answer.is_home;
         Ok(if is_wanted { challenges(&answer) } else { Vec::new() })
     }
 
     /// Returns the answer, or a passing failure where a retry may improve it.
-    pub fn passing(&self, answer: Answer, subject: &Subject<'_>) -> Result<Answer, Failure> {
+    pub fn final_answer(
+        &self,
+        answer: RegistryResponse,
+        subject: &RequestSubject<'_>,
+    ) -> Result<RegistryResponse, RequestFailure> {
         if !matches!(answer.status, 408 | 429 | 500..=599) {
             return Ok(answer);
         }
         let after = answer.header("retry-after");
         let after = after.and_then(|value| retry::retry_after(value, Timestamp::now()));
         let error = refusal::explain(answer, subject, &self.endpoint);
-        Err(Failure { error, kind: Kind::Passing, after })
+        Err(RequestFailure { error, kind: FailureKind::Passing, after })
     }
 
-    fn reach(&self, ask: &Ask<'_>, token: Option<&HeaderValue>) -> Result<Answer, Failure> {
-        let at = |scheme: &str, path: &str| -> Result<Uri, Failure> {
+    fn reach(
+        &self,
+        request: &RegistryRequest<'_>,
+        token: Option<&HeaderValue>,
+    ) -> Result<RegistryResponse, RequestFailure> {
+        let at = |scheme: &str, path: &str| -> Result<Uri, RequestFailure> {
             let text = format!("{scheme}://{}{path}", self.endpoint.host);
-            text.parse().map_err(|_| Failure::lasting(Error::new("not an address")))
+            text.parse().map_err(|_| RequestFailure::lasting(Error::new("not an address")))
         };
-        let path = match (&ask.place, self.scheme.get()) {
-            (Place::Address(address), _) => return self.exchange(ask, address, token),
-            (Place::Path(path), Some(scheme)) => {
-                return self.exchange(ask, &at(scheme, path)?, token);
+        let path = match (&request.target, self.scheme.get()) {
+            (RequestTarget::Address(address), _) => return self.exchange(request, address, token),
+            (RequestTarget::Path(path), Some(scheme)) => {
+                return self.exchange(request, &at(scheme, path)?, token);
             }
-            (Place::Path(path), None) => path,
+            (RequestTarget::Path(path), None) => path,
         };
         // Insecure registry: HTTPS first, plain HTTP if HTTPS fails.
-        let (scheme, answer) = match self.exchange(ask, &at("https", path)?, token) {
-            Err(failure) if failure.kind != Kind::Lasting => {
-                match self.exchange(ask, &at("http", path)?, token) {
+        let (scheme, answer) = match self.exchange(request, &at("https", path)?, token) {
+            Err(failure) if failure.kind != FailureKind::Lasting => {
+                match self.exchange(request, &at("http", path)?, token) {
                     // A server that wants TLS answers a plain request with 400.
                     Ok(answer) if answer.status != 400 => ("http", answer),
-                    Err(plain) if plain.kind != Kind::Unanswered => return Err(plain),
+                    Err(plain) if plain.kind != FailureKind::Unanswered => return Err(plain),
                     _ => return Err(failure),
                 }
             }
@@ -332,27 +350,28 @@ impl Session {
     /// sent again once a redirect has led elsewhere.
     pub fn exchange(
         &self,
-        ask: &Ask<'_>,
+        request: &RegistryRequest<'_>,
         start: &Uri,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<RegistryResponse, RequestFailure> {
         let home = Origin::of(start);
         let own = format!("{}://{}", start.scheme_str().unwrap_or_default(), self.endpoint.host);
         let own = own.parse().ok().and_then(|own| Origin::of(&own));
         let mut address = start.clone();
         // An upload's address may be at another server: our token is not sent there.
-        let mut is_home = home == own || !matches!(ask.place, Place::Address(_));
+        let mut is_home = home == own || !matches!(request.target, RequestTarget::Address(_));
         for _ in 0..=MOST_REDIRECTS {
             let authorization = authorization.filter(|_| is_home);
-            let response = self.send(ask, &address, authorization)?;
+            let response = self.send(request, &address, authorization)?;
             let status = response.status().as_u16();
             let (parts, body) = response.into_parts();
-            let answer = Answer { status, address, is_home, body, headers: parts.headers };
+            let answer =
+                RegistryResponse { status, address, is_home, body, headers: parts.headers };
             let Some(location) = answer.location() else {
                 return Ok(answer);
             };
             let is_redirect = match status {
-                301..=303 => ask.is_reading(),
+                301..=303 => request.is_reading(),
                 307 | 308 => true,
                 _ => false,
             };
@@ -361,7 +380,7 @@ impl Session {
             }
             let next = address::resolve(&answer.address, &location)?;
             is_home &= Origin::of(&next) == home;
-            if !ask.is_reading() && !is_home {
+            if !request.is_reading() && !is_home {
                 return Err(Error::new("it sends what we upload to another server").into());
             }
             self.check_sealed(&next)?;
@@ -385,51 +404,51 @@ impl Session {
 
     fn send(
         &self,
-        ask: &Ask<'_>,
+        request: &RegistryRequest<'_>,
         address: &Uri,
         authorization: Option<&HeaderValue>,
-    ) -> Result<ureq::http::Response<Body>, Failure> {
-        let mut request = Request::builder().method(ask.method.clone()).uri(address.clone());
+    ) -> Result<ureq::http::Response<Body>, RequestFailure> {
+        let mut builder = Request::builder().method(request.method.clone()).uri(address.clone());
         if let Some(value) = authorization {
-            request = request.header(header::AUTHORIZATION, value.clone());
+            builder = builder.header(header::AUTHORIZATION, value.clone());
         }
-        if let Some(accept) = &ask.accept {
-            request = request.header(header::ACCEPT, accept);
+        if let Some(accept) = &request.accept {
+            builder = builder.header(header::ACCEPT, accept);
         }
-        if ask.is_reading() {
-            request = request.header(header::ACCEPT_ENCODING, "identity");
+        if request.is_reading() {
+            builder = builder.header(header::ACCEPT_ENCODING, "identity");
         }
-        if ask.from > 0 {
-            request = request.header(header::RANGE, format!("bytes={}-", ask.from));
+        if request.offset > 0 {
+            builder = builder.header(header::RANGE, format!("bytes={}-", request.offset));
         }
         let (mut slice, mut file);
-        let (length, kind, reader): (u64, _, &mut dyn Read) = match ask.content {
-            Content::Nothing if ask.is_reading() => {
-                return self.http.send(request.body(()).map_err(|_| no_request())?);
+        let (length, kind, reader): (u64, _, &mut dyn Read) = match request.content {
+            RequestBody::Nothing if request.is_reading() => {
+                return self.http.send(builder.body(()).map_err(|_| no_request())?);
             }
-            Content::Nothing => {
+            RequestBody::Nothing => {
                 slice = &[][..];
                 (0, None, &mut slice)
             }
-            Content::Bytes(kind, bytes) => {
+            RequestBody::Bytes(kind, bytes) => {
                 slice = bytes;
                 (bytes.len() as u64, Some(kind), &mut slice)
             }
-            Content::File { length, open, progress } => {
-                file = Counted { inner: open()?.take(length), count: 0, progress };
+            RequestBody::File { length, open, progress } => {
+                file = CountingReader { inner: open()?.take(length), count: 0, progress };
                 (length, Some("application/octet-stream"), &mut file)
             }
         };
         if let Some(kind) = kind {
-            request = request.header(header::CONTENT_TYPE, kind);
+            builder = builder.header(header::CONTENT_TYPE, kind);
         }
-        let request = request.header(header::CONTENT_LENGTH, length);
-        let request = request.body(SendBody::from_reader(reader)).map_err(|_| no_request())?;
-        self.http.send(request)
+        let builder = builder.header(header::CONTENT_LENGTH, length);
+        let message = builder.body(SendBody::from_reader(reader)).map_err(|_| no_request())?;
+        self.http.send(message)
     }
 }
 
-fn challenges(answer: &Answer) -> Vec<String> {
+fn challenges(answer: &RegistryResponse) -> Vec<String> {
     answer.headers("www-authenticate").map(str::to_owned).collect()
 }
 
@@ -438,13 +457,13 @@ fn no_request() -> Error {
 }
 
 /// Counts the bytes read and reports them.
-struct Counted<'a> {
+struct CountingReader<'a> {
     inner: io::Take<File>,
     count: u64,
     progress: &'a dyn Fn(u64),
 }
 
-impl Read for Counted<'_> {
+impl Read for CountingReader<'_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(room)?;
         self.count = self.count.saturating_add(length as u64);

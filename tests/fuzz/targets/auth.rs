@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = logins.find(host, path);
     }
     if logins.store("quay.io", "", "user", "pass:word").is_ok() {
-        let found = logins.kept("quay.io", "").expect("readable").expect("what was stored");
+        let found = logins.find_stored("quay.io", "").expect("readable").expect("what was stored");
         assert_eq!(found.username.as_deref(), Some("user"));
     }
     let _ = logins.erase("quay.io", "");

@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usnea::image::instruction::{Change, apply};
+use usnea::image::instruction::{ConfigChange, apply};
 
 fuzz_target!(|text: &str| {
-    let changes: Vec<Change> = text.split('\u{1}').filter_map(|line| line.parse().ok()).collect();
+    let changes: Vec<ConfigChange> = text.split('\u{1}').filter_map(|line| line.parse().ok()).collect();
     let config = r#"{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/bin","A=b"],"Shell":["/bin/x","-c"],
         "WorkingDir":"/w","Cmd":["x"]},"rootfs":{"type":"layers","diff_ids":[]}}"#;
     let mut document = serde_json::from_str(config).expect("JSON");

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use usnea::image::credentials::CredentialPaths;
-use usnea::image::registries_conf::{Asked, RegistriesPaths, Registries};
+use usnea::image::registries_conf::{RegistryOptions, RegistriesPaths, Registries};
 
 fuzz_target!(|text: &str| {
     let (main, drop_in) = text.split_once('\0').unwrap_or((text, ""));
@@ -17,8 +17,8 @@ fuzz_target!(|text: &str| {
     for name in ["debian", "quay.io/a/b:1", "localhost:5000/x"] {
         let typed = name.parse().expect("a name");
         for reference in registries.candidates(&typed).unwrap_or_default() {
-            let _ = registries.pull_endpoints(&reference, &Asked::default());
-            let _ = registries.push_endpoint(&reference, &Asked::default());
+            let _ = registries.pull_endpoints(&reference, &RegistryOptions::default());
+            let _ = registries.push_endpoint(&reference, &RegistryOptions::default());
         }
     }
 });

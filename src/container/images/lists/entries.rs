@@ -12,7 +12,7 @@ use crate::image::config::ImageConfig;
 use crate::image::list::{Entry, Listing};
 use crate::image::manifest::{Document, LARGEST, Manifest, Platform};
 use crate::image::reference::Reference;
-use crate::image::registries_conf::{Asked, Registries};
+use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::Registry;
 use crate::image::source::Source;
 use crate::image::transport::Place;
@@ -48,7 +48,7 @@ pub struct Origin {
 
 impl Origin {
     /// Asks the registries. Errors: no registry has it, or the place is no registry.
-    pub fn of_registry(stores: &Stores, text: &str, asked: &Asked) -> Result<Self> {
+    pub fn of_registry(stores: &Stores, text: &str, asked: &RegistryOptions) -> Result<Self> {
         let place: Place = text.parse()?;
         if !matches!(place, Place::Registry(_)) {
             let error = format!("{place}: a list holds images of the store and of registries");

@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::list::{EntryChange, ListFormat, Listing, ManifestList};
 use crate::image::manifest::Platform;
 use crate::image::reference::Typed;
-use crate::image::registries_conf::{Asked, Registries};
+use crate::image::registries_conf::{Registries, RegistryOptions};
 
 pub use self::push::{PushList, push_list};
 
@@ -27,7 +27,7 @@ pub struct ListedImages {
     /// Platform to choose from a registry's list; `None`: this machine's.
     pub platform: Option<Platform>,
     /// Settings of registries from the command line.
-    pub asked: Asked,
+    pub asked: RegistryOptions,
 }
 
 /// Treatment of an existing list by `create_list`.
@@ -153,7 +153,7 @@ pub fn has_list(stores: &Stores, text: &str) -> Result<bool> {
 }
 
 /// Returns the list as a push would send it; without a list of that name, the registry's manifest or index.
-pub fn inspect_list(stores: &Stores, text: &str, asked: &Asked) -> Result<Value> {
+pub fn inspect_list(stores: &Stores, text: &str, asked: &RegistryOptions) -> Result<Value> {
     if let Some(list) = found(stores, text)? {
         return list.document(list.format());
     }

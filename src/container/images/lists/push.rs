@@ -18,8 +18,8 @@ use crate::image::list::{Entry, ListFormat, Listing, ManifestList};
 use crate::image::manifest::{Descriptor, Document, Manifest};
 use crate::image::push::{Form, Format, Push, Pushed};
 use crate::image::reference::{DOCKER_HUB, Reference};
-use crate::image::registries_conf::{Asked, Registries};
-use crate::image::registry_client::{Access, Registry};
+use crate::image::registries_conf::{Registries, RegistryOptions};
+use crate::image::registry_client::{Registry, RegistryAccess};
 use crate::image::source::{Source, Target};
 use crate::image::transport::Place;
 
@@ -31,7 +31,7 @@ pub struct PushList {
     /// Destination of the list; `None`: the registry of its own name.
     pub destination: Option<Place>,
     /// Settings of registries from the command line.
-    pub asked: Asked,
+    pub asked: RegistryOptions,
     /// True if the list's images are sent too; else the registry must have them.
     pub all: bool,
     /// Format of the list; `None`: the one that loses no information.
@@ -136,7 +136,7 @@ impl Sender<'_> {
     fn copy(&self, origin: &Reference, entry: &Entry) -> Result<()> {
         let mut failure = Error::new("registries.conf leaves no place to pull from");
         for endpoint in self.registries.pull_endpoints(origin, &self.push.asked)? {
-            let source = Registry::new(endpoint, origin.which(), Access::Pull)?;
+            let source = Registry::new(endpoint, origin.which(), RegistryAccess::Pull)?;
             match self.copy_from(&source, entry) {
                 Err(error) if error.is_of_place() => failure = error,
                 answer => return answer,

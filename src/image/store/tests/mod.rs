@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{Image, Store};
 use crate::config::Limits;
 use crate::image::Reference;
-use crate::image::compose::{self, Details, Layer, LayerWriter, Parent};
+use crate::image::compose::{self, ImageDetails, LayerWriter, NewLayer, ParentImage};
 use crate::image::manifest::{Document, Platform};
 use crate::image::owners::Owners;
 use crate::image::pull::{Progress, Pull};
@@ -28,8 +28,8 @@ impl Progress for Silent {
     fn done(&self, _: usize, _: bool) {}
 }
 
-fn details() -> Details {
-    Details {
+fn details() -> ImageDetails {
+    ImageDetails {
         platform: Platform::host(),
         created: jiff::Timestamp::UNIX_EPOCH,
         author: None,
@@ -40,7 +40,7 @@ fn details() -> Details {
 }
 
 /// A layer with these files.
-fn layer(tmp: &Path, files: &[(&str, &str)]) -> Layer {
+fn layer(tmp: &Path, files: &[(&str, &str)]) -> NewLayer {
     use std::io::Write;
     let mut writer = LayerWriter::new(tmp).unwrap();
     for (name, content) in files {
@@ -72,7 +72,7 @@ impl Shop {
         Self { folder, store }
     }
 
-    fn pull(&self, source: &compose::Made, names: &[&str]) -> Image {
+    fn pull(&self, source: &compose::ComposedImage, names: &[&str]) -> Image {
         let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
         let pull = Pull {
             action: "pull",
@@ -102,7 +102,7 @@ impl Shop {
             panic!("no manifest")
         };
         let config = self.store.read_blob(&parent.config).unwrap();
-        let parent = Parent { manifest: &manifest, config: &config, store: &self.store };
+        let parent = ParentImage { manifest: &manifest, config: &config, store: &self.store };
         let layer = layer(self.folder.path(), files);
         let made = compose::commit(Some(parent), Some(layer), &details(), "a child".to_owned());
         self.pull(&made.unwrap(), names)
