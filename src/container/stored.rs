@@ -13,10 +13,10 @@ use crate::error::{Context, Error, Result};
 use crate::go_json;
 use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
-use crate::image::pull::Progress;
+use crate::image::pull::TransferProgress;
 use crate::image::registries_conf::Registries;
 use crate::image::store::{HeldBlob, Image, Store};
-use crate::image::transport::Place;
+use crate::image::transport::ImageLocation;
 use crate::monitor::record::Healthcheck;
 use crate::spec::ImageDefaults;
 use crate::userns::Base;
@@ -45,7 +45,7 @@ pub struct PullSettings<'a> {
     /// Settings of the pull. Its place is the image.
     pub pull: Pull,
     /// Listener for the progress of the pull.
-    pub progress: &'a dyn Progress,
+    pub progress: &'a dyn TransferProgress,
 }
 
 /// Returns the image's root, held.
@@ -105,7 +105,7 @@ fn had(
 ) -> Result<(Store, Image)> {
     let registries = Registries::load()?;
     let here = match &wanted.pull.place {
-        Place::Registry(_) => stores.find(text, &registries)?,
+        ImageLocation::Registry(_) => stores.find(text, &registries)?,
         // An archive is read each time: its content may have changed. Layers that are here are not fetched again.
         _ => None,
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::container::stores::{self, Stores};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::image::archive::output::Output;
+use crate::image::archive::output::ArchiveOutput;
 use crate::image::diff::{Folder, merged_tar};
 use crate::image::owners::Owners;
 use crate::image::pull::unpack_missing;
@@ -24,7 +24,7 @@ pub fn export(stores: &Stores, text: &str, output: &Path) -> Result<()> {
         unpack_missing(&store, &image, &owners, &|| ())?;
         let layers = hold(&store, &image, &owners)?;
         let folders: Vec<Folder> = layers.iter().map(folder).collect();
-        merged_tar(&folders, &owners, Output::create(output)?)?.put()
+        merged_tar(&folders, &owners, ArchiveOutput::create(output)?)?.put()
     })
     .context(|| format!("cannot export {}", text.escape_debug()))
 }

@@ -10,7 +10,7 @@ use crate::image::Reference;
 use crate::image::compose::{self, ImageDetails};
 use crate::image::instruction::ConfigChange;
 use crate::image::manifest::Platform;
-use crate::image::pull::Pull;
+use crate::image::pull::ImagePull;
 use crate::image::store::Image;
 use crate::userns::{self, Base};
 
@@ -50,7 +50,7 @@ pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
     let imported = userns::in_base(&base, || {
         let source = compose::rootfs_image(&import.input, &store.tmp(), &details)
             .context(|| "cannot import")?;
-        let pull = Pull {
+        let pull = ImagePull {
             action: "import",
             store,
             platform: &import.platform,

@@ -9,7 +9,7 @@ use crate::container::stores::{self, Stores};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::Reference;
-use crate::image::manifest::{Document as OfManifest, media};
+use crate::image::manifest::{ManifestDocument as OfManifest, media};
 use crate::image::store::{Image, Store};
 use crate::spec::StorageDriver;
 use crate::userns::Base;

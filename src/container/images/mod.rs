@@ -30,8 +30,8 @@ mod sharing;
 
 use crate::container::stores::{Stores, meanings};
 use crate::error::{Error, Result};
-use crate::image::pull::Progress;
-use crate::image::reference::{Reference, Typed};
+use crate::image::pull::TransferProgress;
+use crate::image::reference::{Reference, TypedReference};
 use crate::image::registries_conf::Registries;
 use crate::image::store::{Image, Store};
 use crate::monitor::events;
@@ -78,7 +78,7 @@ pub fn exists(stores: &Stores, text: &str) -> Result<bool> {
 
 /// Returns the image's name that `text` means; `None`: an ID, or a digest, beside which a tag has no meaning.
 fn name_typed(text: &str, image: &Image, registries: &Registries) -> Option<Reference> {
-    let typed = text.parse::<Typed>().ok().filter(|typed| typed.digest.is_none())?;
+    let typed = text.parse::<TypedReference>().ok().filter(|typed| typed.digest.is_none())?;
     meanings(&typed, registries).into_iter().find(|name| image.names.contains(name))
 }
 
@@ -91,7 +91,7 @@ fn happened(stores: &Stores, id: &impl std::fmt::Display, action: &str, name: Op
 /// Progress that is not reported.
 pub(super) struct Silent;
 
-impl Progress for Silent {
+impl TransferProgress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}
     fn waits(&self, _: Option<usize>) {}
     fn came(&self, _: usize, _: u64) {}

@@ -7,7 +7,7 @@ use crate::container::folder;
 use crate::container::stores::{self, Stores, given_name, meanings};
 use crate::error::{Error, Result};
 use crate::fail;
-use crate::image::reference::{Reference, Typed};
+use crate::image::reference::{Reference, TypedReference};
 use crate::image::registries_conf::Registries;
 use crate::image::store::{
     Depth, Fault, Force, Freed, Image, Mending, Removal, Repair, Store, Target, Usage, Which,
@@ -41,7 +41,7 @@ fn target(text: &str, image: &Image, registries: &Registries) -> Target {
     if let Some(name) = name_typed(text, image, registries) {
         return Target::Name(name);
     }
-    let typed = text.parse::<Typed>().ok().filter(|typed| typed.digest.is_some());
+    let typed = text.parse::<TypedReference>().ok().filter(|typed| typed.digest.is_some());
     let names = typed.map(|typed| meanings(&typed, registries)).unwrap_or_default();
     let named = |one: &&Reference| {
         names.iter().any(|name| one.digest == name.digest && one.name() == name.name())

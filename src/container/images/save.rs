@@ -9,9 +9,9 @@ use crate::image::Reference;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
 use crate::image::manifest::Platform;
-use crate::image::push::{Form, Format, Push};
+use crate::image::push::{ImagePush, LayerForm, ManifestFormat};
 use crate::image::registries_conf::Registries;
-use crate::image::source::Target;
+use crate::image::source::ImageTarget;
 use crate::image::store::{Image, Store};
 
 /// Format of the output.
@@ -65,13 +65,13 @@ pub fn save(
             None => Growing::begin(format, output, &tmp, name.clone())?,
             Some(growing) => growing.another(name.clone()),
         };
-        let work = Push {
+        let work = ImagePush {
             store,
             image,
-            form: Form::AsStored,
+            form: LayerForm::AsStored,
             format: match format {
-                SaveFormat::DockerArchive => Format::AsStored,
-                SaveFormat::OciArchive | SaveFormat::OciDir => Format::Oci,
+                SaveFormat::DockerArchive => ManifestFormat::AsStored,
+                SaveFormat::OciArchive | SaveFormat::OciDir => ManifestFormat::Oci,
             },
             tmp: &tmp,
             parallel: 1,
@@ -121,7 +121,7 @@ impl Growing {
         }
     }
 
-    fn target(&self) -> &dyn Target {
+    fn target(&self) -> &dyn ImageTarget {
         match self {
             Self::Docker(target) => target,
             Self::Oci(target) => target,

@@ -9,7 +9,7 @@ use super::session::RegistryResponse;
 use crate::digest::Digest;
 use crate::error::{Error, Kind};
 use crate::go_json;
-use crate::image::endpoint::Endpoint;
+use crate::image::endpoint::RegistryEndpoint;
 
 /// Object of a request, for error messages.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,7 @@ fn kind_of(status: u16, subject: &RequestSubject<'_>) -> Kind {
 pub fn explain(
     answer: RegistryResponse,
     subject: &RequestSubject<'_>,
-    endpoint: &Endpoint,
+    endpoint: &RegistryEndpoint,
 ) -> Error {
     let status = answer.status;
     let has_login = endpoint.credentials.is_some();

@@ -15,7 +15,7 @@ use super::http::{FailureKind, HttpAgents, RequestFailure};
 use super::refusal::{self, RequestSubject, shown};
 use super::retry::{self, RequestTimeouts, RetryCounter};
 use crate::error::{self, Context, Error, Result};
-use crate::image::endpoint::{Endpoint, Transport};
+use crate::image::endpoint::{RegistryEndpoint, TransportSecurity};
 
 /// Most redirects of one request.
 const MOST_REDIRECTS: usize = 10;
@@ -178,7 +178,7 @@ enum ContentCoding {
 /// Client of one repository of a registry.
 pub struct RegistrySession {
     /// Address and credentials of the repository.
-    pub endpoint: Endpoint,
+    pub endpoint: RegistryEndpoint,
     /// Timeouts and pauses.
     pub timeouts: RequestTimeouts,
     http: HttpAgents,
@@ -192,7 +192,7 @@ pub struct RegistrySession {
 impl RegistrySession {
     /// Prepares the session; sends nothing yet.
     pub fn new(
-        endpoint: Endpoint,
+        endpoint: RegistryEndpoint,
         access: RegistryAccess,
         timeouts: RequestTimeouts,
     ) -> Result<Self> {
@@ -204,7 +204,7 @@ impl RegistrySession {
         let http = HttpAgents::new(&endpoint, access, timeouts)?;
         let tokens = TokenCache::new(&endpoint, access)?;
         let scheme = OnceLock::new();
-        if endpoint.transport == Transport::Verified {
+        if endpoint.transport == TransportSecurity::Verified {
             let _ = scheme.set("https");
         }
         Ok(Self { endpoint, timeouts, http, tokens, scheme, challenges: Mutex::default() })
@@ -393,7 +393,7 @@ impl RegistrySession {
     /// Refuses plain HTTP where the registry must be verified.
     pub fn check_sealed(&self, address: &Uri) -> Result<()> {
         let is_sealed = Origin::of(address).is_some_and(|origin| origin.is_https());
-        if is_sealed || self.endpoint.transport == Transport::Insecure {
+        if is_sealed || self.endpoint.transport == TransportSecurity::Insecure {
             return Ok(());
         }
         let host = shown(address.host().unwrap_or_default());

@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
 use crate::image::manifest::LARGEST;
-use crate::image::source::Blob;
+use crate::image::source::BlobReader;
 
 /// A verified blob that no command removes while this value lives.
 #[derive(Debug)]
@@ -232,7 +232,7 @@ impl Partial {
         &self,
         store: &Store,
         size: u64,
-        open: &dyn Fn(u64) -> Result<Blob>,
+        open: &dyn Fn(u64) -> Result<BlobReader>,
         told: &dyn Fn(u64),
     ) -> Result<HeldBlob> {
         let outcome = self.fetch_and_name(store, size, open, told);
@@ -244,7 +244,7 @@ impl Partial {
         &self,
         store: &Store,
         size: u64,
-        open: &dyn Fn(u64) -> Result<Blob>,
+        open: &dyn Fn(u64) -> Result<BlobReader>,
         told: &dyn Fn(u64),
     ) -> Result<HeldBlob> {
         let came = self.fetch(size, open, told)?;
@@ -258,7 +258,7 @@ impl Partial {
     fn fetch(
         &self,
         size: u64,
-        open: &dyn Fn(u64) -> Result<Blob>,
+        open: &dyn Fn(u64) -> Result<BlobReader>,
         told: &dyn Fn(u64),
     ) -> Result<Digest> {
         let unwritable = |error| files::cannot_write(error, &self.path);
@@ -391,7 +391,7 @@ mod tests {
         }
     }
 
-    fn from(bytes: &'static [u8]) -> impl Fn(u64) -> Result<Blob> {
+    fn from(bytes: &'static [u8]) -> impl Fn(u64) -> Result<BlobReader> {
         move |at| Ok(Box::new(&bytes[at as usize..]))
     }
 
@@ -416,10 +416,10 @@ mod tests {
     fn a_download_goes_on_where_it_stopped() {
         let (_folder, store) = store();
         let digest = Digest::of(b"content");
-        let broken = |_| -> Result<Blob> { Ok(Box::new(&b"cont"[..])) };
+        let broken = |_| -> Result<BlobReader> { Ok(Box::new(&b"cont"[..])) };
         let error = ours(&store, &digest).finish(&store, 7, &broken, &|_| ()).unwrap_err();
         assert!(error.to_string().ends_with("4 bytes came, not 7"), "{error}");
-        let rest = |at| -> Result<Blob> {
+        let rest = |at| -> Result<BlobReader> {
             assert_eq!(at, 4);
             Ok(Box::new(&b"ent"[..]))
         };

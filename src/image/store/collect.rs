@@ -21,7 +21,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Grip};
 use crate::image::Reference;
-use crate::image::manifest::{Document, parse_config};
+use crate::image::manifest::{ManifestDocument, parse_config};
 
 /// Target of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,7 +295,10 @@ impl Store {
     /// Diff IDs of the image with this manifest, read from the blobs themselves. `None`: not an image, or not whole.
     pub(super) fn diff_ids_of(&self, manifest: &Digest) -> Option<Vec<Digest>> {
         let bytes = self.read_blob(manifest).ok()?;
-        let Document::Manifest(manifest) = Document::parse(&bytes, None).ok()? else { return None };
+        let ManifestDocument::Manifest(manifest) = ManifestDocument::parse(&bytes, None).ok()?
+        else {
+            return None;
+        };
         let config = self.read_blob(&manifest.config.digest).ok()?;
         parse_config(&config, manifest.layers.len()).ok().map(|(_, diff_ids)| diff_ids)
     }
@@ -303,9 +306,9 @@ impl Store {
     /// Digest of the config of the image with this manifest. `None`: not an image, or missing.
     pub(super) fn config_of(&self, manifest: &Digest) -> Option<Digest> {
         let bytes = self.read_blob(manifest).ok()?;
-        match Document::parse(&bytes, None).ok()? {
-            Document::Manifest(manifest) => Some(manifest.config.digest),
-            Document::Index(_) => None,
+        match ManifestDocument::parse(&bytes, None).ok()? {
+            ManifestDocument::Manifest(manifest) => Some(manifest.config.digest),
+            ManifestDocument::Index(_) => None,
         }
     }
 

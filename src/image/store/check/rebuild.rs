@@ -10,7 +10,7 @@ use super::{Fault, Outcome};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fail;
-use crate::image::manifest::{Descriptor, Document, LARGEST, parse_config};
+use crate::image::manifest::{Descriptor, LARGEST, ManifestDocument, parse_config};
 use crate::image::store::{Image, Images, Layer, Store};
 
 impl Store {
@@ -85,13 +85,13 @@ impl Store {
                 continue;
             }
             let Ok(bytes) = self.read_blob(&digest) else { continue };
-            match Document::parse(&bytes, None) {
-                Ok(Document::Index(index)) => {
+            match ManifestDocument::parse(&bytes, None) {
+                Ok(ManifestDocument::Index(index)) => {
                     came_from.extend(
                         index.manifests.into_iter().map(|one| (one.digest, digest.clone())),
                     );
                 }
-                Ok(Document::Manifest(_)) => manifests.push(digest),
+                Ok(ManifestDocument::Manifest(_)) => manifests.push(digest),
                 Err(_) => {}
             }
         }
@@ -110,7 +110,7 @@ impl Store {
     /// Builds the record of an image from its blobs.
     fn image_of_manifest(&self, digest: &Digest) -> Result<Image> {
         let bytes = self.read_blob(digest)?;
-        let Document::Manifest(manifest) = Document::parse(&bytes, None)? else {
+        let ManifestDocument::Manifest(manifest) = ManifestDocument::parse(&bytes, None)? else {
             fail!("{digest}: not a manifest");
         };
         let config_bytes = self.read_blob(&manifest.config.digest)?;

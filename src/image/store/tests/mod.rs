@@ -9,9 +9,9 @@ use super::{Image, Store};
 use crate::config::Limits;
 use crate::image::Reference;
 use crate::image::compose::{self, ImageDetails, LayerWriter, NewLayer, ParentImage};
-use crate::image::manifest::{Document, Platform};
+use crate::image::manifest::{ManifestDocument, Platform};
 use crate::image::owners::Owners;
-use crate::image::pull::{Progress, Pull};
+use crate::image::pull::{ImagePull, TransferProgress};
 
 /// A store in a folder of its own.
 struct Shop {
@@ -21,7 +21,7 @@ struct Shop {
 
 struct Silent;
 
-impl Progress for Silent {
+impl TransferProgress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}
     fn waits(&self, _: Option<usize>) {}
     fn came(&self, _: usize, _: u64) {}
@@ -74,7 +74,7 @@ impl Shop {
 
     fn pull(&self, source: &compose::ComposedImage, names: &[&str]) -> Image {
         let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
-        let pull = Pull {
+        let pull = ImagePull {
             action: "pull",
             store: &self.store,
             platform: &Platform::host(),
@@ -98,7 +98,9 @@ impl Shop {
     /// An image of the layers of another and one more.
     fn child(&self, parent: &Image, names: &[&str], files: &[(&str, &str)]) -> Image {
         let manifest = self.store.read_blob(&parent.manifest).unwrap();
-        let Document::Manifest(manifest) = Document::parse(&manifest, None).unwrap() else {
+        let ManifestDocument::Manifest(manifest) =
+            ManifestDocument::parse(&manifest, None).unwrap()
+        else {
             panic!("no manifest")
         };
         let config = self.store.read_blob(&parent.config).unwrap();
