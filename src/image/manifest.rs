@@ -11,7 +11,7 @@ pub use super::config::{ImageConfig, parse_config};
 pub use super::platform::Platform;
 use super::platform::WrittenPlatform;
 use crate::digest::Digest;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::go_json;
 
@@ -245,7 +245,7 @@ impl Manifest {
         }
     }
 
-    /// Checks that the manifest describes an image. Errors of [`Kind::Artifact`] otherwise.
+    /// Checks that the manifest describes an image. Errors of [`ErrorKind::Artifact`] otherwise.
     pub fn check_is_image(&self) -> Result<()> {
         let bare = |kind: &str| kind.split(';').next().unwrap_or_default().trim().to_owned();
         let config = bare(&self.config.media_type);
@@ -269,7 +269,7 @@ impl Manifest {
             Some(kind) => {
                 let kind: String = kind.chars().take(100).collect();
                 let error = format!("an artifact of type {}, not an image", kind.escape_debug());
-                Err(Error::new(error).of_kind(Kind::Artifact))
+                Err(Error::new(error).of_kind(ErrorKind::Artifact))
             }
         }
     }
@@ -475,7 +475,7 @@ mod tests {
             (media::OCI_CONFIG, "application/vnd.in-toto+json", "", "application/vnd.in-toto+json"),
         ] {
             let error = format!("an artifact of type {kind}, not an image");
-            assert_eq!(check(config, layer, artifact), Err((Kind::Artifact, error)));
+            assert_eq!(check(config, layer, artifact), Err((ErrorKind::Artifact, error)));
         }
     }
 }

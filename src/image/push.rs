@@ -24,7 +24,7 @@ use super::pull::TransferProgress;
 use super::source::ImageTarget;
 use super::store::{HeldBlob, Image, Store};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 
 /// Form in which layers are sent.
@@ -131,7 +131,7 @@ impl ImagePush<'_> {
         let refusal = match target.put_manifest(None, &document.media_type, &document.bytes) {
             Ok(()) => return Ok(document),
             Err(error)
-                if error.kind() == Kind::Format && self.format == ManifestFormat::AsStored =>
+                if error.kind() == ErrorKind::Format && self.format == ManifestFormat::AsStored =>
             {
                 error
             }
@@ -146,7 +146,7 @@ impl ImagePush<'_> {
         log::info!("{refusal}: it gets the manifest as {}", other.media_type);
         match target.put_manifest(None, &other.media_type, &other.bytes) {
             Ok(()) => Ok(other),
-            Err(error) if error.kind() == Kind::Format => Err(refusal),
+            Err(error) if error.kind() == ErrorKind::Format => Err(refusal),
             Err(error) => Err(error),
         }
     }

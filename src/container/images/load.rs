@@ -13,7 +13,7 @@ use super::pull::warn_of_platform;
 use crate::config::{Limits, Settings};
 use crate::container::stores::{self, Stores, given_name};
 use crate::digest::Digest;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::Reference;
 use crate::image::archive::{ArchivedImage, ImageArchive};
 use crate::image::manifest::Platform;
@@ -91,7 +91,7 @@ pub fn load(
                 approve: &approve,
             };
             let image = match pull.run(&*source) {
-                Err(error) if error.kind() == Kind::Artifact => {
+                Err(error) if error.kind() == ErrorKind::Artifact => {
                     log::warn!("{error}: left out");
                     artifact = Some(error);
                     continue;

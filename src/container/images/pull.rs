@@ -6,7 +6,7 @@ use super::load::{Naming, names};
 use crate::config::Settings;
 use crate::container::stores::{self, Stores};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Reference;
 use crate::image::archive::{open_docker, open_oci};
 use crate::image::endpoint::RegistryEndpoint;
@@ -110,7 +110,7 @@ fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candi
             registries.candidates(typed)?.iter().map(Reference::to_string).collect();
         let error = format!("{name} is an image that was named here, and no registry has it");
         return Err(Error::new(error)
-            .of_kind(Kind::Absent)
+            .of_place(ErrorKind::NotFound)
             .hint(format!("to pull an image of a registry type {}", elsewhere.join(" or "))));
     }
     let one = |reference: Reference| {
@@ -122,7 +122,7 @@ fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candi
     if all.is_empty() {
         let name = typed.repository.escape_debug();
         let error = format!("'{name}' names no registry, and registries.conf has none to look in");
-        return Err(Error::new(error).of_kind(Kind::Absent).hint(
+        return Err(Error::new(error).of_place(ErrorKind::NotFound).hint(
             "type the whole name, such as docker.io/library/NAME, or fill unqualified-search-registries",
         ));
     }
@@ -157,7 +157,8 @@ pub fn registry_digest(stores: &Stores, pull: &Pull) -> Result<Digest> {
     let candidates = candidates(stores, pull, &policy)?;
     userns::in_base(&Base::of_user()?, || {
         first_of(&candidates, |registry, reference| {
-            let absent = || Error::new(format!("{reference} does not exist")).of_kind(Kind::Absent);
+            let absent =
+                || Error::new(format!("{reference} does not exist")).of_place(ErrorKind::NotFound);
             registry.head_manifest()?.ok_or_else(absent)
         })
     })
@@ -203,9 +204,9 @@ fn all_of(mut failures: Vec<Error>) -> Error {
     }
     let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
     // An endpoint that did not answer may have the image.
-    let unreachable = failures.iter().any(|error| error.kind() == Kind::Unreachable);
-    let kind = if unreachable { Kind::Unreachable } else { Kind::Absent };
-    let error = Error::new(all.join("; ")).of_kind(kind);
+    let unreachable = failures.iter().any(|error| error.kind() == ErrorKind::Unreachable);
+    let kind = if unreachable { ErrorKind::Unreachable } else { ErrorKind::NotFound };
+    let error = Error::new(all.join("; ")).of_place(kind);
     match failures.iter().find_map(Error::way_out) {
         Some(hint) => error.hint(hint),
         None => error,

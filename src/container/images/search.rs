@@ -1,6 +1,6 @@
 //! `usnea search`: repositories of registries, and their tags.
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::reference::{Reference, TypedReference};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{self, FoundRepository, Registry, RegistryAccess};
@@ -44,7 +44,7 @@ pub fn search(search: &Search) -> Result<Vec<Found>> {
     if places.is_empty() {
         let error = Error::new(format!("'{}' names no registry", search.term.escape_debug()));
         return Err(error
-            .of_kind(Kind::Absent)
+            .of_place(ErrorKind::NotFound)
             .hint("type REGISTRY/TERM, or fill unqualified-search-registries in registries.conf"));
     }
     let (mut found, mut failures) = (Vec::new(), Vec::new());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tar_core::EntryType;
 use tar_core::builder::EntryBuilder;
 
-use crate::error::{Context, Error, Kind, Result, STATUS_UNREAD};
+use crate::error::{Context, Error, ErrorKind, Result, STATUS_UNREAD};
 use crate::files;
 
 /// Standard output. A closed reader is an error that ends the program as SIGPIPE would, after cleanup.
@@ -27,9 +27,9 @@ impl Write for StandardOutput {
 
 fn unread(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::BrokenPipe => {
-            io::Error::other(Error::new(error).of_kind(Kind::Unread).exit_status(STATUS_UNREAD))
-        }
+        io::ErrorKind::BrokenPipe => io::Error::other(
+            Error::new(error).of_kind(ErrorKind::Unread).exit_status(STATUS_UNREAD),
+        ),
         _ => error,
     }
 }

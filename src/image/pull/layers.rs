@@ -9,7 +9,7 @@ use super::ImagePull;
 use super::writeback::Writeback;
 use crate::config::Limits;
 use crate::digest::{Digest, Hashed};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
 use crate::image::manifest::Descriptor;
 use crate::image::owners::Owners;
@@ -120,7 +120,7 @@ pub fn fetch(
         }
     }
     match failure {
-        Some(error) if error.kind() == Kind::Full => {
+        Some(error) if error.kind() == ErrorKind::Full => {
             drop(held);
             let came: Vec<_> =
                 layers.iter().map(|(layer, diff_id)| (&layer.digest, *diff_id)).collect();

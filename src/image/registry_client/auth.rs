@@ -17,7 +17,7 @@ use super::address::{self, Origin};
 use super::http::RequestFailure;
 use super::refusal::RequestSubject;
 use super::session::{RegistryRequest, RegistrySession, RequestTarget};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::go_json;
 use crate::image::endpoint::{RegistryCredentials, RegistryEndpoint};
 
@@ -115,7 +115,7 @@ impl TokenCache {
             (None, Some(_), _) => return Ok(None),
             (None, None, _) => {
                 let error = Error::new("it wants a login of a kind that is not known here");
-                return Err(error.of_kind(Kind::Denied).into());
+                return Err(error.of_place(ErrorKind::Refused).into());
             }
         };
         if Some(&grant.value) == used {
@@ -189,7 +189,7 @@ impl TokenCache {
 
 fn no_realm() -> Error {
     Error::new("it sends us for a token to what is not an address of http or https")
-        .of_kind(Kind::Unreachable)
+        .of_place(ErrorKind::Unreachable)
 }
 
 fn read_token(bytes: &[u8]) -> Result<GrantedToken> {
@@ -199,7 +199,8 @@ fn read_token(bytes: &[u8]) -> Result<GrantedToken> {
         access_token: Option<String>,
         expires_in: Option<Value>,
     }
-    let bad = || Error::new("the token server's answer has no token").of_kind(Kind::Unreachable);
+    let bad =
+        || Error::new("the token server's answer has no token").of_place(ErrorKind::Unreachable);
     // serde's own message would show a piece of the token.
     let read: TokenDocument = go_json::read(bytes).map_err(|_| bad())?;
     let token = [read.token, read.access_token].into_iter().flatten().find(|one| !one.is_empty());

@@ -42,7 +42,7 @@ impl RequestFailure {
 
     /// Makes a lasting failure whose cause is the server at that address.
     fn unusable(error: Error) -> Self {
-        Self::lasting(error.of_kind(error::Kind::Unreachable))
+        Self::lasting(error.of_place(error::ErrorKind::Unreachable))
     }
 
     /// Makes a failure that a retry may cure.

@@ -142,7 +142,7 @@ impl RegistryResponse {
         let said = || shown(self.header("content-encoding").unwrap_or_default());
         if encoding == ContentCoding::Unknown {
             let error = format!("it sends what is packed in a way that is not known: {}", said());
-            return Err(Error::new(error).of_kind(error::Kind::Unreachable));
+            return Err(Error::new(error).of_place(error::ErrorKind::Unreachable));
         }
         let body = self.body.into_reader();
         Ok(match encoding {
@@ -387,7 +387,7 @@ impl RegistrySession {
             address = next;
         }
         let error = Error::new(format!("more than {MOST_REDIRECTS} redirects"));
-        Err(error.of_kind(error::Kind::Unreachable).into())
+        Err(error.of_place(error::ErrorKind::Unreachable).into())
     }
 
     /// Refuses plain HTTP where the registry must be verified.
@@ -398,7 +398,7 @@ impl RegistrySession {
         }
         let host = shown(address.host().unwrap_or_default());
         Err(Error::new(format!("it sends us to {host} without TLS"))
-            .of_kind(error::Kind::Unreachable)
+            .of_place(error::ErrorKind::Unreachable)
             .hint("a registry without TLS is used with --tls-verify=false"))
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Image, Store};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::files;
 use crate::image::Reference;
@@ -232,7 +232,7 @@ impl Store {
         let bytes = serde_json::to_vec_pretty(images).map_err(Error::new)?;
         let replace = || files::replace(&self.tmp(), &self.images_path(), &bytes);
         replace().or_else(|error| match error.kind() {
-            Kind::Full => self.make_room().and_then(|()| replace()).or_else(|_| {
+            ErrorKind::Full => self.make_room().and_then(|()| replace()).or_else(|_| {
                 files::replace_in_place(&self.images_path(), &bytes).map_err(|_| error)
             }),
             _ => Err(error),

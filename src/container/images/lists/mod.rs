@@ -9,7 +9,7 @@ use serde_json::Value;
 use self::entries::{Origin, listings};
 use crate::container::stores::{Stores, given_name, meanings};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::list::{EntryChange, ListFormat, ListedManifest, ManifestList};
 use crate::image::manifest::Platform;
 use crate::image::reference::TypedReference;
@@ -202,13 +202,13 @@ fn find(stores: &Stores, text: &str) -> Result<ManifestList> {
 
 fn absent(text: &str) -> Error {
     let error = Error::new(format!("no manifest list '{}'", text.escape_debug()));
-    error.of_kind(Kind::Absent).hint("'usnea manifest create' makes one")
+    error.of_place(ErrorKind::NotFound).hint("'usnea manifest create' makes one")
 }
 
 fn not_in(list: &str, entry: &str) -> Error {
     let error = format!("'{}' is not in the manifest list {list}", entry.escape_debug());
     Error::new(error)
-        .of_kind(Kind::Absent)
+        .of_place(ErrorKind::NotFound)
         .hint("'usnea manifest inspect' shows the digests of those that are")
 }
 

@@ -11,7 +11,7 @@ use super::{find, format_of};
 use crate::config::Settings;
 use crate::container::stores::Stores;
 use crate::digest::{Digest, Hasher};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::image::file_range::FileRange;
 use crate::image::list::{IndexEntry, ListFormat, ListedManifest, ManifestList};
@@ -125,7 +125,7 @@ impl Sender<'_> {
             return Ok(());
         }
         let Some(origin) = &listing.origin else {
-            return Err(Error::new("the image is not here any more").of_kind(Kind::Absent).hint(
+            return Err(Error::new("the image is not here any more").of_place(ErrorKind::NotFound).hint(
                 "'usnea manifest remove' takes it out of the list; --all=false sends the list alone",
             ));
         };

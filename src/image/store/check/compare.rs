@@ -45,7 +45,7 @@ pub(super) fn difference(
     let unpacked = match extract::layer(&blob.file, layer.packed, sketch.as_fd(), &how) {
         Ok(unpacked) if unpacked.diff_id == story.diff_id => unpacked,
         Ok(_) => return Ok(None),
-        Err(error) if error.kind() == crate::error::Kind::Full => return Err(error),
+        Err(error) if error.kind() == crate::error::ErrorKind::Full => return Err(error),
         Err(error) => {
             log::info!("{error}");
             return Ok(None);
