@@ -25,7 +25,7 @@ use crate::image::instruction::ConfigChange;
 use crate::image::manifest::{Manifest, ManifestDocument, Platform};
 use crate::image::owners::Owners;
 use crate::image::pull::ImagePull;
-use crate::image::store::{Image, Store};
+use crate::image::store::{ImageRecord, Store};
 use crate::sys::signal;
 use crate::userns::{self, Base};
 
@@ -73,7 +73,7 @@ struct Origin {
 }
 
 /// Makes the image.
-pub fn commit(container: &Container, commit: &Commit) -> Result<Image> {
+pub fn commit(container: &Container, commit: &Commit) -> Result<ImageRecord> {
     container.refuse_foreground("layer of it can be made an image")?;
     let (spec, _image) = config(container)?;
     let _still = match commit.during {

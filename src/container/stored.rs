@@ -15,7 +15,7 @@ use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
 use crate::image::pull::TransferProgress;
 use crate::image::registries_conf::Registries;
-use crate::image::store::{HeldBlob, Image, Store};
+use crate::image::store::{HeldBlob, ImageRecord, Store};
 use crate::image::transport::ImageLocation;
 use crate::monitor::record::Healthcheck;
 use crate::spec::ImageDefaults;
@@ -68,7 +68,7 @@ fn held(
     stores: &Stores,
     text: &str,
     wanted: &PullSettings<'_>,
-) -> Result<(Store, Image, HeldBlob)> {
+) -> Result<(Store, ImageRecord, HeldBlob)> {
     for _ in 0..TRIES {
         let (store, image) = had(base, stores, text, wanted)?;
         // A prune may have removed the image meanwhile.
@@ -80,7 +80,7 @@ fn held(
 }
 
 /// Returns the image of this name, pulled where `wanted` says so.
-pub fn find_or_pull(stores: &Stores, text: &str, wanted: &PullSettings<'_>) -> Result<Image> {
+pub fn find_or_pull(stores: &Stores, text: &str, wanted: &PullSettings<'_>) -> Result<ImageRecord> {
     had(&Base::of_user()?, stores, text, wanted).map(|(_, image)| image)
 }
 
@@ -92,7 +92,7 @@ pub fn would_be_root(base: &Base, store: &Path, text: &str) -> Result<Root> {
     describe(&store, &image, &owners)
 }
 
-fn is_unpacked(store: &Store, image: &Image, owners: &Owners) -> bool {
+fn is_unpacked(store: &Store, image: &ImageRecord, owners: &Owners) -> bool {
     image.layers.iter().all(|layer| store.has_layer(&layer.diff_id, owners))
 }
 
@@ -102,7 +102,7 @@ fn had(
     stores: &Stores,
     text: &str,
     wanted: &PullSettings<'_>,
-) -> Result<(Store, Image)> {
+) -> Result<(Store, ImageRecord)> {
     let registries = Registries::load()?;
     let here = match &wanted.pull.place {
         ImageLocation::Registry(_) => stores.find(text, &registries)?,
@@ -110,7 +110,7 @@ fn had(
         _ => None,
     };
     // Layers that others unpacked for themselves alone are of no use here, and not ours to unpack.
-    let usable = |store: &Store, image: &Image| {
+    let usable = |store: &Store, image: &ImageRecord| {
         let is_own = store.root() == stores.own().root();
         is_own || is_unpacked(store, image, &stores::owners(base, store))
     };
@@ -129,7 +129,7 @@ fn had(
     }
 }
 
-fn pulled(stores: &Stores, wanted: &PullSettings<'_>) -> Result<(Store, Image)> {
+fn pulled(stores: &Stores, wanted: &PullSettings<'_>) -> Result<(Store, ImageRecord)> {
     let image = images::pull(stores, &wanted.pull, wanted.progress)?;
     Ok((stores.own().clone(), image))
 }
@@ -137,10 +137,10 @@ fn pulled(stores: &Stores, wanted: &PullSettings<'_>) -> Result<(Store, Image)> 
 /// Returns the image here, or the image that the registry has by its name now. Errors: the pull fails; where no
 /// registry has the image or can be reached, the image here serves.
 fn newer(
-    here: (Store, Image),
+    here: (Store, ImageRecord),
     stores: &Stores,
     wanted: &PullSettings<'_>,
-) -> Result<(Store, Image)> {
+) -> Result<(Store, ImageRecord)> {
     let is_same = |digest: &Digest| here.1.is_called(digest);
     match images::registry_digest(stores, &wanted.pull) {
         Ok(digest) if is_same(&digest) => return Ok(here),
@@ -156,7 +156,7 @@ fn newer(
     })
 }
 
-fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
+fn describe(store: &Store, image: &ImageRecord, owners: &Owners) -> Result<Root> {
     if image.platform.os != "linux" {
         return Err(Error::new(format!("an image for {}: only linux runs here", image.platform)));
     }
@@ -184,7 +184,10 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
 
 type Labels = std::collections::BTreeMap<String, String>;
 
-fn defaults(store: &Store, image: &Image) -> Result<(ImageDefaults, Labels, Option<Healthcheck>)> {
+fn defaults(
+    store: &Store,
+    image: &ImageRecord,
+) -> Result<(ImageDefaults, Labels, Option<Healthcheck>)> {
     let bytes = store.read_blob(&image.config)?;
     let (config, _) = crate::image::manifest::parse_config(&bytes, image.layers.len())?;
     let config = config.config;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::image::owners::Owners;
 use crate::image::reference::{LOCALHOST, Reference, TypedReference};
 use crate::image::registries_conf::Registries;
-use crate::image::store::{Image, Store};
+use crate::image::store::{ImageRecord, Store};
 use crate::userns::Base;
 
 /// All stores, our own first.
@@ -45,7 +45,11 @@ impl Stores {
 
     /// Finds the image that was typed: by its name ([`meanings`]), else by the beginning of an ID. Errors: an ambiguous
     /// ID, a store that cannot be read, a short name that registries.conf forbids.
-    pub fn find(&self, text: &str, registries: &Registries) -> Result<Option<(Store, Image)>> {
+    pub fn find(
+        &self,
+        text: &str,
+        registries: &Registries,
+    ) -> Result<Option<(Store, ImageRecord)>> {
         let typed = text.parse::<TypedReference>().ok();
         if let Some(typed) = &typed
             && let Some((store, image, _)) = self.named(&meanings(typed, registries))?
@@ -64,7 +68,7 @@ impl Stores {
 
     /// Finds the first image with one of these names: its store, and the name. Our own store comes before all names of
     /// others.
-    fn named(&self, names: &[Reference]) -> Result<Option<(Store, Image, Reference)>> {
+    fn named(&self, names: &[Reference]) -> Result<Option<(Store, ImageRecord, Reference)>> {
         for store in self.all() {
             let images = store.images()?;
             let found = names.iter().find_map(|name| Some((images.named(name)?, name)));

@@ -22,7 +22,7 @@ use super::file_range::FileRange;
 use super::manifest::{Descriptor, Manifest, ManifestDocument, media};
 use super::pull::TransferProgress;
 use super::source::ImageTarget;
-use super::store::{HeldBlob, Image, Store};
+use super::store::{HeldBlob, ImageRecord, Store};
 use crate::digest::Digest;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
@@ -54,7 +54,7 @@ pub struct ImagePush<'a> {
     /// Store that has the image.
     pub store: &'a Store,
     /// Image to push.
-    pub image: &'a Image,
+    pub image: &'a ImageRecord,
     /// Form in which layers are sent.
     pub form: LayerForm,
     /// Format of the manifest at the target.

@@ -11,7 +11,7 @@ use crate::image::compose::{self, ImageDetails};
 use crate::image::instruction::ConfigChange;
 use crate::image::manifest::Platform;
 use crate::image::pull::ImagePull;
-use crate::image::store::Image;
+use crate::image::store::ImageRecord;
 use crate::userns::{self, Base};
 
 /// Tarball to import, and the facts of its image.
@@ -30,7 +30,7 @@ pub struct Import {
 }
 
 /// Imports the tarball as an image of our own store.
-pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
+pub fn import(stores: &Stores, import: &Import) -> Result<ImageRecord> {
     let base = Base::of_user()?;
     let store = stores.own();
     let owners = stores::owners(&base, store);

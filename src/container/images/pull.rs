@@ -17,7 +17,7 @@ use crate::image::pull::{self, TransferProgress};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{Registry, RegistryAccess};
 use crate::image::source::ImageSource;
-use crate::image::store::{Image, Store};
+use crate::image::store::{ImageRecord, Store};
 use crate::image::transport::ImageLocation;
 use crate::userns::{self, Base};
 
@@ -54,7 +54,7 @@ struct Work<'a> {
 }
 
 /// Pulls the image into our own store. Errors name the searched places.
-pub fn pull(stores: &Stores, pull: &Pull, progress: &dyn TransferProgress) -> Result<Image> {
+pub fn pull(stores: &Stores, pull: &Pull, progress: &dyn TransferProgress) -> Result<ImageRecord> {
     let base = Base::of_user()?;
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
     let candidates = match &pull.place {
@@ -95,7 +95,7 @@ pub fn default_platform() -> Result<Option<Platform>> {
 }
 
 /// Warns where the only available image is not for the platform `asked`.
-pub(super) fn warn_of_platform(image: &Image, asked: Option<&Platform>) {
+pub(super) fn warn_of_platform(image: &ImageRecord, asked: Option<&Platform>) {
     if let Some(asked) = asked.filter(|asked| image.platform.rank(asked).is_none()) {
         log::warn!("the image is for {}, not for {asked}: there is no other", image.platform);
     }
@@ -214,14 +214,14 @@ fn all_of(mut failures: Vec<Error>) -> Error {
 }
 
 impl Work<'_> {
-    fn remote(&self, registry: &Registry, reference: &Reference) -> Result<Image> {
+    fn remote(&self, registry: &Registry, reference: &Reference) -> Result<ImageRecord> {
         let origin = ImageOrigin::registry(reference);
         let approve =
             |digest: &Digest| self.policy.verify(&origin, digest, &|tag| registry.sibling(tag));
         self.from(registry, std::slice::from_ref(reference), &approve)
     }
 
-    fn local(&self, place: &ImageLocation) -> Result<Image> {
+    fn local(&self, place: &ImageLocation) -> Result<ImageRecord> {
         let tmp = self.stores.own().tmp();
         let (source, texts, naming, origin): (Box<dyn ImageSource>, _, _, _) = match place {
             ImageLocation::Registry(typed) => {
@@ -262,7 +262,7 @@ impl Work<'_> {
         source: &dyn ImageSource,
         names: &[Reference],
         approve: &(dyn Fn(&Digest) -> Result<()> + Sync),
-    ) -> Result<Image> {
+    ) -> Result<ImageRecord> {
         let pull = pull::ImagePull {
             action: "pull",
             store: self.stores.own(),
@@ -282,7 +282,7 @@ impl Work<'_> {
 pub fn prepare(
     base: &Base,
     store: &Store,
-    image: &Image,
+    image: &ImageRecord,
     progress: &dyn TransferProgress,
 ) -> Result<()> {
     let owners = stores::owners(base, store);

@@ -15,7 +15,7 @@ use crate::image::reference::{DOCKER_HUB, LOCALHOST, Reference, TypedReference};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{Registry, RegistryAccess};
 use crate::image::source::ImageTarget;
-use crate::image::store::{Image, Store};
+use crate::image::store::{ImageRecord, Store};
 use crate::image::transport::{ArchiveSelector, ImageLocation};
 
 /// Number of layers pushed at once, unless the settings set `parallel_downloads`.
@@ -117,7 +117,7 @@ pub fn names_of_repository(stores: &Stores, text: &str) -> Result<Vec<String>> {
     Err(Error::new(format!("no image of the repository '{}'", text.escape_debug())))
 }
 
-fn own_place(text: &str, image: &Image, registries: &Registries) -> Result<ImageLocation> {
+fn own_place(text: &str, image: &ImageRecord, registries: &Registries) -> Result<ImageLocation> {
     let example = "usnea push IMAGE REGISTRY/NAME[:TAG]";
     let Some(name) = super::name_typed(text, image, registries) else {
         let error = format!("{}: no name by which a registry could know it", text.escape_debug());
@@ -175,7 +175,7 @@ pub(super) fn local(place: &ImageLocation, tmp: &Path) -> Result<Box<dyn ImageTa
 fn record(
     own: &Store,
     store: &Store,
-    image: &Image,
+    image: &ImageRecord,
     reference: &Reference,
     digest: &Digest,
 ) -> Result<()> {
@@ -186,7 +186,7 @@ fn record(
     own.change_images(|images| {
         // Another command may have removed the image as soon as it was pushed.
         if images.of_manifest(&image.manifest).is_some() {
-            images.add(Image { names: Vec::new(), digests: vec![there], ..image.clone() });
+            images.add(ImageRecord { names: Vec::new(), digests: vec![there], ..image.clone() });
         }
         Ok(())
     })

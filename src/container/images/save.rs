@@ -12,7 +12,7 @@ use crate::image::manifest::Platform;
 use crate::image::push::{ImagePush, LayerForm, ManifestFormat};
 use crate::image::registries_conf::Registries;
 use crate::image::source::ImageTarget;
-use crate::image::store::{Image, Store};
+use crate::image::store::{ImageRecord, Store};
 
 /// Format of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub fn save(
         let name = super::name_typed(text, &image, &registries);
         Ok((store, image, name))
     });
-    let images = images.collect::<Result<Vec<(Store, Image, Option<Reference>)>>>()?;
+    let images = images.collect::<Result<Vec<(Store, ImageRecord, Option<Reference>)>>>()?;
     let tmp = stores.own().tmp();
     let mut growing: Option<Growing> = None;
     for (store, image, name) in &images {
@@ -88,7 +88,7 @@ pub fn save(
     Ok(())
 }
 
-fn shown(image: &Image, name: &Option<Reference>) -> String {
+fn shown(image: &ImageRecord, name: &Option<Reference>) -> String {
     name.as_ref().map_or_else(|| image.config.short().to_owned(), Reference::familiar)
 }
 

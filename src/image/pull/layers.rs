@@ -15,7 +15,7 @@ use crate::image::manifest::Descriptor;
 use crate::image::owners::Owners;
 use crate::image::source::ImageSource;
 use crate::image::store::{
-    Download, HeldBlob, HeldLayer, Image, Partial, Store, Unpacking, Wanted,
+    BlobClaim, HeldBlob, HeldLayer, ImageRecord, LayerClaim, PartialBlob, Store, Unpacking,
 };
 
 /// Locks on a fetched layer and its blob, held until the image is recorded.
@@ -33,13 +33,13 @@ pub fn blob(
     waits: &dyn Fn(),
 ) -> Result<HeldBlob> {
     match store.download(&descriptor.digest, waits)? {
-        Download::There(held) => Ok(held),
-        Download::Ours(partial) => finish(&partial, store, source, descriptor, told),
+        BlobClaim::There(held) => Ok(held),
+        BlobClaim::Ours(partial) => finish(&partial, store, source, descriptor, told),
     }
 }
 
 fn finish(
-    partial: &Partial,
+    partial: &PartialBlob,
     store: &Store,
     source: &dyn ImageSource,
     descriptor: &Descriptor,
@@ -170,17 +170,17 @@ fn one(
 ) -> Result<(LayerLocks, bool)> {
     let wanted = pull.store.want_layer(diff_id, pull.owners, is_recorded, waits)?;
     Ok(match wanted {
-        Wanted::There(layer) => {
+        LayerClaim::There(layer) => {
             let blob = blob(pull.store, source, descriptor, told, waits)?;
             (LayerLocks { _blob: blob, layer }, true)
         }
-        Wanted::Ours(unpacking) => match pull.store.download(&descriptor.digest, waits)? {
-            Download::There(blob) => {
+        LayerClaim::Ours(unpacking) => match pull.store.download(&descriptor.digest, waits)? {
+            BlobClaim::There(blob) => {
                 told(descriptor.size);
                 let layer = unpack_blob(pull.store, unpacking, &blob, descriptor, pull.limits)?;
                 (LayerLocks { _blob: blob, layer }, false)
             }
-            Download::Ours(partial) => {
+            BlobClaim::Ours(partial) => {
                 let (blob, layer) =
                     download_and_unpack(pull, source, descriptor, &partial, unpacking, told)?;
                 (LayerLocks { _blob: blob, layer }, false)
@@ -221,7 +221,7 @@ fn download_and_unpack(
     pull: &ImagePull<'_>,
     source: &dyn ImageSource,
     descriptor: &Descriptor,
-    partial: &Partial,
+    partial: &PartialBlob,
     unpacking: Unpacking<'_>,
     told: &(dyn Fn(u64) + Sync),
 ) -> Result<(HeldBlob, HeldLayer)> {
@@ -243,13 +243,13 @@ fn download_and_unpack(
 /// subordinate IDs, or a pull without any. Has no limits: the image was accepted by the pull.
 pub fn unpack_missing(
     store: &Store,
-    image: &Image,
+    image: &ImageRecord,
     owners: &Owners,
     waits: &dyn Fn(),
 ) -> Result<()> {
     for layer in &image.layers {
         let wanted = store.want_layer(&layer.diff_id, owners, true, waits)?;
-        let Wanted::Ours(unpacking) = wanted else {
+        let LayerClaim::Ours(unpacking) = wanted else {
             continue;
         };
         let Some(blob) = store.blob(&layer.blob)? else {

@@ -17,7 +17,7 @@ use super::Reference;
 use super::manifest::{Descriptor, LARGEST, Manifest, ManifestDocument, Platform, parse_config};
 use super::owners::Owners;
 use super::source::{FetchedManifest, ImageSource};
-use super::store::{HeldBlob, Image, Layer, Store};
+use super::store::{HeldBlob, ImageLayer, ImageRecord, Store};
 use crate::config::Limits;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Result};
@@ -132,11 +132,11 @@ fn add_sizes(source: &dyn ImageSource, manifest: &mut Manifest) -> Result<()> {
 
 impl ImagePull<'_> {
     /// Pulls and records the image.
-    pub fn run(&self, source: &dyn ImageSource) -> Result<Image> {
+    pub fn run(&self, source: &dyn ImageSource) -> Result<ImageRecord> {
         self.run_inner(source).context(|| format!("cannot {} {}", self.action, source.describe()))
     }
 
-    fn run_inner(&self, source: &dyn ImageSource) -> Result<Image> {
+    fn run_inner(&self, source: &dyn ImageSource) -> Result<ImageRecord> {
         let wanted = self.names.iter().find_map(|name| name.digest.as_ref());
         let mut chosen = choose(source, self.platform, wanted)?;
         chosen.manifest.check_is_image()?;
@@ -161,17 +161,17 @@ impl ImagePull<'_> {
         if digests.is_empty()
             && let Some((known, _held)) = self.known(&descriptor.digest)?
         {
-            return self.record(Image { names, digests, ..known });
+            return self.record(ImageRecord { names, digests, ..known });
         }
         let pairs: Vec<(&Descriptor, &Digest)> = descriptors.iter().zip(&diff_ids).collect();
         let (sizes, _held_layers) = layers::fetch(self, source, &pairs)?;
-        let layer = |((descriptor, diff_id), size): (&(&Descriptor, &Digest), u64)| Layer {
+        let layer = |((descriptor, diff_id), size): (&(&Descriptor, &Digest), u64)| ImageLayer {
             blob: descriptor.digest.clone(),
             packed: descriptor.size,
             diff_id: (*diff_id).clone(),
             size,
         };
-        let image = Image {
+        let image = ImageRecord {
             manifest: chosen.digest,
             index: chosen.index.map(|(digest, _)| digest),
             config: descriptor.digest.clone(),
@@ -206,15 +206,15 @@ impl ImagePull<'_> {
     }
 
     /// The image with this ID if the store has it whole, by whatever manifest, and a lock on its manifest.
-    fn known(&self, config: &Digest) -> Result<Option<(Image, HeldBlob)>> {
+    fn known(&self, config: &Digest) -> Result<Option<(ImageRecord, HeldBlob)>> {
         let images = self.store.images()?;
-        let is_whole = |image: &&Image| self.store.is_whole(image, self.owners);
+        let is_whole = |image: &&ImageRecord| self.store.is_whole(image, self.owners);
         let Some(known) = images.of_config(config).find(is_whole) else { return Ok(None) };
         Ok(self.store.blob(&known.manifest)?.map(|held| (known.clone(), held)))
     }
 
     /// Flushes all to the disk before the image is recorded: after a power cut a recorded image is whole.
-    fn record(&self, image: Image) -> Result<Image> {
+    fn record(&self, image: ImageRecord) -> Result<ImageRecord> {
         files::sync_filesystem(self.store.root())?;
         self.store.record(image)
     }
