@@ -5,11 +5,12 @@
 //! ```text
 //! cli                       the commands: clap, tables, JSON
 //! container                 the verbs: composes all below
+//! documents                 JSON in docker's and podman's shape, as structs
 //! monitor                   the process that stays beside a container
 //! engine                    the OCI runtime: a spec in, a process out
 //! userns image rootfs cgroup net spec security
 //! config host               where our files are; what this machine can do
-//! error ids files digest duration capability expression forward go_json host_entry   shared vocabulary
+//! error ids files amount digest duration capability expression forward go_json host_entry   shared vocabulary
 //! sys                       system calls, and the only unsafe
 //! ```
 //!
@@ -37,12 +38,14 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod amount;
 pub mod capability;
 pub mod cgroup;
 pub mod cli;
 pub mod config;
 pub mod container;
 pub mod digest;
+pub mod documents;
 pub mod duration;
 pub mod engine;
 pub mod error;

@@ -2,7 +2,6 @@
 //! prints, and sets the exit status.
 
 mod activation;
-pub mod amount;
 mod check;
 mod complete;
 mod container;

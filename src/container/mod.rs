@@ -63,7 +63,7 @@ pub use foreground::run_disposable;
 pub use health::{Passed, check_health, health};
 pub use image::Image;
 pub use info::{Maker, Version, info, version};
-pub use inspect::{ContainerDocument, MountedHere, Sizes, inspect, mounted};
+pub use inspect::{MountedHere, Sizes, inspect, mounted};
 pub use logs::{Logs, logs};
 pub use names::Names;
 pub use pause::{pause, unpause};

@@ -13,6 +13,7 @@ use crate::support::source;
 const ROWS: &[&[&str]] = &[
     &["cli"],
     &["container"],
+    &["documents"],
     &["monitor"],
     &["engine"],
     &["userns", "image", "rootfs", "cgroup", "net", "spec", "security"],
@@ -21,11 +22,11 @@ const ROWS: &[&[&str]] = &[
     &[
         "ids",
         "files",
+        "amount",
         "digest",
         "duration",
         "capability",
         "expression",
-        "forward",
         "forward",
         "go_json",
         "host_entry",

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 
 use super::selection;
-use crate::cli::amount;
+use crate::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::container::{self, Container, Filter, MountedHere};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::selection::{self, Failures, Missing, Said, Selection, each_together, fitting, say};
-use crate::cli::amount;
+use crate::amount;
 use crate::cli::image::prune::is_sure;
 use crate::container::{self, Filter, Removal};
 use crate::error::Result;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::selection::{self, Failures, Missing, Selection};
-use crate::cli::amount;
+use crate::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::container::{self, Container, Sample, Samples};
 use crate::error::{Error, Result};

@@ -6,7 +6,7 @@ use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use super::rows;
-use crate::cli::amount;
+use crate::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::container::images::{Step, history};

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::rows;
-use crate::cli::amount;
+use crate::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::container;

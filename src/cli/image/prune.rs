@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use super::remove::say;
-use crate::cli::amount::size;
+use crate::amount::size;
 use crate::cli::prompt::{self, Answer};
 use crate::cli::run::print;
 use crate::container::images::{self, Filter};

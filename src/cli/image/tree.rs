@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::rows;
-use crate::cli::amount::size;
+use crate::amount::size;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::cli::table;

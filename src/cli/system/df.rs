@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cli::amount::{ago, size};
+use crate::amount::{ago, size};
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::container::images;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::amount;
+use crate::amount;
 use crate::cli::container::selection::{Failures, say};
 use crate::cli::image::prune::is_sure;
 use crate::container::volumes::{self, Filter};

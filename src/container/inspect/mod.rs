@@ -1,23 +1,23 @@
 //! `usnea inspect` of a container: makes the document from record, spec and state.
 
-// Fields are docker's and podman's; only those with a fact to add have a comment.
-#[allow(missing_docs)]
-mod document;
-#[allow(missing_docs)]
 mod host_config;
 mod mounts;
-#[allow(missing_docs)]
 mod network;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
-use oci_spec::runtime::{Capabilities, LinuxCapabilities, Spec};
+use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Spec};
 
 use super::Container;
 use super::layers::Layers;
 use crate::container::volumes::{self, Used};
+use crate::documents::container::{
+    ConfigDocument, ContainerDocument, HealthDocument, StateDocument,
+};
+use crate::documents::go::{Nothing, ZERO_TIME};
+use crate::documents::graph_driver::GraphDriver;
 use crate::error::Result;
 use crate::image::store::USED;
 use crate::monitor::Status;
@@ -28,11 +28,7 @@ use crate::monitor::record::{
 use crate::spec::StorageDriver;
 use crate::sys::signal;
 
-pub use document::ContainerDocument;
 pub use mounts::{MountedHere, mounted};
-
-/// Go's zero time: the event never happened.
-const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Choice to count the sizes of a container's files, which reads all of its folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,37 +45,25 @@ pub fn inspect(container: &Container, sizes: Sizes) -> Result<ContainerDocument>
     let status = container.status()?;
     let spec = container.spec_if_any()?.unwrap_or_default();
     let volumes = volumes::used_by(container)?;
-    let root = spec.mounts().iter().flatten().find(|mount| mount.destination() == Path::new("/"));
-    let kind = root.and_then(|root| root.typ().as_deref());
-    let driver = kind.and_then(StorageDriver::of_mount_type).map_or("", StorageDriver::name);
-    let (path, arguments) = match record.command.split_first() {
-        Some((path, arguments)) => (path.as_str(), arguments),
-        None => ("", &[][..]),
-    };
+    let (path, arguments) = record.command.split_first().unzip();
     let state = record::read_if_whole::<State>(&container.folder, STATE)?;
-    let is_directory = record.image_id.is_none() && root.is_none();
     let process = spec.process().as_ref();
     let capabilities = process.and_then(|process| process.capabilities().clone());
     let (size_rw, size_root_fs) = match sizes {
         Sizes::Counted => sizes_of(container, &spec),
         Sizes::Unknown => (None, None),
     };
+    let graph_driver = graph_driver(&spec, &status);
     Ok(ContainerDocument {
         id: record.id.clone(),
         created: record.created.to_string(),
-        path: path.to_owned(),
-        args: arguments.to_vec(),
+        path: path.cloned().unwrap_or_default(),
+        args: arguments.map(<[String]>::to_vec).unwrap_or_default(),
         state: self::state(container, &status, &spec),
         image: record.image_id.clone().unwrap_or_default(),
         image_digest: image_digest(container),
         image_name: record.image.clone(),
-        rootfs: spec
-            .root()
-            .as_ref()
-            .filter(|_| is_directory)
-            .map(|root| root.path().display().to_string())
-            .unwrap_or_default(),
-        pod: String::new(),
+        rootfs: root_directory(record, &spec),
         resolv_conf_path: mounts::file_at(&spec, &status, "/etc/resolv.conf"),
         hostname_path: mounts::file_at(&spec, &status, "/etc/hostname"),
         hosts_path: mounts::file_at(&spec, &status, "/etc/hosts"),
@@ -88,37 +72,45 @@ pub fn inspect(container: &Container, sizes: Sizes) -> Result<ContainerDocument>
         static_dir: container.folder.clone(),
         oci_config_path: container.folder.join(CONFIG),
         oci_runtime: "usnea",
-        conmon_pid_file: String::new(),
-        pid_file: record
-            .pidfile
-            .as_ref()
-            .map(|path| path.display().to_string())
-            .unwrap_or_default(),
+        pid_file: shown(record.pidfile.as_deref()),
         name: format!("/{}", record.name),
         restart_count: state.map_or(0, |state| state.restarts),
-        driver,
+        driver: graph_driver.name,
         platform: "linux",
-        mount_label: String::new(),
-        process_label: String::new(),
-        app_armor_profile: String::new(),
         effective_caps: set_of(capabilities.as_ref(), LinuxCapabilities::effective),
         bounding_caps: set_of(capabilities.as_ref(), LinuxCapabilities::bounding),
-        exec_ids: Vec::new(),
         host_config: host_config::host_config(record, &spec, &volumes),
-        graph_driver: document::GraphDriver {
-            name: driver,
-            data: root.map(|root| mounts::layers(root, &status)).unwrap_or_default(),
-        },
+        graph_driver,
         size_rw,
         size_root_fs,
         mounts: mounts::mounts(&spec, &volumes),
         dependencies: record.requires.clone(),
         network_settings: network::settings(&record.network, &record.id, &status)?,
-        namespace: String::new(),
-        is_infra: false,
-        is_service: false,
         config: config(record, &spec, &volumes),
+        ..ContainerDocument::default()
     })
+}
+
+/// Returns the path as text; empty where there is none.
+fn shown(path: Option<&Path>) -> String {
+    path.map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+fn root_mount(spec: &Spec) -> Option<&Mount> {
+    spec.mounts().iter().flatten().find(|mount| mount.destination() == Path::new("/"))
+}
+
+/// Returns the directory that is the container's root; empty where an image, or layers, make the root.
+fn root_directory(record: &Record, spec: &Spec) -> String {
+    let is_directory = record.image_id.is_none() && root_mount(spec).is_none();
+    let root = spec.root().as_ref().filter(|_| is_directory);
+    shown(root.map(|root| root.path().as_path()))
+}
+
+fn graph_driver(spec: &Spec, status: &Status) -> GraphDriver {
+    let Some(root) = root_mount(spec) else { return GraphDriver::default() };
+    let driver = root.typ().as_deref().and_then(StorageDriver::of_mount_type);
+    GraphDriver { name: driver.map_or("", StorageDriver::name), data: mounts::layers(root, status) }
 }
 
 /// Returns the bytes of the container's folder, and those with the layers below. `None`: unknown.
@@ -157,15 +149,16 @@ fn log_path(container: &Container) -> String {
     }
 }
 
-fn state(container: &Container, status: &Status, spec: &Spec) -> document::State {
-    let time =
-        |time: Option<Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
+fn state(container: &Container, status: &Status, spec: &Spec) -> StateDocument {
+    let time = |time: Option<Timestamp>| {
+        time.map_or_else(|| ZERO_TIME.to_owned(), |time| time.to_string())
+    };
     let exit = status.exit();
     let state = status.state();
     let started = state.map(|state| state.started).or(exit.and_then(|exit| exit.started));
     let runs = status.is_running();
     let monitor = state.map_or(0, |state| state.monitor.pid);
-    document::State {
+    StateDocument {
         oci_version: spec.version().clone(),
         status: status.word(),
         running: runs,
@@ -183,7 +176,7 @@ fn state(container: &Container, status: &Status, spec: &Spec) -> document::State
             .unwrap_or_default(),
         started_at: time(started),
         finished_at: time(exit.map(|exit| exit.finished)),
-        health: health(container, status).map(|report| document::Health {
+        health: health(container, status).map(|report| HealthDocument {
             status: report.health.word(),
             failing_streak: report.streak,
             log: report.checks,
@@ -207,7 +200,7 @@ fn health(container: &Container, status: &Status) -> Option<HealthReport> {
     }
 }
 
-fn config(record: &Record, spec: &Spec, volumes: &[Used]) -> document::Config {
+fn config(record: &Record, spec: &Spec, volumes: &[Used]) -> ConfigDocument {
     let process = spec.process().as_ref();
     let user = process.map(|process| format!("{}:{}", process.user().uid(), process.user().gid()));
     let (entrypoint, cmd) = record.entrypoint_and_cmd();
@@ -215,7 +208,7 @@ fn config(record: &Record, spec: &Spec, volumes: &[Used]) -> document::Config {
         spec.annotations().clone().unwrap_or_default().into_iter().collect();
     let volumes = volumes.iter().map(|used| used.destination.display().to_string());
     let umask = process.and_then(|process| process.user().umask()).unwrap_or(0o022);
-    document::Config {
+    ConfigDocument {
         hostname: spec.hostname().clone().unwrap_or_default(),
         domainname: spec.domainname().clone().unwrap_or_default(),
         user: user.unwrap_or_default(),
@@ -236,7 +229,7 @@ fn config(record: &Record, spec: &Spec, volumes: &[Used]) -> document::Config {
             OnFailure::Stop => "stop",
         },
         image: record.image.clone(),
-        volumes: volumes.map(|path| (path, document::Nothing {})).collect(),
+        volumes: volumes.map(|path| (path, Nothing {})).collect(),
         working_dir: process.map(|process| process.cwd().clone()).unwrap_or_default(),
         entrypoint: entrypoint.to_vec(),
         on_build: Vec::new(),

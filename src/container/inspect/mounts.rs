@@ -5,9 +5,9 @@ use std::path::Path;
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::document;
 use crate::container::Container;
 use crate::container::volumes::{self, Used};
+use crate::documents::container::MountDocument;
 use crate::error::Result;
 use crate::monitor::Status;
 
@@ -47,7 +47,7 @@ pub fn mounted(container: &Container) -> Result<Vec<MountedHere>> {
     Ok(of_user(spec.mounts().as_ref()).map(mounted).collect())
 }
 
-pub(super) fn mounts(spec: &Spec, volumes: &[Used]) -> Vec<document::Mount> {
+pub(super) fn mounts(spec: &Spec, volumes: &[Used]) -> Vec<MountDocument> {
     let mount = |mount: &Mount| {
         let options = mount.options().clone().unwrap_or_default();
         let kind = match mount.typ().as_deref() {
@@ -61,7 +61,7 @@ pub(super) fn mounts(spec: &Spec, volumes: &[Used]) -> Vec<document::Mount> {
         let volume = volumes.iter().find(|used| used.destination == *mount.destination());
         // A tmpfs has no source: the word that mount(2) takes for it has no meaning.
         let source = mount.source().as_ref().filter(|_| kind != "tmpfs");
-        document::Mount {
+        MountDocument {
             r#type: if volume.is_some() { "volume" } else { kind },
             name: volume.map(|used| used.name.to_string()).unwrap_or_default(),
             source: source.map(|source| source.display().to_string()).unwrap_or_default(),
@@ -96,16 +96,15 @@ fn seen_root(status: &Status) -> Option<String> {
 
 /// Returns the layers of a root, under docker's names, and their merged view: below the first process, where the
 /// container runs.
-pub(super) fn layers(root: &Mount, status: &Status) -> BTreeMap<String, String> {
+pub(super) fn layers(root: &Mount, status: &Status) -> BTreeMap<&'static str, String> {
     let mut layers = BTreeMap::new();
     for option in root.options().iter().flatten() {
         for (key, name) in
             [("lowerdir=", "LowerDir"), ("upperdir=", "UpperDir"), ("workdir=", "WorkDir")]
         {
-            layers
-                .extend(option.strip_prefix(key).map(|value| (name.to_owned(), value.to_owned())));
+            layers.extend(option.strip_prefix(key).map(|value| (name, value.to_owned())));
         }
     }
-    layers.insert("MergedDir".to_owned(), seen_root(status).unwrap_or_default());
+    layers.insert("MergedDir", seen_root(status).unwrap_or_default());
     layers
 }

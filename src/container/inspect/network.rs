@@ -1,4 +1,4 @@
-//! Ports and addresses of a container, in docker's shape.
+//! `NetworkSettings` of a container's document: its ports and addresses.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,90 +7,13 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use rustix::fs::{Mode as Access, OFlags};
-use serde::Serialize;
 
-use super::document::{Nothing, Set};
+use crate::documents::go::{GoSet, Nothing};
+use crate::documents::network::{EndpointAddresses, EndpointSettings, HostPort, NetworkSettings};
 use crate::error::Result;
 use crate::monitor::Status;
 use crate::net::{Addresses, Mode, Wanted};
 use crate::sys::inroot::{self, Symlinks};
-
-/// Port of the host that leads to a port of a container.
-#[derive(Clone, Debug, Serialize)]
-pub struct HostPort {
-    #[serde(rename = "HostIp")]
-    pub host_ip: String,
-    #[serde(rename = "HostPort")]
-    pub host_port: String,
-}
-
-/// Addresses on one network.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Endpoint {
-    #[serde(rename = "EndpointID")]
-    pub endpoint_id: String,
-    #[serde(rename = "Gateway")]
-    pub gateway: String,
-    #[serde(rename = "IPAddress")]
-    pub ip_address: String,
-    #[serde(rename = "IPPrefixLen")]
-    pub ip_prefix_len: u8,
-    #[serde(rename = "IPv6Gateway")]
-    pub ipv6_gateway: String,
-    #[serde(rename = "GlobalIPv6Address")]
-    pub global_ipv6_address: String,
-    #[serde(rename = "GlobalIPv6PrefixLen")]
-    pub global_ipv6_prefix_len: u8,
-    #[serde(rename = "MacAddress")]
-    pub mac_address: String,
-}
-
-/// Network of a container.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Network {
-    #[serde(flatten)]
-    pub endpoint: Endpoint,
-    #[serde(rename = "NetworkID")]
-    pub network_id: String,
-    #[serde(rename = "IPAMConfig")]
-    pub ipam_config: Option<Nothing>,
-    #[serde(rename = "Links")]
-    pub links: Vec<String>,
-    #[serde(rename = "Aliases")]
-    pub aliases: Vec<String>,
-    #[serde(rename = "DNSNames")]
-    pub dns_names: Vec<String>,
-    #[serde(rename = "DriverOpts")]
-    pub driver_opts: BTreeMap<String, String>,
-}
-
-/// docker's `NetworkSettings`: the addresses of the one network twice, as in docker.
-#[derive(Clone, Debug, Serialize)]
-pub struct NetworkSettings {
-    #[serde(flatten)]
-    pub endpoint: Endpoint,
-    #[serde(rename = "Bridge")]
-    pub bridge: String,
-    #[serde(rename = "SandboxID")]
-    pub sandbox_id: String,
-    #[serde(rename = "SandboxKey")]
-    pub sandbox_key: String,
-    #[serde(rename = "HairpinMode")]
-    pub hairpin_mode: bool,
-    #[serde(rename = "LinkLocalIPv6Address")]
-    pub link_local_ipv6_address: String,
-    #[serde(rename = "LinkLocalIPv6PrefixLen")]
-    pub link_local_ipv6_prefix_len: u8,
-    #[serde(rename = "SecondaryIPAddresses")]
-    pub secondary_ip_addresses: Vec<String>,
-    #[serde(rename = "SecondaryIPv6Addresses")]
-    pub secondary_ipv6_addresses: Vec<String>,
-    /// Ports of the container; null for an exposed port that is not published.
-    #[serde(rename = "Ports")]
-    pub ports: BTreeMap<String, Option<Vec<HostPort>>>,
-    #[serde(rename = "Networks")]
-    pub networks: BTreeMap<String, Network>,
-}
 
 /// Returns each published port of the container, with its ports of the host.
 pub(super) fn ports(network: &Wanted) -> BTreeMap<String, Vec<HostPort>> {
@@ -105,7 +28,7 @@ pub(super) fn ports(network: &Wanted) -> BTreeMap<String, Vec<HostPort>> {
 }
 
 /// Returns the ports that the image or `--expose` declares, and the published ones.
-pub(super) fn exposed(network: &Wanted) -> Set {
+pub(super) fn exposed(network: &Wanted) -> GoSet {
     let published = network.forwards.iter().map(|forward| forward.container_end());
     let all = network.exposed.iter().cloned().chain(published);
     all.map(|port| (port, Nothing {})).collect()
@@ -122,7 +45,7 @@ pub(super) fn settings(network: &Wanted, id: &str, status: &Status) -> Result<Ne
     let process = status.state().filter(|_| is_here).map(|state| state.process.pid);
     let is_own = network.mode != Mode::Host;
     let endpoint = endpoint(network, process.filter(|_| is_own))?;
-    let networks = Network { endpoint: endpoint.clone(), ..Network::default() };
+    let networks = EndpointSettings { endpoint: endpoint.clone(), ..EndpointSettings::default() };
     Ok(NetworkSettings {
         endpoint,
         bridge: String::new(),
@@ -141,18 +64,18 @@ pub(super) fn settings(network: &Wanted, id: &str, status: &Status) -> Result<Ne
     })
 }
 
-fn endpoint(network: &Wanted, process: Option<i32>) -> Result<Endpoint> {
+fn endpoint(network: &Wanted, process: Option<i32>) -> Result<EndpointAddresses> {
     let addresses = network.addresses()?;
     let text = |of: fn(&Addresses) -> Ipv4Addr| {
         addresses.as_ref().map_or(String::new(), |addresses| of(addresses).to_string())
     };
     let mac = process.filter(|_| addresses.is_some()).and_then(mac_address);
-    Ok(Endpoint {
+    Ok(EndpointAddresses {
         gateway: text(Addresses::gateway),
         ip_address: text(Addresses::container),
         ip_prefix_len: addresses.as_ref().map_or(0, |addresses| addresses.prefix),
         mac_address: mac.unwrap_or_default(),
-        ..Endpoint::default()
+        ..EndpointAddresses::default()
     })
 }
 

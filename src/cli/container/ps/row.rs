@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::amount;
+use crate::amount;
 use crate::container::{self, Container};
 use crate::forward;
 use crate::monitor::Status;

@@ -1,33 +1,26 @@
-//! Document of a container: docker's shape, with the fields that podman adds. Computes nothing.
-//!
-//! A list or a map that is nil in Go is empty here: templates print no `<no value>`.
+//! Document of a container: `usnea container inspect`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::go::GoSet;
+use super::graph_driver::GraphDriver;
 use super::host_config::HostConfig;
 use super::network::NetworkSettings;
 use crate::monitor::health::Check;
 use crate::monitor::record::Healthcheck;
 
-/// Go map whose values are empty structs: a set.
-pub type Set = BTreeMap<String, Nothing>;
-
-/// Empty struct of Go.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Nothing {}
-
 /// Document of a container.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ContainerDocument {
     pub id: String,
     pub created: String,
     pub path: String,
     pub args: Vec<String>,
-    pub state: State,
+    pub state: StateDocument,
     /// Digest of the image's config.
     pub image: String,
     /// Digest of the image's manifest.
@@ -67,19 +60,19 @@ pub struct ContainerDocument {
     pub size_rw: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_root_fs: Option<u64>,
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<MountDocument>,
     pub dependencies: Vec<String>,
     pub network_settings: NetworkSettings,
     pub namespace: String,
     pub is_infra: bool,
     pub is_service: bool,
-    pub config: Config,
+    pub config: ConfigDocument,
 }
 
 /// State of a container, and the end of its last run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct State {
+pub struct StateDocument {
     pub oci_version: String,
     pub status: &'static str,
     pub running: bool,
@@ -98,32 +91,24 @@ pub struct State {
     pub started_at: String,
     pub finished_at: String,
     /// Results of the health checks; null without a check.
-    pub health: Option<Health>,
+    pub health: Option<HealthDocument>,
     pub cgroup_path: String,
     pub stopped_by_user: bool,
 }
 
 /// Results of the health checks.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Health {
+pub struct HealthDocument {
     pub status: &'static str,
     pub failing_streak: u32,
     pub log: Vec<Check>,
 }
 
-/// Driver that stacks the layers of the root.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct GraphDriver {
-    pub name: &'static str,
-    pub data: BTreeMap<String, String>,
-}
-
 /// Mount that a user requested.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Mount {
+pub struct MountDocument {
     pub r#type: &'static str,
     /// Name of the volume; empty for any other mount.
     pub name: String,
@@ -139,16 +124,16 @@ pub struct Mount {
 }
 
 /// Command and its environment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Config {
+pub struct ConfigDocument {
     pub hostname: String,
     pub domainname: String,
     pub user: String,
     pub attach_stdin: bool,
     pub attach_stdout: bool,
     pub attach_stderr: bool,
-    pub exposed_ports: Set,
+    pub exposed_ports: GoSet,
     pub tty: bool,
     pub open_stdin: bool,
     pub stdin_once: bool,
@@ -159,7 +144,7 @@ pub struct Config {
     pub healthcheck_on_failure_action: &'static str,
     pub image: String,
     /// Mount points of volumes.
-    pub volumes: Set,
+    pub volumes: GoSet,
     pub working_dir: PathBuf,
     pub entrypoint: Vec<String>,
     pub on_build: Vec<String>,
