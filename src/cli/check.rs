@@ -5,10 +5,10 @@ use std::path::Path;
 use super::run::print;
 use super::table::escape;
 use crate::container;
-use crate::container::images::{self, CheckDepth, Repair};
+use crate::container::images::{self, Depth, Repair};
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
-use crate::image::store::{FaultOutcome, StoreFault};
+use crate::image::store::{Fault, Outcome};
 
 /// Verify the store and repair it
 ///
@@ -44,7 +44,7 @@ enum Printed {
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let repair = if arguments.repair { Repair::Yes } else { Repair::No };
     let stores = Stores::open(root)?;
-    let depth = if arguments.quick { CheckDepth::Quick } else { CheckDepth::Whole };
+    let depth = if arguments.quick { Depth::Quick } else { Depth::Whole };
     let mut faults = images::check(&stores, repair, depth)?;
     faults.extend(container::check(stores.own().root(), repair)?);
     match arguments.format {
@@ -60,18 +60,18 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             }
         }
     }
-    Ok(u8::from(faults.iter().any(StoreFault::is_left)))
+    Ok(u8::from(faults.iter().any(Fault::is_left)))
 }
 
-fn line(fault: &StoreFault) -> String {
+fn line(fault: &Fault) -> String {
     let needed = match fault.images.is_empty() {
         true => String::new(),
         false => format!(" (needed by {})", fault.images.join(", ")),
     };
     let outcome = match &fault.outcome {
-        FaultOutcome::Found => String::new(),
-        FaultOutcome::Mended(how) => format!("; mended: {how}"),
-        FaultOutcome::Left(how) => format!("; not mended: {how}"),
+        Outcome::Found => String::new(),
+        Outcome::Mended(how) => format!("; mended: {how}"),
+        Outcome::Left(how) => format!("; not mended: {how}"),
     };
     escape(&format!("{}: {}{needed}{outcome}", fault.what, fault.fault)).into_owned()
 }

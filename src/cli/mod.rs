@@ -34,7 +34,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::container::roles;
-use crate::error::{self, Error, Result, STATUS_OURS};
+use crate::error::{Error, Kind, Result, STATUS_OURS};
 use crate::sys::signal;
 
 use late::Late;
@@ -352,7 +352,7 @@ fn way_to_help(words: &[OsString]) -> String {
 }
 
 fn report(error: &Error) -> ExitCode {
-    if error.kind() == error::ErrorKind::Unread {
+    if error.kind() == Kind::Unread {
         return ExitCode::from(error.status());
     }
     let mut stderr = anstream::stderr().lock();

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::image::pull::TransferProgress;
+use crate::image::pull::Progress;
 
 /// Words for finished layers.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ fn bar(all: &MultiProgress, digest: &str, size: u64) -> ProgressBar {
     bar
 }
 
-impl TransferProgress for Shown {
+impl Progress for Shown {
     fn layers(&self, layers: &[(String, u64)]) {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let layer = |(digest, size): &(String, u64)| Layer {

@@ -9,7 +9,7 @@ use crate::container::folder;
 use crate::container::images::Repair;
 use crate::container::run::short;
 use crate::error::{Error, Result};
-use crate::image::store::{FaultOutcome, StoreFault};
+use crate::image::store::{Fault, Outcome};
 use crate::monitor::Status;
 use crate::monitor::health::{HEALTH, HealthReport};
 use crate::monitor::record::{
@@ -20,7 +20,7 @@ use crate::userns::Base;
 /// Checks the records of all containers. Repair writes a lost end of a container again, as far as known. It leaves a
 /// container with an unreadable record: the user may want its files before removal. Leftovers of killed commands are
 /// removed too.
-pub fn check(store: &Path, repair: Repair) -> Result<Vec<StoreFault>> {
+pub fn check(store: &Path, repair: Repair) -> Result<Vec<Fault>> {
     let mut faults = Vec::new();
     let mut all = ids(store)?;
     all.sort();
@@ -30,7 +30,7 @@ pub fn check(store: &Path, repair: Repair) -> Result<Vec<StoreFault>> {
     for id in all {
         let folder = store.join("containers").join(&id);
         let what = format!("container {}", short(&id));
-        let fault = |error: Error, outcome| StoreFault {
+        let fault = |error: Error, outcome| Fault {
             what: what.clone(),
             fault: error.to_string(),
             images: Vec::new(),
@@ -39,8 +39,8 @@ pub fn check(store: &Path, repair: Repair) -> Result<Vec<StoreFault>> {
         let needed = needed::<Record>(&folder, CONTAINER)?.or(needed::<Spec>(&folder, CONFIG)?);
         if let Some(error) = needed {
             let outcome = match repair {
-                Repair::No => FaultOutcome::Found,
-                Repair::Yes => FaultOutcome::Left(format!(
+                Repair::No => Outcome::Found,
+                Repair::Yes => Outcome::Left(format!(
                     "what it wrote is in {}; 'usnea rm -f {}' removes it",
                     folder.join("upper").display(),
                     short(&id)
@@ -56,7 +56,7 @@ pub fn check(store: &Path, repair: Repair) -> Result<Vec<StoreFault>> {
         ];
         if let Some(error) = report.into_iter().flatten().next() {
             let outcome = match repair {
-                Repair::No => FaultOutcome::Found,
+                Repair::No => Outcome::Found,
                 Repair::Yes => mend(&folder)?,
             };
             faults.push(fault(error, outcome));
@@ -86,9 +86,9 @@ fn needed<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<O
 }
 
 /// Repairs the records: writes the container's end, as far as known.
-fn mend(folder: &Path) -> Result<FaultOutcome> {
+fn mend(folder: &Path) -> Result<Outcome> {
     let Hold::Ours(_lock) = try_lock(folder)? else {
-        return Ok(FaultOutcome::Left("it is in use: stop it, then repair".to_owned()));
+        return Ok(Outcome::Left("it is in use: stop it, then repair".to_owned()));
     };
     let status = Status::of(folder)?;
     if damage::<HealthReport>(folder, HEALTH)?.is_some() {
@@ -102,5 +102,5 @@ fn mend(folder: &Path) -> Result<FaultOutcome> {
     if damage::<State>(folder, STATE)?.is_some() {
         std::fs::remove_file(folder.join(STATE))?;
     }
-    Ok(FaultOutcome::Mended(format!("it is {}", status.word())))
+    Ok(Outcome::Mended(format!("it is {}", status.word())))
 }

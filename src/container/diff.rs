@@ -10,7 +10,7 @@ use super::layers::Layers;
 use super::start::config;
 use super::stores;
 use crate::error::{Context, Result};
-use crate::image::archive::output::ArchiveOutput;
+use crate::image::archive::output::Output;
 use crate::image::diff::{self, Change, Kind, merged_tar};
 use crate::userns::{self, Base};
 
@@ -54,6 +54,6 @@ pub fn export(container: &Container, output: &Path) -> Result<()> {
     let stack = Layers::of(container, &spec)?.stack();
     let base = Base::of_user()?;
     let owners = stores::owners_of_containers(&base);
-    let write = || merged_tar(&stack, &owners, ArchiveOutput::create(output)?)?.put();
+    let write = || merged_tar(&stack, &owners, Output::create(output)?)?.put();
     userns::in_base(&base, write).context(|| format!("cannot export {}", container.record.name))
 }

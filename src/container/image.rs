@@ -79,7 +79,7 @@ impl FromStr for Image {
         {
             return Ok(Self::Directory(text.into()));
         }
-        text.parse::<crate::image::transport::ImageLocation>().hint(|| {
+        text.parse::<crate::image::transport::Place>().hint(|| {
             "an image is NAME[:TAG], oci:DIR and the like; host:PROGRAM,... is programs of this machine; dir:PATH, /PATH or ./PATH is a root directory"
         })?;
         Ok(Self::Stored(text.to_owned()))

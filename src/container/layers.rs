@@ -10,9 +10,10 @@ use super::files::{running, with_root};
 use crate::engine::{self, Mount, Source, Use};
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
-use crate::image::diff::{Folder, Form, Names};
+use crate::image::diff::{Folder, Form};
 use crate::image::owners::Owners;
 use crate::layer::override_stat::Records;
+use crate::layer::whiteout::Whiteouts;
 use crate::spec::StorageDriver;
 use crate::sys::inroot::{self, Symlinks};
 use crate::userns::Base;
@@ -46,9 +47,9 @@ impl Layers {
                 let is_whole = engine::is_copied(&work);
                 let form = if is_whole { Form::Whole } else { Form::Changes };
                 log::debug!("{form:?} in {}", path.display());
-                let names = match engine::has_whiteout_names(&work) {
-                    true => Names::Whiteouts,
-                    false => Names::Plain,
+                let whiteouts = match engine::has_whiteout_names(&work) {
+                    true => Whiteouts::Names,
+                    false => Whiteouts::Overlay,
                 };
                 let shown = match (form, stacking.driver) {
                     (Form::Whole, StorageDriver::Copy) => shown(spec, stacking.idmapped)?,
@@ -58,12 +59,13 @@ impl Layers {
                 let owners = is_recorded.then_some(Owners::Shared);
                 let lower = |path| Folder {
                     owners: owners.clone(),
-                    names: stacking.whiteouts.into(),
+                    whiteouts: stacking.whiteouts,
                     ..Folder::from(path)
                 };
                 let lowers = lowers.into_iter().map(lower).collect();
                 let is_written = form == Form::Changes;
-                let upper = Folder { path, shown, names, owners: None, places: PLACES, is_written };
+                let upper =
+                    Folder { path, shown, whiteouts, owners: None, places: PLACES, is_written };
                 Ok(Self { upper: Some((upper, form)), lowers })
             }
             _ => Err(Error::new("config.json: the root has no writable layer")),

@@ -13,10 +13,10 @@ use crate::error::{Context, Error, Result};
 use crate::go_json;
 use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
-use crate::image::pull::TransferProgress;
+use crate::image::pull::Progress;
 use crate::image::registries_conf::Registries;
-use crate::image::store::{HeldBlob, ImageRecord, Store};
-use crate::image::transport::ImageLocation;
+use crate::image::store::{HeldBlob, Image, Store};
+use crate::image::transport::Place;
 use crate::monitor::record::Healthcheck;
 use crate::spec::ImageDefaults;
 use crate::userns::Base;
@@ -45,7 +45,7 @@ pub struct PullSettings<'a> {
     /// Settings of the pull. Its place is the image.
     pub pull: Pull,
     /// Listener for the progress of the pull.
-    pub progress: &'a dyn TransferProgress,
+    pub progress: &'a dyn Progress,
 }
 
 /// Returns the image's root, held.
@@ -68,7 +68,7 @@ fn held(
     stores: &Stores,
     text: &str,
     wanted: &PullSettings<'_>,
-) -> Result<(Store, ImageRecord, HeldBlob)> {
+) -> Result<(Store, Image, HeldBlob)> {
     for _ in 0..TRIES {
         let (store, image) = had(base, stores, text, wanted)?;
         // A prune may have removed the image meanwhile.
@@ -80,7 +80,7 @@ fn held(
 }
 
 /// Returns the image of this name, pulled where `wanted` says so.
-pub fn find_or_pull(stores: &Stores, text: &str, wanted: &PullSettings<'_>) -> Result<ImageRecord> {
+pub fn find_or_pull(stores: &Stores, text: &str, wanted: &PullSettings<'_>) -> Result<Image> {
     had(&Base::of_user()?, stores, text, wanted).map(|(_, image)| image)
 }
 
@@ -92,7 +92,7 @@ pub fn would_be_root(base: &Base, store: &Path, text: &str) -> Result<Root> {
     describe(&store, &image, &owners)
 }
 
-fn is_unpacked(store: &Store, image: &ImageRecord, owners: &Owners) -> bool {
+fn is_unpacked(store: &Store, image: &Image, owners: &Owners) -> bool {
     image.layers.iter().all(|layer| store.has_layer(&layer.diff_id, owners))
 }
 
@@ -102,15 +102,15 @@ fn had(
     stores: &Stores,
     text: &str,
     wanted: &PullSettings<'_>,
-) -> Result<(Store, ImageRecord)> {
+) -> Result<(Store, Image)> {
     let registries = Registries::load()?;
     let here = match &wanted.pull.place {
-        ImageLocation::Registry(_) => stores.find(text, &registries)?,
+        Place::Registry(_) => stores.find(text, &registries)?,
         // An archive is read each time: its content may have changed. Layers that are here are not fetched again.
         _ => None,
     };
     // Layers that others unpacked for themselves alone are of no use here, and not ours to unpack.
-    let usable = |store: &Store, image: &ImageRecord| {
+    let usable = |store: &Store, image: &Image| {
         let is_own = store.root() == stores.own().root();
         is_own || is_unpacked(store, image, &stores::owners(base, store))
     };
@@ -129,7 +129,7 @@ fn had(
     }
 }
 
-fn pulled(stores: &Stores, wanted: &PullSettings<'_>) -> Result<(Store, ImageRecord)> {
+fn pulled(stores: &Stores, wanted: &PullSettings<'_>) -> Result<(Store, Image)> {
     let image = images::pull(stores, &wanted.pull, wanted.progress)?;
     Ok((stores.own().clone(), image))
 }
@@ -137,10 +137,10 @@ fn pulled(stores: &Stores, wanted: &PullSettings<'_>) -> Result<(Store, ImageRec
 /// Returns the image here, or the image that the registry has by its name now. Errors: the pull fails; where no
 /// registry has the image or can be reached, the image here serves.
 fn newer(
-    here: (Store, ImageRecord),
+    here: (Store, Image),
     stores: &Stores,
     wanted: &PullSettings<'_>,
-) -> Result<(Store, ImageRecord)> {
+) -> Result<(Store, Image)> {
     let is_same = |digest: &Digest| here.1.is_called(digest);
     match images::registry_digest(stores, &wanted.pull) {
         Ok(digest) if is_same(&digest) => return Ok(here),
@@ -156,7 +156,7 @@ fn newer(
     })
 }
 
-fn describe(store: &Store, image: &ImageRecord, owners: &Owners) -> Result<Root> {
+fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
     if image.platform.os != "linux" {
         return Err(Error::new(format!("an image for {}: only linux runs here", image.platform)));
     }
@@ -184,10 +184,7 @@ fn describe(store: &Store, image: &ImageRecord, owners: &Owners) -> Result<Root>
 
 type Labels = std::collections::BTreeMap<String, String>;
 
-fn defaults(
-    store: &Store,
-    image: &ImageRecord,
-) -> Result<(ImageDefaults, Labels, Option<Healthcheck>)> {
+fn defaults(store: &Store, image: &Image) -> Result<(ImageDefaults, Labels, Option<Healthcheck>)> {
     let bytes = store.read_blob(&image.config)?;
     let (config, _) = crate::image::manifest::parse_config(&bytes, image.layers.len())?;
     let config = config.config;

@@ -23,7 +23,7 @@ pub struct ImageConfig {
     pub config: RunConfig,
     /// The uncompressed layers, the bottom one first.
     #[serde(deserialize_with = "go_json::or_zero")]
-    pub rootfs: ConfigRootFs,
+    pub rootfs: RootFs,
     /// History of the image, the oldest step first.
     #[serde(deserialize_with = "go_json::list")]
     pub history: Vec<HistoryEntry>,
@@ -81,7 +81,7 @@ pub struct RunConfig {
 /// The layers of the root file system.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct ConfigRootFs {
+pub struct RootFs {
     /// Digests of the uncompressed layers, the bottom one first.
     #[serde(deserialize_with = "go_json::list")]
     pub diff_ids: Vec<String>,

@@ -22,7 +22,8 @@ use rustix::io::Errno;
 use crate::error::{Context, Result};
 use crate::ids::{IdMap, IdMaps, outside_of};
 use crate::layer::override_stat::{OVERRIDE_STAT, Records};
-use crate::layer::whiteout::{self, Whiteouts, is_whiteout};
+use crate::layer::whiteout::{WhiteoutName, Whiteouts};
+use crate::layer::{Below, DiskFolder, Layer, LayerFolder, unescaped};
 use crate::sys::{inode, tree};
 
 /// Copies the content of the folder `from` into the folder `to`, over existing files. Errors: the first file that could
@@ -33,23 +34,23 @@ pub fn tree(from: &Path, to: &Path, meaning: Meaning<'_>) -> Result<()> {
             .context(|| format!("cannot open {}", path.display()))
     };
     let (from, to) = (open(from)?, open(to)?);
-    content(from.as_fd(), to.as_fd(), meaning)
+    content(&from.into(), to.as_fd(), meaning)
 }
 
-fn content(from: BorrowedFd<'_>, to: BorrowedFd<'_>, meaning: Meaning<'_>) -> Result<()> {
-    let mut copy = Copy { top: to, links: HashMap::new(), meaning };
+fn content(from: &DiskFolder, to: BorrowedFd<'_>, meaning: Meaning<'_>) -> Result<()> {
+    let layer = Layer { root: from.clone(), whiteouts: meaning.whiteouts };
+    let mut copy = Copy { top: to, links: HashMap::new(), layer, meaning };
     copy.folder(from, to, &mut PathBuf::new())
 }
 
 /// Copies as [`tree`] does, with open folders. Gives `to` the owner, mode, times and attributes of `from` too.
 pub fn folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    content(from, to, Meaning::default())?;
+    content(&from.try_clone_to_owned()?.into(), to, Meaning::default())?;
     copy_attributes(from, to);
     Ok(finish(to, &rustix::fs::fstat(from)?)?)
 }
 
-const FOLDER: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FOLDER: OFlags = DiskFolder::FLAGS;
 
 /// Meaning of owners and whiteouts on disk.
 #[derive(Clone, Copy, Default)]
@@ -102,6 +103,8 @@ struct Copy<'a> {
     top: BorrowedFd<'a>,
     /// First copies of files with several names, by device and inode.
     links: HashMap<(u64, u64), First>,
+    /// Layer that is copied.
+    layer: Layer,
     meaning: Meaning<'a>,
 }
 
@@ -112,12 +115,7 @@ struct First {
 }
 
 impl Copy<'_> {
-    fn folder(
-        &mut self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        path: &mut PathBuf,
-    ) -> Result<()> {
+    fn folder(&mut self, from: &DiskFolder, to: BorrowedFd<'_>, path: &mut PathBuf) -> Result<()> {
         let entries =
             Dir::read_from(from).context(|| format!("cannot list /{}", path.display()))?;
         for entry in entries {
@@ -135,83 +133,83 @@ impl Copy<'_> {
 
     fn entry(
         &mut self,
-        from: BorrowedFd<'_>,
+        from: &DiskFolder,
         to: BorrowedFd<'_>,
         name: &CStr,
         path: &mut PathBuf,
     ) -> Result<()> {
-        let said = |path: &Path| format!("cannot copy /{}", path.display());
-        let stat =
-            rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).context(|| said(path))?;
-        if is_whiteout(from, OsStr::from_bytes(name.to_bytes()), &stat) {
-            return remove(to, name).context(|| said(path));
+        let failed = |path: &Path| format!("cannot copy /{}", path.display());
+        let os_name = OsStr::from_bytes(name.to_bytes());
+        let stat = from.stat(os_name).context(|| failed(path))?;
+        if self.layer.is_whiteout(from, os_name, &stat).context(|| failed(path))? {
+            return remove(to, name).context(|| failed(path));
         }
-        if self.meaning.whiteouts.is_mark(name.to_bytes()) {
-            return self.mark(to, name).context(|| said(path));
+        if self.layer.is_mark(os_name) {
+            return remove_marked(from, to, os_name).context(|| failed(path));
         }
         let on_disk = FileType::from_raw_mode(stat.st_mode);
-        let stat = self.meaning.at(from, name, stat).context(|| said(path))?;
-        // An existing file comes from a layer below: only a folder on a folder leaves it in place.
-        if !on_disk.is_dir() || hides_below(from, name, self.meaning.whiteouts) {
-            remove(to, name).context(|| said(path))?;
-        } else if let Ok(there) = rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW)
-            && !FileType::from_raw_mode(there.st_mode).is_dir()
-        {
-            remove(to, name).context(|| said(path))?;
-        }
+        let stat = self.meaning.at(from.as_fd(), name, stat).context(|| failed(path))?;
         let made = match on_disk {
             FileType::Directory => self.subfolder(from, to, name, path)?,
             FileType::RegularFile => {
-                if self.link_if_known(&stat, to, name).context(|| said(path))? {
+                remove(to, name).context(|| failed(path))?;
+                if self.link_if_known(&stat, to, name).context(|| failed(path))? {
                     return Ok(());
                 }
-                let file = copy_file(from, to, name).context(|| said(path))?;
+                let file = copy_file(from.as_fd(), to, name).context(|| failed(path))?;
                 if stat.st_nlink > 1 {
-                    let inode = rustix::fs::fstat(&file).context(|| said(path))?.st_ino;
+                    let inode = rustix::fs::fstat(&file).context(|| failed(path))?.st_ino;
                     let first = First { path: path.clone(), inode };
                     self.links.insert((stat.st_dev, stat.st_ino), first);
                 }
                 file
             }
             FileType::Symlink | FileType::Fifo => {
-                make_special(from, to, name, on_disk).context(|| said(path))?
+                remove(to, name).context(|| failed(path))?;
+                make_special(from.as_fd(), to, name, on_disk).context(|| failed(path))?
             }
             kind => {
+                remove(to, name).context(|| failed(path))?;
                 log::info!("not copied: {} ({kind:?})", path.display());
                 return Ok(());
             }
         };
-        finish(&made, &stat).context(|| said(path))
-    }
-
-    /// Removes the file that `mark` declares deleted. An opaque folder was emptied before it was filled.
-    fn mark(&self, to: BorrowedFd<'_>, mark: &CStr) -> io::Result<()> {
-        let gone = &mark.to_bytes()[whiteout::PREFIX.len()..];
-        if mark.to_bytes() == whiteout::OPAQUE_NAME.as_bytes() || matches!(gone, b"" | b"." | b"..")
-        {
-            return Ok(());
-        }
-        remove(to, &CString::new(gone)?)
+        finish(&made, &stat).context(|| failed(path))
     }
 
     /// Makes a folder and copies its content. Returns the folder, which has only its attributes yet.
     fn subfolder(
         &mut self,
-        from: BorrowedFd<'_>,
+        from: &DiskFolder,
         to: BorrowedFd<'_>,
         name: &CStr,
         path: &mut PathBuf,
     ) -> Result<OwnedFd> {
-        let said = |path: &Path| format!("cannot copy /{}", path.display());
-        let source = open_folder(from, name).context(|| said(path))?;
+        let failed = |path: &Path| format!("cannot copy /{}", path.display());
+        let source = open_folder(from.as_fd(), name).context(|| failed(path))?;
+        let below = match &source {
+            Some(source) => self
+                .layer
+                .below(from, OsStr::from_bytes(name.to_bytes()), source)
+                .context(|| failed(path))?,
+            None => Below::Seen,
+        };
+        // An existing file comes from a layer below: only a folder that shows those below leaves another in place.
+        let there = rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW);
+        if there.is_ok_and(|there| {
+            below == Below::Hidden || !FileType::from_raw_mode(there.st_mode).is_dir()
+        }) {
+            remove(to, name).context(|| failed(path))?;
+        }
         match rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)) {
             Err(Errno::EXIST) => {}
-            answer => answer.context(|| said(path))?,
+            answer => answer.context(|| failed(path))?,
         }
-        let target = rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| said(path))?;
+        let target =
+            rustix::fs::openat(to, name, FOLDER, Mode::empty()).context(|| failed(path))?;
         // Mounts in the root are not part of it: an overlay does not show them either.
         if let Some(source) = source {
-            self.folder(source.as_fd(), target.as_fd(), path)?;
+            self.folder(&source, target.as_fd(), path)?;
             copy_attributes(&source, &target);
         }
         Ok(target)
@@ -253,10 +251,15 @@ fn make_special(
     Ok(inode::open(to, name, kind)?)
 }
 
-/// True if the folder is opaque: it hides the folders below it.
-fn hides_below(from: BorrowedFd<'_>, name: &CStr, whiteouts: Whiteouts) -> bool {
-    let folder = rustix::fs::openat(from, name, FOLDER, Mode::empty());
-    folder.is_ok_and(|folder| whiteouts.hides_below(&folder))
+/// Removes the file that the name `mark` declares removed. An opaque folder was emptied before it was filled.
+fn remove_marked(from: &DiskFolder, to: BorrowedFd<'_>, mark: &OsStr) -> io::Result<()> {
+    match WhiteoutName::parse(mark) {
+        // A file of the same layer was made after the whiteout, and replaces those below itself.
+        WhiteoutName::Whiteout(removed) if from.stat(removed).is_err() => {
+            remove(to, &CString::new(removed.as_bytes())?)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes a file, or a folder with all its content; a missing one is no error.
@@ -268,10 +271,10 @@ fn remove(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
 }
 
 /// Opens a folder. `None`: a mount covers it.
-fn open_folder(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<OwnedFd>> {
+fn open_folder(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<DiskFolder>> {
     match rustix::fs::openat2(folder, name, FOLDER, Mode::empty(), ResolveFlags::NO_XDEV) {
         Err(Errno::XDEV) => Ok(None),
-        answer => Ok(Some(answer?)),
+        answer => Ok(Some(answer?.into())),
     }
 }
 
@@ -305,7 +308,7 @@ fn copy_attributes(from: impl AsFd, to: impl AsFd) {
         let copied = rustix::fs::fgetxattr(&from, name, &mut value[..]).and_then(|length| {
             rustix::fs::fsetxattr(&to, name, &value[..length], XattrFlags::empty())
         });
-        if name.to_bytes().starts_with(b"user.overlay.") {
+        if unescaped(name.to_bytes()).as_deref() != Some(name.to_bytes()) {
             // These attributes describe layers, and the copy has none.
             let _ = rustix::fs::fremovexattr(&to, name);
         } else if let Err(error) = copied {
@@ -391,6 +394,57 @@ mod tests {
         let mut value = [0u8; 1];
         let opaque = rustix::fs::getxattr(path("to/opaque"), "user.overlay.opaque", &mut value);
         assert!(opaque.is_err());
+    }
+
+    #[test]
+    fn whiteouts_by_name_remove_what_is_below_and_no_file_of_their_own_layer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["low/again", "low/new", "low/opaque", "high/again", "high/opaque", "to"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        for name in ["low/gone", "low/file", "low/again/old", "low/opaque/old"] {
+            std::fs::write(path(name), "old").unwrap();
+        }
+        for name in ["high/file", "high/again/new", "high/opaque/new"] {
+            std::fs::write(path(name), "new").unwrap();
+        }
+        for name in [".wh.gone", ".wh.file", ".wh.again", "opaque/.wh..wh..opq", ".wh..wh.plnk"] {
+            std::fs::write(path("high").join(name), "").unwrap();
+        }
+        let named = Meaning { whiteouts: Whiteouts::Names, ..Meaning::default() };
+        tree(&path("low"), &path("to"), Meaning::default()).unwrap();
+        tree(&path("high"), &path("to"), named).unwrap();
+        let mut names = crate::sys::inode::names(std::fs::File::open(path("to")).unwrap()).unwrap();
+        names.sort();
+        assert_eq!(names, ["again", "file", "new", "opaque"]);
+        assert_eq!(std::fs::read_to_string(path("to/file")).unwrap(), "new");
+        for name in ["again", "opaque"] {
+            assert!(!path("to").join(name).join("old").exists(), "{name}");
+            assert!(path("to").join(name).join("new").exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn attributes_of_either_prefix_hide_what_is_below() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["low/folder", "high/folder", "to"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        for name in ["low/folder/old", "low/gone", "high/gone"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        let set = |name: &str, attribute: &str, value: &[u8]| {
+            rustix::fs::setxattr(path(name), attribute, value, XattrFlags::empty())
+        };
+        set("high", "user.overlay.opaque", b"x").unwrap();
+        set("high/gone", "user.overlay.whiteout", b"").unwrap();
+        let is_privileged = set("high/folder", "trusted.overlay.opaque", b"y").is_ok();
+        tree(&path("low"), &path("to"), Meaning::default()).unwrap();
+        tree(&path("high"), &path("to"), Meaning::default()).unwrap();
+        assert!(!path("to/gone").exists());
+        assert_eq!(path("to/folder/old").exists(), !is_privileged);
     }
 
     /// Runs `act` while a thread repeats `attack`, as a process with the folder open could.

@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::merged::Merged;
 use crate::error::{Context, Result};
+use crate::layer::Merged;
 
 /// User or group in a flag. Digits alone are an ID, whatever an image calls its accounts. Otherwise an image could name
 /// user 0 "1000", and a process that should be unprivileged would become root.

@@ -10,12 +10,12 @@ use super::account;
 use super::build::KEEP_GROUPS;
 use super::env::{EnvChange, Environment};
 use super::env_file;
-use super::merged::Merged;
 use super::process::unmapped;
 use super::user::{UserFlag, identify};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, outside_of};
+use crate::layer::Merged;
 use crate::layer::whiteout::Whiteouts;
 
 /// Flags of `usnea exec` that concern the process.

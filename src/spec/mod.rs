@@ -24,7 +24,6 @@ mod env;
 mod env_file;
 mod group;
 mod idmap;
-mod merged;
 mod mount;
 mod mounts;
 mod name;

@@ -14,7 +14,6 @@ use super::build::{ImageDefaults, Inputs, seen_hostname};
 use super::entry::home;
 use super::env::{EnvChange, Environment, host_value};
 use super::group::GroupAdd;
-use super::merged::Merged;
 use super::own_account::OwnAccount;
 use super::security_option::SecurityOption;
 use super::ulimit;
@@ -23,6 +22,7 @@ use super::{env_file, mounts};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{UsernsMode, outside_of};
+use crate::layer::Merged;
 use crate::layer::whiteout::Whiteouts;
 
 /// Environment variables that configure a proxy (podman's list).

@@ -21,7 +21,6 @@ mod cp;
 mod cves;
 mod debian;
 mod doctor;
-mod document_values;
 mod documents;
 mod drivers;
 mod errors;

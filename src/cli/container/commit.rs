@@ -10,7 +10,7 @@ use crate::container::stores::given_name;
 use crate::container::{self, Commit, DuringCommit, Squash};
 use crate::error::{Context, Result};
 use crate::image::instruction::ConfigChange;
-use crate::image::reference::TypedReference;
+use crate::image::reference::Typed;
 
 /// Create an image from a container
 ///
@@ -24,7 +24,7 @@ pub struct Arguments {
 
     /// Name of the image; without a registry, localhost/NAME.
     #[arg(value_name = "NAME")]
-    name: Option<TypedReference>,
+    name: Option<Typed>,
 
     /// Author of the image.
     #[arg(short, long, value_name = "TEXT")]

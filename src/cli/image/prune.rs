@@ -10,7 +10,7 @@ use crate::cli::run::print;
 use crate::container::images::{self, Filter};
 use crate::container::stores::Stores;
 use crate::error::{Error, Result};
-use crate::image::store::{PruneResult, PruneScope};
+use crate::image::store::{Freed, Which};
 
 /// Remove unused images
 ///
@@ -39,8 +39,8 @@ pub fn prunes(text: &str) -> std::result::Result<Filter, String> {
 }
 
 impl Arguments {
-    fn which(&self) -> PruneScope {
-        if self.all { PruneScope::Unused } else { PruneScope::Dangling }
+    fn which(&self) -> Which {
+        if self.all { Which::Unused } else { Which::Dangling }
     }
 }
 
@@ -68,7 +68,7 @@ pub fn is_sure(what: &str) -> Result<bool> {
 }
 
 /// Prints the removed images, and the freed space including `more` bytes.
-pub fn report(freed: &PruneResult, more: u64) -> Result<u8> {
+pub fn report(freed: &Freed, more: u64) -> Result<u8> {
     freed.images.iter().for_each(say);
     print(&format!("Total reclaimed space: {}\n", size(freed.bytes + more)))
 }

@@ -11,7 +11,7 @@ use crate::container::{PullPolicy, PullSettings, find_or_pull};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::manifest::Platform;
-use crate::image::transport::ImageLocation;
+use crate::image::transport::Place;
 
 /// Words about layers.
 pub const WORDS: Words = Words { moved: "Pull complete", was_there: "Already exists" };
@@ -83,7 +83,7 @@ impl SourceFlags {
     }
 
     /// Returns the pull from `place` with these flags.
-    pub fn pull(self, place: ImageLocation) -> Result<Pull> {
+    pub fn pull(self, place: Place) -> Result<Pull> {
         let platform = match self.platform {
             Some(platform) => Some(platform),
             None if self.arch.is_none() && self.os.is_none() && self.variant.is_none() => {
@@ -102,7 +102,7 @@ impl SourceFlags {
 
 /// Pulls images. Images pulled before a failure stay.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    let places = arguments.images.iter().map(|text| text.parse::<ImageLocation>());
+    let places = arguments.images.iter().map(|text| text.parse::<Place>());
     let mut places = places.collect::<Result<Vec<_>>>()?.into_iter();
     let Some(first) = places.next() else { return Ok(0) };
     let mut request = arguments.source.pull(first)?;

@@ -7,7 +7,7 @@ use crate::cli::table::{escape, escape_lines};
 use crate::container::images::{self, Missing};
 use crate::container::stores::Stores;
 use crate::error::{Error, Result, STATUS_OURS};
-use crate::image::store::{ForceRemoval, ImageRemoval};
+use crate::image::store::{Force, Removal};
 
 /// Remove images
 ///
@@ -39,7 +39,7 @@ pub struct Arguments {
 /// Removes the images; returns the exit status.
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let stores = Stores::open(root)?;
-    let force = if arguments.force || arguments.all { ForceRemoval::Yes } else { ForceRemoval::No };
+    let force = if arguments.force || arguments.all { Force::Yes } else { Force::No };
     // With --all, an image that another command removes meanwhile is no error.
     let missing = match arguments.ignore || arguments.all {
         true => Missing::Ignored,
@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     };
     let all = if arguments.all { images::ids(&stores)? } else { arguments.images.clone() };
     let mut unsaid: Option<Error> = None;
-    let mut told = |outcome: Result<&ImageRemoval, &Error>| match outcome {
+    let mut told = |outcome: Result<&Removal, &Error>| match outcome {
         Ok(removal) => say(removal),
         Err(error) => {
             // The last error is reported with the exit status, the others here.
@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
 }
 
 /// Prints a removal, in docker's and podman's words.
-pub fn say(removal: &ImageRemoval) {
+pub fn say(removal: &Removal) {
     let mut text = String::new();
     for name in &removal.untagged {
         text += &format!("Untagged: {}\n", escape(&name.familiar()));

@@ -11,7 +11,7 @@ use crate::container::images;
 use crate::container::stores::Stores;
 use crate::container::volumes;
 use crate::error::Result;
-use crate::image::store::{ImageUsage, StoreUsage, UsageTotals};
+use crate::image::store::{ImageUsage, Part, Usage};
 
 /// Show disk usage
 ///
@@ -50,7 +50,7 @@ const LAYOUT: Layout = Layout {
 };
 
 impl Row {
-    fn new(r#type: &'static str, part: &UsageTotals) -> Self {
+    fn new(r#type: &'static str, part: &Part) -> Self {
         let share = match part.size {
             0 => String::new(),
             all => format!(" ({}%)", u128::from(part.reclaimable) * 100 / u128::from(all)),
@@ -130,7 +130,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     print(&format!("{totals}\n{images}"))
 }
 
-fn rows(usage: &StoreUsage, volumes: &UsageTotals) -> [Row; 4] {
+fn rows(usage: &Usage, volumes: &Part) -> [Row; 4] {
     [
         Row::new("Images", &usage.images),
         // docker's words for volumes.

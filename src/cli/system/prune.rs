@@ -8,7 +8,7 @@ use crate::cli::image::prune::{is_sure, prunes, report};
 use crate::container::stores::Stores;
 use crate::container::{self, images, volumes};
 use crate::error::{Error, Result};
-use crate::image::store::PruneScope;
+use crate::image::store::Which;
 
 /// Remove unused data
 ///
@@ -37,11 +37,11 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     let (which, what) = match arguments.all {
         true => (
-            PruneScope::Unused,
+            Which::Unused,
             "all containers that do not run, all images that none is made from, and what killed commands left",
         ),
         false => (
-            PruneScope::Dangling,
+            Which::Dangling,
             "all containers that do not run, all images without a name, and what killed commands left",
         ),
     };

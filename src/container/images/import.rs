@@ -10,8 +10,8 @@ use crate::image::Reference;
 use crate::image::compose::{self, ImageDetails};
 use crate::image::instruction::ConfigChange;
 use crate::image::manifest::Platform;
-use crate::image::pull::ImagePull;
-use crate::image::store::ImageRecord;
+use crate::image::pull::Pull;
+use crate::image::store::Image;
 use crate::userns::{self, Base};
 
 /// Tarball to import, and the facts of its image.
@@ -30,7 +30,7 @@ pub struct Import {
 }
 
 /// Imports the tarball as an image of our own store.
-pub fn import(stores: &Stores, import: &Import) -> Result<ImageRecord> {
+pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
     let base = Base::of_user()?;
     let store = stores.own();
     let owners = stores::owners(&base, store);
@@ -50,7 +50,7 @@ pub fn import(stores: &Stores, import: &Import) -> Result<ImageRecord> {
     let imported = userns::in_base(&base, || {
         let source = compose::rootfs_image(&import.input, &store.tmp(), &details)
             .context(|| "cannot import")?;
-        let pull = ImagePull {
+        let pull = Pull {
             action: "import",
             store,
             platform: &import.platform,

@@ -13,13 +13,13 @@ use super::pull::warn_of_platform;
 use crate::config::{Limits, Settings};
 use crate::container::stores::{self, Stores, given_name};
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::Reference;
-use crate::image::archive::{ArchivedImage, ImageArchive};
+use crate::image::archive::{Archive, Loaded};
 use crate::image::manifest::Platform;
-use crate::image::policy::{ImageOrigin, Policy};
-use crate::image::pull::{ImagePull, TransferProgress};
-use crate::image::reference::TypedReference;
+use crate::image::policy::{Origin, Policy};
+use crate::image::pull::{Progress, Pull};
+use crate::image::reference::Typed;
 use crate::userns::{self, Base};
 
 /// Archive or layout to load.
@@ -53,20 +53,16 @@ pub(super) enum Naming {
 }
 
 /// Loads all images. Images loaded before a failure stay.
-pub fn load(
-    stores: &Stores,
-    load: &Load,
-    progress: &dyn TransferProgress,
-) -> Result<Vec<LoadedImage>> {
+pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec<LoadedImage>> {
     let (base, settings, policy) = (Base::of_user()?, Settings::load()?, Policy::load()?);
     let store = stores.own();
     let owners = stores::owners(&base, store);
     let loaded: Vec<LoadedImage> = userns::in_base(&base, || {
         let archive = open(&load.input, &store.tmp())?;
         let (naming, transport) = match &archive {
-            ImageArchive::Docker(_) => (Naming::Docker, "docker-archive"),
-            ImageArchive::Oci(_) if load.input.is_dir() => (Naming::Oci, "oci"),
-            ImageArchive::Oci(_) => (Naming::Oci, "oci-archive"),
+            Archive::Docker(_) => (Naming::Docker, "docker-archive"),
+            Archive::Oci(_) if load.input.is_dir() => (Naming::Oci, "oci"),
+            Archive::Oci(_) => (Naming::Oci, "oci-archive"),
         };
         let platform = load.platform.clone().unwrap_or_else(Platform::host);
         let (mut all, mut artifact) = (Vec::new(), None);
@@ -75,11 +71,11 @@ pub fn load(
             let which = texts.first().map(String::as_str);
             // Content of a pipe lies in tmp/ during: the place that a policy can name.
             let place = if load.input == Path::new("-") { store.tmp() } else { load.input.clone() };
-            let origin = ImageOrigin::local(transport, &place, which)?;
+            let origin = Origin::local(transport, &place, which)?;
             policy.check_before(&origin)?;
             // Signatures lie in registries alone: a policy that wants a signature accepts no local image.
             let approve = |digest: &Digest| policy.verify(&origin, digest, &|_| Ok(None));
-            let pull = ImagePull {
+            let pull = Pull {
                 action: "load",
                 store,
                 platform: &platform,
@@ -91,7 +87,7 @@ pub fn load(
                 approve: &approve,
             };
             let image = match pull.run(&*source) {
-                Err(error) if error.kind() == ErrorKind::Artifact => {
+                Err(error) if error.kind() == Kind::Artifact => {
                     log::warn!("{error}: left out");
                     artifact = Some(error);
                     continue;
@@ -114,15 +110,15 @@ pub fn load(
     Ok(loaded)
 }
 
-fn open(input: &Path, tmp: &Path) -> Result<ImageArchive> {
+fn open(input: &Path, tmp: &Path) -> Result<Archive> {
     if input != Path::new("-") {
-        return ImageArchive::open(input, tmp);
+        return Archive::open(input, tmp);
     }
     let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
-    ImageArchive::open_file(stdin.into(), "standard input", tmp)
+    Archive::open_file(stdin.into(), "standard input", tmp)
 }
 
-fn found(archive: &ImageArchive, input: &Path) -> Result<Vec<ArchivedImage>> {
+fn found(archive: &Archive, input: &Path) -> Result<Vec<Loaded>> {
     let found = archive.images()?;
     match found.is_empty() {
         true => Err(Error::new(format!("{}: there is no image in it", input.display()))),
@@ -134,7 +130,7 @@ fn found(archive: &ImageArchive, input: &Path) -> Result<Vec<ArchivedImage>> {
 pub(super) fn names(texts: &[String], naming: Naming) -> Vec<Reference> {
     let mut names: Vec<Reference> = Vec::new();
     for text in texts {
-        let name = match (text.parse::<TypedReference>(), naming) {
+        let name = match (text.parse::<Typed>(), naming) {
             // Such a name is left out: its reader has no reason to believe that the tag stands for the digest.
             (Ok(typed), _) if typed.digest.is_some() => None,
             (Ok(_), Naming::Docker) => text.parse().ok(),

@@ -7,11 +7,10 @@ use crate::container::folder;
 use crate::container::stores::{self, Stores, given_name, meanings};
 use crate::error::{Error, Result};
 use crate::fail;
-use crate::image::reference::{Reference, TypedReference};
+use crate::image::reference::{Reference, Typed};
 use crate::image::registries_conf::Registries;
 use crate::image::store::{
-    CheckDepth, CheckSettings, ForceRemoval, ImageRecord, ImageRemoval, PruneResult, PruneScope,
-    RemovalTarget, Repair, Store, StoreFault, StoreUsage,
+    Depth, Fault, Force, Freed, Image, Mending, Removal, Repair, Store, Target, Usage, Which,
 };
 use crate::userns::{self, Base};
 
@@ -25,7 +24,7 @@ pub enum Missing {
 }
 
 /// Returns the image that `text` names, in our own store. Errors: no such image, or only in a store of others.
-fn own(stores: &Stores, text: &str) -> Result<ImageRecord> {
+fn own(stores: &Stores, text: &str) -> Result<Image> {
     let (store, image) = known(stores, text)?;
     if store.root() != stores.own().root() {
         fail!(
@@ -38,18 +37,18 @@ fn own(stores: &Stores, text: &str) -> Result<ImageRecord> {
 }
 
 /// Returns the part of `image` to remove for `text`: a name, or the whole image.
-fn target(text: &str, image: &ImageRecord, registries: &Registries) -> RemovalTarget {
+fn target(text: &str, image: &Image, registries: &Registries) -> Target {
     if let Some(name) = name_typed(text, image, registries) {
-        return RemovalTarget::Name(name);
+        return Target::Name(name);
     }
-    let typed = text.parse::<TypedReference>().ok().filter(|typed| typed.digest.is_some());
+    let typed = text.parse::<Typed>().ok().filter(|typed| typed.digest.is_some());
     let names = typed.map(|typed| meanings(&typed, registries)).unwrap_or_default();
     let named = |one: &&Reference| {
         names.iter().any(|name| one.digest == name.digest && one.name() == name.name())
     };
     match image.digests.iter().find(named) {
-        Some(name) => RemovalTarget::Name(name.clone()),
-        None => RemovalTarget::Image(image.manifest.clone()),
+        Some(name) => Target::Name(name.clone()),
+        None => Target::Image(image.manifest.clone()),
     }
 }
 
@@ -68,9 +67,9 @@ pub fn ids(stores: &Stores) -> Result<Vec<String>> {
 pub fn remove(
     stores: &Stores,
     texts: &[String],
-    force: ForceRemoval,
+    force: Force,
     missing: Missing,
-    told: &mut dyn FnMut(Result<&ImageRemoval, &Error>),
+    told: &mut dyn FnMut(Result<&Removal, &Error>),
 ) -> Result<usize> {
     let (base, registries) = (Base::of_user()?, Registries::load()?);
     let mut failed = 0;
@@ -96,8 +95,8 @@ fn remove_one(
     base: &Base,
     registries: &Registries,
     text: &str,
-    force: ForceRemoval,
-) -> Result<ImageRemoval> {
+    force: Force,
+) -> Result<Removal> {
     let image = own(stores, text)?;
     let target = target(text, &image, registries);
     let removal = in_store(stores, base, |store| {
@@ -149,7 +148,7 @@ pub fn untag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
 }
 
 /// Removes unused data: images that pass all filters, layers and blobs of no image, leftovers of killed commands.
-pub fn prune(stores: &Stores, which: PruneScope, filters: &[Filter]) -> Result<PruneResult> {
+pub fn prune(stores: &Stores, which: Which, filters: &[Filter]) -> Result<Freed> {
     let filters = Filters::new(filters, stores)?;
     let base = Base::of_user()?;
     folder::sweep(stores.own().root(), &base);
@@ -159,15 +158,15 @@ pub fn prune(stores: &Stores, which: PruneScope, filters: &[Filter]) -> Result<P
 }
 
 /// Returns the disk usage of the store.
-pub fn usage(stores: &Stores) -> Result<StoreUsage> {
+pub fn usage(stores: &Stores) -> Result<Usage> {
     in_store(stores, &Base::of_user()?, Store::usage)
 }
 
 /// Checks the store for faults, and repairs them as `repair` says.
-pub fn check(stores: &Stores, repair: Repair, depth: CheckDepth) -> Result<Vec<StoreFault>> {
+pub fn check(stores: &Stores, repair: Repair, depth: Depth) -> Result<Vec<Fault>> {
     let base = Base::of_user()?;
     let owners = stores::owners(&base, stores.own());
     in_store(stores, &base, |store| {
-        store.check(Some(CheckSettings { repair, depth, owners: &owners, limits: &Limits::NONE }))
+        store.check(Some(Mending { repair, depth, owners: &owners, limits: &Limits::NONE }))
     })
 }

@@ -6,13 +6,13 @@ use crate::container::stores::Stores;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::Reference;
-use crate::image::store::{ImageLayer, ImageRecord};
+use crate::image::store::{Image, Layer};
 
 /// Image, and the layers that it shares.
 #[derive(Clone, Debug)]
 pub struct Shares {
     /// Image itself.
-    pub image: ImageRecord,
+    pub image: Image,
     /// Layers of the image, the bottom layer first.
     pub layers: Vec<SharedLayer>,
 }
@@ -21,7 +21,7 @@ pub struct Shares {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedLayer {
     /// Layer itself.
-    pub layer: ImageLayer,
+    pub layer: Layer,
     /// Labels of the other images with this layer.
     pub with: Vec<String>,
 }
@@ -59,7 +59,7 @@ impl Shares {
 }
 
 /// Returns the image's label for people: its first name, else its short ID.
-pub fn label(image: &ImageRecord) -> String {
+pub fn label(image: &Image) -> String {
     match image.names.first() {
         Some(name) => name.familiar(),
         None => image.config.short().to_owned(),
@@ -69,7 +69,7 @@ pub fn label(image: &ImageRecord) -> String {
 /// Returns the images that `texts` name (none: all), and their total disk space. Counts images outside `texts` as
 /// sharers too.
 pub fn sharing(stores: &Stores, texts: &[String]) -> Result<(Vec<Shares>, Totals)> {
-    let mut all: Vec<ImageRecord> = Vec::new();
+    let mut all: Vec<Image> = Vec::new();
     for store in stores.all() {
         for image in store.images()?.all() {
             if !all.iter().any(|known| known.manifest == image.manifest) {
@@ -88,18 +88,18 @@ pub fn sharing(stores: &Stores, texts: &[String]) -> Result<(Vec<Shares>, Totals
         false => texts
             .iter()
             .map(|text| Ok(super::known(stores, text)?.1))
-            .collect::<Result<Vec<ImageRecord>>>()?,
+            .collect::<Result<Vec<Image>>>()?,
     };
     let shares = shares(&asked, &all);
     let totals = totals(&asked);
     Ok((shares, totals))
 }
 
-fn shares(asked: &[ImageRecord], all: &[ImageRecord]) -> Vec<Shares> {
+fn shares(asked: &[Image], all: &[Image]) -> Vec<Shares> {
     let labels: Vec<String> = all.iter().map(label).collect();
-    let mut by_label: Vec<(&String, &ImageRecord)> = labels.iter().zip(all).collect();
+    let mut by_label: Vec<(&String, &Image)> = labels.iter().zip(all).collect();
     by_label.sort_by_key(|(label, _)| *label);
-    let mut owners: HashMap<&Digest, Vec<(&String, &ImageRecord)>> = HashMap::new();
+    let mut owners: HashMap<&Digest, Vec<(&String, &Image)>> = HashMap::new();
     for (label, image) in by_label {
         for layer in &image.layers {
             let owners = owners.entry(&layer.diff_id).or_default();
@@ -109,20 +109,20 @@ fn shares(asked: &[ImageRecord], all: &[ImageRecord]) -> Vec<Shares> {
             }
         }
     }
-    let layer = |image: &ImageRecord, layer: &ImageLayer| {
+    let layer = |image: &Image, layer: &Layer| {
         let owners = owners.get(&layer.diff_id).into_iter().flatten();
         let others = owners.filter(|(_, other)| other.manifest != image.manifest);
         let with = others.map(|(label, _)| (*label).clone()).collect();
         SharedLayer { layer: layer.clone(), with }
     };
-    let shares = |image: &ImageRecord| Shares {
+    let shares = |image: &Image| Shares {
         layers: image.layers.iter().map(|one| layer(image, one)).collect(),
         image: image.clone(),
     };
     asked.iter().map(shares).collect()
 }
 
-fn totals(images: &[ImageRecord]) -> Totals {
+fn totals(images: &[Image]) -> Totals {
     let mut totals = Totals::default();
     let (mut seen, mut blobs) = (BTreeSet::new(), BTreeSet::new());
     for layer in images.iter().flat_map(|image| &image.layers) {
@@ -143,14 +143,14 @@ mod tests {
     use super::*;
     use crate::image::manifest::Platform;
 
-    fn image(name: &str, layers: &[(&str, u64)]) -> ImageRecord {
-        let layer = |(seed, size): &(&str, u64)| ImageLayer {
+    fn image(name: &str, layers: &[(&str, u64)]) -> Image {
+        let layer = |(seed, size): &(&str, u64)| Layer {
             blob: Digest::of(format!("{seed} packed").as_bytes()),
             packed: size / 2,
             diff_id: Digest::of(seed.as_bytes()),
             size: *size,
         };
-        ImageRecord {
+        Image {
             manifest: Digest::of(name.as_bytes()),
             index: None,
             config: Digest::of(format!("{name}'s").as_bytes()),

@@ -10,7 +10,7 @@ use super::{folder, named};
 use crate::container::stores;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock};
-use crate::image::archive::output::ArchiveOutput;
+use crate::image::archive::output::Output;
 use crate::image::compression;
 use crate::image::diff::merged_tar;
 use crate::image::extract::place::{First, Giving, OtherKind, Place, place};
@@ -21,7 +21,7 @@ pub fn export(store: &Path, text: &str, output: &Path) -> Result<()> {
     let (_held, data) = held(store, text)?;
     let base = Base::of_user()?;
     let owners = stores::owners_of_containers(&base);
-    let write = || merged_tar(&[data.into()], &owners, ArchiveOutput::create(output)?)?.put();
+    let write = || merged_tar(&[data.into()], &owners, Output::create(output)?)?.put();
     userns::in_base(&base, write).context(|| format!("cannot export volume {text}"))
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Volume, all, usage as users};
 use crate::error::Result;
-use crate::image::store::UsageTotals;
+use crate::image::store::Part;
 use crate::userns::{self, Base};
 
 /// Returns the disk space in bytes of each volume. In the base namespace, where all folders are readable.
@@ -25,12 +25,12 @@ fn size(folder: &Path) -> u64 {
 }
 
 /// Returns the disk space of the volumes, and the part of it that no container mounts.
-pub fn usage(store: &Path) -> Result<UsageTotals> {
+pub fn usage(store: &Path) -> Result<Part> {
     let volumes = all(store)?;
     if volumes.is_empty() {
-        return Ok(UsageTotals::default());
+        return Ok(Part::default());
     }
-    let mut part = UsageTotals::default();
+    let mut part = Part::default();
     for (volume, size) in volumes.iter().zip(of(store, &volumes)?) {
         let is_used = users::is_used(store, &volume.name)?;
         part.count += 1;

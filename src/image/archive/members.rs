@@ -11,7 +11,7 @@ use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::file_range::FileRange;
-use crate::image::layout::LayoutFiles;
+use crate::image::layout::Files;
 
 /// Most members. An archive of a thousand images with a hundred layers each has fewer.
 const MOST_MEMBERS: usize = 1 << 18;
@@ -23,19 +23,19 @@ const MOST_HEADERS: usize = 256 << 10;
 const MOST_LINKS: usize = 16;
 
 #[derive(Clone, Debug)]
-enum ArchiveMember {
+enum Member {
     File { at: u64, size: u64 },
     Link(Vec<u8>),
 }
 
 /// An archive and the index of its members.
 #[derive(Clone, Debug)]
-pub struct ArchiveMembers {
+pub struct Members {
     file: Arc<File>,
-    members: HashMap<Vec<u8>, ArchiveMember>,
+    members: HashMap<Vec<u8>, Member>,
 }
 
-impl ArchiveMembers {
+impl Members {
     /// Reads the headers of the uncompressed archive in `file`. Errors: not a tar archive, damaged, too many members or
     /// names.
     pub fn index(file: File) -> Result<Self> {
@@ -125,20 +125,18 @@ impl ArchiveMembers {
                 let parent = name.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
                 let to = Some(target).filter(|target| !target.starts_with(b"/"));
                 match to.and_then(|to| lexical(name.get(..parent).unwrap_or_default(), to)) {
-                    Some(to) => ArchiveMember::Link(to),
+                    Some(to) => Member::Link(to),
                     None => return 0,
                 }
             }
             EntryType::Link => match lexical(&[], target) {
-                Some(to) => ArchiveMember::Link(to),
+                Some(to) => Member::Link(to),
                 None => return 0,
             },
-            kind if kind.is_file() || kind.is_contiguous() => {
-                ArchiveMember::File { at, size: entry.size }
-            }
+            kind if kind.is_file() || kind.is_contiguous() => Member::File { at, size: entry.size },
             _ => return 0,
         };
-        let length = name.len() + if let ArchiveMember::Link(to) = &member { to.len() } else { 0 };
+        let length = name.len() + if let Member::Link(to) = &member { to.len() } else { 0 };
         // The last member of a name wins, as in unpacking.
         self.members.insert(name, member);
         length
@@ -150,7 +148,7 @@ impl ArchiveMembers {
     }
 }
 
-impl LayoutFiles for ArchiveMembers {
+impl Files for Members {
     fn open(&self, path: &str) -> Result<Option<FileRange>> {
         let mut name = lexical(&[], path.as_bytes()).ok_or_else(|| {
             Error::new(format!("'{}' leads out of the archive", path.escape_debug()))
@@ -158,8 +156,8 @@ impl LayoutFiles for ArchiveMembers {
         for _ in 0..MOST_LINKS {
             match self.members.get(&name) {
                 None => return Ok(None),
-                Some(ArchiveMember::Link(to)) => name.clone_from(to),
-                Some(ArchiveMember::File { at, size }) => {
+                Some(Member::Link(to)) => name.clone_from(to),
+                Some(Member::File { at, size }) => {
                     return Ok(Some(FileRange::new(self.file.clone(), *at, *size)));
                 }
             }
@@ -199,11 +197,11 @@ mod tests {
         bytes
     }
 
-    fn index(bytes: &[u8]) -> Result<ArchiveMembers> {
-        ArchiveMembers::index(super::super::plain::spool(&mut &*bytes, &std::env::temp_dir())?)
+    fn index(bytes: &[u8]) -> Result<Members> {
+        Members::index(super::super::plain::spool(&mut &*bytes, &std::env::temp_dir())?)
     }
 
-    fn content(members: &ArchiveMembers, path: &str) -> String {
+    fn content(members: &Members, path: &str) -> String {
         let bytes = members.open(path).unwrap().expect(path).read_small(100).unwrap();
         String::from_utf8(bytes).unwrap()
     }

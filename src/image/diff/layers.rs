@@ -7,24 +7,18 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::node::{self, Found, Whose};
-use crate::error::{Context, Error, Result};
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
 use crate::ids::IdMaps;
 use crate::image::owners::{FileType, Owners};
-use crate::layer::whiteout::Whiteouts;
+use crate::layer::whiteout::{WhiteoutName, Whiteouts};
+use crate::layer::{Below, DiskFolder, Layer, LayerEntry, LayerFolder};
 use crate::sys::inode;
-
-pub use crate::layer::whiteout::{OPAQUE_NAME as OPAQUE, PREFIX as WHITEOUT};
-
-/// The name that a whiteout file `.wh.NAME` removes. `None`: another kind of name.
-fn whited_out(mark: &OsStr) -> Option<&OsStr> {
-    let name = mark.as_bytes().strip_prefix(WHITEOUT)?;
-    (mark != OPAQUE).then(|| OsStr::from_bytes(name))
-}
 
 /// A layer's folder, and settings for reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +28,7 @@ pub struct Folder {
     /// Maps from the IDs on disk (`outside`) to the container's IDs (`inside`). `None`: the IDs are the same.
     pub shown: Option<IdMaps>,
     /// Meaning of names `.wh.NAME`: whiteouts (image spec, layer.md) or plain files.
-    pub names: Names,
+    pub whiteouts: Whiteouts,
     /// Form of the owners in this folder; `None`: as in the other layers.
     pub owners: Option<Owners>,
     /// Paths of empty files that only serve as mount points; such files are left out.
@@ -43,31 +37,12 @@ pub struct Folder {
     pub is_written: bool,
 }
 
-/// Meaning of names that begin with `.wh.`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Names {
-    /// Plain names.
-    #[default]
-    Plain,
-    /// Whiteouts, or the mark of an opaque folder.
-    Whiteouts,
-}
-
-impl From<Whiteouts> for Names {
-    fn from(whiteouts: Whiteouts) -> Self {
-        match whiteouts {
-            Whiteouts::Overlay => Self::Plain,
-            Whiteouts::Names => Self::Whiteouts,
-        }
-    }
-}
-
 impl From<PathBuf> for Folder {
     fn from(path: PathBuf) -> Self {
         Self {
             path,
             shown: None,
-            names: Names::Plain,
+            whiteouts: Whiteouts::Overlay,
             owners: None,
             places: &[],
             is_written: false,
@@ -81,30 +56,45 @@ pub struct Layers {
 }
 
 struct Root {
-    fd: OwnedFd,
+    folder: DiskFolder,
+    /// The folder as a layer; `None`: a whole tree, without marks.
+    layer: Option<Layer>,
     shown: Option<IdMaps>,
-    names: Names,
     owners: Owners,
     places: &'static [&'static str],
-    /// True if the folder may have whiteouts.
-    is_layer: bool,
     is_written: bool,
 }
 
 impl Root {
     fn open(folder: &Folder, others: &Owners) -> Result<Self> {
-        let Folder { path, shown, names, owners, places, is_written } = folder;
-        let fd = File::open(path).map(OwnedFd::from);
-        let fd = fd.context(|| format!("cannot open {}", path.display()))?;
+        let Folder { path, shown, whiteouts, owners, places, is_written } = folder;
+        let root = File::open(path).context(|| format!("cannot open {}", path.display()))?;
+        let folder = DiskFolder::from(OwnedFd::from(root));
+        let layer = Some(Layer { root: folder.clone(), whiteouts: *whiteouts });
         let owners = owners.as_ref().unwrap_or(others).clone();
-        let (shown, names, is_written) = (shown.clone(), *names, *is_written);
-        Ok(Self { fd, shown, names, owners, places, is_layer: true, is_written })
+        Ok(Self { folder, layer, shown: shown.clone(), owners, places, is_written: *is_written })
     }
 
-    /// True if a folder of this layer hides the layers below.
-    fn is_opaque(&self, folder: &OwnedFd) -> Result<bool> {
-        let named = || Ok::<_, Error>(node::stat(folder, OPAQUE.as_ref())?.is_some());
-        Ok(node::is_opaque(folder)? || self.names == Names::Whiteouts && named()?)
+    fn is_mark(&self, name: &OsStr) -> bool {
+        self.layer.as_ref().is_some_and(|layer| layer.is_mark(name))
+    }
+
+    /// Returns the meaning of a name in a folder.
+    fn entry(&self, folder: &DiskFolder, name: &OsStr) -> Result<LayerEntry, Errno> {
+        let entry = match &self.layer {
+            Some(layer) => layer.entry(folder, name),
+            None => folder.stat(name).and_then(|stat| {
+                match stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+                    true => Ok(LayerEntry::Folder(folder.open_folder(name)?, Below::Seen)),
+                    false => Ok(LayerEntry::File(stat)),
+                }
+            }),
+        };
+        match entry {
+            // Removed or replaced meanwhile, by a container.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(LayerEntry::Missing),
+            answer => answer,
+        }
     }
 }
 
@@ -145,13 +135,12 @@ impl Layers {
     /// Wraps the single folder of a whole tree, without whiteouts. `None`: no folder at all.
     pub fn of(root: Option<OwnedFd>, owners: &Owners) -> Self {
         let owners = owners.clone();
-        let make = |fd| Root {
-            fd,
+        let make = |fd: OwnedFd| Root {
+            folder: fd.into(),
+            layer: None,
             shown: None,
-            names: Names::Plain,
             owners,
             places: &[],
-            is_layer: false,
             is_written: false,
         };
         Self { roots: root.map(make).into_iter().collect() }
@@ -162,33 +151,43 @@ impl Layers {
         let mut layers = Vec::new();
         for (layer, root) in self.roots.iter().enumerate() {
             layers.push(layer);
-            if root.is_opaque(&root.fd)? {
+            if let Some(own) = &root.layer
+                && own.is_opaque(&root.folder)?
+            {
                 break;
             }
         }
         Ok(Merged { path: PathBuf::new(), layers })
     }
 
-    fn folder_of(&self, layer: usize, path: &Path) -> Result<Option<OwnedFd>> {
+    fn folder_of(&self, layer: usize, path: &Path) -> Result<Option<(&Root, DiskFolder)>> {
         let Some(root) = self.roots.get(layer) else { return Ok(None) };
-        node::folder(&root.fd, path).context(|| format!("/{}", path.display()))
+        let folder = node::folder(&root.folder, path);
+        let folder = folder.context(|| format!("/{}", path.display()))?;
+        Ok(folder.map(|folder| (root, folder.into())))
     }
 
     /// Lists a folder, sorted by the bytes of the names. `None`: only a whiteout of the name exists.
     pub fn list(&self, folder: &Merged) -> Result<Vec<(OsString, Option<Entry>)>> {
         let mut slots: BTreeMap<OsString, Slot> = BTreeMap::new();
         for &layer in &folder.layers {
-            let Some(fd) = self.folder_of(layer, &folder.path)? else { continue };
-            let names = inode::names(&fd);
+            let Some((root, here)) = self.folder_of(layer, &folder.path)? else { continue };
+            let names = inode::names(&here);
             let names = names.context(|| format!("cannot read /{}", folder.path.display()))?;
-            let (marks, names) = self.sorted(layer, names);
-            for name in marks.iter().filter_map(|mark| whited_out(mark)) {
-                slots.entry(name.to_owned()).or_default().is_open = false;
-            }
+            let (marks, names): (Vec<_>, Vec<_>) =
+                names.into_iter().partition(|name| root.is_mark(name));
             for name in names {
                 let path = || format!("/{}", folder.path.join(&name).display());
                 let slot = slots.entry(name.clone()).or_default();
-                self.see(&fd, layer, &name, slot).context(path)?;
+                if slot.is_open {
+                    slot.add(layer, &root.entry(&here, &name).context(path)?);
+                }
+            }
+            // A whiteout by name does not hide a file of its own layer.
+            for mark in &marks {
+                if let WhiteoutName::Whiteout(name) = WhiteoutName::parse(mark) {
+                    slots.entry(name.to_owned()).or_default().is_open = false;
+                }
             }
         }
         let entry = |(name, slot): (OsString, Slot)| (name.clone(), slot.entry(name, &folder.path));
@@ -202,34 +201,27 @@ impl Layers {
             if !slot.is_open {
                 break;
             }
-            let Some(fd) = self.folder_of(layer, &folder.path)? else { continue };
+            let Some((root, here)) = self.folder_of(layer, &folder.path)? else { continue };
             let path = || format!("/{}", folder.path.join(name).display());
-            if self.is_whited_out(layer, &fd, name).context(path)? {
-                break;
+            if !root.is_mark(name) {
+                slot.add(layer, &root.entry(&here, name).context(path)?);
             }
-            self.see(&fd, layer, name, &mut slot).context(path)?;
         }
         Ok(slot.entry(name.to_owned(), &folder.path))
     }
 
     /// Reads the file of an entry, from the topmost layer that has it.
     pub fn look(&self, folder: &Merged, entry: &Entry) -> Result<Option<Found>> {
-        let Some(fd) = self.folder_of(entry.layer, &folder.path)? else { return Ok(None) };
-        let Some(root) = self.roots.get(entry.layer) else { return Ok(None) };
+        let Some((root, here)) = self.folder_of(entry.layer, &folder.path)? else {
+            return Ok(None);
+        };
         let whose = Whose {
             owners: &root.owners,
             shown: root.shown.as_ref(),
-            is_layer: root.is_layer,
+            layer: root.layer.as_ref(),
             is_written: root.is_written,
         };
-        let mut found = node::look(&fd, &entry.name, whose)?;
-        if let Some(Found::Node(node)) = &mut found
-            && node.file_type == FileType::Folder
-            && let Some(inner) = node::folder(&fd, Path::new(&entry.name))?
-        {
-            node.is_opaque = root.is_opaque(&inner)?;
-        }
-        Ok(found)
+        node::look(&here, &entry.name, whose)
     }
 
     /// True if the entry only serves as a mount point: an empty file at one of the layer's `places`.
@@ -244,51 +236,6 @@ impl Layers {
             _ => false,
         })
     }
-
-    /// Splits the names of a layer's folder into whiteout files and the rest.
-    fn sorted(&self, layer: usize, names: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
-        match self.has_names(layer) {
-            true => names.into_iter().partition(|name| name.as_bytes().starts_with(WHITEOUT)),
-            false => (Vec::new(), names),
-        }
-    }
-
-    fn has_names(&self, layer: usize) -> bool {
-        self.roots.get(layer).is_some_and(|root| root.names == Names::Whiteouts)
-    }
-
-    fn is_whited_out(&self, layer: usize, folder: &OwnedFd, name: &OsStr) -> Result<bool> {
-        const LONGEST: usize = 255;
-        let mark = OsString::from_vec([WHITEOUT, name.as_bytes()].concat());
-        // A name that is too long for a whiteout file has none.
-        let can_be = self.has_names(layer) && mark.len() <= LONGEST;
-        Ok(can_be && node::stat(folder, &mark)?.is_some())
-    }
-
-    /// Adds one layer's file of this name to the slot.
-    fn see(&self, folder: impl AsFd, layer: usize, name: &OsStr, slot: &mut Slot) -> Result<()> {
-        if !slot.is_open {
-            return Ok(());
-        }
-        let Some(stat) = node::stat(&folder, name)? else { return Ok(()) };
-        if !node::is_folder(&stat) {
-            // A file below a folder is hidden by the folder. A file hides everything below itself.
-            slot.is_open = false;
-            let is_layer = self.roots.get(layer).is_some_and(|root| root.is_layer);
-            if slot.layers.is_empty() && !(is_layer && node::is_whiteout(&folder, name, &stat)) {
-                slot.layers.push(layer);
-            }
-            return Ok(());
-        }
-        slot.layers.push(layer);
-        slot.is_folder = true;
-        if let (Some(fd), Some(root)) =
-            (node::folder(&folder, Path::new(name))?, self.roots.get(layer))
-        {
-            slot.is_open = !root.is_opaque(&fd)?;
-        }
-        Ok(())
-    }
 }
 
 impl Default for Slot {
@@ -298,6 +245,26 @@ impl Default for Slot {
 }
 
 impl Slot {
+    /// Adds the meaning of the name in a further layer.
+    fn add(&mut self, layer: usize, entry: &LayerEntry) {
+        match entry {
+            LayerEntry::Missing => {}
+            LayerEntry::Whiteout => self.is_open = false,
+            LayerEntry::File(_) => {
+                // A file below a folder is hidden by the folder. A file hides everything below itself.
+                self.is_open = false;
+                if self.layers.is_empty() {
+                    self.layers.push(layer);
+                }
+            }
+            LayerEntry::Folder(_, below) => {
+                self.layers.push(layer);
+                self.is_folder = true;
+                self.is_open = *below == Below::Seen;
+            }
+        }
+    }
+
     fn entry(self, name: OsString, parent: &Path) -> Option<Entry> {
         let layer = *self.layers.first()?;
         let path = parent.join(&name);

@@ -9,10 +9,7 @@
 //!   layer_tar           merged_tar
 //! ```
 //!
-//! Folders have the kernel overlay's form. A whiteout is a character device 0:0 or, where devices are impossible, an
-//! empty file with the attribute `overlay.whiteout`. An opaque folder has the attribute `user.overlay.opaque` or
-//! `trusted.overlay.opaque`. Where the file system supports neither, our own overlay writes files `.wh.NAME` and
-//! `.wh..wh..opq`, which then are no plain files ([`Names`]). The files were made by a container: no symbolic link is
+//! Marks in the folders are decoded by [`crate::layer`]. The files were made by a container: no symbolic link is
 //! followed, only regular files are opened, and ambiguous files are errors. Runs in the base namespace, where all files
 //! are readable.
 
@@ -22,7 +19,7 @@ mod node;
 mod tree;
 
 pub use changes::{Change, Form, Kind, changes, changes_of_tree};
-pub use layers::{Folder, Names};
+pub use layers::Folder;
 pub use node::LastLink;
 pub use tree::{Part, changes_tar, layer_tar, merged_tar, part_tar};
 

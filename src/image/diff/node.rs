@@ -8,14 +8,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType as OnDisk, Mode, OFlags, Stat};
+use rustix::fs::{FileType as OnDisk, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
 use crate::image::owners::{FileType, OVERRIDE_STAT, OverrideStat, Owners};
-pub use crate::layer::whiteout::is_whiteout;
+use crate::layer::{Below, DiskFolder, Layer, LayerFolder};
 use crate::sys::inroot::{self, Symlinks};
 
 /// Result of the lookup of a name.
@@ -63,8 +63,8 @@ pub struct Whose<'a> {
     pub owners: &'a Owners,
     /// Maps from the IDs on disk to the container's IDs.
     pub shown: Option<&'a IdMaps>,
-    /// True if whiteouts are possible. False in a whole tree, where overlayfs's marks come from the container.
-    pub is_layer: bool,
+    /// Layer of the file. `None` in a whole tree, where overlayfs's marks come from the container and mean nothing.
+    pub layer: Option<&'a Layer>,
     /// True if a container has written the file, not an image.
     pub is_written: bool,
 }
@@ -94,48 +94,23 @@ pub fn folder(root: impl AsFd, path: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// The stat of a file; of a symbolic link itself. `None`: no such file.
-pub fn stat(folder: impl AsFd, name: &OsStr) -> io::Result<Option<Stat>> {
-    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// True if the stat is a folder's.
-pub fn is_folder(stat: &Stat) -> bool {
-    OnDisk::from_raw_mode(stat.st_mode) == OnDisk::Directory
-}
-
-/// True if the folder `fd` hides its content in the layers below.
-pub fn is_opaque(fd: impl AsFd) -> Result<bool> {
-    for name in [c"user.overlay.opaque", c"trusted.overlay.opaque"] {
-        // "x" has another meaning: the folder may contain whiteouts in the form of attributes (kernel 6.8).
-        if xattr(&fd, name)?.is_some_and(|value| value == b"y") {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Reads the file `name` in `folder`. `None`: no such file.
-pub fn look(folder: impl AsFd, name: &OsStr, whose: Whose<'_>) -> Result<Option<Found>> {
-    let Some(stat) = stat(&folder, name)? else { return Ok(None) };
-    if whose.is_layer && is_whiteout(&folder, name, &stat) {
+pub fn look(folder: &DiskFolder, name: &OsStr, whose: Whose<'_>) -> Result<Option<Found>> {
+    let stat = match folder.stat(name) {
+        Err(Errno::NOENT) => return Ok(None),
+        answer => answer?,
+    };
+    if let Some(layer) = whose.layer
+        && layer.is_whiteout(folder, name, &stat)?
+    {
         return Ok(Some(Found::Whiteout));
     }
     let mut node = Node::of(&stat, whose)?;
     match node.file_type {
-        FileType::Symlink => {
-            let target = rustix::fs::readlinkat(&folder, name, Vec::new())?;
-            node.target = OsString::from_vec(target.into_bytes());
-        }
+        FileType::Symlink => node.target = OsString::from_vec(folder.read_link(name)?),
         FileType::File | FileType::Folder => {
             let kind = node.file_type;
-            // NONBLOCK: the file may have become a FIFO meanwhile.
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-            let file = rustix::fs::openat(&folder, name, flags | OFlags::CLOEXEC, Mode::empty())?;
+            let file = folder.open_file(name)?;
             node = Node::of(&rustix::fs::fstat(&file)?, whose)?;
             if node.file_type != kind {
                 fail!("it changed while it was read");
@@ -143,6 +118,8 @@ pub fn look(folder: impl AsFd, name: &OsStr, whose: Whose<'_>) -> Result<Option<
             node.read_xattrs(&file, whose)?;
             if node.file_type == FileType::File {
                 node.content = Some(file.into());
+            } else if let Some(layer) = whose.layer {
+                node.is_opaque = layer.below(folder, name, &file.into())? == Below::Hidden;
             }
         }
         _ => {}
@@ -262,9 +239,6 @@ impl Node {
                             }
                         }
                     }
-                }
-                "user.overlay.opaque" | "trusted.overlay.opaque" => {
-                    self.is_opaque = self.file_type == FileType::Folder && is_opaque(file)?;
                 }
                 _ if is_of_an_image(text) => {
                     if let Some(value) = xattr(file, name)? {

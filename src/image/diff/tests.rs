@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, CWD, FileType as OnDisk, Timespec, Timestamps, XattrFl
 use super::*;
 use crate::ids::{IdMap, IdMaps};
 use crate::image::owners::Owners;
+use crate::layer::whiteout::Whiteouts;
 
 struct Place {
     folder: tempfile::TempDir,
@@ -141,8 +142,8 @@ fn whiteouts_by_name_say_the_same_as_devices_do() {
     let marks = [".wh.gone", "e/.wh.in", "d/.wh..wh..opq"];
     marks.iter().for_each(|mark| drop(place.file(&format!("names/{mark}"), "")));
     place.same_times();
-    let folder = |name: &str, names| Folder { names, ..place.path(name).into() };
-    let both = [folder("devices", Names::Plain), folder("names", Names::Whiteouts)];
+    let folder = |name: &str, whiteouts| Folder { whiteouts, ..place.path(name).into() };
+    let both = [folder("devices", Whiteouts::Overlay), folder("names", Whiteouts::Names)];
     let owners = Owners::Recorded;
     let [devices, names] = both.map(|upper| {
         let changes = changes(&upper, Form::Changes, &place.layers(&["low"]), &owners).unwrap();
@@ -155,6 +156,54 @@ fn whiteouts_by_name_say_the_same_as_devices_do() {
     assert_eq!(devices, names);
     // As names, the whiteouts are files, and no layer can have such files.
     assert!(layer(&place.path("names")).is_err());
+}
+
+/// As our overlay writes them: a name that was removed and made again keeps its whiteout.
+#[test]
+fn files_beside_the_whiteout_of_their_name_are_the_layer_s_own() {
+    let place = Place::new();
+    for name in ["low/file", "low/folder/old", "low/gone"] {
+        place.file(name, "old");
+    }
+    for root in ["devices", "names"] {
+        place.file(&format!("{root}/file"), "new");
+        place.file(&format!("{root}/folder/new"), "new");
+    }
+    place.whiteout("devices/gone");
+    place.opaque("devices/folder");
+    for name in ["file", "folder", "gone", ".wh.plnk"] {
+        place.file(&format!("names/.wh.{name}"), "");
+    }
+    place.same_times();
+    let folder = |name: &str, whiteouts| Folder { whiteouts, ..place.path(name).into() };
+    let both = [folder("devices", Whiteouts::Overlay), folder("names", Whiteouts::Names)];
+    let owners = Owners::Recorded;
+    let [devices, names] = both.map(|upper| {
+        let changes = changes(&upper, Form::Changes, &place.layers(&["low"]), &owners).unwrap();
+        let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        let layer = layer_tar(&upper, &owners, Vec::new()).unwrap();
+        let merged = merged_tar(&[upper, place.path("low").into()], &owners, Vec::new()).unwrap();
+        (changes, place.list(&layer), place.list(&merged))
+    });
+    assert_eq!(devices.0, ["C /file", "C /folder", "A /folder/new", "D /folder/old", "D /gone"]);
+    assert_eq!(devices, names);
+}
+
+/// A process of the container can set these attributes on a root that is a copy.
+#[test]
+fn attributes_of_overlayfs_mean_nothing_in_a_copied_tree() {
+    let place = Place::new();
+    place.file("low/d/old", "old");
+    place.file("up/d/old", "old");
+    place.file("up/d/new", "new");
+    place.opaque("up/d");
+    place.same_times();
+    let (upper, owners) = (place.path("up").into(), Owners::Recorded);
+    let changed = changes(&upper, Form::Whole, &place.layers(&["low"]), &owners).unwrap();
+    let tar = changes_tar(&upper, &changed, &owners, Vec::new()).unwrap();
+    let names: Vec<_> =
+        place.list(&tar).iter().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(names, ["d/", "d/new"]);
 }
 
 #[test]
@@ -232,6 +281,7 @@ fn a_whiteout_may_be_an_attribute() {
     place.file("up/kept", "");
     set(&place.file("up/gone", ""), "user.overlay.whiteout", b"y");
     set(&place.file("up/content", "x"), "user.overlay.whiteout", b"y");
+    set(&place.path("up"), "user.overlay.opaque", b"x");
     own(&place.path("up"));
     place.same_times();
     let tar = layer(&place.path("up")).unwrap();

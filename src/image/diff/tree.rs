@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,12 @@ use tar_core::builder::EntryBuilder;
 use tar_core::{EntryType, HeaderError};
 
 use super::changes::{Change, Kind};
-use super::layers::{Entry, Folder, Layers, Merged, OPAQUE, WHITEOUT};
+use super::layers::{Entry, Folder, Layers, Merged};
 use super::node::{self, Found, LastLink, Node, Whose, bytes};
 use crate::error::{Context, Error, Result};
 use crate::image::archive::output::TarWriter;
 use crate::image::owners::{FileType, Owners};
+use crate::layer::whiteout::{self, WhiteoutName};
 
 /// Writes the layer's tar of the writable layer in the folder `upper`, without sockets. Returns the writer. Errors: a
 /// file with the name of a whiteout, a file that changes meanwhile, an unreadable file.
@@ -33,7 +34,7 @@ pub fn changes_tar<W: Write>(
     writer: W,
 ) -> Result<W> {
     let root = File::open(&upper.path).context(|| upper.path.display().to_string())?;
-    let whose = Whose { owners, shown: upper.shown.as_ref(), is_layer: false, is_written: false };
+    let whose = Whose { owners, shown: upper.shown.as_ref(), layer: None, is_written: false };
     let (tar, links) = (TarWriter::new(writer), HashMap::new());
     let layers = Layers::of(None, owners);
     let mut tree = Tree { tar, layers, form: Form::Layer, links, prefix: PathBuf::new() };
@@ -45,7 +46,8 @@ pub fn changes_tar<W: Write>(
                 return tree.gone(above, name);
             }
             let folder = node::folder(&root, above)?;
-            match folder.map(|folder| node::look(folder, name, whose)).transpose()?.flatten() {
+            let look = |folder: OwnedFd| node::look(&folder.into(), name, whose);
+            match folder.map(look).transpose()?.flatten() {
                 Some(Found::Node(node)) => tree.node(path, node),
                 _ => Err(went()),
             }
@@ -78,7 +80,7 @@ pub fn part_tar<W: Write>(
         root,
         part.path,
         part.last,
-        Whose { owners, shown: None, is_layer: false, is_written: false },
+        Whose { owners, shown: None, layer: None, is_written: false },
     )?;
     let layers = Layers::of(folder, owners);
     let root = layers.root()?;
@@ -148,7 +150,7 @@ impl<W: Write> Tree<W> {
     }
 
     fn entry(&mut self, folder: &Merged, entry: &Entry, path: &Path) -> Result<()> {
-        if self.form == Form::Layer && entry.name.as_bytes().starts_with(WHITEOUT) {
+        if self.form == Form::Layer && WhiteoutName::parse(&entry.name) != WhiteoutName::File {
             return Err(Error::new(
                 "no layer can have a file of this name: .wh. begins a whiteout",
             )
@@ -168,9 +170,7 @@ impl<W: Write> Tree<W> {
         if self.form == Form::Whole {
             return Ok(());
         }
-        let mut whiteout = OsStr::from_bytes(WHITEOUT).to_owned();
-        whiteout.push(name);
-        self.whiteout(&folder.join(whiteout))
+        self.whiteout(&folder.join(whiteout::name_of(name)))
     }
 
     fn node(&mut self, path: &Path, mut node: Node) -> Result<()> {
@@ -198,7 +198,7 @@ impl<W: Write> Tree<W> {
             }
             _ => self.tar.append(&headers, 0, &mut io::empty())?,
         }
-        if is_opaque { self.whiteout(&path.join(OPAQUE)) } else { Ok(()) }
+        if is_opaque { self.whiteout(&path.join(whiteout::OPAQUE_NAME)) } else { Ok(()) }
     }
 
     fn whiteout(&mut self, path: &Path) -> Result<()> {

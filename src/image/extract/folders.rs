@@ -4,7 +4,9 @@
 //! nothing must be remembered until the end of the layer.
 
 use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, XattrFlags,
@@ -76,7 +78,8 @@ impl Found {
     pub(super) fn of(stat: &Stat) -> Self {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Self::Folder,
-            FileType::CharacterDevice if stat.st_rdev == 0 => Self::Whiteout,
+            // Unpacking writes no other form into a folder, but names.
+            _ if whiteout::is_device(stat) => Self::Whiteout,
             _ => Self::File,
         }
     }
@@ -307,7 +310,7 @@ impl Folders {
             Found::File | Found::Whiteout => Ok(false),
             Found::Nothing => {
                 match self.whiteouts {
-                    Whiteouts::Names => self.mark(self.here(), &whiteout::name_of(name)),
+                    Whiteouts::Names => self.mark(self.here(), &whiteout_of(name)),
                     Whiteouts::Overlay => {
                         let (kind, mode) = (FileType::CharacterDevice, Mode::empty());
                         rustix::fs::mknodat(self.here(), name, kind, mode, 0)
@@ -326,7 +329,7 @@ impl Folders {
         if !self.has_names {
             return Ok(false);
         }
-        match rustix::fs::unlinkat(self.here(), whiteout::name_of(name), AtFlags::empty()) {
+        match rustix::fs::unlinkat(self.here(), whiteout_of(name), AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(false),
             Err(errno) => Err(errno.into()),
@@ -334,7 +337,7 @@ impl Folders {
     }
 
     /// Creates an empty whiteout file.
-    fn mark(&self, folder: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    fn mark(&self, folder: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644)).map(drop)
     }
@@ -349,7 +352,7 @@ impl Folders {
 
     fn hide_below(&mut self, folder: BorrowedFd<'_>) -> Result<()> {
         match self.whiteouts {
-            Whiteouts::Names => self.mark(folder, whiteout::OPAQUE_NAME.as_bytes()),
+            Whiteouts::Names => self.mark(folder, whiteout::OPAQUE_NAME.as_ref()),
             Whiteouts::Overlay => {
                 rustix::fs::fsetxattr(folder, whiteout::OPAQUE, b"y", XattrFlags::empty())
             }
@@ -430,6 +433,11 @@ fn link(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>> {
         }
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Returns the name of the whiteout of `name`.
+fn whiteout_of(name: &[u8]) -> OsString {
+    whiteout::name_of(OsStr::from_bytes(name))
 }
 
 fn mtime(stat: &Stat) -> Timespec {

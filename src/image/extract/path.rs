@@ -1,6 +1,10 @@
 //! Names of entries: split into components and validated.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use crate::error::{Error, Result};
+use crate::layer::whiteout::WhiteoutName;
 
 /// Deepest nesting: deeper than any real tree. Without a limit, 2 000 000 folders could be nested, and a later removal
 /// or copy would have to descend all of them.
@@ -51,38 +55,19 @@ pub(super) fn check_depth(depth: usize) -> Result<()> {
     Ok(())
 }
 
-/// Meaning of the last component of a name for the layers below (image spec, layer.md, "Whiteouts").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whiteout<'a> {
-    /// None: a file of this layer.
-    None,
-    /// Hides this name in the same folder.
-    Of(&'a [u8]),
-    /// Hides everything in the same folder.
-    Opaque,
-}
-
-const PREFIX: &[u8] = b".wh.";
-const AUFS: &[u8] = b".wh..wh.";
-
-/// True if the path is one of aufs's own files, which docker once put into layers.
+/// True if the path leads to one of aufs's own files, which docker once put into layers.
 pub(super) fn is_of_aufs(components: &[&[u8]]) -> bool {
-    components.iter().any(|name| name.starts_with(AUFS) && *name != b".wh..wh..opq")
+    components.iter().any(|name| mark(name) == WhiteoutName::Aufs)
 }
 
-/// Parses the last component. Errors: a whiteout of nothing, `.` or `..`.
-pub(super) fn whiteout(name: &[u8]) -> Result<Whiteout<'_>> {
-    match name.strip_prefix(PREFIX) {
-        None => Ok(Whiteout::None),
-        Some(b".wh..opq") => Ok(Whiteout::Opaque),
-        Some(b"" | b"." | b"..") => Err(Error::new("a whiteout of no file")),
-        Some(gone) => Ok(Whiteout::Of(gone)),
-    }
+/// Parses a component as a name of the image spec.
+pub(super) fn mark(name: &[u8]) -> WhiteoutName<'_> {
+    WhiteoutName::parse(OsStr::from_bytes(name))
 }
 
 /// Errors: a folder on the way has a whiteout's name.
 pub(super) fn check_folders(folders: &[&[u8]]) -> Result<()> {
-    if folders.iter().any(|name| name.starts_with(PREFIX)) {
+    if folders.iter().any(|name| mark(name) != WhiteoutName::File) {
         return Err(Error::new("a whiteout is no folder"));
     }
     Ok(())
@@ -119,15 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn whiteouts_are_of_a_name() {
-        assert_eq!(whiteout(b"a").unwrap(), Whiteout::None);
-        assert_eq!(whiteout(b".wh").unwrap(), Whiteout::None);
-        assert_eq!(whiteout(b".wh.a").unwrap(), Whiteout::Of(b"a"));
-        assert_eq!(whiteout(b".wh....").unwrap(), Whiteout::Of(b"..."));
-        assert_eq!(whiteout(b".wh..wh..opq").unwrap(), Whiteout::Opaque);
-        for wrong in [&b".wh."[..], b".wh..", b".wh..."] {
-            assert!(whiteout(wrong).is_err());
-        }
+    fn files_of_aufs_are_those_in_its_folders_too() {
         assert!(is_of_aufs(&[b".wh..wh.plnk", b"1.2"]) && is_of_aufs(&[b".wh..wh.aufs"]));
         assert!(!is_of_aufs(&[b".wh..wh..opq"]) && !is_of_aufs(&[b".wh.a"]));
     }

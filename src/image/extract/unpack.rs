@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
@@ -10,10 +11,11 @@ use rustix::io::Errno;
 use super::attributes::{Attributes, Us};
 use super::entry::{Entries, Entry, Kind};
 use super::folders::{Folders, Found};
-use super::path::{self, Whiteout};
+use super::path;
 use super::{Content, How, Sketched, stream};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Result};
+use crate::layer::whiteout::WhiteoutName;
 
 /// Totals of an unpacked layer.
 #[derive(Default)]
@@ -76,13 +78,15 @@ impl Unpack<'_> {
         let Some((name, folders)) = components.split_last() else { return self.root(entry) };
         path::check_folders(folders)?;
         self.folders.enter(folders)?;
-        match path::whiteout(name)? {
-            Whiteout::None => self.make(name, folders, entry, content),
-            Whiteout::Of(gone) => self.whiteout(gone),
-            Whiteout::Opaque => {
+        match path::mark(name) {
+            WhiteoutName::File => self.make(name, folders, entry, content),
+            WhiteoutName::Whiteout(removed) => self.whiteout(removed.as_bytes()),
+            WhiteoutName::Opaque => {
                 self.counts.opaque_root |= self.folders.make_here_opaque()?;
                 Ok(())
             }
+            WhiteoutName::Aufs => Ok(()),
+            WhiteoutName::Nothing => Err(Error::new("a whiteout of no file")),
         }
     }
 

@@ -5,21 +5,21 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::ImagePull;
+use super::Pull;
 use super::writeback::Writeback;
 use crate::config::Limits;
 use crate::digest::{Digest, Hashed};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fail;
 use crate::image::manifest::Descriptor;
 use crate::image::owners::Owners;
-use crate::image::source::ImageSource;
+use crate::image::source::Source;
 use crate::image::store::{
-    BlobClaim, HeldBlob, HeldLayer, ImageRecord, LayerClaim, PartialBlob, Store, Unpacking,
+    Download, HeldBlob, HeldLayer, Image, Partial, Store, Unpacking, Wanted,
 };
 
 /// Locks on a fetched layer and its blob, held until the image is recorded.
-pub struct LayerLocks {
+pub struct Held {
     _blob: HeldBlob,
     layer: HeldLayer,
 }
@@ -27,21 +27,21 @@ pub struct LayerLocks {
 /// Returns the blob, fetched if it is missing.
 pub fn blob(
     store: &Store,
-    source: &dyn ImageSource,
+    source: &dyn Source,
     descriptor: &Descriptor,
     told: &dyn Fn(u64),
     waits: &dyn Fn(),
 ) -> Result<HeldBlob> {
     match store.download(&descriptor.digest, waits)? {
-        BlobClaim::There(held) => Ok(held),
-        BlobClaim::Ours(partial) => finish(&partial, store, source, descriptor, told),
+        Download::There(held) => Ok(held),
+        Download::Ours(partial) => finish(&partial, store, source, descriptor, told),
     }
 }
 
 fn finish(
-    partial: &PartialBlob,
+    partial: &Partial,
     store: &Store,
-    source: &dyn ImageSource,
+    source: &dyn Source,
     descriptor: &Descriptor,
     told: &dyn Fn(u64),
 ) -> Result<HeldBlob> {
@@ -51,10 +51,10 @@ fn finish(
 
 /// Fetches and unpacks all layers. Returns the unpacked size of each in bytes, and the locks on them.
 pub fn fetch(
-    pull: &ImagePull<'_>,
-    source: &dyn ImageSource,
+    pull: &Pull<'_>,
+    source: &dyn Source,
     layers: &[(&Descriptor, &Digest)],
-) -> Result<(Vec<u64>, Vec<LayerLocks>)> {
+) -> Result<(Vec<u64>, Vec<Held>)> {
     let shown = |(layer, _): &(&Descriptor, &Digest)| (layer.digest.short().to_owned(), layer.size);
     pull.progress.layers(&layers.iter().map(shown).collect::<Vec<_>>());
     // The largest layer first: started last, it would finish alone.
@@ -68,7 +68,7 @@ pub fn fetch(
         order.get(rank).map(|at| (rank, *at))
     };
     let writeback = Writeback::default();
-    let results: Vec<Mutex<Option<Result<LayerLocks>>>> =
+    let results: Vec<Mutex<Option<Result<Held>>>> =
         layers.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
         while let Some((rank, at)) = take() {
@@ -120,7 +120,7 @@ pub fn fetch(
         }
     }
     match failure {
-        Some(error) if error.kind() == ErrorKind::Full => {
+        Some(error) if error.kind() == Kind::Full => {
             drop(held);
             let came: Vec<_> =
                 layers.iter().map(|(layer, diff_id)| (&layer.digest, *diff_id)).collect();
@@ -161,29 +161,29 @@ fn give_way(rank: usize) {
 
 /// Fetches and unpacks one layer. Returns the locks, and true if the layer was already unpacked.
 fn one(
-    pull: &ImagePull<'_>,
-    source: &dyn ImageSource,
+    pull: &Pull<'_>,
+    source: &dyn Source,
     (descriptor, diff_id): (&Descriptor, &Digest),
     is_recorded: bool,
     told: &(dyn Fn(u64) + Sync),
     waits: &dyn Fn(),
-) -> Result<(LayerLocks, bool)> {
+) -> Result<(Held, bool)> {
     let wanted = pull.store.want_layer(diff_id, pull.owners, is_recorded, waits)?;
     Ok(match wanted {
-        LayerClaim::There(layer) => {
+        Wanted::There(layer) => {
             let blob = blob(pull.store, source, descriptor, told, waits)?;
-            (LayerLocks { _blob: blob, layer }, true)
+            (Held { _blob: blob, layer }, true)
         }
-        LayerClaim::Ours(unpacking) => match pull.store.download(&descriptor.digest, waits)? {
-            BlobClaim::There(blob) => {
+        Wanted::Ours(unpacking) => match pull.store.download(&descriptor.digest, waits)? {
+            Download::There(blob) => {
                 told(descriptor.size);
                 let layer = unpack_blob(pull.store, unpacking, &blob, descriptor, pull.limits)?;
-                (LayerLocks { _blob: blob, layer }, false)
+                (Held { _blob: blob, layer }, false)
             }
-            BlobClaim::Ours(partial) => {
+            Download::Ours(partial) => {
                 let (blob, layer) =
                     download_and_unpack(pull, source, descriptor, &partial, unpacking, told)?;
-                (LayerLocks { _blob: blob, layer }, false)
+                (Held { _blob: blob, layer }, false)
             }
         },
     })
@@ -218,10 +218,10 @@ fn damaged(digest: &Digest) -> Error {
 }
 
 fn download_and_unpack(
-    pull: &ImagePull<'_>,
-    source: &dyn ImageSource,
+    pull: &Pull<'_>,
+    source: &dyn Source,
     descriptor: &Descriptor,
-    partial: &PartialBlob,
+    partial: &Partial,
     unpacking: Unpacking<'_>,
     told: &(dyn Fn(u64) + Sync),
 ) -> Result<(HeldBlob, HeldLayer)> {
@@ -243,13 +243,13 @@ fn download_and_unpack(
 /// subordinate IDs, or a pull without any. Has no limits: the image was accepted by the pull.
 pub fn unpack_missing(
     store: &Store,
-    image: &ImageRecord,
+    image: &Image,
     owners: &Owners,
     waits: &dyn Fn(),
 ) -> Result<()> {
     for layer in &image.layers {
         let wanted = store.want_layer(&layer.diff_id, owners, true, waits)?;
-        let LayerClaim::Ours(unpacking) = wanted else {
+        let Wanted::Ours(unpacking) = wanted else {
             continue;
         };
         let Some(blob) = store.blob(&layer.blob)? else {

@@ -82,7 +82,7 @@ fn private_lower(folder: &OwnedFd) -> Option<OwnedFd> {
 /// Copies the mount of the writable layer and its work folder: one mount for both, as files cannot be moved between
 /// two.
 fn private_upper(upper: &OwnedFd, work: &OwnedFd) -> Option<(OwnedFd, (OwnedFd, OwnedFd))> {
-    let paths = [upper, work].map(|fd| rustix::fs::readlink(super::tree::path_of(fd), Vec::new()));
+    let paths = [upper, work].map(|fd| rustix::fs::readlink(crate::layer::path_of(fd), Vec::new()));
     let [upper_path, work_path] = paths.map(|path| path.ok().map(into_path));
     let (upper_path, work_path) = (upper_path?, work_path?);
     let both = upper_path.components().zip(work_path.components());

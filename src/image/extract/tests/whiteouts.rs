@@ -118,7 +118,7 @@ fn merged(layers: &[Vec<Item>], whiteouts: Whiteouts) -> Vec<u8> {
         .collect();
     let seen = places.iter().rev().scan(false, |is_hidden, (place, unpacked)| {
         let names = if unpacked.has_names { Whiteouts::Names } else { Whiteouts::Overlay };
-        let folder = Folder { names: names.into(), ..Folder::from(place.fs()) };
+        let folder = Folder { whiteouts: names, ..Folder::from(place.fs()) };
         (!std::mem::replace(is_hidden, unpacked.opaque_root)).then_some(folder)
     });
     merged_tar(&seen.collect::<Vec<_>>(), &Owners::Recorded, Vec::new()).unwrap()

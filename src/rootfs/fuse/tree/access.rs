@@ -1,42 +1,28 @@
 //! Access to the file of a node: by its folder and name, or by a descriptor if it has no name.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, XattrFlags};
 
 use super::node::{Node, Place};
 use super::{Answer, Tree, xattr};
+use crate::layer::{DiskFolder, LayerFolder, path_of};
 
 /// Way to a file.
 pub enum Reach {
     /// Under a name in a folder.
-    Name(Arc<OwnedFd>, Box<OsStr>),
+    Name(DiskFolder, Box<OsStr>),
     /// By a descriptor of the file itself.
     Held(Arc<OwnedFd>),
-}
-
-/// Returns a path to `name` in an open folder, for system calls that take paths alone. The name is the last part: calls
-/// that do not follow links do not follow a symbolic link here.
-pub fn below(folder: impl AsFd, name: &OsStr) -> PathBuf {
-    let mut path = format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes();
-    path.extend_from_slice(name.as_bytes());
-    OsString::from_vec(path).into()
-}
-
-/// Returns a path to an open file, to be followed.
-pub fn path_of(fd: impl AsFd) -> PathBuf {
-    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()).into()
 }
 
 impl Reach {
     /// lstat(2) of the file.
     pub fn stat(&self) -> Answer<Stat> {
         match self {
-            Self::Name(folder, name) => super::stat_at(folder, name),
+            Self::Name(folder, name) => folder.stat(name),
             Self::Held(fd) => rustix::fs::fstat(fd),
         }
     }
@@ -63,7 +49,7 @@ impl Reach {
     /// Returns the value of an attribute. Errors: ENODATA for a missing one.
     pub fn attribute(&self, name: &[u8]) -> Answer<Vec<u8>> {
         match self {
-            Self::Name(folder, file) => xattr::value_at(&below(folder, file), name),
+            Self::Name(folder, file) => folder.xattr(file, name),
             Self::Held(fd) => xattr::value_of(&path_of(fd), name),
         }
     }
@@ -71,7 +57,7 @@ impl Reach {
     /// Returns the names of all attributes, a zero after each.
     pub fn attributes(&self) -> Answer<Vec<u8>> {
         match self {
-            Self::Name(folder, file) => xattr::list_at(&below(folder, file)),
+            Self::Name(folder, file) => folder.xattr_names(file),
             Self::Held(fd) => xattr::list_of(&path_of(fd)),
         }
     }
@@ -80,7 +66,7 @@ impl Reach {
     pub fn set_attribute(&self, name: &[u8], value: &[u8], flags: XattrFlags) -> Answer<()> {
         match self {
             Self::Name(folder, file) => {
-                rustix::fs::lsetxattr(below(folder, file), name, value, flags)
+                rustix::fs::lsetxattr(folder.path_to(file), name, value, flags)
             }
             Self::Held(fd) => rustix::fs::setxattr(path_of(fd), name, value, flags),
         }
@@ -89,7 +75,7 @@ impl Reach {
     /// Removes an attribute.
     pub fn remove_attribute(&self, name: &[u8]) -> Answer<()> {
         match self {
-            Self::Name(folder, file) => rustix::fs::lremovexattr(below(folder, file), name),
+            Self::Name(folder, file) => rustix::fs::lremovexattr(folder.path_to(file), name),
             Self::Held(fd) => rustix::fs::removexattr(path_of(fd), name),
         }
     }
@@ -105,13 +91,13 @@ impl Tree {
             && let (Some(name), Some(work)) = (self.links.name(node.id), &self.work)
         {
             let links = work.links.clone();
-            return Ok(Reach::Name(links, name.into_boxed_os_str()));
+            return Ok(Reach::Name(links.into(), name.into_boxed_os_str()));
         }
         match &place.parent {
             Some(parent) => {
-                Ok(Reach::Name(self.folder_fd(parent, node.layer())?, place.name.clone()))
+                Ok(Reach::Name(self.layer_folder(parent, node.layer())?, place.name.clone()))
             }
-            None => Ok(Reach::Held(self.folder_fd(node, node.layer())?)),
+            None => Ok(Reach::Held(self.layer_folder(node, node.layer())?.descriptor().clone())),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, Gid, IFlags, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::access::{Reach, path_of};
+use super::access::Reach;
 use super::acl::ACCESS_ACL;
 use super::attributes::{Change, NewTime};
 use super::copyup::Content;
@@ -17,6 +17,7 @@ use super::make::errno;
 use super::node::{Node, UPPER};
 use super::{Answer, Attributes, Caller, Tree};
 use crate::layer::override_stat::{OVERRIDE_STAT, OverrideStat};
+use crate::layer::path_of;
 use crate::sys::inroot;
 
 impl Tree {

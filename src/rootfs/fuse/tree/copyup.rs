@@ -9,13 +9,13 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::access::{Reach, path_of};
+use super::access::Reach;
 use super::data::{self, Copied};
-use super::folders::FOLDER;
 use super::node::{Node, UPPER};
 use super::number::Real;
 use super::work::Work;
 use super::{Answer, Tree, acl, stat_at, xattr};
+use crate::layer::{DiskFolder, is_overlay_attribute, path_of, read_names};
 
 /// Part of a file's content to copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +64,12 @@ impl Tree {
 
     fn copy_up_folder(&self, work: &Work, node: &Arc<Node>) -> Answer<()> {
         let _still = self.moves.read();
-        let source = self.folder_fd(node, node.layer())?;
-        let reach = Reach::Held(source.clone());
+        let source = self.layer_folder(node, node.layer())?;
+        let reach = Reach::Held(source.descriptor().clone());
         let stat = self.meant(rustix::fs::fstat(&source)?, &reach, node.layer())?;
         let name = work.new_name();
         rustix::fs::mkdirat(&work.fd, &name, Mode::from_raw_mode(stat.st_mode & 0o777))?;
-        let copied = rustix::fs::openat(&work.fd, &name, FOLDER, Mode::empty())
+        let copied = rustix::fs::openat(&work.fd, &name, DiskFolder::FLAGS, Mode::empty())
             .and_then(|fd| self.copy_attributes(source.as_fd(), fd.as_fd(), &stat).map(|()| fd));
         let fd = match copied {
             Ok(fd) => fd,
@@ -79,7 +79,7 @@ impl Tree {
             }
         };
         self.put(work, node, Made::Named(name), &stat)?;
-        self.keep_open(node, UPPER, fd);
+        self.keep_open(node, UPPER, fd.into());
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl Tree {
                 return Ok(());
             }
         };
-        let folder = self.folder_fd(&parent, UPPER)?;
+        let folder = self.layer_folder(&parent, UPPER)?;
         let times = rustix::fs::fstat(&folder)?;
         made.link(work, folder.as_fd(), &place.name)?;
         let stat = stat_at(&folder, &place.name)?;
@@ -175,11 +175,14 @@ impl Tree {
         if (own.st_mode ^ stat.st_mode) & 0o7777 != 0 || stat.st_mode & 0o6000 != 0 {
             rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
         }
-        for name in xattr::list(from)?.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        for name in read_names(|room| rustix::fs::flistxattr(from, room))?
+            .split(|byte| *byte == 0)
+            .filter(|name| !name.is_empty())
+        {
             if !xattr::goes_along(name) {
                 continue;
             }
-            if xattr::shown(name).is_none() {
+            if is_overlay_attribute(name) {
                 continue; // an attribute about the layers below would be about others in the upper layer
             }
             if self.is_record(name) && !self.records_changes() {

@@ -10,8 +10,8 @@ use rustix::io::Errno;
 
 use super::copyup::Content;
 use super::node::{Layer, Node, UPPER};
-use super::whiteout::may_be_metacopy;
-use super::{Answer, Caller, Tree, data, xattr};
+use super::{Answer, Caller, Tree, data};
+use crate::layer::has_metacopy;
 
 /// Open file.
 pub struct OpenFile {
@@ -77,9 +77,8 @@ impl Tree {
     }
 
     fn is_metacopy(&self, fd: &OwnedFd) -> Answer<bool> {
-        use std::os::fd::AsFd;
         let stat = rustix::fs::fstat(fd)?;
-        Ok(may_be_metacopy(&stat) && xattr::overlay(fd.as_fd(), "metacopy").is_some())
+        Ok(has_metacopy(&stat, |attribute| rustix::fs::fgetxattr(fd, attribute, &mut [0; 0])))
     }
 
     /// Returns the descriptor of an open file, in the layer where the file is now.
@@ -190,7 +189,7 @@ impl Tree {
         let _still = self.moves.read();
         let node = self.node(id)?;
         match node.layer() {
-            UPPER => rustix::fs::fsync(&*self.folder_fd(&node, UPPER)?),
+            UPPER => rustix::fs::fsync(self.layer_folder(&node, UPPER)?),
             _ => Ok(()), // no entry of a lower folder has changed
         }
     }

@@ -1,20 +1,15 @@
 //! Descriptors of folders: opened from their parents when needed, and limited in number.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::node::{Layer, Node, Opened};
+use super::node::{Layer, Node, OpenFolder};
 use super::{Answer, Tree};
-
-/// Flags for opening every folder of a layer.
-pub const FOLDER: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+use crate::layer::{DiskFolder, LayerFolder};
 
 /// Open folders, in the order in which they are considered for closing.
 pub struct Folders {
@@ -29,11 +24,11 @@ impl Folders {
     }
 
     /// Keeps the roots of the layers open for ever.
-    pub fn keep_roots(&self, root: &Node, roots: Vec<(Layer, OwnedFd)>) {
+    pub fn keep_roots(&self, root: &Node, roots: Vec<(Layer, DiskFolder)>) {
         if let Some(folder) = &root.folder {
-            folder.open.lock().extend(roots.into_iter().map(|(layer, fd)| Opened {
+            folder.open.lock().extend(roots.into_iter().map(|(layer, root)| OpenFolder {
                 layer,
-                fd: Arc::new(fd),
+                folder: root,
                 used: AtomicBool::new(true),
             }));
         }
@@ -77,64 +72,67 @@ fn was_used(node: &Node, layer: Layer) -> bool {
     used
 }
 
-/// Returns the descriptor of a folder in a layer, if open. Errors: ENOTDIR.
-fn open_already(node: &Node, layer: Layer) -> Answer<Option<Arc<OwnedFd>>> {
+/// Returns a folder in a layer, if open. Errors: ENOTDIR.
+fn open_already(node: &Node, layer: Layer) -> Answer<Option<DiskFolder>> {
     let folder = node.folder.as_ref().ok_or(Errno::NOTDIR)?;
     let open = folder.open.lock();
     let opened = open.iter().find(|opened| opened.layer == layer);
     Ok(opened.map(|opened| {
         opened.used.store(true, Ordering::Relaxed);
-        opened.fd.clone()
+        opened.folder.clone()
     }))
 }
 
 impl Tree {
-    /// Returns a descriptor of a folder in a layer that holds it. Errors: ENOENT when the folder vanished from the
-    /// layer.
-    pub(super) fn folder_fd(&self, node: &Arc<Node>, layer: Layer) -> Answer<Arc<OwnedFd>> {
+    /// Returns a folder in a layer that holds it. Errors: ENOENT when the folder vanished from the layer.
+    pub(super) fn layer_folder(&self, node: &Arc<Node>, layer: Layer) -> Answer<DiskFolder> {
         match open_already(node, layer)? {
-            Some(fd) => Ok(fd),
+            Some(folder) => Ok(folder),
             None => self.open_from_above(node, layer),
         }
     }
 
     /// Opens a folder, and the closed ones above it: in a loop, as a tree may be deeper than a stack.
-    fn open_from_above(&self, node: &Arc<Node>, layer: Layer) -> Answer<Arc<OwnedFd>> {
+    fn open_from_above(&self, node: &Arc<Node>, layer: Layer) -> Answer<DiskFolder> {
         let mut closed = Vec::new();
         let mut folder = node.clone();
-        let mut fd = loop {
+        let mut opened = loop {
             let (parent, name) = {
                 let place = folder.place.read();
                 if let Some(held) = place.rare.as_ref().and_then(|rare| rare.held.clone()) {
-                    break held;
+                    break held.into();
                 }
                 (place.parent.clone().ok_or(Errno::STALE)?, place.name.clone())
             };
             closed.push((std::mem::replace(&mut folder, parent), name));
-            if let Some(fd) = open_already(&folder, layer)? {
-                break fd;
+            if let Some(folder) = open_already(&folder, layer)? {
+                break folder;
             }
         };
         for (folder, name) in closed.iter().rev() {
-            let opened = self.retrying(|| rustix::fs::openat(&*fd, &**name, FOLDER, Mode::empty()));
-            fd = self.keep_open(folder, layer, opened?);
+            let inner = self.retrying(|| opened.open_folder(name))?;
+            opened = self.keep_open(folder, layer, inner);
         }
-        Ok(fd)
+        Ok(opened)
     }
 
-    /// Keeps the descriptor of a folder that was just opened.
-    pub(super) fn keep_open(&self, node: &Arc<Node>, layer: Layer, fd: OwnedFd) -> Arc<OwnedFd> {
-        let fd = Arc::new(fd);
-        if let Some(folder) = &node.folder {
-            let mut open = folder.open.lock();
+    /// Keeps a folder that was just opened.
+    pub(super) fn keep_open(
+        &self,
+        node: &Arc<Node>,
+        layer: Layer,
+        folder: DiskFolder,
+    ) -> DiskFolder {
+        if let Some(state) = &node.folder {
+            let mut open = state.open.lock();
             if let Some(other) = open.iter().find(|opened| opened.layer == layer) {
-                return other.fd.clone(); // another thread was faster
+                return other.folder.clone(); // another thread was faster
             }
-            open.push(Opened { layer, fd: fd.clone(), used: AtomicBool::new(true) });
+            open.push(OpenFolder { layer, folder: folder.clone(), used: AtomicBool::new(true) });
             drop(open);
             self.folders.note(node, layer);
         }
-        fd
+        folder
     }
 
     /// Calls `open`, and once more with fewer folders open when descriptors have run out.

@@ -13,9 +13,9 @@ use rustix::io::Errno;
 use super::copyup::{Content, times_of};
 use super::node::{Node, Place, UPPER};
 use super::number::{Numbers, Real};
-use super::whiteout::each_entry;
 use super::work::Work;
 use super::{Answer, Tree, stat_at};
+use crate::layer::for_each_entry;
 
 /// Copied files of several names, by number.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Links {
     /// Loads the files that an earlier mount of the upper layer copied.
     pub fn load(work: &Work, numbers: &Numbers) -> Answer<Self> {
         let mut names = Vec::new();
-        each_entry(&work.links, |name, _, _| {
+        for_each_entry(&work.links, |name, _, _| {
             names.extend(name.to_str().ok().map(str::to_owned));
         })?;
         let mut links = HashMap::new();
@@ -146,7 +146,7 @@ impl Tree {
         for (parent, name) in names {
             self.copy_up(&parent, Content::Whole)?;
             let _still = self.moves.read();
-            let folder = self.folder_fd(&parent, UPPER)?;
+            let folder = self.layer_folder(&parent, UPPER)?;
             let times = rustix::fs::fstat(&folder)?;
             if matches!(stat_at(&folder, &name), Err(Errno::NOENT)) {
                 self.materialise(node, &folder, &name)?;

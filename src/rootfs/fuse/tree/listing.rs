@@ -5,7 +5,6 @@
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{CStr, OsStr};
 use std::hash::{DefaultHasher, Hasher};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -14,8 +13,9 @@ use rustix::fs::FileType;
 
 use super::node::{Layer, Node, UPPER};
 use super::number::Real;
-use super::whiteout::{PREFIX, each_entry, is_device};
-use super::{Answer, Entry, Tree, lookup::Found, stat_at, xattr};
+use super::{Answer, Entry, Tree, lookup::Found};
+use crate::layer::whiteout::WhiteoutName;
+use crate::layer::{DiskFolder, LayerFolder, WhiteoutForms};
 
 /// Listed entry of a folder.
 pub struct Item<'a> {
@@ -134,10 +134,10 @@ impl Tree {
                 _ => None,
             });
         }
-        let folder = self.folder_fd(node, listed.layer)?;
-        let Ok(stat) = stat_at(&folder, &listed.name) else { return Ok(None) };
+        let folder = self.layer_folder(node, listed.layer)?;
+        let Ok(stat) = folder.stat(&listed.name) else { return Ok(None) };
         if stat.st_mode & libc::S_IFMT != u32::from(listed.kind)
-            || self.is_whiteout(node, listed.layer, folder.as_fd(), &listed.name, &stat)?
+            || self.is_whiteout(node, listed.layer, &folder, &listed.name, &stat)?
         {
             return Ok(None); // replaced since
         }
@@ -153,9 +153,9 @@ impl Tree {
         if node.layers().first() != Some(&UPPER) {
             return Ok(false);
         }
-        let upper = self.folder_fd(node, UPPER)?;
-        Ok(stat_at(&upper, &listed.name).is_ok()
-            || self.is_whited_out_by_name(node, UPPER, upper.as_fd(), &listed.name)?)
+        let upper = self.layer_folder(node, UPPER)?;
+        Ok(upper.stat(&listed.name).is_ok()
+            || self.is_hidden_by_name(node, UPPER, &upper, &listed.name)?)
     }
 
     /// Lists the entries of all layers in a folder, after `.` and `..`.
@@ -198,25 +198,31 @@ impl Tree {
         seen: &mut HashSet<Box<[u8]>>,
         list: &mut Vec<Listed>,
     ) -> Answer<()> {
-        let folder = self.folder_fd(node, layer)?;
-        let dev = rustix::fs::fstat(&folder)?.st_dev;
-        let odd = self.odd(node, layer, folder.as_fd())?;
+        let folder = self.layer_folder(node, layer)?;
+        let dev = folder.own_stat()?.st_dev;
+        let forms = self.forms_in(node, layer, &folder)?;
         let mut hidden: Vec<Box<[u8]>> = Vec::new();
-        each_entry(&*folder, |name, ino, file_type| {
+        folder.for_each_entry(|name, ino, file_type| {
             let bytes = name.to_bytes();
-            if odd.names && bytes.starts_with(PREFIX) {
-                hidden.push(bytes[PREFIX.len()..].into());
-                return;
+            match WhiteoutName::parse(OsStr::from_bytes(bytes)) {
+                WhiteoutName::File => {}
+                _ if !forms.names => {}
+                WhiteoutName::Whiteout(removed) => return hidden.push(removed.as_bytes().into()),
+                _ => return,
             }
             if merged && seen.contains(bytes) {
                 return;
             }
             let suspect = match file_type {
                 FileType::CharacterDevice | FileType::Unknown => true,
-                FileType::RegularFile => odd.attributes,
+                FileType::RegularFile => forms.attributes,
                 _ => false,
             };
-            let kind = if suspect { really(&folder, name) } else { Some(bits(file_type)) };
+            let kind = if suspect {
+                kind_unless_whiteout(&folder, forms, name)
+            } else {
+                Some(bits(file_type))
+            };
             if merged {
                 seen.insert(bytes.into());
             }
@@ -241,14 +247,10 @@ fn place_of(name: &[u8]) -> u32 {
 }
 
 /// Returns the bits of S_IFMT of a possible whiteout; `None` for a whiteout or a missing file.
-fn really(folder: impl AsFd, name: &CStr) -> Option<u32> {
+fn kind_unless_whiteout(folder: &DiskFolder, forms: WhiteoutForms, name: &CStr) -> Option<u32> {
     let name = OsStr::from_bytes(name.to_bytes());
-    let stat = stat_at(&folder, name).ok()?;
-    let kind = stat.st_mode & libc::S_IFMT;
-    let empty = kind == libc::S_IFREG && stat.st_size == 0;
-    let by_attribute =
-        || empty && xattr::overlay_at(&super::access::below(&folder, name), "whiteout");
-    (!is_device(&stat) && !by_attribute()).then_some(kind)
+    let stat = folder.stat(name).ok()?;
+    (!forms.is_whiteout(folder, name, &stat)).then_some(stat.st_mode & libc::S_IFMT)
 }
 
 fn bits(file_type: FileType) -> u32 {

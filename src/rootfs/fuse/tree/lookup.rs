@@ -1,18 +1,16 @@
 //! Lookup of a name in a folder: the topmost layer with that name decides, and folders of several layers are merged.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, Stat};
+use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::access::Reach;
-use super::folders::FOLDER;
 use super::node::{Layer, Node, Nodes, Place, UPPER};
 use super::number::Real;
-use super::whiteout::Below;
-use super::{Answer, Attributes, Tree, stat_at};
+use super::{Answer, Attributes, Tree};
+use crate::layer::{Below, DiskFolder, LayerFolder};
 
 /// Node that the kernel learns of, with one lookup more.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +30,7 @@ pub(super) struct Found {
     /// All layers of a folder.
     pub layers: Vec<Layer>,
     /// Folders that were opened on the way.
-    opened: Vec<(Layer, OwnedFd)>,
+    opened: Vec<(Layer, DiskFolder)>,
 }
 
 impl Found {
@@ -63,23 +61,23 @@ impl Tree {
         if parent.folder.is_none() {
             return Err(Errno::NOTDIR);
         }
-        if parent.is_gone() || self.is_whiteout_name(name) {
+        if parent.is_gone() || self.is_mark(name) {
             return Ok(None);
         }
         let mut found: Option<Found> = None;
         for layer in parent.layers().into_iter().skip(skipped) {
-            let folder = self.folder_fd(parent, layer)?;
-            let stat = match stat_at(&folder, name) {
+            let folder = self.layer_folder(parent, layer)?;
+            let stat = match folder.stat(name) {
                 Ok(stat) => stat,
                 Err(Errno::NOENT) => {
-                    if self.is_whited_out_by_name(parent, layer, folder.as_fd(), name)? {
+                    if self.is_hidden_by_name(parent, layer, &folder, name)? {
                         break;
                     }
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            if self.is_whiteout(parent, layer, folder.as_fd(), name, &stat)? {
+            if self.is_whiteout(parent, layer, &folder, name, &stat)? {
                 break;
             }
             if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
@@ -95,14 +93,11 @@ impl Tree {
             });
             found.layers.push(layer);
             if usize::from(layer) + 1 < self.layers.len() {
-                let fd =
-                    self.retrying(|| rustix::fs::openat(&folder, name, FOLDER, Mode::empty()))?;
-                let below = self.below_of(layer, fd.as_fd())?;
-                found.opened.push((layer, fd));
+                let inner = self.retrying(|| folder.open_folder(name))?;
+                let below = self.below_of(layer, &inner)?;
+                found.opened.push((layer, inner));
                 // A folder beside the whiteout of its own name was made after the whiteout.
-                if below == Below::Hidden
-                    || self.is_whited_out_by_name(parent, layer, folder.as_fd(), name)?
-                {
+                if below == Below::Hidden || self.is_hidden_by_name(parent, layer, &folder, name)? {
                     break;
                 }
             }
@@ -112,11 +107,11 @@ impl Tree {
 
     /// Makes a found file known to the kernel.
     pub(super) fn enter(&self, parent: &Arc<Node>, name: &OsStr, found: Found) -> Answer<Entry> {
-        let folder = self.folder_fd(parent, found.layer)?;
+        let folder = self.layer_folder(parent, found.layer)?;
         let reach = Reach::Name(folder, name.into());
         let node = self.known(parent, name, &found.stat, found.layer, found.layers);
-        for (layer, fd) in found.opened {
-            self.keep_open(&node, layer, fd);
+        for (layer, opened) in found.opened {
+            self.keep_open(&node, layer, opened);
         }
         let shown = match found.layer == node.layer() {
             true => self.shown(&node, &found.stat, &reach, found.layer),

@@ -2,19 +2,20 @@
 //! whiteout.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::access::{Reach, below};
+use super::access::Reach;
 use super::copyup::Content;
 use super::file::{Access, OpenFile};
 use super::node::{Node, UPPER};
-use super::{Answer, Caller, Entry, Tree, stat_at, xattr};
+use super::{Answer, Caller, Entry, Tree, stat_at};
 use crate::layer::override_stat::{FileType as Recorded, OVERRIDE_STAT, OverrideStat};
+use crate::layer::{DiskFolder, path_below, path_of};
 
 /// File to make.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +36,7 @@ impl Tree {
         }
         let parent = self.writable_folder(parent, name)?;
         let _still = self.moves.read();
-        let folder = self.folder_fd(&parent, UPPER)?;
+        let folder = self.layer_folder(&parent, UPPER)?;
         let mask = self.mask(&parent, &folder, caller)?;
         self.place_new(&parent, &folder, name, |at, name| {
             self.make_at(at, name, what, mask)?;
@@ -61,7 +62,7 @@ impl Tree {
     ) -> Answer<(Entry, OpenFile)> {
         let parent = self.writable_folder(parent, name)?;
         let _still = self.moves.read();
-        let folder = self.folder_fd(&parent, UPPER)?;
+        let folder = self.layer_folder(&parent, UPPER)?;
         let mode = mode & 0o7777 & !self.mask(&parent, &folder, caller)?;
         let what = What::Node(libc::S_IFREG | mode, 0);
         let mut made = None;
@@ -91,14 +92,14 @@ impl Tree {
         self.copy_up(&node, Content::Whole)?;
         let parent = self.writable_folder(parent, name)?;
         let _still = self.moves.read();
-        let folder = self.folder_fd(&parent, UPPER)?;
+        let folder = self.layer_folder(&parent, UPPER)?;
         self.with(&node, |reach| {
             self.place_new(&parent, &folder, name, |at, name| match reach {
                 Reach::Name(from, old) => {
                     rustix::fs::linkat(from, &**old, at, name, AtFlags::empty())
                 }
                 Reach::Held(fd) => {
-                    let path = super::access::path_of(fd);
+                    let path = path_of(fd);
                     let follow = AtFlags::SYMLINK_FOLLOW;
                     rustix::fs::linkat(rustix::fs::CWD, path, at, name, follow)
                 }
@@ -118,7 +119,7 @@ impl Tree {
         if node.is_gone() {
             return Err(Errno::NOENT);
         }
-        if self.is_whiteout_name(name) {
+        if self.is_mark(name) {
             return Err(Errno::PERM);
         }
         self.copy_up(&node, Content::Whole)?;
@@ -129,7 +130,7 @@ impl Tree {
     fn place_new(
         &self,
         parent: &Node,
-        folder: &OwnedFd,
+        folder: &DiskFolder,
         name: &OsStr,
         mut make: impl FnMut(BorrowedFd<'_>, &OsStr) -> Answer<()>,
     ) -> Answer<()> {
@@ -138,7 +139,7 @@ impl Tree {
             answer => return answer,
         }
         let there = stat_at(folder, name)?;
-        if !self.is_written_whiteout(folder, name, &there) {
+        if !self.is_whiteout(parent, UPPER, folder, name, &there)? {
             return Err(Errno::EXIST);
         }
         let has_acl = |own: &super::node::Folder| own.default_acl.load(Ordering::Acquire) == 2;
@@ -162,7 +163,7 @@ impl Tree {
         &self,
         work: &super::work::Work,
         made: &OsStr,
-        folder: &OwnedFd,
+        folder: &DiskFolder,
         name: &OsStr,
     ) -> Answer<()> {
         if stat_at(&work.fd, made)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
@@ -182,20 +183,6 @@ impl Tree {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// True if a file of the upper layer is a whiteout, by device or by attribute.
-    pub(super) fn is_written_whiteout(
-        &self,
-        folder: impl AsFd,
-        name: &OsStr,
-        stat: &rustix::fs::Stat,
-    ) -> bool {
-        super::whiteout::is_device(stat)
-            || (self.upper_has_attributes()
-                && stat.st_mode & libc::S_IFMT == libc::S_IFREG
-                && stat.st_size == 0
-                && xattr::overlay_at(&below(folder, name), "whiteout"))
     }
 
     fn make_at(&self, at: BorrowedFd<'_>, name: &OsStr, what: What<'_>, mask: u32) -> Answer<()> {
@@ -222,7 +209,7 @@ impl Tree {
     }
 
     /// Returns the mask for a new file's mode: 0 where a default ACL decides (umask(2)).
-    fn mask(&self, parent: &Arc<Node>, folder: &OwnedFd, caller: Caller) -> Answer<u32> {
+    fn mask(&self, parent: &Arc<Node>, folder: &DiskFolder, caller: Caller) -> Answer<u32> {
         let Some(own) = &parent.folder else { return Err(Errno::NOTDIR) };
         let known = match own.default_acl.load(Ordering::Acquire) {
             0 => {
@@ -239,7 +226,7 @@ impl Tree {
     /// Gives a new file to the caller, or to the group of a setgid folder (inode(7)).
     fn give(
         &self,
-        parent: &Arc<OwnedFd>,
+        parent: &DiskFolder,
         at: BorrowedFd<'_>,
         name: &OsStr,
         what: What<'_>,
@@ -248,12 +235,12 @@ impl Tree {
     ) -> Answer<()> {
         let ids = &self.reading.ids;
         let (uid, gid) = (ids.disk_user(caller.uid)?, ids.disk_group(caller.gid)?);
-        let in_place = at.as_raw_fd() == parent.as_raw_fd();
+        let in_place = at.as_raw_fd() == parent.as_fd().as_raw_fd();
         if in_place && (uid, gid) == self.own && !self.records_changes() {
             return Ok(()); // the file system has set the owner already
         }
         let above = rustix::fs::fstat(parent)?;
-        let above = self.meant(above, &Reach::Held(parent.clone()), UPPER)?;
+        let above = self.meant(above, &Reach::Held(parent.descriptor().clone()), UPPER)?;
         let gift = Gift::new((uid, gid), &above, what, mask);
         if self.records_changes() {
             return record_new(at, name, what, &gift);
@@ -348,5 +335,10 @@ fn record_new(at: BorrowedFd<'_>, name: &OsStr, what: What<'_>, gift: &Gift) -> 
     };
     let Gift { uid, gid, mode, .. } = *gift;
     let value = OverrideStat { uid, gid, mode, file_type }.to_string();
-    rustix::fs::lsetxattr(below(at, name), OVERRIDE_STAT, value.as_bytes(), XattrFlags::empty())
+    rustix::fs::lsetxattr(
+        path_below(at, name),
+        OVERRIDE_STAT,
+        value.as_bytes(),
+        XattrFlags::empty(),
+    )
 }

@@ -36,7 +36,6 @@ use parking_lot::{Mutex, RwLock};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-pub use access::path_of;
 pub use attributes::{Attributes, Change, NewTime, Space, Time};
 pub use file::{OpenFile, Privileges, Synced};
 pub use listing::{Detail, Item, Room};
@@ -55,6 +54,7 @@ use number::{Numbers, Real};
 use work::Work;
 
 use crate::layer::override_stat::Records;
+use crate::layer::{DiskFolder, FolderMarks, LayerFolder};
 
 /// Result of an operation.
 pub type Answer<T> = std::result::Result<T, Errno>;
@@ -113,8 +113,8 @@ pub struct Tree {
     folders: Folders,
     lists: Lists,
     reading: Reading,
-    /// Facts about each layer; index 0 is the upper layer, or unused without one.
-    layers: Vec<LayerFacts>,
+    /// Marks of each layer's root; index 0 is the upper layer's, or unused without one.
+    layers: Vec<FolderMarks>,
     work: Option<Work>,
     links: Links,
     /// User and group of the server's own files.
@@ -124,30 +124,22 @@ pub struct Tree {
     copying: [Mutex<()>; 64],
 }
 
-/// Facts about a layer.
-#[derive(Clone, Copy, Debug, Default)]
-struct LayerFacts {
-    /// True if the layer may have whiteouts by attribute: its root is marked (`overlay.opaque` = `x`, kernel 6.7).
-    attribute_whiteouts: bool,
-}
-
 impl Tree {
     /// Makes an overlay of these layers. Errors: a layer cannot be read, EXDEV when upper and work are not in one
     /// mount.
     pub fn new(layers: Layers, reading: Reading) -> Answer<Self> {
         let (upper, work) = layers.upper.unzip();
-        let mut roots: Vec<(Layer, OwnedFd)> = Vec::new();
-        let mut facts = vec![LayerFacts::default()];
+        let mut roots: Vec<(Layer, DiskFolder)> = Vec::new();
+        let mut marks = vec![FolderMarks::default()];
         let lowers = layers.lowers.into_iter().zip(1..).map(|(fd, layer)| (layer, fd));
         for (layer, fd) in upper.map(|fd| (UPPER, fd)).into_iter().chain(lowers) {
-            let fd = reopened(fd)?;
-            let known =
-                LayerFacts { attribute_whiteouts: whiteout::attribute_whiteouts(fd.as_fd()) };
+            let root = DiskFolder::from(reopened(fd)?);
+            let known = FolderMarks::read(&root)?;
             match layer {
-                UPPER => facts[0] = known,
-                _ => facts.push(known),
+                UPPER => marks[0] = known,
+                _ => marks.push(known),
             }
-            roots.push((layer, fd));
+            roots.push((layer, root));
         }
         let numbers = Numbers::default();
         let order: Vec<Layer> = roots.iter().map(|(layer, _)| *layer).collect();
@@ -159,8 +151,8 @@ impl Tree {
         }
         let root = Node::new(ROOT, libc::S_IFDIR, top, Place::default(), order);
         // The first file system keeps its real numbers: start with the topmost layer's.
-        for (_, fd) in &roots {
-            let stat = rustix::fs::fstat(fd)?;
+        for (_, root) in &roots {
+            let stat = root.own_stat()?;
             numbers.of(Real { dev: stat.st_dev, ino: stat.st_ino });
         }
         let work = work.map(|given| Work::open(&given)).transpose()?;
@@ -174,7 +166,7 @@ impl Tree {
             folders,
             lists: Lists::default(),
             reading,
-            layers: facts,
+            layers: marks,
             work,
             links,
             own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
@@ -201,8 +193,8 @@ impl Tree {
     /// Returns the result of statfs(2) for the upper layer, or for the topmost.
     pub fn space(&self) -> Answer<Space> {
         let root = self.node(ROOT)?;
-        let fd = self.folder_fd(&root, root.layer())?;
-        let stat = rustix::fs::fstatvfs(&*fd)?;
+        let fd = self.layer_folder(&root, root.layer())?;
+        let stat = rustix::fs::fstatvfs(fd)?;
         Ok(Space {
             blocks: stat.f_blocks,
             free: stat.f_bfree,
@@ -217,14 +209,16 @@ impl Tree {
 }
 
 /// True if files can be moved from one folder to the other: not between file systems, nor between two mounts of one.
-fn in_one_mount(one: &OwnedFd, other: &OwnedFd) -> Answer<bool> {
+fn in_one_mount(one: impl AsFd, other: impl AsFd) -> Answer<bool> {
     use rustix::fs::{StatxFlags, fstat, statx};
-    if fstat(one)?.st_dev != fstat(other)?.st_dev {
+    if fstat(&one)?.st_dev != fstat(&other)?.st_dev {
         return Ok(false);
     }
     // Both are zero where the kernel does not report it (before 5.8).
-    let mount = |fd| statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|x| x.stx_mnt_id);
-    Ok(match (mount(one), mount(other)) {
+    let mount = |fd: BorrowedFd<'_>| {
+        statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|x| x.stx_mnt_id)
+    };
+    Ok(match (mount(one.as_fd()), mount(other.as_fd())) {
         (Ok(one), Ok(other)) => one == other,
         _ => true,
     })

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, O
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::layer::{DiskFolder, WhiteoutForms};
+
 /// Number of the root in FUSE.
 pub const ROOT: u64 = 1;
 
@@ -72,28 +74,19 @@ pub struct Folder {
     /// Layers that hold the folder, the topmost first.
     pub layers: RwLock<Vec<Layer>>,
     /// Open descriptors of the folder, by layer.
-    pub open: Mutex<Vec<Opened>>,
+    pub open: Mutex<Vec<OpenFolder>>,
     /// Default ACL of the folder: 0 unknown, 1 none, 2 present.
     pub default_acl: AtomicU8,
-    /// Layers, of those checked, in which the folder may have whiteouts by attribute or name (`.wh.`).
-    pub odd: Mutex<Vec<(Layer, Odd)>>,
+    /// Forms of whiteouts that the folder may have in a layer, for the layers checked.
+    pub forms: Mutex<Vec<(Layer, WhiteoutForms)>>,
 }
 
-/// Whiteouts of a folder in one layer that are not devices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Odd {
-    /// Some regular files are whiteouts, by their attribute.
-    pub attributes: bool,
-    /// Some names begin with `.wh.`.
-    pub names: bool,
-}
-
-/// Open descriptor of a folder.
-pub struct Opened {
-    /// Layer of the descriptor.
+/// Open folder of one layer.
+pub struct OpenFolder {
+    /// Layer of the folder.
     pub layer: Layer,
-    /// The descriptor.
-    pub fd: Arc<OwnedFd>,
+    /// The folder.
+    pub folder: DiskFolder,
     /// True if used since it was last considered for closing.
     pub used: AtomicBool,
 }
@@ -106,7 +99,7 @@ impl Node {
                 layers: RwLock::new(layers),
                 open: Mutex::default(),
                 default_acl: AtomicU8::new(0),
-                odd: Mutex::default(),
+                forms: Mutex::default(),
             })
         });
         if let Some(parent) = &place.parent {

@@ -1,7 +1,7 @@
 //! Removes files: from the upper layer, and by a whiteout over a lower one.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::node::{Layer, Node, Place, UPPER};
 use super::number::Real;
 use super::{Answer, Tree, stat_at};
+use crate::layer::DiskFolder;
 
 /// File under a name before a change.
 pub(super) struct Present {
@@ -37,7 +38,7 @@ impl Tree {
         if there.kind() == libc::S_IFDIR {
             return Err(Errno::ISDIR);
         }
-        let folder = self.folder_fd(&parent, UPPER)?;
+        let folder = self.layer_folder(&parent, UPPER)?;
         let node = self.node_of(&there);
         let mut place = node.as_ref().map(|node| node.place.write());
         let held = match (&node, &mut place) {
@@ -64,10 +65,10 @@ impl Tree {
         if there.kind() != libc::S_IFDIR {
             return Err(Errno::NOTDIR);
         }
-        let folder = self.folder_fd(&parent, UPPER)?;
+        let folder = self.layer_folder(&parent, UPPER)?;
         // The kernel has looked the folder up before it sends this request.
         let node = self.node_of(&there).ok_or(Errno::STALE)?;
-        let held = self.folder_fd(&node, node.layer())?;
+        let held = self.layer_folder(&node, node.layer())?;
         // For a folder of the upper layer alone, rmdir(2) decides. A merged folder may contain whiteouts.
         let alone = there.layer == UPPER && !there.below && !node.is_merged();
         let mut place = node.place.write();
@@ -82,7 +83,7 @@ impl Tree {
             }
             answer => answer?,
         }
-        place.rare().held = Some(held);
+        place.rare().held = Some(held.descriptor().clone());
         node.set_gone();
         drop(place);
         self.note_removed(&there);
@@ -91,13 +92,11 @@ impl Tree {
 
     /// Finds the file under a name, and whether lower layers have the name too.
     pub(super) fn present(&self, parent: &Arc<Node>, name: &OsStr) -> Answer<Option<Present>> {
-        let folder = self.folder_fd(parent, UPPER)?;
+        let folder = self.layer_folder(parent, UPPER)?;
         let upper = match stat_at(&folder, name) {
-            Ok(stat) if self.is_written_whiteout(&folder, name, &stat) => return Ok(None),
+            Ok(stat) if self.is_whiteout(parent, UPPER, &folder, name, &stat)? => return Ok(None),
             Ok(stat) => Some(stat),
-            Err(Errno::NOENT)
-                if self.is_whited_out_by_name(parent, UPPER, folder.as_fd(), name)? =>
-            {
+            Err(Errno::NOENT) if self.is_hidden_by_name(parent, UPPER, &folder, name)? => {
                 return Ok(None);
             }
             Err(Errno::NOENT) => None,
@@ -122,7 +121,12 @@ impl Tree {
     }
 
     /// Removes a found file from the tree.
-    pub(super) fn take_away(&self, folder: &OwnedFd, name: &OsStr, there: &Present) -> Answer<()> {
+    pub(super) fn take_away(
+        &self,
+        folder: &DiskFolder,
+        name: &OsStr,
+        there: &Present,
+    ) -> Answer<()> {
         match (there.layer, there.below) {
             (UPPER, false) if there.kind() == libc::S_IFDIR => {
                 match rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR) {
@@ -154,7 +158,7 @@ impl Tree {
         node: &Arc<Node>,
         place: &Place,
         parent: &Arc<Node>,
-        folder: &OwnedFd,
+        folder: &DiskFolder,
         name: &OsStr,
         there: &Present,
     ) -> Answer<Option<Arc<OwnedFd>>> {
@@ -219,7 +223,7 @@ impl Tree {
 }
 
 /// Runs rmdir(2) for a folder of one layer alone; ENOTEMPTY for others.
-fn rmdir_if(alone: bool, folder: &OwnedFd, name: &OsStr) -> Answer<()> {
+fn rmdir_if(alone: bool, folder: &DiskFolder, name: &OsStr) -> Answer<()> {
     match alone {
         true => rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR),
         false => Err(Errno::NOTEMPTY),

@@ -2,7 +2,6 @@
 //! (EXDEV, as in the kernel's overlay without `redirect_dir`): mv(1) and its like copy them then.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use parking_lot::RwLockWriteGuard;
@@ -14,6 +13,7 @@ use super::node::{Node, Nodes, Place, UPPER};
 use super::remove::Present;
 use super::work::Form;
 use super::{Answer, Tree, stat_at};
+use crate::layer::DiskFolder;
 
 /// Treatment of a file that has the new name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Manner {
 /// Old or new name of a rename, with its file.
 struct End {
     parent: Arc<Node>,
-    folder: Arc<OwnedFd>,
+    folder: DiskFolder,
     name: Box<OsStr>,
     there: Option<Present>,
     node: Option<Arc<Node>>,
@@ -104,7 +104,7 @@ impl Tree {
     }
 
     fn end(&self, parent: &Arc<Node>, name: &OsStr) -> Answer<End> {
-        let folder = self.folder_fd(parent, UPPER)?;
+        let folder = self.layer_folder(parent, UPPER)?;
         let mut there = self.present(parent, name)?;
         let node = there.as_ref().and_then(|there| self.node_of(there));
         if let (Some(node), Some(present)) = (&node, &mut there)
@@ -137,7 +137,7 @@ impl Tree {
         }
         let held_folder = match (&to.there, &to.node) {
             (Some(there), Some(target)) if there.kind() == libc::S_IFDIR => {
-                Some(self.folder_fd(target, target.layer())?)
+                Some(self.layer_folder(target, target.layer())?.descriptor().clone())
             }
             _ => None,
         };
@@ -179,7 +179,7 @@ impl Tree {
             let exchange = RenameFlags::EXCHANGE;
             let names = (&*from.name, &*to.name);
             rustix::fs::renameat_with(&from.folder, names.0, &to.folder, names.1, exchange)?;
-            if moved.below && self.is_written_whiteout(&from.folder, names.0, &over) {
+            if moved.below && self.is_whiteout(&from.parent, UPPER, &from.folder, names.0, &over)? {
                 return Ok(());
             }
             if moved.below {

@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
-use super::access::below;
 use super::acl::DEFAULT_ACL;
-use super::folders::FOLDER;
-use super::whiteout::{OPAQUE_NAME, each_entry, whiteout_name};
 use super::{Answer, Tree};
+use crate::layer::whiteout::{self, OPAQUE, OPAQUE_NAME};
+use crate::layer::{DiskFolder, for_each_entry, path_below, path_of};
 use crate::sys::inode;
 
 /// Mark in the folder of the mount option: names of the upper layer that begin with `.wh.` are whiteouts.
@@ -43,7 +42,7 @@ pub struct Work {
 pub enum Form {
     /// Device 0:0.
     Device,
-    /// Empty file with an attribute, in a folder and a layer that declare such whiteouts (kernel 6.7).
+    /// Empty file with an attribute, in a folder and a layer that declare such whiteouts (kernel 6.8).
     Attribute,
     /// File `.wh.NAME`, without devices and attributes: no other file can have such a name then.
     Name,
@@ -91,7 +90,7 @@ impl Work {
     /// Removes a file that is not needed, or was replaced.
     pub fn discard(&self, name: &std::ffi::OsStr) {
         if rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) == Err(Errno::ISDIR)
-            && let Ok(folder) = rustix::fs::openat(&self.fd, name, FOLDER, Mode::empty())
+            && let Ok(folder) = rustix::fs::openat(&self.fd, name, DiskFolder::FLAGS, Mode::empty())
         {
             let _ = clear(&folder);
             let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR);
@@ -135,7 +134,6 @@ fn inherit_nothing(work: &OwnedFd) -> Answer<()> {
 /// Tries which forms the file system can hold: only a trial shows that. Errors: EROFS.
 fn forms(work: &OwnedFd) -> Answer<(Form, Opacity)> {
     const TRIAL: &str = "#trial";
-    const OPAQUE: &str = crate::layer::whiteout::OPAQUE;
     let tried = |answer: Answer<()>| match answer {
         Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => false,
         // An error such as a full disk decides nothing here, and shows again at the first write.
@@ -148,10 +146,10 @@ fn forms(work: &OwnedFd) -> Answer<(Form, Opacity)> {
     // Some file systems accept files and attributes that they do not keep (fuse-overlayfs): read them back.
     let is_lost = made.is_ok()
         && !rustix::fs::statat(work, TRIAL, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| super::whiteout::is_device(&stat));
+            .is_ok_and(|stat| whiteout::is_device(&stat));
     let devices = tried(made) && !is_lost;
     let _ = rustix::fs::unlinkat(work, TRIAL, AtFlags::empty());
-    let path = super::access::path_of(work);
+    let path = path_of(work);
     let set = rustix::fs::setxattr(&path, OPAQUE, b"y", XattrFlags::empty());
     let is_lost = set.is_ok() && rustix::fs::getxattr(&path, OPAQUE, &mut [0; 1]) != Ok(1);
     let attributes = tried(set) && !is_lost;
@@ -169,12 +167,12 @@ fn part(given: &OwnedFd, name: &str) -> Answer<OwnedFd> {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
     }
-    match rustix::fs::openat(given, name, FOLDER, Mode::empty()) {
+    match rustix::fs::openat(given, name, DiskFolder::FLAGS, Mode::empty()) {
         // The kernel's overlay makes the folder without any permission, which stops only users without privileges.
         Err(Errno::ACCESS) => {
             let folder = inode::open(given, name, FileType::Directory)?;
             inode::change_mode(folder, 0o700)?;
-            rustix::fs::openat(given, name, FOLDER, Mode::empty())
+            rustix::fs::openat(given, name, DiskFolder::FLAGS, Mode::empty())
         }
         answer => answer,
     }
@@ -197,7 +195,7 @@ fn clear(folder: &OwnedFd) -> Answer<()> {
         }
         for (name, file_type) in entries {
             if file_type == FileType::Directory {
-                let below = rustix::fs::openat(folder, &name, FOLDER, Mode::empty())?;
+                let below = rustix::fs::openat(folder, &name, DiskFolder::FLAGS, Mode::empty())?;
                 lift(&below, folder, &mut next)?;
                 rustix::fs::unlinkat(folder, &name, AtFlags::REMOVEDIR)?;
             } else {
@@ -228,7 +226,7 @@ fn lift(folder: &OwnedFd, above: &OwnedFd, next: &mut u64) -> Answer<()> {
 
 fn entries(folder: &OwnedFd) -> Answer<Vec<(CString, FileType)>> {
     let mut names = Vec::new();
-    each_entry(folder, |name, _, file_type| names.push((name.to_owned(), file_type)))?;
+    for_each_entry(folder, |name, _, file_type| names.push((name.to_owned(), file_type)))?;
     Ok(names)
 }
 
@@ -250,7 +248,7 @@ impl Tree {
                 rustix::fs::mknodat(folder, name, FileType::CharacterDevice, Mode::empty(), 0)
             }
             Form::Attribute => self.make_attribute_whiteout(&folder, name, home),
-            Form::Name => mark(folder, &whiteout_name(name)),
+            Form::Name => mark(folder, &whiteout::name_of(name)),
         }
     }
 
@@ -258,11 +256,11 @@ impl Tree {
     pub(super) fn set_opaque(&self, folder: impl AsFd, name: &std::ffi::OsStr) -> Answer<()> {
         match self.work()?.opacity {
             Opacity::Attribute => {
-                let path = below(folder, name);
-                rustix::fs::lsetxattr(path, "user.overlay.opaque", b"y", XattrFlags::empty())
+                let path = path_below(folder, name);
+                rustix::fs::lsetxattr(path, OPAQUE, b"y", XattrFlags::empty())
             }
             Opacity::Name => {
-                let folder = rustix::fs::openat(folder, name, FOLDER, Mode::empty())?;
+                let folder = rustix::fs::openat(folder, name, DiskFolder::FLAGS, Mode::empty())?;
                 mark(folder, OPAQUE_NAME.as_ref())
             }
         }
@@ -277,9 +275,9 @@ impl Tree {
         home: impl AsFd,
     ) -> Answer<()> {
         let root = self.node(super::ROOT)?;
-        let root = self.folder_fd(&root, super::UPPER)?;
+        let root = self.layer_folder(&root, super::UPPER)?;
         for folder in [root.as_fd(), home.as_fd()] {
-            match rustix::fs::fsetxattr(folder, "user.overlay.opaque", b"x", XattrFlags::CREATE) {
+            match rustix::fs::fsetxattr(folder, OPAQUE, b"x", XattrFlags::CREATE) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(error),
             }
@@ -287,8 +285,8 @@ impl Tree {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         // Readable by its owner, who otherwise could not read the attributes.
         drop(rustix::fs::openat(&folder, name, flags, Mode::RUSR)?);
-        let path = below(&folder, name);
-        rustix::fs::lsetxattr(path, "user.overlay.whiteout", b"y", XattrFlags::empty())
+        let path = path_below(&folder, name);
+        rustix::fs::lsetxattr(path, whiteout::WHITEOUT, b"y", XattrFlags::empty())
     }
 
     /// Replaces the file `name` of an upper folder by a whiteout, by one rename; discards the file.
@@ -302,7 +300,7 @@ impl Tree {
         let made = work.new_name();
         if work.form == Form::Name {
             // A whiteout by name does not hide a file of its own layer: the file is visible until its removal.
-            mark(&folder, &whiteout_name(name))?;
+            mark(&folder, &whiteout::name_of(name))?;
             if kind != libc::S_IFDIR {
                 return rustix::fs::unlinkat(&folder, name, AtFlags::empty());
             }

@@ -1,6 +1,7 @@
 //! Extended attributes: the overlay's own, which are hidden, and those of the files.
 
-use std::os::fd::BorrowedFd;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -8,92 +9,16 @@ use rustix::io::Errno;
 use super::acl::is_acl;
 use super::{Answer, Tree};
 use crate::layer::override_stat::{OVERRIDE_STAT, Records};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use crate::layer::{escaped, read_names, read_value, unescaped};
 
-/// Prefixes of the overlay's own attributes; the second needs real root.
-const OWN: [&str; 2] = ["user.overlay.", "trusted.overlay."];
-
-/// Returns the value of one of the overlay's own attributes, at most 256 bytes.
-pub fn overlay(fd: BorrowedFd<'_>, name: &str) -> Option<Vec<u8>> {
-    let mut room = [0; 256];
-    OWN.iter().find_map(|prefix| {
-        let size = rustix::fs::fgetxattr(fd, format!("{prefix}{name}"), &mut room).ok()?;
-        room.get(..size).map(<[u8]>::to_vec)
-    })
-}
-
-/// True if a file has one of the overlay's own attributes.
-pub fn overlay_at(path: &Path, name: &str) -> bool {
-    OWN.iter().any(|prefix| rustix::fs::lgetxattr_query(path, format!("{prefix}{name}")).is_ok())
-}
-
-/// Returns the names of all attributes, each with a zero at its end; empty for a file system without attributes.
-pub fn list(fd: BorrowedFd<'_>) -> Answer<Vec<u8>> {
-    sized(|room| rustix::fs::flistxattr(fd, room))
-}
-
-/// Returns [`list`] of a file by its path, which is not followed at its end.
-pub fn list_at(path: &Path) -> Answer<Vec<u8>> {
-    sized(|room| rustix::fs::llistxattr(path, room))
-}
-
-/// Returns the value of an attribute of a file by its path. Errors: ENODATA for a missing one.
-pub fn value_at(path: &Path, name: &[u8]) -> Answer<Vec<u8>> {
-    answered(|room| rustix::fs::lgetxattr(path, name, room))
-}
-
-/// Returns [`list_at`], with the path followed.
+/// Returns the names of all attributes of a file by its path, which is followed.
 pub fn list_of(path: &Path) -> Answer<Vec<u8>> {
-    sized(|room| rustix::fs::listxattr(path, room))
+    read_names(|room| rustix::fs::listxattr(path, room))
 }
 
-/// Returns [`value_at`], with the path followed.
+/// Returns the value of an attribute of a file by its path, which is followed. Errors: ENODATA for a missing one.
 pub fn value_of(path: &Path, name: &[u8]) -> Answer<Vec<u8>> {
-    answered(|room| rustix::fs::getxattr(path, name, room))
-}
-
-/// Reads a value of unknown size; empty for a file system without attributes.
-fn sized(read: impl Fn(&mut [u8]) -> Answer<usize>) -> Answer<Vec<u8>> {
-    match answered(read) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Vec::new()),
-        answer => answer,
-    }
-}
-
-fn answered(read: impl Fn(&mut [u8]) -> Answer<usize>) -> Answer<Vec<u8>> {
-    let mut room = vec![0; 512];
-    loop {
-        match read(&mut room) {
-            Ok(size) => {
-                room.truncate(size);
-                return Ok(room);
-            }
-            // 64 KiB is the kernel's own limit (XATTR_SIZE_MAX, XATTR_LIST_MAX).
-            Err(Errno::RANGE) if room.len() < 1 << 16 => room.resize(1 << 16, 0),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Returns the name on disk for an attribute that a process names. Names of the overlay's own attributes are stored one
-/// level deeper, as in the kernel's overlay (6.7). `None`: unchanged.
-pub fn escaped(name: &[u8]) -> Option<Vec<u8>> {
-    OWN.iter().find_map(|own| {
-        let rest = name.strip_prefix(own.as_bytes())?;
-        Some([own.as_bytes(), b"overlay.", rest].concat())
-    })
-}
-
-/// Returns the name that a process sees of an attribute on disk. `None`: it is the overlay's own.
-pub fn shown(name: &[u8]) -> Option<Vec<u8>> {
-    for own in OWN {
-        if let Some(rest) = name.strip_prefix(own.as_bytes()) {
-            let rest = rest.strip_prefix(b"overlay.")?;
-            return Some([own.as_bytes(), rest].concat());
-        }
-    }
-    Some(name.to_vec())
+    read_value(|room| rustix::fs::getxattr(path, name, room))
 }
 
 /// True if an attribute is copied with its file. Others are the file system's own, such as `system.nfs4_acl`, or labels
@@ -132,7 +57,7 @@ impl Tree {
         let mut seen = Vec::with_capacity(kept.len());
         for name in names
             .filter(|name| !self.is_record(name) && self.refuse_acl(name).is_ok())
-            .filter_map(shown)
+            .filter_map(unescaped)
         {
             seen.extend_from_slice(&name);
             seen.push(0);
@@ -164,18 +89,6 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_overlays_own_attributes_are_hidden_and_others_of_their_name_kept_deeper() {
-        assert_eq!(shown(b"user.overlay.opaque"), None);
-        assert_eq!(shown(b"user.mine").as_deref(), Some(&b"user.mine"[..]));
-        let kept = escaped(b"user.overlay.opaque").expect("escaped");
-        assert_eq!(kept, b"user.overlay.overlay.opaque");
-        assert_eq!(shown(&kept).as_deref(), Some(&b"user.overlay.opaque"[..]));
-        let twice = escaped(&kept).expect("escaped");
-        assert_eq!(shown(&twice), Some(kept));
-        assert_eq!(escaped(b"user.mine"), None);
-    }
 
     /// An NFS 4 mount lists `system.nfs4_acl` of every file, and no other file system accepts that attribute.
     #[test]

@@ -1,5 +1,5 @@
-//! Files of a root before it is mounted. Its layers are searched as overlayfs does: folders merged, whiteouts, opaque
-//! folders. Symbolic links are followed through all layers, inside the root.
+//! Stack of layers as one tree: folders merged, whiteouts, opaque folders. Symbolic links are followed through all
+//! layers, inside the root.
 //!
 //! The layers are as little to be trusted as the rest of an image. Each step opens a single name in an open folder, and
 //! the kernel never follows a link.
@@ -7,67 +7,79 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path};
-use std::rc::Rc;
 
-use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::layer::whiteout::{Whiteouts, is_whiteout};
+use super::entry::{Below, Layer, LayerEntry};
+use super::folder::{DiskFolder, LayerFolder};
+use super::whiteout::Whiteouts;
 use crate::sys::inroot;
 
 /// Limit of followed links: the kernel's (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// Merged folder: its folder in each layer, the topmost first.
-type Folder = Vec<Rc<OwnedFd>>;
-
-/// Merged view of a root's layers.
-pub(super) struct Merged {
-    root: Folder,
-    whiteouts: Whiteouts,
+/// Stack of layers, the topmost first.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    layers: Vec<Layer>,
 }
 
-/// Kind of a name in a folder.
-enum Found {
-    Nothing,
-    Folder(Folder),
+/// Folder of the merged tree: the layers that contribute to it, the topmost first, each with its folder.
+type MergedFolder<'a> = Vec<(&'a Layer, DiskFolder)>;
+
+/// File of the merged tree.
+enum MergedFile<'a> {
+    Missing,
+    Folder(MergedFolder<'a>),
     /// Symbolic link, with its target.
     Link(OsString),
     /// Any other file, with the folder of the layer that has the file.
-    Other(Rc<OwnedFd>),
+    Other(DiskFolder),
+}
+
+impl FromIterator<Layer> for Merged {
+    fn from_iter<T: IntoIterator<Item = Layer>>(layers: T) -> Self {
+        Self { layers: layers.into_iter().collect() }
+    }
 }
 
 impl Merged {
     /// Merges these folders, the topmost first.
-    pub(super) fn of(layers: impl IntoIterator<Item = OwnedFd>, whiteouts: Whiteouts) -> Self {
-        Self { root: layers.into_iter().map(Rc::new).collect(), whiteouts }
+    pub fn of(roots: impl IntoIterator<Item = OwnedFd>, whiteouts: Whiteouts) -> Self {
+        roots.into_iter().map(|root| Layer { root: root.into(), whiteouts }).collect()
+    }
+
+    /// Returns the layers, the topmost first.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
     }
 
     /// Reads a small regular file: at most `limit` bytes (EFBIG), never a FIFO or a device (EINVAL). `None`: no such
     /// file.
-    pub(super) fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        let mut folders = vec![self.root.clone()];
+    pub fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let root: MergedFolder<'_> =
+            self.layers.iter().map(|layer| (layer, layer.root.clone())).collect();
+        let mut folders = vec![root];
         let mut left = VecDeque::new();
         push_front(&mut left, path);
         let mut links = 0;
-        while let Some(name) = left.pop_front() {
-            let here = folders.last().unwrap_or(&self.root);
+        while let (Some(name), Some(here)) = (left.pop_front(), folders.last()) {
             if name == ".." {
                 folders.truncate(folders.len().saturating_sub(1).max(1));
                 continue;
             }
-            match look_up(here, &name, self.whiteouts)? {
-                Found::Nothing => return Ok(None),
-                Found::Folder(folder) => folders.push(folder),
-                Found::Other(folder) if left.is_empty() => {
-                    return inroot::read(&*folder, Path::new(&name), limit).map(Some);
+            match look_up(here, &name)? {
+                MergedFile::Missing => return Ok(None),
+                MergedFile::Folder(folder) => folders.push(folder),
+                MergedFile::Other(folder) if left.is_empty() => {
+                    return inroot::read(folder, Path::new(&name), limit).map(Some);
                 }
-                Found::Other(_) => return Ok(None),
-                Found::Link(_) if links == MOST_LINKS => return Err(Errno::LOOP.into()),
-                Found::Link(target) => {
+                MergedFile::Other(_) => return Ok(None),
+                MergedFile::Link(_) if links == MOST_LINKS => return Err(Errno::LOOP.into()),
+                MergedFile::Link(target) => {
                     links += 1;
                     let target = Path::new(&target);
                     if target.is_absolute() {
@@ -92,38 +104,29 @@ fn push_front(left: &mut VecDeque<OsString>, path: &Path) {
     }
 }
 
-fn look_up(folder: &Folder, name: &OsStr, whiteouts: Whiteouts) -> io::Result<Found> {
-    let mut merged = Folder::new();
-    for layer in folder {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = match rustix::fs::openat(layer.as_fd(), name, flags, Mode::empty()) {
-            Err(Errno::NOENT) if whiteouts.has_mark(layer.as_fd(), name.as_bytes()) => break,
-            Err(Errno::NOENT) => continue,
-            answer => answer?,
-        };
-        let stat = rustix::fs::fstat(&open)?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if !kind.is_dir() {
+fn look_up<'a>(folder: &MergedFolder<'a>, name: &OsStr) -> io::Result<MergedFile<'a>> {
+    let mut merged = MergedFolder::new();
+    for (layer, here) in folder {
+        match layer.entry(here, name)? {
+            LayerEntry::Missing => {}
+            LayerEntry::Whiteout => break,
             // An upper folder hides a lower layer's file, and the layers below that file.
-            if !merged.is_empty() {
-                break;
+            LayerEntry::File(_) if !merged.is_empty() => break,
+            LayerEntry::File(stat) => {
+                return Ok(match stat.st_mode & libc::S_IFMT {
+                    libc::S_IFLNK => MergedFile::Link(OsString::from_vec(here.read_link(name)?)),
+                    _ => MergedFile::Other(here.clone()),
+                });
             }
-            return Ok(match kind {
-                _ if is_whiteout(layer.as_fd(), name, &stat) => Found::Nothing,
-                FileType::Symlink => {
-                    let target = rustix::fs::readlinkat(&open, "", Vec::new())?;
-                    Found::Link(OsString::from_vec(target.into_bytes()))
+            LayerEntry::Folder(inner, below) => {
+                merged.push((layer, inner));
+                if below == Below::Hidden {
+                    break;
                 }
-                _ => Found::Other(layer.clone()),
-            });
-        }
-        let is_opaque = whiteouts.hides_below(&open);
-        merged.push(Rc::new(open));
-        if is_opaque {
-            break;
+            }
         }
     }
-    Ok(if merged.is_empty() { Found::Nothing } else { Found::Folder(merged) })
+    Ok(if merged.is_empty() { MergedFile::Missing } else { MergedFile::Folder(merged) })
 }
 
 #[cfg(test)]
@@ -226,9 +229,12 @@ mod tests {
         );
         layers.write("0/etc/passwd", "top");
         assert_eq!(reads("etc/passwd").as_deref(), Some("top"));
-        layers.write("1/.wh.etc", "");
         layers.write("2/etc/group", "low");
-        assert_eq!(layers.read_as("etc/group", Whiteouts::Names).unwrap(), Some("low".into()));
+        assert_eq!(reads("etc/group").as_deref(), Some("low"));
+        // The folder beside the whiteout of its name was made after it, and is the layer's own.
+        layers.write("1/.wh.etc", "");
+        layers.write("1/etc/hosts", "high");
+        assert_eq!((reads("etc/group"), reads("etc/hosts").as_deref()), (None, Some("high")));
     }
 
     #[test]
