@@ -9,7 +9,7 @@ use rustix::net::RecvFlags;
 use rustix::stdio::{stderr, stdin, stdout};
 
 use super::{Container, not_running};
-use crate::engine::{Requests, Watch};
+use crate::engine::{DetachWatch, Requests};
 use crate::error::{Context, Error, Result, STATUS_UNREAD};
 use crate::monitor::protocol::{self, MonitorMessage, Pace, Request};
 use crate::monitor::record::State;
@@ -134,7 +134,7 @@ pub fn attach(
     };
     let mut session = Session {
         container,
-        watch: Watch::new(attachment.keys),
+        watch: DetachWatch::new(attachment.keys),
         reads: attachment.input,
         socket: attachment.socket,
         proxy: attachment.proxy,
@@ -153,7 +153,7 @@ pub fn attach(
 struct Session<'a> {
     container: &'a Container,
     socket: OwnedFd,
-    watch: Watch,
+    watch: DetachWatch,
     reads: bool,
     proxy: SignalProxy,
     requests: Requests,

@@ -21,7 +21,7 @@ use rustix::fs::{Mode, OFlags};
 use super::Container;
 use super::files::{Found, look, with_root};
 use super::stores;
-use crate::engine::Use;
+use crate::engine::FilesAccess;
 use crate::error::{Context, Error, Result};
 use crate::image::archive::output::StandardOutput;
 use crate::image::compression;
@@ -71,7 +71,7 @@ pub fn copy(from: &End, to: &End, how: Copying) -> Result<()> {
             let owners = owners()?;
             let work = |root: &OwnedFd| pack(root, path, how.last, &owners, File::from(far));
             let here = || receive(near, path, here, how);
-            ends(with_root(container, Use::Reading, work, here)?, path, None)
+            ends(with_root(container, FilesAccess::Reading, work, here)?, path, None)
         }
         (here, End::Container(container, path)) => {
             let owners = owners()?;
@@ -86,7 +86,7 @@ pub fn copy(from: &End, to: &End, how: Copying) -> Result<()> {
             let work =
                 |root: &OwnedFd| put(File::from(near), root, source, path, giving, how.other_kind);
             let here = || send(far, here, how.last);
-            let (put, sent) = with_root(container, Use::Writing, work, here)?;
+            let (put, sent) = with_root(container, FilesAccess::Writing, work, here)?;
             ends((sent, put), source.unwrap_or(Path::new("-")), Some(path))
         }
         _ => Err(Error::new("neither of the two is in a container")

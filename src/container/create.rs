@@ -156,9 +156,9 @@ pub fn create(
 }
 
 /// Returns the engine's options for a stored container, except its network.
-pub(super) fn launch_options(input: Input) -> engine::Options {
+pub(super) fn launch_options(input: Input) -> engine::LaunchOptions {
     let stdin = if input == Input::Closed { Stdin::Null } else { Stdin::Ours };
-    engine::Options { stdin, ..engine::Options::default() }
+    engine::LaunchOptions { stdin, ..engine::LaunchOptions::default() }
 }
 
 /// Fills the container's folder, and moves it to its place.

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use super::run::{keep_descriptors, random_id};
 use super::stop::ended_within;
 use super::{Container, not_running};
-use crate::engine::{self, DetachKeys, Entry, Finish, Options, Running, Stdin};
+use crate::engine::{self, DetachKeys, ExecPlan, Finish, LaunchOptions, RunningContainer, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::monitor::{Status, events};
 use crate::security::{self, Privileges};
@@ -77,13 +77,13 @@ pub fn exec(container: &Container, entered: Entered) -> Result<u8> {
         security::confine_entry(&mut process, &spec, entered.privileges)?;
     }
     let own_keys = container.record.detach_keys.as_ref().and_then(|keys| keys.parse().ok());
-    let entry = Entry {
-        steps: engine::entry(&spec, &process, running)?,
-        options: Options {
+    let entry = ExecPlan {
+        steps: engine::plan_exec(&spec, &process, running)?,
+        options: LaunchOptions {
             stdin: entered.stdin,
             preserve_fds: entered.preserve_fds,
             preserve_fd: entered.preserve_fd,
-            ..Options::default()
+            ..LaunchOptions::default()
         },
         keys: entered.keys.or(own_keys).unwrap_or_default(),
         finish: entered.finish,
@@ -110,7 +110,7 @@ pub fn exec(container: &Container, entered: Entered) -> Result<u8> {
     status.map(Option::unwrap_or_default)
 }
 
-fn running(container: &Container, spec: &Spec) -> Result<Running> {
+fn running(container: &Container, spec: &Spec) -> Result<RunningContainer> {
     let name = &container.record.name;
     let status = container.status_here()?;
     let Status::Running(state) = &status else {
@@ -119,7 +119,7 @@ fn running(container: &Container, spec: &Spec) -> Result<Running> {
     let process = state.process.open();
     let process = process.ok_or_else(|| Error::new(format!("container {name} has ended")))?;
     let pidfd = process.try_clone().context(|| "cannot duplicate a descriptor")?;
-    Running::of(process, state.process.pid, spec, state.cgroup.clone()).map_err(|error| {
+    RunningContainer::of(process, state.process.pid, spec, state.cgroup.clone()).map_err(|error| {
         match ended_within(&pidfd, Some(Duration::ZERO)) {
             Ok(true) => Error::new(format!("container {name} has ended")),
             _ => Err::<(), _>(error).context(|| format!("container {name}")).unwrap_err(),
@@ -135,7 +135,7 @@ fn recorded_user(container: &Container) -> Option<UserFlag> {
 }
 
 /// Looks up the user of `-u` in the container's accounts as they are now.
-fn who(running: &Running, spec: &Spec, options: &EntryOptions) -> Result<Option<Who>> {
+fn who(running: &RunningContainer, spec: &Spec, options: &EntryOptions) -> Result<Option<Who>> {
     let Some(flag) = &options.user else { return Ok(None) };
     let own = spec.process().as_ref().map_or(0, |process| process.user().uid());
     let look_up = || {

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::start::{config, locked, renew_layers};
 use super::{Container, processes};
-use crate::engine::{self, Use};
+use crate::engine::{self, FilesAccess};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::State;
 use crate::monitor::status::Status;
@@ -20,7 +20,7 @@ use crate::userns::{self, Base};
 /// the values that the other's closure owns. Returns both answers.
 pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     container: &Container,
-    how: Use,
+    how: FilesAccess,
     work: impl FnOnce(&OwnedFd) -> Result<T>,
     here: impl FnOnce() -> R,
 ) -> Result<(Result<T>, R)> {
@@ -32,10 +32,10 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     let plan = engine::plan(&spec, base.clone(), Default::default())?;
     // A container that never ran has no mount points for its volumes yet: made here as a start makes them.
     let is_ready = container.status_here()? != Status::Created;
-    let how = if is_ready && engine::can_be_read_alone(&plan) { how } else { Use::Writing };
+    let how = if is_ready && engine::can_be_read_alone(&plan) { how } else { FilesAccess::Writing };
     let lock = match how {
-        Use::Reading => None,
-        Use::Writing => match locked(container)? {
+        FilesAccess::Reading => None,
+        FilesAccess::Writing => match locked(container)? {
             Some(lock) => Some(lock),
             // Another command has started the container.
             None => match running(container)? {
@@ -49,7 +49,7 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     }
     let idmapped = engine::Idmapped::make(&plan).context(|| "cannot map the IDs of files")?;
     let work = || {
-        let mounted = engine::mounted(&plan, how, idmapped)?;
+        let mounted = engine::mount_files(&plan, how, idmapped)?;
         let answer = match &mounted.ids {
             Some(maps) => userns::in_container(maps, || work(&mounted.root))?,
             None => work(&mounted.root)?,

@@ -7,7 +7,7 @@ use rustix::fs::OFlags;
 
 use super::Container;
 use super::files::{running, with_root};
-use crate::engine::{self, Mount, Source, Use};
+use crate::engine::{self, FilesAccess, MountSource, PlannedMount};
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
 use crate::image::diff::{Folder, Form};
@@ -41,8 +41,8 @@ impl Layers {
             let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
             return Ok(Self { upper: None, lowers: vec![root.path().clone().into()] });
         };
-        match Mount::from_oci(root)?.source {
-            Source::Overlay { stacking, lowers, upper: Some((path, work)), .. } => {
+        match PlannedMount::from_oci(root)?.source {
+            MountSource::Overlay { stacking, lowers, upper: Some((path, work)), .. } => {
                 // A container that was never started has copied nothing yet.
                 let is_whole = engine::is_copied(&work);
                 let form = if is_whole { Form::Whole } else { Form::Changes };
@@ -108,7 +108,7 @@ fn flush(container: &Container) -> Result<()> {
         let root = inroot::open(root, Path::new("."), flags, Symlinks::Refuse)?;
         Ok(rustix::fs::syncfs(root)?)
     };
-    match with_root(container, Use::Reading, flush, || ())? {
+    match with_root(container, FilesAccess::Reading, flush, || ())? {
         (Err(error), ()) if running(container)?.is_some() => Err(error),
         // The container has just ended, and all is written.
         _ => Ok(()),

@@ -267,7 +267,7 @@ fn plan(request: &Request, workspace: &Workspace, store: &Path) -> Result<Plan> 
         on: workspace.folder.parent().unwrap_or(&workspace.folder).to_owned(),
         folders: workspace.layers.clone(),
     });
-    let options = engine::Options {
+    let options = engine::LaunchOptions {
         layers,
         stdin: if request.options.interactive { Stdin::Ours } else { Stdin::Null },
         preserve_fds: request.options.preserve_fds,

@@ -40,12 +40,12 @@ pub enum Message {
     /// container -> parent: exec is next; signals are the command's from here on.
     Running,
     /// base or container -> parent: this step failed.
-    Failed(Failure),
+    Failed(StepFailure),
 }
 
 /// Failure that crosses the fork: the step, its object, and the errno.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct StepFailure {
     /// Index in the plan's steps.
     pub step: usize,
     /// Object of the failed action within the step; may be empty.
@@ -119,7 +119,7 @@ impl Channel {
             (Some(b'T'), Some(master)) => Some(Message::Terminal(master)),
             (Some(b'F'), _) if length >= 9 => number(1).zip(number(5)).map(|(step, errno)| {
                 let what = String::from_utf8_lossy(&room[9..length]).into_owned();
-                Message::Failed(Failure { step: step as usize, what, errno })
+                Message::Failed(StepFailure { step: step as usize, what, errno })
             }),
             _ => None,
         };
@@ -149,8 +149,12 @@ mod tests {
     fn a_failure_crosses_unchanged_and_then_the_end_is_seen() {
         let (one, other) = pair().unwrap();
         for what in ["bind /nope", "", &"x".repeat(ROOM * 2)] {
-            one.send(&Message::Failed(Failure { step: 7, what: what.into(), errno: libc::ENOENT }))
-                .unwrap();
+            one.send(&Message::Failed(StepFailure {
+                step: 7,
+                what: what.into(),
+                errno: libc::ENOENT,
+            }))
+            .unwrap();
             let Some(Message::Failed(got)) = other.receive().unwrap() else { panic!() };
             assert_eq!((got.step, got.errno), (7, libc::ENOENT));
             assert!(what.starts_with(&got.what));

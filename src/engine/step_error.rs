@@ -3,7 +3,7 @@
 use std::io;
 
 /// Failure within a step: its object and the errno.
-pub struct Trouble {
+pub struct StepError {
     /// Object of the failure; may be empty.
     pub what: String,
     /// errno, or 0 when `what` is the whole message.
@@ -11,22 +11,22 @@ pub struct Trouble {
 }
 
 /// Result of a step, or of a part of a step.
-pub type Done<T = ()> = Result<T, Trouble>;
+pub type StepResult<T = ()> = Result<T, StepError>;
 
-impl<E: Into<io::Error>> From<E> for Trouble {
+impl<E: Into<io::Error>> From<E> for StepError {
     fn from(error: E) -> Self {
         Self { what: String::new(), errno: error.into().raw_os_error().unwrap_or(libc::EIO) }
     }
 }
 
 /// Adds the object of a failure: `answer.on(|| path)`.
-pub trait On<T> {
+pub trait OnObject<T> {
     /// Sets the object that the errno belongs to.
-    fn on<S: Into<String>>(self, what: impl FnOnce() -> S) -> Done<T>;
+    fn on<S: Into<String>>(self, what: impl FnOnce() -> S) -> StepResult<T>;
 }
 
-impl<T, E: Into<Trouble>> On<T> for Result<T, E> {
-    fn on<S: Into<String>>(self, what: impl FnOnce() -> S) -> Done<T> {
-        self.map_err(|error| Trouble { what: what().into(), ..error.into() })
+impl<T, E: Into<StepError>> OnObject<T> for Result<T, E> {
+    fn on<S: Into<String>>(self, what: impl FnOnce() -> S) -> StepResult<T> {
+        self.map_err(|error| StepError { what: what().into(), ..error.into() })
     }
 }

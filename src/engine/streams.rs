@@ -15,13 +15,44 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{stderr, stdin, stdout};
 
 use crate::engine::session::stream_relay::{Direction, Flow, StreamRelay};
-use crate::engine::{Reports, Stdin, Streams};
 
 /// <linux/magic.h>
 const PIPEFS_MAGIC: i64 = 0x5049_5045;
 
+/// Source of the command's standard input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stdin {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// The standard input of this process (`--interactive`).
+    Ours,
+}
+
+/// Standard streams of a command without a terminal, where they differ from those of this process.
+#[derive(Debug)]
+pub struct CommandStreams {
+    /// Standard input; `None`: as [`super::LaunchOptions::stdin`] says.
+    pub input: Option<OwnedFd>,
+    /// Standard output.
+    pub output: OwnedFd,
+    /// Standard error.
+    pub error: OwnedFd,
+    /// Stream on which usnea's processes beside the command report.
+    pub reports: Reports,
+}
+
+/// Destination of the reports of usnea's processes beside the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reports {
+    /// The command's standard error.
+    ToCommands,
+    /// The standard error of this process.
+    ToOurs,
+}
+
 /// Returns streams for a command that uses usnea's own, and the relay of the streams that stay on usnea's side.
-pub fn of_ours(input: Stdin) -> io::Result<(Streams, StreamRelay)> {
+pub fn of_ours(input: Stdin) -> io::Result<(CommandStreams, StreamRelay)> {
     let mut flows = Vec::new();
     let input = match input {
         Stdin::Null => None,
@@ -38,7 +69,7 @@ pub fn of_ours(input: Stdin) -> io::Result<(Streams, StreamRelay)> {
         true => output.try_clone()?,
         false => outgoing(stderr(), &mut flows)?,
     };
-    let streams = Streams { input, output, error, reports: Reports::ToOurs };
+    let streams = CommandStreams { input, output, error, reports: Reports::ToOurs };
     Ok((streams, StreamRelay::new(flows)))
 }
 

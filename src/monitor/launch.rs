@@ -13,7 +13,7 @@ use super::process_id::{self, ProcessId};
 use super::protocol;
 use super::record::{self, EXIT, Exit, Input, LogDriver, Record, STATE, State};
 use crate::cgroup::Group;
-use crate::engine::{self, Launched, Plan, Reports, Streams};
+use crate::engine::{self, CommandStreams, Launched, Plan, Reports};
 use crate::error::{Context, Error, Result};
 use crate::sys::process::{self, Forked};
 use crate::sys::signal::{self, Signals};
@@ -161,7 +161,7 @@ fn tell(to: &OwnedFd, answer: &Result<()>) {
 /// Pipes to the command's streams. None with a terminal, or with the caller's own streams.
 type Pipes = [Option<OwnedFd>; 3];
 
-fn wire(record: &Record) -> Result<(Pipes, Option<Streams>)> {
+fn wire(record: &Record) -> Result<(Pipes, Option<CommandStreams>)> {
     if record.terminal {
         return Ok(([None, None, None], None));
     }
@@ -180,7 +180,8 @@ fn wire(record: &Record) -> Result<(Pipes, Option<Streams>)> {
         }
     };
     let reports = Reports::ToCommands;
-    let streams = Streams { input: input_far, output: output_far, error: error_far, reports };
+    let streams =
+        CommandStreams { input: input_far, output: output_far, error: error_far, reports };
     Ok(([input, Some(output), Some(error)], Some(streams)))
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! volumes/NAME/volume.json      the record; never changed
 //! volumes/NAME/_data/           the files
-//! volumes/NAME/new              exists until the first files came in (see `engine::copyup`)
+//! volumes/NAME/new              exists until the first files came in (see `engine::root::copyup`)
 //! ```
 //!
 //! A volume is made in `tmp/` and renamed into place. A command that makes a container with the volume has the shared

@@ -10,11 +10,12 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::engine::command::command;
-use crate::engine::command::command::Ahead;
+use crate::engine::command::credentials;
+use crate::engine::command::credentials::Ahead;
 use crate::engine::messages::{Channel, Message};
-use crate::engine::step_error::{Done, On};
-use crate::engine::{Credentials, Step};
+use crate::engine::plan::process::ProcessCredentials;
+use crate::engine::plan::step::Step;
+use crate::engine::step_error::{OnObject, StepResult};
 use crate::security::seccomp::Filter;
 use crate::sys::{process, seccomp};
 
@@ -30,7 +31,7 @@ pub fn ahead(steps: &[Step]) -> Ahead {
 
 /// Hands over the namespaces that a supervisor enters, while the host's /proc is visible. Later the supervisor could
 /// not open them: a process that changes its user, or hides itself, is closed to others (PR_SET_DUMPABLE).
-pub fn show_namespaces(steps: &[Step], channel: &Channel) -> Done {
+pub fn show_namespaces(steps: &[Step], channel: &Channel) -> StepResult {
     if !steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
         return Ok(());
     }
@@ -44,7 +45,7 @@ pub fn show_namespaces(steps: &[Step], channel: &Channel) -> Done {
 
 /// Installs the filter of `steps`, if any. Sets `step` to the filter's index meanwhile: failures are reported with it.
 /// Waits for the supervisor: a call handed to an unanswered listener would block for ever.
-pub fn put_on(steps: &[Step], channel: &Channel, step: &mut usize) -> Done {
+pub fn put_on(steps: &[Step], channel: &Channel, step: &mut usize) -> StepResult {
     let filter = steps.iter().enumerate().find_map(|(index, step)| match step {
         Step::Seccomp(filter, _) => Some((index, filter)),
         _ => None,
@@ -81,14 +82,14 @@ fn install(filter: &Filter) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Drops the capability that was held for the filter.
-pub fn let_go(steps: &[Step]) -> Done {
+pub fn let_go(steps: &[Step]) -> StepResult {
     match (ahead(steps), credentials(steps)) {
-        (Ahead::Filter, Some(who)) => command::hold(who, Ahead::Nothing),
+        (Ahead::Filter, Some(who)) => credentials::hold(who, Ahead::Nothing),
         _ => Ok(()),
     }
 }
 
-fn credentials(steps: &[Step]) -> Option<&Credentials> {
+fn credentials(steps: &[Step]) -> Option<&ProcessCredentials> {
     steps.iter().find_map(|step| match step {
         Step::Credentials(who) => Some(who),
         _ => None,

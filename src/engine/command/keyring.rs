@@ -9,7 +9,7 @@
 
 use std::io;
 
-use crate::engine::step_error::{Done, On};
+use crate::engine::step_error::{OnObject, StepResult};
 use crate::security::seccomp::{self, Action, Architecture, Policy, Rule};
 use crate::sys::keyring;
 use crate::sys::seccomp::Listening;
@@ -20,7 +20,7 @@ const CALLS: [&str; 3] = ["add_key", "keyctl", "request_key"];
 /// Replaces the caller's session keyring by a new one. Joining fails where the user's quota of keys is spent, or a
 /// filter of an outer container refuses the call. Then denies the calls that reach keys, by a filter that needs
 /// CAP_SYS_ADMIN.
-pub fn leave() -> Done {
+pub fn leave() -> StepResult {
     match keyring::join_new_session() {
         Ok(()) => Ok(()),
         // A kernel without keyrings.

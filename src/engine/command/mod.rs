@@ -1,7 +1,9 @@
 //! Last part of a launch: the process drops its powers and becomes the command.
 
-pub mod command;
+pub mod credentials;
+pub mod exec;
 pub mod filter;
 pub mod init;
 pub mod keyring;
-pub mod last;
+pub mod prepare;
+pub mod program;

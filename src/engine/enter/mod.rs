@@ -29,17 +29,21 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 
-use crate::engine::command::last::{Last, ParentsDeath};
-use crate::engine::command::{command, init};
+use crate::engine::command::exec::{LastSteps, ParentsDeath};
+use crate::engine::command::prepare;
+use crate::engine::keeper;
 use crate::engine::launch::parent::hear_until_exec;
-use crate::engine::messages::{Channel, Failure, Message};
-use crate::engine::plan::running::Running;
+use crate::engine::messages::{Channel, Message, StepFailure};
+use crate::engine::plan::LaunchOptions;
+use crate::engine::plan::running::RunningContainer;
+use crate::engine::plan::step::Step;
 use crate::engine::session::detach_keys::DetachKeys;
 use crate::engine::session::stream_relay::StreamRelay;
 use crate::engine::session::supervise;
-use crate::engine::session::supervise::{Container, Outcome, Session};
-use crate::engine::step_error::{Done, On};
-use crate::engine::{Options, Reports, Stdin, Step, Streams, messages, streams};
+use crate::engine::session::supervise::{CommandSession, LaunchProgress, SessionEnd};
+use crate::engine::step_error::{OnObject, StepResult};
+use crate::engine::streams::{CommandStreams, Reports, Stdin};
+use crate::engine::{messages, streams};
 use crate::error::{Context, Error, Result};
 use crate::net::Network;
 use crate::sys::namespace::Namespaces;
@@ -49,11 +53,11 @@ use crate::sys::{fd, pty, title};
 
 /// Command to run in a running container.
 #[derive(Debug)]
-pub struct Entry {
-    /// Steps to carry out, as [`crate::engine::entry`] decided them.
+pub struct ExecPlan {
+    /// Steps to carry out, as [`crate::engine::plan_exec`] decided them.
     pub steps: Vec<Step>,
     /// Standard input, descriptors to hand on, and network.
-    pub options: Options,
+    pub options: LaunchOptions,
     /// Keys that leave the command's terminal.
     pub keys: DetachKeys,
     /// Moment at which [`exec`] returns.
@@ -71,14 +75,14 @@ pub enum Finish {
 
 /// Runs a command and returns its exit status; `None`: the command was left alone. The caller has blocked `signals`.
 /// Errors: the command could not be run.
-pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
+pub fn exec(entry: &ExecPlan, signals: &Signals) -> Result<Option<u8>> {
     let Some(Step::Join(running)) = entry.steps.first() else {
         return Err(Error::new("an entry that enters nothing"));
     };
     let (ours, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
     let (streams, relay) = wired(entry).context(|| "cannot wire the standard streams")?;
     let mut container =
-        Container { namespaces: running.user_and_mounts()?, ..Container::default() };
+        LaunchProgress { namespaces: running.user_and_mounts()?, ..LaunchProgress::default() };
     if entry.steps.iter().any(|step| matches!(step, Step::Seccomp(_, Some(_)))) {
         container.supervisors = running.supervisors();
     }
@@ -115,13 +119,13 @@ pub fn exec(entry: &Entry, signals: &Signals) -> Result<Option<u8>> {
 }
 
 fn stay(
-    entry: &Entry,
+    entry: &ExecPlan,
     command: &Child,
     (terminal, relay): (Option<OwnedFd>, StreamRelay),
     early: Vec<i32>,
     signals: &Signals,
 ) -> Result<Option<u8>> {
-    let session = Session {
+    let session = CommandSession {
         process: command,
         terminal,
         relay,
@@ -131,8 +135,8 @@ fn stay(
         settled: None,
     };
     match supervise::until_end(session, signals)? {
-        Outcome::Ended(ended) => Ok(Some(ended.status())),
-        Outcome::Left(master) => {
+        SessionEnd::Ended(ended) => Ok(Some(ended.status())),
+        SessionEnd::Left(master) => {
             leave(Some(command), &master)?;
             Ok(None)
         }
@@ -150,7 +154,7 @@ fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
     title::set("terminal");
     let pidfd = command.map(|command| command.pidfd.as_fd());
     fd::close_all_but(&[&[master.as_fd()], pidfd.as_slice()].concat());
-    init::leave_standard_streams(2);
+    keeper::leave_standard_streams(2);
     let mut room = [0; 4096];
     let mut is_open = true;
     loop {
@@ -176,12 +180,12 @@ fn leave(command: Option<&Child>, master: &OwnedFd) -> Result<()> {
 
 /// Returns the command's streams, and the relay of the streams that stay on this side. A command with a terminal does
 /// not install them. The null device is the host's: the container's /dev/null may be any file.
-fn wired(entry: &Entry) -> io::Result<(Streams, StreamRelay)> {
+fn wired(entry: &ExecPlan) -> io::Result<(CommandStreams, StreamRelay)> {
     let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let has_terminal = entry.steps.iter().any(|step| matches!(step, Step::Terminal));
     if entry.finish == Finish::AtStart || has_terminal {
         let (input, output, error) = (Some(null()?), null()?, null()?);
-        let streams = Streams { input, output, error, reports: Reports::ToOurs };
+        let streams = CommandStreams { input, output, error, reports: Reports::ToOurs };
         return Ok((streams, StreamRelay::default()));
     }
     let (mut streams, relay) = streams::of_ours(entry.options.stdin)?;
@@ -192,22 +196,27 @@ fn wired(entry: &Entry) -> io::Result<(Streams, StreamRelay)> {
 }
 
 /// Runs in the new process, which (or whose child) then is the command, or has ended.
-fn live(entry: &Entry, running: &Running, channel: &Channel, streams: &Streams) -> ! {
+fn live(
+    entry: &ExecPlan,
+    running: &RunningContainer,
+    channel: &Channel,
+    streams: &CommandStreams,
+) -> ! {
     let mut step = 0;
     let Err(trouble) = become_command(entry, running, channel, streams, &mut step);
-    let failure = Failure { step, what: trouble.what, errno: trouble.errno };
+    let failure = StepFailure { step, what: trouble.what, errno: trouble.errno };
     // The caller may be dead: the process ends all the same.
     let _ = channel.send(&Message::Failed(failure));
     process::exit_now(125)
 }
 
 fn become_command(
-    entry: &Entry,
-    running: &Running,
+    entry: &ExecPlan,
+    running: &RunningContainer,
     channel: &Channel,
-    streams: &Streams,
+    streams: &CommandStreams,
     index: &mut usize,
-) -> Done<Infallible> {
+) -> StepResult<Infallible> {
     process::hide_from_others()?;
     let mut kept = vec![channel.as_fd(), running.process().as_fd()];
     kept.extend(streams.input.as_ref().map(OwnedFd::as_fd));
@@ -222,10 +231,10 @@ fn become_command(
             Step::Join(running) => enter(running, entry.finish, channel)?,
             Step::BecomeRoot { uid, gid } => process::become_user(*uid, *gid)?,
             Step::Terminal => terminal = Some(open_terminal(entry, channel)?),
-            Step::WorkingFolder(path) => command::go_to_folder(path)?,
+            Step::WorkingFolder(path) => prepare::go_to_folder(path)?,
             Step::Exec(command) => {
                 let is_tied = entry.finish == Finish::AtEnd && terminal.is_none();
-                let last = Last {
+                let last = LastSteps {
                     steps: &entry.steps,
                     options: &entry.options,
                     channel,
@@ -239,7 +248,7 @@ fn become_command(
                 };
                 return last.exec(command, index);
             }
-            step => command::prepare(step, &entry.steps)?,
+            step => prepare::prepare(step, &entry.steps)?,
         }
         // A change of credentials makes a process traceable again where fs.suid_dumpable says so.
         process::hide_from_others()?;
@@ -249,7 +258,7 @@ fn become_command(
 
 /// Enters the container, and goes on as a new process in it. The process that entered ends, or stays as the command's
 /// keeper.
-fn enter(running: &Running, finish: Finish, channel: &Channel) -> Done {
+fn enter(running: &RunningContainer, finish: Finish, channel: &Channel) -> StepResult {
     running.enter()?;
     // Before the mount namespace: the container's /proc does not show a process outside its pid namespace.
     let parentage = match finish {
@@ -264,7 +273,7 @@ fn enter(running: &Running, finish: Finish, channel: &Channel) -> Done {
         }
         let Message::Container { pid, pidfd } = message else { process::exit_now(125) };
         if !running.ends_all() {
-            init::keep(&pidfd, running.process(), &[]);
+            keeper::keep(&pidfd, running.process(), &[]);
         }
         if finish == Finish::AtStart {
             let _ = process::reap(pid);
@@ -283,13 +292,13 @@ fn enter(running: &Running, finish: Finish, channel: &Channel) -> Done {
     Ok(())
 }
 
-fn open_terminal(entry: &Entry, channel: &Channel) -> Done<OwnedFd> {
+fn open_terminal(entry: &ExecPlan, channel: &Channel) -> StepResult<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let devpts = rustix::fs::open("/dev/pts", flags, Mode::empty()).on(|| "/dev/pts")?;
     let (master, terminal) = pty::open_pair(devpts.as_fd()).on(|| "/dev/pts")?;
     let _ = pty::copy_window_size(rustix::stdio::stdin(), &master)
         .or_else(|_| pty::copy_window_size(rustix::stdio::stdout(), &master));
-    command::give_terminal(&terminal, &entry.steps)?;
+    prepare::give_terminal(&terminal, &entry.steps)?;
     channel.send(&Message::Terminal(master))?;
     Ok(terminal)
 }

@@ -8,13 +8,15 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use crate::cgroup;
-use crate::engine::plan::from_spec::INIT;
-use crate::engine::plan::mount::{Mount, Owners, Source};
-use crate::engine::{Command, Credentials, Groups, Plan, Stdin, Step, Supervised};
+use crate::engine::plan::Plan;
+use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
+use crate::engine::plan::process::{ExecCommand, Groups, ProcessCredentials};
+use crate::engine::plan::step::{Step, Supervised};
+use crate::engine::streams::Stdin;
 use crate::ids::{IdMap, IdMaps};
 use crate::layer::override_stat::Records;
 use crate::security::seccomp::Filter;
-use crate::spec::{RECORDED_LOWERS, Stacking, StorageDriver};
+use crate::spec::{RECORDED_LOWERS, RUN_INIT, Stacking, StorageDriver};
 use crate::sys::mount::{Attributes, Propagation, Reach};
 use crate::sys::namespace::Namespaces;
 use crate::userns::Writer;
@@ -22,7 +24,7 @@ use crate::userns::Writer;
 /// Returns the script. `folder` is the container's own; the `layers` that the script makes there on disk are removed at
 /// the end. Layers in memory need no removal.
 pub fn explain(plan: &Plan, folder: &Path, layers: &[PathBuf]) -> String {
-    let mut script = Script::default();
+    let mut script = ShellScript::default();
     let on_disk = plan.options.layers.is_none() && !layers.is_empty();
     script.line("PATH=$PATH:/usr/sbin:/sbin");
     script.line(&format!("root={}", quote(&folder.join("merged").to_string_lossy())));
@@ -58,12 +60,12 @@ pub fn explain(plan: &Plan, folder: &Path, layers: &[PathBuf]) -> String {
 }
 
 #[derive(Default)]
-struct Script {
+struct ShellScript {
     text: String,
     number: usize,
 }
 
-impl Script {
+impl ShellScript {
     fn step(&mut self, doing: &str) {
         self.number += 1;
         let _ = writeln!(self.text, "# {}. {doing}", self.number);
@@ -318,14 +320,14 @@ impl Script {
         }
     }
 
-    fn mount(&mut self, mount: &Mount, target: &str, plan: &Plan) {
+    fn mount(&mut self, mount: &PlannedMount, target: &str, plan: &Plan) {
         let attributes = mount.attributes.options();
         match &mount.source {
-            Source::New { fs, source, options } => {
+            MountSource::New { fs, source, options } => {
                 let all = options_text(&attributes, options);
                 self.line(&format!("mount -t {fs}{} {} {target}", dash_o(&all), quote(source)));
             }
-            Source::Overlay { stacking, lowers, upper, flags } => {
+            MountSource::Overlay { stacking, lowers, upper, flags } => {
                 let lowers: Vec<&Path> = lowers.iter().map(|path| path.as_path()).collect();
                 let mut options =
                     vec![format!("lowerdir={}", crate::sys::mount::joined_lowers(&lowers))];
@@ -347,7 +349,7 @@ impl Script {
                 }
                 self.stack(*stacking, &lowers, upper.as_ref(), options, target);
             }
-            Source::Bind(path, reach) => {
+            MountSource::Bind(path, reach) => {
                 if mount.copy_up {
                     let volume = quote(&path.to_string_lossy());
                     self.line(&format!("mkdir -p {volume}"));
@@ -355,13 +357,13 @@ impl Script {
                         "[ -n \"$(ls -A {volume})\" ] || cp -a {target}/. {volume}/"
                     ));
                 }
-                if mount.owners == Owners::TheUsers
+                if mount.owners == MountOwners::TheUsers
                     && let Some((uid, gid)) = plan.user_in_base()
                 {
                     let path = quote(&path.to_string_lossy());
                     self.line(&format!("find {path} -xdev -exec chown -h {uid}:{gid} {{}} +"));
                 }
-                if matches!(mount.owners, Owners::Mapped(_)) {
+                if matches!(mount.owners, MountOwners::Mapped(_)) {
                     self.line(
                         "# (as root of the host, with: -o X-mount.idmap=/proc/$container/ns/user)",
                     );
@@ -384,7 +386,7 @@ impl Script {
         }
     }
 
-    fn exec(&mut self, command: &Command, plan: &Plan) {
+    fn exec(&mut self, command: &ExecCommand, plan: &Plan) {
         let mut line = String::from("exec setpriv");
         let persona = plan.steps.iter().find_map(|step| match step {
             Step::Personality(persona) => Some(persona.word()),
@@ -408,7 +410,7 @@ impl Script {
             line.push_str(" < /dev/null");
         }
         if command.init {
-            self.line(&format!("# ({INIT}: usnea's reaper is process 1 and this its child)"));
+            self.line(&format!("# ({RUN_INIT}: usnea's reaper is process 1 and this its child)"));
         }
         self.line("unset root PWD OLDPWD");
         for text in &command.environment {
@@ -420,7 +422,7 @@ impl Script {
     }
 }
 
-fn setpriv(who: &Credentials) -> String {
+fn setpriv(who: &ProcessCredentials) -> String {
     let names = |set: &caps::CapsHashSet, sign: &str| {
         let mut names: Vec<String> = set
             .iter()

@@ -10,13 +10,16 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::cgroup::{self, Group};
 use crate::engine::launch::{child, supervisor};
-use crate::engine::messages::{Channel, Failure, Message};
+use crate::engine::messages::{Channel, Message, StepFailure};
+use crate::engine::plan::Plan;
+use crate::engine::plan::step::{Step, Supervised};
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::session::detach_keys::DetachKeys;
 use crate::engine::session::stream_relay::StreamRelay;
 use crate::engine::session::supervise;
-use crate::engine::session::supervise::{Container, Outcome, Session};
-use crate::engine::{Plan, Step, Streams, Supervised, messages, streams};
+use crate::engine::session::supervise::{CommandSession, LaunchProgress, SessionEnd};
+use crate::engine::streams::CommandStreams;
+use crate::engine::{messages, streams};
 use crate::error::{self, Context, Error, Result};
 use crate::fail;
 use crate::host::{self, hint::Hint};
@@ -58,7 +61,7 @@ pub struct Launched {
 }
 
 /// Carries out a plan, and stays until the command has ended. Calls `running` when the command has run for a while
-/// ([`Session::settled`]); never for a command that ends before. The caller has blocked `signals` before it made
+/// ([`CommandSession::settled`]); never for a command that ends before. The caller has blocked `signals` before it made
 /// anything that needs cleaning up.
 pub fn run(plan: &Plan, signals: &Signals, running: impl FnOnce(&Launched)) -> Result<Ended> {
     let (streams, relay) = match plan.has_terminal() {
@@ -69,7 +72,7 @@ pub fn run(plan: &Plan, signals: &Signals, running: impl FnOnce(&Launched)) -> R
     };
     let mut launched = launch(plan, signals, streams)?;
     let (terminal, early) = (launched.terminal.take(), std::mem::take(&mut launched.early));
-    let session = Session {
+    let session = CommandSession {
         process: &launched.command,
         terminal,
         relay,
@@ -79,8 +82,8 @@ pub fn run(plan: &Plan, signals: &Signals, running: impl FnOnce(&Launched)) -> R
         settled: Some(Box::new(|| running(&launched))),
     };
     let ended = match supervise::until_end(session, signals) {
-        Ok(Outcome::Ended(ended)) => Ok(ended),
-        Ok(Outcome::Left(_)) => Err(Error::new("no keys leave a run")),
+        Ok(SessionEnd::Ended(ended)) => Ok(ended),
+        Ok(SessionEnd::Left(_)) => Err(Error::new("no keys leave a run")),
         Err(error) => Err(error),
     };
     if let Some(supervisor) = &launched.supervisor {
@@ -107,7 +110,7 @@ pub fn run(plan: &Plan, signals: &Signals, running: impl FnOnce(&Launched)) -> R
 }
 
 /// Carries out a plan until the command runs. `streams`: the command's; `None`: those of this process.
-pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Result<Launched> {
+pub fn launch(plan: &Plan, signals: &Signals, streams: Option<CommandStreams>) -> Result<Launched> {
     let started = Instant::now();
     let (ours, theirs) = messages::pair().context(|| "cannot make a socket pair")?;
     // The end `alive` closes when this process dies by any cause: then the keeper ends the container (see `child`).
@@ -150,7 +153,7 @@ pub fn launch(plan: &Plan, signals: &Signals, streams: Option<Streams>) -> Resul
         base.pid
     );
 
-    let mut container = Container::default();
+    let mut container = LaunchProgress::default();
     let mut launch = || -> Result<()> {
         userns::write_maps(&plan.levels.base, base.pid)?;
         if plan.levels.base.writer != Writer::Itself {
@@ -232,7 +235,7 @@ pub fn hear_until_exec(
     ours: &Channel,
     signals: &Signals,
     network: &Network,
-    container: &mut Container,
+    container: &mut LaunchProgress,
 ) -> Result<()> {
     loop {
         wait_for_message(ours, signals, container)?;
@@ -261,7 +264,7 @@ pub fn hear_until_exec(
             Some(Message::Listener(listener)) => {
                 container.supervisor = supervised(steps)
                     .map(|supervised| {
-                        let Container { namespaces, supervisors, .. } = &*container;
+                        let LaunchProgress { namespaces, supervisors, .. } = &*container;
                         supervisor::start(supervised, listener, namespaces, supervisors.as_ref())
                     })
                     .transpose()?;
@@ -294,7 +297,11 @@ fn supervised(steps: &[Step]) -> Option<&Supervised> {
 
 /// Waits for a message. A signal that ends programs ends the launch, unless the command runs already; that is certain
 /// only after all waiting messages. Keeps all other signals for the command.
-fn wait_for_message(ours: &Channel, signals: &Signals, container: &mut Container) -> Result<()> {
+fn wait_for_message(
+    ours: &Channel,
+    signals: &Signals,
+    container: &mut LaunchProgress,
+) -> Result<()> {
     const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
     loop {
         let ending = container.signals.iter().find(|signal| ENDING.contains(signal)).copied();
@@ -322,7 +329,7 @@ fn wait_for_message(ours: &Channel, signals: &Signals, container: &mut Container
 }
 
 /// Builds the error for the user: step, object, cause and hint.
-fn told(steps: &[Step], failure: Failure) -> Error {
+fn told(steps: &[Step], failure: StepFailure) -> Error {
     let Some(step) = steps.get(failure.step) else {
         return Error::new(failure.what);
     };

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::cgroup::Supervisors;
-use crate::engine::{Supervised, Until};
+use crate::engine::plan::step::{Supervised, SupervisorLifetime};
 use crate::error::{Context, Error, Result};
 use crate::security::emulation;
 use crate::sys::namespace::Namespaces;
@@ -87,7 +87,7 @@ fn be(
     kept.extend(namespaces.iter().map(|namespace| namespace.as_fd()));
     fd::close_all_but(&kept);
     let ready = || {
-        if supervised.until == Until::ParentsDeath {
+        if supervised.until == SupervisorLifetime::ParentsDeath {
             // After the change of user namespace, at which the kernel forgets this signal.
             let _ = process::set_parent_death_signal(libc::SIGKILL);
         }

@@ -1,36 +1,26 @@
 //! Turns config.json into steps. Refuses here, before the first process is made, whatever can be refused. A setting
 //! that the engine does not support is an error, never ignored (CVE-2025-65105).
 
-use std::ffi::CString;
 use std::path::Path;
-use std::str::FromStr;
 
-use oci_spec::runtime::{
-    LinuxIdMapping, LinuxNamespaceType, LinuxPersonalityDomain, Process, Spec,
-};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
 use crate::cgroup;
-use crate::engine::plan::mount::{Mount, Owners, Source, map_of};
-use crate::engine::plan::running::Running;
-use crate::engine::root::accounts::Entry;
-use crate::engine::root::idmapped;
-use crate::engine::{Command, Credentials, Groups, Limit, Options, Plan, Step, Supervised, Until};
-use crate::error::{Context, Error, Result};
+use crate::engine::plan::mount::{self, MountOwners, MountSource, PlannedMount, map_of};
+use crate::engine::plan::process::has_init;
+use crate::engine::plan::process_steps::{command, last_steps};
+use crate::engine::plan::running::RunningContainer;
+use crate::engine::plan::step::{AccountEntry, Step, SupervisorLifetime};
+use crate::engine::plan::{LaunchOptions, Plan};
+use crate::error::{Error, Result};
 use crate::fail;
 use crate::ids::{IdMap, IdMaps, inside_of};
 use crate::net::{File, Need};
-use crate::security::emulation::{self, Supervisor};
-use crate::security::seccomp::Filter;
-use crate::spec::{FUSE, GROUP_ENTRY, KEEP_GROUPS, PASSWD_ENTRY};
+use crate::spec::{FUSE, GROUP_ENTRY, PASSWD_ENTRY};
 use crate::sys::inroot::{Kind, Symlinks};
 use crate::sys::mount::{Attributes, Reach};
 use crate::sys::namespace::Namespaces;
-use crate::sys::process::Personality;
-use crate::sys::seccomp::Listening;
 use crate::userns::{Base, Writer};
-
-/// Annotation: process 1 is usnea's reaper (`--init`).
-pub const INIT: &str = "usnea.init";
 
 /// Device nodes that every container has (OCI runtime spec, "Default Devices"); /dev/ptmx is a link, /dev/console comes
 /// with the terminal.
@@ -47,7 +37,7 @@ const LINKS: [(&str, &str); 6] = [
 ];
 
 /// Plans the launch of `spec` for a user whose IDs are `base`.
-pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
+pub fn plan(spec: &Spec, base: Base, options: LaunchOptions) -> Result<Plan> {
     refuse_what_is_not_done(spec)?;
     let process = spec.process().as_ref().ok_or_else(|| Error::new("config.json: no process"))?;
     let setgroups_denied = base.denies_setgroups();
@@ -119,7 +109,7 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
     if !network.helpers.is_empty() {
         steps.push(Step::Connect);
     }
-    last_steps(spec, process, setgroups_denied, Until::ParentsDeath, &mut steps)?;
+    last_steps(spec, process, setgroups_denied, SupervisorLifetime::ParentsDeath, &mut steps)?;
     steps.push(Step::Exec(command(process, has_init(spec))?));
     Ok(Plan { levels, steps, options })
 }
@@ -128,8 +118,8 @@ pub fn plan(spec: &Spec, base: Base, options: Options) -> Result<Plan> {
 fn accounts(spec: &Spec) -> Option<Step> {
     let annotations = spec.annotations().as_ref()?;
     let files = [(PASSWD_ENTRY, "/etc/passwd"), (GROUP_ENTRY, "/etc/group")];
-    let entry = |(name, path)| Some(Entry { path, line: annotations.get(name)?.clone() });
-    let entries: Vec<Entry> = files.into_iter().filter_map(entry).collect();
+    let entry = |(name, path)| Some(AccountEntry { path, line: annotations.get(name)?.clone() });
+    let entries: Vec<AccountEntry> = files.into_iter().filter_map(entry).collect();
     (!entries.is_empty()).then_some(Step::Accounts(entries))
 }
 
@@ -148,35 +138,8 @@ fn files(files: &[File], steps: &[Step]) -> Option<Step> {
     (!left.is_empty()).then_some(Step::Files(left))
 }
 
-/// Adds the steps that concern the process alone, whatever container it is in.
-fn last_steps(
-    spec: &Spec,
-    process: &Process,
-    setgroups_denied: bool,
-    until: Until,
-    steps: &mut Vec<Step>,
-) -> Result<()> {
-    let personality = spec.linux().as_ref().and_then(|linux| linux.personality().as_ref());
-    steps.extend(personality.map(|asked| Step::Personality(persona(asked.domain()))));
-    limits(process, steps)?;
-    steps.extend(process.user().umask().map(Step::Umask));
-    steps.push(Step::Credentials(credentials(spec, process, setgroups_denied)?));
-    if process.no_new_privileges() == Some(true) {
-        steps.push(Step::NoNewPrivileges);
-    }
-    steps.extend(filter(spec, process, until)?);
-    Ok(())
-}
-
-fn persona(domain: LinuxPersonalityDomain) -> Personality {
-    match domain {
-        LinuxPersonalityDomain::PerLinux => Personality::Linux,
-        LinuxPersonalityDomain::PerLinux32 => Personality::Linux32,
-    }
-}
-
 /// Plans the launch of `process` in the container `running`, whose config is `spec`.
-pub fn entry(spec: &Spec, process: &Process, running: Running) -> Result<Vec<Step>> {
+pub fn plan_exec(spec: &Spec, process: &Process, running: RunningContainer) -> Result<Vec<Step>> {
     let maps = maps(spec);
     let setgroups_denied = running.denies_setgroups();
     let mut steps = vec![
@@ -190,14 +153,9 @@ pub fn entry(spec: &Spec, process: &Process, running: Running) -> Result<Vec<Ste
         steps.push(Step::Terminal);
     }
     steps.push(Step::WorkingFolder(process.cwd().clone()));
-    last_steps(spec, process, setgroups_denied, Until::LastCaller, &mut steps)?;
+    last_steps(spec, process, setgroups_denied, SupervisorLifetime::LastCaller, &mut steps)?;
     steps.push(Step::Exec(command(process, false)?));
     Ok(steps)
-}
-
-/// True if process 1 is usnea's reaper.
-pub fn has_init(spec: &Spec) -> bool {
-    spec.annotations().as_ref().is_some_and(|all| all.contains_key(INIT))
 }
 
 fn refuse_what_is_not_done(spec: &Spec) -> Result<()> {
@@ -285,26 +243,26 @@ fn root_and_mounts(spec: &Spec, steps: &mut Vec<Step>) -> Result<()> {
     // A mount onto "/" is the writable layer over the root; without one the folder itself is the root.
     let layered = mounts.next_if(|mount| mount.destination() == Path::new("/"));
     steps.push(Step::Root(match layered {
-        Some(mount) => Mount::from_oci(mount)?,
-        None => Mount {
-            source: Source::Bind(root.path().clone(), Reach::Recursive),
+        Some(mount) => PlannedMount::from_oci(mount)?,
+        None => PlannedMount {
+            source: MountSource::Bind(root.path().clone(), Reach::Recursive),
             target: "/".into(),
             kind: Kind::Directory,
             symlinks: Symlinks::Refuse,
             attributes: Attributes::NONE,
             propagation: None,
             copy_up: false,
-            owners: Owners::AsTheyAre,
+            owners: MountOwners::AsTheyAre,
         },
     }));
     for mount in mounts {
-        let mount = Mount::from_oci(mount)?;
-        idmapped::check(&mount)?;
+        let mount = PlannedMount::from_oci(mount)?;
+        mount::check_idmap(&mount)?;
         let is_dev =
-            mount.target == Path::new("/dev") && matches!(mount.source, Source::New { .. });
+            mount.target == Path::new("/dev") && matches!(mount.source, MountSource::New { .. });
         steps.push(Step::Mount(mount));
         if is_dev {
-            steps.extend(DEVICES.iter().map(|path| Step::Mount(Mount::bind_file(path))));
+            steps.extend(DEVICES.iter().map(|path| Step::Mount(PlannedMount::bind_file(path))));
             steps.extend(LINKS.iter().map(|(target, name)| Step::Link { target, name }));
         }
     }
@@ -337,204 +295,4 @@ fn parameter_path(name: &str) -> std::path::PathBuf {
         })
         .collect();
     swapped.into()
-}
-
-fn limits(process: &Process, steps: &mut Vec<Step>) -> Result<()> {
-    for limit in process.rlimits().iter().flatten() {
-        let name = limit.typ().to_string();
-        steps.push(Step::Limit(Limit {
-            resource: resource(&name)?,
-            name,
-            soft: limit.soft(),
-            hard: limit.hard(),
-        }));
-    }
-    steps.extend(open_files(process).map(Step::Limit));
-    Ok(())
-}
-
-/// Returns the default limit of open files: usnea's own hard limit. A shell may have a lower soft limit (mostly 1024).
-/// At most docker's limit: some programs check each possible descriptor.
-fn open_files(process: &Process) -> Option<Limit> {
-    use nix::sys::resource::{Resource, getrlimit};
-    const MOST: u64 = 1 << 20;
-    let name = "RLIMIT_NOFILE";
-    if process.rlimits().iter().flatten().any(|limit| limit.typ().to_string() == name) {
-        return None;
-    }
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    let wanted = hard.min(MOST);
-    let limit = |soft| Limit { name: name.into(), resource: Resource::RLIMIT_NOFILE, soft, hard };
-    (wanted > soft).then(|| limit(wanted))
-}
-
-fn resource(name: &str) -> Result<nix::sys::resource::Resource> {
-    use nix::sys::resource::Resource::*;
-    Ok(match name {
-        "RLIMIT_AS" => RLIMIT_AS,
-        "RLIMIT_CORE" => RLIMIT_CORE,
-        "RLIMIT_CPU" => RLIMIT_CPU,
-        "RLIMIT_DATA" => RLIMIT_DATA,
-        "RLIMIT_FSIZE" => RLIMIT_FSIZE,
-        "RLIMIT_LOCKS" => RLIMIT_LOCKS,
-        "RLIMIT_MEMLOCK" => RLIMIT_MEMLOCK,
-        "RLIMIT_MSGQUEUE" => RLIMIT_MSGQUEUE,
-        "RLIMIT_NICE" => RLIMIT_NICE,
-        "RLIMIT_NOFILE" => RLIMIT_NOFILE,
-        "RLIMIT_NPROC" => RLIMIT_NPROC,
-        "RLIMIT_RSS" => RLIMIT_RSS,
-        "RLIMIT_RTPRIO" => RLIMIT_RTPRIO,
-        "RLIMIT_RTTIME" => RLIMIT_RTTIME,
-        "RLIMIT_SIGPENDING" => RLIMIT_SIGPENDING,
-        "RLIMIT_STACK" => RLIMIT_STACK,
-        _ => fail!("config.json: no limit is called {name}"),
-    })
-}
-
-fn credentials(spec: &Spec, process: &Process, setgroups_denied: bool) -> Result<Credentials> {
-    let user = process.user();
-    let additional = user.additional_gids().clone().unwrap_or_default();
-    let groups = if spec.annotations().as_ref().is_some_and(|all| all.contains_key(KEEP_GROUPS)) {
-        Groups::Keep
-    } else if setgroups_denied {
-        // setgroups(2) is denied in a namespace that its own process mapped (CVE-2014-8989).
-        if additional.iter().any(|gid| *gid != user.gid()) {
-            return Err(Error::new(
-                "supplementary groups need subordinate group IDs, and you have none that can be used",
-            )
-            .hint("see 'usnea doctor'; --group-add keep-groups keeps those that you have"));
-        }
-        Groups::Keep
-    } else {
-        Groups::Set(additional)
-    };
-    let capabilities = process.capabilities().as_ref();
-    let set = |list: Option<&std::collections::HashSet<oci_spec::runtime::Capability>>| {
-        list.into_iter().flatten().map(capability).collect::<Result<caps::CapsHashSet>>()
-    };
-    Ok(Credentials {
-        uid: user.uid(),
-        gid: user.gid(),
-        groups,
-        bounding: set(capabilities.and_then(|all| all.bounding().as_ref()))?,
-        permitted: set(capabilities.and_then(|all| all.permitted().as_ref()))?,
-        effective: set(capabilities.and_then(|all| all.effective().as_ref()))?,
-        inheritable: set(capabilities.and_then(|all| all.inheritable().as_ref()))?,
-        ambient: set(capabilities.and_then(|all| all.ambient().as_ref()))?,
-    })
-}
-
-fn capability(capability: &oci_spec::runtime::Capability) -> Result<caps::Capability> {
-    let name = capability.to_string();
-    let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
-    caps::Capability::from_str(&name)
-        .map_err(|_| Error::new(format!("config.json: no capability is called {name}")))
-}
-
-/// Returns the filter of the config as a step. Errors: the filter hands calls over without a supervisor, or cannot be
-/// applied.
-fn filter(spec: &Spec, process: &Process, until: Until) -> Result<Option<Step>> {
-    let emulation = emulation::asked(spec)?;
-    let linux = spec.linux().as_ref();
-    let Some(seccomp) = linux.and_then(|linux| linux.seccomp().as_ref()) else {
-        if emulation.is_some() {
-            fail!("config.json: annotation {} without linux.seccomp", emulation::ANNOTATION);
-        }
-        return Ok(None);
-    };
-    let filter = Filter::of_config(seccomp)?;
-    if emulation.is_none() && filter.listening == Listening::Yes {
-        fail!("config.json: linux.seccomp: nobody listens to what SCMP_ACT_NOTIFY tells");
-    }
-    if emulation.is_some() && filter.listening == Listening::No {
-        fail!("config.json: annotation {}, and no SCMP_ACT_NOTIFY", emulation::ANNOTATION);
-    }
-    let capabilities = process.capabilities().as_ref();
-    let effective = capabilities.and_then(|all| all.effective().as_ref());
-    let supervisor = Supervisor {
-        uid: process.user().uid(),
-        gid: process.user().gid(),
-        capabilities: effective.into_iter().flatten().map(capability).collect::<Result<_>>()?,
-    };
-    let supervised = emulation.map(|emulation| Supervised { emulation, supervisor, until });
-    Ok(Some(Step::Seccomp(Box::new(filter), supervised)))
-}
-
-fn command(process: &Process, init: bool) -> Result<Command> {
-    let texts = |list: &Option<Vec<String>>| {
-        let text = |text: &String| {
-            CString::new(text.as_str())
-                .map_err(|_| Error::new(format!("{text:?}: a NUL byte in an argument or variable")))
-        };
-        list.iter().flatten().map(text).collect::<Result<Vec<_>>>()
-    };
-    let arguments = texts(process.args())?;
-    if arguments.first().is_none_or(|name| name.is_empty()) {
-        fail!("no command given");
-    }
-    let ourselves =
-        rustix::fs::stat("/proc/self/exe").context(|| "cannot look at /proc/self/exe")?;
-    Ok(Command {
-        arguments,
-        environment: texts(process.env())?,
-        init,
-        terminal: process.terminal() == Some(true),
-        ourselves: (ourselves.st_dev, ourselves.st_ino),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use oci_spec::runtime::LinuxSeccomp;
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::security::emulation::Emulation;
-
-    fn with_filter(config: Value) -> Spec {
-        let mut spec = Spec::default();
-        let seccomp: LinuxSeccomp = serde_json::from_value(config).unwrap();
-        spec.linux_mut().as_mut().unwrap().set_seccomp(Some(seccomp));
-        spec
-    }
-
-    fn step(spec: &Spec) -> Result<Option<Step>> {
-        filter(spec, spec.process().as_ref().unwrap(), Until::ParentsDeath)
-    }
-
-    fn rule(action: &str) -> Value {
-        let rule = json!({ "names": ["chown"], "action": action });
-        json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] })
-    }
-
-    #[test]
-    fn a_filter_of_the_config_is_a_step() {
-        assert!(step(&Spec::default()).unwrap().is_none());
-        let Some(Step::Seccomp(filter, None)) = step(&with_filter(rule("SCMP_ACT_TRAP"))).unwrap()
-        else {
-            panic!()
-        };
-        assert_eq!(filter.listening, Listening::No);
-    }
-
-    #[test]
-    fn what_is_handed_over_needs_somebody_who_answers() {
-        let mut spec = with_filter(rule("SCMP_ACT_NOTIFY"));
-        assert!(step(&spec).unwrap_err().to_string().contains("nobody listens"));
-        let annotate = |spec: &mut Spec, value: &str| {
-            let annotation = (emulation::ANNOTATION.to_owned(), value.to_owned());
-            spec.set_annotations(Some([annotation].into()));
-        };
-        annotate(&mut spec, emulation::IDS);
-        let Some(Step::Seccomp(_, Some(supervised))) = step(&spec).unwrap() else { panic!() };
-        assert_eq!(supervised.emulation, Emulation::Ids);
-        annotate(&mut spec, "all");
-        assert!(step(&spec).unwrap_err().to_string().contains("'all' is not known"));
-        let mut spec = with_filter(rule("SCMP_ACT_TRAP"));
-        annotate(&mut spec, emulation::OWNERS);
-        assert!(step(&spec).unwrap_err().to_string().contains("no SCMP_ACT_NOTIFY"));
-        let mut spec = Spec::default();
-        annotate(&mut spec, emulation::OWNERS);
-        assert!(step(&spec).unwrap_err().to_string().contains("without linux.seccomp"));
-    }
 }

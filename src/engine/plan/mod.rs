@@ -1,5 +1,98 @@
-//! Plan of a launch: the steps, and what they need, as data. Makes nothing.
+//! Plan of a launch: the steps and what they need, as data. Makes nothing.
 
 pub mod from_spec;
 pub mod mount;
+pub mod process;
+pub mod process_steps;
 pub mod running;
+pub mod step;
+
+use crate::cgroup;
+use crate::engine::streams::Stdin;
+use crate::ids::{IdMap, outside_of};
+use crate::net::Network;
+use crate::sys::namespace::Namespaces;
+use crate::userns::Levels;
+use step::{MemoryLayers, Step};
+
+/// Launch of a container: all decisions made before the first process.
+#[derive(Debug)]
+pub struct Plan {
+    /// User namespaces: base's, and the container's own, if any.
+    pub levels: Levels,
+    /// Steps, in the order in which they are carried out.
+    pub steps: Vec<Step>,
+    /// Options that the runtime got beside the spec.
+    pub options: LaunchOptions,
+}
+
+/// Runtime options that config.json cannot express.
+#[derive(Clone, Debug, Default)]
+pub struct LaunchOptions {
+    /// Writable layers of the overlays, in memory; `None`: their folders exist already.
+    pub layers: Option<MemoryLayers>,
+    /// Source of the command's standard input.
+    pub stdin: Stdin,
+    /// Number of descriptors after 2 that the command keeps (`--preserve-fds`).
+    pub preserve_fds: u32,
+    /// Numbers of further descriptors that it keeps.
+    pub preserve_fd: Vec<u32>,
+    /// Network helpers, and files such as `/etc/resolv.conf`.
+    pub network: Network,
+}
+
+impl Plan {
+    /// Returns the cgroup to make.
+    pub(super) fn cgroup(&self) -> Option<&cgroup::Wanted> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Cgroup(wanted, _) => Some(wanted),
+            _ => None,
+        })
+    }
+
+    /// Returns the namespaces of the first process.
+    pub(super) fn first_namespaces(&self) -> Option<Namespaces> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Namespaces(namespaces) => Some(*namespaces),
+            _ => None,
+        })
+    }
+
+    /// True if the command has a terminal of its own.
+    pub(super) fn has_terminal(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Terminal))
+    }
+
+    /// True if the container's process is a child of the first one.
+    pub(super) fn has_keeper(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Container(..)))
+    }
+
+    /// Returns the IDs in base of the container's root. `None`: the container has no root.
+    pub(super) fn root_in_base(&self) -> Option<(u32, u32)> {
+        match &self.levels.container {
+            None => Some((0, 0)),
+            Some(maps) => outside_of(&maps.uids, 0).zip(outside_of(&maps.gids, 0)),
+        }
+    }
+
+    /// Returns the first IDs of the container's map, as base has them: they can make files in a root whose layers are
+    /// ID-mapped (`idmapped`). `None`: base's root can.
+    pub(super) fn owner_of_layers(&self, idmapped: bool) -> Option<(u32, u32)> {
+        let first = |map: &[IdMap]| map.first().map(|line| line.outside);
+        let maps = self.levels.container.as_ref().filter(|_| idmapped)?;
+        first(&maps.uids).zip(first(&maps.gids))
+    }
+
+    /// Returns the user and group of the command, as IDs in base.
+    pub fn user_in_base(&self) -> Option<(u32, u32)> {
+        let who = self.steps.iter().find_map(|step| match step {
+            Step::Credentials(who) => Some((who.uid, who.gid)),
+            _ => None,
+        })?;
+        match &self.levels.container {
+            None => Some(who),
+            Some(maps) => outside_of(&maps.uids, who.0).zip(outside_of(&maps.gids, who.1)),
+        }
+    }
+}

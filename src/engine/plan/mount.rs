@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::fail;
+use crate::host::idmap;
 use crate::ids::{IdMap, IdMaps};
 use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
@@ -19,7 +20,7 @@ use crate::sys::mount::{Attributes, Propagation, Reach, split_lowers};
 
 /// Source of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum MountSource {
     /// New file system, made inside the container's namespaces.
     New {
         /// Type of the file system, such as `proc`.
@@ -46,9 +47,9 @@ pub enum Source {
 
 /// Mount of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub struct PlannedMount {
     /// Source of the mount.
-    pub source: Source,
+    pub source: MountSource,
     /// Mount point inside the container.
     pub target: PathBuf,
     /// Kind of the mount point that is made where the target is missing.
@@ -62,19 +63,19 @@ pub struct Mount {
     /// Copies the root's files at the target into a new volume (`copyup`).
     pub copy_up: bool,
     /// Owners of the mount's files.
-    pub owners: Owners,
+    pub owners: MountOwners,
 }
 
-impl Mount {
+impl PlannedMount {
     /// True if the mount is a new file system of type `kind`.
     pub fn is_new(&self, kind: &str) -> bool {
-        matches!(&self.source, Source::New { fs, .. } if *fs == kind)
+        matches!(&self.source, MountSource::New { fs, .. } if *fs == kind)
     }
 }
 
 /// Owners of a bind mount's files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Owners {
+pub enum MountOwners {
     /// Owners stay as on disk.
     #[default]
     AsTheyAre,
@@ -84,7 +85,7 @@ pub enum Owners {
     Mapped(Option<IdMaps>),
 }
 
-impl Mount {
+impl PlannedMount {
     /// Reads a mount of config.json.
     pub fn from_oci(mount: &runtime::Mount) -> Result<Self> {
         let target = mount.destination().clone();
@@ -92,7 +93,7 @@ impl Mount {
     }
 
     fn parse(mount: &runtime::Mount) -> Result<Self> {
-        let mut words = Words::read(mount.options().as_deref().unwrap_or_default());
+        let mut words = MountWords::read(mount.options().as_deref().unwrap_or_default());
         let source_text = mount.source().as_deref().unwrap_or(Path::new("none"));
         let fs = mount.typ().as_deref().unwrap_or("bind");
         let is_bind = fs == "bind" || words.bind.is_some();
@@ -102,35 +103,35 @@ impl Mount {
                 copy_up = takes(&mut words.others, COPY_UP, None);
                 if takes(&mut words.others, IDMAP, None) {
                     let maps = mount.uid_mappings().as_deref().zip(mount.gid_mappings().as_deref());
-                    words.owners = Owners::Mapped(
+                    words.owners = MountOwners::Mapped(
                         maps.map(|(uids, gids)| IdMaps { uids: map_of(uids), gids: map_of(gids) }),
                     );
                 }
                 if let Some((name, _)) = words.others.first() {
                     fail!("a bind mount has no option '{name}'");
                 }
-                Source::Bind(source_text.to_owned(), words.bind.unwrap_or(Reach::Alone))
+                MountSource::Bind(source_text.to_owned(), words.bind.unwrap_or(Reach::Alone))
             }
             // config.json's name for "whatever the host's cgroups are": usnea uses version 2 alone.
-            ("cgroup", _) => Source::New {
+            ("cgroup", _) => MountSource::New {
                 fs: "cgroup2".into(),
                 source: "cgroup2".into(),
                 options: words.others,
             },
             (_, Some(driver)) => overlay(driver, words.others)?,
-            _ => Source::New {
+            _ => MountSource::New {
                 fs: fs.into(),
                 source: source_text.to_string_lossy().into_owned(),
                 options: words.others,
             },
         };
         let kind = match &source {
-            Source::Bind(path, _) if !copy_up && !path.is_dir() => Kind::File,
+            MountSource::Bind(path, _) if !copy_up && !path.is_dir() => Kind::File,
             _ => Kind::Directory,
         };
         // A user's mount may go through the image's links. The container's own /proc, /dev, /sys must be what their
         // names say (CVE-2025-52881 and its like).
-        let ours = matches!(&source, Source::New { fs, .. } if fs != "tmpfs")
+        let ours = matches!(&source, MountSource::New { fs, .. } if fs != "tmpfs")
             || mount.destination() == Path::new("/dev");
         Ok(Self {
             source,
@@ -147,21 +148,34 @@ impl Mount {
     /// Binds a device node or another single file of the host at its own path.
     pub fn bind_file(path: &str) -> Self {
         Self {
-            source: Source::Bind(path.into(), Reach::Alone),
+            source: MountSource::Bind(path.into(), Reach::Alone),
             target: path.into(),
             kind: Kind::File,
             symlinks: Symlinks::Refuse,
             attributes: Attributes::NONE,
             propagation: None,
             copy_up: false,
-            owners: Owners::AsTheyAre,
+            owners: MountOwners::AsTheyAre,
         }
     }
 
     /// True if the mount is made in base, before the container's own namespaces.
     pub fn is_made_in_base(&self) -> bool {
-        !matches!(self.source, Source::New { .. })
+        !matches!(self.source, MountSource::New { .. })
     }
+}
+
+/// Refuses a mount that needs an ID map from a caller who cannot make one.
+pub fn check_idmap(mount: &PlannedMount) -> Result<()> {
+    if !matches!(mount.owners, MountOwners::Mapped(_)) || idmap::is_allowed() {
+        return Ok(());
+    }
+    let text = format!(
+        "{}: 'idmap' is refused by the kernel for file systems of the host, whoever has no root there",
+        mount.target.display()
+    );
+    Err(Error::new(text)
+        .hint("'U' gives the files to the container's user, --userns keep-id makes that user you"))
 }
 
 /// Reads an ID map of config.json.
@@ -184,7 +198,10 @@ fn takes(options: &mut Vec<(String, Option<String>)>, name: &str, value: Option<
 
 /// Parses an overlay's options. Beside the layers these are fuse-overlayfs' `xattr_permissions` and the OCI's `idmap`,
 /// a mount with the container's map. usnea's own overlay takes no flag but `volatile`.
-fn overlay(driver: StorageDriver, mut options: Vec<(String, Option<String>)>) -> Result<Source> {
+fn overlay(
+    driver: StorageDriver,
+    mut options: Vec<(String, Option<String>)>,
+) -> Result<MountSource> {
     let is_ours = driver == StorageDriver::Fuse;
     let idmapped = takes(&mut options, IDMAP, None);
     let records = if is_ours && takes(&mut options, "xattr_permissions", Some("2")) {
@@ -216,20 +233,20 @@ fn overlay(driver: StorageDriver, mut options: Vec<(String, Option<String>)>) ->
         fail!("usnea's overlay knows no flag but {VOLATILE}: {}", flags.join(","));
     }
     let stacking = Stacking { driver, idmapped, records, whiteouts, is_foreign };
-    Ok(Source::Overlay { stacking, lowers, upper: upper.zip(work), flags })
+    Ok(MountSource::Overlay { stacking, lowers, upper: upper.zip(work), flags })
 }
 
 /// Options of one mount, sorted by the setting they concern.
 #[derive(Default)]
-struct Words {
+struct MountWords {
     attributes: Attributes,
     propagation: Option<(Propagation, Reach)>,
     bind: Option<Reach>,
-    owners: Owners,
+    owners: MountOwners,
     others: Vec<(String, Option<String>)>,
 }
 
-impl Words {
+impl MountWords {
     fn read(options: &[String]) -> Self {
         let mut words = Self::default();
         for option in options {
@@ -255,7 +272,7 @@ impl Words {
             "noatime" => self.attributes = set(Attributes::NO_ATIME, self.attributes),
             "strictatime" => self.attributes = set(Attributes::STRICT_ATIME, self.attributes),
             "relatime" => {}
-            "U" => self.owners = Owners::TheUsers,
+            "U" => self.owners = MountOwners::TheUsers,
             "bind" => self.bind = Some(Alone),
             "rbind" => self.bind = Some(Recursive),
             "private" => self.propagation = Some((Private, Alone)),
@@ -287,7 +304,7 @@ mod tests {
     #[test]
     fn options_are_sorted_by_what_they_concern() {
         let options = ["rbind", "ro", "nosuid", "suid", "rslave", "size=1m"].map(String::from);
-        let words = Words::read(&options);
+        let words = MountWords::read(&options);
         assert_eq!(words.attributes, Attributes::READ_ONLY);
         assert_eq!(words.bind, Some(Reach::Recursive));
         assert_eq!(words.propagation, Some((Propagation::Slave, Reach::Recursive)));

@@ -9,14 +9,14 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::cgroup::{self, Supervisors};
-use crate::engine::plan::from_spec;
+use crate::engine::plan::process::has_init;
 use crate::error::{Context, Error, Result};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Forked, Parentage};
 
 /// Process of a running container, whose namespaces are the container's.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningContainer {
     pid: i32,
     process: OwnedFd,
     namespaces: Namespaces,
@@ -24,11 +24,11 @@ pub struct Running {
     cgroup: Option<PathBuf>,
 }
 
-impl Running {
+impl RunningContainer {
     /// Returns the container that was launched from `spec`, and whose first process is `process`, with the number
     /// `pid`. Errors: the container has ended; its namespaces cannot be read.
     pub fn of(process: OwnedFd, pid: i32, spec: &Spec, cgroup: Option<PathBuf>) -> Result<Self> {
-        let (pid, process) = match from_spec::has_init(spec) {
+        let (pid, process) = match has_init(spec) {
             // usnea's reaper is closed to processes without power over the host; its first child is the command.
             true => first_child(pid, process.as_fd())?,
             false => (pid, process),

@@ -7,25 +7,17 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::engine::step_error::{Done, On};
+use crate::engine::plan::step::AccountEntry;
+use crate::engine::step_error::{OnObject, StepResult};
 use crate::net::{File, Need};
 use crate::sys::inroot::{self, Symlinks};
 
 /// Largest size of an account file, in bytes: passwd(5) and group(5) stay far below.
 const LARGEST: u64 = 1 << 20;
 
-/// A line of passwd(5) or group(5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Path of the account file in the container.
-    pub path: &'static str,
-    /// Line to append; its third field is the ID.
-    pub line: String,
-}
-
 /// Appends each entry to its file in `root`, unless that file already has an entry with the same ID. Returns copies to
 /// mount, with the entry, for files that cannot be written to.
-pub fn add(entries: &[Entry], root: &OwnedFd) -> Done<Vec<File>> {
+pub fn add(entries: &[AccountEntry], root: &OwnedFd) -> StepResult<Vec<File>> {
     let mut copies = Vec::new();
     for entry in entries {
         let path = Path::new(entry.path);
@@ -57,8 +49,8 @@ fn id(line: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    fn entry(line: &str) -> Entry {
-        Entry { path: "/etc/passwd", line: line.into() }
+    fn entry(line: &str) -> AccountEntry {
+        AccountEntry { path: "/etc/passwd", line: line.into() }
     }
 
     #[test]

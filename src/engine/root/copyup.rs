@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 
-use crate::engine::plan::mount::{Mount, Owners, Source};
-use crate::engine::step_error::{Done, On, Trouble};
+use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
+use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::files::{self, Lock};
 use crate::rootfs::copy;
 use crate::spec::NEW;
@@ -24,11 +24,11 @@ const FILLING: &str = "filling";
 /// container's root, who could not write to a volume of base's.
 pub fn fill(
     root: &OwnedFd,
-    mount: &Mount,
+    mount: &PlannedMount,
     tree: Option<&OwnedFd>,
     owner: Option<(u32, u32)>,
-) -> Done {
-    let (true, Source::Bind(data, _)) = (mount.copy_up, &mount.source) else { return Ok(()) };
+) -> StepResult {
+    let (true, MountSource::Bind(data, _)) = (mount.copy_up, &mount.source) else { return Ok(()) };
     let Some((lock, is_begun)) = marked(data)? else { return Ok(()) };
     let (new, filling) = (data.with_file_name(NEW), data.with_file_name(FILLING));
     if !is_begun && fs::read_dir(data).on(shown(data))?.next().is_some() {
@@ -55,10 +55,10 @@ pub fn fill(
     }
     let copy = || copy::folder(place.as_fd(), into.as_fd());
     let copied = match (&mount.owners, owner) {
-        (Owners::Mapped(_), Some(owner)) => process::as_owner(owner, copy)?,
+        (MountOwners::Mapped(_), Some(owner)) => process::as_owner(owner, copy)?,
         _ => copy(),
     };
-    copied.map_err(|error| Trouble { what: error.to_string(), errno: 0 })?;
+    copied.map_err(|error| StepError { what: error.to_string(), errno: 0 })?;
     files::remove_held(&filling, lock).on(shown(&filling))
 }
 
@@ -108,15 +108,15 @@ mod tests {
 
         fn fill(&self, target: &str) {
             let root = File::open(self.0.path().join("root")).unwrap().into();
-            let mount = Mount {
-                source: Source::Bind(self.path("_data"), Reach::Recursive),
+            let mount = PlannedMount {
+                source: MountSource::Bind(self.path("_data"), Reach::Recursive),
                 target: target.into(),
                 kind: Kind::Directory,
                 symlinks: Symlinks::Follow,
                 attributes: Attributes::NONE,
                 propagation: None,
                 copy_up: true,
-                owners: Owners::AsTheyAre,
+                owners: MountOwners::AsTheyAre,
             };
             fill(&root, &mount, None, None).unwrap_or_else(|trouble| panic!("{}", trouble.what));
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 
 use crate::engine::root::mount_target;
-use crate::engine::step_error::{Done, On, Trouble};
+use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::Error;
 use crate::net::{File, Need};
 use crate::sys::inroot::{self, Kind, Symlinks};
@@ -17,7 +17,7 @@ use crate::sys::mount::{self, Attributes, Reach};
 /// Mounts `files` in `root`, before the host's root is detached. A kernel before 6.15 copies no detached mount
 /// (open_tree(2)). The tmpfs with the files therefore lies over the host's `/dev` meanwhile, in this mount namespace
 /// alone, and goes with the host's root. (A umount2(2) of its own would wait for RCU.)
-pub fn mount(files: &[File], root: &OwnedFd, dev: Option<&OwnedFd>) -> Done {
+pub fn mount(files: &[File], root: &OwnedFd, dev: Option<&OwnedFd>) -> StepResult {
     let attributes = Attributes::NO_SUID.with(Attributes::NO_DEV).with(Attributes::NO_EXEC);
     let options = [("mode".into(), Some("755".into())), ("size".into(), Some("1m".into()))];
     let memory = mount::make("tmpfs", "tmpfs", &options, attributes)?;
@@ -50,19 +50,19 @@ fn in_memory(file: &File, memory: &OwnedFd, number: usize) -> std::io::Result<Ow
 fn place<'a>(
     file: &'a File,
     (root, dev): (&OwnedFd, Option<&OwnedFd>),
-    folder: &mut Option<Folder<'a>>,
-) -> Done<OwnedFd> {
+    folder: &mut Option<MountFolder<'a>>,
+) -> StepResult<OwnedFd> {
     let path = Path::new(file.path);
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(std::io::Error::from_raw_os_error(libc::EISDIR)).on(|| file.path);
     };
-    let explain = |trouble: Trouble| match trouble.what.is_empty() {
-        true => Trouble { what: file.path.to_owned(), ..trouble },
-        false => Trouble { what: format!("{}: {}", file.path, trouble.what), ..trouble },
+    let explain = |trouble: StepError| match trouble.what.is_empty() {
+        true => StepError { what: file.path.to_owned(), ..trouble },
+        false => StepError { what: format!("{}: {}", file.path, trouble.what), ..trouble },
     };
     let folder = match folder {
         Some(open) if open.path == parent => open,
-        _ => folder.insert(Folder::open(parent, root, dev).map_err(explain)?),
+        _ => folder.insert(MountFolder::open(parent, root, dev).map_err(explain)?),
     };
     match inroot::open(&folder.fd, Path::new(name), OFlags::PATH, Symlinks::Refuse) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
@@ -82,15 +82,15 @@ fn place<'a>(
 
 /// Folder of the root in which mount points are made. Its times are restored on drop: a container that changed nothing
 /// shows no changes.
-struct Folder<'a> {
+struct MountFolder<'a> {
     path: &'a Path,
     fd: OwnedFd,
     before: Timestamps,
     changed: bool,
 }
 
-impl<'a> Folder<'a> {
-    fn open(path: &'a Path, root: &OwnedFd, dev: Option<&OwnedFd>) -> Done<Self> {
+impl<'a> MountFolder<'a> {
+    fn open(path: &'a Path, root: &OwnedFd, dev: Option<&OwnedFd>) -> StepResult<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let fd = match inroot::open(root, path, flags, Symlinks::Follow) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
@@ -109,7 +109,7 @@ impl<'a> Folder<'a> {
     }
 }
 
-impl Drop for Folder<'_> {
+impl Drop for MountFolder<'_> {
     fn drop(&mut self) {
         if self.changed {
             // A folder of another owner keeps the new time.

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::engine::plan::mount::{Mount, Owners, Source};
+use crate::engine::plan::Plan;
+use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
+use crate::engine::plan::step::Step;
 use crate::engine::root::lowers;
-use crate::engine::step_error::{Done, On};
-use crate::engine::{Plan, Step};
+use crate::engine::step_error::{OnObject, StepResult};
 use crate::error::{Context, Error, Result};
-use crate::host::idmap;
 use crate::ids::{IdMap, IdMaps, through};
 use crate::spec::StorageDriver;
 use crate::sys::mount::{self, Reach};
@@ -25,22 +25,22 @@ use crate::userns::{self, Levels};
 /// ID-mapped mounts of one plan, detached.
 #[derive(Debug, Default)]
 pub struct Idmapped {
-    layers: Vec<Layer>,
+    layers: Vec<IdmappedLayer>,
     /// Mounts of volumes, by index of their step.
     volumes: Vec<(usize, OwnedFd)>,
 }
 
 /// ID-mapped mount of a layer's folder.
 #[derive(Debug)]
-struct Layer {
+struct IdmappedLayer {
     folder: PathBuf,
     tree: OwnedFd,
-    whose: Whose,
+    whose: LayerOwner,
 }
 
 /// User who may replace a layer's folder by another file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
+enum LayerOwner {
     Ours,
     /// Owner of another store: the path is opened without trust in its links.
     AnothersStore,
@@ -54,21 +54,26 @@ impl Idmapped {
         for (index, step) in plan.steps.iter().enumerate() {
             let (Step::Root(mount) | Step::Mount(mount)) = step else { continue };
             match (&mount.source, &mount.owners) {
-                (Source::Overlay { stacking, .. }, _)
+                (MountSource::Overlay { stacking, .. }, _)
                     if stacking.idmapped && stacking.driver == StorageDriver::Overlay =>
                 {
                     let namespace = userns::namespace_of(&to_host(&plan.levels)?)?;
-                    let whose =
-                        if stacking.is_foreign { Whose::AnothersStore } else { Whose::Ours };
+                    let whose = if stacking.is_foreign {
+                        LayerOwner::AnothersStore
+                    } else {
+                        LayerOwner::Ours
+                    };
                     for folder in layers(mount, plan.options.layers.is_none()) {
                         let tree = mapped(&folder, whose, Reach::Alone, &namespace)?;
-                        idmapped.layers.push(Layer { folder, tree, whose });
+                        idmapped.layers.push(IdmappedLayer { folder, tree, whose });
                     }
                 }
-                (Source::Bind(path, reach), Owners::Mapped(own)) => {
+                (MountSource::Bind(path, reach), MountOwners::Mapped(own)) => {
                     let maps = own.clone().map_or_else(|| to_host(&plan.levels), Ok)?;
                     let namespace = userns::namespace_of(&maps)?;
-                    idmapped.volumes.push((index, mapped(path, Whose::Ours, *reach, &namespace)?));
+                    idmapped
+                        .volumes
+                        .push((index, mapped(path, LayerOwner::Ours, *reach, &namespace)?));
                 }
                 _ => {}
             }
@@ -77,8 +82,8 @@ impl Idmapped {
     }
 
     /// Attaches the layers' mounts over the layers. Runs in base.
-    pub fn cover_layers(&mut self) -> Done {
-        for Layer { folder, tree, whose } in self.layers.drain(..) {
+    pub fn cover_layers(&mut self) -> StepResult {
+        for IdmappedLayer { folder, tree, whose } in self.layers.drain(..) {
             let cover = || mount::attach(tree, open(&folder, whose)?);
             cover().on(|| folder.to_string_lossy())?;
         }
@@ -92,38 +97,27 @@ impl Idmapped {
     }
 }
 
-/// Refuses a mount that needs an ID map from a caller who cannot make one.
-pub fn check(mount: &Mount) -> Result<()> {
-    if !matches!(mount.owners, Owners::Mapped(_)) || idmap::is_allowed() {
-        return Ok(());
-    }
-    let text = format!(
-        "{}: 'idmap' is refused by the kernel for file systems of the host, whoever has no root there",
-        mount.target.display()
-    );
-    Err(Error::new(text)
-        .hint("'U' gives the files to the container's user, --userns keep-id makes that user you"))
-}
-
 /// Folders of an overlay that each need a mount: the lower layers, and the parent of upper layer and work folder, if on
 /// disk. In memory the upper layer is base's, and is never read later.
-fn layers(mount: &Mount, on_disk: bool) -> Vec<PathBuf> {
-    let Source::Overlay { lowers, upper, .. } = &mount.source else { return Vec::new() };
+fn layers(mount: &PlannedMount, on_disk: bool) -> Vec<PathBuf> {
+    let MountSource::Overlay { lowers, upper, .. } = &mount.source else { return Vec::new() };
     let upper = upper.as_ref().filter(|_| on_disk).and_then(|(upper, _)| upper.parent());
     lowers.iter().map(PathBuf::as_path).chain(upper).map(Path::to_owned).collect()
 }
 
-fn open(path: &Path, whose: Whose) -> io::Result<OwnedFd> {
+fn open(path: &Path, whose: LayerOwner) -> io::Result<OwnedFd> {
     match whose {
-        Whose::Ours => Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?),
-        Whose::AnothersStore => lowers::open(path),
+        LayerOwner::Ours => {
+            Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+        }
+        LayerOwner::AnothersStore => lowers::open(path),
     }
 }
 
-fn mapped(path: &Path, whose: Whose, reach: Reach, namespace: &OwnedFd) -> Result<OwnedFd> {
+fn mapped(path: &Path, whose: LayerOwner, reach: Reach, namespace: &OwnedFd) -> Result<OwnedFd> {
     let copy = || match whose {
-        Whose::Ours => mount::copy(rustix::fs::CWD, path, reach),
-        Whose::AnothersStore => mount::copy(lowers::open(path)?, Path::new(""), reach),
+        LayerOwner::Ours => mount::copy(rustix::fs::CWD, path, reach),
+        LayerOwner::AnothersStore => mount::copy(lowers::open(path)?, Path::new(""), reach),
     };
     let tree = copy().context(|| path.display().to_string())?;
     mount::idmap(&tree, namespace.as_fd())

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 
-use crate::engine::plan::mount::{Mount, Source, VOLATILE};
+use crate::engine::plan::Plan;
+use crate::engine::plan::mount::{MountSource, PlannedMount, VOLATILE};
+use crate::engine::plan::step::MemoryLayers;
 use crate::engine::root::lowers::Lowers;
 use crate::engine::root::mount_points;
-use crate::engine::step_error::{Done, On, Trouble};
-use crate::engine::{MemoryLayers, Plan};
+use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::{Context, Error};
 use crate::ids::IdMaps;
 use crate::layer::whiteout::Whiteouts;
@@ -23,7 +24,7 @@ use crate::sys::process;
 
 /// Folders of layers: the read-only ones, the topmost first, and the writable one with its work folder.
 #[derive(Clone, Copy)]
-pub struct Stack<'a> {
+pub struct LayerStack<'a> {
     pub lowers: &'a [PathBuf],
     pub upper: Option<&'a (PathBuf, PathBuf)>,
 }
@@ -36,8 +37,11 @@ const COPIED: &str = "copied";
 
 /// Makes a root, detached. Copies the layers where the kernel's overlay fails (too deep a stack, a layer on a file
 /// system that it does not take).
-pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> Done<OwnedFd> {
-    let Source::Overlay { stacking, lowers, upper: Some(upper), .. } = &mount.source else {
+pub fn make_root(
+    mount: &PlannedMount,
+    make: impl FnOnce(&PlannedMount) -> StepResult<OwnedFd>,
+) -> StepResult<OwnedFd> {
+    let MountSource::Overlay { stacking, lowers, upper: Some(upper), .. } = &mount.source else {
         return make(mount);
     };
     if stacking.driver != StorageDriver::Overlay {
@@ -47,7 +51,7 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
     let meaning = Meaning { records, whiteouts, shown: None };
     let copied = || {
         let lowers = Lowers::hold(lowers, *stacking)?;
-        copied(Stack { lowers: lowers.paths(), upper: Some(upper) }, meaning)
+        copied(LayerStack { lowers: lowers.paths(), upper: Some(upper) }, meaning)
     };
     if is_copied(&upper.1) {
         return copied();
@@ -65,12 +69,16 @@ pub fn make_root(mount: &Mount, make: impl FnOnce(&Mount) -> Done<OwnedFd>) -> D
 }
 
 /// Stacks layers with the driver that `mount` names. Adds a server of usnea's to `servers`.
-pub fn stacked(plan: &Plan, mount: &Mount, servers: &mut Vec<process::Child>) -> Done<OwnedFd> {
-    let Source::Overlay { stacking, lowers, upper, flags } = &mount.source else {
+pub fn stacked(
+    plan: &Plan,
+    mount: &PlannedMount,
+    servers: &mut Vec<process::Child>,
+) -> StepResult<OwnedFd> {
+    let MountSource::Overlay { stacking, lowers, upper, flags } = &mount.source else {
         return Err(io::Error::from_raw_os_error(libc::EINVAL).into());
     };
     let lowers = Lowers::hold(lowers, *stacking)?;
-    let stack = Stack { lowers: lowers.paths(), upper: upper.as_ref() };
+    let stack = LayerStack { lowers: lowers.paths(), upper: upper.as_ref() };
     let Stacking { driver, idmapped, records, whiteouts, .. } = *stacking;
     let shown = plan.levels.shown(idmapped);
     let is_root = mount.target == Path::new("/");
@@ -104,7 +112,7 @@ pub fn is_copied(work: &Path) -> bool {
 }
 
 /// Copies all layers into the writable one. `meaning`: how owners and whiteouts on disk are read.
-fn copied(stack: Stack<'_>, meaning: Meaning<'_>) -> Done<OwnedFd> {
+fn copied(stack: LayerStack<'_>, meaning: Meaning<'_>) -> StepResult<OwnedFd> {
     let Some((upper, work)) = stack.upper else {
         return Err(said(Error::new("layers are copied into a writable one, and there is none")));
     };
@@ -121,11 +129,11 @@ fn copied(stack: Stack<'_>, meaning: Meaning<'_>) -> Done<OwnedFd> {
 
 /// Stacks layers by the kernel's overlay. `owner`: IDs that can make files in the layers, if this process cannot.
 fn overlaid(
-    stack: Stack<'_>,
+    stack: LayerStack<'_>,
     owner: Option<(u32, u32)>,
     flags: &[String],
     attributes: Attributes,
-) -> Done<OwnedFd> {
+) -> StepResult<OwnedFd> {
     cover(stack, Meaning::default())?;
     let overlay = mount::Overlay {
         lowers: stack.lowers.iter().map(PathBuf::as_path).collect(),
@@ -140,20 +148,20 @@ fn overlaid(
 /// Stacks layers by a server of usnea's, which ends when the last user of the mount has gone. `shown`: map of IDs on
 /// disk to the shown ones.
 fn served(
-    stack: Stack<'_>,
+    stack: LayerStack<'_>,
     Stacking { records, whiteouts, .. }: Stacking,
     shown: Option<IdMaps>,
     flags: &[String],
     attributes: Attributes,
-) -> Done<Served> {
+) -> StepResult<Served> {
     cover(stack, Meaning { records, ..Meaning::default() })?;
     let open = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).on(|| path.to_string_lossy())
     };
-    let upper = stack.upper.map(|(upper, work)| Ok::<_, Trouble>((open(upper)?, open(work)?)));
+    let upper = stack.upper.map(|(upper, work)| Ok::<_, StepError>((open(upper)?, open(work)?)));
     let layers = Layers {
-        lowers: stack.lowers.iter().map(|path| open(path)).collect::<Done<_>>()?,
+        lowers: stack.lowers.iter().map(|path| open(path)).collect::<StepResult<_>>()?,
         upper: upper.transpose()?,
     };
     let thrown_away = flags.iter().any(|flag| flag == VOLATILE);
@@ -171,8 +179,8 @@ fn served(
     fuse::start(layers, options).map_err(said)
 }
 
-fn said(error: Error) -> Trouble {
-    Trouble { what: error.to_string(), errno: 0 }
+fn said(error: Error) -> StepError {
+    StepError { what: error.to_string(), errno: 0 }
 }
 
 /// True if the folder belongs to a user who has no ID in this namespace.
@@ -182,7 +190,7 @@ fn is_a_strangers(folder: &Path) -> bool {
 }
 
 /// Gives the upper folder the mode and owner of the topmost lower one: the merged root shows the upper folder's.
-fn cover(stack: Stack<'_>, meaning: Meaning<'_>) -> Done {
+fn cover(stack: LayerStack<'_>, meaning: Meaning<'_>) -> StepResult {
     let (Some((upper, _)), Some(lower)) = (stack.upper, stack.lowers.first()) else {
         return Ok(());
     };
@@ -196,7 +204,7 @@ fn cover(stack: Stack<'_>, meaning: Meaning<'_>) -> Done {
 
 /// Makes writable layers in memory. The tmpfs hides the folders on disk from this mount namespace alone. pivot_root
 /// leaves the tmpfs behind, and the overlays keep their own hold of the layers.
-pub fn in_memory(layers: &MemoryLayers) -> Done {
+pub fn in_memory(layers: &MemoryLayers) -> StepResult {
     let on = rustix::fs::open(&layers.on, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .on(|| layers.on.to_string_lossy())?;
     let attributes = Attributes::NO_SUID.with(Attributes::NO_DEV);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::engine::step_error::{Done, On};
+use crate::engine::step_error::{OnObject, StepResult};
 use crate::spec::Stacking;
 use crate::sys::inroot::{self, Symlinks};
 
@@ -18,11 +18,11 @@ const DEPTH: usize = 3;
 
 /// Lower layers; the paths lead to the same folders until dropped.
 pub struct Lowers<'a> {
-    paths: Paths<'a>,
+    paths: LowerPaths<'a>,
     _open: Vec<OwnedFd>,
 }
 
-enum Paths<'a> {
+enum LowerPaths<'a> {
     Named(&'a [PathBuf]),
     Open(Vec<PathBuf>),
 }
@@ -30,22 +30,22 @@ enum Paths<'a> {
 impl<'a> Lowers<'a> {
     /// Opens the layers of another user's store. Layers of the caller's own store are taken by name: no other user can
     /// change them.
-    pub fn hold(lowers: &'a [PathBuf], stacking: Stacking) -> Done<Self> {
+    pub fn hold(lowers: &'a [PathBuf], stacking: Stacking) -> StepResult<Self> {
         if !stacking.is_foreign {
-            return Ok(Self { paths: Paths::Named(lowers), _open: Vec::new() });
+            return Ok(Self { paths: LowerPaths::Named(lowers), _open: Vec::new() });
         }
         let open = |path: &PathBuf| open(path).on(|| path.to_string_lossy());
-        let open = lowers.iter().map(open).collect::<Done<Vec<_>>>()?;
+        let open = lowers.iter().map(open).collect::<StepResult<Vec<_>>>()?;
         // The dot makes the path end in no link: code that refuses a link as the last part of a path accepts this one.
         let path = |fd: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}/.", fd.as_raw_fd()));
-        Ok(Self { paths: Paths::Open(open.iter().map(path).collect()), _open: open })
+        Ok(Self { paths: LowerPaths::Open(open.iter().map(path).collect()), _open: open })
     }
 
     /// Returns the paths of the layers, the topmost first.
     pub fn paths(&self) -> &[PathBuf] {
         match &self.paths {
-            Paths::Named(paths) => paths,
-            Paths::Open(paths) => paths,
+            LowerPaths::Named(paths) => paths,
+            LowerPaths::Open(paths) => paths,
         }
     }
 }

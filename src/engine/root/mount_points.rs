@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::engine::{Plan, Step};
+use crate::engine::plan::Plan;
+use crate::engine::plan::step::Step;
 use crate::sys::inroot::{self, Kind, Symlinks};
 
 /// Makes in the writable layer `upper` those mount points of the plan that the root in the folder `lower` lacks. Leaves

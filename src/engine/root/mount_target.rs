@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{FsWord, Stat};
 
-use crate::engine::step_error::{Done, Trouble};
+use crate::engine::step_error::{StepError, StepResult};
 use crate::sys::inode::PROC_SUPER_MAGIC;
 
 /// File systems of the kernel, by `f_type` of statfs(2), and the path where each belongs.
@@ -21,7 +21,7 @@ const KERNELS: [(FsWord, &str, &str); 4] = [
 
 /// Refuses `place`, where `path` has led, if it is the root itself. Refuses a place on a file system of the kernel or
 /// in `/dev` too, unless `path` names that file system.
-pub fn check(place: &OwnedFd, path: &Path, root: &OwnedFd, dev: Option<&OwnedFd>) -> Done {
+pub fn check(place: &OwnedFd, path: &Path, root: &OwnedFd, dev: Option<&OwnedFd>) -> StepResult {
     let stat = check_file_system(place, path, dev)?;
     if is_same(&stat, &rustix::fs::fstat(root)?) {
         return Err(led_to("the root"));
@@ -31,7 +31,7 @@ pub fn check(place: &OwnedFd, path: &Path, root: &OwnedFd, dev: Option<&OwnedFd>
 
 /// Refuses `place`, where `path` has led, on a file system of the kernel or in `/dev`, unless `path` names that file
 /// system. Returns the attributes of `place`.
-pub fn check_file_system(place: &OwnedFd, path: &Path, dev: Option<&OwnedFd>) -> Done<Stat> {
+pub fn check_file_system(place: &OwnedFd, path: &Path, dev: Option<&OwnedFd>) -> StepResult<Stat> {
     let f_type = rustix::fs::fstatfs(place)?.f_type;
     let kernels = KERNELS.iter().find(|(magic, _, own)| *magic == f_type && !path.starts_with(own));
     if let Some((_, name, _)) = kernels {
@@ -51,7 +51,7 @@ fn is_same(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
-fn led_to(place: &str) -> Trouble {
+fn led_to(place: &str) -> StepError {
     let what = format!("a symbolic link of the image leads to {place}, which nothing may cover");
-    Trouble { what, errno: 0 }
+    StepError { what, errno: 0 }
 }

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::engine::plan::mount::{Mount, Source};
+use crate::engine::plan::Plan;
+use crate::engine::plan::mount::{MountSource, PlannedMount};
+use crate::engine::plan::step::Step;
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::root::{copyup, layers};
-use crate::engine::step_error::{Done, On, Trouble};
-use crate::engine::{Plan, Step};
+use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
 use crate::layer::whiteout::Whiteouts;
@@ -26,15 +27,15 @@ const PLACE: &str = "/sys";
 
 /// Access to the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub enum FilesAccess {
     /// Reading: makes and changes no files, and does not disturb another reader.
     Reading,
     /// Writing: no other process may use the container's layers meanwhile.
     Writing,
 }
 
-/// Mounted files of a container, until [`Mounted::end`].
-pub struct Mounted {
+/// Mounted files of a container, until [`MountedRoot::end`].
+pub struct MountedRoot {
     /// The container's root.
     pub root: OwnedFd,
     /// The container's map to base: a process with these IDs sees the files as the container does. `None`: base's map.
@@ -42,7 +43,7 @@ pub struct Mounted {
     servers: Vec<process::Child>,
 }
 
-impl Mounted {
+impl MountedRoot {
     /// Unmounts the files, and waits until all writes are in the layers.
     pub fn end(self) -> Result<()> {
         let place = format!("/proc/self/fd/{}", self.root.as_raw_fd());
@@ -62,7 +63,7 @@ pub fn can_be_read_alone(plan: &Plan) -> bool {
         Step::Root(mount) => Some(mount),
         _ => None,
     });
-    let Some(Source::Overlay { stacking, upper, .. }) = root.map(|mount| &mount.source) else {
+    let Some(MountSource::Overlay { stacking, upper, .. }) = root.map(|mount| &mount.source) else {
         return true;
     };
     let is_copied = upper.as_ref().is_some_and(|(_, work)| layers::is_copied(work));
@@ -70,7 +71,7 @@ pub fn can_be_read_alone(plan: &Plan) -> bool {
 }
 
 /// Mounts the files in a new mount namespace. `idmapped`: mounts that were made before this process entered base.
-pub fn mounted(plan: &Plan, how: Use, mut idmapped: Idmapped) -> Result<Mounted> {
+pub fn mount_files(plan: &Plan, how: FilesAccess, mut idmapped: Idmapped) -> Result<MountedRoot> {
     namespace::unshare_mounts().context(|| "cannot make a mount namespace")?;
     let mut servers = Vec::new();
     let mut root = None;
@@ -88,31 +89,31 @@ pub fn mounted(plan: &Plan, how: Use, mut idmapped: Idmapped) -> Result<Mounted>
         done.map_err(Error::from).context(|| format!("cannot {}", step.doing()))?;
     }
     let root = root.ok_or_else(|| Error::new("config.json: no root"))?;
-    Ok(Mounted { root, ids: plan.levels.container.clone(), servers })
+    Ok(MountedRoot { root, ids: plan.levels.container.clone(), servers })
 }
 
 /// True if the mount binds files of the user: the host's /sys, /dev and so on are not the container's.
-fn is_of_user(mount: &Mount) -> bool {
+fn is_of_user(mount: &PlannedMount) -> bool {
     let is_systems = ["/proc", "/sys", "/dev"].iter().any(|path| mount.target.starts_with(path));
-    matches!(mount.source, Source::Bind(..)) && !is_systems
+    matches!(mount.source, MountSource::Bind(..)) && !is_systems
 }
 
 fn root_of(
     plan: &Plan,
-    mount: &Mount,
-    how: Use,
+    mount: &PlannedMount,
+    how: FilesAccess,
     servers: &mut Vec<process::Child>,
-) -> Done<OwnedFd> {
+) -> StepResult<OwnedFd> {
     let mount = match how {
-        Use::Reading => &read_only(mount),
-        Use::Writing => mount,
+        FilesAccess::Reading => &read_only(mount),
+        FilesAccess::Writing => mount,
     };
     let tree = layers::make_root(mount, |mount| match &mount.source {
-        Source::Bind(path, reach) => {
+        MountSource::Bind(path, reach) => {
             mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
         }
-        Source::Overlay { .. } => layers::stacked(plan, mount, servers),
-        Source::New { .. } => Err(std::io::Error::from_raw_os_error(libc::EINVAL).into()),
+        MountSource::Overlay { .. } => layers::stacked(plan, mount, servers),
+        MountSource::New { .. } => Err(std::io::Error::from_raw_os_error(libc::EINVAL).into()),
     })?;
     let here =
         rustix::fs::open(PLACE, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).on(|| PLACE)?;
@@ -121,8 +122,9 @@ fn root_of(
 }
 
 /// Returns the mount with the writable layer as the topmost read-only one.
-fn read_only(mount: &Mount) -> Mount {
-    let Source::Overlay { stacking, lowers, upper: Some((upper, work)), flags } = &mount.source
+fn read_only(mount: &PlannedMount) -> PlannedMount {
+    let MountSource::Overlay { stacking, lowers, upper: Some((upper, work)), flags } =
+        &mount.source
     else {
         return mount.clone();
     };
@@ -135,27 +137,33 @@ fn read_only(mount: &Mount) -> Mount {
             stacking.whiteouts = Whiteouts::Names;
         }
     }
-    let source = Source::Overlay { stacking, lowers, upper: None, flags };
-    Mount { source, attributes: Attributes::READ_ONLY, ..mount.clone() }
+    let source = MountSource::Overlay { stacking, lowers, upper: None, flags };
+    PlannedMount { source, attributes: Attributes::READ_ONLY, ..mount.clone() }
 }
 
-fn below(plan: &Plan, root: &OwnedFd, mount: &Mount, tree: Option<OwnedFd>, how: Use) -> Done {
-    let Source::Bind(path, reach) = &mount.source else { return Ok(()) };
+fn below(
+    plan: &Plan,
+    root: &OwnedFd,
+    mount: &PlannedMount,
+    tree: Option<OwnedFd>,
+    how: FilesAccess,
+) -> StepResult {
+    let MountSource::Bind(path, reach) = &mount.source else { return Ok(()) };
     match how {
-        Use::Writing => copyup::fill(root, mount, tree.as_ref(), plan.root_in_base())?,
+        FilesAccess::Writing => copyup::fill(root, mount, tree.as_ref(), plan.root_in_base())?,
         // A copy-up would bring only files that the root shows at that place already.
-        Use::Reading if mount.copy_up && copyup::is_empty(path) => return Ok(()),
-        Use::Reading => {}
+        FilesAccess::Reading if mount.copy_up && copyup::is_empty(path) => return Ok(()),
+        FilesAccess::Reading => {}
     }
     let target = match how {
-        Use::Writing => {
+        FilesAccess::Writing => {
             inroot::mount_point(root.as_fd(), &mount.target, mount.kind, mount.symlinks)
         }
-        Use::Reading => inroot::open(root, &mount.target, OFlags::PATH, mount.symlinks),
+        FilesAccess::Reading => inroot::open(root, &mount.target, OFlags::PATH, mount.symlinks),
     };
     let target = match target {
         // No mount was ever made there: the container was not started yet.
-        Err(error) if how == Use::Reading && error.raw_os_error() == Some(libc::ENOENT) => {
+        Err(error) if how == FilesAccess::Reading && error.raw_os_error() == Some(libc::ENOENT) => {
             log::debug!("{} is not there yet", mount.target.display());
             return Ok(());
         }
@@ -172,8 +180,8 @@ fn below(plan: &Plan, root: &OwnedFd, mount: &Mount, tree: Option<OwnedFd>, how:
     Ok(())
 }
 
-impl From<Trouble> for Error {
-    fn from(trouble: Trouble) -> Self {
+impl From<StepError> for Error {
+    fn from(trouble: StepError) -> Self {
         match (trouble.what.as_str(), trouble.errno) {
             (what, 0) => Self::new(what),
             ("", errno) => std::io::Error::from_raw_os_error(errno).into(),

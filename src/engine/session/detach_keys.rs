@@ -44,13 +44,13 @@ impl FromStr for DetachKeys {
 
 /// Watcher of typed bytes, which finds the detach keys.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct DetachWatch {
     keys: DetachKeys,
     /// Number of keys matched so far; those bytes are not forwarded yet.
     matched: usize,
 }
 
-impl Watch {
+impl DetachWatch {
     /// Makes a watcher for `keys`.
     pub fn new(keys: DetachKeys) -> Self {
         Self { keys, matched: 0 }
@@ -95,11 +95,11 @@ mod tests {
 
     #[test]
     fn keys_are_found_across_reads_and_what_is_none_of_them_goes_on() {
-        let mut watch = Watch::default();
+        let mut watch = DetachWatch::default();
         assert_eq!(watch.typed(b"a\x10"), (b"a".to_vec(), false));
         assert_eq!(watch.typed(b"b\x10"), (b"\x10b".to_vec(), false));
         assert_eq!(watch.typed(b"\x10\x11z"), (b"\x10".to_vec(), true));
-        let mut none = Watch::new(DetachKeys(vec![]));
+        let mut none = DetachWatch::new(DetachKeys(vec![]));
         assert_eq!(none.typed(b"\x10\x11"), (b"\x10\x11".to_vec(), false));
     }
 }

@@ -29,7 +29,7 @@ pub enum Direction {
 
 /// Outcome of a flow's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
+enum FlowTurn {
     GoesOn,
     Waits,
     Ends,
@@ -73,31 +73,31 @@ impl Flow {
     }
 
     /// Reads once or writes once, or both if neither waits. Errors: the output cannot be written.
-    fn turn(&mut self) -> io::Result<Then> {
+    fn turn(&mut self) -> io::Result<FlowTurn> {
         if self.pending.is_empty() {
             match rustix::io::retry_on_intr(|| rustix::io::read(&self.from, &mut self.buffer[..])) {
-                Ok(0) => return Ok(Then::Ends),
+                Ok(0) => return Ok(FlowTurn::Ends),
                 Ok(length) => self.pending = 0..length,
-                Err(Errno::AGAIN) => return Ok(Then::Waits),
+                Err(Errno::AGAIN) => return Ok(FlowTurn::Waits),
                 // A terminal that has hung up, or that may not be read (a job in the background).
-                Err(Errno::IO) => return Ok(Then::Ends),
+                Err(Errno::IO) => return Ok(FlowTurn::Ends),
                 Err(error) => {
                     log::warn!("cannot read standard input: {}", Error::from(error));
-                    return Ok(Then::Ends);
+                    return Ok(FlowTurn::Ends);
                 }
             }
             if !self.writes_at_once {
-                return Ok(Then::GoesOn);
+                return Ok(FlowTurn::GoesOn);
             }
         }
         match rustix::io::write(&self.to, &self.buffer[self.pending.clone()]) {
             Ok(written) => self.pending.start += written,
             Err(Errno::AGAIN | Errno::INTR) => {}
             // The reader has gone: no error of usnea's to report.
-            Err(Errno::PIPE | Errno::IO) => return Ok(Then::Ends),
+            Err(Errno::PIPE | Errno::IO) => return Ok(FlowTurn::Ends),
             Err(error) => return Err(error.into()),
         }
-        Ok(Then::GoesOn)
+        Ok(FlowTurn::GoesOn)
     }
 }
 
@@ -133,7 +133,7 @@ impl StreamRelay {
                 is_ready |= !came.is_empty() && !wish.is_empty();
                 is_deserted |= wish.is_empty() && came.contains(PollFlags::ERR);
             }
-            !is_deserted && (!is_ready || go_on(flow, lost) != Then::Ends)
+            !is_deserted && (!is_ready || go_on(flow, lost) != FlowTurn::Ends)
         });
     }
 
@@ -145,7 +145,7 @@ impl StreamRelay {
             let lost = &mut self.lost;
             self.flows.retain_mut(|flow| {
                 let next = go_on(flow, lost);
-                next == Then::GoesOn
+                next == FlowTurn::GoesOn
             });
             if self.waits_for_room(signals)? {
                 break;
@@ -181,9 +181,9 @@ impl StreamRelay {
     }
 }
 
-fn go_on(flow: &mut Flow, lost: &mut Option<io::Error>) -> Then {
+fn go_on(flow: &mut Flow, lost: &mut Option<io::Error>) -> FlowTurn {
     flow.turn().unwrap_or_else(|error| {
         lost.get_or_insert(error);
-        Then::Ends
+        FlowTurn::Ends
     })
 }

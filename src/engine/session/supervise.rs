@@ -9,9 +9,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::cgroup::Supervisors;
-use crate::engine::Stdin;
-use crate::engine::session::detach_keys::{DetachKeys, Watch};
+use crate::engine::session::detach_keys::{DetachKeys, DetachWatch};
 use crate::engine::session::stream_relay::StreamRelay;
+use crate::engine::streams::Stdin;
 use crate::error::{Context, Result};
 use crate::net::Starting;
 use crate::sys::process::{self, Child, Ended};
@@ -54,7 +54,7 @@ const AFTER_HANGUP: Duration = Duration::from_secs(10);
 
 /// Results of a launch, as its messages reported them.
 #[derive(Debug, Default)]
-pub struct Container {
+pub struct LaunchProgress {
     /// The container's process; `None`: base's process.
     pub process: Option<Child>,
     /// Master of the command's terminal.
@@ -78,7 +78,7 @@ pub struct Container {
 }
 
 /// Command, and the state of usnea beside it.
-pub struct Session<'a> {
+pub struct CommandSession<'a> {
     /// The command's process, a child of this process.
     pub process: &'a Child,
     /// Master of the command's terminal.
@@ -96,11 +96,11 @@ pub struct Session<'a> {
     pub settled: Option<Box<dyn FnOnce() + 'a>>,
 }
 
-/// Age of a command at which [`Session::settled`] is called.
+/// Age of a command at which [`CommandSession::settled`] is called.
 const SETTLED: Duration = Duration::from_millis(50);
 
 /// End of a session.
-pub enum Outcome {
+pub enum SessionEnd {
     /// The command has ended.
     Ended(Ended),
     /// The user typed the detach keys: the command goes on, with this terminal.
@@ -108,8 +108,9 @@ pub enum Outcome {
 }
 
 /// Stays until the command has ended or was left.
-pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
-    let Session { process, terminal, relay: mut streams, stdin, keys, early, settled } = session;
+pub fn until_end(session: CommandSession<'_>, signals: &Signals) -> Result<SessionEnd> {
+    let CommandSession { process, terminal, relay: mut streams, stdin, keys, early, settled } =
+        session;
     let mut settled = settled.map(|call| (Instant::now() + SETTLED, call));
     let start = |master| TerminalRelay::start(master, stdin, keys);
     let mut relay = terminal.map(start).transpose().context(|| "cannot relay the terminal")?;
@@ -149,7 +150,7 @@ pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
             deadline = None;
         }
         if let Some(left) = relay.take_if(|relay| relay.turn(&ready)) {
-            return Ok(Outcome::Left(left.master));
+            return Ok(SessionEnd::Left(left.master));
         }
         streams.turn(ready.streams.into_iter());
         if ready.ended {
@@ -164,9 +165,9 @@ pub fn until_end(session: Session<'_>, signals: &Signals) -> Result<Outcome> {
                 Err(error) if ended.status() == 0 => Err(error),
                 Err(error) => {
                     log::warn!("{error}");
-                    Ok(Outcome::Ended(ended))
+                    Ok(SessionEnd::Ended(ended))
                 }
-                Ok(()) => Ok(Outcome::Ended(ended)),
+                Ok(()) => Ok(SessionEnd::Ended(ended)),
             };
         }
     }
@@ -256,15 +257,15 @@ struct TerminalRelay {
     raw: Option<pty::Raw>,
     /// True if no process inside has the terminal open, which poll(2) would report for ever.
     deserted: bool,
-    input: Input,
-    watch: Watch,
+    input: TerminalInput,
+    watch: DetachWatch,
     /// Bytes from usnea's input that the terminal has not taken yet. The terminal's buffer is small: waiting for room
     /// while the command waits for usnea to read would never end.
     pending: Vec<u8>,
 }
 
 #[derive(PartialEq, Eq)]
-enum Input {
+enum TerminalInput {
     Open,
     Closed,
 }
@@ -278,8 +279,8 @@ impl TerminalRelay {
             }
             _ => None,
         };
-        let input = if stdin == Stdin::Ours { Input::Open } else { Input::Closed };
-        let watch = Watch::new(keys);
+        let input = if stdin == Stdin::Ours { TerminalInput::Open } else { TerminalInput::Closed };
+        let watch = DetachWatch::new(keys);
         let relay = Self { master, raw, deserted: false, input, watch, pending: Vec::new() };
         relay.follow_window_size();
         Ok(relay)
@@ -299,7 +300,7 @@ impl TerminalRelay {
     }
 
     fn reads_input(&self) -> bool {
-        self.input == Input::Open && self.pending.is_empty()
+        self.input == TerminalInput::Open && self.pending.is_empty()
     }
 
     /// True if the detach keys were typed.
@@ -342,7 +343,7 @@ impl TerminalRelay {
             Ok(length) if length > 0 => self.pending.extend(&room[..length]),
             Err(Errno::AGAIN | Errno::INTR) => return false,
             _ => {
-                self.input = Input::Closed;
+                self.input = TerminalInput::Closed;
                 self.pending.push(END_OF_TRANSMISSION);
             }
         }

@@ -16,13 +16,16 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::cgroup::Group;
-use crate::engine::command::last::{Last, ParentsDeath};
-use crate::engine::command::{command, filter, init};
-use crate::engine::messages::{Channel, Failure, Message};
+use crate::engine::command::exec::{LastSteps, ParentsDeath};
+use crate::engine::command::{filter, prepare};
+use crate::engine::keeper;
+use crate::engine::messages::{Channel, Message, StepFailure};
+use crate::engine::plan::Plan;
+use crate::engine::plan::step::Step;
 use crate::engine::root::idmapped::Idmapped;
 use crate::engine::root::{accounts, files, layers};
-use crate::engine::step_error::{Done, On};
-use crate::engine::{Plan, Reports, Step, Streams};
+use crate::engine::step_error::{OnObject, StepResult};
+use crate::engine::streams::{CommandStreams, Reports};
 use crate::ids::{self, IdMaps};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::namespace::{self, Namespaces};
@@ -35,11 +38,11 @@ pub fn live(
     plan: &Plan,
     channel: Channel,
     watched: OwnedFd,
-    streams: Option<&Streams>,
+    streams: Option<&CommandStreams>,
     (cgroup, idmapped): (Option<Group>, Idmapped),
     started: Instant,
 ) -> ! {
-    let mut child = Child {
+    let mut child = SetupProcess {
         plan,
         channel,
         watched,
@@ -49,23 +52,23 @@ pub fn live(
         started,
         step: 0,
         trees: plan.steps.iter().map(|_| None).collect(),
-        hands: Hands::default(),
+        hands: OpenFds::default(),
         servers: Vec::new(),
         announced: None,
     };
     let Err(trouble) = child.become_command();
-    let failure = Failure { step: child.step, what: trouble.what, errno: trouble.errno };
+    let failure = StepFailure { step: child.step, what: trouble.what, errno: trouble.errno };
     // The parent may be dead: the process ends all the same.
     let _ = child.channel.send(&Message::Failed(failure));
     process::exit_now(125)
 }
 
-struct Child<'a> {
+struct SetupProcess<'a> {
     plan: &'a Plan,
     channel: Channel,
     /// Socket whose other end the parent holds: a hang-up means that the parent is dead.
     watched: OwnedFd,
-    streams: Option<&'a Streams>,
+    streams: Option<&'a CommandStreams>,
     /// The container's cgroup.
     cgroup: Option<Group>,
     idmapped: Idmapped,
@@ -74,7 +77,7 @@ struct Child<'a> {
     step: usize,
     /// Detached mounts made early, by index of their step.
     trees: Vec<Option<OwnedFd>>,
-    hands: Hands,
+    hands: OpenFds,
     /// Servers of file systems, children of this process: base waits for them.
     servers: Vec<process::Child>,
     /// Read end of a pipe whose write end closes when the keeper has announced this process to the parent.
@@ -83,7 +86,7 @@ struct Child<'a> {
 
 /// Descriptors that later steps work on.
 #[derive(Default)]
-struct Hands {
+struct OpenFds {
     root: Option<OwnedFd>,
     proc: Option<OwnedFd>,
     sys: Option<OwnedFd>,
@@ -94,14 +97,14 @@ struct Hands {
     terminal: Option<OwnedFd>,
 }
 
-impl Hands {
-    fn root(&self) -> Done<&OwnedFd> {
+impl OpenFds {
+    fn root(&self) -> StepResult<&OwnedFd> {
         self.root.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF).into())
     }
 }
 
-impl Child<'_> {
-    fn become_command(&mut self) -> Done<Infallible> {
+impl SetupProcess<'_> {
+    fn become_command(&mut self) -> StepResult<Infallible> {
         let plan = self.plan;
         process::set_parent_death_signal(libc::SIGKILL)?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -130,7 +133,7 @@ impl Child<'_> {
                 }
                 Step::Exec(command) => {
                     self.log(step);
-                    let last = Last {
+                    let last = LastSteps {
                         steps: &plan.steps,
                         options: &plan.options,
                         channel: &self.channel,
@@ -152,7 +155,7 @@ impl Child<'_> {
     }
 
     /// Waits for newuidmap, which takes longer than most mounts: mounts that need no mapped ID are made meanwhile.
-    fn get_mapped(&mut self, maps: &IdMaps) -> Done {
+    fn get_mapped(&mut self, maps: &IdMaps) -> StepResult {
         if self.plan.levels.base.writer == Writer::Itself {
             userns::write_own_maps(maps)?;
             self.mount_early();
@@ -162,7 +165,7 @@ impl Child<'_> {
         self.wait_until_mapped()
     }
 
-    fn wait_until_mapped(&self) -> Done {
+    fn wait_until_mapped(&self) -> StepResult {
         match self.channel.receive()? {
             Some(Message::Mapped) => Ok(()),
             _ => process::exit_now(125), // the parent gave up or is gone, and reports why
@@ -171,7 +174,7 @@ impl Child<'_> {
 
     /// Makes `/proc/PID/ns` readable for the network's helper, which enters through it. The change of user had closed
     /// that path. No other process that could look is in the container yet.
-    fn show_network(&mut self) -> Done {
+    fn show_network(&mut self) -> StepResult {
         // The parent starts the helper at the announced process: before the announcement the parent would take the
         // keeper for it.
         if let Some(announced) = self.announced.take() {
@@ -181,7 +184,7 @@ impl Child<'_> {
         Ok(self.channel.send(&Message::Network)?)
     }
 
-    fn wait_until_connected(&self) -> Done {
+    fn wait_until_connected(&self) -> StepResult {
         self.channel.send(&Message::Connect)?;
         match self.channel.receive()? {
             Some(Message::Heard) => Ok(process::hide_from_others()?),
@@ -192,7 +195,7 @@ impl Child<'_> {
     /// Makes the container's process; the caller is that process afterwards. Base stays behind as its keeper. The
     /// parent's death no longer kills a command that changes its user (gosu, su; prctl(2), PR_SET_PDEATHSIG), and base
     /// has the power to kill it.
-    fn go_on_in_container(&mut self, namespaces: Namespaces, maps: Option<&IdMaps>) -> Done {
+    fn go_on_in_container(&mut self, namespaces: Namespaces, maps: Option<&IdMaps>) -> StepResult {
         let cgroup = self.cgroup.as_ref().map(AsFd::as_fd);
         let (announced, announcing) = pipe_with(PipeFlags::CLOEXEC)?;
         match process::clone_into(cgroup, namespaces, Parentage::OurParents)? {
@@ -207,7 +210,7 @@ impl Child<'_> {
                 self.wire_keeper()?;
                 match message {
                     Message::Container { pidfd, .. } => {
-                        init::keep(&pidfd, &self.watched, &self.servers)
+                        keeper::keep(&pidfd, &self.watched, &self.servers)
                     }
                     _ => process::exit_now(125),
                 }
@@ -220,7 +223,7 @@ impl Child<'_> {
         }
     }
 
-    fn make_later_namespaces(&self) -> Done {
+    fn make_later_namespaces(&self) -> StepResult {
         let later = self.plan.steps.iter().find_map(|step| match step {
             Step::Cgroup(_, namespaces) => Some(*namespaces),
             _ => None,
@@ -228,7 +231,7 @@ impl Child<'_> {
         Ok(namespace::unshare(later.unwrap_or_default())?)
     }
 
-    fn carry_out(&mut self, step: &Step) -> Done {
+    fn carry_out(&mut self, step: &Step) -> StepResult {
         match step {
             Step::Layers(layers) => layers::in_memory(layers)?,
             Step::BecomeRoot { uid, gid } => {
@@ -271,8 +274,8 @@ impl Child<'_> {
             }
             Step::Hostname(name) => rustix::system::sethostname(name.as_bytes())?,
             Step::Domainname(name) => rustix::system::setdomainname(name.as_bytes())?,
-            Step::WorkingFolder(path) => command::enter_folder(path)?,
-            step => command::prepare(step, &self.plan.steps)?,
+            Step::WorkingFolder(path) => prepare::enter_folder(path)?,
+            step => prepare::prepare(step, &self.plan.steps)?,
         }
         Ok(())
     }
@@ -280,9 +283,9 @@ impl Child<'_> {
     /// Installs the standard error on which the keeper reports that a file server has died: the command's. Uses
     /// /dev/null for a container with its own terminal whose caller's stderr is no terminal: a reader may wait for its
     /// end, which the command does not hold open (`usnea run -dt ... 2>&1 | cat`).
-    fn wire_keeper(&self) -> Done {
+    fn wire_keeper(&self) -> StepResult {
         match self.streams {
-            Some(Streams { error, reports: Reports::ToCommands, .. }) => {
+            Some(CommandStreams { error, reports: Reports::ToCommands, .. }) => {
                 fd::install(error.as_fd(), 2)?;
             }
             None if self.plan.has_terminal()
@@ -300,7 +303,7 @@ impl Child<'_> {
 }
 
 /// Writes maps from base, for a namespace below it. Base has all powers over it, so setgroups(2) stays allowed there.
-fn write_maps(pid: i32, maps: &IdMaps) -> Done {
+fn write_maps(pid: i32, maps: &IdMaps) -> StepResult {
     for (name, map) in [("uid_map", &maps.uids), ("gid_map", &maps.gids)] {
         let path = format!("/proc/{pid}/{name}");
         std::fs::write(&path, ids::lines(map)).on(|| path)?;

@@ -8,20 +8,20 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::engine::command::command;
-use crate::engine::launch::child::Child;
+use crate::engine::command::prepare;
+use crate::engine::launch::child::SetupProcess;
 use crate::engine::messages::Message;
-use crate::engine::plan::mount::{Mount, Source};
+use crate::engine::plan::mount::{MountSource, PlannedMount};
 use crate::engine::root::mount_target;
-use crate::engine::step_error::{Done, On, Trouble};
+use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::sys::inode::PROC_SUPER_MAGIC;
 use crate::sys::inroot::{self, Kind, Symlinks};
 use crate::sys::mount::{self, Attributes, Reach};
 use crate::sys::pty;
 
-impl Child<'_> {
+impl SetupProcess<'_> {
     /// Attaches the root onto "/" of this mount namespace: pivot_root(2) takes it from there.
-    pub(super) fn enter_root(&mut self, mount: &Mount) -> Done {
+    pub(super) fn enter_root(&mut self, mount: &PlannedMount) -> StepResult {
         let tree = self.trees[self.step].take().ok_or(io::Error::from_raw_os_error(libc::EBADF))?;
         let here = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         mount::attach(&tree, &here)?;
@@ -33,7 +33,7 @@ impl Child<'_> {
         Ok(())
     }
 
-    pub(super) fn mount(&mut self, mount: &Mount) -> Done {
+    pub(super) fn mount(&mut self, mount: &PlannedMount) -> StepResult {
         let target = self.target_of(mount)?;
         let tree = match self.trees[self.step].take() {
             Some(tree) => tree,
@@ -41,7 +41,7 @@ impl Child<'_> {
         };
         mount::attach(&tree, &target)?;
         // After the attaching: kernels before 5.12 change only mounts that are attached.
-        if let Source::Bind(_, reach) = mount.source
+        if let MountSource::Bind(_, reach) = mount.source
             && mount.attributes != Attributes::NONE
         {
             mount::set_attributes(&tree, mount.attributes, reach)?;
@@ -62,7 +62,7 @@ impl Child<'_> {
 
     /// Opens the mount point of a mount. Most are new names directly in the container's own /dev: those need no walk
     /// from the root.
-    fn target_of(&self, mount: &Mount) -> Done<OwnedFd> {
+    fn target_of(&self, mount: &PlannedMount) -> StepResult<OwnedFd> {
         if let (Some(dev), Some(parent), Some(name)) =
             (&self.hands.dev, mount.target.parent(), mount.target.file_name())
             && parent == Path::new("/dev")
@@ -86,7 +86,7 @@ impl Child<'_> {
 
     /// Opens a path that will be hidden or made read-only (O_PATH). Paths below /proc and /sys are opened in the mounts
     /// that this process made, whatever lies over them. `None`: the path does not exist.
-    fn kernels_file(&self, path: &Path) -> Done<Option<OwnedFd>> {
+    fn kernels_file(&self, path: &Path) -> StepResult<Option<OwnedFd>> {
         let below =
             |mount: &str| path.strip_prefix(mount).ok().filter(|rest| *rest != Path::new(""));
         let opened = match (below("/proc"), below("/sys"), &self.hands.proc, &self.hands.sys) {
@@ -106,14 +106,14 @@ impl Child<'_> {
         }
     }
 
-    pub(super) fn link(&self, target: &str, name: &str) -> Done {
+    pub(super) fn link(&self, target: &str, name: &str) -> StepResult {
         let dev = self.hands.dev.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
         Ok(rustix::fs::symlinkat(target, dev, name)?)
     }
 
     /// Writes a kernel parameter through the procfs that this process mounted, after a check that it is a procfs
     /// (CVE-2025-52881).
-    pub(super) fn write_parameter(&self, path: &Path, value: &str) -> Done {
+    pub(super) fn write_parameter(&self, path: &Path, value: &str) -> StepResult {
         let proc = self.hands.proc.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENOENT))?;
         let path = Path::new("sys").join(path);
         let file = inroot::open(proc, &path, OFlags::WRONLY, Symlinks::Refuse).on(|| "open")?;
@@ -124,7 +124,7 @@ impl Child<'_> {
         Ok(())
     }
 
-    pub(super) fn mask(&mut self, path: &Path) -> Done {
+    pub(super) fn mask(&mut self, path: &Path) -> StepResult {
         let Some(target) = self.kernels_file(path)? else { return Ok(()) };
         let is_folder =
             rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode).is_dir();
@@ -155,7 +155,7 @@ impl Child<'_> {
 
     /// Returns the container's /dev/null after a check of its device number: no other file may hide a path
     /// (CVE-2025-31133).
-    fn null_device(&mut self) -> Done<&OwnedFd> {
+    fn null_device(&mut self) -> StepResult<&OwnedFd> {
         let null = match self.hands.null.take() {
             Some(null) => null,
             None => inroot::open(
@@ -173,14 +173,14 @@ impl Child<'_> {
         Ok(self.hands.null.insert(null))
     }
 
-    pub(super) fn make_read_only(&self, path: &Path) -> Done {
+    pub(super) fn make_read_only(&self, path: &Path) -> StepResult {
         let Some(target) = self.kernels_file(path)? else { return Ok(()) };
         let tree = mount::copy(&target, Path::new(""), Reach::Recursive)?;
         mount::attach(&tree, target)?;
         Ok(mount::set_attributes(&tree, Attributes::READ_ONLY, Reach::Recursive)?)
     }
 
-    pub(super) fn open_terminal(&mut self) -> Done {
+    pub(super) fn open_terminal(&mut self) -> StepResult {
         let devpts = self.hands.devpts.as_ref().ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
         let (master, terminal) = pty::open_pair(devpts.as_fd())?;
         // Before the command can read the size. Without a terminal on either stream the size stays unset.
@@ -195,14 +195,14 @@ impl Child<'_> {
         .on(|| "/dev/console")?;
         mount::attach(mount::copy(&terminal, Path::new(""), Reach::Alone)?, console)
             .on(|| "/dev/console")?;
-        command::give_terminal(&terminal, &self.plan.steps)?;
+        prepare::give_terminal(&terminal, &self.plan.steps)?;
         self.channel.send(&Message::Terminal(master))?;
         self.hands.terminal = Some(terminal);
         Ok(())
     }
 }
 
-fn explain_target(error: io::Error, mount: &Mount) -> Trouble {
+fn explain_target(error: io::Error, mount: &PlannedMount) -> StepError {
     let what = match error.raw_os_error() {
         Some(libc::ELOOP) => "the image has a symbolic link on the way to it",
         Some(libc::ENOENT) => "the target is a symbolic link that leads to nothing inside the root",
@@ -211,8 +211,8 @@ fn explain_target(error: io::Error, mount: &Mount) -> Trouble {
         _ => "",
     };
     let mut text = what.to_owned();
-    if let (Source::Bind(path, _), false) = (&mount.source, what.is_empty()) {
+    if let (MountSource::Bind(path, _), false) = (&mount.source, what.is_empty()) {
         let _ = write!(text, " (source {})", path.display());
     }
-    Trouble { what: text, ..error.into() }
+    StepError { what: text, ..error.into() }
 }

@@ -2,23 +2,23 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::engine::Step;
-use crate::engine::launch::child::Child;
-use crate::engine::plan::mount::{Mount, Owners, Source};
+use crate::engine::launch::child::SetupProcess;
+use crate::engine::plan::mount::{MountOwners, MountSource, PlannedMount};
+use crate::engine::plan::step::Step;
 use crate::engine::root::{copyup, layers};
-use crate::engine::step_error::{Done, On, Trouble};
+use crate::engine::step_error::{OnObject, StepError, StepResult};
 use crate::rootfs::give;
 use crate::sys::inroot;
 use crate::sys::mount;
 
-impl Child<'_> {
+impl SetupProcess<'_> {
     /// Makes mounts that do not need base's mapped IDs, before the layers are mounted where a volume could show them.
     /// Ignores failures: each mount's own step tries again.
     pub(super) fn mount_early(&mut self) {
         for (index, step) in self.plan.steps.iter().enumerate() {
             if let Step::Root(mount) | Step::Mount(mount) = step
                 && (mount.is_made_in_base() || self.plan.levels.container.is_none())
-                && !matches!(mount.source, Source::Overlay { .. })
+                && !matches!(mount.source, MountSource::Overlay { .. })
             {
                 self.trees[index] =
                     self.idmapped.take_volume(index).or_else(|| self.make_tree(mount).ok());
@@ -27,7 +27,7 @@ impl Child<'_> {
     }
 
     /// Makes the mounts that need base's IDs, or the user's own rights to the host's files.
-    pub(super) fn mount_in_base(&mut self) -> Done {
+    pub(super) fn mount_in_base(&mut self) -> StepResult {
         let plan = self.plan;
         let mut root = None;
         for (index, step) in plan.steps.iter().enumerate() {
@@ -46,7 +46,7 @@ impl Child<'_> {
                     }
                     (_, None) => self.make_tree(mount)?,
                 };
-                if mount.owners == Owners::TheUsers {
+                if mount.owners == MountOwners::TheUsers {
                     self.give(&tree, mount)?;
                 }
                 if matches!(step, Step::Root(_)) && plan.levels.container.is_some() {
@@ -60,22 +60,22 @@ impl Child<'_> {
     }
 
     /// Gives the files of a bind mount to the user of the command.
-    fn give(&self, tree: &OwnedFd, mount: &Mount) -> Done {
-        let Source::Bind(path, _) = &mount.source else { return Ok(()) };
-        let said = |text: String| Trouble { what: text, errno: 0 };
+    fn give(&self, tree: &OwnedFd, mount: &PlannedMount) -> StepResult {
+        let MountSource::Bind(path, _) = &mount.source else { return Ok(()) };
+        let said = |text: String| StepError { what: text, errno: 0 };
         let owner = self.plan.user_in_base();
         let owner = owner.ok_or_else(|| said("the user of the command is not in base".into()))?;
         give::tree(tree.as_fd(), path, owner).map_err(|error| said(error.to_string()))
     }
 
     /// Makes a mount, detached.
-    pub(super) fn make_tree(&mut self, mount: &Mount) -> Done<OwnedFd> {
+    pub(super) fn make_tree(&mut self, mount: &PlannedMount) -> StepResult<OwnedFd> {
         match &mount.source {
-            Source::Bind(path, reach) => {
+            MountSource::Bind(path, reach) => {
                 mount::copy(rustix::fs::CWD, path, *reach).on(|| path.to_string_lossy())
             }
-            Source::Overlay { .. } => layers::stacked(self.plan, mount, &mut self.servers),
-            Source::New { fs, source, options } => {
+            MountSource::Overlay { .. } => layers::stacked(self.plan, mount, &mut self.servers),
+            MountSource::New { fs, source, options } => {
                 mount::make(fs, source, options, mount.attributes).on(|| fs.as_str())
             }
         }

@@ -6,10 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::engine::command::{command, filter, init};
+use crate::engine::command::{filter, init, program};
 use crate::engine::messages::{Channel, Message};
-use crate::engine::step_error::{Done, On};
-use crate::engine::{Command, Options, Stdin, Step, Streams};
+use crate::engine::plan::LaunchOptions;
+use crate::engine::plan::process::ExecCommand;
+use crate::engine::plan::step::Step;
+use crate::engine::step_error::{OnObject, StepResult};
+use crate::engine::streams::{CommandStreams, Stdin};
 use crate::sys::signal;
 use crate::sys::{fd, process, pty};
 
@@ -23,24 +26,24 @@ pub enum ParentsDeath {
 }
 
 /// Input of the last steps before exec.
-pub struct Last<'a> {
+pub struct LastSteps<'a> {
     /// Steps of the whole plan.
     pub steps: &'a [Step],
     /// Options that the runtime got beside the spec.
-    pub options: &'a Options,
+    pub options: &'a LaunchOptions,
     /// Channel to the process that waits for the command.
     pub channel: &'a Channel,
     /// Standard streams to install; `None`: those of this process.
-    pub streams: Option<&'a Streams>,
+    pub streams: Option<&'a CommandStreams>,
     /// The command's terminal, if any.
     pub terminal: Option<&'a OwnedFd>,
     /// Effect of the death of the process that waits.
     pub parents_death: ParentsDeath,
 }
 
-impl Last<'_> {
+impl LastSteps<'_> {
     /// Becomes the command. Keeps `step` at the step that a failure is reported with.
-    pub fn exec(&self, exec: &Command, step: &mut usize) -> Done<Infallible> {
+    pub fn exec(&self, exec: &ExecCommand, step: &mut usize) -> StepResult<Infallible> {
         if self.parents_death == ParentsDeath::IsOurs {
             // After the change of credentials, at which the kernel forgets this signal (prctl(2), PR_SET_PDEATHSIG).
             process::set_parent_death_signal(libc::SIGKILL)?;
@@ -62,10 +65,10 @@ impl Last<'_> {
         self.channel.send(&Message::Running)?;
         // The user's shell or service manager may have blocked or ignored signals: reset, as docker does.
         signal::reset();
-        command::run_program(exec)
+        program::run_program(exec)
     }
 
-    fn wire_streams(&self, terminal: bool) -> Done {
+    fn wire_streams(&self, terminal: bool) -> StepResult {
         if terminal {
             let terminal = self.terminal.ok_or(io::Error::from_raw_os_error(libc::ENXIO))?;
             pty::make_controlling(terminal.as_fd())?;

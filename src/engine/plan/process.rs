@@ -1,0 +1,70 @@
+//! Attributes of the command's process: limits, user, groups, capabilities, arguments.
+
+use std::ffi::CString;
+
+use oci_spec::runtime::Spec;
+
+use crate::spec::RUN_INIT;
+
+/// A resource limit.
+#[derive(Debug)]
+pub struct Limit {
+    /// Name as in config.json, such as `RLIMIT_NOFILE`.
+    pub name: String,
+    /// Resource of setrlimit(2).
+    pub resource: nix::sys::resource::Resource,
+    /// Soft limit.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// Supplementary groups of the command.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Groups {
+    /// Listed group IDs.
+    Set(Vec<u32>),
+    /// Groups of the user who runs usnea (`--group-add keep-groups`, or where setgroups(2) is denied).
+    Keep,
+}
+
+/// User, groups and capabilities of the command.
+#[derive(Debug)]
+pub struct ProcessCredentials {
+    /// User ID inside.
+    pub uid: u32,
+    /// Group ID inside.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Groups,
+    /// Bounding set.
+    pub bounding: caps::CapsHashSet,
+    /// Permitted set.
+    pub permitted: caps::CapsHashSet,
+    /// Effective set.
+    pub effective: caps::CapsHashSet,
+    /// Inheritable set.
+    pub inheritable: caps::CapsHashSet,
+    /// Ambient set.
+    pub ambient: caps::CapsHashSet,
+}
+
+/// Command to execute.
+#[derive(Debug)]
+pub struct ExecCommand {
+    /// `argv`
+    pub arguments: Vec<CString>,
+    /// `KEY=value`
+    pub environment: Vec<CString>,
+    /// True if process 1 is usnea's reaper and the command its child.
+    pub init: bool,
+    /// True if the command has a terminal of its own.
+    pub terminal: bool,
+    /// Device and inode of usnea's own program, which the command must not be (CVE-2019-5736).
+    pub ourselves: (u64, u64),
+}
+
+/// True if process 1 is usnea's reaper.
+pub fn has_init(spec: &Spec) -> bool {
+    spec.annotations().as_ref().is_some_and(|all| all.contains_key(RUN_INIT))
+}

@@ -1,0 +1,201 @@
+//! Steps of a launch, in the words of the log, of `--explain` and of error messages.
+
+use std::path::PathBuf;
+
+use crate::cgroup;
+use crate::engine::plan::mount::PlannedMount;
+use crate::engine::plan::process::{ExecCommand, Limit, ProcessCredentials};
+use crate::engine::plan::running::RunningContainer;
+use crate::ids::IdMaps;
+use crate::net;
+use crate::security::emulation::{Emulation, Supervisor};
+use crate::security::seccomp::Filter;
+use crate::sys::namespace::Namespaces;
+use crate::sys::process;
+
+/// Step of a launch. The parent does `Cgroup`, `Namespaces` and `Maps`; the child does the other steps.
+#[derive(Debug)]
+pub enum Step {
+    /// Enter the namespaces of a container that runs, in a new process.
+    Join(RunningContainer),
+    /// Make the container's cgroup. The container's process starts in that cgroup, and then makes these namespaces: the
+    /// root that a cgroup namespace shows is the cgroup of its maker.
+    Cgroup(cgroup::Wanted, Namespaces),
+    /// Make the base user namespace, and the other namespaces with it when one level serves for both.
+    Namespaces(Namespaces),
+    /// Write base's maps.
+    Maps(IdMaps),
+    /// Make the container's process in these namespaces. With maps: in a user namespace of its own, below base.
+    /// Without: in base's user namespace, while newuidmap writes base's maps.
+    Container(Namespaces, Option<IdMaps>),
+    /// Become root of the namespace (or the ID that the user has in it), and lead a new session.
+    BecomeRoot {
+        /// User ID inside.
+        uid: u32,
+        /// Group ID inside.
+        gid: u32,
+    },
+    /// Set the priority for the out-of-memory killer (proc_pid_oom_score_adj(5)).
+    OomScore(i32),
+    /// Make the writable layers, in memory.
+    Layers(MemoryLayers),
+    /// Mount the root file system.
+    Root(PlannedMount),
+    /// Mount a file system below the root.
+    Mount(PlannedMount),
+    /// Make a symbolic link in /dev.
+    Link {
+        /// Target of the link.
+        target: &'static str,
+        /// Name of the link in /dev.
+        name: &'static str,
+    },
+    /// Hand the network namespace to the parent, which starts a helper for it.
+    Network,
+    /// Wait until the helper is ready.
+    Connect,
+    /// Mount files that are made in memory.
+    Files(Vec<net::File>),
+    /// Add the user who runs the container to its account files.
+    Accounts(Vec<AccountEntry>),
+    /// Set the loopback interface up.
+    Loopback,
+    /// Set a kernel parameter of one of the new namespaces.
+    Sysctl {
+        /// Name of the parameter, as sysctl(8) takes it.
+        name: String,
+        /// Path below /proc/sys.
+        path: PathBuf,
+        /// Value to write.
+        value: String,
+    },
+    /// Hide a path: mount /dev/null over a file, an empty folder over a folder.
+    Mask(PathBuf),
+    /// Make a path read-only.
+    ReadOnly(PathBuf),
+    /// Open a terminal in the container's own devpts and hand its master to the parent.
+    Terminal,
+    /// pivot_root(2): enter the container's root, and detach the old one.
+    PivotRoot,
+    /// Make the root file system read-only.
+    ReadOnlyRoot,
+    /// sethostname(2)
+    Hostname(String),
+    /// setdomainname(2)
+    Domainname(String),
+    /// personality(2): a word of setarch(8).
+    Personality(process::Personality),
+    /// setrlimit(2)
+    Limit(Limit),
+    /// Enter the working folder, and make it where it is missing.
+    WorkingFolder(PathBuf),
+    /// Set the mask of the modes of new files; without this step the mask is 022.
+    Umask(u32),
+    /// Reduce the capabilities and become the user of the command.
+    Credentials(ProcessCredentials),
+    /// Set no_new_privs: exec gives no new powers.
+    NoNewPrivileges,
+    /// Filter system calls. Done at the last moment before exec, to keep the filter away from usnea's own calls.
+    Seccomp(Box<Filter>, Option<Supervised>),
+    /// Become the command.
+    Exec(ExecCommand),
+}
+
+/// A line of passwd(5) or group(5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountEntry {
+    /// Path of the account file in the container.
+    pub path: &'static str,
+    /// Line to append; its third field is the ID.
+    pub line: String,
+}
+
+/// Writable layers in memory: a tmpfs that goes with the container's mount namespace, in whatever order processes die.
+#[derive(Clone, Debug)]
+pub struct MemoryLayers {
+    /// Folder that the tmpfs covers, for the container's processes alone.
+    pub on: PathBuf,
+    /// Upper and work folders below `on`.
+    pub folders: Vec<PathBuf>,
+}
+
+/// Answers to the calls that a filter hands over.
+#[derive(Debug)]
+pub struct Supervised {
+    /// Kind of emulation.
+    pub emulation: Emulation,
+    /// User, group and capabilities of the command, for the supervisor.
+    pub supervisor: Supervisor,
+    /// Lifetime of the supervisor.
+    pub until: SupervisorLifetime,
+}
+
+/// Lifetime of the supervisor that answers calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SupervisorLifetime {
+    /// Until the process that launched the container dies: the container dies with it.
+    ParentsDeath,
+    /// Until no process with the filter is left.
+    LastCaller,
+}
+
+impl Step {
+    /// Returns the step as a phrase, for the log, `--explain` and the error message "cannot ...".
+    pub fn doing(&self) -> String {
+        match self {
+            Self::Join(_) => "enter the container".into(),
+            Self::Cgroup(wanted, _) => format!("make the cgroup {}", wanted.name),
+            Self::OomScore(score) => format!("set oom_score_adj to {score}"),
+            Self::Namespaces(namespaces) if *namespaces == Namespaces::USER => {
+                "make the user namespace".into()
+            }
+            Self::Namespaces(_) => "make the namespaces".into(),
+            Self::Maps(_) => "map the IDs".into(),
+            Self::Container(_, Some(_)) => {
+                "make the container's own user namespace, and the others in it".into()
+            }
+            Self::Container(_, None) => "make the other namespaces".into(),
+            Self::BecomeRoot { .. } => "become root inside".into(),
+            Self::Layers(_) => "make the layers that are thrown away, in memory".into(),
+            Self::Root(_) => "mount the root filesystem".into(),
+            Self::Mount(mount) => format!("mount {}", mount.target.display()),
+            Self::Link { name, .. } => format!("make the link /dev/{name}"),
+            Self::Network => "start the network's helper".into(),
+            Self::Connect => "connect the network".into(),
+            Self::Files(files) => {
+                let paths: Vec<_> = files.iter().map(|file| file.path).collect();
+                format!("mount {}", paths.join(" and "))
+            }
+            Self::Accounts(_) => "name the user in the container's accounts".into(),
+            Self::Loopback => "set the loopback interface up".into(),
+            Self::Sysctl { name, .. } => format!("set the kernel parameter {name}"),
+            Self::Mask(path) => format!("mask {}", path.display()),
+            Self::ReadOnly(path) => format!("make {} read-only", path.display()),
+            Self::Terminal => "open a terminal".into(),
+            Self::PivotRoot => "pivot_root: enter the root, let go of the old one".into(),
+            Self::ReadOnlyRoot => "make the root filesystem read-only".into(),
+            Self::Hostname(name) => format!("set the hostname {name}"),
+            Self::Domainname(name) => format!("set the domain name {name}"),
+            Self::Personality(_) => "set the personality".into(),
+            Self::Limit(limit) => format!("set the limit {}", limit.name),
+            Self::WorkingFolder(path) => format!("enter the working directory {}", path.display()),
+            Self::Umask(mask) => format!("umask {mask:04o}"),
+            Self::Credentials(who) => {
+                format!("become user {}:{} with reduced capabilities", who.uid, who.gid)
+            }
+            Self::NoNewPrivileges => "forbid new privileges".into(),
+            Self::Seccomp(_, None) => "filter system calls".into(),
+            Self::Seccomp(_, Some(_)) => "filter system calls, and emulate root".into(),
+            Self::Exec(command) => {
+                format!(
+                    "run {}",
+                    command
+                        .arguments
+                        .first()
+                        .map(|name| name.to_string_lossy())
+                        .unwrap_or_default()
+                )
+            }
+        }
+    }
+}
