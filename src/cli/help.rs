@@ -10,6 +10,27 @@ const COMMON: [&str; 12] = [
     "run", "exec", "ps", "logs", "stop", "rm", "pull", "push", "images", "login", "info", "doctor",
 ];
 
+/// Order of the commands in help, manual and completion. A verb that is both below `usnea` and below `container` or
+/// `image` is declared once, and has a place in either list.
+const ORDERS: [(&str, &str); 3] = [
+    (
+        "",
+        "run container create start stop restart kill rm ps logs attach commit diff cp exec healthcheck wait inspect \
+         rename port top update pause unpause stats events spec image images pull history search manifest push save \
+         load import export rmi tag untag unshare volume info version system check login logout mount completion \
+         doctor",
+    ),
+    (
+        "container",
+        "attach clone commit cp create diff export exec exists inspect kill logs pause port ps prune rename restart \
+         rm run start stats stop top unpause update wait",
+    ),
+    (
+        "image",
+        "ls inspect history tree diff search exists pull push save load import export rm tag untag prune",
+    ),
+];
+
 /// Template of the top-level help: the groups of commands are in `{after-help}`.
 const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}\n\n\
      Run 'usnea COMMAND --help' for the options and examples of a command.\n";
@@ -108,21 +129,33 @@ const EXAMPLES: &[(&str, &[&str])] = &[
 /// Returns the grammar with its whole help. Costs as much as listing a thousand containers: for help and the manual
 /// alone.
 pub fn complete(command: Command) -> Command {
+    let command = with_examples(command, "");
     let groups = groups(&command);
-    with_examples(command, "").help_template(TEMPLATE).after_help(groups)
+    command.help_template(TEMPLATE).after_help(groups)
 }
 
+/// Adds the examples of `command`, whose words behind `usnea` are `path`, and of all below it, and puts those in order.
 fn with_examples(command: Command, path: &str) -> Command {
-    let names: Vec<String> =
-        command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
-    let command = names.into_iter().fold(command, |command, name| {
+    let names = in_order(&command, path).into_iter().enumerate();
+    let command = names.fold(command, |command, (at, name)| {
         let path = format!("{path} {name}").trim_start().to_owned();
-        command.mut_subcommand(name, |below| with_examples(below, &path))
+        // The changed command becomes the last one of the list.
+        command.mut_subcommand(name, |below| with_examples(below, &path).display_order(at))
     });
     match examples(path) {
         [] => command,
         lines => command.after_help(format!("Examples:\n  {}", lines.join("\n  "))),
     }
+}
+
+/// Returns the names of the commands below `command`, in the order of the help.
+fn in_order(command: &Command, path: &str) -> Vec<String> {
+    let mut names: Vec<String> =
+        command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
+    if let Some((_, order)) = ORDERS.iter().find(|(name, _)| *name == path) {
+        names.sort_by_key(|name| order.split(' ').position(|ordered| ordered == name));
+    }
+    names
 }
 
 /// Returns the examples for a command, by its words behind `usnea`.
@@ -187,6 +220,19 @@ mod tests {
         let unknown: Vec<_> =
             unknown.filter(|name| !paths.iter().any(|path| path == *name)).collect();
         assert!(unknown.is_empty(), "no such command: {unknown:?}");
+    }
+
+    #[test]
+    fn an_order_has_each_command_once() {
+        let command = super::super::command();
+        for (path, order) in ORDERS {
+            let parent = match path {
+                "" => &command,
+                path => command.find_subcommand(path).expect("a command"),
+            };
+            let names: Vec<_> = parent.get_subcommands().map(Command::get_name).collect();
+            assert_eq!(names.join(" "), order, "{path}");
+        }
     }
 
     /// Splits words as a shell does, up to the first operator.

@@ -27,7 +27,7 @@ mod volume;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -37,6 +37,8 @@ use crate::container::roles;
 use crate::error::{Error, Kind, Result, STATUS_OURS};
 use crate::sys::signal;
 
+use container::{ContainerVerb, NameScope};
+use image::ImageVerb;
 use late::Late;
 
 /// Run containers without root: no daemon, no setuid program, and nothing stays behind.
@@ -64,7 +66,7 @@ struct Arguments {
     version: (),
 
     #[command(subcommand)]
-    command: Command,
+    command: TopLevelCommand,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -77,57 +79,23 @@ enum LogLevel {
 }
 
 #[derive(Subcommand)]
-enum Command {
-    /// Run a command in a new container.
-    Run(Late<Box<run::RunArguments>>),
+#[command(
+    mut_subcommand("inspect", |inspect: clap::Command| {
+        inspect.about("Show detailed information on containers, images and volumes")
+    }),
+    mut_subcommand("export", |export: clap::Command| {
+        export.about("Export the file system of a container, or of an image, as a tar archive")
+    })
+)]
+enum TopLevelCommand {
+    #[command(flatten)]
+    ContainerVerb(ContainerVerb),
+    #[command(flatten)]
+    ImageVerb(ImageVerb),
     /// Manage containers.
     Container(Late<container::Arguments>),
-    /// Create a container without starting it.
-    Create(Late<Box<container::create::Arguments>>),
-    /// Start containers.
-    Start(Late<container::start::Arguments>),
-    /// Stop running containers.
-    Stop(Late<container::stop::StopArguments>),
-    /// Restart containers.
-    Restart(Late<container::stop::RestartArguments>),
-    /// Send a signal to containers.
-    Kill(Late<container::stop::KillArguments>),
-    /// Remove containers.
-    Rm(Late<container::remove::Arguments>),
-    /// List containers.
-    Ps(Late<container::ps::Arguments>),
-    /// Show container logs.
-    Logs(Late<container::logs::Arguments>),
-    /// Attach to a running container.
-    Attach(Late<container::attach::Arguments>),
-    /// Create an image from a container.
-    Commit(Late<container::commit::Arguments>),
-    /// Inspect changes to files of a container.
-    Diff(Late<container::diff::Arguments>),
-    /// Copy files between a container and the host.
-    Cp(Late<container::copy::Arguments>),
-    /// Run a command in a running container.
-    Exec(Late<container::exec::Arguments>),
     /// Manage health checks of containers.
     Healthcheck(Late<container::healthcheck::Arguments>),
-    /// Wait until containers have exited.
-    Wait(Late<container::wait::Arguments>),
-    /// Show detailed information on containers, images and volumes.
-    Inspect(Late<container::inspect::Arguments>),
-    /// Rename a container.
-    Rename(Late<container::wait::RenameArguments>),
-    /// List port mappings of containers.
-    Port(Late<container::port::Arguments>),
-    /// Show the running processes of a container.
-    Top(Late<container::top::Arguments>),
-    /// Update the configuration of containers.
-    Update(Late<container::update::Arguments>),
-    /// Pause all processes of containers.
-    Pause(Late<container::pause::PauseArguments>),
-    /// Resume all processes of paused containers.
-    Unpause(Late<container::pause::UnpauseArguments>),
-    /// Show resource usage of running containers.
-    Stats(Late<container::stats::Arguments>),
     /// Show events of containers, images and volumes.
     Events(Late<events::Arguments>),
     /// Print the OCI runtime config.json of a container that run would start.
@@ -136,30 +104,10 @@ enum Command {
     Image(Late<image::Arguments>),
     /// List images.
     Images(Late<image::list::Arguments>),
-    /// Pull images from a registry, a layout or an archive.
-    Pull(Late<image::pull::Arguments>),
-    /// Show the history of an image, the newest layer first.
-    History(Late<image::history::Arguments>),
-    /// Search registries for images.
-    Search(Late<image::search::Arguments>),
     /// Manage manifest lists: one name for images of several platforms.
     Manifest(Late<manifest::Arguments>),
-    /// Push an image to a registry, a layout or an archive.
-    Push(Late<image::push::Arguments>),
-    /// Save images to an archive.
-    Save(Late<image::save::Arguments>),
-    /// Load images from an archive.
-    Load(Late<image::load::Arguments>),
-    /// Import a tarball of a root directory as an image.
-    Import(Late<image::import::Arguments>),
-    /// Export the file system of a container, or of an image, as a tar archive.
-    Export(Late<container::export::Arguments>),
     /// Remove images.
     Rmi(Late<image::remove::Arguments>),
-    /// Add names to an image.
-    Tag(Late<image::tag::Arguments>),
-    /// Remove names from an image.
-    Untag(Late<image::untag::Arguments>),
     /// Run a command in the user namespace of the containers.
     Unshare(Late<unshare::Arguments>),
     /// Manage volumes.
@@ -215,7 +163,7 @@ pub fn main() -> ExitCode {
     };
     start_log(arguments.log_level);
     signal::set_default(&[libc::SIGCHLD]);
-    match carry_out(arguments) {
+    match run_command(arguments.command, arguments.root.as_deref()) {
         Ok(status) => {
             end_as_units_command(status);
             ExitCode::from(status)
@@ -239,72 +187,31 @@ fn end_as_units_command(status: u8) {
     }
 }
 
-fn carry_out(arguments: Arguments) -> Result<u8> {
-    match arguments.command {
-        Command::Run(Late(run)) => run::run(*run, arguments.root),
-        Command::Container(Late(container)) => container::run(container, arguments.root),
-        Command::Create(Late(create)) => container::create::run(*create, arguments.root),
-        Command::Start(Late(start)) => container::start::run(&start, arguments.root.as_deref()),
-        Command::Stop(Late(stop)) => container::stop::stop(&stop, arguments.root.as_deref()),
-        Command::Restart(Late(restart)) => {
-            container::stop::restart(&restart, arguments.root.as_deref())
-        }
-        Command::Kill(Late(kill)) => container::stop::kill(&kill, arguments.root.as_deref()),
-        Command::Rm(Late(remove)) => container::remove::run(&remove, arguments.root.as_deref()),
-        Command::Ps(Late(ps)) => container::ps::run(ps, arguments.root.as_deref()),
-        Command::Logs(Late(logs)) => container::logs::run(&logs, arguments.root.as_deref()),
-        Command::Attach(Late(attach)) => container::attach::run(&attach, arguments.root.as_deref()),
-        Command::Commit(Late(commit)) => container::commit::run(&commit, arguments.root.as_deref()),
-        Command::Diff(Late(diff)) => container::diff::run(&diff, arguments.root.as_deref()),
-        Command::Cp(Late(copy)) => container::copy::run(&copy, arguments.root.as_deref()),
-        Command::Exec(Late(exec)) => container::exec::run(exec, arguments.root.as_deref()),
-        Command::Healthcheck(Late(check)) => {
-            container::healthcheck::run(&check, arguments.root.as_deref())
-        }
-        Command::Wait(Late(wait)) => container::wait::run(&wait, arguments.root.as_deref()),
-        Command::Inspect(Late(inspect)) => {
-            container::inspect::run(&inspect, arguments.root.as_deref(), None)
-        }
-        Command::Rename(Late(rename)) => {
-            container::wait::rename(&rename, arguments.root.as_deref())
-        }
-        Command::Port(Late(port)) => container::port::run(&port, arguments.root.as_deref()),
-        Command::Top(Late(top)) => container::top::run(&top, arguments.root.as_deref()),
-        Command::Pause(Late(pause)) => container::pause::pause(&pause, arguments.root.as_deref()),
-        Command::Unpause(Late(unpause)) => {
-            container::pause::unpause(&unpause, arguments.root.as_deref())
-        }
-        Command::Update(Late(update)) => container::update::run(&update, arguments.root.as_deref()),
-        Command::Stats(Late(stats)) => container::stats::run(&stats, arguments.root.as_deref()),
-        Command::Events(Late(events)) => events::run(&events, arguments.root.as_deref()),
-        Command::Spec(Late(spec)) => run::spec(*spec, arguments.root),
-        Command::Image(Late(image)) => image::run(image, arguments.root.as_deref()),
-        Command::Images(Late(list)) => image::list::run(list, arguments.root.as_deref()),
-        Command::Pull(Late(pull)) => image::pull::run(pull, arguments.root.as_deref()),
-        Command::History(Late(history)) => image::history::run(history, arguments.root.as_deref()),
-        Command::Search(Late(search)) => image::search::run(search),
-        Command::Manifest(Late(manifest)) => manifest::run(manifest, arguments.root.as_deref()),
-        Command::Push(Late(push)) => image::push::run(push, arguments.root.as_deref()),
-        Command::Save(Late(save)) => image::save::run(&save, arguments.root.as_deref()),
-        Command::Load(Late(load)) => image::load::run(load, arguments.root.as_deref()),
-        Command::Import(Late(import)) => image::import::run(import, arguments.root.as_deref()),
-        Command::Export(Late(export)) => container::export::run(&export, arguments.root.as_deref()),
-        Command::Rmi(Late(remove)) => image::remove::run(&remove, arguments.root.as_deref()),
-        Command::Tag(Late(tag)) => image::tag::run(&tag, arguments.root.as_deref()),
-        Command::Untag(Late(untag)) => image::untag::run(&untag, arguments.root.as_deref()),
-        Command::Unshare(Late(unshare)) => unshare::run(&unshare),
-        Command::Volume(Late(volume)) => volume::run(volume, arguments.root.as_deref()),
-        Command::Info(Late(info)) => system::info::run(&info, arguments.root.as_deref()),
-        Command::Version(Late(version)) => version::run(&version),
-        Command::System(Late(system)) => system::run(system, arguments.root.as_deref()),
-        Command::Check(Late(check)) => check::run(&check, arguments.root.as_deref()),
-        Command::Login(Late(login)) => login::run(login),
-        Command::Logout(Late(logout)) => logout::run(logout),
-        Command::Mount(Late(mount)) => mount::run(mount),
-        Command::Completion(Late(completion)) => complete::run(&completion),
-        Command::Doctor(Late(doctor)) => {
+fn run_command(command: TopLevelCommand, root: Option<&Path>) -> Result<u8> {
+    match command {
+        TopLevelCommand::ContainerVerb(verb) => verb.run(root, NameScope::All),
+        TopLevelCommand::ImageVerb(verb) => verb.run(root),
+        TopLevelCommand::Container(Late(container)) => container::run(container, root),
+        TopLevelCommand::Healthcheck(Late(check)) => container::healthcheck::run(&check, root),
+        TopLevelCommand::Events(Late(events)) => events::run(&events, root),
+        TopLevelCommand::Spec(Late(spec)) => run::spec(*spec, root.map(Path::to_owned)),
+        TopLevelCommand::Image(Late(image)) => image::run(image, root),
+        TopLevelCommand::Images(Late(list)) => image::list::run(list, root),
+        TopLevelCommand::Manifest(Late(manifest)) => manifest::run(manifest, root),
+        TopLevelCommand::Rmi(Late(remove)) => image::remove::run(&remove, root),
+        TopLevelCommand::Unshare(Late(unshare)) => unshare::run(&unshare),
+        TopLevelCommand::Volume(Late(volume)) => volume::run(volume, root),
+        TopLevelCommand::Info(Late(info)) => system::info::run(&info, root),
+        TopLevelCommand::Version(Late(version)) => version::run(&version),
+        TopLevelCommand::System(Late(system)) => system::run(system, root),
+        TopLevelCommand::Check(Late(check)) => check::run(&check, root),
+        TopLevelCommand::Login(Late(login)) => login::run(login),
+        TopLevelCommand::Logout(Late(logout)) => logout::run(logout),
+        TopLevelCommand::Mount(Late(mount)) => mount::run(mount),
+        TopLevelCommand::Completion(Late(completion)) => complete::run(&completion),
+        TopLevelCommand::Doctor(Late(doctor)) => {
             signal::set_default(&[libc::SIGPIPE]);
-            doctor::run(&doctor, arguments.root.as_deref())
+            doctor::run(&doctor, root)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::selection;
+use super::{NameScope, selection};
 use crate::container;
 use crate::container::images;
 use crate::container::stores::Stores;
@@ -23,11 +23,11 @@ pub struct Arguments {
     output: PathBuf,
 }
 
-/// Exports the container of this name, else the image.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+/// Exports the container of this name; in the scope of all objects, else the image.
+pub fn run(arguments: &Arguments, root: Option<&Path>, scope: NameScope) -> Result<u8> {
     let store = selection::store(root)?;
     let name = &arguments.name;
-    if container::find_id(&store, name).is_ok() {
+    if scope == NameScope::Containers || container::find_id(&store, name).is_ok() {
         container::export(&container::find(&store, name)?, &arguments.output)?;
         return Ok(0);
     }
@@ -38,12 +38,5 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             .hint("'usnea ps --all' lists containers, 'usnea images' images"));
     }
     images::export(&stores, name, &arguments.output)?;
-    Ok(0)
-}
-
-/// Exports a container.
-pub fn of_container(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let container = container::find(&selection::store(root)?, &arguments.name)?;
-    container::export(&container, &arguments.output)?;
     Ok(0)
 }

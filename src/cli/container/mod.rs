@@ -1,4 +1,5 @@
-//! `usnea container`: a file for each command, or for a few related ones. All but prune are top-level commands too.
+//! `usnea container`: a file for each command, or for a few related ones. Most are top-level commands too: those are
+//! verbs, declared once.
 
 pub mod attach;
 pub mod clone;
@@ -24,9 +25,9 @@ pub mod top;
 pub mod update;
 pub mod wait;
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use clap::Subcommand;
+use clap::{Command, Subcommand};
 
 use crate::cli::late::Late;
 use crate::cli::run;
@@ -36,101 +37,124 @@ use crate::error::Result;
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: ContainerCommand,
 }
 
-/// Verbs at the top level and below `container`.
 #[derive(Subcommand)]
-pub enum Command {
-    /// Attach to a running container.
-    Attach(Late<attach::Arguments>),
+#[command(mut_subcommand("ps", |ps: Command| ps.visible_aliases(["ls", "list"])))]
+enum ContainerCommand {
+    #[command(flatten)]
+    Verb(ContainerVerb),
     /// Create a container with the configuration of another one.
     Clone(Late<Box<clone::Arguments>>),
-    /// Create an image from a container.
-    Commit(Late<commit::Arguments>),
-    /// Copy files between a container and the host.
-    Cp(Late<copy::Arguments>),
-    /// Create a container without starting it.
-    Create(Late<Box<create::Arguments>>),
-    /// Inspect changes to files of a container.
-    Diff(Late<diff::Arguments>),
-    /// Export the file system of a container as a tar archive.
-    Export(Late<export::Arguments>),
-    /// Run a command in a running container.
-    Exec(Late<exec::Arguments>),
     /// Check whether a container exists: exit with 0 if so, else with 1.
     Exists(Late<wait::ExistsArguments>),
-    /// Show detailed information on containers.
-    Inspect(Late<inspect::Arguments>),
-    /// Send a signal to containers.
-    Kill(Late<stop::KillArguments>),
-    /// Show container logs.
-    Logs(Late<logs::Arguments>),
-    /// Pause all processes of containers.
-    Pause(Late<pause::PauseArguments>),
-    /// List port mappings of containers.
-    Port(Late<port::Arguments>),
-    /// List containers.
-    #[command(visible_aliases = ["ls", "list"])]
-    Ps(Late<ps::Arguments>),
     /// Remove all stopped containers.
     Prune(Late<remove::PruneArguments>),
-    /// Rename a container.
-    Rename(Late<wait::RenameArguments>),
-    /// Restart containers.
-    Restart(Late<stop::RestartArguments>),
-    /// Remove containers.
-    Rm(Late<remove::Arguments>),
+}
+
+#[derive(Subcommand)]
+pub enum ContainerVerb {
     /// Run a command in a new container.
     Run(Late<Box<run::RunArguments>>),
+    /// Create a container without starting it.
+    Create(Late<Box<create::Arguments>>),
     /// Start containers.
     Start(Late<start::Arguments>),
-    /// Show resource usage of running containers.
-    Stats(Late<stats::Arguments>),
     /// Stop running containers.
     Stop(Late<stop::StopArguments>),
-    /// Show the running processes of a container.
-    Top(Late<top::Arguments>),
-    /// Resume all processes of paused containers.
-    Unpause(Late<pause::UnpauseArguments>),
-    /// Update the configuration of containers.
-    Update(Late<update::Arguments>),
+    /// Restart containers.
+    Restart(Late<stop::RestartArguments>),
+    /// Send a signal to containers.
+    Kill(Late<stop::KillArguments>),
+    /// Remove containers.
+    Rm(Late<remove::Arguments>),
+    /// List containers.
+    Ps(Late<ps::Arguments>),
+    /// Show container logs.
+    Logs(Late<logs::Arguments>),
+    /// Attach to a running container.
+    Attach(Late<attach::Arguments>),
+    /// Create an image from a container.
+    Commit(Late<commit::Arguments>),
+    /// Inspect changes to files of a container.
+    Diff(Late<diff::Arguments>),
+    /// Copy files between a container and the host.
+    Cp(Late<copy::Arguments>),
+    /// Run a command in a running container.
+    Exec(Late<exec::Arguments>),
     /// Wait until containers have exited.
     Wait(Late<wait::Arguments>),
+    /// Show detailed information on containers.
+    Inspect(Late<inspect::Arguments>),
+    /// Rename a container.
+    Rename(Late<wait::RenameArguments>),
+    /// List port mappings of containers.
+    Port(Late<port::Arguments>),
+    /// Show the running processes of a container.
+    Top(Late<top::Arguments>),
+    /// Update the configuration of containers.
+    Update(Late<update::Arguments>),
+    /// Pause all processes of containers.
+    Pause(Late<pause::PauseArguments>),
+    /// Resume all processes of paused containers.
+    Unpause(Late<pause::UnpauseArguments>),
+    /// Show resource usage of running containers.
+    Stats(Late<stats::Arguments>),
+    /// Export the file system of a container as a tar archive.
+    Export(Late<export::Arguments>),
+}
+
+/// Objects that a name may stand for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum NameScope {
+    /// Containers, else images, else volumes: the command is at the top level.
+    All,
+    /// Containers only: the command is below `container`.
+    Containers,
 }
 
 /// Runs the subcommand; returns the exit status.
-pub fn run(arguments: Arguments, root: Option<PathBuf>) -> Result<u8> {
-    let below = root.as_deref();
+pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     match arguments.command {
-        Command::Attach(Late(attach)) => attach::run(&attach, below),
-        Command::Clone(Late(clone)) => clone::run(&clone, below),
-        Command::Commit(Late(commit)) => commit::run(&commit, below),
-        Command::Cp(Late(copy)) => copy::run(&copy, below),
-        Command::Create(Late(create)) => create::run(*create, root),
-        Command::Diff(Late(diff)) => diff::run(&diff, below),
-        Command::Export(Late(export)) => export::of_container(&export, below),
-        Command::Exec(Late(exec)) => exec::run(exec, below),
-        Command::Exists(Late(exists)) => wait::exists(&exists, below),
-        Command::Inspect(Late(inspect)) => {
-            inspect::run(&inspect, below, Some(inspect::Kind::Container))
+        ContainerCommand::Verb(verb) => verb.run(root, NameScope::Containers),
+        ContainerCommand::Clone(Late(clone)) => clone::run(&clone, root),
+        ContainerCommand::Exists(Late(exists)) => wait::exists(&exists, root),
+        ContainerCommand::Prune(Late(prune)) => remove::prune(&prune, root),
+    }
+}
+
+impl ContainerVerb {
+    /// Runs the verb; returns the exit status.
+    pub fn run(self, root: Option<&Path>, scope: NameScope) -> Result<u8> {
+        match self {
+            Self::Run(Late(run)) => run::run(*run, root.map(Path::to_owned)),
+            Self::Create(Late(create)) => create::run(*create, root.map(Path::to_owned)),
+            Self::Start(Late(start)) => start::run(&start, root),
+            Self::Stop(Late(stop)) => stop::stop(&stop, root),
+            Self::Restart(Late(restart)) => stop::restart(&restart, root),
+            Self::Kill(Late(kill)) => stop::kill(&kill, root),
+            Self::Rm(Late(remove)) => remove::run(&remove, root),
+            Self::Ps(Late(ps)) => ps::run(ps, root),
+            Self::Logs(Late(logs)) => logs::run(&logs, root),
+            Self::Attach(Late(attach)) => attach::run(&attach, root),
+            Self::Commit(Late(commit)) => commit::run(&commit, root),
+            Self::Diff(Late(diff)) => diff::run(&diff, root),
+            Self::Cp(Late(copy)) => copy::run(&copy, root),
+            Self::Exec(Late(exec)) => exec::run(exec, root),
+            Self::Wait(Late(wait)) => wait::run(&wait, root),
+            Self::Inspect(Late(inspect)) => {
+                let containers = scope == NameScope::Containers;
+                inspect::run(&inspect, root, containers.then_some(inspect::Kind::Container))
+            }
+            Self::Rename(Late(rename)) => wait::rename(&rename, root),
+            Self::Port(Late(port)) => port::run(&port, root),
+            Self::Top(Late(top)) => top::run(&top, root),
+            Self::Update(Late(update)) => update::run(&update, root),
+            Self::Pause(Late(pause)) => pause::pause(&pause, root),
+            Self::Unpause(Late(unpause)) => pause::unpause(&unpause, root),
+            Self::Stats(Late(stats)) => stats::run(&stats, root),
+            Self::Export(Late(export)) => export::run(&export, root, scope),
         }
-        Command::Kill(Late(kill)) => stop::kill(&kill, below),
-        Command::Logs(Late(logs)) => logs::run(&logs, below),
-        Command::Pause(Late(pause)) => pause::pause(&pause, below),
-        Command::Port(Late(port)) => port::run(&port, below),
-        Command::Ps(Late(ps)) => ps::run(ps, below),
-        Command::Prune(Late(prune)) => remove::prune(&prune, below),
-        Command::Rename(Late(rename)) => wait::rename(&rename, below),
-        Command::Restart(Late(restart)) => stop::restart(&restart, below),
-        Command::Rm(Late(remove)) => remove::run(&remove, below),
-        Command::Run(Late(run)) => run::run(*run, root),
-        Command::Start(Late(start)) => start::run(&start, below),
-        Command::Stats(Late(stats)) => stats::run(&stats, below),
-        Command::Stop(Late(stop)) => stop::stop(&stop, below),
-        Command::Top(Late(top)) => top::run(&top, below),
-        Command::Unpause(Late(unpause)) => pause::unpause(&unpause, below),
-        Command::Update(Late(update)) => update::run(&update, below),
-        Command::Wait(Late(wait)) => wait::run(&wait, below),
     }
 }

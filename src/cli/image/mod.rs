@@ -1,4 +1,5 @@
-//! `usnea image`: a file for each command. Commands that docker has at the top level too are used there as well.
+//! `usnea image`: a file for each command. Those that docker has at the top level too, under the same name, are verbs,
+//! declared once.
 
 pub mod diff;
 pub mod exists;
@@ -31,28 +32,41 @@ use crate::error::Result;
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: ImageCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum ImageCommand {
+    #[command(flatten)]
+    Verb(ImageVerb),
     /// List images.
     #[command(visible_alias = "list")]
     Ls(Late<list::Arguments>),
     /// Show detailed information on images.
     Inspect(Late<inspect::Arguments>),
-    /// Show the history of an image, the newest layer first.
-    History(Late<history::Arguments>),
     /// Show the layers of images, their sizes, and the images that share them.
     Tree(Late<tree::Arguments>),
     /// Show changes to the files between an image and its parent or another image.
     Diff(Late<diff::Arguments>),
-    /// Search registries for images.
-    Search(Late<search::Arguments>),
     /// Check whether an image exists: exit with 0 if so, else with 1.
     Exists(Late<exists::Arguments>),
+    /// Export the file system of an image as a tar archive.
+    Export(Late<export::Arguments>),
+    /// Remove images.
+    #[command(visible_alias = "remove")]
+    Rm(Late<remove::Arguments>),
+    /// Remove unused images.
+    Prune(Late<prune::Arguments>),
+}
+
+#[derive(Subcommand)]
+pub enum ImageVerb {
     /// Pull images from a registry, a layout or an archive.
     Pull(Late<pull::Arguments>),
+    /// Show the history of an image, the newest layer first.
+    History(Late<history::Arguments>),
+    /// Search registries for images.
+    Search(Late<search::Arguments>),
     /// Push an image to a registry, a layout or an archive.
     Push(Late<push::Arguments>),
     /// Save images to an archive.
@@ -61,38 +75,40 @@ enum Command {
     Load(Late<load::Arguments>),
     /// Import a tarball of a root directory as an image.
     Import(Late<import::Arguments>),
-    /// Export the file system of an image as a tar archive.
-    Export(Late<export::Arguments>),
-    /// Remove images.
-    #[command(visible_alias = "remove")]
-    Rm(Late<remove::Arguments>),
     /// Add names to an image.
     Tag(Late<tag::Arguments>),
     /// Remove names from an image.
     Untag(Late<untag::Arguments>),
-    /// Remove unused images.
-    Prune(Late<prune::Arguments>),
 }
 
 /// Runs the subcommand; returns the exit status.
 pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     match arguments.command {
-        Command::Ls(Late(list)) => list::run(list, root),
-        Command::Inspect(Late(inspect)) => inspect::run(&inspect, root),
-        Command::History(Late(history)) => history::run(history, root),
-        Command::Tree(Late(tree)) => tree::run(tree, root),
-        Command::Diff(Late(diff)) => diff::run(&diff, root),
-        Command::Search(Late(search)) => search::run(search),
-        Command::Exists(Late(exists)) => exists::run(&exists, root),
-        Command::Pull(Late(pull)) => pull::run(pull, root),
-        Command::Push(Late(push)) => push::run(push, root),
-        Command::Save(Late(save)) => save::run(&save, root),
-        Command::Load(Late(load)) => load::run(load, root),
-        Command::Import(Late(import)) => import::run(import, root),
-        Command::Export(Late(export)) => export::run(&export, root),
-        Command::Rm(Late(remove)) => remove::run(&remove, root),
-        Command::Tag(Late(tag)) => tag::run(&tag, root),
-        Command::Untag(Late(untag)) => untag::run(&untag, root),
-        Command::Prune(Late(prune)) => prune::run(&prune, root),
+        ImageCommand::Verb(verb) => verb.run(root),
+        ImageCommand::Ls(Late(list)) => list::run(list, root),
+        ImageCommand::Inspect(Late(inspect)) => inspect::run(&inspect, root),
+        ImageCommand::Tree(Late(tree)) => tree::run(tree, root),
+        ImageCommand::Diff(Late(diff)) => diff::run(&diff, root),
+        ImageCommand::Exists(Late(exists)) => exists::run(&exists, root),
+        ImageCommand::Export(Late(export)) => export::run(&export, root),
+        ImageCommand::Rm(Late(remove)) => remove::run(&remove, root),
+        ImageCommand::Prune(Late(prune)) => prune::run(&prune, root),
+    }
+}
+
+impl ImageVerb {
+    /// Runs the verb; returns the exit status.
+    pub fn run(self, root: Option<&Path>) -> Result<u8> {
+        match self {
+            Self::Pull(Late(pull)) => pull::run(pull, root),
+            Self::History(Late(history)) => history::run(history, root),
+            Self::Search(Late(search)) => search::run(search),
+            Self::Push(Late(push)) => push::run(push, root),
+            Self::Save(Late(save)) => save::run(&save, root),
+            Self::Load(Late(load)) => load::run(load, root),
+            Self::Import(Late(import)) => import::run(import, root),
+            Self::Tag(Late(tag)) => tag::run(&tag, root),
+            Self::Untag(Late(untag)) => untag::run(&untag, root),
+        }
     }
 }
