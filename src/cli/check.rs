@@ -1,12 +1,10 @@
 //! `usnea check`: the store's and the containers' faults.
 
-use std::path::Path;
-
 use super::run::print;
 use super::table::escape;
 use crate::container;
+use crate::container::Usnea;
 use crate::container::images::{self, Depth, Repair};
-use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 use crate::image::store::{Fault, Outcome};
 
@@ -41,12 +39,11 @@ enum Printed {
 }
 
 /// Checks images and containers, and prints the faults; returns the exit status.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let repair = if arguments.repair { Repair::Yes } else { Repair::No };
-    let stores = Stores::open(root)?;
     let depth = if arguments.quick { Depth::Quick } else { Depth::Whole };
-    let mut faults = images::check(&stores, repair, depth)?;
-    faults.extend(container::check(stores.own().root(), repair)?);
+    let mut faults = images::check(usnea, repair, depth)?;
+    faults.extend(container::check(usnea, repair)?);
     match arguments.format {
         Printed::Json => {
             let text = serde_json::to_string_pretty(&faults).map_err(Error::new)?;

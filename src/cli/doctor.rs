@@ -3,9 +3,8 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
 
-use crate::config;
+use crate::container::Usnea;
 use crate::error::{Context, Result};
 use crate::host::checks;
 use crate::host::finding::{self, Finding, Status, Verdict};
@@ -32,10 +31,10 @@ pub enum Format {
 
 /// Runs all checks and prints the findings; returns the exit status. `root` is the global `--root`. Errors: standard
 /// output cannot be written.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     // A missing place for the store is a finding, not a reason to give up.
-    let store = config::store_path(root).ok();
-    let findings = checks::all(store.as_deref());
+    let store = usnea.store().ok();
+    let findings = checks::all(store);
     let verdict = finding::verdict(&findings);
     let text = match arguments.format {
         Format::Json => {

@@ -1,13 +1,12 @@
 //! `usnea events`: recorded and new events.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use serde::Serialize;
 
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::config;
-use crate::container::{self, EventFilter, EventQuery, time};
+use crate::container::{self, EventFilter, EventQuery, Usnea, time};
 use crate::error::{Error, Result};
 use crate::monitor::events::Event;
 use crate::sys::signal;
@@ -97,7 +96,7 @@ impl<'a> Row<'a> {
 const LAYOUT: Layout = Layout { table: "{{.ID}}", headings: &[] };
 
 /// Prints the events.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
     if matches!(arguments.format, Some(Format::Table(_))) {
         return Err(
@@ -110,9 +109,9 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         filters: arguments.filters.clone(),
         follow: arguments.stream,
     };
-    let store = config::open_private(&config::store_path(root)?)?;
+    let _store = config::open_private(usnea.store()?)?;
     let mut output = io::stdout().lock();
-    container::events(&store, &wanted, |event| {
+    container::events(usnea, &wanted, |event| {
         output.write_all(text(arguments.format.as_ref(), event)?.as_bytes())?;
         output.flush()
     })?;

@@ -27,13 +27,13 @@ mod volume;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::container::roles;
+use crate::container::{Usnea, roles};
 use crate::error::{Error, Kind, Result, STATUS_OURS};
 use crate::sys::signal;
 
@@ -163,7 +163,7 @@ pub fn main() -> ExitCode {
     };
     start_log(arguments.log_level);
     signal::set_default(&[libc::SIGCHLD]);
-    match run_command(arguments.command, arguments.root.as_deref()) {
+    match run_command(arguments.command, &Usnea::new(arguments.root)) {
         Ok(status) => {
             end_as_units_command(status);
             ExitCode::from(status)
@@ -187,31 +187,31 @@ fn end_as_units_command(status: u8) {
     }
 }
 
-fn run_command(command: TopLevelCommand, root: Option<&Path>) -> Result<u8> {
+fn run_command(command: TopLevelCommand, usnea: &Usnea) -> Result<u8> {
     match command {
-        TopLevelCommand::ContainerVerb(verb) => verb.run(root, NameScope::All),
-        TopLevelCommand::ImageVerb(verb) => verb.run(root),
-        TopLevelCommand::Container(Late(container)) => container::run(container, root),
-        TopLevelCommand::Healthcheck(Late(check)) => container::healthcheck::run(&check, root),
-        TopLevelCommand::Events(Late(events)) => events::run(&events, root),
-        TopLevelCommand::Spec(Late(spec)) => run::spec(*spec, root.map(Path::to_owned)),
-        TopLevelCommand::Image(Late(image)) => image::run(image, root),
-        TopLevelCommand::Images(Late(list)) => image::list::run(list, root),
-        TopLevelCommand::Manifest(Late(manifest)) => manifest::run(manifest, root),
-        TopLevelCommand::Rmi(Late(remove)) => image::remove::run(&remove, root),
-        TopLevelCommand::Unshare(Late(unshare)) => unshare::run(&unshare),
-        TopLevelCommand::Volume(Late(volume)) => volume::run(volume, root),
-        TopLevelCommand::Info(Late(info)) => system::info::run(&info, root),
+        TopLevelCommand::ContainerVerb(verb) => verb.run(usnea, NameScope::All),
+        TopLevelCommand::ImageVerb(verb) => verb.run(usnea),
+        TopLevelCommand::Container(Late(container)) => container::run(container, usnea),
+        TopLevelCommand::Healthcheck(Late(check)) => container::healthcheck::run(&check, usnea),
+        TopLevelCommand::Events(Late(events)) => events::run(&events, usnea),
+        TopLevelCommand::Spec(Late(spec)) => run::spec(*spec, usnea),
+        TopLevelCommand::Image(Late(image)) => image::run(image, usnea),
+        TopLevelCommand::Images(Late(list)) => image::list::run(list, usnea),
+        TopLevelCommand::Manifest(Late(manifest)) => manifest::run(manifest, usnea),
+        TopLevelCommand::Rmi(Late(remove)) => image::remove::run(&remove, usnea),
+        TopLevelCommand::Unshare(Late(unshare)) => unshare::run(&unshare, usnea),
+        TopLevelCommand::Volume(Late(volume)) => volume::run(volume, usnea),
+        TopLevelCommand::Info(Late(info)) => system::info::run(&info, usnea),
         TopLevelCommand::Version(Late(version)) => version::run(&version),
-        TopLevelCommand::System(Late(system)) => system::run(system, root),
-        TopLevelCommand::Check(Late(check)) => check::run(&check, root),
+        TopLevelCommand::System(Late(system)) => system::run(system, usnea),
+        TopLevelCommand::Check(Late(check)) => check::run(&check, usnea),
         TopLevelCommand::Login(Late(login)) => login::run(login),
         TopLevelCommand::Logout(Late(logout)) => logout::run(logout),
         TopLevelCommand::Mount(Late(mount)) => mount::run(mount),
         TopLevelCommand::Completion(Late(completion)) => complete::run(&completion),
         TopLevelCommand::Doctor(Late(doctor)) => {
             signal::set_default(&[libc::SIGPIPE]);
-            doctor::run(&doctor, root)
+            doctor::run(&doctor, usnea)
         }
     }
 }

@@ -1,15 +1,15 @@
 //! `usnea run` and `usnea spec`, and the flags that `create` shares with them.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use crate::cli::activation;
 use crate::cli::container::flags::Flags;
 use crate::cli::image::pull::{SourceFlags, WORDS};
 use crate::cli::progress::{Loudness, Shown};
-use crate::config;
 use crate::container::volumes;
-use crate::container::{self, Image, Lifecycle, PullPolicy, PullSettings, Request, SignalProxy};
+use crate::container::{
+    self, ContainerRequest, Lifecycle, PullPolicy, PullSettings, RootSource, SignalProxy, Usnea,
+};
 use crate::error::{Context, Error, Result};
 use crate::monitor::policy::RestartPolicy;
 use crate::monitor::record::{Input, Stream};
@@ -114,15 +114,15 @@ impl Common {
     }
 
     /// Returns the request, as the verbs take it.
-    pub fn request(self, store: Option<PathBuf>) -> Result<Request> {
+    pub fn request(self, usnea: &Usnea) -> Result<ContainerRequest> {
         let image = self.image().parse()?;
         let mut options = self.options;
         options.rw_root |= self.rootfs && !self.words[0].ends_with(":O");
         let command = self.words.into_iter().skip(1).collect();
         if !options.volumes_from.is_empty() {
-            volumes::inherit(&config::store_path(store.as_deref())?, &mut options)?;
+            volumes::inherit(usnea.store()?, &mut options)?;
         }
-        Ok(Request { store, image, command, options })
+        Ok(ContainerRequest { source: image, command, options })
     }
 }
 
@@ -136,7 +136,7 @@ impl Pulling {
     pub fn wanted<'a>(self, image: &str, progress: &'a Shown) -> Result<PullSettings<'a>> {
         let is_asked = self.pull.is_some() || self.source.is_asked() || self.quiet;
         let place = match image.parse()? {
-            Image::Stored(text) => text.parse()?,
+            RootSource::Image(text) => text.parse()?,
             _ if is_asked => {
                 return Err(Error::new(format!(
                     "{image}: nothing is pulled for it, so --pull and the flags of registries mean nothing"
@@ -155,7 +155,7 @@ impl Pulling {
 
 /// Runs the command; returns its exit status. A disposable container in the foreground has no monitor and no folder in
 /// the store, and so starts sooner. A named container has both: other commands find it by that name.
-pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
+pub fn run(arguments: RunArguments, usnea: &Usnea) -> Result<u8> {
     let RunArguments { explain, detach, attach, rmi, sig_proxy, mut common, flags, pulling } =
         arguments;
     common.options.rm |= rmi;
@@ -172,13 +172,13 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
     }
     let wanted = pulling.wanted(&image, &shown)?;
     if explain {
-        return print(&container::explain(&common.request(store)?)?);
+        return print(&container::explain(usnea, &common.request(usnea)?)?);
     }
     let options = &common.options;
     let is_to_be_found = options.name.is_some() && !options.preserves_descriptors();
     if options.rm && !detach && sig_proxy && !is_to_be_found && !rmi && !flags.need_a_record() {
         let lifecycle = flags.lifecycle(&image, Input::Closed)?;
-        return container::run_disposable(&common.request(store)?, &lifecycle, &wanted);
+        return container::run_disposable(usnea, &common.request(usnea)?, &lifecycle, &wanted);
     }
     let input = match (options.interactive, detach) {
         (false, _) => Input::Closed,
@@ -190,10 +190,12 @@ pub fn run(arguments: RunArguments, store: Option<PathBuf>) -> Result<u8> {
         return Err(Error::new("--rm and --restart exclude each other"));
     }
     let proxy = if sig_proxy { SignalProxy::On } else { SignalProxy::Off };
-    let request = common.request(store)?;
+    let request = common.request(usnea)?;
     match detach {
-        true => print(&format!("{}\n", container::run_detached(&request, &lifecycle, &wanted)?)),
-        false => container::run_attached(&request, &lifecycle, &wanted, proxy),
+        true => {
+            print(&format!("{}\n", container::run_detached(usnea, &request, &lifecycle, &wanted)?))
+        }
+        false => container::run_attached(usnea, &request, &lifecycle, &wanted, proxy),
     }
 }
 
@@ -205,8 +207,8 @@ pub(super) fn discard_output() -> Result<()> {
 }
 
 /// Prints config.json.
-pub fn spec(arguments: SpecArguments, store: Option<PathBuf>) -> Result<u8> {
-    let spec = container::spec(&arguments.request(store)?)?;
+pub fn spec(arguments: SpecArguments, usnea: &Usnea) -> Result<u8> {
+    let spec = container::spec(usnea, &arguments.request(usnea)?)?;
     let as_io = std::io::Error::from;
     let mut value = serde_json::to_value(&spec).map_err(as_io).context(|| "cannot write JSON")?;
     sort_capabilities(&mut value);

@@ -1,6 +1,7 @@
 //! `usnea unshare`: runs a command in the user namespace of the containers' files.
 
 use crate::container;
+use crate::container::Usnea;
 use crate::error::Result;
 
 /// Run a command in the user namespace of the containers
@@ -16,10 +17,10 @@ pub struct Arguments {
 }
 
 /// Runs the command; returns its exit status.
-pub fn run(arguments: &Arguments) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     if !arguments.command.is_empty() {
-        return container::unshare(&arguments.command);
+        return container::unshare(usnea, &arguments.command);
     }
     let shell = std::env::var("SHELL").ok().filter(|shell| !shell.is_empty());
-    container::unshare(&[shell.unwrap_or_else(|| "/bin/sh".to_owned())])
+    container::unshare(usnea, &[shell.unwrap_or_else(|| "/bin/sh".to_owned())])
 }

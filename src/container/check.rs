@@ -5,9 +5,10 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 
 use super::{Hold, ids, try_lock};
+use crate::container::Usnea;
 use crate::container::folder;
+use crate::container::id::short;
 use crate::container::images::Repair;
-use crate::container::run::short;
 use crate::error::{Error, Result};
 use crate::image::store::{Fault, Outcome};
 use crate::monitor::Status;
@@ -15,17 +16,17 @@ use crate::monitor::health::{HEALTH, HealthReport};
 use crate::monitor::record::{
     self, CONFIG, CONTAINER, EXIT, Exit, Found, Record, STATE, State, look,
 };
-use crate::userns::Base;
 
 /// Checks the records of all containers. Repair writes a lost end of a container again, as far as known. It leaves a
 /// container with an unreadable record: the user may want its files before removal. Leftovers of killed commands are
 /// removed too.
-pub fn check(store: &Path, repair: Repair) -> Result<Vec<Fault>> {
+pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<Fault>> {
+    let store = usnea.store()?;
     let mut faults = Vec::new();
     let mut all = ids(store)?;
     all.sort();
     if repair == Repair::Yes {
-        folder::sweep(store, &Base::of_user()?);
+        folder::sweep(store, usnea.base()?);
     }
     for id in all {
         let folder = store.join("containers").join(&id);

@@ -6,15 +6,15 @@ use jiff::Timestamp;
 use oci_spec::runtime::{LinuxResources, Spec};
 
 use super::folder::{self, Folder};
+use super::id::{random_id, short};
 use super::remove::{Removal, remove};
-use super::run::{random_id, short};
 use super::start::start;
+use super::usnea::Usnea;
 use super::{Container, Names, find};
 use crate::error::{Context, Error, Result};
 use crate::monitor::events;
 use crate::monitor::record::{self, CONFIG, CONTAINER, Record};
 use crate::spec::{self, CGROUP, ContainerName};
-use crate::userns::Base;
 
 /// Settings of a clone.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub struct Cloning {
 
 /// Clones the container; returns the clone's ID. Both share the volumes. Errors: a taken name; a running original that
 /// is to be removed without force.
-pub fn clone(container: &Container, cloning: &Cloning) -> Result<String> {
+pub fn clone(usnea: &Usnea, container: &Container, cloning: &Cloning) -> Result<String> {
     container.refuse_foreground("clone")?;
     let status = container.status_here()?;
     if status.state().is_some() && cloning.destroy.is_some_and(|removal| !removal.force) {
@@ -62,7 +62,7 @@ pub fn clone(container: &Container, cloning: &Cloning) -> Result<String> {
     let made = match made {
         Ok(made) => made,
         Err(error) => {
-            if let Err(error) = born.remove(&Base::of_user()?) {
+            if let Err(error) = born.remove(usnea.base()?) {
                 log::debug!("{error}");
             }
             return Err(error);
@@ -70,11 +70,11 @@ pub fn clone(container: &Container, cloning: &Cloning) -> Result<String> {
     };
     drop(born.into_lock());
     if let Some(removal) = cloning.destroy {
-        remove(&container.store, &container.record.id, removal)
+        remove(usnea, &container.record.id, removal)
             .context(|| format!("container {}", container.record.name))?;
     }
     if cloning.run {
-        start(&find(&made.store, &id)?, None)?;
+        start(usnea, &find(&made.store, &id)?, None)?;
     }
     Ok(id)
 }

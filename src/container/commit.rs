@@ -13,7 +13,8 @@ use super::freeze::Frozen;
 use super::images::Silent;
 use super::layers::Layers;
 use super::start::config;
-use super::stores::{self, Stores};
+use super::stores::{self};
+use super::usnea::Usnea;
 use crate::config::Limits;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -27,7 +28,7 @@ use crate::image::owners::Owners;
 use crate::image::pull::Pull;
 use crate::image::store::{Image, Store};
 use crate::sys::signal;
-use crate::userns::{self, Base};
+use crate::userns::{self};
 
 /// Number of layers of the new image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,16 +74,16 @@ struct Origin {
 }
 
 /// Makes the image.
-pub fn commit(container: &Container, commit: &Commit) -> Result<Image> {
+pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<Image> {
     container.refuse_foreground("layer of it can be made an image")?;
     let (spec, _image) = config(container)?;
     let _still = match commit.during {
         DuringCommit::Pause => Frozen::new(container)?,
         DuringCommit::Run => None,
     };
-    let layers = Layers::of(container, &spec)?;
-    let base = Base::of_user()?;
-    let stores = Stores::open(Some(&container.store))?;
+    let layers = Layers::of(usnea, container, &spec)?;
+    let base = usnea.base()?;
+    let stores = usnea.images()?;
     let store = stores.own();
     let owners = stores::owners(&base, store);
     let origin = origin(container, commit.squash)?;

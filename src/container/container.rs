@@ -18,8 +18,8 @@ use oci_spec::runtime::Spec;
 
 use super::folder::Folder;
 use super::foreground;
+use super::id::short;
 use super::names::{self, Names};
-use super::run::short;
 use crate::error::{Context, Error, Result};
 use crate::files::Grip;
 use crate::monitor::Status;

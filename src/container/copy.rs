@@ -21,6 +21,7 @@ use rustix::fs::{Mode, OFlags};
 use super::Container;
 use super::files::{Found, look, with_root};
 use super::stores;
+use crate::container::Usnea;
 use crate::engine::FilesAccess;
 use crate::error::{Context, Error, Result};
 use crate::image::archive::output::StandardOutput;
@@ -29,7 +30,6 @@ use crate::image::diff::{LastLink, Part, part_tar};
 use crate::image::extract::place::{First, Giving, OtherKind, Place, place};
 use crate::image::owners::Owners;
 use crate::sys::inroot::{self, Symlinks};
-use crate::userns::Base;
 
 /// New owner of the files in the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,18 +63,18 @@ pub enum End {
 }
 
 /// Copies from `from` to `to`; either end is in a container.
-pub fn copy(from: &End, to: &End, how: Copying) -> Result<()> {
+pub fn copy(usnea: &Usnea, from: &End, to: &End, how: Copying) -> Result<()> {
     let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .context(|| "cannot make a pipe")?;
     match (from, to) {
         (End::Container(container, path), here) => {
-            let owners = owners()?;
+            let owners = owners(usnea)?;
             let work = |root: &OwnedFd| pack(root, path, how.last, &owners, File::from(far));
             let here = || receive(near, path, here, how);
-            ends(with_root(container, FilesAccess::Reading, work, here)?, path, None)
+            ends(with_root(usnea, container, FilesAccess::Reading, work, here)?, path, None)
         }
         (here, End::Container(container, path)) => {
-            let owners = owners()?;
+            let owners = owners(usnea)?;
             let giving = match how.owned {
                 Owned::Alike => Giving::Theirs(&owners),
                 Owned::ByRoot => Giving::Roots(&owners),
@@ -86,7 +86,7 @@ pub fn copy(from: &End, to: &End, how: Copying) -> Result<()> {
             let work =
                 |root: &OwnedFd| put(File::from(near), root, source, path, giving, how.other_kind);
             let here = || send(far, here, how.last);
-            let (put, sent) = with_root(container, FilesAccess::Writing, work, here)?;
+            let (put, sent) = with_root(usnea, container, FilesAccess::Writing, work, here)?;
             ends((sent, put), source.unwrap_or(Path::new("-")), Some(path))
         }
         _ => Err(Error::new("neither of the two is in a container")
@@ -95,8 +95,8 @@ pub fn copy(from: &End, to: &End, how: Copying) -> Result<()> {
 }
 
 /// Returns how the owners of the container's files are recorded.
-fn owners() -> Result<Owners> {
-    Ok(stores::owners_of_containers(&Base::of_user()?))
+fn owners(usnea: &Usnea) -> Result<Owners> {
+    Ok(stores::owners_of_containers(usnea.base()?))
 }
 
 /// Picks the root cause when both ends of the pipe failed.

@@ -9,14 +9,17 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::folder::{self, Folder};
-use super::image::StoredImage;
+use super::id::random_id;
+use super::image_root::StoredImage;
 use super::names::Names;
 use super::network;
 use super::ranges;
 use super::remove::{Removal, is_left_over, remove};
-use super::run::{self, Identity, Request, Workspace};
+use super::request::{ContainerRequest, keep_descriptors};
 use super::stored::PullSettings;
+use super::usnea::Usnea;
 use super::volumes;
+use super::workspace::{Identity, Workspace};
 use super::{Container, find, find_id};
 use crate::engine::{self, Plan, Stdin};
 use crate::error::{Context, Error, Result};
@@ -29,7 +32,6 @@ use crate::monitor::record::{
 };
 use crate::spec::TopLayer;
 use crate::sys::signal;
-use crate::userns::Base;
 
 /// Lifecycle settings: restart policy, health check, log, labels.
 #[derive(Clone, Debug, Default)]
@@ -100,59 +102,54 @@ pub enum AfterCreate {
 
 /// Makes the container.
 pub fn create(
-    request: &Request,
+    usnea: &Usnea,
+    request: &ContainerRequest,
     lifecycle: &Lifecycle,
-    wanted: &PullSettings<'_>,
+    pull: &PullSettings<'_>,
     next: AfterCreate,
 ) -> Result<Created> {
-    run::keep_descriptors(0, &[])?;
-    let store = run::make_store(request)?;
+    keep_descriptors(0, &[])?;
+    let store = usnea.make_store()?;
     crate::config::open_private(&store.join("containers"))?;
     if let Some(path) = lifecycle.cidfile.as_ref().filter(|path| path.exists()) {
         return Err(Error::new(format!("--cidfile: {} is there already", path.display()))
             .hint("is that container in use? else remove the file"));
     }
-    let required = |text: &String| find_id(&store, text).context(|| format!("--requires {text}"));
+    let required = |text: &String| find_id(store, text).context(|| format!("--requires {text}"));
     let requires = lifecycle.requires.iter().map(required).collect::<Result<Vec<_>>>()?;
-    let base = Base::of_user()?;
-    let root = request.image.root(&base, &store, wanted)?;
-    let id = run::random_id()?;
+    let root = request.source.root(usnea, pull)?;
+    let id = random_id()?;
     let place = store.join("containers").join(&id);
     // The claim is held until the container is in its place: from then on the container's existence keeps the range.
-    let (maps, _range) = ranges::claimed(request, &base, &root, (&store, &id))?;
+    let (maps, _range) = ranges::claimed(usnea, request, &root, &id)?;
     let identity =
         Identity { id: &id, folder: place.clone(), top_layer: TopLayer::Persistent, maps };
-    let workspace = run::decide(request, base, identity, &root)?;
+    let workspace = Workspace::assemble(usnea, request, identity, root)?;
     // A spec that cannot be launched is refused now.
     let mut options = launch_options(lifecycle.input);
     if next == AfterCreate::Start {
-        options.network = network::connected(&workspace.network, &workspace.spec, &store)?;
+        options.network = network::connected(&workspace.network, &workspace.spec, store)?;
     }
-    let plan = engine::plan(&workspace.spec, workspace.base.clone(), options)?;
-    workspace.driver.remember(&store);
-    replaced(&store, request, lifecycle)?;
+    let plan = workspace.plan(options)?;
+    workspace.remember_driver(store);
+    replaced(usnea, request, lifecycle)?;
     if next == AfterCreate::Start {
         // A replaced container may have used the ports.
         network::look_at_ports(&workspace.network)?;
     }
 
-    let entrypoint = match &request.options.entrypoint {
-        Some(asked) => asked.words().len(),
-        None => root.defaults.entrypoint.len(),
-    };
-    let record = record(&id, request, lifecycle, &workspace, root.stored.as_ref())?;
-    let record = Record { entrypoint, requires, ..record };
+    let record = Record { requires, ..record(request, lifecycle, &workspace)? };
     // The volumes are held until the container can be found: from then on the container uses them.
-    let held = volumes::had(&store, &workspace.volumes, &workspace.anonymous)?;
-    let container = Container { store: store.clone(), folder: place, record };
-    let put = put(container, &workspace, request, root.stored.as_ref());
+    let held = volumes::acquire(usnea, &workspace.volumes, &workspace.anonymous)?;
+    let container = Container { store: store.to_owned(), folder: place, record };
+    let put = put(usnea, container, &workspace, request);
     drop(held);
     let (container, lock) =
-        put.inspect_err(|_| volumes::remove_anonymous(&store, &workspace.anonymous))?;
+        put.inspect_err(|_| volumes::remove_anonymous(usnea, &workspace.anonymous))?;
     if let Some(path) = &lifecycle.cidfile {
-        write_cidfile(path, &container.record.id).inspect_err(|_| discard(&container))?;
+        write_cidfile(path, &container.record.id).inspect_err(|_| discard(usnea, &container))?;
     }
-    Ok(Created { container, lock, plan, image: root.hold()? })
+    Ok(Created { container, lock, plan, image: workspace.root.hold()? })
 }
 
 /// Returns the engine's options for a stored container, except its network.
@@ -163,17 +160,17 @@ pub(super) fn launch_options(input: Input) -> engine::LaunchOptions {
 
 /// Fills the container's folder, and moves it to its place.
 fn put(
+    usnea: &Usnea,
     mut container: Container,
     workspace: &Workspace,
-    request: &Request,
-    image: Option<&StoredImage>,
+    request: &ContainerRequest,
 ) -> Result<(Container, File)> {
     let born = Folder::make(&folder::path(&container.store, &container.record.id), &[])?;
-    let filled = fill(&container.store, &born, workspace, image).and_then(|()| {
+    let filled = fill(&container.store, &born, workspace).and_then(|()| {
         name_and_place(&container.store, &born, &container.folder, request, &mut container.record)
     });
     if let Err(error) = filled {
-        if let Err(error) = born.remove(&workspace.base) {
+        if let Err(error) = usnea.base().and_then(|base| born.remove(base)) {
             log::debug!("{error}");
         }
         return Err(error);
@@ -181,17 +178,12 @@ fn put(
     Ok((container, born.into_lock()))
 }
 
-fn fill(
-    store: &Path,
-    born: &Folder,
-    workspace: &Workspace,
-    image: Option<&StoredImage>,
-) -> Result<()> {
+fn fill(store: &Path, born: &Folder, workspace: &Workspace) -> Result<()> {
     let layers = workspace.layers.iter().filter_map(|layer| layer.file_name());
     folder::fill(&layers.map(|name| born.path().join(name)).collect::<Vec<_>>())?;
     let config = serde_json::to_vec(&workspace.spec).map_err(Error::new)?;
     files::replace_quickly(&born.path().join(CONFIG), &config)?;
-    match image {
+    match &workspace.root.stored {
         Some(image) => {
             let link = born.path().join(crate::image::store::USED);
             let target = Store::look(store).link_to_manifest(&image.manifest);
@@ -207,7 +199,7 @@ fn name_and_place(
     store: &Path,
     born: &Folder,
     place: &Path,
-    request: &Request,
+    request: &ContainerRequest,
     record: &mut Record,
 ) -> Result<()> {
     let names = Names::lock(store)?;
@@ -225,15 +217,16 @@ fn write_cidfile(path: &Path, id: &str) -> Result<()> {
     std::fs::write(path, id).context(|| format!("--cidfile: cannot write {}", path.display()))
 }
 
-fn discard(container: &Container) {
+fn discard(usnea: &Usnea, container: &Container) {
     let removal = Removal { force: true, volumes: true, ..Removal::default() };
-    if let Err(error) = remove(&container.store, &container.record.id, removal) {
+    if let Err(error) = remove(usnea, &container.record.id, removal) {
         log::debug!("{error}");
     }
 }
 
 /// Removes the container that has the name: with `--replace`, or a leftover of `--rm`.
-fn replaced(store: &Path, request: &Request, lifecycle: &Lifecycle) -> Result<()> {
+fn replaced(usnea: &Usnea, request: &ContainerRequest, lifecycle: &Lifecycle) -> Result<()> {
+    let store = usnea.store()?;
     let Some(name) = request.options.name.as_ref() else { return Ok(()) };
     if super::names::find(store, name.as_str()).is_none() {
         return Ok(());
@@ -241,18 +234,23 @@ fn replaced(store: &Path, request: &Request, lifecycle: &Lifecycle) -> Result<()
     let Ok(other) = find(store, name.as_str()) else { return Ok(()) };
     if lifecycle.replace || is_left_over(&other) {
         let removal = Removal { force: lifecycle.replace, ..Removal::default() };
-        return remove(store, &other.record.id, removal);
+        return remove(usnea, &other.record.id, removal);
     }
     Ok(())
 }
 
+/// Builds the record of a container that is being made. Errors: a health check without a command; paths without a
+/// working directory.
 pub(super) fn record(
-    id: &str,
-    request: &Request,
+    request: &ContainerRequest,
     lifecycle: &Lifecycle,
     workspace: &Workspace,
-    image: Option<&StoredImage>,
 ) -> Result<Record> {
+    let image = workspace.root.stored.as_ref();
+    let entrypoint = match &request.options.entrypoint {
+        Some(asked) => asked.words().len(),
+        None => workspace.root.defaults.entrypoint.len(),
+    };
     let spec = &workspace.spec;
     let process = spec.process().as_ref();
     let of_image = spec.annotations().as_ref().and_then(|all| all.get(crate::spec::STOP_SIGNAL));
@@ -265,12 +263,12 @@ pub(super) fn record(
     let mut labels = image.map(|image| image.labels.clone()).unwrap_or_default();
     labels.extend(lifecycle.labels.clone());
     Ok(Record {
-        id: id.to_owned(),
+        id: workspace.id.clone(),
         name: request.options.name.as_ref().map(ToString::to_string).unwrap_or_default(),
         image: lifecycle.image.clone(),
         image_id: image.map(|image| image.id.clone()),
         command: process.and_then(|process| process.args().clone()).unwrap_or_default(),
-        entrypoint: 0,
+        entrypoint,
         user: request.options.user.as_ref().map(ToString::to_string),
         labels,
         created: Timestamp::now(),

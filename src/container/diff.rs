@@ -9,17 +9,18 @@ use super::Container;
 use super::layers::Layers;
 use super::start::config;
 use super::stores;
+use crate::container::Usnea;
 use crate::error::{Context, Result};
 use crate::image::archive::output::Output;
 use crate::image::diff::{self, Change, Kind, merged_tar};
 use crate::userns::{self, Base};
 
 /// Returns the container's changes of its image: folders before their content, each sorted. Leaves out mount points.
-pub fn diff(container: &Container) -> Result<Vec<Change>> {
+pub fn diff(usnea: &Usnea, container: &Container) -> Result<Vec<Change>> {
     let (spec, _image) = config(container)?;
-    let layers = Layers::of(container, &spec)?;
+    let layers = Layers::of(usnea, container, &spec)?;
     let (upper, form) = layers.written()?.clone();
-    let base = Base::of_user()?;
+    let base = usnea.base()?;
     let owners = stores::owners_of_containers(&base);
     let changes = in_base(&base, || diff::changes(&upper, form, &layers.lowers, &owners))?;
     let places: HashSet<&Path> =
@@ -49,10 +50,10 @@ pub fn in_base(base: &Base, find: impl FnOnce() -> Result<Vec<Change>>) -> Resul
 }
 
 /// Writes the tar of a container's root, without its mounts, to `output` (`-`: standard output).
-pub fn export(container: &Container, output: &Path) -> Result<()> {
+pub fn export(usnea: &Usnea, container: &Container, output: &Path) -> Result<()> {
     let (spec, _image) = config(container)?;
-    let stack = Layers::of(container, &spec)?.stack();
-    let base = Base::of_user()?;
+    let stack = Layers::of(usnea, container, &spec)?.stack();
+    let base = usnea.base()?;
     let owners = stores::owners_of_containers(&base);
     let write = || merged_tar(&stack, &owners, Output::create(output)?)?.put();
     userns::in_base(&base, write).context(|| format!("cannot export {}", container.record.name))

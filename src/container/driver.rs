@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::image::Root;
+use super::image_root::ImageRoot;
 use crate::error::{Context, Error, Result};
 use crate::host::overlay::{self, Known};
 use crate::host::{fuse, idmap};
@@ -25,10 +25,11 @@ pub struct Choice {
 pub fn choose(
     options: &Options,
     base: &Base,
-    (maps, root): (&IdMaps, &Root),
+    maps: &IdMaps,
+    root: &ImageRoot,
     store: &Path,
 ) -> Result<Choice> {
-    let Root { is_shared, is_foreign, whiteouts, .. } = *root;
+    let ImageRoot { is_shared, is_foreign, whiteouts, .. } = *root;
     // With a single ID, every file belongs to that ID.
     let has_others = base.writer != Writer::Itself;
     let idmapped = has_others && maps != &base.maps;
@@ -79,7 +80,11 @@ impl Choice {
 }
 
 /// Returns the first driver that serves, and whether the kernel's overlay was tried for it.
-fn first_that_serves(idmapped: bool, root: &Root, store: &Path) -> Result<(StorageDriver, bool)> {
+fn first_that_serves(
+    idmapped: bool,
+    root: &ImageRoot,
+    store: &Path,
+) -> Result<(StorageDriver, bool)> {
     let why_not = match idmapped {
         _ if root.whiteouts == Whiteouts::Names => {
             Err(Error::new("the store's file system has no whiteouts that it reads"))

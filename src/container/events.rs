@@ -1,12 +1,12 @@
 //! `usnea events`: recorded events, and new events as they happen.
 
 use std::io;
-use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::monitor::events::{Event, FILE};
 use crate::monitor::log::{Changes, Reader};
@@ -130,10 +130,11 @@ fn word_of_podman<'a>(word: &'a str, kind: &str) -> &'a str {
 /// Passes the events to `each`, in their order, until `until`, or for ever. Errors: the events cannot be read; `each`
 /// fails.
 pub fn events(
-    store: &Path,
+    usnea: &Usnea,
     wanted: &EventQuery,
     mut each: impl FnMut(&Event) -> io::Result<()>,
 ) -> Result<()> {
+    let store = usnea.store()?;
     let said = || format!("cannot read {}", store.join(FILE).display());
     let now = Timestamp::now();
     let since = match (wanted.since, wanted.follow && wanted.until.is_none_or(|until| until > now))
@@ -237,7 +238,7 @@ mod tests {
         }
         let read = |wanted: &EventQuery| {
             let mut ids = Vec::new();
-            super::events(store.path(), wanted, |event| {
+            super::events(&Usnea::new(Some(store.path().to_owned())), wanted, |event| {
                 ids.push(event.actor.id.clone());
                 Ok(())
             })

@@ -6,7 +6,8 @@ use std::time::Duration;
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 
-use super::run::{keep_descriptors, random_id};
+use super::id::random_id;
+use super::request::keep_descriptors;
 use super::stop::ended_within;
 use super::{Container, not_running};
 use crate::engine::{self, DetachKeys, ExecPlan, Finish, LaunchOptions, RunningContainer, Stdin};

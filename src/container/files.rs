@@ -9,16 +9,18 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::start::{config, locked, renew_layers};
 use super::{Container, processes};
+use crate::container::Usnea;
 use crate::engine::{self, FilesAccess};
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::State;
 use crate::monitor::status::Status;
 use crate::sys::{inroot, namespace, process};
-use crate::userns::{self, Base};
+use crate::userns::{self};
 
 /// Runs `work` in a process that has the container's root open, and `here` in this one meanwhile. Each process drops
 /// the values that the other's closure owns. Returns both answers.
 pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
+    usnea: &Usnea,
     container: &Container,
     how: FilesAccess,
     work: impl FnOnce(&OwnedFd) -> Result<T>,
@@ -27,7 +29,7 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
     if let Some(state) = running(container)? {
         return in_running(&state, work, here);
     }
-    let base = Base::of_user()?;
+    let base = usnea.base()?;
     let (spec, _image) = config(container)?;
     let plan = engine::plan(&spec, base.clone(), Default::default())?;
     // A container that never ran has no mount points for its volumes yet: made here as a start makes them.
@@ -45,7 +47,7 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
         },
     };
     if lock.is_some() {
-        renew_layers(container, &base, &spec)?;
+        renew_layers(container, base, &spec)?;
     }
     let idmapped = engine::Idmapped::make(&plan).context(|| "cannot map the IDs of files")?;
     let work = || {
@@ -57,7 +59,7 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
         mounted.end()?;
         Ok(answer)
     };
-    userns::in_base_and_here(&base, work, here)
+    userns::in_base_and_here(base, work, here)
 }
 
 /// Returns the state of a running container; `None`: the container does not run.

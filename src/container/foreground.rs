@@ -13,9 +13,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::create::{Lifecycle, record};
-use super::image::StoredImage;
-use super::run::{self, Request, Workspace};
+use super::request::ContainerRequest;
+use super::run;
 use super::stored::PullSettings;
+use super::usnea::Usnea;
+use super::workspace::Workspace;
 use super::{Container, random_name};
 use crate::config;
 use crate::engine::Launched;
@@ -28,14 +30,15 @@ use crate::sys::tree;
 
 /// Runs a container to its end; returns the exit status of its command.
 pub fn run_disposable(
-    request: &Request,
+    usnea: &Usnea,
+    request: &ContainerRequest,
     lifecycle: &Lifecycle,
     wanted: &PullSettings<'_>,
 ) -> Result<u8> {
     let mut shown = None;
-    run::run(request, wanted, |workspace, image, launched| {
+    run::run(usnea, request, wanted, |workspace, launched| {
         // Without a record, other commands cannot find the container; that is no reason not to run it.
-        match Shown::new(request, lifecycle, workspace, image, launched) {
+        match Shown::new(usnea, request, lifecycle, workspace, launched) {
             Ok(record) => shown = record,
             Err(error) => log::debug!("the container has no record: {error}"),
         }
@@ -48,16 +51,15 @@ struct Shown(PathBuf);
 impl Shown {
     /// Writes the record. `None`: no place for it.
     fn new(
-        request: &Request,
+        usnea: &Usnea,
+        request: &ContainerRequest,
         lifecycle: &Lifecycle,
         workspace: &Workspace,
-        image: Option<&StoredImage>,
         launched: &Launched,
     ) -> Result<Option<Self>> {
-        let store = crate::config::store_path(request.store.as_deref())?;
-        let Some(place) = place(&store)? else { return Ok(None) };
+        let Some(place) = place(usnea.store()?)? else { return Ok(None) };
         let state = monitor::state(launched, 1, 0, None)?;
-        let mut record = record(&workspace.id, request, lifecycle, workspace, image)?;
+        let mut record = record(request, lifecycle, workspace)?;
         record.name = random_name::name(0)?;
         record.log.driver = LogDriver::None;
         let born = Self(place.join(hidden(&record.id)));

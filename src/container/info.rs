@@ -9,21 +9,20 @@ use super::driver;
 use super::stores::Stores;
 use crate::config::{self, Settings};
 use crate::container;
+use crate::container::Usnea;
 use crate::error::Result;
 use crate::host::{account, boot_id, cgroup, distribution, filesystem, kernel, machine, program};
 use crate::ids::IdMap;
 use crate::image::manifest::Platform;
 use crate::image::registries_conf::Registries;
-use crate::userns::Base;
 
 /// Returns the whole document, under the names of podman's JSON.
-pub fn info(root: Option<&Path>) -> Result<Value> {
-    let place = config::store_path(root)?;
-    let stores = Stores::look(&place)?;
+pub fn info(usnea: &Usnea) -> Result<Value> {
+    let (place, stores) = (usnea.store()?, usnea.existing_images()?);
     let registries = Registries::load()?;
     let log = Settings::load()?.log;
     Ok(json!({
-        "host": host()?,
+        "host": host(usnea)?,
         "store": store(&place, &stores)?,
         "log": { "driver": "file", "maxSize": log.max_size, "maxFile": log.max_file },
         "plugins": {
@@ -107,10 +106,10 @@ pub fn version() -> Version {
     }
 }
 
-fn host() -> Result<Value> {
+fn host(usnea: &Usnea) -> Result<Value> {
     let (memory, names) = (machine::memory(), distribution::names());
     let uname = rustix::system::uname();
-    let base = Base::of_user()?;
+    let base = usnea.base()?;
     let platform = Platform::host();
     let helper = |name: &str| {
         let found = program::find(name, Path::is_file);

@@ -7,6 +7,7 @@ use rustix::fs::OFlags;
 
 use super::Container;
 use super::files::{running, with_root};
+use crate::container::Usnea;
 use crate::engine::{self, FilesAccess, MountSource, PlannedMount};
 use crate::error::{Error, Result};
 use crate::ids::IdMaps;
@@ -16,7 +17,6 @@ use crate::layer::override_stat::Records;
 use crate::layer::whiteout::Whiteouts;
 use crate::spec::StorageDriver;
 use crate::sys::inroot::{self, Symlinks};
-use crate::userns::Base;
 
 /// Paths in the root of files that are mounted without being in the config (`net::File`).
 const PLACES: &[&str] = &["etc/hosts", "etc/hostname", "etc/resolv.conf"];
@@ -33,9 +33,9 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Returns the layers of the container's config. Flushes the writes of a running container first.
-    pub(super) fn of(container: &Container, spec: &Spec) -> Result<Self> {
+    pub(super) fn of(usnea: &Usnea, container: &Container, spec: &Spec) -> Result<Self> {
         container.refuse_foreground("other command sees its layers")?;
-        flush(container)?;
+        flush(usnea, container)?;
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let Some(root) = mounts.iter().find(|mount| mount.destination() == Path::new("/")) else {
             let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json: no root"))?;
@@ -52,7 +52,7 @@ impl Layers {
                     false => Whiteouts::Overlay,
                 };
                 let shown = match (form, stacking.driver) {
-                    (Form::Whole, StorageDriver::Copy) => shown(spec, stacking.idmapped)?,
+                    (Form::Whole, StorageDriver::Copy) => shown(usnea, spec, stacking.idmapped)?,
                     _ => None,
                 };
                 let is_recorded = stacking.records == Records::InLowers;
@@ -93,13 +93,13 @@ impl Layers {
 }
 
 /// Returns the IDs that the image's owners have in a copy of the image.
-fn shown(spec: &Spec, idmapped: bool) -> Result<Option<IdMaps>> {
-    let plan = engine::plan(spec, Base::of_user()?, Default::default())?;
+fn shown(usnea: &Usnea, spec: &Spec, idmapped: bool) -> Result<Option<IdMaps>> {
+    let plan = engine::plan(spec, usnea.base()?.clone(), Default::default())?;
     Ok(plan.levels.shown(idmapped))
 }
 
 /// Flushes cached writes: until then they are in the kernel alone, not in the layers of the file system's server.
-fn flush(container: &Container) -> Result<()> {
+fn flush(usnea: &Usnea, container: &Container) -> Result<()> {
     if running(container)?.is_none() {
         return Ok(());
     }
@@ -108,7 +108,7 @@ fn flush(container: &Container) -> Result<()> {
         let root = inroot::open(root, Path::new("."), flags, Symlinks::Refuse)?;
         Ok(rustix::fs::syncfs(root)?)
     };
-    match with_root(container, FilesAccess::Reading, flush, || ())? {
+    match with_root(usnea, container, FilesAccess::Reading, flush, || ())? {
         (Err(error), ()) if running(container)?.is_some() => Err(error),
         // The container has just ended, and all is written.
         _ => Ok(()),

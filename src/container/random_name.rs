@@ -1,6 +1,6 @@
 //! Random names for containers without one: a lichen and its nature.
 
-use super::run::random_id;
+use super::id::random_id;
 use crate::error::Result;
 
 const LIKE: [&str; 64] = [

@@ -7,8 +7,9 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::image::Root;
-use super::run::Request;
+use super::image_root::ImageRoot;
+use super::request::ContainerRequest;
+use super::usnea::Usnea;
 use crate::config;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Grip, Lock};
@@ -26,11 +27,12 @@ pub struct Claim {
 
 /// Returns the maps of a container, and the claim on its range where the container has its own.
 pub fn claimed(
-    request: &Request,
-    base: &Base,
-    root: &Root,
-    (store, id): (&Path, &str),
+    usnea: &Usnea,
+    request: &ContainerRequest,
+    root: &ImageRoot,
+    id: &str,
 ) -> Result<(IdMaps, Option<Claim>)> {
+    let (base, store) = (usnea.base()?, usnea.store()?);
     if !matches!(request.options.userns(), UsernsMode::Auto(_)) {
         return Ok((maps(request, base, root, store)?, None));
     }
@@ -45,7 +47,11 @@ pub fn claimed(
 
 /// Returns the mode of a container whose image says USER, where the user has a single ID and the command line says
 /// nothing. That single ID is then the image's user instead of root, and owns all files. `None`: the flags decide.
-pub fn of_image_user(request: &Request, base: &Base, root: &Root) -> Option<UsernsMode> {
+pub fn of_image_user(
+    request: &ContainerRequest,
+    base: &Base,
+    root: &ImageRoot,
+) -> Option<UsernsMode> {
     let options = &request.options;
     let is_free = options.userns.is_none()
         && options.userns() == UsernsMode::Host
@@ -61,7 +67,12 @@ pub fn of_image_user(request: &Request, base: &Base, root: &Root) -> Option<User
 }
 
 /// Returns the maps that a container has or would have; claims nothing.
-pub fn maps(request: &Request, base: &Base, root: &Root, store: &Path) -> Result<IdMaps> {
+pub fn maps(
+    request: &ContainerRequest,
+    base: &Base,
+    root: &ImageRoot,
+    store: &Path,
+) -> Result<IdMaps> {
     let options = &request.options;
     let userns = of_image_user(request, base, root).unwrap_or_else(|| options.userns());
     let room = || {

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use super::stop::{Stopping, end_monitor, ended_within, stop};
 use super::{Container, Hold, bury, elsewhere, try_lock};
 use super::{folder, volumes};
+use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::monitor::record::{self, EXIT, STATE, State};
 use crate::monitor::{Status, events};
 use crate::spec::VolumeName;
 use crate::sys::process;
-use crate::userns::Base;
 
 /// Settings of a removal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,10 +39,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks a running container that is to be killed to end, so that several end at the same time.
 pub fn begin_removal(
-    store: &Path,
+    usnea: &Usnea,
     id: &str,
     how: Removal,
 ) -> Result<Option<(Container, Stopping)>> {
+    let store = usnea.store()?;
     // A damaged record is no reason not to remove the container.
     let container = Container::open(store, id).unwrap_or_default().filter(|_| how.force);
     let Some(container) = container else { return Ok(None) };
@@ -54,7 +55,8 @@ pub fn begin_removal(
 }
 
 /// Removes the container with this ID. Errors: the container runs, and `force` is not set.
-pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {
+pub fn remove(usnea: &Usnea, id: &str, how: Removal) -> Result<()> {
+    let store = usnea.store()?;
     let folder = store.join("containers").join(id);
     // A damaged record is no reason not to remove the container.
     let container = Container::open(store, id).unwrap_or_default();
@@ -68,10 +70,10 @@ pub fn remove(store: &Path, id: &str, how: Removal) -> Result<()> {
     }
     let own = container.as_ref().filter(|container| how.volumes || container.record.auto_remove);
     let own = own.map(own_volumes).unwrap_or_default();
-    let base = Base::of_user()?;
+    let base = usnea.base()?;
     let removed = bury(store, id, name.as_deref(), lock)?.remove(&base);
     folder::sweep(store, &base);
-    volumes::remove_anonymous(store, &own);
+    volumes::remove_anonymous(usnea, &own);
     removed?;
     if let Some(container) = &container {
         events::of_container(store, &container.record, "destroy", &[]);
@@ -86,7 +88,8 @@ pub(super) fn is_left_over(container: &Container) -> bool {
 
 /// Removes containers with `--rm` that were killed together with their monitor: no other process would. Ignores
 /// failures: the next command tries again.
-pub(super) fn sweep(store: &Path) {
+pub(super) fn sweep(usnea: &Usnea) {
+    let Ok(store) = usnea.store() else { return };
     for id in super::ids(store).unwrap_or_default() {
         let folder = store.join("containers").join(&id);
         // A container that has ended in good order, or never ran, is skipped unopened: there may be many.
@@ -99,7 +102,7 @@ pub(super) fn sweep(store: &Path) {
         if let Ok(Some(container)) = Container::open(store, &id)
             && is_left_over(&container)
         {
-            let removed = remove(store, &id, Removal::default());
+            let removed = remove(usnea, &id, Removal::default());
             log::debug!("removed container {}, left by a kill: {removed:?}", container.short_id());
         }
     }

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use super::folder;
+use crate::container::Usnea;
 use crate::container::{self, Removal};
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Grip};
-use crate::userns::Base;
 
 /// Our files and folders in a store. Locks and images.json last: an interrupted reset can be run again.
 const OURS: [&str; 22] = [
@@ -39,14 +39,15 @@ const OURS: [&str; 22] = [
 const HELD: [&str; 5] = ["blobs/sha256", "layers", "tmp", "ranges", "names"];
 
 /// Removes the store, running containers too. Returns the files that are not ours, which stay.
-pub fn reset(store: &Path) -> Result<Vec<PathBuf>> {
+pub fn reset(usnea: &Usnea) -> Result<Vec<PathBuf>> {
+    let store = usnea.store()?;
     if !store.exists() {
         return Ok(Vec::new());
     }
     for id in container::ids(store)? {
         let how = Removal { force: true, ..Removal::default() };
-        container::remove(store, &id, how)
-            .context(|| format!("container {}", super::run::short(&id)))?;
+        container::remove(usnea, &id, how)
+            .context(|| format!("container {}", super::id::short(&id)))?;
     }
     if let Some(path) = held(store) {
         let text = format!("{} is in use", path.display());
@@ -54,7 +55,7 @@ pub fn reset(store: &Path) -> Result<Vec<PathBuf>> {
             "end what 'usnea run --rm' or another command of usnea still does, then try again",
         ));
     }
-    let base = Base::of_user()?;
+    let base = usnea.base()?;
     for path in ours(store) {
         let removed = match path.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => folder::remove(&path, &base),

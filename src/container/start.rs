@@ -10,14 +10,15 @@ use oci_spec::runtime::Spec;
 use super::attach::{Attachment, SignalProxy, attach};
 use super::create::{AfterCreate, Created, Lifecycle, create, launch_options};
 use super::folder;
-use super::image::Image;
+use super::id::short;
 use super::images;
 use super::network;
 use super::remove::{Removal, own_volumes, remove, sweep};
-use super::run::{Request, keep_descriptors, short};
+use super::request::{ContainerRequest, keep_descriptors};
+use super::root_source::RootSource;
 use super::stop::{Stopping, ended_within};
 use super::stored::PullSettings;
-use super::stores::Stores;
+use super::usnea::Usnea;
 use super::volumes;
 use super::{Container, Hold, bury};
 use crate::engine::{self, Plan};
@@ -35,9 +36,13 @@ use crate::userns::Base;
 
 /// Starts a container. `client` is attached by this socket from the beginning, and has blocked these signals, which the
 /// container has not. Returns false, and does nothing, if the container runs already.
-pub fn start(container: &Container, client: Option<(OwnedFd, &Signals)>) -> Result<bool> {
+pub fn start(
+    usnea: &Usnea,
+    container: &Container,
+    client: Option<(OwnedFd, &Signals)>,
+) -> Result<bool> {
     if !container.record.requires.is_empty() && !container.status()?.is_running() {
-        start_required(container)?;
+        start_required(usnea, container)?;
     }
     // A container in the foreground always runs.
     let Some(lock) = container.is_in_store().then(|| locked(container)).transpose()?.flatten()
@@ -45,34 +50,38 @@ pub fn start(container: &Container, client: Option<(OwnedFd, &Signals)>) -> Resu
         return Ok(false);
     };
     let _ = std::fs::remove_file(container.folder.join(STOPPED));
-    launch(container, job(container, lock.into())?, client).map(|()| true)
+    launch(container, job(usnea, container, lock.into())?, client).map(|()| true)
 }
 
 /// Starts the containers that a new container requires, then returns the new one. Removes a disposable one after an
 /// error.
-fn after_required(created: Created) -> Result<Created> {
-    let Err(error) = start_required(&created.container) else { return Ok(created) };
+fn after_required(usnea: &Usnea, created: Created) -> Result<Created> {
+    let Err(error) = start_required(usnea, &created.container) else { return Ok(created) };
     let Created { container, lock, .. } = created;
     drop(lock);
-    discard_ended(&container);
+    discard_ended(usnea, &container);
     Err(error)
 }
 
 /// Starts a container that has just been made.
-fn start_created(created: Created, client: Option<(OwnedFd, &Signals)>) -> Result<Container> {
+fn start_created(
+    usnea: &Usnea,
+    created: Created,
+    client: Option<(OwnedFd, &Signals)>,
+) -> Result<Container> {
     let Created { container, lock, plan, image } = created;
     let started = launch(&container, job_of(&container, lock.into(), plan, image), client);
-    started.inspect_err(|_| discard_ended(&container))?;
+    started.inspect_err(|_| discard_ended(usnea, &container))?;
     Ok(container)
 }
 
 /// Starts the containers of `--requires`, in this order, and those that they require. Errors: a missing container.
-fn start_required(container: &Container) -> Result<()> {
+fn start_required(usnea: &Usnea, container: &Container) -> Result<()> {
     for id in &container.record.requires {
         let said = || format!("--requires {}", short(id));
         let required = Container::open(&container.store, id)?;
         let required = required.ok_or_else(|| Error::new("that container is gone"));
-        required.and_then(|required| start(&required, None)).context(said)?;
+        required.and_then(|required| start(usnea, &required, None)).context(said)?;
     }
     Ok(())
 }
@@ -89,32 +98,35 @@ fn launch(container: &Container, job: Job, client: Option<(OwnedFd, &Signals)>) 
 }
 
 /// Waits for the end of a container that is being stopped, and starts it again; starts a container that does not run.
-pub fn restart(container: &Container, stopping: Option<Stopping>) -> Result<()> {
+pub fn restart(usnea: &Usnea, container: &Container, stopping: Option<Stopping>) -> Result<()> {
     if let Some(stopping) = stopping {
         stopping.finish(container)?;
     }
-    start(container, None)?;
+    start(usnea, container, None)?;
     events::of_container(&container.store, &container.record, "restart", &[]);
     Ok(())
 }
 
 /// Makes a container and leaves it running; returns its ID.
 pub fn run_detached(
-    request: &Request,
+    usnea: &Usnea,
+    request: &ContainerRequest,
     lifecycle: &Lifecycle,
     wanted: &PullSettings<'_>,
 ) -> Result<String> {
     refuse_descriptors(request)?;
-    let created = after_required(create(request, lifecycle, wanted, AfterCreate::Start)?)?;
-    let container = start_created(created, None)?;
+    let created =
+        after_required(usnea, create(usnea, request, lifecycle, wanted, AfterCreate::Start)?)?;
+    let container = start_created(usnea, created, None)?;
     warn_of_end(&container);
-    sweep(&container.store);
+    sweep(usnea);
     Ok(container.record.id)
 }
 
 /// Makes a container and attaches to it; returns its exit status, or 0 when the detach keys were typed.
 pub fn run_attached(
-    request: &Request,
+    usnea: &Usnea,
+    request: &ContainerRequest,
     lifecycle: &Lifecycle,
     wanted: &PullSettings<'_>,
     proxy: SignalProxy,
@@ -127,11 +139,11 @@ pub fn run_attached(
     }
     let keys = lifecycle.detach_keys.as_ref().map(|keys| keys.parse().map_err(Error::new));
     let keys = keys.transpose()?.unwrap_or_default();
-    let created = create(request, lifecycle, wanted, AfterCreate::Start)?;
-    let created = after_required(created)?;
+    let created = create(usnea, request, lifecycle, wanted, AfterCreate::Start)?;
+    let created = after_required(usnea, created)?;
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let (socket, far) = protocol::pair().context(|| "cannot make a socket pair")?;
-    let container = start_created(created, Some((far, &signals)))?;
+    let container = start_created(usnea, created, Some((far, &signals)))?;
     let monitor = record::read::<State>(&container.folder, STATE).ok().flatten();
     let attachment = Attachment { socket, input: options.interactive, keys, proxy };
     // A disposable container may be half removed when its end is reported.
@@ -140,7 +152,7 @@ pub fn run_attached(
     if status.is_some() && folder.is_some_and(|folder| lacked_memory(&folder)) {
         log::warn!("{}", engine::KILLED_FOR_MEMORY);
     }
-    sweep(&container.store);
+    sweep(usnea);
     // With `--rm`, the container must be removed before this command ends: the next command may want its name.
     if let (Some(_), true, Some(state)) = (status, container.record.auto_remove, monitor)
         && let Some(monitor) = state.monitor.open()
@@ -167,7 +179,7 @@ fn warn_of_end(container: &Container) {
     }
 }
 
-fn refuse_descriptors(request: &Request) -> Result<()> {
+fn refuse_descriptors(request: &ContainerRequest) -> Result<()> {
     if request.options.preserves_descriptors() {
         return Err(Error::new(
             "--preserve-fds, --preserve-fd: a container that is kept has them at its first start alone",
@@ -178,9 +190,9 @@ fn refuse_descriptors(request: &Request) -> Result<()> {
 }
 
 /// Removes a container with `--rm` that could not be started.
-fn discard_ended(container: &Container) {
+fn discard_ended(usnea: &Usnea, container: &Container) {
     if container.record.auto_remove
-        && let Err(error) = remove(&container.store, &container.record.id, Removal::default())
+        && let Err(error) = remove(usnea, &container.record.id, Removal::default())
     {
         log::warn!("{error}");
     }
@@ -226,14 +238,14 @@ pub(super) fn config(container: &Container) -> Result<(Spec, Option<OwnedFd>)> {
     Ok((spec, held))
 }
 
-fn job(container: &Container, lock: OwnedFd) -> Result<Job> {
-    let base = Base::of_user()?;
+fn job(usnea: &Usnea, container: &Container, lock: OwnedFd) -> Result<Job> {
+    let base = usnea.base()?;
     let (spec, image) = config(container)?;
-    renew_layers(container, &base, &spec)?;
+    renew_layers(container, base, &spec)?;
     let mut options = launch_options(container.record.input);
     network::look_at_ports(&container.record.network)?;
     options.network = network::connected(&container.record.network, &spec, &container.store)?;
-    let plan = engine::plan(&spec, base, options)?;
+    let plan = engine::plan(&spec, base.clone(), options)?;
     Ok(job_of(container, lock, plan, image))
 }
 
@@ -254,15 +266,15 @@ fn job_of(container: &Container, lock: OwnedFd, plan: Plan, image: Option<OwnedF
 
 /// Holds the container's image against removal while the container runs.
 fn hold_image(container: &Container, spec: &mut Spec) -> Result<Option<OwnedFd>> {
-    match container.record.image.parse::<Image>()? {
-        Image::Directory(_) => Ok(None),
-        Image::Host(programs) => {
+    match container.record.image.parse::<RootSource>()? {
+        RootSource::Directory(_) => Ok(None),
+        RootSource::Host(programs) => {
             let root = host::assemble(&container.store, &programs)?;
             // The host's programs may have changed since: then they have in the container too.
             spec::set_lower(spec, &root.path)?;
             Ok(Some(root.lock().try_clone().context(|| "cannot hold the image")?.into()))
         }
-        Image::Stored(text) => {
+        RootSource::Image(text) => {
             let manifest = Store::look(&container.store).used_manifest(&container.folder)?;
             let held = manifest.map_or(Ok(None), |manifest| {
                 files::hold(&manifest, Lock::Shared).context(|| manifest.display().to_string())
@@ -288,6 +300,7 @@ pub(super) fn renew_layers(container: &Container, base: &Base, spec: &Spec) -> R
 /// Starts the container of a monitor again (the handover comes from the same process). Only an error returns.
 pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
     let handover = Handover::receive(number)?;
+    let usnea = Usnea::new(Some(handover.store.clone()));
     let lock = monitor::take(handover.lock)?;
     let container = of_folder(&handover.store, &handover.folder)?;
     let state: Option<State> = record::read_if_whole(&container.folder, STATE)?;
@@ -302,7 +315,7 @@ pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
             listener,
             restarts: state.map_or(0, |state| state.restarts) + 1,
             waited: handover.waited,
-            ..job(&container, lock)?
+            ..job(&usnea, &container, lock)?
         })
     };
     let Err(error) = again();
@@ -316,29 +329,28 @@ pub fn relaunch(number: &str) -> Result<std::convert::Infallible> {
 /// Removes the ended container of a monitor.
 pub fn remove_ended(number: &str) -> Result<()> {
     let handover = Handover::receive(number)?;
+    let usnea = Usnea::new(Some(handover.store.clone()));
     let lock = File::from(monitor::take(handover.lock)?);
     let container = of_folder(&handover.store, &handover.folder)?;
     let own = own_volumes(&container);
     let buried = bury(&container.store, &container.record.id, Some(&container.record.name), lock)?;
-    let removed = buried.remove(&Base::of_user()?);
-    volumes::remove_anonymous(&container.store, &own);
+    let removed = buried.remove(usnea.base()?);
+    volumes::remove_anonymous(&usnea, &own);
     removed?;
     events::of_container(&container.store, &container.record, "destroy", &[]);
     if container.record.remove_image {
-        remove_image(&container);
+        remove_image(&usnea, &container);
     }
     Ok(())
 }
 
 /// Removes the container's image, unless another container uses it, or it is in a store of others.
-fn remove_image(container: &Container) {
+fn remove_image(usnea: &Usnea, container: &Container) {
     let names = [container.record.image.clone()];
     let mut told = |answer: std::result::Result<&RemovedImage, &Error>| {
         log::debug!("--rmi {}: {answer:?}", container.record.image);
     };
-    let removed = Stores::look(&container.store).and_then(|stores| {
-        images::remove(&stores, &names, Force::No, images::Missing::Ignored, &mut told)
-    });
+    let removed = images::remove(usnea, &names, Force::No, images::Missing::Ignored, &mut told);
     if let Err(error) = removed {
         log::debug!("--rmi {}: {error}", container.record.image);
     }

@@ -1,13 +1,12 @@
 //! Image of the store as a root: found, pulled where `--pull` says so, unpacked in the form that this user needs, and
 //! held while the container runs.
 
-use std::path::Path;
-
 use clap::ValueEnum;
 
-use super::image::{Held, Root, StoredImage};
+use super::image_root::{ImageLock, ImageRoot, StoredImage};
 use super::images::{self, Pull};
-use super::stores::{self, Stores};
+use super::stores;
+use super::usnea::Usnea;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::go_json;
@@ -19,7 +18,6 @@ use crate::image::store::{HeldBlob, Image, Store};
 use crate::image::transport::Place;
 use crate::monitor::record::Healthcheck;
 use crate::spec::ImageDefaults;
-use crate::userns::Base;
 
 /// Number of attempts to get an image that another command removes at once.
 const TRIES: usize = 5;
@@ -49,28 +47,27 @@ pub struct PullSettings<'a> {
 }
 
 /// Returns the image's root, held.
-pub fn root(base: &Base, store: &Path, text: &str, wanted: &PullSettings<'_>) -> Result<Root> {
-    let stores = Stores::open(Some(store))?;
-    let (store, image, blob) = held(base, &stores, text, wanted)?;
+pub fn root(usnea: &Usnea, text: &str, pull: &PullSettings<'_>) -> Result<ImageRoot> {
+    let base = usnea.base()?;
+    let (store, image, blob) = find_or_pull_held(usnea, text, pull)?;
     let owners = stores::owners(base, &store);
     if !is_unpacked(&store, &image, &owners) {
-        images::prepare(base, &store, &image, wanted.progress)?;
+        images::prepare(base, &store, &image, pull.progress)?;
     }
     if image.layers.is_empty() {
         store.make_empty_layer()?;
     }
-    Ok(Root { held: Held::Stored(blob), ..describe(&store, &image, &owners)? })
+    Ok(ImageRoot { held: ImageLock::Stored(blob), ..describe(&store, &image, &owners)? })
 }
 
 /// Returns the image, held: from here on no command removes it.
-fn held(
-    base: &Base,
-    stores: &Stores,
+fn find_or_pull_held(
+    usnea: &Usnea,
     text: &str,
-    wanted: &PullSettings<'_>,
+    pull: &PullSettings<'_>,
 ) -> Result<(Store, Image, HeldBlob)> {
     for _ in 0..TRIES {
-        let (store, image) = had(base, stores, text, wanted)?;
+        let (store, image) = acquire(usnea, text, pull)?;
         // A prune may have removed the image meanwhile.
         if let Some(blob) = store.blob(&image.manifest)? {
             return Ok((store, image, blob));
@@ -80,15 +77,14 @@ fn held(
 }
 
 /// Returns the image of this name, pulled where `wanted` says so.
-pub fn find_or_pull(stores: &Stores, text: &str, wanted: &PullSettings<'_>) -> Result<Image> {
-    had(&Base::of_user()?, stores, text, wanted).map(|(_, image)| image)
+pub fn find_or_pull(usnea: &Usnea, text: &str, pull: &PullSettings<'_>) -> Result<Image> {
+    acquire(usnea, text, pull).map(|(_, image)| image)
 }
 
 /// Returns the image's root; holds and makes nothing.
-pub fn would_be_root(base: &Base, store: &Path, text: &str) -> Result<Root> {
-    let stores = Stores::look(store)?;
-    let (store, image) = images::known(&stores, text)?;
-    let owners = stores::owners(base, &store);
+pub fn would_be_root(usnea: &Usnea, text: &str) -> Result<ImageRoot> {
+    let (store, image) = images::known(usnea.existing_images()?, text)?;
+    let owners = stores::owners(usnea.base()?, &store);
     describe(&store, &image, &owners)
 }
 
@@ -97,12 +93,8 @@ fn is_unpacked(store: &Store, image: &Image, owners: &Owners) -> bool {
 }
 
 /// Finds the image here, or pulls it.
-fn had(
-    base: &Base,
-    stores: &Stores,
-    text: &str,
-    wanted: &PullSettings<'_>,
-) -> Result<(Store, Image)> {
+fn acquire(usnea: &Usnea, text: &str, wanted: &PullSettings<'_>) -> Result<(Store, Image)> {
+    let (base, stores) = (usnea.base()?, usnea.images()?);
     let registries = Registries::load()?;
     let here = match &wanted.pull.place {
         Place::Registry(_) => stores.find(text, &registries)?,
@@ -124,27 +116,23 @@ fn had(
         (None, PullPolicy::Never) => Err(images::known(stores, text).err().unwrap_or_else(|| {
             Error::new(format!("image '{text}' is not here for this platform"))
         })),
-        (Some(here), PullPolicy::Newer) => newer(here, stores, wanted),
-        _ => pulled(stores, wanted),
+        (Some(here), PullPolicy::Newer) => newer(here, usnea, wanted),
+        _ => pulled(usnea, wanted),
     }
 }
 
-fn pulled(stores: &Stores, wanted: &PullSettings<'_>) -> Result<(Store, Image)> {
-    let image = images::pull(stores, &wanted.pull, wanted.progress)?;
-    Ok((stores.own().clone(), image))
+fn pulled(usnea: &Usnea, wanted: &PullSettings<'_>) -> Result<(Store, Image)> {
+    let image = images::pull(usnea, &wanted.pull, wanted.progress)?;
+    Ok((usnea.images()?.own().clone(), image))
 }
 
 /// Returns the image here, or the image that the registry has by its name now. Errors: the pull fails; where no
 /// registry has the image or can be reached, the image here serves.
-fn newer(
-    here: (Store, Image),
-    stores: &Stores,
-    wanted: &PullSettings<'_>,
-) -> Result<(Store, Image)> {
+fn newer(here: (Store, Image), usnea: &Usnea, wanted: &PullSettings<'_>) -> Result<(Store, Image)> {
     let is_same = |digest: &Digest| here.1.is_called(digest);
-    match images::registry_digest(stores, &wanted.pull) {
+    match images::registry_digest(usnea, &wanted.pull) {
         Ok(digest) if is_same(&digest) => return Ok(here),
-        Ok(_) => pulled(stores, wanted),
+        Ok(_) => pulled(usnea, wanted),
         Err(error) => Err(error),
     }
     .or_else(|error| match error.is_of_place() {
@@ -156,7 +144,7 @@ fn newer(
     })
 }
 
-fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
+fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<ImageRoot> {
     if image.platform.os != "linux" {
         return Err(Error::new(format!("an image for {}: only linux runs here", image.platform)));
     }
@@ -171,14 +159,14 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<Root> {
         defaults(store, image).context(|| format!("image {}", image.config.short()))?;
     let manifest = store.blob_path(&image.manifest);
     let stored = Some(StoredImage { manifest, id: image.config.to_string(), labels, health });
-    Ok(Root {
+    Ok(ImageRoot {
         folders,
         is_shared: *owners == Owners::Shared,
         is_foreign: store.is_foreign(),
         whiteouts,
         defaults,
         stored,
-        held: Held::Nothing,
+        held: ImageLock::Nothing,
     })
 }
 

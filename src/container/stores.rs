@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use crate::config::{self, Settings};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::image::owners::Owners;
 use crate::image::reference::{LOCALHOST, Reference, Typed};
@@ -19,9 +19,9 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Opens our own store (`--root`, USNEA_ROOT, or in the home) and the stores of the settings for reading.
-    pub fn open(root: Option<&Path>) -> Result<Self> {
-        let own = Store::open(&config::store_path(root)?)?;
+    /// Opens our own store, made if missing, and the stores of the settings for reading.
+    pub fn open(root: &Path) -> Result<Self> {
+        let own = Store::open(root)?;
         let others = Settings::load()?.image_stores;
         Ok(Self { own, others: others.iter().map(|root| Store::look(root)).collect() })
     }

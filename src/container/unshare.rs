@@ -3,16 +3,17 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use crate::container::Usnea;
 use crate::error::{Context, Error, Result, STATUS_CANNOT_INVOKE, STATUS_NOT_FOUND};
 use crate::sys::namespace;
 use crate::sys::process::{self, Ended, Forked};
-use crate::userns::{self, Base};
+use crate::userns::{self};
 
 /// Runs a command there, with a mount namespace of its own; returns its exit status. The command dies with us.
-pub fn unshare(command: &[String]) -> Result<u8> {
+pub fn unshare(usnea: &Usnea, command: &[String]) -> Result<u8> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Error::new("no command is given"))?;
-    userns::in_base(&Base::of_user()?, || {
+    userns::in_base(usnea.base()?, || {
         namespace::unshare_mounts().context(|| "cannot make a mount namespace")?;
         match process::fork().context(|| "cannot fork")? {
             Forked::Child => become_command(program, arguments),

@@ -1,9 +1,6 @@
 //! `usnea attach`: attaches to a running container.
 
-use std::path::Path;
-
-use super::selection;
-use crate::container::{self, Attachment, SignalProxy};
+use crate::container::{self, Attachment, SignalProxy, Usnea};
 use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::sys::signal::Signals;
@@ -37,8 +34,8 @@ pub struct Arguments {
 }
 
 /// Attaches to a container; returns its exit status, or 0 after the detach keys.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     let container = match &arguments.container {
         Some(name) => container::find(&store, name)?,
         None => container::all(&store)?

@@ -1,9 +1,7 @@
 //! `usnea container clone`: copies a container's configuration to a new container.
 
-use std::path::Path;
-
-use super::selection::{self, say};
-use crate::container::{self, Cloning, Removal};
+use super::selection::say;
+use crate::container::{self, Cloning, Removal, Usnea};
 use crate::error::{Error, Result};
 use crate::spec::{ContainerName, Resources};
 
@@ -41,11 +39,11 @@ pub struct Arguments {
 }
 
 /// Clones the container, and prints the clone's ID.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     if arguments.force && !arguments.destroy {
         return Err(Error::new("--force is about the removal of the original: it needs --destroy"));
     }
-    let container = container::find(&selection::store(root)?, &arguments.container)?;
+    let container = container::find(usnea.store()?, &arguments.container)?;
     let removal = Removal { force: arguments.force, ..Removal::default() };
     let cloning = Cloning {
         name: arguments.name.clone().or_else(|| arguments.new_name.clone()),
@@ -53,6 +51,6 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         destroy: arguments.destroy.then_some(removal),
         run: arguments.run,
     };
-    say(&container::clone(&container, &cloning)?);
+    say(&container::clone(usnea, &container, &cloning)?);
     Ok(0)
 }

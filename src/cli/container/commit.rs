@@ -1,13 +1,12 @@
 //! `usnea commit`: makes an image of a container.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::selection;
 use crate::cli::run::print;
 use crate::container::stores::given_name;
-use crate::container::{self, Commit, DuringCommit, Squash};
+use crate::container::{self, Commit, DuringCommit, Squash, Usnea};
 use crate::error::{Context, Result};
 use crate::image::instruction::ConfigChange;
 use crate::image::reference::Typed;
@@ -67,8 +66,8 @@ enum Format {
 }
 
 /// Commits a container, and prints the image's ID.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     let container = container::find(&store, &arguments.container)?;
     let name = arguments.name.as_ref().map(given_name).transpose()?;
     let commit = Commit {
@@ -79,7 +78,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         squash: if arguments.squash { Squash::Yes } else { Squash::No },
         during: if arguments.pause { DuringCommit::Pause } else { DuringCommit::Run },
     };
-    let image = container::commit(&container, &commit)?;
+    let image = container::commit(usnea, &container, &commit)?;
     if let Some(path) = &arguments.iidfile {
         std::fs::write(path, image.config.to_string())
             .context(|| format!("--iidfile: cannot write {}", path.display()))?;

@@ -5,8 +5,7 @@ use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::selection;
-use crate::container::{self, Copying, End, Owned};
+use crate::container::{self, Copying, End, Owned, Usnea};
 use crate::error::{Error, Result};
 use crate::image::diff::LastLink;
 use crate::image::extract::place::OtherKind;
@@ -44,8 +43,8 @@ pub struct Arguments {
 }
 
 /// Copies files; returns the exit status.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     let (from, to) = (end(&store, &arguments.from)?, end(&store, &arguments.to)?);
     match (&from, &to) {
         (End::Container(..), End::Container(..)) => {
@@ -73,7 +72,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             false => OtherKind::Refused,
         },
     };
-    container::copy(&from, &to, how)?;
+    container::copy(usnea, &from, &to, how)?;
     Ok(0)
 }
 

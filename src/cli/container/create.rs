@@ -1,11 +1,9 @@
 //! `usnea create`: makes a container without a start.
 
-use std::path::PathBuf;
-
 use super::flags::Flags;
 use super::selection::say;
 use crate::cli::run::{Common, Pulling};
-use crate::container::{self, Lifecycle};
+use crate::container::{self, Lifecycle, Usnea};
 use crate::error::Result;
 use crate::monitor::record::{Input, Stream};
 
@@ -29,14 +27,15 @@ pub struct Arguments {
 }
 
 /// Makes the container, and prints its ID.
-pub fn run(arguments: Arguments, store: Option<PathBuf>) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let Arguments { attach, common, flags, pulling } = arguments;
     let input = if common.options().interactive { Input::Once } else { Input::Closed };
     let lifecycle = Lifecycle { attach, ..flags.lifecycle(&common.image(), input)? };
     let shown = pulling.shown();
     let wanted = pulling.wanted(&common.image(), &shown)?;
     let created = container::create(
-        &common.request(store)?,
+        usnea,
+        &common.request(usnea)?,
         &lifecycle,
         &wanted,
         container::AfterCreate::Leave,

@@ -2,15 +2,14 @@
 
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use serde_json::json;
 
-use super::selection;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::{print, print_bytes};
 use crate::cli::table::escape;
 use crate::container;
+use crate::container::Usnea;
 use crate::error::{Error, Result};
 use crate::image::diff::{Change, Kind};
 
@@ -35,8 +34,8 @@ pub struct Arguments {
 const LAYOUT: Layout = Layout { table: "{{.Kind}}\t{{.Path}}", headings: &[] };
 
 /// Prints the changes of a container.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     let container = match &arguments.name {
         Some(name) => container::find(&store, name)?,
         None => {
@@ -44,7 +43,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             last.ok_or_else(|| Error::new("there is no container"))?
         }
     };
-    print_changes(&container::diff(&container)?, arguments.format.as_ref())
+    print_changes(&container::diff(usnea, &container)?, arguments.format.as_ref())
 }
 
 /// Prints changes in `format`.

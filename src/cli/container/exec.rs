@@ -1,9 +1,6 @@
 //! `usnea exec`: a command in a running container.
 
-use std::path::Path;
-
-use super::selection;
-use crate::container::{self, Audience, Entered};
+use crate::container::{self, Audience, Entered, Usnea};
 use crate::engine::{Finish, Stdin};
 use crate::error::{Context, Error, Result};
 use crate::security::Privileges;
@@ -63,7 +60,7 @@ pub struct Arguments {
 }
 
 /// Runs the command; returns its exit status.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let Arguments { interactive, tty, detach, latest, words: mut command, .. } = arguments;
     let is_terminal = || rustix::termios::isatty(rustix::stdio::stdin());
     if tty && interactive && !detach && !is_terminal() {
@@ -75,7 +72,7 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     }
     let keys = arguments.detach_keys.as_deref().map(|keys| keys.parse().map_err(Error::new));
     let keys = keys.transpose().context(|| "--detach-keys")?;
-    let store = selection::store(root)?;
+    let store = usnea.store()?;
     let container = if latest {
         let newest = container::all(&store)?.into_iter().next();
         newest.ok_or_else(|| Error::new("there is no container"))?

@@ -1,11 +1,11 @@
 //! `usnea export` and `usnea container export`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{NameScope, selection};
+use super::NameScope;
 use crate::container;
+use crate::container::Usnea;
 use crate::container::images;
-use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 
 /// Export the file system of a container, or of an image, as a tar archive
@@ -24,19 +24,18 @@ pub struct Arguments {
 }
 
 /// Exports the container of this name; in the scope of all objects, else the image.
-pub fn run(arguments: &Arguments, root: Option<&Path>, scope: NameScope) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea, scope: NameScope) -> Result<u8> {
+    let store = usnea.store()?;
     let name = &arguments.name;
-    if scope == NameScope::Containers || container::find_id(&store, name).is_ok() {
-        container::export(&container::find(&store, name)?, &arguments.output)?;
+    if scope == NameScope::Containers || container::find_id(store, name).is_ok() {
+        container::export(usnea, &container::find(store, name)?, &arguments.output)?;
         return Ok(0);
     }
-    let stores = Stores::open(root)?;
-    if !images::exists(&stores, name)? {
+    if !images::exists(usnea, name)? {
         let name = name.escape_debug();
         return Err(Error::new(format!("neither a container nor an image is called '{name}'"))
             .hint("'usnea ps --all' lists containers, 'usnea images' images"));
     }
-    images::export(&stores, name, &arguments.output)?;
+    images::export(usnea, name, &arguments.output)?;
     Ok(0)
 }

@@ -1,11 +1,9 @@
 //! `usnea healthcheck`: runs a container's health check.
 
-use std::path::Path;
-
 use clap::Subcommand;
 
-use super::selection::{self, say};
-use crate::container::{self, Passed};
+use super::selection::say;
+use crate::container::{self, Passed, Usnea};
 use crate::error::Result;
 use crate::monitor::health::Health;
 
@@ -34,9 +32,9 @@ struct RunArguments {
 }
 
 /// Runs the check; returns 1 if it fails.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let Command::Run(run) = &arguments.command;
-    let container = container::find(&selection::store(root)?, &run.container)?;
+    let container = container::find(usnea.store()?, &run.container)?;
     match container::check_health(&container)? {
         Passed::No => {
             say(Health::Unhealthy.word());

@@ -5,13 +5,12 @@ use std::path::Path;
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::selection::{self, Failures};
+use super::selection::Failures;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::image::inspect::in_docker_style;
 use crate::cli::run::print;
 use crate::container;
-use crate::container::stores::Stores;
-use crate::container::{Container, images, volumes};
+use crate::container::{Container, Usnea, images, volumes};
 use crate::error::{Error, Result};
 
 /// Show all that is known of containers, images and volumes
@@ -54,8 +53,8 @@ pub enum Kind {
 const LAYOUT: Layout = Layout { table: "{{.Id}}", headings: &[] };
 
 /// Prints the found documents, then fails for the missing names, as docker does.
-pub fn run(arguments: &Arguments, root: Option<&Path>, kind: Option<Kind>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea, kind: Option<Kind>) -> Result<u8> {
+    let store = usnea.store()?;
     let kind = arguments.kind.or(kind);
     let mut failures = Failures::default();
     let mut found: Vec<Value> = Vec::new();
@@ -65,7 +64,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>, kind: Option<Kind>) -> Re
         names.extend(last.map(|container| container.record.id));
     }
     for name in &names {
-        match document(&store, root, name, kind, arguments.size) {
+        match document(&store, usnea, name, kind, arguments.size) {
             Ok(document) => found.push(document),
             Err(error) => failures.add(error),
         }
@@ -79,29 +78,29 @@ pub fn run(arguments: &Arguments, root: Option<&Path>, kind: Option<Kind>) -> Re
 
 fn document(
     store: &Path,
-    root: Option<&Path>,
+    usnea: &Usnea,
     name: &str,
     kind: Option<Kind>,
     size: bool,
 ) -> Result<Value> {
     let of_container = |container: Container| {
         let sizes = if size { container::Sizes::Counted } else { container::Sizes::Unknown };
-        serde_json::to_value(container::inspect(&container, sizes)?).map_err(Error::new)
+        serde_json::to_value(container::inspect(usnea, &container, sizes)?).map_err(Error::new)
     };
     match kind {
         Some(Kind::Container) => of_container(container::find(store, name)?),
-        Some(Kind::Image) => images::inspect(&Stores::open(root)?, name),
+        Some(Kind::Image) => images::inspect(usnea, name),
         Some(Kind::Volume) => of_volume(store, name),
         Some(Kind::All) | None => match container::find_id(store, name) {
             Ok(_) => of_container(container::find(store, name)?),
-            Err(_) => images::inspect(&Stores::open(root)?, name)
-                .or_else(|_| of_volume(store, name))
-                .map_err(|_| {
+            Err(_) => {
+                images::inspect(usnea, name).or_else(|_| of_volume(store, name)).map_err(|_| {
                     Error::new(format!(
                         "neither a container nor an image nor a volume is called '{}'",
                         name.escape_debug()
                     ))
-                }),
+                })
+            }
         },
     }
 }

@@ -1,10 +1,9 @@
 //! `usnea logs`: the recorded output of containers.
 
 use std::io::{BufWriter, Write};
-use std::path::Path;
 
-use super::selection::{self, Failures, Missing, Selection, open};
-use crate::container::{self, Logs, time};
+use super::selection::{Failures, Missing, Selection, open};
+use crate::container::{self, Logs, Usnea, time};
 use crate::error::{Error, Result};
 use crate::sys::signal;
 
@@ -74,9 +73,9 @@ impl Arguments {
 }
 
 /// Prints the logs of containers.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
-    let store = selection::store(root)?;
+    let store = usnea.store()?;
     let mut failures = Failures::default();
     let selected = Selection::of(&arguments.containers, arguments.latest).find(
         &store,

@@ -25,12 +25,11 @@ pub mod top;
 pub mod update;
 pub mod wait;
 
-use std::path::Path;
-
 use clap::{Command, Subcommand};
 
 use crate::cli::late::Late;
 use crate::cli::run;
+use crate::container::Usnea;
 use crate::error::Result;
 
 /// Manage containers
@@ -115,46 +114,46 @@ pub enum NameScope {
 }
 
 /// Runs the subcommand; returns the exit status.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     match arguments.command {
-        ContainerCommand::Verb(verb) => verb.run(root, NameScope::Containers),
-        ContainerCommand::Clone(Late(clone)) => clone::run(&clone, root),
-        ContainerCommand::Exists(Late(exists)) => wait::exists(&exists, root),
-        ContainerCommand::Prune(Late(prune)) => remove::prune(&prune, root),
+        ContainerCommand::Verb(verb) => verb.run(usnea, NameScope::Containers),
+        ContainerCommand::Clone(Late(clone)) => clone::run(&clone, usnea),
+        ContainerCommand::Exists(Late(exists)) => wait::exists(&exists, usnea),
+        ContainerCommand::Prune(Late(prune)) => remove::prune(&prune, usnea),
     }
 }
 
 impl ContainerVerb {
     /// Runs the verb; returns the exit status.
-    pub fn run(self, root: Option<&Path>, scope: NameScope) -> Result<u8> {
+    pub fn run(self, usnea: &Usnea, scope: NameScope) -> Result<u8> {
         match self {
-            Self::Run(Late(run)) => run::run(*run, root.map(Path::to_owned)),
-            Self::Create(Late(create)) => create::run(*create, root.map(Path::to_owned)),
-            Self::Start(Late(start)) => start::run(&start, root),
-            Self::Stop(Late(stop)) => stop::stop(&stop, root),
-            Self::Restart(Late(restart)) => stop::restart(&restart, root),
-            Self::Kill(Late(kill)) => stop::kill(&kill, root),
-            Self::Rm(Late(remove)) => remove::run(&remove, root),
-            Self::Ps(Late(ps)) => ps::run(ps, root),
-            Self::Logs(Late(logs)) => logs::run(&logs, root),
-            Self::Attach(Late(attach)) => attach::run(&attach, root),
-            Self::Commit(Late(commit)) => commit::run(&commit, root),
-            Self::Diff(Late(diff)) => diff::run(&diff, root),
-            Self::Cp(Late(copy)) => copy::run(&copy, root),
-            Self::Exec(Late(exec)) => exec::run(exec, root),
-            Self::Wait(Late(wait)) => wait::run(&wait, root),
+            Self::Run(Late(run)) => run::run(*run, usnea),
+            Self::Create(Late(create)) => create::run(*create, usnea),
+            Self::Start(Late(start)) => start::run(&start, usnea),
+            Self::Stop(Late(stop)) => stop::stop(&stop, usnea),
+            Self::Restart(Late(restart)) => stop::restart(&restart, usnea),
+            Self::Kill(Late(kill)) => stop::kill(&kill, usnea),
+            Self::Rm(Late(remove)) => remove::run(&remove, usnea),
+            Self::Ps(Late(ps)) => ps::run(ps, usnea),
+            Self::Logs(Late(logs)) => logs::run(&logs, usnea),
+            Self::Attach(Late(attach)) => attach::run(&attach, usnea),
+            Self::Commit(Late(commit)) => commit::run(&commit, usnea),
+            Self::Diff(Late(diff)) => diff::run(&diff, usnea),
+            Self::Cp(Late(copy)) => copy::run(&copy, usnea),
+            Self::Exec(Late(exec)) => exec::run(exec, usnea),
+            Self::Wait(Late(wait)) => wait::run(&wait, usnea),
             Self::Inspect(Late(inspect)) => {
                 let containers = scope == NameScope::Containers;
-                inspect::run(&inspect, root, containers.then_some(inspect::Kind::Container))
+                inspect::run(&inspect, usnea, containers.then_some(inspect::Kind::Container))
             }
-            Self::Rename(Late(rename)) => wait::rename(&rename, root),
-            Self::Port(Late(port)) => port::run(&port, root),
-            Self::Top(Late(top)) => top::run(&top, root),
-            Self::Update(Late(update)) => update::run(&update, root),
-            Self::Pause(Late(pause)) => pause::pause(&pause, root),
-            Self::Unpause(Late(unpause)) => pause::unpause(&unpause, root),
-            Self::Stats(Late(stats)) => stats::run(&stats, root),
-            Self::Export(Late(export)) => export::run(&export, root, scope),
+            Self::Rename(Late(rename)) => wait::rename(&rename, usnea),
+            Self::Port(Late(port)) => port::run(&port, usnea),
+            Self::Top(Late(top)) => top::run(&top, usnea),
+            Self::Update(Late(update)) => update::run(&update, usnea),
+            Self::Pause(Late(pause)) => pause::pause(&pause, usnea),
+            Self::Unpause(Late(unpause)) => pause::unpause(&unpause, usnea),
+            Self::Stats(Late(stats)) => stats::run(&stats, usnea),
+            Self::Export(Late(export)) => export::run(&export, usnea, scope),
         }
     }
 }

@@ -1,9 +1,8 @@
 //! `usnea pause` and `unpause`: freezes and thaws containers.
 
-use std::path::Path;
-
-use super::selection::{self, Missing, Said, Selection, each, open};
+use super::selection::{Missing, Said, Selection, each, open};
 use crate::container;
+use crate::container::Usnea;
 use crate::error::Result;
 use crate::monitor::Status;
 
@@ -24,8 +23,8 @@ pub struct UnpauseArguments {
 }
 
 /// Pauses containers.
-pub fn pause(arguments: &PauseArguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn pause(arguments: &PauseArguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {
         let container = open(&store, selected)?;
         if arguments.selection.is_vague() && !matches!(container.status()?, Status::Running(_)) {
@@ -37,8 +36,8 @@ pub fn pause(arguments: &PauseArguments, root: Option<&Path>) -> Result<u8> {
 }
 
 /// Thaws paused containers.
-pub fn unpause(arguments: &UnpauseArguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn unpause(arguments: &UnpauseArguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {
         let container = open(&store, selected)?;
         if arguments.selection.is_vague() && !matches!(container.status()?, Status::Paused(_)) {

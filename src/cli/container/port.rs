@@ -1,10 +1,9 @@
 //! `usnea port`: ports of the host that lead into containers.
 
-use std::path::Path;
-
 use super::selection::{self, Missing, Selection};
 use crate::cli::run::print;
 use crate::container::Container;
+use crate::container::Usnea;
 use crate::error::{Error, Result};
 use crate::forward::{Forward, Protocol};
 
@@ -31,8 +30,8 @@ pub struct Arguments {
 }
 
 /// Prints the ports.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     if arguments.all {
         let all = selection::fitting(&store, &[])?;
         let lines = |container: &Container| -> String {

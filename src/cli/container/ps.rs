@@ -8,11 +8,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use jiff::Timestamp;
 
-use super::selection;
 use crate::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
-use crate::container::{self, Container, Filter, MountedHere};
+use crate::container::{self, Container, Filter, MountedHere, Usnea};
 use crate::error::Result;
 use crate::monitor::Status;
 use row::{Namespaces, Row, shortened};
@@ -130,20 +129,20 @@ const HEADINGS: &[(&str, &str)] = &[
 const MOUNT: usize = 15;
 
 /// Lists containers, once, or every few seconds with `--watch`.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    let Some(seconds) = arguments.watch else { return list(&arguments, root) };
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
+    let Some(seconds) = arguments.watch else { return list(&arguments, usnea) };
     let is_terminal = rustix::termios::isatty(rustix::stdio::stdout());
     loop {
         if is_terminal {
             // ECMA-48: erases the screen, and moves the cursor to its beginning.
             print("\u{1b}[2J\u{1b}[H")?;
         }
-        list(&arguments, root)?;
+        list(&arguments, usnea)?;
         std::thread::sleep(Duration::from_secs(seconds.into()));
     }
 }
 
-fn list(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+fn list(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let filters =
         arguments.filters.iter().map(|text| text.parse()).collect::<Result<Vec<Filter>>>()?;
     let last = match (arguments.latest, arguments.last) {
@@ -153,7 +152,7 @@ fn list(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     };
     let says_which = filters.iter().any(Filter::is_about_ended);
     let shows_all = arguments.all || last.is_some() || says_which;
-    let mut listed = listed(&selection::store(root)?, &filters, shows_all)?;
+    let mut listed = listed(usnea.store()?, &filters, shows_all)?;
     if let Some(last) = last {
         listed.truncate(last);
     }

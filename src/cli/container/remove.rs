@@ -1,11 +1,9 @@
 //! `usnea rm` and `usnea container prune`: removes containers.
 
-use std::path::Path;
-
-use super::selection::{self, Failures, Missing, Said, Selection, each_together, fitting, say};
+use super::selection::{Failures, Missing, Said, Selection, each_together, fitting, say};
 use crate::amount;
 use crate::cli::image::prune::is_sure;
-use crate::container::{self, Filter, Removal};
+use crate::container::{self, Filter, Removal, Usnea};
 use crate::error::Result;
 use crate::monitor::Status;
 
@@ -52,13 +50,13 @@ pub struct PruneArguments {
 }
 
 /// Removes the selected containers.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     let missing = Missing::ignored(arguments.force || arguments.ignore);
     if arguments.selection.is_all() {
         for id in container::damaged(&store)? {
             let how = Removal { force: arguments.force, ..Removal::default() };
-            container::remove(&store, &id, how)?;
+            container::remove(usnea, &id, how)?;
             say(&id);
         }
     }
@@ -72,37 +70,37 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         &arguments.selection,
         &store,
         missing,
-        |selected| container::begin_removal(&store, &selected.id, how),
+        |selected| container::begin_removal(usnea, &selected.id, how),
         |selected, stopping| {
             stopping.map_or(Ok(()), |(container, stopping)| stopping.finish(&container))?;
-            container::remove(&store, &selected.id, how).map(|()| Said::Name)
+            container::remove(usnea, &selected.id, how).map(|()| Said::Name)
         },
     )
 }
 
 /// Removes all containers that do not run.
-pub fn prune(arguments: &PruneArguments, root: Option<&Path>) -> Result<u8> {
+pub fn prune(arguments: &PruneArguments, usnea: &Usnea) -> Result<u8> {
     let filters =
         arguments.filters.iter().map(|text| text.parse()).collect::<Result<Vec<Filter>>>()?;
     if !arguments.force && !is_sure("all containers that do not run")? {
         return Ok(0);
     }
-    let (failures, bytes) = prune_ended(&selection::store(root)?, &filters)?;
+    let (failures, bytes) = prune_ended(usnea, &filters)?;
     say(&format!("Total reclaimed space: {}", amount::size(bytes)));
     failures.end()
 }
 
 /// Removes the containers that do not run and fit the filters, and prints their IDs. Returns the failures, and the
 /// freed bytes.
-pub fn prune_ended(store: &Path, filters: &[Filter]) -> Result<(Failures, u64)> {
+pub fn prune_ended(usnea: &Usnea, filters: &[Filter]) -> Result<(Failures, u64)> {
     let (mut failures, mut bytes) = (Failures::default(), 0);
     let mut is_first = true;
-    for container in fitting(store, filters)? {
+    for container in fitting(usnea.store()?, filters)? {
         if !matches!(container.status()?, Status::Created | Status::Exited(_)) {
             continue;
         }
         let size = container::size(&container);
-        match container::remove(store, &container.record.id, Removal::default()) {
+        match container::remove(usnea, &container.record.id, Removal::default()) {
             Ok(()) => {
                 if std::mem::take(&mut is_first) {
                     say("Deleted Containers:");

@@ -3,7 +3,6 @@
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use crate::config;
 use crate::container::{self, Container, Filter};
 use crate::error::{Context, Error, Result};
 
@@ -54,11 +53,6 @@ pub struct Selected {
     pub typed: String,
     /// ID of the container.
     pub id: String,
-}
-
-/// Returns the store of the containers; makes nothing.
-pub fn store(root: Option<&Path>) -> Result<PathBuf> {
-    config::store_path(root)
 }
 
 impl Selection {

@@ -1,10 +1,8 @@
 //! `usnea start`: starts containers.
 
-use std::path::Path;
-
-use super::selection::{self, Failures, Missing, Selection, open, say};
+use super::selection::{Failures, Missing, Selection, open, say};
 use crate::cli::run::discard_output;
-use crate::container::{self, Attachment, SignalProxy};
+use crate::container::{self, Attachment, SignalProxy, Usnea};
 use crate::engine;
 use crate::error::{Context, Error, Result};
 use crate::monitor::protocol;
@@ -41,21 +39,21 @@ pub struct Arguments {
 }
 
 /// Starts the containers; returns the exit status.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     fd::keep_only(0, &[]).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
-    let store = selection::store(root)?;
+    let store = usnea.store()?;
     let mut failures = Failures::default();
     let selected = arguments.selection.find(&store, Missing::Fails, &mut failures)?;
     if arguments.attach || arguments.interactive {
         return match &selected[..] {
-            [one] if failures.is_empty() => attached(arguments, &open(&store, one)?),
+            [one] if failures.is_empty() => attached(usnea, arguments, &open(&store, one)?),
             [] => failures.end(),
             _ => Err(Error::new("only one container can be attached to")),
         };
     }
     for selected in &selected {
         let started =
-            open(&store, selected).and_then(|container| container::start(&container, None));
+            open(&store, selected).and_then(|container| container::start(usnea, &container, None));
         match started {
             Ok(_) => say(&selected.typed),
             Err(error) => failures.add(
@@ -68,7 +66,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     failures.end()
 }
 
-fn attached(arguments: &Arguments, container: &container::Container) -> Result<u8> {
+fn attached(usnea: &Usnea, arguments: &Arguments, container: &container::Container) -> Result<u8> {
     let keys = arguments.detach_keys.as_ref().or(container.record.detach_keys.as_ref());
     let keys = keys
         .map(|keys| keys.parse().map_err(Error::new))
@@ -80,7 +78,7 @@ fn attached(arguments: &Arguments, container: &container::Container) -> Result<u
     }
     let signals = Signals::block(&engine::forwarded()).context(|| "cannot block signals")?;
     let (near, far) = protocol::pair().context(|| "cannot make a socket pair")?;
-    let socket = match container::start(container, Some((far, &signals)))? {
+    let socket = match container::start(usnea, container, Some((far, &signals)))? {
         true => near,
         false => container::connect_monitor(container)?,
     };

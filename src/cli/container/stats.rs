@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::selection::{self, Failures, Missing, Selection};
 use crate::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
-use crate::container::{self, Container, Sample, Samples};
+use crate::container::{self, Container, Sample, Samples, Usnea};
 use crate::error::{Error, Result};
 use crate::fail;
 use crate::sys::signal;
@@ -101,9 +101,9 @@ const LAYOUT: Layout = Layout {
 const GLANCE: Duration = Duration::from_millis(500);
 
 /// Prints the statistics, once or again and again.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     signal::set_default(&[libc::SIGPIPE]);
-    let store = selection::store(root)?;
+    let store = usnea.store()?;
     for container in listed(arguments, &store)? {
         let status = container.status()?;
         if !arguments.containers.is_empty() && !status.is_running() {

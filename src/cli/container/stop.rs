@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::flags::SignalFlag;
-use super::selection::{self, Missing, Said, Selected, Selection, each, each_together, open};
-use crate::container::{self, Container, Stopping};
+use super::selection::{Missing, Said, Selected, Selection, each, each_together, open};
+use crate::container::{self, Container, Stopping, Usnea};
 use crate::error::{Context, Result};
 use crate::sys::fd;
 
@@ -80,8 +80,8 @@ fn begin(
 }
 
 /// Stops containers.
-pub fn stop(arguments: &StopArguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn stop(arguments: &StopArguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     let selection = &arguments.selection;
     let begin = |selected: &Selected| begin(&store, selected, arguments.signal, arguments.time);
     let missing = Missing::ignored(arguments.ignore);
@@ -93,8 +93,8 @@ pub fn stop(arguments: &StopArguments, root: Option<&Path>) -> Result<u8> {
 }
 
 /// Stops containers, and starts them again.
-pub fn restart(arguments: &RestartArguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn restart(arguments: &RestartArguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     // Descriptors of the caller must not reach the containers; those opened later close by themselves.
     fd::keep_only(0, &[]).map_err(|(_, error)| error).context(|| "cannot close descriptors")?;
     let begin = |selected: &Selected| {
@@ -106,13 +106,15 @@ pub fn restart(arguments: &RestartArguments, root: Option<&Path>) -> Result<u8> 
         &store,
         Missing::Fails,
         begin,
-        |_, (container, stopping)| container::restart(&container, stopping).map(|()| Said::Name),
+        |_, (container, stopping)| {
+            container::restart(usnea, &container, stopping).map(|()| Said::Name)
+        },
     )
 }
 
 /// Sends containers a signal.
-pub fn kill(arguments: &KillArguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn kill(arguments: &KillArguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {
         let container = open(&store, selected)?;
         if arguments.selection.is_vague() && !container.status()?.is_running() {

@@ -1,11 +1,10 @@
 //! `usnea top`: the processes of a container, as ps(1) of the host shows them.
 
-use std::path::Path;
 use std::process::Command;
 
-use super::selection;
 use crate::cli::run::print;
 use crate::container;
+use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
@@ -20,8 +19,8 @@ pub struct Arguments {
 }
 
 /// Prints the processes.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let container = container::find(&selection::store(root)?, &arguments.words[0])?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let container = container::find(usnea.store()?, &arguments.words[0])?;
     let status = container.status_here()?;
     let Some(state) = status.state().filter(|_| status.is_running()) else {
         fail!("container {} is not running: it is {}", container.record.name, status.word());

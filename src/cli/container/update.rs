@@ -1,9 +1,7 @@
 //! `usnea update`: changes limits and restart policy of containers.
 
-use std::path::Path;
-
-use super::selection::{self, Missing, Said, Selection, each, open};
-use crate::container::{self, Changes};
+use super::selection::{Missing, Said, Selection, each, open};
+use crate::container::{self, Changes, Usnea};
 use crate::error::{Error, Result};
 use crate::monitor::policy::RestartPolicy;
 use crate::spec::Resources;
@@ -26,14 +24,14 @@ pub struct Arguments {
 }
 
 /// Changes containers.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let changes = Changes { restart: arguments.restart, resources: arguments.resources.oci()? };
     if changes.restart.is_none() && changes.resources.is_none() {
         return Err(
             Error::new("nothing is to be changed").hint("such as --memory 1g, or --restart always")
         );
     }
-    let store = selection::store(root)?;
+    let store = usnea.store()?;
     each(&arguments.selection, &store, Missing::Fails, |selected| {
         container::update(&open(&store, selected)?, &changes)?;
         Ok(Said::Name)

@@ -1,10 +1,9 @@
 //! `usnea wait`, `exists` and `rename`.
 
-use std::path::Path;
 use std::time::Duration;
 
-use super::selection::{self, Missing, Said, Selection, each, open, say};
-use crate::container::{self, Condition, Container};
+use super::selection::{Missing, Said, Selection, each, open, say};
+use crate::container::{self, Condition, Container, Usnea};
 use crate::duration;
 use crate::error::Result;
 use crate::spec::ContainerName;
@@ -62,8 +61,8 @@ pub struct RenameArguments {
 }
 
 /// Waits for containers, and prints their exit statuses.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     let wait = |container: &Container| match &arguments.conditions[..] {
         [] => container::wait(container).map(i32::from),
         conditions => container::wait_for(container, conditions, arguments.interval),
@@ -83,14 +82,14 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
 }
 
 /// Returns 0 if the container exists, else 1. Errors: the text is the beginning of several IDs.
-pub fn exists(arguments: &ExistsArguments, root: Option<&Path>) -> Result<u8> {
-    let store = selection::store(root)?;
+pub fn exists(arguments: &ExistsArguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     Ok(if container::find_id(&store, &arguments.container).is_ok() { 0 } else { 1 })
 }
 
 /// Renames a container.
-pub fn rename(arguments: &RenameArguments, root: Option<&Path>) -> Result<u8> {
-    let container = container::find(&selection::store(root)?, &arguments.container)?;
+pub fn rename(arguments: &RenameArguments, usnea: &Usnea) -> Result<u8> {
+    let container = container::find(usnea.store()?, &arguments.container)?;
     container::rename(&container, &arguments.name)?;
     Ok(0)
 }

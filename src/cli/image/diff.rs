@@ -1,11 +1,9 @@
 //! `usnea image diff`: changes of an image.
 
-use std::path::Path;
-
 use crate::cli::container::diff::print_changes;
 use crate::cli::format::Format;
+use crate::container::Usnea;
 use crate::container::images;
-use crate::container::stores::Stores;
 use crate::error::Result;
 
 /// Show what an image changes in the files of its parent, or of another image
@@ -28,8 +26,8 @@ pub struct Arguments {
 }
 
 /// Prints the changes.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let stores = Stores::open(root)?;
-    let changes = images::diff(&stores, &arguments.image, arguments.parent.as_deref())?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let _stores = usnea.images()?;
+    let changes = images::diff(usnea, &arguments.image, arguments.parent.as_deref())?;
     print_changes(&changes, arguments.format.as_ref())
 }

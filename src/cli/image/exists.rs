@@ -1,9 +1,7 @@
 //! `usnea image exists`: tells by the exit status.
 
-use std::path::Path;
-
+use crate::container::Usnea;
 use crate::container::images;
-use crate::container::stores::Stores;
 use crate::error::Result;
 
 /// Check whether an image exists: exit with 0 if so, else with 1
@@ -15,7 +13,7 @@ pub struct Arguments {
 }
 
 /// Returns 0 if the image exists, else 1.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let is_there = images::exists(&Stores::open(root)?, &arguments.image)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let is_there = images::exists(usnea, &arguments.image)?;
     Ok(if is_there { 0 } else { 1 })
 }

@@ -1,9 +1,9 @@
 //! `usnea export` of an image: its file system as a tar.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::container::Usnea;
 use crate::container::images::export;
-use crate::container::stores::Stores;
 use crate::error::Result;
 
 /// Export the file system of an image as a tar archive
@@ -22,7 +22,7 @@ pub struct Arguments {
 }
 
 /// Exports an image.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    export(&Stores::open(root)?, &arguments.image, &arguments.output)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    export(usnea, &arguments.image, &arguments.output)?;
     Ok(0)
 }

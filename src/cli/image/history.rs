@@ -1,7 +1,5 @@
 //! `usnea image history`: the command behind each layer.
 
-use std::path::Path;
-
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
@@ -9,8 +7,8 @@ use super::rows;
 use crate::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
+use crate::container::Usnea;
 use crate::container::images::{Step, history};
-use crate::container::stores::Stores;
 use crate::error::Result;
 use crate::image::store::Image;
 
@@ -67,8 +65,8 @@ const FOR_PROGRAMS: Layout = Layout {
 const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE"), ("CreatedSince", "CREATED")];
 
 /// Prints the history.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    let (image, steps) = history(&Stores::open(root)?, &arguments.image)?;
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
+    let (image, steps) = history(usnea, &arguments.image)?;
     let rows: Vec<Row> =
         steps.iter().enumerate().map(|(at, step)| row(&image, at, step, &arguments)).collect();
     if arguments.quiet {

@@ -1,11 +1,12 @@
 //! `usnea import`: makes an image of a tarball.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::cli::run::print;
+use crate::container::Usnea;
 use crate::container::images::{Import, import};
-use crate::container::stores::{Stores, given_name};
+use crate::container::stores::given_name;
 use crate::error::{Error, Result};
 use crate::image::instruction::ConfigChange;
 use crate::image::manifest::Platform;
@@ -42,7 +43,7 @@ pub struct Arguments {
 }
 
 /// Imports a tarball, and prints the image's ID.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     if arguments.file == "-" && std::io::stdin().is_terminal() {
         return Err(Error::new("nothing to import: standard input is a terminal")
             .hint("redirect standard input, or name a file"));
@@ -54,7 +55,7 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         message: arguments.message,
         changes: arguments.changes,
     };
-    let image = import(&Stores::open(root)?, &request)?;
+    let image = import(usnea, &request)?;
     if arguments.quiet {
         return Ok(0);
     }

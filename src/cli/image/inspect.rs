@@ -1,15 +1,13 @@
 //! `usnea image inspect`: documents of images.
 
-use std::path::Path;
-
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
+use crate::container::Usnea;
 use crate::container::images::inspect;
-use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 
 /// Show detailed information on images
@@ -27,12 +25,12 @@ pub struct Arguments {
 const LAYOUT: Layout = Layout { table: "{{.Id}}", headings: &[] };
 
 /// Prints the found documents, then fails for the missing names, as docker does.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let stores = Stores::open(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let _stores = usnea.images()?;
     let mut found: Vec<Value> = Vec::new();
     let mut failures: Vec<Error> = Vec::new();
     for image in &arguments.images {
-        match inspect(&stores, image) {
+        match inspect(usnea, image) {
             Ok(document) => found.push(document),
             Err(error) => failures.push(error),
         }

@@ -11,8 +11,8 @@ use crate::amount;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::container;
+use crate::container::Usnea;
 use crate::container::images::{Filter, Listed, Sort, labels, list};
-use crate::container::stores::Stores;
 use crate::error::Result;
 
 /// List images
@@ -119,7 +119,7 @@ const WITH_DIGESTS: Layout = Layout {
 const HEADINGS: &[(&str, &str)] = &[("ID", "IMAGE ID"), ("CreatedSince", "CREATED")];
 
 /// Lists images.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
     let mut filters = filters.collect::<Result<Vec<_>>>()?;
     filters.extend(arguments.name.map(Filter::Reference));
@@ -130,8 +130,8 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
         SortKey::Size => Sort::Size,
         SortKey::Tag => Sort::Tag,
     };
-    let stores = Stores::open(root)?;
-    let images = list(&stores, &filters, sort)?;
+    let stores = usnea.images()?;
+    let images = list(usnea, &filters, sort)?;
     let now = jiff::Timestamp::now();
     let mut rows: Vec<Row> =
         images.iter().map(|image| row(image, now, arguments.no_trunc)).collect();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::rows;
 use crate::cli::progress::{Loudness, Shown, Words};
 use crate::cli::run::print;
+use crate::container::Usnea;
 use crate::container::images::{Load, LoadedImage, default_platform, load};
-use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 use crate::image::manifest::Platform;
 
@@ -34,7 +34,7 @@ pub struct Arguments {
 }
 
 /// Loads the images, and prints their names.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     if arguments.input == Path::new("-") && std::io::stdin().is_terminal() {
         return Err(Error::new("nothing to load: standard input is a terminal")
             .hint("name a file with -i, or redirect standard input"));
@@ -42,7 +42,7 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     let platform = arguments.platform.map_or_else(default_platform, |asked| Ok(Some(asked)))?;
     let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
     let shown = Shown::new(WORDS, loudness);
-    let images = load(&Stores::open(root)?, &Load { input: arguments.input, platform }, &shown)?;
+    let images = load(usnea, &Load { input: arguments.input, platform }, &shown)?;
     match arguments.quiet {
         true => Ok(0),
         false => print(&images.iter().map(told).collect::<String>()),

@@ -21,11 +21,10 @@ pub mod tag;
 pub mod tree;
 pub mod untag;
 
-use std::path::Path;
-
 use clap::Subcommand;
 
 use crate::cli::late::Late;
+use crate::container::Usnea;
 use crate::error::Result;
 
 /// Manage images
@@ -82,33 +81,33 @@ pub enum ImageVerb {
 }
 
 /// Runs the subcommand; returns the exit status.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     match arguments.command {
-        ImageCommand::Verb(verb) => verb.run(root),
-        ImageCommand::Ls(Late(list)) => list::run(list, root),
-        ImageCommand::Inspect(Late(inspect)) => inspect::run(&inspect, root),
-        ImageCommand::Tree(Late(tree)) => tree::run(tree, root),
-        ImageCommand::Diff(Late(diff)) => diff::run(&diff, root),
-        ImageCommand::Exists(Late(exists)) => exists::run(&exists, root),
-        ImageCommand::Export(Late(export)) => export::run(&export, root),
-        ImageCommand::Rm(Late(remove)) => remove::run(&remove, root),
-        ImageCommand::Prune(Late(prune)) => prune::run(&prune, root),
+        ImageCommand::Verb(verb) => verb.run(usnea),
+        ImageCommand::Ls(Late(list)) => list::run(list, usnea),
+        ImageCommand::Inspect(Late(inspect)) => inspect::run(&inspect, usnea),
+        ImageCommand::Tree(Late(tree)) => tree::run(tree, usnea),
+        ImageCommand::Diff(Late(diff)) => diff::run(&diff, usnea),
+        ImageCommand::Exists(Late(exists)) => exists::run(&exists, usnea),
+        ImageCommand::Export(Late(export)) => export::run(&export, usnea),
+        ImageCommand::Rm(Late(remove)) => remove::run(&remove, usnea),
+        ImageCommand::Prune(Late(prune)) => prune::run(&prune, usnea),
     }
 }
 
 impl ImageVerb {
     /// Runs the verb; returns the exit status.
-    pub fn run(self, root: Option<&Path>) -> Result<u8> {
+    pub fn run(self, usnea: &Usnea) -> Result<u8> {
         match self {
-            Self::Pull(Late(pull)) => pull::run(pull, root),
-            Self::History(Late(history)) => history::run(history, root),
+            Self::Pull(Late(pull)) => pull::run(pull, usnea),
+            Self::History(Late(history)) => history::run(history, usnea),
             Self::Search(Late(search)) => search::run(search),
-            Self::Push(Late(push)) => push::run(push, root),
-            Self::Save(Late(save)) => save::run(&save, root),
-            Self::Load(Late(load)) => load::run(load, root),
-            Self::Import(Late(import)) => import::run(import, root),
-            Self::Tag(Late(tag)) => tag::run(&tag, root),
-            Self::Untag(Late(untag)) => untag::run(&untag, root),
+            Self::Push(Late(push)) => push::run(push, usnea),
+            Self::Save(Late(save)) => save::run(&save, usnea),
+            Self::Load(Late(load)) => load::run(load, usnea),
+            Self::Import(Late(import)) => import::run(import, usnea),
+            Self::Tag(Late(tag)) => tag::run(&tag, usnea),
+            Self::Untag(Late(untag)) => untag::run(&untag, usnea),
         }
     }
 }

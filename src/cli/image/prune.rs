@@ -1,14 +1,13 @@
 //! `usnea image prune`: removes unused images.
 
 use std::io::IsTerminal;
-use std::path::Path;
 
 use super::remove::say;
 use crate::amount::size;
 use crate::cli::prompt::{self, Answer};
 use crate::cli::run::print;
+use crate::container::Usnea;
 use crate::container::images::{self, Filter};
-use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 use crate::image::store::{Freed, Which};
 
@@ -45,7 +44,7 @@ impl Arguments {
 }
 
 /// Removes unused images, after a question at the terminal.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let what = match arguments.all {
         true => "all images that no container runs on",
         false => "all images without a name, and what no image needs",
@@ -53,7 +52,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     if !arguments.force && !is_sure(what)? {
         return Ok(0);
     }
-    report(&images::prune(&Stores::open(root)?, arguments.which(), &arguments.filters)?, 0)
+    report(&images::prune(usnea, arguments.which(), &arguments.filters)?, 0)
 }
 
 /// Asks at the terminal. Errors: no terminal.

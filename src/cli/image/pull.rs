@@ -1,13 +1,12 @@
 //! `usnea pull`: pulls images.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::cli::image::registry_flags::RegistryFlags;
 use crate::cli::progress::{Loudness, Shown, Words};
 use crate::cli::run::print;
 use crate::container::images::{Pull, all_tags, default_platform, pull};
-use crate::container::stores::Stores;
-use crate::container::{PullPolicy, PullSettings, find_or_pull};
+use crate::container::{PullPolicy, PullSettings, Usnea, find_or_pull};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::manifest::Platform;
@@ -101,21 +100,20 @@ impl SourceFlags {
 }
 
 /// Pulls images. Images pulled before a failure stay.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let places = arguments.images.iter().map(|text| text.parse::<Place>());
     let mut places = places.collect::<Result<Vec<_>>>()?.into_iter();
     let Some(first) = places.next() else { return Ok(0) };
     let mut request = arguments.source.pull(first)?;
-    let stores = Stores::open(root)?;
     let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
     loop {
         let all = match arguments.all_tags {
-            true => all_tags(&stores, &request)?,
+            true => all_tags(usnea, &request)?,
             false => vec![request.place.clone()],
         };
         for place in all {
             request.place = place;
-            let id = one(&stores, &request, arguments.policy, loudness)?;
+            let id = one(usnea, &request, arguments.policy, loudness)?;
             print(&format!("{}\n", id.hex()))?;
         }
         match places.next() {
@@ -126,13 +124,13 @@ pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
 }
 
 /// Pulls an image, or finds the one here, by `policy`; returns its ID.
-fn one(stores: &Stores, request: &Pull, policy: PullPolicy, loudness: Loudness) -> Result<Digest> {
+fn one(usnea: &Usnea, request: &Pull, policy: PullPolicy, loudness: Loudness) -> Result<Digest> {
     let shown = Shown::new(WORDS, loudness);
     if policy == PullPolicy::Always {
-        return Ok(pull(stores, request, &shown)?.config);
+        return Ok(pull(usnea, request, &shown)?.config);
     }
     let text = request.place.to_string();
     let name = text.strip_prefix("docker://").unwrap_or(&text);
     let wanted = PullSettings { policy, pull: request.clone(), progress: &shown };
-    Ok(find_or_pull(stores, name, &wanted)?.config)
+    Ok(find_or_pull(usnea, name, &wanted)?.config)
 }

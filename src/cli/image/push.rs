@@ -1,14 +1,14 @@
 //! `usnea push`: pushes images.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 
 use crate::cli::image::registry_flags::RegistryFlags;
 use crate::cli::progress::{Loudness, Shown, Words};
 use crate::cli::run::print;
+use crate::container::Usnea;
 use crate::container::images::{Push, names_of_repository, push};
-use crate::container::stores::Stores;
 use crate::error::Result;
 use crate::files;
 use crate::image::push::Format;
@@ -80,7 +80,7 @@ enum CompressionName {
 }
 
 /// Pushes an image, or all of a repository.
-pub fn run(mut arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(mut arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let asked = std::mem::take(&mut arguments.registry).asked()?;
     // Parsed here, not by clap, so that an error keeps its hint.
     let destination = arguments.destination.take().map(|text| text.parse::<Place>()).transpose()?;
@@ -91,20 +91,19 @@ pub fn run(mut arguments: Arguments, root: Option<&Path>) -> Result<u8> {
     };
     let gzip = arguments.compression_format.is_some();
     let mut request = Push { source: arguments.source.clone(), destination, asked, format, gzip };
-    let stores = Stores::open(root)?;
     if !arguments.all_tags {
-        return one(&arguments, &stores, &request);
+        return one(&arguments, usnea, &request);
     }
-    for name in names_of_repository(&stores, &arguments.source)? {
+    for name in names_of_repository(usnea, &arguments.source)? {
         request.source = name;
-        one(&arguments, &stores, &request)?;
+        one(&arguments, usnea, &request)?;
     }
     Ok(0)
 }
 
-fn one(arguments: &Arguments, stores: &Stores, request: &Push) -> Result<u8> {
+fn one(arguments: &Arguments, usnea: &Usnea, request: &Push) -> Result<u8> {
     let loudness = if arguments.quiet { Loudness::Quiet } else { Loudness::Normal };
-    let (place, pushed) = push(stores, request, &Shown::new(WORDS, loudness))?;
+    let (place, pushed) = push(usnea, request, &Shown::new(WORDS, loudness))?;
     if let Some(file) = &arguments.digestfile {
         std::fs::write(file, pushed.digest.to_string())
             .map_err(|error| files::cannot_write_output(error, file))?;

@@ -1,11 +1,10 @@
 //! `usnea rmi`, `usnea image rm`: removes images or their names.
 
 use std::io::Write;
-use std::path::Path;
 
 use crate::cli::table::{escape, escape_lines};
+use crate::container::Usnea;
 use crate::container::images::{self, Missing};
-use crate::container::stores::Stores;
 use crate::error::{Error, Result, STATUS_OURS};
 use crate::image::store::{Force, Removal};
 
@@ -37,15 +36,15 @@ pub struct Arguments {
 }
 
 /// Removes the images; returns the exit status.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let stores = Stores::open(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let _stores = usnea.images()?;
     let force = if arguments.force || arguments.all { Force::Yes } else { Force::No };
     // With --all, an image that another command removes meanwhile is no error.
     let missing = match arguments.ignore || arguments.all {
         true => Missing::Ignored,
         false => Missing::Fails,
     };
-    let all = if arguments.all { images::ids(&stores)? } else { arguments.images.clone() };
+    let all = if arguments.all { images::ids(usnea)? } else { arguments.images.clone() };
     let mut unsaid: Option<Error> = None;
     let mut told = |outcome: Result<&Removal, &Error>| match outcome {
         Ok(removal) => say(removal),
@@ -62,7 +61,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
             }
         }
     };
-    images::remove(&stores, &all, force, missing, &mut told)?;
+    images::remove(usnea, &all, force, missing, &mut told)?;
     match unsaid {
         Some(error) => Err(error.exit_status(STATUS_OURS)),
         None => Ok(0),

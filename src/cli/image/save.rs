@@ -1,11 +1,11 @@
 //! `usnea save`: writes images to an archive.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use crate::container::Usnea;
 use crate::container::images::{SaveFormat, save};
-use crate::container::stores::Stores;
 use crate::error::Result;
 use crate::image::manifest::Platform;
 
@@ -51,13 +51,13 @@ enum FormatName {
 }
 
 /// Saves the images.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let format = match arguments.format {
         FormatName::DockerArchive => SaveFormat::DockerArchive,
         FormatName::OciArchive => SaveFormat::OciArchive,
         FormatName::OciDir => SaveFormat::OciDir,
     };
-    let (stores, platform) = (Stores::open(root)?, arguments.platform.as_ref());
-    save(&stores, &arguments.images, format, platform, &arguments.output)?;
+    let (_stores, platform) = (usnea.images()?, arguments.platform.as_ref());
+    save(usnea, &arguments.images, format, platform, &arguments.output)?;
     Ok(0)
 }

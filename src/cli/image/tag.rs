@@ -1,9 +1,7 @@
 //! `usnea tag`, `usnea image tag`: adds names to an image.
 
-use std::path::Path;
-
+use crate::container::Usnea;
 use crate::container::images;
-use crate::container::stores::Stores;
 use crate::error::Result;
 
 /// Add names to an image
@@ -22,7 +20,7 @@ pub struct Arguments {
 }
 
 /// Adds the names.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    images::tag(&Stores::open(root)?, &arguments.source, &arguments.targets)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    images::tag(usnea, &arguments.source, &arguments.targets)?;
     Ok(0)
 }

@@ -1,7 +1,5 @@
 //! `usnea image tree`: the layers of images, and their sharers.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use super::rows;
@@ -9,8 +7,8 @@ use crate::amount::size;
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::cli::table;
+use crate::container::Usnea;
 use crate::container::images::{Shares, Totals, label, sharing};
-use crate::container::stores::Stores;
 use crate::error::Result;
 
 /// Show the layers of images, their sizes, and the images that share them
@@ -60,8 +58,8 @@ const LAYOUT: Layout = Layout {
 };
 
 /// Prints the trees.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    let (all, totals) = sharing(&Stores::open(root)?, &arguments.images)?;
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
+    let (all, totals) = sharing(usnea, &arguments.images)?;
     if let Some(format) = &arguments.format {
         let rows: Vec<Row> = all.iter().map(|shares| row(shares, arguments.no_trunc)).collect();
         return print(&render(format, &LAYOUT, Headings::Shown, &rows)?);

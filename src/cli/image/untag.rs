@@ -1,9 +1,7 @@
 //! `usnea untag`, `usnea image untag`: removes names of an image.
 
-use std::path::Path;
-
+use crate::container::Usnea;
 use crate::container::images;
-use crate::container::stores::Stores;
 use crate::error::Result;
 
 /// Remove names from an image
@@ -21,7 +19,7 @@ pub struct Arguments {
 }
 
 /// Removes the names.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    images::untag(&Stores::open(root)?, &arguments.image, &arguments.names)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    images::untag(usnea, &arguments.image, &arguments.names)?;
     Ok(0)
 }

@@ -2,8 +2,8 @@
 
 use super::{EntryFlags, print_id};
 use crate::cli::image::registry_flags::RegistryFlags;
+use crate::container::Usnea;
 use crate::container::images::{Annotated, ListedImages, add_to_list, annotate_list};
-use crate::container::stores::Stores;
 use crate::error::Result;
 use crate::image::manifest::Platform;
 
@@ -51,7 +51,7 @@ pub struct AnnotateArguments {
 }
 
 /// Adds images to a list.
-pub fn add(arguments: AddArguments, stores: &Stores) -> Result<u8> {
+pub fn add(arguments: AddArguments, usnea: &Usnea) -> Result<u8> {
     let change = arguments.entry.change();
     let is_chosen = change.architecture.is_some() || change.os.is_some();
     let parts = || {
@@ -64,11 +64,11 @@ pub fn add(arguments: AddArguments, stores: &Stores) -> Result<u8> {
         platform: is_chosen.then(parts),
         asked: arguments.registry.asked()?,
     };
-    print_id(&add_to_list(stores, &arguments.list, &images, &change)?)
+    print_id(&add_to_list(usnea, &arguments.list, &images, &change)?)
 }
 
 /// Changes an entry, or the list's annotations.
-pub fn annotate(arguments: AnnotateArguments, stores: &Stores) -> Result<u8> {
+pub fn annotate(arguments: AnnotateArguments, usnea: &Usnea) -> Result<u8> {
     let what = arguments.image.map_or(Annotated::List, Annotated::Entry);
-    print_id(&annotate_list(stores, &arguments.list, &what, &arguments.entry.change())?)
+    print_id(&annotate_list(usnea, &arguments.list, &what, &arguments.entry.change())?)
 }

@@ -2,8 +2,8 @@
 
 use super::{annotation, print_id};
 use crate::cli::image::registry_flags::RegistryFlags;
+use crate::container::Usnea;
 use crate::container::images::{Existing, ListedImages, create_list};
-use crate::container::stores::Stores;
 use crate::error::Result;
 
 /// Create a manifest list
@@ -36,7 +36,7 @@ pub struct Arguments {
 }
 
 /// Makes a list, and prints its ID.
-pub fn run(arguments: Arguments, stores: &Stores) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let images = ListedImages {
         images: arguments.images,
         all: arguments.all,
@@ -44,5 +44,5 @@ pub fn run(arguments: Arguments, stores: &Stores) -> Result<u8> {
         asked: arguments.registry.asked()?,
     };
     let existing = if arguments.amend { Existing::Amend } else { Existing::Refuse };
-    print_id(&create_list(stores, &arguments.list, &images, &arguments.annotations, existing)?)
+    print_id(&create_list(usnea, &arguments.list, &images, &arguments.annotations, existing)?)
 }

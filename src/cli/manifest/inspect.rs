@@ -2,8 +2,8 @@
 
 use crate::cli::image::registry_flags::RegistryFlags;
 use crate::cli::run::print;
+use crate::container::Usnea;
 use crate::container::images::inspect_list;
-use crate::container::stores::Stores;
 use crate::error::{Error, Result};
 
 /// Show a manifest list, or what a registry has under a name
@@ -20,7 +20,7 @@ pub struct Arguments {
 }
 
 /// Prints the document.
-pub fn run(arguments: Arguments, stores: &Stores) -> Result<u8> {
-    let document = inspect_list(stores, &arguments.list, &arguments.registry.asked()?)?;
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
+    let document = inspect_list(usnea, &arguments.list, &arguments.registry.asked()?)?;
     print(&format!("{}\n", serde_json::to_string_pretty(&document).map_err(Error::new)?))
 }

@@ -6,14 +6,12 @@ mod inspect;
 mod push;
 mod remove;
 
-use std::path::Path;
-
 use clap::Subcommand;
 
 use crate::cli::late::Late;
 use crate::cli::run::print;
+use crate::container::Usnea;
 use crate::container::images::{self, EntryChange};
-use crate::container::stores::Stores;
 use crate::error::Result;
 
 /// Manage manifest lists: one name for images of several platforms
@@ -108,18 +106,17 @@ fn annotation(text: &str) -> Result<(String, String), String> {
 }
 
 /// Runs the subcommand; returns the exit status.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    let stores = Stores::open(root)?;
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     match arguments.command {
-        Command::Create(Late(create)) => create::run(create, &stores),
-        Command::Add(Late(add)) => add::add(add, &stores),
-        Command::Annotate(Late(annotate)) => add::annotate(annotate, &stores),
-        Command::Inspect(Late(inspect)) => inspect::run(inspect, &stores),
-        Command::Push(Late(push)) => push::run(push, &stores),
-        Command::Remove(Late(remove)) => remove::entry(&remove, &stores),
-        Command::Rm(Late(remove)) => remove::lists(&remove, &stores),
+        Command::Create(Late(create)) => create::run(create, usnea),
+        Command::Add(Late(add)) => add::add(add, usnea),
+        Command::Annotate(Late(annotate)) => add::annotate(annotate, usnea),
+        Command::Inspect(Late(inspect)) => inspect::run(inspect, usnea),
+        Command::Push(Late(push)) => push::run(push, usnea),
+        Command::Remove(Late(remove)) => remove::entry(&remove, usnea),
+        Command::Rm(Late(remove)) => remove::lists(&remove, usnea),
         Command::Exists(Late(exists)) => {
-            Ok(if images::has_list(&stores, &exists.list)? { 0 } else { 1 })
+            Ok(if images::has_list(usnea, &exists.list)? { 0 } else { 1 })
         }
     }
 }

@@ -7,8 +7,8 @@ use clap::builder::BoolishValueParser;
 
 use crate::cli::image::registry_flags::RegistryFlags;
 use crate::cli::run::print;
+use crate::container::Usnea;
 use crate::container::images::{ListFormat, PushList, push_list, remove_list};
-use crate::container::stores::Stores;
 use crate::error::Result;
 use crate::files;
 use crate::image::transport::Place;
@@ -61,7 +61,7 @@ enum FormatName {
 }
 
 /// Pushes a list.
-pub fn run(arguments: Arguments, stores: &Stores) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let request = PushList {
         list: arguments.list,
         destination: arguments.destination.map(|text| text.parse::<Place>()).transpose()?,
@@ -72,13 +72,13 @@ pub fn run(arguments: Arguments, stores: &Stores) -> Result<u8> {
             FormatName::V2s2 => ListFormat::Docker,
         }),
     };
-    let (_, pushed) = push_list(stores, &request)?;
+    let (_, pushed) = push_list(usnea, &request)?;
     if let Some(file) = &arguments.digestfile {
         std::fs::write(file, pushed.digest.to_string())
             .map_err(|error| files::cannot_write_output(error, file))?;
     }
     if arguments.remove {
-        remove_list(stores, &request.list)?;
+        remove_list(usnea, &request.list)?;
     }
     match arguments.quiet {
         true => Ok(0),

@@ -2,8 +2,8 @@
 
 use super::print_id;
 use crate::cli::run::print;
+use crate::container::Usnea;
 use crate::container::images::{remove_from_list, remove_list};
-use crate::container::stores::Stores;
 use crate::error::Result;
 
 /// Take an entry out of a manifest list
@@ -29,14 +29,14 @@ pub struct ListArguments {
 }
 
 /// Removes an entry, and prints the list's ID.
-pub fn entry(arguments: &EntryArguments, stores: &Stores) -> Result<u8> {
-    print_id(&remove_from_list(stores, &arguments.list, &arguments.image)?)
+pub fn entry(arguments: &EntryArguments, usnea: &Usnea) -> Result<u8> {
+    print_id(&remove_from_list(usnea, &arguments.list, &arguments.image)?)
 }
 
 /// Removes lists. Lists before a failure stay removed.
-pub fn lists(arguments: &ListArguments, stores: &Stores) -> Result<u8> {
+pub fn lists(arguments: &ListArguments, usnea: &Usnea) -> Result<u8> {
     for text in &arguments.lists {
-        let list = remove_list(stores, text)?;
+        let list = remove_list(usnea, text)?;
         print(&format!("Untagged: {}\nDeleted: {}\n", list.name, list.id))?;
     }
     Ok(0)

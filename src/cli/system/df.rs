@@ -1,14 +1,12 @@
 //! `usnea system df`: disk space of the store.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::amount::{ago, size};
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
+use crate::container::Usnea;
 use crate::container::images;
-use crate::container::stores::Stores;
 use crate::container::volumes;
 use crate::error::Result;
 use crate::image::store::{ImageUsage, Part, Usage};
@@ -113,10 +111,10 @@ impl ImageRow {
 }
 
 /// Prints the disk space.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let stores = Stores::open(root)?;
-    let usage = images::usage(&stores)?;
-    let totals = rows(&usage, &volumes::usage(stores.own().root())?);
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let _stores = usnea.images()?;
+    let usage = images::usage(usnea)?;
+    let totals = rows(&usage, &volumes::usage(usnea)?);
     let format = arguments.format.clone().unwrap_or_default();
     if !arguments.verbose {
         return print(&render(&format, &LAYOUT, Headings::Shown, &totals)?);

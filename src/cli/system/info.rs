@@ -1,13 +1,12 @@
 //! `usnea info`, also `usnea system info`: facts about the machine and the store.
 
-use std::path::Path;
-
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::cli::format::{Format, Headings, Layout, render};
 use crate::cli::run::print;
 use crate::container;
+use crate::container::Usnea;
 use crate::error::Result;
 
 /// Show information on this machine and on the store
@@ -54,8 +53,8 @@ const DOCKERS: [(&str, &str); 15] = [
 ];
 
 /// Prints the facts.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let info = container::info(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let info = container::info(usnea)?;
     match &arguments.format {
         None => print(&page(&info)),
         Some(Format::Json) => print(&format!("{info:#}\n")),

@@ -5,12 +5,11 @@ pub mod info;
 mod prune;
 mod reset;
 
-use std::path::Path;
-
 use clap::Subcommand;
 
 use crate::cli::events;
 use crate::cli::late::Late;
+use crate::container::Usnea;
 use crate::error::Result;
 
 /// Manage the store
@@ -35,12 +34,12 @@ enum Command {
 }
 
 /// Runs the subcommand; returns the exit status.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     match arguments.command {
-        Command::Df(Late(df)) => df::run(&df, root),
-        Command::Events(Late(events)) => events::run(&events, root),
-        Command::Info(Late(info)) => info::run(&info, root),
-        Command::Prune(Late(prune)) => prune::run(&prune, root),
-        Command::Reset(Late(reset)) => reset::run(&reset, root),
+        Command::Df(Late(df)) => df::run(&df, usnea),
+        Command::Events(Late(events)) => events::run(&events, usnea),
+        Command::Info(Late(info)) => info::run(&info, usnea),
+        Command::Prune(Late(prune)) => prune::run(&prune, usnea),
+        Command::Reset(Late(reset)) => reset::run(&reset, usnea),
     }
 }

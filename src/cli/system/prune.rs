@@ -1,12 +1,9 @@
 //! `usnea system prune`: removes unused containers, images and volumes.
 
-use std::path::Path;
-
 use crate::cli::container::remove::prune_ended;
 use crate::cli::container::selection::say;
 use crate::cli::image::prune::{is_sure, prunes, report};
-use crate::container::stores::Stores;
-use crate::container::{self, images, volumes};
+use crate::container::{self, Usnea, images, volumes};
 use crate::error::{Error, Result};
 use crate::image::store::Which;
 
@@ -34,7 +31,7 @@ pub struct Arguments {
 }
 
 /// Removes unused data, after a question at the terminal.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let (which, what) = match arguments.all {
         true => (
             Which::Unused,
@@ -55,13 +52,13 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
         return Ok(0);
     }
     // Containers first: their removal frees their images and volumes.
-    let stores = Stores::open(root)?;
-    let (failures, mut bytes) = prune_ended(stores.own().root(), &of_containers)?;
+    let _stores = usnea.images()?;
+    let (failures, mut bytes) = prune_ended(usnea, &of_containers)?;
     if arguments.volumes {
-        let pruned = volumes::prune(stores.own().root(), &[volumes::Filter::Anonymous(true)])?;
+        let pruned = volumes::prune(usnea, &[volumes::Filter::Anonymous(true)])?;
         pruned.names.iter().for_each(|name| say(&format!("Deleted: volume {name}")));
         bytes += pruned.bytes;
     }
-    report(&images::prune(&stores, which, &of_images)?, bytes)?;
+    report(&images::prune(usnea, which, &of_images)?, bytes)?;
     failures.end()
 }

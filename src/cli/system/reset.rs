@@ -1,10 +1,8 @@
 //! `usnea system reset`: removes all of the store.
 
-use std::path::Path;
-
 use crate::cli::image::prune::is_sure;
-use crate::config;
 use crate::container;
+use crate::container::Usnea;
 use crate::error::Result;
 
 /// Remove all containers, images and volumes
@@ -19,8 +17,8 @@ pub struct Arguments {
 }
 
 /// Removes all of the store, after a question at the terminal.
-pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
-    let store = config::store_path(root)?;
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     let what = format!(
         "all containers, images, volumes and networks, and all else that usnea keeps in {}",
         store.display()
@@ -28,7 +26,7 @@ pub fn run(arguments: &Arguments, root: Option<&Path>) -> Result<u8> {
     if !arguments.force && !is_sure(&what)? {
         return Ok(0);
     }
-    for path in container::reset(&store)? {
+    for path in container::reset(usnea)? {
         log::warn!("{} is not usnea's and stays", path.display());
     }
     Ok(0)

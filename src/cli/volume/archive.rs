@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use crate::container::Usnea;
 use crate::container::volumes;
 use crate::error::{Error, Result};
 
@@ -33,15 +34,15 @@ pub struct ImportArguments {
 }
 
 /// Exports a volume.
-pub fn export(arguments: &ExportArguments, store: &Path) -> Result<u8> {
-    volumes::export(store, &arguments.name, &arguments.output).map(|()| 0)
+pub fn export(arguments: &ExportArguments, usnea: &Usnea) -> Result<u8> {
+    volumes::export(usnea, &arguments.name, &arguments.output).map(|()| 0)
 }
 
 /// Imports a tar into a volume.
-pub fn import(arguments: &ImportArguments, store: &Path) -> Result<u8> {
+pub fn import(arguments: &ImportArguments, usnea: &Usnea) -> Result<u8> {
     if arguments.file == Path::new("-") && std::io::stdin().is_terminal() {
         return Err(Error::new("nothing to import: standard input is a terminal")
             .hint("redirect standard input, or name a file"));
     }
-    volumes::import(store, &arguments.name, &arguments.file).map(|()| 0)
+    volumes::import(usnea, &arguments.name, &arguments.file).map(|()| 0)
 }

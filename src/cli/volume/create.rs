@@ -1,10 +1,10 @@
 //! `usnea volume create`: makes a volume.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::cli::run::print;
 use crate::config;
+use crate::container::Usnea;
 use crate::container::volumes::{self, Naming};
 use crate::error::{Error, Result};
 use crate::spec::VolumeName;
@@ -36,7 +36,7 @@ pub struct Arguments {
 }
 
 /// Makes a volume, and prints its name.
-pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     if arguments.driver != "local" {
         let driver = arguments.driver.escape_debug();
         return Err(Error::new(format!("--driver {driver}: there is no such driver"))
@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
         Some(name) => (name.clone(), Naming::Named),
         None => (volumes::random_name()?, Naming::Anonymous),
     };
-    let store = config::open_private(store)?;
-    volumes::make(&store, &name, &labels, naming)?;
+    config::open_private(usnea.store()?)?;
+    volumes::make(usnea, &name, &labels, naming)?;
     print(&format!("{name}\n"))
 }

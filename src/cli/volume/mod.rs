@@ -6,12 +6,10 @@ mod inspect;
 mod list;
 mod remove;
 
-use std::path::Path;
-
 use clap::Subcommand;
 
 use crate::cli::late::Late;
-use crate::config;
+use crate::container::Usnea;
 use crate::container::volumes;
 use crate::error::Result;
 
@@ -53,19 +51,19 @@ pub struct ExistsArguments {
 }
 
 /// Runs the subcommand; returns the exit status.
-pub fn run(arguments: Arguments, root: Option<&Path>) -> Result<u8> {
-    let store = config::store_path(root)?;
+pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     match arguments.command {
-        Command::Create(Late(create)) => create::run(&create, &store),
+        Command::Create(Late(create)) => create::run(&create, usnea),
         Command::Exists(Late(exists)) => Ok(match volumes::named(&store, &exists.name) {
             Ok(_) => 0,
             Err(_) => 1,
         }),
-        Command::Export(Late(export)) => archive::export(&export, &store),
-        Command::Import(Late(import)) => archive::import(&import, &store),
+        Command::Export(Late(export)) => archive::export(&export, usnea),
+        Command::Import(Late(import)) => archive::import(&import, usnea),
         Command::Inspect(Late(inspect)) => inspect::run(&inspect, &store),
         Command::Ls(Late(list)) => list::run(list, &store),
-        Command::Prune(Late(prune)) => remove::prune(&prune, &store),
-        Command::Rm(Late(remove)) => remove::run(&remove, &store),
+        Command::Prune(Late(prune)) => remove::prune(&prune, usnea),
+        Command::Rm(Late(remove)) => remove::run(&remove, usnea),
     }
 }

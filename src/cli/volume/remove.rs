@@ -1,10 +1,9 @@
 //! `usnea volume rm` and `usnea volume prune`: removes volumes.
 
-use std::path::Path;
-
 use crate::amount;
 use crate::cli::container::selection::{Failures, say};
 use crate::cli::image::prune::is_sure;
+use crate::container::Usnea;
 use crate::container::volumes::{self, Filter};
 use crate::error::{Error, Result};
 
@@ -45,7 +44,8 @@ pub struct PruneArguments {
 }
 
 /// Removes volumes, and prints their names.
-pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
+pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
+    let store = usnea.store()?;
     let mut failures = Failures::default();
     let mut names = arguments.names.clone();
     if arguments.all {
@@ -53,11 +53,11 @@ pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
     }
     for typed in &names {
         let removed = match volumes::named(store, typed) {
-            Ok((name, _)) => volumes::remove(store, &name),
+            Ok((name, _)) => volumes::remove(usnea, &name),
             // A damaged volume, such as after a kill, can be removed too.
             Err(error) => match typed.parse() {
                 Ok(name) if volumes::folder(store).join(typed).exists() => {
-                    volumes::remove(store, &name)
+                    volumes::remove(usnea, &name)
                 }
                 _ if arguments.force => continue,
                 _ => Err(error),
@@ -72,7 +72,8 @@ pub fn run(arguments: &Arguments, store: &Path) -> Result<u8> {
 }
 
 /// Removes the volumes that no container mounts.
-pub fn prune(arguments: &PruneArguments, store: &Path) -> Result<u8> {
+pub fn prune(arguments: &PruneArguments, usnea: &Usnea) -> Result<u8> {
+    let _store = usnea.store()?;
     let filters = arguments.filters.iter().map(|text| text.parse::<Filter>());
     let mut filters = filters.collect::<Result<Vec<_>>>()?;
     if let Some(number) = filters.iter().position(|filter| {
@@ -92,7 +93,7 @@ pub fn prune(arguments: &PruneArguments, store: &Path) -> Result<u8> {
     if !arguments.all {
         filters.push(Filter::Anonymous(true));
     }
-    let pruned = volumes::prune(store, &filters)?;
+    let pruned = volumes::prune(usnea, &filters)?;
     if !pruned.names.is_empty() {
         say("Deleted Volumes:");
         pruned.names.iter().for_each(|name| say(name.as_str()));

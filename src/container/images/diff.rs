@@ -1,18 +1,19 @@
 //! `usnea image diff`: changes of an image over the layers below its topmost one, or over another image.
 
 use super::export::{folder, hold};
+use crate::container::Usnea;
 use crate::container::changes_in_base;
-use crate::container::stores::{self, Stores};
+use crate::container::stores::{self};
 use crate::error::{Context, Error, Result};
 use crate::image::diff::{self, Change, Folder, Form};
 use crate::image::owners::Owners;
 use crate::image::pull::unpack_missing;
 use crate::image::store::{HeldBlob, HeldLayer, Image, Store};
-use crate::userns::Base;
 
 /// Returns the changes of the image that `text` names over `parent`; `None`: over its own layers below the topmost.
-pub fn diff(stores: &Stores, text: &str, parent: Option<&str>) -> Result<Vec<Change>> {
-    let base = Base::of_user()?;
+pub fn diff(usnea: &Usnea, text: &str, parent: Option<&str>) -> Result<Vec<Change>> {
+    let stores = usnea.images()?;
+    let base = usnea.base()?;
     let (store, image) = super::known(stores, text)?;
     let parent = parent.map(|parent| super::known(stores, parent)).transpose()?;
     let owners = stores::owners(&base, &store);

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::container::stores::{self, Stores};
+use crate::container::Usnea;
+use crate::container::stores::{self};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::archive::output::Output;
@@ -10,11 +11,12 @@ use crate::image::diff::{Folder, merged_tar};
 use crate::image::owners::Owners;
 use crate::image::pull::unpack_missing;
 use crate::image::store::{HeldLayer, Image, Store, Wanted};
-use crate::userns::{self, Base};
+use crate::userns::{self};
 
 /// Writes the tar of the image that `text` names to `output` (`-`: standard output).
-pub fn export(stores: &Stores, text: &str, output: &Path) -> Result<()> {
-    let base = Base::of_user()?;
+pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
+    let stores = usnea.images()?;
+    let base = usnea.base()?;
     let (store, image) = super::known(stores, text)?;
     let owners = stores::owners(&base, &store);
     userns::in_base(&base, || {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::container::stores::Stores;
+use crate::container::Usnea;
 use crate::error::Result;
 use crate::image::manifest::{ImageConfig, parse_config};
 use crate::image::store::{Image, Layer};
@@ -21,7 +21,8 @@ pub struct Step {
 }
 
 /// Returns the image that `text` names, and its steps, the newest first.
-pub fn history(stores: &Stores, text: &str) -> Result<(Image, Vec<Step>)> {
+pub fn history(usnea: &Usnea, text: &str) -> Result<(Image, Vec<Step>)> {
+    let stores = usnea.images()?;
     let (store, image) = super::known(stores, text)?;
     let bytes = store.read_blob(&image.config)?;
     let (config, _) = parse_config(&bytes, image.layers.len())?;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::Silent;
 use crate::config::Limits;
-use crate::container::stores::{self, Stores};
+use crate::container::Usnea;
+use crate::container::stores::{self};
 use crate::error::{Context, Result};
 use crate::image::Reference;
 use crate::image::compose::{self, ImageDetails};
@@ -12,7 +13,7 @@ use crate::image::instruction::ConfigChange;
 use crate::image::manifest::Platform;
 use crate::image::pull::Pull;
 use crate::image::store::Image;
-use crate::userns::{self, Base};
+use crate::userns::{self};
 
 /// Tarball to import, and the facts of its image.
 #[derive(Clone, Debug)]
@@ -30,8 +31,9 @@ pub struct Import {
 }
 
 /// Imports the tarball as an image of our own store.
-pub fn import(stores: &Stores, import: &Import) -> Result<Image> {
-    let base = Base::of_user()?;
+pub fn import(usnea: &Usnea, import: &Import) -> Result<Image> {
+    let stores = usnea.images()?;
+    let base = usnea.base()?;
     let store = stores.own();
     let owners = stores::owners(&base, store);
     let shown = match import.input.to_str() {

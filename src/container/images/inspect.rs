@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::container::Usnea;
 use crate::container::stores::{self, Stores};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -41,9 +42,10 @@ fn empty_config() -> Value {
 }
 
 /// Returns the document of the image that `text` names.
-pub fn inspect(stores: &Stores, text: &str) -> Result<Value> {
+pub fn inspect(usnea: &Usnea, text: &str) -> Result<Value> {
+    let stores = usnea.images()?;
     let (store, image) = super::known(stores, text)?;
-    let document = document(&store, &image).context(|| format!("image {text}"))?;
+    let document = document(usnea.base()?, &store, &image).context(|| format!("image {text}"))?;
     serde_json::to_value(document).map_err(Error::new)
 }
 
@@ -116,7 +118,7 @@ struct Metadata {
     last_tag_time: String,
 }
 
-fn document(store: &Store, image: &Image) -> Result<Document> {
+fn document(base: &Base, store: &Store, image: &Image) -> Result<Document> {
     let config = store.read_blob(&image.config)?;
     let config: Value = serde_json::from_slice(&config).map_err(Error::new)?;
     let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -148,7 +150,7 @@ fn document(store: &Store, image: &Image) -> Result<Document> {
         os_version: text("os.version"),
         size: image.size(),
         virtual_size: image.size(),
-        graph_driver: graph_driver(store, image)?,
+        graph_driver: graph_driver(base, store, image)?,
         root_fs: RootFs {
             r#type: "layers",
             layers: image.layers.iter().map(|layer| layer.diff_id.clone()).collect(),
@@ -174,8 +176,8 @@ pub fn labels(stores: &Stores, image: &Image) -> BTreeMap<String, String> {
     labels.into_iter().flatten().filter_map(text).collect()
 }
 
-fn graph_driver(store: &Store, image: &Image) -> Result<GraphDriver> {
-    let owners = stores::owners(&Base::of_user()?, store);
+fn graph_driver(base: &Base, store: &Store, image: &Image) -> Result<GraphDriver> {
+    let owners = stores::owners(base, store);
     // Upper layers come first, as overlayfs takes them.
     let mut folders = image
         .layers

@@ -1,7 +1,7 @@
 //! `usnea images`: the images of all stores, from images.json alone; milliseconds for a thousand images.
 
 use super::filter::{Filter, Filters, Place, made};
-use crate::container::stores::Stores;
+use crate::container::Usnea;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::Reference;
@@ -39,7 +39,8 @@ pub enum Sort {
 }
 
 /// Lists the images that pass all filters, a row for each name. An image in several stores counts for the first.
-pub fn list(stores: &Stores, filters: &[Filter], sort: Sort) -> Result<Vec<Listed>> {
+pub fn list(usnea: &Usnea, filters: &[Filter], sort: Sort) -> Result<Vec<Listed>> {
+    let stores = usnea.images()?;
     let filters = Filters::new(filters, stores)?;
     let mut seen = std::collections::HashSet::new();
     let mut rows = Vec::new();

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::pull::warn_of_platform;
 use crate::config::{Limits, Settings};
-use crate::container::stores::{self, Stores, given_name};
+use crate::container::Usnea;
+use crate::container::stores::{self, given_name};
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::image::Reference;
@@ -20,7 +21,7 @@ use crate::image::manifest::Platform;
 use crate::image::policy::{Origin, Policy};
 use crate::image::pull::{Progress, Pull};
 use crate::image::reference::Typed;
-use crate::userns::{self, Base};
+use crate::userns::{self};
 
 /// Archive or layout to load.
 #[derive(Clone, Debug)]
@@ -53,8 +54,9 @@ pub(super) enum Naming {
 }
 
 /// Loads all images. Images loaded before a failure stay.
-pub fn load(stores: &Stores, load: &Load, progress: &dyn Progress) -> Result<Vec<LoadedImage>> {
-    let (base, settings, policy) = (Base::of_user()?, Settings::load()?, Policy::load()?);
+pub fn load(usnea: &Usnea, load: &Load, progress: &dyn Progress) -> Result<Vec<LoadedImage>> {
+    let stores = usnea.images()?;
+    let (base, settings, policy) = (usnea.base()?, Settings::load()?, Policy::load()?);
     let store = stores.own();
     let owners = stores::owners(&base, store);
     let loaded: Vec<LoadedImage> = userns::in_base(&base, || {

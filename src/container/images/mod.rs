@@ -28,6 +28,7 @@ mod save;
 mod search;
 mod sharing;
 
+use crate::container::Usnea;
 use crate::container::stores::{Stores, meanings};
 use crate::error::{Error, Result};
 use crate::image::pull::Progress;
@@ -72,7 +73,8 @@ pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store,
 }
 
 /// True if an image of this name exists.
-pub fn exists(stores: &Stores, text: &str) -> Result<bool> {
+pub fn exists(usnea: &Usnea, text: &str) -> Result<bool> {
+    let stores = usnea.images()?;
     Ok(stores.find(text, &Registries::load()?)?.is_some())
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::load::{Naming, names};
 use crate::config::Settings;
+use crate::container::Usnea;
 use crate::container::stores::{self, Stores};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
@@ -54,8 +55,9 @@ struct Work<'a> {
 }
 
 /// Pulls the image into our own store. Errors name the searched places.
-pub fn pull(stores: &Stores, pull: &Pull, progress: &dyn Progress) -> Result<Image> {
-    let base = Base::of_user()?;
+pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn Progress) -> Result<Image> {
+    let stores = usnea.images()?;
+    let base = usnea.base()?;
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
     let candidates = match &pull.place {
         Place::Registry(_) => candidates(stores, pull, &policy)?,
@@ -129,7 +131,8 @@ fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candi
 
 /// Returns all tags of the repository in `pull`, as places. Errors: a name with a tag or a digest, or a place that is
 /// no registry; see [`first_of`].
-pub fn all_tags(stores: &Stores, pull: &Pull) -> Result<Vec<Place>> {
+pub fn all_tags(usnea: &Usnea, pull: &Pull) -> Result<Vec<Place>> {
+    let stores = usnea.images()?;
     let typed = match &pull.place {
         Place::Registry(typed) if typed.tag.is_none() && typed.digest.is_none() => typed,
         place => {
@@ -140,7 +143,7 @@ pub fn all_tags(stores: &Stores, pull: &Pull) -> Result<Vec<Place>> {
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
     let asked = Pull { place: Place::Registry(typed.clone()), ..pull.clone() };
     let candidates = candidates(stores, &asked, &policy)?;
-    let names: Vec<String> = userns::in_base(&Base::of_user()?, || {
+    let names: Vec<String> = userns::in_base(usnea.base()?, || {
         first_of(&candidates, |registry, reference| {
             let named = |tag| Reference { tag: Some(tag), ..reference.clone() }.to_string();
             Ok(registry.tags()?.into_iter().map(named).collect())
@@ -150,10 +153,11 @@ pub fn all_tags(stores: &Stores, pull: &Pull) -> Result<Vec<Place>> {
 }
 
 /// Returns the digest that a registry has for the name now. Errors: no such image; see [`first_of`].
-pub fn registry_digest(stores: &Stores, pull: &Pull) -> Result<Digest> {
+pub fn registry_digest(usnea: &Usnea, pull: &Pull) -> Result<Digest> {
+    let stores = usnea.images()?;
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
     let candidates = candidates(stores, pull, &policy)?;
-    userns::in_base(&Base::of_user()?, || {
+    userns::in_base(usnea.base()?, || {
         first_of(&candidates, |registry, reference| {
             let absent = || Error::new(format!("{reference} does not exist")).of_kind(Kind::Absent);
             registry.head_manifest()?.ok_or_else(absent)

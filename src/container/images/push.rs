@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::Settings;
-use crate::container::stores::Stores;
+use crate::container::Usnea;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -37,7 +37,8 @@ pub struct Push {
 }
 
 /// Pushes the image. Returns the destination, and the pushed content. Starts threads.
-pub fn push(stores: &Stores, push: &Push, progress: &dyn Progress) -> Result<(Place, Pushed)> {
+pub fn push(usnea: &Usnea, push: &Push, progress: &dyn Progress) -> Result<(Place, Pushed)> {
+    let stores = usnea.images()?;
     let registries = Registries::load()?;
     let (store, image) = super::known(stores, &push.source)?;
     let place = match &push.destination {
@@ -88,7 +89,8 @@ fn local_format(place: &Place, asked: Format) -> Result<Format> {
 }
 
 /// Returns the names of all images in the repository `text`. Errors: a tag or digest in `text`, or no image.
-pub fn names_of_repository(stores: &Stores, text: &str) -> Result<Vec<String>> {
+pub fn names_of_repository(usnea: &Usnea, text: &str) -> Result<Vec<String>> {
+    let stores = usnea.images()?;
     let typed: Typed = text.parse()?;
     if typed.tag.is_some() || typed.digest.is_some() {
         let error = format!("'{}' names one image, not all of a repository", text.escape_debug());

@@ -3,6 +3,7 @@
 use super::filter::{Filter, Filters, Place};
 use super::{happened, known, name_typed};
 use crate::config::Limits;
+use crate::container::Usnea;
 use crate::container::folder;
 use crate::container::stores::{self, Stores, given_name, meanings};
 use crate::error::{Error, Result};
@@ -53,7 +54,8 @@ fn target(text: &str, image: &Image, registries: &Registries) -> Target {
 }
 
 /// Returns the IDs of all images of our own store, each once.
-pub fn ids(stores: &Stores) -> Result<Vec<String>> {
+pub fn ids(usnea: &Usnea) -> Result<Vec<String>> {
+    let stores = usnea.images()?;
     let images = stores.own().images()?;
     let mut ids: Vec<String> =
         images.all().iter().map(|image| image.config.hex().to_owned()).collect();
@@ -65,13 +67,14 @@ pub fn ids(stores: &Stores) -> Result<Vec<String>> {
 /// Removes the images (or names) `texts` one by one, past failures. `told` gets each result at once. Returns the number
 /// of failures.
 pub fn remove(
-    stores: &Stores,
+    usnea: &Usnea,
     texts: &[String],
     force: Force,
     missing: Missing,
     told: &mut dyn FnMut(Result<&Removal, &Error>),
 ) -> Result<usize> {
-    let (base, registries) = (Base::of_user()?, Registries::load()?);
+    let stores = usnea.images()?;
+    let (base, registries) = (usnea.base()?, Registries::load()?);
     let mut failed = 0;
     for text in texts {
         if missing == Missing::Ignored && stores.find(text, &registries)?.is_none() {
@@ -122,7 +125,8 @@ where
 }
 
 /// Adds the names `texts` to the image `source`.
-pub fn tag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
+pub fn tag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
+    let stores = usnea.images()?;
     let image = own(stores, source)?;
     let names = texts.iter().map(|text| given_name(&text.parse()?));
     let names = names.collect::<Result<Vec<_>>>()?;
@@ -134,7 +138,8 @@ pub fn tag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
 }
 
 /// Removes names from the image `source`: `texts`, or all.
-pub fn untag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
+pub fn untag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
+    let stores = usnea.images()?;
     let (image, registries) = (own(stores, source)?, Registries::load()?);
     let name = |text: &String| match name_typed(text, &image, &registries) {
         Some(name) => Ok(name),
@@ -148,9 +153,10 @@ pub fn untag(stores: &Stores, source: &str, texts: &[String]) -> Result<()> {
 }
 
 /// Removes unused data: images that pass all filters, layers and blobs of no image, leftovers of killed commands.
-pub fn prune(stores: &Stores, which: Which, filters: &[Filter]) -> Result<Freed> {
+pub fn prune(usnea: &Usnea, which: Which, filters: &[Filter]) -> Result<Freed> {
+    let stores = usnea.images()?;
     let filters = Filters::new(filters, stores)?;
-    let base = Base::of_user()?;
+    let base = usnea.base()?;
     folder::sweep(stores.own().root(), &base);
     in_store(stores, &base, |store| {
         store.prune(which, |image| filters.pass(store, image, Place::Own))
@@ -158,13 +164,15 @@ pub fn prune(stores: &Stores, which: Which, filters: &[Filter]) -> Result<Freed>
 }
 
 /// Returns the disk usage of the store.
-pub fn usage(stores: &Stores) -> Result<Usage> {
-    in_store(stores, &Base::of_user()?, Store::usage)
+pub fn usage(usnea: &Usnea) -> Result<Usage> {
+    let stores = usnea.images()?;
+    in_store(stores, usnea.base()?, Store::usage)
 }
 
 /// Checks the store for faults, and repairs them as `repair` says.
-pub fn check(stores: &Stores, repair: Repair, depth: Depth) -> Result<Vec<Fault>> {
-    let base = Base::of_user()?;
+pub fn check(usnea: &Usnea, repair: Repair, depth: Depth) -> Result<Vec<Fault>> {
+    let stores = usnea.images()?;
+    let base = usnea.base()?;
     let owners = stores::owners(&base, stores.own());
     in_store(stores, &base, |store| {
         store.check(Some(Mending { repair, depth, owners: &owners, limits: &Limits::NONE }))

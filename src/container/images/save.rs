@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Silent;
-use crate::container::stores::Stores;
+use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::image::Reference;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
@@ -36,12 +36,13 @@ enum Growing {
 /// Writes the images that `texts` name to `output` (`-`: standard output). An image gets the name in `texts`; an image
 /// named by its ID gets none. Errors: a terminal, an unknown image.
 pub fn save(
-    stores: &Stores,
+    usnea: &Usnea,
     texts: &[String],
     format: SaveFormat,
     platform: Option<&Platform>,
     output: &Path,
 ) -> Result<()> {
+    let stores = usnea.images()?;
     if format == SaveFormat::OciDir && output == Path::new("-") {
         return Err(Error::new("oci-dir is a folder, not a stream").hint("name the folder with -o"));
     }

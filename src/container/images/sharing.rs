@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::container::stores::Stores;
+use crate::container::Usnea;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::Reference;
@@ -68,7 +68,8 @@ pub fn label(image: &Image) -> String {
 
 /// Returns the images that `texts` name (none: all), and their total disk space. Counts images outside `texts` as
 /// sharers too.
-pub fn sharing(stores: &Stores, texts: &[String]) -> Result<(Vec<Shares>, Totals)> {
+pub fn sharing(usnea: &Usnea, texts: &[String]) -> Result<(Vec<Shares>, Totals)> {
+    let stores = usnea.images()?;
     let mut all: Vec<Image> = Vec::new();
     for store in stores.all() {
         for image in store.images()?.all() {

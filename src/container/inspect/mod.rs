@@ -12,6 +12,7 @@ use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Spec};
 
 use super::Container;
 use super::layers::Layers;
+use crate::container::Usnea;
 use crate::container::volumes::{self, Used};
 use crate::documents::container::{
     ConfigDocument, ContainerDocument, HealthDocument, StateDocument,
@@ -40,7 +41,7 @@ pub enum Sizes {
 }
 
 /// Returns the document of a container. Errors: its files cannot be read.
-pub fn inspect(container: &Container, sizes: Sizes) -> Result<ContainerDocument> {
+pub fn inspect(usnea: &Usnea, container: &Container, sizes: Sizes) -> Result<ContainerDocument> {
     let record = &container.record;
     let status = container.status()?;
     let spec = container.spec_if_any()?.unwrap_or_default();
@@ -50,7 +51,7 @@ pub fn inspect(container: &Container, sizes: Sizes) -> Result<ContainerDocument>
     let process = spec.process().as_ref();
     let capabilities = process.and_then(|process| process.capabilities().clone());
     let (size_rw, size_root_fs) = match sizes {
-        Sizes::Counted => sizes_of(container, &spec),
+        Sizes::Counted => sizes_of(usnea, container, &spec),
         Sizes::Unknown => (None, None),
     };
     let graph_driver = graph_driver(&spec, &status);
@@ -114,9 +115,9 @@ fn graph_driver(spec: &Spec, status: &Status) -> GraphDriver {
 }
 
 /// Returns the bytes of the container's folder, and those with the layers below. `None`: unknown.
-fn sizes_of(container: &Container, spec: &Spec) -> (Option<u64>, Option<u64>) {
+fn sizes_of(usnea: &Usnea, container: &Container, spec: &Spec) -> (Option<u64>, Option<u64>) {
     let written = super::size(container);
-    let below = Layers::of(container, spec).ok().map(|layers| {
+    let below = Layers::of(usnea, container, spec).ok().map(|layers| {
         layers.lowers.iter().map(|lower| super::folder_size(&lower.path)).sum::<u64>()
     });
     (Some(written), below.map(|below| below + written))

@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use super::{folder, named};
+use crate::container::Usnea;
 use crate::container::stores;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock};
@@ -14,12 +15,13 @@ use crate::image::archive::output::Output;
 use crate::image::compression;
 use crate::image::diff::merged_tar;
 use crate::image::extract::place::{First, Giving, OtherKind, Place, place};
-use crate::userns::{self, Base};
+use crate::userns::{self};
 
 /// Writes the tar of all files of the volume `text` to `output` (`-`: standard output).
-pub fn export(store: &Path, text: &str, output: &Path) -> Result<()> {
+pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
+    let store = usnea.store()?;
     let (_held, data) = held(store, text)?;
-    let base = Base::of_user()?;
+    let base = usnea.base()?;
     let owners = stores::owners_of_containers(&base);
     let write = || merged_tar(&[data.into()], &owners, Output::create(output)?)?.put();
     userns::in_base(&base, write).context(|| format!("cannot export volume {text}"))
@@ -27,9 +29,10 @@ pub fn export(store: &Path, text: &str, output: &Path) -> Result<()> {
 
 /// Unpacks a tar, plain or compressed, into the volume `text`, over the existing files. `input` is a file, or `-` for
 /// standard input.
-pub fn import(store: &Path, text: &str, input: &Path) -> Result<()> {
+pub fn import(usnea: &Usnea, text: &str, input: &Path) -> Result<()> {
+    let store = usnea.store()?;
     let (_held, data) = held(store, text)?;
-    let base = Base::of_user()?;
+    let base = usnea.base()?;
     let owners = stores::owners_of_containers(&base);
     let unpack = || {
         let packed: Box<dyn Read> = match input.to_str() {

@@ -29,11 +29,11 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::PREFIX;
 use crate::config;
+use crate::container::Usnea;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Birth, Lock};
 use crate::monitor::events;
 use crate::spec::{DATA, NEW, VolumeName};
-use crate::userns::Base;
 
 pub use archive::{export, import};
 pub use filter::Filter;
@@ -177,16 +177,17 @@ pub fn all(store: &Path) -> Result<Vec<Volume>> {
 
 /// Returns a random name for an anonymous volume: 64 hexadecimal digits.
 pub fn random_name() -> Result<VolumeName> {
-    super::run::random_id()?.parse().map_err(Error::new)
+    super::id::random_id()?.parse().map_err(Error::new)
 }
 
 /// Returns the shared lock on the volume: the existing volume, else a new one with these labels.
 pub fn make(
-    store: &Path,
+    usnea: &Usnea,
     name: &VolumeName,
     labels: &BTreeMap<String, String>,
     naming: Naming,
 ) -> Result<File> {
+    let store = usnea.store()?;
     let place = config::open_private(&folder(store))?.join(name.as_str());
     let tmp = config::open_private(&store.join("tmp"))?;
     loop {
@@ -204,7 +205,7 @@ pub fn make(
         fill(&birth.path, &volume).map_err(|error| files::cannot_write(error, &birth.path))?;
         // `None`: another command made the volume first.
         if let Some(held) = birth.put(&place)? {
-            super::folder::sweep(store, &Base::of_user()?);
+            super::folder::sweep(store, usnea.base()?);
             events::of_other(store, "volume", name.as_str(), "create", &[]);
             return Ok(held);
         }
@@ -221,14 +222,14 @@ fn fill(folder: &Path, volume: &Volume) -> io::Result<()> {
 }
 
 /// Makes or opens the volumes that a container mounts, and returns their locks.
-pub(super) fn had(
-    store: &Path,
+pub(super) fn acquire(
+    usnea: &Usnea,
     names: &[VolumeName],
     anonymous: &[VolumeName],
 ) -> Result<Vec<File>> {
     let one = |name: &VolumeName| {
         let naming = if anonymous.contains(name) { Naming::Anonymous } else { Naming::Named };
-        make(store, name, &BTreeMap::new(), naming)
+        make(usnea, name, &BTreeMap::new(), naming)
     };
     names.iter().map(one).collect()
 }

@@ -1,14 +1,12 @@
 //! `usnea volume rm` and `prune`, and the removal of a container's own volumes.
 
-use std::path::Path;
-
 use super::{Filter, all, find, folder as volumes, size, usage};
+use crate::container::Usnea;
 use crate::container::folder::{self, Folder};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::monitor::events;
 use crate::spec::VolumeName;
-use crate::userns::Base;
 
 /// Result of a prune.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +18,8 @@ pub struct Pruned {
 }
 
 /// Removes a volume with its files. Errors: a container mounts the volume; names the container.
-pub fn remove(store: &Path, name: &VolumeName) -> Result<()> {
+pub fn remove(usnea: &Usnea, name: &VolumeName) -> Result<()> {
+    let store = usnea.store()?;
     let place = volumes(store).join(name.as_str());
     if !place.exists() {
         return Ok(());
@@ -37,7 +36,7 @@ pub fn remove(store: &Path, name: &VolumeName) -> Result<()> {
         return Err(Error::new(format!("volume {name} is in use by a container that runs"))
             .hint("stop that first"));
     };
-    let base = Base::of_user()?;
+    let base = usnea.base()?;
     let removed = Folder::bury(store, &place, lock)?.remove(&base);
     folder::sweep(store, &base);
     removed?;
@@ -46,7 +45,8 @@ pub fn remove(store: &Path, name: &VolumeName) -> Result<()> {
 }
 
 /// Removes the anonymous volumes of a removed container. Warns where a removal fails.
-pub fn remove_anonymous(store: &Path, names: &[VolumeName]) {
+pub fn remove_anonymous(usnea: &Usnea, names: &[VolumeName]) {
+    let Ok(store) = usnea.store() else { return };
     for name in names {
         match find(store, name) {
             Ok(Some(volume)) if volume.anonymous => {}
@@ -56,22 +56,23 @@ pub fn remove_anonymous(store: &Path, names: &[VolumeName]) {
         if usage::is_used(store, name).unwrap_or(true) {
             continue;
         }
-        if let Err(error) = remove(store, name) {
+        if let Err(error) = remove(usnea, name) {
             log::warn!("{error}");
         }
     }
 }
 
 /// Removes the volumes that fit and that no container mounts.
-pub fn prune(store: &Path, filters: &[Filter]) -> Result<Pruned> {
+pub fn prune(usnea: &Usnea, filters: &[Filter]) -> Result<Pruned> {
+    let store = usnea.store()?;
     let mut pruned = Pruned::default();
-    folder::sweep(store, &Base::of_user()?);
+    folder::sweep(store, usnea.base()?);
     for volume in all(store)? {
         if !Filter::fit(filters, &volume, store)? || usage::is_used(store, &volume.name)? {
             continue;
         }
-        let bytes = size::of(store, std::slice::from_ref(&volume))?;
-        match remove(store, &volume.name) {
+        let bytes = size::of(usnea, store, std::slice::from_ref(&volume))?;
+        match remove(usnea, &volume.name) {
             Ok(()) => {
                 pruned.names.push(volume.name);
                 pruned.bytes += bytes.iter().sum::<u64>();

@@ -5,14 +5,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Volume, all, usage as users};
+use crate::container::Usnea;
 use crate::error::Result;
 use crate::image::store::Part;
-use crate::userns::{self, Base};
+use crate::userns::{self};
 
 /// Returns the disk space in bytes of each volume. In the base namespace, where all folders are readable.
-pub(super) fn of(store: &Path, volumes: &[Volume]) -> Result<Vec<u64>> {
+pub(super) fn of(usnea: &Usnea, store: &Path, volumes: &[Volume]) -> Result<Vec<u64>> {
     let folders: Vec<PathBuf> = volumes.iter().map(|volume| volume.data(store)).collect();
-    userns::in_base(&Base::of_user()?, || Ok(folders.iter().map(|folder| size(folder)).collect()))
+    userns::in_base(usnea.base()?, || Ok(folders.iter().map(|folder| size(folder)).collect()))
 }
 
 fn size(folder: &Path) -> u64 {
@@ -25,13 +26,14 @@ fn size(folder: &Path) -> u64 {
 }
 
 /// Returns the disk space of the volumes, and the part of it that no container mounts.
-pub fn usage(store: &Path) -> Result<Part> {
+pub fn usage(usnea: &Usnea) -> Result<Part> {
+    let store = usnea.store()?;
     let volumes = all(store)?;
     if volumes.is_empty() {
         return Ok(Part::default());
     }
     let mut part = Part::default();
-    for (volume, size) in volumes.iter().zip(of(store, &volumes)?) {
+    for (volume, size) in volumes.iter().zip(of(usnea, store, &volumes)?) {
         let is_used = users::is_used(store, &volume.name)?;
         part.count += 1;
         part.active += u64::from(is_used);

@@ -7,6 +7,7 @@ mod push;
 use serde_json::Value;
 
 use self::entries::{Origin, listings};
+use crate::container::Usnea;
 use crate::container::stores::{Stores, given_name, meanings};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
@@ -41,12 +42,13 @@ pub enum Existing {
 
 /// Makes a list. Returns its ID.
 pub fn create_list(
-    stores: &Stores,
+    usnea: &Usnea,
     name: &str,
     images: &ListedImages,
     annotations: &[(String, String)],
     existing: Existing,
 ) -> Result<String> {
+    let stores = usnea.images()?;
     let name = given_name(&name.parse::<Typed>()?)?;
     let is_there = |lists: &[ManifestList]| lists.iter().any(|list| list.name == name);
     let taken = || {
@@ -82,11 +84,12 @@ fn new_id(name: &str) -> String {
 
 /// Adds images to a list, each entry changed by `change`. Returns the list's ID.
 pub fn add_to_list(
-    stores: &Stores,
+    usnea: &Usnea,
     list: &str,
     images: &ListedImages,
     change: &EntryChange,
 ) -> Result<String> {
+    let stores = usnea.images()?;
     find(stores, list)?;
     let mut new = listings(stores, images)?;
     new.iter_mut().for_each(|listing| change.apply(&mut listing.entry));
@@ -107,11 +110,12 @@ pub enum Annotated {
 
 /// Changes an entry of a list, or the list's own annotations. Returns the list's ID.
 pub fn annotate_list(
-    stores: &Stores,
+    usnea: &Usnea,
     list: &str,
     what: &Annotated,
     change: &EntryChange,
 ) -> Result<String> {
+    let stores = usnea.images()?;
     let digest = match what {
         Annotated::List => None,
         Annotated::Entry(text) => Some(digest_in(stores, &find(stores, list)?, text)?),
@@ -129,7 +133,8 @@ pub fn annotate_list(
 }
 
 /// Removes an entry from a list. Returns the list's ID.
-pub fn remove_from_list(stores: &Stores, list: &str, entry: &str) -> Result<String> {
+pub fn remove_from_list(usnea: &Usnea, list: &str, entry: &str) -> Result<String> {
+    let stores = usnea.images()?;
     let digest = digest_in(stores, &find(stores, list)?, entry)?;
     change_list(stores, list, |list| {
         list.entries.retain(|listing| listing.entry.digest != digest);
@@ -138,7 +143,8 @@ pub fn remove_from_list(stores: &Stores, list: &str, entry: &str) -> Result<Stri
 }
 
 /// Removes a list.
-pub fn remove_list(stores: &Stores, text: &str) -> Result<ManifestList> {
+pub fn remove_list(usnea: &Usnea, text: &str) -> Result<ManifestList> {
+    let stores = usnea.images()?;
     let list = find(stores, text)?;
     stores.own().change_lists(|lists| {
         lists.retain(|one| one.id != list.id);
@@ -148,12 +154,14 @@ pub fn remove_list(stores: &Stores, text: &str) -> Result<ManifestList> {
 }
 
 /// True if such a list exists.
-pub fn has_list(stores: &Stores, text: &str) -> Result<bool> {
+pub fn has_list(usnea: &Usnea, text: &str) -> Result<bool> {
+    let stores = usnea.images()?;
     Ok(found(stores, text)?.is_some())
 }
 
 /// Returns the list as a push would send it; without a list of that name, the registry's manifest or index.
-pub fn inspect_list(stores: &Stores, text: &str, asked: &RegistryOptions) -> Result<Value> {
+pub fn inspect_list(usnea: &Usnea, text: &str, asked: &RegistryOptions) -> Result<Value> {
+    let stores = usnea.images()?;
     if let Some(list) = found(stores, text)? {
         return list.document(list.format());
     }

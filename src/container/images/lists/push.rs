@@ -9,6 +9,7 @@ use super::super::push::{local, place_of_name, registry};
 use super::entries::checked;
 use super::{find, format_of};
 use crate::config::Settings;
+use crate::container::Usnea;
 use crate::container::stores::Stores;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Kind, Result};
@@ -39,7 +40,8 @@ pub struct PushList {
 }
 
 /// Pushes a list. Returns the destination, and the pushed content.
-pub fn push_list(stores: &Stores, push: &PushList) -> Result<(Place, Pushed)> {
+pub fn push_list(usnea: &Usnea, push: &PushList) -> Result<(Place, Pushed)> {
+    let stores = usnea.images()?;
     let registries = Registries::load()?;
     let mut list = find(stores, &push.list)?;
     let place = match &push.destination {

@@ -1,0 +1,102 @@
+//! IMAGE of a container, and the root that it becomes.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::image_root::{ImageLock, ImageRoot};
+use super::stored::{self, PullSettings};
+use super::usnea::Usnea;
+use crate::error::{Context, Error, Result};
+use crate::rootfs::host;
+
+/// Source of a container's root: IMAGE, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootSource {
+    /// `host:PROGRAM[,PROGRAM...]`: the host's own programs.
+    Host(Vec<String>),
+    /// `dir:PATH`, or a path that begins with `/` or `./`: a root directory.
+    Directory(PathBuf),
+    /// Anything else: the name or ID of an image, or a place to pull one from.
+    Image(String),
+}
+
+impl FromStr for RootSource {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if let Some(programs) = text.strip_prefix("host:") {
+            return Ok(Self::Host(programs.split(',').map(str::to_owned).collect()));
+        }
+        if let Some(path) = text.strip_prefix("dir:") {
+            return Ok(Self::Directory(path.into()));
+        }
+        if text.starts_with('/') || text.starts_with("./") || text.starts_with("../") || text == "."
+        {
+            return Ok(Self::Directory(text.into()));
+        }
+        text.parse::<crate::image::transport::Place>().hint(|| {
+            "an image is NAME[:TAG], oci:DIR and the like; host:PROGRAM,... is programs of this machine; dir:PATH, /PATH or ./PATH is a root directory"
+        })?;
+        Ok(Self::Image(text.to_owned()))
+    }
+}
+
+impl RootSource {
+    /// Returns the root, made or pulled if need be.
+    pub fn root(&self, usnea: &Usnea, pull: &PullSettings<'_>) -> Result<ImageRoot> {
+        match self {
+            Self::Host(programs) => {
+                let root = host::assemble(usnea.store()?, programs)?;
+                Ok(ImageRoot::of(root.path.clone(), ImageLock::Host(root)))
+            }
+            Self::Directory(path) => Ok(ImageRoot::of(directory(path)?, ImageLock::Nothing)),
+            Self::Image(text) => stored::root(usnea, text, pull),
+        }
+    }
+
+    /// Returns the root that exists or would be made; makes nothing. Errors: an image that is not in a store.
+    pub fn would_be_root(&self, usnea: &Usnea) -> Result<ImageRoot> {
+        match self {
+            Self::Host(programs) => Ok(ImageRoot::of(
+                host::describe(usnea.store()?, programs)?.path,
+                ImageLock::Nothing,
+            )),
+            Self::Directory(path) => Ok(ImageRoot::of(directory(path)?, ImageLock::Nothing)),
+            Self::Image(text) => stored::would_be_root(usnea, text),
+        }
+    }
+}
+
+fn directory(path: &Path) -> Result<PathBuf> {
+    let said = || format!("image {}", path.display());
+    let absolute = path.canonicalize().context(said)?;
+    if !absolute.is_dir() {
+        return Err(std::io::Error::from_raw_os_error(libc::ENOTDIR)).context(said);
+    }
+    // The mount and the lookup of users need x on the directory: checked here, before the overlay's bare EACCES.
+    rustix::fs::access(&absolute, rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK)
+        .context(said)?;
+    Ok(absolute)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transports_are_told_apart() {
+        assert_eq!(
+            "host:a,/b/c".parse::<RootSource>().unwrap(),
+            RootSource::Host(vec!["a".into(), "/b/c".into()])
+        );
+        for text in ["dir:/x", "/x"] {
+            assert_eq!(text.parse::<RootSource>().unwrap(), RootSource::Directory("/x".into()));
+        }
+        assert_eq!("./x".parse::<RootSource>().unwrap(), RootSource::Directory("./x".into()));
+        assert_eq!("dir:x".parse::<RootSource>().unwrap(), RootSource::Directory("x".into()));
+        for text in ["debian:12", "oci:/x:1", "docker://q.io/x", "0123456789ab"] {
+            assert_eq!(text.parse::<RootSource>().unwrap(), RootSource::Image(text.into()));
+        }
+        assert!("A B".parse::<RootSource>().is_err());
+    }
+}

@@ -1,0 +1,204 @@
+//! Workspace: a container being assembled. `run` removes it when the command ends; `create` puts it into the store with
+//! a record, and it is a container.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+
+use super::driver::{self, Choice};
+use super::id::short;
+use super::image_root::ImageRoot;
+use super::request::ContainerRequest;
+use super::usnea::Usnea;
+use super::{network, ranges, volumes};
+use crate::capability::CapabilityChange;
+use crate::engine::{self, Plan};
+use crate::error::{Error, Result};
+use crate::host::cgroup;
+use crate::ids::IdMaps;
+use crate::net::Wanted;
+use crate::security::{self, GuardedPaths, emulation::Emulation};
+use crate::spec::{
+    self, CgroupHierarchy, ImageDefaults, Inputs, Options, Root, RootEmulation, SecurityOption,
+    TimeNamespace, TopLayer, VolumeName,
+};
+use crate::userns::Base;
+
+/// Identity of a workspace.
+pub(super) struct Identity<'a> {
+    /// ID of the container: 64 hexadecimal digits.
+    pub(super) id: &'a str,
+    /// Folder of its layers.
+    pub(super) folder: PathBuf,
+    /// Lifetime of the files that the container writes.
+    pub(super) top_layer: TopLayer,
+    /// ID maps from the container to the host.
+    pub(super) maps: IdMaps,
+}
+
+/// Root, layers, ID maps, spec and network of a container that does not exist yet. Only the image's root exists.
+pub(super) struct Workspace {
+    /// ID of the container.
+    pub(super) id: String,
+    /// Root of the image, held.
+    pub(super) root: ImageRoot,
+    /// OCI runtime spec.
+    pub(super) spec: Spec,
+    /// Folder of the container.
+    pub(super) folder: PathBuf,
+    /// Folders in `folder` that the layers need.
+    pub(super) layers: Vec<PathBuf>,
+    /// Named volumes that the container mounts.
+    pub(super) volumes: Vec<VolumeName>,
+    /// Volumes among them that are the container's own.
+    pub(super) anonymous: Vec<VolumeName>,
+    /// Request for the network.
+    pub(super) network: Wanted,
+    driver: Choice,
+    base: Base,
+}
+
+impl Workspace {
+    /// Makes all decisions that lie between a request and its launch. Errors: settings that contradict each other, or
+    /// that this machine cannot apply.
+    pub(super) fn assemble(
+        usnea: &Usnea,
+        request: &ContainerRequest,
+        identity: Identity<'_>,
+        root: ImageRoot,
+    ) -> Result<Self> {
+        let base = usnea.base()?;
+        let mut options = request.options.clone();
+        options.userns = ranges::of_image_user(request, base, &root).or(options.userns);
+        let mut image = root.defaults.clone();
+        let anonymous = match identity.top_layer {
+            // Anonymous volumes are removed with the layer, and lie beside it.
+            TopLayer::Disposable => Vec::new(),
+            TopLayer::Persistent => {
+                spec::name_volumes(&mut options, &mut image, volumes::random_name)?
+            }
+        };
+        let network = network::wanted(&options, &image)?;
+        let store = usnea.store()?;
+        let driver = stacking(&options, base, &identity.maps, &root, store)?;
+        let inputs = Built { options: &options, image, command: &request.command, store };
+        let spec = build_spec(inputs, &identity, &root, &driver)?;
+        let mut layers = spec::layer_folders(&spec);
+        layers.extend(spec::anonymous_folders(&spec, &identity.folder));
+        Ok(Self {
+            id: identity.id.to_owned(),
+            root,
+            spec,
+            folder: identity.folder,
+            layers,
+            volumes: spec::volume_names(&options),
+            anonymous,
+            network,
+            driver,
+            base: base.clone(),
+        })
+    }
+
+    /// Plans the launch. Errors: a spec that cannot be launched.
+    pub(super) fn plan(&self, options: engine::LaunchOptions) -> Result<Plan> {
+        engine::plan(&self.spec, self.base.clone(), options)
+    }
+
+    /// Notes in the store that the kernel's overlay serves, if that is news.
+    pub(super) fn remember_driver(&self, store: &Path) {
+        self.driver.remember(store);
+    }
+}
+
+/// Chooses the storage driver. Errors: options that need layers, for a root without any.
+fn stacking(
+    options: &Options,
+    base: &Base,
+    maps: &IdMaps,
+    root: &ImageRoot,
+    store: &Path,
+) -> Result<Choice> {
+    match (options.rw_root, options.storage_driver) {
+        (true, Some(_)) => {
+            Err(Error::new("--storage-driver: --rw-root has no layers to be stacked"))
+        }
+        (true, None) if root.folders.len() > 1 => {
+            Err(Error::new("--rw-root: an image has layers, which other containers share")
+                .hint("'usnea export IMAGE | tar -x' makes a root directory of it"))
+        }
+        (true, None) => Ok(Choice::default()),
+        (false, _) => driver::choose(options, base, maps, root, store),
+    }
+}
+
+/// Parts of a spec that do not depend on the workspace's identity.
+struct Built<'a> {
+    options: &'a Options,
+    image: ImageDefaults,
+    command: &'a [String],
+    store: &'a Path,
+}
+
+fn build_spec(
+    parts: Built<'_>,
+    identity: &Identity<'_>,
+    root: &ImageRoot,
+    driver: &Choice,
+) -> Result<Spec> {
+    let Built { options, image, command, store } = parts;
+    let Identity { id, folder, top_layer, maps } = identity;
+    let top = root.folders.first().ok_or_else(|| Error::new("an image without a folder"))?;
+    let mut spec = spec::build(&Inputs {
+        options,
+        top_layer: *top_layer,
+        id: short(id),
+        root: if options.rw_root { Root::Itself(top) } else { Root::Layered(&root.folders) },
+        folder,
+        volumes: &volumes::folder(store),
+        stacking: driver.stacking,
+        maps,
+        image,
+        command,
+        time_namespace: match Path::new("/proc/self/ns/time").symlink_metadata() {
+            Ok(_) => TimeNamespace::Available,
+            Err(_) => TimeNamespace::Missing,
+        },
+        cgroups: match cgroup::version() {
+            cgroup::Version::V2 => CgroupHierarchy::Unified,
+            _ => CgroupHierarchy::Other,
+        },
+    })?;
+    let mut added = options.cap_add.clone();
+    added.extend(options.privileged.then_some(CapabilityChange::All));
+    security::confine(&mut spec, &added, &options.cap_drop, guarded_paths(options))?;
+    if let Some(emulation) = emulation(options.root_emulation, maps) {
+        security::emulation::emulate(&mut spec, emulation)?;
+    }
+    Ok(spec)
+}
+
+/// Returns the guarded parts of /proc and /sys: docker's, changed by `--security-opt` and `--privileged`.
+fn guarded_paths(options: &Options) -> GuardedPaths {
+    let mut paths = match options.privileged {
+        true => GuardedPaths::none(),
+        false => GuardedPaths::default(),
+    };
+    for option in &options.security_opt {
+        match option {
+            SecurityOption::UnmaskAll => paths = GuardedPaths::none(),
+            SecurityOption::Unmask(all) => all.iter().for_each(|path| paths.unmask(path)),
+            SecurityOption::Mask(all) => all.iter().for_each(|path| paths.mask(path)),
+            _ => {}
+        }
+    }
+    paths
+}
+
+fn emulation(asked: RootEmulation, maps: &IdMaps) -> Option<Emulation> {
+    match asked {
+        RootEmulation::Auto => RootEmulation::is_needed(maps).then_some(Emulation::Ids),
+        RootEmulation::Seccomp => Some(Emulation::Ids),
+        RootEmulation::Owners => Some(Emulation::Owners),
+        RootEmulation::Off => None,
+    }
+}
