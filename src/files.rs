@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::sys;
 
 use locks::without_support;
@@ -92,7 +92,7 @@ fn unwritable(error: io::Error, path: &Path, way_out: &str) -> Error {
     let error =
         Err::<(), _>(error).context(|| format!("cannot write {}", path.display())).unwrap_err();
     if is_full {
-        return error.of_kind(Kind::Full).hint(way_out);
+        return error.of_kind(ErrorKind::Full).hint(way_out);
     }
     error
 }

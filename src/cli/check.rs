@@ -4,9 +4,9 @@ use super::run::print;
 use super::table::escape;
 use crate::container;
 use crate::container::Usnea;
-use crate::container::images::{self, Depth, Repair};
+use crate::container::images::{self, CheckDepth, Repair};
 use crate::error::{Error, Result};
-use crate::image::store::{Fault, Outcome};
+use crate::image::store::{FaultOutcome, StoreFault};
 
 /// Verify the store and repair it
 ///
@@ -41,7 +41,7 @@ enum Printed {
 /// Checks images and containers, and prints the faults; returns the exit status.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let repair = if arguments.repair { Repair::Yes } else { Repair::No };
-    let depth = if arguments.quick { Depth::Quick } else { Depth::Whole };
+    let depth = if arguments.quick { CheckDepth::Quick } else { CheckDepth::Whole };
     let mut faults = images::check(usnea, repair, depth)?;
     faults.extend(container::check(usnea, repair)?);
     match arguments.format {
@@ -57,18 +57,18 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
             }
         }
     }
-    Ok(u8::from(faults.iter().any(Fault::is_left)))
+    Ok(u8::from(faults.iter().any(StoreFault::is_left)))
 }
 
-fn line(fault: &Fault) -> String {
+fn line(fault: &StoreFault) -> String {
     let needed = match fault.images.is_empty() {
         true => String::new(),
         false => format!(" (needed by {})", fault.images.join(", ")),
     };
     let outcome = match &fault.outcome {
-        Outcome::Found => String::new(),
-        Outcome::Mended(how) => format!("; mended: {how}"),
-        Outcome::Left(how) => format!("; not mended: {how}"),
+        FaultOutcome::Found => String::new(),
+        FaultOutcome::Mended(how) => format!("; mended: {how}"),
+        FaultOutcome::Left(how) => format!("; not mended: {how}"),
     };
     escape(&format!("{}: {}{needed}{outcome}", fault.what, fault.fault)).into_owned()
 }

@@ -34,7 +34,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::container::{Usnea, roles};
-use crate::error::{Error, Kind, Result, STATUS_OURS};
+use crate::error::{self, Error, Result, STATUS_OURS};
 use crate::sys::signal;
 
 use container::{ContainerVerb, NameScope};
@@ -259,7 +259,7 @@ fn way_to_help(words: &[OsString]) -> String {
 }
 
 fn report(error: &Error) -> ExitCode {
-    if error.kind() == Kind::Unread {
+    if error.kind() == error::ErrorKind::Unread {
         return ExitCode::from(error.status());
     }
     let mut stderr = anstream::stderr().lock();

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::image::pull::Progress;
+use crate::image::pull::TransferProgress;
 
 /// Words for finished layers.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ fn bar(all: &MultiProgress, digest: &str, size: u64) -> ProgressBar {
     bar
 }
 
-impl Progress for Shown {
+impl TransferProgress for Shown {
     fn layers(&self, layers: &[(String, u64)]) {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let layer = |(digest, size): &(String, u64)| Layer {

@@ -82,7 +82,7 @@ impl Default for Limits {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     #[serde(default)]
-    images: Images,
+    images: ImageSettings,
     #[serde(default)]
     limits: FileLimits,
     #[serde(default)]
@@ -91,7 +91,7 @@ struct File {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Images {
+struct ImageSettings {
     stores: Option<Vec<PathBuf>>,
     parallel_downloads: Option<usize>,
 }

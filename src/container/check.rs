@@ -10,7 +10,7 @@ use crate::container::folder;
 use crate::container::id::short;
 use crate::container::images::Repair;
 use crate::error::{Error, Result};
-use crate::image::store::{Fault, Outcome};
+use crate::image::store::{FaultOutcome, StoreFault};
 use crate::monitor::Status;
 use crate::monitor::health::{HEALTH, HealthReport};
 use crate::monitor::record::{
@@ -20,7 +20,7 @@ use crate::monitor::record::{
 /// Checks the records of all containers. Repair writes a lost end of a container again, as far as known. It leaves a
 /// container with an unreadable record: the user may want its files before removal. Leftovers of killed commands are
 /// removed too.
-pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<Fault>> {
+pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<StoreFault>> {
     let store = usnea.store()?;
     let mut faults = Vec::new();
     let mut all = ids(store)?;
@@ -31,7 +31,7 @@ pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<Fault>> {
     for id in all {
         let folder = store.join("containers").join(&id);
         let what = format!("container {}", short(&id));
-        let fault = |error: Error, outcome| Fault {
+        let fault = |error: Error, outcome| StoreFault {
             what: what.clone(),
             fault: error.to_string(),
             images: Vec::new(),
@@ -40,8 +40,8 @@ pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<Fault>> {
         let needed = needed::<Record>(&folder, CONTAINER)?.or(needed::<Spec>(&folder, CONFIG)?);
         if let Some(error) = needed {
             let outcome = match repair {
-                Repair::No => Outcome::Found,
-                Repair::Yes => Outcome::Left(format!(
+                Repair::No => FaultOutcome::Found,
+                Repair::Yes => FaultOutcome::Left(format!(
                     "what it wrote is in {}; 'usnea rm -f {}' removes it",
                     folder.join("upper").display(),
                     short(&id)
@@ -57,7 +57,7 @@ pub fn check(usnea: &Usnea, repair: Repair) -> Result<Vec<Fault>> {
         ];
         if let Some(error) = report.into_iter().flatten().next() {
             let outcome = match repair {
-                Repair::No => Outcome::Found,
+                Repair::No => FaultOutcome::Found,
                 Repair::Yes => mend(&folder)?,
             };
             faults.push(fault(error, outcome));
@@ -87,9 +87,9 @@ fn needed<T: serde::de::DeserializeOwned>(folder: &Path, name: &str) -> Result<O
 }
 
 /// Repairs the records: writes the container's end, as far as known.
-fn mend(folder: &Path) -> Result<Outcome> {
+fn mend(folder: &Path) -> Result<FaultOutcome> {
     let Hold::Ours(_lock) = try_lock(folder)? else {
-        return Ok(Outcome::Left("it is in use: stop it, then repair".to_owned()));
+        return Ok(FaultOutcome::Left("it is in use: stop it, then repair".to_owned()));
     };
     let status = Status::of(folder)?;
     if damage::<HealthReport>(folder, HEALTH)?.is_some() {
@@ -103,5 +103,5 @@ fn mend(folder: &Path) -> Result<Outcome> {
     if damage::<State>(folder, STATE)?.is_some() {
         std::fs::remove_file(folder.join(STATE))?;
     }
-    Ok(Outcome::Mended(format!("it is {}", status.word())))
+    Ok(FaultOutcome::Mended(format!("it is {}", status.word())))
 }

@@ -23,10 +23,10 @@ use crate::image::Reference;
 use crate::image::compose::{self, ImageDetails, LayerWriter, NewLayer, ParentImage};
 use crate::image::diff::{self, Form, changes_tar, layer_tar, merged_tar};
 use crate::image::instruction::ConfigChange;
-use crate::image::manifest::{Document, Manifest, Platform};
+use crate::image::manifest::{Manifest, ManifestDocument, Platform};
 use crate::image::owners::Owners;
-use crate::image::pull::Pull;
-use crate::image::store::{Image, Store};
+use crate::image::pull::ImagePull;
+use crate::image::store::{ImageRecord, Store};
 use crate::sys::signal;
 use crate::userns::{self};
 
@@ -74,7 +74,7 @@ struct Origin {
 }
 
 /// Makes the image.
-pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<Image> {
+pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<ImageRecord> {
     container.refuse_foreground("layer of it can be made an image")?;
     let (spec, _image) = config(container)?;
     let _still = match commit.during {
@@ -107,7 +107,7 @@ pub fn commit(usnea: &Usnea, container: &Container, commit: &Commit) -> Result<I
         };
         let name = format!("container {}", container.record.name);
         let source = compose::commit(Some(parent), layer, &details, name)?;
-        let pull = Pull {
+        let pull = ImagePull {
             action: "commit",
             store,
             platform: &details.platform,
@@ -149,7 +149,9 @@ fn origin(container: &Container, squash: Squash) -> Result<Option<Origin>> {
     };
     let (from, digest) = place(&manifest)
         .ok_or_else(|| Error::new(format!("{} is no image's", manifest.display())))?;
-    let Document::Manifest(mut manifest) = Document::parse(&from.read_blob(&digest)?, None)? else {
+    let ManifestDocument::Manifest(mut manifest) =
+        ManifestDocument::parse(&from.read_blob(&digest)?, None)?
+    else {
         fail!("its image's manifest is an index");
     };
     let mut config = from.read_blob(&manifest.config.digest)?;
@@ -224,9 +226,9 @@ fn empty_manifest() -> Result<Manifest> {
     let digest = Digest::of(b"");
     let config = json!({"mediaType": crate::image::manifest::media::OCI_CONFIG, "digest": digest.to_string(), "size": 0});
     let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
-    match Document::parse(manifest.to_string().as_bytes(), None)? {
-        Document::Manifest(manifest) => Ok(manifest),
-        Document::Index(_) => fail!("a manifest is no index"),
+    match ManifestDocument::parse(manifest.to_string().as_bytes(), None)? {
+        ManifestDocument::Manifest(manifest) => Ok(manifest),
+        ManifestDocument::Index(_) => fail!("a manifest is no index"),
     }
 }
 

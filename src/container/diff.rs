@@ -11,7 +11,7 @@ use super::start::config;
 use super::stores;
 use crate::container::Usnea;
 use crate::error::{Context, Result};
-use crate::image::archive::output::Output;
+use crate::image::archive::output::ArchiveOutput;
 use crate::image::diff::{self, Change, Kind, merged_tar};
 use crate::userns::{self, Base};
 
@@ -55,6 +55,6 @@ pub fn export(usnea: &Usnea, container: &Container, output: &Path) -> Result<()>
     let stack = Layers::of(usnea, container, &spec)?.stack();
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(&base);
-    let write = || merged_tar(&stack, &owners, Output::create(output)?)?.put();
+    let write = || merged_tar(&stack, &owners, ArchiveOutput::create(output)?)?.put();
     userns::in_base(&base, write).context(|| format!("cannot export {}", container.record.name))
 }

@@ -8,8 +8,8 @@ use std::str::FromStr;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::credentials::{CredentialStore, FoundCredentials, Logins};
-use crate::image::endpoint::Credentials;
-use crate::image::reference::{DOCKER_HUB, Typed};
+use crate::image::endpoint::RegistryCredentials;
+use crate::image::reference::{DOCKER_HUB, TypedReference};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{Registry, RegistryAccess};
 
@@ -40,7 +40,7 @@ impl FromStr for Account {
         };
         let repository = if path.is_empty() { "x" } else { path };
         let shown = text.escape_debug();
-        let typed: Option<Typed> = format!("{host}/{repository}").parse().ok();
+        let typed: Option<TypedReference> = format!("{host}/{repository}").parse().ok();
         let Some(typed) = typed.filter(|typed| typed.registry.as_deref() == Some(host)) else {
             return Err(Error::new(format!("'{shown}' is not a registry"))
                 .hint("HOST[:PORT], with a dot or a port, such as quay.io or localhost:5000"));
@@ -124,7 +124,7 @@ pub fn login(
     typing.check()?;
     let Typing { username, password } = typing;
     let credentials =
-        Credentials::Password { username: username.clone(), password: password.clone() };
+        RegistryCredentials::Password { username: username.clone(), password: password.clone() };
     check(&registries, account, asked, &credentials)?;
     logins.store(&account.host, &account.path, &username, &password)
 }
@@ -133,7 +133,7 @@ fn check(
     registries: &Registries,
     account: &Account,
     asked: &RegistryOptions,
-    credentials: &Credentials,
+    credentials: &RegistryCredentials,
 ) -> Result<()> {
     let asked = RegistryOptions { credentials: Some(credentials.clone()), ..asked.clone() };
     let endpoint = registries.login_endpoint(&account.host, &asked)?;

@@ -34,7 +34,7 @@ impl FromStr for RootSource {
         {
             return Ok(Self::Directory(text.into()));
         }
-        text.parse::<crate::image::transport::Place>().hint(|| {
+        text.parse::<crate::image::transport::ImageLocation>().hint(|| {
             "an image is NAME[:TAG], oci:DIR and the like; host:PROGRAM,... is programs of this machine; dir:PATH, /PATH or ./PATH is a root directory"
         })?;
         Ok(Self::Image(text.to_owned()))

@@ -26,7 +26,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
 use crate::host::lifetime::End;
-use crate::image::store::{Force, Removal as RemovedImage, Store};
+use crate::image::store::{ForceRemoval, ImageRemoval, Store};
 use crate::monitor::record::{self, EXIT, Exit, STATE, STOPPED, State};
 use crate::monitor::{self, Handover, Job, events, protocol};
 use crate::rootfs::host;
@@ -347,10 +347,11 @@ pub fn remove_ended(number: &str) -> Result<()> {
 /// Removes the container's image, unless another container uses it, or it is in a store of others.
 fn remove_image(usnea: &Usnea, container: &Container) {
     let names = [container.record.image.clone()];
-    let mut told = |answer: std::result::Result<&RemovedImage, &Error>| {
+    let mut told = |answer: std::result::Result<&ImageRemoval, &Error>| {
         log::debug!("--rmi {}: {answer:?}", container.record.image);
     };
-    let removed = images::remove(usnea, &names, Force::No, images::Missing::Ignored, &mut told);
+    let removed =
+        images::remove(usnea, &names, ForceRemoval::No, images::Missing::Ignored, &mut told);
     if let Err(error) = removed {
         log::debug!("--rmi {}: {error}", container.record.image);
     }

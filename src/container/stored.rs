@@ -12,10 +12,10 @@ use crate::error::{Context, Error, Result};
 use crate::go_json;
 use crate::image::manifest::Platform;
 use crate::image::owners::Owners;
-use crate::image::pull::Progress;
+use crate::image::pull::TransferProgress;
 use crate::image::registries_conf::Registries;
-use crate::image::store::{HeldBlob, Image, Store};
-use crate::image::transport::Place;
+use crate::image::store::{HeldBlob, ImageRecord, Store};
+use crate::image::transport::ImageLocation;
 use crate::monitor::record::Healthcheck;
 use crate::spec::ImageDefaults;
 
@@ -43,7 +43,7 @@ pub struct PullSettings<'a> {
     /// Settings of the pull. Its place is the image.
     pub pull: Pull,
     /// Listener for the progress of the pull.
-    pub progress: &'a dyn Progress,
+    pub progress: &'a dyn TransferProgress,
 }
 
 /// Returns the image's root, held.
@@ -65,7 +65,7 @@ fn find_or_pull_held(
     usnea: &Usnea,
     text: &str,
     pull: &PullSettings<'_>,
-) -> Result<(Store, Image, HeldBlob)> {
+) -> Result<(Store, ImageRecord, HeldBlob)> {
     for _ in 0..TRIES {
         let (store, image) = acquire(usnea, text, pull)?;
         // A prune may have removed the image meanwhile.
@@ -77,7 +77,7 @@ fn find_or_pull_held(
 }
 
 /// Returns the image of this name, pulled where `wanted` says so.
-pub fn find_or_pull(usnea: &Usnea, text: &str, pull: &PullSettings<'_>) -> Result<Image> {
+pub fn find_or_pull(usnea: &Usnea, text: &str, pull: &PullSettings<'_>) -> Result<ImageRecord> {
     acquire(usnea, text, pull).map(|(_, image)| image)
 }
 
@@ -88,21 +88,21 @@ pub fn would_be_root(usnea: &Usnea, text: &str) -> Result<ImageRoot> {
     describe(&store, &image, &owners)
 }
 
-fn is_unpacked(store: &Store, image: &Image, owners: &Owners) -> bool {
+fn is_unpacked(store: &Store, image: &ImageRecord, owners: &Owners) -> bool {
     image.layers.iter().all(|layer| store.has_layer(&layer.diff_id, owners))
 }
 
 /// Finds the image here, or pulls it.
-fn acquire(usnea: &Usnea, text: &str, wanted: &PullSettings<'_>) -> Result<(Store, Image)> {
+fn acquire(usnea: &Usnea, text: &str, wanted: &PullSettings<'_>) -> Result<(Store, ImageRecord)> {
     let (base, stores) = (usnea.base()?, usnea.images()?);
     let registries = Registries::load()?;
     let here = match &wanted.pull.place {
-        Place::Registry(_) => stores.find(text, &registries)?,
+        ImageLocation::Registry(_) => stores.find(text, &registries)?,
         // An archive is read each time: its content may have changed. Layers that are here are not fetched again.
         _ => None,
     };
     // Layers that others unpacked for themselves alone are of no use here, and not ours to unpack.
-    let usable = |store: &Store, image: &Image| {
+    let usable = |store: &Store, image: &ImageRecord| {
         let is_own = store.root() == stores.own().root();
         is_own || is_unpacked(store, image, &stores::owners(base, store))
     };
@@ -121,14 +121,18 @@ fn acquire(usnea: &Usnea, text: &str, wanted: &PullSettings<'_>) -> Result<(Stor
     }
 }
 
-fn pulled(usnea: &Usnea, wanted: &PullSettings<'_>) -> Result<(Store, Image)> {
+fn pulled(usnea: &Usnea, wanted: &PullSettings<'_>) -> Result<(Store, ImageRecord)> {
     let image = images::pull(usnea, &wanted.pull, wanted.progress)?;
     Ok((usnea.images()?.own().clone(), image))
 }
 
 /// Returns the image here, or the image that the registry has by its name now. Errors: the pull fails; where no
 /// registry has the image or can be reached, the image here serves.
-fn newer(here: (Store, Image), usnea: &Usnea, wanted: &PullSettings<'_>) -> Result<(Store, Image)> {
+fn newer(
+    here: (Store, ImageRecord),
+    usnea: &Usnea,
+    wanted: &PullSettings<'_>,
+) -> Result<(Store, ImageRecord)> {
     let is_same = |digest: &Digest| here.1.is_called(digest);
     match images::registry_digest(usnea, &wanted.pull) {
         Ok(digest) if is_same(&digest) => return Ok(here),
@@ -144,7 +148,7 @@ fn newer(here: (Store, Image), usnea: &Usnea, wanted: &PullSettings<'_>) -> Resu
     })
 }
 
-fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<ImageRoot> {
+fn describe(store: &Store, image: &ImageRecord, owners: &Owners) -> Result<ImageRoot> {
     if image.platform.os != "linux" {
         return Err(Error::new(format!("an image for {}: only linux runs here", image.platform)));
     }
@@ -172,7 +176,10 @@ fn describe(store: &Store, image: &Image, owners: &Owners) -> Result<ImageRoot> 
 
 type Labels = std::collections::BTreeMap<String, String>;
 
-fn defaults(store: &Store, image: &Image) -> Result<(ImageDefaults, Labels, Option<Healthcheck>)> {
+fn defaults(
+    store: &Store,
+    image: &ImageRecord,
+) -> Result<(ImageDefaults, Labels, Option<Healthcheck>)> {
     let bytes = store.read_blob(&image.config)?;
     let (config, _) = crate::image::manifest::parse_config(&bytes, image.layers.len())?;
     let config = config.config;

@@ -6,9 +6,9 @@ use std::path::Path;
 use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::image::owners::Owners;
-use crate::image::reference::{LOCALHOST, Reference, Typed};
+use crate::image::reference::{LOCALHOST, Reference, TypedReference};
 use crate::image::registries_conf::Registries;
-use crate::image::store::{Image, Store};
+use crate::image::store::{ImageRecord, Store};
 use crate::userns::Base;
 
 /// All stores, our own first.
@@ -45,8 +45,12 @@ impl Stores {
 
     /// Finds the image that was typed: by its name ([`meanings`]), else by the beginning of an ID. Errors: an ambiguous
     /// ID, a store that cannot be read, a short name that registries.conf forbids.
-    pub fn find(&self, text: &str, registries: &Registries) -> Result<Option<(Store, Image)>> {
-        let typed = text.parse::<Typed>().ok();
+    pub fn find(
+        &self,
+        text: &str,
+        registries: &Registries,
+    ) -> Result<Option<(Store, ImageRecord)>> {
+        let typed = text.parse::<TypedReference>().ok();
         if let Some(typed) = &typed
             && let Some((store, image, _)) = self.named(&meanings(typed, registries))?
         {
@@ -64,7 +68,7 @@ impl Stores {
 
     /// Finds the first image with one of these names: its store, and the name. Our own store comes before all names of
     /// others.
-    fn named(&self, names: &[Reference]) -> Result<Option<(Store, Image, Reference)>> {
+    fn named(&self, names: &[Reference]) -> Result<Option<(Store, ImageRecord, Reference)>> {
         for store in self.all() {
             let images = store.images()?;
             let found = names.iter().find_map(|name| Some((images.named(name)?, name)));
@@ -77,7 +81,7 @@ impl Stores {
 
     /// Returns the name `localhost/NAME` of an image here, where the short name means that image: no registry has it.
     /// `None` for a digest, which means the same everywhere.
-    pub fn given_here(&self, typed: &Typed) -> Result<Option<Reference>> {
+    pub fn given_here(&self, typed: &TypedReference) -> Result<Option<Reference>> {
         if typed.registry.is_some() || typed.digest.is_some() {
             return Ok(None);
         }
@@ -94,7 +98,7 @@ impl Stores {
             given.extend(names.filter(|name| name.registry == LOCALHOST).cloned());
         }
         let is_hidden = |name: &&Reference| {
-            let short = name.familiar().parse::<Typed>();
+            let short = name.familiar().parse::<TypedReference>();
             short.is_ok_and(|short| {
                 short.registry.is_none() && given.contains(&short.in_registry(LOCALHOST))
             })
@@ -109,13 +113,13 @@ impl Stores {
 
 /// Returns the complete references that a typed name may mean, in the order of the search: the name under `localhost`,
 /// then the candidates of registries.conf.
-pub fn meanings(typed: &Typed, registries: &Registries) -> Vec<Reference> {
+pub fn meanings(typed: &TypedReference, registries: &Registries) -> Vec<Reference> {
     let given = typed.registry.is_none().then(|| typed.in_registry(LOCALHOST));
     given.into_iter().chain(registries.candidates(typed).unwrap_or_default()).collect()
 }
 
 /// Returns the name for an image that is made or tagged here. Errors: a digest, which cannot be assigned.
-pub fn given_name(typed: &Typed) -> Result<Reference> {
+pub fn given_name(typed: &TypedReference) -> Result<Reference> {
     if let Some(digest) = &typed.digest {
         let error = format!("'{}@{digest}': a new name has no digest", typed.repository);
         return Err(Error::new(error).hint("NAME[:TAG]"));

@@ -23,7 +23,7 @@ pub struct ImageConfig {
     pub config: RunConfig,
     /// The uncompressed layers, the bottom one first.
     #[serde(deserialize_with = "go_json::or_zero")]
-    pub rootfs: RootFs,
+    pub rootfs: ConfigRootFs,
     /// History of the image, the oldest step first.
     #[serde(deserialize_with = "go_json::list")]
     pub history: Vec<HistoryEntry>,
@@ -81,7 +81,7 @@ pub struct RunConfig {
 /// The layers of the root file system.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct RootFs {
+pub struct ConfigRootFs {
     /// Digests of the uncompressed layers, the bottom one first.
     #[serde(deserialize_with = "go_json::list")]
     pub diff_ids: Vec<String>,

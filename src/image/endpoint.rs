@@ -5,15 +5,15 @@ use std::path::PathBuf;
 
 /// A location of a repository: the registry itself or a mirror of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct RegistryEndpoint {
     /// Host and port to connect to: `registry-1.docker.io`, `127.0.0.1:5000`.
     pub host: String,
     /// Name of the repository at this location (a mirror may add a prefix).
     pub repository: String,
     /// Required security of the connection.
-    pub transport: Transport,
+    pub transport: TransportSecurity,
     /// Credentials for the location; `None`: anonymous.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<RegistryCredentials>,
     /// Folders of `certs.d` for this host: `*.crt` are authorities, `*.cert` with `*.key` is our client certificate
     /// (docker's).
     pub certificates: Vec<PathBuf>,
@@ -21,7 +21,7 @@ pub struct Endpoint {
 
 /// Required security of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Transport {
+pub enum TransportSecurity {
     /// HTTPS with a valid certificate.
     #[default]
     Verified,
@@ -31,7 +31,7 @@ pub enum Transport {
 
 /// Credentials for a registry. `Debug` hides the secret.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Credentials {
+pub enum RegistryCredentials {
     /// User name and password.
     Password {
         /// The user name.
@@ -45,7 +45,7 @@ pub enum Credentials {
     RegistryToken(String),
 }
 
-impl fmt::Debug for Credentials {
+impl fmt::Debug for RegistryCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Password { username, .. } => write!(f, "Password({username}, ***)"),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Reference;
-use super::manifest::{Descriptor, Document, Platform, media};
+use super::manifest::{Descriptor, ManifestDocument, Platform, media};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fail;
@@ -25,14 +25,14 @@ pub struct ManifestList {
     pub annotations: BTreeMap<String, String>,
     /// Manifests in it, in the order in which they were added.
     #[serde(default)]
-    pub entries: Vec<Listing>,
+    pub entries: Vec<ListedManifest>,
 }
 
 /// A manifest of a list, and its source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listing {
+pub struct ListedManifest {
     /// The entry as it stands in the index.
-    pub entry: Entry,
+    pub entry: IndexEntry,
     /// The repository of a registry that has the manifest. `None`: the manifest is in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Reference>,
@@ -41,7 +41,7 @@ pub struct Listing {
 /// An entry of an index, with all fields of the image spec (image-index.md) and docker's `features`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
+pub struct IndexEntry {
     /// Media type of the manifest.
     #[serde(default, deserialize_with = "go_json::or_zero")]
     pub media_type: String,
@@ -135,7 +135,7 @@ pub struct EntryChange {
 
 impl EntryChange {
     /// Applies the changes to `entry`.
-    pub fn apply(&self, entry: &mut Entry) {
+    pub fn apply(&self, entry: &mut IndexEntry) {
         let platform = &mut entry.platform;
         let set = |field: &mut String, new: &Option<String>| {
             if let Some(new) = new {
@@ -164,10 +164,10 @@ impl EntryChange {
     }
 }
 
-impl Entry {
+impl IndexEntry {
     /// Makes the entry for a manifest. Errors: the bytes are no manifest.
     pub fn of_manifest(bytes: &[u8], digest: Digest, platform: &Platform) -> Result<Self> {
-        let Document::Manifest(manifest) = Document::parse(bytes, None)? else {
+        let ManifestDocument::Manifest(manifest) = ManifestDocument::parse(bytes, None)? else {
             fail!("{digest} is an index, not a manifest");
         };
         Ok(Self {
@@ -183,10 +183,10 @@ impl Entry {
     /// Reads all entries of an index. Errors: the bytes are no index.
     pub fn all_of(index: &[u8]) -> Result<Vec<Self>> {
         #[derive(Deserialize)]
-        struct Entries {
-            manifests: Vec<Entry>,
+        struct IndexEntries {
+            manifests: Vec<IndexEntry>,
         }
-        Ok(go_json::read::<Entries>(index)?.manifests)
+        Ok(go_json::read::<IndexEntries>(index)?.manifests)
     }
 
     /// The descriptor of the entry's manifest.
@@ -223,7 +223,7 @@ impl ListFormat {
 
 impl ManifestList {
     /// Adds a manifest, or replaces an entry with the same digest.
-    pub fn add(&mut self, listing: Listing) {
+    pub fn add(&mut self, listing: ListedManifest) {
         match self.entries.iter_mut().find(|old| old.entry.digest == listing.entry.digest) {
             Some(old) => *old = listing,
             None => self.entries.push(listing),
@@ -232,7 +232,7 @@ impl ManifestList {
 
     /// The format that loses nothing: docker's if all manifests are docker's and nothing has annotations, else OCI's.
     pub fn format(&self) -> ListFormat {
-        let is_docker = |listing: &Listing| {
+        let is_docker = |listing: &ListedManifest| {
             listing.entry.media_type == media::DOCKER_MANIFEST
                 && listing.entry.annotations.is_empty()
         };
@@ -243,7 +243,7 @@ impl ManifestList {
     /// The list as a document for a registry. Docker's format has no annotations.
     pub fn document(&self, format: ListFormat) -> Result<Value> {
         let mut manifests = Vec::new();
-        for Listing { entry, .. } in &self.entries {
+        for ListedManifest { entry, .. } in &self.entries {
             let mut value = serde_json::to_value(entry).map_err(Error::new)?;
             let dropped: &[&str] = match format {
                 ListFormat::Docker => &["annotations", "artifactType"],
@@ -271,16 +271,16 @@ impl ManifestList {
 mod tests {
     use super::*;
 
-    fn listing(media_type: &str) -> Listing {
+    fn listing(media_type: &str) -> ListedManifest {
         let entry = json!({
             "mediaType": media_type, "size": 3, "digest": Digest::of(media_type.as_bytes()),
             "platform": {"architecture": "arm", "os": "linux", "variant": null, "os.version": "10"},
             "annotations": null,
         });
-        Listing { entry: go_json::of_value(entry).unwrap(), origin: None }
+        ListedManifest { entry: go_json::of_value(entry).unwrap(), origin: None }
     }
 
-    fn list(entries: Vec<Listing>) -> ManifestList {
+    fn list(entries: Vec<ListedManifest>) -> ManifestList {
         let name = "localhost/x:1".parse().unwrap();
         ManifestList { id: "00".into(), name, annotations: BTreeMap::new(), entries }
     }
@@ -311,8 +311,8 @@ mod tests {
         for format in [ListFormat::Oci, ListFormat::Docker] {
             let document = list.document(format).unwrap();
             let bytes = document.to_string().into_bytes();
-            let read = Document::parse(&bytes, Some(format.media_type())).unwrap();
-            let Document::Index(index) = read else { panic!("{document}") };
+            let read = ManifestDocument::parse(&bytes, Some(format.media_type())).unwrap();
+            let ManifestDocument::Index(index) = read else { panic!("{document}") };
             assert_eq!(index.manifests[0].platform, Some("linux/arm/v7".parse().unwrap()));
             assert_eq!(document["manifests"][0]["platform"]["features"], json!(["sse4"]));
             assert_eq!(document["manifests"][0]["platform"].get("os.version"), None);

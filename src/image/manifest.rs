@@ -11,7 +11,7 @@ pub use super::config::{ImageConfig, parse_config};
 pub use super::platform::Platform;
 use super::platform::WrittenPlatform;
 use crate::digest::Digest;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::go_json;
 
@@ -139,14 +139,14 @@ fn layers<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Descriptor>, 
 
 /// Content of a reference: a manifest or an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Document {
+pub enum ManifestDocument {
     /// A single image.
     Manifest(Manifest),
     /// An index: an image for each of several platforms.
     Index(Index),
 }
 
-impl Document {
+impl ManifestDocument {
     /// Parses `bytes`; `said` is the transport's media type. Errors: not JSON, neither of the two, both of them, an old
     /// schema, contradictory media types, more layers than [`MOST_LAYERS`].
     pub fn parse(bytes: &[u8], said: Option<&str>) -> Result<Self> {
@@ -245,7 +245,7 @@ impl Manifest {
         }
     }
 
-    /// Checks that the manifest describes an image. Errors of [`Kind::Artifact`] otherwise.
+    /// Checks that the manifest describes an image. Errors of [`ErrorKind::Artifact`] otherwise.
     pub fn check_is_image(&self) -> Result<()> {
         let bare = |kind: &str| kind.split(';').next().unwrap_or_default().trim().to_owned();
         let config = bare(&self.config.media_type);
@@ -269,7 +269,7 @@ impl Manifest {
             Some(kind) => {
                 let kind: String = kind.chars().take(100).collect();
                 let error = format!("an artifact of type {}, not an image", kind.escape_debug());
-                Err(Error::new(error).of_kind(Kind::Artifact))
+                Err(Error::new(error).of_kind(ErrorKind::Artifact))
             }
         }
     }
@@ -353,14 +353,14 @@ mod tests {
         let manifest =
             format!(r#"{{"schemaVersion":2,"config":{descriptor},"layers":[{descriptor}]}}"#);
         assert!(matches!(
-            Document::parse(manifest.as_bytes(), Some(media::OCI_MANIFEST)),
-            Ok(Document::Manifest(_))
+            ManifestDocument::parse(manifest.as_bytes(), Some(media::OCI_MANIFEST)),
+            Ok(ManifestDocument::Manifest(_))
         ));
         assert!(matches!(
-            Document::parse(manifest.as_bytes(), Some("text/plain; charset=utf-8")),
-            Ok(Document::Manifest(_))
+            ManifestDocument::parse(manifest.as_bytes(), Some("text/plain; charset=utf-8")),
+            Ok(ManifestDocument::Manifest(_))
         ));
-        assert!(Document::parse(manifest.as_bytes(), Some(media::OCI_INDEX)).is_err());
+        assert!(ManifestDocument::parse(manifest.as_bytes(), Some(media::OCI_INDEX)).is_err());
         for text in [
             "",
             "[]",
@@ -381,7 +381,7 @@ mod tests {
             &manifest.replace(r#""size":1"#, r#""size":"1""#),
             &manifest.replace(r#""size":1"#, r#""size":18446744073709551616"#),
         ] {
-            assert!(Document::parse(text.as_bytes(), None).is_err(), "{text}");
+            assert!(ManifestDocument::parse(text.as_bytes(), None).is_err(), "{text}");
         }
     }
 
@@ -412,7 +412,7 @@ mod tests {
             for path in inner.iter().chain(&platform).chain(&outer) {
                 let mut null = document.clone();
                 *null.pointer_mut(path).unwrap() = Value::Null;
-                let parsed = Document::parse(null.to_string().as_bytes(), None);
+                let parsed = ManifestDocument::parse(null.to_string().as_bytes(), None);
                 let null = parsed.unwrap_or_else(|error| panic!("{path}: {error}"));
                 let (parent, name) = path.rsplit_once('/').unwrap();
                 let mut missing = document.clone();
@@ -420,18 +420,21 @@ mod tests {
                     continue;
                 };
                 fields.remove(name);
-                let parsed = Document::parse(missing.to_string().as_bytes(), None);
+                let parsed = ManifestDocument::parse(missing.to_string().as_bytes(), None);
                 let missing = parsed.unwrap_or_else(|error| panic!("{path}: {error}"));
                 assert_eq!(null == missing, name != "a", "{path}");
             }
             for path in ["/digest", ""].map(|name| format!("/{place}/0{name}")) {
                 let mut null = document.clone();
                 *null.pointer_mut(&path).unwrap() = Value::Null;
-                assert!(Document::parse(null.to_string().as_bytes(), None).is_err(), "{path}");
+                assert!(
+                    ManifestDocument::parse(null.to_string().as_bytes(), None).is_err(),
+                    "{path}"
+                );
             }
         }
-        let empty = Document::parse(br#"{"manifests":null}"#, None).unwrap();
-        assert!(matches!(empty, Document::Index(index) if index.manifests.is_empty()));
+        let empty = ManifestDocument::parse(br#"{"manifests":null}"#, None).unwrap();
+        assert!(matches!(empty, ManifestDocument::Index(index) if index.manifests.is_empty()));
     }
 
     #[test]
@@ -453,7 +456,8 @@ mod tests {
                 r#"{{"config":{{"mediaType":"{config}","digest":"{digest}"}},"artifactType":"{artifact}",
                 "layers":[{{"mediaType":"{layer}","digest":"{digest}"}}]}}"#
             );
-            let Document::Manifest(manifest) = Document::parse(text.as_bytes(), None).unwrap()
+            let ManifestDocument::Manifest(manifest) =
+                ManifestDocument::parse(text.as_bytes(), None).unwrap()
             else {
                 panic!("an index")
             };
@@ -471,7 +475,7 @@ mod tests {
             (media::OCI_CONFIG, "application/vnd.in-toto+json", "", "application/vnd.in-toto+json"),
         ] {
             let error = format!("an artifact of type {kind}, not an image");
-            assert_eq!(check(config, layer, artifact), Err((Kind::Artifact, error)));
+            assert_eq!(check(config, layer, artifact), Err((ErrorKind::Artifact, error)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A push: from the store into a [`Target`]. Blobs go first, several at once. The manifest follows, byte for byte as
+//! A push: from the store into a [`ImageTarget`]. Blobs go first, several at once. The manifest follows, byte for byte as
 //! stored, so that its digest stays the same.
 //!
 //! Two exceptions. The manifest's format changes (docker's to OCI's for an OCI layout; either way for a registry that
@@ -19,17 +19,17 @@ use serde_json::{Value, json};
 use super::compose::{LayerWriter, NewLayer};
 use super::compression::{Compression, sniff_section};
 use super::file_range::FileRange;
-use super::manifest::{Descriptor, Document, Manifest, media};
-use super::pull::Progress;
-use super::source::Target;
-use super::store::{HeldBlob, Image, Store};
+use super::manifest::{Descriptor, Manifest, ManifestDocument, media};
+use super::pull::TransferProgress;
+use super::source::ImageTarget;
+use super::store::{HeldBlob, ImageRecord, Store};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 
 /// Form in which layers are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum LayerForm {
     /// As stored.
     AsStored,
     /// Compressed; layers that already are stay as stored.
@@ -40,7 +40,7 @@ pub enum Form {
 
 /// The format of the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ManifestFormat {
     /// As stored; the other format if the target refuses it.
     AsStored,
     /// OCI's format.
@@ -50,26 +50,26 @@ pub enum Format {
 }
 
 /// A push: image, settings and callbacks.
-pub struct Push<'a> {
+pub struct ImagePush<'a> {
     /// Store that has the image.
     pub store: &'a Store,
     /// Image to push.
-    pub image: &'a Image,
+    pub image: &'a ImageRecord,
     /// Form in which layers are sent.
-    pub form: Form,
+    pub form: LayerForm,
     /// Format of the manifest at the target.
-    pub format: Format,
+    pub format: ManifestFormat,
     /// Folder for temporary files of recompressed layers.
     pub tmp: &'a Path,
     /// Number of layers sent at once.
     pub parallel: usize,
     /// Receiver of progress reports.
-    pub progress: &'a dyn Progress,
+    pub progress: &'a dyn TransferProgress,
 }
 
 /// Result of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pushed {
+pub struct PushedManifest {
     /// Digest of the manifest as the target has it.
     pub digest: Digest,
     /// Media type of the manifest.
@@ -79,36 +79,38 @@ pub struct Pushed {
 }
 
 /// The stored manifest, locked.
-struct Parcel {
+struct StoredManifest {
     bytes: Vec<u8>,
     manifest: Manifest,
     // While it is held, no command removes the image.
     _held: HeldBlob,
 }
 
-enum Content {
+enum LayerContent {
     Stored,
     Made(FileRange),
 }
 
-impl Push<'_> {
-    /// Pushes the image. The caller calls [`Target::finish`], perhaps after more images for the same archive.
-    pub fn run(&self, target: &dyn Target) -> Result<Pushed> {
-        let Parcel { mut bytes, manifest, _held } = self.parcel()?;
+impl ImagePush<'_> {
+    /// Pushes the image. The caller calls [`ImageTarget::finish`], perhaps after more images for the same archive.
+    pub fn run(&self, target: &dyn ImageTarget) -> Result<PushedManifest> {
+        let StoredManifest { mut bytes, manifest, _held } = self.parcel()?;
         let mut seen = HashSet::new();
         let layers: Vec<&Descriptor> =
             manifest.layers.iter().filter(|layer| seen.insert(&layer.digest)).collect();
         let shown = |layer: &&Descriptor| (layer.digest.short().into(), layer.size);
         self.progress.layers(&layers.iter().map(shown).collect::<Vec<_>>());
         let changed = self.send_layers(target, &layers)?;
-        let open = || self.open(&manifest.config, &Content::Stored);
+        let open = || self.open(&manifest.config, &LayerContent::Stored);
         target.put_blob(&manifest.config, &open, &|_| ()).context(|| "the image's config")?;
         if !changed.is_empty() {
             bytes = with_layers(&bytes, &manifest.layers, &changed)?;
         }
         let stored = self.store.read_blob(&self.image.manifest)?;
         let document = match self.format {
-            Format::AsStored => Converted { media_type: manifest.media_type().to_owned(), bytes },
+            ManifestFormat::AsStored => {
+                ConvertedManifest { media_type: manifest.media_type().to_owned(), bytes }
+            }
             format => self.convert(&bytes, format)?,
         };
         let document = self.put(target, document)?;
@@ -117,41 +119,49 @@ impl Push<'_> {
             false => Digest::of(&document.bytes),
         };
         let size = document.bytes.len() as u64;
-        Ok(Pushed { digest, media_type: document.media_type, size })
+        Ok(PushedManifest { digest, media_type: document.media_type, size })
     }
 
     /// Writes the manifest. If the target refuses its format and no format was requested, tries the other format.
-    fn put(&self, target: &dyn Target, document: Converted) -> Result<Converted> {
+    fn put(
+        &self,
+        target: &dyn ImageTarget,
+        document: ConvertedManifest,
+    ) -> Result<ConvertedManifest> {
         let refusal = match target.put_manifest(None, &document.media_type, &document.bytes) {
             Ok(()) => return Ok(document),
-            Err(error) if error.kind() == Kind::Format && self.format == Format::AsStored => error,
+            Err(error)
+                if error.kind() == ErrorKind::Format && self.format == ManifestFormat::AsStored =>
+            {
+                error
+            }
             Err(error) => return Err(error),
         };
         let other = match &*document.media_type {
-            media::DOCKER_MANIFEST => Format::Oci,
-            _ => Format::Docker,
+            media::DOCKER_MANIFEST => ManifestFormat::Oci,
+            _ => ManifestFormat::Docker,
         };
         // The layers are sent already: a manifest that needs other layers is not tried.
         let Ok(other) = self.convert(&document.bytes, other) else { return Err(refusal) };
         log::info!("{refusal}: it gets the manifest as {}", other.media_type);
         match target.put_manifest(None, &other.media_type, &other.bytes) {
             Ok(()) => Ok(other),
-            Err(error) if error.kind() == Kind::Format => Err(refusal),
+            Err(error) if error.kind() == ErrorKind::Format => Err(refusal),
             Err(error) => Err(error),
         }
     }
 
     /// Converts the manifest to a format. Errors: a layer whose compression the format has no media type for.
-    fn convert(&self, bytes: &[u8], format: Format) -> Result<Converted> {
+    fn convert(&self, bytes: &[u8], format: ManifestFormat) -> Result<ConvertedManifest> {
         let compression = |layer: &Descriptor| match known_compression(&layer.media_type) {
             Some(compression) => Ok(compression),
-            None => sniff_section(&FileRange::whole(self.open(layer, &Content::Stored)?)?)
+            None => sniff_section(&FileRange::whole(self.open(layer, &LayerContent::Stored)?)?)
                 .context(|| format!("layer {}", layer.digest)),
         };
         convert(bytes, format, &compression)
     }
 
-    fn parcel(&self) -> Result<Parcel> {
+    fn parcel(&self) -> Result<StoredManifest> {
         let digest = &self.image.manifest;
         let Some(held) = self.store.blob(digest)? else {
             return Err(Error::new(format!("its manifest {digest} is missing"))).hint(
@@ -159,12 +169,14 @@ impl Push<'_> {
             );
         };
         let bytes = self.store.read_blob(digest)?;
-        match Document::parse(&bytes, None)? {
-            Document::Manifest(mut manifest) => {
+        match ManifestDocument::parse(&bytes, None)? {
+            ManifestDocument::Manifest(mut manifest) => {
                 self.add_sizes(&mut manifest)?;
-                Ok(Parcel { bytes, manifest, _held: held })
+                Ok(StoredManifest { bytes, manifest, _held: held })
             }
-            Document::Index(_) => fail!("{digest} of the store is an index, not a manifest"),
+            ManifestDocument::Index(_) => {
+                fail!("{digest} of the store is an index, not a manifest")
+            }
         }
     }
 
@@ -173,7 +185,7 @@ impl Push<'_> {
         let Manifest { config, layers, .. } = manifest;
         for descriptor in std::iter::once(config).chain(layers) {
             if !descriptor.is_size_known() {
-                descriptor.size = self.open(descriptor, &Content::Stored)?.metadata()?.len();
+                descriptor.size = self.open(descriptor, &LayerContent::Stored)?.metadata()?.len();
             }
         }
         Ok(())
@@ -181,7 +193,7 @@ impl Push<'_> {
 
     /// Returns the layer in the form to send. A layer whose media type says plain may still be compressed: it is then
     /// sent as stored.
-    fn packed(&self, layer: &Descriptor) -> Result<(Descriptor, Content)> {
+    fn packed(&self, layer: &Descriptor) -> Result<(Descriptor, LayerContent)> {
         let packed_type = match layer.media_type.as_str() {
             kind if kind.starts_with(media::DOCKER_LAYER) => media::DOCKER_LAYER_GZIP,
             _ => media::OCI_LAYER_GZIP,
@@ -189,17 +201,17 @@ impl Push<'_> {
         let stays = |compression| match compression {
             // No manifest format has a media type for these.
             Compression::Xz | Compression::Bzip2 => false,
-            Compression::None => self.form == Form::AsStored,
-            Compression::Zstd => self.form != Form::Gzip,
+            Compression::None => self.form == LayerForm::AsStored,
+            Compression::Zstd => self.form != LayerForm::Gzip,
             Compression::Gzip => true,
         };
         if known_compression(&layer.media_type).is_some_and(stays) {
-            return Ok((layer.clone(), Content::Stored));
+            return Ok((layer.clone(), LayerContent::Stored));
         }
-        let stored = FileRange::whole(self.open(layer, &Content::Stored)?)?;
+        let stored = FileRange::whole(self.open(layer, &LayerContent::Stored)?)?;
         let compression = sniff_section(&stored)?;
         if stays(compression) {
-            return Ok((layer.clone(), Content::Stored));
+            return Ok((layer.clone(), LayerContent::Stored));
         }
         let mut writer = LayerWriter::new(self.tmp)?;
         std::io::copy(&mut compression.decode(stored)?, &mut writer)
@@ -216,13 +228,13 @@ impl Push<'_> {
             size: descriptor.size,
             ..layer.clone()
         };
-        Ok((descriptor, Content::Made(content)))
+        Ok((descriptor, LayerContent::Made(content)))
     }
 
-    fn open(&self, blob: &Descriptor, content: &Content) -> Result<File> {
+    fn open(&self, blob: &Descriptor, content: &LayerContent) -> Result<File> {
         match content {
-            Content::Made(section) => Ok(section.file()?),
-            Content::Stored => {
+            LayerContent::Made(section) => Ok(section.file()?),
+            LayerContent::Stored => {
                 let path = self.store.blob_path(&blob.digest);
                 File::open(&path).context(|| format!("cannot open {}", path.display())).hint(
                     || "'usnea check --repair' says what is missing; then pull the image again",
@@ -235,7 +247,7 @@ impl Push<'_> {
     /// by their stored digest.
     fn send_layers(
         &self,
-        target: &dyn Target,
+        target: &dyn ImageTarget,
         layers: &[&Descriptor],
     ) -> Result<HashMap<Digest, Descriptor>> {
         let next = AtomicUsize::new(0);
@@ -268,7 +280,7 @@ impl Push<'_> {
     /// Sends one layer. Returns its new descriptor if it was recompressed.
     fn send(
         &self,
-        target: &dyn Target,
+        target: &dyn ImageTarget,
         at: usize,
         layer: &Descriptor,
     ) -> Result<Option<Descriptor>> {
@@ -280,7 +292,7 @@ impl Push<'_> {
             target.put_blob(&form, &|| self.open(&form, &content), &told)?;
         }
         self.progress.done(at, was_there);
-        Ok(matches!(content, Content::Made(_)).then_some(form))
+        Ok(matches!(content, LayerContent::Made(_)).then_some(form))
     }
 }
 
@@ -295,7 +307,7 @@ fn scaled(bytes: u64, whole: u64, shown: u64) -> u64 {
 
 /// A manifest in the format to send.
 #[derive(Debug)]
-struct Converted {
+struct ConvertedManifest {
     media_type: String,
     bytes: Vec<u8>,
 }
@@ -313,21 +325,21 @@ fn known_compression(media_type: &str) -> Option<Compression> {
 /// that is already in the format stays unchanged.
 fn convert(
     bytes: &[u8],
-    format: Format,
+    format: ManifestFormat,
     compression: &dyn Fn(&Descriptor) -> Result<Compression>,
-) -> Result<Converted> {
-    let Document::Manifest(manifest) = Document::parse(bytes, None)? else {
+) -> Result<ConvertedManifest> {
+    let ManifestDocument::Manifest(manifest) = ManifestDocument::parse(bytes, None)? else {
         fail!("an index is not converted");
     };
     let (media_type, config_type) = match format {
-        Format::Docker => (media::DOCKER_MANIFEST, media::DOCKER_CONFIG),
-        Format::Oci | Format::AsStored => (media::OCI_MANIFEST, media::OCI_CONFIG),
+        ManifestFormat::Docker => (media::DOCKER_MANIFEST, media::DOCKER_CONFIG),
+        ManifestFormat::Oci | ManifestFormat::AsStored => (media::OCI_MANIFEST, media::OCI_CONFIG),
     };
     let mut document: Value = serde_json::from_slice(bytes).map_err(Error::new)?;
     let original = document.clone();
     let fields = document.as_object_mut();
     let fields = fields.ok_or_else(|| Error::new("the manifest is no JSON object"))?;
-    if format == Format::Docker {
+    if format == ManifestFormat::Docker {
         fields.retain(|name, _| matches!(&**name, "schemaVersion" | "config" | "layers"));
     }
     fields.insert("schemaVersion".to_owned(), json!(2));
@@ -342,8 +354,8 @@ fn convert(
     for (at, layer) in manifest.layers.iter().enumerate() {
         let compression = compression(layer)?;
         let kind = match format {
-            Format::Docker => compression.docker_layer(),
-            Format::Oci | Format::AsStored => compression.oci_layer(),
+            ManifestFormat::Docker => compression.docker_layer(),
+            ManifestFormat::Oci | ManifestFormat::AsStored => compression.oci_layer(),
         };
         let kind = kind.ok_or_else(|| {
             let what =
@@ -354,7 +366,7 @@ fn convert(
     }
     let bytes =
         if document == original { bytes.to_vec() } else { document.to_string().into_bytes() };
-    Ok(Converted { media_type: media_type.to_owned(), bytes })
+    Ok(ConvertedManifest { media_type: media_type.to_owned(), bytes })
 }
 
 /// Replaces the descriptors of the changed layers in the manifest. Unknown fields stay.
@@ -436,16 +448,18 @@ mod tests {
             assert_eq!(converted.bytes == text, value == *document);
             value
         };
-        assert_eq!(to(&docker, Format::Oci), oci);
-        assert_eq!(to(&oci, Format::Docker), docker);
-        assert_eq!(to(&oci, Format::Oci), oci);
-        assert_eq!(to(&docker, Format::Docker), docker);
+        assert_eq!(to(&docker, ManifestFormat::Oci), oci);
+        assert_eq!(to(&oci, ManifestFormat::Docker), docker);
+        assert_eq!(to(&oci, ManifestFormat::Oci), oci);
+        assert_eq!(to(&docker, ManifestFormat::Docker), docker);
         let mut remarked = oci.clone();
         remarked["annotations"] = json!({"a": "b"});
-        assert_eq!(to(&remarked, Format::Docker), docker);
-        assert_eq!(to(&remarked, Format::Oci), remarked);
+        assert_eq!(to(&remarked, ManifestFormat::Docker), docker);
+        assert_eq!(to(&remarked, ManifestFormat::Oci), remarked);
         let zstd = manifest(media::OCI_MANIFEST, media::OCI_CONFIG, &[media::OCI_LAYER_ZSTD]);
-        assert!(convert(zstd.to_string().as_bytes(), Format::Docker, &compression).is_err());
+        assert!(
+            convert(zstd.to_string().as_bytes(), ManifestFormat::Docker, &compression).is_err()
+        );
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Reference {
 
 /// A reference as typed: its registry may be missing (a short name).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Typed {
+pub struct TypedReference {
     /// Registry, if typed.
     pub registry: Option<String>,
     /// Repository as typed: `debian`, `library/debian`.
@@ -47,7 +47,7 @@ pub struct Typed {
     pub digest: Option<Digest>,
 }
 
-impl FromStr for Typed {
+impl FromStr for TypedReference {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -94,7 +94,7 @@ impl FromStr for Typed {
     }
 }
 
-impl Typed {
+impl TypedReference {
     /// Completes the reference: `registry` if none was typed, `latest` without tag and digest, and docker's `library/`
     /// if the registry is docker.io.
     pub fn in_registry(&self, registry: &str) -> Reference {
@@ -151,7 +151,7 @@ impl FromStr for Reference {
 
     /// Parses a complete reference, as in images.json; completes a short name as docker does.
     fn from_str(text: &str) -> Result<Self> {
-        Ok(text.parse::<Typed>()?.in_registry(DOCKER_HUB))
+        Ok(text.parse::<TypedReference>()?.in_registry(DOCKER_HUB))
     }
 }
 
@@ -327,17 +327,17 @@ mod tests {
     fn the_longest_name_is_still_one_when_it_is_complete() {
         for text in ["a".repeat(247), format!("b/{}", "a".repeat(253))] {
             assert_eq!(complete(&text), complete(&complete(&text)));
-            assert!(format!("{text}a").parse::<Typed>().is_err());
+            assert!(format!("{text}a").parse::<TypedReference>().is_err());
         }
     }
 
     /// Found by fuzzing: text between `]` and the port was never checked.
     #[test]
     fn an_address_is_followed_by_a_port_alone() {
-        assert!("[::1]:5000/x".parse::<Typed>().is_ok());
-        assert!("[::1]/x".parse::<Typed>().is_ok());
+        assert!("[::1]:5000/x".parse::<TypedReference>().is_ok());
+        assert!("[::1]/x".parse::<TypedReference>().is_ok());
         for wrong in ["[::1]x/x", "[::1]\0:5000/x", "[::1]-9:5000[::]/x", "[::1]../x"] {
-            assert!(wrong.parse::<Typed>().is_err(), "{}", wrong.escape_debug());
+            assert!(wrong.parse::<TypedReference>().is_err(), "{}", wrong.escape_debug());
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::fail;
 
 /// A manifest or an index as the source sent it.
 #[derive(Clone, Debug)]
-pub struct Fetched {
+pub struct FetchedManifest {
     /// The bytes, at most [`super::manifest::LARGEST`] of them.
     pub bytes: Vec<u8>,
     /// Media type from the transport (Content-Type); `None` if the transport names none.
@@ -18,19 +18,19 @@ pub struct Fetched {
 }
 
 /// Bytes of a blob, in order. The source itself resumes after interruptions.
-pub type Blob = Box<dyn Read + Send>;
+pub type BlobReader = Box<dyn Read + Send>;
 
 /// Source of an image. Used by several threads at once.
-pub trait Source: Sync {
+pub trait ImageSource: Sync {
     /// Name of the source, for messages: `docker://docker.io/library/debian:12`, `oci:/x:1`.
     fn describe(&self) -> String;
 
     /// Fetches the manifest or index that `digest` names; `None`: the source's own. The caller checks the digest.
-    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched>;
+    fn manifest(&self, digest: Option<&Digest>) -> Result<FetchedManifest>;
 
     /// Opens the blob at offset `from` (bytes). The caller checks the digest, and reads no further than the
     /// descriptor's size.
-    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob>;
+    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobReader>;
 
     /// Returns the length of a blob in bytes, for a descriptor without a size.
     fn size(&self, digest: &Digest) -> Result<u64> {
@@ -45,7 +45,7 @@ pub trait Source: Sync {
 }
 
 /// Target of a push.
-pub trait Target: Sync {
+pub trait ImageTarget: Sync {
     /// Name of the target, for messages.
     fn describe(&self) -> String;
 
@@ -71,21 +71,21 @@ pub trait Target: Sync {
 }
 
 /// Reads a blob's file for a target: exactly `size` bytes, with progress reports.
-pub struct Told<'a> {
+pub struct ProgressReader<'a> {
     file: File,
     size: u64,
     count: u64,
     told: &'a dyn Fn(u64),
 }
 
-impl<'a> Told<'a> {
+impl<'a> ProgressReader<'a> {
     /// Reads `size` bytes of `file`; `told` receives the number of bytes read so far.
     pub fn new(file: File, size: u64, told: &'a dyn Fn(u64)) -> Self {
         Self { file, size, count: 0, told }
     }
 }
 
-impl Read for Told<'_> {
+impl Read for ProgressReader<'_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.size.saturating_sub(self.count)).unwrap_or(usize::MAX);
         let most = left.min(room.len());

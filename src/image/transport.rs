@@ -8,14 +8,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::reference::Typed;
+use super::reference::TypedReference;
 use crate::error::{Context, Error, Result};
 
 /// Source or destination of an image. A file called `-` is standard input or output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ImageLocation {
     /// A registry.
-    Registry(Typed),
+    Registry(TypedReference),
     /// A folder in OCI's image layout.
     Oci {
         /// Path of the folder.
@@ -35,20 +35,20 @@ pub enum Place {
         /// Path of the archive.
         file: PathBuf,
         /// Image to select from the archive; `None`: the only one.
-        image: Option<Which>,
+        image: Option<ArchiveSelector>,
     },
 }
 
 /// Selects an image of a docker-archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum ArchiveSelector {
     /// By this name.
-    Named(Typed),
+    Named(TypedReference),
     /// By position, from 0 on (`@N`).
     At(usize),
 }
 
-impl FromStr for Place {
+impl FromStr for ImageLocation {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -79,7 +79,7 @@ impl FromStr for Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ImageLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut with = |transport: &str, path: &PathBuf, name: Option<String>| {
             write!(f, "{transport}:{}", path.display())?;
@@ -96,7 +96,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Which {
+impl fmt::Display for ArchiveSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(typed) => f.write_str(&shown(typed)),
@@ -105,7 +105,7 @@ impl fmt::Display for Which {
     }
 }
 
-fn shown(typed: &Typed) -> String {
+fn shown(typed: &TypedReference) -> String {
     let mut text = typed.registry.as_ref().map(|name| format!("{name}/")).unwrap_or_default();
     text += &typed.repository;
     if let Some(tag) = &typed.tag {
@@ -137,19 +137,19 @@ fn path_and_name(rest: &str) -> Result<(PathBuf, Option<String>)> {
     Ok((path, name.map(str::to_owned)))
 }
 
-fn path_and_image(rest: &str) -> Result<(PathBuf, Option<Which>)> {
+fn path_and_image(rest: &str) -> Result<(PathBuf, Option<ArchiveSelector>)> {
     let (path, name) = split(rest)?;
     let Some(name) = name else { return Ok((path, None)) };
     if let Some(number) = name.strip_prefix('@') {
         let number = number.parse();
         let number = number.map_err(|_| Error::new(format!("'{name}' is not @NUMBER")))?;
-        return Ok((path, Some(Which::At(number))));
+        return Ok((path, Some(ArchiveSelector::At(number))));
     }
-    let typed: Typed = name.parse()?;
+    let typed: TypedReference = name.parse()?;
     if typed.digest.is_some() {
         return Err(Error::new("the images of a docker-archive have tags, no digests"));
     }
-    Ok((path, Some(Which::Named(typed))))
+    Ok((path, Some(ArchiveSelector::Named(typed))))
 }
 
 /// Checks the grammar of `org.opencontainers.image.ref.name` (image spec, annotations.md).
@@ -171,13 +171,13 @@ mod tests {
 
     use super::*;
 
-    fn place(text: &str) -> Place {
+    fn place(text: &str) -> ImageLocation {
         text.parse().unwrap()
     }
 
     #[test]
     fn each_transport_has_its_form() {
-        let oci = |dir: &str, name: Option<&str>| Place::Oci {
+        let oci = |dir: &str, name: Option<&str>| ImageLocation::Oci {
             dir: dir.into(),
             reference: name.map(str::to_owned),
         };
@@ -187,24 +187,30 @@ mod tests {
         assert_eq!(place("oci:x:q.io/a/b:1"), oci("x", Some("q.io/a/b:1")));
         assert_eq!(
             place("oci-archive:a.tar:v1"),
-            Place::OciArchive { file: "a.tar".into(), reference: Some("v1".into()) }
+            ImageLocation::OciArchive { file: "a.tar".into(), reference: Some("v1".into()) }
         );
         assert_eq!(
             place("docker-archive:-:q.io/x:1"),
-            Place::DockerArchive {
+            ImageLocation::DockerArchive {
                 file: "-".into(),
-                image: Some(Which::Named("q.io/x:1".parse().unwrap()))
+                image: Some(ArchiveSelector::Named("q.io/x:1".parse().unwrap()))
             }
         );
         assert_eq!(
             place("docker-archive:a.tar:@3"),
-            Place::DockerArchive { file: "a.tar".into(), image: Some(Which::At(3)) }
+            ImageLocation::DockerArchive {
+                file: "a.tar".into(),
+                image: Some(ArchiveSelector::At(3))
+            }
         );
         for text in ["docker://debian:12", "debian:12"] {
-            assert_eq!(place(text), Place::Registry("debian:12".parse().unwrap()));
+            assert_eq!(place(text), ImageLocation::Registry("debian:12".parse().unwrap()));
         }
         // A name that begins like a transport is none.
-        assert_eq!(place("ocicl/ocicl:1"), Place::Registry("ocicl/ocicl:1".parse().unwrap()));
+        assert_eq!(
+            place("ocicl/ocicl:1"),
+            ImageLocation::Registry("ocicl/ocicl:1".parse().unwrap())
+        );
     }
 
     #[test]
@@ -229,21 +235,21 @@ mod tests {
             "containers-storage:x",
             "docker://",
         ] {
-            assert!(text.parse::<Place>().is_err(), "{text}");
+            assert!(text.parse::<ImageLocation>().is_err(), "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn what_is_shown_is_parsed_back(text in "(oci|oci-archive|docker-archive|docker):[ -~]{0,40}") {
-            if let Ok(place) = text.parse::<Place>() {
-                prop_assert_eq!(place.to_string().parse::<Place>().unwrap(), place);
+            if let Ok(place) = text.parse::<ImageLocation>() {
+                prop_assert_eq!(place.to_string().parse::<ImageLocation>().unwrap(), place);
             }
         }
 
         #[test]
         fn nothing_typed_panics(text in "\\PC{0,80}") {
-            let _ = text.parse::<Place>();
+            let _ = text.parse::<ImageLocation>();
         }
     }
 }

@@ -21,6 +21,7 @@ mod cp;
 mod cves;
 mod debian;
 mod doctor;
+mod document_values;
 mod documents;
 mod drivers;
 mod errors;

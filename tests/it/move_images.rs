@@ -8,10 +8,10 @@ use usnea::config::Limits;
 use usnea::image::Reference;
 use usnea::image::compose::{self, ImageDetails, LayerWriter, ParentImage};
 use usnea::image::diff::{self, Kind};
-use usnea::image::endpoint::{Credentials, Endpoint, Transport};
-use usnea::image::manifest::{Document, Platform};
+use usnea::image::endpoint::{RegistryCredentials, RegistryEndpoint, TransportSecurity};
+use usnea::image::manifest::{ManifestDocument, Platform};
 use usnea::image::owners::Owners;
-use usnea::image::pull::{Progress, Pull};
+use usnea::image::pull::{ImagePull, TransferProgress};
 use usnea::image::registry_client::{Registry, RegistryAccess};
 use usnea::image::store::Store;
 
@@ -35,11 +35,11 @@ fn copied(place: &Stocked, from: &str, to: &str) {
 }
 
 /// Pulls `name` into the store `other`.
-fn pulled(place: &Stocked, endpoint: Endpoint, name: &str) {
+fn pulled(place: &Stocked, endpoint: RegistryEndpoint, name: &str) {
     let name: Reference = name.parse().expect("a name");
     let registry = Registry::new(endpoint, name.which(), RegistryAccess::Pull).expect("a registry");
     let store = Store::open(&place.place.path("other")).expect("a store");
-    let pull = Pull {
+    let pull = ImagePull {
         action: "pull",
         store: &store,
         platform: &Platform::host(),
@@ -96,11 +96,11 @@ fn what_is_pushed_comes_back_as_it_was() {
     place.usnea(&[&["push"], &known[..], &["tool:1", &there]].concat()).works();
     let wrong = ["push", "--cert-dir", text(&certificates), "--creds", "x:y", "tool:1", &there];
     place.usnea(&wrong).fails_with(125, &["cannot push", "our user name or password is refused"]);
-    let endpoint = Endpoint {
+    let endpoint = RegistryEndpoint {
         host: registry.host.clone(),
         repository: "tool".into(),
-        transport: Transport::Verified,
-        credentials: Some(Credentials::Password {
+        transport: TransportSecurity::Verified,
+        credentials: Some(RegistryCredentials::Password {
             username: USERNAME.into(),
             password: PASSWORD.into(),
         }),
@@ -144,10 +144,10 @@ fn what_others_push_goes_on_byte_for_byte() {
         let (from, to) =
             (format!("{}/{name}:1", registry.host), format!("{}/on/{name}:1", registry.host));
         let digest = skopeo_digest(&place, &format!("docker://{from}"));
-        let endpoint = Endpoint {
+        let endpoint = RegistryEndpoint {
             host: registry.host.clone(),
             repository: name.into(),
-            transport: Transport::Insecure,
+            transport: TransportSecurity::Insecure,
             credentials: None,
             certificates: Vec::new(),
         };
@@ -400,7 +400,7 @@ fn what_is_imported_is_exported() {
 
 struct Silent;
 
-impl Progress for Silent {
+impl TransferProgress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}
     fn waits(&self, _: Option<usize>) {}
     fn came(&self, _: usize, _: u64) {}
@@ -466,7 +466,9 @@ fn commit(place: &Stocked, upper: &Path, owners: &Owners) {
     let images = store.images().expect("images");
     let base = images.named(&name).expect("the base");
     let bytes = store.read_blob(&base.manifest).expect("a manifest");
-    let Document::Manifest(manifest) = Document::parse(&bytes, None).expect("a manifest") else {
+    let ManifestDocument::Manifest(manifest) =
+        ManifestDocument::parse(&bytes, None).expect("a manifest")
+    else {
         panic!()
     };
     let config = store.read_blob(&base.config).expect("a config");
@@ -486,7 +488,7 @@ fn commit(place: &Stocked, upper: &Path, owners: &Owners) {
     let parent = ParentImage { manifest: &manifest, config: &config, store: &store };
     let source =
         compose::commit(Some(parent), Some(layer), &details, "new".into()).expect("an image");
-    let pull = Pull {
+    let pull = ImagePull {
         action: "pull",
         store: &store,
         platform: &Platform::host(),

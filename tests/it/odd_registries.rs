@@ -9,10 +9,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 use usnea::digest::Digest;
-use usnea::image::endpoint::{Credentials, Endpoint, Transport};
+use usnea::image::endpoint::{RegistryCredentials, RegistryEndpoint, TransportSecurity};
 use usnea::image::manifest::{Descriptor, media};
 use usnea::image::registry_client::{Registry, RegistryAccess, RequestTimeouts};
-use usnea::image::source::Source;
+use usnea::image::source::ImageSource;
 
 use crate::composed::{Composed, small_root};
 use crate::fault_registry::{FaultRegistry, Heard, Pieces, answer};
@@ -28,19 +28,19 @@ const TEMPO: RequestTimeouts = RequestTimeouts {
 
 const BASIC: &str = "Basic dTpw";
 
-fn registry(server: &FaultRegistry, credentials: Option<Credentials>) -> Registry {
-    let endpoint = Endpoint {
+fn registry(server: &FaultRegistry, credentials: Option<RegistryCredentials>) -> Registry {
+    let endpoint = RegistryEndpoint {
         host: server.host.clone(),
         repository: "a/b".to_owned(),
-        transport: Transport::Insecure,
+        transport: TransportSecurity::Insecure,
         credentials,
         certificates: Vec::new(),
     };
     Registry::with_tempo(endpoint, "1".to_owned(), RegistryAccess::Pull, TEMPO).expect("a registry")
 }
 
-fn login() -> Option<Credentials> {
-    Some(Credentials::Password { username: "u".to_owned(), password: "p".to_owned() })
+fn login() -> Option<RegistryCredentials> {
+    Some(RegistryCredentials::Password { username: "u".to_owned(), password: "p".to_owned() })
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

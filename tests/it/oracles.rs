@@ -191,7 +191,7 @@ const COMMANDS: &[(&str, &[&str], &str, &str)] = &[
 ];
 
 /// A running container with all that documents can show, of an image that has the same.
-fn web() -> Stocked {
+pub fn web() -> Stocked {
     let shop = Stocked::new();
     let root = shop.place.small_root();
     let tar = shop.place.path("small.tar");

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use usnea::digest::Digest;
-use usnea::image::endpoint::{Credentials, Endpoint, Transport};
+use usnea::image::endpoint::{RegistryCredentials, RegistryEndpoint, TransportSecurity};
 use usnea::image::manifest::{Descriptor, LARGEST, media};
 use usnea::image::registry_client::{Registry, RegistryAccess, RequestTimeouts};
-use usnea::image::source::{Source, Target};
+use usnea::image::source::{ImageSource, ImageTarget};
 
 use crate::fault_registry::{FaultRegistry, Heard, Piece, Pieces, answer, head};
 use crate::real_registry::{Auth, PASSWORD, RealRegistry, Tls, USERNAME};
@@ -23,21 +23,24 @@ const TEMPO: RequestTimeouts = RequestTimeouts {
     pause: Duration::from_millis(5),
 };
 
-fn endpoint(host: &str) -> Endpoint {
-    Endpoint {
+fn endpoint(host: &str) -> RegistryEndpoint {
+    RegistryEndpoint {
         host: host.to_owned(),
         repository: "a/b".to_owned(),
-        transport: Transport::Insecure,
+        transport: TransportSecurity::Insecure,
         credentials: None,
         certificates: Vec::new(),
     }
 }
 
-fn login() -> Option<Credentials> {
-    Some(Credentials::Password { username: USERNAME.to_owned(), password: PASSWORD.to_owned() })
+fn login() -> Option<RegistryCredentials> {
+    Some(RegistryCredentials::Password {
+        username: USERNAME.to_owned(),
+        password: PASSWORD.to_owned(),
+    })
 }
 
-fn registry(endpoint: Endpoint) -> Registry {
+fn registry(endpoint: RegistryEndpoint) -> Registry {
     Registry::with_tempo(endpoint, "1".to_owned(), RegistryAccess::Pull, TEMPO).expect("a registry")
 }
 
@@ -204,7 +207,7 @@ fn a_redirect_to_another_server_goes_without_our_token() {
             _ => answer("307 Temporary Redirect", &[("Location", "/same")], b""),
         }
     });
-    let registry = registry(Endpoint { credentials: login(), ..endpoint(&server.host) });
+    let registry = registry(RegistryEndpoint { credentials: login(), ..endpoint(&server.host) });
     assert_eq!(read(&registry, 0).unwrap(), content());
     let asked = server.heard();
     assert!(asked.iter().any(|one| one.path == "/same" && one.header("authorization").is_some()));
@@ -270,7 +273,7 @@ fn a_token_is_had_elsewhere_and_had_anew_when_it_ran_out() {
         0..=2 => "t1".to_owned(),
         _ => "t2".to_owned(),
     });
-    let registry = registry(Endpoint { credentials: login(), ..endpoint(&server.host) });
+    let registry = registry(RegistryEndpoint { credentials: login(), ..endpoint(&server.host) });
     for _ in 0..3 {
         assert_eq!(read(&registry, 0).unwrap(), content());
     }
@@ -289,11 +292,17 @@ fn an_identity_token_is_posted_and_a_registry_token_is_used_as_it_is() {
     let realm = format!("http://{}/token", tokens.host);
     let server = with_tokens(realm, || "good".to_owned());
     let with = |credentials| {
-        registry(Endpoint { credentials: Some(credentials), ..endpoint(&server.host) })
+        registry(RegistryEndpoint { credentials: Some(credentials), ..endpoint(&server.host) })
     };
-    assert_eq!(read(&with(Credentials::RegistryToken("good".into())), 0).unwrap(), content());
+    assert_eq!(
+        read(&with(RegistryCredentials::RegistryToken("good".into())), 0).unwrap(),
+        content()
+    );
     assert!(tokens.heard().is_empty());
-    assert_eq!(read(&with(Credentials::IdentityToken("id&".into())), 0).unwrap(), content());
+    assert_eq!(
+        read(&with(RegistryCredentials::IdentityToken("id&".into())), 0).unwrap(),
+        content()
+    );
     let heard = tokens.heard();
     assert_eq!((heard[0].method.as_str(), heard[0].header("authorization")), ("POST", None));
     let form = String::from_utf8(heard[0].body.clone()).unwrap();
@@ -307,7 +316,7 @@ fn refused_credentials_are_said_and_not_shown() {
         "/denied" => answer("403 Forbidden", &[], words.as_bytes()),
         _ => answer("401 Unauthorized", &[("WWW-Authenticate", "Basic realm=x")], words.as_bytes()),
     });
-    let with = registry(Endpoint { credentials: login(), ..endpoint(&server.host) });
+    let with = registry(RegistryEndpoint { credentials: login(), ..endpoint(&server.host) });
     let error = with.check_credentials().unwrap_err();
     assert!(error.to_string().contains("refused (DENIED: no\\u{1b}[2J way)"), "{error}");
     assert_eq!(error.way_out(), Some(format!("usnea login {}", server.host).as_str()));
@@ -322,8 +331,8 @@ fn credentials_do_not_go_where_there_is_no_tls() {
     let tokens = FaultRegistry::start(|_, _| answer("200 OK", &[], br#"{"token":"good"}"#));
     let realm = format!("http://{}/token", tokens.host);
     let Some(real) = RealRegistry::start(Tls::On, Auth::Basic) else { return };
-    let verified = Endpoint {
-        transport: Transport::Verified,
+    let verified = RegistryEndpoint {
+        transport: TransportSecurity::Verified,
         credentials: login(),
         certificates: vec![real.certificates()],
         ..endpoint(&real.host)
@@ -331,7 +340,7 @@ fn credentials_do_not_go_where_there_is_no_tls() {
     registry(verified.clone()).check_credentials().unwrap();
     // The same host by the name of a server without TLS: refused before anything is sent.
     let server = with_tokens(realm, || "good".to_owned());
-    let plain = registry(Endpoint { host: server.host.clone(), ..verified });
+    let plain = registry(RegistryEndpoint { host: server.host.clone(), ..verified });
     let error = plain.check_credentials().unwrap_err();
     assert!(error.to_string().contains("does not speak TLS"), "{error}");
     assert!(error.way_out().unwrap().contains("--tls-verify=false"));
@@ -360,11 +369,12 @@ fn what_is_no_http_is_said() {
 #[test]
 fn an_unknown_authority_is_said_with_a_way_out() {
     let Some(real) = RealRegistry::start(Tls::On, Auth::Off) else { return };
-    let verified = Endpoint { transport: Transport::Verified, ..endpoint(&real.host) };
+    let verified =
+        RegistryEndpoint { transport: TransportSecurity::Verified, ..endpoint(&real.host) };
     let error = registry(verified.clone()).manifest(None).unwrap_err();
     assert!(error.to_string().contains("not of an authority that is known here"), "{error}");
     assert!(error.way_out().unwrap().contains("certs.d"));
-    let known = Endpoint { certificates: vec![real.certificates()], ..verified };
+    let known = RegistryEndpoint { certificates: vec![real.certificates()], ..verified };
     let error = registry(known).manifest(None).unwrap_err().to_string();
     assert!(error.contains("'a/b:1' does not exist (MANIFEST_UNKNOWN"), "{error}");
     assert_eq!(registry(endpoint(&real.host)).head_manifest().unwrap(), None);
@@ -385,11 +395,11 @@ fn what_we_push_to_a_real_registry_is_what_skopeo_reads() {
 
 fn push_and_pull(real: &RealRegistry, tls: Tls, auth: Auth) {
     let (transport, certificates) = match tls {
-        Tls::On => (Transport::Verified, vec![real.certificates()]),
-        Tls::Off => (Transport::Insecure, Vec::new()),
+        Tls::On => (TransportSecurity::Verified, vec![real.certificates()]),
+        Tls::Off => (TransportSecurity::Insecure, Vec::new()),
     };
     let credentials = if auth == Auth::Basic { login() } else { None };
-    let there = Endpoint { transport, certificates, credentials, ..endpoint(&real.host) };
+    let there = RegistryEndpoint { transport, certificates, credentials, ..endpoint(&real.host) };
     let push =
         Registry::with_tempo(there.clone(), "1".into(), RegistryAccess::Push, TEMPO).unwrap();
     let config =
@@ -432,7 +442,7 @@ fn push_and_pull(real: &RealRegistry, tls: Tls, auth: Auth) {
     assert_eq!(read(&pull, 0).unwrap(), content());
     assert_eq!(read(&pull, 12_345).unwrap(), content()[12_345..]);
     if auth == Auth::Basic {
-        let nobody = registry(Endpoint { credentials: None, ..endpoint(&real.host) });
+        let nobody = registry(RegistryEndpoint { credentials: None, ..endpoint(&real.host) });
         let error = nobody.manifest(None).unwrap_err().to_string();
         assert!(error.contains("needs a login"), "{error}");
     }

@@ -8,11 +8,11 @@ use std::process::Command;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::json;
 use usnea::digest::Digest;
-use usnea::image::endpoint::{Endpoint, Transport};
+use usnea::image::endpoint::{RegistryEndpoint, TransportSecurity};
 use usnea::image::manifest::{Descriptor, media};
-use usnea::image::policy::{Origin, Policy};
+use usnea::image::policy::{ImageOrigin, Policy};
 use usnea::image::registry_client::{Registry, RegistryAccess};
-use usnea::image::source::Target;
+use usnea::image::source::ImageTarget;
 use usnea::image::{Reference, reference};
 
 use crate::real_registry::{Auth, RealRegistry, Tls};
@@ -32,7 +32,7 @@ fn an_image_is_accepted_once_its_signature_lies_beside_it() {
     let policy = Policy::load_from(&policy).unwrap();
 
     let name: Reference = format!("{}/a/b:1", real.host).parse().unwrap();
-    let origin = Origin::registry(&name);
+    let origin = ImageOrigin::registry(&name);
     let registry = registry(&real, "1");
     let digest = Digest::of(b"a manifest");
     let verify = || policy.verify(&origin, &digest, &|tag| registry.sibling(tag));
@@ -45,7 +45,7 @@ fn an_image_is_accepted_once_its_signature_lies_beside_it() {
     let other = Digest::of(b"another manifest");
     assert!(policy.verify(&origin, &other, &|_| registry.sibling(&tag(&digest))).is_err());
     let elsewhere: Reference = format!("{}/a/b:1", reference::DOCKER_HUB).parse().unwrap();
-    assert!(policy.check_before(&Origin::registry(&elsewhere)).is_err());
+    assert!(policy.check_before(&ImageOrigin::registry(&elsewhere)).is_err());
 }
 
 fn tag(digest: &Digest) -> String {
@@ -53,10 +53,10 @@ fn tag(digest: &Digest) -> String {
 }
 
 fn registry(real: &RealRegistry, which: &str) -> Registry {
-    let endpoint = Endpoint {
+    let endpoint = RegistryEndpoint {
         host: real.host.clone(),
         repository: "a/b".to_owned(),
-        transport: Transport::Insecure,
+        transport: TransportSecurity::Insecure,
         credentials: None,
         certificates: Vec::new(),
     };

@@ -9,11 +9,11 @@ use std::process::Command;
 use usnea::digest::Digest;
 use usnea::error::Result;
 use usnea::image::archive::{
-    Archive, DockerArchiveTarget, OciArchiveTarget, open_docker, open_oci,
+    DockerArchiveTarget, ImageArchive, OciArchiveTarget, open_docker, open_oci,
 };
-use usnea::image::layout::{Layout, LayoutTarget, entry};
-use usnea::image::manifest::{Descriptor, Document, Manifest, media};
-use usnea::image::source::{Source, Target};
+use usnea::image::layout::{LayoutTarget, OciLayout, entry};
+use usnea::image::manifest::{Descriptor, Manifest, ManifestDocument, media};
+use usnea::image::source::{ImageSource, ImageTarget};
 
 use crate::support::need;
 
@@ -36,17 +36,17 @@ fn file(bytes: &[u8]) -> Result<File> {
     Ok(file)
 }
 
-fn manifest(source: &dyn Source) -> (Manifest, Vec<u8>, String) {
+fn manifest(source: &dyn ImageSource) -> (Manifest, Vec<u8>, String) {
     let fetched = source.manifest(None).unwrap();
-    let Document::Manifest(manifest) =
-        Document::parse(&fetched.bytes, fetched.media_type.as_deref()).unwrap()
+    let ManifestDocument::Manifest(manifest) =
+        ManifestDocument::parse(&fetched.bytes, fetched.media_type.as_deref()).unwrap()
     else {
         panic!("an index")
     };
     (manifest, fetched.bytes, fetched.media_type.unwrap())
 }
 
-fn blob(source: &dyn Source, descriptor: &Descriptor) -> Vec<u8> {
+fn blob(source: &dyn ImageSource, descriptor: &Descriptor) -> Vec<u8> {
     let mut bytes = Vec::new();
     source.blob(descriptor, 0).unwrap().read_to_end(&mut bytes).unwrap();
     assert_eq!(
@@ -56,7 +56,7 @@ fn blob(source: &dyn Source, descriptor: &Descriptor) -> Vec<u8> {
     bytes
 }
 
-fn copy(source: &dyn Source, target: &dyn Target) {
+fn copy(source: &dyn ImageSource, target: &dyn ImageTarget) {
     let (manifest, bytes, media_type) = manifest(source);
     for descriptor in manifest.layers.iter().chain([&manifest.config]) {
         let content = blob(source, descriptor);
@@ -75,7 +75,7 @@ fn tar(folder: &Path, name: &str) -> Vec<u8> {
 }
 
 /// Writes an image with two gzip layers to `target`; gives its config's digest and its diff IDs.
-fn make(folder: &Path, target: &dyn Target) -> (Digest, Vec<Digest>) {
+fn make(folder: &Path, target: &dyn ImageTarget) -> (Digest, Vec<Digest>) {
     let layers = [tar(folder, "one"), tar(folder, "two")];
     let diff_ids = layers.iter().map(|layer| Digest::of(layer)).collect::<Vec<_>>();
     let config = serde_json::json!({
@@ -107,7 +107,7 @@ fn make(folder: &Path, target: &dyn Target) -> (Digest, Vec<Digest>) {
 }
 
 /// Asserts that `source` is the image that [`make`] made, whatever its manifest is now.
-fn check(source: &dyn Source, config: &Digest, diff_ids: &[Digest]) {
+fn check(source: &dyn ImageSource, config: &Digest, diff_ids: &[Digest]) {
     let (manifest, ..) = manifest(source);
     assert_eq!(&manifest.config.digest, config);
     blob(source, &manifest.config);
@@ -132,7 +132,7 @@ fn skopeo_reads_what_we_write_with_the_same_digests() {
     let folder = folder.path();
     let target = LayoutTarget::open(&folder.join("ours"), Some("v1".into())).unwrap();
     let (config, diff_ids) = make(folder, &target);
-    let image = Layout::open(&folder.join("ours")).unwrap().image(Some("v1")).unwrap();
+    let image = OciLayout::open(&folder.join("ours")).unwrap().image(Some("v1")).unwrap();
     let (_, bytes, _) = manifest(&image);
     copy(&image, &OciArchiveTarget::create(&folder.join("ours.oci"), Some("v1".into())).unwrap());
     let names = vec!["q.io/a/b:1".parse().unwrap()];
@@ -160,7 +160,7 @@ fn skopeo_reads_what_we_write_with_the_same_digests() {
     {
         let theirs = format!("theirs{number}");
         skopeo_copy(folder, place, &format!("oci:{theirs}:x"));
-        let image = Layout::open(&folder.join(theirs)).unwrap().image(Some("x")).unwrap();
+        let image = OciLayout::open(&folder.join(theirs)).unwrap().image(Some("x")).unwrap();
         let (manifest, ..) = manifest(&image);
         let layers = manifest.layers.len();
         assert_eq!(layers, 2, "{place}");
@@ -173,7 +173,7 @@ fn skopeo_reads_what_we_write_with_the_same_digests() {
     make(folder, &LayoutTarget::open(&folder.join("theirs0"), Some("y".into())).unwrap());
     assert_eq!(run(folder, &["skopeo", "inspect", "--raw", "oci:theirs0:y"]).as_bytes(), bytes);
     assert_eq!(
-        Layout::open(&folder.join("ours")).unwrap().images().len(),
+        OciLayout::open(&folder.join("ours")).unwrap().images().len(),
         1,
         "one image, two names"
     );
@@ -191,7 +191,11 @@ fn what_skopeo_writes_is_read() {
     skopeo_copy(folder, "oci:ours:v1", "oci:theirs:q.io/x:1");
     skopeo_copy(folder, "oci:ours:v1", "oci-archive:theirs.oci:v1");
     skopeo_copy(folder, "oci:ours:v1", "docker-archive:theirs.docker:q.io/a/b:1");
-    check(&Layout::open(&folder.join("theirs")).unwrap().image(None).unwrap(), &config, &diff_ids);
+    check(
+        &OciLayout::open(&folder.join("theirs")).unwrap().image(None).unwrap(),
+        &config,
+        &diff_ids,
+    );
     let layout = open_oci(&folder.join("theirs.oci"), folder).unwrap();
     check(&layout.image(Some("v1")).unwrap(), &config, &diff_ids);
 
@@ -206,11 +210,11 @@ fn what_skopeo_writes_is_read() {
     // As docker load takes it: compressed, whatever it is called.
     run(folder, &["gzip", "-k", "theirs.docker"]);
     for name in ["theirs.docker", "theirs.docker.gz"] {
-        let images = Archive::open(&folder.join(name), folder).unwrap().images().unwrap();
+        let images = ImageArchive::open(&folder.join(name), folder).unwrap().images().unwrap();
         assert_eq!(images.len(), 1);
         assert_eq!(images[0].0, ["q.io/a/b:1"]);
     }
-    let images = Archive::open(&folder.join("theirs"), folder).unwrap().images().unwrap();
+    let images = ImageArchive::open(&folder.join("theirs"), folder).unwrap().images().unwrap();
     assert_eq!(images[0].0, ["q.io/x:1"]);
 }
 
@@ -230,7 +234,7 @@ fn umoci_and_we_share_a_layout() {
     run(folder, &["umoci", "config", "--image", "l:ours", "--tag", "both", "--config.user", "5"]);
     let list = run(folder, &["umoci", "ls", "--layout", "l"]);
     assert_eq!(list.split_whitespace().count(), 3, "{list}");
-    let layout = Layout::open(&folder.join("l")).unwrap();
+    let layout = OciLayout::open(&folder.join("l")).unwrap();
     check(&layout.image(Some("ours")).unwrap(), &config, &diff_ids);
     let both = layout.image(Some("both")).unwrap();
     check(&both, &manifest(&both).0.config.digest, &diff_ids);

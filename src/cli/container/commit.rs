@@ -9,7 +9,7 @@ use crate::container::stores::given_name;
 use crate::container::{self, Commit, DuringCommit, Squash, Usnea};
 use crate::error::{Context, Result};
 use crate::image::instruction::ConfigChange;
-use crate::image::reference::Typed;
+use crate::image::reference::TypedReference;
 
 /// Create an image from a container
 ///
@@ -23,7 +23,7 @@ pub struct Arguments {
 
     /// Name of the image; without a registry, localhost/NAME.
     #[arg(value_name = "NAME")]
-    name: Option<Typed>,
+    name: Option<TypedReference>,
 
     /// Author of the image.
     #[arg(short, long, value_name = "TEXT")]

@@ -10,7 +10,7 @@ use crate::cli::run::print;
 use crate::container::Usnea;
 use crate::container::images::{Step, history};
 use crate::error::Result;
-use crate::image::store::Image;
+use crate::image::store::ImageRecord;
 
 /// Show the history of an image, the newest layer first
 #[derive(clap::Args)]
@@ -76,7 +76,7 @@ pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     print(&render(&arguments.format.unwrap_or_default(), &layout, Headings::Shown, &rows)?)
 }
 
-fn row(image: &Image, at: usize, step: &Step, arguments: &Arguments) -> Row {
+fn row(image: &ImageRecord, at: usize, step: &Step, arguments: &Arguments) -> Row {
     let size = step.layer.as_ref().map_or(0, |layer| layer.size);
     let since = step.created.map(|time| amount::ago(time, jiff::Timestamp::now()));
     let since = since.unwrap_or_else(|| "N/A".into());

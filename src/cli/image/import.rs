@@ -10,7 +10,7 @@ use crate::container::stores::given_name;
 use crate::error::{Error, Result};
 use crate::image::instruction::ConfigChange;
 use crate::image::manifest::Platform;
-use crate::image::reference::Typed;
+use crate::image::reference::TypedReference;
 
 /// Import a tarball of a root directory as an image
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ pub struct Arguments {
 
     /// Name of the image; without a registry, localhost/NAME.
     #[arg(value_name = "NAME")]
-    name: Option<Typed>,
+    name: Option<TypedReference>,
 
     /// An instruction for its config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER,
     /// VOLUME or WORKDIR, as in a Dockerfile. May be given more than once.

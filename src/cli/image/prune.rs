@@ -9,7 +9,7 @@ use crate::cli::run::print;
 use crate::container::Usnea;
 use crate::container::images::{self, Filter};
 use crate::error::{Error, Result};
-use crate::image::store::{Freed, Which};
+use crate::image::store::{PruneResult, PruneScope};
 
 /// Remove unused images
 ///
@@ -38,8 +38,8 @@ pub fn prunes(text: &str) -> std::result::Result<Filter, String> {
 }
 
 impl Arguments {
-    fn which(&self) -> Which {
-        if self.all { Which::Unused } else { Which::Dangling }
+    fn which(&self) -> PruneScope {
+        if self.all { PruneScope::Unused } else { PruneScope::Dangling }
     }
 }
 
@@ -67,7 +67,7 @@ pub fn is_sure(what: &str) -> Result<bool> {
 }
 
 /// Prints the removed images, and the freed space including `more` bytes.
-pub fn report(freed: &Freed, more: u64) -> Result<u8> {
+pub fn report(freed: &PruneResult, more: u64) -> Result<u8> {
     freed.images.iter().for_each(say);
     print(&format!("Total reclaimed space: {}\n", size(freed.bytes + more)))
 }

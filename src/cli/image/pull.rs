@@ -10,7 +10,7 @@ use crate::container::{PullPolicy, PullSettings, Usnea, find_or_pull};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::manifest::Platform;
-use crate::image::transport::Place;
+use crate::image::transport::ImageLocation;
 
 /// Words about layers.
 pub const WORDS: Words = Words { moved: "Pull complete", was_there: "Already exists" };
@@ -82,7 +82,7 @@ impl SourceFlags {
     }
 
     /// Returns the pull from `place` with these flags.
-    pub fn pull(self, place: Place) -> Result<Pull> {
+    pub fn pull(self, place: ImageLocation) -> Result<Pull> {
         let platform = match self.platform {
             Some(platform) => Some(platform),
             None if self.arch.is_none() && self.os.is_none() && self.variant.is_none() => {
@@ -101,7 +101,7 @@ impl SourceFlags {
 
 /// Pulls images. Images pulled before a failure stay.
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
-    let places = arguments.images.iter().map(|text| text.parse::<Place>());
+    let places = arguments.images.iter().map(|text| text.parse::<ImageLocation>());
     let mut places = places.collect::<Result<Vec<_>>>()?.into_iter();
     let Some(first) = places.next() else { return Ok(0) };
     let mut request = arguments.source.pull(first)?;

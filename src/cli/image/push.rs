@@ -11,8 +11,8 @@ use crate::container::Usnea;
 use crate::container::images::{Push, names_of_repository, push};
 use crate::error::Result;
 use crate::files;
-use crate::image::push::Format;
-use crate::image::transport::Place;
+use crate::image::push::ManifestFormat;
+use crate::image::transport::ImageLocation;
 
 const WORDS: Words = Words { moved: "Pushed", was_there: "Layer already exists" };
 
@@ -83,11 +83,12 @@ enum CompressionName {
 pub fn run(mut arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let asked = std::mem::take(&mut arguments.registry).asked()?;
     // Parsed here, not by clap, so that an error keeps its hint.
-    let destination = arguments.destination.take().map(|text| text.parse::<Place>()).transpose()?;
+    let destination =
+        arguments.destination.take().map(|text| text.parse::<ImageLocation>()).transpose()?;
     let format = match arguments.format {
-        None => Format::AsStored,
-        Some(FormatName::Oci) => Format::Oci,
-        Some(FormatName::V2s2) => Format::Docker,
+        None => ManifestFormat::AsStored,
+        Some(FormatName::Oci) => ManifestFormat::Oci,
+        Some(FormatName::V2s2) => ManifestFormat::Docker,
     };
     let gzip = arguments.compression_format.is_some();
     let mut request = Push { source: arguments.source.clone(), destination, asked, format, gzip };
@@ -117,7 +118,7 @@ fn one(arguments: &Arguments, usnea: &Usnea, request: &Push) -> Result<u8> {
 }
 
 /// Returns a registry's name without its transport, as typed.
-fn shown(place: &Place) -> String {
+fn shown(place: &ImageLocation) -> String {
     let text = place.to_string();
     text.strip_prefix("docker://").unwrap_or(&text).to_owned()
 }

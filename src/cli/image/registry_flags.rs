@@ -6,7 +6,7 @@ use clap::builder::BoolishValueParser;
 
 use crate::cli::prompt::{self, Answer};
 use crate::error::Result;
-use crate::image::endpoint::Credentials;
+use crate::image::endpoint::RegistryCredentials;
 use crate::image::registries_conf::RegistryOptions;
 
 /// Trust in a registry, and credentials for it.
@@ -52,7 +52,7 @@ impl RegistryFlags {
     }
 }
 
-fn credentials(text: String) -> Result<Credentials> {
+fn credentials(text: String) -> Result<RegistryCredentials> {
     let (username, password) = match text.split_once(':') {
         Some((username, password)) => (username.to_owned(), password.to_owned()),
         None => {
@@ -60,5 +60,5 @@ fn credentials(text: String) -> Result<Credentials> {
             (text, password)
         }
     };
-    Ok(Credentials::Password { username, password })
+    Ok(RegistryCredentials::Password { username, password })
 }

@@ -6,7 +6,7 @@ use crate::cli::table::{escape, escape_lines};
 use crate::container::Usnea;
 use crate::container::images::{self, Missing};
 use crate::error::{Error, Result, STATUS_OURS};
-use crate::image::store::{Force, Removal};
+use crate::image::store::{ForceRemoval, ImageRemoval};
 
 /// Remove images
 ///
@@ -38,7 +38,7 @@ pub struct Arguments {
 /// Removes the images; returns the exit status.
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let _stores = usnea.images()?;
-    let force = if arguments.force || arguments.all { Force::Yes } else { Force::No };
+    let force = if arguments.force || arguments.all { ForceRemoval::Yes } else { ForceRemoval::No };
     // With --all, an image that another command removes meanwhile is no error.
     let missing = match arguments.ignore || arguments.all {
         true => Missing::Ignored,
@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     };
     let all = if arguments.all { images::ids(usnea)? } else { arguments.images.clone() };
     let mut unsaid: Option<Error> = None;
-    let mut told = |outcome: Result<&Removal, &Error>| match outcome {
+    let mut told = |outcome: Result<&ImageRemoval, &Error>| match outcome {
         Ok(removal) => say(removal),
         Err(error) => {
             // The last error is reported with the exit status, the others here.
@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
 }
 
 /// Prints a removal, in docker's and podman's words.
-pub fn say(removal: &Removal) {
+pub fn say(removal: &ImageRemoval) {
     let mut text = String::new();
     for name in &removal.untagged {
         text += &format!("Untagged: {}\n", escape(&name.familiar()));

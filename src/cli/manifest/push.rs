@@ -11,7 +11,7 @@ use crate::container::Usnea;
 use crate::container::images::{ListFormat, PushList, push_list, remove_list};
 use crate::error::Result;
 use crate::files;
-use crate::image::transport::Place;
+use crate::image::transport::ImageLocation;
 
 /// Push a manifest list and its images
 ///
@@ -64,7 +64,7 @@ enum FormatName {
 pub fn run(arguments: Arguments, usnea: &Usnea) -> Result<u8> {
     let request = PushList {
         list: arguments.list,
-        destination: arguments.destination.map(|text| text.parse::<Place>()).transpose()?,
+        destination: arguments.destination.map(|text| text.parse::<ImageLocation>()).transpose()?,
         asked: arguments.registry.asked()?,
         all: arguments.all,
         format: arguments.format.map(|format| match format {

@@ -9,7 +9,7 @@ use crate::container::Usnea;
 use crate::container::images;
 use crate::container::volumes;
 use crate::error::Result;
-use crate::image::store::{ImageUsage, Part, Usage};
+use crate::image::store::{ImageUsage, StoreUsage, UsageTotals};
 
 /// Show disk usage
 ///
@@ -48,7 +48,7 @@ const LAYOUT: Layout = Layout {
 };
 
 impl Row {
-    fn new(r#type: &'static str, part: &Part) -> Self {
+    fn new(r#type: &'static str, part: &UsageTotals) -> Self {
         let share = match part.size {
             0 => String::new(),
             all => format!(" ({}%)", u128::from(part.reclaimable) * 100 / u128::from(all)),
@@ -128,7 +128,7 @@ pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     print(&format!("{totals}\n{images}"))
 }
 
-fn rows(usage: &Usage, volumes: &Part) -> [Row; 4] {
+fn rows(usage: &StoreUsage, volumes: &UsageTotals) -> [Row; 4] {
     [
         Row::new("Images", &usage.images),
         // docker's words for volumes.

@@ -5,7 +5,7 @@ use crate::cli::container::selection::say;
 use crate::cli::image::prune::{is_sure, prunes, report};
 use crate::container::{self, Usnea, images, volumes};
 use crate::error::{Error, Result};
-use crate::image::store::Which;
+use crate::image::store::PruneScope;
 
 /// Remove unused data
 ///
@@ -34,11 +34,11 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, usnea: &Usnea) -> Result<u8> {
     let (which, what) = match arguments.all {
         true => (
-            Which::Unused,
+            PruneScope::Unused,
             "all containers that do not run, all images that none is made from, and what killed commands left",
         ),
         false => (
-            Which::Dangling,
+            PruneScope::Dangling,
             "all containers that do not run, all images without a name, and what killed commands left",
         ),
     };

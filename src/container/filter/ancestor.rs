@@ -9,7 +9,7 @@ use crate::container::stores::Stores;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::registries_conf::Registries;
-use crate::image::store::Image;
+use crate::image::store::ImageRecord;
 
 /// Image as typed, and the images of the stores under that name, found once for the first container.
 #[derive(Clone, Debug)]
@@ -73,14 +73,14 @@ impl Family {
 }
 
 /// True if `other` has the layers of `image` and more of its own, or was made later from the same layers.
-fn is_built_on(other: &Image, image: &Image) -> bool {
+fn is_built_on(other: &ImageRecord, image: &ImageRecord) -> bool {
     let (below, all) = (layers(image), layers(other));
     !below.is_empty()
         && all.starts_with(&below)
         && (all.len() > below.len() || other.created > image.created)
 }
 
-fn layers(image: &Image) -> Vec<Digest> {
+fn layers(image: &ImageRecord) -> Vec<Digest> {
     image.layers.iter().map(|layer| layer.diff_id.clone()).collect()
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::image::diff::{self, Change, Folder, Form};
 use crate::image::owners::Owners;
 use crate::image::pull::unpack_missing;
-use crate::image::store::{HeldBlob, HeldLayer, Image, Store};
+use crate::image::store::{HeldBlob, HeldLayer, ImageRecord, Store};
 
 /// Returns the changes of the image that `text` names over `parent`; `None`: over its own layers below the topmost.
 pub fn diff(usnea: &Usnea, text: &str, parent: Option<&str>) -> Result<Vec<Change>> {
@@ -33,7 +33,11 @@ pub fn diff(usnea: &Usnea, text: &str, parent: Option<&str>) -> Result<Vec<Chang
     .context(|| format!("cannot compare {}", text.escape_debug()))
 }
 
-fn unpacked(store: &Store, image: &Image, owners: &Owners) -> Result<(HeldBlob, Vec<HeldLayer>)> {
+fn unpacked(
+    store: &Store,
+    image: &ImageRecord,
+    owners: &Owners,
+) -> Result<(HeldBlob, Vec<HeldLayer>)> {
     let Some(held) = store.blob(&image.manifest)? else {
         return Err(Error::new("it was removed meanwhile"));
     };

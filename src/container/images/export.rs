@@ -6,11 +6,11 @@ use crate::container::Usnea;
 use crate::container::stores::{self};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::image::archive::output::Output;
+use crate::image::archive::output::ArchiveOutput;
 use crate::image::diff::{Folder, merged_tar};
 use crate::image::owners::Owners;
 use crate::image::pull::unpack_missing;
-use crate::image::store::{HeldLayer, Image, Store, Wanted};
+use crate::image::store::{HeldLayer, ImageRecord, LayerClaim, Store};
 use crate::userns::{self};
 
 /// Writes the tar of the image that `text` names to `output` (`-`: standard output).
@@ -26,7 +26,7 @@ pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
         unpack_missing(&store, &image, &owners, &|| ())?;
         let layers = hold(&store, &image, &owners)?;
         let folders: Vec<Folder> = layers.iter().map(folder).collect();
-        merged_tar(&folders, &owners, Output::create(output)?)?.put()
+        merged_tar(&folders, &owners, ArchiveOutput::create(output)?)?.put()
     })
     .context(|| format!("cannot export {}", text.escape_debug()))
 }
@@ -37,10 +37,11 @@ pub(super) fn folder(layer: &HeldLayer) -> Folder {
 }
 
 /// Holds the visible layers, the topmost first.
-pub(super) fn hold(store: &Store, image: &Image, owners: &Owners) -> Result<Vec<HeldLayer>> {
+pub(super) fn hold(store: &Store, image: &ImageRecord, owners: &Owners) -> Result<Vec<HeldLayer>> {
     let mut layers = Vec::new();
     for layer in image.layers.iter().rev() {
-        let Wanted::There(held) = store.want_layer(&layer.diff_id, owners, true, &|| ())? else {
+        let LayerClaim::There(held) = store.want_layer(&layer.diff_id, owners, true, &|| ())?
+        else {
             fail!("layer {} was removed meanwhile", layer.diff_id);
         };
         let hides_the_rest = held.story.opaque_root;

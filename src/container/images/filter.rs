@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Result};
 use crate::expression::Expression;
 use crate::image::Reference;
 use crate::image::manifest::ImageConfig;
-use crate::image::store::{Image, Store};
+use crate::image::store::{ImageRecord, Store};
 
 /// All filters, for hints.
 const KNOWN: &str = "reference=PATTERN, reference!=PATTERN, id=ID, digest=DIGEST, dangling=BOOL, containers=BOOL, \
@@ -165,7 +165,7 @@ impl Filters {
     }
 
     /// True if the image passes. Reads its config only for filters by label.
-    pub fn pass(&self, store: &Store, image: &Image, place: Place) -> Result<bool> {
+    pub fn pass(&self, store: &Store, image: &ImageRecord, place: Place) -> Result<bool> {
         let made = made(image);
         let any_or_none = |all: &[bool], is: bool| all.is_empty() || all.contains(&is);
         let by_record = any_or_none(&self.dangling, image.names.is_empty())
@@ -183,7 +183,7 @@ impl Filters {
         Ok(by_record && (!asks || self.has_labels(store, image)?))
     }
 
-    fn has_id(&self, image: &Image) -> bool {
+    fn has_id(&self, image: &ImageRecord) -> bool {
         let bare = |text: &str| text.trim_start_matches("sha256:").to_owned();
         let has_digest = |digest: &String| image.manifest.hex().starts_with(&bare(digest));
         let has_id = |id: &Expression| {
@@ -202,7 +202,7 @@ impl Filters {
         is_like(name, &self.no_patterns)
     }
 
-    fn has_labels(&self, store: &Store, image: &Image) -> Result<bool> {
+    fn has_labels(&self, store: &Store, image: &ImageRecord) -> Result<bool> {
         let config = store.read_blob(&image.config)?;
         let config = ImageConfig::parse(&config).context(|| format!("config {}", image.config))?;
         let labels = &config.config.labels;
@@ -225,7 +225,7 @@ fn is_like(name: &Reference, patterns: &[String]) -> bool {
 }
 
 /// Returns the time when the image was made, from its config; else the time when the image came here.
-pub fn made(image: &Image) -> Timestamp {
+pub fn made(image: &ImageRecord) -> Timestamp {
     image.created.unwrap_or(image.added)
 }
 

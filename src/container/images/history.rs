@@ -5,13 +5,13 @@ use jiff::Timestamp;
 use crate::container::Usnea;
 use crate::error::Result;
 use crate::image::manifest::{ImageConfig, parse_config};
-use crate::image::store::{Image, Layer};
+use crate::image::store::{ImageLayer, ImageRecord};
 
 /// Step in the making of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Layer that the step made, if any.
-    pub layer: Option<Layer>,
+    pub layer: Option<ImageLayer>,
     /// Time of the step.
     pub created: Option<Timestamp>,
     /// Command of the step; empty when unknown.
@@ -21,7 +21,7 @@ pub struct Step {
 }
 
 /// Returns the image that `text` names, and its steps, the newest first.
-pub fn history(usnea: &Usnea, text: &str) -> Result<(Image, Vec<Step>)> {
+pub fn history(usnea: &Usnea, text: &str) -> Result<(ImageRecord, Vec<Step>)> {
     let stores = usnea.images()?;
     let (store, image) = super::known(stores, text)?;
     let bytes = store.read_blob(&image.config)?;
@@ -32,7 +32,7 @@ pub fn history(usnea: &Usnea, text: &str) -> Result<(Image, Vec<Step>)> {
 
 /// Matches history and layers from the bottom: a step that is not empty made the next layer. Layers without a step are
 /// the topmost (a tool that adds layers and no history).
-fn steps(config: &ImageConfig, layers: &[Layer]) -> Vec<Step> {
+fn steps(config: &ImageConfig, layers: &[ImageLayer]) -> Vec<Step> {
     let mut layers = layers.iter().cloned();
     let mut steps: Vec<Step> = Vec::new();
     for entry in &config.history {
@@ -58,9 +58,9 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
 
-    fn layer(size: u64) -> Layer {
+    fn layer(size: u64) -> ImageLayer {
         let digest = Digest::of(&size.to_le_bytes());
-        Layer { blob: digest.clone(), packed: 1, diff_id: digest, size }
+        ImageLayer { blob: digest.clone(), packed: 1, diff_id: digest, size }
     }
 
     #[test]

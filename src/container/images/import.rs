@@ -11,8 +11,8 @@ use crate::image::Reference;
 use crate::image::compose::{self, ImageDetails};
 use crate::image::instruction::ConfigChange;
 use crate::image::manifest::Platform;
-use crate::image::pull::Pull;
-use crate::image::store::Image;
+use crate::image::pull::ImagePull;
+use crate::image::store::ImageRecord;
 use crate::userns::{self};
 
 /// Tarball to import, and the facts of its image.
@@ -31,7 +31,7 @@ pub struct Import {
 }
 
 /// Imports the tarball as an image of our own store.
-pub fn import(usnea: &Usnea, import: &Import) -> Result<Image> {
+pub fn import(usnea: &Usnea, import: &Import) -> Result<ImageRecord> {
     let stores = usnea.images()?;
     let base = usnea.base()?;
     let store = stores.own();
@@ -52,7 +52,7 @@ pub fn import(usnea: &Usnea, import: &Import) -> Result<Image> {
     let imported = userns::in_base(&base, || {
         let source = compose::rootfs_image(&import.input, &store.tmp(), &details)
             .context(|| "cannot import")?;
-        let pull = Pull {
+        let pull = ImagePull {
             action: "import",
             store,
             platform: &import.platform,

@@ -10,8 +10,8 @@ use crate::container::stores::{self, Stores};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::Reference;
-use crate::image::manifest::{Document as OfManifest, media};
-use crate::image::store::{Image, Store};
+use crate::image::manifest::{ManifestDocument as OfManifest, media};
+use crate::image::store::{ImageRecord, Store};
 use crate::spec::StorageDriver;
 use crate::userns::Base;
 
@@ -118,14 +118,14 @@ struct Metadata {
     last_tag_time: String,
 }
 
-fn document(base: &Base, store: &Store, image: &Image) -> Result<Document> {
+fn document(base: &Base, store: &Store, image: &ImageRecord) -> Result<Document> {
     let config = store.read_blob(&image.config)?;
     let config: Value = serde_json::from_slice(&config).map_err(Error::new)?;
     let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let comment = config.get("history").and_then(Value::as_array).and_then(|list| list.last());
     let comment = comment.and_then(|step| step.get("comment")?.as_str()).unwrap_or_default();
     let images = store.images()?;
-    let mut records: Vec<&Image> = images.of_config(&image.config).collect();
+    let mut records: Vec<&ImageRecord> = images.of_config(&image.config).collect();
     records.sort_by_key(|record| record.manifest != image.manifest);
     let (manifest_type, annotations) = manifest_facts(store, image)?;
     let run_config = run_config(&config);
@@ -168,7 +168,7 @@ fn document(base: &Base, store: &Store, image: &Image) -> Result<Document> {
 }
 
 /// Returns the labels of an image's config; none where the config cannot be read.
-pub fn labels(stores: &Stores, image: &Image) -> BTreeMap<String, String> {
+pub fn labels(stores: &Stores, image: &ImageRecord) -> BTreeMap<String, String> {
     let config = stores.all().find_map(|store| store.read_blob(&image.config).ok());
     let config = config.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     let labels = config.as_ref().and_then(|config| config.pointer("/config/Labels")?.as_object());
@@ -176,7 +176,7 @@ pub fn labels(stores: &Stores, image: &Image) -> BTreeMap<String, String> {
     labels.into_iter().flatten().filter_map(text).collect()
 }
 
-fn graph_driver(base: &Base, store: &Store, image: &Image) -> Result<GraphDriver> {
+fn graph_driver(base: &Base, store: &Store, image: &ImageRecord) -> Result<GraphDriver> {
     let owners = stores::owners(base, store);
     // Upper layers come first, as overlayfs takes them.
     let mut folders = image
@@ -193,7 +193,7 @@ fn graph_driver(base: &Base, store: &Store, image: &Image) -> Result<GraphDriver
     Ok(GraphDriver { name: StorageDriver::Overlay.name(), data })
 }
 
-fn manifest_facts(store: &Store, image: &Image) -> Result<(String, Value)> {
+fn manifest_facts(store: &Store, image: &ImageRecord) -> Result<(String, Value)> {
     let bytes = store.read_blob(&image.manifest)?;
     match OfManifest::parse(&bytes, None)? {
         OfManifest::Manifest(manifest) => {

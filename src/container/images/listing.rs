@@ -5,13 +5,13 @@ use crate::container::Usnea;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::Reference;
-use crate::image::store::{Image, Images};
+use crate::image::store::{ImageList, ImageRecord};
 
 /// Row of the list: an image under one of its names.
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// Image of the row.
-    pub image: Image,
+    pub image: ImageRecord,
     /// Name of the row, if any: with a tag, or with the digest by which the source repository knows the image.
     pub name: Option<Reference>,
     /// Digest by which the repository of the name knows the image.
@@ -70,11 +70,11 @@ pub fn list(usnea: &Usnea, filters: &[Filter], sort: Sort) -> Result<Vec<Listed>
 }
 
 /// True for a record without a name whose image has a name in another record: the same image, packed otherwise.
-fn is_shown_by_another(images: &Images, image: &Image) -> bool {
+fn is_shown_by_another(images: &ImageList, image: &ImageRecord) -> bool {
     image.names.is_empty() && images.of_config(&image.config).any(|one| !one.names.is_empty())
 }
 
-fn rows_of(image: &Image, read_only: bool) -> Vec<Listed> {
+fn rows_of(image: &ImageRecord, read_only: bool) -> Vec<Listed> {
     let digest_in = |name: &Reference| {
         let there = image.digests.iter().find(|digest| digest.name() == name.name());
         there.and_then(|digest| digest.digest.clone())

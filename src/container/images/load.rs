@@ -14,13 +14,13 @@ use crate::config::{Limits, Settings};
 use crate::container::Usnea;
 use crate::container::stores::{self, given_name};
 use crate::digest::Digest;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::Reference;
-use crate::image::archive::{Archive, Loaded};
+use crate::image::archive::{ArchivedImage, ImageArchive};
 use crate::image::manifest::Platform;
-use crate::image::policy::{Origin, Policy};
-use crate::image::pull::{Progress, Pull};
-use crate::image::reference::Typed;
+use crate::image::policy::{ImageOrigin, Policy};
+use crate::image::pull::{ImagePull, TransferProgress};
+use crate::image::reference::TypedReference;
 use crate::userns::{self};
 
 /// Archive or layout to load.
@@ -54,7 +54,11 @@ pub(super) enum Naming {
 }
 
 /// Loads all images. Images loaded before a failure stay.
-pub fn load(usnea: &Usnea, load: &Load, progress: &dyn Progress) -> Result<Vec<LoadedImage>> {
+pub fn load(
+    usnea: &Usnea,
+    load: &Load,
+    progress: &dyn TransferProgress,
+) -> Result<Vec<LoadedImage>> {
     let stores = usnea.images()?;
     let (base, settings, policy) = (usnea.base()?, Settings::load()?, Policy::load()?);
     let store = stores.own();
@@ -62,9 +66,9 @@ pub fn load(usnea: &Usnea, load: &Load, progress: &dyn Progress) -> Result<Vec<L
     let loaded: Vec<LoadedImage> = userns::in_base(&base, || {
         let archive = open(&load.input, &store.tmp())?;
         let (naming, transport) = match &archive {
-            Archive::Docker(_) => (Naming::Docker, "docker-archive"),
-            Archive::Oci(_) if load.input.is_dir() => (Naming::Oci, "oci"),
-            Archive::Oci(_) => (Naming::Oci, "oci-archive"),
+            ImageArchive::Docker(_) => (Naming::Docker, "docker-archive"),
+            ImageArchive::Oci(_) if load.input.is_dir() => (Naming::Oci, "oci"),
+            ImageArchive::Oci(_) => (Naming::Oci, "oci-archive"),
         };
         let platform = load.platform.clone().unwrap_or_else(Platform::host);
         let (mut all, mut artifact) = (Vec::new(), None);
@@ -73,11 +77,11 @@ pub fn load(usnea: &Usnea, load: &Load, progress: &dyn Progress) -> Result<Vec<L
             let which = texts.first().map(String::as_str);
             // Content of a pipe lies in tmp/ during: the place that a policy can name.
             let place = if load.input == Path::new("-") { store.tmp() } else { load.input.clone() };
-            let origin = Origin::local(transport, &place, which)?;
+            let origin = ImageOrigin::local(transport, &place, which)?;
             policy.check_before(&origin)?;
             // Signatures lie in registries alone: a policy that wants a signature accepts no local image.
             let approve = |digest: &Digest| policy.verify(&origin, digest, &|_| Ok(None));
-            let pull = Pull {
+            let pull = ImagePull {
                 action: "load",
                 store,
                 platform: &platform,
@@ -89,7 +93,7 @@ pub fn load(usnea: &Usnea, load: &Load, progress: &dyn Progress) -> Result<Vec<L
                 approve: &approve,
             };
             let image = match pull.run(&*source) {
-                Err(error) if error.kind() == Kind::Artifact => {
+                Err(error) if error.kind() == ErrorKind::Artifact => {
                     log::warn!("{error}: left out");
                     artifact = Some(error);
                     continue;
@@ -112,15 +116,15 @@ pub fn load(usnea: &Usnea, load: &Load, progress: &dyn Progress) -> Result<Vec<L
     Ok(loaded)
 }
 
-fn open(input: &Path, tmp: &Path) -> Result<Archive> {
+fn open(input: &Path, tmp: &Path) -> Result<ImageArchive> {
     if input != Path::new("-") {
-        return Archive::open(input, tmp);
+        return ImageArchive::open(input, tmp);
     }
     let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
-    Archive::open_file(stdin.into(), "standard input", tmp)
+    ImageArchive::open_file(stdin.into(), "standard input", tmp)
 }
 
-fn found(archive: &Archive, input: &Path) -> Result<Vec<Loaded>> {
+fn found(archive: &ImageArchive, input: &Path) -> Result<Vec<ArchivedImage>> {
     let found = archive.images()?;
     match found.is_empty() {
         true => Err(Error::new(format!("{}: there is no image in it", input.display()))),
@@ -132,7 +136,7 @@ fn found(archive: &Archive, input: &Path) -> Result<Vec<Loaded>> {
 pub(super) fn names(texts: &[String], naming: Naming) -> Vec<Reference> {
     let mut names: Vec<Reference> = Vec::new();
     for text in texts {
-        let name = match (text.parse::<Typed>(), naming) {
+        let name = match (text.parse::<TypedReference>(), naming) {
             // Such a name is left out: its reader has no reason to believe that the tag stands for the digest.
             (Ok(typed), _) if typed.digest.is_some() => None,
             (Ok(_), Naming::Docker) => text.parse().ok(),

@@ -31,15 +31,15 @@ mod sharing;
 use crate::container::Usnea;
 use crate::container::stores::{Stores, meanings};
 use crate::error::{Error, Result};
-use crate::image::pull::Progress;
-use crate::image::reference::{Reference, Typed};
+use crate::image::pull::TransferProgress;
+use crate::image::reference::{Reference, TypedReference};
 use crate::image::registries_conf::Registries;
-use crate::image::store::{Image, Store};
+use crate::image::store::{ImageRecord, Store};
 use crate::monitor::events;
 
 pub use crate::image::list::{EntryChange, ListFormat};
 pub use crate::image::registry_client::FoundRepository;
-pub use crate::image::store::{Depth, Repair};
+pub use crate::image::store::{CheckDepth, Repair};
 pub use diff::diff;
 pub use export::export;
 pub use filter::Filter;
@@ -60,7 +60,7 @@ pub use search::{Found, Search, search, tags};
 pub use sharing::{SharedLayer, Shares, Totals, label, sharing};
 
 /// Returns the image that `text` names, and its store. Errors: no such image, with the searched stores.
-pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store, Image)> {
+pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store, ImageRecord)> {
     let registries = Registries::load()?;
     if let Some(found) = stores.find(text, &registries)? {
         return Ok(found);
@@ -79,8 +79,8 @@ pub fn exists(usnea: &Usnea, text: &str) -> Result<bool> {
 }
 
 /// Returns the image's name that `text` means; `None`: an ID, or a digest, beside which a tag has no meaning.
-fn name_typed(text: &str, image: &Image, registries: &Registries) -> Option<Reference> {
-    let typed = text.parse::<Typed>().ok().filter(|typed| typed.digest.is_none())?;
+fn name_typed(text: &str, image: &ImageRecord, registries: &Registries) -> Option<Reference> {
+    let typed = text.parse::<TypedReference>().ok().filter(|typed| typed.digest.is_none())?;
     meanings(&typed, registries).into_iter().find(|name| image.names.contains(name))
 }
 
@@ -93,7 +93,7 @@ fn happened(stores: &Stores, id: &impl std::fmt::Display, action: &str, name: Op
 /// Progress that is not reported.
 pub(super) struct Silent;
 
-impl Progress for Silent {
+impl TransferProgress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}
     fn waits(&self, _: Option<usize>) {}
     fn came(&self, _: usize, _: u64) {}

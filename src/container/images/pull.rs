@@ -7,19 +7,19 @@ use crate::config::Settings;
 use crate::container::Usnea;
 use crate::container::stores::{self, Stores};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Reference;
 use crate::image::archive::{open_docker, open_oci};
-use crate::image::endpoint::Endpoint;
-use crate::image::layout::Layout;
+use crate::image::endpoint::RegistryEndpoint;
+use crate::image::layout::OciLayout;
 use crate::image::manifest::Platform;
-use crate::image::policy::{Origin, Policy};
-use crate::image::pull::{self, Progress};
+use crate::image::policy::{ImageOrigin, Policy};
+use crate::image::pull::{self, TransferProgress};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{Registry, RegistryAccess};
-use crate::image::source::Source;
-use crate::image::store::{Image, Store};
-use crate::image::transport::Place;
+use crate::image::source::ImageSource;
+use crate::image::store::{ImageRecord, Store};
+use crate::image::transport::ImageLocation;
 use crate::userns::{self, Base};
 
 /// Number of layers pulled at once, unless the settings set it.
@@ -29,7 +29,7 @@ const PARALLEL: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Pull {
     /// Source of the image.
-    pub place: Place,
+    pub place: ImageLocation,
     /// Platform of the image to take from an index; `None`: this machine's.
     pub platform: Option<Platform>,
     /// Settings of registries from the command line.
@@ -41,7 +41,7 @@ pub struct Pull {
 /// Reference that a name may mean, and the endpoints that may have the image.
 struct Candidate {
     reference: Reference,
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<RegistryEndpoint>,
 }
 
 /// Inputs of the work in the base namespace.
@@ -51,16 +51,16 @@ struct Work<'a> {
     owners: crate::image::owners::Owners,
     settings: Settings,
     policy: Policy,
-    progress: &'a dyn Progress,
+    progress: &'a dyn TransferProgress,
 }
 
 /// Pulls the image into our own store. Errors name the searched places.
-pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn Progress) -> Result<Image> {
+pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn TransferProgress) -> Result<ImageRecord> {
     let stores = usnea.images()?;
     let base = usnea.base()?;
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
     let candidates = match &pull.place {
-        Place::Registry(_) => candidates(stores, pull, &policy)?,
+        ImageLocation::Registry(_) => candidates(stores, pull, &policy)?,
         _ => Vec::new(),
     };
     let work = Work {
@@ -74,7 +74,9 @@ pub fn pull(usnea: &Usnea, pull: &Pull, progress: &dyn Progress) -> Result<Image
     let pulled = userns::in_base(&base, || {
         stores.own().sweep();
         match &pull.place {
-            Place::Registry(_) => first_of(&candidates, |from, name| work.remote(from, name)),
+            ImageLocation::Registry(_) => {
+                first_of(&candidates, |from, name| work.remote(from, name))
+            }
             place => work.local(place),
         }
     })?;
@@ -95,14 +97,14 @@ pub fn default_platform() -> Result<Option<Platform>> {
 }
 
 /// Warns where the only available image is not for the platform `asked`.
-pub(super) fn warn_of_platform(image: &Image, asked: Option<&Platform>) {
+pub(super) fn warn_of_platform(image: &ImageRecord, asked: Option<&Platform>) {
     if let Some(asked) = asked.filter(|asked| image.platform.rank(asked).is_none()) {
         log::warn!("the image is for {}, not for {asked}: there is no other", image.platform);
     }
 }
 
 fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candidate>> {
-    let Place::Registry(typed) = &pull.place else { return Ok(Vec::new()) };
+    let ImageLocation::Registry(typed) = &pull.place else { return Ok(Vec::new()) };
     let registries = Registries::load()?;
     // An image pulled from a registry would not be the image that the name means afterwards.
     if let Some(name) = stores.given_here(typed)? {
@@ -110,11 +112,11 @@ fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candi
             registries.candidates(typed)?.iter().map(Reference::to_string).collect();
         let error = format!("{name} is an image that was named here, and no registry has it");
         return Err(Error::new(error)
-            .of_kind(Kind::Absent)
+            .of_place(ErrorKind::NotFound)
             .hint(format!("to pull an image of a registry type {}", elsewhere.join(" or "))));
     }
     let one = |reference: Reference| {
-        policy.check_before(&Origin::registry(&reference))?;
+        policy.check_before(&ImageOrigin::registry(&reference))?;
         let endpoints = registries.pull_endpoints(&reference, &pull.asked)?;
         Ok(Candidate { reference, endpoints })
     };
@@ -122,7 +124,7 @@ fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candi
     if all.is_empty() {
         let name = typed.repository.escape_debug();
         let error = format!("'{name}' names no registry, and registries.conf has none to look in");
-        return Err(Error::new(error).of_kind(Kind::Absent).hint(
+        return Err(Error::new(error).of_place(ErrorKind::NotFound).hint(
             "type the whole name, such as docker.io/library/NAME, or fill unqualified-search-registries",
         ));
     }
@@ -131,17 +133,17 @@ fn candidates(stores: &Stores, pull: &Pull, policy: &Policy) -> Result<Vec<Candi
 
 /// Returns all tags of the repository in `pull`, as places. Errors: a name with a tag or a digest, or a place that is
 /// no registry; see [`first_of`].
-pub fn all_tags(usnea: &Usnea, pull: &Pull) -> Result<Vec<Place>> {
+pub fn all_tags(usnea: &Usnea, pull: &Pull) -> Result<Vec<ImageLocation>> {
     let stores = usnea.images()?;
     let typed = match &pull.place {
-        Place::Registry(typed) if typed.tag.is_none() && typed.digest.is_none() => typed,
+        ImageLocation::Registry(typed) if typed.tag.is_none() && typed.digest.is_none() => typed,
         place => {
             let error = format!("{place} is not a repository of a registry, whose tags are pulled");
             return Err(Error::new(error).hint("leave out the tag, or --all-tags"));
         }
     };
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;
-    let asked = Pull { place: Place::Registry(typed.clone()), ..pull.clone() };
+    let asked = Pull { place: ImageLocation::Registry(typed.clone()), ..pull.clone() };
     let candidates = candidates(stores, &asked, &policy)?;
     let names: Vec<String> = userns::in_base(usnea.base()?, || {
         first_of(&candidates, |registry, reference| {
@@ -149,7 +151,7 @@ pub fn all_tags(usnea: &Usnea, pull: &Pull) -> Result<Vec<Place>> {
             Ok(registry.tags()?.into_iter().map(named).collect())
         })
     })?;
-    names.iter().map(|name| name.parse::<Place>()).collect()
+    names.iter().map(|name| name.parse::<ImageLocation>()).collect()
 }
 
 /// Returns the digest that a registry has for the name now. Errors: no such image; see [`first_of`].
@@ -159,7 +161,8 @@ pub fn registry_digest(usnea: &Usnea, pull: &Pull) -> Result<Digest> {
     let candidates = candidates(stores, pull, &policy)?;
     userns::in_base(usnea.base()?, || {
         first_of(&candidates, |registry, reference| {
-            let absent = || Error::new(format!("{reference} does not exist")).of_kind(Kind::Absent);
+            let absent =
+                || Error::new(format!("{reference} does not exist")).of_place(ErrorKind::NotFound);
             registry.head_manifest()?.ok_or_else(absent)
         })
     })
@@ -205,9 +208,9 @@ fn all_of(mut failures: Vec<Error>) -> Error {
     }
     let all: Vec<String> = failures.iter().map(ToString::to_string).collect();
     // An endpoint that did not answer may have the image.
-    let unreachable = failures.iter().any(|error| error.kind() == Kind::Unreachable);
-    let kind = if unreachable { Kind::Unreachable } else { Kind::Absent };
-    let error = Error::new(all.join("; ")).of_kind(kind);
+    let unreachable = failures.iter().any(|error| error.kind() == ErrorKind::Unreachable);
+    let kind = if unreachable { ErrorKind::Unreachable } else { ErrorKind::NotFound };
+    let error = Error::new(all.join("; ")).of_place(kind);
     match failures.iter().find_map(Error::way_out) {
         Some(hint) => error.hint(hint),
         None => error,
@@ -215,38 +218,40 @@ fn all_of(mut failures: Vec<Error>) -> Error {
 }
 
 impl Work<'_> {
-    fn remote(&self, registry: &Registry, reference: &Reference) -> Result<Image> {
-        let origin = Origin::registry(reference);
+    fn remote(&self, registry: &Registry, reference: &Reference) -> Result<ImageRecord> {
+        let origin = ImageOrigin::registry(reference);
         let approve =
             |digest: &Digest| self.policy.verify(&origin, digest, &|tag| registry.sibling(tag));
         self.from(registry, std::slice::from_ref(reference), &approve)
     }
 
-    fn local(&self, place: &Place) -> Result<Image> {
+    fn local(&self, place: &ImageLocation) -> Result<ImageRecord> {
         let tmp = self.stores.own().tmp();
-        let (source, texts, naming, origin): (Box<dyn Source>, _, _, _) = match place {
-            Place::Registry(typed) => return Err(Error::new(format!("{typed:?}: a registry"))),
-            Place::Oci { dir, reference } => {
-                let source = Layout::open(dir)?.image(reference.as_deref())?;
+        let (source, texts, naming, origin): (Box<dyn ImageSource>, _, _, _) = match place {
+            ImageLocation::Registry(typed) => {
+                return Err(Error::new(format!("{typed:?}: a registry")));
+            }
+            ImageLocation::Oci { dir, reference } => {
+                let source = OciLayout::open(dir)?.image(reference.as_deref())?;
                 let named = dir.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
                 let text = match reference {
                     Some(name) if name.contains([':', '/']) => name.clone(),
                     Some(tag) => format!("{named}:{tag}"),
                     None => named,
                 };
-                let origin = Origin::local("oci", dir, reference.as_deref())?;
+                let origin = ImageOrigin::local("oci", dir, reference.as_deref())?;
                 (Box::new(source), vec![text], Naming::Oci, origin)
             }
-            Place::OciArchive { file, reference } => {
+            ImageLocation::OciArchive { file, reference } => {
                 let source = open_oci(file, &tmp)?.image(reference.as_deref())?;
-                let origin = Origin::local("oci-archive", file, reference.as_deref())?;
+                let origin = ImageOrigin::local("oci-archive", file, reference.as_deref())?;
                 let texts = reference.iter().cloned().collect();
                 (Box::new(source), texts, Naming::Oci, origin)
             }
-            Place::DockerArchive { file, image } => {
+            ImageLocation::DockerArchive { file, image } => {
                 let archive = open_docker(file, &tmp)?;
                 let number = archive.find(image.as_ref())?;
-                let origin = Origin::local("docker-archive", file, None)?;
+                let origin = ImageOrigin::local("docker-archive", file, None)?;
                 let source = archive.image(number)?;
                 (Box::new(source), archive.names(number), Naming::Docker, origin)
             }
@@ -258,11 +263,11 @@ impl Work<'_> {
 
     fn from(
         &self,
-        source: &dyn Source,
+        source: &dyn ImageSource,
         names: &[Reference],
         approve: &(dyn Fn(&Digest) -> Result<()> + Sync),
-    ) -> Result<Image> {
-        let pull = pull::Pull {
+    ) -> Result<ImageRecord> {
+        let pull = pull::ImagePull {
             action: "pull",
             store: self.stores.own(),
             platform: &self.platform,
@@ -278,7 +283,12 @@ impl Work<'_> {
 }
 
 /// Unpacks the missing layers of the image in the form that this user needs.
-pub fn prepare(base: &Base, store: &Store, image: &Image, progress: &dyn Progress) -> Result<()> {
+pub fn prepare(
+    base: &Base,
+    store: &Store,
+    image: &ImageRecord,
+    progress: &dyn TransferProgress,
+) -> Result<()> {
     let owners = stores::owners(base, store);
     let waits = || progress.waits(None);
     userns::in_base(base, || pull::unpack_missing(store, image, &owners, &waits))

@@ -9,14 +9,14 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
-use crate::image::pull::Progress;
-use crate::image::push::{self, Form, Format, Pushed};
-use crate::image::reference::{DOCKER_HUB, LOCALHOST, Reference, Typed};
+use crate::image::pull::TransferProgress;
+use crate::image::push::{self, LayerForm, ManifestFormat, PushedManifest};
+use crate::image::reference::{DOCKER_HUB, LOCALHOST, Reference, TypedReference};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{Registry, RegistryAccess};
-use crate::image::source::Target;
-use crate::image::store::{Image, Store};
-use crate::image::transport::{Place, Which};
+use crate::image::source::ImageTarget;
+use crate::image::store::{ImageRecord, Store};
+use crate::image::transport::{ArchiveSelector, ImageLocation};
 
 /// Number of layers pushed at once, unless the settings set `parallel_downloads`.
 const PARALLEL: usize = 3;
@@ -27,17 +27,21 @@ pub struct Push {
     /// Name or ID of the image.
     pub source: String,
     /// Destination of the image; `None`: the registry of its own name.
-    pub destination: Option<Place>,
+    pub destination: Option<ImageLocation>,
     /// Settings of registries from the command line.
     pub asked: RegistryOptions,
     /// Format of the manifest at the destination.
-    pub format: Format,
+    pub format: ManifestFormat,
     /// True if all layers are compressed with gzip.
     pub gzip: bool,
 }
 
 /// Pushes the image. Returns the destination, and the pushed content. Starts threads.
-pub fn push(usnea: &Usnea, push: &Push, progress: &dyn Progress) -> Result<(Place, Pushed)> {
+pub fn push(
+    usnea: &Usnea,
+    push: &Push,
+    progress: &dyn TransferProgress,
+) -> Result<(ImageLocation, PushedManifest)> {
     let stores = usnea.images()?;
     let registries = Registries::load()?;
     let (store, image) = super::known(stores, &push.source)?;
@@ -46,22 +50,22 @@ pub fn push(usnea: &Usnea, push: &Push, progress: &dyn Progress) -> Result<(Plac
         None => own_place(&push.source, &image, &registries)?,
     };
     let (text, tmp) = (push.source.escape_debug(), stores.own().tmp());
-    let work = |form, format, parallel| push::Push {
+    let work = |form, format, parallel| push::ImagePush {
         store: &store,
         image: &image,
         // Docker's format has no other compression.
-        form: if push.gzip || format == Format::Docker { Form::Gzip } else { form },
+        form: if push.gzip || format == ManifestFormat::Docker { LayerForm::Gzip } else { form },
         format,
         tmp: &tmp,
         parallel,
         progress,
     };
     let pushed = match &place {
-        Place::Registry(typed) => {
+        ImageLocation::Registry(typed) => {
             let reference = typed.in_registry(DOCKER_HUB);
             let registry = registry(&reference, &registries, &push.asked)?;
             let parallel = Settings::load()?.parallel_downloads.unwrap_or(PARALLEL);
-            let pushed = work(Form::Packed, push.format, parallel)
+            let pushed = work(LayerForm::Packed, push.format, parallel)
                 .run(&registry)
                 .context(|| format!("cannot push {text} to {reference}"))?;
             record(stores.own(), &store, &image, &reference, &pushed.digest)?;
@@ -70,7 +74,8 @@ pub fn push(usnea: &Usnea, push: &Push, progress: &dyn Progress) -> Result<(Plac
         _ => {
             // A stream, or the same disk: several layers at once would not be faster.
             let target = local(&place, &tmp)?;
-            let sent = work(Form::AsStored, local_format(&place, push.format)?, 1).run(&*target);
+            let sent =
+                work(LayerForm::AsStored, local_format(&place, push.format)?, 1).run(&*target);
             sent.and_then(|pushed| target.finish().map(|()| pushed))
                 .context(|| format!("cannot push {text} to {place}"))?
         }
@@ -80,18 +85,20 @@ pub fn push(usnea: &Usnea, push: &Push, progress: &dyn Progress) -> Result<(Plac
 }
 
 /// Returns the manifest's format in a layout or an archive: in a layout, OCI's. Errors: docker's format for a layout.
-fn local_format(place: &Place, asked: Format) -> Result<Format> {
+fn local_format(place: &ImageLocation, asked: ManifestFormat) -> Result<ManifestFormat> {
     match (place, asked) {
-        (Place::DockerArchive { .. }, _) => Ok(Format::AsStored),
-        (_, Format::Docker) => fail!("{place}: an OCI layout holds no manifest of docker's format"),
-        _ => Ok(Format::Oci),
+        (ImageLocation::DockerArchive { .. }, _) => Ok(ManifestFormat::AsStored),
+        (_, ManifestFormat::Docker) => {
+            fail!("{place}: an OCI layout holds no manifest of docker's format")
+        }
+        _ => Ok(ManifestFormat::Oci),
     }
 }
 
 /// Returns the names of all images in the repository `text`. Errors: a tag or digest in `text`, or no image.
 pub fn names_of_repository(usnea: &Usnea, text: &str) -> Result<Vec<String>> {
     let stores = usnea.images()?;
-    let typed: Typed = text.parse()?;
+    let typed: TypedReference = text.parse()?;
     if typed.tag.is_some() || typed.digest.is_some() {
         let error = format!("'{}' names one image, not all of a repository", text.escape_debug());
         return Err(Error::new(error).hint("leave out the tag, or --all-tags"));
@@ -112,7 +119,7 @@ pub fn names_of_repository(usnea: &Usnea, text: &str) -> Result<Vec<String>> {
     Err(Error::new(format!("no image of the repository '{}'", text.escape_debug())))
 }
 
-fn own_place(text: &str, image: &Image, registries: &Registries) -> Result<Place> {
+fn own_place(text: &str, image: &ImageRecord, registries: &Registries) -> Result<ImageLocation> {
     let example = "usnea push IMAGE REGISTRY/NAME[:TAG]";
     let Some(name) = super::name_typed(text, image, registries) else {
         let error = format!("{}: no name by which a registry could know it", text.escape_debug());
@@ -122,12 +129,12 @@ fn own_place(text: &str, image: &Image, registries: &Registries) -> Result<Place
 }
 
 /// Returns the registry of a name. Errors: a name of this machine alone, with `example` as the way out.
-pub(super) fn place_of_name(name: &Reference, example: &str) -> Result<Place> {
+pub(super) fn place_of_name(name: &Reference, example: &str) -> Result<ImageLocation> {
     if name.registry == LOCALHOST {
         let error = format!("{name} is a name of this machine alone");
         return Err(Error::new(error).hint(format!("say where to: {example}")));
     }
-    Ok(Place::Registry(name.to_string().parse()?))
+    Ok(ImageLocation::Registry(name.to_string().parse()?))
 }
 
 pub(super) fn registry(
@@ -143,18 +150,20 @@ pub(super) fn registry(
     Registry::new(endpoint, reference.which(), RegistryAccess::Push)
 }
 
-pub(super) fn local(place: &Place, tmp: &Path) -> Result<Box<dyn Target>> {
+pub(super) fn local(place: &ImageLocation, tmp: &Path) -> Result<Box<dyn ImageTarget>> {
     Ok(match place {
-        Place::Registry(_) => fail!("{place}: a registry"),
-        Place::Oci { dir, reference } => Box::new(LayoutTarget::open(dir, reference.clone())?),
-        Place::OciArchive { file, reference } => {
+        ImageLocation::Registry(_) => fail!("{place}: a registry"),
+        ImageLocation::Oci { dir, reference } => {
+            Box::new(LayoutTarget::open(dir, reference.clone())?)
+        }
+        ImageLocation::OciArchive { file, reference } => {
             Box::new(OciArchiveTarget::create(file, reference.clone())?)
         }
-        Place::DockerArchive { file, image } => {
+        ImageLocation::DockerArchive { file, image } => {
             let names = match image {
                 None => Vec::new(),
-                Some(Which::Named(typed)) => vec![typed.in_registry(DOCKER_HUB)],
-                Some(Which::At(_)) => {
+                Some(ArchiveSelector::Named(typed)) => vec![typed.in_registry(DOCKER_HUB)],
+                Some(ArchiveSelector::At(_)) => {
                     return Err(Error::new(format!("{place}: an archive is written as a whole"))
                         .hint("@N says which image is read; leave it out"));
                 }
@@ -168,7 +177,7 @@ pub(super) fn local(place: &Place, tmp: &Path) -> Result<Box<dyn Target>> {
 fn record(
     own: &Store,
     store: &Store,
-    image: &Image,
+    image: &ImageRecord,
     reference: &Reference,
     digest: &Digest,
 ) -> Result<()> {
@@ -179,7 +188,7 @@ fn record(
     own.change_images(|images| {
         // Another command may have removed the image as soon as it was pushed.
         if images.of_manifest(&image.manifest).is_some() {
-            images.add(Image { names: Vec::new(), digests: vec![there], ..image.clone() });
+            images.add(ImageRecord { names: Vec::new(), digests: vec![there], ..image.clone() });
         }
         Ok(())
     })

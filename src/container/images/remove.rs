@@ -8,10 +8,11 @@ use crate::container::folder;
 use crate::container::stores::{self, Stores, given_name, meanings};
 use crate::error::{Error, Result};
 use crate::fail;
-use crate::image::reference::{Reference, Typed};
+use crate::image::reference::{Reference, TypedReference};
 use crate::image::registries_conf::Registries;
 use crate::image::store::{
-    Depth, Fault, Force, Freed, Image, Mending, Removal, Repair, Store, Target, Usage, Which,
+    CheckDepth, CheckSettings, ForceRemoval, ImageRecord, ImageRemoval, PruneResult, PruneScope,
+    RemovalTarget, Repair, Store, StoreFault, StoreUsage,
 };
 use crate::userns::{self, Base};
 
@@ -25,7 +26,7 @@ pub enum Missing {
 }
 
 /// Returns the image that `text` names, in our own store. Errors: no such image, or only in a store of others.
-fn own(stores: &Stores, text: &str) -> Result<Image> {
+fn own(stores: &Stores, text: &str) -> Result<ImageRecord> {
     let (store, image) = known(stores, text)?;
     if store.root() != stores.own().root() {
         fail!(
@@ -38,18 +39,18 @@ fn own(stores: &Stores, text: &str) -> Result<Image> {
 }
 
 /// Returns the part of `image` to remove for `text`: a name, or the whole image.
-fn target(text: &str, image: &Image, registries: &Registries) -> Target {
+fn target(text: &str, image: &ImageRecord, registries: &Registries) -> RemovalTarget {
     if let Some(name) = name_typed(text, image, registries) {
-        return Target::Name(name);
+        return RemovalTarget::Name(name);
     }
-    let typed = text.parse::<Typed>().ok().filter(|typed| typed.digest.is_some());
+    let typed = text.parse::<TypedReference>().ok().filter(|typed| typed.digest.is_some());
     let names = typed.map(|typed| meanings(&typed, registries)).unwrap_or_default();
     let named = |one: &&Reference| {
         names.iter().any(|name| one.digest == name.digest && one.name() == name.name())
     };
     match image.digests.iter().find(named) {
-        Some(name) => Target::Name(name.clone()),
-        None => Target::Image(image.manifest.clone()),
+        Some(name) => RemovalTarget::Name(name.clone()),
+        None => RemovalTarget::Image(image.manifest.clone()),
     }
 }
 
@@ -69,9 +70,9 @@ pub fn ids(usnea: &Usnea) -> Result<Vec<String>> {
 pub fn remove(
     usnea: &Usnea,
     texts: &[String],
-    force: Force,
+    force: ForceRemoval,
     missing: Missing,
-    told: &mut dyn FnMut(Result<&Removal, &Error>),
+    told: &mut dyn FnMut(Result<&ImageRemoval, &Error>),
 ) -> Result<usize> {
     let stores = usnea.images()?;
     let (base, registries) = (usnea.base()?, Registries::load()?);
@@ -98,8 +99,8 @@ fn remove_one(
     base: &Base,
     registries: &Registries,
     text: &str,
-    force: Force,
-) -> Result<Removal> {
+    force: ForceRemoval,
+) -> Result<ImageRemoval> {
     let image = own(stores, text)?;
     let target = target(text, &image, registries);
     let removal = in_store(stores, base, |store| {
@@ -153,7 +154,7 @@ pub fn untag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
 }
 
 /// Removes unused data: images that pass all filters, layers and blobs of no image, leftovers of killed commands.
-pub fn prune(usnea: &Usnea, which: Which, filters: &[Filter]) -> Result<Freed> {
+pub fn prune(usnea: &Usnea, which: PruneScope, filters: &[Filter]) -> Result<PruneResult> {
     let stores = usnea.images()?;
     let filters = Filters::new(filters, stores)?;
     let base = usnea.base()?;
@@ -164,17 +165,17 @@ pub fn prune(usnea: &Usnea, which: Which, filters: &[Filter]) -> Result<Freed> {
 }
 
 /// Returns the disk usage of the store.
-pub fn usage(usnea: &Usnea) -> Result<Usage> {
+pub fn usage(usnea: &Usnea) -> Result<StoreUsage> {
     let stores = usnea.images()?;
     in_store(stores, usnea.base()?, Store::usage)
 }
 
 /// Checks the store for faults, and repairs them as `repair` says.
-pub fn check(usnea: &Usnea, repair: Repair, depth: Depth) -> Result<Vec<Fault>> {
+pub fn check(usnea: &Usnea, repair: Repair, depth: CheckDepth) -> Result<Vec<StoreFault>> {
     let stores = usnea.images()?;
     let base = usnea.base()?;
     let owners = stores::owners(&base, stores.own());
     in_store(stores, &base, |store| {
-        store.check(Some(Mending { repair, depth, owners: &owners, limits: &Limits::NONE }))
+        store.check(Some(CheckSettings { repair, depth, owners: &owners, limits: &Limits::NONE }))
     })
 }

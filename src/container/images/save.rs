@@ -9,10 +9,10 @@ use crate::image::Reference;
 use crate::image::archive::{DockerArchiveTarget, OciArchiveTarget};
 use crate::image::layout::LayoutTarget;
 use crate::image::manifest::Platform;
-use crate::image::push::{Form, Format, Push};
+use crate::image::push::{ImagePush, LayerForm, ManifestFormat};
 use crate::image::registries_conf::Registries;
-use crate::image::source::Target;
-use crate::image::store::{Image, Store};
+use crate::image::source::ImageTarget;
+use crate::image::store::{ImageRecord, Store};
 
 /// Format of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub fn save(
         let name = super::name_typed(text, &image, &registries);
         Ok((store, image, name))
     });
-    let images = images.collect::<Result<Vec<(Store, Image, Option<Reference>)>>>()?;
+    let images = images.collect::<Result<Vec<(Store, ImageRecord, Option<Reference>)>>>()?;
     let tmp = stores.own().tmp();
     let mut growing: Option<Growing> = None;
     for (store, image, name) in &images {
@@ -66,13 +66,13 @@ pub fn save(
             None => Growing::begin(format, output, &tmp, name.clone())?,
             Some(growing) => growing.another(name.clone()),
         };
-        let work = Push {
+        let work = ImagePush {
             store,
             image,
-            form: Form::AsStored,
+            form: LayerForm::AsStored,
             format: match format {
-                SaveFormat::DockerArchive => Format::AsStored,
-                SaveFormat::OciArchive | SaveFormat::OciDir => Format::Oci,
+                SaveFormat::DockerArchive => ManifestFormat::AsStored,
+                SaveFormat::OciArchive | SaveFormat::OciDir => ManifestFormat::Oci,
             },
             tmp: &tmp,
             parallel: 1,
@@ -89,7 +89,7 @@ pub fn save(
     Ok(())
 }
 
-fn shown(image: &Image, name: &Option<Reference>) -> String {
+fn shown(image: &ImageRecord, name: &Option<Reference>) -> String {
     name.as_ref().map_or_else(|| image.config.short().to_owned(), Reference::familiar)
 }
 
@@ -122,7 +122,7 @@ impl Growing {
         }
     }
 
-    fn target(&self) -> &dyn Target {
+    fn target(&self) -> &dyn ImageTarget {
         match self {
             Self::Docker(target) => target,
             Self::Oci(target) => target,

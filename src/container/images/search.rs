@@ -1,7 +1,7 @@
 //! `usnea search`: repositories of registries, and their tags.
 
-use crate::error::{Context, Error, Kind, Result};
-use crate::image::reference::{Reference, Typed};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::image::reference::{Reference, TypedReference};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{self, FoundRepository, Registry, RegistryAccess};
 
@@ -44,7 +44,7 @@ pub fn search(search: &Search) -> Result<Vec<Found>> {
     if places.is_empty() {
         let error = Error::new(format!("'{}' names no registry", search.term.escape_debug()));
         return Err(error
-            .of_kind(Kind::Absent)
+            .of_place(ErrorKind::NotFound)
             .hint("type REGISTRY/TERM, or fill unqualified-search-registries in registries.conf"));
     }
     let (mut found, mut failures) = (Vec::new(), Vec::new());
@@ -74,12 +74,12 @@ pub fn search(search: &Search) -> Result<Vec<Found>> {
 /// True if the part before the first slash names a registry.
 fn is_registry(text: &str) -> bool {
     let name = format!("{text}/x");
-    name.parse::<Typed>().is_ok_and(|typed| typed.registry.is_some())
+    name.parse::<TypedReference>().is_ok_and(|typed| typed.registry.is_some())
 }
 
 /// Returns the repository that `search` names, and its tags up to the limit.
 pub fn tags(search: &Search) -> Result<(Reference, Vec<String>)> {
-    let typed: Typed = search.term.parse()?;
+    let typed: TypedReference = search.term.parse()?;
     if typed.tag.is_some() || typed.digest.is_some() {
         let error = format!("'{}' names one image, not a repository", search.term.escape_debug());
         return Err(Error::new(error).hint("leave out the tag: --list-tags lists all"));

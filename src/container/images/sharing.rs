@@ -6,13 +6,13 @@ use crate::container::Usnea;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::Reference;
-use crate::image::store::{Image, Layer};
+use crate::image::store::{ImageLayer, ImageRecord};
 
 /// Image, and the layers that it shares.
 #[derive(Clone, Debug)]
 pub struct Shares {
     /// Image itself.
-    pub image: Image,
+    pub image: ImageRecord,
     /// Layers of the image, the bottom layer first.
     pub layers: Vec<SharedLayer>,
 }
@@ -21,7 +21,7 @@ pub struct Shares {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedLayer {
     /// Layer itself.
-    pub layer: Layer,
+    pub layer: ImageLayer,
     /// Labels of the other images with this layer.
     pub with: Vec<String>,
 }
@@ -59,7 +59,7 @@ impl Shares {
 }
 
 /// Returns the image's label for people: its first name, else its short ID.
-pub fn label(image: &Image) -> String {
+pub fn label(image: &ImageRecord) -> String {
     match image.names.first() {
         Some(name) => name.familiar(),
         None => image.config.short().to_owned(),
@@ -70,7 +70,7 @@ pub fn label(image: &Image) -> String {
 /// sharers too.
 pub fn sharing(usnea: &Usnea, texts: &[String]) -> Result<(Vec<Shares>, Totals)> {
     let stores = usnea.images()?;
-    let mut all: Vec<Image> = Vec::new();
+    let mut all: Vec<ImageRecord> = Vec::new();
     for store in stores.all() {
         for image in store.images()?.all() {
             if !all.iter().any(|known| known.manifest == image.manifest) {
@@ -89,18 +89,18 @@ pub fn sharing(usnea: &Usnea, texts: &[String]) -> Result<(Vec<Shares>, Totals)>
         false => texts
             .iter()
             .map(|text| Ok(super::known(stores, text)?.1))
-            .collect::<Result<Vec<Image>>>()?,
+            .collect::<Result<Vec<ImageRecord>>>()?,
     };
     let shares = shares(&asked, &all);
     let totals = totals(&asked);
     Ok((shares, totals))
 }
 
-fn shares(asked: &[Image], all: &[Image]) -> Vec<Shares> {
+fn shares(asked: &[ImageRecord], all: &[ImageRecord]) -> Vec<Shares> {
     let labels: Vec<String> = all.iter().map(label).collect();
-    let mut by_label: Vec<(&String, &Image)> = labels.iter().zip(all).collect();
+    let mut by_label: Vec<(&String, &ImageRecord)> = labels.iter().zip(all).collect();
     by_label.sort_by_key(|(label, _)| *label);
-    let mut owners: HashMap<&Digest, Vec<(&String, &Image)>> = HashMap::new();
+    let mut owners: HashMap<&Digest, Vec<(&String, &ImageRecord)>> = HashMap::new();
     for (label, image) in by_label {
         for layer in &image.layers {
             let owners = owners.entry(&layer.diff_id).or_default();
@@ -110,20 +110,20 @@ fn shares(asked: &[Image], all: &[Image]) -> Vec<Shares> {
             }
         }
     }
-    let layer = |image: &Image, layer: &Layer| {
+    let layer = |image: &ImageRecord, layer: &ImageLayer| {
         let owners = owners.get(&layer.diff_id).into_iter().flatten();
         let others = owners.filter(|(_, other)| other.manifest != image.manifest);
         let with = others.map(|(label, _)| (*label).clone()).collect();
         SharedLayer { layer: layer.clone(), with }
     };
-    let shares = |image: &Image| Shares {
+    let shares = |image: &ImageRecord| Shares {
         layers: image.layers.iter().map(|one| layer(image, one)).collect(),
         image: image.clone(),
     };
     asked.iter().map(shares).collect()
 }
 
-fn totals(images: &[Image]) -> Totals {
+fn totals(images: &[ImageRecord]) -> Totals {
     let mut totals = Totals::default();
     let (mut seen, mut blobs) = (BTreeSet::new(), BTreeSet::new());
     for layer in images.iter().flat_map(|image| &image.layers) {
@@ -144,14 +144,14 @@ mod tests {
     use super::*;
     use crate::image::manifest::Platform;
 
-    fn image(name: &str, layers: &[(&str, u64)]) -> Image {
-        let layer = |(seed, size): &(&str, u64)| Layer {
+    fn image(name: &str, layers: &[(&str, u64)]) -> ImageRecord {
+        let layer = |(seed, size): &(&str, u64)| ImageLayer {
             blob: Digest::of(format!("{seed} packed").as_bytes()),
             packed: size / 2,
             diff_id: Digest::of(seed.as_bytes()),
             size: *size,
         };
-        Image {
+        ImageRecord {
             manifest: Digest::of(name.as_bytes()),
             index: None,
             config: Digest::of(format!("{name}'s").as_bytes()),

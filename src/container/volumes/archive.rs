@@ -11,7 +11,7 @@ use crate::container::Usnea;
 use crate::container::stores;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock};
-use crate::image::archive::output::Output;
+use crate::image::archive::output::ArchiveOutput;
 use crate::image::compression;
 use crate::image::diff::merged_tar;
 use crate::image::extract::place::{First, Giving, OtherKind, Place, place};
@@ -23,7 +23,7 @@ pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
     let (_held, data) = held(store, text)?;
     let base = usnea.base()?;
     let owners = stores::owners_of_containers(&base);
-    let write = || merged_tar(&[data.into()], &owners, Output::create(output)?)?.put();
+    let write = || merged_tar(&[data.into()], &owners, ArchiveOutput::create(output)?)?.put();
     userns::in_base(&base, write).context(|| format!("cannot export volume {text}"))
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Volume, all, usage as users};
 use crate::container::Usnea;
 use crate::error::Result;
-use crate::image::store::Part;
+use crate::image::store::UsageTotals;
 use crate::userns::{self};
 
 /// Returns the disk space in bytes of each volume. In the base namespace, where all folders are readable.
@@ -26,13 +26,13 @@ fn size(folder: &Path) -> u64 {
 }
 
 /// Returns the disk space of the volumes, and the part of it that no container mounts.
-pub fn usage(usnea: &Usnea) -> Result<Part> {
+pub fn usage(usnea: &Usnea) -> Result<UsageTotals> {
     let store = usnea.store()?;
     let volumes = all(store)?;
     if volumes.is_empty() {
-        return Ok(Part::default());
+        return Ok(UsageTotals::default());
     }
-    let mut part = Part::default();
+    let mut part = UsageTotals::default();
     for (volume, size) in volumes.iter().zip(of(usnea, store, &volumes)?) {
         let is_used = users::is_used(store, &volume.name)?;
         part.count += 1;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::members::Members;
+use super::members::ArchiveMembers;
 use crate::digest::{Algorithm, Digest, Hashed};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -19,14 +19,14 @@ use crate::go_json;
 use crate::image::Reference;
 use crate::image::compression::{Compression, sniff_section};
 use crate::image::file_range::FileRange;
-use crate::image::layout::Files;
+use crate::image::layout::LayoutFiles;
 use crate::image::manifest::{Descriptor, LARGEST, MOST_LAYERS, media, parse_config};
-use crate::image::source::{Blob, Fetched, Source};
-use crate::image::transport::Which;
+use crate::image::source::{BlobReader, FetchedManifest, ImageSource};
+use crate::image::transport::ArchiveSelector;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Entry {
+struct ManifestJsonEntry {
     #[serde(deserialize_with = "go_json::or_zero")]
     config: String,
     #[serde(deserialize_with = "go_json::list")]
@@ -37,23 +37,24 @@ struct Entry {
 
 /// A docker-archive open for reading.
 pub struct DockerArchive {
-    members: Arc<Members>,
+    members: Arc<ArchiveMembers>,
     name: String,
-    entries: Vec<Entry>,
+    entries: Vec<ManifestJsonEntry>,
     // Compressed layers already hashed: images share them.
     hashed: Mutex<HashMap<String, Descriptor>>,
 }
 
 impl DockerArchive {
     /// Opens the archive with these members, called `name` in messages. Errors: manifest.json is missing or damaged.
-    pub fn new(members: Arc<Members>, name: String) -> Result<Self> {
-        let read = || -> Result<Vec<Entry>> {
+    pub fn new(members: Arc<ArchiveMembers>, name: String) -> Result<Self> {
+        let read = || -> Result<Vec<ManifestJsonEntry>> {
             let file = members.open("manifest.json")?.ok_or_else(|| {
                 Error::new("no manifest.json in it")
                     .hint("what docker save, podman save and usnea save write has one (docker since 1.10)")
             })?;
             let bytes = file.read_small(LARGEST).context(|| "manifest.json")?;
-            let entries: Option<Vec<Entry>> = go_json::read(&bytes).context(|| "manifest.json")?;
+            let entries: Option<Vec<ManifestJsonEntry>> =
+                go_json::read(&bytes).context(|| "manifest.json")?;
             Ok(entries.unwrap_or_default())
         };
         let entries = read().context(|| name.clone())?;
@@ -71,7 +72,7 @@ impl DockerArchive {
     }
 
     /// Position of the image that `which` selects. Without `which`, the only image. Errors list the available names.
-    pub fn find(&self, which: Option<&Which>) -> Result<usize> {
+    pub fn find(&self, which: Option<&ArchiveSelector>) -> Result<usize> {
         let listed = || {
             let names: Vec<String> =
                 (0..self.count().min(10)).flat_map(|at| self.names(at)).collect();
@@ -91,8 +92,10 @@ impl DockerArchive {
                 let error = Error::new(format!("{}: it has {} images", self.name, self.count()));
                 return Err(error.hint(format!("say which: {}", listed())));
             }
-            Some(Which::At(number)) => Some(*number).filter(|number| *number < self.count()),
-            Some(Which::Named(typed)) => {
+            Some(ArchiveSelector::At(number)) => {
+                Some(*number).filter(|number| *number < self.count())
+            }
+            Some(ArchiveSelector::Named(typed)) => {
                 let wanted = typed.in_registry(crate::image::reference::DOCKER_HUB);
                 let is_it =
                     |name: &String| name.parse::<Reference>().is_ok_and(|name| name == wanted);
@@ -116,7 +119,7 @@ impl DockerArchive {
         self.compose(entry, name.clone()).context(|| name)
     }
 
-    fn compose(&self, entry: &Entry, name: String) -> Result<DockerImage> {
+    fn compose(&self, entry: &ManifestJsonEntry, name: String) -> Result<DockerImage> {
         let paths = &entry.layers;
         if paths.len() > MOST_LAYERS {
             fail!("it has {} layers, more than {MOST_LAYERS}", paths.len());
@@ -192,20 +195,20 @@ pub struct DockerImage {
     blobs: HashMap<Digest, FileRange>,
 }
 
-impl Source for DockerImage {
+impl ImageSource for DockerImage {
     fn describe(&self) -> String {
         self.name.clone()
     }
 
-    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched> {
+    fn manifest(&self, digest: Option<&Digest>) -> Result<FetchedManifest> {
         if digest.is_some_and(|digest| *digest != Digest::of(&self.manifest)) {
             fail!("{}: there is one image in it, no index", self.name);
         }
         let media_type = Some(media::DOCKER_MANIFEST.to_owned());
-        Ok(Fetched { bytes: self.manifest.clone(), media_type })
+        Ok(FetchedManifest { bytes: self.manifest.clone(), media_type })
     }
 
-    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {
+    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobReader> {
         match self.blobs.get(&descriptor.digest) {
             Some(section) => Ok(Box::new(section.clone().skip(from))),
             None => fail!("{}: there is no blob {}", self.name, descriptor.digest),

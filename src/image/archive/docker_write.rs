@@ -12,35 +12,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
 
-use super::output::Tar;
+use super::output::TargetTar;
 use super::plain::spool;
 use crate::digest::{Algorithm, Digest, Hashed};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::Reference;
 use crate::image::compression::{Compression, sniff};
-use crate::image::manifest::{Descriptor, Document, LARGEST, Manifest, media, parse_config};
-use crate::image::source::{Target, Told};
+use crate::image::manifest::{
+    Descriptor, LARGEST, Manifest, ManifestDocument, media, parse_config,
+};
+use crate::image::source::{ImageTarget, ProgressReader};
 
 /// An image of a docker-archive to be written.
 pub struct DockerArchiveTarget {
-    archive: Arc<Mutex<Archive>>,
+    archive: Arc<Mutex<DockerArchiveWriter>>,
     name: String,
     tmp: PathBuf,
     names: Vec<Reference>,
 }
 
-struct Archive {
-    tar: Tar,
+struct DockerArchiveWriter {
+    tar: TargetTar,
     // Digests of the layers' blobs -> their diff IDs.
     layers: HashMap<Digest, Digest>,
     // Diff IDs and configs already written.
     written: HashSet<Digest>,
     small: HashMap<Digest, Vec<u8>>,
-    images: Vec<Image>,
+    images: Vec<DockerArchiveImage>,
 }
 
-struct Image {
+struct DockerArchiveImage {
     config: Digest,
     names: Vec<Reference>,
     layers: Vec<Digest>,
@@ -50,8 +52,8 @@ impl DockerArchiveTarget {
     /// Starts an archive at `path` (`-`: standard output) with the image called `names` (only those with a tag count).
     /// An existing file is replaced when the archive is whole. Layers are decompressed in `tmp`.
     pub fn create(path: &Path, tmp: &Path, names: Vec<Reference>) -> Result<Self> {
-        let archive = Archive {
-            tar: Tar::create(path)?,
+        let archive = DockerArchiveWriter {
+            tar: TargetTar::create(path)?,
             layers: HashMap::new(),
             written: HashSet::new(),
             small: HashMap::new(),
@@ -61,7 +63,7 @@ impl DockerArchiveTarget {
         Ok(Self { archive: Arc::new(Mutex::new(archive)), name, tmp: tmp.to_owned(), names })
     }
 
-    /// Another image of the same archive. [`Target::finish`] of any of them ends the archive.
+    /// Another image of the same archive. [`ImageTarget::finish`] of any of them ends the archive.
     pub fn another(&self, names: Vec<Reference>) -> Self {
         Self {
             archive: self.archive.clone(),
@@ -71,11 +73,11 @@ impl DockerArchiveTarget {
         }
     }
 
-    fn archive(&self) -> MutexGuard<'_, Archive> {
+    fn archive(&self) -> MutexGuard<'_, DockerArchiveWriter> {
         self.archive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put_layer(&self, blob: &Descriptor, content: Told<'_>) -> Result<()> {
+    fn put_layer(&self, blob: &Descriptor, content: ProgressReader<'_>) -> Result<()> {
         let (compression, mut content) = sniff(content)?;
         if compression == Compression::None && blob.digest.algorithm() == Algorithm::Sha256 {
             return self.archive().put_layer(&blob.digest, &blob.digest, blob.size, &mut content);
@@ -87,7 +89,7 @@ impl DockerArchiveTarget {
     }
 }
 
-impl Archive {
+impl DockerArchiveWriter {
     fn put_layer(
         &mut self,
         blob: &Digest,
@@ -121,7 +123,11 @@ impl Archive {
         let image = match self.images.iter_mut().find(|image| image.config == *digest) {
             Some(image) => image,
             None => {
-                let image = Image { config: digest.clone(), names: Vec::new(), layers: diff_ids };
+                let image = DockerArchiveImage {
+                    config: digest.clone(),
+                    names: Vec::new(),
+                    layers: diff_ids,
+                };
                 self.images.push(image);
                 self.images.last_mut().ok_or_else(|| Error::new("no image"))?
             }
@@ -135,7 +141,7 @@ impl Archive {
     }
 
     fn manifest_json(&self) -> String {
-        let image = |image: &Image| {
+        let image = |image: &DockerArchiveImage| {
             let names: Vec<String> = image.names.iter().map(tagged).collect();
             let layers: Vec<String> = image.layers.iter().map(layer_path).collect();
             json!({"Config": config_path(&image.config), "RepoTags": names, "Layers": layers})
@@ -183,7 +189,7 @@ fn is_layer(media_type: &str) -> bool {
         || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.diff.tar")
 }
 
-impl Target for DockerArchiveTarget {
+impl ImageTarget for DockerArchiveTarget {
     fn describe(&self) -> String {
         match self.names.first() {
             Some(name) => format!("{}:{name}", self.name),
@@ -208,7 +214,7 @@ impl Target for DockerArchiveTarget {
             progress(descriptor.size);
             return Ok(());
         }
-        let mut content = Told::new(open()?, descriptor.size, progress);
+        let mut content = ProgressReader::new(open()?, descriptor.size, progress);
         if is_layer(&descriptor.media_type) {
             return self.put_layer(descriptor, content).context(of);
         }
@@ -223,9 +229,10 @@ impl Target for DockerArchiveTarget {
     }
 
     fn put_manifest(&self, digest: Option<&Digest>, media_type: &str, bytes: &[u8]) -> Result<()> {
-        let document = Document::parse(bytes, Some(media_type)).context(|| self.describe())?;
+        let document =
+            ManifestDocument::parse(bytes, Some(media_type)).context(|| self.describe())?;
         match (digest, document) {
-            (None, Document::Manifest(manifest)) => {
+            (None, ManifestDocument::Manifest(manifest)) => {
                 self.archive().add_image(&manifest, &self.names).context(|| self.describe())
             }
             _ => Err(Error::new(format!("{}: it cannot hold an index", self.describe()))

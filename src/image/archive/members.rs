@@ -11,7 +11,7 @@ use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::file_range::FileRange;
-use crate::image::layout::Files;
+use crate::image::layout::LayoutFiles;
 
 /// Most members. An archive of a thousand images with a hundred layers each has fewer.
 const MOST_MEMBERS: usize = 1 << 18;
@@ -23,19 +23,19 @@ const MOST_HEADERS: usize = 256 << 10;
 const MOST_LINKS: usize = 16;
 
 #[derive(Clone, Debug)]
-enum Member {
+enum ArchiveMember {
     File { at: u64, size: u64 },
     Link(Vec<u8>),
 }
 
 /// An archive and the index of its members.
 #[derive(Clone, Debug)]
-pub struct Members {
+pub struct ArchiveMembers {
     file: Arc<File>,
-    members: HashMap<Vec<u8>, Member>,
+    members: HashMap<Vec<u8>, ArchiveMember>,
 }
 
-impl Members {
+impl ArchiveMembers {
     /// Reads the headers of the uncompressed archive in `file`. Errors: not a tar archive, damaged, too many members or
     /// names.
     pub fn index(file: File) -> Result<Self> {
@@ -125,18 +125,20 @@ impl Members {
                 let parent = name.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
                 let to = Some(target).filter(|target| !target.starts_with(b"/"));
                 match to.and_then(|to| lexical(name.get(..parent).unwrap_or_default(), to)) {
-                    Some(to) => Member::Link(to),
+                    Some(to) => ArchiveMember::Link(to),
                     None => return 0,
                 }
             }
             EntryType::Link => match lexical(&[], target) {
-                Some(to) => Member::Link(to),
+                Some(to) => ArchiveMember::Link(to),
                 None => return 0,
             },
-            kind if kind.is_file() || kind.is_contiguous() => Member::File { at, size: entry.size },
+            kind if kind.is_file() || kind.is_contiguous() => {
+                ArchiveMember::File { at, size: entry.size }
+            }
             _ => return 0,
         };
-        let length = name.len() + if let Member::Link(to) = &member { to.len() } else { 0 };
+        let length = name.len() + if let ArchiveMember::Link(to) = &member { to.len() } else { 0 };
         // The last member of a name wins, as in unpacking.
         self.members.insert(name, member);
         length
@@ -148,7 +150,7 @@ impl Members {
     }
 }
 
-impl Files for Members {
+impl LayoutFiles for ArchiveMembers {
     fn open(&self, path: &str) -> Result<Option<FileRange>> {
         let mut name = lexical(&[], path.as_bytes()).ok_or_else(|| {
             Error::new(format!("'{}' leads out of the archive", path.escape_debug()))
@@ -156,8 +158,8 @@ impl Files for Members {
         for _ in 0..MOST_LINKS {
             match self.members.get(&name) {
                 None => return Ok(None),
-                Some(Member::Link(to)) => name.clone_from(to),
-                Some(Member::File { at, size }) => {
+                Some(ArchiveMember::Link(to)) => name.clone_from(to),
+                Some(ArchiveMember::File { at, size }) => {
                     return Ok(Some(FileRange::new(self.file.clone(), *at, *size)));
                 }
             }
@@ -197,11 +199,11 @@ mod tests {
         bytes
     }
 
-    fn index(bytes: &[u8]) -> Result<Members> {
-        Members::index(super::super::plain::spool(&mut &*bytes, &std::env::temp_dir())?)
+    fn index(bytes: &[u8]) -> Result<ArchiveMembers> {
+        ArchiveMembers::index(super::super::plain::spool(&mut &*bytes, &std::env::temp_dir())?)
     }
 
-    fn content(members: &Members, path: &str) -> String {
+    fn content(members: &ArchiveMembers, path: &str) -> String {
         let bytes = members.open(path).unwrap().expect(path).read_small(100).unwrap();
         String::from_utf8(bytes).unwrap()
     }

@@ -20,44 +20,44 @@ use std::sync::Arc;
 
 pub use docker::{DockerArchive, DockerImage};
 pub use docker_write::DockerArchiveTarget;
-pub use members::Members;
+pub use members::ArchiveMembers;
 pub use oci_write::OciArchiveTarget;
 
-use super::layout::Layout;
-use super::source::Source;
+use super::layout::OciLayout;
+use super::source::ImageSource;
 use crate::error::{Context, Error, Result};
 
 /// Source of `load`: an archive of either form, or a layout's folder.
-pub enum Archive {
+pub enum ImageArchive {
     /// An archive in the form of `docker save`.
     Docker(DockerArchive),
     /// An OCI image layout.
-    Oci(Layout),
+    Oci(OciLayout),
 }
 
 /// An image in an archive: its names as the archive spells them (references, with OCI any words, or none), and its
 /// source.
-pub type Loaded = (Vec<String>, Box<dyn Source + Send>);
+pub type ArchivedImage = (Vec<String>, Box<dyn ImageSource + Send>);
 
-impl Archive {
+impl ImageArchive {
     /// Opens `path` (`-`: standard input) and detects the form by the content. A compressed archive, or one from a
     /// pipe, is first written to an unnamed file in `tmp`. Errors: neither of the two forms.
     pub fn open(path: &Path, tmp: &Path) -> Result<Self> {
         if path.is_dir() {
-            return Ok(Self::Oci(Layout::open(path)?));
+            return Ok(Self::Oci(OciLayout::open(path)?));
         }
         let name = path.display().to_string();
         let file = plain::open_plain(path, tmp)?;
-        Self::of_members(Members::index(file).context(|| name.clone())?, &name)
+        Self::of_members(ArchiveMembers::index(file).context(|| name.clone())?, &name)
     }
 
     /// Opens an archive from an open file, called `name` in messages.
     pub fn open_file(file: File, name: &str, tmp: &Path) -> Result<Self> {
         let file = plain::plain(file, tmp).context(|| name)?;
-        Self::of_members(Members::index(file).context(|| name)?, name)
+        Self::of_members(ArchiveMembers::index(file).context(|| name)?, name)
     }
 
-    fn of_members(members: Members, name: &str) -> Result<Self> {
+    fn of_members(members: ArchiveMembers, name: &str) -> Result<Self> {
         let members = Arc::new(members);
         // Docker's newer archives have both forms: manifest.json holds all names of each image.
         if members.has("manifest.json") {
@@ -67,7 +67,7 @@ impl Archive {
             )?));
         }
         if members.has("oci-layout") || members.has("index.json") {
-            return Ok(Self::Oci(Layout::of(members, format!("oci-archive:{name}"))?));
+            return Ok(Self::Oci(OciLayout::of(members, format!("oci-archive:{name}"))?));
         }
         // Archives of docker before 1.10: a folder for each layer, and the names of the topmost layers.
         if members.has("repositories") {
@@ -85,7 +85,7 @@ impl Archive {
     }
 
     /// All images of the archive.
-    pub fn images(&self) -> Result<Vec<Loaded>> {
+    pub fn images(&self) -> Result<Vec<ArchivedImage>> {
         match self {
             Self::Docker(archive) => (0..archive.count())
                 .map(|at| Ok((archive.names(at), Box::new(archive.image(at)?) as _)))
@@ -100,16 +100,16 @@ impl Archive {
 }
 
 /// Opens the layout in the archive at `path` (`-`: standard input).
-pub fn open_oci(path: &Path, tmp: &Path) -> Result<Layout> {
+pub fn open_oci(path: &Path, tmp: &Path) -> Result<OciLayout> {
     let name = format!("oci-archive:{}", path.display());
-    let members = Members::index(plain::open_plain(path, tmp)?).context(|| name.clone())?;
-    Layout::of(Arc::new(members), name)
+    let members = ArchiveMembers::index(plain::open_plain(path, tmp)?).context(|| name.clone())?;
+    OciLayout::of(Arc::new(members), name)
 }
 
 /// Opens the docker-archive at `path` (`-`: standard input).
 pub fn open_docker(path: &Path, tmp: &Path) -> Result<DockerArchive> {
     let name = format!("docker-archive:{}", path.display());
-    let members = Members::index(plain::open_plain(path, tmp)?).context(|| name.clone())?;
+    let members = ArchiveMembers::index(plain::open_plain(path, tmp)?).context(|| name.clone())?;
     DockerArchive::new(Arc::new(members), name)
 }
 

@@ -7,22 +7,22 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::output::Tar;
+use super::output::TargetTar;
 use crate::digest::Digest;
 use crate::error::{Context, Result};
 use crate::image::layout::{MARKER, blob_path, entry, index, with_entry};
 use crate::image::manifest::Descriptor;
-use crate::image::source::{Target, Told};
+use crate::image::source::{ImageTarget, ProgressReader};
 
 /// An image of an OCI archive to be written.
 pub struct OciArchiveTarget {
-    archive: Arc<Mutex<Archive>>,
+    archive: Arc<Mutex<OciArchiveWriter>>,
     name: String,
     reference: Option<String>,
 }
 
-struct Archive {
-    tar: Tar,
+struct OciArchiveWriter {
+    tar: TargetTar,
     there: HashSet<Digest>,
     folders: HashSet<&'static str>,
     index: Vec<u8>,
@@ -32,8 +32,8 @@ impl OciArchiveTarget {
     /// Starts an archive at `path` (`-`: standard output) with the image called `reference`. An existing file is
     /// replaced when the archive is whole.
     pub fn create(path: &Path, reference: Option<String>) -> Result<Self> {
-        let archive = Archive {
-            tar: Tar::create(path)?,
+        let archive = OciArchiveWriter {
+            tar: TargetTar::create(path)?,
             there: HashSet::new(),
             folders: HashSet::new(),
             index: index(Vec::new(), BTreeMap::new()),
@@ -42,13 +42,13 @@ impl OciArchiveTarget {
         Ok(Self { archive: Arc::new(Mutex::new(archive)), name, reference })
     }
 
-    /// Another image of the same archive. [`Target::finish`] of any of them ends the archive.
+    /// Another image of the same archive. [`ImageTarget::finish`] of any of them ends the archive.
     pub fn another(&self, reference: Option<String>) -> Self {
         Self { archive: self.archive.clone(), name: self.name.clone(), reference }
     }
 }
 
-impl Archive {
+impl OciArchiveWriter {
     fn put(&mut self, descriptor: &Descriptor, content: &mut dyn Read) -> Result<()> {
         let digest = &descriptor.digest;
         if self.folders.is_empty() {
@@ -63,7 +63,7 @@ impl Archive {
     }
 }
 
-impl Target for OciArchiveTarget {
+impl ImageTarget for OciArchiveTarget {
     fn describe(&self) -> String {
         match &self.reference {
             Some(reference) => format!("{}:{reference}", self.name),
@@ -87,7 +87,7 @@ impl Target for OciArchiveTarget {
             progress(descriptor.size);
             return Ok(());
         }
-        archive.put(descriptor, &mut Told::new(open()?, descriptor.size, progress))
+        archive.put(descriptor, &mut ProgressReader::new(open()?, descriptor.size, progress))
     }
 
     fn put_manifest(&self, digest: Option<&Digest>, media_type: &str, bytes: &[u8]) -> Result<()> {
@@ -105,7 +105,7 @@ impl Target for OciArchiveTarget {
 
     fn finish(&self) -> Result<()> {
         let mut archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
-        let Archive { tar, index, .. } = &mut *archive;
+        let OciArchiveWriter { tar, index, .. } = &mut *archive;
         tar.file("index.json", index.len() as u64, &mut &index[..])?;
         tar.file("oci-layout", MARKER.len() as u64, &mut MARKER.as_bytes())?;
         tar.finish()

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tar_core::EntryType;
 use tar_core::builder::EntryBuilder;
 
-use crate::error::{Context, Error, Kind, Result, STATUS_UNREAD};
+use crate::error::{Context, Error, ErrorKind, Result, STATUS_UNREAD};
 use crate::files;
 
 /// Standard output. A closed reader is an error that ends the program as SIGPIPE would, after cleanup.
@@ -27,22 +27,22 @@ impl Write for StandardOutput {
 
 fn unread(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::BrokenPipe => {
-            io::Error::other(Error::new(error).of_kind(Kind::Unread).exit_status(STATUS_UNREAD))
-        }
+        io::ErrorKind::BrokenPipe => io::Error::other(
+            Error::new(error).of_kind(ErrorKind::Unread).exit_status(STATUS_UNREAD),
+        ),
         _ => error,
     }
 }
 
 /// A file that gets its name only when it is whole. A pipe, a device and `-` are written directly.
-pub struct Output {
+pub struct ArchiveOutput {
     writer: BufWriter<Box<dyn Write + Send>>,
     path: PathBuf,
     // The file and its temporary name; `None` for a direct destination.
     born: Option<(File, PathBuf)>,
 }
 
-impl Output {
+impl ArchiveOutput {
     /// Opens the destination `path`. Errors: a missing folder, a terminal.
     pub fn create(path: &Path) -> Result<Self> {
         let unwritable = |error| files::cannot_write_output(error, path);
@@ -94,7 +94,7 @@ impl Output {
     }
 }
 
-impl Write for Output {
+impl Write for ArchiveOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.writer.write(bytes)
     }
@@ -104,7 +104,7 @@ impl Write for Output {
     }
 }
 
-impl Drop for Output {
+impl Drop for ArchiveOutput {
     fn drop(&mut self) {
         if let Some((_, born)) = &self.born {
             let _ = std::fs::remove_file(born);
@@ -160,16 +160,16 @@ fn headers(path: &str, kind: EntryType, mode: u32, size: u64) -> io::Result<Vec<
     numbers.map(EntryBuilder::finish_bytes).map_err(io::Error::other)
 }
 
-/// [`Output`] as the tar of a target: one writer at a time, none after the end.
-pub struct Tar {
-    tar: Option<TarWriter<Output>>,
+/// [`ArchiveOutput`] as the tar of a target: one writer at a time, none after the end.
+pub struct TargetTar {
+    tar: Option<TarWriter<ArchiveOutput>>,
     path: PathBuf,
 }
 
-impl Tar {
+impl TargetTar {
     /// Starts an archive that is written to `path`.
     pub fn create(path: &Path) -> Result<Self> {
-        let output = Output::create(path)?;
+        let output = ArchiveOutput::create(path)?;
         Ok(Self { tar: Some(TarWriter::new(output)), path: path.to_owned() })
     }
 
@@ -184,7 +184,10 @@ impl Tar {
     }
 
     // An archive that broke off in the middle of a member cannot continue.
-    fn with(&mut self, write: impl FnOnce(&mut TarWriter<Output>) -> io::Result<()>) -> Result<()> {
+    fn with(
+        &mut self,
+        write: impl FnOnce(&mut TarWriter<ArchiveOutput>) -> io::Result<()>,
+    ) -> Result<()> {
         let mut tar = self.tar.take().ok_or_else(|| self.ended())?;
         write(&mut tar).map_err(|error| files::cannot_write_output(error, &self.path))?;
         self.tar = Some(tar);

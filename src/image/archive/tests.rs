@@ -15,9 +15,9 @@ use super::*;
 use crate::digest::Digest;
 use crate::image::Reference;
 use crate::image::layout::entry;
-use crate::image::manifest::{Descriptor, Document, Manifest, media};
-use crate::image::source::Target;
-use crate::image::transport::Which;
+use crate::image::manifest::{Descriptor, Manifest, ManifestDocument, media};
+use crate::image::source::ImageTarget;
+use crate::image::transport::ArchiveSelector;
 
 /// A tar of files and, where the content begins with `->`, symbolic links.
 fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
@@ -50,8 +50,8 @@ fn file(bytes: &[u8]) -> File {
     file
 }
 
-fn open(bytes: &[u8]) -> Result<Archive> {
-    Archive::open_file(file(bytes), "x.tar", &std::env::temp_dir())
+fn open(bytes: &[u8]) -> Result<ImageArchive> {
+    ImageArchive::open_file(file(bytes), "x.tar", &std::env::temp_dir())
 }
 
 fn config(layers: &[&[u8]]) -> Vec<u8> {
@@ -67,15 +67,15 @@ fn docker(config: &[u8], paths: &[&str], more: &[(&str, &[u8])]) -> Vec<u8> {
     tar(&[own, more].concat())
 }
 
-fn manifest_of(source: &dyn Source) -> Manifest {
+fn manifest_of(source: &dyn ImageSource) -> Manifest {
     let fetched = source.manifest(None).unwrap();
-    match Document::parse(&fetched.bytes, fetched.media_type.as_deref()).unwrap() {
-        Document::Manifest(manifest) => manifest,
-        Document::Index(_) => panic!("an index"),
+    match ManifestDocument::parse(&fetched.bytes, fetched.media_type.as_deref()).unwrap() {
+        ManifestDocument::Manifest(manifest) => manifest,
+        ManifestDocument::Index(_) => panic!("an index"),
     }
 }
 
-fn blob(source: &dyn Source, descriptor: &Descriptor) -> Vec<u8> {
+fn blob(source: &dyn ImageSource, descriptor: &Descriptor) -> Vec<u8> {
     let mut bytes = Vec::new();
     source.blob(descriptor, 0).unwrap().read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes.len() as u64, descriptor.size);
@@ -129,11 +129,11 @@ fn an_image_of_several_is_chosen_by_name_or_place() {
         ("b.json", &b),
         ("l", &layer),
     ]);
-    let Ok(Archive::Docker(archive)) = open(&bytes) else { panic!("a docker-archive") };
-    let named = |name: &str| archive.find(Some(&Which::Named(name.parse().unwrap())));
+    let Ok(ImageArchive::Docker(archive)) = open(&bytes) else { panic!("a docker-archive") };
+    let named = |name: &str| archive.find(Some(&ArchiveSelector::Named(name.parse().unwrap())));
     assert_eq!(named("a").unwrap(), 0);
-    assert_eq!(archive.find(Some(&Which::At(1))).unwrap(), 1);
-    assert!(named("b").is_err() && archive.find(Some(&Which::At(2))).is_err());
+    assert_eq!(archive.find(Some(&ArchiveSelector::At(1))).unwrap(), 1);
+    assert!(named("b").is_err() && archive.find(Some(&ArchiveSelector::At(2))).is_err());
     let error = archive.find(None).unwrap_err();
     assert_eq!(error.way_out(), Some("say which: there is docker.io/library/a:latest"));
     assert_eq!(
@@ -175,7 +175,7 @@ fn a_manifest_json_of_100_mb_is_not_read() {
     entry.path("manifest.json").entry_type(EntryType::Regular).mode(0o644).unwrap();
     archive.write_all(&entry.size(100 << 20).unwrap().finish_bytes()).unwrap();
     archive.set_len((100 << 20) + 512).unwrap();
-    let error = message(Archive::open_file(archive, "x", &std::env::temp_dir()));
+    let error = message(ImageArchive::open_file(archive, "x", &std::env::temp_dir()));
     assert!(error.contains("manifest.json: 104857600 bytes, more than"), "{error}");
 }
 
@@ -204,7 +204,7 @@ fn made(word: &[u8]) -> Made {
     Made { layers, manifest: manifest.to_string().into_bytes(), config, blobs }
 }
 
-fn put(target: &dyn Target, image: &Made) {
+fn put(target: &dyn ImageTarget, image: &Made) {
     for (descriptor, bytes) in &image.blobs {
         if !target.has_blob(descriptor).unwrap() {
             let told = std::cell::Cell::new(0);
@@ -239,7 +239,7 @@ fn docker_archives_that_are_written_are_read_back() {
     target.finish().unwrap();
     assert!(target.finish().is_err());
 
-    let images = Archive::open(&path, folder.path()).unwrap().images().unwrap();
+    let images = ImageArchive::open(&path, folder.path()).unwrap().images().unwrap();
     assert_eq!(images[0].0, ["debian:12", "q.io/a/b:1", "debian:bookworm"]);
     assert_eq!(images[1].0, ["two:latest"]);
     for ((_, image), made) in images.iter().zip([&one, &two]) {
@@ -270,7 +270,7 @@ fn oci_archives_that_are_written_are_read_back_and_are_the_same_twice() {
             assert_eq!(&blob(&image, descriptor), bytes);
         }
     }
-    let images = Archive::open(&path, folder.path()).unwrap().images().unwrap();
+    let images = ImageArchive::open(&path, folder.path()).unwrap().images().unwrap();
     assert_eq!(images.iter().map(|(names, _)| names.concat()).collect::<Vec<_>>(), ["one", "two"]);
     let image = layout.image(Some("one")).unwrap();
     let larger = Descriptor { size: 1, ..made(b"1").blobs[1].0.clone() };

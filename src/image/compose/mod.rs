@@ -17,7 +17,7 @@ pub use layer::{LayerWriter, NewLayer};
 use super::file_range::FileRange;
 use super::instruction::{self, ConfigChange};
 use super::manifest::{Descriptor, LARGEST, MOST_LAYERS, Manifest, Platform, media, parse_config};
-use super::source::{Blob, Fetched, Source};
+use super::source::{BlobReader, FetchedManifest, ImageSource};
 use super::store::Store;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -214,17 +214,17 @@ fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
     }
 }
 
-impl Source for ComposedImage {
+impl ImageSource for ComposedImage {
     fn describe(&self) -> String {
         self.name.clone()
     }
 
-    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched> {
+    fn manifest(&self, digest: Option<&Digest>) -> Result<FetchedManifest> {
         if digest.is_some_and(|digest| *digest != self.digest) {
             fail!("{}: one image, no index", self.name);
         }
         let media_type = Some(media::OCI_MANIFEST.to_owned());
-        Ok(Fetched { bytes: self.manifest.clone(), media_type })
+        Ok(FetchedManifest { bytes: self.manifest.clone(), media_type })
     }
 
     fn size(&self, digest: &Digest) -> Result<u64> {
@@ -235,7 +235,7 @@ impl Source for ComposedImage {
         }
     }
 
-    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {
+    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobReader> {
         let digest = &descriptor.digest;
         if *digest == self.config.0 {
             let from = usize::try_from(from).unwrap_or(usize::MAX);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 
 use super::*;
-use crate::image::manifest::Document;
+use crate::image::manifest::ManifestDocument;
 
 fn details(changes: &[&str]) -> ImageDetails {
     ImageDetails {
@@ -17,7 +17,7 @@ fn details(changes: &[&str]) -> ImageDetails {
     }
 }
 
-fn read(source: &dyn Source, descriptor: &Descriptor) -> Vec<u8> {
+fn read(source: &dyn ImageSource, descriptor: &Descriptor) -> Vec<u8> {
     let mut bytes = Vec::new();
     source.blob(descriptor, 0).unwrap().read_to_end(&mut bytes).unwrap();
     assert_eq!(
@@ -30,10 +30,10 @@ fn read(source: &dyn Source, descriptor: &Descriptor) -> Vec<u8> {
     bytes
 }
 
-fn open(source: &dyn Source) -> (Manifest, Value, Vec<u8>) {
+fn open(source: &dyn ImageSource) -> (Manifest, Value, Vec<u8>) {
     let fetched = source.manifest(None).unwrap();
-    let Document::Manifest(manifest) =
-        Document::parse(&fetched.bytes, fetched.media_type.as_deref()).unwrap()
+    let ManifestDocument::Manifest(manifest) =
+        ManifestDocument::parse(&fetched.bytes, fetched.media_type.as_deref()).unwrap()
     else {
         panic!("an index")
     };

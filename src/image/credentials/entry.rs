@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::image::endpoint::Credentials;
+use crate::image::endpoint::RegistryCredentials;
 use crate::image::reference::DOCKER_HUB;
 
 /// Docker's name for docker.io in its files and for its helpers.
@@ -28,7 +28,7 @@ pub enum AuthFileFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     /// Secret to send to the registry.
-    pub credentials: Credentials,
+    pub credentials: RegistryCredentials,
     /// User name, if known.
     pub username: Option<String>,
 }
@@ -39,10 +39,10 @@ impl Login {
         let name = || username.to_owned();
         let (credentials, username) = match username {
             _ if secret.is_empty() => return None,
-            "<token>" => (Credentials::IdentityToken(secret.to_owned()), None),
+            "<token>" => (RegistryCredentials::IdentityToken(secret.to_owned()), None),
             _ => {
                 let password = secret.to_owned();
-                (Credentials::Password { username: name(), password }, Some(name()))
+                (RegistryCredentials::Password { username: name(), password }, Some(name()))
             }
         };
         Some(Self { credentials, username })
@@ -100,8 +100,8 @@ pub fn read(entry: &Value) -> Result<Option<Login>> {
     let username =
         username.or(field("username")?.map(str::to_owned)).filter(|name| !name.is_empty());
     let token = match (field("identitytoken")?, field("registrytoken")?) {
-        (Some(token), _) => Some(Credentials::IdentityToken(token.to_owned())),
-        (_, Some(token)) => Some(Credentials::RegistryToken(token.to_owned())),
+        (Some(token), _) => Some(RegistryCredentials::IdentityToken(token.to_owned())),
+        (_, Some(token)) => Some(RegistryCredentials::RegistryToken(token.to_owned())),
         _ => None,
     };
     if let Some(credentials) = token {
@@ -164,13 +164,13 @@ mod tests {
             assert_eq!(reads(nothing), None);
         }
         let token = reads(json!({"auth": auth("me:"), "identitytoken": "t"})).unwrap();
-        assert_eq!(token.credentials, Credentials::IdentityToken("t".into()));
+        assert_eq!(token.credentials, RegistryCredentials::IdentityToken("t".into()));
         assert_eq!(token.username.as_deref(), Some("me"));
         let token = reads(json!({"registrytoken": "t"})).unwrap();
-        assert_eq!(token.credentials, Credentials::RegistryToken("t".into()));
+        assert_eq!(token.credentials, RegistryCredentials::RegistryToken("t".into()));
         assert_eq!(
             Login::of_pair("<token>", "t").unwrap().credentials,
-            Credentials::IdentityToken("t".into())
+            RegistryCredentials::IdentityToken("t".into())
         );
     }
 

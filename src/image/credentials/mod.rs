@@ -25,7 +25,7 @@ use self::entry::{AuthFileFormat, Login};
 use self::file::AuthFile;
 pub use self::paths::CredentialPaths;
 pub use self::program::CredentialHelpers;
-use super::endpoint::Credentials;
+use super::endpoint::RegistryCredentials;
 use crate::error::{Context, Error, Result};
 
 /// The name among `credential-helpers` that stands for the auth files.
@@ -35,7 +35,7 @@ pub const AUTH_FILES: &str = "containers-auth.json";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundCredentials {
     /// Secret to send to the registry.
-    pub credentials: Credentials,
+    pub credentials: RegistryCredentials,
     /// User name, which a token may lack.
     pub username: Option<String>,
     /// Place of the credentials.

@@ -149,7 +149,7 @@ fn helpers_are_asked_for_the_registries_they_are_for() {
     assert_eq!(found(&logins, "a.io", "ns/x").as_deref(), Some("ns"));
     assert_eq!(found(&logins, "c.io", "x").as_deref(), Some("file"));
     let token = logins.find("token.io", "x").unwrap().unwrap();
-    assert_eq!(token.credentials, Credentials::IdentityToken("s".into()));
+    assert_eq!(token.credentials, RegistryCredentials::IdentityToken("s".into()));
     home.write(
         "docker/config.json",
         &json!({"credsStore": "gone", "auths": {"c.io": auth("file")}}),

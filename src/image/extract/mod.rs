@@ -39,7 +39,7 @@ use rustix::io::Errno;
 
 use crate::config::Limits;
 use crate::digest::Digest;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::files::MORE_SPACE;
 use crate::image::owners::Owners;
 use crate::layer::whiteout::Whiteouts;
@@ -50,7 +50,7 @@ const ANOTHER_FILESYSTEM: &str = "keep usnea's files on another filesystem: --ro
 fn cannot_make(errno: Errno) -> Error {
     let is_full = matches!(errno, Errno::NOSPC | Errno::DQUOT);
     let error = Error::from(errno);
-    if is_full { error.of_kind(Kind::Full).hint(MORE_SPACE) } else { error }
+    if is_full { error.of_kind(ErrorKind::Full).hint(MORE_SPACE) } else { error }
 }
 
 /// Settings for unpacking a layer.

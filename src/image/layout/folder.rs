@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Files;
+use super::LayoutFiles;
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::image::file_range::FileRange;
 use crate::sys::inroot::{self, Symlinks};
 
 /// An open folder.
-pub struct Folder {
+pub struct LayoutFolder {
     fd: OwnedFd,
     path: PathBuf,
 }
 
-impl Folder {
+impl LayoutFolder {
     /// Opens the folder. Errors: it does not exist.
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -68,7 +68,7 @@ impl Folder {
     }
 }
 
-impl Folder {
+impl LayoutFolder {
     /// Opens the regular file at `path`, through no symbolic link: a file that may be written. `None`: no such file.
     pub fn open_own(&self, path: &str) -> Result<Option<FileRange>> {
         let open = |flags| inroot::open(&self.fd, Path::new(path), flags, Symlinks::Refuse);
@@ -76,7 +76,7 @@ impl Folder {
     }
 }
 
-impl Files for Folder {
+impl LayoutFiles for LayoutFolder {
     fn open(&self, path: &str) -> Result<Option<FileRange>> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         range(rustix::fs::openat(&self.fd, path, flags, Mode::empty()).map_err(io::Error::from))

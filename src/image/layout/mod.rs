@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::file_range::FileRange;
-use super::manifest::{Descriptor, Document, Index, LARGEST, media};
-use super::source::{Blob, Fetched, Source};
+use super::manifest::{Descriptor, Index, LARGEST, ManifestDocument, media};
+use super::source::{BlobReader, FetchedManifest, ImageSource};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -25,30 +25,30 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 pub const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// Access to the files of a layout.
-pub trait Files: Send + Sync {
+pub trait LayoutFiles: Send + Sync {
     /// Opens the regular file at `path` in the layout. `None`: no such file.
     fn open(&self, path: &str) -> Result<Option<FileRange>>;
 }
 
 /// A layout open for reading.
 #[derive(Clone)]
-pub struct Layout {
-    files: Arc<dyn Files>,
+pub struct OciLayout {
+    files: Arc<dyn LayoutFiles>,
     name: String,
     index: Index,
     bytes: Vec<u8>,
 }
 
-impl Layout {
+impl OciLayout {
     /// Opens the layout in the folder `dir`. Errors: not a layout.
     pub fn open(dir: &Path) -> Result<Self> {
         let name = format!("oci:{}", dir.display());
-        let folder = folder::Folder::open(dir).context(|| name.clone())?;
+        let folder = folder::LayoutFolder::open(dir).context(|| name.clone())?;
         Self::of(Arc::new(folder), name)
     }
 
     /// Opens the layout in `files`, called `name` in messages.
-    pub fn of(files: Arc<dyn Files>, name: String) -> Result<Self> {
+    pub fn of(files: Arc<dyn LayoutFiles>, name: String) -> Result<Self> {
         let (bytes, index) = read_index(&*files).context(|| name.clone())?;
         Ok(Self { files, name, index, bytes })
     }
@@ -133,29 +133,29 @@ fn whole_name(entry: &Descriptor) -> Option<&str> {
     name.map(String::as_str).filter(|name| !name.is_empty())
 }
 
-fn read_index(files: &dyn Files) -> Result<(Vec<u8>, Index)> {
+fn read_index(files: &dyn LayoutFiles) -> Result<(Vec<u8>, Index)> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase", default)]
     #[derive(Default)]
-    struct Marker {
+    struct LayoutMarker {
         #[serde(deserialize_with = "go_json::text")]
         image_layout_version: Option<String>,
     }
     let marker = read_file(files, "oci-layout", 4096)?;
-    let marker: Marker = go_json::read(&marker).context(|| "oci-layout")?;
+    let marker: LayoutMarker = go_json::read(&marker).context(|| "oci-layout")?;
     let version = marker.image_layout_version.unwrap_or_else(|| "1.0.0".to_owned());
     if !version.starts_with("1.") {
         let version: String = version.chars().take(20).collect();
         fail!("oci-layout: version '{}' is not known, only 1.x", version.escape_debug());
     }
     let bytes = read_file(files, "index.json", LARGEST)?;
-    match Document::parse(&bytes, None).context(|| "index.json")? {
-        Document::Index(index) => Ok((bytes, index)),
-        Document::Manifest(_) => fail!("index.json: a manifest, not an index"),
+    match ManifestDocument::parse(&bytes, None).context(|| "index.json")? {
+        ManifestDocument::Index(index) => Ok((bytes, index)),
+        ManifestDocument::Manifest(_) => fail!("index.json: a manifest, not an index"),
     }
 }
 
-fn read_file(files: &dyn Files, path: &str, limit: u64) -> Result<Vec<u8>> {
+fn read_file(files: &dyn LayoutFiles, path: &str, limit: u64) -> Result<Vec<u8>> {
     let file = files.open(path).context(|| path)?.ok_or_else(|| {
         Error::new(format!("no {path} in it"))
             .hint("an OCI image layout has oci-layout and index.json")
@@ -170,7 +170,7 @@ pub fn blob_path(digest: &Digest) -> String {
 
 /// An image of a layout, or the index of a multi-platform image.
 pub struct LayoutImage {
-    layout: Layout,
+    layout: OciLayout,
     // None: index.json itself.
     entry: Option<Descriptor>,
 }
@@ -187,20 +187,20 @@ impl LayoutImage {
     }
 }
 
-impl Source for LayoutImage {
+impl ImageSource for LayoutImage {
     fn describe(&self) -> String {
         let Some(entry) = &self.entry else { return self.layout.name.clone() };
         let name = entry.annotations.get(REF_NAME).cloned();
         format!("{}:{}", self.layout.name, name.unwrap_or_else(|| entry.digest.to_string()))
     }
 
-    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched> {
+    fn manifest(&self, digest: Option<&Digest>) -> Result<FetchedManifest> {
         let (digest, media_type) = match (digest, &self.entry) {
             (Some(digest), _) => (digest, self.entry_of(digest).map(|entry| &entry.media_type)),
             (None, Some(entry)) => (&entry.digest, Some(&entry.media_type)),
             (None, None) => {
                 let media_type = Some(media::OCI_INDEX.to_owned());
-                return Ok(Fetched { bytes: self.layout.bytes.clone(), media_type });
+                return Ok(FetchedManifest { bytes: self.layout.bytes.clone(), media_type });
             }
         };
         let of = || format!("{}: manifest {digest}", self.layout.name);
@@ -213,14 +213,14 @@ impl Source for LayoutImage {
         if has != *digest {
             fail!("{}: its content has the digest {has}", of());
         }
-        Ok(Fetched { bytes, media_type: media_type.cloned() })
+        Ok(FetchedManifest { bytes, media_type: media_type.cloned() })
     }
 
     fn size(&self, digest: &Digest) -> Result<u64> {
         Ok(self.range(digest)?.size())
     }
 
-    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {
+    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobReader> {
         let range = self.range(&descriptor.digest)?;
         if range.size() != descriptor.size {
             fail!(

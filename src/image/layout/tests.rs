@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::image::source::Target;
+use crate::image::source::ImageTarget;
 
 struct Place {
     _folder: tempfile::TempDir,
@@ -62,12 +62,12 @@ fn message<T>(result: Result<T>) -> String {
 fn what_is_written_is_read_back_by_its_name() {
     let place = place();
     let one = put(&LayoutTarget::open(&place.dir, Some("one".to_owned())).unwrap(), "1");
-    let only = Layout::open(&place.dir).unwrap().image(None).unwrap();
+    let only = OciLayout::open(&place.dir).unwrap().image(None).unwrap();
     assert_eq!(read(&only), one);
     assert_eq!(only.describe(), format!("oci:{}:one", place.dir.display()));
 
     let two = put(&LayoutTarget::open(&place.dir, Some("two".to_owned())).unwrap(), "2");
-    let layout = Layout::open(&place.dir).unwrap();
+    let layout = OciLayout::open(&place.dir).unwrap();
     assert_eq!(read(&layout.image(Some("one")).unwrap()), one);
     assert_eq!(read(&layout.image(Some("two")).unwrap()), two);
     assert_eq!(read(&layout.image(Some(&Digest::of(&two).to_string())).unwrap()), two);
@@ -77,7 +77,7 @@ fn what_is_written_is_read_back_by_its_name() {
     assert_eq!(error.way_out(), Some("there is one, two"));
 
     let new = put(&LayoutTarget::open(&place.dir, Some("one".to_owned())).unwrap(), "new");
-    let layout = Layout::open(&place.dir).unwrap();
+    let layout = OciLayout::open(&place.dir).unwrap();
     assert_eq!(read(&layout.image(Some("one")).unwrap()), new);
     assert_eq!(layout.images().len(), 2);
     let left = fs::read_dir(&place.dir).unwrap().count();
@@ -92,7 +92,7 @@ fn a_blob_comes_from_any_byte_on_and_is_written_once() {
     let layer = descriptor(media::OCI_LAYER, b"not really a tar");
     assert!(target.has_blob(&layer).unwrap());
     target.put_blob(&layer, &|| panic!("it is there"), &|_| ()).unwrap();
-    let image = Layout::open(&place.dir).unwrap().image(None).unwrap();
+    let image = OciLayout::open(&place.dir).unwrap().image(None).unwrap();
     let mut text = String::new();
     std::io::Read::read_to_string(&mut image.blob(&layer, 4).unwrap(), &mut text).unwrap();
     assert_eq!(text, "really a tar");
@@ -117,7 +117,7 @@ fn an_entry_that_is_an_index_and_an_index_right_in_index_json_are_read() {
     let nested = json!({"schemaVersion": 2, "manifests": [entry_for("amd64"), entry_for("arm64")]});
     let nested = nested.to_string().into_bytes();
     target.put_manifest(None, media::OCI_INDEX, &nested).unwrap();
-    let image = Layout::open(&place.dir).unwrap().image(Some("multi")).unwrap();
+    let image = OciLayout::open(&place.dir).unwrap().image(Some("multi")).unwrap();
     let fetched = image.manifest(None).unwrap();
     assert_eq!(
         (fetched.bytes, fetched.media_type.as_deref()),
@@ -126,7 +126,7 @@ fn an_entry_that_is_an_index_and_an_index_right_in_index_json_are_read() {
     assert_eq!(image.manifest(Some(&Digest::of(&manifest))).unwrap().bytes, manifest);
 
     fs::write(place.dir.join("index.json"), &nested).unwrap();
-    let layout = Layout::open(&place.dir).unwrap();
+    let layout = OciLayout::open(&place.dir).unwrap();
     assert_eq!(read(&layout.image(None).unwrap()), nested);
     assert_eq!(layout.images().len(), 1);
 }
@@ -143,7 +143,7 @@ fn what_others_wrote_into_an_index_stays() {
     put(&target, "y");
     let text = fs::read_to_string(place.dir.join("index.json")).unwrap();
     assert!(text.contains("sbom") && text.contains(r#""subject":"z""#), "{text}");
-    assert_eq!(Layout::open(&place.dir).unwrap().images().len(), 2);
+    assert_eq!(OciLayout::open(&place.dir).unwrap().images().len(), 2);
 }
 
 #[test]
@@ -152,10 +152,10 @@ fn an_empty_layout_of_umoci_is_extended() {
     fs::create_dir(&place.dir).unwrap();
     fs::write(place.dir.join("oci-layout"), MARKER).unwrap();
     fs::write(place.dir.join("index.json"), r#"{"schemaVersion":2,"manifests":null}"#).unwrap();
-    let error = Layout::open(&place.dir).unwrap().image(None).err().unwrap().to_string();
+    let error = OciLayout::open(&place.dir).unwrap().image(None).err().unwrap().to_string();
     assert!(error.ends_with("there is no image in it"), "{error}");
     put(&LayoutTarget::open(&place.dir, None).unwrap(), "x");
-    Layout::open(&place.dir).unwrap().image(None).unwrap();
+    OciLayout::open(&place.dir).unwrap().image(None).unwrap();
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn many_write_to_one_layout_at_once() {
             });
         }
     });
-    let layout = Layout::open(&place.dir).unwrap();
+    let layout = OciLayout::open(&place.dir).unwrap();
     for number in 0..8 {
         layout.image(Some(&format!("n{number}"))).unwrap().manifest(None).unwrap();
     }
@@ -184,14 +184,14 @@ fn a_folder_with_other_things_in_it_is_left_alone() {
     let error = message(LayoutTarget::open(&place.dir, None));
     assert!(error.ends_with("the folder has other things in it and no oci-layout"), "{error}");
     assert_eq!(fs::read_dir(&place.dir).unwrap().count(), 1);
-    assert!(message(Layout::open(&place.dir)).contains("no oci-layout in it"));
+    assert!(message(OciLayout::open(&place.dir)).contains("no oci-layout in it"));
 }
 
 #[test]
 fn blobs_that_are_pipes_or_of_another_size_are_refused_and_links_read() {
     let place = place();
     put(&LayoutTarget::open(&place.dir, None).unwrap(), "x");
-    let image = Layout::open(&place.dir).unwrap().image(None).unwrap();
+    let image = OciLayout::open(&place.dir).unwrap().image(None).unwrap();
     let layer = descriptor(media::OCI_LAYER, b"not really a tar");
     let path = place.dir.join(blob_path(&layer.digest));
     let secret = place.dir.join("../secret");
@@ -236,7 +236,7 @@ fn documents_that_lie_are_refused() {
     let place = place();
     let target = LayoutTarget::open(&place.dir, None).unwrap();
     let manifest = put(&target, "x");
-    let image = Layout::open(&place.dir).unwrap().image(None).unwrap();
+    let image = OciLayout::open(&place.dir).unwrap().image(None).unwrap();
     let path = place.dir.join(blob_path(&Digest::of(&manifest)));
     fs::write(&path, "{}").unwrap();
     assert!(message(image.manifest(None)).contains("its content has the digest"));
@@ -247,7 +247,7 @@ fn documents_that_lie_are_refused() {
         let path = place.dir.join(name);
         let good = fs::read(&path).unwrap();
         fs::write(&path, content).unwrap();
-        let error = message(Layout::open(&place.dir));
+        let error = message(OciLayout::open(&place.dir));
         fs::write(&path, good).unwrap();
         error
     };
@@ -257,20 +257,20 @@ fn documents_that_lie_are_refused() {
     let itself = r#"{"schemaVersion":2,"manifests":[{"mediaType":"x","digest":"sha256:../index.json","size":1}]}"#;
     assert!(refused("index.json", itself).contains("not a digest"));
     fs::File::create(place.dir.join("index.json")).unwrap().set_len(100 << 20).unwrap();
-    assert!(message(Layout::open(&place.dir)).contains("more than"));
+    assert!(message(OciLayout::open(&place.dir)).contains("more than"));
 }
 
 proptest! {
     #[test]
     fn no_index_panics(text in "\\PC{0,200}", damage in proptest::collection::vec((0usize..400, any::<u8>()), 0..8)) {
         struct Given(Vec<u8>);
-        impl Files for Given {
+        impl LayoutFiles for Given {
             fn open(&self, path: &str) -> Result<Option<FileRange>> {
                 let bytes = if path == "oci-layout" { MARKER.as_bytes() } else { &self.0 };
                 Ok(Some(FileRange::whole(opener(bytes)()?)?))
             }
         }
-        let _ = Layout::of(Arc::new(Given(text.into_bytes())), "x".to_owned());
+        let _ = OciLayout::of(Arc::new(Given(text.into_bytes())), "x".to_owned());
         let digest = Digest::of(b"");
         let entry = json!({"mediaType": "m", "digest": digest, "size": 3, "annotations": {REF_NAME: "a"}});
         let mut bytes = json!({"schemaVersion": 2, "manifests": [entry]}).to_string().into_bytes();
@@ -278,7 +278,7 @@ proptest! {
             let length = bytes.len();
             bytes[at % length] = byte;
         }
-        if let Ok(layout) = Layout::of(Arc::new(Given(bytes)), "x".to_owned()) {
+        if let Ok(layout) = OciLayout::of(Arc::new(Given(bytes)), "x".to_owned()) {
             let _ = layout.images();
             let _ = layout.image(None).map(|image| image.manifest(None).is_ok());
         }

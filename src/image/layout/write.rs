@@ -11,21 +11,21 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::folder::Folder;
+use super::folder::LayoutFolder;
 use super::{REF_NAME, blob_path, read_index};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
 use crate::image::manifest::{Descriptor, media};
-use crate::image::source::{Target, Told};
+use crate::image::source::{ImageTarget, ProgressReader};
 
 /// Content of `oci-layout`.
 pub const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// An image of a layout to be written.
 pub struct LayoutTarget {
-    folder: Arc<Folder>,
+    folder: Arc<LayoutFolder>,
     name: String,
     reference: Option<String>,
 }
@@ -36,7 +36,7 @@ impl LayoutTarget {
     pub fn open(dir: &Path, reference: Option<String>) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(|error| files::cannot_write_output(error, dir))?;
         let name = format!("oci:{}", dir.display());
-        let folder = Folder::open(dir).context(|| name.clone())?;
+        let folder = LayoutFolder::open(dir).context(|| name.clone())?;
         let _lock = lock(dir)?;
         if folder.open_own("oci-layout").context(|| name.clone())?.is_none() {
             let mut entries = std::fs::read_dir(dir).context(|| name.clone())?;
@@ -139,7 +139,7 @@ pub fn entry(
     })
 }
 
-impl Target for LayoutTarget {
+impl ImageTarget for LayoutTarget {
     fn describe(&self) -> String {
         match &self.reference {
             Some(reference) => format!("{}:{reference}", self.name),
@@ -164,7 +164,7 @@ impl Target for LayoutTarget {
             progress(descriptor.size);
             return Ok(());
         }
-        self.put(&descriptor.digest, &mut Told::new(open()?, descriptor.size, progress))
+        self.put(&descriptor.digest, &mut ProgressReader::new(open()?, descriptor.size, progress))
     }
 
     fn put_manifest(&self, digest: Option<&Digest>, media_type: &str, bytes: &[u8]) -> Result<()> {

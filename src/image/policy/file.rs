@@ -11,7 +11,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::identity::SignedIdentity;
-use super::key::Key;
+use super::key::PublicKey;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 
@@ -44,7 +44,7 @@ pub struct SignedBy {
     _key_type: KeyType,
     key_path: Option<PathBuf>,
     key_paths: Option<Vec<PathBuf>>,
-    key_data: Option<Data>,
+    key_data: Option<Base64Data>,
     #[serde(default, rename = "signedIdentity")]
     _signed_identity: SignedIdentity,
 }
@@ -66,14 +66,14 @@ enum KeyType {
 pub struct SigstoreSigned {
     key_path: Option<PathBuf>,
     key_paths: Option<Vec<PathBuf>>,
-    key_data: Option<Data>,
-    key_datas: Option<Vec<Data>>,
+    key_data: Option<Base64Data>,
+    key_datas: Option<Vec<Base64Data>>,
     fulcio: Option<Fulcio>,
     pki: Option<Pki>,
     rekor_public_key_path: Option<PathBuf>,
     rekor_public_key_paths: Option<Vec<PathBuf>>,
-    rekor_public_key_data: Option<Data>,
-    rekor_public_key_datas: Option<Vec<Data>>,
+    rekor_public_key_data: Option<Base64Data>,
+    rekor_public_key_datas: Option<Vec<Base64Data>>,
     /// Name that the signature must give the image.
     #[serde(default)]
     pub signed_identity: SignedIdentity,
@@ -87,7 +87,7 @@ struct Fulcio {
     #[serde(rename = "caPath")]
     ca_path: Option<PathBuf>,
     #[serde(rename = "caData")]
-    ca_data: Option<Data>,
+    ca_data: Option<Base64Data>,
     oidc_issuer: String,
     subject_email: String,
 }
@@ -99,11 +99,11 @@ struct Pki {
     #[serde(rename = "caRootsPath")]
     roots_path: Option<PathBuf>,
     #[serde(rename = "caRootsData")]
-    roots_data: Option<Data>,
+    roots_data: Option<Base64Data>,
     #[serde(rename = "caIntermediatesPath")]
     intermediates_path: Option<PathBuf>,
     #[serde(rename = "caIntermediatesData")]
-    intermediates_data: Option<Data>,
+    intermediates_data: Option<Base64Data>,
     #[serde(rename = "subjectEmail")]
     email: Option<String>,
     #[serde(rename = "subjectHostname")]
@@ -124,7 +124,7 @@ impl Requirement {
 
     /// The keys of which one must have signed; empty if no signature is required. Errors: unsupported here, or an
     /// unreadable key.
-    pub(super) fn keys(&self) -> Result<Vec<Key>> {
+    pub(super) fn keys(&self) -> Result<Vec<PublicKey>> {
         let signed = match self {
             Self::InsecureAcceptAnything {} => return Ok(Vec::new()),
             Self::Reject {} => fail!("images from there are rejected"),
@@ -180,20 +180,21 @@ impl SigstoreSigned {
             ],
         )?;
         let no_paths = |paths: &Option<Vec<PathBuf>>| paths.as_ref().is_some_and(Vec::is_empty);
-        let no_datas = |datas: &Option<Vec<Data>>| datas.as_ref().is_some_and(Vec::is_empty);
+        let no_datas = |datas: &Option<Vec<Base64Data>>| datas.as_ref().is_some_and(Vec::is_empty);
         if no_paths(&self.key_paths) || no_datas(&self.key_datas) {
             fail!("no key: the list is empty");
         }
         Ok(())
     }
 
-    fn read_keys(&self) -> Result<Vec<Key>> {
+    fn read_keys(&self) -> Result<Vec<PublicKey>> {
         let paths = self.key_path.iter().chain(self.key_paths.iter().flatten()).map(|path| {
             let pem = std::fs::read(path).map_err(Error::from);
-            pem.and_then(|pem| Key::from_pem(&pem)).context(|| format!("key {}", path.display()))
+            pem.and_then(|pem| PublicKey::from_pem(&pem))
+                .context(|| format!("key {}", path.display()))
         });
         let datas = self.key_data.iter().chain(self.key_datas.iter().flatten());
-        let datas = datas.map(|data| Key::from_pem(&data.0).context(|| "keyData"));
+        let datas = datas.map(|data| PublicKey::from_pem(&data.0).context(|| "keyData"));
         paths.chain(datas).collect()
     }
 }
@@ -218,9 +219,9 @@ pub fn check(requirements: &[Requirement]) -> Result<()> {
 
 /// Bytes in base64.
 #[derive(Debug)]
-struct Data(Vec<u8>);
+struct Base64Data(Vec<u8>);
 
-impl<'de> Deserialize<'de> for Data {
+impl<'de> Deserialize<'de> for Base64Data {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         // Go's decoder also skips line ends.
@@ -232,19 +233,19 @@ impl<'de> Deserialize<'de> for Data {
 
 /// A JSON object whose keys are unique.
 #[derive(Debug)]
-pub struct Unique<T>(pub BTreeMap<String, T>);
+pub struct UniqueKeys<T>(pub BTreeMap<String, T>);
 
-impl<T> Default for Unique<T> {
+impl<T> Default for UniqueKeys<T> {
     fn default() -> Self {
         Self(BTreeMap::new())
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Unique<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for UniqueKeys<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Pairs<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
-            type Value = Unique<T>;
+        struct UniqueKeysVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for UniqueKeysVisitor<T> {
+            type Value = UniqueKeys<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -258,9 +259,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Unique<T> {
                     }
                     map.insert(key, pairs.next_value()?);
                 }
-                Ok(Unique(map))
+                Ok(UniqueKeys(map))
             }
         }
-        from.deserialize_map(Pairs(PhantomData))
+        from.deserialize_map(UniqueKeysVisitor(PhantomData))
     }
 }

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::image::reference::{DOCKER_HUB, Reference, Typed};
+use crate::image::reference::{DOCKER_HUB, Reference, TypedReference};
 
 /// Name that a signature must give the image.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -20,21 +20,21 @@ pub enum SignedIdentity {
     #[serde(rename_all = "camelCase")]
     ExactReference {
         /// Name with a tag or digest.
-        docker_reference: Exact,
+        docker_reference: ExactReference,
     },
     /// A fixed repository.
     #[serde(rename_all = "camelCase")]
     ExactRepository {
         /// Name of the repository; a tag or digest is ignored.
-        docker_repository: Name,
+        docker_repository: SignedName,
     },
     /// As [`SignedIdentity::MatchRepoDigestOrExact`], after replacing `prefix`.
     #[serde(rename_all = "camelCase")]
     RemapIdentity {
         /// A registry, or a namespace or repository of it.
-        prefix: Prefix,
+        prefix: NamePrefix,
         /// Replacement for the prefix in the signature.
-        signed_prefix: Prefix,
+        signed_prefix: NamePrefix,
     },
 }
 
@@ -47,12 +47,12 @@ impl Default for SignedIdentity {
 /// A name, completed as docker does, but without `latest` if the name has neither tag nor digest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Name {
+pub struct SignedName {
     complete: Reference,
     is_bare: bool,
 }
 
-impl TryFrom<String> for Name {
+impl TryFrom<String> for SignedName {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self> {
@@ -60,9 +60,9 @@ impl TryFrom<String> for Name {
     }
 }
 
-impl Name {
+impl SignedName {
     fn parse(text: &str) -> Result<Self> {
-        let typed: Typed = text.parse()?;
+        let typed: TypedReference = text.parse()?;
         let is_bare = typed.tag.is_none() && typed.digest.is_none();
         Ok(Self { complete: typed.in_registry(DOCKER_HUB), is_bare })
     }
@@ -71,13 +71,13 @@ impl Name {
 /// A name with a tag or digest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Exact(Reference);
+pub struct ExactReference(Reference);
 
-impl TryFrom<String> for Exact {
+impl TryFrom<String> for ExactReference {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self> {
-        let name = Name::parse(&text)?;
+        let name = SignedName::parse(&text)?;
         match name.is_bare {
             true => Err(Error::new(format!("'{text}' has neither a tag nor a digest"))),
             false => Ok(Self(name.complete)),
@@ -88,13 +88,13 @@ impl TryFrom<String> for Exact {
 /// A complete name without tag and digest: `REGISTRY[/COMPONENT...]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Prefix(String);
+pub struct NamePrefix(String);
 
-impl TryFrom<String> for Prefix {
+impl TryFrom<String> for NamePrefix {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self> {
-        let inside = format!("{text}/x").parse::<Typed>();
+        let inside = format!("{text}/x").parse::<TypedReference>();
         match inside.is_ok_and(|typed| typed.registry.is_some()) {
             true => Ok(Self(text)),
             false => Err(Error::new(format!(
@@ -105,7 +105,7 @@ impl TryFrom<String> for Prefix {
     }
 }
 
-impl Prefix {
+impl NamePrefix {
     /// The rest of `name` after this prefix: empty, or a slash and more. `None`: `name` lacks the prefix.
     fn rest<'a>(&self, name: &'a str) -> Option<&'a str> {
         let rest = name.strip_prefix(&*self.0)?;
@@ -117,10 +117,10 @@ impl SignedIdentity {
     /// True if a signature for the name `signed` is valid for `image`; `None`: an image without such a name (from a
     /// folder).
     pub(super) fn accepts(&self, image: Option<&Reference>, signed: &str) -> bool {
-        let Ok(signed) = Name::parse(signed) else { return false };
+        let Ok(signed) = SignedName::parse(signed) else { return false };
         let same_name = |image: &Reference| image.name() == signed.complete.name();
         match (self, image) {
-            (Self::ExactReference { docker_reference: Exact(exact) }, _) => {
+            (Self::ExactReference { docker_reference: ExactReference(exact) }, _) => {
                 !signed.is_bare && *exact == signed.complete
             }
             (Self::ExactRepository { docker_repository }, _) => {
@@ -151,7 +151,7 @@ fn without_idle_tag(image: &Reference) -> Reference {
     Reference { tag, ..image.clone() }
 }
 
-fn matches_digest_or_exact(image: &Reference, signed: &Name) -> bool {
+fn matches_digest_or_exact(image: &Reference, signed: &SignedName) -> bool {
     !signed.is_bare
         && match image.digest {
             Some(_) => image.name() == signed.complete.name(),
@@ -161,10 +161,10 @@ fn matches_digest_or_exact(image: &Reference, signed: &Name) -> bool {
 
 /// The image with its prefix replaced; unchanged if its name does not begin with `from`. `None`: the new name is
 /// invalid.
-fn remap(image: &Reference, from: &Prefix, to: &Prefix) -> Option<Reference> {
+fn remap(image: &Reference, from: &NamePrefix, to: &NamePrefix) -> Option<Reference> {
     let name = image.name();
     let Some(rest) = from.rest(&name) else { return Some(image.clone()) };
-    let typed: Typed = format!("{}{rest}", to.0).parse().ok()?;
+    let typed: TypedReference = format!("{}{rest}", to.0).parse().ok()?;
     // A registry alone names no image.
     typed.registry.as_ref()?;
     let renamed = typed.in_registry(DOCKER_HUB);

@@ -16,9 +16,9 @@ const ALGORITHMS: [&dyn SignatureVerificationAlgorithm; 5] =
 
 /// A public key of a known kind.
 #[derive(Debug)]
-pub struct Key(SubjectPublicKeyInfoDer<'static>);
+pub struct PublicKey(SubjectPublicKeyInfoDer<'static>);
 
-impl Key {
+impl PublicKey {
     /// Parses `-----BEGIN PUBLIC KEY-----`. Errors: no such block; an unknown kind of key.
     pub fn from_pem(pem: &[u8]) -> Result<Self> {
         let hint = "a file that begins with '-----BEGIN PUBLIC KEY-----', such as cosign.pub";

@@ -24,19 +24,19 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use self::file::Unique;
+use self::file::UniqueKeys;
 pub use self::file::{Requirement, SigstoreSigned};
 pub use self::identity::SignedIdentity;
-pub use self::scope::Origin;
+pub use self::scope::ImageOrigin;
 use self::signature::Signature;
-use super::source::Source;
+use super::source::ImageSource;
 use crate::config;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 
 /// Finds the source for a tag of the image's own repository; `None`: no such tag. For a registry:
 /// `|tag| registry.sibling(tag)`.
-pub type Neighbour<'a> = dyn Fn(&str) -> Result<Option<Box<dyn Source>>> + 'a;
+pub type TagLookup<'a> = dyn Fn(&str) -> Result<Option<Box<dyn ImageSource>>> + 'a;
 
 /// A policy: requirements for images, by origin.
 #[derive(Debug)]
@@ -49,10 +49,10 @@ pub struct Policy {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct PolicyFile {
     default: Vec<Requirement>,
     #[serde(default)]
-    transports: Unique<Unique<Vec<Requirement>>>,
+    transports: UniqueKeys<UniqueKeys<Vec<Requirement>>>,
 }
 
 impl Policy {
@@ -82,7 +82,7 @@ impl Policy {
 
     fn parse(path: &Path, text: &str) -> Result<Self> {
         let parse = || -> Result<Self> {
-            let file: File = serde_json::from_str(text).map_err(Error::new)?;
+            let file: PolicyFile = serde_json::from_str(text).map_err(Error::new)?;
             let transports = file.transports.0.into_iter().map(|(name, scopes)| (name, scopes.0));
             let policy = Self {
                 path: Some(path.to_owned()),
@@ -110,12 +110,12 @@ impl Policy {
     }
 
     /// The requirements for an image of this origin; all must hold.
-    pub fn requirements(&self, origin: &Origin) -> &[Requirement] {
+    pub fn requirements(&self, origin: &ImageOrigin) -> &[Requirement] {
         self.rule(origin).1
     }
 
     /// The rule for images of this origin: its name and requirements.
-    fn rule(&self, origin: &Origin) -> (String, &[Requirement]) {
+    fn rule(&self, origin: &ImageOrigin) -> (String, &[Requirement]) {
         let scopes = self.transports.get(origin.transport());
         let found = scopes.and_then(|scopes| {
             let all = origin.scopes().iter().map(String::as_str).chain([""]);
@@ -129,7 +129,7 @@ impl Policy {
 
     /// Checks everything that needs no download. Errors: the image is rejected, or a requirement cannot be verified
     /// here: an unsupported kind of signature, an unreadable key.
-    pub fn check_before(&self, origin: &Origin) -> Result<()> {
+    pub fn check_before(&self, origin: &ImageOrigin) -> Result<()> {
         let (rule, requirements) = self.rule(origin);
         requirements.iter().try_for_each(|requirement| {
             requirement.keys().map(drop).context(|| self.refusal(origin, &rule, requirement))
@@ -144,9 +144,9 @@ impl Policy {
     /// reference. Errors: as of [`Policy::check_before`]; no valid signature; a failed download of signatures.
     pub fn verify(
         &self,
-        origin: &Origin,
+        origin: &ImageOrigin,
         digest: &Digest,
-        neighbour: &Neighbour<'_>,
+        neighbour: &TagLookup<'_>,
     ) -> Result<()> {
         let (rule, requirements) = self.rule(origin);
         // Fetched once, for all requirements.
@@ -171,7 +171,7 @@ impl Policy {
 
     /// Prefix of a refusal's message:
     /// `signature policy /etc/containers/policy.json: docker "q.io": sigstoreSigned: q.io/x:1`.
-    fn refusal(&self, origin: &Origin, rule: &str, requirement: &Requirement) -> String {
+    fn refusal(&self, origin: &ImageOrigin, rule: &str, requirement: &Requirement) -> String {
         let path = self.path.as_deref().unwrap_or(Path::new("(none)")).display();
         format!("signature policy {path}: {rule}: {}: {origin}", requirement.name())
     }

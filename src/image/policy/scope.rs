@@ -9,14 +9,14 @@ use crate::image::reference::{LOCALHOST, Reference};
 
 /// Origin of an image, as policies see it: the name that the user gave, not the mirror that serves it.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub struct ImageOrigin {
     transport: String,
     scopes: Vec<String>,
     reference: Option<Reference>,
     name: String,
 }
 
-impl Origin {
+impl ImageOrigin {
     /// Makes the origin for a registry (transport `docker`).
     pub fn registry(reference: &Reference) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ImageOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }

@@ -9,13 +9,13 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::Neighbour;
-use super::key::Key;
+use super::TagLookup;
+use super::key::PublicKey;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::image::manifest::{Descriptor, Document};
-use crate::image::source::Source;
+use crate::image::manifest::{Descriptor, ManifestDocument};
+use crate::image::source::ImageSource;
 
 /// Media type of a layer with a signed statement.
 const MEDIA_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -36,7 +36,7 @@ pub struct Signature {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Payload {
+struct SignaturePayload {
     critical: Critical,
     #[serde(rename = "optional")]
     _optional: IgnoredAny,
@@ -46,25 +46,25 @@ struct Payload {
 #[serde(deny_unknown_fields)]
 struct Critical {
     r#type: String,
-    image: Image,
-    identity: Identity,
+    image: SignedImage,
+    identity: SignedReference,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Image {
+struct SignedImage {
     docker_manifest_digest: Digest,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Identity {
+struct SignedReference {
     docker_reference: String,
 }
 
 /// Fetches all signatures of the image `digest`. Errors: no signature; the manifest at their tag is malformed or too
 /// large.
-pub fn fetch(digest: &Digest, neighbour: &Neighbour<'_>) -> Result<Vec<Signature>> {
+pub fn fetch(digest: &Digest, neighbour: &TagLookup<'_>) -> Result<Vec<Signature>> {
     let tag = format!("{}-{}.sig", digest.algorithm().name(), digest.hex());
     let none = |why: String| {
         Error::new(format!("no signature: {why}"))
@@ -80,10 +80,10 @@ pub fn fetch(digest: &Digest, neighbour: &Neighbour<'_>) -> Result<Vec<Signature
     }
 }
 
-fn read_all(source: &dyn Source) -> Result<Vec<Signature>> {
+fn read_all(source: &dyn ImageSource) -> Result<Vec<Signature>> {
     let fetched = source.manifest(None)?;
-    let Document::Manifest(manifest) =
-        Document::parse(&fetched.bytes, fetched.media_type.as_deref())?
+    let ManifestDocument::Manifest(manifest) =
+        ManifestDocument::parse(&fetched.bytes, fetched.media_type.as_deref())?
     else {
         fail!("an index, not the manifest of signatures");
     };
@@ -107,7 +107,7 @@ fn read_all(source: &dyn Source) -> Result<Vec<Signature>> {
     Ok(signatures)
 }
 
-fn read_payload(source: &dyn Source, layer: &Descriptor) -> Result<Arc<[u8]>> {
+fn read_payload(source: &dyn ImageSource, layer: &Descriptor) -> Result<Arc<[u8]>> {
     if layer.size > LARGEST_PAYLOAD {
         fail!("signed statement {}: larger than {LARGEST_PAYLOAD} bytes", layer.digest);
     }
@@ -125,7 +125,7 @@ fn read_payload(source: &dyn Source, layer: &Descriptor) -> Result<Arc<[u8]>> {
 /// why none is.
 pub fn verify(
     signatures: &[Signature],
-    keys: &[Key],
+    keys: &[PublicKey],
     digest: &Digest,
     accepts: &dyn Fn(&str) -> bool,
 ) -> Result<()> {
@@ -149,14 +149,19 @@ pub fn verify(
 
 impl Signature {
     /// Verifies the signature first: the statement is not parsed before.
-    fn verify(&self, keys: &[Key], digest: &Digest, accepts: &dyn Fn(&str) -> bool) -> Result<()> {
+    fn verify(
+        &self,
+        keys: &[PublicKey],
+        digest: &Digest,
+        accepts: &dyn Fn(&str) -> bool,
+    ) -> Result<()> {
         let Ok(bytes) = BASE64_STANDARD.decode(&self.base64) else {
             fail!("the signature is not base64");
         };
         if !keys.iter().any(|key| key.has_signed(&self.payload, &bytes)) {
             fail!("the signature is not by the policy's key, or not of what it stands beside");
         }
-        let Payload { critical, .. } = serde_json::from_slice(&self.payload)
+        let SignaturePayload { critical, .. } = serde_json::from_slice(&self.payload)
             .map_err(Error::new)
             .context(|| "the signed statement")?;
         if critical.r#type != TYPE {

@@ -5,21 +5,21 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::Pull;
+use super::ImagePull;
 use super::writeback::Writeback;
 use crate::config::Limits;
 use crate::digest::{Digest, Hashed};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fail;
 use crate::image::manifest::Descriptor;
 use crate::image::owners::Owners;
-use crate::image::source::Source;
+use crate::image::source::ImageSource;
 use crate::image::store::{
-    Download, HeldBlob, HeldLayer, Image, Partial, Store, Unpacking, Wanted,
+    BlobClaim, HeldBlob, HeldLayer, ImageRecord, LayerClaim, PartialBlob, Store, Unpacking,
 };
 
 /// Locks on a fetched layer and its blob, held until the image is recorded.
-pub struct Held {
+pub struct LayerLocks {
     _blob: HeldBlob,
     layer: HeldLayer,
 }
@@ -27,21 +27,21 @@ pub struct Held {
 /// Returns the blob, fetched if it is missing.
 pub fn blob(
     store: &Store,
-    source: &dyn Source,
+    source: &dyn ImageSource,
     descriptor: &Descriptor,
     told: &dyn Fn(u64),
     waits: &dyn Fn(),
 ) -> Result<HeldBlob> {
     match store.download(&descriptor.digest, waits)? {
-        Download::There(held) => Ok(held),
-        Download::Ours(partial) => finish(&partial, store, source, descriptor, told),
+        BlobClaim::There(held) => Ok(held),
+        BlobClaim::Ours(partial) => finish(&partial, store, source, descriptor, told),
     }
 }
 
 fn finish(
-    partial: &Partial,
+    partial: &PartialBlob,
     store: &Store,
-    source: &dyn Source,
+    source: &dyn ImageSource,
     descriptor: &Descriptor,
     told: &dyn Fn(u64),
 ) -> Result<HeldBlob> {
@@ -51,10 +51,10 @@ fn finish(
 
 /// Fetches and unpacks all layers. Returns the unpacked size of each in bytes, and the locks on them.
 pub fn fetch(
-    pull: &Pull<'_>,
-    source: &dyn Source,
+    pull: &ImagePull<'_>,
+    source: &dyn ImageSource,
     layers: &[(&Descriptor, &Digest)],
-) -> Result<(Vec<u64>, Vec<Held>)> {
+) -> Result<(Vec<u64>, Vec<LayerLocks>)> {
     let shown = |(layer, _): &(&Descriptor, &Digest)| (layer.digest.short().to_owned(), layer.size);
     pull.progress.layers(&layers.iter().map(shown).collect::<Vec<_>>());
     // The largest layer first: started last, it would finish alone.
@@ -68,7 +68,7 @@ pub fn fetch(
         order.get(rank).map(|at| (rank, *at))
     };
     let writeback = Writeback::default();
-    let results: Vec<Mutex<Option<Result<Held>>>> =
+    let results: Vec<Mutex<Option<Result<LayerLocks>>>> =
         layers.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
         while let Some((rank, at)) = take() {
@@ -120,7 +120,7 @@ pub fn fetch(
         }
     }
     match failure {
-        Some(error) if error.kind() == Kind::Full => {
+        Some(error) if error.kind() == ErrorKind::Full => {
             drop(held);
             let came: Vec<_> =
                 layers.iter().map(|(layer, diff_id)| (&layer.digest, *diff_id)).collect();
@@ -161,29 +161,29 @@ fn give_way(rank: usize) {
 
 /// Fetches and unpacks one layer. Returns the locks, and true if the layer was already unpacked.
 fn one(
-    pull: &Pull<'_>,
-    source: &dyn Source,
+    pull: &ImagePull<'_>,
+    source: &dyn ImageSource,
     (descriptor, diff_id): (&Descriptor, &Digest),
     is_recorded: bool,
     told: &(dyn Fn(u64) + Sync),
     waits: &dyn Fn(),
-) -> Result<(Held, bool)> {
+) -> Result<(LayerLocks, bool)> {
     let wanted = pull.store.want_layer(diff_id, pull.owners, is_recorded, waits)?;
     Ok(match wanted {
-        Wanted::There(layer) => {
+        LayerClaim::There(layer) => {
             let blob = blob(pull.store, source, descriptor, told, waits)?;
-            (Held { _blob: blob, layer }, true)
+            (LayerLocks { _blob: blob, layer }, true)
         }
-        Wanted::Ours(unpacking) => match pull.store.download(&descriptor.digest, waits)? {
-            Download::There(blob) => {
+        LayerClaim::Ours(unpacking) => match pull.store.download(&descriptor.digest, waits)? {
+            BlobClaim::There(blob) => {
                 told(descriptor.size);
                 let layer = unpack_blob(pull.store, unpacking, &blob, descriptor, pull.limits)?;
-                (Held { _blob: blob, layer }, false)
+                (LayerLocks { _blob: blob, layer }, false)
             }
-            Download::Ours(partial) => {
+            BlobClaim::Ours(partial) => {
                 let (blob, layer) =
                     download_and_unpack(pull, source, descriptor, &partial, unpacking, told)?;
-                (Held { _blob: blob, layer }, false)
+                (LayerLocks { _blob: blob, layer }, false)
             }
         },
     })
@@ -218,10 +218,10 @@ fn damaged(digest: &Digest) -> Error {
 }
 
 fn download_and_unpack(
-    pull: &Pull<'_>,
-    source: &dyn Source,
+    pull: &ImagePull<'_>,
+    source: &dyn ImageSource,
     descriptor: &Descriptor,
-    partial: &Partial,
+    partial: &PartialBlob,
     unpacking: Unpacking<'_>,
     told: &(dyn Fn(u64) + Sync),
 ) -> Result<(HeldBlob, HeldLayer)> {
@@ -243,13 +243,13 @@ fn download_and_unpack(
 /// subordinate IDs, or a pull without any. Has no limits: the image was accepted by the pull.
 pub fn unpack_missing(
     store: &Store,
-    image: &Image,
+    image: &ImageRecord,
     owners: &Owners,
     waits: &dyn Fn(),
 ) -> Result<()> {
     for layer in &image.layers {
         let wanted = store.want_layer(&layer.diff_id, owners, true, waits)?;
-        let Wanted::Ours(unpacking) = wanted else {
+        let LayerClaim::Ours(unpacking) = wanted else {
             continue;
         };
         let Some(blob) = store.blob(&layer.blob)? else {

@@ -1,4 +1,4 @@
-//! A pull: from a [`Source`] into the store, layers unpacked while they arrive.
+//! A pull: from a [`ImageSource`] into the store, layers unpacked while they arrive.
 //!
 //! ```text
 //!  manifest (or index, then manifest) --> config --> layers, several at once:
@@ -14,10 +14,10 @@ mod layers;
 mod writeback;
 
 use super::Reference;
-use super::manifest::{Descriptor, Document, LARGEST, Manifest, Platform, parse_config};
+use super::manifest::{Descriptor, LARGEST, Manifest, ManifestDocument, Platform, parse_config};
 use super::owners::Owners;
-use super::source::{Fetched, Source};
-use super::store::{HeldBlob, Image, Layer, Store};
+use super::source::{FetchedManifest, ImageSource};
+use super::store::{HeldBlob, ImageLayer, ImageRecord, Store};
 use crate::config::Limits;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Result};
@@ -30,7 +30,7 @@ pub use layers::unpack_missing;
 const DEEPEST: usize = 4;
 
 /// Receives the progress of a pull. Called by several threads.
-pub trait Progress: Sync {
+pub trait TransferProgress: Sync {
     /// Announces the image's layers: short digest and packed size in bytes.
     fn layers(&self, layers: &[(String, u64)]);
     /// Reports a wait: another command fetches or unpacks layer `at` (`None`: the config).
@@ -42,7 +42,7 @@ pub trait Progress: Sync {
 }
 
 /// A pull: settings, destination and callbacks.
-pub struct Pull<'a> {
+pub struct ImagePull<'a> {
     /// Verb for error messages: cannot ACTION SOURCE.
     pub action: &'static str,
     /// Store that receives the image.
@@ -59,13 +59,13 @@ pub struct Pull<'a> {
     /// Number of layers fetched at once.
     pub parallel: usize,
     /// Receiver of progress reports.
-    pub progress: &'a dyn Progress,
+    pub progress: &'a dyn TransferProgress,
     /// Accepts or rejects the image with this manifest; called before any layer is fetched.
     pub approve: &'a (dyn Fn(&Digest) -> Result<()> + Sync),
 }
 
 /// A verified manifest, and the index that led to it.
-pub struct Chosen {
+pub struct ChosenManifest {
     /// The parsed manifest.
     pub manifest: Manifest,
     /// Digest of the manifest.
@@ -77,7 +77,7 @@ pub struct Chosen {
 }
 
 /// Computes the digest of `fetched`, with the algorithm of `wanted` if given. Errors: it differs from `wanted`.
-fn verified(fetched: &Fetched, wanted: Option<&Digest>) -> Result<Digest> {
+fn verified(fetched: &FetchedManifest, wanted: Option<&Digest>) -> Result<Digest> {
     let mut hasher = Hasher::new(wanted.map_or(Algorithm::Sha256, Digest::algorithm));
     hasher.update(&fetched.bytes);
     let digest = hasher.finish();
@@ -90,16 +90,20 @@ fn verified(fetched: &Fetched, wanted: Option<&Digest>) -> Result<Digest> {
 }
 
 /// Fetches the manifest `wanted`, by default the source's own. From an index, also fetches the manifest for `platform`.
-pub fn choose(source: &dyn Source, platform: &Platform, wanted: Option<&Digest>) -> Result<Chosen> {
+pub fn choose(
+    source: &dyn ImageSource,
+    platform: &Platform,
+    wanted: Option<&Digest>,
+) -> Result<ChosenManifest> {
     let mut fetched = source.manifest(wanted)?;
     let mut digest = verified(&fetched, wanted)?;
     let mut index = None;
     for _ in 0..DEEPEST {
-        match Document::parse(&fetched.bytes, fetched.media_type.as_deref())? {
-            Document::Manifest(manifest) => {
-                return Ok(Chosen { manifest, digest, bytes: fetched.bytes, index });
+        match ManifestDocument::parse(&fetched.bytes, fetched.media_type.as_deref())? {
+            ManifestDocument::Manifest(manifest) => {
+                return Ok(ChosenManifest { manifest, digest, bytes: fetched.bytes, index });
             }
-            Document::Index(list) => {
+            ManifestDocument::Index(list) => {
                 let entry = list.choose(platform)?;
                 let next = source.manifest(Some(&entry.digest))?;
                 if entry.is_size_known() && next.bytes.len() as u64 != entry.size {
@@ -116,7 +120,7 @@ pub fn choose(source: &dyn Source, platform: &Platform, wanted: Option<&Digest>)
 }
 
 /// Queries the source for the sizes that the manifest does not have.
-fn add_sizes(source: &dyn Source, manifest: &mut Manifest) -> Result<()> {
+fn add_sizes(source: &dyn ImageSource, manifest: &mut Manifest) -> Result<()> {
     let Manifest { config, layers, .. } = manifest;
     for descriptor in std::iter::once(config).chain(layers) {
         if !descriptor.is_size_known() {
@@ -126,13 +130,13 @@ fn add_sizes(source: &dyn Source, manifest: &mut Manifest) -> Result<()> {
     Ok(())
 }
 
-impl Pull<'_> {
+impl ImagePull<'_> {
     /// Pulls and records the image.
-    pub fn run(&self, source: &dyn Source) -> Result<Image> {
+    pub fn run(&self, source: &dyn ImageSource) -> Result<ImageRecord> {
         self.run_inner(source).context(|| format!("cannot {} {}", self.action, source.describe()))
     }
 
-    fn run_inner(&self, source: &dyn Source) -> Result<Image> {
+    fn run_inner(&self, source: &dyn ImageSource) -> Result<ImageRecord> {
         let wanted = self.names.iter().find_map(|name| name.digest.as_ref());
         let mut chosen = choose(source, self.platform, wanted)?;
         chosen.manifest.check_is_image()?;
@@ -157,17 +161,17 @@ impl Pull<'_> {
         if digests.is_empty()
             && let Some((known, _held)) = self.known(&descriptor.digest)?
         {
-            return self.record(Image { names, digests, ..known });
+            return self.record(ImageRecord { names, digests, ..known });
         }
         let pairs: Vec<(&Descriptor, &Digest)> = descriptors.iter().zip(&diff_ids).collect();
         let (sizes, _held_layers) = layers::fetch(self, source, &pairs)?;
-        let layer = |((descriptor, diff_id), size): (&(&Descriptor, &Digest), u64)| Layer {
+        let layer = |((descriptor, diff_id), size): (&(&Descriptor, &Digest), u64)| ImageLayer {
             blob: descriptor.digest.clone(),
             packed: descriptor.size,
             diff_id: (*diff_id).clone(),
             size,
         };
-        let image = Image {
+        let image = ImageRecord {
             manifest: chosen.digest,
             index: chosen.index.map(|(digest, _)| digest),
             config: descriptor.digest.clone(),
@@ -181,7 +185,7 @@ impl Pull<'_> {
         self.record(image)
     }
 
-    fn fetch_small(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<HeldBlob> {
+    fn fetch_small(&self, source: &dyn ImageSource, descriptor: &Descriptor) -> Result<HeldBlob> {
         if descriptor.size > LARGEST {
             fail!("the image's config is larger than {LARGEST} bytes");
         }
@@ -202,15 +206,15 @@ impl Pull<'_> {
     }
 
     /// The image with this ID if the store has it whole, by whatever manifest, and a lock on its manifest.
-    fn known(&self, config: &Digest) -> Result<Option<(Image, HeldBlob)>> {
+    fn known(&self, config: &Digest) -> Result<Option<(ImageRecord, HeldBlob)>> {
         let images = self.store.images()?;
-        let is_whole = |image: &&Image| self.store.is_whole(image, self.owners);
+        let is_whole = |image: &&ImageRecord| self.store.is_whole(image, self.owners);
         let Some(known) = images.of_config(config).find(is_whole) else { return Ok(None) };
         Ok(self.store.blob(&known.manifest)?.map(|held| (known.clone(), held)))
     }
 
     /// Flushes all to the disk before the image is recorded: after a power cut a recorded image is whole.
-    fn record(&self, image: Image) -> Result<Image> {
+    fn record(&self, image: ImageRecord) -> Result<ImageRecord> {
         files::sync_filesystem(self.store.root())?;
         self.store.record(image)
     }

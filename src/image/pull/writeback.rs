@@ -12,18 +12,18 @@ const STRIDE: u64 = 16 << 20;
 /// Counts fetched bytes that the disk has not been asked to write.
 #[derive(Debug, Default)]
 pub struct Writeback {
-    state: Mutex<State>,
+    state: Mutex<WritebackState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct WritebackState {
     waiting: u64,
     ended: bool,
 }
 
 impl Writeback {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WritebackState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -46,7 +46,7 @@ impl Writeback {
     /// the final sync of the pull reports it.
     pub fn run(&self, folder: &Path) {
         loop {
-            let idle = |state: &mut State| !state.ended && state.waiting < STRIDE;
+            let idle = |state: &mut WritebackState| !state.ended && state.waiting < STRIDE;
             let mut state =
                 self.changed.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
             if state.ended {

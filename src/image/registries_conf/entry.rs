@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::image::reference::{DOCKER_HUB, Reference, Typed};
+use crate::image::reference::{DOCKER_HUB, Reference, TypedReference};
 
 /// A validated `[[registry]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl RegistryEntry {
             let (file, prefix) = (self.file.display(), &self.prefix);
             format!("{file}: the location '{}' for '{prefix}'", location.escape_debug())
         };
-        let typed: Typed = format!("{location}{rest}").parse().context(said)?;
+        let typed: TypedReference = format!("{location}{rest}").parse().context(said)?;
         if typed.registry.is_none() {
             return Err(Error::new("it does not begin with a registry")).context(said);
         }

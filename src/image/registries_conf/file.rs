@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::entry::{self, Mirror, MirrorScope, RegistryEntry};
 use crate::error::{Context, Error, Result};
 use crate::fail;
-use crate::image::reference::Typed;
+use crate::image::reference::TypedReference;
 
 /// Settings of one file, or of all files merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct RegistriesSettings {
     /// The `[[registry]]` tables, one for each prefix.
     pub entries: Vec<RegistryEntry>,
     /// Short names (`[aliases]`); `None`: cancels an alias of an earlier file.
-    pub aliases: BTreeMap<String, Option<Typed>>,
+    pub aliases: BTreeMap<String, Option<TypedReference>>,
 }
 
 /// Mode for ambiguous short names (`short-name-mode`).
@@ -271,22 +271,22 @@ fn no_contradictions(entries: &[RegistryEntry]) -> Result<()> {
 /// Checks an entry of unqualified-search-registries: a registry without a path.
 fn searched(name: &str) -> Result<String> {
     let host = name.trim_end_matches('/');
-    let typed: Option<Typed> = format!("{host}/x").parse().ok();
+    let typed: Option<TypedReference> = format!("{host}/x").parse().ok();
     match typed {
         Some(typed) if typed.registry.as_deref() == Some(host) => Ok(host.to_owned()),
         _ => fail!("unqualified-search-registries: '{}' is not a registry", name.escape_debug()),
     }
 }
 
-fn alias(name: &str, value: &str) -> Result<Option<Typed>> {
-    let name: Typed = name.parse()?;
+fn alias(name: &str, value: &str) -> Result<Option<TypedReference>> {
+    let name: TypedReference = name.parse()?;
     if name.registry.is_some() || name.tag.is_some() || name.digest.is_some() {
         fail!("an alias is a name without registry, tag and digest");
     }
     if value.is_empty() {
         return Ok(None);
     }
-    let value: Typed = value.parse()?;
+    let value: TypedReference = value.parse()?;
     if value.registry.is_none() || value.tag.is_some() || value.digest.is_some() {
         fail!("what it stands for must have a registry, and neither tag nor digest");
     }

@@ -19,8 +19,8 @@ use self::entry::{RegistryEntry, RegistryLocation};
 use self::file::{RegistriesSettings, ShortNameMode};
 pub use self::paths::RegistriesPaths;
 use super::credentials::{AUTH_FILES, CredentialPaths, Logins};
-use super::endpoint::{Credentials, Endpoint, Transport};
-use super::reference::{DOCKER_HUB, Reference, Typed};
+use super::endpoint::{RegistryCredentials, RegistryEndpoint, TransportSecurity};
+use super::reference::{DOCKER_HUB, Reference, TypedReference};
 use crate::error::{Error, Result};
 
 /// Registry options of the command line; they override the files.
@@ -31,7 +31,7 @@ pub struct RegistryOptions {
     /// Folder of certificates (`--cert-dir`).
     pub cert_dir: Option<PathBuf>,
     /// Credentials (`--creds`): for the registry of the reference only, not for its mirrors.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<RegistryCredentials>,
     /// Auth file (`--authfile`).
     pub authfile: Option<PathBuf>,
 }
@@ -62,13 +62,16 @@ impl Registries {
 
     /// The complete references that `typed` may mean, in order. Empty: a short name, and
     /// `unqualified-search-registries` is empty. Errors: several, and `short-name-mode` is enforcing.
-    pub fn candidates(&self, typed: &Typed) -> Result<Vec<Reference>> {
+    pub fn candidates(&self, typed: &TypedReference) -> Result<Vec<Reference>> {
         if typed.registry.is_some() {
             return Ok(vec![typed.in_registry(DOCKER_HUB)]);
         }
         if let Some(Some(alias)) = self.settings.aliases.get(&typed.repository) {
-            let meant =
-                Typed { tag: typed.tag.clone(), digest: typed.digest.clone(), ..alias.clone() };
+            let meant = TypedReference {
+                tag: typed.tag.clone(),
+                digest: typed.digest.clone(),
+                ..alias.clone()
+            };
             return Ok(vec![meant.in_registry(DOCKER_HUB)]);
         }
         let Some(search) = self.settings.search.as_deref() else {
@@ -95,7 +98,7 @@ impl Registries {
         &self,
         reference: &Reference,
         asked: &RegistryOptions,
-    ) -> Result<Vec<Endpoint>> {
+    ) -> Result<Vec<RegistryEndpoint>> {
         let entry = self.entry(&reference.to_string())?;
         let is_said = entry.is_some();
         let places = match entry {
@@ -123,7 +126,7 @@ impl Registries {
         &self,
         reference: &Reference,
         asked: &RegistryOptions,
-    ) -> Result<Endpoint> {
+    ) -> Result<RegistryEndpoint> {
         let insecure = self.entry(&reference.to_string())?.map(|entry| entry.insecure);
         let Reference { registry, repository, .. } = reference;
         let credentials = self.credentials(registry, repository, asked)?;
@@ -131,7 +134,11 @@ impl Registries {
     }
 
     /// The registry as such, for a search. Errors: blocked, or a failed lookup of credentials.
-    pub fn search_endpoint(&self, registry: &str, asked: &RegistryOptions) -> Result<Endpoint> {
+    pub fn search_endpoint(
+        &self,
+        registry: &str,
+        asked: &RegistryOptions,
+    ) -> Result<RegistryEndpoint> {
         let insecure = self.entry(registry)?.map(|entry| entry.insecure);
         let credentials = self.credentials(registry, "", asked)?;
         self.endpoint(registry, "", insecure, credentials, asked)
@@ -142,7 +149,7 @@ impl Registries {
         registry: &str,
         repository: &str,
         asked: &RegistryOptions,
-    ) -> Result<Option<Credentials>> {
+    ) -> Result<Option<RegistryCredentials>> {
         match &asked.credentials {
             Some(given) => Ok(Some(given.clone())),
             None => {
@@ -153,7 +160,11 @@ impl Registries {
     }
 
     /// The registry as such, for a login with `asked.credentials`. Errors: blocked.
-    pub fn login_endpoint(&self, registry: &str, asked: &RegistryOptions) -> Result<Endpoint> {
+    pub fn login_endpoint(
+        &self,
+        registry: &str,
+        asked: &RegistryOptions,
+    ) -> Result<RegistryEndpoint> {
         let insecure = self.entry(registry)?.map(|entry| entry.insecure);
         self.endpoint(registry, "", insecure, asked.credentials.clone(), asked)
     }
@@ -184,9 +195,9 @@ impl Registries {
         registry: &str,
         repository: &str,
         insecure: Option<bool>,
-        credentials: Option<Credentials>,
+        credentials: Option<RegistryCredentials>,
         asked: &RegistryOptions,
-    ) -> Result<Endpoint> {
+    ) -> Result<RegistryEndpoint> {
         let certificates = match &asked.cert_dir {
             Some(folder) if !folder.is_dir() => {
                 return Err(Error::new(format!("--cert-dir {}: no such folder", folder.display())));
@@ -197,11 +208,11 @@ impl Registries {
         // As with docker, a registry on this machine needs no TLS, unless files, flags or certificates exist for it.
         let insecure = insecure.unwrap_or(certificates.is_empty() && is_loopback(registry));
         let transport = match (asked.tls_verify, insecure) {
-            (Some(false), _) | (None, true) => Transport::Insecure,
-            _ => Transport::Verified,
+            (Some(false), _) | (None, true) => TransportSecurity::Insecure,
+            _ => TransportSecurity::Verified,
         };
         let host = if registry == DOCKER_HUB { "registry-1.docker.io" } else { registry };
-        Ok(Endpoint {
+        Ok(RegistryEndpoint {
             host: host.to_owned(),
             repository: repository.to_owned(),
             transport,

@@ -38,8 +38,8 @@ fn pulled(registries: &Registries, reference: &str) -> Vec<String> {
     let all = registries
         .pull_endpoints(&reference.parse().unwrap(), &RegistryOptions::default())
         .unwrap();
-    let shown = |one: &Endpoint| {
-        let mark = if one.transport == Transport::Insecure { "!" } else { "" };
+    let shown = |one: &RegistryEndpoint| {
+        let mark = if one.transport == TransportSecurity::Insecure { "!" } else { "" };
         format!("{}/{}{mark}", one.host, one.repository)
     };
     all.iter().map(shown).collect()
@@ -201,11 +201,11 @@ fn the_command_line_beats_the_files() {
         let asked = RegistryOptions { tls_verify, ..RegistryOptions::default() };
         registries.push_endpoint(&name.parse().unwrap(), &asked).unwrap().transport
     };
-    assert_eq!(transport("a.io/x", None), Transport::Insecure);
-    assert_eq!(transport("a.io/x", Some(true)), Transport::Verified);
-    assert_eq!(transport("b.io/x", Some(false)), Transport::Insecure);
-    assert_eq!(transport("b.io/x", None), Transport::Verified);
-    assert_eq!(transport("localhost:5000/x", Some(true)), Transport::Verified);
+    assert_eq!(transport("a.io/x", None), TransportSecurity::Insecure);
+    assert_eq!(transport("a.io/x", Some(true)), TransportSecurity::Verified);
+    assert_eq!(transport("b.io/x", Some(false)), TransportSecurity::Insecure);
+    assert_eq!(transport("b.io/x", None), TransportSecurity::Verified);
+    assert_eq!(transport("localhost:5000/x", Some(true)), TransportSecurity::Verified);
     let certificates = |cert_dir: Option<&str>| {
         let cert_dir = cert_dir.map(|name| folder.path().join(name));
         let asked = RegistryOptions { cert_dir, ..RegistryOptions::default() };
@@ -235,7 +235,7 @@ fn each_endpoint_has_its_own_credentials() {
         names(&RegistryOptions::default()),
         ["Some(Password(m, ***))", "Some(Password(a, ***))"]
     );
-    let given = Credentials::Password { username: "given".into(), password: "3".into() };
+    let given = RegistryCredentials::Password { username: "given".into(), password: "3".into() };
     let asked = RegistryOptions { credentials: Some(given), ..RegistryOptions::default() };
     // Credentials given for a registry are not used for its mirrors.
     assert_eq!(names(&asked), ["Some(Password(m, ***))", "Some(Password(given, ***))"]);
@@ -255,7 +255,7 @@ proptest! {
     #[test]
     fn no_name_breaks_us(typed in "([a-z.]{1,4}(:[0-9]{1,5})?/)?[a-z/]{1,8}(:[a-z]{1,3})?") {
         let registries = read(&format!("{EXAMPLE}\n[aliases]\n'a'='b.io/c'"));
-        if let Ok(typed) = typed.parse::<Typed>() {
+        if let Ok(typed) = typed.parse::<TypedReference>() {
             for reference in registries.candidates(&typed).unwrap() {
                 prop_assert_eq!(&reference.to_string().parse::<Reference>().unwrap(), &reference);
                 let _ = registries.pull_endpoints(&reference, &RegistryOptions::default());
@@ -288,19 +288,19 @@ fn a_registry_of_this_machine_is_insecure_unless_it_is_said_otherwise() {
     for here in
         ["localhost/x", "localhost:5000/x", "127.0.0.1:5000/x", "127.9.8.7/x", "[::1]:5000/x"]
     {
-        assert_eq!(transport("", here), Transport::Insecure, "{here}");
+        assert_eq!(transport("", here), TransportSecurity::Insecure, "{here}");
     }
     for other in
         ["a.io/x", "128.0.0.1:5000/x", "localhost.a.io/x", "127.0.0.1.a.io/x", "[::2]:5000/x"]
     {
-        assert_eq!(transport("", other), Transport::Verified, "{other}");
+        assert_eq!(transport("", other), TransportSecurity::Verified, "{other}");
     }
     // A registry with a certificate folder is verified.
     let (folder, registries) = load("", "");
     fs::create_dir_all(folder.path().join("certs.d/localhost:5000")).unwrap();
     let endpoint =
         registries.unwrap().login_endpoint("localhost:5000", &RegistryOptions::default());
-    assert_eq!(endpoint.unwrap().transport, Transport::Verified);
+    assert_eq!(endpoint.unwrap().transport, TransportSecurity::Verified);
     let said = "[[registry]]\nlocation = 'localhost:5000'\ninsecure = false";
-    assert_eq!(transport(said, "localhost:5000/x"), Transport::Verified);
+    assert_eq!(transport(said, "localhost:5000/x"), TransportSecurity::Verified);
 }

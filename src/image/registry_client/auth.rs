@@ -17,9 +17,9 @@ use super::address::{self, Origin};
 use super::http::RequestFailure;
 use super::refusal::RequestSubject;
 use super::session::{RegistryRequest, RegistrySession, RequestTarget};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::go_json;
-use crate::image::endpoint::{Credentials, Endpoint};
+use crate::image::endpoint::{RegistryCredentials, RegistryEndpoint};
 
 /// Largest accepted answer of a token server, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -51,13 +51,13 @@ struct GrantedToken {
 pub struct TokenCache {
     /// Scope such as `repository:library/debian:pull`; `None` where the endpoint names no repository.
     scope: Option<String>,
-    credentials: Option<Credentials>,
+    credentials: Option<RegistryCredentials>,
     grant: Mutex<Option<GrantedToken>>,
 }
 
 impl TokenCache {
     /// Creates a tokens without a grant, unless the credentials are already a registry token.
-    pub fn new(endpoint: &Endpoint, access: RegistryAccess) -> Result<Self> {
+    pub fn new(endpoint: &RegistryEndpoint, access: RegistryAccess) -> Result<Self> {
         let repository = &endpoint.repository;
         let of = |actions| {
             (!repository.is_empty()).then(|| format!("repository:{repository}:{actions}"))
@@ -68,7 +68,7 @@ impl TokenCache {
             RegistryAccess::Catalog => Some("registry:catalog:*".to_owned()),
         };
         let grant = match &endpoint.credentials {
-            Some(Credentials::RegistryToken(token)) => {
+            Some(RegistryCredentials::RegistryToken(token)) => {
                 Some(GrantedToken { value: header(&format!("Bearer {token}"))?, until: None })
             }
             _ => None,
@@ -107,15 +107,15 @@ impl TokenCache {
             challenges.iter().filter_map(|text| parse(text)).flatten().collect();
         let of = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
         let grant = match (of("bearer"), of("basic"), &self.credentials) {
-            (_, _, Some(Credentials::RegistryToken(_))) => return Ok(None),
+            (_, _, Some(RegistryCredentials::RegistryToken(_))) => return Ok(None),
             (Some(challenge), ..) => self.fetch(session, challenge)?,
-            (None, Some(_), Some(Credentials::Password { username, password })) => {
+            (None, Some(_), Some(RegistryCredentials::Password { username, password })) => {
                 GrantedToken { value: basic(username, password)?, until: None }
             }
             (None, Some(_), _) => return Ok(None),
             (None, None, _) => {
                 let error = Error::new("it wants a login of a kind that is not known here");
-                return Err(error.of_kind(Kind::Denied).into());
+                return Err(error.of_place(ErrorKind::Refused).into());
             }
         };
         if Some(&grant.value) == used {
@@ -141,7 +141,7 @@ impl TokenCache {
         fields.extend(self.scopes(challenge).into_iter().map(|scope| ("scope", scope)));
         let mut form = String::new();
         let (request, authorization) = match &self.credentials {
-            Some(Credentials::IdentityToken(token)) => {
+            Some(RegistryCredentials::IdentityToken(token)) => {
                 fields.push(("grant_type", "refresh_token"));
                 fields.push(("client_id", "usnea"));
                 fields.push(("refresh_token", token));
@@ -154,7 +154,7 @@ impl TokenCache {
             }
             credentials => {
                 let mut authorization = None;
-                if let Some(Credentials::Password { username, password }) = credentials {
+                if let Some(RegistryCredentials::Password { username, password }) = credentials {
                     fields.push(("account", username));
                     authorization = Some(basic(username, password)?);
                 }
@@ -189,7 +189,7 @@ impl TokenCache {
 
 fn no_realm() -> Error {
     Error::new("it sends us for a token to what is not an address of http or https")
-        .of_kind(Kind::Unreachable)
+        .of_place(ErrorKind::Unreachable)
 }
 
 fn read_token(bytes: &[u8]) -> Result<GrantedToken> {
@@ -199,7 +199,8 @@ fn read_token(bytes: &[u8]) -> Result<GrantedToken> {
         access_token: Option<String>,
         expires_in: Option<Value>,
     }
-    let bad = || Error::new("the token server's answer has no token").of_kind(Kind::Unreachable);
+    let bad =
+        || Error::new("the token server's answer has no token").of_place(ErrorKind::Unreachable);
     // serde's own message would show a piece of the token.
     let read: TokenDocument = go_json::read(bytes).map_err(|_| bad())?;
     let token = [read.token, read.access_token].into_iter().flatten().find(|one| !one.is_empty());

@@ -10,7 +10,7 @@ use super::http::HttpAgents;
 use super::refusal::shown;
 use super::retry::RequestTimeouts;
 use crate::error::{Context, Error, Result};
-use crate::image::endpoint::{Endpoint, Transport};
+use crate::image::endpoint::{RegistryEndpoint, TransportSecurity};
 
 /// Most redirects.
 const MOST_REDIRECTS: usize = 10;
@@ -26,10 +26,10 @@ fn follow(text: &str) -> Result<Box<dyn Read + Send>> {
     let text = address::escape_forbidden(text.split('#').next().unwrap_or_default().as_bytes());
     let mut address: Uri = text.parse().map_err(|_| bad())?;
     let start = Origin::of(&address).ok_or_else(bad)?;
-    let endpoint = Endpoint {
+    let endpoint = RegistryEndpoint {
         host: address.authority().map(ToString::to_string).unwrap_or_default(),
         repository: String::new(),
-        transport: Transport::Verified,
+        transport: TransportSecurity::Verified,
         credentials: None,
         certificates: Vec::new(),
     };

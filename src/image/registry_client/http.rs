@@ -10,7 +10,7 @@ use super::proxy::Proxies;
 use super::retry::RequestTimeouts;
 use super::{RegistryAccess, dns, tls};
 use crate::error::{self, Error, Result};
-use crate::image::endpoint::Endpoint;
+use crate::image::endpoint::RegistryEndpoint;
 
 /// Class of a failure, for the decision to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl RequestFailure {
 
     /// Makes a lasting failure whose cause is the server at that address.
     fn unusable(error: Error) -> Self {
-        Self::lasting(error.of_kind(error::Kind::Unreachable))
+        Self::lasting(error.of_place(error::ErrorKind::Unreachable))
     }
 
     /// Makes a failure that a retry may cure.
@@ -77,7 +77,7 @@ pub struct HttpAgents {
 impl HttpAgents {
     /// Prepares the agents; opens no connection yet.
     pub fn new(
-        endpoint: &Endpoint,
+        endpoint: &RegistryEndpoint,
         access: RegistryAccess,
         timeouts: RequestTimeouts,
     ) -> Result<Self> {

@@ -1,4 +1,4 @@
-//! The registry client: OCI distribution 1.1 (docker's registry v2) over HTTP, as a [`Source`] and a [`Target`].
+//! The registry client: OCI distribution 1.1 (docker's registry v2) over HTTP, as a [`ImageSource`] and a [`ImageTarget`].
 //!
 //! ```text
 //!  Registry (manifests)   blob (reads that resume)            push (uploads)
@@ -36,9 +36,9 @@ use self::refusal::RequestSubject;
 pub use self::retry::RequestTimeouts;
 pub use self::search::{FoundRepository, search};
 use self::session::{RegistryRequest, RegistryResponse, RegistrySession};
-use super::endpoint::Endpoint;
+use super::endpoint::RegistryEndpoint;
 use super::manifest::{Descriptor, LARGEST, media};
-use super::source::{Blob, Fetched, Source, Target};
+use super::source::{BlobReader, FetchedManifest, ImageSource, ImageTarget};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::fail;
@@ -75,13 +75,13 @@ pub struct Registry {
 impl Registry {
     /// Creates a client for `which`, a tag or a digest; sends nothing yet. Errors: invalid names, unreadable
     /// certificates.
-    pub fn new(endpoint: Endpoint, which: String, access: RegistryAccess) -> Result<Self> {
+    pub fn new(endpoint: RegistryEndpoint, which: String, access: RegistryAccess) -> Result<Self> {
         Self::with_tempo(endpoint, which, access, RequestTimeouts::default())
     }
 
     /// [`Registry::new`] with other waiting times, for tests.
     pub fn with_tempo(
-        endpoint: Endpoint,
+        endpoint: RegistryEndpoint,
         which: String,
         access: RegistryAccess,
         timeouts: RequestTimeouts,
@@ -110,9 +110,9 @@ impl Registry {
 
     /// The source for another tag of the same repository, such as an image's signatures. `None`: the tag does not
     /// exist.
-    pub fn sibling(&self, tag: &str) -> Result<Option<Box<dyn Source>>> {
+    pub fn sibling(&self, tag: &str) -> Result<Option<Box<dyn ImageSource>>> {
         let other = self.other(tag.to_owned())?;
-        Ok(other.head_manifest()?.map(|_| Box::new(other) as Box<dyn Source>))
+        Ok(other.head_manifest()?.map(|_| Box::new(other) as Box<dyn ImageSource>))
     }
 
     /// The digest that `which` names now, without a download where the registry sends the digest. `None`: no such
@@ -176,7 +176,7 @@ fn tag_or_digest(which: String) -> Result<String> {
 }
 
 /// Reads the answer's body, at most [`LARGEST`] bytes.
-fn read_manifest(answer: RegistryResponse) -> Result<Fetched, http::RequestFailure> {
+fn read_manifest(answer: RegistryResponse) -> Result<FetchedManifest, http::RequestFailure> {
     let media_type = answer.header("content-type").map(str::to_owned);
     let mut bytes = Vec::new();
     // Content-Length is untrusted: it only serves to refuse early.
@@ -190,17 +190,17 @@ fn read_manifest(answer: RegistryResponse) -> Result<Fetched, http::RequestFailu
         let error = Error::new(format!("the manifest is larger than {LARGEST} bytes"));
         return Err(http::RequestFailure::lasting(error));
     }
-    Ok(Fetched { bytes, media_type })
+    Ok(FetchedManifest { bytes, media_type })
 }
 
-impl Source for Registry {
+impl ImageSource for Registry {
     fn describe(&self) -> String {
         let separator = if self.which.contains(':') { '@' } else { ':' };
         let endpoint = &self.session.endpoint;
         format!("docker://{}/{}{separator}{}", endpoint.host, endpoint.repository, self.which)
     }
 
-    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched> {
+    fn manifest(&self, digest: Option<&Digest>) -> Result<FetchedManifest> {
         let which = digest.map_or_else(|| self.which.clone(), Digest::to_string);
         let request = self.manifest_request(Method::GET, &which);
         self.session.with_retries(|| {
@@ -215,7 +215,7 @@ impl Source for Registry {
         })
     }
 
-    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<Blob> {
+    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobReader> {
         Ok(Box::new(blob::ResumedBlob::open(self.session.clone(), descriptor, from)?))
     }
 
@@ -238,9 +238,9 @@ impl Source for Registry {
     }
 }
 
-impl Target for Registry {
+impl ImageTarget for Registry {
     fn describe(&self) -> String {
-        Source::describe(self)
+        ImageSource::describe(self)
     }
 
     fn has_blob(&self, descriptor: &Descriptor) -> Result<bool> {

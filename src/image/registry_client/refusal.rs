@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::session::RegistryResponse;
 use crate::digest::Digest;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::go_json;
-use crate::image::endpoint::Endpoint;
+use crate::image::endpoint::RegistryEndpoint;
 
 /// Object of a request, for error messages.
 #[derive(Clone, Copy, Debug)]
@@ -88,14 +88,14 @@ fn is_basic(answer: &RegistryResponse) -> bool {
     answer.is_home && schemes.peek().is_some() && schemes.all(|scheme| scheme == "basic")
 }
 
-fn kind_of(status: u16, subject: &RequestSubject<'_>) -> Kind {
+fn kind_of(status: u16, subject: &RequestSubject<'_>) -> ErrorKind {
     match status {
         400 | 405 | 406 | 415 | 422 if matches!(subject, RequestSubject::NewManifest(_)) => {
-            Kind::Format
+            ErrorKind::Format
         }
-        401 | 403 => Kind::Denied,
-        404 => Kind::Absent,
-        _ => Kind::Unreachable,
+        401 | 403 => ErrorKind::Refused,
+        404 => ErrorKind::NotFound,
+        _ => ErrorKind::Unreachable,
     }
 }
 
@@ -103,7 +103,7 @@ fn kind_of(status: u16, subject: &RequestSubject<'_>) -> Kind {
 pub fn explain(
     answer: RegistryResponse,
     subject: &RequestSubject<'_>,
-    endpoint: &Endpoint,
+    endpoint: &RegistryEndpoint,
 ) -> Error {
     let status = answer.status;
     let has_login = endpoint.credentials.is_some();
@@ -157,7 +157,12 @@ pub fn explain(
         (429, _) => ("too many requests".to_owned(), (!has_login).then_some(login)),
         (status, _) => (format!("{what}: it answers {status}"), None),
     };
-    let error = Error::new(format!("{text}{words}")).of_kind(kind_of(status, subject));
+    let error = Error::new(format!("{text}{words}"));
+    let error = match kind_of(status, subject) {
+        // Another registry's answer would be the same.
+        kind @ ErrorKind::Format => error.of_kind(kind),
+        kind => error.of_place(kind),
+    };
     match hint {
         Some(hint) => error.hint(hint),
         None => error,

@@ -13,7 +13,7 @@ use super::session::{RegistryRequest, RegistryResponse, RegistrySession, Request
 use super::{RegistryAccess, RequestTimeouts, read_manifest};
 use crate::error::{Context, Error, Result};
 use crate::go_json;
-use crate::image::endpoint::Endpoint;
+use crate::image::endpoint::RegistryEndpoint;
 
 /// Most pages of a list.
 const MOST_PAGES: usize = 10_000;
@@ -46,7 +46,11 @@ pub struct FoundRepository {
 
 /// Finds at most `limit` repositories with `term` in their name (or, with docker's search, in their
 /// description); an empty term finds all. Errors: the registry has neither a search nor a catalog.
-pub fn search(mut endpoint: Endpoint, term: &str, limit: usize) -> Result<Vec<FoundRepository>> {
+pub fn search(
+    mut endpoint: RegistryEndpoint,
+    term: &str,
+    limit: usize,
+) -> Result<Vec<FoundRepository>> {
     let is_hub = endpoint.host == HUB;
     if is_hub {
         endpoint.host = HUB_SEARCH.to_owned();

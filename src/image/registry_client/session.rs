@@ -15,7 +15,7 @@ use super::http::{FailureKind, HttpAgents, RequestFailure};
 use super::refusal::{self, RequestSubject, shown};
 use super::retry::{self, RequestTimeouts, RetryCounter};
 use crate::error::{self, Context, Error, Result};
-use crate::image::endpoint::{Endpoint, Transport};
+use crate::image::endpoint::{RegistryEndpoint, TransportSecurity};
 
 /// Most redirects of one request.
 const MOST_REDIRECTS: usize = 10;
@@ -142,7 +142,7 @@ impl RegistryResponse {
         let said = || shown(self.header("content-encoding").unwrap_or_default());
         if encoding == ContentCoding::Unknown {
             let error = format!("it sends what is packed in a way that is not known: {}", said());
-            return Err(Error::new(error).of_kind(error::Kind::Unreachable));
+            return Err(Error::new(error).of_place(error::ErrorKind::Unreachable));
         }
         let body = self.body.into_reader();
         Ok(match encoding {
@@ -178,7 +178,7 @@ enum ContentCoding {
 /// Client of one repository of a registry.
 pub struct RegistrySession {
     /// Address and credentials of the repository.
-    pub endpoint: Endpoint,
+    pub endpoint: RegistryEndpoint,
     /// Timeouts and pauses.
     pub timeouts: RequestTimeouts,
     http: HttpAgents,
@@ -192,7 +192,7 @@ pub struct RegistrySession {
 impl RegistrySession {
     /// Prepares the session; sends nothing yet.
     pub fn new(
-        endpoint: Endpoint,
+        endpoint: RegistryEndpoint,
         access: RegistryAccess,
         timeouts: RequestTimeouts,
     ) -> Result<Self> {
@@ -204,7 +204,7 @@ impl RegistrySession {
         let http = HttpAgents::new(&endpoint, access, timeouts)?;
         let tokens = TokenCache::new(&endpoint, access)?;
         let scheme = OnceLock::new();
-        if endpoint.transport == Transport::Verified {
+        if endpoint.transport == TransportSecurity::Verified {
             let _ = scheme.set("https");
         }
         Ok(Self { endpoint, timeouts, http, tokens, scheme, challenges: Mutex::default() })
@@ -387,18 +387,18 @@ impl RegistrySession {
             address = next;
         }
         let error = Error::new(format!("more than {MOST_REDIRECTS} redirects"));
-        Err(error.of_kind(error::Kind::Unreachable).into())
+        Err(error.of_place(error::ErrorKind::Unreachable).into())
     }
 
     /// Refuses plain HTTP where the registry must be verified.
     pub fn check_sealed(&self, address: &Uri) -> Result<()> {
         let is_sealed = Origin::of(address).is_some_and(|origin| origin.is_https());
-        if is_sealed || self.endpoint.transport == Transport::Insecure {
+        if is_sealed || self.endpoint.transport == TransportSecurity::Insecure {
             return Ok(());
         }
         let host = shown(address.host().unwrap_or_default());
         Err(Error::new(format!("it sends us to {host} without TLS"))
-            .of_kind(error::Kind::Unreachable)
+            .of_place(error::ErrorKind::Unreachable)
             .hint("a registry without TLS is used with --tls-verify=false"))
     }
 

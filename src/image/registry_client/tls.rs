@@ -8,11 +8,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use crate::error::{Context, Error, Result};
-use crate::image::endpoint::Transport;
+use crate::image::endpoint::TransportSecurity;
 
 /// Builds the TLS configuration for a registry with these folders of `certs.d`. Errors: an unusable file in the
 /// folders.
-pub fn config(transport: Transport, folders: &[PathBuf]) -> Result<TlsConfig> {
+pub fn config(transport: TransportSecurity, folders: &[PathBuf]) -> Result<TlsConfig> {
     let host = rustls_native_certs::load_native_certs();
     host.errors.iter().for_each(|error| log::debug!("the host's authorities: {error}"));
     let mut roots: Vec<Certificate<'static>> =
@@ -32,7 +32,7 @@ pub fn config(transport: Transport, folders: &[PathBuf]) -> Result<TlsConfig> {
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .root_certs(RootCerts::from(roots))
         .client_cert(client)
-        .disable_verification(transport == Transport::Insecure)
+        .disable_verification(transport == TransportSecurity::Insecure)
         .build())
 }
 
@@ -84,11 +84,11 @@ mod tests {
     fn files_that_are_no_certificates_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let folders = [folder.path().to_owned(), folder.path().join("none")];
-        assert!(config(Transport::Verified, &folders).is_ok());
+        assert!(config(TransportSecurity::Verified, &folders).is_ok());
         std::fs::write(folder.path().join("client.cert"), "").unwrap();
-        let error = config(Transport::Verified, &folders).unwrap_err().to_string();
+        let error = config(TransportSecurity::Verified, &folders).unwrap_err().to_string();
         assert!(error.contains("client.key"), "{error}");
         std::fs::write(folder.path().join("client.key"), "nonsense").unwrap();
-        assert!(config(Transport::Verified, &folders).is_err());
+        assert!(config(TransportSecurity::Verified, &folders).is_err());
     }
 }

@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Lock};
 use crate::image::manifest::LARGEST;
-use crate::image::source::Blob;
+use crate::image::source::BlobReader;
 
 /// A verified blob that no command removes while this value lives.
 #[derive(Debug)]
@@ -22,11 +22,11 @@ pub struct HeldBlob {
 }
 
 /// Result of a request for a blob.
-pub enum Download {
+pub enum BlobClaim {
     /// The blob exists.
     There(HeldBlob),
     /// The blob is missing and this command fetches it: others wait.
-    Ours(Partial),
+    Ours(PartialBlob),
 }
 
 impl Store {
@@ -83,7 +83,7 @@ impl Store {
     /// Adds the content of `source` as a blob. Returns its digest and its length in bytes.
     pub fn add_large_blob(&self, mut source: impl Read) -> Result<(HeldBlob, Digest, u64)> {
         let mut spool = self.spool()?;
-        let mut tee = Tee { to: &mut spool.file, hasher: Hasher::new(Algorithm::Sha256) };
+        let mut tee = HashingTee { to: &mut spool.file, hasher: Hasher::new(Algorithm::Sha256) };
         let length = io::copy(&mut source, &mut tee).map_err(|error| match error.kind() {
             io::ErrorKind::Other => Error::from(error),
             _ => files::cannot_write(error, &spool.path),
@@ -124,11 +124,11 @@ impl Store {
 
     /// Returns the blob, or the right to fetch it. Waits while another command fetches it, and calls `waits` if that
     /// takes long.
-    pub fn download(&self, digest: &Digest, waits: &dyn Fn()) -> Result<Download> {
+    pub fn download(&self, digest: &Digest, waits: &dyn Fn()) -> Result<BlobClaim> {
         let path = self.download_path(digest);
         loop {
             if let Some(held) = self.blob(digest)? {
-                return Ok(Download::There(held));
+                return Ok(BlobClaim::There(held));
             }
             let file = files::lock_file_or_tell(&path, waits)?;
             // During the wait the download may have been finished (renamed) or pruned.
@@ -137,11 +137,11 @@ impl Store {
             }
             if let Some(held) = self.blob(digest)? {
                 let _ = std::fs::remove_file(&path);
-                return Ok(Download::There(held));
+                return Ok(BlobClaim::There(held));
             }
             let have = file.metadata().context(|| format!("cannot look at {}", path.display()))?;
-            let progress = Progress { written: have.len(), end: None };
-            return Ok(Download::Ours(Partial {
+            let progress = DownloadProgress { written: have.len(), end: None };
+            return Ok(BlobClaim::Ours(PartialBlob {
                 file,
                 path,
                 digest: digest.clone(),
@@ -179,12 +179,12 @@ impl Drop for Spool {
     }
 }
 
-struct Tee<'a> {
+struct HashingTee<'a> {
     to: &'a mut File,
     hasher: Hasher,
 }
 
-impl Write for Tee<'_> {
+impl Write for HashingTee<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self.to.write(bytes)?;
         self.hasher.update(bytes.get(..length).unwrap_or_default());
@@ -198,15 +198,15 @@ impl Write for Tee<'_> {
 
 /// A blob being downloaded, locked. The bytes that a killed command fetched stay in downloads/, and the next command
 /// resumes there.
-pub struct Partial {
+pub struct PartialBlob {
     file: File,
     path: PathBuf,
     digest: Digest,
-    progress: Mutex<Progress>,
+    progress: Mutex<DownloadProgress>,
     news: Condvar,
 }
 
-struct Progress {
+struct DownloadProgress {
     written: u64,
     /// True once complete and verified, false once failed, `None` while under way.
     end: Option<bool>,
@@ -215,8 +215,8 @@ struct Progress {
 /// Bytes moved at once.
 const PIECE: usize = 256 * 1024;
 
-impl Partial {
-    fn set(&self, change: impl FnOnce(&mut Progress)) {
+impl PartialBlob {
+    fn set(&self, change: impl FnOnce(&mut DownloadProgress)) {
         change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
         self.news.notify_all();
     }
@@ -232,7 +232,7 @@ impl Partial {
         &self,
         store: &Store,
         size: u64,
-        open: &dyn Fn(u64) -> Result<Blob>,
+        open: &dyn Fn(u64) -> Result<BlobReader>,
         told: &dyn Fn(u64),
     ) -> Result<HeldBlob> {
         let outcome = self.fetch_and_name(store, size, open, told);
@@ -244,7 +244,7 @@ impl Partial {
         &self,
         store: &Store,
         size: u64,
-        open: &dyn Fn(u64) -> Result<Blob>,
+        open: &dyn Fn(u64) -> Result<BlobReader>,
         told: &dyn Fn(u64),
     ) -> Result<HeldBlob> {
         let came = self.fetch(size, open, told)?;
@@ -258,7 +258,7 @@ impl Partial {
     fn fetch(
         &self,
         size: u64,
-        open: &dyn Fn(u64) -> Result<Blob>,
+        open: &dyn Fn(u64) -> Result<BlobReader>,
         told: &dyn Fn(u64),
     ) -> Result<Digest> {
         let unwritable = |error| files::cannot_write(error, &self.path);
@@ -297,8 +297,8 @@ impl Partial {
     }
 
     /// Reads the download from its beginning, while it arrives.
-    pub fn follow(&self) -> Follow<'_> {
-        Follow { partial: self, at: 0 }
+    pub fn follow(&self) -> DownloadReader<'_> {
+        DownloadReader { partial: self, at: 0 }
     }
 }
 
@@ -323,12 +323,12 @@ fn hash_beginning(
 }
 
 /// A reader of a blob being downloaded. Ends when the blob is complete and verified; fails if the download fails.
-pub struct Follow<'a> {
-    partial: &'a Partial,
+pub struct DownloadReader<'a> {
+    partial: &'a PartialBlob,
     at: u64,
 }
 
-impl Read for Follow<'_> {
+impl Read for DownloadReader<'_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let partial = self.partial;
         let mut progress = partial.progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -336,7 +336,7 @@ impl Read for Follow<'_> {
             match (progress.written.saturating_sub(self.at), progress.end) {
                 (there @ 1.., _) => break there,
                 (_, Some(true)) => return Ok(0),
-                (_, Some(false)) => return Err(io::Error::other(Interrupted)),
+                (_, Some(false)) => return Err(io::Error::other(DownloadFailed)),
                 (_, None) => {
                     progress = partial.news.wait(progress).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -347,24 +347,24 @@ impl Read for Follow<'_> {
         let length = partial.file.read_at(&mut room[..most], self.at)?;
         // The content had a wrong digest and was discarded.
         if length == 0 && most > 0 {
-            return Err(io::Error::other(Interrupted));
+            return Err(io::Error::other(DownloadFailed));
         }
         self.at += length as u64;
         Ok(length)
     }
 }
 
-/// Error of a [`Follow`] whose download failed; the downloading thread reports the cause.
+/// Error of a [`DownloadReader`] whose download failed; the downloading thread reports the cause.
 #[derive(Debug)]
-pub struct Interrupted;
+pub struct DownloadFailed;
 
-impl std::fmt::Display for Interrupted {
+impl std::fmt::Display for DownloadFailed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("the download failed")
     }
 }
 
-impl std::error::Error for Interrupted {}
+impl std::error::Error for DownloadFailed {}
 
 /// True if the file at `path` has this digest. Errors: the file cannot be read.
 pub(super) fn has_digest(path: &Path, digest: &Digest) -> io::Result<bool> {
@@ -384,14 +384,14 @@ mod tests {
         (folder, store)
     }
 
-    fn ours(store: &Store, digest: &Digest) -> Partial {
+    fn ours(store: &Store, digest: &Digest) -> PartialBlob {
         match store.download(digest, &|| ()).unwrap() {
-            Download::Ours(partial) => partial,
-            Download::There(_) => panic!("it is there already"),
+            BlobClaim::Ours(partial) => partial,
+            BlobClaim::There(_) => panic!("it is there already"),
         }
     }
 
-    fn from(bytes: &'static [u8]) -> impl Fn(u64) -> Result<Blob> {
+    fn from(bytes: &'static [u8]) -> impl Fn(u64) -> Result<BlobReader> {
         move |at| Ok(Box::new(&bytes[at as usize..]))
     }
 
@@ -408,7 +408,7 @@ mod tests {
             partial.finish(&store, 7, &from(b"content"), &|_| ()).unwrap();
             assert_eq!(follower.join().unwrap().unwrap(), b"content");
         });
-        assert!(matches!(store.download(&digest, &|| ()).unwrap(), Download::There(_)));
+        assert!(matches!(store.download(&digest, &|| ()).unwrap(), BlobClaim::There(_)));
         assert_eq!(store.read_blob(&digest).unwrap(), b"content");
     }
 
@@ -416,10 +416,10 @@ mod tests {
     fn a_download_goes_on_where_it_stopped() {
         let (_folder, store) = store();
         let digest = Digest::of(b"content");
-        let broken = |_| -> Result<Blob> { Ok(Box::new(&b"cont"[..])) };
+        let broken = |_| -> Result<BlobReader> { Ok(Box::new(&b"cont"[..])) };
         let error = ours(&store, &digest).finish(&store, 7, &broken, &|_| ()).unwrap_err();
         assert!(error.to_string().ends_with("4 bytes came, not 7"), "{error}");
-        let rest = |at| -> Result<Blob> {
+        let rest = |at| -> Result<BlobReader> {
             assert_eq!(at, 4);
             Ok(Box::new(&b"ent"[..]))
         };

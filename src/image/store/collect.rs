@@ -15,17 +15,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::census::disk_use;
-use super::{Image, Images, Store, layers};
+use super::{ImageList, ImageRecord, Store, layers};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::files::{self, Grip};
 use crate::image::Reference;
-use crate::image::manifest::{Document, parse_config};
+use crate::image::manifest::{ManifestDocument, parse_config};
 
 /// Target of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum RemovalTarget {
     /// A name of the image, with a tag or with only a digest. The image itself is removed with its last name.
     Name(Reference),
     /// The image with this manifest, whatever its names.
@@ -34,7 +34,7 @@ pub enum Target {
 
 /// Treatment of an image that has several names, or a stopped container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Force {
+pub enum ForceRemoval {
     /// Keep the image and report an error.
     No,
     /// Remove the image.
@@ -43,7 +43,7 @@ pub enum Force {
 
 /// Result of a removal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Removal {
+pub struct ImageRemoval {
     /// Names removed from images.
     pub untagged: Vec<Reference>,
     /// ID (config's digest) of the removed image; `None`: a record of the image remains, or a container keeps it.
@@ -68,16 +68,16 @@ pub(super) fn grip(path: &Path) -> Result<Grip> {
 
 /// Objects that a set of images needs.
 #[derive(Default)]
-pub(super) struct Needed {
+pub(super) struct NeededObjects {
     /// Digests of blobs.
     pub blobs: HashSet<Digest>,
     /// Layers, by diff ID.
     pub layers: HashSet<Digest>,
 }
 
-impl Needed {
+impl NeededObjects {
     /// Collects the objects that `images` need.
-    pub fn by<'a>(images: impl IntoIterator<Item = &'a Image>) -> Self {
+    pub fn by<'a>(images: impl IntoIterator<Item = &'a ImageRecord>) -> Self {
         let mut needed = Self::default();
         for image in images {
             needed.blobs.extend(image.blobs().cloned());
@@ -89,9 +89,9 @@ impl Needed {
 
 /// Blobs and layers that are out of the store and still on the disk, locked.
 #[derive(Default)]
-pub(super) struct Graves(Vec<(PathBuf, File)>);
+pub(super) struct RemovedObjects(Vec<(PathBuf, File)>);
 
-impl Graves {
+impl RemovedObjects {
     /// Deletes the objects. Returns the disk space freed, in bytes. An object that cannot be deleted stays in tmp/ for
     /// the next command.
     pub fn empty(self) -> u64 {
@@ -115,22 +115,22 @@ impl Graves {
 impl Store {
     /// Removes a name from an image, or an image from the store with the objects that only it needs: `docker rmi`.
     /// Errors: no such image; several names, without force; the image is in use.
-    pub fn remove(&self, target: &Target, force: Force) -> Result<Removal> {
+    pub fn remove(&self, target: &RemovalTarget, force: ForceRemoval) -> Result<ImageRemoval> {
         let lock = self.lock_images()?;
         let mut images = self.images()?;
         let image = match target {
-            Target::Name(name) => images.named(name),
-            Target::Image(manifest) => images.of_manifest(manifest),
+            RemovalTarget::Name(name) => images.named(name),
+            RemovalTarget::Image(manifest) => images.of_manifest(manifest),
         };
         let Some(image) = image.cloned() else { return Err(none_such(target)) };
-        if let Target::Name(name) = target
+        if let RemovalTarget::Name(name) = target
             && is_one_of_several(&image, name)
         {
             images.forget_name(&image.manifest, name);
             self.write_images(&images)?;
-            return Ok(Removal { untagged: vec![name.clone()], ..Removal::default() });
+            return Ok(ImageRemoval { untagged: vec![name.clone()], ..ImageRemoval::default() });
         }
-        let (mut removal, mut graves) = (Removal::default(), Graves::default());
+        let (mut removal, mut graves) = (ImageRemoval::default(), RemovedObjects::default());
         for image in going(&images, target, &image, force)? {
             let (one, buried) = self.take_out(&mut images, &image, force)?;
             removal.untagged.extend(one.untagged);
@@ -140,7 +140,7 @@ impl Store {
         drop(lock);
         let bytes = graves.empty();
         self.renew_copy();
-        Ok(Removal { bytes, ..removal })
+        Ok(ImageRemoval { bytes, ..removal })
     }
 
     /// Removes the image from images.json and buries the objects that only it needed. The caller holds the lock.
@@ -148,10 +148,10 @@ impl Store {
     /// layers that the stopped container needs stay (as in docker).
     pub(super) fn take_out(
         &self,
-        images: &mut Images,
-        image: &Image,
-        force: Force,
-    ) -> Result<(Removal, Graves)> {
+        images: &mut ImageList,
+        image: &ImageRecord,
+        force: ForceRemoval,
+    ) -> Result<(ImageRemoval, RemovedObjects)> {
         // Held until all is buried: no other command can begin to use the image.
         let manifest_lock = match grip(&self.blob_path(&image.manifest))? {
             Grip::Held => {
@@ -166,7 +166,7 @@ impl Store {
         };
         // After the lock: a container that is being made holds the blob until its folder is in place.
         let users = self.kept_containers(&image.manifest)?;
-        if let (Some(user), Force::No) = (users.first(), force) {
+        if let (Some(user), ForceRemoval::No) = (users.first(), force) {
             let error = format!("image {} is in use by container {user}", image.shown());
             return Err(Error::new(error).hint("remove its containers first, or use --force"));
         }
@@ -174,12 +174,15 @@ impl Store {
         self.write_images(images)?;
         if !users.is_empty() {
             let untagged = image.names.iter().chain(&image.digests).cloned().collect();
-            return Ok((Removal { untagged, ..Removal::default() }, Graves::default()));
+            return Ok((
+                ImageRemoval { untagged, ..ImageRemoval::default() },
+                RemovedObjects::default(),
+            ));
         }
         let manifest_path = self.blob_path(&image.manifest);
-        let mut graves = Graves::default();
-        let still = Needed::by(images.all());
-        let of_image = Needed::by([image]);
+        let mut graves = RemovedObjects::default();
+        let still = NeededObjects::by(images.all());
+        let of_image = NeededObjects::by([image]);
         for blob in of_image.blobs.difference(&still.blobs) {
             let path = self.blob_path(blob);
             match &manifest_lock {
@@ -196,16 +199,16 @@ impl Store {
         let untagged = image.names.iter().chain(&image.digests).cloned().collect();
         let is_gone = images.of_config(&image.config).next().is_none();
         let deleted = is_gone.then(|| image.config.clone());
-        Ok((Removal { untagged, deleted, bytes: 0 }, graves))
+        Ok((ImageRemoval { untagged, deleted, bytes: 0 }, graves))
     }
 
     /// Buries the object at `path`, unless it is in use.
-    pub(super) fn bury_into(&self, path: &Path, graves: &mut Graves) -> Result<()> {
+    pub(super) fn bury_into(&self, path: &Path, graves: &mut RemovedObjects) -> Result<()> {
         graves.0.extend(self.bury(path)?);
         Ok(())
     }
 
-    fn bury_held(&self, path: &Path, lock: &File, graves: &mut Graves) -> Result<()> {
+    fn bury_held(&self, path: &Path, lock: &File, graves: &mut RemovedObjects) -> Result<()> {
         let grave = self.tmp().join(files::random_name(super::GRAVE));
         std::fs::rename(path, &grave).context(|| format!("cannot remove {}", path.display()))?;
         let lock = lock.try_clone().context(|| format!("cannot remove {}", path.display()))?;
@@ -238,7 +241,7 @@ impl Store {
 
     /// True if a container or another command uses the image. The caller holds the lock of images.json: else a remover
     /// that runs meanwhile would take our lock for a user's.
-    pub(super) fn is_held(&self, image: &Image) -> Result<bool> {
+    pub(super) fn is_held(&self, image: &ImageRecord) -> Result<bool> {
         Ok(matches!(grip(&self.blob_path(&image.manifest))?, Grip::Held)
             || !self.kept_containers(&image.manifest)?.is_empty())
     }
@@ -295,7 +298,10 @@ impl Store {
     /// Diff IDs of the image with this manifest, read from the blobs themselves. `None`: not an image, or not whole.
     pub(super) fn diff_ids_of(&self, manifest: &Digest) -> Option<Vec<Digest>> {
         let bytes = self.read_blob(manifest).ok()?;
-        let Document::Manifest(manifest) = Document::parse(&bytes, None).ok()? else { return None };
+        let ManifestDocument::Manifest(manifest) = ManifestDocument::parse(&bytes, None).ok()?
+        else {
+            return None;
+        };
         let config = self.read_blob(&manifest.config.digest).ok()?;
         parse_config(&config, manifest.layers.len()).ok().map(|(_, diff_ids)| diff_ids)
     }
@@ -303,9 +309,9 @@ impl Store {
     /// Digest of the config of the image with this manifest. `None`: not an image, or missing.
     pub(super) fn config_of(&self, manifest: &Digest) -> Option<Digest> {
         let bytes = self.read_blob(manifest).ok()?;
-        match Document::parse(&bytes, None).ok()? {
-            Document::Manifest(manifest) => Some(manifest.config.digest),
-            Document::Index(_) => None,
+        match ManifestDocument::parse(&bytes, None).ok()? {
+            ManifestDocument::Manifest(manifest) => Some(manifest.config.digest),
+            ManifestDocument::Index(_) => None,
         }
     }
 
@@ -313,7 +319,7 @@ impl Store {
     pub fn tag(&self, manifest: &Digest, names: &[Reference]) -> Result<()> {
         self.change_images(|images| {
             if images.of_manifest(manifest).is_none() {
-                return Err(none_such(&Target::Image(manifest.clone())));
+                return Err(none_such(&RemovalTarget::Image(manifest.clone())));
             }
             for name in names {
                 if name.tag.is_none() || name.digest.is_some() {
@@ -330,7 +336,7 @@ impl Store {
     pub fn untag(&self, manifest: &Digest, names: &[Reference]) -> Result<Vec<Reference>> {
         self.change_images(|images| {
             let Some(image) = images.of_manifest(manifest) else {
-                return Err(none_such(&Target::Image(manifest.clone())));
+                return Err(none_such(&RemovalTarget::Image(manifest.clone())));
             };
             let gone = if names.is_empty() { image.names.clone() } else { names.to_vec() };
             if let Some(name) = gone.iter().find(|name| !image.names.contains(name)) {
@@ -344,7 +350,7 @@ impl Store {
     }
 }
 
-impl Images {
+impl ImageList {
     /// Removes a name, with a tag or with a digest, from the image with this manifest.
     fn forget_name(&mut self, manifest: &Digest, name: &Reference) {
         if let Some(mut image) = self.of_manifest(manifest).cloned() {
@@ -355,7 +361,7 @@ impl Images {
     }
 }
 
-impl Image {
+impl ImageRecord {
     /// Name for messages: the image's first name, else its short ID.
     pub(super) fn shown(&self) -> String {
         self.names.first().map_or_else(|| self.config.short().to_owned(), Reference::familiar)
@@ -364,16 +370,21 @@ impl Image {
 
 /// The records to remove with `image`, which loses its last name or is removed as a whole. By ID: all records of the
 /// image. By name: also those that no name reaches any more. Errors: several names, without force.
-fn going(images: &Images, target: &Target, image: &Image, force: Force) -> Result<Vec<Image>> {
-    let all: Vec<Image> = images.of_config(&image.config).cloned().collect();
+fn going(
+    images: &ImageList,
+    target: &RemovalTarget,
+    image: &ImageRecord,
+    force: ForceRemoval,
+) -> Result<Vec<ImageRecord>> {
+    let all: Vec<ImageRecord> = images.of_config(&image.config).cloned().collect();
     let names: Vec<String> =
         all.iter().flat_map(|one| &one.names).map(Reference::familiar).collect();
-    if let Target::Name(_) = target {
+    if let RemovalTarget::Name(_) = target {
         let others_stay = names.len() > image.names.len();
-        let goes = |one: &Image| one.manifest == image.manifest || !others_stay;
+        let goes = |one: &ImageRecord| one.manifest == image.manifest || !others_stay;
         return Ok(all.into_iter().filter(goes).collect());
     }
-    if names.len() > 1 && force == Force::No {
+    if names.len() > 1 && force == ForceRemoval::No {
         let error =
             format!("image {} has several names: {}", image.config.short(), names.join(", "));
         return Err(Error::new(error).hint("remove them one by one, or all with --force"));
@@ -383,17 +394,17 @@ fn going(images: &Images, target: &Target, image: &Image, force: Force) -> Resul
 
 /// True if the image can still be found by a name once `name` is removed. References with digests do not keep an image
 /// whose last tag is removed (docker's rule). Tags keep the image when a reference with a digest is removed.
-fn is_one_of_several(image: &Image, name: &Reference) -> bool {
+fn is_one_of_several(image: &ImageRecord, name: &Reference) -> bool {
     match &name.digest {
         None => image.names.len() > 1,
         Some(_) => !image.names.is_empty() || image.digests.iter().any(|other| other != name),
     }
 }
 
-fn none_such(target: &Target) -> Error {
+fn none_such(target: &RemovalTarget) -> Error {
     match target {
-        Target::Name(name) => Error::new(format!("no image {} here", name.familiar())),
-        Target::Image(digest) => Error::new(format!("no image {} here", digest.short())),
+        RemovalTarget::Name(name) => Error::new(format!("no image {} here", name.familiar())),
+        RemovalTarget::Image(digest) => Error::new(format!("no image {} here", digest.short())),
     }
 }
 

@@ -14,7 +14,7 @@ use super::Store;
 
 /// Kind of object to open.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ObjectKind {
     /// A regular file, for reading.
     File,
     /// A folder (O_PATH).
@@ -36,13 +36,13 @@ impl Store {
     /// Opens `path`, which is below the store's root. In another user's store no symbolic link is followed below the
     /// root, and the opened object must belong to that user. Errors: EINVAL for an object of another kind; EACCES for
     /// another owner.
-    pub(super) fn open_there(&self, path: &Path, form: Form) -> io::Result<OwnedFd> {
+    pub(super) fn open_there(&self, path: &Path, form: ObjectKind) -> io::Result<OwnedFd> {
         let (flags, kind) = match form {
             // NONBLOCK: the file may be a pipe.
-            Form::File => {
+            ObjectKind::File => {
                 (OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, FileType::RegularFile)
             }
-            Form::Folder => (OFlags::PATH | OFlags::DIRECTORY, FileType::Directory),
+            ObjectKind::Folder => (OFlags::PATH | OFlags::DIRECTORY, FileType::Directory),
         };
         let flags = flags | OFlags::CLOEXEC;
         let opened = match self.stranger {
@@ -76,7 +76,7 @@ impl Store {
     /// Reads the file at `path`. Errors: EFBIG for a file of more than `limit` bytes, and those of
     /// [`Store::open_there`].
     pub(super) fn read_there(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        let file: File = self.open_there(path, Form::File)?.into();
+        let file: File = self.open_there(path, ObjectKind::File)?.into();
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         match bytes.len() as u64 > limit {

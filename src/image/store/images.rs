@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Image, Store};
+use super::{ImageRecord, Store};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::files;
 use crate::image::Reference;
@@ -14,9 +14,9 @@ use crate::image::owners::Owners;
 
 /// The images of a store, the newest last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Images {
+pub struct ImageList {
     version: u32,
-    images: Vec<Image>,
+    images: Vec<ImageRecord>,
 }
 
 pub(super) const VERSION: u32 = 1;
@@ -24,29 +24,29 @@ pub(super) const VERSION: u32 = 1;
 /// Largest images.json that is read, in bytes: some ten thousand images.
 const LONGEST: u64 = 256 << 20;
 
-impl Images {
+impl ImageList {
     /// Creates an empty list.
     pub(super) fn new() -> Self {
         Self { version: VERSION, images: Vec::new() }
     }
 
     /// All images of the list.
-    pub fn all(&self) -> &[Image] {
+    pub fn all(&self) -> &[ImageRecord] {
         &self.images
     }
 
     /// The image with this manifest.
-    pub fn of_manifest(&self, manifest: &Digest) -> Option<&Image> {
+    pub fn of_manifest(&self, manifest: &Digest) -> Option<&ImageRecord> {
         self.images.iter().find(|image| image.manifest == *manifest)
     }
 
     /// The image that `reference` names: by its tag, or by the digest of its manifest or of the index it came from.
-    pub fn named(&self, reference: &Reference) -> Option<&Image> {
+    pub fn named(&self, reference: &Reference) -> Option<&ImageRecord> {
         let Some(digest) = &reference.digest else {
             return self.images.iter().find(|image| image.names.contains(reference));
         };
         let from_there = |one: &Reference| one.name() == reference.name();
-        let has = |image: &&Image| {
+        let has = |image: &&ImageRecord| {
             image.is_called(digest) && image.names.iter().chain(&image.digests).any(from_there)
         };
         self.images.iter().rev().find(has)
@@ -54,7 +54,7 @@ impl Images {
 
     /// The image whose ID (config or manifest digest) begins with `text`. `None`: no such image. Errors: several images
     /// match.
-    pub fn with_id(&self, text: &str) -> Result<Option<&Image>> {
+    pub fn with_id(&self, text: &str) -> Result<Option<&ImageRecord>> {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         let is_hex = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if hex.is_empty() || hex.len() > 64 || !is_hex {
@@ -74,12 +74,12 @@ impl Images {
     /// Adds `image`, or its new facts to an existing record; its names are taken from other images. Returns the record.
     /// An ID has a record for each manifest that it was published with, so that a push sends the manifest unchanged. A
     /// manifest that no registry has is merged into an existing record of its ID.
-    pub fn add(&mut self, image: Image) -> Image {
+    pub fn add(&mut self, image: ImageRecord) -> ImageRecord {
         for name in &image.names {
             self.untag(name);
         }
         let same_manifest = self.images.iter().position(|old| old.manifest == image.manifest);
-        let is_same = |old: &Image| !image.is_published() && old.config == image.config;
+        let is_same = |old: &ImageRecord| !image.is_published() && old.config == image.config;
         let same_id = || self.images.iter().position(is_same);
         match same_manifest.or_else(same_id).and_then(|at| self.images.get_mut(at)) {
             Some(old) => {
@@ -101,7 +101,7 @@ impl Images {
     }
 
     /// The records of the image with this ID, one for each manifest.
-    pub fn of_config<'a>(&'a self, config: &'a Digest) -> impl Iterator<Item = &'a Image> {
+    pub fn of_config<'a>(&'a self, config: &'a Digest) -> impl Iterator<Item = &'a ImageRecord> {
         self.images.iter().filter(move |image| image.config == *config)
     }
 
@@ -125,20 +125,20 @@ impl Images {
     }
 
     /// Adds an image of another list, with those of its names that no image here has.
-    pub(super) fn insert(&mut self, mut image: Image) {
+    pub(super) fn insert(&mut self, mut image: ImageRecord) {
         image.names.retain(|name| self.named(name).is_none());
         self.images.push(image);
     }
 
     /// Replaces the record with the same manifest by `image`.
-    pub(super) fn replace(&mut self, image: Image) {
+    pub(super) fn replace(&mut self, image: ImageRecord) {
         if let Some(old) = self.images.iter_mut().find(|old| old.manifest == image.manifest) {
             *old = image;
         }
     }
 
     /// Removes and returns the image with this manifest.
-    pub fn remove(&mut self, manifest: &Digest) -> Option<Image> {
+    pub fn remove(&mut self, manifest: &Digest) -> Option<ImageRecord> {
         let at = self.images.iter().position(|image| image.manifest == *manifest)?;
         Some(self.images.remove(at))
     }
@@ -155,7 +155,7 @@ impl Store {
     }
 
     /// Reads the images. Errors: images.json is unreadable or malformed.
-    pub fn images(&self) -> Result<Images> {
+    pub fn images(&self) -> Result<ImageList> {
         let path = self.images_path();
         let bytes = match self.read_there(&path, LONGEST) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -163,11 +163,11 @@ impl Store {
                     return Err(Error::new(format!("{} is missing", path.display()))
                         .hint("'usnea check --repair' makes it anew from its copy"));
                 }
-                return Ok(Images::new());
+                return Ok(ImageList::new());
             }
             answer => answer.context(|| format!("cannot read {}", path.display()))?,
         };
-        let images: Images = serde_json::from_slice(&bytes)
+        let images: ImageList = serde_json::from_slice(&bytes)
             .map_err(Error::new)
             .context(|| path.display().to_string())
             .hint(|| "'usnea check --repair' makes it anew from the blobs that are there")?;
@@ -183,7 +183,7 @@ impl Store {
 
     /// Changes images.json under the lock: reads it, applies `change`, replaces it. After a power cut either the old or
     /// the new file exists.
-    pub fn change_images<T>(&self, change: impl FnOnce(&mut Images) -> Result<T>) -> Result<T> {
+    pub fn change_images<T>(&self, change: impl FnOnce(&mut ImageList) -> Result<T>) -> Result<T> {
         let _lock = self.lock_images()?;
         let mut images = self.images()?;
         let before = images.clone();
@@ -194,15 +194,16 @@ impl Store {
         Ok(answer)
     }
 
-    /// Records `image`, merged with existing records of the same ID ([`Images::add`]). Returns the record. Replaces a
+    /// Records `image`, merged with existing records of the same ID ([`ImageList::add`]). Returns the record. Replaces a
     /// record that no registry has, or that has lost blobs, unless that record's image is in use.
-    pub fn record(&self, image: Image) -> Result<Image> {
+    pub fn record(&self, image: ImageRecord) -> Result<ImageRecord> {
         self.change_images(|images| {
             let others = images.of_config(&image.config);
             let others = others.filter(|old| old.manifest != image.manifest);
-            let is_worse =
-                |old: &&Image| !self.has_blobs(old) || image.is_published() && !old.is_published();
-            let worse: Vec<Image> = others.filter(is_worse).cloned().collect();
+            let is_worse = |old: &&ImageRecord| {
+                !self.has_blobs(old) || image.is_published() && !old.is_published()
+            };
+            let worse: Vec<ImageRecord> = others.filter(is_worse).cloned().collect();
             let mut image = image;
             for old in worse {
                 if self.is_held(&old)? {
@@ -218,21 +219,21 @@ impl Store {
     }
 
     /// True if the store has all blobs of the image, and its layers unpacked in this form.
-    pub fn is_whole(&self, image: &Image, owners: &Owners) -> bool {
-        let is_unpacked = |layer: &super::Layer| self.has_layer(&layer.diff_id, owners);
+    pub fn is_whole(&self, image: &ImageRecord, owners: &Owners) -> bool {
+        let is_unpacked = |layer: &super::ImageLayer| self.has_layer(&layer.diff_id, owners);
         self.has_blobs(image) && image.layers.iter().all(is_unpacked)
     }
 
-    fn has_blobs(&self, image: &Image) -> bool {
+    fn has_blobs(&self, image: &ImageRecord) -> bool {
         image.blobs().all(|blob| self.blob_path(blob).is_file())
     }
 
     /// Replaces images.json; the caller holds the lock.
-    pub(super) fn write_images(&self, images: &Images) -> Result<()> {
+    pub(super) fn write_images(&self, images: &ImageList) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(images).map_err(Error::new)?;
         let replace = || files::replace(&self.tmp(), &self.images_path(), &bytes);
         replace().or_else(|error| match error.kind() {
-            Kind::Full => self.make_room().and_then(|()| replace()).or_else(|_| {
+            ErrorKind::Full => self.make_room().and_then(|()| replace()).or_else(|_| {
                 files::replace_in_place(&self.images_path(), &bytes).map_err(|_| error)
             }),
             _ => Err(error),
@@ -274,14 +275,14 @@ impl Store {
 mod tests {
     use super::*;
     use crate::image::manifest::Platform;
-    use crate::image::store::Layer;
+    use crate::image::store::ImageLayer;
 
-    fn image(seed: &str, names: &[&str]) -> Image {
-        Image {
+    fn image(seed: &str, names: &[&str]) -> ImageRecord {
+        ImageRecord {
             manifest: Digest::of(seed.as_bytes()),
             index: None,
             config: Digest::of(format!("{seed}'s config").as_bytes()),
-            layers: vec![Layer {
+            layers: vec![ImageLayer {
                 blob: Digest::of(b"blob"),
                 packed: 1,
                 diff_id: Digest::of(b"diff"),
@@ -297,10 +298,10 @@ mod tests {
 
     #[test]
     fn a_name_belongs_to_the_last_that_got_it() {
-        let mut images = Images::default();
+        let mut images = ImageList::default();
         images.add(image("a", &["q.io/x:1", "q.io/x:2"]));
         images.add(image("b", &["q.io/x:1"]));
-        let named = |images: &Images, name: &str| {
+        let named = |images: &ImageList, name: &str| {
             images.named(&name.parse().unwrap()).map(|image| image.manifest.clone())
         };
         assert_eq!(named(&images, "q.io/x:1"), Some(Digest::of(b"b")));
@@ -315,7 +316,7 @@ mod tests {
 
     #[test]
     fn an_image_is_found_by_its_digest_only_where_it_came_from() {
-        let mut images = Images::default();
+        let mut images = ImageList::default();
         images.add(image("a", &[]));
         let digest = Digest::of(b"a");
         let find = |name: &str| images.named(&format!("{name}@{digest}").parse().unwrap());
@@ -325,7 +326,7 @@ mod tests {
 
     #[test]
     fn ids_may_be_shortened_but_not_ambiguous() {
-        let mut images = Images::default();
+        let mut images = ImageList::default();
         images.add(image("a", &[]));
         images.add(image("b", &[]));
         let id = images.all()[0].config.hex().to_owned();
@@ -341,7 +342,7 @@ mod tests {
 
     #[test]
     fn an_image_that_comes_again_keeps_its_names() {
-        let mut images = Images::default();
+        let mut images = ImageList::default();
         images.add(image("a", &["q.io/x:1"]));
         images.add(image("a", &["q.io/x:2"]));
         assert_eq!(images.all().len(), 1);

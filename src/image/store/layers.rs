@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use super::census::{Census, census};
-use super::foreign::Form;
+use super::foreign::ObjectKind;
 use crate::config::Limits;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -33,13 +33,13 @@ pub struct HeldLayer {
     /// Folder with the layer's files.
     pub fs: PathBuf,
     /// Facts from the layer's `layer.json`.
-    pub story: LayerStory,
+    pub story: LayerFacts,
     _lock: File,
 }
 
 /// Content of `layer.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LayerStory {
+pub struct LayerFacts {
     /// Digest of the layer's tar.
     pub diff_id: Digest,
     /// Bytes of the layer's files.
@@ -60,7 +60,7 @@ pub struct LayerStory {
 
 /// Content of the file `whiteouts`: the form of whiteouts that works here.
 #[derive(Serialize, Deserialize)]
-struct Noted {
+struct WhiteoutsFile {
     whiteouts: Whiteouts,
     /// Type of the file system that was tested (statfs(2), f_type).
     file_system: u64,
@@ -76,7 +76,7 @@ pub struct Unpacking<'a> {
 }
 
 /// Result of a request for a layer.
-pub enum Wanted<'a> {
+pub enum LayerClaim<'a> {
     /// The layer exists.
     There(HeldLayer),
     /// The layer is missing, and this command unpacks it.
@@ -112,15 +112,19 @@ impl Store {
         match self.is_foreign() {
             false => fs.is_dir() && story.is_file(),
             true => {
-                self.open_there(&fs, Form::Folder).is_ok()
-                    && self.open_there(&story, Form::File).is_ok()
+                self.open_there(&fs, ObjectKind::Folder).is_ok()
+                    && self.open_there(&story, ObjectKind::File).is_ok()
             }
         }
     }
 
     /// The layers' folders in the order that an overlay takes, topmost first, and the form of whiteouts. The stack ends
     /// at a layer that hides all below it. `Names` if any layer's whiteouts are names.
-    pub fn stack(&self, layers: &[super::Layer], owners: &Owners) -> (Vec<PathBuf>, Whiteouts) {
+    pub fn stack(
+        &self,
+        layers: &[super::ImageLayer],
+        owners: &Owners,
+    ) -> (Vec<PathBuf>, Whiteouts) {
         let mut folders = Vec::new();
         let mut whiteouts = Whiteouts::Overlay;
         for layer in layers.iter().rev() {
@@ -149,14 +153,15 @@ impl Store {
         let kind = rustix::fs::fstatfs(&folder).map_or(0, |stat| stat.f_type as u64);
         let note = self.root.join("whiteouts");
         let noted = std::fs::read(&note).ok();
-        let noted: Option<Noted> = noted.and_then(|text| serde_json::from_slice(&text).ok());
+        let noted: Option<WhiteoutsFile> =
+            noted.and_then(|text| serde_json::from_slice(&text).ok());
         if let Some(noted) = noted.filter(|noted| noted.file_system == kind) {
             return Ok(noted.whiteouts);
         }
         let whiteouts = whiteout::tried_in(folder.as_fd())
             .map_err(|errno| files::cannot_write(errno.into(), born))?;
-        let text =
-            serde_json::to_vec(&Noted { whiteouts, file_system: kind }).map_err(Error::new)?;
+        let text = serde_json::to_vec(&WhiteoutsFile { whiteouts, file_system: kind })
+            .map_err(Error::new)?;
         if let Err(error) = files::replace_quickly(&note, &text) {
             log::debug!("{error}");
         }
@@ -180,7 +185,7 @@ impl Store {
     }
 
     /// Reads the facts about a layer. `None`: the layer is missing, or not whole.
-    pub(super) fn story(&self, folder: &Path) -> Option<LayerStory> {
+    pub(super) fn story(&self, folder: &Path) -> Option<LayerFacts> {
         let bytes = self.read_there(&folder.join(STORY), 1 << 20).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
@@ -194,7 +199,7 @@ impl Store {
         owners: &'a Owners,
         is_recorded: bool,
         waits: &dyn Fn(),
-    ) -> Result<Wanted<'a>> {
+    ) -> Result<LayerClaim<'a>> {
         let folder = self.layers_folder().join(name(diff_id, owners));
         let lock_path =
             self.root.join("downloads").join(format!("layer-{}", name(diff_id, owners)));
@@ -202,7 +207,7 @@ impl Store {
             if let Some(held) = self.hold_layer(&folder)?
                 && (is_recorded || held.story.boot == boot_id())
             {
-                return Ok(Wanted::There(held));
+                return Ok(LayerClaim::There(held));
             }
             let lock = files::lock_file_or_tell(&lock_path, waits)?;
             if !files::leads_to(&lock_path, &lock) {
@@ -211,12 +216,18 @@ impl Store {
             match self.hold_layer(&folder)? {
                 Some(held) if is_recorded || held.story.boot == boot_id() => {
                     let _ = std::fs::remove_file(&lock_path);
-                    return Ok(Wanted::There(held));
+                    return Ok(LayerClaim::There(held));
                 }
                 _ => {}
             }
             let diff_id = diff_id.clone();
-            return Ok(Wanted::Ours(Unpacking { store: self, diff_id, owners, lock, lock_path }));
+            return Ok(LayerClaim::Ours(Unpacking {
+                store: self,
+                diff_id,
+                owners,
+                lock,
+                lock_path,
+            }));
         }
     }
 
@@ -251,7 +262,7 @@ impl Unpacking<'_> {
                 unpacked.diff_id
             );
         }
-        let story = LayerStory {
+        let story = LayerFacts {
             diff_id: unpacked.diff_id,
             size: unpacked.bytes,
             entries: unpacked.entries,
@@ -266,7 +277,7 @@ impl Unpacking<'_> {
         self.put(birth, story)
     }
 
-    fn put(&self, birth: Birth, story: LayerStory) -> Result<HeldLayer> {
+    fn put(&self, birth: Birth, story: LayerFacts) -> Result<HeldLayer> {
         // A layer that others may read holds no program with powers of ours and no file of other IDs. Any other layer
         // is closed to others.
         let mode = if *self.owners == Owners::Shared { 0o755 } else { 0o700 };

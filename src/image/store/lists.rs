@@ -14,7 +14,7 @@ const LONGEST: u64 = 64 << 20;
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-struct Lists {
+struct ListsFile {
     version: u32,
     lists: Vec<ManifestList>,
 }
@@ -31,7 +31,7 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             answer => answer.context(|| format!("cannot read {}", path.display()))?,
         };
-        let read: Lists = serde_json::from_slice(&bytes)
+        let read: ListsFile = serde_json::from_slice(&bytes)
             .map_err(Error::new)
             .context(|| path.display().to_string())
             .hint(|| "remove the file: it holds nothing but lists that were not pushed yet")?;
@@ -51,7 +51,7 @@ impl Store {
         let before = lists.clone();
         let answer = change(&mut lists)?;
         if lists != before {
-            let lists = Lists { version: VERSION, lists };
+            let lists = ListsFile { version: VERSION, lists };
             let bytes = serde_json::to_vec_pretty(&lists).map_err(Error::new)?;
             files::replace(&self.tmp(), &self.lists_path(), &bytes)?;
             self.publish(&self.lists_path())?;

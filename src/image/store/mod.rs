@@ -43,15 +43,15 @@ mod usage;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-pub use blobs::{Download, Follow, HeldBlob, Partial};
+pub use blobs::{BlobClaim, DownloadReader, HeldBlob, PartialBlob};
 pub use census::Census;
-pub use check::{Depth, Fault, Mending, Outcome, Repair};
-pub use collect::{Force, Removal, Target};
-pub use images::Images;
-pub use layers::{HeldLayer, LayerStory, Unpacking, Wanted};
-pub use prune::{Freed, Which};
-pub use record::{Image, Layer};
-pub use usage::{ImageUsage, Part, Usage};
+pub use check::{CheckDepth, CheckSettings, FaultOutcome, Repair, StoreFault};
+pub use collect::{ForceRemoval, ImageRemoval, RemovalTarget};
+pub use images::ImageList;
+pub use layers::{HeldLayer, LayerClaim, LayerFacts, Unpacking};
+pub use prune::{PruneResult, PruneScope};
+pub use record::{ImageLayer, ImageRecord};
+pub use usage::{ImageUsage, StoreUsage, UsageTotals};
 
 use crate::config;
 use crate::error::{Context, Result};

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::census::disk_use;
-use super::collect::{Force, Graves, Needed, grip, list};
-use super::{Image, Removal, Store};
+use super::collect::{ForceRemoval, NeededObjects, RemovedObjects, grip, list};
+use super::{ImageRecord, ImageRemoval, Store};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::files::Grip;
@@ -12,7 +12,7 @@ use crate::image::manifest::LARGEST;
 
 /// Selects the images to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum PruneScope {
     /// No images: only objects that no image needs.
     None,
     /// Images without a name with a tag.
@@ -23,9 +23,9 @@ pub enum Which {
 
 /// Objects removed by a prune.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freed {
+pub struct PruneResult {
     /// Removed images.
-    pub images: Vec<Removal>,
+    pub images: Vec<ImageRemoval>,
     /// Number of removed blobs, layers and downloads that no image needed.
     pub objects: u64,
     /// Freed disk space in bytes, that of the images included.
@@ -35,28 +35,32 @@ pub struct Freed {
 impl Store {
     /// Removes the images of class `which` that `fits` accepts, and objects that no image needs. Anything in use stays.
     /// Roots of the host's own programs are removed together with all unused images.
-    pub fn prune(&self, which: Which, fits: impl Fn(&Image) -> Result<bool>) -> Result<Freed> {
+    pub fn prune(
+        &self,
+        which: PruneScope,
+        fits: impl Fn(&ImageRecord) -> Result<bool>,
+    ) -> Result<PruneResult> {
         self.sweep();
         let lock = self.lock_images()?;
         let mut images = self.images()?;
-        let mut freed = Freed::default();
+        let mut freed = PruneResult::default();
         let mut graves = Vec::new();
         for image in images.clone().all() {
             let goes = match which {
-                Which::None => false,
-                Which::Dangling => image.names.is_empty(),
-                Which::Unused => true,
+                PruneScope::None => false,
+                PruneScope::Dangling => image.names.is_empty(),
+                PruneScope::Unused => true,
             };
             if !goes || self.is_held(image)? || !fits(image)? {
                 continue;
             }
-            let (removal, buried) = self.take_out(&mut images, image, Force::No)?;
+            let (removal, buried) = self.take_out(&mut images, image, ForceRemoval::No)?;
             freed.images.push(removal);
             graves.push(buried);
         }
-        let mut unneeded = Graves::default();
-        self.bury_unneeded(Needed::by(images.all()), &mut unneeded)?;
-        if which == Which::Unused {
+        let mut unneeded = RemovedObjects::default();
+        self.bury_unneeded(NeededObjects::by(images.all()), &mut unneeded)?;
+        if which == PruneScope::Unused {
             self.bury_host_roots(&mut unneeded)?;
         }
         let (downloads, bytes) = self.remove_downloads()?;
@@ -72,7 +76,7 @@ impl Store {
     }
 
     /// Buries roots made of the host's own programs: the next start that wants such a root makes it anew.
-    fn bury_host_roots(&self, graves: &mut Graves) -> Result<()> {
+    fn bury_host_roots(&self, graves: &mut RemovedObjects) -> Result<()> {
         for (folder, name) in list(&self.layers_folder())? {
             if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 self.bury_into(&folder, graves)?;
@@ -81,7 +85,7 @@ impl Store {
         Ok(())
     }
 
-    fn bury_unneeded(&self, mut needed: Needed, graves: &mut Graves) -> Result<()> {
+    fn bury_unneeded(&self, mut needed: NeededObjects, graves: &mut RemovedObjects) -> Result<()> {
         let mut blobs = self.blobs()?;
         blobs.retain(|blob| !needed.blobs.contains(blob));
         // A stopped container needs its image too, recorded or not.
@@ -114,11 +118,11 @@ impl Store {
     /// downloads. Returns the freed bytes.
     pub fn give_back(&self, layers: &[(&Digest, &Digest)]) -> Result<u64> {
         let lock = self.lock_images()?;
-        let mut needed = Needed::by(self.images()?.all());
+        let mut needed = NeededObjects::by(self.images()?.all());
         for (_, manifest) in self.used_manifests()? {
             needed.layers.extend(self.diff_ids_of(&manifest).unwrap_or_default());
         }
-        let mut graves = Graves::default();
+        let mut graves = RemovedObjects::default();
         for (blob, diff_id) in layers {
             if !needed.blobs.contains(blob) {
                 self.bury_into(&self.blob_path(blob), &mut graves)?;

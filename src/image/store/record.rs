@@ -8,7 +8,7 @@ use crate::image::manifest::Platform;
 
 /// An image of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Image {
+pub struct ImageRecord {
     /// Digest of the manifest: identifies the image in this store.
     pub manifest: Digest,
     /// Digest of the index that the manifest was chosen from; `None` without an index.
@@ -17,7 +17,7 @@ pub struct Image {
     /// Digest of the config: the image ID that docker shows.
     pub config: Digest,
     /// Layers of the image, the bottom one first.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<ImageLayer>,
     /// Platform that the image runs on.
     pub platform: Platform,
     /// Names of the image: references with a tag.
@@ -35,7 +35,7 @@ pub struct Image {
 
 /// A layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
+pub struct ImageLayer {
     /// Digest of the blob, as the layer was packed.
     pub blob: Digest,
     /// Length of the blob in bytes.
@@ -46,7 +46,7 @@ pub struct Layer {
     pub size: u64,
 }
 
-impl Image {
+impl ImageRecord {
     /// Bytes of the image's files, unpacked, over all layers (docker's SIZE).
     pub fn size(&self) -> u64 {
         self.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add)

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::census::disk_use;
-use super::collect::{Needed, list};
-use super::{Image, Store};
+use super::collect::{NeededObjects, list};
+use super::{ImageRecord, Store};
 use crate::digest::Digest;
 use crate::error::Result;
 
 /// Totals for a kind of object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub struct UsageTotals {
     /// Number of objects.
     pub count: u64,
     /// Number of objects in use.
@@ -28,7 +28,7 @@ pub struct Part {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageUsage {
     /// Record of the image.
-    pub image: Image,
+    pub image: ImageRecord,
     /// Disk space in bytes of the image's blobs and layers.
     pub size: u64,
     /// Part of `size` that other images need too, in bytes.
@@ -39,25 +39,25 @@ pub struct ImageUsage {
 
 /// Disk space of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
+pub struct StoreUsage {
     /// Images, including blobs and layers that no image needs any more.
-    pub images: Part,
+    pub images: UsageTotals,
     /// Root directories made of the host's own programs.
-    pub host_roots: Part,
+    pub host_roots: UsageTotals,
     /// Partial downloads that interrupted pulls left; a later pull resumes them.
-    pub downloads: Part,
+    pub downloads: UsageTotals,
     /// Usage of each image.
     pub each: Vec<ImageUsage>,
 }
 
 /// Disk space of each blob and layer, in bytes.
-struct Sizes {
+struct ObjectSizes {
     blobs: HashMap<Digest, u64>,
     layers: HashMap<Digest, u64>,
 }
 
-impl Sizes {
-    fn of(&self, needed: &Needed) -> u64 {
+impl ObjectSizes {
+    fn of(&self, needed: &NeededObjects) -> u64 {
         let blobs = needed.blobs.iter().filter_map(|blob| self.blobs.get(blob));
         let layers = needed.layers.iter().filter_map(|layer| self.layers.get(layer));
         blobs.chain(layers).sum()
@@ -70,14 +70,14 @@ impl Sizes {
 
 impl Store {
     /// Measures the store. Objects that are removed meanwhile are not counted.
-    pub fn usage(&self) -> Result<Usage> {
+    pub fn usage(&self) -> Result<StoreUsage> {
         let (images, held) = self.images_and_held()?;
         let (sizes, host_roots) = self.sizes()?;
-        let is_held = |image: &Image| held.contains(&image.manifest);
-        let active = Needed::by(images.iter().filter(|image| is_held(image)));
+        let is_held = |image: &ImageRecord| held.contains(&image.manifest);
+        let active = NeededObjects::by(images.iter().filter(|image| is_held(image)));
         let size = sizes.all();
-        Ok(Usage {
-            images: Part {
+        Ok(StoreUsage {
+            images: UsageTotals {
                 count: ids(images.iter()),
                 active: ids(images.iter().filter(|image| is_held(image))),
                 size,
@@ -88,7 +88,7 @@ impl Store {
             each: images
                 .iter()
                 .map(|image| ImageUsage {
-                    size: sizes.of(&Needed::by([image])),
+                    size: sizes.of(&NeededObjects::by([image])),
                     shared: sizes.of(&shared(image, &images)),
                     in_use: is_held(image),
                     image: image.clone(),
@@ -97,7 +97,7 @@ impl Store {
         })
     }
 
-    fn images_and_held(&self) -> Result<(Vec<Image>, HashSet<Digest>)> {
+    fn images_and_held(&self) -> Result<(Vec<ImageRecord>, HashSet<Digest>)> {
         let _lock = self.lock_images_to_look()?;
         let images = self.images()?.all().to_vec();
         let mut held = HashSet::new();
@@ -110,8 +110,8 @@ impl Store {
     }
 
     /// Sizes of blobs and layers, and the folders that are no image's layer.
-    fn sizes(&self) -> Result<(Sizes, Vec<PathBuf>)> {
-        let mut sizes = Sizes { blobs: HashMap::new(), layers: HashMap::new() };
+    fn sizes(&self) -> Result<(ObjectSizes, Vec<PathBuf>)> {
+        let mut sizes = ObjectSizes { blobs: HashMap::new(), layers: HashMap::new() };
         let mut others = Vec::new();
         for blob in self.blobs()? {
             let size = size_of(&self.blob_path(&blob));
@@ -128,15 +128,15 @@ impl Store {
 }
 
 /// Number of distinct images among these records.
-fn ids<'a>(images: impl Iterator<Item = &'a Image>) -> u64 {
+fn ids<'a>(images: impl Iterator<Item = &'a ImageRecord>) -> u64 {
     images.map(|image| &image.config).collect::<HashSet<_>>().len() as u64
 }
 
 /// Objects that `image` shares with any other image.
-fn shared(image: &Image, images: &[Image]) -> Needed {
-    let own = Needed::by([image]);
-    let others = Needed::by(images.iter().filter(|other| other.manifest != image.manifest));
-    Needed {
+fn shared(image: &ImageRecord, images: &[ImageRecord]) -> NeededObjects {
+    let own = NeededObjects::by([image]);
+    let others = NeededObjects::by(images.iter().filter(|other| other.manifest != image.manifest));
+    NeededObjects {
         blobs: own.blobs.intersection(&others.blobs).cloned().collect(),
         layers: own.layers.intersection(&others.layers).cloned().collect(),
     }
@@ -148,8 +148,8 @@ fn size_of(path: &Path) -> u64 {
 }
 
 /// Totals of `paths`. A locked object is in use; the rest is reclaimable.
-fn sum(paths: impl IntoIterator<Item = PathBuf>) -> Part {
-    let mut part = Part::default();
+fn sum(paths: impl IntoIterator<Item = PathBuf>) -> UsageTotals {
+    let mut part = UsageTotals::default();
     for path in paths {
         let size = size_of(&path);
         let is_free = crate::files::try_exclusive(&path).is_some();

@@ -4,17 +4,17 @@
 use std::io::{Read, Write};
 
 use libfuzzer_sys::fuzz_target;
-use usnea::image::archive::Archive;
-use usnea::image::manifest::Document;
-use usnea::image::source::Source;
+use usnea::image::archive::ImageArchive;
+use usnea::image::manifest::ManifestDocument;
+use usnea::image::source::ImageSource;
 
 /// A layer may claim any size; that much of it is read.
 const MOST: u64 = 1 << 20;
 
-fn read(source: &dyn Source) {
+fn read(source: &dyn ImageSource) {
     let Ok(fetched) = source.manifest(None) else { return };
-    let Ok(Document::Manifest(manifest)) =
-        Document::parse(&fetched.bytes, fetched.media_type.as_deref())
+    let Ok(ManifestDocument::Manifest(manifest)) =
+        ManifestDocument::parse(&fetched.bytes, fetched.media_type.as_deref())
     else {
         return;
     };
@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
     file.write_all(bytes).expect("a file");
     std::io::Seek::rewind(&mut file).expect("a file");
     if let Ok(images) =
-        Archive::open_file(file, "archive", folder.path()).and_then(|archive| archive.images())
+        ImageArchive::open_file(file, "archive", folder.path()).and_then(|archive| archive.images())
     {
         images.iter().take(8).for_each(|(_, source)| read(&**source));
     }

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usnea::image::manifest::{Document, LARGEST, MOST_LAYERS, Platform, parse_config};
+use usnea::image::manifest::{ManifestDocument, LARGEST, MOST_LAYERS, Platform, parse_config};
 
 fuzz_target!(|bytes: &[u8]| {
     // The first byte says what the transport called it.
@@ -13,13 +13,13 @@ fuzz_target!(|bytes: &[u8]| {
         _ => None,
     };
     let bytes = bytes.get(1..).unwrap_or_default();
-    match Document::parse(bytes, said) {
-        Ok(Document::Manifest(manifest)) => {
+    match ManifestDocument::parse(bytes, said) {
+        Ok(ManifestDocument::Manifest(manifest)) => {
             assert!(manifest.layers.len() <= MOST_LAYERS && manifest.config.size <= LARGEST);
             let again = serde_json::to_vec(&manifest).expect("JSON");
-            assert_eq!(Document::parse(&again, None).expect("ours"), Document::Manifest(manifest));
+            assert_eq!(ManifestDocument::parse(&again, None).expect("ours"), ManifestDocument::Manifest(manifest));
         }
-        Ok(Document::Index(index)) => {
+        Ok(ManifestDocument::Index(index)) => {
             let _ = index.choose(&Platform::host());
         }
         Err(error) => drop(error.to_string()),

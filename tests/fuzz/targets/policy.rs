@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usnea::image::policy::{Origin, Policy};
+use usnea::image::policy::{ImageOrigin, Policy};
 
 fuzz_target!(|bytes: &[u8]| {
     let folder = usnea_fuzz::folder();
@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     std::fs::write(&path, bytes).expect("a file");
     let Ok(policy) = Policy::load_from(&path) else { return };
     for name in ["debian", "quay.io/a/b:1", "localhost:5000/x"] {
-        let origin = Origin::registry(&name.parse().expect("a name"));
+        let origin = ImageOrigin::registry(&name.parse().expect("a name"));
         assert!(!policy.requirements(&origin).is_empty(), "no requirement is no permission");
         let _ = policy.check_before(&origin);
     }

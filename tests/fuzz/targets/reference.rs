@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use usnea::image::reference::{DOCKER_HUB, Reference, Typed};
+use usnea::image::reference::{DOCKER_HUB, Reference, TypedReference};
 
 fuzz_target!(|text: &str| {
-    let Ok(typed) = text.parse::<Typed>() else { return };
+    let Ok(typed) = text.parse::<TypedReference>() else { return };
     let reference = typed.in_registry(DOCKER_HUB);
     let shown = reference.to_string();
     assert_eq!(shown.parse::<Reference>().expect("what we show"), reference);

@@ -9,16 +9,16 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::fail;
 use crate::image::config::ImageConfig;
-use crate::image::list::{Entry, Listing};
-use crate::image::manifest::{Document, LARGEST, Manifest, Platform};
+use crate::image::list::{IndexEntry, ListedManifest};
+use crate::image::manifest::{LARGEST, Manifest, ManifestDocument, Platform};
 use crate::image::reference::Reference;
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::Registry;
-use crate::image::source::Source;
-use crate::image::transport::Place;
+use crate::image::source::ImageSource;
+use crate::image::transport::ImageLocation;
 
 /// Returns the entries of all images in `images`.
-pub fn listings(stores: &Stores, images: &ListedImages) -> Result<Vec<Listing>> {
+pub fn listings(stores: &Stores, images: &ListedImages) -> Result<Vec<ListedManifest>> {
     let mut all = Vec::new();
     for text in &images.images {
         let of = || format!("cannot add {} to the list", text.escape_debug());
@@ -27,13 +27,13 @@ pub fn listings(stores: &Stores, images: &ListedImages) -> Result<Vec<Listing>> 
     Ok(all)
 }
 
-fn of_image(stores: &Stores, text: &str, images: &ListedImages) -> Result<Vec<Listing>> {
+fn of_image(stores: &Stores, text: &str, images: &ListedImages) -> Result<Vec<ListedManifest>> {
     if !text.starts_with("docker://")
         && let Some((store, image)) = stores.find(text, &Registries::load()?)?
     {
         let bytes = store.read_blob(&image.manifest)?;
-        let entry = Entry::of_manifest(&bytes, image.manifest.clone(), &image.platform)?;
-        return Ok(vec![Listing { entry, origin: None }]);
+        let entry = IndexEntry::of_manifest(&bytes, image.manifest.clone(), &image.platform)?;
+        return Ok(vec![ListedManifest { entry, origin: None }]);
     }
     Origin::of_registry(stores, text, &images.asked)?.listings(images)
 }
@@ -49,8 +49,8 @@ pub struct Origin {
 impl Origin {
     /// Asks the registries. Errors: no registry has it, or the place is no registry.
     pub fn of_registry(stores: &Stores, text: &str, asked: &RegistryOptions) -> Result<Self> {
-        let place: Place = text.parse()?;
-        if !matches!(place, Place::Registry(_)) {
+        let place: ImageLocation = text.parse()?;
+        if !matches!(place, ImageLocation::Registry(_)) {
             let error = format!("{place}: a list holds images of the store and of registries");
             return Err(Error::new(error).hint(format!("first 'usnea pull {place}'")));
         }
@@ -58,7 +58,7 @@ impl Origin {
         of_registries(stores, &pull, |registry, reference| {
             let fetched = registry.manifest(reference.digest.as_ref())?;
             let digest = checked(&fetched.bytes, reference.digest.as_ref())?;
-            Document::parse(&fetched.bytes, fetched.media_type.as_deref())?;
+            ManifestDocument::parse(&fetched.bytes, fetched.media_type.as_deref())?;
             Ok(Self {
                 registry: registry.clone(),
                 reference: reference.clone(),
@@ -73,22 +73,22 @@ impl Origin {
         Ok(self.bytes)
     }
 
-    fn listings(self, images: &ListedImages) -> Result<Vec<Listing>> {
-        let index = match Document::parse(&self.bytes, None)? {
-            Document::Manifest(manifest) => {
+    fn listings(self, images: &ListedImages) -> Result<Vec<ListedManifest>> {
+        let index = match ManifestDocument::parse(&self.bytes, None)? {
+            ManifestDocument::Manifest(manifest) => {
                 let platform = self.platform(&manifest)?;
-                let entry = Entry::of_manifest(&self.bytes, self.digest, &platform)?;
-                return Ok(vec![Listing { entry, origin: Some(self.reference) }]);
+                let entry = IndexEntry::of_manifest(&self.bytes, self.digest, &platform)?;
+                return Ok(vec![ListedManifest { entry, origin: Some(self.reference) }]);
             }
-            Document::Index(index) => index,
+            ManifestDocument::Index(index) => index,
         };
-        let mut entries = Entry::all_of(&self.bytes)?;
+        let mut entries = IndexEntry::all_of(&self.bytes)?;
         if !images.all {
             let platform = images.platform.clone().unwrap_or_else(Platform::host);
             let chosen = index.choose(&platform)?.digest.clone();
             entries.retain(|entry| entry.digest == chosen);
         }
-        let listing = |entry| Listing { entry, origin: Some(self.reference.clone()) };
+        let listing = |entry| ListedManifest { entry, origin: Some(self.reference.clone()) };
         Ok(entries.into_iter().map(listing).collect())
     }
 

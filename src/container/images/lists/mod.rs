@@ -10,10 +10,10 @@ use self::entries::{Origin, listings};
 use crate::container::Usnea;
 use crate::container::stores::{Stores, given_name, meanings};
 use crate::digest::Digest;
-use crate::error::{Context, Error, Kind, Result};
-use crate::image::list::{EntryChange, ListFormat, Listing, ManifestList};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::image::list::{EntryChange, ListFormat, ListedManifest, ManifestList};
 use crate::image::manifest::Platform;
-use crate::image::reference::Typed;
+use crate::image::reference::TypedReference;
 use crate::image::registries_conf::{Registries, RegistryOptions};
 
 pub use self::push::{PushList, push_list};
@@ -49,7 +49,7 @@ pub fn create_list(
     existing: Existing,
 ) -> Result<String> {
     let stores = usnea.images()?;
-    let name = given_name(&name.parse::<Typed>()?)?;
+    let name = given_name(&name.parse::<TypedReference>()?)?;
     let is_there = |lists: &[ManifestList]| lists.iter().any(|list| list.name == name);
     let taken = || {
         let error = format!("there is a manifest list {name} already");
@@ -187,7 +187,7 @@ fn change_list(
 /// Finds the list that `text` names: by its name, or by the beginning of its ID.
 fn found(stores: &Stores, text: &str) -> Result<Option<ManifestList>> {
     let lists = stores.own().lists()?;
-    if let Ok(typed) = text.parse::<Typed>() {
+    if let Ok(typed) = text.parse::<TypedReference>() {
         for name in meanings(&typed, &Registries::load()?) {
             if let Some(list) = lists.iter().find(|list| list.name == name) {
                 return Ok(Some(list.clone()));
@@ -210,13 +210,13 @@ fn find(stores: &Stores, text: &str) -> Result<ManifestList> {
 
 fn absent(text: &str) -> Error {
     let error = Error::new(format!("no manifest list '{}'", text.escape_debug()));
-    error.of_kind(Kind::Absent).hint("'usnea manifest create' makes one")
+    error.of_place(ErrorKind::NotFound).hint("'usnea manifest create' makes one")
 }
 
 fn not_in(list: &str, entry: &str) -> Error {
     let error = format!("'{}' is not in the manifest list {list}", entry.escape_debug());
     Error::new(error)
-        .of_kind(Kind::Absent)
+        .of_place(ErrorKind::NotFound)
         .hint("'usnea manifest inspect' shows the digests of those that are")
 }
 
@@ -232,8 +232,8 @@ fn digest_in(stores: &Stores, list: &ManifestList, text: &str) -> Result<Digest>
         return Ok(image.manifest);
     }
     // docker's rule: an entry has the name with which it was added.
-    let origin_is = |listing: &&Listing| {
-        let typed = text.parse::<Typed>().ok();
+    let origin_is = |listing: &&ListedManifest| {
+        let typed = text.parse::<TypedReference>().ok();
         let names = typed.map(|typed| typed.in_registry(crate::image::reference::DOCKER_HUB));
         listing.origin.is_some() && listing.origin == names
     };

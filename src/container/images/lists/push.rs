@@ -12,17 +12,17 @@ use crate::config::Settings;
 use crate::container::Usnea;
 use crate::container::stores::Stores;
 use crate::digest::{Digest, Hasher};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::image::file_range::FileRange;
-use crate::image::list::{Entry, ListFormat, Listing, ManifestList};
-use crate::image::manifest::{Descriptor, Document, Manifest};
-use crate::image::push::{Form, Format, Push, Pushed};
+use crate::image::list::{IndexEntry, ListFormat, ListedManifest, ManifestList};
+use crate::image::manifest::{Descriptor, Manifest, ManifestDocument};
+use crate::image::push::{ImagePush, LayerForm, ManifestFormat, PushedManifest};
 use crate::image::reference::{DOCKER_HUB, Reference};
 use crate::image::registries_conf::{Registries, RegistryOptions};
 use crate::image::registry_client::{Registry, RegistryAccess};
-use crate::image::source::{Source, Target};
-use crate::image::transport::Place;
+use crate::image::source::{ImageSource, ImageTarget};
+use crate::image::transport::ImageLocation;
 
 /// List to push, and its destination.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct PushList {
     /// Name or ID of the list.
     pub list: String,
     /// Destination of the list; `None`: the registry of its own name.
-    pub destination: Option<Place>,
+    pub destination: Option<ImageLocation>,
     /// Settings of registries from the command line.
     pub asked: RegistryOptions,
     /// True if the list's images are sent too; else the registry must have them.
@@ -40,7 +40,7 @@ pub struct PushList {
 }
 
 /// Pushes a list. Returns the destination, and the pushed content.
-pub fn push_list(usnea: &Usnea, push: &PushList) -> Result<(Place, Pushed)> {
+pub fn push_list(usnea: &Usnea, push: &PushList) -> Result<(ImageLocation, PushedManifest)> {
     let stores = usnea.images()?;
     let registries = Registries::load()?;
     let mut list = find(stores, &push.list)?;
@@ -49,12 +49,12 @@ pub fn push_list(usnea: &Usnea, push: &PushList) -> Result<(Place, Pushed)> {
         None => place_of_name(&list.name, "usnea manifest push LIST REGISTRY/NAME[:TAG]")?,
     };
     let tmp = stores.own().tmp();
-    let target: Box<dyn Target> = match &place {
-        Place::Registry(typed) => {
+    let target: Box<dyn ImageTarget> = match &place {
+        ImageLocation::Registry(typed) => {
             let reference = typed.in_registry(DOCKER_HUB);
             Box::new(registry(&reference, &registries, &push.asked)?)
         }
-        Place::DockerArchive { .. } => {
+        ImageLocation::DockerArchive { .. } => {
             let error = format!("{place}: a docker-archive holds no manifest list");
             return Err(Error::new(error).hint("push it to oci-archive:FILE"));
         }
@@ -65,7 +65,7 @@ pub fn push_list(usnea: &Usnea, push: &PushList) -> Result<(Place, Pushed)> {
         push,
         registries: &registries,
         target: &*target,
-        is_remote: matches!(place, Place::Registry(_)),
+        is_remote: matches!(place, ImageLocation::Registry(_)),
         tmp: &tmp,
     };
     sender
@@ -78,13 +78,13 @@ struct Sender<'a> {
     stores: &'a Stores,
     push: &'a PushList,
     registries: &'a Registries,
-    target: &'a dyn Target,
+    target: &'a dyn ImageTarget,
     is_remote: bool,
     tmp: &'a Path,
 }
 
 impl Sender<'_> {
-    fn send(&self, list: &mut ManifestList) -> Result<Pushed> {
+    fn send(&self, list: &mut ManifestList) -> Result<PushedManifest> {
         let format = format_of(list, self.push.format);
         if self.push.all {
             for listing in &mut list.entries {
@@ -96,25 +96,25 @@ impl Sender<'_> {
         let bytes = serde_json::to_vec(&document).map_err(Error::new)?;
         let media_type = document["mediaType"].as_str().unwrap_or_default().to_owned();
         self.target.put_manifest(None, &media_type, &bytes)?;
-        Ok(Pushed { digest: Digest::of(&bytes), media_type, size: bytes.len() as u64 })
+        Ok(PushedManifest { digest: Digest::of(&bytes), media_type, size: bytes.len() as u64 })
     }
 
     /// Sends an image; updates the entry to the sent manifest.
-    fn send_image(&self, listing: &mut Listing, format: ListFormat) -> Result<()> {
+    fn send_image(&self, listing: &mut ListedManifest, format: ListFormat) -> Result<()> {
         let entry = &mut listing.entry;
         for store in self.stores.all() {
             let images = store.images()?;
             let Some(image) = images.of_manifest(&entry.digest) else { continue };
-            let form = if self.is_remote { Form::Packed } else { Form::AsStored };
-            let parcel = Push {
+            let form = if self.is_remote { LayerForm::Packed } else { LayerForm::AsStored };
+            let parcel = ImagePush {
                 store,
                 image,
                 form,
                 format: match (self.push.format, self.is_remote) {
-                    (_, false) => Format::Oci,
-                    (None, true) => Format::AsStored,
-                    (Some(_), true) if format == ListFormat::Docker => Format::Docker,
-                    (Some(_), true) => Format::Oci,
+                    (_, false) => ManifestFormat::Oci,
+                    (None, true) => ManifestFormat::AsStored,
+                    (Some(_), true) if format == ListFormat::Docker => ManifestFormat::Docker,
+                    (Some(_), true) => ManifestFormat::Oci,
                 },
                 tmp: self.tmp,
                 parallel: Settings::load()?.parallel_downloads.unwrap_or(1),
@@ -127,7 +127,7 @@ impl Sender<'_> {
             return Ok(());
         }
         let Some(origin) = &listing.origin else {
-            return Err(Error::new("the image is not here any more").of_kind(Kind::Absent).hint(
+            return Err(Error::new("the image is not here any more").of_place(ErrorKind::NotFound).hint(
                 "'usnea manifest remove' takes it out of the list; --all=false sends the list alone",
             ));
         };
@@ -135,7 +135,7 @@ impl Sender<'_> {
     }
 
     /// Copies an image from the registry that has it.
-    fn copy(&self, origin: &Reference, entry: &Entry) -> Result<()> {
+    fn copy(&self, origin: &Reference, entry: &IndexEntry) -> Result<()> {
         let mut failure = Error::new("registries.conf leaves no place to pull from");
         for endpoint in self.registries.pull_endpoints(origin, &self.push.asked)? {
             let source = Registry::new(endpoint, origin.which(), RegistryAccess::Pull)?;
@@ -147,10 +147,11 @@ impl Sender<'_> {
         Err(failure)
     }
 
-    fn copy_from(&self, source: &Registry, entry: &Entry) -> Result<()> {
+    fn copy_from(&self, source: &Registry, entry: &IndexEntry) -> Result<()> {
         let bytes = source.manifest(Some(&entry.digest))?.bytes;
-        checked(&bytes, Some(&entry.digest)).context(|| Source::describe(source))?;
-        let Document::Manifest(Manifest { config, layers, .. }) = Document::parse(&bytes, None)?
+        checked(&bytes, Some(&entry.digest)).context(|| ImageSource::describe(source))?;
+        let ManifestDocument::Manifest(Manifest { config, layers, .. }) =
+            ManifestDocument::parse(&bytes, None)?
         else {
             fail!("{} is an index in an index", entry.digest);
         };
@@ -178,16 +179,20 @@ impl Sender<'_> {
             file.write_all(bytes).map_err(|error| crate::files::cannot_write(error, self.tmp))?;
         }
         if hasher.finish() != blob.digest {
-            fail!("{}: blob {} is not what its digest says", Source::describe(source), blob.digest);
+            fail!(
+                "{}: blob {} is not what its digest says",
+                ImageSource::describe(source),
+                blob.digest
+            );
         }
         Ok(FileRange::whole(file)?)
     }
 }
 
 /// Target that gets a manifest under its digest alone, because it belongs to an index.
-struct ByDigest<'a>(&'a dyn Target);
+struct ByDigest<'a>(&'a dyn ImageTarget);
 
-impl Target for ByDigest<'_> {
+impl ImageTarget for ByDigest<'_> {
     fn describe(&self) -> String {
         self.0.describe()
     }

@@ -15,11 +15,11 @@ fn policy(text: &str) -> Result<Policy> {
     Policy::parse(Path::new("/p.json"), text)
 }
 
-fn origin(reference: &str) -> Origin {
-    Origin::registry(&reference.parse::<Reference>().unwrap())
+fn origin(reference: &str) -> ImageOrigin {
+    ImageOrigin::registry(&reference.parse::<Reference>().unwrap())
 }
 
 /// A transport that finds no neighbours.
-fn alone(_: &str) -> Result<Option<Box<dyn Source>>> {
+fn alone(_: &str) -> Result<Option<Box<dyn ImageSource>>> {
     Ok(None)
 }

@@ -76,20 +76,20 @@ fn of_a_folder_the_nearest_above_applies_and_links_do_not_lead_around() {
         let all: Vec<&str> = scopes.iter().map(String::as_str).collect();
         let policy = policy_of("oci", &all);
         for path in [&image, &root.join("link"), &root.join("a/../a/image")] {
-            let origin = Origin::local("oci", path, Some("1")).unwrap();
+            let origin = ImageOrigin::local("oci", path, Some("1")).unwrap();
             assert_eq!(policy.rule(&origin).0, format!("oci \"{narrowest}\""));
         }
         scopes.remove(0);
     }
     let policy = policy_of("oci", &[&tagged]);
-    assert_eq!(policy.rule(&Origin::local("oci", &image, None).unwrap()).0, "default");
-    assert!(Origin::local("oci", &root.join("nothing"), None).is_err());
+    assert_eq!(policy.rule(&ImageOrigin::local("oci", &image, None).unwrap()).0, "default");
+    assert!(ImageOrigin::local("oci", &root.join("nothing"), None).is_err());
 }
 
 #[test]
 fn archives_of_docker_have_no_scopes() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let origin = Origin::local("docker-archive", file.path(), Some("x:1")).unwrap();
+    let origin = ImageOrigin::local("docker-archive", file.path(), Some("x:1")).unwrap();
     assert_eq!(policy_of("docker-archive", &[""]).rule(&origin).0, "docker-archive \"\"");
     let error = policy_of("oci", &[""]).check_before(&origin).unwrap_err().to_string();
     assert!(error.contains(&format!("docker-archive:{}", file.path().display())), "{error}");

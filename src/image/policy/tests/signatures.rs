@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::fail;
 use crate::image::manifest::{Descriptor, media};
-use crate::image::source::{Blob, Fetched};
+use crate::image::source::{BlobReader, FetchedManifest};
 
 const STATEMENT: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
@@ -68,18 +68,18 @@ struct Shelf {
     blobs: BTreeMap<Digest, Vec<u8>>,
 }
 
-impl Source for Shelf {
+impl ImageSource for Shelf {
     fn describe(&self) -> String {
         "shelf".to_owned()
     }
 
-    fn manifest(&self, _: Option<&Digest>) -> Result<Fetched> {
+    fn manifest(&self, _: Option<&Digest>) -> Result<FetchedManifest> {
         let config = json!({"mediaType": media::OCI_CONFIG, "digest": Digest::of(b""), "size": 0});
         let manifest = json!({"schemaVersion": 2, "mediaType": media::OCI_MANIFEST, "config": config, "layers": self.layers});
-        Ok(Fetched { bytes: manifest.to_string().into_bytes(), media_type: None })
+        Ok(FetchedManifest { bytes: manifest.to_string().into_bytes(), media_type: None })
     }
 
-    fn blob(&self, descriptor: &Descriptor, _: u64) -> Result<Blob> {
+    fn blob(&self, descriptor: &Descriptor, _: u64) -> Result<BlobReader> {
         match self.blobs.get(&descriptor.digest) {
             Some(bytes) => Ok(Box::new(std::io::Cursor::new(bytes.clone()))),
             None => fail!("no blob {}", descriptor.digest),
@@ -365,7 +365,7 @@ fn no_signature_and_no_key_panics() {
         prop_assert!(Shelf::default().with(&bytes, &text).verify(&policy).is_err());
         prop_assert!(Shelf::default().with(&bytes, &base64).verify(&policy).is_err());
         let pem = format!("-----BEGIN PUBLIC KEY-----\n{base64}\n-----END PUBLIC KEY-----\n");
-        prop_assert!(super::super::key::Key::from_pem(pem.as_bytes()).is_err());
-        prop_assert!(super::super::key::Key::from_pem(&bytes).is_err());
+        prop_assert!(super::super::key::PublicKey::from_pem(pem.as_bytes()).is_err());
+        prop_assert!(super::super::key::PublicKey::from_pem(&bytes).is_err());
     });
 }

@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::{Layer, Mending, Store};
+use super::{CheckSettings, ImageLayer, Store};
 use crate::digest::{Algorithm, Hashed};
 use crate::error::{Context, Result};
 use crate::files::{self, Birth};
 use crate::image::extract::{self, Content, How, Sketched};
-use crate::image::store::layers::{LayerStory, PREFIX};
+use crate::image::store::layers::{LayerFacts, PREFIX};
 use crate::sys::inode::names;
 use crate::sys::inroot::{self, Symlinks};
 
@@ -27,8 +27,8 @@ use crate::sys::inroot::{self, Symlinks};
 pub(super) fn difference(
     store: &Store,
     folder: &Path,
-    (story, layer): (&LayerStory, &Layer),
-    by: Mending<'_>,
+    (story, layer): (&LayerFacts, &ImageLayer),
+    by: CheckSettings<'_>,
 ) -> Result<Option<String>> {
     let Some(blob) = store.blob(&layer.blob)? else { return Ok(None) };
     let birth = Birth::folder(&store.tmp(), PREFIX)?;
@@ -45,13 +45,13 @@ pub(super) fn difference(
     let unpacked = match extract::layer(&blob.file, layer.packed, sketch.as_fd(), &how) {
         Ok(unpacked) if unpacked.diff_id == story.diff_id => unpacked,
         Ok(_) => return Ok(None),
-        Err(error) if error.kind() == crate::error::Kind::Full => return Err(error),
+        Err(error) if error.kind() == crate::error::ErrorKind::Full => return Err(error),
         Err(error) => {
             log::info!("{error}");
             return Ok(None);
         }
     };
-    let trees = Trees {
+    let trees = LayerTrees {
         expected: sketch.into(),
         found: open(&folder.join("fs"))?.into(),
         digests: unpacked.digests,
@@ -59,14 +59,14 @@ pub(super) fn difference(
     trees.difference()
 }
 
-struct Trees {
+struct LayerTrees {
     expected: OwnedFd,
     found: OwnedFd,
     /// Sizes and digests of the expected tree's files, by inode number.
     digests: HashMap<u64, Sketched>,
 }
 
-impl Trees {
+impl LayerTrees {
     fn difference(&self) -> Result<Option<String>> {
         let mut links = HashMap::new();
         let root = (rustix::fs::fstat(&self.expected)?, rustix::fs::fstat(&self.found)?);
@@ -188,10 +188,10 @@ fn open(folder: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
 }
 
 /// Name and value of an extended attribute.
-type Attribute = (Vec<u8>, Vec<u8>);
+type ExtendedAttribute = (Vec<u8>, Vec<u8>);
 
 /// Attributes that a layer may have, and ours. Labels of the host's security modules belong to the host.
-fn xattrs(file: &OwnedFd) -> Result<Vec<Attribute>, Errno> {
+fn xattrs(file: &OwnedFd) -> Result<Vec<ExtendedAttribute>, Errno> {
     let mut list = vec![0; 64 << 10];
     let length = match rustix::fs::flistxattr(file, &mut list[..]) {
         Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::blobs::has_digest;
 use super::census::census;
-use super::collect::{Graves, grip};
-use super::{Image, Images, Layer, LayerStory, Store, Wanted};
+use super::collect::{RemovedObjects, grip};
+use super::{ImageLayer, ImageList, ImageRecord, LayerClaim, LayerFacts, Store};
 use crate::config::Limits;
 use crate::digest::{Digest, Hashed};
 use crate::error::{Context, Result};
@@ -39,7 +39,7 @@ pub enum Repair {
 
 /// Amount of content that a check reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
+pub enum CheckDepth {
     /// Large blobs by their length, unpacked layers by the number and length of their files.
     Quick,
     /// All content.
@@ -48,11 +48,11 @@ pub enum Depth {
 
 /// Settings for unpacking layers anew: to compare with the existing ones, and to repair those.
 #[derive(Clone, Copy, Debug)]
-pub struct Mending<'a> {
+pub struct CheckSettings<'a> {
     /// Treatment of faults.
     pub repair: Repair,
     /// Whether content is compared.
-    pub depth: Depth,
+    pub depth: CheckDepth,
     /// Form in which owners are stored.
     pub owners: &'a Owners,
     /// Limits for a layer's content.
@@ -62,7 +62,7 @@ pub struct Mending<'a> {
 /// Outcome of a fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", content = "how", rename_all = "lowercase")]
-pub enum Outcome {
+pub enum FaultOutcome {
     /// Found; no repair was tried.
     Found,
     /// Repaired: the action taken.
@@ -73,7 +73,7 @@ pub enum Outcome {
 
 /// A fault in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct StoreFault {
     /// Faulty object: a path in the store, or an image.
     pub what: String,
     /// Description of the fault.
@@ -82,13 +82,13 @@ pub struct Fault {
     pub images: Vec<String>,
     /// Outcome of the fault.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: FaultOutcome,
 }
 
-impl Fault {
+impl StoreFault {
     /// True if the fault remains.
     pub fn is_left(&self) -> bool {
-        !matches!(self.outcome, Outcome::Mended(_))
+        !matches!(self.outcome, FaultOutcome::Mended(_))
     }
 }
 
@@ -99,31 +99,31 @@ struct Suspects {
 }
 
 /// Expected content of unpacked layers.
-struct Reading<'a> {
+struct ExpectedLayers<'a> {
     /// Settings for unpacking. `None`: layers are not compared.
-    by: Option<Mending<'a>>,
+    by: Option<CheckSettings<'a>>,
     /// Whether large blobs are hashed.
-    depth: Depth,
+    depth: CheckDepth,
     /// The packed layers of all images, by diff ID.
-    layers: HashMap<Digest, Layer>,
+    layers: HashMap<Digest, ImageLayer>,
     /// True once the user has been told why layers are not compared.
     is_told: Cell<bool>,
 }
 
 /// The second pass, with the lock held.
-struct Check<'a> {
+struct RepairPass<'a> {
     store: &'a Store,
-    mending: Option<Mending<'a>>,
-    reading: &'a Reading<'a>,
-    images: Images,
-    faults: Vec<Fault>,
-    graves: Graves,
+    mending: Option<CheckSettings<'a>>,
+    reading: &'a ExpectedLayers<'a>,
+    images: ImageList,
+    faults: Vec<StoreFault>,
+    graves: RemovedObjects,
 }
 
 impl Store {
     /// Checks everything, and repairs it where `mending` says so. Without `mending`, unpacked layers are only counted.
     /// Returns the faults in a stable order. Errors: the check itself cannot go on.
-    pub fn check(&self, mending: Option<Mending<'_>>) -> Result<Vec<Fault>> {
+    pub fn check(&self, mending: Option<CheckSettings<'_>>) -> Result<Vec<StoreFault>> {
         self.sweep();
         let reading = self.reading(mending);
         let mending = mending.filter(|mending| mending.repair == Repair::Yes);
@@ -136,16 +136,17 @@ impl Store {
         let Some(images) = self.readable_images(mending.is_some(), &mut faults)? else {
             // Without images.json nothing is known of the images that need a blob.
             for blob in suspects.blobs {
-                faults.push(Fault::found(self.name_of_blob(&blob), DAMAGED, Vec::new()));
+                faults.push(StoreFault::found(self.name_of_blob(&blob), DAMAGED, Vec::new()));
             }
             return Ok(faults);
         };
-        let graves = Graves::default();
-        let mut check = Check { store: self, mending, reading: &reading, images, faults, graves };
+        let graves = RemovedObjects::default();
+        let mut check =
+            RepairPass { store: self, mending, reading: &reading, images, faults, graves };
         check.blobs(&suspects.blobs)?;
         check.layers(&suspects.layers)?;
         let missing = check.images()?;
-        let Check { faults: mut all, graves, .. } = check;
+        let RepairPass { faults: mut all, graves, .. } = check;
         drop(lock);
         graves.empty();
         for fault in missing {
@@ -162,21 +163,21 @@ impl Store {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 
-    fn reading<'a>(&self, by: Option<Mending<'a>>) -> Reading<'a> {
-        let images = self.images().unwrap_or_else(|_| Images::new());
+    fn reading<'a>(&self, by: Option<CheckSettings<'a>>) -> ExpectedLayers<'a> {
+        let images = self.images().unwrap_or_else(|_| ImageList::new());
         let layers = images.all().iter().flat_map(|image| &image.layers);
-        Reading {
-            by: by.filter(|by| by.depth == Depth::Whole),
-            depth: by.map_or(Depth::Whole, |by| by.depth),
+        ExpectedLayers {
+            by: by.filter(|by| by.depth == CheckDepth::Whole),
+            depth: by.map_or(CheckDepth::Whole, |by| by.depth),
             layers: layers.map(|layer| (layer.diff_id.clone(), layer.clone())).collect(),
             is_told: Cell::new(false),
         }
     }
 
-    fn suspects(&self, reading: &Reading<'_>) -> Result<Suspects> {
+    fn suspects(&self, reading: &ExpectedLayers<'_>) -> Result<Suspects> {
         let lengths: HashMap<&Digest, u64> = match reading.depth {
-            Depth::Whole => HashMap::new(),
-            Depth::Quick => {
+            CheckDepth::Whole => HashMap::new(),
+            CheckDepth::Quick => {
                 let layers = reading.layers.values();
                 layers.map(|layer| (&layer.blob, layer.packed)).collect()
             }
@@ -206,7 +207,7 @@ impl Store {
     }
 
     /// Describes the fault of an unpacked layer; `None`: no fault, or no such layer.
-    fn fault_of_layer(&self, folder: &Path, reading: &Reading<'_>) -> Option<String> {
+    fn fault_of_layer(&self, folder: &Path, reading: &ExpectedLayers<'_>) -> Option<String> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         if folder.symlink_metadata().is_err() {
             return None;
@@ -234,12 +235,12 @@ impl Store {
     fn changed_file(
         &self,
         folder: &Path,
-        story: &LayerStory,
-        reading: &Reading<'_>,
+        story: &LayerFacts,
+        reading: &ExpectedLayers<'_>,
     ) -> Option<String> {
         let layer = reading.layers.get(&story.diff_id)?;
         // We cannot make layers in another form, for other subordinate IDs.
-        let is_ours = |by: &Mending<'_>| {
+        let is_ours = |by: &CheckSettings<'_>| {
             folder.file_name() == Some(super::layers::name(&story.diff_id, by.owners).as_ref())
         };
         let by = reading.by.filter(is_ours)?;
@@ -259,7 +260,7 @@ impl Store {
     }
 
     /// Checks that the store's own folders and images.json belong to us, and that no other user can write to them.
-    fn check_modes(&self, mend: bool) -> Result<Vec<Fault>> {
+    fn check_modes(&self, mend: bool) -> Result<Vec<StoreFault>> {
         let me = rustix::process::geteuid().as_raw();
         let mut faults = Vec::new();
         let names = [
@@ -279,17 +280,17 @@ impl Store {
             if metadata.uid() != me {
                 let fault = "it belongs to another user";
                 let how = "give it back with chown, as root".to_owned();
-                faults.push(Fault {
-                    outcome: Outcome::Left(how),
-                    ..Fault::found(shown, fault, Vec::new())
+                faults.push(StoreFault {
+                    outcome: FaultOutcome::Left(how),
+                    ..StoreFault::found(shown, fault, Vec::new())
                 });
             } else if !metadata.is_symlink() && metadata.mode() & 0o022 != 0 {
-                let mut fault = Fault::found(shown, "other users can write to it", Vec::new());
+                let mut fault = StoreFault::found(shown, "other users can write to it", Vec::new());
                 if mend {
                     let mode = fs::Permissions::from_mode(metadata.mode() & 0o755);
                     fs::set_permissions(&path, mode)
                         .context(|| format!("cannot change {}", path.display()))?;
-                    fault.outcome = Outcome::Mended("closed".to_owned());
+                    fault.outcome = FaultOutcome::Mended("closed".to_owned());
                 }
                 faults.push(fault);
             }
@@ -298,7 +299,7 @@ impl Store {
     }
 
     /// Describes the object that an image needs and lacks; `None`: the image is complete.
-    fn missing_for(&self, image: &Image) -> Option<String> {
+    fn missing_for(&self, image: &ImageRecord) -> Option<String> {
         let has = |digest: &Digest| self.blob_path(digest).is_file();
         if !has(&image.manifest) {
             return Some("its manifest is missing".to_owned());
@@ -306,7 +307,7 @@ impl Store {
         if !has(&image.config) {
             return Some("its config is missing".to_owned());
         }
-        let lost = |layer: &&Layer| !has(&layer.blob) && !self.is_unpacked(&layer.diff_id);
+        let lost = |layer: &&ImageLayer| !has(&layer.blob) && !self.is_unpacked(&layer.diff_id);
         let lost = image.layers.iter().find(lost)?;
         Some(format!("layer {} is missing, packed and unpacked", lost.diff_id.short()))
     }
@@ -317,19 +318,23 @@ impl Store {
         folders.iter().any(|folder| self.story(folder).is_some() && folder.join("fs").is_dir())
     }
 
-    fn unpack_anew(&self, mut lacking: Lacking, mending: Option<Mending<'_>>) -> Fault {
+    fn unpack_anew(
+        &self,
+        mut lacking: MissingLayer,
+        mending: Option<CheckSettings<'_>>,
+    ) -> StoreFault {
         if let Some(mending) = mending {
             let unpacked = self.unpack_one(&lacking.layer, mending);
             lacking.fault.outcome = match unpacked {
-                Ok(()) => Outcome::Mended("unpacked anew".to_owned()),
-                Err(error) => Outcome::Left(format!("it cannot be unpacked anew: {error}")),
+                Ok(()) => FaultOutcome::Mended("unpacked anew".to_owned()),
+                Err(error) => FaultOutcome::Left(format!("it cannot be unpacked anew: {error}")),
             };
         }
         lacking.fault
     }
 
-    fn unpack_one(&self, layer: &Layer, mending: Mending<'_>) -> Result<()> {
-        let Wanted::Ours(unpacking) =
+    fn unpack_one(&self, layer: &ImageLayer, mending: CheckSettings<'_>) -> Result<()> {
+        let LayerClaim::Ours(unpacking) =
             self.want_layer(&layer.diff_id, mending.owners, true, &|| ())?
         else {
             return Ok(());
@@ -344,23 +349,23 @@ impl Store {
 const DAMAGED: &str = "its content is not what its name says";
 
 /// A layer that an image needs and that is not unpacked.
-struct Lacking {
-    layer: Layer,
-    fault: Fault,
+struct MissingLayer {
+    layer: ImageLayer,
+    fault: StoreFault,
 }
 
-impl Fault {
+impl StoreFault {
     fn found(what: String, fault: impl Into<String>, images: Vec<String>) -> Self {
-        Self { what, fault: fault.into(), images, outcome: Outcome::Found }
+        Self { what, fault: fault.into(), images, outcome: FaultOutcome::Found }
     }
 }
 
-impl Check<'_> {
-    fn needing(&self, needs: impl Fn(&Image) -> bool) -> Vec<&Image> {
+impl RepairPass<'_> {
+    fn needing(&self, needs: impl Fn(&ImageRecord) -> bool) -> Vec<&ImageRecord> {
         self.images.all().iter().filter(|image| needs(image)).collect()
     }
 
-    fn is_any_held(&self, needing: &[&Image]) -> Result<bool> {
+    fn is_any_held(&self, needing: &[&ImageRecord]) -> Result<bool> {
         for image in needing {
             if self.store.is_held(image)? {
                 return Ok(true);
@@ -377,7 +382,8 @@ impl Check<'_> {
                 continue;
             }
             let needing = self.needing(|image| image.blobs().any(|blob| blob == digest));
-            let mut fault = Fault::found(self.store.name_of_blob(digest), DAMAGED, shown(&needing));
+            let mut fault =
+                StoreFault::found(self.store.name_of_blob(digest), DAMAGED, shown(&needing));
             if self.mending.is_some() {
                 fault.outcome = self.bury("removed", &path)?;
             }
@@ -386,19 +392,19 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn bury(&mut self, done: &str, path: &Path) -> Result<Outcome> {
+    fn bury(&mut self, done: &str, path: &Path) -> Result<FaultOutcome> {
         Ok(match grip(path)? {
-            Grip::Held => Outcome::Left(IN_USE.to_owned()),
+            Grip::Held => FaultOutcome::Left(IN_USE.to_owned()),
             // A symbolic link leads to another object: no command uses the blob or layer by this name.
             Grip::Gone if path.is_symlink() => {
                 fs::remove_file(path).context(|| format!("cannot remove {}", path.display()))?;
-                Outcome::Mended(done.to_owned())
+                FaultOutcome::Mended(done.to_owned())
             }
-            Grip::Gone => Outcome::Mended("it is gone".to_owned()),
+            Grip::Gone => FaultOutcome::Mended("it is gone".to_owned()),
             Grip::Ours(lock) => {
                 drop(lock);
                 self.store.bury_into(path, &mut self.graves)?;
-                Outcome::Mended(done.to_owned())
+                FaultOutcome::Mended(done.to_owned())
             }
         })
     }
@@ -409,14 +415,14 @@ impl Check<'_> {
             let Some(fault) = self.store.fault_of_layer(folder, self.reading) else { continue };
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             let diff_id = super::layers::diff_id_of(&name);
-            let needs = |image: &Image| {
+            let needs = |image: &ImageRecord| {
                 image.layers.iter().any(|layer| Some(&layer.diff_id) == diff_id.as_ref())
             };
             let needing = self.needing(needs);
-            let mut fault = Fault::found(self.store.inside(folder), fault, shown(&needing));
+            let mut fault = StoreFault::found(self.store.inside(folder), fault, shown(&needing));
             if self.mending.is_some() {
                 fault.outcome = match self.is_any_held(&needing)? {
-                    true => Outcome::Left(IN_USE.to_owned()),
+                    true => FaultOutcome::Left(IN_USE.to_owned()),
                     false => self.bury("removed", folder)?,
                 };
             }
@@ -426,11 +432,12 @@ impl Check<'_> {
     }
 
     /// Finds images that lack objects. Returns the layers to unpack anew once the lock is released.
-    fn images(&mut self) -> Result<Vec<Lacking>> {
-        let mut lacking: Vec<Lacking> = Vec::new();
+    fn images(&mut self) -> Result<Vec<MissingLayer>> {
+        let mut lacking: Vec<MissingLayer> = Vec::new();
         for image in self.images.clone().all() {
             if let Some(what) = self.store.missing_for(image) {
-                let mut fault = Fault::found(format!("image {}", image.shown()), what, Vec::new());
+                let mut fault =
+                    StoreFault::found(format!("image {}", image.shown()), what, Vec::new());
                 if self.mending.is_some() {
                     fault.outcome = self.remove(image)?;
                 }
@@ -443,7 +450,7 @@ impl Check<'_> {
                 let is_known = lacking.iter().any(|other| other.layer.diff_id == layer.diff_id);
                 if !is_known && !self.store.is_unpacked(&layer.diff_id) {
                     let fault = self.fault_of_lacking(layer);
-                    lacking.push(Lacking { layer: layer.clone(), fault });
+                    lacking.push(MissingLayer { layer: layer.clone(), fault });
                 }
             }
         }
@@ -451,28 +458,29 @@ impl Check<'_> {
     }
 
     /// The fault for which the layer's folder was just removed, or the fault that no such folder exists.
-    fn fault_of_lacking(&mut self, layer: &Layer) -> Fault {
+    fn fault_of_lacking(&mut self, layer: &ImageLayer) -> StoreFault {
         let folder = format!("layers/{}.", layer.diff_id.hex());
         match self.faults.iter().position(|fault| fault.what.starts_with(&folder)) {
             Some(at) => self.faults.remove(at),
             None => {
                 let what = format!("layer {}", layer.diff_id.short());
-                let needs =
-                    |image: &Image| image.layers.iter().any(|one| one.diff_id == layer.diff_id);
-                Fault::found(what, "it is not unpacked", shown(&self.needing(needs)))
+                let needs = |image: &ImageRecord| {
+                    image.layers.iter().any(|one| one.diff_id == layer.diff_id)
+                };
+                StoreFault::found(what, "it is not unpacked", shown(&self.needing(needs)))
             }
         }
     }
 
-    fn remove(&mut self, image: &Image) -> Result<Outcome> {
+    fn remove(&mut self, image: &ImageRecord) -> Result<FaultOutcome> {
         if self.store.is_held(image)? {
-            return Ok(Outcome::Left(IN_USE.to_owned()));
+            return Ok(FaultOutcome::Left(IN_USE.to_owned()));
         }
         self.images.remove(&image.manifest);
         self.store.write_images(&self.images)?;
         let names: Vec<String> =
             image.names.iter().chain(&image.digests).map(|name| name.familiar()).collect();
-        Ok(Outcome::Mended(match names.first() {
+        Ok(FaultOutcome::Mended(match names.first() {
             Some(_) => {
                 format!("removed from the list of images: pull it again ({})", names.join(", "))
             }
@@ -481,17 +489,17 @@ impl Check<'_> {
     }
 
     /// Checks the image's index, which a push and references with only the index's digest need.
-    fn index(&mut self, image: &Image) -> Result<()> {
+    fn index(&mut self, image: &ImageRecord) -> Result<()> {
         let Some(index) = &image.index else { return Ok(()) };
         if self.store.blob_path(index).is_file() {
             return Ok(());
         }
         let what = self.store.name_of_blob(index);
-        let mut fault = Fault::found(what, "the index is missing", vec![image.shown()]);
+        let mut fault = StoreFault::found(what, "the index is missing", vec![image.shown()]);
         if self.mending.is_some() {
-            self.images.replace(Image { index: None, ..image.clone() });
+            self.images.replace(ImageRecord { index: None, ..image.clone() });
             self.store.write_images(&self.images)?;
-            fault.outcome = Outcome::Mended("the image is kept without it".to_owned());
+            fault.outcome = FaultOutcome::Mended("the image is kept without it".to_owned());
         }
         self.faults.push(fault);
         Ok(())
@@ -499,7 +507,7 @@ impl Check<'_> {
 
     /// Reports missing packed layers. An image with unpacked layers runs without their blobs, so it stays; only a pull
     /// brings the blobs back.
-    fn packed_layers(&mut self, image: &Image) {
+    fn packed_layers(&mut self, image: &ImageRecord) {
         for layer in &image.layers {
             if self.store.blob_path(&layer.blob).is_file() {
                 continue;
@@ -508,14 +516,14 @@ impl Check<'_> {
             if self.faults.iter().any(|fault| fault.what == what && fault.is_left()) {
                 continue;
             }
-            let mut fault = Fault::found(
+            let mut fault = StoreFault::found(
                 what,
                 "the packed layer is missing: the image runs, and can neither be pushed nor saved",
                 vec![image.shown()],
             );
             if self.mending.is_some() {
                 let name = image.names.first().or(image.digests.first());
-                fault.outcome = Outcome::Left(match name {
+                fault.outcome = FaultOutcome::Left(match name {
                     Some(name) => format!("'usnea pull {}' fetches it again", name.familiar()),
                     None => "pull the image again".to_owned(),
                 });
@@ -528,6 +536,6 @@ impl Check<'_> {
 const IN_USE: &str =
     "it is in use: stop the containers that run on it, remove those that ended, then repair";
 
-fn shown(images: &[&Image]) -> Vec<String> {
+fn shown(images: &[&ImageRecord]) -> Vec<String> {
     images.iter().map(|image| image.shown()).collect()
 }

@@ -6,12 +6,12 @@ use std::fs;
 use std::path::Path;
 
 use super::super::images::VERSION;
-use super::{Fault, Outcome};
+use super::{FaultOutcome, StoreFault};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fail;
-use crate::image::manifest::{Descriptor, Document, LARGEST, parse_config};
-use crate::image::store::{Image, Images, Layer, Store};
+use crate::image::manifest::{Descriptor, LARGEST, ManifestDocument, parse_config};
+use crate::image::store::{ImageLayer, ImageList, ImageRecord, Store};
 
 impl Store {
     /// Reads images.json, rebuilt if it is damaged or missing and `mend` is true. `None`: damaged or missing, and not
@@ -19,8 +19,8 @@ impl Store {
     pub(super) fn readable_images(
         &self,
         mend: bool,
-        faults: &mut Vec<Fault>,
-    ) -> Result<Option<Images>> {
+        faults: &mut Vec<StoreFault>,
+    ) -> Result<Option<ImageList>> {
         let path = self.images_path();
         let mut is_missing = false;
         let is_json = match fs::read(&path) {
@@ -29,7 +29,7 @@ impl Store {
                 Ok(value) if value.get("version").is_some_and(|version| *version != VERSION) => {
                     true
                 }
-                Ok(value) => serde_json::from_value::<Images>(value).is_ok(),
+                Ok(value) => serde_json::from_value::<ImageList>(value).is_ok(),
                 Err(_) => false,
             },
             Err(error) => {
@@ -46,7 +46,7 @@ impl Store {
             return Ok(Some(images));
         }
         let what = if is_missing { "it is missing" } else { "it cannot be read" };
-        let mut fault = Fault::found("images.json".to_owned(), what, Vec::new());
+        let mut fault = StoreFault::found("images.json".to_owned(), what, Vec::new());
         if !mend {
             faults.push(fault);
             return Ok(None);
@@ -59,7 +59,7 @@ impl Store {
         self.write_images(&images)?;
         let nameless = images.all().iter().filter(|image| image.names.is_empty()).count();
         let kept = if is_missing { "" } else { "; the damaged one is images.json.damaged" };
-        fault.outcome = Outcome::Mended(format!(
+        fault.outcome = FaultOutcome::Mended(format!(
             "made anew with {} images, {nameless} of them without a name ('usnea tag ID NAME' gives one){kept}",
             images.all().len()
         ));
@@ -69,9 +69,9 @@ impl Store {
 
     /// The images that are readable in the damaged images.json, those of its copy, and those whose manifests are among
     /// the blobs.
-    fn rebuilt_images(&self, damaged: &Path) -> Result<Images> {
-        let mut images = Images::salvaged(&fs::read(damaged).unwrap_or_default());
-        let copied = Images::salvaged(&fs::read(self.copy_path()).unwrap_or_default());
+    fn rebuilt_images(&self, damaged: &Path) -> Result<ImageList> {
+        let mut images = ImageList::salvaged(&fs::read(damaged).unwrap_or_default());
+        let copied = ImageList::salvaged(&fs::read(self.copy_path()).unwrap_or_default());
         for image in copied.all() {
             if images.of_manifest(&image.manifest).is_none() && self.missing_for(image).is_none() {
                 images.insert(image.clone());
@@ -85,13 +85,13 @@ impl Store {
                 continue;
             }
             let Ok(bytes) = self.read_blob(&digest) else { continue };
-            match Document::parse(&bytes, None) {
-                Ok(Document::Index(index)) => {
+            match ManifestDocument::parse(&bytes, None) {
+                Ok(ManifestDocument::Index(index)) => {
                     came_from.extend(
                         index.manifests.into_iter().map(|one| (one.digest, digest.clone())),
                     );
                 }
-                Ok(Document::Manifest(_)) => manifests.push(digest),
+                Ok(ManifestDocument::Manifest(_)) => manifests.push(digest),
                 Err(_) => {}
             }
         }
@@ -108,9 +108,9 @@ impl Store {
     }
 
     /// Builds the record of an image from its blobs.
-    fn image_of_manifest(&self, digest: &Digest) -> Result<Image> {
+    fn image_of_manifest(&self, digest: &Digest) -> Result<ImageRecord> {
         let bytes = self.read_blob(digest)?;
-        let Document::Manifest(manifest) = Document::parse(&bytes, None)? else {
+        let ManifestDocument::Manifest(manifest) = ManifestDocument::parse(&bytes, None)? else {
             fail!("{digest}: not a manifest");
         };
         let config_bytes = self.read_blob(&manifest.config.digest)?;
@@ -123,13 +123,13 @@ impl Store {
             true => layer.size,
             false => self.blob_path(&layer.digest).metadata().map_or(0, |file| file.len()),
         };
-        let layers = manifest.layers.iter().zip(&diff_ids).map(|(layer, diff_id)| Layer {
+        let layers = manifest.layers.iter().zip(&diff_ids).map(|(layer, diff_id)| ImageLayer {
             blob: layer.digest.clone(),
             packed: packed(layer),
             diff_id: diff_id.clone(),
             size: size(diff_id),
         });
-        Ok(Image {
+        Ok(ImageRecord {
             manifest: digest.clone(),
             index: None,
             config: manifest.config.digest.clone(),
@@ -143,14 +143,14 @@ impl Store {
     }
 }
 
-impl Images {
+impl ImageList {
     /// The images that are still readable at the beginning of a damaged images.json.
     fn salvaged(bytes: &[u8]) -> Self {
         let mut images = Self::new();
         let text = String::from_utf8_lossy(bytes);
         let mut rest = text.split_once("\"images\"").and_then(|(_, rest)| rest.split_once('['));
         while let Some((_, text)) = rest {
-            let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Image>();
+            let mut stream = serde_json::Deserializer::from_str(text).into_iter::<ImageRecord>();
             let Some(Ok(image)) = stream.next() else { break };
             images.add(image);
             rest = text.get(stream.byte_offset()..).and_then(|rest| rest.split_once(','));

@@ -8,23 +8,24 @@ use super::Shop;
 use crate::config::Limits;
 use crate::digest::Digest;
 use crate::image::owners::Owners;
-use crate::image::store::{Depth, Fault, Image, Mending, Outcome, Repair};
+use crate::image::store::{
+    CheckDepth, CheckSettings, FaultOutcome, ImageRecord, Repair, StoreFault,
+};
 
 impl Shop {
-    fn check(&self) -> Vec<Fault> {
+    fn check(&self) -> Vec<StoreFault> {
         self.store.check(None).unwrap()
     }
 
     /// Retries for a moment if an object is in use: a parallel test that forks shares our locks with its child until
     /// the child's exec.
-    fn repair(&self) -> Vec<Fault> {
-        let is_held =
-            |fault: &Fault| matches!(&fault.outcome, Outcome::Left(how) if how.contains("in use"));
+    fn repair(&self) -> Vec<StoreFault> {
+        let is_held = |fault: &StoreFault| matches!(&fault.outcome, FaultOutcome::Left(how) if how.contains("in use"));
         let mut mended = Vec::new();
         for _ in 0..20 {
-            let mending = Mending {
+            let mending = CheckSettings {
                 repair: Repair::Yes,
-                depth: Depth::Whole,
+                depth: CheckDepth::Whole,
                 owners: &Owners::Recorded,
                 limits: &Limits::default(),
             };
@@ -36,9 +37,9 @@ impl Shop {
             mended.extend(faults.into_iter().filter(|fault| !fault.is_left()));
             std::thread::sleep(std::time::Duration::from_millis(25));
         }
-        let mending = Mending {
+        let mending = CheckSettings {
             repair: Repair::Yes,
-            depth: Depth::Whole,
+            depth: CheckDepth::Whole,
             owners: &Owners::Recorded,
             limits: &Limits::default(),
         };
@@ -48,7 +49,7 @@ impl Shop {
 
     /// Finds one fault, twice; repairs it; finds none.
     #[track_caller]
-    fn one_fault_that_is_mended(&self) -> Fault {
+    fn one_fault_that_is_mended(&self) -> StoreFault {
         let found = self.check();
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(self.check(), found, "looking mends nothing");
@@ -66,7 +67,7 @@ fn flip(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
-fn two_images(shop: &Shop) -> (Image, Image) {
+fn two_images(shop: &Shop) -> (ImageRecord, ImageRecord) {
     let parent = shop.image(&["parent"], &[("a", "1"), ("b", "2")]);
     let child = shop.child(&parent, &["child"], &[("c", "3")]);
     (parent, child)
@@ -131,9 +132,9 @@ fn a_damaged_packed_layer_is_removed_and_a_pull_brings_it_back() {
     assert_eq!(found.len(), 1, "{found:?}");
     let mended = shop.repair();
     assert!(!blob.exists());
-    let left: Vec<&Fault> = mended.iter().filter(|fault| fault.is_left()).collect();
+    let left: Vec<&StoreFault> = mended.iter().filter(|fault| fault.is_left()).collect();
     assert_eq!(left.len(), 1, "{mended:?}");
-    let Outcome::Left(how) = &left[0].outcome else { panic!("{left:?}") };
+    let FaultOutcome::Left(how) = &left[0].outcome else { panic!("{left:?}") };
     assert!(how.contains("usnea pull"), "{how}");
     // The images are still there, and still run.
     assert_eq!(shop.store.images().unwrap().all().len(), 2);
@@ -144,8 +145,10 @@ fn a_damaged_packed_layer_is_removed_and_a_pull_brings_it_back() {
 #[test]
 fn an_image_without_manifest_or_config_is_no_longer_listed() {
     for damage in [flip as fn(&Path), |path| fs::remove_file(path).unwrap()] {
-        for which in [|image: &Image| image.manifest.clone(), |image: &Image| image.config.clone()]
-        {
+        for which in [
+            |image: &ImageRecord| image.manifest.clone(),
+            |image: &ImageRecord| image.config.clone(),
+        ] {
             let shop = Shop::new();
             let (parent, child) = two_images(&shop);
             damage(&shop.store.blob_path(&which(&child)));
@@ -166,7 +169,7 @@ fn an_image_that_lost_a_layer_in_both_forms_is_no_longer_listed() {
     let (parent, _) = two_images(&shop);
     fs::remove_file(shop.store.blob_path(&parent.layers[0].blob)).unwrap();
     fs::remove_file(shop.layer_file(&parent, "a")).unwrap();
-    assert!(shop.check().iter().any(Fault::is_left));
+    assert!(shop.check().iter().any(StoreFault::is_left));
     shop.repair();
     assert_eq!(shop.store.images().unwrap().all(), []);
     assert_eq!(shop.check(), []);
@@ -180,7 +183,7 @@ fn damage_of_what_is_in_use_is_left_alone() {
     fs::remove_file(shop.layer_file(&parent, "a")).unwrap();
     let faults = shop.repair();
     assert_eq!(faults.len(), 1, "{faults:?}");
-    assert!(matches!(&faults[0].outcome, Outcome::Left(how) if how.contains("in use")));
+    assert!(matches!(&faults[0].outcome, FaultOutcome::Left(how) if how.contains("in use")));
     assert!(shop.layer_file(&parent, "b").exists());
     drop(held);
     shop.one_fault_that_is_mended();

@@ -5,13 +5,13 @@ mod collect;
 
 use std::path::Path;
 
-use super::{Image, Store};
+use super::{ImageRecord, Store};
 use crate::config::Limits;
 use crate::image::Reference;
 use crate::image::compose::{self, ImageDetails, LayerWriter, NewLayer, ParentImage};
-use crate::image::manifest::{Document, Platform};
+use crate::image::manifest::{ManifestDocument, Platform};
 use crate::image::owners::Owners;
-use crate::image::pull::{Progress, Pull};
+use crate::image::pull::{ImagePull, TransferProgress};
 
 /// A store in a folder of its own.
 struct Shop {
@@ -21,7 +21,7 @@ struct Shop {
 
 struct Silent;
 
-impl Progress for Silent {
+impl TransferProgress for Silent {
     fn layers(&self, _: &[(String, u64)]) {}
     fn waits(&self, _: Option<usize>) {}
     fn came(&self, _: usize, _: u64) {}
@@ -72,9 +72,9 @@ impl Shop {
         Self { folder, store }
     }
 
-    fn pull(&self, source: &compose::ComposedImage, names: &[&str]) -> Image {
+    fn pull(&self, source: &compose::ComposedImage, names: &[&str]) -> ImageRecord {
         let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
-        let pull = Pull {
+        let pull = ImagePull {
             action: "pull",
             store: &self.store,
             platform: &Platform::host(),
@@ -89,16 +89,18 @@ impl Shop {
     }
 
     /// An image of one layer.
-    fn image(&self, names: &[&str], files: &[(&str, &str)]) -> Image {
+    fn image(&self, names: &[&str], files: &[(&str, &str)]) -> ImageRecord {
         let layer = layer(self.folder.path(), files);
         let made = compose::commit(None, Some(layer), &details(), "an image".to_owned()).unwrap();
         self.pull(&made, names)
     }
 
     /// An image of the layers of another and one more.
-    fn child(&self, parent: &Image, names: &[&str], files: &[(&str, &str)]) -> Image {
+    fn child(&self, parent: &ImageRecord, names: &[&str], files: &[(&str, &str)]) -> ImageRecord {
         let manifest = self.store.read_blob(&parent.manifest).unwrap();
-        let Document::Manifest(manifest) = Document::parse(&manifest, None).unwrap() else {
+        let ManifestDocument::Manifest(manifest) =
+            ManifestDocument::parse(&manifest, None).unwrap()
+        else {
             panic!("no manifest")
         };
         let config = self.store.read_blob(&parent.config).unwrap();
@@ -120,7 +122,7 @@ impl Shop {
         all
     }
 
-    fn is_whole(&self, image: &Image) -> bool {
+    fn is_whole(&self, image: &ImageRecord) -> bool {
         image.blobs().all(|blob| self.store.blob_path(blob).is_file())
             && image
                 .layers
@@ -128,7 +130,7 @@ impl Shop {
                 .all(|layer| self.store.has_layer(&layer.diff_id, &Owners::Recorded))
     }
 
-    fn layer_file(&self, image: &Image, name: &str) -> std::path::PathBuf {
+    fn layer_file(&self, image: &ImageRecord, name: &str) -> std::path::PathBuf {
         self.store.layer_path(&image.layers[0].diff_id, &Owners::Recorded).join(name)
     }
 }

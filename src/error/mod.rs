@@ -3,9 +3,17 @@
 //! An error is created where the cause is known, and gains a phrase of context on each level that knows more.
 //! `cli::main` prints the error once. No code here prints.
 
+mod kind;
+mod phrase;
+mod setting;
+
 use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
+
+pub use kind::ErrorKind;
+pub use phrase::{Phrase, PhrasePart, SettingNotation};
+pub use setting::Setting;
 
 /// Exit status of a failure of usnea itself (docker's).
 pub const STATUS_OURS: u8 = 125;
@@ -19,35 +27,15 @@ pub const STATUS_UNREAD: u8 = 128 + libc::SIGPIPE as u8;
 /// Result with usnea's own [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Kind of a failure, for callers that react to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub enum Kind {
-    /// Any other failure, which would be the same elsewhere.
-    #[default]
-    Other,
-    /// The peer does not have the requested object.
-    Absent,
-    /// The peer refuses access.
-    Denied,
-    /// The peer does not answer, or not correctly.
-    Unreachable,
-    /// The disk, or a quota, is full.
-    Full,
-    /// The received object is no image.
-    Artifact,
-    /// The registry refuses the manifest's format.
-    Format,
-    /// Standard output is closed: no reason for a message.
-    Unread,
-}
-
 /// Failure: phrases from the outermost to the cause, a hint, an exit status, its kind. Serializable, to cross a pipe.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Error {
-    phrases: Vec<String>,
+    phrases: Vec<Phrase>,
     hint: Option<String>,
     status: u8,
-    kind: Kind,
+    kind: ErrorKind,
+    #[serde(default)]
+    is_of_place: bool,
     #[serde(default)]
     errno: Option<i32>,
 }
@@ -55,8 +43,52 @@ pub struct Error {
 impl Error {
     /// Creates a failure with this cause: lower case, no full stop.
     pub fn new(cause: impl Display) -> Self {
-        let phrases = vec![cut(cause.to_string())];
-        Self { phrases, hint: None, status: STATUS_OURS, kind: Kind::Other, errno: None }
+        Self::of(cause.to_string())
+    }
+
+    /// Creates a failure whose cause names settings.
+    pub fn of(cause: impl Into<Phrase>) -> Self {
+        Self {
+            phrases: vec![cause.into()],
+            hint: None,
+            status: STATUS_OURS,
+            kind: ErrorKind::Internal,
+            is_of_place: false,
+            errno: None,
+        }
+    }
+
+    /// Creates a failure of something that does not exist.
+    pub fn not_found(cause: impl Into<Phrase>) -> Self {
+        Self::of(cause).of_kind(ErrorKind::NotFound)
+    }
+
+    /// Creates a failure of something in use, or in a state that forbids the request.
+    pub fn conflict(cause: impl Into<Phrase>) -> Self {
+        Self::of(cause).of_kind(ErrorKind::Conflict)
+    }
+
+    /// Creates a failure of an invalid value, name or combination of settings.
+    pub fn invalid(cause: impl Into<Phrase>) -> Self {
+        Self::of(cause).of_kind(ErrorKind::Invalid)
+    }
+
+    /// Creates a failure that the kernel or a policy demands.
+    pub fn refused(cause: impl Into<Phrase>) -> Self {
+        Self::of(cause).of_kind(ErrorKind::Refused)
+    }
+
+    /// Creates a failure with all these reasons, the first hint, and the kind that all have.
+    pub fn joined(prefix: &str, reasons: &[Self]) -> Self {
+        let mut texts: Vec<String> = reasons.iter().map(Self::to_string).collect();
+        texts.dedup();
+        let kinds = reasons.iter().map(Self::kind);
+        let kind = kinds.reduce(|one, other| if one == other { one } else { ErrorKind::Internal });
+        Self {
+            hint: reasons.iter().find_map(Self::way_out).map(str::to_owned),
+            kind: kind.unwrap_or_default(),
+            ..Self::new(format!("{prefix}{}", texts.join("; ")))
+        }
     }
 
     /// Error number of the system call that failed.
@@ -87,29 +119,55 @@ impl Error {
     }
 
     /// Sets the kind of the failure. An inner kind stays, as the more specific one.
-    pub fn of_kind(mut self, kind: Kind) -> Self {
-        if self.kind == Kind::Other {
+    pub fn of_kind(mut self, kind: ErrorKind) -> Self {
+        if self.kind == ErrorKind::Internal {
             self.kind = kind;
         }
         self
     }
 
+    /// Sets the kind of a failure of this peer alone. An inner kind stays, as the more specific one.
+    pub fn of_place(mut self, kind: ErrorKind) -> Self {
+        if self.kind == ErrorKind::Internal {
+            self.kind = kind;
+            self.is_of_place = true;
+        }
+        self
+    }
+
     /// Kind of the failure.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
     /// True if the failure concerns this peer alone: another peer may succeed.
     pub fn is_of_place(&self) -> bool {
-        matches!(self.kind, Kind::Absent | Kind::Denied | Kind::Unreachable)
+        self.is_of_place
+    }
+
+    /// Text of the failure, from the outermost phrase to the cause, with settings in this notation.
+    pub fn text(&self, notation: SettingNotation) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = self.write(notation, &mut text);
+        text
+    }
+
+    fn write(&self, notation: SettingNotation, to: &mut impl fmt::Write) -> fmt::Result {
+        for (index, phrase) in self.phrases.iter().rev().enumerate() {
+            if index > 0 {
+                to.write_str(": ")?;
+            }
+            phrase.write(notation, to)?;
+        }
+        Ok(())
     }
 }
 
+/// Text for the command line.
 impl Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut phrases = self.phrases.iter().rev();
-        write!(f, "{}", phrases.next().map(String::as_str).unwrap_or_default())?;
-        phrases.try_for_each(|phrase| write!(f, ": {phrase}"))
+        self.write(SettingNotation::Flag, f)
     }
 }
 
@@ -140,38 +198,29 @@ impl From<nix::errno::Errno> for Error {
     }
 }
 
-/// Longest phrase in bytes: longer ones are paths that nobody reads to their end.
-const LONGEST_PHRASE: usize = 2000;
-
-/// Shortens a phrase that is too long, in its middle.
-fn cut(phrase: String) -> String {
-    if phrase.len() <= LONGEST_PHRASE {
-        return phrase;
-    }
-    let half = LONGEST_PHRASE / 4;
-    let beginning = phrase.get(..phrase.floor_char_boundary(half)).unwrap_or_default();
-    let end = phrase.get(phrase.ceil_char_boundary(phrase.len() - half)..).unwrap_or_default();
-    let left_out = phrase.len() - beginning.len() - end.len();
-    format!("{beginning}[{left_out} bytes]{end}")
-}
-
 /// Context for errors: `result.context(
 ///
 /// format!("cannot open {path}"))` names the operation and its object.
 pub trait Context<T> {
     /// Puts `phrase` before the cause.
-    fn context<S: Into<String>>(self, phrase: impl FnOnce() -> S) -> Result<T>;
+    fn context<S: Into<Phrase>>(self, phrase: impl FnOnce() -> S) -> Result<T>;
+    /// Sets the kind of a failure that has none.
+    fn of_kind(self, kind: ErrorKind) -> Result<T>;
     /// Adds a hint to a failure that has none.
     fn hint<S: Into<String>>(self, hint: impl FnOnce() -> S) -> Result<T>;
 }
 
 impl<T, E: Into<Error>> Context<T> for Result<T, E> {
-    fn context<S: Into<String>>(self, phrase: impl FnOnce() -> S) -> Result<T> {
+    fn context<S: Into<Phrase>>(self, phrase: impl FnOnce() -> S) -> Result<T> {
         self.map_err(|error| {
             let mut error: Error = error.into();
-            error.phrases.push(cut(phrase().into()));
+            error.phrases.push(phrase().into());
             error
         })
+    }
+
+    fn of_kind(self, kind: ErrorKind) -> Result<T> {
+        self.map_err(|error| error.into().of_kind(kind))
     }
 
     fn hint<S: Into<String>>(self, hint: impl FnOnce() -> S) -> Result<T> {
@@ -179,14 +228,20 @@ impl<T, E: Into<Error>> Context<T> for Result<T, E> {
     }
 }
 
-/// `fail!("{name}: not a program")`: returns an [`Error`] made from a format string.
+/// `fail!("{name}: not a program")`: returns an [`Error`] made from a format string. `fail!(Invalid: "...")` sets its
+/// kind.
 #[macro_export]
 macro_rules! fail {
+    ($kind:ident: $($argument:tt)*) => {
+        return Err($crate::error::Error::new(format!($($argument)*))
+            .of_kind($crate::error::ErrorKind::$kind))
+    };
     ($($argument:tt)*) => { return Err($crate::error::Error::new(format!($($argument)*))) };
 }
 
 #[cfg(test)]
 mod tests {
+    use super::phrase::{LONGEST_TEXT, cut};
     use super::*;
 
     #[test]
@@ -211,15 +266,18 @@ mod tests {
         let path = format!("/a{}/end", "/é".repeat(20_000));
         let error = Err::<(), _>(Error::new(&path)).context(|| path.clone()).unwrap_err();
         let text = error.to_string();
-        assert!(text.len() < 2 * LONGEST_PHRASE, "{}", text.len());
+        assert!(text.len() < 2 * LONGEST_TEXT, "{}", text.len());
         assert!(text.starts_with("/a/é") && text.ends_with("é/end") && text.contains(" bytes]"));
-        assert_eq!(cut("x".repeat(LONGEST_PHRASE)).len(), LONGEST_PHRASE);
+        assert_eq!(cut("x".repeat(LONGEST_TEXT)).len(), LONGEST_TEXT);
     }
 
     #[test]
     fn an_error_that_came_through_a_reader_keeps_its_kind_and_hint() {
-        let inner = Error::new("gone").hint("look elsewhere").of_kind(Kind::Unreachable);
-        let error = Error::from(std::io::Error::other(inner)).of_kind(Kind::Absent);
-        assert_eq!((error.kind(), error.way_out()), (Kind::Unreachable, Some("look elsewhere")));
+        let inner = Error::new("gone").hint("look elsewhere").of_kind(ErrorKind::Unreachable);
+        let error = Error::from(std::io::Error::other(inner)).of_kind(ErrorKind::NotFound);
+        assert_eq!(
+            (error.kind(), error.way_out()),
+            (ErrorKind::Unreachable, Some("look elsewhere"))
+        );
     }
 }

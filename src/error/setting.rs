@@ -1,0 +1,89 @@
+//! Settings that errors concern, each by one name for the command line and for documents.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! settings {
+    ($($setting:ident = $name:literal,)+) => {
+        /// Setting of a command: a flag of the command line.
+        #[allow(missing_docs, reason = "each variant is its name")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+        pub enum Setting {
+            $($setting,)+
+        }
+
+        impl Setting {
+            /// All settings.
+            pub const ALL: &[Self] = &[$(Self::$setting,)+];
+
+            /// Name of the setting: its long flag without dashes.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$setting => $name,)+
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    AddHost = "add-host",
+    Annotation = "annotation",
+    CapAdd = "cap-add",
+    CapDrop = "cap-drop",
+    CertDir = "cert-dir",
+    CgroupParent = "cgroup-parent",
+    Cgroups = "cgroups",
+    Change = "change",
+    Cidfile = "cidfile",
+    ConmonPidfile = "conmon-pidfile",
+    CpuQuota = "cpu-quota",
+    CpuShares = "cpu-shares",
+    Cpus = "cpus",
+    Device = "device",
+    DeviceReadBps = "device-read-bps",
+    DeviceReadIops = "device-read-iops",
+    DeviceWriteBps = "device-write-bps",
+    DeviceWriteIops = "device-write-iops",
+    Domainname = "domainname",
+    EnvFile = "env-file",
+    EnvMerge = "env-merge",
+    Filter = "filter",
+    Gidmap = "gidmap",
+    GroupAdd = "group-add",
+    // Stands for all settings of the health check.
+    Health = "health-*",
+    Hostname = "hostname",
+    KernelMemory = "kernel-memory",
+    Memory = "memory",
+    MemoryReservation = "memory-reservation",
+    MemorySwap = "memory-swap",
+    MemorySwappiness = "memory-swappiness",
+    Mount = "mount",
+    Name = "name",
+    Network = "network",
+    OomKillDisable = "oom-kill-disable",
+    OomScoreAdj = "oom-score-adj",
+    Pidfile = "pidfile",
+    PreserveFd = "preserve-fd",
+    PreserveFds = "preserve-fds",
+    Publish = "publish",
+    PublishAll = "publish-all",
+    ReadOnly = "read-only",
+    ReadOnlyTmpfs = "read-only-tmpfs",
+    Requires = "requires",
+    Restart = "restart",
+    Rm = "rm",
+    Rmi = "rmi",
+    RwRoot = "rw-root",
+    Since = "since",
+    StorageDriver = "storage-driver",
+    Sysctl = "sysctl",
+    Tmpfs = "tmpfs",
+    Tz = "tz",
+    Uidmap = "uidmap",
+    Ulimit = "ulimit",
+    Until = "until",
+    Userns = "userns",
+    Uts = "uts",
+    VolumesFrom = "volumes-from",
+}
