@@ -40,7 +40,7 @@ impl FromStr for Expression {
             // The last line has the reason; those before draw the place.
             let why = error.to_string();
             let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            Error::new(format!("'{}' is no regular expression: {why}", text.escape_debug()))
+            Error::invalid(format!("'{}' is no regular expression: {why}", text.escape_debug()))
                 .hint("the syntax is RE2's; a backslash before a character takes it literally")
         })
     }

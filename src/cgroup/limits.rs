@@ -132,14 +132,15 @@ impl Limits {
             // docker's limit of both together; version 2 limits the swap alone.
             (Some(both), Some(limit)) if both >= 0 && limit >= 0 => {
                 if both < limit {
-                    fail!(
-                        "the limit of memory and swap together, {both}, is lower than that of memory, {limit}"
+                    fail!(Invalid: "the limit of memory and swap together, {both}, is lower than that of memory, {limit}"
                     );
                 }
                 self.set("memory.swap.max", Some((both - limit).to_string()));
             }
             (Some(both), _) if both < 0 => self.set("memory.swap.max", None),
-            (Some(_), _) => fail!("a limit of memory and swap together needs a limit of memory"),
+            (Some(_), _) => {
+                fail!(Invalid: "a limit of memory and swap together needs a limit of memory")
+            }
             (None, Some(limit)) if limit >= 0 => self.0.push(Setting {
                 file: "memory.swap.max".to_owned(),
                 value: limit.to_string(),
@@ -247,8 +248,10 @@ fn check_file(file: &str) -> Result<()> {
     let is_ours = file.starts_with("cgroup.");
     match is_file && !is_ours {
         true => Ok(()),
-        false => Err(Error::new(format!("'{}' is no setting of a cgroup", file.escape_debug()))
-            .hint("settings are the files of cgroup version 2, such as memory.high")),
+        false => {
+            Err(Error::invalid(format!("'{}' is no setting of a cgroup", file.escape_debug()))
+                .hint("settings are the files of cgroup version 2, such as memory.high"))
+        }
     }
 }
 

@@ -102,12 +102,13 @@ fn named(parent: &Path) -> Result<Found> {
     let is_slice = parent.extension().is_some_and(|kind| kind == "slice");
     if let (true, Some(slice)) = (is_slice && parent.components().count() == 1, parent.to_str()) {
         let manager = Manager::of_user().ok_or_else(|| {
-            Error::new(format!("--cgroup-parent {slice}: no systemd user manager answers"))
+            Error::invalid(format!("--cgroup-parent {slice}: no systemd user manager answers"))
                 .hint(Hint::NoUserManager.to_string())
         })?;
         return Ok(in_scope(manager, Some(slice.to_owned())));
     }
-    let said = || Error::new(format!("--cgroup-parent {}: no cgroup of yours", parent.display()));
+    let said =
+        || Error::invalid(format!("--cgroup-parent {}: no cgroup of yours", parent.display()));
     let mount = cgroup::mount().ok_or_else(|| said().hint(Hint::CgroupVersion2.to_string()))?;
     let relative =
         parent.strip_prefix(mount).or_else(|_| parent.strip_prefix("/")).unwrap_or(parent);
@@ -227,7 +228,7 @@ fn refuse_missing(limits: &Limits, there: &[String], place: &Place) -> Result<()
     }
     let missing = missing.into_iter().collect::<Vec<_>>().join(" and ");
     let what = files(limits);
-    Err(Error::new(format!("cannot set {what}: no cgroup with {missing} is delegated to you"))
+    Err(Error::refused(format!("cannot set {what}: no cgroup with {missing} is delegated to you"))
         .hint(match (cgroup::version(), place) {
             (Version::V2, Place::Folder(folder)) if !may_hand_down(folder) => format!(
                 "{} holds processes of other programs, so it cannot hand controllers down: \
@@ -241,7 +242,7 @@ fn refuse_missing(limits: &Limits, there: &[String], place: &Place) -> Result<()
 }
 
 fn nowhere(limits: &Limits) -> Error {
-    Error::new(format!("cannot set {}: no cgroup is delegated to you here", files(limits)))
+    Error::refused(format!("cannot set {}: no cgroup is delegated to you here", files(limits)))
         .hint(how_to_have_one())
 }
 

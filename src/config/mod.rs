@@ -58,7 +58,7 @@ pub fn open_private(path: &Path) -> Result<PathBuf> {
         rustix::fs::fstat(&folder).context(|| format!("cannot look at {}", path.display()))?;
     let me = rustix::process::geteuid().as_raw();
     if stat.st_uid != me {
-        fail!("{} belongs to user {}, not to you ({me})", path.display(), stat.st_uid);
+        fail!(Refused: "{} belongs to user {}, not to you ({me})", path.display(), stat.st_uid);
     }
     if stat.st_mode & 0o022 != 0 {
         rustix::fs::fchmod(&folder, Mode::from_raw_mode(stat.st_mode & 0o755))
@@ -82,7 +82,7 @@ fn open_folder(path: &Path) -> Result<OwnedFd> {
     let is_link = FileType::from_raw_mode(stat.st_mode).is_symlink();
     if is_link && ![0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid) {
         let error = format!("{} is a symbolic link of user {}", path.display(), stat.st_uid);
-        return Err(Error::new(error).hint("name a folder in a place that is yours alone"));
+        return Err(Error::refused(error).hint("name a folder in a place that is yours alone"));
     }
     rustix::fs::open(path, flags, Mode::empty()).context(said)
 }

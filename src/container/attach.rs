@@ -72,7 +72,7 @@ fn connect(container: &Container, state: &State) -> Result<OwnedFd> {
         return Ok(socket);
     }
     // The runtime folder was removed, such as at a logout: the monitor makes another socket.
-    let monitor = state.monitor.open().ok_or_else(|| Error::new("its monitor is gone"))?;
+    let monitor = state.monitor.open().ok_or_else(|| Error::not_running("its monitor is gone"))?;
     process::pidfd_signal(monitor.as_fd(), libc::SIGUSR1).context(|| "cannot ask the monitor")?;
     let deadline = Instant::now() + Duration::from_secs(2);
     loop {
@@ -265,7 +265,10 @@ impl Session<'_> {
                 _ => break,
             }
         }
-        Err(Error::new(format!("the monitor of container {} is gone", self.container.record.name)))
+        Err(Error::not_running(format!(
+            "the monitor of container {} is gone",
+            self.container.record.name
+        )))
     }
 
     /// Sends typed input on. Returns true if the detach keys were typed.

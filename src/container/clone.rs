@@ -35,7 +35,7 @@ pub fn clone(usnea: &Usnea, container: &Container, cloning: &Cloning) -> Result<
     container.refuse_foreground("clone")?;
     let status = container.status_here()?;
     if status.state().is_some() && cloning.destroy.is_some_and(|removal| !removal.force) {
-        return Err(Error::new(format!(
+        return Err(Error::conflict(format!(
             "container {} is {}",
             container.record.name,
             status.word()

@@ -69,17 +69,19 @@ impl Container {
 pub(super) fn not_running(container: &Container, status: &Status, start: &str) -> Error {
     let name = &container.record.name;
     let start = if matches!(status, Status::Paused(_)) { "unpause" } else { start };
-    Error::new(format!("container {name} is not running: it is {}", status.word()))
+    Error::not_running(format!("container {name} is not running: it is {}", status.word()))
         .hint(format!("usnea {start} {name}"))
 }
 
 pub(super) fn elsewhere(name: &str, host: &str) -> Error {
     use crate::monitor::process_id::host_name;
     if host == host_name() {
-        return Error::new(format!("container {name} runs in another PID namespace of {host}"))
-            .hint("use the command where the container was started");
+        return Error::conflict(format!(
+            "container {name} runs in another PID namespace of {host}"
+        ))
+        .hint("use the command where the container was started");
     }
-    Error::new(format!("container {name} runs on {host}")).hint(
+    Error::conflict(format!("container {name} runs on {host}")).hint(
         "its folder is shared by several machines: log in there; for a machine that is gone: usnea rm --force --other-host",
     )
 }
@@ -212,7 +214,7 @@ pub fn find_id(store: &Path, text: &str) -> Result<String> {
     if is_name && let Some(id) = foreground::find(store, text) {
         return Ok(id);
     }
-    let none = || Error::new(format!("no container is called '{}'", text.escape_debug()));
+    let none = || Error::not_found(format!("no container is called '{}'", text.escape_debug()));
     if text.is_empty() {
         return Err(none());
     }
@@ -221,15 +223,17 @@ pub fn find_id(store: &Path, text: &str) -> Result<String> {
     match found.len() {
         0 => Err(none()).hint(|| "'usnea ps --all' lists all containers"),
         1 => Ok(found.remove(0)),
-        count => Err(Error::new(format!("{count} containers have an ID that begins with {text}"))
-            .hint("give more digits")),
+        count => {
+            Err(Error::conflict(format!("{count} containers have an ID that begins with {text}"))
+                .hint("give more digits"))
+        }
     }
 }
 
 /// Returns the container that `text` means, as [`find_id`].
 pub fn find(store: &Path, text: &str) -> Result<Container> {
     let id = find_id(store, text)?;
-    let gone = || Error::new(format!("container {} is gone, or was never whole", short(&id)));
+    let gone = || Error::not_found(format!("container {} is gone, or was never whole", short(&id)));
     Container::open(store, &id)?.ok_or_else(gone).hint(|| format!("usnea rm -f {}", short(&id)))
 }
 

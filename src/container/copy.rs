@@ -89,7 +89,7 @@ pub fn copy(usnea: &Usnea, from: &End, to: &End, how: Copying) -> Result<()> {
             let (put, sent) = with_root(usnea, container, FilesAccess::Writing, work, here)?;
             ends((sent, put), source.unwrap_or(Path::new("-")), Some(path))
         }
-        _ => Err(Error::new("neither of the two is in a container")
+        _ => Err(Error::invalid("neither of the two is in a container")
             .hint("a path in one is CONTAINER:PATH")),
     }
 }
@@ -220,31 +220,31 @@ fn choose(root: &OwnedFd, source: Option<&Path>, path: &Path, first: First) -> R
     let Some(source) = source else {
         return match look(root, path)? {
             Found::Folder(folder) => Ok(Place::In(folder)),
-            _ => Err(Error::new("an archive is unpacked into a folder, and there is none")),
+            _ => Err(Error::not_found("an archive is unpacked into a folder, and there is none")),
         };
     };
     let name = path.file_name().map(|name| name.as_bytes().to_vec());
     match (look(root, path)?, first) {
         (Found::Folder(folder), _) => Ok(Place::In(folder)),
         (Found::Other, First::Folder) => {
-            Err(Error::new("a folder cannot be copied over what is none"))
+            Err(Error::invalid("a folder cannot be copied over what is none"))
         }
         (Found::Other | Found::Nothing(_), First::File) if says_folder(path) => {
-            Err(Error::new("no such folder"))
+            Err(Error::not_found("no such folder"))
         }
         (Found::Other, First::File) => {
             let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NONBLOCK | OFlags::NOCTTY;
             let file = inroot::open(root, path, flags, Symlinks::Follow)?;
             match rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(file.as_fd())?.st_mode) {
                 rustix::fs::FileType::RegularFile => Ok(Place::File(file)),
-                _ => Err(Error::new("it is neither a file nor a folder")),
+                _ => Err(Error::invalid("it is neither a file nor a folder")),
             }
         }
         (Found::Nothing(folder), _) => match name {
             // Members of the archive have no first name: they are the content of a folder.
             Some(name) if says_content(source) => Ok(Place::Under(folder, name)),
             Some(name) => Ok(Place::As(folder, name)),
-            None => Err(Error::new("no such folder")),
+            None => Err(Error::not_found("no such folder")),
         },
     }
 }

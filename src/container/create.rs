@@ -112,7 +112,7 @@ pub fn create(
     let store = usnea.make_store()?;
     crate::config::open_private(&store.join("containers"))?;
     if let Some(path) = lifecycle.cidfile.as_ref().filter(|path| path.exists()) {
-        return Err(Error::new(format!("--cidfile: {} is there already", path.display()))
+        return Err(Error::conflict(format!("--cidfile: {} is there already", path.display()))
             .hint("is that container in use? else remove the file"));
     }
     let required = |text: &String| find_id(store, text).context(|| format!("--requires {text}"));
@@ -332,7 +332,7 @@ fn health(lifecycle: &Lifecycle, image: Option<&StoredImage>) -> Result<Option<H
     let says_how = lifecycle.health_on_failure.is_some_and(|action| action != OnFailure::None)
         || lifecycle.health.as_ref().is_some_and(|check| check.test.is_empty());
     if is_off && says_how && !says_none {
-        return Err(Error::new("--health-*: there is nothing to check the health with")
+        return Err(Error::invalid("--health-*: there is nothing to check the health with")
             .hint("--health-cmd gives the command; the image has none"));
     }
     Ok(check)

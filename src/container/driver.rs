@@ -40,14 +40,14 @@ pub fn choose(
         }
         Some(StorageDriver::Overlay) => {
             if whiteouts == Whiteouts::Names {
-                return Err(Error::new("--storage-driver overlay: the store's file system has no whiteouts that the kernel's overlay reads")
+                return Err(Error::invalid("--storage-driver overlay: the store's file system has no whiteouts that the kernel's overlay reads")
                     .hint("leave the flag out: fuse and copy read those that the image's layers have here"));
             }
             if idmapped && let Err(error) = idmap::serves(store) {
                 let text = format!(
                     "--storage-driver overlay: files of the image would have other owners inside: {error}"
                 );
-                return Err(Error::new(text).hint(
+                return Err(Error::invalid(text).hint(
                     "fuse and copy give them the container's own IDs; leave the flag out, or the map of IDs as it is",
                 ));
             }

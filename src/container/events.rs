@@ -50,7 +50,7 @@ impl FromStr for EventFilter {
 
     fn from_str(text: &str) -> Result<Self> {
         let Some((key, value)) = text.split_once('=') else {
-            return Err(Error::new(format!("--filter {text}: it is KEY=VALUE")));
+            return Err(Error::invalid(format!("--filter {text}: it is KEY=VALUE")));
         };
         let key = match key.trim().to_ascii_lowercase().as_str() {
             "container" => Key::Container,
@@ -63,7 +63,7 @@ impl FromStr for EventFilter {
             "scope" => Key::Scope,
             "pod" | "node" | "plugin" | "daemon" | "service" | "config" | "secret" => Key::Never,
             _ => {
-                return Err(Error::new(format!("--filter {text}: there is no filter {key}"))
+                return Err(Error::invalid(format!("--filter {text}: there is no filter {key}"))
                     .hint("container, event, image, label, type, volume, network, scope"));
             }
         };

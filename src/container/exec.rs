@@ -118,11 +118,12 @@ fn running(container: &Container, spec: &Spec) -> Result<RunningContainer> {
         return Err(not_running(container, &status, "start"));
     };
     let process = state.process.open();
-    let process = process.ok_or_else(|| Error::new(format!("container {name} has ended")))?;
+    let process =
+        process.ok_or_else(|| Error::not_running(format!("container {name} has ended")))?;
     let pidfd = process.try_clone().context(|| "cannot duplicate a descriptor")?;
     RunningContainer::of(process, state.process.pid, spec, state.cgroup.clone()).map_err(|error| {
         match ended_within(&pidfd, Some(Duration::ZERO)) {
-            Ok(true) => Error::new(format!("container {name} has ended")),
+            Ok(true) => Error::not_running(format!("container {name} has ended")),
             _ => Err::<(), _>(error).context(|| format!("container {name}")).unwrap_err(),
         }
     })

@@ -42,7 +42,7 @@ pub(super) fn with_root<T: Serialize + DeserializeOwned, R>(
             // Another command has started the container.
             None => match running(container)? {
                 Some(state) => return in_running(&state, work, here),
-                None => return Err(Error::new("another command starts it").hint("try again")),
+                None => return Err(Error::conflict("another command starts it").hint("try again")),
             },
         },
     };
@@ -99,7 +99,7 @@ fn in_running<T: Serialize + DeserializeOwned, R>(
 /// Returns the user and mount namespace of a container. Process 1 with `--init` is our own, which cannot be inspected:
 /// then another process's.
 pub(super) fn namespaces(state: &State) -> Result<(OwnedFd, OwnedFd)> {
-    let gone = || Error::new("it has just ended");
+    let gone = || Error::not_running("it has just ended");
     let first = state.process.open().ok_or_else(gone)?;
     let own = std::fs::read_link("/proc/self/ns/mnt")?;
     let mut failure = gone();

@@ -71,14 +71,14 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Self> {
         let said = || format!("--filter {}", text.escape_debug());
         let Some((key, value)) = text.split_once('=') else {
-            return Err(Error::new(format!("{}: it is KEY=VALUE", said())).hint(KEYS));
+            return Err(Error::invalid(format!("{}: it is KEY=VALUE", said())).hint(KEYS));
         };
         // docker's rule: spaces and the case of the key do not matter.
         let key = key.trim().to_ascii_lowercase();
         let is_inverted = key.ends_with('!');
         let key = key.trim_end_matches('!');
         let value = value.trim().to_owned();
-        let bad = |why: &str| Err(Error::new(format!("{}: {why}", said())));
+        let bad = |why: &str| Err(Error::invalid(format!("{}: {why}", said())));
         Ok(match (key, is_inverted) {
             ("label", true) => Self::NoLabel(value),
             (_, true) => return bad("only label can be inverted"),
@@ -121,7 +121,9 @@ impl FromStr for Filter {
                 _ => return bad("true or false"),
             },
             _ => {
-                return Err(Error::new(format!("{}: there is no filter {key}", said())).hint(KEYS));
+                return Err(
+                    Error::invalid(format!("{}: there is no filter {key}", said())).hint(KEYS)
+                );
             }
         })
     }

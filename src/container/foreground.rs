@@ -184,8 +184,7 @@ impl Container {
         if self.is_in_store() {
             return Ok(());
         }
-        fail!(
-            "container {} is thrown away when the command in the foreground ends: no {work}",
+        fail!(Conflict: "container {} is thrown away when the command in the foreground ends: no {work}",
             self.record.name
         )
     }

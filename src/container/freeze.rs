@@ -49,7 +49,7 @@ impl Frozen {
                 let heard = rustix::io::retry_on_intr(|| rustix::io::read(&stopped, &mut word[..]));
                 match (heard, word) {
                     (Ok(1), [b'y']) => Ok(Some(still)),
-                    _ => Err(Error::new("some of them are not ours to stop")).context(said),
+                    _ => Err(Error::refused("some of them are not ours to stop")).context(said),
                 }
             }
         }

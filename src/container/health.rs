@@ -40,11 +40,11 @@ pub enum Passed {
 pub fn check_health(container: &Container) -> Result<Passed> {
     let name = &container.record.name;
     let Some(settings) = container.record.health.as_ref().filter(|check| check.is_on()) else {
-        return Err(Error::new(format!("container {name} has no check of health"))
+        return Err(Error::conflict(format!("container {name} has no check of health"))
             .hint("--health-cmd gives one to a new container"));
     };
     let Status::Running(state) = container.status_here()? else {
-        return Err(Error::new(format!("container {name} is not running")));
+        return Err(Error::not_running(format!("container {name} is not running")));
     };
     let age = state.process.age();
     let check = check(container, settings)?;
@@ -56,7 +56,7 @@ pub fn check_health(container: &Container) -> Result<Passed> {
 /// Runs the check of the container in this folder, as a child of its monitor.
 pub fn check_of_monitor(folder: &str) -> Result<()> {
     let folder = Path::new(folder);
-    let gone = || Error::new("the container is gone");
+    let gone = || Error::not_found("the container is gone");
     let store = folder.parent().and_then(Path::parent).ok_or_else(gone)?;
     let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
     let container = find(store, id)?;

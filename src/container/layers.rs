@@ -75,7 +75,7 @@ impl Layers {
     /// Returns the writable layer. Errors: no such layer, because of `--rw-root`.
     pub(super) fn written(&self) -> Result<&(Folder, Form)> {
         self.upper.as_ref().ok_or_else(|| {
-            Error::new("it has no layer of its own: it was made with --rw-root")
+            Error::conflict("it has no layer of its own: it was made with --rw-root")
                 .hint("what it wrote is in the folder that it was made from")
         })
     }

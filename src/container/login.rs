@@ -42,11 +42,11 @@ impl FromStr for Account {
         let shown = text.escape_debug();
         let typed: Option<TypedReference> = format!("{host}/{repository}").parse().ok();
         let Some(typed) = typed.filter(|typed| typed.registry.as_deref() == Some(host)) else {
-            return Err(Error::new(format!("'{shown}' is not a registry"))
+            return Err(Error::invalid(format!("'{shown}' is not a registry"))
                 .hint("HOST[:PORT], with a dot or a port, such as quay.io or localhost:5000"));
         };
         if typed.tag.is_some() || typed.digest.is_some() {
-            fail!("'{shown}': a login is for a registry or a repository, not for one image of it");
+            fail!(Invalid: "'{shown}': a login is for a registry or a repository, not for one image of it");
         }
         let host = typed.in_registry(DOCKER_HUB).registry;
         Ok(Self { host, path: path.to_owned() })
@@ -71,14 +71,14 @@ pub struct Typing {
 impl Typing {
     fn check(&self) -> Result<()> {
         if self.username.is_empty() {
-            fail!("no user name");
+            fail!(Invalid: "no user name");
         }
         if self.username.contains(':') {
             // In credentials, the first colon separates the name from the password.
-            fail!("a user name has no colon");
+            fail!(Invalid: "a user name has no colon");
         }
         if self.password.is_empty() {
-            fail!("no password");
+            fail!(Invalid: "no password");
         }
         Ok(())
     }
@@ -180,7 +180,7 @@ fn elsewhere(logins: &Logins, account: &Account) -> Option<CredentialStore> {
 }
 
 fn not_logged_in(account: &Account) -> Error {
-    Error::new(format!("not logged in to {account}"))
+    Error::not_found(format!("not logged in to {account}"))
 }
 
 /// Forgets all stored logins of `authfile`, else of our own file. Errors: a login cannot be forgotten.

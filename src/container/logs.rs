@@ -43,15 +43,14 @@ pub fn logs(
     match container.record.log.driver {
         LogDriver::File => {}
         LogDriver::Journald => {
-            return Err(Error::new(format!(
+            return Err(Error::conflict(format!(
                 "the output of {} is in the journal",
                 container.record.name
             ))
             .hint(format!("journalctl CONTAINER_ID_FULL={}", container.record.id)));
         }
         LogDriver::None | LogDriver::Passthrough => {
-            fail!(
-                "the output of {} is not kept: its log driver is none or passthrough",
+            fail!(Conflict: "the output of {} is not kept: its log driver is none or passthrough",
                 container.record.name
             )
         }

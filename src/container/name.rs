@@ -27,7 +27,7 @@ pub fn take(store: &Path, name: &str) -> Result<Held> {
             .open(&path)
             .context(said)?;
         if file.try_lock().is_err() {
-            return Err(Error::new(format!("--name {name}: another container has this name")));
+            return Err(Error::conflict(format!("--name {name}: another container has this name")));
         }
         // The last holder may have removed the file between our open and our lock.
         let open = file.metadata().context(said)?.ino();

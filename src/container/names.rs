@@ -33,8 +33,10 @@ impl Names {
     pub fn give(&self, name: &str, id: &str) -> Result<()> {
         let link = self.folder.join(name);
         if let Some(holder) = self.holder(name) {
-            return Err(Error::new(format!("the name {name} is in use by container {holder}"))
-                .hint("remove or rename that container, or use --replace"));
+            return Err(Error::conflict(format!(
+                "the name {name} is in use by container {holder}"
+            ))
+            .hint("remove or rename that container, or use --replace"));
         }
         let _ = std::fs::remove_file(&link);
         std::os::unix::fs::symlink(Path::new("../containers").join(id), &link)

@@ -24,7 +24,7 @@ pub fn wanted(options: &Options, image: &ImageDefaults) -> Result<Wanted> {
     let publishes = options.publish_all || !options.publish.is_empty();
     let (mode, flag) = match network {
         spec::Network::None if publishes => {
-            return Err(Error::new("--publish: a container without a network has no ports")
+            return Err(Error::invalid("--publish: a container without a network has no ports")
                 .hint("leave out --network none"));
         }
         spec::Network::None => (Mode::None, Default::default()),
@@ -135,7 +135,9 @@ impl Chosen {
                     let is_new = !self.forwards.iter().any(|other| is_same(other, &forward));
                     taken(&forward).ok().filter(|_| is_new).map(|socket| (forward, socket))
                 });
-                let Some((forward, socket)) = free else { fail!("none of these ports is free") };
+                let Some((forward, socket)) = free else {
+                    fail!(Conflict: "none of these ports is free")
+                };
                 self.held.push(socket);
                 self.add(forward)
             }
@@ -155,7 +157,7 @@ impl Chosen {
 
     fn add(&mut self, forward: Forward) -> Result<()> {
         if self.forwards.iter().any(|other| is_same(other, &forward)) {
-            fail!("port {}/{} of the host is published twice", forward.host_port, forward.protocol);
+            fail!(Invalid: "port {}/{} of the host is published twice", forward.host_port, forward.protocol);
         }
         self.forwards.push(forward);
         Ok(())

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Container;
 use crate::cgroup::{self, Freeze};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::monitor::record::State;
 use crate::monitor::{Status, events};
 
@@ -12,7 +12,10 @@ use crate::monitor::{Status, events};
 pub fn pause(container: &Container) -> Result<()> {
     match container.status_here()? {
         Status::Running(state) => freeze(container, &state, Freeze::Stopped, "pause"),
-        status => Err(not(container, "running", &status)),
+        status @ Status::Paused(_) => {
+            Err(not(container, "running", &status).of_kind(ErrorKind::AlreadySo))
+        }
+        status => Err(not(container, "running", &status).of_kind(ErrorKind::NotRunning)),
     }
 }
 
@@ -20,7 +23,10 @@ pub fn pause(container: &Container) -> Result<()> {
 pub fn unpause(container: &Container) -> Result<()> {
     match container.status_here()? {
         Status::Paused(state) => freeze(container, &state, Freeze::Running, "unpause"),
-        status => Err(not(container, "paused", &status)),
+        status @ Status::Running(_) => {
+            Err(not(container, "paused", &status).of_kind(ErrorKind::AlreadySo))
+        }
+        status => Err(not(container, "paused", &status).of_kind(ErrorKind::NotRunning)),
     }
 }
 
@@ -35,7 +41,7 @@ fn freeze(container: &Container, state: &State, what: Freeze, action: &str) -> R
 pub(super) fn folder(container: &Container, state: &State) -> Result<PathBuf> {
     state.cgroup.clone().ok_or_else(|| {
         let error = format!("container {} runs without a cgroup", container.record.name);
-        Error::new(error).hint(cgroup::how_to_have_one())
+        Error::conflict(error).hint(cgroup::how_to_have_one())
     })
 }
 

@@ -132,7 +132,7 @@ fn free(folder: &Path, container: Option<&Container>, how: Removal) -> Result<Op
         }
         if let (Some(_), false) = (status.state(), how.force) {
             let name = container.map_or("?", |container| container.record.name.as_str());
-            return Err(Error::new(format!("container {name} is {}", status.word()))
+            return Err(Error::conflict(format!("container {name} is {}", status.word()))
                 .hint("stop it first, or use --force"));
         }
         if status.state().is_some() && !is_asked {
@@ -144,7 +144,9 @@ fn free(folder: &Path, container: Option<&Container>, how: Removal) -> Result<Op
         }
         if Instant::now() >= deadline {
             if !how.force {
-                return Err(Error::new("another command starts or removes it").hint("try again"));
+                return Err(
+                    Error::conflict("another command starts or removes it").hint("try again")
+                );
             }
             end_all(folder)?;
         }
@@ -157,7 +159,7 @@ fn end_foreground(container: &Container, how: Removal) -> Result<()> {
     let status = container.status()?;
     if status.state().is_some() && !how.force {
         let name = &container.record.name;
-        return Err(Error::new(format!("container {name} is {}", status.word()))
+        return Err(Error::conflict(format!("container {name} is {}", status.word()))
             .hint("stop it first, or use --force"));
     }
     stop(container, Some(how.time.unwrap_or(0))).map(drop)
@@ -166,7 +168,7 @@ fn end_foreground(container: &Container, how: Removal) -> Result<()> {
 /// Kills the monitor as the last resort; the container dies with it.
 fn end_all(folder: &Path) -> Result<()> {
     let Some(state) = record::read_if_whole::<State>(folder, STATE)? else {
-        return Err(Error::new("another command makes or removes it").hint("try again"));
+        return Err(Error::conflict("another command makes or removes it").hint("try again"));
     };
     end_monitor(&state);
     for process_id in [state.process, state.monitor] {
@@ -176,7 +178,9 @@ fn end_all(folder: &Path) -> Result<()> {
         }
     }
     match try_lock(folder)? {
-        Hold::Others => Err(Error::new("another command starts or removes it").hint("try again")),
+        Hold::Others => {
+            Err(Error::conflict("another command starts or removes it").hint("try again"))
+        }
         _ => Ok(()),
     }
 }

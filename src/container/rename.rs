@@ -23,6 +23,6 @@ pub fn rename(container: &Container, name: &ContainerName) -> Result<()> {
 
 /// Reads the record again, under the lock.
 pub(super) fn current(container: &Container) -> Result<Record> {
-    let gone = || Error::new(format!("container {} is gone", container.short_id()));
+    let gone = || Error::not_found(format!("container {} is gone", container.short_id()));
     record::read(&container.folder, CONTAINER)?.ok_or_else(gone)
 }

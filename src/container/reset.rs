@@ -51,7 +51,7 @@ pub fn reset(usnea: &Usnea) -> Result<Vec<PathBuf>> {
     }
     if let Some(path) = held(store) {
         let text = format!("{} is in use", path.display());
-        return Err(Error::new(text).hint(
+        return Err(Error::conflict(text).hint(
             "end what 'usnea run --rm' or another command of usnea still does, then try again",
         ));
     }

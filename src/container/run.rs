@@ -30,7 +30,7 @@ pub(super) fn run(
         && request.options.interactive
         && !rustix::termios::isatty(rustix::stdio::stdin())
     {
-        return Err(Error::new("-it: standard input is not a terminal")
+        return Err(Error::invalid("-it: standard input is not a terminal")
             .hint("leave -t out to feed the command from a file or a pipe"));
     }
     let store = usnea.make_store()?;

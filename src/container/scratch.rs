@@ -30,7 +30,7 @@ fn chosen(
     let folder = match (named, tmpdir) {
         (Some(named), _) if !named.is_absolute() => {
             let error = format!("{VARIABLE}={}: not an absolute path", named.display());
-            return Err(Error::new(error).hint("name a folder of a local disk"));
+            return Err(Error::invalid(error).hint("name a folder of a local disk"));
         }
         (Some(named), _) => Some(named),
         (None, tmpdir) => tmpdir

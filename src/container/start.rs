@@ -80,7 +80,7 @@ fn start_required(usnea: &Usnea, container: &Container) -> Result<()> {
     for id in &container.record.requires {
         let said = || format!("--requires {}", short(id));
         let required = Container::open(&container.store, id)?;
-        let required = required.ok_or_else(|| Error::new("that container is gone"));
+        let required = required.ok_or_else(|| Error::not_found("that container is gone"));
         required.and_then(|required| start(usnea, &required, None)).context(said)?;
     }
     Ok(())
@@ -134,7 +134,7 @@ pub fn run_attached(
     refuse_descriptors(request)?;
     let options = &request.options;
     if options.tty && options.interactive && !rustix::termios::isatty(rustix::stdio::stdin()) {
-        return Err(Error::new("-it: standard input is not a terminal")
+        return Err(Error::invalid("-it: standard input is not a terminal")
             .hint("leave -t out to feed the command from a file or a pipe"));
     }
     let keys = lifecycle.detach_keys.as_ref().map(|keys| keys.parse().map_err(Error::new));
@@ -181,7 +181,7 @@ fn warn_of_end(container: &Container) {
 
 fn refuse_descriptors(request: &ContainerRequest) -> Result<()> {
     if request.options.preserves_descriptors() {
-        return Err(Error::new(
+        return Err(Error::invalid(
             "--preserve-fds, --preserve-fd: a container that is kept has them at its first start alone",
         )
         .hint("use it with --rm and without --detach"));
@@ -204,12 +204,12 @@ pub(super) fn locked(container: &Container) -> Result<Option<File>> {
     for _ in 0..2000 {
         match container.try_lock()? {
             Hold::Ours(lock) => return Ok(Some(lock)),
-            Hold::Gone => fail!("container {} is gone", container.short_id()),
+            Hold::Gone => fail!(NotFound: "container {} is gone", container.short_id()),
             Hold::Others if container.status_here()?.state().is_some() => return Ok(None),
             Hold::Others => std::thread::sleep(std::time::Duration::from_millis(5)),
         }
     }
-    fail!("container {} is being started or removed by another command", container.short_id())
+    fail!(Conflict: "container {} is being started or removed by another command", container.short_id())
 }
 
 /// Records a failed start. docker's rule: such a container has ended, with the status of that failure.
@@ -280,7 +280,7 @@ fn hold_image(container: &Container, spec: &mut Spec) -> Result<Option<OwnedFd>>
                 files::hold(&manifest, Lock::Shared).context(|| manifest.display().to_string())
             })?;
             held.map(|file| Some(file.into()))
-                .ok_or_else(|| Error::new(format!("its image '{text}' was removed")))
+                .ok_or_else(|| Error::not_found(format!("its image '{text}' was removed")))
         }
     }
 }
@@ -358,7 +358,7 @@ fn remove_image(usnea: &Usnea, container: &Container) {
 }
 
 fn of_folder(store: &Path, folder: &Path) -> Result<Container> {
-    let gone = || Error::new(format!("{} is gone", folder.display()));
+    let gone = || Error::not_found(format!("{} is gone", folder.display()));
     let id = folder.file_name().and_then(|name| name.to_str()).ok_or_else(gone)?;
     Container::open(store, id)?.ok_or_else(gone)
 }

@@ -92,7 +92,7 @@ fn tell_kill(container: &Container, signal: i32) {
 pub fn kill(container: &Container, signal: i32) -> Result<()> {
     let status = container.status_here()?;
     let not_running = || {
-        Error::new(format!(
+        Error::not_running(format!(
             "container {} is not running: it is {}",
             container.record.name,
             status.word()

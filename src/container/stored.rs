@@ -73,7 +73,7 @@ fn find_or_pull_held(
             return Ok((store, image, blob));
         }
     }
-    Err(Error::new(format!("image '{text}' is removed again and again by another command")))
+    Err(Error::conflict(format!("image '{text}' is removed again and again by another command")))
 }
 
 /// Returns the image of this name, pulled where `wanted` says so.
@@ -114,7 +114,7 @@ fn acquire(usnea: &Usnea, text: &str, wanted: &PullSettings<'_>) -> Result<(Stor
     match (here, wanted.policy) {
         (Some(here), PullPolicy::Missing | PullPolicy::Never) => Ok(here),
         (None, PullPolicy::Never) => Err(images::known(stores, text).err().unwrap_or_else(|| {
-            Error::new(format!("image '{text}' is not here for this platform"))
+            Error::not_found(format!("image '{text}' is not here for this platform"))
         })),
         (Some(here), PullPolicy::Newer) => newer(here, usnea, wanted),
         _ => pulled(usnea, wanted),
@@ -150,7 +150,10 @@ fn newer(
 
 fn describe(store: &Store, image: &ImageRecord, owners: &Owners) -> Result<ImageRoot> {
     if image.platform.os != "linux" {
-        return Err(Error::new(format!("an image for {}: only linux runs here", image.platform)));
+        return Err(Error::invalid(format!(
+            "an image for {}: only linux runs here",
+            image.platform
+        )));
     }
     if !image.platform.serves(&Platform::host()) {
         log::warn!("the image is for {}, this machine is {}", image.platform, Platform::host());

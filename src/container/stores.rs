@@ -122,7 +122,7 @@ pub fn meanings(typed: &TypedReference, registries: &Registries) -> Vec<Referenc
 pub fn given_name(typed: &TypedReference) -> Result<Reference> {
     if let Some(digest) = &typed.digest {
         let error = format!("'{}@{digest}': a new name has no digest", typed.repository);
-        return Err(Error::new(error).hint("NAME[:TAG]"));
+        return Err(Error::invalid(error).hint("NAME[:TAG]"));
     }
     Ok(typed.in_registry(LOCALHOST))
 }

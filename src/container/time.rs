@@ -30,7 +30,7 @@ pub fn moment(text: &str) -> Option<Timestamp> {
 pub fn flag(name: &str, text: Option<&str>) -> Result<Option<Timestamp>> {
     let Some(text) = text else { return Ok(None) };
     moment(text).map(Some).ok_or_else(|| {
-        Error::new(format!("--{name} {}: a time, or how long ago", text.escape_debug()))
+        Error::invalid(format!("--{name} {}: a time, or how long ago", text.escape_debug()))
     })
 }
 

@@ -12,7 +12,7 @@ use crate::userns::{self};
 /// Runs a command there, with a mount namespace of its own; returns its exit status. The command dies with us.
 pub fn unshare(usnea: &Usnea, command: &[String]) -> Result<u8> {
     let (program, arguments) =
-        command.split_first().ok_or_else(|| Error::new("no command is given"))?;
+        command.split_first().ok_or_else(|| Error::invalid("no command is given"))?;
     userns::in_base(usnea.base()?, || {
         namespace::unshare_mounts().context(|| "cannot make a mount namespace")?;
         match process::fork().context(|| "cannot fork")? {

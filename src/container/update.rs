@@ -30,7 +30,7 @@ pub fn update(container: &Container, changes: &Changes) -> Result<()> {
         container.refuse_foreground("restart policy")?;
     }
     if record.auto_remove && changes.restart.is_some_and(|policy| policy != RestartPolicy::No) {
-        return Err(Error::new(format!(
+        return Err(Error::conflict(format!(
             "--restart: container {} was made with --rm, which throws it away when it ends",
             record.name
         )));
@@ -47,9 +47,9 @@ pub fn update(container: &Container, changes: &Changes) -> Result<()> {
 
 fn limit(container: &Container, changes: &LinuxResources) -> Result<()> {
     let mut spec = container.spec()?;
-    let Some(linux) = spec.linux_mut() else { return Err(Error::new("it has no cgroup")) };
+    let Some(linux) = spec.linux_mut() else { return Err(Error::conflict("it has no cgroup")) };
     let Some(path) = linux.cgroups_path().clone() else {
-        return Err(Error::new(
+        return Err(Error::conflict(
             "it was made with --cgroups disabled: nothing of it can be limited",
         ));
     };
@@ -66,9 +66,9 @@ fn limit(container: &Container, changes: &LinuxResources) -> Result<()> {
 
 /// Merges limits over those of a spec. Errors: no cgroup; a limit that cannot be set.
 pub(super) fn limit_spec(spec: &mut Spec, changes: &LinuxResources) -> Result<()> {
-    let Some(linux) = spec.linux_mut() else { return Err(Error::new("it has no cgroup")) };
+    let Some(linux) = spec.linux_mut() else { return Err(Error::conflict("it has no cgroup")) };
     let Some(path) = linux.cgroups_path().clone() else {
-        return Err(Error::new(
+        return Err(Error::conflict(
             "it was made with --cgroups disabled: nothing of it can be limited",
         ));
     };

@@ -70,10 +70,10 @@ pub fn wait(container: &Container) -> Result<u8> {
             }
         }
     }
-    let gone = |_| Error::new(format!("container {} was removed", container.record.name));
+    let gone = |_| Error::not_found(format!("container {} was removed", container.record.name));
     match container.status().map_err(gone)? {
         Status::Exited(exit) | Status::Restarting(_, exit) => Ok(exit.status),
-        _ => Err(Error::new(format!("container {} was started again", container.record.name))),
+        _ => Err(Error::conflict(format!("container {} was started again", container.record.name))),
     }
 }
 
@@ -89,8 +89,11 @@ pub fn wait_for(
         |one: &Condition| matches!(one, Condition::Healthy | Condition::Unhealthy);
     let has_check = container.record.health.as_ref().is_some_and(|check| check.is_on());
     if !has_check && conditions.iter().all(is_about_health) {
-        return Err(Error::new(format!("container {} has no health check", container.record.name))
-            .hint("--health-cmd gives one to a new container"));
+        return Err(Error::conflict(format!(
+            "container {} has no health check",
+            container.record.name
+        ))
+        .hint("--health-cmd gives one to a new container"));
     }
     let is_removed = || !container.folder.exists();
     loop {
@@ -101,7 +104,7 @@ pub fn wait_for(
             if conditions.contains(&Condition::Removed) {
                 return Ok(-1);
             }
-            fail!("container {} was removed", container.record.name);
+            fail!(NotFound: "container {} was removed", container.record.name);
         }
         let status = status?;
         // The monitor reports the status of a container with `--rm` too.

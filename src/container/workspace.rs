@@ -120,10 +120,10 @@ fn stacking(
 ) -> Result<Choice> {
     match (options.rw_root, options.storage_driver) {
         (true, Some(_)) => {
-            Err(Error::new("--storage-driver: --rw-root has no layers to be stacked"))
+            Err(Error::invalid("--storage-driver: --rw-root has no layers to be stacked"))
         }
         (true, None) if root.folders.len() > 1 => {
-            Err(Error::new("--rw-root: an image has layers, which other containers share")
+            Err(Error::invalid("--rw-root: an image has layers, which other containers share")
                 .hint("'usnea export IMAGE | tar -x' makes a root directory of it"))
         }
         (true, None) => Ok(Choice::default()),

@@ -68,6 +68,11 @@ impl Error {
         Self::of(cause).of_kind(ErrorKind::Conflict)
     }
 
+    /// Creates a failure of a request that needs a running container.
+    pub fn not_running(cause: impl Into<Phrase>) -> Self {
+        Self::of(cause).of_kind(ErrorKind::NotRunning)
+    }
+
     /// Creates a failure of an invalid value, name or combination of settings.
     pub fn invalid(cause: impl Into<Phrase>) -> Self {
         Self::of(cause).of_kind(ErrorKind::Invalid)
@@ -78,8 +83,8 @@ impl Error {
         Self::of(cause).of_kind(ErrorKind::Refused)
     }
 
-    /// Creates a failure with all these reasons, the first hint, and the kind that all have.
-    pub fn joined(prefix: &str, reasons: &[Self]) -> Self {
+    /// Creates a failure with all these reasons, each once, the first hint, and the kind that all have.
+    pub fn joined(reasons: &[Self]) -> Self {
         let mut texts: Vec<String> = reasons.iter().map(Self::to_string).collect();
         texts.dedup();
         let kinds = reasons.iter().map(Self::kind);
@@ -87,7 +92,7 @@ impl Error {
         Self {
             hint: reasons.iter().find_map(Self::way_out).map(str::to_owned),
             kind: kind.unwrap_or_default(),
-            ..Self::new(format!("{prefix}{}", texts.join("; ")))
+            ..Self::new(texts.join("; "))
         }
     }
 

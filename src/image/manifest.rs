@@ -292,7 +292,7 @@ impl Index {
                 .filter(|has| has.os != "unknown")
                 .map(ToString::to_string)
                 .collect();
-            Error::new(format!(
+            Error::not_found(format!(
                 "no image for {platform}: there is {}",
                 if has.is_empty() { "none at all".to_owned() } else { has.join(", ") }
             ))

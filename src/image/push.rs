@@ -360,7 +360,7 @@ fn convert(
         let kind = kind.ok_or_else(|| {
             let what =
                 format!("layer {}: {media_type} has no name for its compression", layer.digest);
-            Error::new(what).hint("--compression-format gzip compresses it anew")
+            Error::invalid(what).hint("--compression-format gzip compresses it anew")
         })?;
         set(fields.get_mut("layers").and_then(|layers| layers.get_mut(at)), kind)?;
     }

@@ -51,7 +51,7 @@ impl FromStr for TypedReference {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad = |why: &str| Error::new(format!("image '{}': {why}", text.escape_debug()));
+        let bad = |why: &str| Error::invalid(format!("image '{}': {why}", text.escape_debug()));
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
                 (rest, Some(digest.parse::<Digest>().map_err(|error| bad(&error.to_string()))?))

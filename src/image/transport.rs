@@ -70,7 +70,7 @@ impl FromStr for ImageLocation {
                 Ok(Self::DockerArchive { file, image })
             }
             Some((known @ ("docker-daemon" | "containers-storage"), _)) => {
-                Err(Error::new(format!("{}: usnea has no transport {known}", of())).hint(
+                Err(Error::invalid(format!("{}: usnea has no transport {known}", of())).hint(
                     "have docker or podman write it: docker save IMAGE | usnea load, podman save IMAGE | usnea load",
                 ))
             }
@@ -123,7 +123,7 @@ fn split(rest: &str) -> Result<(PathBuf, Option<&str>)> {
         None => (rest, None),
     };
     if path.is_empty() {
-        return Err(Error::new("no path"));
+        return Err(Error::invalid("no path"));
     }
     Ok((path.into(), name.filter(|name| !name.is_empty())))
 }
@@ -131,8 +131,11 @@ fn split(rest: &str) -> Result<(PathBuf, Option<&str>)> {
 fn path_and_name(rest: &str) -> Result<(PathBuf, Option<String>)> {
     let (path, name) = split(rest)?;
     if let Some(name) = name.filter(|name| !is_ref_name(name)) {
-        return Err(Error::new(format!("'{}' is not the name of an image", name.escape_debug()))
-            .hint("a path ends at its first colon: rename one that has a colon"));
+        return Err(Error::invalid(format!(
+            "'{}' is not the name of an image",
+            name.escape_debug()
+        ))
+        .hint("a path ends at its first colon: rename one that has a colon"));
     }
     Ok((path, name.map(str::to_owned)))
 }
@@ -142,12 +145,12 @@ fn path_and_image(rest: &str) -> Result<(PathBuf, Option<ArchiveSelector>)> {
     let Some(name) = name else { return Ok((path, None)) };
     if let Some(number) = name.strip_prefix('@') {
         let number = number.parse();
-        let number = number.map_err(|_| Error::new(format!("'{name}' is not @NUMBER")))?;
+        let number = number.map_err(|_| Error::invalid(format!("'{name}' is not @NUMBER")))?;
         return Ok((path, Some(ArchiveSelector::At(number))));
     }
     let typed: TypedReference = name.parse()?;
     if typed.digest.is_some() {
-        return Err(Error::new("the images of a docker-archive have tags, no digests"));
+        return Err(Error::invalid("the images of a docker-archive have tags, no digests"));
     }
     Ok((path, Some(ArchiveSelector::Named(typed))))
 }

@@ -35,7 +35,10 @@ pub(super) fn hosts(
     };
     for line in lines {
         let Some(address) = line.address.or(host) else {
-            return Err(Error::new(format!("--add-host {}: the host has no address", line.name)));
+            return Err(Error::invalid(format!(
+                "--add-host {}: the host has no address",
+                line.name
+            )));
         };
         let _ = writeln!(text, "{address}\t{}", line.name);
     }

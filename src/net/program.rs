@@ -14,7 +14,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use super::Network;
 use super::slirp::{self, Api};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::files::Birth;
 use crate::host::hint::Hint;
@@ -280,7 +280,7 @@ fn failure(name: &str, said: &str) -> Error {
     let why = if lines.is_empty() { "it ended".to_owned() } else { lines.join(", ") };
     let error = Error::new(format!("{name}: {why}"));
     if why.contains("Permission denied") && why.contains("bind") {
-        return error.hint(Hint::LowPorts.to_string());
+        return error.of_kind(ErrorKind::Refused).hint(Hint::LowPorts.to_string());
     }
     error
 }

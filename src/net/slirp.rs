@@ -33,12 +33,12 @@ pub(super) fn flags(options: &[String]) -> Result<Vec<String>> {
         let switch = || match value {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(Error::new(format!("--network slirp4netns: {key} is true or false"))),
+            _ => Err(Error::invalid(format!("--network slirp4netns: {key} is true or false"))),
         };
         match key {
             "mtu" => match value.parse() {
                 Ok(size) if (68..=65521).contains(&size) => mtu = size,
-                _ => fail!("--network slirp4netns: mtu is a number from 68 to 65521"),
+                _ => fail!(Invalid: "--network slirp4netns: mtu is a number from 68 to 65521"),
             },
             "enable_ipv6" if switch()? => flags.push("--enable-ipv6".to_owned()),
             "enable_ipv6" => {}
@@ -47,7 +47,7 @@ pub(super) fn flags(options: &[String]) -> Result<Vec<String>> {
             "outbound_addr6" => flags.push(format!("--outbound-addr6={value}")),
             // The only value that applies: slirp4netns itself listens on published ports.
             "port_handler" if value == "slirp4netns" => {}
-            _ => fail!("--network slirp4netns: '{option}' is no option of it"),
+            _ => fail!(Invalid: "--network slirp4netns: '{option}' is no option of it"),
         }
     }
     flags.push(format!("--mtu={mtu}"));
@@ -127,7 +127,7 @@ impl Api {
             if answer.get("return").is_none() {
                 let why =
                     answer.pointer("/error/desc").and_then(Value::as_str).unwrap_or("no answer");
-                fail!("slirp4netns cannot listen at {}: {why}", forward.host_end());
+                fail!(Conflict: "slirp4netns cannot listen at {}: {why}", forward.host_end());
             }
         }
         Ok(())

@@ -235,7 +235,7 @@ fn named(
     for change in changes {
         if let CapabilityChange::One(capability) = change {
             if !known.contains(capability) {
-                fail!("{flag} {capability}: this kernel has no such capability");
+                fail!(Invalid: "{flag} {capability}: this kernel has no such capability");
             }
             named.insert(*capability);
         }

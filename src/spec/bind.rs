@@ -130,7 +130,7 @@ impl Owners {
             return Ok(());
         }
         let text = format!("{}: 'U' would give all of it to the container's user", real.display());
-        Err(Error::new(text).hint("name a folder below it that is the container's alone"))
+        Err(Error::invalid(text).hint("name a folder below it that is the container's alone"))
     }
 }
 

@@ -172,30 +172,30 @@ pub fn build(inputs: &Inputs<'_>) -> Result<Spec> {
 
 fn refuse_contradictions(options: &Options) -> Result<()> {
     if options.uts == Sharing::Host && options.hostname.is_some() {
-        fail!(
+        fail!(Invalid:
             "--hostname and --uts host exclude each other: it would be the host's name that is set"
         );
     }
     if options.uts == Sharing::Host && options.domainname.is_some() {
-        fail!(
+        fail!(Invalid:
             "--domainname and --uts host exclude each other: it would be the host's domain that is set"
         );
     }
     if options.read_only && options.rw_root {
-        fail!("--read-only and --rw-root exclude each other");
+        fail!(Invalid: "--read-only and --rw-root exclude each other");
     }
     if options.userns() != UsernsMode::Host
         && !(options.uidmap.is_empty() && options.gidmap.is_empty())
     {
-        fail!("--userns and --uidmap or --gidmap exclude each other");
+        fail!(Invalid: "--userns and --uidmap or --gidmap exclude each other");
     }
     if options.cgroups == Cgroups::Disabled
         && (options.resources.limits() != Resources::default() || options.cgroup_parent.is_some())
     {
-        fail!("--cgroups disabled leaves nothing that could be limited or have a parent");
+        fail!(Invalid: "--cgroups disabled leaves nothing that could be limited or have a parent");
     }
     if options.group_add.len() > 1 && options.group_add.contains(&GroupAdd::KeepGroups) {
-        let error = Error::new("--group-add keep-groups must stand alone");
+        let error = Error::invalid("--group-add keep-groups must stand alone");
         return Err(error.hint("without root no group can be added to those that are kept"));
     }
     Ok(())
@@ -238,7 +238,7 @@ fn annotations(inputs: &Inputs<'_>, account: OwnAccount) -> Result<HashMap<Strin
     for text in &options.annotation {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         if key.is_empty() || key.starts_with("usnea.") {
-            fail!(
+            fail!(Invalid:
                 "--annotation {text}: a key is needed, and those that begin with usnea. are usnea's own"
             );
         }

@@ -65,7 +65,7 @@ impl Device {
             return Ok(vec![(self.source.clone(), self.destination.clone())]);
         }
         if !metadata.is_dir() {
-            fail!("{}: not a device", self.source.display());
+            fail!(Invalid: "{}: not a device", self.source.display());
         }
         let mut nodes = Vec::new();
         for entry in walkdir::WalkDir::new(&self.source).min_depth(1).sort_by_file_name() {
@@ -75,7 +75,7 @@ impl Device {
             }
         }
         if nodes.is_empty() {
-            fail!("{}: no device in this folder", self.source.display());
+            fail!(Invalid: "{}: no device in this folder", self.source.display());
         }
         Ok(nodes)
     }
@@ -83,7 +83,7 @@ impl Device {
     fn unreadable<T>(&self, error: walkdir::Error) -> Result<T> {
         let path = error.path().unwrap_or(&self.source).display().to_string();
         let cause =
-            error.into_io_error().map_or_else(|| Error::new("a ring of links"), Error::from);
+            error.into_io_error().map_or_else(|| Error::invalid("a ring of links"), Error::from);
         Err(cause).context(|| path)
     }
 

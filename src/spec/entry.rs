@@ -76,14 +76,14 @@ pub fn entry(
 ) -> Result<Process> {
     let Some(mut process) = spec.process().clone() else { fail!("config.json: no process") };
     match command.first().map(String::as_str) {
-        None => fail!("no command given"),
-        Some("") => fail!("the command is an empty word"),
+        None => fail!(Invalid: "no command given"),
+        Some("") => fail!(Invalid: "the command is an empty word"),
         Some(_) => process.set_args(Some(command.to_vec())),
     };
     process.set_env(Some(environment(&process, options, who)?));
     if let Some(folder) = options.workdir.as_ref().filter(|folder| !folder.is_empty()) {
         if !folder.starts_with('/') {
-            fail!("-w {folder}: the working directory must be an absolute path");
+            fail!(Invalid: "-w {folder}: the working directory must be an absolute path");
         }
         process.set_cwd(folder.into());
     }

@@ -63,7 +63,7 @@ impl Environment {
     /// Sets a variable, expanding `$NAME` and `${NAME}` to the values so far (`--env-merge`). Errors: not `NAME=VALUE`.
     pub(super) fn merge(&mut self, change: &EnvChange) -> Result<()> {
         let EnvChange::Set(name, value) = change else {
-            return Err(Error::new("--env-merge: expected NAME=VALUE"));
+            return Err(Error::invalid("--env-merge: expected NAME=VALUE"));
         };
         let mut merged = String::new();
         let mut rest = value.as_str();
@@ -108,7 +108,7 @@ impl Environment {
             };
             match value.to_str() {
                 Some(value) => self.set(name, value),
-                None => fail!("-e {prefix}*: {name}: the host's value is not UTF-8"),
+                None => fail!(Invalid: "-e {prefix}*: {name}: the host's value is not UTF-8"),
             }
         }
         Ok(())
@@ -125,7 +125,7 @@ pub(super) fn host_value(name: &str) -> Result<Option<String>> {
     match std::env::var_os(name).map(std::ffi::OsString::into_string) {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value)),
-        Some(Err(_)) => Err(Error::new(format!("-e {name}: the host's value is not UTF-8"))),
+        Some(Err(_)) => Err(Error::invalid(format!("-e {name}: the host's value is not UTF-8"))),
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<EnvChange>> {
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content))
         .context(failed)?;
     if content.len() as u64 > LARGEST {
-        fail!("{}: larger than 1 MiB", failed());
+        fail!(Invalid: "{}: larger than 1 MiB", failed());
     }
     let content = content.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&content);
     let mut changes = Vec::new();
@@ -35,24 +35,24 @@ pub(super) fn read(path: &Path) -> Result<Vec<EnvChange>> {
 
 fn parse_line(line: &[u8]) -> Result<Option<EnvChange>> {
     let Ok(line) = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) else {
-        fail!("not UTF-8");
+        fail!(Invalid: "not UTF-8");
     };
     let line = line.trim_start();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
     if line.contains('\0') {
-        fail!("a zero byte");
+        fail!(Invalid: "a zero byte");
     }
     let (name, value) = match line.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (line.trim_end(), None),
     };
     if name.is_empty() {
-        fail!("no variable name in '{line}'");
+        fail!(Invalid: "no variable name in '{line}'");
     }
     if name.contains(char::is_whitespace) {
-        fail!("variable '{name}' contains white space");
+        fail!(Invalid: "variable '{name}' contains white space");
     }
     let value = match value {
         Some(value) => Some(value.to_owned()),

@@ -70,7 +70,7 @@ fn to_host(lines: &[Line], container: &[IdMap]) -> Result<Vec<IdMap>> {
                 let text = format!(
                     "idmap: @{inside}-{outside}-{count}: not all of these are IDs of the container"
                 );
-                Error::new(text).hint("without @ the middle number is the host's")
+                Error::invalid(text).hint("without @ the middle number is the host's")
             })?,
         });
     }

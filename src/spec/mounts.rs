@@ -327,8 +327,8 @@ fn time_zone(name: &str) -> Result<Asked> {
         name => Path::new("/usr/share/zoneinfo").join(name),
     };
     let found = file.canonicalize().ok().filter(|file| is_name && file.is_file());
-    let found =
-        found.ok_or_else(|| Error::new(format!("--tz {name}: the host has no such time zone")))?;
+    let found = found
+        .ok_or_else(|| Error::invalid(format!("--tz {name}: the host has no such time zone")))?;
     let destination: Destination = "/etc/localtime".parse().map_err(Error::new)?;
     let flags = ["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"];
     Ok(Asked { mount: mount(destination.path(), "bind", found, &flags)?, destination })
@@ -338,7 +338,7 @@ fn tmpfs(tmpfs: &Tmpfs, flag: &str, inputs: &Inputs<'_>) -> Result<Asked> {
     let unmapped = |map, id: Option<u32>| id.filter(|id| outside_of(map, *id).is_none());
     let (uids, gids) = (&inputs.maps.uids, &inputs.maps.gids);
     if let Some(id) = unmapped(uids, tmpfs.uid).or_else(|| unmapped(gids, tmpfs.gid)) {
-        fail!("{flag}{}: the ID {id} is not mapped in the container", tmpfs.destination);
+        fail!(Invalid: "{flag}{}: the ID {id} is not mapped in the container", tmpfs.destination);
     }
     let options = tmpfs.options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
@@ -394,7 +394,7 @@ fn one_volume(volume: &Volume, inputs: &Inputs<'_>, numbers: &mut Numbers) -> Re
         }
         VolumeKind::Overlay(flags) => {
             if is_path && !source.is_dir() {
-                fail!("{}: a layer can lie over a folder only", source.display());
+                fail!(Invalid: "{}: a layer can lie over a folder only", source.display());
             }
             let folder = inputs.folder.join(format!("volume-{}", numbers.layers));
             numbers.layers += 1;
@@ -417,7 +417,7 @@ fn refuse_duplicates(all: &[Asked]) -> Result<()> {
     for asked in all {
         refuse_proc(asked.destination.path())?;
         if !seen.insert(asked.destination.path()) {
-            fail!("duplicate mount point: {}", asked.destination);
+            fail!(Invalid: "duplicate mount point: {}", asked.destination);
         }
     }
     Ok(())
@@ -442,7 +442,7 @@ fn refuse_proc(path: &Path) -> Result<()> {
     if !path.starts_with("/proc") || HARMLESS.iter().any(|harmless| path == Path::new(harmless)) {
         return Ok(());
     }
-    let error = Error::new(format!(
+    let error = Error::invalid(format!(
         "{} cannot be mounted on: it would not be the kernel's",
         path.display()
     ));
@@ -451,5 +451,6 @@ fn refuse_proc(path: &Path) -> Result<()> {
 
 /// Returns the path as UTF-8, which JSON requires.
 pub(super) fn text(path: &Path) -> Result<&str> {
-    path.to_str().ok_or_else(|| Error::new(format!("{}: the path is not UTF-8", path.display())))
+    path.to_str()
+        .ok_or_else(|| Error::invalid(format!("{}: the path is not UTF-8", path.display())))
 }

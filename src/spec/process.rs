@@ -81,7 +81,7 @@ fn oom_score(asked: i32) -> Result<i32> {
     let ours = ours.trim().parse::<i32>().unwrap_or(0);
     match asked < ours {
         true => {
-            fail!("--oom-score-adj {asked}: ours is {ours}, and without root it cannot be lowered")
+            fail!(Refused: "--oom-score-adj {asked}: ours is {ours}, and without root it cannot be lowered")
         }
         false => Ok(asked),
     }
@@ -108,11 +108,9 @@ fn args(inputs: &Inputs<'_>) -> Result<Vec<String>> {
     let command = if inputs.command.is_empty() { cmd } else { inputs.command };
     let args = [entrypoint, command].concat();
     match args.first().map(String::as_str) {
-        None => {
-            Err(Error::new("no command given")
-                .hint("write the command after the image, such as: sh"))
-        }
-        Some("") => Err(Error::new("the command is an empty word")),
+        None => Err(Error::invalid("no command given")
+            .hint("write the command after the image, such as: sh")),
+        Some("") => Err(Error::invalid("the command is an empty word")),
         Some(_) => Ok(args),
     }
 }
@@ -123,12 +121,12 @@ fn cwd(inputs: &Inputs<'_>) -> Result<String> {
     let of_image = inputs.image.workdir.as_ref().filter(given);
     match (asked, of_image) {
         (Some(folder), _) if !folder.starts_with('/') => {
-            fail!("-w {folder}: the working directory must be an absolute path")
+            fail!(Invalid: "-w {folder}: the working directory must be an absolute path")
         }
         (None, Some(folder)) if !folder.starts_with('/') => {
             let folder = folder.escape_debug();
             let error = format!("the image's working directory '{folder}' is no absolute path");
-            Err(Error::new(error).hint("-w sets another one, such as: -w /"))
+            Err(Error::invalid(error).hint("-w sets another one, such as: -w /"))
         }
         _ => Ok(asked.or(of_image).map_or_else(|| "/".to_owned(), String::clone)),
     }
@@ -217,8 +215,9 @@ fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<account::User>, Vec<Group>)
         [(&inputs.maps.uids, "user", identity.uid), (&inputs.maps.gids, "group", identity.gid)]
     {
         if outside_of(map, id).is_none() {
-            let error =
-                Error::new(format!("{label}: the {kind} ID {id} is not mapped in the container"));
+            let error = Error::invalid(format!(
+                "{label}: the {kind} ID {id} is not mapped in the container"
+            ));
             return Err(match inputs.options.is_of_caller() {
                 true => error.hint("--userns keep-id: you are yourself in the container"),
                 false => unmapped(&label, kind, id),
@@ -229,7 +228,7 @@ fn who(inputs: &Inputs<'_>) -> Result<(Identity, Vec<account::User>, Vec<Group>)
 }
 
 pub(super) fn unmapped(label: &str, kind: &str, id: u32) -> Error {
-    Error::new(format!("{label}: the {kind} ID {id} is not mapped in the container")).hint(
+    Error::invalid(format!("{label}: the {kind} ID {id} is not mapped in the container")).hint(
         "the container has as many IDs as you have subordinate ones: -u 0 runs it as root, --userns keep-id:uid=UID,gid=GID as that user; 'usnea doctor' tells how to get more",
     )
 }
@@ -288,7 +287,7 @@ fn open_root(folder: &Path) -> Result<File> {
     let root = File::open(folder).context(|| format!("root file system {}", folder.display()))?;
     let metadata = root.metadata().context(|| format!("root file system {}", folder.display()))?;
     if !metadata.is_dir() {
-        fail!("root file system {}: not a folder", folder.display());
+        fail!(Invalid: "root file system {}: not a folder", folder.display());
     }
     Ok(root)
 }

@@ -272,13 +272,13 @@ impl Resources {
     fn memory(&self) -> Result<Option<LinuxMemory>> {
         let limit = self.memory.and_then(Most::bytes);
         if limit.is_some_and(|limit| limit < LEAST_MEMORY) {
-            fail!("--memory: no container can live with less than 6m");
+            fail!(Invalid: "--memory: no container can live with less than 6m");
         }
         if let Some(swap) = self.memory_swap.and_then(Most::bytes) {
             match limit {
-                None => fail!("--memory-swap: it counts memory too, so it needs --memory"),
+                None => fail!(Invalid: "--memory-swap: it counts memory too, so it needs --memory"),
                 Some(limit) if swap < limit => {
-                    fail!("--memory-swap: it counts memory too, and is lower than --memory")
+                    fail!(Invalid: "--memory-swap: it counts memory too, and is lower than --memory")
                 }
                 Some(_) => {}
             }
@@ -287,7 +287,7 @@ impl Resources {
             (self.memory_reservation.and_then(Most::bytes), limit)
             && reservation > limit
         {
-            fail!("--memory-reservation is higher than --memory");
+            fail!(Invalid: "--memory-reservation is higher than --memory");
         }
         if self.memory.is_none() && self.memory_swap.is_none() && self.memory_reservation.is_none()
         {
@@ -306,7 +306,7 @@ impl Resources {
         let untouched = cpu.clone();
         if let Some(shares) = self.cpu_shares.filter(|shares| *shares > 0) {
             if !(2..=262_144).contains(&shares) {
-                fail!("--cpu-shares: {shares} is not from 2 to 262144");
+                fail!(Invalid: "--cpu-shares: {shares} is not from 2 to 262144");
             }
             cpu.set_shares(Some(shares));
         }
@@ -315,7 +315,7 @@ impl Resources {
             Some(Cpus(thousandths)) => {
                 let there = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
                 if thousandths > there as u64 * 1000 {
-                    fail!("--cpus: this machine has {there}");
+                    fail!(Invalid: "--cpus: this machine has {there}");
                 }
                 cpu.set_quota(Some((thousandths * PERIOD / 1000) as i64));
                 cpu.set_period(Some(PERIOD))
@@ -323,7 +323,7 @@ impl Resources {
             None => cpu.set_quota(self.cpu_quota).set_period(self.cpu_period),
         };
         if self.cpu_quota.is_some_and(|quota| (1..1000).contains(&quota)) {
-            fail!("--cpu-quota: the kernel takes 1000 and more");
+            fail!(Invalid: "--cpu-quota: the kernel takes 1000 and more");
         }
         cpu.set_cpus(self.cpuset_cpus.as_ref().map(|list| list.0.clone()));
         cpu.set_mems(self.cpuset_mems.as_ref().map(|list| list.0.clone()));
@@ -347,7 +347,7 @@ fn devices(flag: &str, throttles: &[Throttle]) -> Result<Option<Vec<LinuxThrottl
         let said = || format!("{flag} {}", throttle.device.display());
         let metadata = std::fs::metadata(&throttle.device).context(said)?;
         if !metadata.file_type().is_block_device() {
-            return Err(Error::new(format!("{}: not a disk", said())));
+            return Err(Error::invalid(format!("{}: not a disk", said())));
         }
         let number = std::os::unix::fs::MetadataExt::rdev(&metadata);
         LinuxThrottleDeviceBuilder::default()

@@ -50,7 +50,7 @@ fn dotted(name: &str) -> Result<String, String> {
 pub(super) fn refuse_hosts(sysctl: &Sysctl, ipc: Sharing, network: &Network) -> Result<()> {
     let name = sysctl.name.as_str();
     let refusal = |why: &str, hint: &str| {
-        let error = Error::new(format!("--sysctl {name}: {why}"));
+        let error = Error::invalid(format!("--sysctl {name}: {why}"));
         Err(error.hint(hint))
     };
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));

@@ -114,7 +114,7 @@ fn refuse_above_own(name: usize, hard: u64) -> Result<()> {
     }
     let asked = if hard == UNLIMITED { "unlimited".to_owned() } else { hard.to_string() };
     let error =
-        Error::new(format!("--ulimit {name}: {asked} is above your own hard limit of {own}"));
+        Error::refused(format!("--ulimit {name}: {asked} is above your own hard limit of {own}"));
     Err(error.hint(format!(
         "only root can raise a hard limit (limits.conf(5), or LimitNOFILE= and its like in systemd): ask for at most {own}"
     )))

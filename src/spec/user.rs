@@ -83,7 +83,7 @@ pub(super) fn identify(flag: &UserFlag, users: &[User], groups: &[Group]) -> Res
     let entry = match &flag.user {
         NameOrId::Name(name) => {
             Some(users.iter().find(|user| user.name == *name).ok_or_else(|| {
-                Error::new(format!("user {name}: not in the image's /etc/passwd"))
+                Error::invalid(format!("user {name}: not in the image's /etc/passwd"))
                     .hint("an ID needs no entry: -u UID")
             })?)
         }
@@ -117,7 +117,7 @@ pub(super) fn find_group(group: &NameOrId, groups: &[Group]) -> Result<u32> {
         NameOrId::Name(name) => {
             groups.iter().find(|group| group.name == *name).map(|group| group.gid).ok_or_else(
                 || {
-                    Error::new(format!("group {name}: not in the image's /etc/group"))
+                    Error::invalid(format!("group {name}: not in the image's /etc/group"))
                         .hint("an ID needs no entry")
                 },
             )

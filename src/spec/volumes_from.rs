@@ -112,7 +112,7 @@ impl Volume {
         let default = Bind::default();
         let has_own_map = mount.uid_mappings().is_some() || mount.gid_mappings().is_some();
         if has_own_map {
-            fail!("{}: its idmap is that container's own", mount.destination().display());
+            fail!(Invalid: "{}: its idmap is that container's own", mount.destination().display());
         }
         let recorded = match words(&["ro", "rro"]) {
             Some(_) => Access::ReadOnly,

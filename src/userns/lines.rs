@@ -71,8 +71,7 @@ pub fn check_disjoint(map: &[IdMap]) -> Result<()> {
             if overlap((a.inside, a.count), (b.inside, b.count))
                 || overlap((a.outside, a.count), (b.outside, b.count))
             {
-                fail!(
-                    "{}:{}:{} and {}:{}:{} overlap",
+                fail!(Invalid: "{}:{}:{} and {}:{}:{} overlap",
                     b.inside,
                     b.outside,
                     b.count,

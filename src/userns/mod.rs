@@ -145,7 +145,7 @@ impl Base {
                 Outside::Host => through(&[*line], &inward).ok_or_else(|| {
                     let IdMap { inside, outside, count } = line;
                     let text = format!("{flag} {inside}:@{outside}:{count}: not all of these are yours");
-                    Error::new(text).hint("the IDs behind @ are the host's: yours, and those of /etc/subuid and /etc/subgid")
+                    Error::invalid(text).hint("the IDs behind @ are the host's: yours, and those of /etc/subuid and /etc/subgid")
                 })?,
             });
         }
@@ -164,7 +164,7 @@ impl Base {
             let auto::Shortage { needed, free, all } = shortage;
             let text =
                 format!("{FLAG}: {needed} {what} IDs are needed, and {free} of {all} are free");
-            Error::new(text).hint(
+            Error::invalid(text).hint(
                 "a container has its range until it is removed: see 'usnea ps --all'; --userns auto:size=N asks for fewer",
             )
         };
@@ -191,7 +191,7 @@ impl Base {
         let granted = subid::granted_to("containers")?;
         if granted.uids.is_empty() || granted.gids.is_empty() {
             let text = "--userns auto: no IDs are granted to the account 'containers'";
-            return Err(Error::new(text).hint(
+            return Err(Error::invalid(text).hint(
                 "add a line like containers:2147483647:1073741824 to /etc/subuid and /etc/subgid",
             ));
         }
@@ -202,13 +202,13 @@ impl Base {
         lines::check_disjoint(map).context(|| format!("--{flag}"))?;
         through(map, base).ok_or_else(|| match lines::count(base) {
             1 => self.no_subordinate_ids(&format!("--{flag}")),
-            count => Error::new(format!("--{flag}: {}: you have 0 to {}", lines::shown(map), count - 1))
+            count => Error::invalid(format!("--{flag}: {}: you have 0 to {}", lines::shown(map), count - 1))
             .hint("the middle number counts from 0 (you), 1 (the first of your subordinate IDs) and so on"),
         })
     }
 
     fn no_subordinate_ids(&self, what: &str) -> Error {
-        let error = Error::new(format!(
+        let error = Error::refused(format!(
             "{what}: needs subordinate IDs, and you have none that can be used"
         ));
         match (subid::of_user(), idmap_helpers::hint()) {
@@ -235,7 +235,7 @@ impl Base {
         if self.writer == Writer::Itself {
             // A single ID under another number: this map is as easy to write as base's.
             if lines::count(&wanted.uids) != 1 || lines::count(&wanted.gids) != 1 {
-                fail!("the container's map has IDs that are not yours");
+                fail!(Refused: "the container's map has IDs that are not yours");
             }
             return Ok(Levels {
                 base: Self { maps: wanted, writer: Writer::Itself },
@@ -244,7 +244,7 @@ impl Base {
         }
         let inward = |map: &[IdMap], base: &[IdMap]| {
             through(map, &lines::inverse(base)).ok_or_else(|| {
-                Error::new("the container's map has IDs that are not yours")
+                Error::refused("the container's map has IDs that are not yours")
                     .hint("see /etc/subuid and /etc/subgid, or 'usnea doctor'")
             })
         };

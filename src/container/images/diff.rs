@@ -39,7 +39,7 @@ fn unpacked(
     owners: &Owners,
 ) -> Result<(HeldBlob, Vec<HeldLayer>)> {
     let Some(held) = store.blob(&image.manifest)? else {
-        return Err(Error::new("it was removed meanwhile"));
+        return Err(Error::not_found("it was removed meanwhile"));
     };
     unpack_missing(store, image, owners, &|| ())?;
     Ok((held, hold(store, image, owners)?))

@@ -21,7 +21,7 @@ pub fn export(usnea: &Usnea, text: &str, output: &Path) -> Result<()> {
     let owners = stores::owners(&base, &store);
     userns::in_base(&base, || {
         let Some(_held) = store.blob(&image.manifest)? else {
-            return Err(Error::new("it was removed meanwhile"));
+            return Err(Error::not_found("it was removed meanwhile"));
         };
         unpack_missing(&store, &image, &owners, &|| ())?;
         let layers = hold(&store, &image, &owners)?;
@@ -42,7 +42,7 @@ pub(super) fn hold(store: &Store, image: &ImageRecord, owners: &Owners) -> Resul
     for layer in image.layers.iter().rev() {
         let LayerClaim::There(held) = store.want_layer(&layer.diff_id, owners, true, &|| ())?
         else {
-            fail!("layer {} was removed meanwhile", layer.diff_id);
+            fail!(NotFound: "layer {} was removed meanwhile", layer.diff_id);
         };
         let hides_the_rest = held.story.opaque_root;
         layers.push(held);

@@ -88,7 +88,7 @@ impl FromStr for Filter {
             _ => None,
         };
         filter.ok_or_else(|| {
-            Error::new(format!("filter '{}' is not known", text.escape_debug()))
+            Error::invalid(format!("filter '{}' is not known", text.escape_debug()))
                 .hint(format!("one of {KNOWN}"))
         })
     }

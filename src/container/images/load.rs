@@ -127,7 +127,7 @@ fn open(input: &Path, tmp: &Path) -> Result<ImageArchive> {
 fn found(archive: &ImageArchive, input: &Path) -> Result<Vec<ArchivedImage>> {
     let found = archive.images()?;
     match found.is_empty() {
-        true => Err(Error::new(format!("{}: there is no image in it", input.display()))),
+        true => Err(Error::invalid(format!("{}: there is no image in it", input.display()))),
         false => Ok(found),
     }
 }

@@ -68,7 +68,7 @@ pub(in crate::container) fn known(stores: &Stores, text: &str) -> Result<(Store,
     let places: Vec<String> =
         stores.all().map(|store| store.root().display().to_string()).collect();
     let error = format!("no image '{}' in {}", text.escape_debug(), places.join(", "));
-    Err(Error::new(error)
+    Err(Error::not_found(error)
         .hint("'usnea images' lists those that there are; 'usnea pull' brings more"))
 }
 

@@ -139,7 +139,7 @@ pub fn all_tags(usnea: &Usnea, pull: &Pull) -> Result<Vec<ImageLocation>> {
         ImageLocation::Registry(typed) if typed.tag.is_none() && typed.digest.is_none() => typed,
         place => {
             let error = format!("{place} is not a repository of a registry, whose tags are pulled");
-            return Err(Error::new(error).hint("leave out the tag, or --all-tags"));
+            return Err(Error::invalid(error).hint("leave out the tag, or --all-tags"));
         }
     };
     let policy = pull.signature_policy.as_deref().map_or_else(Policy::load, Policy::load_from)?;

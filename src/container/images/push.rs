@@ -89,7 +89,7 @@ fn local_format(place: &ImageLocation, asked: ManifestFormat) -> Result<Manifest
     match (place, asked) {
         (ImageLocation::DockerArchive { .. }, _) => Ok(ManifestFormat::AsStored),
         (_, ManifestFormat::Docker) => {
-            fail!("{place}: an OCI layout holds no manifest of docker's format")
+            fail!(Invalid: "{place}: an OCI layout holds no manifest of docker's format")
         }
         _ => Ok(ManifestFormat::Oci),
     }
@@ -101,7 +101,7 @@ pub fn names_of_repository(usnea: &Usnea, text: &str) -> Result<Vec<String>> {
     let typed: TypedReference = text.parse()?;
     if typed.tag.is_some() || typed.digest.is_some() {
         let error = format!("'{}' names one image, not all of a repository", text.escape_debug());
-        return Err(Error::new(error).hint("leave out the tag, or --all-tags"));
+        return Err(Error::invalid(error).hint("leave out the tag, or --all-tags"));
     }
     let mut meant = Registries::load()?.candidates(&typed)?;
     meant.push(typed.in_registry(LOCALHOST));
@@ -116,14 +116,14 @@ pub fn names_of_repository(usnea: &Usnea, text: &str) -> Result<Vec<String>> {
             return Ok(found);
         }
     }
-    Err(Error::new(format!("no image of the repository '{}'", text.escape_debug())))
+    Err(Error::not_found(format!("no image of the repository '{}'", text.escape_debug())))
 }
 
 fn own_place(text: &str, image: &ImageRecord, registries: &Registries) -> Result<ImageLocation> {
     let example = "usnea push IMAGE REGISTRY/NAME[:TAG]";
     let Some(name) = super::name_typed(text, image, registries) else {
         let error = format!("{}: no name by which a registry could know it", text.escape_debug());
-        return Err(Error::new(error).hint(format!("say where to: {example}")));
+        return Err(Error::invalid(error).hint(format!("say where to: {example}")));
     };
     place_of_name(&name, example)
 }
@@ -132,7 +132,7 @@ fn own_place(text: &str, image: &ImageRecord, registries: &Registries) -> Result
 pub(super) fn place_of_name(name: &Reference, example: &str) -> Result<ImageLocation> {
     if name.registry == LOCALHOST {
         let error = format!("{name} is a name of this machine alone");
-        return Err(Error::new(error).hint(format!("say where to: {example}")));
+        return Err(Error::invalid(error).hint(format!("say where to: {example}")));
     }
     Ok(ImageLocation::Registry(name.to_string().parse()?))
 }
@@ -144,7 +144,7 @@ pub(super) fn registry(
 ) -> Result<Registry> {
     if let Some(digest) = &reference.digest {
         let error = format!("{reference}: nothing is pushed to a digest, only to a tag");
-        return Err(Error::new(error).hint(format!("leave out @{digest}")));
+        return Err(Error::invalid(error).hint(format!("leave out @{digest}")));
     }
     let endpoint = registries.push_endpoint(reference, asked)?;
     Registry::new(endpoint, reference.which(), RegistryAccess::Push)
@@ -152,7 +152,7 @@ pub(super) fn registry(
 
 pub(super) fn local(place: &ImageLocation, tmp: &Path) -> Result<Box<dyn ImageTarget>> {
     Ok(match place {
-        ImageLocation::Registry(_) => fail!("{place}: a registry"),
+        ImageLocation::Registry(_) => fail!(Invalid: "{place}: a registry"),
         ImageLocation::Oci { dir, reference } => {
             Box::new(LayoutTarget::open(dir, reference.clone())?)
         }
@@ -164,8 +164,10 @@ pub(super) fn local(place: &ImageLocation, tmp: &Path) -> Result<Box<dyn ImageTa
                 None => Vec::new(),
                 Some(ArchiveSelector::Named(typed)) => vec![typed.in_registry(DOCKER_HUB)],
                 Some(ArchiveSelector::At(_)) => {
-                    return Err(Error::new(format!("{place}: an archive is written as a whole"))
-                        .hint("@N says which image is read; leave it out"));
+                    return Err(Error::invalid(format!(
+                        "{place}: an archive is written as a whole"
+                    ))
+                    .hint("@N says which image is read; leave it out"));
                 }
             };
             Box::new(DockerArchiveTarget::create(file, tmp, names)?)

@@ -29,8 +29,7 @@ pub enum Missing {
 fn own(stores: &Stores, text: &str) -> Result<ImageRecord> {
     let (store, image) = known(stores, text)?;
     if store.root() != stores.own().root() {
-        fail!(
-            "image '{}' is in {}, which is not yours to change",
+        fail!(Refused: "image '{}' is in {}, which is not yours to change",
             text.escape_debug(),
             store.root().display()
         );
@@ -144,7 +143,9 @@ pub fn untag(usnea: &Usnea, source: &str, texts: &[String]) -> Result<()> {
     let (image, registries) = (own(stores, source)?, Registries::load()?);
     let name = |text: &String| match name_typed(text, &image, &registries) {
         Some(name) => Ok(name),
-        None => fail!("image {} is not called '{}'", image.config.short(), text.escape_debug()),
+        None => {
+            fail!(NotFound: "image {} is not called '{}'", image.config.short(), text.escape_debug())
+        }
     };
     let names = texts.iter().map(name).collect::<Result<Vec<_>>>()?;
     for name in stores.own().untag(&image.manifest, &names)? {

@@ -44,7 +44,9 @@ pub fn save(
 ) -> Result<()> {
     let stores = usnea.images()?;
     if format == SaveFormat::OciDir && output == Path::new("-") {
-        return Err(Error::new("oci-dir is a folder, not a stream").hint("name the folder with -o"));
+        return Err(
+            Error::invalid("oci-dir is a folder, not a stream").hint("name the folder with -o")
+        );
     }
     let registries = Registries::load()?;
     // All images must exist before the first is written.
@@ -52,7 +54,7 @@ pub fn save(
         let (store, image) = super::known(stores, text)?;
         if let Some(platform) = platform.filter(|wanted| !image.platform.serves(wanted)) {
             let error = format!("image '{}' is for {}", text.escape_debug(), image.platform);
-            return Err(Error::new(format!("{error}, not for {platform}"))
+            return Err(Error::not_found(format!("{error}, not for {platform}"))
                 .hint(format!("usnea pull --platform {platform} brings that one")));
         }
         let name = super::name_typed(text, &image, &registries);

@@ -82,7 +82,7 @@ pub fn tags(search: &Search) -> Result<(Reference, Vec<String>)> {
     let typed: TypedReference = search.term.parse()?;
     if typed.tag.is_some() || typed.digest.is_some() {
         let error = format!("'{}' names one image, not a repository", search.term.escape_debug());
-        return Err(Error::new(error).hint("leave out the tag: --list-tags lists all"));
+        return Err(Error::invalid(error).hint("leave out the tag: --list-tags lists all"));
     }
     let registries = Registries::load()?;
     let mut failure = Error::new("registries.conf has no registry to look in");

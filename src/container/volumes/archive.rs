@@ -60,6 +60,7 @@ fn held(store: &Path, text: &str) -> Result<(File, std::path::PathBuf)> {
     let place = folder(store).join(name.as_str());
     let held = files::hold(&place, Lock::Shared);
     let held = held.context(|| format!("cannot lock {}", place.display()))?;
-    let held = held.ok_or_else(|| Error::new(format!("volume {name} was removed meanwhile")))?;
+    let held =
+        held.ok_or_else(|| Error::not_found(format!("volume {name} was removed meanwhile")))?;
     Ok((held, volume.data(store)))
 }

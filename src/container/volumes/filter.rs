@@ -37,7 +37,7 @@ impl FromStr for Filter {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad = |why: &str| Error::new(format!("--filter {}: {why}", text.escape_debug()));
+        let bad = |why: &str| Error::invalid(format!("--filter {}: {why}", text.escape_debug()));
         let (key, value) = text.split_once('=').ok_or_else(|| bad("it is KEY=VALUE"))?;
         let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
         let switch = || match value.to_ascii_lowercase().as_str() {

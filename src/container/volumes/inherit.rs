@@ -31,8 +31,10 @@ fn of_container(store: &Path, from: &VolumesFrom) -> Result<Vec<Volume>> {
         let is_hidden = |source: &Path| spec::is_thrown_away(source) && name.is_none();
         if spec::source(mount).is_some_and(|source| is_hidden(&source)) {
             let place = mount.destination().display();
-            return Err(Error::new(format!("its volume at {place} is in its own memory alone"))
-                .hint("a volume with a name can be shared: -v NAME:CONTAINER"));
+            return Err(Error::conflict(format!(
+                "its volume at {place} is in its own memory alone"
+            ))
+            .hint("a volume with a name can be shared: -v NAME:CONTAINER"));
         }
         volumes.extend(Volume::inherited(mount, name, from)?);
     }

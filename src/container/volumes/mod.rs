@@ -146,7 +146,7 @@ pub fn find(store: &Path, name: &VolumeName) -> Result<Option<Volume>> {
 
 /// Returns the volume that `text` names. Errors: no such volume.
 pub fn named(store: &Path, text: &str) -> Result<(VolumeName, Volume)> {
-    let none = || Error::new(format!("no volume is called '{}'", text.escape_debug()));
+    let none = || Error::not_found(format!("no volume is called '{}'", text.escape_debug()));
     let name = text.parse::<VolumeName>().map_err(|_| none())?;
     let volume = find(store, &name)?.ok_or_else(none);
     Ok((name, volume.hint(|| "'usnea volume ls' lists all volumes")?))

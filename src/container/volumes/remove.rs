@@ -29,11 +29,11 @@ pub fn remove(usnea: &Usnea, name: &VolumeName) -> Result<()> {
     let users = usage::users(store, name)?;
     if !users.is_empty() {
         let names = users.join(", ");
-        return Err(Error::new(format!("volume {name} is in use by {names}"))
+        return Err(Error::conflict(format!("volume {name} is in use by {names}"))
             .hint(format!("remove first what uses it: usnea rm {}", users.join(" "))));
     }
     let Some(lock) = lock else {
-        return Err(Error::new(format!("volume {name} is in use by a container that runs"))
+        return Err(Error::conflict(format!("volume {name} is in use by a container that runs"))
             .hint("stop that first"));
     };
     let base = usnea.base()?;

@@ -114,7 +114,7 @@ pub fn exec(entry: &ExecPlan, signals: &Signals) -> Result<Option<u8>> {
         (Some(command), Finish::AtEnd) => {
             stay(entry, &command, (container.terminal, relay), container.signals, signals)
         }
-        (None, Finish::AtEnd) => Err(Error::new("the container has ended")),
+        (None, Finish::AtEnd) => Err(Error::not_running("the container has ended")),
     }
 }
 

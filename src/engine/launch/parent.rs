@@ -20,7 +20,7 @@ use crate::engine::session::supervise;
 use crate::engine::session::supervise::{CommandSession, LaunchProgress, SessionEnd};
 use crate::engine::streams::CommandStreams;
 use crate::engine::{messages, streams};
-use crate::error::{self, Context, Error, Result};
+use crate::error::{self, Context, Error, ErrorKind, Result};
 use crate::fail;
 use crate::host::{self, hint::Hint};
 use crate::net::{self, Network, Starting};
@@ -343,11 +343,16 @@ fn told(steps: &[Step], failure: StepFailure) -> Error {
         error = context(error, failure.what);
     }
     error = context(error, format!("cannot {}", step.doing()));
+    if matches!(failure.errno, libc::EPERM | libc::EACCES) {
+        error = error.of_kind(ErrorKind::Refused);
+    }
     match (step, failure.errno) {
         (Step::Exec(_), libc::ENOENT | libc::ENOTDIR) => error
+            .of_kind(ErrorKind::Invalid)
             .exit_status(error::STATUS_NOT_FOUND)
             .hint("it is looked up inside the container; a host: root has only the programs that were named"),
         (Step::Exec(_), libc::ENOEXEC) => error
+            .of_kind(ErrorKind::Invalid)
             .exit_status(error::STATUS_CANNOT_INVOKE)
             .hint("is it a program for another architecture, or a script without '#!'?"),
         (Step::Exec(_), _) => error.exit_status(error::STATUS_CANNOT_INVOKE),

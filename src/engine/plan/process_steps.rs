@@ -171,14 +171,15 @@ fn filter(spec: &Spec, process: &Process, until: SupervisorLifetime) -> Result<O
 pub fn command(process: &Process, init: bool) -> Result<ExecCommand> {
     let texts = |list: &Option<Vec<String>>| {
         let text = |text: &String| {
-            CString::new(text.as_str())
-                .map_err(|_| Error::new(format!("{text:?}: a NUL byte in an argument or variable")))
+            CString::new(text.as_str()).map_err(|_| {
+                Error::invalid(format!("{text:?}: a NUL byte in an argument or variable"))
+            })
         };
         list.iter().flatten().map(text).collect::<Result<Vec<_>>>()
     };
     let arguments = texts(process.args())?;
     if arguments.first().is_none_or(|name| name.is_empty()) {
-        fail!("no command given");
+        fail!(Invalid: "no command given");
     }
     let ourselves =
         rustix::fs::stat("/proc/self/exe").context(|| "cannot look at /proc/self/exe")?;

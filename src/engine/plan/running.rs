@@ -166,7 +166,7 @@ impl RunningContainer {
 
 /// Returns the oldest child of a process. Errors: the process has no child, or has ended.
 fn first_child(pid: i32, process: BorrowedFd<'_>) -> Result<(i32, OwnedFd)> {
-    let ended = || Error::new("the container has ended");
+    let ended = || Error::not_running("the container has ended");
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let children = children.context(|| "cannot list the children of the container's init")?;
     let child = children.split_ascii_whitespace().next().and_then(|number| number.parse().ok());

@@ -89,7 +89,8 @@ impl DockerArchive {
         let found = match which {
             None if self.count() == 1 => Some(0),
             None => {
-                let error = Error::new(format!("{}: it has {} images", self.name, self.count()));
+                let error =
+                    Error::conflict(format!("{}: it has {} images", self.name, self.count()));
                 return Err(error.hint(format!("say which: {}", listed())));
             }
             Some(ArchiveSelector::At(number)) => {
@@ -104,7 +105,8 @@ impl DockerArchive {
         };
         found.ok_or_else(|| {
             let which = which.map(ToString::to_string).unwrap_or_default();
-            Error::new(format!("{}: no image in it is called {which}", self.name)).hint(listed())
+            Error::not_found(format!("{}: no image in it is called {which}", self.name))
+                .hint(listed())
         })
     }
 
@@ -115,7 +117,8 @@ impl DockerArchive {
             None => format!("{}:@{number}", self.name),
         };
         let entry = self.entries.get(number);
-        let entry = entry.ok_or_else(|| Error::new(format!("{name}: there is no such image")))?;
+        let entry =
+            entry.ok_or_else(|| Error::not_found(format!("{name}: there is no such image")))?;
         self.compose(entry, name.clone()).context(|| name)
     }
 

@@ -235,7 +235,7 @@ impl ImageTarget for DockerArchiveTarget {
             (None, ManifestDocument::Manifest(manifest)) => {
                 self.archive().add_image(&manifest, &self.names).context(|| self.describe())
             }
-            _ => Err(Error::new(format!("{}: it cannot hold an index", self.describe()))
+            _ => Err(Error::invalid(format!("{}: it cannot hold an index", self.describe()))
                 .hint("choose the image of one platform with --platform, or write an oci-archive")),
         }
     }

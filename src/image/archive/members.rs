@@ -76,7 +76,7 @@ impl ArchiveMembers {
             }
             // The parser's message would name header fields, which other files do not have.
             log::debug!("{error}");
-            Error::new("not a tar archive")
+            Error::invalid("not a tar archive")
                 .hint("what docker save, podman save and usnea save write is one")
         };
         let file = self.file.clone();

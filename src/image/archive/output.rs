@@ -49,7 +49,7 @@ impl ArchiveOutput {
         if path == Path::new("-") {
             let stdout = io::stdout();
             if stdout.is_terminal() {
-                return Err(Error::new("an archive is not written to a terminal")
+                return Err(Error::invalid("an archive is not written to a terminal")
                     .hint("name a file with -o, or redirect standard output"));
             }
             return Ok(Self::to(Box::new(StandardOutput(stdout)), path));

@@ -108,7 +108,8 @@ impl Logins {
     fn find_in_files(&self, host: &str, repository: &str) -> Result<Option<FoundCredentials>> {
         if let Some(path) = &self.paths.named {
             let file = AuthFile::read(path, AuthFileFormat::Auths)?;
-            let missing = || Error::new(format!("cannot read {}: no such file", path.display()));
+            let missing =
+                || Error::not_found(format!("cannot read {}: no such file", path.display()));
             return self.find_in_file(&file.ok_or_else(missing)?, path, host, repository);
         }
         let files = self.paths.files.iter().map(|path| (path, AuthFileFormat::Auths));

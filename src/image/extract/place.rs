@@ -66,7 +66,7 @@ pub fn place(
     choose: impl FnOnce(First) -> Result<Place>,
 ) -> Result<()> {
     let mut entries = Entries::new(stream);
-    let Some(first) = entries.next()? else { return Err(Error::new("the archive is empty")) };
+    let Some(first) = entries.next()? else { return Err(Error::invalid("the archive is empty")) };
     let kind = if first.kind == Kind::Folder { First::Folder } else { First::File };
     let place = choose(kind)?;
     let mut filling = Filling { place, giving, other_kind, us: Us::now(), way: Vec::new() };
@@ -127,7 +127,7 @@ impl Filling<'_> {
         }
         if let Place::File(file) = &self.place {
             if entry.kind != Kind::File {
-                return Err(Error::new("it is to be the content of a file, and is none"));
+                return Err(Error::invalid("it is to be the content of a file, and is none"));
             }
             return unpack::content(file.as_fd(), entry, content);
         }
@@ -172,7 +172,7 @@ impl Filling<'_> {
                     open(self.here(), name)?
                 }
                 Err(Errno::NOTDIR | Errno::LOOP) => {
-                    return Err(Error::new(format!("'{}' is no folder", path::shown(name))));
+                    return Err(Error::invalid(format!("'{}' is no folder", path::shown(name))));
                 }
                 answer => answer?,
             };
@@ -192,7 +192,7 @@ impl Filling<'_> {
 
     fn remove(&self, name: &[u8], said: &str) -> Result<()> {
         if self.other_kind == OtherKind::Refused {
-            return Err(Error::new(said).hint("--overwrite replaces it"));
+            return Err(Error::conflict(said).hint("--overwrite replaces it"));
         }
         crate::sys::tree::remove(self.here(), name).context(|| "cannot replace what was there")
     }

@@ -17,7 +17,7 @@ pub fn parse(rest: &str, command: impl Fn(&str) -> Result<(Vec<String>, bool)>) 
         let duration = || {
             let time = duration::nanoseconds(value).map(|time| json!(time));
             let bad = || format!("'{}' is not a time such as 1m30s", value.escape_debug());
-            time.ok_or_else(|| Error::new(bad()))
+            time.ok_or_else(|| Error::invalid(bad()))
         };
         let (field, value) = match name {
             "--interval" => ("Interval", duration()?),
@@ -26,10 +26,10 @@ pub fn parse(rest: &str, command: impl Fn(&str) -> Result<(Vec<String>, bool)>) 
             "--start-interval" => ("StartInterval", duration()?),
             "--retries" => {
                 let retries = value.parse::<u32>();
-                let bad = |_| Error::new(format!("{name} takes a number"));
+                let bad = |_| Error::invalid(format!("{name} takes a number"));
                 ("Retries", json!(retries.map_err(bad)?))
             }
-            _ => fail!("HEALTHCHECK has no option {}", name.escape_debug()),
+            _ => fail!(Invalid: "HEALTHCHECK has no option {}", name.escape_debug()),
         };
         check.insert(field.to_owned(), value);
     }
@@ -42,7 +42,7 @@ pub fn parse(rest: &str, command: impl Fn(&str) -> Result<(Vec<String>, bool)>) 
             (_, true) => vec!["CMD-SHELL".to_owned(), rest.to_owned()],
             (words, false) => [vec!["CMD".to_owned()], words].concat(),
         },
-        _ => fail!("HEALTHCHECK takes NONE, or CMD and a command"),
+        _ => fail!(Invalid: "HEALTHCHECK takes NONE, or CMD and a command"),
     };
     check.insert("Test".to_owned(), json!(test));
     Ok(Value::Object(check))

@@ -23,13 +23,13 @@ pub fn pairs(text: &str, env: &[(String, String)]) -> Result<NamedValues> {
     if !first.contains('=') {
         let value = text.strip_prefix(first).unwrap_or_default().trim_start();
         if value.is_empty() {
-            fail!("'{}' has no value", first.escape_debug());
+            fail!(Invalid: "'{}' has no value", first.escape_debug());
         }
         return Ok(vec![(expand(first, env)?, expand(value, env)?)]);
     }
     let pair = |word: String| match word.split_once('=') {
         Some(("", _)) | None => {
-            Err(Error::new(format!("'{}' is not NAME=VALUE", word.escape_debug())))
+            Err(Error::invalid(format!("'{}' is not NAME=VALUE", word.escape_debug())))
         }
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
     };
@@ -86,7 +86,7 @@ impl Lexer<'_> {
             match self.next() {
                 Some('\'') => return Ok(()),
                 Some(c) => word.push(c),
-                None => fail!("a ' is not closed"),
+                None => fail!(Invalid: "a ' is not closed"),
             }
         }
     }
@@ -99,10 +99,10 @@ impl Lexer<'_> {
                 Some('\\') => match self.next() {
                     Some(c @ ('"' | '$' | '\\')) => word.push(c),
                     Some(c) => word.extend(['\\', c]),
-                    None => fail!("a \" is not closed"),
+                    None => fail!(Invalid: "a \" is not closed"),
                 },
                 Some(c) => word.push(c),
-                None => fail!("a \" is not closed"),
+                None => fail!(Invalid: "a \" is not closed"),
             }
         }
     }
@@ -120,7 +120,7 @@ impl Lexer<'_> {
         self.at += 1;
         let name = self.name();
         if name.is_empty() {
-            fail!("${{ is not followed by the name of a variable");
+            fail!(Invalid: "${{ is not followed by the name of a variable");
         }
         let colon = self.peek() == Some(':');
         self.at += usize::from(colon);
@@ -136,7 +136,7 @@ impl Lexer<'_> {
                 let other = self.up_to_brace()?;
                 word.push_str(value.map(|_| other).as_deref().unwrap_or_default());
             }
-            _ => fail!("${{{name}...}}: only ${{{name}}}, :- and :+ are known"),
+            _ => fail!(Invalid: "${{{name}...}}: only ${{{name}}}, :- and :+ are known"),
         }
         Ok(())
     }
@@ -166,6 +166,6 @@ impl Lexer<'_> {
                 return Ok(inner.words(Spaces::Belong)?.concat());
             }
         }
-        fail!("a ${{ is not closed")
+        fail!(Invalid: "a ${{ is not closed")
     }
 }

@@ -66,8 +66,11 @@ impl FromStr for ConfigChange {
         let known = INSTRUCTIONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         let Some((_, instruction)) = known else {
             let all: Vec<&str> = INSTRUCTIONS.iter().map(|(name, _)| *name).collect();
-            return Err(Error::new(format!("{}: not an instruction that changes an image", of()))
-                .hint(format!("one of {}", all.join(", "))));
+            return Err(Error::invalid(format!(
+                "{}: not an instruction that changes an image",
+                of()
+            ))
+            .hint(format!("one of {}", all.join(", "))));
         };
         let change = Self { instruction: *instruction, rest };
         apply(&mut json!({}), std::slice::from_ref(&change)).context(of)?;
@@ -86,7 +89,7 @@ pub fn apply(document: &mut Value, changes: &[ConfigChange]) -> Result<()> {
     for change in changes {
         let rest = change.rest.as_str();
         if rest.is_empty() {
-            fail!("it needs an argument");
+            fail!(Invalid: "it needs an argument");
         }
         match change.instruction {
             DockerfileInstruction::Cmd => {
@@ -119,7 +122,7 @@ pub fn apply(document: &mut Value, changes: &[ConfigChange]) -> Result<()> {
                 let signal = one_word(rest, config)?;
                 if !signal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-".contains(&byte))
                 {
-                    fail!("'{}' is not a signal", signal.escape_debug());
+                    fail!(Invalid: "'{}' is not a signal", signal.escape_debug());
                 }
                 config.insert("StopSignal".to_owned(), json!(signal));
             }
@@ -189,7 +192,7 @@ fn json_words(rest: &str) -> Option<Vec<String>> {
 fn one_word(rest: &str, config: &Map<String, Value>) -> Result<String> {
     let word = expand(rest, &env(config))?;
     if word.is_empty() || word.contains(char::is_whitespace) {
-        fail!("it takes one word");
+        fail!(Invalid: "it takes one word");
     }
     Ok(word)
 }
@@ -214,7 +217,8 @@ fn set_env(rest: &str, config: &mut Map<String, Value>) -> Result<()> {
 fn expose(rest: &str, config: &mut Map<String, Value>) -> Result<()> {
     let mut ports = Vec::new();
     for word in split(rest, &env(config))? {
-        let bad = || Error::new(format!("'{}' is not PORT[-PORT][/PROTOCOL]", word.escape_debug()));
+        let bad =
+            || Error::invalid(format!("'{}' is not PORT[-PORT][/PROTOCOL]", word.escape_debug()));
         let (range, protocol) = word.split_once('/').unwrap_or((&word, "tcp"));
         let protocol = protocol.to_ascii_lowercase();
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -233,7 +237,7 @@ fn expose(rest: &str, config: &mut Map<String, Value>) -> Result<()> {
 fn add_trigger(rest: &str, config: &mut Map<String, Value>) -> Result<()> {
     let first = rest.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     if matches!(&*first, "ONBUILD" | "FROM" | "MAINTAINER") {
-        fail!("{first} cannot be a trigger of ONBUILD");
+        fail!(Invalid: "{first} cannot be a trigger of ONBUILD");
     }
     let all = entry(config, "OnBuild", json!([]));
     let all =
@@ -249,7 +253,7 @@ fn add_volumes(rest: &str, config: &mut Map<String, Value>) -> Result<()> {
         None => split(rest, &env)?,
     };
     if volumes.iter().any(String::is_empty) {
-        fail!("a volume has no name");
+        fail!(Invalid: "a volume has no name");
     }
     let all = object(entry(config, "Volumes", json!({})), "Volumes")?;
     all.extend(volumes.into_iter().map(|volume| (volume, json!({}))));

@@ -79,10 +79,12 @@ impl OciLayout {
         let Some(name) = name else {
             return match &entries[..] {
                 [only] => Ok(self.image_of(Some(only))),
-                [] => Err(Error::new(format!("{}: there is no image in it", self.name))),
+                [] => Err(Error::not_found(format!("{}: there is no image in it", self.name))),
                 _ if self.is_one_for_many_platforms() => Ok(self.image_of(None)),
-                _ => Err(Error::new(format!("{}: it has {} images", self.name, entries.len()))
-                    .hint(format!("say which: {}", self.listed()))),
+                _ => {
+                    Err(Error::conflict(format!("{}: it has {} images", self.name, entries.len()))
+                        .hint(format!("say which: {}", self.listed())))
+                }
             };
         };
         let called = |entry: &&Descriptor| {
@@ -94,7 +96,7 @@ impl OciLayout {
         let entry = entries.iter().find(called).or_else(|| entries.iter().find(has_digest));
         entry.map(|entry| self.image_of(Some(entry))).ok_or_else(|| {
             let error = format!("{}: no image in it is called {}", self.name, name.escape_debug());
-            Error::new(error).hint(format!("there is {}", self.listed()))
+            Error::not_found(error).hint(format!("there is {}", self.listed()))
         })
     }
 

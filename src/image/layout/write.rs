@@ -41,7 +41,7 @@ impl LayoutTarget {
         if folder.open_own("oci-layout").context(|| name.clone())?.is_none() {
             let mut entries = std::fs::read_dir(dir).context(|| name.clone())?;
             if entries.next().is_some() {
-                fail!("{name}: the folder has other things in it and no oci-layout");
+                fail!(Conflict: "{name}: the folder has other things in it and no oci-layout");
             }
             folder.put("oci-layout", &mut MARKER.as_bytes())?;
         }

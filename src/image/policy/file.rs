@@ -127,7 +127,7 @@ impl Requirement {
     pub(super) fn keys(&self) -> Result<Vec<PublicKey>> {
         let signed = match self {
             Self::InsecureAcceptAnything {} => return Ok(Vec::new()),
-            Self::Reject {} => fail!("images from there are rejected"),
+            Self::Reject {} => fail!(Refused: "images from there are rejected"),
             Self::SignedBy(_) | Self::SignedBaseLayer { .. } => {
                 return Err(not_here("GPG's signatures (simple signing)"));
             }

@@ -67,7 +67,7 @@ struct SignedReference {
 pub fn fetch(digest: &Digest, neighbour: &TagLookup<'_>) -> Result<Vec<Signature>> {
     let tag = format!("{}-{}.sig", digest.algorithm().name(), digest.hex());
     let none = |why: String| {
-        Error::new(format!("no signature: {why}"))
+        Error::refused(format!("no signature: {why}"))
             .hint("sign it with 'cosign sign --key ... --recursive': for an image of several platforms, each one's manifest must be signed")
     };
     let Some(source) = neighbour(&tag)? else {
@@ -139,12 +139,8 @@ pub fn verify(
     if reasons.len() == 1 {
         return reasons.pop().map_or(Ok(()), Err);
     }
-    let mut texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-    texts.dedup();
-    let error =
-        Error::new(format!("none of {} signatures holds: {}", signatures.len(), texts.join("; ")));
-    let hint = reasons.iter().find_map(Error::way_out);
-    Err(hint.into_iter().fold(error, Error::hint))
+    let count = signatures.len();
+    Err(Error::joined(&reasons)).context(|| format!("none of {count} signatures holds"))
 }
 
 impl Signature {
@@ -159,7 +155,7 @@ impl Signature {
             fail!("the signature is not base64");
         };
         if !keys.iter().any(|key| key.has_signed(&self.payload, &bytes)) {
-            fail!("the signature is not by the policy's key, or not of what it stands beside");
+            fail!(Refused: "the signature is not by the policy's key, or not of what it stands beside");
         }
         let SignaturePayload { critical, .. } = serde_json::from_slice(&self.payload)
             .map_err(Error::new)
@@ -169,11 +165,11 @@ impl Signature {
         }
         let signed = critical.image.docker_manifest_digest;
         if signed != *digest {
-            fail!("the signature is of another image, {signed}, not of {digest}");
+            fail!(Refused: "the signature is of another image, {signed}, not of {digest}");
         }
         let name = critical.identity.docker_reference;
         if !accepts(&name) {
-            return Err(Error::new(format!(
+            return Err(Error::refused(format!(
                 "the signature is for the name '{}', which the policy's signedIdentity does not accept",
                 name.escape_debug()
             ))

@@ -184,7 +184,7 @@ impl Registries {
         match best.filter(|entry| entry.blocked) {
             Some(entry) => {
                 let (prefix, file) = (&entry.prefix, entry.file.display());
-                Err(Error::new(format!("{name}: '{prefix}' is blocked in {file}")))
+                Err(Error::refused(format!("{name}: '{prefix}' is blocked in {file}")))
             }
             None => Ok(best),
         }

@@ -155,7 +155,7 @@ impl Store {
         // Held until all is buried: no other command can begin to use the image.
         let manifest_lock = match grip(&self.blob_path(&image.manifest))? {
             Grip::Held => {
-                return Err(Error::new(format!(
+                return Err(Error::conflict(format!(
                     "image {} is in use by a running container or another command",
                     image.shown()
                 ))
@@ -168,7 +168,7 @@ impl Store {
         let users = self.kept_containers(&image.manifest)?;
         if let (Some(user), ForceRemoval::No) = (users.first(), force) {
             let error = format!("image {} is in use by container {user}", image.shown());
-            return Err(Error::new(error).hint("remove its containers first, or use --force"));
+            return Err(Error::conflict(error).hint("remove its containers first, or use --force"));
         }
         images.remove(&image.manifest);
         self.write_images(images)?;
@@ -323,7 +323,7 @@ impl Store {
             }
             for name in names {
                 if name.tag.is_none() || name.digest.is_some() {
-                    fail!("{name}: a new name has a tag and no digest");
+                    fail!(Invalid: "{name}: a new name has a tag and no digest");
                 }
                 images.tag(manifest, name.clone());
             }
@@ -340,7 +340,7 @@ impl Store {
             };
             let gone = if names.is_empty() { image.names.clone() } else { names.to_vec() };
             if let Some(name) = gone.iter().find(|name| !image.names.contains(name)) {
-                fail!("image {} is not called {}", image.config.short(), name.familiar());
+                fail!(NotFound: "image {} is not called {}", image.config.short(), name.familiar());
             }
             for name in &gone {
                 images.untag(name);
@@ -387,7 +387,7 @@ fn going(
     if names.len() > 1 && force == ForceRemoval::No {
         let error =
             format!("image {} has several names: {}", image.config.short(), names.join(", "));
-        return Err(Error::new(error).hint("remove them one by one, or all with --force"));
+        return Err(Error::conflict(error).hint("remove them one by one, or all with --force"));
     }
     Ok(all)
 }
@@ -403,8 +403,10 @@ fn is_one_of_several(image: &ImageRecord, name: &Reference) -> bool {
 
 fn none_such(target: &RemovalTarget) -> Error {
     match target {
-        RemovalTarget::Name(name) => Error::new(format!("no image {} here", name.familiar())),
-        RemovalTarget::Image(digest) => Error::new(format!("no image {} here", digest.short())),
+        RemovalTarget::Name(name) => Error::not_found(format!("no image {} here", name.familiar())),
+        RemovalTarget::Image(digest) => {
+            Error::not_found(format!("no image {} here", digest.short()))
+        }
     }
 }
 

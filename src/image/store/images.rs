@@ -66,7 +66,7 @@ impl ImageList {
         let Some(first) = found.next() else { return Ok(None) };
         // An image packed twice has one ID and two manifests: either will do.
         if found.any(|other| other.config != first.config) {
-            fail!("image ID {text}: several images begin so; give more digits");
+            fail!(Conflict: "image ID {text}: several images begin so; give more digits");
         }
         Ok(Some(first))
     }

@@ -66,7 +66,7 @@ pub fn run(texts: &[String], target: &Path, ground: Ground) -> Result<u8> {
                 .context(|| format!("cannot mount on {}", target.display()))?;
             (server, By::Ourselves)
         }
-        false if how.idmap.is_some() => fail!("IDs can be mapped only where we may mount"),
+        false if how.idmap.is_some() => fail!(Refused: "IDs can be mapped only where we may mount"),
         false => {
             outside(&target, &options)?;
             let device = by_fusermount(&target, &options, &how.source)?;
@@ -199,12 +199,12 @@ fn apart(upper: &Path, work: &Path, lowers: &[PathBuf]) -> Result<()> {
     let written = [real(upper)?, real(work)?];
     let overlap = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
     if overlap(&written[0], &written[1]) {
-        fail!("upperdir {} and workdir {} overlap", upper.display(), work.display());
+        fail!(Invalid: "upperdir {} and workdir {} overlap", upper.display(), work.display());
     }
     for lower in lowers {
         let lower = real(lower)?;
         if let Some(other) = written.iter().find(|other| overlap(other, &lower)) {
-            fail!("lowerdir {} and {} overlap", lower.display(), other.display());
+            fail!(Invalid: "lowerdir {} and {} overlap", lower.display(), other.display());
         }
     }
     Ok(())

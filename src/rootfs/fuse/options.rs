@@ -131,13 +131,17 @@ impl Options {
             ("noxattrs", Some("0")) => {}
             ("squash_to_root" | "squash_to_uid" | "squash_to_gid", _) => {
                 let error = format!("'{name}': files are not shown as one user's");
-                return Err(Error::new(error).hint("uidmapping and gidmapping move IDs one by one"));
+                return Err(
+                    Error::invalid(error).hint("uidmapping and gidmapping move IDs one by one")
+                );
             }
             _ => {
                 let hint = "known are lowerdir, upperdir, workdir, uidmapping, gidmapping, X-mount.idmap, \
                             xattr_permissions=2, recorded_lowers, ro, \
                             volatile, fsname, and those of mount(8) for every file system";
-                return Err(Error::new(format!("'{name}' is no option of the overlay")).hint(hint));
+                return Err(
+                    Error::invalid(format!("'{name}' is no option of the overlay")).hint(hint)
+                );
             }
         }
         Ok(())
@@ -157,14 +161,14 @@ impl Options {
 
     fn checked(self) -> Result<Self> {
         if self.lowers.is_empty() {
-            fail!("the option lowerdir is missing");
+            fail!(Invalid: "the option lowerdir is missing");
         }
         if self.lowers.len() > MOST_LOWERS {
-            fail!("{} lower layers are more than {MOST_LOWERS}", self.lowers.len());
+            fail!(Invalid: "{} lower layers are more than {MOST_LOWERS}", self.lowers.len());
         }
         match (&self.upper, &self.work) {
-            (Some(_), None) => fail!("upperdir needs workdir, an empty folder beside it"),
-            (None, Some(_)) => fail!("workdir needs upperdir"),
+            (Some(_), None) => fail!(Invalid: "upperdir needs workdir, an empty folder beside it"),
+            (None, Some(_)) => fail!(Invalid: "workdir needs upperdir"),
             _ => Ok(self),
         }
     }
@@ -206,12 +210,12 @@ fn mapping(name: &str, value: &str) -> Result<Vec<IdMap>> {
     // containers/storage begins with a colon.
     let numbers: Vec<&str> = value.split(':').filter(|number| !number.is_empty()).collect();
     if numbers.is_empty() || !numbers.len().is_multiple_of(3) {
-        fail!("{name}={value}: expected disk:shown:count, again and again");
+        fail!(Invalid: "{name}={value}: expected disk:shown:count, again and again");
     }
     numbers
         .chunks(3)
         .map(|line| {
-            line.join(":").parse().map_err(|why| Error::new(format!("{name}={value}: {why}")))
+            line.join(":").parse().map_err(|why| Error::invalid(format!("{name}={value}: {why}")))
         })
         .collect()
 }

@@ -98,7 +98,7 @@ impl Closure {
         if let Some(place) =
             ["/proc", "/sys", "/dev"].iter().find(|place| taken.real.starts_with(place))
         {
-            fail!("{} is in {place}, which the container has anew", taken.real.display());
+            fail!(Invalid: "{} is in {place}, which the container has anew", taken.real.display());
         }
         if !self.programs.insert(taken.real.clone()) {
             return Ok(());
@@ -112,10 +112,10 @@ impl Closure {
     fn add_script(&mut self, path: &Path, real: &Path, depth: u32) -> Result<()> {
         let script = program::script(real).context(|| format!("cannot use {}", path.display()))?;
         let Some(script) = script else {
-            fail!("{} is neither an ELF program nor a script with a #! line", path.display());
+            fail!(Invalid: "{} is neither an ELF program nor a script with a #! line", path.display());
         };
         if depth == MOST_INTERPRETERS {
-            fail!("{} is a script of a script, more than {MOST_INTERPRETERS} deep", path.display());
+            fail!(Invalid: "{} is a script of a script, more than {MOST_INTERPRETERS} deep", path.display());
         }
         self.found.push_back(Found { library: None, real: real.to_owned(), main: None });
         let needed_by = || {
@@ -134,8 +134,7 @@ impl Closure {
     fn add_elf(&mut self, path: &Path, real: PathBuf, elf: Rc<Elf>) -> Result<()> {
         if !elf.target.runs_here() {
             let theirs = elf.target.name();
-            fail!(
-                "{} is a program for {theirs}, and this machine is {}",
+            fail!(Invalid: "{} is a program for {theirs}, and this machine is {}",
                 path.display(),
                 std::env::consts::ARCH
             );

@@ -21,7 +21,7 @@ const FIRST_LINE: u64 = 256;
 /// `search` (PATH). Notes skipped paths in `seen`: a program put there later would come first.
 pub fn find(asked: &str, search: Option<&OsStr>, seen: &mut Seen) -> Result<PathBuf> {
     if asked.is_empty() {
-        return Err(Error::new("the name of a program is empty")
+        return Err(Error::invalid("the name of a program is empty")
             .hint("write host:PROGRAM[,PROGRAM...], like host:bash,ls"));
     }
     let path = Path::new(asked);
@@ -30,7 +30,7 @@ pub fn find(asked: &str, search: Option<&OsStr>, seen: &mut Seen) -> Result<Path
     }
     if asked.contains('/') {
         let hint = "give its name, to be found in PATH, or its whole path from /";
-        return Err(Error::new("neither a name nor an absolute path").hint(hint));
+        return Err(Error::invalid("neither a name nor an absolute path").hint(hint));
     }
     let mut refusal = None;
     for folder in search.unwrap_or(OsStr::new(USUAL_PATH)).as_bytes().split(|byte| *byte == b':') {
@@ -47,22 +47,24 @@ pub fn find(asked: &str, search: Option<&OsStr>, seen: &mut Seen) -> Result<Path
         }
         seen.look(&path);
     }
-    Err(refusal.unwrap_or_else(|| Error::new("not found in PATH")))
+    Err(refusal.unwrap_or_else(|| Error::not_found("not found in PATH")))
 }
 
 /// Checks that `path` is a file that the caller may execute and read. The kernel needs no right to read; a copy does.
 fn check(path: &Path) -> Result<()> {
     let metadata = path.metadata()?;
     if metadata.is_dir() {
-        fail!("{} is a folder, not a program", path.display());
+        fail!(Invalid: "{} is a folder, not a program", path.display());
     }
     if !metadata.is_file() {
-        fail!("{} is not a file", path.display());
+        fail!(Invalid: "{} is not a file", path.display());
     }
     for (access, what) in [(Access::EXEC_OK, "executable"), (Access::READ_OK, "readable")] {
         match rustix::fs::access(path, access) {
             Ok(()) => {}
-            Err(rustix::io::Errno::ACCESS) => fail!("{} is not {what} by you", path.display()),
+            Err(rustix::io::Errno::ACCESS) => {
+                fail!(Refused: "{} is not {what} by you", path.display())
+            }
             Err(error) => return Err(error.into()),
         }
     }

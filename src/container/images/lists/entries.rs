@@ -52,7 +52,7 @@ impl Origin {
         let place: ImageLocation = text.parse()?;
         if !matches!(place, ImageLocation::Registry(_)) {
             let error = format!("{place}: a list holds images of the store and of registries");
-            return Err(Error::new(error).hint(format!("first 'usnea pull {place}'")));
+            return Err(Error::not_found(error).hint(format!("first 'usnea pull {place}'")));
         }
         let pull = Pull { place, platform: None, asked: asked.clone(), signature_policy: None };
         of_registries(stores, &pull, |registry, reference| {

@@ -53,7 +53,7 @@ pub fn create_list(
     let is_there = |lists: &[ManifestList]| lists.iter().any(|list| list.name == name);
     let taken = || {
         let error = format!("there is a manifest list {name} already");
-        Err(Error::new(error).hint("add to it with --amend, or remove it"))
+        Err(Error::conflict(error).hint("add to it with --amend, or remove it"))
     };
     // Checked before any registry is asked for images.
     if existing == Existing::Refuse && is_there(&stores.own().lists()?) {
@@ -70,7 +70,7 @@ pub fn create_list(
             lists.push(ManifestList { id, name: name.clone(), annotations, entries });
         }
         let list = lists.iter_mut().find(|list| list.name == name);
-        let list = list.ok_or_else(|| Error::new("no such list"))?;
+        let list = list.ok_or_else(|| Error::not_found("no such list"))?;
         list.annotations.extend(annotations.iter().cloned());
         new.into_iter().for_each(|listing| list.add(listing));
         Ok(list.id.clone())
@@ -199,7 +199,7 @@ fn found(stores: &Stores, text: &str) -> Result<Option<ManifestList>> {
     let first = fitting.next();
     if fitting.next().is_some() {
         let error = format!("manifest list ID {text}: several lists begin so; give more digits");
-        return Err(Error::new(error));
+        return Err(Error::conflict(error));
     }
     Ok(first.cloned())
 }

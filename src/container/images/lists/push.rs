@@ -56,7 +56,7 @@ pub fn push_list(usnea: &Usnea, push: &PushList) -> Result<(ImageLocation, Pushe
         }
         ImageLocation::DockerArchive { .. } => {
             let error = format!("{place}: a docker-archive holds no manifest list");
-            return Err(Error::new(error).hint("push it to oci-archive:FILE"));
+            return Err(Error::invalid(error).hint("push it to oci-archive:FILE"));
         }
         place => local(place, &tmp)?,
     };
