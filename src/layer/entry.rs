@@ -1,4 +1,4 @@
-//! One layer of a stack, and the meaning of one name in it: the rule that all readers of folders share.
+//! Layer of a stack, and the meaning of one name in it: the rule that all readers of folders share.
 
 use std::ffi::OsStr;
 
